@@ -6,9 +6,10 @@
 // a wrapper cannot belong to one invocation. Python keeps the number of the running invocation in a context variable,
 // which each task inherits from the task that made it. A wrapper reads this number at each call.
 //
-// `python` has three functions: current() returns the number of the invocation whose Python code runs,
-// takeSeconds(number) returns how long that code has run, and heapMegabytes() returns the memory. WebAssembly's memory
-// never shrinks, and all invocations of an isolate share it.
+// `python` has four functions: current() returns the number of the invocation whose Python code runs,
+// takeSeconds(number) returns how long that code has run, takeLongest(number) how long it has run at most without an
+// await, and heapMegabytes() returns the memory. WebAssembly's memory never shrinks, and all invocations of an isolate
+// share it.
 (python) => {
 // These limits are from Cloudflare's pages for Workers (subrequests) and D1 (queries). Each statement of a batch counts
 // as one query. Subrequests to Cloudflare's own services count too, although the platform allows a free Worker more of
@@ -71,8 +72,9 @@ class Meter {
       this.spent.object_rows_written += cursor.rowsWritten;
     }
     const now = Date.now();
-    const cpuMilliseconds = Math.round(python.takeSeconds(this.number) * 1e3);
-    const times = { cpu_ms: cpuMilliseconds, ms: now - this.startedAt, heap_mb: python.heapMegabytes() };
+    const cpu_ms = Math.round(python.takeSeconds(this.number) * 1e3);
+    const longest_ms = Math.round(python.takeLongest(this.number) * 1e3);
+    const times = { cpu_ms, longest_ms, ms: now - this.startedAt, heap_mb: python.heapMegabytes() };
     // An object is billed for the time in which at least one invocation is under way.
     if (this.activity) times.object_ms = --this.activity.invocations === 0 ? now - this.activity.since : 0;
     console.log(JSON.stringify({ event: "metered", ...this.facts, ...this.spent, ...times }));

@@ -19,6 +19,7 @@ import entry  # type: ignore[import-not-found]  # the Worker's main module, whic
 
 _number: ContextVar[int] = ContextVar("invocation", default=0)
 _seconds: dict[int, float] = {}
+_longest: dict[int, float] = {}  # The seconds of each invocation's longest handle.
 _loaded: list[Any] = []  # The functions that limits.js returns, from the first invocation on.
 
 
@@ -38,7 +39,9 @@ def _time_handles() -> None:
             run(handle)
         finally:
             number = handle._context.get(_number, 0)
-            _seconds[number] = _seconds.get(number, 0.0) + time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            _seconds[number] = _seconds.get(number, 0.0) + seconds
+            _longest[number] = max(_longest.get(number, 0.0), seconds)
             while _released:
                 _release(_released.pop())
 
@@ -55,6 +58,7 @@ def _load(env: Any) -> Any:
             {
                 "current": create_proxy(_number.get),
                 "takeSeconds": create_proxy(lambda number: _seconds.pop(number, 0.0)),
+                "takeLongest": create_proxy(lambda number: _longest.pop(number, 0.0)),
                 "heapMegabytes": create_proxy(lambda: -(-pyodide_js._module.HEAPU8.length // 1_000_000)),
             },
             dict_converter=js.Object.fromEntries,

@@ -172,6 +172,12 @@ MERGE_OUTPUTS_COPIED = 500  # The most merge outputs that a retry of gaps reads 
 # The most characters of merge outputs that a run keeps in memory; it reads further ones again when it needs them.
 OUTPUTS_KEPT_CHARS = 4_000_000
 ANSWER_CHARS_AT_ONCE = 2_000_000  # The most characters of output read at once for an answer; more are sent in parts.
+# How much work an event does without an await, counted as reading and writing so many characters of JSON: 10 to 30 ms.
+WORK_CHARS_AT_ONCE = 400_000
+# Up to how many characters of outputs a joined value is held whole; a longer one is read anew for each of its arrays.
+JOINED_CHARS_HELD = 8_000_000
+# For how many characters of outputs a union is marked at once. Their different items take a set of at most 30 MB.
+UNION_CHARS_AT_ONCE = 16_000_000
 STORE_SENDS = 3  # How often the store sends one write to D1 at most; every write is safe to send again.
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # When the store gives up a D1 call without an answer; its write may still take effect later.

@@ -46,7 +46,7 @@ class ViewStore(Store):
             sql.RESULT.bind(task_key=task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE),
             sql.SOURCE.bind(task_key=task_key),
         )
-        return rows.task(found[0], result, source) if found else None
+        return await rows.whole_task(found[0], result, source) if found else None
 
     async def input(self, task_key: TaskKey) -> str | None:
         """Read the text of a task. Returns None if the text is no longer kept, or if the task does not exist."""

@@ -13,10 +13,10 @@ from src.core.errors import ModelRefused
 from src.core.keys import Scope
 from src.core.settings import Settings
 from src.core.task import Reduce, Route
-from src.http.tasks import large_answers
+from src.http.tasks import joined_value
 from src.inference.protocol import ModelReply
 from src.processing.worker import Host
-from src.store.records.results import ResultFold
+from src.store.records import results
 from tests.api.test_responses import error, strict, task_id
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data, key
 from tests.support.event_streams import read_events
@@ -233,16 +233,16 @@ def test_a_stream_joins_a_large_value_once(bench: ApiBench, monkeypatch: pytest.
     """The last five events of a stream contain the text, but a large value is read and joined only once for them."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
     done = finish(bench, made(bench, body()))
-    folds = []
+    joiners: list[Any] = []
 
-    def fold(*given: Any) -> ResultFold:
-        folds.append(given)
-        return ResultFold(*given)
+    def joiner(source: Any) -> Any:
+        joiners.append(results.joiner_of(source))
+        return joiners[-1]
 
-    monkeypatch.setattr(large_answers, "ResultFold", fold)
+    monkeypatch.setattr(joined_value, "joiner_of", joiner)
     received = read_events(bench.call("GET", f"/v1/responses/{done['id']}?stream=true").body)
     assert received[-1].json["response"] == done
-    assert len(folds) == 1
+    assert len(joiners) == 1
 
 
 def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:

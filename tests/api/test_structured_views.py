@@ -1,5 +1,6 @@
 """How the native API shows structured tasks and gaps that a real worker made with a scripted model."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -77,6 +78,45 @@ def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
     assert not {"gaps", "coverage", "retryOf"} & task.keys()
     (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
     assert (listed["result"], listed["usage"]) == (None, task["usage"])
+
+
+@pytest.mark.parametrize("rule", [None, "union"])
+def test_a_large_value_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, rule: str | None) -> None:
+    """A joined value is the same whether its outputs are read at once or in parts, and held or read anew."""
+    model: Any = bench.api.provider
+    model.says = {"second": ['{"said": ["first 1", "x", "x"]}'], "third": ['{"said": []}']}
+    asked = {"outputSchema": SCHEMA, "join": rule and {"/said": rule}}
+    shown = run(bench, **asked)
+    assert shown["result"]["value"] == {"said": ["first 1", *(["x"] if rule else ["first 1", "x", "x"]), "fourth 4"]}
+    for name in ("ANSWER_CHARS_AT_ONCE", "JOINED_CHARS_HELD", "UNION_CHARS_AT_ONCE"):
+        monkeypatch.setattr(limits, name, 20)
+        assert read(bench, shown["id"])["result"] == shown["result"]
+
+
+def test_others_have_turns_while_a_value_is_joined(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many items a union has, no event compares more than some thousands of them without a turn for others."""
+    turns = 0
+
+    async def turn(seconds: float) -> None:
+        nonlocal turns
+        assert seconds >= limits.TIMER_SECONDS_LEAST  # a shorter delay is a microtask
+        turns += 1
+
+    model: Any = bench.api.provider
+    said = [f'{{"said": [{",".join(f"{number}" for number in range(at, at + 20_000))}]}}' for at in (1, 20_001, 1)]
+    model.says = {name: [text] for name, text in zip(("first", "second", "third"), said, strict=True)}
+    numbers = SCHEMA | {"properties": {"said": {"type": "array"}}}
+    model.says["fourth"] = ['{"said": []}']
+    for at_once in (limits.ANSWER_CHARS_AT_ONCE, 20):
+        monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
+        task_id = run(bench, outputSchema=numbers, join={"/said": "union"}, strict=False)["id"]
+        turns, before = 0, asyncio.sleep
+        monkeypatch.setattr(asyncio, "sleep", turn)
+        assert read(bench, task_id)["result"]["value"] == {"said": list(range(1, 40_001))}
+        monkeypatch.setattr(asyncio, "sleep", before)
+        assert turns >= 60_000 // 7_000
+        model.says = {name: [text] for name, text in zip(("first", "second", "third"), said, strict=True)}
+        model.says["fourth"] = ['{"said": []}']
 
 
 def test_a_gap_is_shown(bench: ApiBench) -> None:

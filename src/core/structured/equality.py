@@ -8,12 +8,12 @@ from typing import Any, Final
 _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
 _FLOAT_DIGITS: Final = 18  # The shortest decimal of a float has 17 digits, or 18 with the zero after the point.
-_DIGEST_BYTES: Final = 12
-_NO_DIGEST: Final = bytes(_DIGEST_BYTES)
+_DIGEST_BYTES: Final = 10
+_TABLE_BYTES: Final = 2  # So many bytes of a digest choose its table.
 # Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
 # larger numbers, or numbers with fractions, one hash, and each look at them would take a thousand comparisons. So would
 # lists of -1 and -2, which have one hash, too.
-_HASHED: Final = 2**31 - 1
+HASHED: Final = 2**31 - 1
 _SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
@@ -71,7 +71,7 @@ def scalar_key(value: object) -> Key:
     if kind is str:
         return ("string", value)
     if kind is int:
-        return ("number", value if -1 < value < _HASHED else str(value))  # type: ignore[operator]
+        return ("number", value if -1 < value < HASHED else str(value))  # type: ignore[operator]
     if kind is float:
         number: float = value  # type: ignore[assignment]
         return scalar_key(int(number)) if number.is_integer() else ("number", repr(number))
@@ -91,8 +91,11 @@ def size_of(value: object) -> int:
 
 def identity(value: object) -> bytes:
     """Return a digest of any value that is no deeper than an output may be. Equal values have equal digests."""
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         text = f'"{value}'  # the JSON of another value begins otherwise
+    elif kind is int:
+        text = repr(value)
     else:
         text = _SORTED(value)
         if ".0" in text or "e+" in text:
@@ -101,42 +104,27 @@ def identity(value: object) -> bytes:
 
 
 class Digests:
-    """A set of digests in one table. A set of Python's objects takes several times as much memory."""
+    """A set of digests of _DIGEST_BYTES each. A set of Python's objects takes several times as much memory.
+
+    Digests that begin alike are in one table, one behind the other, so that a table is short and grows in a short time.
+    """
 
     def __init__(self) -> None:
-        self._slots = 64
-        self._table = bytearray(self._slots * _DIGEST_BYTES)
-        self._count = 0
+        self._tables: dict[bytes, bytearray] = {}
 
     def add(self, digest: bytes) -> bool:
-        """Add a digest. Return whether it is new. The digest of zeros alone, which no known value has, always is."""
-        if self._count * 3 > self._slots * 2:
-            self._grow()
-        place = self._place(digest)
-        if self._table[place : place + _DIGEST_BYTES] == digest:
-            return False
-        self._table[place : place + _DIGEST_BYTES] = digest
-        self._count += 1
-        return True
-
-    def _place(self, digest: bytes) -> int:
-        """Find where the digest is, or the free place where it belongs."""
-        slot = int.from_bytes(digest[:8]) % self._slots
-        while True:
-            place = slot * _DIGEST_BYTES
-            found = self._table[place : place + _DIGEST_BYTES]
-            if found in (digest, _NO_DIGEST):
-                return place
-            slot = (slot + 1) % self._slots
-
-    def _grow(self) -> None:
-        old, self._slots = self._table, self._slots * 2
-        self._table = bytearray(self._slots * _DIGEST_BYTES)
-        for start in range(0, len(old), _DIGEST_BYTES):
-            digest = bytes(old[start : start + _DIGEST_BYTES])
-            if digest != _NO_DIGEST:
-                place = self._place(digest)
-                self._table[place : place + _DIGEST_BYTES] = digest
+        """Add a digest. Return whether it is new."""
+        begin, rest = digest[:_TABLE_BYTES], digest[_TABLE_BYTES:]
+        table = self._tables.get(begin)
+        if table is None:
+            self._tables[begin] = bytearray(rest)
+            return True
+        at = table.find(rest)
+        while at > 0 and at % len(rest):  # across two digests
+            at = table.find(rest, at + 1)
+        if at < 0:
+            table += rest
+        return at < 0
 
 
 def _normal(value: object) -> object:

@@ -7,14 +7,17 @@ Results are written as JSON in pieces of UTF-8. As Python's objects, 20 MB of sm
 """
 
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import compress
 from typing import Final
 
-from .equality import Digests, decimal_of, identity, scaled
-from .pointers import Place, pointer_to
+from .equality import HASHED, Digests, decimal_of, identity, scaled
+from .pointers import Place, pointer_to, tokens_to
 from .refusals import NotJoinable
 
 ABSENT: Final = object()  # there is no value
+UNION_SLICE_ITEMS: Final = 4_000  # How many items of a union are looked at in a slice: some 10 ms.
 
 
 class ValueFold:
@@ -38,7 +41,11 @@ class ValueFold:
         """Whether the joined result has no such field."""
         return self._spoken is ABSENT
 
-    def written(self) -> list[bytes]:
+    def lists(self) -> "Iterator[ListFold]":
+        """Yield the folds of arrays in this one, itself included."""
+        yield from ()
+
+    def written(self) -> "list[bytes | ListFold]":
         """Write the field's joined value, if it has one. Raises NotJoinable for a sum beyond the largest double."""
         return self.taken() if self._spoken is True else [b"null"]
 
@@ -46,7 +53,7 @@ class ValueFold:
         """Add a value of the field that is neither absent nor null."""
         raise NotImplementedError
 
-    def taken(self) -> list[bytes]:
+    def taken(self) -> "list[bytes | ListFold]":
         """Write the result of the values that were taken: at least one."""
         raise NotImplementedError
 
@@ -64,7 +71,7 @@ class ChoiceFold(ValueFold):
         if self._kept is ABSENT or self._prefers(value, self._kept):
             self._kept = value
 
-    def taken(self) -> list[bytes]:
+    def taken(self) -> "list[bytes | ListFold]":
         """Write the value that was kept."""
         return [_json(self._kept)]
 
@@ -87,7 +94,7 @@ class SumFold(ValueFold):
         self._digits = scaled(self._digits, self._exponent - lower) + scaled(digits, exponent - lower)
         self._exponent = lower
 
-    def taken(self) -> list[bytes]:
+    def taken(self) -> "list[bytes | ListFold]":
         """Write the sum. Raises NotJoinable if it is larger than the largest double."""
         total = float(f"{self._digits}e{self._exponent}")
         if total in {float("inf"), float("-inf")}:
@@ -96,26 +103,86 @@ class SumFold(ValueFold):
 
 
 class ListFold(ValueFold):
-    """Joins a field's arrays in order. With `is_union` an item that equals an earlier one is left out."""
+    """Joins a field's arrays in order. With `is_union` an item that equals an earlier one is left out.
 
-    def __init__(self, *, is_union: bool) -> None:
+    Before an output is added, `mark` says which items of a union are new. A fold that does not hold its items
+    (`let_go`) writes itself in place of them, and `piece` then writes those of one output after the other.
+    """
+
+    def __init__(self, place: Place, *, is_union: bool) -> None:
         super().__init__()
-        self._pieces: list[bytes] = []  # the items of one array after the other, without brackets
+        self.is_union = is_union
+        self._path = tuple(map(str, tokens_to(place)))
+        self._pieces: list[bytes] | None = []  # the items of one array after the other, without brackets
         self._seen = Digests() if is_union else None
+        self._marks: list[bytes] = []  # for each output a byte for each item of a union, compressed: 1 if it is new
+
+    def lists(self) -> "Iterator[ListFold]":
+        """Yield this fold."""
+        yield self
+
+    def let_go(self) -> None:
+        """Hold no items, because they are read again when they are written."""
+        self._pieces = None
+
+    def mark(self, number: int, value: object, part: int, parts: int) -> Iterator[int]:
+        """Note which items of the output `number` are new to a union. Yields after each slice how many items it had.
+
+        The outputs may come several times, each time with another `part` of `parts`: only its items are looked at, so
+        that the set holds a part of them at a time.
+        """
+        if self._seen is None:
+            return
+        items = self._items(value)
+        if number == 0:
+            self._seen = Digests()
+        is_first = number == len(self._marks)
+        marks = bytearray(len(items) if is_first else zlib.decompress(self._marks[number]))
+        here = set[object]()  # Most repeats are near, and a look at what has a hash of its own is quick.
+        for start in range(0, len(items), UNION_SLICE_ITEMS):
+            for at, item in enumerate(items[start : start + UNION_SLICE_ITEMS], start):
+                if type(item) is str or (type(item) is int and 0 <= item < HASHED):
+                    if item in here:
+                        continue
+                    here.add(item)
+                digest = identity(item)
+                if digest[-1] % parts == part and self._seen.add(digest):
+                    marks[at] = 1
+            yield min(UNION_SLICE_ITEMS, len(items) - start)
+        self._marks[number : number + 1] = [zlib.compress(marks, 1)]
 
     def take(self, value: object) -> None:
         """Append the array's items."""
         assert isinstance(value, list)
-        fresh = value if self._seen is None else self._unseen(value, self._seen)
+        if self._pieces is None:
+            return
+        fresh = value if self._seen is None else self._new(len(self._marks) - 1, value)
         if fresh:
             self._pieces += [b",", _json(fresh)[1:-1]]
 
-    def _unseen(self, items: list[object], seen: Digests) -> list[object]:
-        return [item for item in items if seen.add(identity(item))]
-
-    def taken(self) -> list[bytes]:
-        """Write the items."""
+    def taken(self) -> "list[bytes | ListFold]":
+        """Write the items, or the fold in place of them."""
+        if self._pieces is None:
+            return [b"[", self, b"]"]
         return [b"[", *self._pieces[1:], b"]"]
+
+    def marked(self) -> None:
+        """Forget the set, once all items are marked."""
+        if self._seen is not None:
+            self._seen = Digests()
+
+    def piece(self, number: int, value: object) -> bytes:
+        """Write the items of the output `number`, without brackets."""
+        items = self._items(value)
+        return _json(items if self._seen is None else self._new(number, items))[1:-1]
+
+    def _new(self, number: int, items: list[object]) -> list[object]:
+        return list(compress(items, zlib.decompress(self._marks[number])))
+
+    def _items(self, value: object) -> list[object]:
+        for name in self._path:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value if isinstance(value, list) else []
 
 
 class ObjectFold(ValueFold):
@@ -125,15 +192,20 @@ class ObjectFold(ValueFold):
         super().__init__()
         self._fields = fields
 
+    def lists(self) -> Iterator[ListFold]:
+        """Yield the folds of arrays in the object."""
+        for fold in self._fields.values():
+            yield from fold.lists()
+
     def take(self, value: object) -> None:
         """Add each field of an object to the fold of that field."""
         assert isinstance(value, dict)
         for name, fold in self._fields.items():
             fold.add(value.get(name, ABSENT))
 
-    def taken(self) -> list[bytes]:
+    def taken(self) -> "list[bytes | ListFold]":
         """Write the joined object, without the fields that no object had."""
-        pieces: list[bytes] = []
+        pieces: list[bytes | ListFold] = []
         for name, fold in self._fields.items():
             if not fold.is_absent:
                 pieces += [b",", _json(name), b":", *fold.written()]

@@ -5,7 +5,7 @@ random schemas, rules and values that the joined value is valid.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
 from typing import Final
 
@@ -30,6 +30,8 @@ _CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
 }
 _OF_NUMBERS, _OF_BOOLEANS = frozenset({"sum", "min", "max"}), frozenset({"any", "all"})
 _NULL: Final = frozenset({NoneType})
+# What takes as long as reading and writing so many characters of JSON: a look at an item of a union, and a field.
+_UNION_ITEM_CHARS, _FIELD_CHARS = 75, 20
 
 # A function that makes a new fold for one field, because each joining needs a fold of its own.
 type _FoldMaker = Callable[[], ValueFold]
@@ -38,27 +40,63 @@ type _FoldMaker = Callable[[], ValueFold]
 class Joiner:
     """Joins the outputs of one task: call `add` for each valid output in the text's order, then `result`.
 
-    It holds the result once, as it is written.
+    It holds the result once, as it is written; after `let_go` it holds no arrays. `part` of `parts` says which items
+    of unions it looks at: if there are several parts, all outputs are added once for each.
     """
 
     def __init__(self, fold: ValueFold) -> None:
         self._fold = fold
+        self._lists = tuple(fold.lists())
+        self._number = self._part = 0
+        self._parts = 1
+
+    def let_go(self, parts: int) -> int:
+        """Hold no arrays, because the outputs can be read again. Return how often the outputs are to be added."""
+        for one in self._lists:
+            one.let_go()
+        self._parts = parts if any(one.is_union for one in self._lists) else 1
+        return self._parts
+
+    def again(self) -> None:
+        """Begin anew with the first output, for the next part of the unions."""
+        self._number, self._part = 0, self._part + 1
 
     def add(self, value: dict[str, object]) -> None:
         """Add an output that fits the schema to the outputs to join."""
-        self._fold.add(value)
+        for _ in self.adding(value):
+            pass
 
-    def written(self) -> list[bytes]:
+    def adding(self, value: dict[str, object]) -> Iterator[int]:
+        """Add an output as `add` does, in slices. Yields after each slice how much it has done, in characters."""
+        for one in self._lists:
+            for items in one.mark(self._number, value, self._part, self._parts):
+                yield items * _UNION_ITEM_CHARS
+        if not self._part:
+            self._fold.add(value)
+        self._number += 1
+        yield len(self._lists) * _FIELD_CHARS
+
+    def written(self) -> list[bytes | ListFold]:
         """Write the joined value of at least one output as compact JSON, in pieces of UTF-8.
 
-        Raises NotJoinable if a sum is no double.
+        A piece may be the fold of an array that is not held: `ListFold.piece` writes its items. Raises NotJoinable if a
+        sum is no double.
         """
         assert not self._fold.is_absent, "nothing was added"
+        for one in self._lists:
+            one.marked()
         return self._fold.written()
 
+    def held(self) -> list[bytes]:
+        """Write the joined value, whose arrays are held. Raises NotJoinable if a sum is no double."""
+        pieces = self.written()
+        held = [piece for piece in pieces if isinstance(piece, bytes)]
+        assert len(held) == len(pieces), "an array was let go"
+        return held
+
     def result(self) -> dict[str, object]:
-        """Return the joined value. Raises NotJoinable if a sum is no double."""
-        joined: dict[str, object] = json.loads(b"".join(self.written()))
+        """Return the joined value, whose arrays are held. Raises NotJoinable if a sum is no double."""
+        joined: dict[str, object] = json.loads(b"".join(self.held()))
         return joined
 
 
@@ -192,7 +230,7 @@ def _list(node: SchemaNode, place: Place, rule: str | None) -> _FoldMaker:
         raise _unjoined(place, "A joined array may have more items than its `maxItems`.")
     if rule == UNION and node.min_items > 1:
         raise _unjoined(place, "An array without its repeats may have fewer items than its `minItems`.")
-    return lambda: ListFold(is_union=rule == UNION)
+    return lambda: ListFold(place, is_union=rule == UNION)
 
 
 def _summed(node: SchemaNode, place: Place) -> _FoldMaker:

@@ -12,7 +12,7 @@ from ...store.records.chunk_index import ChunkIndex
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.services import Api
-from ..tasks.large_answers import JSON, chunk_index, joined_outputs
+from ..tasks.large_answers import JSON, chunk_index, joined_value, outputs_text
 from ..tasks.waiting_for import retry_after
 from .shapes import ResponseView
 from .view import response_view
@@ -48,6 +48,6 @@ async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) ->
     message["content"][0]["text"] = _HERE
     before, _, after = json.dumps(view, ensure_ascii=False).partition(json.dumps(_HERE))
     yield before
-    async for part in joined_outputs(api.store, task, index, []):
+    async for part in outputs_text(api.store, task, index, joined_value(api.store, task, index)):
         yield part
     yield after

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ...core import limits
 from ...core.events import State
@@ -29,10 +30,13 @@ from ..base.problems import FieldError, Refusal, field_refusal, no_task
 from ..base.services import Api
 from ..follow import sse
 from ..follow.following import Follower
-from ..tasks.large_answers import chunk_index, joined_outputs
+from ..tasks.large_answers import chunk_index, joined_value, outputs_text
 from .names import message_id
 from .shapes import OutputMessageView, OutputTextView
 from .view import output_view, response_view, status_of
+
+if TYPE_CHECKING:
+    from ..tasks.joined_value import JoinedValue
 
 _NUMBER_DIGITS_MOST = 9
 _INTERRUPTED = (
@@ -175,7 +179,10 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
 async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
     """Make the writer of the next events of the stream. Raises Refusal (404) if the task is gone."""
     large = ended and task.status is Status.COMPLETED and task.result is None
-    return Writer(api, task, await chunk_index(api.store, task) if large else None, [])
+    if not large:
+        return Writer(api, task, None, None)
+    index = await chunk_index(api.store, task)
+    return Writer(api, task, index, joined_value(api.store, task, index))
 
 
 def _piece(delta: int, output: str) -> str:
@@ -194,20 +201,19 @@ def _refused(field: str, message: str) -> Refusal:
 class Writer:
     """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
 
-    `joined` keeps a joined value for all events that contain it, because joining brings the whole value into memory
-    anyway.
+    `joined` keeps a joined value for all events that contain it.
     """
 
     api: Api
     task: Task
     large: ChunkIndex | None
-    joined: list[bytes]
+    joined: "JoinedValue | None"
 
     def has_room(self, event: ResponseEvent, delta: str | None) -> bool:
         """Whether the invocation's allowance suffices for the whole event: no stream may end within an event."""
         if self.large is None or delta is not None or event.kind in BEFORE_TEXT:
             return True
-        reads = sum(1 for _ in self.large.pages())
+        reads = sum(1 for _ in self.large.pages()) if self.joined is None else self.joined.pages
         return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
 
     async def write(self, event: ResponseEvent, delta: str | None = None) -> AsyncGenerator[str]:
@@ -233,7 +239,7 @@ class Writer:
         if self.large is None:
             yield json.dumps(self.task.result, ensure_ascii=False)
             return
-        async for part in joined_outputs(self.api.store, self.task, self.large, self.joined):
+        async for part in outputs_text(self.api.store, self.task, self.large, self.joined):
             yield part
 
     def _data(self, kind: ResponseEventKind, delta: str | None) -> tuple[str, dict[str, object]]:

@@ -5,12 +5,12 @@ copies of the whole text.
 """
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
+from typing import TYPE_CHECKING
 
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Kind, Reduce, Task
 from ...store.records.chunk_index import ChunkIndex
-from ...store.records.results import ResultFold
 from ...store.tasks import TaskStore
 from ...store.views import TooMuchAtOnce
 from ..base.messages import Reply, json_reply
@@ -19,8 +19,10 @@ from .chunk_views import chunk_view
 from .outcome_views import has_schema
 from .task_views import WholeTaskView, with_chunks
 
+if TYPE_CHECKING:
+    from .joined_value import JoinedValue
+
 JSON = {"Content-Type": "application/json"}
-_PART_BYTES = 100_000  # of a joined value: its arrays are in small pieces
 
 
 async def task_reply(
@@ -114,44 +116,44 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
 
 async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write a task's large result, which is `output`, and for a task with a schema also `value`."""
-    formed = has_schema(task)
-    if not formed or task.options.reduce is Reduce.NONE:
-        yield '{"output": '
-        async for part in joined_outputs(store, task, index, []):
-            yield part
-        if formed:
-            yield ', "value": '
-            async for part in _values(store, index):
-                yield part
-    else:
-        joined = await _joined_value(store, task, index)
-        if not joined:
-            yield "null"
-            return
-        yield '{"output": '
-        for part in _as_text(joined):
-            yield part
+    joined = joined_value(store, task, index)
+    if joined is not None and not await joined.join():
+        yield "null"
+        return
+    yield '{"output": '
+    async for part in outputs_text(store, task, index, joined):
+        yield part
+    if has_schema(task):
         yield ', "value": '
-        for part in _parts(joined):
+        async for part in _values(store, index) if joined is None else joined.parts():
             yield part
     yield "}"
 
 
-async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex, kept: list[bytes]) -> AsyncGenerator[str]:
+def joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> "JoinedValue | None":
+    """Return the joined value of a task with a schema and `concat`; None for another task."""
+    if not has_schema(task) or task.options.reduce is not Reduce.CONCAT:
+        return None
+    from .joined_value import JoinedValue  # noqa: PLC0415 - only tasks with a schema need it
+
+    return JoinedValue(store, task, index)
+
+
+async def outputs_text(
+    store: TaskStore, task: Task, index: ChunkIndex, joined: "JoinedValue | None"
+) -> AsyncGenerator[str]:
     """Write a task's `output` as JSON: a list of outputs, the joined text, or the text of the joined value.
 
-    The text of the joined value is for a task with a schema. The one output of a merge is never large, so it is not
-    sent in parts. A gap is null in a list, and adds nothing to a text. A joined value is put into `kept`, unless it is
-    there already: it is whole in memory once it is joined.
+    The one output of a merge is never large, so it is not sent in parts. A gap is null in a list, and adds nothing to a
+    text.
     """
     assert task.options.reduce is not Reduce.MERGE
-    as_list = task.options.reduce is Reduce.NONE
-    if not as_list and has_schema(task):
-        if not kept:
-            kept += await _joined_value(store, task, index)
-        for part in _as_text(kept):
+    if joined is not None:
+        await joined.join()
+        async for part in joined.as_text():
             yield part
         return
+    as_list = task.options.reduce is Reduce.NONE
     begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
     before = begin
     for places in index.pages():
@@ -172,43 +174,6 @@ async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
             yield before + ("null" if chunk.output is None else chunk.output)
             before = ", "
     yield "]"
-
-
-async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list[bytes]:
-    """Join the outputs page by page, and write the value as compact JSON, in pieces. No piece: a sum is no double."""
-    from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only tasks with a schema need it
-
-    assert task.source is not None
-    fold = ResultFold(task.options, task.total, task.source)
-    for places in index.pages():
-        for chunk in await store.some_chunks(index, places):
-            if chunk.output is not None:
-                fold.add(chunk.index, chunk.output)
-    try:
-        return fold.joined()
-    except NotJoinable:
-        return []
-
-
-def _as_text(written: Sequence[bytes]) -> Iterator[str]:
-    """Write a text as JSON, part by part."""
-    yield '"'
-    for part in _parts(written):
-        yield _text(part)[1:-1]
-    yield '"'
-
-
-def _parts(written: Sequence[bytes]) -> Iterator[str]:
-    """Put pieces of a text together to parts that are worth sending."""
-    held: list[bytes] = []
-    size = 0
-    for piece in written:
-        held.append(piece)
-        size += len(piece)
-        if size >= _PART_BYTES:
-            yield b"".join(held).decode()
-            held, size = [], 0
-    yield b"".join(held).decode()
 
 
 def _text(value: object) -> str:

@@ -5,83 +5,66 @@ The outputs are held in memory only once, as text.
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ...core.structure import Structure
 from ...core.task import CONCAT_SEPARATOR, Reduce, Source, TaskOptions
 from .claims import Output
 
+if TYPE_CHECKING:
+    from ...core.structured.joining import Joiner
+    from ..long_work import LongWork
+
 type Texts = str | tuple[str | None, ...]
 
 
-class ResultFold:
-    """Takes the outputs that form a result, in order, and writes the result.
+def joiner_of(source: Source) -> "Joiner":
+    """Return a joiner for the outputs of a task with a schema and `concat`, by the rules in its `source`."""
+    from ...core.structured.joining import join_plan  # noqa: PLC0415 - only structured tasks need it
+    from ...core.structured.schema import accepted_schema  # noqa: PLC0415
 
-    With `reduce: none` the result is a list, with None in the place of a gap. With `concat` and a schema the result is
-    the joined value as compact JSON. `source` has the output schema, and the rules by which outputs are joined.
-    """
-
-    def __init__(self, options: TaskOptions, total: int, source: Source) -> None:
-        structure = options.structure or Structure()
-        self._reduce = options.reduce
-        self._has_schema = structure.has_schema
-        self._texts: list[str | None] = [None] * total if options.reduce is Reduce.NONE else []
-        self._joiner: Any = None
-        if options.reduce is Reduce.CONCAT and structure.has_schema:
-            from ...core.structured.joining import join_plan  # noqa: PLC0415 - only structured tasks need it
-            from ...core.structured.schema import accepted_schema  # noqa: PLC0415
-
-            schema = accepted_schema(dict(source.output_schema or {}))
-            self._joiner = join_plan(schema, source.join_rules or {}).joiner()
-
-    def add(self, index: int, output: str) -> None:
-        """Take the next output: that of the next chunk, or the single output of the last merge."""
-        if self._joiner is not None:
-            self._joiner.add(json.loads(output))
-        elif self._reduce is Reduce.NONE:
-            self._texts[index] = output
-        else:
-            self._texts.append(output)
-
-    def joined(self) -> list[bytes]:
-        """Write the joined value of outputs with a schema as compact JSON, in pieces of UTF-8.
-
-        Raises NotJoinable if a sum in the result is infinite.
-        """
-        written: list[bytes] = self._joiner.written()
-        return written
-
-    def texts(self) -> Texts:
-        """Return the whole result as a text. Raises NotJoinable if a sum in the result is infinite."""
-        if self._joiner is not None:
-            return b"".join(self.joined()).decode()
-        if self._reduce is Reduce.NONE:
-            return tuple(self._texts)
-        return CONCAT_SEPARATOR.join(text for text in self._texts if text is not None)
-
-    def value_of(self, texts: Texts) -> object:
-        """Return the JSON value of a result that consists of this text, or of these texts; None without a schema."""
-        if not self._has_schema:
-            return None
-        if isinstance(texts, str):
-            return json.loads(texts)
-        return [None if text is None else json.loads(text) for text in texts]
+    schema = accepted_schema(dict(source.output_schema or {}))
+    return join_plan(schema, source.join_rules or {}).joiner()
 
 
-def result_of(
+async def add(joiner: "Joiner", output: str, work: "LongWork") -> None:
+    """Add an output to a joined value, in slices."""
+    for chars in joiner.adding(json.loads(output)):
+        await work.did(chars)
+    await work.did(len(output))
+
+
+async def result_of(
     options: TaskOptions, total: int, outputs: Sequence[Output], source: Source
 ) -> tuple[Texts | None, object]:
     """Make a task's result, as a text and as a JSON value, from outputs that were all read at once.
 
-    The text and the value are both None if a sum in the result exceeds the largest double.
+    With `reduce: none` the result is a list, with None in the place of a gap. With `concat` and a schema the result is
+    the joined value as compact JSON. There is no value without a schema. The text and the value are both None if a sum
+    in the result exceeds the largest double.
     """
-    from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only structured tasks need it
+    has_schema = (options.structure or Structure()).has_schema
+    if options.reduce is Reduce.NONE:
+        texts: list[str | None] = [None] * total
+        for output in outputs:
+            texts[output.key.position] = output.text
+        values = [None if text is None else json.loads(text) for text in texts] if has_schema else None
+        return tuple(texts), values
+    if options.reduce is Reduce.CONCAT and has_schema:
+        text = await _joined(outputs, source)
+        return text, None if text is None else json.loads(text)
+    text = CONCAT_SEPARATOR.join(output.text for output in outputs)
+    return text, json.loads(text) if has_schema else None
 
-    fold = ResultFold(options, total, source)
+
+async def _joined(outputs: Sequence[Output], source: Source) -> str | None:
+    from ...core.structured.refusals import NotJoinable  # noqa: PLC0415
+    from ..long_work import LongWork  # noqa: PLC0415 - only structured tasks need it
+
+    joiner, work = joiner_of(source), LongWork()
     for output in outputs:
-        fold.add(output.key.position, output.text)
+        await add(joiner, output.text, work)
     try:
-        texts = fold.texts()
+        return b"".join(joiner.held()).decode()
     except NotJoinable:
-        return None, None
-    return texts, fold.value_of(texts)
+        return None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from ...core.files import FileKey
 from ...core.ids import TaskKey
@@ -118,14 +119,20 @@ def _failure(row: Row) -> Failure | None:
     return Failure(task_code(row, "error_code"), text(row, "error_message"), bool(row["error_retryable"]))
 
 
-def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
-    """Build a task from a VIEW row, and from its RESULT and SOURCE rows if they were read."""
+async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row]) -> Task:
+    """Build a task from a VIEW row, and from its RESULT and SOURCE rows."""
+    described = _source(source[0]) if source else None
+    asked, made = options.read(row), outputs(0, result)
+    text, value = await _result(asked, whole(row, "total"), made, described)
+    filtered = any(output.finish_reason == CONTENT_FILTER for output in made)
+    return replace(task(row), result=text, value=value, filtered=filtered, source=described)
+
+
+def task(row: Row) -> Task:
+    """Build a task from a VIEW row, without its result and its source."""
     status, asked = Status(text(row, "status")), options.read(row)
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
     in_flight, live, in_doubt = len(announced), bool(row["live"]), whole(row, "calls_in_doubt")
-    made = outputs(0, result)
-    described = _source(source[0]) if source else None
-    made_of_it, value = _result(asked, whole(row, "total"), made, described)
     return Task(
         task_key=task_key(row),
         status=status,
@@ -163,10 +170,6 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         pace_ms=maybe_whole(row, "pace_ms"),
         news_at=waiting_for.news_at(row),
         read_at=whole(row, "read_at"),
-        result=made_of_it,
-        value=value,
-        filtered=any(output.finish_reason == CONTENT_FILTER for output in made),
-        source=described,
         first_line=maybe_text(row, "first_line"),
         announced_at=maybe_whole(row, "announced_at"),
         calls_out=tuple(sorted(announced if live else ())),
@@ -180,14 +183,14 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
     )
 
 
-def _result(
+async def _result(
     asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None
 ) -> tuple[str | tuple[str | None, ...] | None, object]:
     """Make a task's result from the outputs that were read, and the result's JSON value if the task has a schema."""
     if not made:
         return None, None
     if asked.structure is not None and source is not None:
-        return result_of(asked, total, made, source)
+        return await result_of(asked, total, made, source)
     texts = tuple(output.text for output in made)
     return texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts), None
 

@@ -49,7 +49,7 @@ LATE = {
     "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run", "http.tasks.long_inputs", "store.batches"},
     # a task with a schema needs these imports for its submission, and for its result if that is large
     "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
-    "http/tasks/large_answers.py": {"core.structured.refusals"},
+    "http/tasks/large_answers.py": {"http.tasks.joined_value"},
     # only the calls of a batch's lines need these imports
     "inference/asking.py": {"inference.line_calls"},
     "inference/demo.py": {"inference.demo_lines"},
@@ -57,7 +57,12 @@ LATE = {
     "inference/workers_ai.py": {"inference.line_calls", "inference.workers_ai_lines"},
     "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
-    "store/records/results.py": {"core.structured.joining", "core.structured.refusals", "core.structured.schema"},
+    "store/records/results.py": {
+        "store.long_work",
+        "core.structured.joining",
+        "core.structured.refusals",
+        "core.structured.schema",
+    },
     "processing/deliveries.py": {"core.webhook_urls"},
     "processing/run/run.py": {
         "processing.run.batch_parts",

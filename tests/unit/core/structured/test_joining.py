@@ -110,9 +110,18 @@ def test_a_fold_holds_the_values_once_as_text(rule: dict[str, str]) -> None:
             joiner.add({"l": [{"n": index % 100 if rule else number, "t": [1, 2, "ab"] * 3} for index in range(300)]})
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        size = sum(map(len, joiner.written()))
+        size = sum(map(len, joiner.held()))
         assert (size > 200_000) is not bool(rule)
         assert held < 1.2 * size + 50_000
+
+
+def test_a_slice_looks_at_few_items() -> None:
+    """An output of the greatest length is added in slices, and none has many items of a union."""
+    joiner = join_plan(parse_schema(closed(l={"type": "array"}), strict=False), {"/l": "union"}).joiner()
+    worked = list(joiner.adding({"l": [*range(40_000), *[1] * 60_000]}))
+    assert len(worked) > 20
+    assert max(worked) <= limits.WORK_CHARS_AT_ONCE
+    assert joiner.result() == {"l": list(range(40_000))}
 
 
 @pytest.mark.parametrize(

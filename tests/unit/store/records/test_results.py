@@ -1,5 +1,6 @@
 """The result of a structured task: joined, merged or listed, as value and as text, with gaps in their places."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 
 from src.core.structure import Structure
 from src.core.task import Reduce, Source, TaskOptions
+from src.store.records import results
 from src.store.records.claims import CallKey, Output
-from src.store.records.results import ResultFold, result_of
 
 SCHEMA = {
     "type": "object",
@@ -21,6 +22,10 @@ SCHEMA = {
 }
 FORMED = Structure(has_schema=True, gaps=True)
 SOURCE = Source("do", 0, 4, SCHEMA, {"/count": "sum", "/people": "union"})
+
+
+def result_of(*given: Any) -> tuple[Any, Any]:
+    return asyncio.run(results.result_of(*given))
 
 
 def outputs(*found: tuple[int, Any]) -> list[Output]:
@@ -62,14 +67,6 @@ def test_without_a_schema_there_is_no_value(reduce: Reduce, text: object) -> Non
     """Without a schema texts are joined, or listed with None for each gap, and there is no value."""
     plain = Source("do", 0, 4)
     assert result_of(asked(reduce, Structure(gaps=True)), 4, outputs((0, "a"), (2, "c")), plain) == (text, None)
-
-
-def test_a_fold_takes_output_after_output() -> None:
-    """A large result can be made output by output, without all outputs in memory."""
-    fold = ResultFold(asked(Reduce.CONCAT), 4, SOURCE)
-    for at, one in enumerate((FIRST, LAST, FIRST)):
-        fold.add(at, json.dumps(one))
-    assert json.loads(b"".join(fold.joined())) == {"people": ["Anna", "Bo", "Åsa"], "count": 9}
 
 
 def test_a_sum_that_is_no_double_has_no_result() -> None:
