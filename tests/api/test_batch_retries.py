@@ -6,6 +6,7 @@ import pytest
 
 from src.core import limits
 from src.core.files import File
+from src.store.admission import AdmissionStore
 from src.store.files import FileStore
 from tests.support.api_bench import ApiBench, data
 from tests.support.batches import content, create, ids, lines, read, run
@@ -31,6 +32,21 @@ def test_a_retry_needs_room_for_one_more_file(bench: ApiBench) -> None:
     assert (reply.status, data(reply)["code"]) == (507, "files_full")
     assert "MAX_FILES" in data(reply)["detail"]
     assert (bench.database.rows("SELECT id FROM files"), bench.database.rows("SELECT * FROM file_use")) == before
+
+
+def test_of_two_retries_at_once_the_second_leaves_no_copy(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both copy the lines before they know of one another, and the batch of the first one answers the second."""
+    old = run(bench, create(bench, lines(3), onceover={"maxModelCalls": 1}))
+    first = data(bench.call("POST", f"{old['onceover']['task']}/retry"))
+    files = bench.database.rows("SELECT id FROM files ORDER BY id")
+
+    async def unknown(*_: object) -> None:
+        """Find no batch that the key has."""
+
+    monkeypatch.setattr(AdmissionStore, "key_holder", unknown)
+    second = data(bench.call("POST", f"{old['onceover']['task']}/retry"))
+    assert second["batch"] == first["batch"]
+    assert bench.database.rows("SELECT id FROM files ORDER BY id") == files
 
 
 def test_a_retry_reads_few_lines_at_once(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:

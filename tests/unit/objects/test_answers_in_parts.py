@@ -172,10 +172,11 @@ def test_a_lane_that_lost_its_memory_says_so_at_once(lane: LaneBench):
     assert other == wire.GOES_ON
 
 
-def test_a_call_that_goes_on_is_aborted_too(lane: LaneBench):
-    """An abort also reaches calls that no group awaits."""
+@pytest.mark.parametrize("fence", [1, 2])
+def test_a_call_that_goes_on_is_aborted_too(lane: LaneBench, fence: int):
+    """An abort also reaches calls that no group awaits, and those of an earlier claim whose abort was lost."""
     lane.ask(lane.new("a", 1), lane.new("b", 2), ending=("b",))
-    lane.lane.abort(1)
+    lane.lane.abort(fence)
     (aborted,) = lane.ask(held(1))
     assert type(wire.read_outcome(aborted)) is CallAborted
     (refused,) = lane.ask(lane.new("c", 3))

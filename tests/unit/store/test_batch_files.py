@@ -151,6 +151,17 @@ def test_only_one_writer_has_a_batch(bench: BatchBench) -> None:
     assert bench.do(bench.lines.complete(second))
 
 
+def test_a_batch_does_not_end_before_each_line_is_in_a_file(bench: BatchBench) -> None:
+    """The write that ends a batch checks this itself, because a write of the error file may have failed unnoticed."""
+    claimed(bench)
+    bench.do(bench.store().cancel(KEY, 10**9))
+    of = bench.do(bench.lines.take(KEY, LEASE_MS))
+    for places in (range(LINES - 1), range(LINES - 1, LINES)):
+        assert not bench.do(bench.lines.complete(of))
+        assert bench.do(bench.lines.add_errors(of, places, [], lines=0, place="r2"))
+    assert bench.do(bench.lines.complete(of))
+
+
 @pytest.mark.parametrize(
     ("answered", "missing"),
     [

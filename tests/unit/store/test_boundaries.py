@@ -715,3 +715,10 @@ def test_lanes_start_within_the_window_or_the_deadline(table: Table, off: int) -
     table.held(start_ms=2_000, deadline_ms=1, deadline_at=NOW + 2_000 + off)
     (found,) = table.ask(work.MAY_START, task_key=TASK, fence=1, holder=None)
     assert found["left_ms"] == min(2_000, 2_000 + off)
+
+
+@AROUND
+def test_lanes_start_under_the_present_claim_alone(table: Table, off: int) -> None:
+    table.held(start_ms=2_000, fence=5)
+    found = table.ask(work.MAY_START, task_key=TASK, fence=5 + off, holder=None)
+    assert len(found) == (off == 0)

@@ -33,9 +33,11 @@ def bench() -> Iterator[WorkerBench]:
     made.close()
 
 
-def complete_with_gaps(bench: WorkerBench, chunks: int, *gaps: int, reduce: Reduce = Reduce.CONCAT) -> Task:
+def complete_with_gaps(
+    bench: WorkerBench, chunks: int, *gaps: int, reduce: Reduce = Reduce.CONCAT, **terms: Any
+) -> Task:
     """Run a task whose calls with the given numbers are refused, so that their chunks become gaps."""
-    bench.insert(chunks, reduce, structure=Structure(gaps=True))
+    bench.insert(chunks, reduce, structure=Structure(gaps=True), **terms)
     bench.model.act = lambda call, number: REFUSED if number in gaps else f"{number:03}{LONG}"
     assert bench.run() == Ended(Status.COMPLETED)
     bench.model.calls.clear()
@@ -223,6 +225,16 @@ def test_a_task_without_gaps_has_none_to_retry(bench: WorkerBench, error: ModelU
     assert len(bench.model.calls) == (3 if error is None else 4)
     assert bench.do(bench.store.plan_gap_retry(OTHER)) is None
     assert [bench.do(bench.store.has_gaps(key)) for key in (OLD, OTHER)] == [True, False]
+
+
+def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
+    """A task of a minute that is retried an hour later has a minute, and not a deadline that is over."""
+    complete_with_gaps(bench, 2, 2, deadline_ms=60_000)
+    bench.do(asyncio.sleep(3_600))
+    assert isinstance(retry(bench), Accepted)
+    (row,) = bench.database.rows("SELECT deadline_at FROM tasks WHERE id = ?", NEW)
+    assert row["deadline_at"] == bench.database.now_ms() + 60_000
+    assert finished(bench).coverage is None
 
 
 def test_it_counts_against_the_tasks_in_flight(bench: WorkerBench) -> None:

@@ -10,6 +10,7 @@ from src.core.webhooks import Event, endpoint_key_of
 from src.store.d1.database import Database
 from src.store.records.claims import Fail
 from src.store.webhooks import NewEndpoint, WebhookStore
+from tests.support.batch_bench import KEY, BatchBench, lines
 from tests.support.store_bench import FAILURE, RETENTION_MS, StoreBench
 
 TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
@@ -41,3 +42,16 @@ def test_an_end_that_is_written_twice_has_one_delivery_for_each_endpoint(
     assert len(before) == endpoints
     assert bench.step(claim, Fail(RETENTION_MS, FAILURE), failed=1)
     assert bench.database.rows("SELECT * FROM webhook_deliveries") == before
+
+
+def test_the_end_of_a_batch_is_told_when_its_files_are_complete() -> None:
+    """A receiver reads the files as soon as it is told, so the end of the batch's task alone is not told."""
+    bench = BatchBench()
+    new = NewEndpoint(endpoint_key_of("local", f"we_{1:024x}"), "", "https://a.example/", tuple(Event))
+    assert bench.do(WebhookStore(Database(bench.database, Meter())).insert(new))
+    bench.begin(lines(3))
+    bench.do(bench.store().cancel(KEY, RETENTION_MS))
+    assert bench.database.rows("SELECT event FROM webhook_deliveries") == []
+    bench.sweep_to_end()
+    assert bench.database.rows("SELECT event FROM webhook_deliveries") == [{"event": "batch.cancelled"}]
+    bench.database.close()

@@ -141,6 +141,18 @@ def test_a_custom_id_is_unique_across_slices_and_runs(bench: BatchBench, plan: s
     assert not bench.model.calls
 
 
+@pytest.mark.parametrize("plan", ["free", "paid"])
+def test_the_faults_of_all_slices_have_their_lines_numbers(bench: BatchBench, plan: str) -> None:
+    """The first and the last line are faulty, and perhaps another run checks the last one."""
+    bench.settings = type(bench.settings)(plan=plan, model="m", models=("m",))
+    bench.begin(b"{\n" + lines(98) + b"{")
+    bench.run_to_end()
+    assert [(one["code"], one["line"]) for one in bench.batch().errors] == [
+        (LineCode.INVALID_JSON_LINE, 1),
+        (LineCode.INVALID_JSON_LINE, 100),
+    ]
+
+
 def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
     """The writes that record slices do not wait for one another, however many slices a file has."""
     bench.begin(lines(400))

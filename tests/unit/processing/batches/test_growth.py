@@ -9,6 +9,7 @@ from src.core import limits
 from src.core.errors import BlobUnavailable
 from src.core.files import FileKey
 from src.core.ids import TaskKey
+from src.processing.batches.growth import object_of
 from src.processing.outcomes import Released
 from src.store.batch_files import BatchFileStore
 from src.store.blobs import Buffer
@@ -69,6 +70,33 @@ def test_a_bucket_that_does_not_answer_is_tried_again_only_with_more_lines(
     bench.check_end([f"line-{number}" for number in range(60)])
     assert len(waiting) >= 3
     assert all(later - before >= limits.BATCH_SLICE_BYTES for before, later in pairwise(waiting))
+
+
+def test_a_run_leaves_the_segment_that_still_takes_lines(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is recorded while an object is stored would be named as a part of the object, and not be in it."""
+    bench.begin(lines(60))
+    bench.run()
+    left: list[int] = []  # How many segments are behind those that become an object, each time.
+    read = BatchFileStore.bodies
+
+    async def noted(store: BatchFileStore, task_key: TaskKey, parts: range) -> list[list[str]]:
+        (task,) = bench.database.rows("SELECT status FROM tasks")
+        if task["status"] == "processing":
+            left.append((await store.waiting(task_key))[-1].part + 1 - parts.stop)
+        return await read(store, task_key, parts)
+
+    monkeypatch.setattr(BatchFileStore, "bodies", noted)
+    bench.run_to_end()
+    bench.check_end([f"line-{number}" for number in range(60)])
+    assert left
+    assert min(left) >= 1
+
+
+@pytest.mark.parametrize(("chars", "count"), [((900,), 1), ((9, 1), 1), ((4, 4, 1), 2), ((4, 4), 2), ((4, 5), 1)])
+def test_an_object_has_as_many_segments_as_fit(chars: tuple[int, ...], count: int) -> None:
+    """An object has at most a part's bytes, unless its first segment has more."""
+    waiting = [SegmentSize(part, 1, size) for part, size in enumerate(chars)]
+    assert object_of(waiting, 8) == waiting[:count]
 
 
 def test_after_each_object_a_run_waits_for_lines_of_another_part(

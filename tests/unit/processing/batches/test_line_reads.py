@@ -96,13 +96,8 @@ def test_a_read_has_as_many_lines_as_fit(bench: BatchBench, monkeypatch: pytest.
     bench.check_end([f"line-{number:02}" for number in range(60)])
 
 
-def test_a_read_leaves_the_other_lines_that_are_to_be_sent_in_memory(
-    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many lines were read ahead, the lines of calls that start together are all in memory after their reads.
-
-    Otherwise two lines far apart could push each other out of memory again and again, and neither would be sent.
-    """
+def inputs_of(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> LineInputs:
+    """Claim a batch of 60 valid lines, and return its lines, for which there is hardly any memory."""
     content = lines(60)
     bench.begin(content)
     assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
@@ -115,9 +110,31 @@ def test_a_read_leaves_the_other_lines_that_are_to_be_sent_in_memory(
         raise AssertionError("the lines are there")
 
     rows, settings = bench.rows, bench.settings
-    inputs = LineInputs(
+    return LineInputs(
         claim, settings, "m", bench.files(), lambda: rows.work(KEY), fail, fail, lambda: limits.BLOB_SECONDS
     )
+
+
+def test_a_line_that_fills_the_memory_is_sent_alone(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line starts although it has no room, because it never would, but not beside a call that is in flight."""
+    inputs = inputs_of(bench, monkeypatch)
+    first, second = CallKey(0, 0), CallKey(0, 1)
+    bench.do(inputs.read(first, 60, lambda _: True))
+    assert inputs.within([first, second]) == [first]
+    inputs.message(first)
+    assert inputs.within([second]) == []
+    inputs.ended(first)
+    assert inputs.within([second]) == [second]
+
+
+def test_a_read_leaves_the_other_lines_that_are_to_be_sent_in_memory(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many lines were read ahead, the lines of calls that start together are all in memory after their reads.
+
+    Otherwise two lines far apart could push each other out of memory again and again, and neither would be sent.
+    """
+    inputs = inputs_of(bench, monkeypatch)
     far_apart = [CallKey(0, 50), CallKey(0, 0)]
     for key in far_apart:
         assert inputs.lacks(far_apart) == key

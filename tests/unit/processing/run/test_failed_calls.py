@@ -2,9 +2,12 @@
 
 import pytest
 
+from src.core.codes import TaskCode
 from src.core.errors import ModelRefused, ModelUnavailable
+from src.core.task import Failure
+from src.processing.run.call_retries import HeldFailures
 from src.processing.run.ledger import Ledger
-from src.store.records.claims import CallKey, CallMade
+from src.store.records.claims import CallKey, CallMade, CallTries, FailedCall
 from tests.unit.processing.run.test_ledger import FIRST, THIRD, claim, started
 
 
@@ -20,6 +23,15 @@ def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
     assert (failed.made.started_ms, failed.made.ended_ms, failed.made.number) == (10_000, 11_000, 2)
     assert failed.made.failure == failed.failure
     assert failed.failure.code == "model_refused"
+
+
+def test_a_failure_is_not_judged_while_its_call_is_in_flight_again() -> None:
+    """The call's next end decides: a success shows that the failure was the model's, another failure joins it."""
+    held = HeldFailures()
+    failed = FailedCall(FIRST, CallTries(0, 1), False, Failure(TaskCode.MODEL_UNAVAILABLE, "503", True))
+    held.hold(failed, 1.0, 2.0, 0.5)
+    assert held.take(9.0, {FIRST}) == []
+    assert [one.failed for one in held.take(9.0, ())] == [failed]
 
 
 @pytest.mark.parametrize(("key", "chunk"), [(FIRST, 0), (THIRD, 2), (CallKey(1, 0), None), (CallKey(2, 1), None)])
