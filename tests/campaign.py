@@ -50,6 +50,7 @@ LONG_DRAWS = (
     "tests/simulator/campaign/test_dead_triggers.py",
     "tests/simulator/campaign/test_full_database.py",
     "tests/simulator/campaign/test_innocence.py",
+    "tests/simulator/campaign/test_other_bucket.py",
     "tests/simulator/campaign/test_restores.py",
     "tests/simulator/campaign/test_webhooks.py",
     "tests/simulator/campaign/test_workloads.py",

@@ -101,6 +101,7 @@ _ALL = (
         34, "output_cut", 0.10, "an output that ends at the limit of tokens or by a filter, perhaps as valid JSON"
     ),
     FaultKind(34, "call_refused", 0.04, "the model refuses what a call says, with 400"),
+    FaultKind(39, "r2_finds_nothing", 0.04, "R2 says for up to a minute that no object is there"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -118,7 +119,7 @@ POISONED = "model_poisoned"
 # from a separate random stream.
 MISFORMED = tuple(kind.name for kind in _ALL if kind.number == 34)
 # Faults of R2 can strike only in runs with a bucket. The rates of R2's faults come from a separate random stream.
-R2 = tuple(kind.name for kind in _ALL if kind.number == 31)
+R2 = tuple(kind.name for kind in _ALL if kind.number in {31, 39})
 # The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"
 # A stream can be cut only in the few runs in which clients follow tasks. In runs with such clients the fault

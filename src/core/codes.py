@@ -49,7 +49,9 @@ TASK_CODES: Final = {
     TaskCode.INVALID_INPUT: (
         "The file of `inputFile` is not UTF-8, has no text, or needs too many chunks or repeats. No call was made."
     ),
-    TaskCode.INPUT_MISSING: "The file of `inputFile`, or a part of it, is gone, or could not be read for a day.",
+    TaskCode.INPUT_MISSING: (
+        "The file of `inputFile` is gone, or its bytes: not in the bucket for 15 minutes, or not readable for a day."
+    ),
 }
 
 

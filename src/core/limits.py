@@ -113,10 +113,9 @@ BATCH_READ_PAUSE_SECONDS = 1.0  # The first pause of a run that cannot read its 
 # How long a task with its text in a file waits for a bucket that does not answer, or is not bound any more, before it
 # fails. A batch waits until its completion window is over.
 BUCKET_PATIENCE_SECONDS = 86_400.0
-LOST_READS = 4  # How many reads, with pauses, must miss a part of the input file before its lines are given up.
 LOST_LINES_A_WRITE = 500  # How many lines that cannot be read one write gives up at most.
-# How long a writer waits for a part of the input file that is gone, in case another bucket was bound by mistake.
-LOST_PART_SECONDS = 900.0
+LOST_PART_SECONDS = 900  # How long readers must miss a part of a complete file in the bucket before it counts as lost.
+MISS_KEPT_SECONDS = 3_600  # For how long it counts that a reader missed a part; readers look every ten minutes or so.
 WRITER_SECONDS = 60.0  # How long a writer has a batch whose files it completes, from its last write on.
 WRITER_SLICE_SECONDS = 20.0  # How long a writer works in one invocation; `waitUntil` is cut after 30 s.
 BATCHES_WRITTEN_A_SWEEP = {"free": 1, "paid": 20}  # The batches whose files one sweep completes at most.

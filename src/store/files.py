@@ -4,15 +4,17 @@ The row of an upload is written first, then its parts, and then the write that n
 A file is erased in the other direction: its row is marked, then its parts are erased, then the row.
 """
 
+import json
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import BlobUnavailable
+from ..core.errors import BlobMissing, BlobUnavailable, StoreError
 from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
-from .blobs import Bucket, BucketUnbound, lost_bytes
+from .blobs import Bucket, BucketUnbound, PartAway
 from .blobs.d1 import D1Bucket
 from .blobs.orphans import APART_MS, erase_orphans
 from .d1 import columns
@@ -22,6 +24,7 @@ from .records.files import DueFile, FileWork, file_of, keys_of, place_of
 from .sql import files as sql
 from .standing import TOMBSTONE_MS
 
+_FORGET_MS = limits.MISS_KEPT_SECONDS * 1000
 _UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000
 
 
@@ -62,6 +65,7 @@ class FileStore(Store):
         in_d1 = D1Bucket(database)
         self.bucket: Bucket = bucket or in_d1
         self._buckets: dict[Place, Bucket] = {"d1": in_d1, self.bucket.place: self.bucket}
+        self._missed: set[tuple[FileKey, str]] = set()  # The parts whose files' rows have a note that they are missing.
 
     # --- Upload ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +152,10 @@ class FileStore(Store):
     async def file(self, key: FileKey) -> File | None:
         """Read a file that clients see: growing or ready, and not expired."""
         (found,) = await self._database.run(sql.FIND_FILE.bind(file_key=key))
-        return file_of(found[0]) if found else None
+        if not found:
+            return None
+        self._missed.update((key, name) for name in json.loads(columns.maybe_text(found[0], "missing") or "{}"))
+        return file_of(found[0])
 
     async def files(
         self, tenant: str | None, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
@@ -163,24 +170,67 @@ class FileStore(Store):
     async def read(self, file: File, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end`, exclusive, of a file: at most FILE_READ_BYTES_MOST.
 
-        Each part that the range touches is one call. Raises `BlobMissing` if a part is gone, because the file was
-        erased since its row was read.
+        Each part that the range touches is one call. If the bucket does not have a part, the file's row decides. While
+        clients see the file, that is an outage for LOST_PART_SECONDS, `BlobUnavailable`: the bucket may be wrong for a
+        moment, or another one is bound by mistake. After that, and if the file was erased since its row was read, the
+        part is gone: `BlobMissing`.
         """
         assert 0 <= start <= end <= file.bytes, "a range outside of the file"
         assert end - start <= limits.FILE_READ_BYTES_MOST, "a range too long to be read at once"
-        bucket = self.bucket_of(file.place)
         found: list[bytes] = []
         at = 0
         for part in file.parts:
             first, last = max(start - at, 0), min(end - at, part.bytes)
             if first < last:
-                found.append(await bucket.read(file.key, part.name, first, last))
+                found.append(await self._read(file, part.name, first, last))
             at += part.bytes
         return found[0] if len(found) == 1 else b"".join(found)
 
     async def lost(self, file: File) -> list[range]:
-        """Return which bytes of a file cannot be read any more. Each part is one call."""
-        return await lost_bytes(self.bucket_of(file.place), file)
+        """Return which bytes of a file are gone. Reads the last byte of each part, and notes which parts are missing.
+
+        A part that is missing, but not yet for long enough, is not among them.
+        """
+        bucket, missing = self.bucket_of(file.place), set[str]()
+        for part in file.parts:
+            try:
+                await bucket.read(file.key, part.name, part.bytes - 1, part.bytes)
+            except BlobMissing:
+                missing.add(part.name)
+        gone, found, at = await self._gone(file.key, missing), list[range](), 0
+        for part in file.parts:
+            if part.name in gone:
+                found.append(range(at, at + part.bytes))
+            at += part.bytes
+        return found
+
+    async def _read(self, file: File, name: str, first: int, last: int) -> bytes:
+        try:
+            content = await self.bucket_of(file.place).read(file.key, name, first, last)
+        except BlobMissing as error:
+            if await self._gone(file.key, {name}):
+                raise
+            raise PartAway("a part of a file is not in the bucket now") from error
+        if (file.key, name) in self._missed:
+            with suppress(StoreError):  # else the next reader removes the note
+                await self._database.run(sql.FIND_PART.bind(file_key=file.key, name=name))
+                self._missed.discard((file.key, name))
+        return content
+
+    async def _gone(self, key: FileKey, missing: set[str]) -> set[str]:
+        """Note that a file's parts are missing in the bucket, and return those that will not come back."""
+        self._missed.update((key, name) for name in missing)
+        try:
+            (found,) = await self._database.run(
+                sql.MISS_PARTS.bind(file_key=key, names=as_json(sorted(missing)), forget_ms=_FORGET_MS)
+            )
+        except StoreError:
+            return set()
+        if not found:
+            return missing
+        lost_by = columns.whole(found[0], "now") - limits.LOST_PART_SECONDS * 1000
+        notes: dict[str, tuple[int, int]] = json.loads(columns.text(found[0], "missing"))
+        return {name for name in missing if notes[name][0] <= lost_by}
 
     async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
         """Open the parts of a file one after the other, to be sent to a client. Each part is one call.

@@ -153,8 +153,9 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "budget_exhausted":
         too_few = row.kind == "file" and row.max_calls is not None and not row.sent and row.max_calls < row.minimum
         require(row.sent == row.max_calls or too_few, f"failed after {row.sent} of {row.max_calls} calls")
-    elif code in {"invalid_batch", "invalid_input"}:
-        require(invariants.endings.is_faulty(row.task_key), "its file is valid")
+    elif code in {"invalid_batch", "invalid_input", "input_missing"}:
+        is_lost = code == "input_missing" and invariants.world.servers.bucket.elsewhere
+        require(bool(is_lost) or invariants.endings.is_faulty(row.task_key), "its file is valid, and in the bucket")
     elif code in {"dead_lettered", "worker_crashed"}:
         may_have_died = circumstances.killed or bool(circumstances.fired & CRASHES)
         require(code == "dead_lettered" or may_have_died, "failed by a crash, and clients alone interfered")

@@ -145,7 +145,7 @@ class Undelayed:
         world, (tenant, _) = self._world, split_task_key(task_key)
         shared = world.database.line is not None
         row = self._invariants.rows.get(task_key)
-        reads = row is not None and row.is_batch  # a run of a batch reads its lines, from a bucket with faults
+        reads = row is None or row.kind is not None  # it reads a bucket with faults, or did before it was erased
         return reads or self._have_struck(CRASHES) or tenant in self._failed or shared or world.deployed_at > 0
 
     def _have_struck(self, names: Iterable[str]) -> bool:

@@ -1,7 +1,8 @@
 """Simulates a bucket of R2, with the faults of a store of objects on a network.
 
 The binding has the methods of the Worker's own protocol of R2 (`store.blobs.r2.R2`), which passes Python's values. A
-bucket is consistent: a read after a put sees the object. Only a listing may be out of date (a part of fault 31).
+bucket is consistent: a read after a put sees the object. Only a listing may be out of date (a part of fault 31), and a
+bucket may say for a while that nothing is there (fault 39).
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ OUT_OF_RANGE = "The requested range is not satisfiable (10039)"
 KEYS_MOST = 1_000
 KEY_BYTES_MOST = 1_024
 LATE_SECONDS = (0.05, 120.0)  # A put or deletion that failed for its caller may land so much later.
+ABSENT_SECONDS = (1.0, 60.0)  # For how long the bucket finds no object.
 LAG_SECONDS = 60.0  # A listing that is out of date lacks objects younger than this.
 
 type Later = Callable[..., object]
@@ -68,7 +70,15 @@ class BucketServer:
         self.objects: dict[str, StoredObject] = {}
         self.observers: list[Callable[[], None]] = []
         self.operations: Counter[str] = Counter()
+        self.elsewhere: frozenset[str] = frozenset()  # The objects in a bucket that is not bound any more.
+        self._absent_until: float | None = (
+            None  # Until when no object is found, in milliseconds; None between absences.
+        )
         self._now_ms = now_ms
+
+    def replace(self) -> None:
+        """Bind another bucket, in which nothing is yet (a part of fault 39)."""
+        self.elsewhere = frozenset(self.objects)
 
     def write(self, name: str, effect: Callable[[], None], reply: Reply, later: Later) -> None:
         """Carry out a put or a deletion, with R2's faults. `later(seconds, function)` runs a function later."""
@@ -128,7 +138,7 @@ class BucketServer:
 
     def part(self, key: str, start: int, length: int) -> bytes | None:
         """Return a range of an object's bytes, cut at the object's end. Returns None if the object does not exist."""
-        found = self.objects.get(key)
+        found = self._find(key)
         if found is None:
             return None
         if start >= len(found.body):
@@ -137,15 +147,32 @@ class BucketServer:
 
     def whole(self, key: str, size: int) -> bytes | None:
         """Return the bytes of an object if it has this size, otherwise None."""
-        found = self.objects.get(key)
+        found = self._find(key)
         return None if found is None or len(found.body) != size else found.body
+
+    def _find(self, key: str) -> StoredObject | None:
+        """Return an object unless the bucket finds none now. After such a time one read finds what is there."""
+        now = self._now_ms()
+        if self._absent_until is None:
+            if self.faults.fires("r2_finds_nothing", "r2"):
+                self._absent_until = now + 1000 * self.faults.between(*ABSENT_SECONDS)
+                return None
+        elif now < self._absent_until:
+            return None
+        else:
+            self._absent_until = None
+        return None if key in self.elsewhere else self.objects.get(key)
 
     def page(self, prefix: str, after: str, most: int) -> tuple[list[ListedKey], bool]:
         """Return one page of a list of objects, and whether further objects follow after the page."""
         lags = self.faults.fires("r2_list_lags", "r2")
         newest = self._now_ms() - LAG_SECONDS * 1000 if lags else self._now_ms()
         keys = sorted(
-            (key for key, found in self.objects.items() if found.stored_at <= newest and key.startswith(prefix)),
+            (
+                key
+                for key, found in self.objects.items()
+                if found.stored_at <= newest and key.startswith(prefix) and key not in self.elsewhere
+            ),
             key=str.encode,
         )
         keys = [key for key in keys if key.encode() > after.encode()]

@@ -6,7 +6,7 @@ from ...core.ids import new_task_id
 from ...store.files import InUse
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
-from ..base.problems import FILE_IN_USE, NOT_FOUND, Refusal
+from ..base.problems import FILE_IN_USE, NOT_FOUND, Refusal, files_refusal
 from . import form
 from .content import content_reply
 from .listing import list_reply
@@ -62,7 +62,7 @@ async def read_file_content(exchange: Exchange) -> Reply:
     except BlobMissing:
         if await exchange.api.files.file(file.key) is None:  # it was erased since its row was read
             raise _no_file() from None
-        raise
+        raise files_refusal() from None  # the bucket may be wrong for a moment
 
 
 def _key(exchange: Exchange) -> FileKey:

@@ -19,6 +19,7 @@ from ...core.errors import BlobMissing, BlobUnavailable
 from ...core.files import File, touches
 from ...core.settings import Settings
 from ...inference.protocol import ModelCall, ModelReply
+from ...store.blobs import PartAway
 from ...store.files import FileStore
 from ...store.records.batches import BatchWork, OutputFile
 from ...store.records.claims import CallKey, Claim
@@ -68,7 +69,7 @@ class LineInputs:
         model: str,
         files: FileStore,
         work: Callable[[], Awaitable[tuple[BatchWork, list[StoredSlice]] | None]],
-        unread: Callable[[BlobUnavailable | BlobMissing], None],
+        unread: Callable[[BlobUnavailable], None],
         lose: Callable[[Iterable[CallKey]], None],
         seconds: Callable[[], float],
     ) -> None:
@@ -85,7 +86,6 @@ class LineInputs:
         self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
         self._out: set[CallKey] = set()  # The lines whose calls are in flight.
         self._asked: frozenset[CallKey] = frozenset()
-        self._misses = 0  # How many reads of the run did not find a part of the file.
         self._lost: Sequence[range] = ()  # The bytes of the file that cannot be read any more.
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
@@ -137,8 +137,8 @@ class LineInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.
 
-        If the bucket does not answer in time, `unread` is called. If a part of the file is gone, `unread` is called
-        too, a few times, and then `lose` with the lines that touch the part. Raises StoreError and ClaimLost.
+        If the bucket does not answer in time, or does not have a part of the file now, `unread` is called. If a part is
+        gone, `lose` is called with the lines that touch it. Raises StoreError and ClaimLost.
         """
         try:
             async with asyncio.timeout(self._seconds()):
@@ -154,13 +154,10 @@ class LineInputs:
             if not self._is_lost(opened, key.position):
                 await self._read(opened, key, calls, wanted)
                 return
-        except BlobMissing as error:
-            self._misses += 1
-            if self._misses >= limits.LOST_READS:
-                self._lost = await self._files.lost(opened.file)
+        except BlobMissing:
+            self._lost = await self._files.lost(opened.file)
             if not self._is_lost(opened, key.position):
-                self._unread(error)
-                return
+                raise PartAway("lines after this one are lost") from None  # the next read leaves them out
         places = range(key.position, self._claim.total)
         self._lose(CallKey(0, place) for place in places if self._is_lost(opened, place))
 

@@ -36,7 +36,11 @@ class Unfinished:
 
 Outcome = Valid | Failure | Unfinished
 MISSING = Failure(TaskCode.INVALID_BATCH, "the input file of the batch is gone", False)
-LOST = Failure(TaskCode.INVALID_BATCH, "a part of the batch's input file is not in the bucket any more", False)
+LOST = Failure(
+    TaskCode.INVALID_BATCH,
+    f"a part of the batch's input file has not been in the bucket for {limits.LOST_PART_SECONDS // 60} minutes",
+    False,
+)
 # Why a line failed that was found valid, and cannot be read any more.
 UNREADABLE = Failure(TaskCode.INVALID_BATCH, "The line cannot be read: a part of the input file is gone.", False)
 

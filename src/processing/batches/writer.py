@@ -216,13 +216,8 @@ class _Work:
         return made
 
     async def _without_lost(self, source: _Input) -> _Input:
-        """Find the parts of the input file that are gone, so that their lines are written without their `custom_id`.
-
-        Raises `BlobMissing` as long as the parts may come back, because another bucket may be bound by mistake.
-        """
+        """Find the parts of the input file that are gone, so that their lines are written without their `custom_id`."""
         assert source.file is not None
-        if self._of.waited_ms < limits.LOST_PART_SECONDS * 1000:
-            raise BlobMissing("a part of the input file of a batch is gone")
         if not self._by.may_go_on(_SEARCH, self._ends_at):
             raise _Spent
         lost = await self._files.lost(source.file)

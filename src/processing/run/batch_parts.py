@@ -59,7 +59,7 @@ class _Reading:
         lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
         self._log("lines_lost", lines=lost)
 
-    def unread(self, error: BlobUnavailable | BlobMissing) -> None:
+    def unread(self, error: BlobUnavailable) -> None:
         """Let no call start for a while, because its line could not be read: longer each time in a row.
 
         The calls that are already in flight continue.
@@ -111,10 +111,9 @@ class BatchParts:
         context = self._context
         try:
             outcome = await self._validate(partial(self._record, record))
-        except (BlobUnavailable, BlobMissing) as error:
-            # R2 shows what was stored, so a part that several runs in a row do not find is gone.
-            if isinstance(error, BlobMissing) and self._ledger.idle_runs >= limits.LOST_READS - 1:
-                return Fail(context.settings.retention_ms, LOST)
+        except BlobMissing:
+            return Fail(context.settings.retention_ms, LOST)
+        except BlobUnavailable as error:
             seconds = idle_seconds(self._ledger.idle_runs)
             self._ledger.idled()
             context.log("lines_unread", error=error.code, delay_seconds=seconds)

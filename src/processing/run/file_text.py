@@ -30,8 +30,13 @@ from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
-MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text, or a part of it, is gone", False)
-# A retry may find the bucket bound again.
+MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text is gone", False)
+# A retry may find the right bucket bound again.
+LOST = Failure(
+    TaskCode.INPUT_MISSING,
+    f"a part of the task's file has not been in the bucket for {limits.LOST_PART_SECONDS // 60} minutes",
+    True,
+)
 UNREACHED = Failure(
     TaskCode.INPUT_MISSING, "the bucket with the file of the task's text did not answer for a day", True
 )
@@ -136,7 +141,7 @@ class FileText:
         except TextFault as fault:
             message = str(fault)
         except BlobMissing:
-            return MISSING
+            return LOST
         else:
             return found
         return invalid(message)
@@ -209,7 +214,7 @@ class FileText:
                 window = await self._read(first, chunks)
         except (BlobMissing, TextFault):
             self._context.log("text_missing")
-            self._ledger.fail(MISSING)
+            self._ledger.fail(MISSING if self._opened is None else LOST)
             return None
         except (BlobUnavailable, TimeoutError) as error:
             self._unread(error)

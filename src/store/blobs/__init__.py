@@ -2,14 +2,20 @@
 
 from typing import NamedTuple, Protocol
 
-from ...core.errors import BlobMissing, BlobUnavailable
-from ...core.files import File, FileKey, Piped, Place
+from ...core.errors import BlobUnavailable
+from ...core.files import FileKey, Piped, Place
 
 
 class BucketUnbound(BlobUnavailable):
     """A file lies in R2, and the deployment does not bind the bucket any more. Its operator must bind it again."""
 
     code = "bucket_unbound"
+
+
+class PartAway(BlobUnavailable):
+    """The bucket does not have a part of a file whose row says that the file is complete. The part may come back."""
+
+    code = "file_part_away"
 
 
 class Buffer(Protocol):
@@ -82,18 +88,3 @@ class Bucket(Protocol):
         Returns the parts, and the cursor of the next page: '' at the end.
         """
         ...
-
-
-async def lost_bytes(bucket: Bucket, file: File) -> list[range]:
-    """Return which bytes of a file a bucket does not have any more, because their part is gone or too short.
-
-    Reads the last byte of each part.
-    """
-    found, at = list[range](), 0
-    for part in file.parts:
-        try:
-            await bucket.read(file.key, part.name, part.bytes - 1, part.bytes)
-        except BlobMissing:
-            found.append(range(at, at + part.bytes))
-        at += part.bytes
-    return found

@@ -67,7 +67,23 @@ FROM files WHERE id = :file_key AND state IN ('writing', 'ready')
 # --- Reads ----------------------------------------------------------------------------------------------------
 
 # Reads a file that clients see.
-FIND_FILE = statement(f"SELECT {_FILE} FROM files WHERE id = :file_key AND {VISIBLE}")
+FIND_FILE = statement(f"SELECT {_FILE}, missing FROM files WHERE id = :file_key AND {VISIBLE}")
+
+# Notes in the row of a file that the bucket does not have the parts `:names`, a JSON list, and gives all notes: by part
+# since when, and when last, a reader missed it. A note that is older than `:forget_ms` counts no more, because the
+# reader may have died, or its task may have ended, before the part was there again. Without a row the file is gone.
+MISS_PARTS = statement(f"""
+UPDATE files SET missing = json_patch(coalesce(missing, '{{}}'), (
+  SELECT json_group_object(value, json_array(CASE WHEN missing ->> ('$."' || value || '"[1]')
+    BETWEEN {NOW} - :forget_ms AND {NOW} THEN missing ->> ('$."' || value || '"[0]') ELSE {NOW} END, {NOW}))
+  FROM json_each(:names)
+)) WHERE id = :file_key AND state IN ('growing', 'ready') RETURNING missing, {NOW} AS now
+""")
+# Removes the note on a part, because it was read.
+FIND_PART = statement("""
+UPDATE files SET missing = nullif(json_remove(missing, '$."' || :name || '"'), '{}')
+WHERE id = :file_key AND missing IS NOT NULL
+""")
 
 
 def _listed(order: str, behind: str) -> Statement:

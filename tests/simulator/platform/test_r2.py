@@ -10,7 +10,7 @@ from simulator.engine.fault_kinds import R2
 from simulator.platform.app import Env
 from simulator.platform.binding_port import JsError
 from simulator.platform.choices import TOP
-from simulator.platform.r2.bucket import LAG_SECONDS, LATE_SECONDS
+from simulator.platform.r2.bucket import ABSENT_SECONDS, LAG_SECONDS, LATE_SECONDS
 from simulator.platform.world import World
 from tests.simulator.toy_app import ToyApp, play
 
@@ -110,6 +110,33 @@ def test_a_list_that_lags_leaves_out_young_objects():
     assert play(ToyApp(fetch=_call), scenario, deployment=BUCKET, faults=faults, slots=1) == [([], False), ["a"]]
 
 
+def test_a_bucket_that_finds_nothing_finds_its_objects_again():
+    """For up to a minute no object is there. A read after that finds it, also if the fault strikes each time."""
+
+    async def scenario(world: World) -> list[Any]:
+        await world.fetch(PUT)
+        found = [await world.fetch(GET), await world.fetch(("open", "a", 3))]
+        await asyncio.sleep(ABSENT_SECONDS[1])
+        return [*found, await world.fetch(GET), await world.fetch(GET)]
+
+    faults = {"r2_finds_nothing": 1.0}
+    found = play(ToyApp(fetch=_call), scenario, deployment=BUCKET, faults=faults, slots=1)
+    assert found == [None, None, b"abc", None]
+
+
+def test_another_bucket_has_nothing_of_the_first():
+    """After another bucket is bound, reads and lists find what is stored in it, and nothing from before."""
+
+    async def scenario(world: World) -> list[Any]:
+        await world.fetch(PUT)
+        world.servers.bucket.replace()
+        await world.fetch(("put", "b", b"x"))
+        (listed, _) = await world.fetch(("list", "", "", 10))
+        return [await world.fetch(GET), [one.key for one in listed]]
+
+    assert play(ToyApp(fetch=_call), scenario, deployment=BUCKET, slots=1) == [None, ["b"]]
+
+
 def test_it_is_bound_where_the_deployment_says_so():
     """`env` has the bucket of R2 only if the deployment binds it, and only then can faults of R2 strike."""
 
@@ -120,4 +147,4 @@ def test_it_is_bound_where_the_deployment_says_so():
         return bool(await world.fetch(None))
 
     assert [play(ToyApp(fetch=bound), scenario, deployment=one) for one in (TOP, BUCKET)] == [False, True]
-    assert len(R2) == 7
+    assert len(R2) == 8

@@ -1,22 +1,25 @@
 """Tests of the store of files: uploads, reads, erasure and orphans, with lost answers and writes that land late."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from src.core import limits
 from src.core.errors import BlobMissing, BlobUnavailable, StoreUnavailable
-from src.core.files import FileKey, FilePart, Purpose
+from src.core.files import File, FileKey, FilePart, Purpose
 from src.core.limits import (
     FILE_ERASE_SECONDS,
     FILE_IN_USE_SECONDS,
     LATE_SECONDS_MOST,
+    LOST_PART_SECONDS,
+    MISS_KEPT_SECONDS,
     ORPHAN_SECONDS,
     ORPHANS_APART_SECONDS,
     STORE_SENDS,
     UPLOAD_SECONDS_MOST,
 )
+from src.store.blobs import PartAway
 from src.store.blobs.r2 import R2Bucket
 from src.store.d1.database import Database
 from src.store.files import Deleted, FilesFull, FileStore, InUse, TooManyFiles
@@ -224,6 +227,78 @@ def test_files_are_listed_by_creation(bench: FileBench):
     assert listed(keys[3], 2, down=True) == [keys[2], keys[1]]
     assert listed(of=Purpose.BATCH) == keys[1::2]
     assert bench.run(bench.store.files("none", purpose=None, after=None, most=9, newest_first=False)) == []
+
+
+# --- Parts that are missing -----------------------------------------------------------------------------------------
+
+
+def hide(bench: FileBench) -> Callable[[], None]:
+    """Let the bucket have no parts, until the returned function is called."""
+    objects = dict(bench.r2.objects)
+    bench.r2.objects.clear()
+    bench.database.rows("UPDATE file_parts SET file_id = 'hidden:' || file_id RETURNING name")
+
+    def show() -> None:
+        bench.r2.objects.update(objects)
+        bench.database.rows("UPDATE file_parts SET file_id = substr(file_id, 8) RETURNING name")
+
+    return show
+
+
+def look(bench: FileBench, file: File) -> bytes | type[Exception]:
+    """Read a file in an invocation of its own, or return why it cannot be read."""
+    store = FileStore(Database(bench.database, bench.meter), bench.bucket() if bench.has_r2 else None)
+    found = bench.run(store.file(file.key))
+    try:
+        return bench.run(store.read(found or file, 0, file.bytes))
+    except (BlobUnavailable, BlobMissing) as error:
+        return type(error)
+
+
+def test_a_part_that_is_missing_counts_as_lost_after_a_quarter_of_an_hour(bench: FileBench):
+    """Until then the bucket counts as away, for every reader. Other parts are read, and are not among the lost ones."""
+    file, other = bench.upload(b"abc", b"def"), bench.upload(b"ghi")
+    hide(bench)
+    assert look(bench, file) is PartAway
+    for seconds in (60, 600, LOST_PART_SECONDS - 660.001):
+        bench.pass_seconds(seconds)
+        assert look(bench, file) is PartAway
+    assert bench.run(bench.store.lost(file)) == []
+    bench.pass_seconds(0.001)
+    assert look(bench, file) is BlobMissing
+    assert bench.run(bench.store.lost(file)) == [range(3)]  # the second part was first missed just now
+    assert look(bench, other) is PartAway
+    bench.pass_seconds(LOST_PART_SECONDS)
+    assert bench.run(bench.store.lost(file)) == [range(3), range(3, 6)]
+
+
+def test_a_part_that_was_missing_and_came_back_is_waited_for_again(bench: FileBench):
+    """A read forgets the miss, whichever invocation reads. So two short misses do not count as one long one."""
+    file = bench.upload(b"abc", b"def")
+    show = hide(bench)
+    assert look(bench, file) is PartAway
+    show()
+    bench.pass_seconds(30)
+    assert look(bench, file) == b"abcdef"
+    assert [row["missing"] for row in bench.rows()] == [None]
+    bench.pass_seconds(LOST_PART_SECONDS)
+    hide(bench)
+    assert look(bench, file) is PartAway
+    bench.pass_seconds(MISS_KEPT_SECONDS + 1)  # the reader died, or its task was cancelled
+    assert look(bench, file) is PartAway
+
+
+def test_a_miss_that_cannot_be_noted_is_no_loss(bench: FileBench):
+    """While the database fails, a part that is missing is waited for. A file that was erased is gone at once."""
+    file = bench.upload(b"abc")
+    hide(bench)
+    assert look(bench, file) is PartAway
+    bench.pass_seconds(LOST_PART_SECONDS)
+    bench.database.fail(NETWORK_LOST, times=STORE_SENDS, passing=2 if not bench.has_r2 else 1)
+    assert look(bench, file) is PartAway
+    assert look(bench, file) is BlobMissing
+    bench.run(bench.store.delete(file.key))
+    assert look(bench, file) is BlobMissing
 
 
 # --- Erasure ------------------------------------------------------------------------------------------------------

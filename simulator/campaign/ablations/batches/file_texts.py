@@ -5,6 +5,7 @@ from random import Random
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
+from src.core import limits
 from src.core.text.file_cuts import CutSlice
 from src.processing.run.context import Record
 from src.processing.run.file_text import FileText
@@ -42,6 +43,13 @@ ABLATIONS = (
         "no call begins before the whole text is cut",
         ((FileText, "_recorded", _record_as_the_last),),
         {},
+        _texts,
+    ),
+    Ablation(
+        "part_waited_for",
+        "a part that a bucket does not have for a minute is waited for",
+        ((limits, "LOST_PART_SECONDS", 0),),
+        {"r2_finds_nothing": 0.1},
         _texts,
     ),
     Ablation(

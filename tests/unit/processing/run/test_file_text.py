@@ -14,6 +14,7 @@ from src.core.structure import Structure
 from src.core.task import Reduce, Route
 from src.core.text.chunks import chunks, cuts
 from src.processing.outcomes import Ended, Released
+from src.processing.run.file_text import LOST
 from src.processing.worker import Host
 from src.store.admission import Accepted, Conditions, Mismatched, Replayed
 from src.store.files import Deleted, InUse
@@ -158,14 +159,14 @@ def test_a_budget_below_the_minimum_ends_the_task_before_a_call(bench: TextBench
 
 
 def test_a_lost_part_fails_the_task(bench: TextBench) -> None:
-    """Without its bytes a task ends with a clear failure, before and after the cut, and never waits for them."""
+    """Without its bytes a task waits a quarter of an hour, before and after the cut, and then says what is missing."""
     bench.begin_text(TEXT.encode())
     assert bench.bucket is not None
     parts = dict(bench.bucket.parts)
     bench.bucket.parts.clear()
     failure = bench.work_to_end().failure
-    assert failure is not None
-    assert (failure.code, failure.retryable) == (TaskCode.INPUT_MISSING, False)
+    assert failure == LOST
+    assert limits.LOST_PART_SECONDS <= bench.loop.time() <= 2 * limits.LOST_PART_SECONDS
     bench.bucket.parts = parts
     bench.model.act = lambda text, number: bench.bucket.parts.clear()  # type: ignore[union-attr]
     assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
@@ -174,6 +175,27 @@ def test_a_lost_part_fails_the_task(bench: TextBench) -> None:
     assert task.failure.code == TaskCode.INPUT_MISSING
     assert 0 < task.completed < task.total
     assert task.usage.model_calls == task.completed == len(sent(bench))
+
+
+@pytest.mark.parametrize("during", ["the cut", "the calls"])
+def test_a_bucket_that_says_not_there_for_seconds_fails_no_task(bench: TextBench, during: str) -> None:
+    """The file's row says that it is complete, so the task waits for its bytes, and makes each call once."""
+    bench.begin_text(TEXT.encode())
+
+    def hide_for_seconds() -> None:
+        assert bench.bucket is not None
+        parts = dict(bench.bucket.parts)
+        bench.bucket.parts.clear()
+        bench.loop.call_later(5.0, lambda: bench.bucket and bench.bucket.parts.update(parts))
+
+    if during == "the cut":
+        hide_for_seconds()
+    bench.model.act = lambda text, number: hide_for_seconds() if number == 3 and during == "the calls" else None
+    task = bench.work_to_end()
+    assert (task.status, task.usage.model_calls) == (Status.COMPLETED, task.total)
+    assert sorted(sent(bench)) == sorted(pieces(TEXT, 50))
+    assert "text_unread" in {line["event"] for line in bench.log}
+    assert bench.loop.time() < limits.LOST_PART_SECONDS
 
 
 def test_a_bucket_that_is_away_is_waited_for(bench: TextBench) -> None:
