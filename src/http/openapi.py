@@ -45,8 +45,8 @@ A key with the scope `operator` may name another tenant, `?tenant=`, for what it
 `make key` grants this scope. Without it, another tenant is 403 (`forbidden`), whether or not that tenant exists. A key
 may always name its own tenant.
 A key without `read` sees no text of a task: `result` is null, and `instructions` and `metadata` are empty.
-While the database is overloaded, the service refuses a new task before it checks the key, with 503 (`overloaded`) and
-`Retry-After`.
+While the database is overloaded, the service refuses a new task or file before it checks the key, with 503
+(`overloaded`) and `Retry-After`.
 With `REQUIRE_KEYS=false`, as under `make dev`, every request is the tenant `local`'s, and the service checks no key."""
 
 

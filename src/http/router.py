@@ -96,7 +96,7 @@ async def _answer(request: Request, api: Api) -> Reply:
     endpoint = next((call for call in calls if call.method == method), None)
     if endpoint is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
-    if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
+    if endpoint.is_shed and api.isolate.load.refuses(asyncio.get_running_loop().time()):
         # the refusal comes before the look-up of the key, which would add to the database's load
         raise overload_refusal()
     try:

@@ -1,9 +1,10 @@
 """Overload: while the database answers late, new tasks and unknown keys are refused."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
+import httpx
 import pytest
 
 from src.core import limits
@@ -83,6 +84,53 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
         ("GET", "/api/async-status", 200),
     ):
         assert slow.call(method, path).status == status
+
+
+def upload() -> BenchRequest:
+    """Make the request of an upload."""
+    sent = httpx.Request("POST", "http://h/v1/files", files={"file": ("a", b"x" * 9_000)}, data={"purpose": "batch"})
+    return BenchRequest("POST", "http://h/v1/files", dict(sent.headers), sent.read())
+
+
+def test_no_file_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
+    """An upload is refused without a D1 call, and leaves no row and no part. One upload at a time is the probe."""
+    slow.seconds = LATE
+    assert slow.call("GET", "/api/tasks").status == 200
+    before, rows = slow.database.batches, slow.count_rows()
+    refused = slow.send(upload())
+    assert (refused.status, data(refused)["error"]["code"]) == (503, "overloaded")
+    assert (slow.database.batches, slow.count_rows()) == (before, rows)
+
+    async def crowd() -> list[int]:
+        replies = await asyncio.gather(*(handle(upload(), slow.api) for _ in range(20)))
+        return sorted(reply.status for reply in replies)
+
+    slow.wait(limits.OVERLOAD_PROBE_SECONDS)
+    assert slow.run(crowd()) == [200] + [503] * 19
+    slow.seconds = 0
+    slow.wait(limits.OVERLOAD_PROBE_SECONDS)
+    assert slow.run(crowd()) == [200] + [503] * 19
+    assert slow.run(crowd()) == [200] * 20
+    assert submit(slow)[0] == 202
+
+
+def test_a_database_that_becomes_late_while_a_file_arrives_gets_no_upload(slow: SlowBench) -> None:
+    """An upload whose bytes take long to arrive is refused before its first write."""
+    boundary = "multipart/form-data; boundary=b"
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    rest = b'x\r\n--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
+
+    class Slowly(BenchRequest):
+        async def chunks(self) -> AsyncGenerator[bytes]:
+            yield head
+            slow.seconds = LATE
+            await handle(BenchRequest("GET", "http://h/api/tasks"), slow.api)
+            slow.seconds = 0
+            yield rest
+
+    rows = slow.count_rows()
+    assert slow.send(Slowly("POST", "http://h/v1/files", {"content-type": boundary})).status == 503
+    assert slow.count_rows() == rows
 
 
 def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:

@@ -21,6 +21,7 @@ from simulator.platform.invocation_limits import InvocationLimits, Plan, Use
 from simulator.platform.queues import QueueSettings
 from simulator.platform.r2.bucket import BucketBinding
 from simulator.platform.world import World
+from src.core.database_load import DatabaseLoad
 from src.core.files import FileKey, Purpose
 from src.core.meter import Meter
 from src.core.settings import Settings
@@ -153,7 +154,7 @@ class BatchWorld:
         bucket: Any = BucketBinding(world.servers.bucket, port)
         files = FileStore(Database(database, meter), R2Bucket(bucket, meter))
         key = FileKey(f"{tenant}:01900000-0000-7000-8000-{len(world.servers.bucket.objects):012x}")
-        upload = Upload(files, key, world.now_ms(), Settings(), Log(lambda _line: None))
+        upload = Upload(files, key, world.now_ms(), Settings(), DatabaseLoad(), Log(lambda _line: None))
         await upload.add(content)
         return (await upload.finish(NewFile(Purpose.BATCH, "lines.jsonl", None))).id
 

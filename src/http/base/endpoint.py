@@ -92,7 +92,7 @@ class Endpoint(NamedTuple):
     `access` is the scope that a key needs, or another requirement. `reach` says which tenants a request may name: with
     `OWN` only the key's own, otherwise a key with the scope `operator` may name another one. `problems` are the
     refusals that the handler itself makes, and `openapi` derives the other refusals from path, access, parameters and
-    body. A call with `makes_tasks` is refused while the database is overloaded. A call with `seconds_most` is answered
+    body. A call that `is_shed` is refused while the database is overloaded. A call with `seconds_most` is answered
     within that time, even if the database is slow.
     """
 
@@ -108,7 +108,7 @@ class Endpoint(NamedTuple):
     body: type[BaseModel] | None = None
     body_type: str = "application/json"
     body_optional: bool = False
-    makes_tasks: bool = False
+    is_shed: bool = False
     seconds_most: float | None = None
     id_schema: Mapping[str, object] = _UUID
 

@@ -38,8 +38,8 @@ DATABASE_DETAIL = (
     "deployed Worker, run `npx wrangler d1 migrations list DB --remote` to see whether the database answers."
 )
 OVERLOAD_DETAIL = (
-    "The database is too slow, so the service refuses new tasks. Nothing was accepted. Earlier tasks go on, "
-    "and can be read, cancelled and deleted."
+    "The database is too slow, so the service refuses new tasks and files. Nothing was accepted. Earlier tasks go "
+    "on, and can be read, cancelled and deleted."
 )
 STORAGE_DETAIL = (
     "The database is full, or nearly full (STORAGE_MB_MOST). Nothing was accepted. Earlier tasks can be "
@@ -255,7 +255,7 @@ def files_refusal() -> Refusal:
 
 
 def overload_refusal() -> Refusal:
-    """Make the refusal of a new task while the database is overloaded."""
+    """Make the refusal of a new task or file while the database is overloaded."""
     again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
     return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
 

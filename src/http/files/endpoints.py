@@ -24,6 +24,7 @@ ENDPOINTS: Final = (
         reach=Reach.ONE,
         body=NewFileFields,
         body_type=multipart.MEDIA_TYPE,
+        is_shed=True,
         answers=(Answer(200, "The file", (FileView,), leads_to=_OF_FILE),),
         problems=(problems.FILES_FULL, problems.FILES_UNAVAILABLE),
     ),

@@ -1,12 +1,12 @@
 """The handlers of `/v1/files` and of the paths below it."""
 
-from ...core.errors import BlobMissing
+from ...core.errors import BlobMissing, BlobUnavailable
 from ...core.files import File, FileKey, file_key_of
 from ...core.ids import new_task_id
 from ...store.files import InUse
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
-from ..base.problems import FILE_IN_USE, NOT_FOUND, Refusal, files_refusal
+from ..base.problems import FILE_IN_USE, NOT_FOUND, Refusal
 from . import form
 from .content import content_reply
 from .listing import list_reply
@@ -19,7 +19,7 @@ async def upload_file(exchange: Exchange) -> Reply:
     api, request = exchange.api, exchange.request
     boundary, now = form.boundary(request.headers), api.now_ms()
     key = FileKey(f"{exchange.tenant}:{new_task_id(now, api.entropy(10))}")
-    upload = Upload(api.files, key, now, api.settings, api.log)
+    upload = Upload(api.files, key, now, api.settings, api.isolate.load, api.log)
     upload.check_length(request.headers.get("content-length"))
     try:
         new = await form.read_form(request.chunks(), boundary, upload.body_bytes_most, upload.add)
@@ -59,10 +59,10 @@ async def read_file_content(exchange: Exchange) -> Reply:
     file = await _found(exchange)
     try:
         return await content_reply(exchange, file)
-    except BlobMissing:
+    except BlobMissing as error:
         if await exchange.api.files.file(file.key) is None:  # it was erased since its row was read
             raise _no_file() from None
-        raise files_refusal() from None  # the bucket may be wrong for a moment
+        raise BlobUnavailable("a part of a complete file is not in the bucket") from error
 
 
 def _key(exchange: Exchange) -> FileKey:

@@ -6,13 +6,14 @@ An upload that fails leaves nothing. If its invocation dies, the sweep erases wh
 import asyncio
 
 from ...core import limits
+from ...core.database_load import DatabaseLoad
 from ...core.errors import BlobUnavailable, StoreError, StoreFull
 from ...core.files import File, FileKey, FilePart
 from ...core.settings import Settings
 from ...processing.log import Log
 from ...store.blobs import Buffer
 from ...store.files import FilesFull, FileStore
-from ..base.problems import FILES_FULL, FILES_UNAVAILABLE, TOO_LARGE, FieldError, Refusal
+from ..base.problems import FILES_FULL, FILES_UNAVAILABLE, TOO_LARGE, FieldError, Refusal, overload_refusal
 from .form import NewFile
 
 _NO_BUCKET = (
@@ -24,10 +25,13 @@ _NO_BUCKET = (
 class Upload:
     """One upload. `add` takes the file's bytes, and holds at most one part of them in the bucket's buffer."""
 
-    def __init__(self, store: FileStore, key: FileKey, created_at: int, settings: Settings, log: Log) -> None:
+    def __init__(
+        self, store: FileStore, key: FileKey, created_at: int, settings: Settings, load: DatabaseLoad, log: Log
+    ) -> None:
         self._store = store
         self._key = key
         self._created_at = created_at
+        self._load = load
         self._log = log
         self._settings = settings
         self._most = settings.file_bytes
@@ -50,7 +54,7 @@ class Upload:
             raise self._too_large()
 
     async def add(self, content: bytes) -> None:
-        """Take bytes of the file, and store each part that is full. Raises Refusal: 413 above the limit, 507."""
+        """Take bytes of the file, and store each part that is full. Raises Refusal: 413 above the limit, 503, 507."""
         self._size += len(content)
         if self._size > self._most:
             raise self._too_large()
@@ -100,6 +104,9 @@ class Upload:
 
     async def _begin(self) -> None:
         if not self._is_begun:
+            # The database may have become slow while the bytes arrived. What is stored below probes it.
+            if not self._load.admits(asyncio.get_running_loop().time()):
+                raise overload_refusal()
             self._is_begun = True  # before the write, which may land although its answer is lost
             full = await self._store.begin(self._key, self._created_at, self._settings.files_most)
             if full is not None:

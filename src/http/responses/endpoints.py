@@ -43,7 +43,7 @@ ENDPOINTS: Final = (
         handler=handlers.create_response,
         access=Scope.WRITE,
         body=NewResponseFields,
-        makes_tasks=True,
+        is_shed=True,
         parameters=(IDEMPOTENCY_KEY, *JOINING),
         answers=(
             Answer(

@@ -183,7 +183,7 @@ ENDPOINTS: Final = (
         access=Scope.WRITE,
         reach=Reach.ONE,
         body=NewTaskFields,
-        makes_tasks=True,
+        is_shed=True,
         parameters=(
             IDEMPOTENCY_KEY,
             Parameter(
