@@ -126,8 +126,10 @@ CUSTOM_ID_CHARS_MOST = 64
 ANSWER_CHARS_MOST = 1_000_000
 OUTPUT_LINE_CHARS_MOST = 1_100_000
 ANSWER_CHOICES_MOST = 100  # The most choices of an answer: each may grow by some 110 characters in its line.
-# The most characters of the body with which a provider refused a line, as JSON in ASCII: each refused line keeps one.
-REFUSAL_CHARS_MOST = 16_384
+# The most characters of the body with which a provider refused a line, as JSON in ASCII. Each refused line keeps one in
+# the database until it is in the error file: 41 MB of a batch whose 20,000 lines are refused.
+REFUSAL_CHARS_MOST = 2_048
+REFUSAL_MESSAGE_CHARS_MOST = 1_000  # The most characters of the message of such a body that is not kept whole.
 REFUSAL_READ_BYTES_MOST = 262_144  # The most bytes of such a body that are parsed, to keep its message if it is larger.
 
 # --- Structured output ----------------------------------------------------------------------------------

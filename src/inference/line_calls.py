@@ -16,7 +16,6 @@ _TOKENS = "max_completion_tokens"
 # A reply with fewer bytes than this cannot become an answer of more than ANSWER_CHARS_MOST characters, because each
 # byte becomes at most six characters.
 _SURELY_SHORT_BYTES = limits.ANSWER_CHARS_MOST // 6
-_MESSAGE_CHARS_MOST = 4_000
 _CODE_CHARS_MOST = 200
 _CUT_OFF = " … [cut off]"  # The end of a message that was longer.
 _SEARCHED_CHARS_MOST = 50_000
@@ -88,8 +87,8 @@ def _refusal_body(raw: bytes, key: str | None) -> object:
         said, code = replies.member(error, "message"), replies.member(error, "code")
         message = said if isinstance(said, str) else json.dumps(document, ensure_ascii=False)
         return error_body(message, code[:_CODE_CHARS_MOST] if isinstance(code, str) else None, is_cut=True)
-    text = raw[: 4 * _MESSAGE_CHARS_MOST].decode("utf-8", "replace")
-    return error_body(_struck(text, key), None, is_cut=len(raw) > 4 * _MESSAGE_CHARS_MOST)
+    text = raw[: 4 * limits.REFUSAL_MESSAGE_CHARS_MOST].decode("utf-8", "replace")
+    return error_body(_struck(text, key), None, is_cut=len(raw) > 4 * limits.REFUSAL_MESSAGE_CHARS_MOST)
 
 
 def error_body(message: str, code: str | None, *, is_cut: bool = False) -> dict[str, object]:
@@ -98,8 +97,8 @@ def error_body(message: str, code: str | None, *, is_cut: bool = False) -> dict[
     `is_cut` says that something of the refusal is missing already, so the message says so, however long it is.
     """
     line = replies.one_line(message)
-    if is_cut or len(line) > _MESSAGE_CHARS_MOST:
-        line = line[: _MESSAGE_CHARS_MOST - len(_CUT_OFF)] + _CUT_OFF
+    if is_cut or len(line) > limits.REFUSAL_MESSAGE_CHARS_MOST:
+        line = line[: limits.REFUSAL_MESSAGE_CHARS_MOST - len(_CUT_OFF)] + _CUT_OFF
     return {"error": {"message": line, "type": "invalid_request_error", "param": None, "code": code}}
 
 

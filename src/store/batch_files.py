@@ -99,7 +99,8 @@ class BatchFileStore(OutboxStore):
     ) -> bool:
         """Name stored parts with the `lines` lines of the given places in the error file. False: the batch was lost.
 
-        Without lines there is no part, and only the progress is recorded.
+        The database drops the refusals of these lines, which it needs no more. Without lines there is no part, and only
+        the progress is recorded.
         """
         here: dict[str, Value] = {**_ours(of), "from_place": places.start}
         batch: list[BoundStatement] = []
@@ -113,6 +114,7 @@ class BatchFileStore(OutboxStore):
                 "place": place,
             }
             batch += [_bind(one, values) for one in sql.ADD_ERRORS]
+            batch.append(sql.DROP_REFUSALS.bind(**here, to_place=places.stop))
         batch.append(sql.WRITTEN.bind(**here, to_place=places.stop, lines=lines, lease_ms=_LEASE_MS))
         *_, written = await self._database.run(*batch)
         return bool(written)

@@ -31,7 +31,7 @@ from .line_inputs import LineIndex
 # What a step of a writer takes at most, in subrequests and statements: to store an object of segments, or to read lines
 # and to name the part that is full with them.
 _MOVE = (14, 14)
-_ERRORS = (6, 8)
+_ERRORS = (6, 9)
 _SEARCH = (limits.FILE_BYTES_MOST // limits.FILE_PART_BYTES + 1, 4)  # To look for each part of the input file.
 _CODES = {Status.CANCELLED: "batch_cancelled", Status.FAILED: "batch_failed", Status.COMPLETED: "batch_failed"}
 _MESSAGES = {

@@ -9,7 +9,7 @@ from .sweep_allowance import StepCost, SweepAllowance
 
 # The least that completing a batch takes: to take the batch, to make one object from its lines, and to end or release
 # the batch.
-_BATCH = StepCost(16, 22)
+_BATCH = StepCost(16, 23)
 
 
 class Finalizing:

@@ -133,6 +133,12 @@ SELECT :file_key, 'growing', 'batch_output', :filename, :place, :task_key, {NOW}
 ON CONFLICT DO UPDATE SET {_ADDED}
 """),
 )
+# Drops the refusals of these places, which are in the error file now. Only writers read refusals, and a later writer
+# goes on behind these places.
+DROP_REFUSALS = statement(f"""
+UPDATE failures SET refusal = NULL WHERE task_id = :task_key AND level = 0 AND idx >= :from_place AND idx < :to_place
+  AND refusal IS NOT NULL AND {_FROM_HERE}
+""")
 WRITTEN = statement(f"""
 UPDATE batches SET written_places = :to_place, error_lines = error_lines + :lines, writer_until = {NOW} + :lease_ms
 WHERE {_OURS} AND written_places = :from_place RETURNING task_id

@@ -182,16 +182,17 @@ def test_a_refusal_is_an_object_of_limited_size(raw: bytes) -> None:
     """A refusal that is no JSON object, or a large one, becomes the message of an object in OpenAI's shape."""
     status, body = refused(at_openai(HttpReply(400, {}, raw), call())[1])
     assert (status, body.keys(), body["error"]["type"]) == (400, {"error"}, "invalid_request_error")
-    assert len(body["error"]["message"]) <= 4_000
+    most = limits.REFUSAL_MESSAGE_CHARS_MOST
+    assert len(body["error"]["message"]) <= most
     if raw.startswith(b"<html>"):
         assert body["error"]["message"] == "<html> <h1>Bad request</h1></html>"
-    assert body["error"]["message"].endswith("[cut off]") is (len(raw) > 4_000)
+    assert body["error"]["message"].endswith("[cut off]") is (len(raw) > most)
 
 
 @pytest.mark.parametrize("text", ["x", "多", "\U0001f600"])
 def test_a_large_refusal_keeps_its_message_and_code(text: str) -> None:
-    """A refusal is kept whole up to 16 KB of JSON in ASCII, as the error file has it; of a larger one, what it says."""
-    for chars, is_whole in ((1_000, True), (limits.REFUSAL_CHARS_MOST, False)):
+    """A refusal is kept whole up to 2 KB of JSON in ASCII, as the error file has it; of a larger one, what it says."""
+    for chars, is_whole in ((150, True), (limits.REFUSAL_CHARS_MOST, False)):
         given = {"error": {"message": "too long", "code": "too_big", "type": "t"}, "detail": text * chars}
         _, body = refused(at_openai(given, call(), status=422)[1])
         if is_whole:
@@ -202,7 +203,7 @@ def test_a_large_refusal_keeps_its_message_and_code(text: str) -> None:
             }  # fmt: skip
     long = {"error": {"message": text * limits.REFUSAL_CHARS_MOST, "code": 7}}
     _, body = refused(at_openai(long, call(), status=422)[1])
-    assert len(body["error"]["message"]) == 4_000
+    assert len(body["error"]["message"]) == limits.REFUSAL_MESSAGE_CHARS_MOST
     assert body["error"]["message"].endswith(" … [cut off]")
     assert body["error"]["code"] is None
 

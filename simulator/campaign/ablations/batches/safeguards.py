@@ -207,6 +207,13 @@ ABLATIONS = (
         _cancelling_slow,
     ),
     Ablation(
+        "refusals_leave",
+        "the refusals of a batch leave the database with the lines of the error file",
+        (without.swapped("DROP_REFUSALS", "SET refusal = NULL", "SET refusal = refusal"),),
+        {"call_refused": 0.2},
+        _batches(20),
+    ),
+    Ablation(
         "orphans_have_no_row",
         "the search for orphans erases no part that a row names",
         (without.swapped("UNNAMED", "WHERE NOT EXISTS", "WHERE 1 OR NOT EXISTS"),),

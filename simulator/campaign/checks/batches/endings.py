@@ -35,6 +35,7 @@ _NEW = (
     "JOIN texts USING (task_id) WHERE batches.task_id = ?"
 )
 _TASK = "SELECT status, error_code, total FROM tasks WHERE id = ?"
+_REFUSALS = "SELECT count(refusal) FROM failures WHERE task_id = ?"
 _ANNOUNCED = "SELECT coalesce(announced_at, 0) FROM tasks WHERE id = ?"
 _MOVED = "SELECT count(*) FROM segments WHERE object IS NOT NULL"
 
@@ -174,6 +175,8 @@ class Endings:
         for one, lines in zip(files, (output, errors), strict=True):
             require((one is not None) == bool(lines), "a file without a line, or a line without a file")
             require(one is None or one.state == "ready", "its files are not complete")
+        (refusals,) = self._connection.execute(_REFUSALS, (row.task_key,)).fetchone()
+        require(not refusals, f"{refusals} refusals are in the database, besides its error file")
         self._check_codes(row, status, code, errors)
         self._judged[BATCHES_JUDGED] += 1
 

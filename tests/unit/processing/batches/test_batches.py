@@ -91,6 +91,42 @@ def test_a_refused_line_is_in_the_error_file_with_the_refusal(bench: BatchBench)
     assert len(bench.model.calls) == 5
 
 
+def test_refusals_leave_the_database_with_the_lines_of_the_error_file(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part of the error file takes its refusals along. The next writer finds those of the other lines."""
+    monkeypatch.setattr(limits, "BATCH_SLICES_A_WRITER", {"paid": 1})
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 2_000)
+    bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=(400, {"error": "x" * 400 + text}))
+    bench.begin(lines(40))
+    while not bench.batch().task.status.terminal:
+        bench.run()
+        bench.pass_seconds(1)
+    left = [refusals_left(bench)]
+    for points in range(2, 300):
+        if bench.batch().ended_at is not None:
+            break
+        bench.points.deaths = {bench.points.passed + points}
+        for key in bench.do(bench.lines.unwritten(1, bench.settings.longest_claim_ms)):
+            bench.do(bench.mortal(bench.worker().complete_batch(key)))
+        bench.points.deaths = set()
+        left.append(refusals_left(bench))
+        bench.pass_seconds(61)
+    assert left == sorted(left, reverse=True)
+    assert len(set(left)) > 5
+    assert left[-1] == 0
+    bench.check_end(ids(40))
+    found = {one["custom_id"]: one["response"]["body"]["error"] for one in bench.content(ERRORS)}
+    assert found == {f"line-{number}": "x" * 400 + str(number) for number in range(40)}
+    assert len(bench.model.calls) == 40
+
+
+def refusals_left(bench: BatchBench) -> int:
+    """Return how many refusals the database has."""
+    (row,) = bench.database.rows("SELECT count(refusal) AS refusals FROM failures")
+    return int(row["refusals"])
+
+
 def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: BatchBench) -> None:
     """Refused credentials end the batch, and each line without an answer is in the error file."""
     bench.model.act = lambda text, number: ModelRefused("401") if number > 3 else None
