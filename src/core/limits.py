@@ -191,6 +191,8 @@ OVERLOAD_FORGET_SECONDS = 60.0  # The age at which the caller of an unanswered D
 # least a twentieth of the space for what running tasks still have to store.
 STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
 CLEAR_FRACTION = 0.9  # The part of STORAGE_MB_MOST above which the sweep erases ended tasks early.
+# The part of STORAGE_MB_MOST from which on uploads to the database are refused, well before tasks are erased early.
+FILES_FRACTION = 0.6
 CLEAR_TASKS_MOST = 40  # The most tasks that one transaction of the sweep erases before their retention is over.
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # The most pages of tasks that one sweep erases early.
 CLEAR_WALK_MOST = 1_000  # How many tasks one page of early erasure reads, whether they can be erased or not.

@@ -80,7 +80,7 @@ class BatchRetry:
             return InputMissing()
         key = FileKey(base.task_key(tenant))
         try:
-            full = await files.begin(key, base.now_ms(), base.settings.files_most)
+            full = await files.begin(key, base.now_ms(), base.settings.files_most, base.settings.storage_bytes_most)
             if full is not None:
                 return full
             writer = PartWriter(files.bucket, key, "r")

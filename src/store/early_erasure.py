@@ -11,6 +11,7 @@ from .sql import early_erasure as sql
 
 _KEPT_MS = round(limits.KEPT_SECONDS_LEAST * 1000)
 _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)
+_PASSED = "~"  # The end of a walk that found nothing to erase: until it is, the tenant's files do not count.
 _MOMENT_CHARS = 13  # The first characters of a task id, which hold the 48 bits of the task's creation time.
 
 
@@ -21,7 +22,8 @@ class Old:
     All of these tasks had ended by `ended_by`, in the database's time. `uncounted` says that some of these tasks may
     not have been added to the sums over ended tasks yet. These tasks were found by a walk over the tasks of `tenant`,
     from `walked_from` on. The tenant's next walk starts at `walked_to`: where this walk ended, or where this walk
-    started if it found more tasks than are erased now.
+    started if it found more tasks than are erased now. `files_bytes` is what the files of all tenants in the database
+    had by the last count, without those that batches wrote.
     """
 
     ended_by: int
@@ -30,6 +32,7 @@ class Old:
     tenant: str = ""
     walked_from: str = ""
     walked_to: str = ""
+    files_bytes: int = 0
 
     @property
     def walks_on(self) -> bool:
@@ -69,10 +72,11 @@ class StorageStore(Store):
             tenant=columns.text(found[0], "tenant"),
             walked_from=begun_at,
             walked_to=begun_at if len(task_keys) < columns.whole(found[0], "may_go") else _behind(found[0]),
+            files_bytes=columns.whole(found[0], "all_files"),
         )
 
     async def count_storage(self, *, keep_input: bool) -> None:
-        """Count what each tenant stores, from the row of every task, and write a row for each of the largest tenants.
+        """Count what each tenant stores, from the rows of all tasks and files, and write a row for each of the largest.
 
         `keep_input` says that completed tasks keep their input.
         """
@@ -107,7 +111,8 @@ def _behind(row: Row) -> str:
     next walk reads all tasks of the last task's millisecond again.
     """
     if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
-        return ""
+        return _PASSED if row["has_files"] and not row["may_go"] else ""
     last = columns.text(row, "last").partition(":")[2]
     moment = last[:_MOMENT_CHARS]
-    return moment if moment > columns.text(row, "walked_to") else last
+    begun_at = columns.text(row, "walked_to")
+    return moment if begun_at == _PASSED or moment > begun_at else last

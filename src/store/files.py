@@ -5,13 +5,14 @@ A file is erased in the other direction: its row is marked, then its parts are e
 """
 
 import json
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import BlobMissing, BlobUnavailable, StoreError
+from ..core.errors import BlobMissing, BlobUnavailable, StoreError, StoreFull
 from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
 from .blobs import Bucket, BucketUnbound, PartAway
@@ -69,11 +70,16 @@ class FileStore(Store):
 
     # --- Upload ---------------------------------------------------------------------------------------------------
 
-    async def begin(self, key: FileKey, now_created: int, files_most: int = limits.FILES_MOST) -> TooManyFiles | None:
+    async def begin(
+        self, key: FileKey, now_created: int, files_most: int = limits.FILES_MOST, storage_most: float = math.inf
+    ) -> TooManyFiles | None:
         """Write the row of a new file, before its first part. `now_created` is when the file was made, ms.
 
-        Returns TooManyFiles, and writes nothing, if the tenant has `files_most` files already.
+        Returns TooManyFiles, and writes nothing, if the tenant has `files_most` files already. Raises StoreFull if the
+        file would lie in the database, and its size exceeds the share FILES_FRACTION of `storage_most` bytes: the rest
+        is for tasks. The row may then have been written.
         """
+        self._check_share(storage_most)
         place = self.bucket.place
         *_, (row,) = await self._database.run(
             sql.BEGIN_UPLOAD.bind(
@@ -89,7 +95,12 @@ class FileStore(Store):
             sql.BEGIN_WALKS.bind(file_key=key, place=place),
             sql.UPLOAD_BEGUN.bind(file_key=key),
         )
+        self._check_share(storage_most)  # the reply has told the size
         return None if row["begun"] else TooManyFiles(files_most)
+
+    def _check_share(self, storage_most: float) -> None:
+        if self.bucket.place == "d1" and self._database.storage.size >= limits.FILES_FRACTION * storage_most:
+            raise StoreFull("the database has reached the share of STORAGE_MB_MOST up to which it takes files")
 
     async def ready(
         self,
@@ -142,10 +153,6 @@ class FileStore(Store):
         )
         if standing and standing[0]["state"] == "erasing":
             await self._try_to_erase(DueFile(key, place_of(standing[0])))
-
-    def is_crowded(self, most: int) -> bool:
-        """Whether parts of new files lie in the database, and it had `most` bytes or more by the last reply."""
-        return self.bucket.place == "d1" and self._database.storage.is_over(most)
 
     # --- Reads ----------------------------------------------------------------------------------------------------
 

@@ -43,8 +43,8 @@ OVERLOAD_DETAIL = (
 )
 STORAGE_DETAIL = (
     "The database is full, or nearly full (STORAGE_MB_MOST). Nothing was accepted. Earlier tasks can be "
-    "read, cancelled and deleted, and go on once there is space. Delete ended tasks, shorten RETENTION_DAYS, "
-    "or give the database more space."
+    "read, cancelled and deleted, and go on once there is space. Delete ended tasks and files, shorten "
+    "RETENTION_DAYS, or give the database more space. Without the binding BLOBS, files are refused earlier than tasks."
 )
 FILES_DETAIL = (
     "The bucket of files (R2, binding BLOBS; without it the database, binding DB) does not answer. Try again. The "

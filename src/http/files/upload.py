@@ -7,7 +7,7 @@ import asyncio
 
 from ...core import limits
 from ...core.database_load import DatabaseLoad
-from ...core.errors import BlobUnavailable, StoreError, StoreFull
+from ...core.errors import BlobUnavailable, StoreError
 from ...core.files import File, FileKey, FilePart
 from ...core.settings import Settings
 from ...processing.log import Log
@@ -108,7 +108,10 @@ class Upload:
             if not self._load.admits(asyncio.get_running_loop().time()):
                 raise overload_refusal()
             self._is_begun = True  # before the write, which may land although its answer is lost
-            full = await self._store.begin(self._key, self._created_at, self._settings.files_most)
+            settings = self._settings
+            full = await self._store.begin(
+                self._key, self._created_at, settings.files_most, settings.storage_bytes_most
+            )
             if full is not None:
                 self._is_begun = False  # nothing is stored
                 detail = f"The tenant has {full.most} files or more, the limit MAX_FILES. Delete files first."
@@ -116,8 +119,6 @@ class Upload:
 
     async def _put(self, buffer: Buffer) -> None:
         await self._begin()
-        if self._store.is_crowded(self._settings.storage_bytes_most):  # what is left is for the outputs of tasks
-            raise StoreFull("the database has reached STORAGE_MB_MOST")
         part = FilePart(str(len(self._parts)), len(buffer))
         await self._store.bucket.put(self._key, part.name, buffer)
         self._parts.append(part)

@@ -18,6 +18,9 @@ class EarlyErasure:
     no task that ended less than a day ago. A walk over a tenant's tasks skips tasks that may not be erased, and the
     next walk, in this sweep or a later one, begins after them. If the database is below nine tenths of STORAGE_MB_MOST,
     early erasure makes no call to D1.
+
+    Files that clients uploaded are never erased early. They count for their tenant, and no task is erased because files
+    have more than their share.
     """
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
@@ -60,6 +63,9 @@ class EarlyErasure:
             found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         if found is None or not (found.task_keys or found.walks_on):
             return None
+        tasks_bytes = self._storage.size - found.files_bytes
+        if tasks_bytes < (limits.CLEAR_FRACTION - limits.FILES_FRACTION) * self._settings.storage_bytes_most:
+            return None  # the files alone have more than their share, so the erasure of tasks would not help
         return await self._store.erase_early(found, keep_input=keep_input)
 
     def cost(self) -> StepCost:

@@ -25,6 +25,11 @@ class FileErasure:
         self._allowance = allowance
         self.is_wanted = False  # Whether a page of the sweep has found work with files.
 
+    @property
+    def frees_space(self) -> bool:
+        """Whether the erasure will probably free space in the database."""
+        return self.is_wanted and self._worker.files.bucket.place == "d1"
+
     async def run(self) -> None:
         """Erase files and orphans, as far as the allowance permits."""
         if not self.is_wanted or not self._most():

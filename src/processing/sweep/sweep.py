@@ -181,6 +181,9 @@ class Sweep:
         return erased
 
     async def _erase_early(self) -> None:
+        # Files of erased batches free space when their bytes are erased, at the end of this sweep.
+        if self._folds and self._files.frees_space:
+            return
         self._counts.erased += await self._early_erasure.run()
 
     async def _fold(self) -> None:

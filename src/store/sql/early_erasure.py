@@ -7,40 +7,53 @@ from .tallies import UNCOUNTED, count_ends
 # Estimates the bytes that a task stores: its rows, four bytes for each token of its outputs, and its input. A completed
 # task has no input any more, unless `:keep_input` is set or the task has gaps. The input is estimated as four bytes for
 # each token that the answered calls read, but at least as many bytes as the task's chunks may have characters, so that
-# the input counts even before the first call. For a batch, only the index of its lines is estimated, because the
-# batch's files are stored separately. To make the estimate, only the task's own row is read.
-_BYTES = """2000 + CASE WHEN kind = 'batch' THEN 64 * total ELSE 4 * output_tokens
+# the input counts even before the first call. A batch counts with the index of its lines, with the causes of its failed
+# lines (and the refusals until it has ended), and with the files that it wrote to the database, which go with it. To
+# make the estimate, only the task's own row is read, and those of a batch's files.
+_BYTES = """2000 + CASE WHEN kind = 'batch' THEN 64 * total + failed * iif(finished_at IS NULL, 2600, 600)
+  + coalesce((SELECT sum(files.bytes) FROM files WHERE owner = tasks.id AND place = 'd1'), 0) ELSE 4 * output_tokens
   + CASE WHEN status = 'completed' AND failed = 0 AND NOT :keep_input THEN 0
     ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END END"""
 
 # FORGET_COUNT and COUNT replace the count of what tenants store; only the `:tenants_most` tenants that store most are
-# kept in the count. COUNT reads the row of every task once.
+# kept in the count. `files` are the bytes of the files in the database that clients uploaded. COUNT reads the row of
+# every task and of every file once.
 FORGET_COUNT = statement("DELETE FROM tenant_storage")
 COUNT = statement(f"""
-INSERT INTO tenant_storage (tenant, bytes, counted_at)
-SELECT tenant, sum({_BYTES}), {NOW} FROM tasks GROUP BY tenant ORDER BY 2 DESC, tenant LIMIT :tenants_most
-ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_at
+INSERT INTO tenant_storage (tenant, bytes, files, counted_at)
+SELECT tenant, sum(bytes), sum(files), {NOW} FROM (
+  SELECT tenant, sum({_BYTES}) AS bytes, 0 AS files FROM tasks GROUP BY tenant
+  UNION ALL SELECT tenant, 0, sum(bytes) FROM files WHERE place = 'd1' AND owner IS NULL GROUP BY tenant
+) GROUP BY tenant ORDER BY sum(bytes) + sum(files) DESC, tenant LIMIT :tenants_most
+ON CONFLICT DO UPDATE SET bytes = excluded.bytes, files = excluded.files, counted_at = excluded.counted_at
 """)
 
 # Walks over `:walk_most` tasks of the tenant that stores most, in order of creation, from where the last walk ended.
 # OLDEST finds tasks that ended at least `:kept_ms` ago: up to `:most` tasks that have `:chunks_most` chunks together,
 # or one task with more chunks. `uncounted` says that the task is not in the sums over ended tasks yet, and `ended_by`
 # is a time by which all found tasks had ended. Each row also gives the age of the tenant's count, where the walk began,
-# the walk's last task, how many tasks the walk read, and how many of these tasks may be erased. If OLDEST gives one row
-# without an `id`, no task may be erased. If OLDEST gives no row, what tenants store was not counted yet.
+# the walk's last task, how many tasks the walk read, and how many of these tasks may be erased, whether the tenant has
+# files, and how many bytes the files of all tenants have. If OLDEST gives one row without an `id`, no task may be
+# erased. If OLDEST gives no row, what tenants store was not counted yet.
+#
+# A tenant stores its tasks and its files, and only tasks are erased. If a walk found no task to erase up to the end,
+# the tenant's files count no more, because they would keep early erasure from other tenants (`walked_to` is '~').
 OLDEST = statement(f"""
 WITH largest AS MATERIALIZED (
-  SELECT tenant, walked_to, {NOW} - counted_at AS age_ms FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1
+  SELECT tenant, walked_to, {NOW} - counted_at AS age_ms, files > 0 AS has_files,
+    (SELECT sum(files) FROM tenant_storage) AS all_files
+  FROM tenant_storage ORDER BY bytes + iif(walked_to = '~', 0, files) DESC, tenant LIMIT 1
 ), walk AS MATERIALIZED (
   SELECT tasks.id, total, finished_at, wake_at FROM largest CROSS JOIN tasks
-  WHERE tasks.id > largest.tenant || ':' || walked_to AND tasks.id < largest.tenant || ';'
+  WHERE tasks.id > largest.tenant || ':' || iif(walked_to = '~', '', walked_to) AND tasks.id < largest.tenant || ';'
   ORDER BY tasks.id LIMIT :walk_most
 ), ended AS MATERIALIZED (
   SELECT id, {UNCOUNTED} AS uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM walk
   WHERE finished_at <= {NOW} - :kept_ms WINDOW page AS (ORDER BY id)
 )
-SELECT tenant, walked_to, age_ms, (SELECT max(id) FROM walk) AS last, (SELECT count(*) FROM walk) AS walked,
-  (SELECT count(*) FROM ended) AS may_go, {NOW} - :kept_ms AS ended_by, id, uncounted
+SELECT tenant, walked_to, age_ms, has_files, all_files, (SELECT max(id) FROM walk) AS last,
+  (SELECT count(*) FROM walk) AS walked, (SELECT count(*) FROM ended) AS may_go, {NOW} - :kept_ms AS ended_by,
+  id, uncounted
 FROM largest LEFT JOIN ended ON place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
 """)
 

@@ -105,6 +105,64 @@ def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerB
     assert counted == {"sly": 10 * (BYTES + 200_000), "honest": 200 * BYTES}
 
 
+def upload(bench: WorkerBench, tenant: str, size: int, place: str = "d1", owner: str | None = None) -> None:
+    """Write the row of a file."""
+    bench.database.rows(
+        "INSERT INTO files (id, state, purpose, filename, place, bytes, owner, created_at)"
+        " SELECT ?1 || ':' || count(*), 'ready', 'batch', 'f', ?2, ?3, ?4, 0 FROM files RETURNING id",
+        *(tenant, place, size, owner),
+    )
+
+
+def test_files_in_the_database_count_for_their_tenant(bench: WorkerBench):
+    """The tenant with the most files loses its tasks first. Once none of them may go, its files count no more."""
+    bench.settings = replace(bench.settings, plan="free")
+    fill(bench, "files", 50)
+    fill(bench, "files", 3, days=0, first=50)
+    fill(bench, "bucket", 60)
+    fill(bench, "tasks", 100)
+    upload(bench, "files", 5_000_000)
+    upload(bench, "bucket", 50_000_000, "r2")
+    assert [clear(bench) for _ in range(4)] == [40, 10, 0, 40]
+    assert [len(left(bench, tenant)) for tenant in ("files", "bucket", "tasks")] == [3, 60, 60]
+    bench.do(asyncio.sleep(7 * 3_600))  # the next count counts the files again
+    fill(bench, "files", 1, first=60)
+    assert [clear(bench) for _ in range(3)] == [1, 0, 40]
+    assert len(left(bench, "files")) == 3
+
+
+def test_no_task_is_erased_for_files_beyond_their_share(bench: WorkerBench):
+    """If files alone make the database large, the erasure of tasks would not help, so every result stays."""
+    fill(bench, "files", 10)
+    fill(bench, "tasks", 100)
+    upload(bench, "files", 6_100_000)
+    assert clear(bench) == 0
+    assert (len(left(bench, "files")), len(left(bench, "tasks"))) == (10, 100)
+    hold(bench, 9_200_000)  # the tasks have more than their part now
+    assert clear(bench) == 110
+
+
+def test_the_files_of_a_batch_go_with_it(bench: WorkerBench):
+    """What a batch wrote to the database counts as its task's, and its refused lines count too."""
+    fill(bench, "batches", 2)
+    fill(bench, "tasks", 100)
+    bench.database.rows(
+        "UPDATE tasks SET kind = 'batch', kind_fence = fence, total = 10, completed = 5, failed = 5"
+        " WHERE tenant = 'batches'"
+    )
+    upload(bench, "batches", 600_000, owner="batches:000000")
+    upload(bench, "batches", 600_000, "r2", owner="batches:000001")
+    worker = bench.worker()
+    bench.do(worker.store.count_storage(keep_input=False))
+    counted = {
+        row["tenant"]: (row["bytes"], row["files"]) for row in bench.database.rows("SELECT * FROM tenant_storage")
+    }
+    assert counted == {"batches": (2 * (2_000 + 640 + 3_000) + 600_000, 0), "tasks": (100 * BYTES, 0)}
+    bench.settings = replace(bench.settings, plan="free")
+    assert [clear(bench) for _ in range(2)] == [2, 40]
+    assert [row["expires_at"] is not None for row in bench.database.rows("SELECT * FROM files")] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("status", "keep_input", "facts", "its_input"),
     [

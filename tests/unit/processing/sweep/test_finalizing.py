@@ -53,7 +53,7 @@ def test_batches_whose_calls_may_still_be_recorded_keep_no_other_batch_waiting(b
 
 
 @pytest.mark.parametrize(
-    ("calls_left", "statements_left", "ends"), [(16, 22, True), (15, 22, False), (16, 21, False), (99, 99, True)]
+    ("calls_left", "statements_left", "ends"), [(16, 23, True), (15, 23, False), (16, 22, False), (99, 99, True)]
 )
 def test_the_sweep_begins_no_batch_for_which_it_has_too_little_left(
     bench: BatchBench, calls_left: int, statements_left: int, ends: bool

@@ -1,0 +1,121 @@
+"""Tests on the real runtime, without a bucket, that results do not pay for other tenants' files and refused lines."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from src.core import limits
+from tests.support.client import Client, Json, openai
+from tests.support.databases import d1_file, opened
+from tests.support.dev_server import DevServer, eventually
+from tests.support.make_key import insert_key
+from tests.support.model_plan import Behaviour, Call, Plan, status
+from tests.support.model_server import ModelServer
+from tests.support.worker_copy import copy_worker, without_bucket
+
+pytestmark = pytest.mark.runtime
+
+MOST_MB = 4
+TENANTS = ("files", "results", "third")
+RESULTS = 30
+REFUSED = 200
+FILE_BYTES = 500_000
+DAY_MS = 86_400_000
+
+
+def decide(call: Call) -> Behaviour | None:
+    """Refuse each line that asks for it, in 16,000 characters."""
+    return replace(status(400, error_code="too_long"), text="x" * 16_000) if call.user.startswith("refuse") else None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A Worker that requires API keys and has no bucket, over a small database."""
+    project = tmp_path_factory.mktemp("project")
+    copy_worker(project)
+    without_bucket(project / "wrangler.toml")
+    state = tmp_path_factory.mktemp("state")
+    with ModelServer(plan=Plan(decide=decide), latency_seconds=0.01) as model:
+        flags = openai(model.base_url, REQUIRE_KEYS="true", STORAGE_MB_MOST=MOST_MB)
+        with DevServer(state, *flags, project=project) as made:
+            yield made
+
+
+@pytest.fixture(scope="module")
+def clients(server: DevServer) -> Iterator[dict[str, Client]]:
+    """A client for each tenant, and one for the operators, whose tenant is `local`."""
+    made = {tenant: Client(server.url) for tenant in (*TENANTS, "local")}
+    for tenant, client in made.items():
+        client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to, tenant)}"
+    yield made
+    for client in made.values():
+        client.http.close()
+
+
+def upload(client: Client, content: bytes) -> httpx.Response:
+    """Upload a file."""
+    return client.http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", content)})
+
+
+def line(number: int) -> str:
+    """Write a line that the model refuses."""
+    body = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": f"refuse {number}"}]}
+    return json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body})
+
+
+def age(state: Path, tenant: str, days: int) -> None:
+    """Let all tasks of a tenant have ended so many days earlier."""
+    with closing(sqlite3.connect(d1_file(state), timeout=20)) as connection, connection:
+        connection.execute("UPDATE tasks SET finished_at = finished_at - ? WHERE tenant = ?", (days * DAY_MS, tenant))
+
+
+def test_refusals_are_stored_once(server: DevServer, clients: dict[str, Client]) -> None:
+    """When a batch has ended, its error file has the refusals, and the database has them nowhere else."""
+    client = clients["results"]
+    made = upload(client, "".join(line(number) + "\n" for number in range(REFUSED)).encode())
+    assert made.status_code == 200, made.text
+    fields = {"input_file_id": made.json()["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    batch = client.http.post("/v1/batches", json=fields).json()
+
+    def ended() -> Json | None:
+        found: Json = client.http.get(f"/v1/batches/{batch['id']}").json()
+        return found if found["status"] == "completed" else None
+
+    found = eventually(ended, seconds=120, pause=0.3)
+    assert found is not None
+    assert found["request_counts"] == {"total": REFUSED, "completed": 0, "failed": REFUSED}
+    with opened(d1_file(server.persist_to)) as database:
+        ((rows, refusals, chars),) = database.execute(
+            "SELECT count(*), count(refusal), sum(length(message) + coalesce(length(log), 0)) FROM failures"
+        ).fetchall()
+    assert (rows, refusals) == (REFUSED, 0)
+    assert chars < 1_000 * REFUSED
+    errors = client.http.get(f"/v1/files/{found['error_file_id']}/content").text.splitlines()
+    said = [json.loads(one)["response"]["body"]["error"]["message"] for one in errors]
+    assert len(said) == REFUSED
+    assert {one.startswith("xxx") and one.endswith("[cut off]") for one in said} == {True}
+
+
+def test_results_do_not_pay_for_the_files_of_another_tenant(server: DevServer, clients: dict[str, Client]) -> None:
+    """One tenant uploads until it is refused. The results of another one stay, and a third one's tasks are accepted."""
+    ids = [clients["results"].submit(f"Text {number}.")["id"] for number in range(RESULTS)]
+    assert {clients["results"].finished(id_)["status"] for id_ in ids} == {"completed"}
+    age(server.persist_to, "results", 3)
+    files = []
+    while (answer := upload(clients["files"], b"x" * FILE_BYTES)).status_code == 200:
+        files.append(answer.json()["id"])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "storage_full")
+    size = d1_file(server.persist_to).stat().st_size
+    assert size < limits.CLEAR_FRACTION * MOST_MB * 1_000_000
+    assert len(files) >= 2
+    swept = clients["local"].http.post("/api/sweep")
+    assert (swept.status_code, swept.json()["erased"]) == (200, 0), swept.text
+    assert {clients["results"].task(id_)["status"] for id_ in ids} == {"completed"}
+    assert clients["third"].finished(clients["third"].submit("A text.")["id"])["status"] == "completed"
+    assert clients["files"].http.delete(f"/v1/files/{files[0]}").status_code == 200
