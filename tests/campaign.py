@@ -52,6 +52,7 @@ LONG_DRAWS = (
     "tests/simulator/campaign/test_innocence.py",
     "tests/simulator/campaign/test_other_bucket.py",
     "tests/simulator/campaign/test_restores.py",
+    "tests/simulator/campaign/test_storage_shares.py",
     "tests/simulator/campaign/test_webhooks.py",
     "tests/simulator/campaign/test_workloads.py",
     "tests/runtime/test_burst.py",

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from src.processing.sweep.early_erasure import EarlyErasure
+from src.processing.sweep.sweep import Sweep
 from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.store.early_erasure import Old
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -336,3 +337,14 @@ def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)
     assert clear(bench) == 400
+
+
+def test_early_erasure_waits_for_files_that_leave_the_database(bench: WorkerBench):
+    """The files of erased batches free space when their bytes go, so until then a sweep erases no further tasks."""
+    fill(bench, "large", 50)
+    upload(bench, "large", 3)
+    bench.database.rows("UPDATE files SET expires_at = 1, due_at = 1 RETURNING id")
+    assert bench.do(Sweep(bench.worker(), ()).run()).erased == 0
+    assert not bench.database.rows("SELECT id FROM files")
+    bench.do(asyncio.sleep(60))
+    assert bench.do(Sweep(bench.worker(), ()).run()).erased == 50

@@ -1,0 +1,125 @@
+"""Runs two greedy tenants and a modest one on a database without a bucket, until it is nearly full."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from simulator.campaign.ablations import substitutes
+from simulator.campaign.clients import tenants
+from simulator.campaign.clients.batches.uploads import form
+from simulator.campaign.load.overload import Bystander, submission
+from simulator.campaign.runs.run import TEMPLATE
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform import model
+from simulator.platform.choices import TOP
+from simulator.platform.world import ClientError, World
+from src.core import limits
+from src.core.storage import MB
+from tests.support.tiers import sized
+
+SEEDS = sized(quick=2, test=2, campaign=50)
+FILES, TASKS, MODEST = "one", "two", "three"
+MOST_MB = 3
+OLD = {TASKS: 40, MODEST: 8}  # How many tasks each tenant has that ended two days ago.
+RATES = {"d1_failed_before_commit": 0.02, "d1_failed_after_commit": 0.02, "crash_before": 0.01, "crash_after": 0.01}
+VARIABLES = {"PLAN": "paid", "REQUIRE_KEYS": "true", "STORAGE_MB_MOST": str(MOST_MB), "AI_MODEL": "m"}
+FILE = b"x" * 40_000
+DAY_SECONDS = 86_400
+
+
+class Shares:
+    """One schedule. `files` and `tasks` count what was accepted of the greedy tenants in its last part.
+
+    `gone` counts the old results of each tenant that were erased, and `kept_files` the files that are there at the end.
+    """
+
+    def __init__(self, seed: int) -> None:
+        plan = FaultPlan(Random(f"{seed}/shares"), RATES)
+        self.world = World(
+            seed, Onceover(), TEMPLATE, faults=plan, deployment=TOP, variables=VARIABLES, max_steps=10**7
+        )
+        self.world.app.watcher = Bystander()  # type: ignore[attr-defined]
+        self.files = self.tasks = self.kept_files = 0
+        self.gone: dict[str, int] = {}
+        tenants.install(self.world.database.connection, self.world.now_ms())
+
+    async def run(self, world: World) -> None:
+        """Let tasks end, let two days pass, and let two tenants store what they can while the sweep runs."""
+        for tenant, count in OLD.items():
+            for number in range(count):
+                assert await self._send(_task(tenant, f"{tenant} {number}"), 202)
+        world.start_cron(30)
+        for _ in range(180):
+            await asyncio.sleep(10)
+            if not world.database.connection.execute("SELECT 1 FROM tasks WHERE finished_at IS NULL").fetchone():
+                break
+        world._cron_every = None  # two days of sweeps with nothing to do would take long
+        await asyncio.sleep(2 * DAY_SECONDS)
+        old = {tenant: self._count(tenant) for tenant in OLD}  # more if an answer was lost
+        world.start_cron(30)
+        while await self._send(_upload(), 200):
+            self.files += 1
+        while self._count(TASKS) == old[TASKS] and self.tasks < 300:
+            self.tasks += await self._send(_task(TASKS, f"new {self.tasks}"), 202)
+            await asyncio.sleep(5)
+        await asyncio.sleep(300)
+        self.gone = {tenant: count - self._count(tenant) for tenant, count in old.items()}
+        query = "SELECT count(*) FROM files WHERE state = 'ready'"
+        (self.kept_files,) = world.database.connection.execute(query).fetchone()
+
+    async def _send(self, request: ClientRequest, accepted: int) -> bool:
+        """Send a request until it is answered. Returns False if there is no space for it."""
+        while True:
+            try:
+                reply = await self.world.fetch(request)
+            except ClientError:
+                reply = None
+            if reply is not None and reply.status in {accepted, 507}:
+                return bool(reply.status == accepted)
+            await asyncio.sleep(1)
+
+    def _count(self, tenant: str) -> int:
+        """Return how many of a tenant's old tasks have their result."""
+        query = "SELECT count(*) FROM tasks WHERE tenant = ? AND status = 'completed' AND created_at < ?"
+        old = self.world.database.now_ms() - 1000 * DAY_SECONDS
+        return int(self.world.database.connection.execute(query, (tenant, old)).fetchone()[0])
+
+
+def _task(tenant: str, tag: str) -> ClientRequest:
+    made = submission(tag, 1)
+    return ClientRequest("POST", "/api/tasks", made.body, tenants.headers(tenant))
+
+
+def _upload() -> ClientRequest:
+    return ClientRequest("POST", "/v1/files", headers=tenants.headers(FILES), upload=form(FILE, "user_data"))
+
+
+def played(seed: int) -> Shares:
+    """Play a schedule to its end."""
+    made = Shares(seed)
+    made.world.run(made.run)
+    return made
+
+
+def test_greedy_tenants_cost_a_modest_one_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads are refused in time, the tenant with the most tasks loses its oldest ones, and the modest one none."""
+    monkeypatch.setattr(model, "output_of", substitutes.long_output)
+    for seed in range(SEEDS):
+        made = played(seed)
+        assert made.gone[MODEST] == 0, seed
+        assert made.gone[TASKS] > 0, seed
+        assert made.kept_files >= made.files > 0, seed
+        assert made.files * len(FILE) <= limits.FILES_FRACTION * MOST_MB * MB, seed
+
+
+def test_without_a_share_for_files_results_pay_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If uploads are accepted up to the database's greatest size, old results go, of whoever has any."""
+    monkeypatch.setattr(model, "output_of", substitutes.long_output)
+    monkeypatch.setattr(limits, "FILES_FRACTION", 1.0)
+    made = played(0)
+    assert made.files * len(FILE) > 0.6 * MOST_MB * MB
+    assert made.tasks == 0
+    assert made.gone[TASKS] > 0
