@@ -101,6 +101,9 @@ _ALL = (
         34, "output_cut", 0.10, "an output that ends at the limit of tokens or by a filter, perhaps as valid JSON"
     ),
     FaultKind(34, "call_refused", 0.04, "the model refuses what a call says, with 400"),
+    FaultKind(
+        36, "cpu_limit", 1.0, "an isolate dies within a slice, without an await, at the same slice of each invocation"
+    ),
     FaultKind(39, "r2_finds_nothing", 0.04, "R2 says for up to a minute that no object is there"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
@@ -128,5 +131,8 @@ STREAM_CUT = "stream_cut"
 # Cloudflare's runtime always behaves as the faults in `HOSTED` say, so these faults do not stop when other faults stop,
 # and they do not disturb sound code. The draws of the faults in `HOSTED` come from a separate random stream.
 HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
+# A limit of CPU time is one of the platform's rules, so it does not stop when other faults stop. It can strike only in
+# runs with files, and its rate is drawn from a separate random stream.
+CPU_LIMIT = "cpu_limit"
 # Faults of receivers can strike only in runs in which a tenant has a webhook endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

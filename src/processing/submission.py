@@ -68,7 +68,7 @@ class Submission:
         """
         for _ in range(REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
-            new = self._new(tenant, request)
+            new = await self._new(tenant, request)
             outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
             if outcome is None:
                 insert = partial(self._insert(new), new, self.settings.lease_ms, conditions)
@@ -222,14 +222,14 @@ class Submission:
 
         return self.store.beside(FileTextStore).submit
 
-    def _new(self, tenant: str, request: TaskRequest) -> NewTask:
+    async def _new(self, tenant: str, request: TaskRequest) -> NewTask:
         max_chars = request.max_chars(self.settings)
         new = NewTask(
             task_key=self.task_key(tenant),
             route=self.dispatcher.first_route,
             text=request.text,
             instructions=request.system(),
-            cuts=request.cut(self.settings),
+            cuts=await request.cut(self.settings),
             overlap=request.overlap_chars,
             merge_chars=merge_chars(max_chars),
             created_at=self.now_ms(),

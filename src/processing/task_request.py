@@ -46,14 +46,27 @@ class TaskRequest:
         """The most code points of a chunk: the request's limit, or the deployment's limit if the request has none."""
         return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
 
-    def cut(self, settings: Settings) -> tuple[int, ...]:
+    async def cut(self, settings: Settings) -> tuple[int, ...]:
         """Return where the task's text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated.
 
-        The text of a file is cut by the task's worker.
+        A long text is cut in slices, between which other requests have a turn. The text of a file is cut by the task's
+        worker.
         """
         if self.input_file is not None:
             return ()
-        ends = cuts(self.text, self.max_chars(settings), self.overlap_chars, most=limits.CHUNKS_MOST)
+        how, most = (self.text, self.max_chars(settings), self.overlap_chars), limits.CHUNKS_MOST
+        if len(self.text) <= limits.WORK_CHARS_AT_ONCE:
+            ends = cuts(*how, most=most)
+        else:
+            from ..core.text.file_cuts import cuts_in_slices  # noqa: PLC0415 - few texts are long
+            from ..store.long_work import LongWork  # noqa: PLC0415
+
+            work, found = LongWork(), list[int]()
+            await work.did(len(self.text))  # it was parsed and checked
+            for part in cuts_in_slices(*how, limits.WORK_CHARS_AT_ONCE, most=most):
+                found += part
+                await work.did(limits.WORK_CHARS_AT_ONCE)
+            ends = tuple(found)
         repeated = repeated_chars(len(ends), self.overlap_chars, self.system(), self.output_schema)
         if len(self.text) + sum(repeated.values()) > limits.SENT_CHARS_MOST:
             raise TooMuchRepeated(max(repeated, key=repeated.__getitem__))

@@ -85,17 +85,18 @@ class ViewStore(Store):
     async def indexed_chunks(self, task_key: TaskKey) -> tuple[ChunkIndex, list[FinishedChunk]] | None:
         """Read what `chunks` reads, and the index of the chunks, which has no cuts for a batch. Raises as `chunks`."""
         most = limits.ANSWER_CHARS_AT_ONCE
-        places, done, failed = await self._database.run(
+        places, done, failed, answered = await self._database.run(
             sql.PLACES.bind(task_key=task_key, most_chars=most),
             sql.CHUNKS.bind(task_key=task_key, most_chars=most),
             sql.FAILED_CHUNKS.bind(task_key=task_key),
+            sql.REJECTED.bind(task_key=task_key, first=0, last=limits.CHUNKS_MOST, most_chars=most),
         )
         if not places:
             return None
         if not places[0]["whole"]:
             raise TooMuchAtOnce
         index = rows.chunk_index(task_key, places[0], (), failed)
-        return index, rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
+        return index, rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)), answered)
 
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
         """Read which chunks of a task are finished, but not their outputs. Returns None if the task does not exist."""
@@ -106,20 +107,28 @@ class ViewStore(Store):
         )
         return rows.chunk_index(task_key, places[0], found, failed) if places else None
 
-    async def some_chunks(self, index: ChunkIndex, places: range) -> list[FinishedChunk]:
+    async def some_chunks(
+        self, index: ChunkIndex, places: range, *, with_rejected: bool = False
+    ) -> list[FinishedChunk]:
         """Read the finished chunks in a range of places, as they were when `index` was read.
+
+        With `with_rejected` failed chunks have their last rejected answers.
 
         Raises TaskGone if some of the outputs in `index` no longer exist.
         """
         bounds = {"first": places.start, "last": places.stop - 1}
-        (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
+        statements = [sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds)]
+        if with_rejected and not index.answered.isdisjoint(places):
+            most = limits.CHUNKS_MOST * limits.REJECTED_CHARS_MOST * 10  # the places are few
+            statements.append(sql.REJECTED.bind(task_key=index.task_key, **bounds, most_chars=most))
+        done, *answered = await self._database.run(*statements)
         # Outputs that were written after the index was read are left out, because their lengths were not counted, and
         # their chunks may be listed as failed.
         wanted = {place for place in places if place in index.sizes}
         outputs = rows.outputs(0, done, wanted)
         if len(outputs) < len(wanted):
             raise TaskGone
-        return rows.chunk_views(index, outputs, places)
+        return rows.chunk_views(index, outputs, places, answered[0] if answered else ())
 
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of a list of tasks, newest first, without their results."""

@@ -178,9 +178,9 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks
 
-    async def late(store: ViewStore, index: ChunkIndex, places: range) -> list[FinishedChunk]:
+    async def late(store: ViewStore, index: ChunkIndex, places: range, **more: Any) -> list[FinishedChunk]:
         await bench.store.erase(index.task_key)
-        return await read(store, index, places)
+        return await read(store, index, places, **more)
 
     monkeypatch.setattr(ViewStore, "some_chunks", late)
     assert bench.call("GET", f"{path}/chunks{query}").status == 404

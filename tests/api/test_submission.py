@@ -419,6 +419,25 @@ def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str
     assert (reply.status, data(reply)["detail"]) == (400, detail)
 
 
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
+def test_others_have_turns_while_a_long_text_is_cut(
+    bench: ApiBench, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A text of nearly a million characters is cut in slices, and other requests have a turn after each."""
+    turns: list[float] = []
+    sleep = asyncio.sleep
+
+    async def turn(seconds: float) -> None:
+        turns.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", turn)
+    body = {"input": "word " * 190_000, "chunk": {"maxChars": 1_000}}
+    assert bench.call("POST", path, body).status in {200, 202}
+    real = [seconds for seconds in turns if seconds >= limits.TIMER_SECONDS_LEAST]  # a shorter delay is a microtask
+    assert len(real) > 950_000 // limits.WORK_CHARS_AT_ONCE
+
+
 def test_send_falls_through(bench: ApiBench) -> None:
     """If the queue refuses a new task's message, the task is dispatched by the next route.
 

@@ -1,7 +1,7 @@
 """A property of long texts: a file that is read in slices is cut at the same places as if its text were whole."""
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from src.core.text import chunks
 from src.core.text.chunks import TooManyChunks, cuts, cuts_between
-from src.core.text.file_cuts import CutAt, FileCuts, TextFault, text_of
+from src.core.text.file_cuts import CutAt, FileCuts, TextFault, cuts_in_slices, text_of
 from tests.support.text_bench import look_near
 from tests.support.tiers import sized
 
@@ -94,6 +94,18 @@ def test_slices_are_cut_like_the_whole(text: str, sizes: tuple[int, int], slice_
     ends, byte_ends = in_slices(content, *sizes, slice_bytes)
     assert tuple(ends) == cuts(text, *sizes)
     assert byte_ends == [len(bom) + len(text[:end].encode()) for end in (0, *ends)]
+
+
+@settings(max_examples=RUNS, deadline=None)
+@given(_TEXTS | _DENSE_TEXTS, _SIZES, st.integers(1, 120))
+def test_a_text_in_memory_is_cut_in_slices_too(text: str, sizes: tuple[int, int], slice_chars: int) -> None:
+    """A long text of a submission is cut slice by slice at the same places, and the limit of chunks is as exact."""
+    ends = cuts(text, *sizes)
+    slices = list(cuts_in_slices(text, *sizes, slice_chars, most=len(ends)))
+    assert tuple(chain.from_iterable(slices)) == ends
+    with pytest.raises(TooManyChunks) as refused:
+        list(cuts_in_slices(text, *sizes, slice_chars, most=len(ends) - 1))
+    assert refused.value.most == len(ends) - 1
 
 
 @settings(max_examples=RUNS, deadline=None)

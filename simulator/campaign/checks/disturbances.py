@@ -3,7 +3,7 @@
 The checks excuse some promises of the Worker after faults that disturb workers or the model.
 """
 
-from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MISFORMED, MODEL_AWAY, POISONED
+from simulator.engine.fault_kinds import BROWN_OUT, CPU_LIMIT, KINDS, MISFORMED, MODEL_AWAY, POISONED
 
 # The faults in the set `CRASHES` disturb workers. After a fault that disturbs workers, a call may end in doubt, and a
 # task may fail without a failure of the model.
@@ -13,6 +13,7 @@ CRASHES = frozenset(
         "crash_before",
         "crash_after",
         "cpu_exceeded",
+        CPU_LIMIT,
         "cancelled",
         "wait_until_cut",
         "retries_exhausted",

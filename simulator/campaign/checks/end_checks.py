@@ -11,7 +11,7 @@ from simulator.campaign.checks.invariants import Invariants
 from simulator.campaign.checks.results import Require, check_result
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
-from simulator.engine.fault_kinds import MODEL_AWAY, POISONED, STORAGE
+from simulator.engine.fault_kinds import CPU_LIMIT, MODEL_AWAY, POISONED, STORAGE
 from simulator.platform.model import AWAY_SECONDS
 from simulator.platform.world import World
 from src.core import limits
@@ -157,7 +157,8 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         is_lost = code == "input_missing" and invariants.world.servers.bucket.elsewhere
         require(bool(is_lost) or invariants.endings.is_faulty(row.task_key), "its file is valid, and in the bucket")
     elif code in {"dead_lettered", "worker_crashed"}:
-        may_have_died = circumstances.killed or bool(circumstances.fired & CRASHES)
+        # Each slice fits the limit of CPU time, so a run that dies in a later one has recorded something.
+        may_have_died = circumstances.killed or bool(circumstances.fired & (CRASHES - {CPU_LIMIT}))
         require(code == "dead_lettered" or may_have_died, "failed by a crash, and clients alone interfered")
         full_only = not circumstances.operated and not circumstances.fired & (CRASHES - {STORAGE})
         require(circumstances.crashed and not full_only, "failed by a crash, and nothing crashed")

@@ -9,6 +9,7 @@ from random import Random
 from simulator.campaign.checks.disturbances import CRASHES, MODEL
 from simulator.engine.fault_kinds import (
     BROWN_OUT,
+    CPU_LIMIT,
     DEAD_TRIGGERS,
     FOUND_BY_REVIEW,
     HOSTED,
@@ -59,7 +60,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     of faults that a review found, come from random streams of their own, so that seeds without these faults give the
     same runs.
     """
-    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER, *MISFORMED, *R2}
+    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER, CPU_LIMIT, *MISFORMED, *R2}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
         return {}
@@ -110,6 +111,11 @@ def late_answer_rate(profile: str, rng: Random) -> float:
     if profile == LATE:
         return 10 * usual
     return 0.0 if profile in {"calm", "harmless", "model"} else usual * rng.choice((0, 0, 0, 1, 3, 3))
+
+
+def cpu_rate(profile: str, rng: Random) -> float:
+    """Return whether CPU time is limited to some slices of a file, with rate 1: in a third of the runs with files."""
+    return 0.0 if profile in {"calm", "harmless", "model"} else KINDS[CPU_LIMIT].rate * rng.choice((0, 0, 1))
 
 
 def receiver_rates(rng: Random) -> dict[str, float]:

@@ -41,6 +41,7 @@ from simulator.campaign.runs.fault_rates import (
     WEBHOOKS,
     away_rate,
     brown_rates,
+    cpu_rate,
     late_answer_rate,
     misformed_rates,
     r2_rates,
@@ -51,11 +52,12 @@ from simulator.campaign.runs.releases import Releases, mixed, older_isolates
 from simulator.campaign.runs.scenario import Scenario
 from simulator.campaign.runs.totals import Totals
 from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.cpu_limit import cpu_limit
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.campaign.subject.small_limits import MERGE_CHARS, MERGE_CHARS_OF_FORMS, small_limits, variables
 from simulator.engine.errors import SimulationError
-from simulator.engine.fault_kinds import KINDS, LATE_ANSWER, MODEL_AWAY, STREAM_CUT
+from simulator.engine.fault_kinds import CPU_LIMIT, KINDS, LATE_ANSWER, MODEL_AWAY, STREAM_CUT
 from simulator.engine.fault_plan import FaultPlan, hosted_rates
 from simulator.platform.choices import Scheduling
 from simulator.platform.queues import QueueSettings
@@ -137,6 +139,7 @@ def _rates(seed: int, profile: str, chosen: Workload, of: _Streams) -> dict[str,
         | (receiver_rates(of.hooks) if chosen.webhooks else {})
         | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
         | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches or is_filed(chosen) else {})
+        | {CPU_LIMIT: cpu_rate(profile, Random(f"{seed}/cpu limit")) if chosen.batches or is_filed(chosen) else 0.0}
         | (_with_clocks(of.responses) if any(spec.response for spec in chosen.tasks) else {})
     )
 
@@ -219,6 +222,7 @@ def run_plan(
             merge_chars=MERGE_CHARS_OF_FORMS if is_formed(workload) else MERGE_CHARS,
         ),
         patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest, until_calm=is_formed(workload))),
+        patched(cpu_limit(plan, Random(f"{result.seed}/slices of the cpu limit").choice((1, 2, 3)))),
     ):
         world = World(
             result.seed,

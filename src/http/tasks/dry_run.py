@@ -17,7 +17,7 @@ from .request_views import PlannedChunkView, PlanView, request_view
 async def show(request: TaskRequest, api: Api) -> Reply:
     """Show the plan of a checked request. Raises the Refusals that cutting the input in a real submission raises."""
     if request.input_file is None:
-        found = chunks(request.cut(api.settings), request.overlap_chars)
+        found = chunks(await request.cut(api.settings), request.overlap_chars)
         tokens = estimated_tokens(request.text, found, repeated_text(request))
         planned = Planned(found, len(request.text), tokens)
     else:

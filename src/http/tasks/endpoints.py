@@ -93,7 +93,7 @@ async def read_chunks(exchange: Exchange) -> Reply:
         return large_answers.chunks_reply(store, index, first)
     pages = index.pages(first, limit or limits.CHUNKS_MOST)
     try:
-        shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page)
+        shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page, with_rejected=True)
     except TaskGone:
         raise no_task() from None
     cursor = None if page is None or next(pages, None) is None else str(page.stop)

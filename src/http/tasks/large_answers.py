@@ -108,7 +108,7 @@ async def _task(
 async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncGenerator[str]:
     before = "["
     for places in index.pages(first):
-        for chunk in await store.some_chunks(index, places):
+        for chunk in await store.some_chunks(index, places, with_rejected=True):
             yield before + _text(chunk_view(chunk))
             before = ", "
     yield "]" if before == ", " else "[]"

@@ -16,7 +16,11 @@ from .ledger import Ledger
 
 if TYPE_CHECKING:
     from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
+    from ...store.long_work import LongWork
     from ..batches.line_inputs import LineInputs  # the module is imported with the first batch
+
+
+_CHECK_FACTOR = 4  # To check an output takes so many times as long as to read and write it.
 
 
 class CallOutput(NamedTuple):
@@ -44,11 +48,12 @@ class CallRecorder:
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.chance
         self._log = context.log
+        self._work: LongWork | None = None
         self._goes_to = context.model, context.route
         self._first: dict[CallKey, float] = {}  # for each output, when the first call that this run made for it started
 
-    def record(self, ended: Sequence[EndedCall]) -> None:
-        """Record ended calls.
+    async def record(self, ended: Sequence[EndedCall]) -> None:
+        """Record ended calls. Between checks of long outputs, other events of the isolate have a turn.
 
         Outputs of one level are logged together in one line, because each line costs CPU time.
         """
@@ -58,6 +63,7 @@ class CallRecorder:
                 self._record_failure(key, result, started, seconds)
             elif self._schema is not None:
                 done += self._judge(self._schema, key, result, started, seconds)
+                await self._checked(len(result.output))
             else:
                 self._record_output(key, result, started, seconds)
                 done.append(CallOutput(key, result, seconds))
@@ -65,6 +71,13 @@ class CallRecorder:
                 self._inputs.ended(key)
         for level, outputs in groupby(done, lambda output: output.key.level):
             self._log("calls_done", **_facts(level, list(outputs)))
+
+    async def _checked(self, chars: int) -> None:
+        if self._work is None:
+            from ...store.long_work import LongWork  # noqa: PLC0415 - only structured tasks need it
+
+            self._work = LongWork()
+        await self._work.did(_CHECK_FACTOR * chars)
 
     def _record_failure(self, key: CallKey, error: ModelError, started: float, seconds: float) -> None:
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}

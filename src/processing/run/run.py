@@ -259,7 +259,7 @@ class Run:
         has an answer of its own. If another claim has the task, nothing can be written, and the calls remain in doubt.
         """
         if self._caller.slack_seconds or self._batch is not None:
-            self._recorder.record(self._calls.ended())
+            await self._recorder.record(self._calls.ended())
             if self._ledger.in_flight and self._batch is None:
                 await self._caller.abort()
         else:
@@ -269,7 +269,7 @@ class Run:
         if status is not None and self._ledger.in_flight:
             self._ledger.saved()
             rest = await self._calls.rest()
-            self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
+            await self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
             self._ledger.abandon()
             return await self._write_settlement() or status
         if self._ledger.in_flight and self._batch is not None:  # another claim has the batch, or the batch is erased
@@ -280,7 +280,7 @@ class Run:
 
     async def _drop(self) -> None:
         """Cancel the calls in flight. Calls that ended earlier, for example during a write, are recorded."""
-        self._recorder.record(await self._calls.drop())
+        await self._recorder.record(await self._calls.drop())
 
     async def _write_settlement(self) -> Status | None:
         """Write the progress of a task that has ended, and return the task's status.
@@ -399,6 +399,6 @@ class Run:
         hint = self._checks.hint.awaited()
         slow = self._context.latency.seconds(now)
         ended_calls = await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest, write_seconds=slow)
-        self._recorder.record(ended_calls)
+        await self._recorder.record(ended_calls)
         self._pacer.earn(self._ledger.ended - ended)
         await self._checks.check(wrote_at, self._calls.groups_out)

@@ -21,19 +21,19 @@ class ChunkIndex(NamedTuple):
     overlap: int
     sizes: Mapping[int, int]
     failed: Mapping[int, tuple[int, Failure]]
-    rejected: Mapping[int, Rejected] = {}  # The last rejected answers for failed chunks.
+    answered: frozenset[int] = frozenset()  # The failed chunks whose last answer was rejected, and is kept.
     gaps: frozenset[int] = frozenset()  # The failed chunks without which the task continues or has completed.
 
     def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
         """Yield the finished chunks from `first` on as ranges of indices, each small enough to be read at once.
 
-        A range has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE characters of output together, or one
-        chunk of any size.
+        A range has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE characters of output and of rejected
+        answers together, or one chunk of any size.
         """
         page: list[int] = []
         chars = 0
         for index in sorted(index for index in {*self.sizes, *self.failed} if index >= first):
-            size = self.sizes.get(index, 0)
+            size = self.sizes.get(index, limits.REJECTED_CHARS_MOST if index in self.answered else 0)
             if page and (len(page) == most or chars + size > limits.ANSWER_CHARS_AT_ONCE):
                 yield range(page[0], page[-1] + 1)
                 page, chars = [], 0
@@ -60,8 +60,8 @@ class ChunkIndex(NamedTuple):
             lane=output.lane,
         )
 
-    def failed_for_good(self, index: int) -> FinishedChunk:
-        """Return a chunk that has failed for good, as the API shows it."""
+    def failed_for_good(self, index: int, rejected: Rejected | None = None) -> FinishedChunk:
+        """Return a chunk that has failed for good, as the API shows it, with its last rejected answer."""
         start, end = self._span(index)
         calls, failure = self.failed[index]
         return FinishedChunk(
@@ -71,7 +71,7 @@ class ChunkIndex(NamedTuple):
             output=None,
             attempts=calls,
             failure=failure,
-            rejected=self.rejected.get(index),
+            rejected=rejected,
             is_gap=index in self.gaps,
         )
 

@@ -213,18 +213,22 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
         overlap=whole(places, "overlap"),
         sizes=sizes(found),
         failed={whole(row, "idx"): (whole(row, "calls"), call_failure(row)) for row in failed},
-        rejected={whole(row, "idx"): rung.rejected for row in failed if (rung := structures.rung(row)) is not None},
+        answered=frozenset(whole(row, "idx") for row in failed if row["has_rung"]),
         gaps=frozenset(whole(row, "idx") for row in failed if row["gap"]),
     )
 
 
-def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> list[FinishedChunk]:
+def chunk_views(
+    index: ChunkIndex, done: Sequence[Output], places: range, answered: Sequence[Row]
+) -> list[FinishedChunk]:
     """Build the finished chunks at the given places, in order, as the API shows them.
 
-    `done` are the outputs of chunks that the index does not list as failed.
+    `done` are the outputs of chunks that the index does not list as failed. `answered` are the database rows with the
+    last rejected answers of failed chunks.
     """
+    rejected = {whole(row, "idx"): rung.rejected for row in answered if (rung := structures.rung(row)) is not None}
     views = [index.completed(output) for output in done]
-    views += [index.failed_for_good(at) for at in index.failed if at in places]
+    views += [index.failed_for_good(at, rejected.get(at)) for at in index.failed if at in places]
     return sorted(views, key=lambda item: item.index)
 
 

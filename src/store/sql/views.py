@@ -105,19 +105,31 @@ STATUS = statement(
 # the outputs of the task's chunks are small enough to be read at once. For a batch no chunk is read, because the
 # batch's lines are in its files.
 _IS_NO_BATCH = "NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
-PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
+# A condition: the last rejected answers of the failed chunks have at most `:most_chars` characters together.
+_ARE_SHORT = """:most_chars >= coalesce((
+    SELECT sum(length(rung)) FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
+  ), 0)"""
+PLACES = statement(
+    f"SELECT cuts, overlap, {readable('0')} AND {_ARE_SHORT} AS whole FROM texts WHERE task_id = :task_key"
+)
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')} AND {_IS_NO_BATCH}")
 
 # CHUNK_SIZES reads which chunks of a task have outputs, with the lengths of these outputs. SOME_CHUNKS reads some of
-# the outputs, and FAILED_CHUNKS reads the chunks that failed for good.
+# the outputs, FAILED_CHUNKS reads the chunks that failed for good, and REJECTED some of their last rejected answers.
 CHUNK_SIZES = statement(f"SELECT * FROM ({sizes('0')}) WHERE {_IS_NO_BATCH}")
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
-SELECT idx, calls, code, message, retryable, rung,
+SELECT idx, calls, code, message, retryable, rung IS NOT NULL AS has_rung,
   CASE WHEN gap_chars >= 0 THEN EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND completed > 0) END AS gap
 FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND {_IS_NO_BATCH}
   AND idx NOT IN ({done("0")})
 ORDER BY idx
+""")
+
+REJECTED = statement(f"""
+SELECT idx, rung FROM failures
+WHERE task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND :last AND rung IS NOT NULL
+  AND {_ARE_SHORT}
 """)
 
 # Reads a page of the tasks whose keys are from `:first` on and below `:behind`, newest first; a tenant's task keys sort

@@ -27,7 +27,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # nodes of the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 236,
-    "syntax": 95_000,
+    "syntax": 96_000,
     "dataclasses": 36,
     "named_tuples": 112,
     "models": 16,
@@ -55,7 +55,10 @@ LATE = {
     "inference/demo.py": {"inference.demo_lines"},
     "inference/openai.py": {"inference.line_calls", "inference.probing"},
     "inference/workers_ai.py": {"inference.line_calls", "inference.workers_ai_lines"},
-    "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this import
+    "processing/run/call_recorder.py": {
+        "core.structured.judging",
+        "store.long_work",
+    },  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
     "store/records/results.py": {
         "store.long_work",
@@ -69,6 +72,7 @@ LATE = {
         "processing.run.file_text",
     },  # a run of a batch, or of a file
     "processing/submission.py": {"store.file_texts"},
+    "processing/task_request.py": {"core.text.file_cuts", "store.long_work"},  # a long text needs these
     "processing/worker.py": {"processing.batches.writer", "store.batch_files", "store.batches", "store.files"},
 }
 

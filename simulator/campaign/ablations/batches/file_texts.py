@@ -5,10 +5,12 @@ from random import Random
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.engine.fault_kinds import CPU_LIMIT
 from src.core import limits
 from src.core.text.file_cuts import CutSlice
 from src.processing.run.context import Record
 from src.processing.run.file_text import FileText
+from src.processing.run.ledger import Ledger
 from src.store.sql.files import IN_USE
 
 _recorded = FileText._recorded
@@ -30,12 +32,23 @@ async def _record_as_the_last(
     await _recorded(self, record, from_bytes, found, is_over=True)
 
 
+def _count_nothing(_self: Ledger) -> None:
+    pass
+
+
 ABLATIONS = (
     Ablation(
         "slice_cut_once",
         "the record of a slice adds its cuts once, also if it is sent again",
         (without.swapped("CUT_ON", "cut_bytes = :from_bytes", ":from_bytes = :from_bytes"),),
         {"d1_failed_after_commit": 0.2},
+        _texts,
+    ),
+    Ablation(
+        "recorded_slices_count",
+        "a run that has recorded a part of its file is no stall, so a task whose runs all die goes on",
+        ((Ledger, "read_on", _count_nothing),),
+        {CPU_LIMIT: 1.0},
         _texts,
     ),
     Ablation(
