@@ -12,7 +12,7 @@ from simulator.campaign.load.brownouts import ROUTES
 from simulator.campaign.load.overload import Bystander
 from simulator.campaign.runs.exhaustive import FLOWS, POINTS_MOST_FOR_PAIRS, all_singles, pairs
 from simulator.campaign.runs.races import Kind, all_races
-from simulator.campaign.runs.restores import restored
+from simulator.campaign.runs.restores import restored, restored_files
 from simulator.campaign.runs.run import run_seed
 
 type Say = Callable[[str], None]
@@ -76,8 +76,9 @@ def restores(schedules: int) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for route, deployment in ROUTES.items():
         writers = [restored(seed, deployment, Bystander(), faults=seed % 2 > 0) for seed in range(schedules)]
+        writers += [restored_files(seed, deployment, Bystander()) for seed in range(schedules)]
         found[route] = {
-            "schedules": schedules,
+            "schedules": len(writers),
             "claimsWithAForgottenFence": sum(one.twins for one in writers),
             "writesRefused": sum(one.refused for one in writers),
         }

@@ -392,6 +392,7 @@ HISTORY_BUCKET_SECONDS = 300.0
 HISTORY_HOURS_DEFAULT = 24
 FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # The most ended tasks that a transaction adds to sums, at 3 rows each.
 FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # The most transactions in which one sweep adds ended tasks to the sums.
+FORGOTTEN_MOST = 1_000  # The most tenants' latest calls, and counts of characters, that one sweep forgets.
 SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # The most unfinished tasks counted for metrics, at two rows each.
 METRICS_TENANTS_MOST = 20  # How many tenants' use of limits the metrics show: those tenants that use most of them.
 METRICS_TENANTS_READ = 1_000

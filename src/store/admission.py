@@ -141,7 +141,7 @@ class AdmissionStore(StandingStore):
         """
         task_key = new.task_key
         buried = sql.BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
-        parts = (part.bind(task_key=task_key) for part in (sql.WITHDRAW_COUNT, sql.WITHDRAW, *sql.WITHDRAW_PARTS))
+        parts = (part.bind(task_key=task_key) for part in (*sql.WITHDRAW_COUNT, sql.WITHDRAW, *sql.WITHDRAW_PARTS))
         batch = [buried, *parts]
         if on.characters_a_day_most is not None:
             tenant, _ = split_task_key(task_key)

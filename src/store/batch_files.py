@@ -72,14 +72,16 @@ class BatchFileStore(OutboxStore):
 
     # --- The end ----------------------------------------------------------------------------------------------
 
-    async def take(self, task_key: TaskKey, claim_ms: int) -> Writing | None:
-        """Take a batch to complete its files, for WRITER_SECONDS. From then on no worker adds an output.
+    async def take(self, task_key: TaskKey, writer: str, claim_ms: int) -> Writing | None:
+        """Take a batch for the writer of this name to complete its files, for WRITER_SECONDS.
+
+        From then on no worker adds an output.
 
         Returns None if the task has not ended, if its calls may still record an output, for up to `claim_ms` after
         their announcement, if the files are complete, or if another writer has the batch.
         """
         taken, _, task, answered = await self._database.run(
-            sql.TAKE_BATCH.bind(task_key=task_key, claim_ms=claim_ms, lease_ms=_LEASE_MS),
+            sql.TAKE_BATCH.bind(task_key=task_key, writer=writer, claim_ms=claim_ms, lease_ms=_LEASE_MS),
             sql.SHUT_OUT.bind(task_key=task_key, claim_ms=claim_ms),
             sql.ENDED_TASK.bind(task_key=task_key),
             sql.ANSWERED.bind(task_key=task_key),
@@ -179,7 +181,7 @@ def places_without(answered: Sequence[range], total: int) -> list[range]:
 
 
 def _ours(of: Writing) -> dict[str, Value]:
-    return {"task_key": of.task_key, "writer_fence": of.fence}
+    return {"task_key": of.task_key, "writer_fence": of.fence, "writer": of.writer}
 
 
 def _added(added: Sequence[FilePart]) -> dict[str, Value]:

@@ -19,11 +19,11 @@ _MOMENT_CHARS = 13  # The first characters of a task id, which hold the 48 bits 
 class Old:
     """Ended tasks that may be erased before their retention time is over.
 
-    All of these tasks had ended by `ended_by`, in the database's time. `uncounted` says that some of these tasks may
-    not have been added to the sums over ended tasks yet. These tasks were found by a walk over the tasks of `tenant`,
-    from `walked_from` on. The tenant's next walk starts at `walked_to`: where this walk ended, or where this walk
-    started if it found more tasks than are erased now. `files_bytes` is what the files of all tenants in the database
-    had by the last count, without those that batches wrote.
+    All of these tasks had ended by `ended_by`, in the database's time. `uncounted` says that the sums over ended tasks
+    may lack something of these tasks. These tasks were found by a walk over the tasks of `tenant`, from `walked_from`
+    on. The tenant's next walk starts at `walked_to`: where this walk ended, or where this walk started if it found more
+    tasks than are erased now. `files_bytes` is what the files of all tenants in the database had by the last count,
+    without those that batches wrote.
     """
 
     ended_by: int
@@ -97,7 +97,7 @@ class StorageStore(Store):
         which: dict[str, Value] = {"task_keys": as_json(old.task_keys), "ended_by": old.ended_by}
         discount = sql.DISCOUNT.bind(**which, keep_input=int(keep_input))
         *parts, whole = sql.ERASE_OLD
-        count = [sql.OLD_COUNT] if old.uncounted else []
+        count = sql.OLD_COUNT if old.uncounted else ()
         erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
         # The erasure runs first, because the other statement may need the space that the erasure frees.
         done = await self._database.run(*erasure, *walk_on)

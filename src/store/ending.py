@@ -12,6 +12,7 @@ from .d1.database import Row
 from .d1.statement import BoundStatement, as_json
 from .outbox import OutboxStore
 from .sql import ending as sql
+from .sql.latest_calls import ERASE_CALLS
 from .standing import TOMBSTONE_MS, StandingStore
 
 _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
@@ -110,12 +111,14 @@ class EndingStore(StandingStore, OutboxStore):
         *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
         # The task's parts are deleted first, because in a full database the tombstone needs the space that the deletion
         # frees.
-        starting, *_, gone = await self._database.run(
+        starting, *_, gone, _ = await self._database.run(
             _start_window(task_key),
             *parts,
             sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS),
             sql.ERASE_COUNT.bind(task_key=task_key),
+            sql.ERASE_COUNT_OPEN.bind(task_key=task_key),
             whole,
+            ERASE_CALLS.bind(task_key=task_key),
         )
         if not gone and self._database.sends > 1:
             return Stopped(True, _START_MS_MOST, None)

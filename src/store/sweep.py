@@ -23,8 +23,8 @@ class Due:
 
     `live` are tasks that have a worker, or that rest after a worker died. `stalls` has the tasks whose worker is gone,
     each with the number of its claims in a row that ended without a finished call. `unanswered` are tasks that were
-    dispatched several times and that no worker claimed. `uncounted` says that some of the tasks whose retention is over
-    may not have been added to the sums over ended tasks yet. `files` says that there are files to erase, or stored
+    dispatched several times and that no worker claimed. `uncounted` says that the sums over ended tasks may lack
+    something of the tasks whose retention is over. `files` says that there are files to erase, or stored
     parts to search.
     """
 
@@ -219,7 +219,7 @@ class SweepStore(Store):
         """Erase those of the found tasks whose retention is over, and return the number of erased tasks."""
         task_keys = as_json(due.past_retention)
         *parts, whole = sql.ERASE_EXPIRED
-        count = [sql.EXPIRED_COUNT] if due.uncounted else []
+        count = sql.EXPIRED_COUNT if due.uncounted else ()
         *_, gone = await self._database.run(
             *(part.bind(task_keys=task_keys, now_ms=due.now_ms) for part in (*parts, *count, whole))
         )

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..core import limits
+from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.tallies import MEASURES, Sums
 from ..core.task import Route
 from .d1 import columns
 from .d1.database import Row, Store
-from .d1.statement import as_json
+from .d1.statement import BoundStatement, Value, as_json
 from .seen import Seen
 from .sql import seen
 from .sql import tallies as sql
+from .sql.latest_calls import FORGET_CALLS
 
 
 class Fold(NamedTuple):
@@ -28,12 +30,15 @@ class Foldable(NamedTuple):
     """Which ended tasks the next fold adds to the sums over ended tasks.
 
     `more` says that there are further ended tasks, which are added later. `sampled` says that the backlog was already
-    sampled in the current period of five minutes.
+    sampled in the current period of five minutes. `silent` are ended tasks whose open calls no worker can settle any
+    more: those were announced at least `claim_ms` ago.
     """
 
     folds: Sequence[Fold]
     more: bool
     sampled: bool
+    silent: Sequence[TaskKey]
+    claim_ms: int
 
 
 class UnfinishedGroup(NamedTuple):
@@ -99,31 +104,44 @@ class TallyStore(Store):
         """How many rows of D1 this invocation has read, and how many it has written."""
         return self._database.rows
 
-    async def foldable(self, kept_ms: Sequence[int], most: int) -> Foldable:
+    async def foldable(self, kept_ms: Sequence[int], most: int, claim_ms: int) -> Foldable:
         """Find the tasks that ended since tasks were last added to the sums, about `most` of each retention.
 
-        `kept_ms` are the retentions, in ms, that new tasks get today.
+        `kept_ms` are the retentions, in ms, that new tasks get today. `claim_ms` is the longest time from the
+        announcement of a call to its record.
         """
-        found, (sampled,) = await self._database.run(
-            sql.FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most), sql.IS_SAMPLED.bind()
+        found, silent, (sampled,) = await self._database.run(
+            sql.FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most),
+            sql.SILENT.bind(claim_ms=claim_ms, most=most),
+            sql.IS_SAMPLED.bind(),
         )
         folds = [_fold(row) for row in found if row["some"]]
-        more = any(row["beyond"] is not None for row in found)
-        return Foldable(folds, more, bool(sampled["is_there"]))
+        more = any(row["beyond"] is not None for row in found) or len(silent) == most
+        return Foldable(folds, more, bool(sampled["is_there"]), [columns.task_key(row) for row in silent], claim_ms)
 
     async def fold(self, found: Foldable, most: int) -> None:
-        """Add the found tasks to the sums, and once in five minutes sample the backlog by counting up to `most` tasks.
+        """Add the found tasks and open calls to the sums.
 
-        If there is nothing to add and nothing to sample, `fold` makes no call to D1.
+        Once in five minutes, sample the backlog by counting up to `most` tasks, and forget what is too old. If there is
+        nothing to add and nothing to sample, `fold` makes no call to D1.
         """
-        batch = []
+        batch: list[BoundStatement] = []
+        if found.silent:
+            open_calls: dict[str, Value] = {"task_keys": as_json(found.silent), "claim_ms": found.claim_ms}
+            batch += [sql.COUNT_SILENT.bind(**open_calls), sql.DOUBT_SILENT.bind(**open_calls)]
         for one in found.folds:
             batch += [
                 sql.FOLD.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
                 sql.FOLDED.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
             ]
         if not found.sampled:
-            batch += [sql.SAMPLE.bind(most=most), sql.FORGET_TALLIES.bind(), sql.FORGET_SAMPLES.bind()]
+            batch += [
+                sql.SAMPLE.bind(most=most),
+                sql.FORGET_TALLIES.bind(),
+                sql.FORGET_SAMPLES.bind(),
+                sql.FORGET_USE.bind(most=limits.FORGOTTEN_MOST),
+                FORGET_CALLS.bind(kept_ms=round(limits.OTHERS_SECONDS * 1000), most=limits.FORGOTTEN_MOST),
+            ]
         if batch:
             await self._database.run(*batch)
 

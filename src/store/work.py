@@ -120,7 +120,7 @@ class WorkStore(OutboxStore):
         more = also.writes(_under(claim, progress))
         batch = [*self._records(claim, progress), *more, _step(claim, progress, step, told_id)]
         if progress.told is not None:
-            batch.insert(0, _tell(told_id, progress.told))
+            batch.insert(0, _tell(claim.task_key, told_id, progress.told))
         written = len(batch) - 1
         if isinstance(step, Finish) and not (step.keep_input or step.gaps):
             batch.append(sql.EMPTY_INPUT.bind(**_claimed(claim)))
@@ -258,9 +258,11 @@ def latest_calls_id(task_key: TaskKey, model: str) -> str:
     return task_key[: task_key.find(":") + 1] + model
 
 
-def _tell(told_id: str, told: LatestCallsReport) -> BoundStatement:
+def _tell(task_key: TaskKey, told_id: str, told: LatestCallsReport) -> BoundStatement:
     calls = as_json([[call.chunk, round(call.at), int(call.succeeded)] for call in told.calls])
-    return latest_calls.TELL.bind(id=told_id, calls=calls, failed_ms=told.failed_ms, most=limits.LATEST_CALLS_KEPT)
+    return latest_calls.TELL.bind(
+        task_key=task_key, id=told_id, calls=calls, failed_ms=told.failed_ms, most=limits.LATEST_CALLS_KEPT
+    )
 
 
 def _claimed(claim: Claim) -> dict[str, Value]:

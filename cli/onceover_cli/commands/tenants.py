@@ -24,7 +24,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.", show_de
 
 _STAYS = (
     "These stay: the tenant's keys (its admin or the deployment's operator revokes them), its webhook "
-    "endpoints, the sums of metrics, log lines, and the database's own backups (Time Travel) until they expire."
+    "endpoints, today's count of its characters until tomorrow, the sums of metrics, log lines, and the database's own "
+    "backups (Time Travel) until they expire."
 )
 
 

@@ -3,7 +3,7 @@
 from random import Random
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import erasing_soon, putting_back
+from simulator.campaign.ablations.circumstances import CRASHES, cancelling_late, erasing_soon, putting_back
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from src.store.sql.tallies import COUNTED
@@ -14,6 +14,23 @@ def _for_minutes(rng: Random) -> Workload:
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 400), chunks=rng.choice((1, 2))) for _ in range(12))
     return Workload(tasks=specs, first=first, last=first)
+
+
+def _deleting(rng: Random) -> Workload:
+    """Draw tasks that clients cancel while calls are out, and delete after a sweep, before their calls are in doubt."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(
+        TaskSpec(at=0, chunks=6, actions=((rng.uniform(0.5, 8), "cancel"), (rng.uniform(32, 50), "delete")))
+        for _ in range(5)
+    )
+    return Workload(tasks=specs, first=first, last=first, short_slices=False)
+
+
+def _cancelling_at_a_sweep(rng: Random) -> Workload:
+    """Draw long tasks that clients cancel just before a sweep comes, while calls are out."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=60, actions=((rng.uniform(27, 30), "cancel"),)) for _ in range(5))
+    return Workload(tasks=specs, first=first, last=first, variables={"AI_CONCURRENCY": "1"})
 
 
 AGAIN = {"d1_failed_after_commit": 0.2, "d1_lands_later": 0.2}
@@ -42,6 +59,38 @@ ABLATIONS = (
         (without.swapped("ERASE_COUNT", "(finished_at IS NULL OR ", "(0 AND "),),
         {},
         erasing_soon,
+    ),
+    Ablation(
+        "counted_when_erased_under_a_dead_worker",
+        "if a task is erased whose end was added, the calls that its dead worker left are added by its erasure",
+        (without.swapped("ERASE_COUNT_OPEN", "in_flight <> '[]'", "0"),),
+        CRASHES,
+        _deleting,
+    ),
+    Ablation(
+        "calls_of_dead_workers_are_counted",
+        "calls that a dead worker has left on an ended task are put in doubt and added to the sums",
+        (without.swapped("SILENT", "LIMIT :most", "AND 0 LIMIT :most"),),
+        CRASHES,
+        cancelling_late(*DEPLOYMENTS, chunks=6),
+    ),
+    Ablation(
+        "calls_of_dead_workers_are_left_to_live_ones",
+        "calls of an ended task are not put in doubt as long as its worker may settle them",
+        (
+            without.swapped("SILENT", "announced_at + :claim_ms <=", ":claim_ms <="),
+            without.swapped("COUNT_SILENT", "announced_at + :claim_ms <=", ":claim_ms <="),
+            without.swapped("DOUBT_SILENT", "announced_at + :claim_ms <=", ":claim_ms <="),
+        ),
+        {},
+        _cancelling_at_a_sweep,
+    ),
+    Ablation(
+        "late_workers_settle_nothing",
+        "a worker whose calls were put in doubt settles nothing",
+        (without.swapped("DOUBT_SILENT", "fence = fence + 1", "fence = fence"),),
+        {"worker_frozen": 0.08},
+        cancelling_late(*DEPLOYMENTS, chunks=6),
     ),
     Ablation(
         "counted_when_put_back",

@@ -159,7 +159,7 @@ class Invariants:
             raise InvariantBroken(f"{row.task_key}: calls were announced after one had failed for good")
         if row.status == "processing" and row.fence != was.fence:
             self.promises.claimed(row.task_key)
-        if row.is_batch and was.terminal and row.fence > was.fence:
+        if was.terminal and row.terminal and row.fence > was.fence:
             self.endings.shut_out(was)
         if row.ended_from_outside and not was.terminal:
             self.forfeited[row.task_key] += was.announced

@@ -68,6 +68,6 @@ class Tallied:
         if not self._ends - self._taken_back <= counted <= self._ends:
             raise InvariantBroken(f"counted as ended are {dict(+counted)}, and there were {dict(+self._ends)}")
         billed = sum(row.settled + row.in_doubt for row in rows.values())
-        billed += sum(row.settled + row.in_doubt + (0 if row.terminal else row.announced) for row in gone.values())
+        billed += sum(row.sent for row in gone.values())  # What was announced is in doubt.
         if calls != billed:
             raise InvariantBroken(f"{calls} calls are counted, and {billed} are on the bills")

@@ -2,10 +2,11 @@
 
 A restored database has lost its later writes, so most promises of other schedules are not checked here. Two promises
 are checked: only one claim writes under each fence that the database knows, and each task that the database knows
-completes.
+completes. The same holds for the writers that complete the files of batches.
 """
 
 import asyncio
+import json
 import logging
 import sqlite3
 from collections.abc import Sequence
@@ -13,8 +14,12 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
+from simulator.campaign.clients.batches.batch_spec import BatchSpec
+from simulator.campaign.clients.batches.specs import content, request
+from simulator.campaign.clients.batches.uploads import form, upload
 from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.runs.scenario import CRON_SECONDS
+from simulator.campaign.subject import small_batches
 from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.arrivals import ClientRequest, Watcher
 from simulator.campaign.subject.patches import patched
@@ -24,7 +29,8 @@ from simulator.platform.d1 import PreparedStatement
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import ClientError, World
 from src.core.ids import TaskKey
-from src.store.sql import work
+from src.http.base.messages import Reply
+from src.store.sql import batch_files, work
 
 TASKS, CHUNKS = 4, 12
 END_SECONDS_MOST = 7_200
@@ -49,14 +55,30 @@ FAULTS = {
     "d1_answers_late": 0.05,
 }
 
-type Claims = dict[tuple[TaskKey, int], str]  # By task and fence: the holder that has written under this fence.
+# Writers of a batch's files work slowly enough to be caught at work.
+FAULTS_OF_WRITERS = {"d1_slow": 0.3}
+
+# The statements by which a writer of a batch's files writes.
+BY_WRITERS = (
+    "MOVE",
+    "HOLD_BATCH",
+    "ADD_ERRORS",
+    "WRITTEN",
+    "DROP_EMPTY",
+    "CLOSE_FILES",
+    "DROP_SLICES",
+    "COMPLETE_BATCH",
+)
+
+type Claims = dict[tuple[str, int], str]  # By task or files, and fence: the holder that has written under this fence.
 
 
 class Writers:
     """Records which claim wrote under each fence, as far as the database knows it after restores.
 
     `twins` counts claims that got the fence of a claim that a restore removed. `refused` counts the writes of removed
-    claims that changed nothing.
+    claims that changed nothing. Writers of a batch's files have claims and fences of their own. `before_take` is the
+    content of the database before the last writer took a batch, None if none has since it was last set to None.
     """
 
     def __init__(self, world: World) -> None:
@@ -64,7 +86,11 @@ class Writers:
         self._known: Claims = {}
         self._forgotten: Claims = {}
         self.twins = self.refused = 0
-        self._under_claim = {getattr(work, name).sql: getattr(work, name).parameters for name in UNDER_CLAIM}
+        self.before_take: tuple[bytes, Claims] | None = None
+        fenced = [getattr(work, name) for name in UNDER_CLAIM]
+        by_writers = [getattr(batch_files, name) for name in BY_WRITERS]
+        fenced += [part for one in by_writers for part in (one if isinstance(one, tuple) else (one,))]
+        self._fenced = {one.sql: one.parameters for one in fenced}
         self._execute = world.database.execute
         world.database.execute = self._executed  # type: ignore[method-assign]
 
@@ -83,25 +109,44 @@ class Writers:
         taken.close()
 
     def _executed(self, statements: Sequence[PreparedStatement]) -> list[dict[str, Any]]:
+        takes = statements[0].sql == batch_files.TAKE_BATCH.sql
+        before = self.snapshot() if takes else None
         results = self._execute(statements)
         for statement, result in zip(statements, results, strict=True):
             if statement.sql == work.CLAIM.sql and result["results"]:
                 named = dict(zip(work.CLAIM.parameters, statement.values, strict=True))
-                claim = named["task_key"], int(result["results"][0][0])  # RETURNING fence
-                self.twins += self._forgotten.get(claim, named["holder"]) != named["holder"]
-                self._write(claim, named["holder"])
-            elif statement.sql in self._under_claim:
-                named = dict(zip(self._under_claim[statement.sql], statement.values, strict=True))
-                claim = named["task_key"], int(named["fence"])
-                if result["meta"]["changes"]:
-                    self._write(claim, named["holder"])
+                self._claimed((named["task_key"], int(result["results"][0][0])), named["holder"])  # RETURNING fence
+            elif statement.sql == batch_files.TAKE_BATCH.sql and result["results"]:
+                named = dict(zip(batch_files.TAKE_BATCH.parameters, statement.values, strict=True))
+                self._claimed((_files_of(named["task_key"]), self._writer_fence(named["task_key"])), named["writer"])
+                self.before_take = before
+            elif statement.sql in self._fenced:
+                named = dict(zip(self._fenced[statement.sql], statement.values, strict=True))
+                if "writer" in named:
+                    claim, holder = (_files_of(named["task_key"]), int(named["writer_fence"])), named["writer"]
                 else:
-                    self.refused += self._forgotten.get(claim) == named["holder"]
+                    claim, holder = (named["task_key"], int(named["fence"])), named["holder"]
+                if result["meta"]["changes"]:
+                    self._write(claim, holder)
+                else:
+                    self.refused += self._forgotten.get(claim) == holder
         return results
 
-    def _write(self, claim: tuple[TaskKey, int], holder: str) -> None:
+    def _writer_fence(self, task_key: TaskKey) -> int:
+        query = "SELECT writer_fence FROM batches WHERE task_id = ?"
+        return int(self._world.database.connection.execute(query, (task_key,)).fetchone()[0])
+
+    def _claimed(self, claim: tuple[str, int], holder: str) -> None:
+        self.twins += self._forgotten.get(claim, holder) != holder
+        self._write(claim, holder)
+
+    def _write(self, claim: tuple[str, int], holder: str) -> None:
         if self._known.setdefault(claim, holder) != holder:
             raise InvariantBroken(f"{claim[0]}: two claims write under fence {claim[1]}")
+
+
+def _files_of(task_key: TaskKey) -> str:
+    return f"files of {task_key}"
 
 
 def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: bool = False) -> Writers:
@@ -143,6 +188,65 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: boo
 
     # With the logger disabled, errors that the Worker catches print no tracebacks.
     with patched([(logging.getLogger("onceover"), "disabled", True)]):
+        world.run(scenario)
+    return writers
+
+
+def restored_files(seed: int, deployment: Deployment, watcher: Watcher) -> Writers:
+    """Set the database back while writers complete the files of batches, to before a writer has taken its batch.
+
+    Each batch must then end. Raises InvariantBroken.
+    """
+    rng, app = Random(f"restore files/{seed}"), Onceover()
+    app.watcher = watcher
+    world = World(
+        seed,
+        app,
+        TEMPLATE,
+        faults=FAULTS_OF_WRITERS,
+        deployment=deployment,
+        variables=VARIABLES,
+        model_seconds=(1.0, 4.0),
+        max_steps=20_000_000,
+    )
+    world.servers.binds_bucket = True
+    writers = Writers(world)
+
+    async def fetch(asked: ClientRequest) -> Reply | None:
+        with suppress(ClientError):
+            found: Reply = await world.fetch(asked)
+            return found
+        return None
+
+    async def batch(spec: BatchSpec, tag: str) -> None:
+        """Start a batch, and cancel it half-way, so that both of its files have lines."""
+        file_id = await upload(fetch, {}, form(content(spec, tag), "batch"))
+        if file_id is None:
+            return
+        wish = request(spec, file_id, tag)
+        started = await fetch(ClientRequest("POST", "/v1/batches", lambda: wish))
+        if started is not None and started.status == 200:
+            await asyncio.sleep(rng.uniform(10, 40))
+            await fetch(ClientRequest("POST", f"/v1/batches/{json.loads(started.body)['id']}/cancel"))
+
+    async def scenario(world: World) -> None:
+        world.start_cron(CRON_SECONDS)
+        going = [asyncio.ensure_future(batch(BatchSpec(0, 20), f"restored-{number}")) for number in range(2)]
+        for _ in range(2):
+            for _ in range(600):
+                if writers.before_take is not None:
+                    break
+                await asyncio.sleep(0.5)
+            await asyncio.sleep(rng.uniform(0.0, 10.0))
+            if writers.before_take is not None:
+                writers.restore(writers.before_take)
+                writers.before_take = None
+            world.tick()  # The sweep of this cron tick gives the batch to another writer.
+        await asyncio.gather(*going)
+        world.faults.stop()
+        await _all_ended(world, "id IN (SELECT task_id FROM batches WHERE ended_at IS NULL)")
+
+    with patched([(logging.getLogger("onceover"), "disabled", True), *small_batches.patches()]):
         world.run(scenario)
     return writers
 

@@ -38,6 +38,9 @@ TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its 
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS
 # The longest time, in seconds, from the end of all tasks until nothing runs, waits or is stored in an object.
 QUIET_SECONDS_MOST = 1_500
+# The longest time, in seconds, until the calls of a dead worker whose task has ended are in doubt: the longest claim,
+# and some sweeps.
+SETTLED_SECONDS_MOST = 60 + 4 * CRON_SECONDS
 LOOK_SECONDS = CRON_SECONDS - 1  # At cron's own interval each check might meet a running sweep.
 
 
@@ -122,6 +125,7 @@ class Scenario:
             await self.all_ended()  # A request that had stood still made a new task.
         await self.batches.all_ended()
         await self._all_sent()
+        await self._all_settled()
         self.check()
         if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:
             await asyncio.sleep(self.workload.retention_days * 86_400 + 10 * CRON_SECONDS)
@@ -144,6 +148,16 @@ class Scenario:
                 raise InvariantBroken(f"lost, {patience} s after the last fault: {', '.join(left)}")
             self._check_overdue(self.world.loop.now() - began)
             await asyncio.sleep(2)
+
+    async def _all_settled(self) -> None:
+        """Wait until no ended task has a call that is neither settled nor in doubt, which only a sweep ensures."""
+        deadline = self.world.loop.now() + SETTLED_SECONDS_MOST
+        while self.workload.cron and (
+            left := [row for row in self.invariants.rows.values() if row.terminal and row.announced]
+        ):
+            if self.world.loop.now() > deadline:
+                raise InvariantBroken(f"{left[0].task_key} has ended, and {left[0].announced} calls are open for ever")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _all_sent(self) -> None:
         if self.webhooks is not None:

@@ -131,15 +131,18 @@ _STAYS = {"pending", "completed", "failed", "cancelled"}
 def transition(before: Row, after: Row) -> str:
     """Return the name of a row's transition, or 'again' if its status and fence stay.
 
-    The name is 'shut_out' if the writer of an ended batch's files takes the task from its last worker.
+    The name is 'shut_out' if an ended task is taken from its last worker: by the writer of a batch's files, or because
+    the worker has not settled its calls in time, which are then in doubt.
 
     Raises InvariantBroken if the transition is not allowed.
     """
     if before.status == after.status and before.fence == after.fence and after.status in _STAYS:
         return "again"
     rise = after.fence - before.fence
-    if after.is_batch and before.terminal and before.status == after.status and rise == _RISE:
-        _require(after == before._replace(fence=after.fence), after, "shut its last worker out, and changed still")
+    if before.terminal and before.status == after.status and rise == _RISE:
+        doubted = before._replace(in_doubt=before.in_doubt + before.announced, in_flight="[]", fence=after.fence)
+        sound = (doubted, before._replace(fence=after.fence)) if after.is_batch else (doubted,)
+        _require(after in sound, after, "shut its last worker out, and changed still")
         return "shut_out"
     name = _CHANGES.get((before.status, after.status, rise))
     if name is None or (after.is_batch and name == "retry"):

@@ -86,7 +86,7 @@ class BatchWriter:
         try:
             if not self._affords(*_ERRORS):
                 return False
-            of = await self.store.take(task_key, self.settings.longest_claim_ms)
+            of = await self.store.take(task_key, self.nonce(), self.settings.longest_claim_ms)
             return of is not None and await self._write(of, log)
         except OnceoverError as error:
             log.failure("batch_write_failed", error)
@@ -126,8 +126,7 @@ class _Work:
         self._of = of
         self._files = by.files()
         self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
-        # After a restore of the database another writer may get the same fence, but not the same name.
-        self._name = f"w{of.fence}-{by.nonce()[:8]}"
+        self._name = f"w{of.fence}-{of.writer[:8]}"
         self._slices_left = limits.BATCH_SLICES_A_WRITER[by.settings.plan]
         self._error_place = of.error_place
         self.written = of.written_places

@@ -19,7 +19,7 @@ from .resending import Resending
 from .sweep_allowance import StepCost, SweepAllowance
 
 # The most that adding up one page of ended tasks takes: a read and a write, with their statements.
-_FOLD = StepCost(2, 11)
+_FOLD = StepCost(2, 16)
 
 
 @dataclass(slots=True, kw_only=True)

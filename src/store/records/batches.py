@@ -146,7 +146,7 @@ class SegmentLines(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """A batch that a writer has taken in order to complete the batch's files.
+    """A batch that the writer named `writer` has taken in order to complete the batch's files.
 
     `answered` are the ranges of places whose lines have an output. `total` is 0 if the lines were never counted.
     `waited_ms` is how long ago the first writer took the batch. `output_place` and `error_place` are where the parts of
@@ -155,6 +155,7 @@ class Writing(NamedTuple):
 
     task_key: TaskKey
     fence: int
+    writer: str
     endpoint: BatchEndpoint
     input_file: FileKey
     output_file: FileKey
@@ -234,6 +235,7 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
     return Writing(
         task_key=task_key(row, "task_id"),
         fence=whole(row, "writer_fence"),
+        writer=text(row, "writer"),
         endpoint=_endpoint(row),
         input_file=FileKey(text(row, "input_file")),
         output_file=FileKey(text(row, "output_file")),

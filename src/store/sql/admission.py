@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import Statement, statement
 from .fragments import COVERAGE, HAS_TEXT, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
-from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
+from .tallies import COUNTED, count_erased, count_retried
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
 # `:submission` is the tenant, a colon and the client's Idempotency-Key. `:digest` identifies the content of the
@@ -140,11 +140,7 @@ ON CONFLICT DO NOTHING
 """)
 # Adds a task that is about to be withdrawn to the sums over ended tasks, if a worker has already claimed it. Goes
 # before WITHDRAW.
-WITHDRAW_COUNT = statement(
-    add_ends(
-        f"""id = :task_key AND started_at IS NOT NULL AND (finished_at IS NULL OR {UNCOUNTED}) AND NOT {_SHARED}"""
-    )
-)
+WITHDRAW_COUNT = count_erased(f"id = :task_key AND started_at IS NOT NULL AND NOT {_SHARED}")
 WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}")
 
 # Deletes the parts of a withdrawn task, if the task's row is gone.
@@ -166,7 +162,7 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') 
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
 
 # Adds the end of a task that is retried to the sums over ended tasks, unless that was done before. Goes before RETRY.
-RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
+RETRY_COUNT = statement(count_retried(f"id = :task_key AND {_RETRYABLE}"))
 
 # Sets the counts of all failed calls to 0, even of calls that failed for good, so that their outputs get all their
 # attempts again. SET_BACK keeps the logs of the failed calls.

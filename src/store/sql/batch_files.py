@@ -77,12 +77,13 @@ GROW = _moving(
 )
 
 # --- The end ---------------------------------------------------------------------------------------------
-# A writer completes the files of a batch whose task has ended. `:writer_fence` names it in all of its writes.
+# A writer completes the files of a batch whose task has ended. All of its writes name `:writer_fence` and `:writer`:
+# after a restore of the database two writers may have the same fence, but not the same name.
 
 # Takes a batch for a writer, for `:lease_ms`, if no other has it. Then raises the task's fence, so that no late write
 # of a worker adds an output. A file whose row is there has its parts at the row's place.
 TAKE_BATCH = statement(f"""
-UPDATE batches SET writer_fence = writer_fence + 1, writer_until = {NOW} + :lease_ms,
+UPDATE batches SET writer_fence = writer_fence + 1, writer = :writer, writer_until = {NOW} + :lease_ms,
   finalizing_at = coalesce(finalizing_at, {NOW})
 WHERE task_id = :task_key AND ended_at IS NULL AND writer_until <= {NOW}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {IS_QUIET})
@@ -113,7 +114,9 @@ SELECT idx, message, refusal, behind FROM (
 ) CROSS JOIN failures ON {_FAILED} AND idx < coalesce(behind, :last + 1) ORDER BY idx
 """)
 
-_OURS = "task_id = :task_key AND writer_fence = :writer_fence AND ended_at IS NULL"
+# A batch that code of the release before has taken has no name of a writer.
+BY_WRITER = "writer_fence = :writer_fence AND coalesce(writer, :writer) = :writer"
+_OURS = f"task_id = :task_key AND {BY_WRITER} AND ended_at IS NULL"
 _MINE = f"EXISTS (SELECT 1 FROM batches WHERE {_OURS})"
 
 # Name an object that the writer of a batch has stored.

@@ -9,7 +9,7 @@ from ..d1.statement import statement
 from .admission import LEFT, OPENS_AGAIN, PUT_BACK, SET_BACK, SPENT
 from .ending import ON_OBJECT, START_LEFT
 from .fragments import ENDED, HAS_TEXT, unended
-from .tallies import count_ends
+from .tallies import count_retried
 
 _LISTED = "id IN (SELECT key FROM json_each(:generations))"
 _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
@@ -49,7 +49,7 @@ _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
 
 # Adds the ends of tasks that are retried to the sums over ended tasks, unless that was done before. Goes before
 # RETRY_ALL.
-RETRY_ALL_COUNT = statement(count_ends(_RETRYABLE))
+RETRY_ALL_COUNT = statement(count_retried(_RETRYABLE))
 
 # Sets the counts of the retried tasks' failed calls to 0. Goes before RETRY_ALL.
 RETRY_ALL_FAILURES = statement(f"""

@@ -2,7 +2,7 @@
 
 from ..d1.statement import statement
 from .fragments import LISTED, NOW, delete_parts
-from .tallies import UNCOUNTED, count_ends
+from .tallies import LACKING, count_erased
 
 # Estimates the bytes that a task stores: its rows, four bytes for each token of its outputs, and its input. A completed
 # task has no input any more, unless `:keep_input` is set or the task has gaps. The input is estimated as four bytes for
@@ -30,7 +30,7 @@ ON CONFLICT DO UPDATE SET bytes = excluded.bytes, files = excluded.files, counte
 
 # Walks over `:walk_most` tasks of the tenant that stores most, in order of creation, from where the last walk ended.
 # OLDEST finds tasks that ended at least `:kept_ms` ago: up to `:most` tasks that have `:chunks_most` chunks together,
-# or one task with more chunks. `uncounted` says that the task is not in the sums over ended tasks yet, and `ended_by`
+# or one task with more chunks. `uncounted` says that the sums over ended tasks lack something of it, and `ended_by`
 # is a time by which all found tasks had ended. Each row also gives the age of the tenant's count, where the walk began,
 # the walk's last task, how many tasks the walk read, and how many of these tasks may be erased, whether the tenant has
 # files, and how many bytes the files of all tenants have. If OLDEST gives one row without an `id`, no task may be
@@ -44,11 +44,11 @@ WITH largest AS MATERIALIZED (
     (SELECT sum(files) FROM tenant_storage) AS all_files
   FROM tenant_storage ORDER BY bytes + iif(walked_to = '~', 0, files) DESC, tenant LIMIT 1
 ), walk AS MATERIALIZED (
-  SELECT tasks.id, total, finished_at, wake_at FROM largest CROSS JOIN tasks
+  SELECT tasks.id, total, in_flight, finished_at, wake_at FROM largest CROSS JOIN tasks
   WHERE tasks.id > largest.tenant || ':' || iif(walked_to = '~', '', walked_to) AND tasks.id < largest.tenant || ';'
   ORDER BY tasks.id LIMIT :walk_most
 ), ended AS MATERIALIZED (
-  SELECT id, {UNCOUNTED} AS uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM walk
+  SELECT id, {LACKING} AS uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM walk
   WHERE finished_at <= {NOW} - :kept_ms WINDOW page AS (ORDER BY id)
 )
 SELECT tenant, walked_to, age_ms, has_files, all_files, (SELECT max(id) FROM walk) AS last,
@@ -75,6 +75,6 @@ WHERE tenant IN (SELECT tenant FROM tasks WHERE id IN {_OLD})
 """)
 ERASE_OLD = (*delete_parts("IN", _OLD), statement(f"DELETE FROM tasks WHERE id IN {_OLD} RETURNING id"))
 
-# Adds those tasks that are erased early, and that no fold has added yet, to the sums over ended tasks. OLD_COUNT must
-# run before the last statement of ERASE_OLD.
-OLD_COUNT = statement(count_ends(f"id IN {_OLD}"))
+# Adds to the sums over ended tasks what they lack of the tasks that are erased early. OLD_COUNT must run before the
+# last statement of ERASE_OLD.
+OLD_COUNT = count_erased(f"id IN {_OLD}")

@@ -3,7 +3,7 @@
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
 from .fragments import ABANDONED, ENDED, IN_DOUBT, KNOWN_KIND, LISTED, NOW, STALLS, delete_parts, failed
-from .tallies import UNCOUNTED, add_ends
+from .tallies import count_erased
 
 # --- Failures from outside -------------------------------------------------------------------------------
 
@@ -80,8 +80,9 @@ ON CONFLICT DO NOTHING
 """)
 
 # Adds the end of a task that is erased to the sums over ended tasks, unless that was done before. An unfinished task
-# that is erased counts as ending now. ERASE_COUNT must run before the last statement of ERASE.
-ERASE_COUNT = statement(add_ends(f"id = :task_key AND (finished_at IS NULL OR {UNCOUNTED})"))
+# that is erased counts as ending now. Both statements must run before the last
+# statement of ERASE.
+ERASE_COUNT, ERASE_COUNT_OPEN = count_erased("id = :task_key")
 
 # Erases everything that is stored about a task. If ERASE is sent twice, the second send erases nothing.
 ERASE = (*delete_parts("=", ":task_key"), statement("DELETE FROM tasks WHERE id = :task_key RETURNING id"))

@@ -17,7 +17,7 @@ from .fragments import (
     delete_parts,
     wake,
 )
-from .tallies import UNCOUNTED, count_ends
+from .tallies import LACKING, count_erased
 
 # Finds unfinished tasks that are due: of each tenant the task that has been due longest, then of each tenant the
 # second, and so on, so that no tenant's backlog delays another tenant's task. Each minute, the tenants' turns begin
@@ -48,12 +48,12 @@ FROM found ORDER BY place, turn LIMIT :most
 
 # Finds ended tasks whose retention is over, longest over first: up to `:most` tasks that have `:chunks_most` chunks
 # together, or one task with more chunks. One transaction can erase all tasks that PAST_RETENTION finds. `uncounted`
-# says that the task has not been added to the sums over ended tasks yet. PAST_RETENTION reads no tasks whose retention
-# is not over.
+# says that the sums over ended tasks lack something of the task. PAST_RETENTION reads no tasks whose retention is not
+# over.
 PAST_RETENTION = statement(f"""
 SELECT id, {NOW} AS now, uncounted FROM (
   SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
-    SELECT id, total, wake_at, {UNCOUNTED} AS uncounted FROM tasks WHERE finished_at IS NOT NULL AND wake_at <= {NOW}
+    SELECT id, total, wake_at, {LACKING} AS uncounted FROM tasks WHERE finished_at IS NOT NULL AND wake_at <= {NOW}
     ORDER BY wake_at, id LIMIT :most
   ) WINDOW page AS (ORDER BY wake_at, id)
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
@@ -219,6 +219,6 @@ ERASE_EXPIRED = (
     statement(f"DELETE FROM tasks WHERE id IN {_PAST_RETENTION} RETURNING id"),
 )
 
-# Adds to the sums over ended tasks those of the expired tasks that no fold has added yet. EXPIRED_COUNT must run before
-# the last statement of ERASE_EXPIRED.
-EXPIRED_COUNT = statement(count_ends(f"id IN {_PAST_RETENTION}"))
+# Adds to the sums over ended tasks what they lack of the expired tasks. EXPIRED_COUNT must run before the last
+# statement of ERASE_EXPIRED.
+EXPIRED_COUNT = count_erased(f"id IN {_PAST_RETENTION}")

@@ -9,8 +9,8 @@ from ...core import limits
 from ...core.codes import TaskCode
 from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, FAILED_WITH, LADDER, MEASURES
 from ...core.task import DEADLINE_EXCEEDED
-from ..d1.statement import statement
-from .fragments import NOW, UNDER_CLAIM
+from ..d1.statement import Statement, statement
+from .fragments import IN_DOUBT, LISTED, NOW, UNDER_CLAIM
 
 BUCKET_MS = round(limits.HISTORY_BUCKET_SECONDS * 1000)
 _KEPT_MS = round(limits.HISTORY_SECONDS * 1000)
@@ -18,21 +18,28 @@ _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 
 # --- The values of a task that are added ------------------------------------------------------------------------
 
-# Announced calls without a recorded end are not added until they are settled or in doubt. An unfinished task is added
-# only when it is erased: it then counts as cancelled at the time of the erasure.
-_DOUBT = "(calls_in_doubt + CASE WHEN finished_at IS NULL THEN json_array_length(in_flight) ELSE 0 END)"
-_SENT = f"(calls_settled + {_DOUBT})"
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
 _LADDER_COLUMNS = dict(zip(LADDER, ("reasks", "rejected", "repaired"), strict=True))
-_BILL = {
-    "calls": _SENT,
-    "in_doubt": _DOUBT,
-    "fruitless": f"max(0, {_SENT} - CASE status WHEN 'completed' THEN calls_minimum - failed ELSE completed END)",
-    "truncated": "truncated",
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
-    **_LADDER_COLUMNS,
-}
+
+
+def _bill(doubt: str) -> dict[str, str]:
+    sent = f"(calls_settled + {doubt})"
+    return {
+        "calls": sent,
+        "in_doubt": doubt,
+        "fruitless": f"max(0, {sent} - CASE status WHEN 'completed' THEN calls_minimum - failed ELSE completed END)",
+        "truncated": "truncated",
+        "input_tokens": "input_tokens",
+        "output_tokens": "output_tokens",
+        **_LADDER_COLUMNS,
+    }
+
+
+# While the worker of an ended task may still settle its calls, announced calls without a recorded end are not added.
+# Then, or when the task is erased, they count as in doubt: `_WHOLE_BILL`. An unfinished task is added only when it is
+# erased: it then counts as cancelled at the time of the erasure.
+_BILL = _bill("calls_in_doubt")
+_WHOLE_BILL = _bill("(calls_in_doubt + json_array_length(in_flight))")
 assert tuple(_BILL) == BILLED
 _COUNTED = {name: f"coalesce(counted ->> {place}, 0)" for place, name in enumerate(BILLED)}
 _FRESH = "generation = 0"
@@ -51,16 +58,25 @@ def _span(name: str) -> dict[str, str]:
     }
 
 
-_ADDED = {
-    "ended": "1",
-    "retries": "(generation > 0)",
-    "dead_letters": f"(error_code IS '{TaskCode.DEAD_LETTERED}')",
-    "gap_chunks": "CASE status WHEN 'completed' THEN failed ELSE 0 END",
-    **{column: f"(status = 'failed' AND error_code IS '{code}')" for code, column in FAILED_WITH.items()},
-    **{name: f"max(0, {value} - {_COUNTED[name]})" for name, value in _BILL.items()},
-    **{column: value for name in DURATIONS for column, value in _span(name).items()},
-}
-assert tuple(_ADDED) == MEASURES
+def _end(bill: dict[str, str]) -> dict[str, str]:
+    """Return the values of a task that ended, with one of the two bills."""
+    return {
+        "ended": "1",
+        "retries": "(generation > 0)",
+        "dead_letters": f"(error_code IS '{TaskCode.DEAD_LETTERED}')",
+        "gap_chunks": "CASE status WHEN 'completed' THEN failed ELSE 0 END",
+        **{column: f"(status = 'failed' AND error_code IS '{code}')" for code, column in FAILED_WITH.items()},
+        **{name: f"max(0, {value} - {_COUNTED[name]})" for name, value in bill.items()},
+        **{column: value for name in DURATIONS for column, value in _span(name).items()},
+    }
+
+
+def _more(bill: dict[str, str]) -> dict[str, str]:
+    """Return what a later bill of an ended task adds if the task is already in the sums."""
+    return {name: f"max(0, {value} - max({_COUNTED[name]}, {_BILL[name]}))" for name, value in bill.items()}
+
+
+assert tuple(_end(_BILL)) == MEASURES
 
 
 def _add(added: dict[str, str], where: str) -> str:
@@ -82,14 +98,23 @@ ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for na
 UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = wake_at - finished_at), 0)"""
 
 
-def add_ends(where: str) -> str:
-    """Return the SQL that adds to the sums the ends of tasks that the caller is about to erase or retry."""
-    return _add(_ADDED, where)
+# A condition: the task has ended, and some of its announced calls have no recorded end.
+_OPEN_CALLS = "finished_at IS NOT NULL AND in_flight <> '[]'"
+# A condition: the sums lack something of a task that is erased now.
+LACKING = f"({UNCOUNTED} OR {_OPEN_CALLS})"
 
 
-def count_ends(where: str) -> str:
-    """Return the SQL that adds those of the given tasks to the sums that have ended and that no fold has added yet."""
-    return add_ends(f"{where} AND {UNCOUNTED}")
+def count_retried(where: str) -> str:
+    """Return the SQL that adds those tasks to the sums that are about to be retried and that no fold has added yet."""
+    return _add(_end(_BILL), f"{where} AND {UNCOUNTED}")
+
+
+def count_erased(where: str) -> tuple[Statement, Statement]:
+    """Return the statements that add to the sums what they lack of tasks that are about to be erased."""
+    return (
+        statement(_add(_end(_WHOLE_BILL), f"{where} AND (finished_at IS NULL OR {UNCOUNTED})")),
+        statement(_add(_more(_WHOLE_BILL), f"{where} AND {_OPEN_CALLS} AND NOT {UNCOUNTED}")),
+    )
 
 
 # Which part of a task's bill the sums already contain, since the latest end of the task that was added: see the column
@@ -125,7 +150,7 @@ FROM kinds ORDER BY kept_ms
 _UNFOLDED = "coalesce((SELECT until FROM folds WHERE kept_ms = :kept_ms), 0) = :after"
 FOLD = statement(
     _add(
-        _ADDED,
+        _end(_BILL),
         f"""{_ENDED_BETWEEN.format(after=":after", kept_ms=":kept_ms", until=":until")}
     AND wake_at - finished_at = :kept_ms AND {_UNFOLDED}""",
     )
@@ -149,14 +174,31 @@ _SETTLED = {
     **{name: f"coalesce(:{column}, {column})" for name, column in _LADDER_COLUMNS.items()},
 }
 assert tuple(_SETTLED) == BILLED
-_MORE = {name: f"max(0, {value} - max({_COUNTED[name]}, {_BILL[name]}))" for name, value in _SETTLED.items()}
 SETTLE_LATE = statement(
     _add(
-        _MORE,
+        _more(_SETTLED),
         f"""id = :task_key AND {UNDER_CLAIM} AND step <= :step
     AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}') AND NOT {UNCOUNTED}
-    AND {" + ".join(_MORE.values())} > 0""",
+    AND {" + ".join(_more(_SETTLED).values())} > 0""",
     )
+)
+
+# --- Calls of a dead worker -----------------------------------------------------------------------------------
+# A task that a client or its deadline has ended keeps its announced calls, so that its worker can settle them. If the
+# worker died, nobody settles them.
+
+# A condition: no worker can settle the open calls of an ended task any more. `:claim_ms` is the longest time from the
+# announcement of a call to its record.
+_IS_SILENT = f"{_OPEN_CALLS} AND announced_at + :claim_ms <= {NOW}"
+
+# Finds up to `:most` ended tasks whose open calls no worker can settle any more. SILENT reads no other tasks.
+SILENT = statement(f"SELECT id FROM tasks INDEXED BY tasks_with_open_calls WHERE {_IS_SILENT} LIMIT :most")
+
+# Put the open calls of the given tasks in doubt, and add them to the sums if the task is already in them. The task's
+# fence rises, so that a worker that lives all the same settles nothing. COUNT_SILENT goes before DOUBT_SILENT.
+COUNT_SILENT = statement(_add(_more(_WHOLE_BILL), f"{LISTED} AND {_IS_SILENT} AND NOT {UNCOUNTED}"))
+DOUBT_SILENT = statement(
+    f"UPDATE tasks SET fence = fence + 1, doubted = in_flight, {IN_DOUBT} WHERE {LISTED} AND {_IS_SILENT}"
 )
 
 # --- What there is to do --------------------------------------------------------------------------------------
@@ -202,8 +244,15 @@ ON CONFLICT DO NOTHING
 """)
 
 # FORGET_TALLIES and FORGET_SAMPLES delete the sums over five minutes, and the samples, that are older than two days.
+# FORGET_USE deletes up to `:most` counts of characters of days that are over. It reads a row for each tenant, and so
+# only in the first five minutes of an hour.
 FORGET_TALLIES = statement(f"DELETE FROM tallies WHERE at > 0 AND at <= {NOW} - {_KEPT_MS}")
 FORGET_SAMPLES = statement(f"DELETE FROM samples WHERE at <= {NOW} - {_KEPT_MS}")
+FORGET_USE = statement(f"""
+DELETE FROM daily_use WHERE tenant IN (
+  SELECT tenant FROM daily_use WHERE day < {NOW} / 86400000 AND {NOW} % 3600000 < {BUCKET_MS} LIMIT :most
+)
+""")
 
 # --- Reads ----------------------------------------------------------------------------------------------------
 

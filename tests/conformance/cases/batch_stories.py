@@ -179,17 +179,17 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     facts = {"calls_minimum": TOTAL, "completed": 3, "failed": 2, "calls_settled": 5}
     ending = Finish(RETENTION_MS, keep_input=True, batch=True)
     assert not await story.store.step(claim, progress(claim, **facts), ending)
-    assert await story.lines.take(TASK, LEASE_MS) is None  # the task goes on
+    assert await story.lines.take(TASK, "another", LEASE_MS) is None  # the task goes on
     story.outcomes.append(await story.lines.unwritten(9, LEASE_MS))
     done = progress(claim, outputs=_lines(2, 4), failures=refused[1:], **facts)
     assert await story.store.step(claim, done, ending)
     assert await story.store.step(claim, done, ending)
     story.outcomes += [await story.lines.unwritten(9, LEASE_MS), await story.lines.unanswered(TASK)]
-    first = await story.lines.take(TASK, LEASE_MS)
+    first = await story.lines.take(TASK, "first", LEASE_MS)
     assert first is not None
-    story.outcomes += [first, await story.lines.take(TASK, LEASE_MS), await story.lines.complete(first)]
+    story.outcomes += [first, await story.lines.take(TASK, "another", LEASE_MS), await story.lines.complete(first)]
     await story.lines.give_back(first)
-    of = await story.lines.take(TASK, LEASE_MS)
+    of = await story.lines.take(TASK, "another", LEASE_MS)
     assert of is not None
     parts = [FilePart("w2-0-0", 153)]
     story.outcomes += [
@@ -221,8 +221,9 @@ async def a_batch_without_an_answer_has_no_output_file(env: Any) -> Any:
     claim = await story.begun()
     assert await story.write(claim, in_flight=[CallKey(0, 0)])
     assert await story.cancel()
-    story.outcomes.append(await story.lines.take(TASK, LEASE_MS))  # a call that is out may still record its output
-    of = await story.lines.take(TASK, 0)
+    # a call that is out may still record its output
+    story.outcomes.append(await story.lines.take(TASK, "another", LEASE_MS))
+    of = await story.lines.take(TASK, "another", 0)
     assert of is not None
     story.outcomes.append(of.answered)
     late = progress(claim, outputs=_lines(0), completed=1, calls_settled=1)
@@ -248,7 +249,7 @@ async def a_batch_with_an_invalid_line_fails(env: Any) -> Any:
         )
     )
     assert await story.store.step(claim, progress(claim), Fail(RETENTION_MS, FAILURE), also=read)
-    of = await story.lines.take(TASK, LEASE_MS)
+    of = await story.lines.take(TASK, "another", LEASE_MS)
     assert of is not None
     story.outcomes += [of.is_valid, await story.lines.complete(of)]
     batch = await story.rows.batch(TASK)

@@ -46,17 +46,17 @@ async def what_ends_is_added_up_once(env: Any) -> Any:
     for number, fails in ((1, False), (2, True), (3, False)):
         await _end(story, number, fails=fails)
     await story.alter(LATER)
-    first = await sums.foldable(KINDS, 100)
+    first = await sums.foldable(KINDS, 100, LEASE_MS)
     for _ in range(2):  # the write is repeated
         await sums.fold(first, 100)
     await story.note(SUMS)
-    found = await sums.foldable(KINDS, 1)
+    found = await sums.foldable(KINDS, 1, LEASE_MS)
     story.outcomes += [len(found.folds), found.more, found.sampled]
     await sums.fold(found, 100)
     await story.note(SUMS)
     await story.alter("UPDATE samples SET at = at - 300000000")
     await story.alter("UPDATE tallies SET at = at - 300000000 WHERE at > 0")
-    await sums.fold(await sums.foldable(KINDS, 100), 100)
+    await sums.fold(await sums.foldable(KINDS, 100, LEASE_MS), 100)
     await story.note("SELECT pending, processing FROM samples")
     await story.note(SUMS)
     return story.told()
@@ -93,11 +93,36 @@ async def retries_and_late_bills_add_what_is_new(env: Any) -> Any:
     assert await store.step(claim, progress(claim, in_flight=[(0, 2)], completed=2), Continue(LEASE_MS))
     story.outcomes.append(await story.cancel(made_key(1)))
     await story.alter(LATER)
-    await sums.fold(await sums.foldable(KINDS, 100), 100)
+    await sums.fold(await sums.foldable(KINDS, 100, LEASE_MS), 100)
     await story.note(SUMS)
     settled = progress(claim, calls_settled=claim.calls_settled + 1, completed=3, outputs=outputs(2), output_tokens=9)
     for _ in range(2):
         story.outcomes.append(await store.settle(claim, settled, OVERDUE, RETENTION_MS) is Status.CANCELLED)
+    await story.note(SUMS)
+    return story.told()
+
+
+@worker_case
+async def the_calls_of_a_dead_worker_are_added_once(env: Any) -> Any:
+    story = Story(env)
+    store, sums = story.store, story.sums
+    for number in (2, 1):
+        await story.insert(made_key(number))
+        claim = await story.claim("one", made_key(number))
+        assert await store.step(claim, progress(claim, in_flight=[(0, 0), (0, 2)]), Continue(LEASE_MS))
+        story.outcomes.append(await story.cancel(made_key(number)))
+    await story.alter(LATER)
+    await sums.fold(await sums.foldable(KINDS, 100, LEASE_MS), 100)
+    await story.note(SUMS)
+    story.outcomes.append(await story.erase(made_key(2)))
+    await story.note(SUMS)
+    found = await sums.foldable(KINDS, 100, 0)
+    for _ in range(2):  # the write is repeated
+        await sums.fold(found, 100)
+    await story.note(SUMS)
+    await story.note("SELECT calls_settled, calls_in_doubt, in_flight, doubted, fence FROM tasks")
+    settled = progress(claim, calls_settled=2, completed=2, outputs=outputs(0, 2))
+    story.outcomes.append(await store.settle(claim, settled, OVERDUE, RETENTION_MS))
     await story.note(SUMS)
     return story.told()
 
@@ -109,7 +134,7 @@ async def metrics_and_history_are_read(env: Any) -> Any:
     await _end(story, 1)
     await story.insert(made_key(2, "other"))
     await story.alter(LATER)
-    await sums.fold(await sums.foldable(KINDS, 100), 100)
+    await sums.fold(await sums.foldable(KINDS, 100, LEASE_MS), 100)
     standing = await sums.scrape(100)
     story.outcomes += [len(standing.totals), [group.tasks for group in standing.at_work], standing.until is not None]
     _, buckets = await sums.history(1)

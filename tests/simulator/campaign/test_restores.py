@@ -2,12 +2,12 @@
 
 import pytest
 
-from simulator.campaign.runs.restores import Writers, restored
+from simulator.campaign.runs.restores import BY_WRITERS, Writers, restored, restored_files
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.store.d1.statement import statement
-from src.store.sql import fragments, work
+from src.store.sql import batch_files, fragments, work
 from tests.simulator.campaign.test_walls import Nobody
 from tests.support.tiers import sized
 
@@ -38,3 +38,30 @@ def test_without_the_claims_name_they_mix():
     ]
     with patched(unnamed), pytest.raises(InvariantBroken, match="two claims write under fence"):
         schedules(TOP)
+
+
+def schedules_of_files(deployment: Deployment) -> list[Writers]:
+    """Run some simulated schedules in which the database is set back under writers of batches' files."""
+    return [restored_files(seed, deployment, Nobody()) for seed in range(2 * SCHEDULES)]
+
+
+@ROUTES
+def test_no_two_writers_of_a_batch_mix(deployment: Deployment):
+    """If two live writers of a batch's files have the same fence after a restore, the database refuses one of them."""
+    seen = schedules_of_files(deployment)
+    assert sum(one.twins for one in seen) > 0
+    assert sum(one.refused for one in seen) > 0
+
+
+def test_without_the_writers_name_they_mix():
+    """If the writes of a batch's files checked only the fence, and not the writer's name, two writers would mix."""
+    unnamed = []
+    for name in BY_WRITERS:
+        known = getattr(batch_files, name)
+        made = [
+            statement(one.text.replace(batch_files.BY_WRITER, "writer_fence = :writer_fence AND :writer = :writer"))
+            for one in (known if isinstance(known, tuple) else (known,))
+        ]
+        unnamed.append((batch_files, name, tuple(made) if isinstance(known, tuple) else made[0]))
+    with patched(unnamed), pytest.raises(InvariantBroken, match="two claims write under fence"):
+        schedules_of_files(TOP)

@@ -128,7 +128,7 @@ def test_no_worker_adds_a_line_once_a_writer_has_the_batch(bench: BatchBench) ->
     claim = claimed(bench)
     step = recorded(bench, claim, 5)
     bench.do(bench.store().cancel(KEY, 10**9))
-    assert bench.do(bench.lines.take(KEY, LEASE_MS)) is not None
+    assert bench.do(bench.lines.take(KEY, "writer", LEASE_MS)) is not None
     late = [Output(CallKey(0, 30), "late", 1)]
     write(bench, claim, step + 1, outputs=late, completed=6, calls_settled=6)
     assert "30" not in bench.database.rows("SELECT group_concat(places) AS places FROM segments")[0]["places"]
@@ -138,11 +138,11 @@ def test_only_one_writer_has_a_batch(bench: BatchBench) -> None:
     """A second writer gets the batch when the first one's time is over, and the first one then changes nothing."""
     claimed(bench)
     bench.do(bench.store().cancel(KEY, 10**9))
-    first = bench.do(bench.lines.take(KEY, LEASE_MS))
+    first = bench.do(bench.lines.take(KEY, "first", LEASE_MS))
     assert first is not None
-    assert bench.do(bench.lines.take(KEY, LEASE_MS)) is None
+    assert bench.do(bench.lines.take(KEY, "another", LEASE_MS)) is None
     bench.pass_seconds(limits.WRITER_SECONDS + 1)
-    second = bench.do(bench.lines.take(KEY, LEASE_MS))
+    second = bench.do(bench.lines.take(KEY, "another", LEASE_MS))
     assert second is not None
     assert not bench.do(bench.lines.add_errors(first, range(LINES), [], lines=0, place="r2"))
     assert not bench.do(bench.lines.complete(first))
@@ -155,11 +155,35 @@ def test_a_batch_does_not_end_before_each_line_is_in_a_file(bench: BatchBench) -
     """The write that ends a batch checks this itself, because a write of the error file may have failed unnoticed."""
     claimed(bench)
     bench.do(bench.store().cancel(KEY, 10**9))
-    of = bench.do(bench.lines.take(KEY, LEASE_MS))
+    of = bench.do(bench.lines.take(KEY, "writer", LEASE_MS))
     for places in (range(LINES - 1), range(LINES - 1, LINES)):
         assert not bench.do(bench.lines.complete(of))
         assert bench.do(bench.lines.add_errors(of, places, [], lines=0, place="r2"))
     assert bench.do(bench.lines.complete(of))
+
+
+def test_a_writer_that_a_restored_database_has_forgotten_writes_nothing(bench: BatchBench) -> None:
+    """Two writers with the same fence, after the database was set back: only the one that the database knows writes."""
+    claim = claimed(bench)
+    recorded(bench, claim, 5)
+    bench.do(bench.store().cancel(KEY, 10**9))
+    before = bench.database.snapshot()
+    forgotten = bench.do(bench.lines.take(KEY, "forgotten", LEASE_MS))
+    bench.database.restore(before)
+    known = bench.do(bench.lines.take(KEY, "known", LEASE_MS))
+    assert forgotten.fence == known.fence
+    made = bench.do(
+        store_segments(bench.lines, bench.files().bucket, KEY, OUTPUT, "w", bench.do(bench.lines.waiting(KEY)))
+    )
+    rows = bench.database.rows("SELECT * FROM batches")
+    bench.do(bench.lines.give_back(forgotten))
+    assert not bench.do(bench.lines.move(forgotten, made.segments, made.added))
+    assert not bench.do(bench.lines.add_errors(forgotten, range(LINES), [], lines=0, place="r2"))
+    assert bench.database.rows("SELECT * FROM batches") == rows
+    assert bench.do(bench.lines.move(known, made.segments, made.added))
+    assert bench.do(bench.lines.add_errors(known, range(LINES), [], lines=0, place="r2"))
+    assert not bench.do(bench.lines.complete(forgotten))
+    assert bench.do(bench.lines.complete(known))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +222,8 @@ def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
         bench.pass_seconds(10_000)
         claim = claimed(bench)
         bench.do(bench.lines.waiting(KEY))
-        assert bench.do(bench.lines.take(KEY, LEASE_MS)) is None  # what a poll of a batch tries that is being cancelled
+        # what a poll of a batch tries that is being cancelled
+        assert bench.do(bench.lines.take(KEY, "another", LEASE_MS)) is None
         bench.database._connection.set_progress_handler(None, 0)
         assert claim.outputs == {CallKey(0, place) for place in range(count)}
         return taken

@@ -18,7 +18,20 @@ from src.store.d1.statement import Statement, as_json
 from src.store.keys import KeyStore
 from src.store.records.claims import Claim, ClaimRefusal, Finish, Unclaimed
 from src.store.records.pages import ListFilter
-from src.store.sql import deliveries, early_erasure, ending, joining, keys, seen, sweep, tallies, views, webhooks, work
+from src.store.sql import (
+    deliveries,
+    early_erasure,
+    ending,
+    joining,
+    keys,
+    latest_calls,
+    seen,
+    sweep,
+    tallies,
+    views,
+    webhooks,
+    work,
+)
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
 TASK = TaskKey("local:t")
@@ -581,6 +594,33 @@ def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> N
     table.ask(tallies.FORGET_SAMPLES)
     assert table.value("SELECT count(*) FROM tallies") == 1 + (off > 0)
     assert table.value("SELECT count(*) FROM samples") == (off > 0)
+
+
+@AROUND
+def test_latest_calls_are_kept_as_long_as_they_count(table: Table, off: int) -> None:
+    """Latest calls are deleted exactly when they are too old to decide about other calls."""
+    kept_ms = round(limits.OTHERS_SECONDS * 1000)
+    table.write("latest_calls", id="local:m", calls="[]", failed_at=NOW - kept_ms + off)
+    table.ask(latest_calls.FORGET_CALLS, kept_ms=kept_ms, most=10)
+    assert table.value("SELECT count(*) FROM latest_calls") == (off > 0)
+
+
+@pytest.mark.parametrize(("minute", "left"), [(0, 1), (4, 1), (5, 3), (59, 3)])
+def test_counts_of_characters_are_kept_for_their_day(table: Table, minute: int, left: int) -> None:
+    """Counts of earlier days are deleted in the first minutes of an hour, and today's stay."""
+    today = NOW // 86_400_000
+    table.time_ms = today * 86_400_000 + minute * 60_000
+    for days in range(3):
+        table.write("daily_use", tenant=f"t{days}", day=today - days, characters=1)
+    table.ask(tallies.FORGET_USE, most=10)
+    assert table.value("SELECT count(*) FROM daily_use") == left
+
+
+@AROUND
+def test_open_calls_are_left_to_a_worker_that_may_live(table: Table, off: int) -> None:
+    """Open calls of an ended task are found exactly when the longest claim is over."""
+    table.ended(in_flight="[[0,0]]", announced_at=NOW - 5_000 + off)
+    assert len(table.ask(tallies.SILENT, claim_ms=5_000, most=10)) == (off <= 0)
 
 
 @AROUND

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from src.core import limits
+from src.core.calls.latest_calls import LatestCall
 from src.core.codes import TaskCode
 from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreFull, StoreQuotaExhausted, StoreUnavailable
 from src.core.ids import TaskKey
@@ -23,6 +24,7 @@ from src.store.records.claims import (
     Fail,
     FailedCall,
     Finish,
+    LatestCallsReport,
     Progress,
     Release,
     Unclaimed,
@@ -585,6 +587,31 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
     # To search a minimum without an index has no bound: SQLite reads up to the first row that fits.
     assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details
     assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details
+
+
+def test_latest_calls_go_with_the_tenants_last_task(bench: StoreBench):
+    """The latest calls of a tenant, whose rows name models, are erased with its last task, and not with another one.
+
+    The worker of an erased task writes none.
+    """
+    told = LatestCallsReport((LatestCall(1, 100, False),), bench.time_ms)
+    tasks = [bench.insert(key) for key in ("acme:1", "acme:2", "acme2:1")]
+    claims = [bench.claim(key) for key in tasks]
+    for claim in claims:
+        for model in ("m", "n"):
+            made = progress(claim, told=told, step=claim.step + 1)
+            assert bench.run(bench.store.step(claim, made, Continue(LEASE_MS), model=model))
+
+    def left() -> list[str]:
+        return [str(row["id"]) for row in bench.database.rows("SELECT id FROM latest_calls ORDER BY id")]
+
+    bench.run(bench.store.erase(tasks[0]))
+    assert left() == ["acme2:m", "acme2:n", "acme:m", "acme:n"]
+    bench.run(bench.store.erase(tasks[1]))
+    assert left() == ["acme2:m", "acme2:n"]
+    late = progress(claims[1], told=told, step=claims[1].step + 2)
+    assert not bench.run(bench.store.step(claims[1], late, Continue(LEASE_MS), model="m"))
+    assert left() == ["acme2:m", "acme2:n"]
 
 
 def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):

@@ -23,6 +23,7 @@ from tests.support.store_bench import FAILURE, OVERDUE, RETENTION_MS, StoreBench
 
 KINDS = (RETENTION_MS, 3_600_000)
 SHORT_MS = 3_600_000
+CLAIM_MS = 60_000
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def sums(bench: StoreBench) -> TallyStore:
 def fold(bench: StoreBench, most: int = 100) -> bool:
     """Add ended tasks to the sums, a millisecond later."""
     bench.pass_ms(1)
-    found = bench.run(sums(bench).foldable(KINDS, most))
+    found = bench.run(sums(bench).foldable(KINDS, most, CLAIM_MS))
     bench.run(sums(bench).fold(found, most))
     return found.more
 
@@ -121,7 +122,7 @@ def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench)
     After all these folds each end of a task is in the sums exactly once.
     """
     complete(bench, "a")
-    found = bench.run(sums(bench).foldable(KINDS, 100))
+    found = bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS))
     for _ in range(2):
         bench.run(sums(bench).fold(found, 100))
     bench.pass_ms(1_000)
@@ -135,7 +136,7 @@ def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench)
 def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench) -> None:
     """If a fold fails and lands only after another sweep's fold, no end is added twice."""
     complete(bench, "a")
-    found = bench.run(sums(bench).foldable(KINDS, 100))
+    found = bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS))
     bench.database.fail("D1_ERROR: Network connection lost.", "later", times=3)
     with pytest.raises(Exception, match="cannot be reached"):
         bench.run(sums(bench).fold(found, 100))
@@ -195,12 +196,12 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
     complete(bench, "c", 7_777_777)  # a worker with newer settings writes this task, whose retention no sweep knows yet
     fold(bench)
     assert ended(bench) == {"completed": 2}
-    found = bench.run(sums(bench).foldable([7_777_777], 100))
+    found = bench.run(sums(bench).foldable([7_777_777], 100, CLAIM_MS))
     bench.run(sums(bench).fold(found, 100))
     bench.pass_ms(1)
     complete(bench, "d")  # a worker with older settings writes this task
     bench.pass_ms(1)
-    found = bench.run(sums(bench).foldable([7_777_777], 100))
+    found = bench.run(sums(bench).foldable([7_777_777], 100, CLAIM_MS))
     bench.run(sums(bench).fold(found, 100))
     assert ended(bench) == {"completed": 4}
 
@@ -215,7 +216,7 @@ def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
     if folded:
-        found = bench.run(sums(bench).foldable([0, RETENTION_MS], 100))
+        found = bench.run(sums(bench).foldable([0, RETENTION_MS], 100, CLAIM_MS))
         bench.run(sums(bench).fold(found, 100))
         assert ended(bench) == {"completed": 3}
     for _ in range(2):
@@ -320,6 +321,96 @@ def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -
     assert [figures[name] for name in ("ended", "calls", "in_doubt", "fruitless", "output_tokens")] == [1, 2, 1, 1, 5]
 
 
+def leave_calls(bench: StoreBench, name: str = "task", **facts: Any) -> Claim:
+    """Cancel a task after one of its calls has failed and while two are out, and let its worker die."""
+    bench.insert(name)
+    claim = bench.claim(name)
+    assert bench.step(claim, calls_settled=1, in_flight=[(0, 0), (0, 1)], **facts)
+    assert bench.run(bench.store.cancel(claim.task_key, RETENTION_MS)).changed
+    return claim
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_calls_of_a_dead_worker_are_added_once(bench: StoreBench, folded: bool) -> None:
+    """Calls that nobody settles after the end of their task are added as in doubt, once no worker can settle them.
+
+    They are added to the sums of all time and to those of the five minutes in which the task ended. A worker that lives
+    all the same settles nothing after that. The bill of the task stays the same.
+    """
+    claim = leave_calls(bench)
+    for _ in range(2 * folded):
+        fold(bench)
+        assert [totals(bench)[name] for name in ("calls", "in_doubt", "fruitless")] == [1, 0, 1]
+    bench.pass_ms(CLAIM_MS)
+    found = bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS))
+    assert found.silent == ["task"]
+    before = bench.run(bench.store.task(claim.task_key))
+    assert before is not None
+    for _ in range(2):  # sent twice
+        bench.run(sums(bench).fold(found, 100))
+    late = progress(claim, calls_settled=3, outputs=outputs(0, 1), completed=2)
+    assert bench.run(bench.store.settle(claim, late, OVERDUE, RETENTION_MS)) is None
+    fold(bench)
+    assert [totals(bench)[name] for name in ("ended", "calls", "in_doubt", "fruitless")] == [1, 3, 2, 3]
+    (five,) = bench.database.rows("SELECT calls, in_doubt FROM tallies WHERE at > 0")
+    assert tuple(five.values()) == (3, 2)
+    after = bench.run(bench.store.task(claim.task_key))
+    assert after is not None
+    assert (after.usage, after.calls_in_doubt) == (before.usage, before.calls_in_doubt)
+    assert bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS)).silent == []
+
+
+def test_the_calls_of_a_dead_worker_whose_task_expired(bench: StoreBench) -> None:
+    """The same if the task's deadline has ended it; then a client retries the task, and only new calls are added."""
+    bench.insert(deadline_ms=5_000)
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
+    bench.pass_ms(5_000)
+    assert bench.run(bench.store.expire([claim.task_key], OVERDUE, RETENTION_MS)) == ["task"]
+    fold(bench)
+    bench.pass_ms(CLAIM_MS)
+    fold(bench)
+    assert [totals(bench)[name] for name in ("calls", "in_doubt")] == [2, 2]
+    assert bench.run(bench.store.retry(TaskKey("task"), 0)) is not None
+    facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 2, "calls_in_doubt": 2}
+    assert bench.step(bench.claim(), Finish(RETENTION_MS), **facts)
+    fold(bench)
+    assert [totals(bench)[name] for name in ("ended", "calls", "in_doubt")] == [2, 4, 2]
+
+
+def test_calls_that_may_still_be_settled_are_left_alone(bench: StoreBench) -> None:
+    """As long as the worker of an ended task may settle its calls, a fold leaves them to it."""
+    claim = leave_calls(bench)
+    bench.pass_ms(CLAIM_MS - 2)
+    fold(bench)
+    settled = progress(claim, calls_settled=3, outputs=outputs(0, 1), completed=2)
+    assert bench.run(bench.store.settle(claim, settled, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    bench.pass_ms(CLAIM_MS)
+    fold(bench)
+    assert [totals(bench)[name] for name in ("calls", "in_doubt")] == [3, 0]
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_an_erasure_adds_the_calls_that_are_out(bench: StoreBench, folded: bool) -> None:
+    """If an ended task is erased while calls are out, they count as in doubt, whether or not a fold came before.
+
+    The erasure may be a deletion, the end of a retention, or an early erasure.
+    """
+    for name in ("deleted", "expired", "cleared"):
+        leave_calls(bench, name)
+    if folded:
+        fold(bench)
+        assert totals(bench)["calls"] == 3
+    bench.run(bench.store.erase(TaskKey("deleted")))
+    bench.database.rows("UPDATE tasks SET wake_at = wake_at - finished_at + 1, finished_at = 1 WHERE id = 'expired'")
+    for _ in range(2):
+        bench.run(bench.store.erase_expired(bench.run(bench.store.past_retention(10))))
+        bench.run(bench.store.erase_early(Old(bench.time_ms, [TaskKey("cleared")]), keep_input=False))
+    assert bench.database.rows("SELECT id FROM tasks") == []
+    fold(bench)
+    assert [totals(bench)[name] for name in ("ended", "calls", "in_doubt", "fruitless")] == [3, 9, 6, 9]
+
+
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
     """A late settlement also adds its rejected answers and its cut-off outputs once."""
@@ -363,7 +454,7 @@ def test_dead_letters(bench: StoreBench) -> None:
     bench.insert()
     assert bench.run(bench.store.dead_letter(TaskKey("task"), Failure(TaskCode.DEAD_LETTERED, "gone", True), 100_000))
     bench.pass_ms(1)
-    found = bench.run(sums(bench).foldable([100_000], 100))
+    found = bench.run(sums(bench).foldable([100_000], 100, CLAIM_MS))
     bench.run(sums(bench).fold(found, 100))
     assert (ended(bench), totals(bench)["dead_letters"]) == ({"failed": 1}, 1)
 
@@ -420,7 +511,7 @@ def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -
 def test_an_idle_sweep_writes_nothing(bench: StoreBench) -> None:
     """If no task has ended and the five minutes have a sample, a sweep's fold makes one read and no write."""
     fold(bench)
-    found = bench.run(sums(bench).foldable(KINDS, 100))
+    found = bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS))
     assert (found.folds, found.more, found.sampled) == ([], False, True)
 
 

@@ -32,7 +32,7 @@ _NAMED_AGAIN = {
 }
 _BURIED = "NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)"
 _BY_ANY_WRITER = {
-    "writer_fence = :writer_fence": ":writer_fence = :writer_fence",
+    batch_files.BY_WRITER: ":writer_fence = :writer_fence AND :writer = :writer",
     "written_places = :from_place": ":from_place = :from_place",
 }
 

@@ -107,14 +107,14 @@ class Endings:
         return task_key in self.texts.broken or (task_key in self.inputs and self.inputs[task_key].is_faulty)
 
     def shut_out(self, was: Row) -> None:
-        """Record that the writer of an ended batch's files has taken its task from the last worker."""
+        """Record that an ended task was taken from its last worker, which must have had time to settle its calls."""
         self.shut[was.task_key] += 1
         if not was.announced:
             return
         self.given_up.add(was.task_key)
         (announced_at,) = self._connection.execute(_ANNOUNCED, (was.task_key,)).fetchone()
         if (waited_ms := self._world.database.now_ms() - announced_at) < 1000 * TIMEOUT_SECONDS:
-            raise InvariantBroken(f"{was.task_key}: its files are written {waited_ms} ms after calls were announced")
+            raise InvariantBroken(f"{was.task_key}: its worker is shut out {waited_ms} ms after calls were announced")
 
     # --- each write -------------------------------------------------------------------------------------
 

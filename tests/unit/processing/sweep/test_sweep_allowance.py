@@ -78,7 +78,7 @@ def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBenc
 
 
 @pytest.mark.parametrize(
-    ("calls_left", "statements_left", "folds"), [(2, 11, True), (1, 11, False), (2, 10, False), (9, 99, True)]
+    ("calls_left", "statements_left", "folds"), [(2, 16, True), (1, 16, False), (2, 15, False), (9, 99, True)]
 )
 def test_a_run_adds_up_what_has_ended_with_what_is_left(
     bench: WorkerBench, calls_left: int, statements_left: int, folds: bool
