@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from src.core import limits
 from src.core.files import FileKey, FilePart, Purpose
 from tests.conformance.cases.registry import attempt, worker_case
 from tests.conformance.cases.storyteller import Story, made_key
@@ -72,6 +73,31 @@ async def a_file_in_use_stays_and_expires_later(env: Any) -> Any:
     story.outcomes.append(await files.erase_due(9))
     await story.note("SELECT id FROM files")
     await story.note("SELECT * FROM file_use")
+    return story.told()
+
+
+@worker_case
+async def a_part_that_is_missing_is_waited_for(env: Any) -> Any:
+    story = Story(env)
+    files, lost_ms = story.files, 1000 * limits.LOST_PART_SECONDS
+    file = await _upload(story)
+    assert file is not None
+
+    async def look() -> None:
+        found = await files.file(FILE)
+        assert found is not None
+        story.outcomes.append(await attempt(files.read(found, 0, found.bytes)))
+        await story.note("SELECT missing ->> '$.\"1\"[0]' > 0 AS is_noted FROM files")
+
+    await story.alter("UPDATE file_parts SET name = 'gone' WHERE name = '1'")
+    await look()
+    await story.alter("UPDATE files SET missing = json_set(missing, '$.\"1\"[0]', ?1)", 1)
+    await look()
+    story.outcomes.append(await files.lost(file))
+    await story.alter("UPDATE files SET missing = json_set(missing, '$.\"1\"[1]', ?1)", lost_ms)  # too long ago
+    await look()
+    await story.alter("UPDATE file_parts SET name = '1' WHERE name = 'gone'")
+    await look()
     return story.told()
 
 

@@ -57,7 +57,7 @@ _TIMES = {
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
     *("until", "beyond", "waited_ms", "took_ms", "valid_at", "finalizing_at", "writer_until"),
-    *("stored_at", "due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
+    *("stored_at", "due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at", "missing"),
 }
 STATEMENT_MODULES = (
     *(
