@@ -15,6 +15,7 @@ from tests.runtime.conftest import ENVIRONMENTS
 from tests.support import canaries
 from tests.support.canaries import WORDS, loaded
 from tests.support.client import Client, openai, variables
+from tests.support.databases import d1_file, opened, tables
 from tests.support.dev_server import DevServer, eventually
 from tests.support.doors_by_variable import doors
 from tests.support.metered import object_files
@@ -169,6 +170,31 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         server.kill()
     with DevServer(state, *flags, project=project):
         assert canaries.in_files(state) == {}
+
+
+def naming(state: Path, word: str) -> set[str]:
+    """Return the tables of D1 that have a word in a row."""
+    with opened(d1_file(state)) as connection:
+        rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in tables(connection)}  # noqa: S608
+    return {name for name, found in rows.items() if word in str(found)}
+
+
+def test_little_names_a_tenant_without_tasks(tmp_path: Path):
+    """With a tenant's last task the names of its failing models go; of the tenant's name, what the page lists stays."""
+
+    plan = Plan(by_number={1: Behaviour("status", status_code=503)})
+    with ModelServer(api_key="test-key", plan=plan) as model:
+        flags = openai(model.base_url, MAX_CHARACTERS_PER_DAY="1000")
+        with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
+            tasks = [client.submit("one\n\ntwo", chunk={"maxChars": 5}, model="kanarie") for _ in range(2)]
+            assert [client.finished(one["id"])["status"] for one in tasks] == ["completed"] * 2
+            assert "latest_calls" in naming(tmp_path, "kanarie")
+            delete(client, tasks[0]["id"])
+            assert "latest_calls" in naming(tmp_path, "kanarie")
+            delete(client, tasks[1]["id"])
+            assert naming(tmp_path, "kanarie") == set()
+            assert naming(tmp_path, LOCAL) == {"daily_use", "tombstones"}
+            server.stop()
 
 
 @pytest.mark.campaign
