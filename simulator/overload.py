@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--service-ms", type=positive, nargs="+", default=[5, 10, 20], help="the database's time a call (5 10 20)"
     )
-    parser.add_argument("--stalls", type=positive, nargs="+", default=[5, 30], help="seconds (default 5 30)")
+    parser.add_argument("--stalls", type=positive, nargs="+", default=[5, 30, 90], help="seconds (default 5 30 90)")
     parser.add_argument(
         "--route",
         choices=ROUTES,

@@ -104,6 +104,7 @@ _ALL = (
     FaultKind(
         36, "cpu_limit", 1.0, "an isolate dies within a slice, without an await, at the same slice of each invocation"
     ),
+    FaultKind(37, "d1_stands_still", 0.002, "D1 serves nobody for 30 to 90 s"),
     FaultKind(39, "r2_finds_nothing", 0.04, "R2 says for up to a minute that no object is there"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
@@ -125,6 +126,8 @@ MISFORMED = tuple(kind.name for kind in _ALL if kind.number == 34)
 R2 = tuple(kind.name for kind in _ALL if kind.number in {31, 39})
 # The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"
+# The rate of `d1_stands_still` is drawn from a separate random stream.
+STANDING = "d1_stands_still"
 # A stream can be cut only in the few runs in which clients follow tasks. In runs with such clients the fault
 # `stream_cut` always has its usual rate.
 STREAM_CUT = "stream_cut"

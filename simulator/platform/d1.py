@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
-from simulator.engine.fault_kinds import LATE_ANSWER
+from simulator.engine.fault_kinds import LATE_ANSWER, STANDING
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform import sql_values
 from simulator.platform.binding_port import CONNECTION_LOST, DirectPort, JsError, Pending, Port, Reply
@@ -25,6 +25,7 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
+STANDING_SECONDS = (30.0, 90.0)  # For so long D1 was seen to serve nobody: 60 to 80 s, three times in two days.
 LATE_ANSWER_SECONDS = (0.5, 25.0)  # A late answer comes this many seconds after the call's effect.
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
@@ -45,6 +46,7 @@ class DatabaseServer:
         self.meter_reads = True
         self.line: CallQueue | None = None  # The queue of calls to the database, or None if calls are served at once.
         self.cap = Cap(self.connection, faults)
+        self._still_until_ms = float("-inf")
         self._template = template
         self._platform_now_ms = platform_now_ms
 
@@ -65,10 +67,24 @@ class DatabaseServer:
         if faults.fires("d1_overloaded", "d1"):
             reply(None, JsError(OVERLOADED))
             return
+        if faults.fires(STANDING, "d1"):
+            self._stand_still(faults.between(*STANDING_SECONDS))
+        wait = max(0.0, (self._still_until_ms - self._platform_now_ms()) / 1000)
         if self.line is not None:
-            latency(self.line.join(), self._served, statements, reply, latency)
+            wait = self.line.join()
+        elif wait:
+            self._still_until_ms += 1  # the calls that have waited are served in order
+        if wait:
+            latency(wait, self._served, statements, reply, latency)
             return
         self._served(statements, reply, latency)
+
+    def _stand_still(self, seconds: float) -> None:
+        """Serve no call for this many seconds. The calls that come meanwhile wait, and land even if given up."""
+        if self.line is not None:
+            self.line.stall(seconds)
+        else:
+            self._still_until_ms = max(self._still_until_ms, self._platform_now_ms() + seconds * 1000)
 
     def _served(self, statements: "Sequence[PreparedStatement]", reply: Reply, latency: Callable[..., object]) -> None:
         faults = self.faults

@@ -8,7 +8,7 @@ from typing import Any
 from simulator.campaign.ablations import impatience
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.checks import results
-from simulator.campaign.clients.tenants import TENANTS
+from simulator.campaign.clients.tenants import CROWD, TENANTS
 from simulator.campaign.clients.workload import (
     DEPLOYMENTS,
     LONG_CHUNKS,
@@ -61,6 +61,17 @@ def beside_trouble(rng: Random) -> Workload:
     poisoned = tuple(TaskSpec(rng.uniform(0, 5), 1, tenant=TENANTS[0], poisoned=True) for _ in range(12))
     sound = tuple(TaskSpec(rng.uniform(10, 60), rng.randint(1, 4), tenant=TENANTS[1]) for _ in range(6))
     return Workload(tasks=poisoned + sound, consumers=50, variables={PATIENCE: "3600"}, short_slices=False)
+
+
+def beside_greed(rng: Random) -> Workload:
+    """Draw tasks of two tenants that wait for a dead model, and a modest tenant's, on a deployment with two slots."""
+    dead = tuple(
+        TaskSpec(rng.uniform(0, 5), 1, tenant=rng.choice(CROWD[:2]), poisoned=True) for _ in range(rng.choice((4, 12)))
+    )
+    sound = tuple(TaskSpec(rng.uniform(10, 60), rng.randint(1, 3), tenant=CROWD[2]) for _ in range(4))
+    variables = {PATIENCE: "3600", "MAX_OBJECTS_AT_WORK": "2"}
+    made = Workload(tasks=dead + sound, first=FREE, last=FREE, variables=variables, short_slices=False)
+    return replace(made, modest=CROWD[2])
 
 
 # With this patch the database stays full for 2 to 10 s at a time, which is less than half of a lease.

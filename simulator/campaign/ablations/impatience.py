@@ -30,6 +30,10 @@ def never_over(_patience: Any, _now: float) -> bool:
     return False
 
 
+async def keep(_places: Any) -> None:
+    """Pass no slot on."""
+
+
 def a_second(_waits: int, _chance: float) -> float:
     return 1.0
 

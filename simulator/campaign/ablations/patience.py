@@ -3,12 +3,20 @@
 from functools import partial
 
 from simulator.campaign.ablations import impatience as without
-from simulator.campaign.ablations.circumstances import ONE_CHUNK_FAILS, bearing_absence, beside_trouble, one_fails
+from simulator.campaign.ablations.circumstances import (
+    ONE_CHUNK_FAILS,
+    bearing_absence,
+    beside_greed,
+    beside_trouble,
+    one_fails,
+)
 from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.ablations.substitutes import swapped
 from simulator.engine.fault_kinds import MODEL_AWAY
 from src.core.calls import trouble
 from src.core.calls.news import ModelNews
 from src.core.calls.patience import Patience
+from src.objects.sender import Places
 from src.store.records import claim_rows
 
 AWAY = {MODEL_AWAY: 0.1}
@@ -63,5 +71,19 @@ ABLATIONS = (
         ((ModelNews, "of", without.one_for_all),),
         {},
         beside_trouble,
+    ),
+    Ablation(
+        "slots_of_who_works",
+        "a task that only waits for a pause to end has no object slot",
+        (swapped("FREE_PLACES", "status = 'pending' AND not_before <=", "status = 'pending' OR not_before <="),),
+        {},
+        beside_greed,
+    ),
+    Ablation(
+        "slots_passed_on",
+        "an object that is done with its task, or that waits, passes its slot on at once",
+        ((Places, "pass_on", without.keep),),
+        {},
+        beside_greed,
     ),
 )

@@ -34,6 +34,7 @@ CRASHES = frozenset(
         "d1_never_answers",
         "d1_answers_late",
         "d1_shared",
+        "d1_stands_still",
         "d1_full",
         "queue_dead",
         "alarm_dead",

@@ -33,6 +33,7 @@ RUNS_JUDGED = "runs beside another tenant's trouble"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for trouble of their own or of the platform"
 STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"
 STARTS_EXCUSED = f"{STARTS_JUDGED}, or others did, excused for what they may have waited for"
+ENDS_JUDGED = "tasks that ended soon beside two greedy tenants"
 # The faults that can delay a task on its way to its host: faults of messages, sends, alarms and triggers, and of the
 # clock by which an object sets its alarm.
 _ON_THE_WAY = frozenset(kind.name for kind in KINDS.values() if kind.number in {1, 2, 4, 5, 6, 11, 13, 24})
@@ -59,12 +60,15 @@ class _Run:
 class Undelayed:
     """The runs of one world, and when a model call of each tenant last failed.
 
-    `mixed`: some isolates are of an older release, whose objects cannot claim a task with a schema or gaps.
+    `mixed`: some isolates are of an older release, whose objects cannot claim a task with a schema or gaps. `modest` is
+    a tenant whose tasks need calls of one round only, and must end soon.
     """
 
-    def __init__(self, world: World, invariants: Invariants, *, mixed: bool) -> None:
+    def __init__(self, world: World, invariants: Invariants, *, mixed: bool, modest: str = "") -> None:
         self._world = world
         self._mixed = mixed
+        self._modest = modest
+        self._came: dict[TaskKey, float] = {}  # When each task of the modest tenant was accepted.
         self._invariants = invariants
         self._runs: dict[TaskKey, _Run] = {}
         self._accepted: dict[TaskKey, float] = {}
@@ -87,6 +91,8 @@ class Undelayed:
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
+            if told["tenant"] == self._modest:
+                self._came.setdefault(task_key, now)
         elif told["event"] == "dispatched":  # The run gives its task back, to be sent again later.
             self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
@@ -96,6 +102,8 @@ class Undelayed:
                 self._judge_start(task_key, told["route"], now - came_at)
         elif told["event"] == "run_ended" and (run := self._runs.pop(task_key, None)) is not None:
             self._judge(task_key, max(run.longest, run.pause(now)))
+            if told["outcome"] == "ended" and task_key in self._came:
+                self._judge_end(task_key, now - self._came.pop(task_key))
 
     def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
         task_key = self._invariants.born[tag_of(call)][-1]
@@ -134,6 +142,19 @@ class Undelayed:
         self._invariants.judged[STARTS_EXCUSED if excused else STARTS_JUDGED] += 1
         if not excused and waited > LATE_SECONDS_MOST:
             self._break(f"{task_key}: no object began for {waited:.1f} s, beside another tenant's trouble")
+
+    def _judge_end(self, task_key: TaskKey, took: float) -> None:
+        """Judge how many seconds passed from the acceptance of a modest tenant's task to its end.
+
+        The task's own calls take as long as a probe at most, and its start waits for one other call: for two if it
+        needs an object slot.
+        """
+        if self._is_excused(task_key):
+            return
+        self._invariants.judged[ENDS_JUDGED] += 1
+        waits_for = 2 if "MAX_OBJECTS_AT_WORK" in self._world.variables else 1
+        if took > LATE_SECONDS_MOST + (1 + waits_for) * self._probe_seconds:
+            self._break(f"{task_key}: took {took:.1f} s, beside two greedy tenants")
 
     def _is_beside_trouble(self, task_key: TaskKey) -> bool:
         tenant, _ = split_task_key(task_key)

@@ -7,8 +7,10 @@ same.
 from dataclasses import replace
 from random import Random
 
+from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.clients.tenants import CROWD, TENANTS
 from simulator.campaign.clients.workload import LIMITS_OF_TENANTS, PATIENCE, Action, TaskSpec, Workload, draw
+from simulator.platform.choices import DIRECT, FREE, TOP
 from simulator.platform.rate_limits import RateLimit
 from src.core.tenants import LOCAL
 
@@ -17,6 +19,8 @@ RESPONSES_SHARE = 0.12
 CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in which the isolates' clocks agree.
 # Of the schedules that draw their own profile, the share in which all calls of one tenant's tasks for a chunk fail.
 BESIDE_SHARE = 0.06
+# Of the other schedules that draw their own profile, the share with two greedy tenants beside a modest one.
+GREEDY_SHARE = 0.06
 CROWD_TASKS = 200
 CROWD_SECONDS = 60.0  # The seconds in which all tasks of a crowd arrive.
 # By profile: the share of schedules in which the model goes away and nothing else disturbs the workers.
@@ -47,6 +51,51 @@ def beside(workload: Workload, rng: Random) -> Workload:
     later = [(spec, rng.uniform(3, 60)) for spec in workload.tasks[half:]]
     tasks += [replace(spec, at=at, tenant=TENANTS[1], refused=False) for spec, at in later]
     return replace(undisturbed(workload), tasks=tuple(tasks))
+
+
+def greedy(workload: Workload, rng: Random) -> Workload:
+    """Return a workload of two greedy tenants, and a modest one with a few small tasks.
+
+    A greedy tenant has many tasks that wait for a model that is away. If objects have no slots, it also has long tasks,
+    large merges, and batches whose first line is refused or whose lines fail. All tenants have webhooks.
+    """
+    many, few = CROWD[:2], CROWD[2]
+    first = rng.choice((TOP, FREE, FREE, DIRECT))
+    slots = {"MAX_OBJECTS_AT_WORK": rng.choice(("2", "4"))} if first is FREE and rng.random() < 0.7 else {}
+    tasks = [
+        TaskSpec(at=rng.uniform(0, 20), chunks=1, poisoned=True, tenant=rng.choice(many))
+        for _ in range(rng.choice((6, 12, 24)))
+    ]
+    batches: tuple[BatchSpec, ...] = ()
+    if not slots:
+        tasks += [
+            TaskSpec(at=rng.uniform(0, 20), chunks=rng.choice((13, 20)), reduce="merge", tenant=rng.choice(many))
+            for _ in range(rng.choice((0, 2, 4)))
+        ]
+        batches = tuple(
+            BatchSpec(rng.uniform(0, 20), rng.choice((7, 20)), tenant=rng.choice(many), mark=rng.choice("xpw"))
+            for _ in range(rng.choice((0, 0, 1, 2)))
+        )
+    tasks += [TaskSpec(at=rng.uniform(5, 90), chunks=rng.choice((1, 2, 3)), tenant=few) for _ in range(4)]
+    drawn = replace(
+        hooked(undisturbed(workload)),
+        tasks=tuple(tasks),
+        batches=batches,
+        bucket=rng.random() < 0.7,
+        first=first,
+        last=first,
+        batch=1,
+        consumers=50,
+        short_slices=False,
+        small_parts=False,
+        small_windows=False,
+        rate_limit=None,
+        older_isolates=0.0,
+        modest=few,
+    )
+    names = {*LIMITS_OF_TENANTS, "MAX_OBJECTS_AT_WORK", "AI_TIMEOUT_SECONDS", "LEASE_SECONDS"}
+    kept = {name: value for name, value in drawn.variables.items() if name not in names}
+    return replace(drawn, variables=kept | slots)
 
 
 def crowded(workload: Workload, rng: Random) -> Workload:

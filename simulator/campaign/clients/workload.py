@@ -112,6 +112,7 @@ class Workload:
     older_isolates: float = 0.0  # The share of isolates whose code does not know the newest migration.
     batches: tuple[BatchSpec, ...] = ()
     bucket: bool = False  # True if each deployment binds a bucket of R2.
+    modest: str = ""  # A tenant whose tasks must end soon, whatever the other tenants do; '' if there is none.
 
     @property
     def patience_seconds(self) -> float:

@@ -21,6 +21,7 @@ from simulator.engine.fault_kinds import (
     R2,
     RATE_LIMITER,
     RECEIVER,
+    STANDING,
     STORAGE,
     STREAM_CUT,
 )
@@ -60,7 +61,19 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     of faults that a review found, come from random streams of their own, so that seeds without these faults give the
     same runs.
     """
-    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER, CPU_LIMIT, *MISFORMED, *R2}
+    apart = {
+        MODEL_AWAY,
+        STREAM_CUT,
+        *RECEIVER,
+        *HOSTED,
+        BROWN_OUT,
+        POISONED,
+        LATE_ANSWER,
+        CPU_LIMIT,
+        STANDING,
+        *MISFORMED,
+        *R2,
+    }
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
         return {}
@@ -116,6 +129,14 @@ def late_answer_rate(profile: str, rng: Random) -> float:
 def cpu_rate(profile: str, rng: Random) -> float:
     """Return whether CPU time is limited to some slices of a file, with rate 1: in a third of the runs with files."""
     return 0.0 if profile in {"calm", "harmless", "model"} else KINDS[CPU_LIMIT].rate * rng.choice((0, 0, 1))
+
+
+def standing_rate(profile: str, rng: Random) -> float:
+    """Return how often D1 stands still: never in three quarters of the runs, but often in `overload`."""
+    usual = KINDS[STANDING].rate
+    if profile == OVERLOAD:
+        return 3 * usual
+    return 0.0 if profile in {"calm", "harmless", "model"} else usual * rng.choice((0, 0, 0, 1))
 
 
 def receiver_rates(rng: Random) -> dict[str, float]:

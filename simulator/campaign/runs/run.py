@@ -14,8 +14,10 @@ from simulator.campaign.clients.shares import (
     ALONE_SHARE,
     BESIDE_SHARE,
     CLOCKS_AGREE_SHARE,
+    GREEDY_SHARE,
     beside,
     crowded,
+    greedy,
     hooked,
     metered,
     responded,
@@ -47,6 +49,7 @@ from simulator.campaign.runs.fault_rates import (
     r2_rates,
     rates,
     receiver_rates,
+    standing_rate,
 )
 from simulator.campaign.runs.releases import Releases, mixed, older_isolates
 from simulator.campaign.runs.scenario import Scenario
@@ -57,7 +60,7 @@ from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.campaign.subject.small_limits import MERGE_CHARS, MERGE_CHARS_OF_FORMS, small_limits, variables
 from simulator.engine.errors import SimulationError
-from simulator.engine.fault_kinds import CPU_LIMIT, KINDS, LATE_ANSWER, MODEL_AWAY, STREAM_CUT
+from simulator.engine.fault_kinds import CPU_LIMIT, HOSTED, KINDS, LATE_ANSWER, MODEL_AWAY, STANDING, STREAM_CUT
 from simulator.engine.fault_plan import FaultPlan, hosted_rates
 from simulator.platform.choices import Scheduling
 from simulator.platform.queues import QueueSettings
@@ -136,6 +139,7 @@ def _rates(seed: int, profile: str, chosen: Workload, of: _Streams) -> dict[str,
         | hosted_rates(Random(f"{seed}/hosted"))
         | brown_rates(profile, Random(f"{seed}/brown-outs"))
         | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
+        | {STANDING: standing_rate(profile, Random(f"{seed}/standing still"))}
         | (receiver_rates(of.hooks) if chosen.webhooks else {})
         | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
         | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches or is_filed(chosen) else {})
@@ -184,6 +188,10 @@ def run_seed(
         drawn = responded(drawn, response_rng)
         drawn = drawn if has_neighbour or crowd else batched(drawn, Random(f"{seed}/batches"), always=batches)
         drawn = filed(drawn, Random(f"{seed}/texts in files"))
+    greedy_rng = Random(f"{seed}/greedy tenants")
+    is_greedy = any_profile and not (has_neighbour or crowd or forms or batches or workload)
+    if is_greedy := is_greedy and greedy_rng.random() < GREEDY_SHARE:
+        drawn = greedy(drawn, greedy_rng)
     chosen = workload or drawn
     scheduling = rng.choice(_SCHEDULINGS)
     streams = _Streams(Random(f"{seed}/faults"), limiter_rng, away_rng, hook_rng, response_rng)
@@ -197,6 +205,8 @@ def run_seed(
         plan.keep(HARMLESS, {MODEL_AWAY: 10 * KINDS[MODEL_AWAY].rate})
     if has_neighbour:
         plan.keep(HARMLESS, {})
+    if is_greedy:
+        plan.keep(HOSTED, {"receiver_hung": 0.5})
     name = profile if fault_rates is None else "targeted"
     return run_plan(Result(seed, name), chosen, plan, rng, scheduling=scheduling)
 

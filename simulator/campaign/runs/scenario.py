@@ -54,7 +54,7 @@ class Scenario:
         self.world = world
         self.workload = workload
         self.invariants = Invariants(world, max_attempts=MAX_ATTEMPTS, told=not workload.changes)
-        self.undelayed = Undelayed(world, self.invariants, mixed=workload.older_isolates > 0)
+        self.undelayed = Undelayed(world, self.invariants, mixed=workload.older_isolates > 0, modest=workload.modest)
         self.clients = Clients(world, rng, self.invariants.new_tag)
         self.clients.mixed = workload.older_isolates > 0
         self.forms = FormChecks(world, self.invariants, self.clients, mixed=workload.older_isolates > 0)
