@@ -129,6 +129,7 @@ class App:
             storage=self._isolate.storage,
             news=self._isolate.news,
             marks=self._isolate.marks,
+            memory=self._isolate.memory,
             deliverer=self._deliverer(),
             open_files=partial(_files, self._database, self._bindings.blobs, self.meter),
         )

@@ -7,6 +7,7 @@ from .core.marks import Marks
 from .core.settings import Settings
 from .core.storage import StorageUse
 from .processing.heartbeats import TriggerHeartbeats
+from .processing.memory import MemoryAllowance
 
 
 class Memory:
@@ -23,3 +24,4 @@ class Memory:
         self.storage = StorageUse()
         self.news = ModelNews()
         self.marks = Marks()
+        self.memory = MemoryAllowance()

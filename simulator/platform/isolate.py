@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from simulator.engine.loop import Loop
 from simulator.engine.scope import SCOPE, Gate, InvocationScope
@@ -91,6 +91,16 @@ class Invocation(InvocationScope):
             self.isolate.forget(self)
 
 
+class Held(Protocol):
+    """Memory outside of Python's, which an invocation holds."""
+
+    owner: Invocation | None
+
+    def __len__(self) -> int:
+        """Return how many bytes are held."""
+        ...
+
+
 class Isolate:
     """An isolate: a process that runs the Worker's code. `skew_ms` is by how much the isolate's wall clock is wrong.
 
@@ -118,6 +128,9 @@ class Isolate:
         self._ended: list[Invocation] = []
         self.on_death: list[Callable[[], None]] = []
         self.before_output: Callable[[], None] | None = None  # Called before a call leaves: an object's output gate.
+        self.buffers: list[Held] = []
+        self.memory_bytes: int | None = None  # What the buffers may have together; None for any number.
+        self.is_out_of_memory = False
         self.skew_ms = skew_ms
         self._epoch_ms = epoch_ms
         self._born_seconds = loop.now()
@@ -153,6 +166,16 @@ class Isolate:
         self._ended.clear()
         for tell in self.on_death:
             tell()
+
+    def check_memory(self) -> None:
+        """Kill the isolate if its buffers have more than it may hold: all of its invocations die at once.
+
+        The buffers of invocations that have ended are garbage, and count no more.
+        """
+        self.buffers = [one for one in self.buffers if one.owner is None or not one.owner.ended()]
+        if self.memory_bytes is not None and sum(map(len, self.buffers)) > self.memory_bytes:
+            self.is_out_of_memory = True
+            self.kill()
 
     def freeze(self, seconds: float) -> None:
         """Let the isolate stand still: no event reaches it for this many seconds.

@@ -121,6 +121,7 @@ class World:
         self.rate_limiter = self.servers.rate_limiter
         self.namespaces = self.servers.namespaces
         self.isolates: list[Isolate] = []
+        self.isolate_memory_bytes: int | None = None  # What the buffers of an isolate may have; None for any number.
         self.invocations_started = 0
         self._slots: list[_Slot | None] = [None] * slots
         self._pick = self._rng("isolates").random
@@ -267,6 +268,7 @@ class World:
         assert self.loop.turns is not None
         clock = self.loop.turns.clock(name, EPOCH_MS, self.loop.now())
         isolate = Isolate(self.loop, name, epoch_ms=EPOCH_MS, skew_ms=skew_ms, clock=clock)
+        isolate.memory_bytes = self.isolate_memory_bytes
         self.isolates.append(isolate)
         return isolate
 

@@ -236,6 +236,13 @@ class SchemaMissing(StoreError):
     retryable = False
 
 
+class MemoryShort(OnceoverError):
+    """The other requests and runs of the isolate hold so much memory that there is none for this one now."""
+
+    code = "memory_short"
+    retryable = True
+
+
 class BlobUnavailable(OnceoverError):
     """The bucket of files (R2) did not answer, or refused the call.
 

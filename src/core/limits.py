@@ -105,7 +105,7 @@ BATCH_SLICES_A_WRITER = {"free": 16, "paid": 100}  # The slices of it that a wri
 TEXT_SLICE_BYTES = 1_048_576  # How much of a text in a file is cut at once.
 # How many slices of a text one run cuts at most.
 TEXT_SLICES_A_RUN = {"free": 4, "paid": 100}
-BATCH_LINES_KEPT_BYTES = 8_388_608  # The most memory for lines whose calls a run has in flight, or has read ahead.
+BATCH_LINES_KEPT_BYTES = 2_097_152  # The most memory for lines whose calls a run has in flight, or has read ahead.
 # The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
 SEGMENT_CHARS_OF_BATCH = 1_048_576
 RETRY_READ_BYTES_MOST = 4 * 1_024 * 1_024  # The most bytes that a retry of a batch reads of its input at once.
@@ -211,6 +211,21 @@ FIRST_LINE_CHARS_MOST = 120  # The first line of a task's text, which may name t
 FIRST_LINE_WITHIN_CHARS = 1_000  # How many blank characters may come before the first line of a task's text.
 ATTEMPTS_LOGGED_MOST = 10  # The most failed calls that a task's log of calls keeps for one output.
 ATTEMPT_MESSAGE_CHARS_MOST = 300  # The most characters of an error message in a task's log of calls.
+
+# --- Memory of an isolate: see `processing/memory.py` -------------------------------------------------
+# What all requests and runs of an isolate may hold together. Of its 128 MB Python has 46 after the import, which only
+# grow, and JavaScript some 20.
+MEMORY_BYTES = 12 * 1_024 * 1_024
+MEMORY_FREE_BYTES = 65_536  # A body with fewer bytes is not counted.
+MEMORY_A_BYTE = 4  # How many copies of its bytes a body, or the lines of a batch, take at most while they are handled.
+MEMORY_UPLOAD_BYTES = 524_288  # What an upload takes besides its part: the chunk that is read, and its copies.
+MEMORY_ANSWER_BYTES = 4 * 1_024 * 1_024  # What an answer in parts takes: one part, in Python and in JavaScript.
+MEMORY_WRITER_BYTES = 4 * 1_024 * 1_024  # What whoever writes a batch's file takes besides the part: lines, as text.
+MEMORY_WAIT_SECONDS = 2.0  # How long a request waits for memory before it is refused.
+MEMORY_RUN_WAIT_SECONDS = 10.0  # How long a run waits for memory before it gives its task back for a while.
+MEMORY_LOOK_SECONDS = 0.1  # How often whoever waits for memory looks again.
+# After how many seconds without a sign of life memory is taken back: a put that is sent BLOB_SENDS times takes less.
+MEMORY_SHARE_SECONDS = 120.0
 
 # --- Files --------------------------------------------------------------------------------------------
 FILE_BYTES_DEFAULT = 50_000_000

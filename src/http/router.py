@@ -6,11 +6,11 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from ..core import limits
-from ..core.errors import BlobUnavailable, ConfigurationError, StoreError, StoreSilent
+from ..core.errors import BlobUnavailable, ConfigurationError, MemoryShort, StoreError, StoreSilent
 from . import catalogue
 from .access import cors, rate_limit
 from .access.authentication import caller_of
-from .base import queries
+from .base import memory, queries
 from .base.acting import EVERYONE, Acting, Caller, acting_of
 from .base.endpoint import Endpoint, allowed
 from .base.exchange import Exchange
@@ -26,6 +26,7 @@ from .base.problems import (
     configuration_refusal,
     files_refusal,
     internal_refusal,
+    memory_refusal,
     overload_refusal,
     store_refusal,
 )
@@ -51,6 +52,9 @@ async def handle(request: Request, api: Api) -> Reply:
     except BlobUnavailable as error:
         api.log("files_unavailable", reason=str(error))
         reply = files_refusal().reply()
+    except MemoryShort:
+        api.log("memory_short", taken_bytes=api.isolate.memory.taken)
+        reply = memory_refusal().reply()
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
@@ -104,7 +108,9 @@ async def _answer(request: Request, api: Api) -> Reply:
             caller = await caller_of(request, api, endpoint.access)
             if endpoint.counted:
                 await rate_limit.check(api, caller.tenant)
-            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, caller))
+            async with memory.of_body(api.isolate.memory, request):
+                reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, caller))
+            reply = await memory.of_answer(api.isolate.memory, request, reply)
     except TimeoutError:
         if not time_limit.expired():
             raise

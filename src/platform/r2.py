@@ -120,8 +120,16 @@ class JsBytes:
     def clear(self) -> None:
         """Remove all bytes."""
         if self.is_lent:
+            self._room = min(self._most, ROOM_AT_FIRST)
             self._array, self.is_lent = _new_array(self._room), False
         self._length = 0
+
+    def free(self) -> None:
+        """Release the memory at once, unless R2 may still read it: then with the next collection of garbage."""
+        if self.is_lent:
+            self.clear()
+        self._array.buffer.transfer(0)
+        self._room = self._length = 0
 
     def view(self) -> "js.Uint8Array":
         """Return the bytes as a JavaScript array, which is the buffer's own memory."""

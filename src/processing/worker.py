@@ -30,6 +30,7 @@ from .deliveries import Deliverer
 from .heartbeats import TriggerHeartbeats
 from .hint import Hint
 from .log import Log
+from .memory import MemoryAllowance
 from .outcomes import Ended, RunOutcome
 from .run.context import RunContext
 from .run.run import Run
@@ -73,6 +74,7 @@ class Worker:
     # The triggers (queue, alarm) that the isolate has recorded in D1.
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
     news: ModelNews = field(default_factory=ModelNews)  # What the isolate knows about whether each model answers.
+    memory: MemoryAllowance = field(default_factory=MemoryAllowance)  # What the isolate may hold at once.
     marks: Marks = field(default_factory=Marks)  # The last write to each task by the isolate's workers.
     deliverer: Deliverer | None = None  # Sends webhooks; None in a deployment without webhooks.
     open_files: "Callable[[], FileStore] | None" = None  # Makes the store of files; None if all files are stored in D1.
@@ -224,6 +226,7 @@ class Worker:
             allowance=allowance,
             latency=self.latency,
             storage=self.storage,
+            memory=self.memory,
             news=self.news.of(split_task_key(claim.task_key)[0], model),
             asked_at=asked_at,
             granted_at=granted_at,
@@ -252,5 +255,6 @@ class Worker:
             meter=self.meter,
             nonce=self.nonce,
             log=self.log,
+            memory=self.memory,
         )
         return await writer.run(task_key)

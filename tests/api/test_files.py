@@ -17,6 +17,7 @@ from src.http.base.messages import Reply
 from src.http.files.content import disposition
 from src.http.files.form import shown_name
 from src.http.router import handle
+from src.processing.memory import MemoryShare
 from src.store.blobs.d1 import D1Bucket
 from src.store.blobs.r2 import R2Bucket
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data
@@ -569,3 +570,39 @@ def test_a_filename_is_made_safe(filename: str, shown: str) -> None:
     assert shown_name(filename) == shown
     assert disposition(shown).isascii()
     assert "\n" not in disposition(shown)
+
+
+async def _held(bench: ApiBench, size: int) -> MemoryShare:
+    share = bench.api.isolate.memory.take("request", size)
+    assert share is not None
+    return share
+
+
+def test_an_upload_beyond_the_isolate_s_memory_is_refused(files: ApiBench) -> None:
+    """While other requests hold the memory, an upload gets 503 with Retry-After, and leaves nothing.
+
+    Each upload gives its memory back, the one that fails too.
+    """
+    share = files.run(_held(files, limits.MEMORY_BYTES))
+    refused = upload(files, form(b"x" * 2_500))
+    assert (refused.status, refused.headers["Retry-After"], data(refused)["error"]["code"]) == (503, "5", "overloaded")
+    assert left(files) == []
+    share.close()
+    assert upload(files, form(b"x" * 2_500)).status == 200
+    assert send(files, raw(FILE, end=b"")).status == 400
+    assert files.api.isolate.memory.taken == 0
+
+
+def test_a_large_body_waits_for_memory(files: ApiBench) -> None:
+    """A submission of 70 KB is refused with 503 while there is no memory. A small one is not counted."""
+
+    def submitted(size: int) -> int:
+        body = json.dumps({"input": "x" * size, "chunk": {"maxChars": 100_000}}).encode()
+        headers = {"content-length": str(len(body))}
+        return files.send(BenchRequest("POST", "http://localhost:8787/api/tasks", headers, body)).status
+
+    share = files.run(_held(files, limits.MEMORY_BYTES))
+    assert [submitted(size) for size in (70_000, 100)] == [503, 202]
+    share.close()
+    assert submitted(70_000) == 202
+    assert files.api.isolate.memory.taken == 0

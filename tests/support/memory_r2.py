@@ -135,3 +135,7 @@ class MemoryPart:
     def clear(self) -> None:
         """Remove all bytes."""
         self.content = bytearray()
+
+    def free(self) -> None:
+        """Release the memory."""
+        self.content = bytearray()

@@ -29,6 +29,7 @@ from src.http.files.form import NewFile
 from src.http.files.upload import Upload
 from src.inference.protocol import ModelCall
 from src.processing.log import Log
+from src.processing.memory import MemoryAllowance
 from src.store.blobs.r2 import R2Bucket
 from src.store.d1.database import Database
 from src.store.files import FileStore
@@ -154,7 +155,9 @@ class BatchWorld:
         bucket: Any = BucketBinding(world.servers.bucket, port)
         files = FileStore(Database(database, meter), R2Bucket(bucket, meter))
         key = FileKey(f"{tenant}:01900000-0000-7000-8000-{len(world.servers.bucket.objects):012x}")
-        upload = Upload(files, key, world.now_ms(), Settings(), DatabaseLoad(), Log(lambda _line: None))
+        settings, log = Settings(), Log(lambda _line: None)
+        upload = Upload(files, key, world.now_ms(), settings, DatabaseLoad(), log, MemoryAllowance())
+        await upload.take_memory(None)
         await upload.add(content)
         return (await upload.finish(NewFile(Purpose.BATCH, "lines.jsonl", None))).id
 

@@ -58,6 +58,7 @@ from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.cpu_limit import cpu_limit
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.campaign.subject.small_batches import ISOLATE_MEMORY_BYTES
 from simulator.campaign.subject.small_limits import MERGE_CHARS, MERGE_CHARS_OF_FORMS, small_limits, variables
 from simulator.engine.errors import SimulationError
 from simulator.engine.fault_kinds import CPU_LIMIT, HOSTED, KINDS, LATE_ANSWER, MODEL_AWAY, STANDING, STREAM_CUT
@@ -250,6 +251,8 @@ def run_plan(
             latency_seconds=latency_seconds,
             rate_limit=workload.rate_limit,
         )
+        if workload.batches or is_filed(workload):
+            world.isolate_memory_bytes = ISOLATE_MEMORY_BYTES
         scenario = scenario_class(world, workload, rng, crashes=crashes)
         try:
             world.run(scenario.run)

@@ -219,6 +219,8 @@ class Scenario:
             # An object whose alarm the platform has dropped cannot clean up: no code runs in it until it is called.
             if not cell.data.is_empty() and not cell.alarm.dropped:
                 raise InvariantBroken(f"{cell.namespace.class_name}/{cell.name} holds storage or an alarm")
+        if dead := [isolate.name for isolate in self.world.isolates if isolate.is_out_of_memory]:
+            raise InvariantBroken(f"the requests and runs of isolate {dead[0]} held more memory than it has")
         if dropped := self.world.network.never_awaited:
             raise InvariantBroken(f"an object's waitUntil was given a coroutine, which never runs: {dropped[0]}")
         mistakes: list[str] = getattr(self.world.app, "mistakes")  # noqa: B009 - the app is ours, the world knows any

@@ -18,6 +18,8 @@ from src.store.blobs.r2 import R2Bucket
 
 HURRY: Final = 120  # By how much the times of batches are shorter: an hour is half a minute.
 _PART_BYTES = 1_500
+# The buffers of an isolate may have so many bytes: the allowance, and the part of a lone run or request beside it.
+ISOLATE_MEMORY_BYTES: Final = 5 * _PART_BYTES
 _LOOK_CHARS = 8  # The rules look at so few code points of the clients' texts, whose sentences have nine.
 # An orphan is older than an upload or a claim can live, with clocks that jump and isolates that stand still.
 LIMITS: Final[dict[str, Any]] = {
@@ -29,6 +31,9 @@ LIMITS: Final[dict[str, Any]] = {
     "EARLY_BYTES_MOST": {"free": 1_000, "paid": 2_000},
     "TEXT_SLICE_BYTES": 1,
     "TEXT_SLICES_A_RUN": {"free": 1, "paid": 2},
+    "MEMORY_BYTES": 4 * _PART_BYTES,
+    "MEMORY_UPLOAD_BYTES": 0,
+    "MEMORY_WRITER_BYTES": 0,
     "UPLOAD_SECONDS_MOST": 180,
     "FILE_ERASE_SECONDS": 60,
     "FILE_IN_USE_SECONDS": 60,

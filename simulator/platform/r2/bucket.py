@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from simulator.engine.fault_plan import FaultPlan
+from simulator.engine.scope import SCOPE
 from simulator.platform.binding_port import CONNECTION_LOST, JsError, Pending, Port, Reply
+from simulator.platform.isolate import Invocation, Isolate
 
 INTERNAL = "We encountered an internal error. Please try again. (10001)"
 TOO_MANY = "Reduce your concurrent request rate for the same object. (10058)"
@@ -39,11 +41,15 @@ class ListedKey(NamedTuple):
 
 
 class Bytes:
-    """A buffer for the bytes of one object."""
+    """A buffer for the bytes of one object, in the memory of an isolate."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, isolate: Isolate) -> None:
         self._most = most
+        self._isolate = isolate
         self.content = bytearray()
+        scope = SCOPE.get()
+        self.owner = scope if isinstance(scope, Invocation) else None
+        isolate.buffers.append(self)
 
     def __len__(self) -> int:
         """Return how many bytes the buffer has."""
@@ -53,10 +59,15 @@ class Bytes:
         """Add bytes at the end."""
         assert len(self.content) + len(chunk) <= self._most, "a buffer overflows"
         self.content += chunk
+        self._isolate.check_memory()
 
     def clear(self) -> None:
         """Remove all bytes."""
         self.content.clear()
+
+    def free(self) -> None:
+        """Release the memory."""
+        self.content = bytearray()
 
 
 class BucketServer:
@@ -188,7 +199,7 @@ class BucketBinding:
 
     def buffer(self, most: int) -> Bytes:
         """Return an empty buffer."""
-        return Bytes(most)
+        return Bytes(most, self._port.isolate)
 
     def put(self, key: str, body: "bytes | Bytes") -> Pending:
         """Ask the bucket to store an object. The bytes of a buffer are read when the call is made."""

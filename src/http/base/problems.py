@@ -50,6 +50,9 @@ FILES_DETAIL = (
     "The bucket of files (R2, binding BLOBS; without it the database, binding DB) does not answer. Try again. The "
     "service's log has the cause."
 )
+MEMORY_DETAIL = (
+    "The service is handling other large requests, and its memory is limited. Nothing was accepted. Try again."
+)
 NO_KEY_DETAIL = (
     "This deployment has no WEBHOOK_KEY, from which the signing secrets of webhooks are made. Make one with "
     "`openssl rand -base64 32`. Set it with `npx wrangler secret put WEBHOOK_KEY`, or under `make dev` as a "
@@ -258,6 +261,11 @@ def overload_refusal() -> Refusal:
     """Make the refusal of a new task or file while the database is overloaded."""
     again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
     return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
+
+
+def memory_refusal() -> Refusal:
+    """Make the refusal of a request for which the isolate has no memory now."""
+    return Refusal(OVERLOADED, MEMORY_DETAIL, headers={"Retry-After": _RETRY_SECONDS})
 
 
 def internal_refusal() -> Refusal:

@@ -19,14 +19,17 @@ async def upload_file(exchange: Exchange) -> Reply:
     api, request = exchange.api, exchange.request
     boundary, now = form.boundary(request.headers), api.now_ms()
     key = FileKey(f"{exchange.tenant}:{new_task_id(now, api.entropy(10))}")
-    upload = Upload(api.files, key, now, api.settings, api.isolate.load, api.log)
+    upload = Upload(api.files, key, now, api.settings, api.isolate.load, api.log, api.isolate.memory)
     upload.check_length(request.headers.get("content-length"))
     try:
+        await upload.take_memory(request.headers.get("content-length"))
         new = await form.read_form(request.chunks(), boundary, upload.body_bytes_most, upload.add)
         file = await upload.finish(new)
     except BaseException:  # a cancellation too
         await upload.abort()
         raise
+    finally:
+        upload.close()
     api.log("file_uploaded", file=key, bytes=file.bytes, purpose=file.purpose, **api.meter.facts())
     return json_reply(200, file_view(file))
 

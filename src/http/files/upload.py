@@ -11,6 +11,7 @@ from ...core.errors import BlobUnavailable, StoreError
 from ...core.files import File, FileKey, FilePart
 from ...core.settings import Settings
 from ...processing.log import Log
+from ...processing.memory import MemoryAllowance, MemoryShare
 from ...store.blobs import Buffer
 from ...store.files import FilesFull, FileStore
 from ..base.problems import FILES_FULL, FILES_UNAVAILABLE, TOO_LARGE, FieldError, Refusal, overload_refusal
@@ -26,8 +27,17 @@ class Upload:
     """One upload. `add` takes the file's bytes, and holds at most one part of them in the bucket's buffer."""
 
     def __init__(
-        self, store: FileStore, key: FileKey, created_at: int, settings: Settings, load: DatabaseLoad, log: Log
+        self,
+        store: FileStore,
+        key: FileKey,
+        created_at: int,
+        settings: Settings,
+        load: DatabaseLoad,
+        log: Log,
+        memory: MemoryAllowance,
     ) -> None:
+        self._memory = memory
+        self._share: MemoryShare | None = None
         self._store = store
         self._key = key
         self._created_at = created_at
@@ -53,8 +63,39 @@ class Upload:
         if digits.isascii() and digits.isdigit() and int(digits[:20]) > self.body_bytes_most:
             raise self._too_large()
 
+    async def take_memory(self, content_length: str | None) -> None:
+        """Take the memory for one part, before the body is read. Raises MemoryShort."""
+        part, digits = self._store.bucket.part_bytes, (content_length or "").strip()
+        if digits.isascii() and digits.isdigit():
+            part = min(part, int(digits[:20]))
+        if self._store.bucket.place == "d1":
+            part *= limits.MEMORY_A_BYTE
+        size = part + limits.MEMORY_UPLOAD_BYTES
+        self._share = await self._memory.turn("request", size, limits.MEMORY_WAIT_SECONDS, self._free)
+
+    def close(self) -> None:
+        """Release the memory."""
+        self._free()
+        if self._share is not None:
+            self._share.close()
+
+    def _free(self) -> None:
+        if self._buffer is not None:
+            self._buffer.free()
+            self._buffer = None
+
+    def _renew(self) -> None:
+        """Give a sign of life. Raises MemoryShort if the memory was taken back, because the client was slow."""
+        assert self._share is not None, "no memory was taken"
+        self._share.renew()
+
     async def add(self, content: bytes) -> None:
-        """Take bytes of the file, and store each part that is full. Raises Refusal: 413 above the limit, 503, 507."""
+        """Take bytes of the file, and store each part that is full.
+
+        Raises Refusal: 413 above the limit, 503, 507. Raises MemoryShort if the client was so slow that its memory was
+        lent to others.
+        """
+        self._renew()
         self._size += len(content)
         if self._size > self._most:
             raise self._too_large()
@@ -71,6 +112,7 @@ class Upload:
 
     async def finish(self, new: NewFile) -> File:
         """Store the last part, and make the file ready. Raises Refusal (507) if the tenant's files have no room."""
+        self._renew()
         await self._begin()
         if self._buffer is not None and len(self._buffer):
             await self._put(self._buffer)
@@ -119,6 +161,7 @@ class Upload:
 
     async def _put(self, buffer: Buffer) -> None:
         await self._begin()
+        self._renew()
         part = FilePart(str(len(self._parts)), len(buffer))
         await self._store.bucket.put(self._key, part.name, buffer)
         self._parts.append(part)

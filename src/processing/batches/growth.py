@@ -55,6 +55,7 @@ class PartWriter:
         """Store the last part, and return all."""
         if len(self._buffer):
             await self._put()
+        self._buffer.free()
         return self.added
 
     async def _put(self) -> None:

@@ -15,7 +15,7 @@ from ...core.batches.answers import output_line
 from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import Line, LineRules, line_again, memory_bytes, rules_of
 from ...core.batches.requests import call_body
-from ...core.errors import BlobMissing, BlobUnavailable
+from ...core.errors import BlobMissing, BlobUnavailable, MemoryShort
 from ...core.files import File, touches
 from ...core.settings import Settings
 from ...inference.protocol import ModelCall, ModelReply
@@ -23,6 +23,7 @@ from ...store.blobs import PartAway
 from ...store.files import FileStore
 from ...store.records.batches import BatchWork, OutputFile
 from ...store.records.claims import CallKey, Claim
+from ..memory import MemoryAllowance, MemoryShare
 from ..outcomes import ClaimLost
 
 
@@ -59,7 +60,7 @@ class LineInputs:
 
     `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
     the file does not answer. `lose` gives up lines that lie in a part of the file that is gone. `seconds` is how long a
-    read may take now.
+    read may take now. All lines that are held are one share of `memory`, the isolate's.
     """
 
     def __init__(
@@ -69,10 +70,13 @@ class LineInputs:
         model: str,
         files: FileStore,
         work: Callable[[], Awaitable[tuple[BatchWork, list[StoredSlice]] | None]],
-        unread: Callable[[BlobUnavailable], None],
+        unread: Callable[[BlobUnavailable | MemoryShort], None],
         lose: Callable[[Iterable[CallKey]], None],
         seconds: Callable[[], float],
+        memory: MemoryAllowance,
     ) -> None:
+        self._share = MemoryShare(memory, "run", 0, lambda: None)
+        self._unsaved_bytes = 0  # of the lines of answers that are not recorded
         self._claim = claim
         self._settings = settings
         self._model = model
@@ -107,6 +111,7 @@ class LineInputs:
         """Drop the line of a call that has ended."""
         self._out.discard(key)
         self._drop(key)
+        self._count()
 
     def message(self, key: CallKey) -> ModelCall:
         """Return the content of a call. The line must be in memory, and stays until the call has ended."""
@@ -126,6 +131,8 @@ class LineInputs:
         assert opened is not None
         assert reply.answer is not None, "a provider gave no whole answer for a line"
         text = output_line(self._claim.task_key, key.position, opened.work.endpoint, line, reply.answer, now_ms)
+        self._unsaved_bytes += len(text)
+        self._count()
         return reply._replace(output=text, answer=None)
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
@@ -145,7 +152,7 @@ class LineInputs:
                 await self._read_or_lose(key, calls, wanted)
         except TimeoutError:
             self._unread(BlobUnavailable("the lines could not be read in time"))
-        except BlobUnavailable as error:
+        except (BlobUnavailable, MemoryShort) as error:
             self._unread(error)
 
     async def _read_or_lose(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
@@ -168,6 +175,8 @@ class LineInputs:
         self._make_room()
         places = self._places(opened, key.position, calls)
         start, end = opened.lines.range_of(places.start)[0], opened.lines.range_of(places.stop - 1)[1]
+        if not self._share.resize(limits.MEMORY_A_BYTE * (self._held_bytes + end - start)):
+            raise MemoryShort("other runs hold their lines")
         found = await self._files.read(opened.file, start, end)
         for place in places:
             first, behind = opened.lines.range_of(place)
@@ -175,6 +184,7 @@ class LineInputs:
             if one not in self._lines and wanted(one):
                 line = self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
                 self._sizes[one] = memory_bytes(line, behind - first)
+        self._count()
 
     def output_file(self) -> OutputFile:
         """Return the batch's output file, which has begun. The run must have read a line. Raises ClaimLost."""
@@ -221,3 +231,20 @@ class LineInputs:
     def _drop(self, key: CallKey) -> None:
         self._lines.pop(key, None)
         self._sizes.pop(key, None)
+
+    def saved(self) -> None:
+        """Note that all answers are recorded."""
+        self._unsaved_bytes = 0
+        self._count()
+
+    def close(self) -> None:
+        """Give back the memory of the lines, when the run has ended."""
+        self._share.close()
+
+    def _count(self) -> None:
+        """Count what is held, even if it is more than was lent: it is there."""
+        self._share.count(limits.MEMORY_A_BYTE * self._held_bytes)
+
+    @property
+    def _held_bytes(self) -> int:
+        return sum(self._sizes.values()) + self._unsaved_bytes

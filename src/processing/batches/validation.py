@@ -20,6 +20,7 @@ from ...store.batches import ValidationStatements, fault_row, output_filename
 from ...store.files import FileStore
 from ...store.records.batch_steps import Also
 from ...store.records.batches import BatchWork
+from ..memory import MemoryAllowance
 
 
 class Valid(NamedTuple):
@@ -65,7 +66,9 @@ class Validation:
         record: Callable[[Also, int | None], Awaitable[None]],
         may_go_on: Callable[[], bool],
         slices_most: int,
+        memory: MemoryAllowance,
     ) -> None:
+        self._memory = memory
         self._task_key = task_key
         self._work = work
         self._files = files
@@ -85,9 +88,10 @@ class Validation:
         )
 
     async def run(self) -> Outcome:
-        """Read and check the file as far as the run may. Raises `BlobUnavailable`, StoreError and ClaimLost.
+        """Read and check the file as far as the run may.
 
-        Raises `BlobMissing` if a part of the file is not there.
+        Raises `BlobUnavailable`, MemoryShort, StoreError and ClaimLost, and `BlobMissing` if a part of the file is not
+        there.
         A failure that is returned has its faults recorded, but has not ended the task.
         """
         file = await self._files.file(self._work.input_file)
@@ -99,7 +103,12 @@ class Validation:
                 return Unfinished()
             self._left -= 1
             behind = min(at + limits.BATCH_SLICE_BYTES, file.bytes)
-            self._check.feed(await self._files.read(file, at, behind))
+            size = limits.MEMORY_A_BYTE * (behind - at)
+            share = await self._memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+            try:
+                self._check.feed(await self._files.read(file, at, behind))
+            finally:
+                share.close()
             at = behind
             if at < file.bytes:
                 await self._recorded(self._check.take(), at)

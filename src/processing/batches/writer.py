@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ...core import limits
 from ...core.batches.answers import refused_line, unanswered_line
 from ...core.batches.line_json import custom_id_of
-from ...core.errors import BlobMissing, OnceoverError
+from ...core.errors import BlobMissing, MemoryShort, OnceoverError
 from ...core.files import File, FileKey, Place, touches
 from ...core.ids import TaskKey
 from ...core.meter import Meter
@@ -25,6 +25,7 @@ from ...store.files import FileStore
 from ...store.records.batches import Writing
 from .. import clock
 from ..log import Log
+from ..memory import MemoryAllowance
 from .growth import PartWriter, object_of, store_segments
 from .line_inputs import LineIndex
 
@@ -76,6 +77,7 @@ class BatchWriter:
     meter: Meter
     nonce: Callable[[], str]
     log: Log
+    memory: MemoryAllowance
 
     async def run(self, task_key: TaskKey) -> bool:
         """Complete the files of a batch as far as the invocation may. Returns whether the batch has ended.
@@ -134,8 +136,16 @@ class _Work:
     async def run(self) -> None:
         """Write what the files lack, and end the batch. Raises _Spent and _Lost."""
         if self._of.is_valid:
-            await self._finish_output()
-            await self._write_errors()
+            size = self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES
+            try:
+                share = await self._by.memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+            except MemoryShort:
+                raise _Spent from None
+            try:
+                await self._finish_output()
+                await self._write_errors()
+            finally:
+                share.close()
         if not await self._by.store.complete(self._of):
             raise _Lost
 

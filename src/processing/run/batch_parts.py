@@ -9,7 +9,7 @@ from ...core import limits
 from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import rules_of
 from ...core.calls.pace import idle_seconds
-from ...core.errors import BlobMissing, BlobUnavailable, StoreFull, StoreUnavailable
+from ...core.errors import BlobMissing, BlobUnavailable, MemoryShort, StoreFull, StoreUnavailable
 from ...core.task import Failure, Route
 from ...store.batch_files import BatchFileStore
 from ...store.batches import BatchStore
@@ -59,7 +59,7 @@ class _Reading:
         lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
         self._log("lines_lost", lines=lost)
 
-    def unread(self, error: BlobUnavailable) -> None:
+    def unread(self, error: BlobUnavailable | MemoryShort) -> None:
         """Let no call start for a while, because its line could not be read: longer each time in a row.
 
         The calls that are already in flight continue.
@@ -94,6 +94,7 @@ class BatchParts:
             reading.unread,
             reading.lose,
             reading.seconds,
+            context.memory,
         )
         self._growth = Growth(
             context.claim,
@@ -113,7 +114,7 @@ class BatchParts:
             outcome = await self._validate(partial(self._record, record))
         except BlobMissing:
             return Fail(context.settings.retention_ms, LOST)
-        except BlobUnavailable as error:
+        except (BlobUnavailable, MemoryShort) as error:
             seconds = idle_seconds(self._ledger.idle_runs)
             self._ledger.idled()
             context.log("lines_unread", error=error.code, delay_seconds=seconds)
@@ -157,6 +158,7 @@ class BatchParts:
             record=record,
             may_go_on=lambda: self._affords(_SLICE_CALLS, 0),
             slices_most=limits.BATCH_SLICES_A_RUN[context.settings.plan],
+            memory=context.memory,
         )
         outcome = await validation.run()
         context.log("batch_read", outcome=type(outcome).__name__.lower(), **validation.facts())
@@ -170,6 +172,7 @@ class BatchParts:
         """Note that a step with these outputs was written."""
         self._growth.recorded(outputs)
         self._reading.recorded()
+        self.inputs.saved()
 
     @property
     def is_due(self) -> bool:
@@ -190,14 +193,20 @@ class BatchParts:
             if stored is not None:
                 await self._growth.name(stored, partial(self._record, record))
         # the lines stay in the database, and the end of the batch also moves them to the bucket
-        except (BlobUnavailable, StoreFull) as error:
+        except (BlobUnavailable, StoreFull, MemoryShort) as error:
             self._growth.postpone()
             self._context.log("batch_not_grown", error=error.code)
         else:
             self._context.log("batch_grown", segments=0 if stored is None else len(stored.segments))
 
     async def _stored(self, seconds: float) -> StoredLines | None:
-        """Store an object of recorded lines in the bucket within `seconds`. Raises `BlobUnavailable` and ClaimLost."""
+        """Store an object of recorded lines in the bucket within `seconds`.
+
+        Raises `BlobUnavailable`, MemoryShort and ClaimLost.
+        """
+        share = self._context.memory.take("run", self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES)
+        if share is None:
+            raise MemoryShort("the isolate's memory is in use")
         try:
             async with asyncio.timeout(seconds):
                 return await self._growth.store()
@@ -205,6 +214,8 @@ class BatchParts:
             raise BlobUnavailable("an object of lines could not be stored in time") from None
         except StoreUnavailable as error:
             raise BlobUnavailable("the lines of an object could not be read") from error
+        finally:
+            share.close()
 
     def _affords(self, calls: int, groups_out: int) -> bool:
         group_size = self._context.caller.group_size

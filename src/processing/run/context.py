@@ -20,6 +20,7 @@ from ..allowance import Allowance
 from ..caller import ModelCaller
 from ..hint import Hint
 from ..log import Log
+from ..memory import MemoryAllowance
 from ..terms import Terms
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class RunContext:
     allowance: Allowance  # What the run and its invocation may spend.
     latency: Latency  # The isolate's estimate of how long D1 takes for a write.
     storage: StorageUse  # What the isolate knows of the database's size and space.
+    memory: MemoryAllowance  # What all requests and runs of the isolate may hold at once.
     news: News  # What the isolate knows about whether each model answers.
     asked_at: float  # When the request for the claim was sent to the database.
     granted_at: float  # When the database's answer to the claim came.

@@ -13,7 +13,7 @@ from functools import partial
 from ...core import limits
 from ...core.calls.pace import idle_seconds
 from ...core.codes import TaskCode
-from ...core.errors import BlobMissing, BlobUnavailable
+from ...core.errors import BlobMissing, BlobUnavailable, MemoryShort
 from ...core.files import File
 from ...core.task import Failure, Route, minimum_calls
 from ...core.text.chunks import TooManyChunks, is_blank
@@ -74,7 +74,7 @@ class FileText:
         context = self._context
         try:
             outcome = await self._cut(record)
-        except BlobUnavailable as error:
+        except (BlobUnavailable, MemoryShort) as error:
             seconds = self._looked_in_vain()
             context.log("text_unread", error=error.code, delay_seconds=seconds)
             return self._back(seconds) if seconds else Fail(context.settings.retention_ms, UNREACHED)
@@ -132,7 +132,9 @@ class FileText:
         return cuts.at
 
     async def _slice(self, file: File, cuts: FileCuts) -> CutSlice | Failure:
-        """Read and cut the next slice, or return why the text cannot be cut. Raises `BlobUnavailable`."""
+        """Read and cut the next slice, or return why it cannot be cut. Raises `BlobUnavailable` and MemoryShort."""
+        size = limits.MEMORY_A_BYTE * (cuts.wanted[1] - cuts.wanted[0])
+        share = await self._context.memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
         try:
             found = cuts.feed(await self._files.read(file, *cuts.wanted))
             self._check_repeats(cuts.at.chunks)
@@ -144,6 +146,8 @@ class FileText:
             return LOST
         else:
             return found
+        finally:
+            share.close()
         return invalid(message)
 
     async def _is_blank(self, file: File, behind: int) -> bool:

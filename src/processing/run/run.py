@@ -98,6 +98,13 @@ class Run:
     async def work(self) -> RunOutcome:
         """Do the run's work, and if possible record in D1 how the claim ends."""
         try:
+            return await self._work()
+        finally:
+            if self._batch is not None:
+                self._batch.inputs.close()
+
+    async def _work(self) -> RunOutcome:
+        try:
             try:
                 return await self._until_end()
             except ClaimLost:

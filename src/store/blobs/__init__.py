@@ -33,6 +33,10 @@ class Buffer(Protocol):
         """Remove all bytes, so that the buffer can be used for another part."""
         ...
 
+    def free(self) -> None:
+        """Release the memory at once: garbage outside of Python's memory may stay for long. Nothing may follow."""
+        ...
+
 
 class StoredPart(NamedTuple):
     """A part as the bucket lists it. `stored_at` is the bucket's time, ms since the epoch."""

@@ -37,6 +37,10 @@ class MemoryBuffer:
         """Remove all bytes."""
         self.content = bytearray()
 
+    def free(self) -> None:
+        """Release the memory."""
+        self.content = bytearray()
+
 
 class D1Bucket:
     """Implements `Bucket` over the table `file_parts`."""

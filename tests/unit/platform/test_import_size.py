@@ -26,8 +26,8 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # The most that the start of an isolate may import: the present counts plus a little. `syntax` is the compiled code in
 # nodes of the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
-    "modules": 236,
-    "syntax": 96_000,
+    "modules": 239,
+    "syntax": 97_000,
     "dataclasses": 36,
     "named_tuples": 112,
     "models": 16,

@@ -18,7 +18,7 @@ class Memory:
     def transfer(self, size: int) -> "Memory":
         """Return the bytes in a memory of another size, and detach this one."""
         content, self.content = self.content, bytearray()
-        return Memory(content[:size] + bytes(size - len(content)))
+        return Memory(content[:size] + bytes(max(0, size - len(content))))
 
 
 class Array:
@@ -99,3 +99,23 @@ def test_a_lost_put_keeps_its_bytes() -> None:
     buffer.clear()
     buffer.append(b"second")
     assert (sent.to_bytes(), content(buffer)) == (b"first", b"second")
+
+
+def test_a_freed_buffer_has_no_memory() -> None:
+    """The memory is released at once, and not when JavaScript collects garbage."""
+    buffer = JsBytes(10)
+    buffer.append(b"bytes")
+    held = buffer.view().buffer
+    buffer.free()
+    assert isinstance(held, Memory)
+    assert (len(held.content), len(buffer)) == (0, 0)
+
+
+def test_a_freed_buffer_leaves_its_bytes_to_a_lost_put() -> None:
+    """R2 may still read them."""
+    buffer = JsBytes(10)
+    buffer.append(b"first")
+    sent = buffer.view()
+    buffer.is_lent = True
+    buffer.free()
+    assert sent.to_bytes() == b"first"

@@ -17,6 +17,7 @@ from simulator.platform.isolate import Isolate
 from src.core.files import FilePart
 from src.processing.batches.early_lines import _Reader
 from src.processing.batches.growth import PartWriter
+from src.processing.memory import MemoryAllowance, MemoryShare
 from src.processing.sweep.files import FileErasure
 from src.store.d1.statement import Statement, statement
 from src.store.sql import batch_files
@@ -142,7 +143,26 @@ def _limited(**changes: Any) -> tuple[Patch, ...]:
     return ((small_batches, "LIMITS", small_batches.LIMITS | changes),)
 
 
+def _crowding(rng: Random) -> Workload:
+    """Draw many batches whose files are uploaded at the same time."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(BatchSpec(0, 12, readers=0) for _ in range(20))
+    return Workload(tasks=(), first=first, last=first, batches=specs, bucket=True, short_slices=False)
+
+
+def _all_is_lent(self: MemoryAllowance, share: MemoryShare, size: int) -> bool:
+    """Lend any amount of memory."""
+    return True
+
+
 ABLATIONS = (
+    Ablation(
+        "memory_is_lent",
+        "the requests and runs of an isolate together hold no more memory than it has",
+        ((MemoryAllowance, "_allows", _all_is_lent),),
+        {},
+        _crowding,
+    ),
     Ablation(
         "object_named_once",
         "the write that names an object of lines names it once, also if it is sent again or lands late",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route
 from src.processing.batches.validation import LOST
-from src.processing.outcomes import Ended, Released
+from src.processing.memory import MemoryAllowance
+from src.processing.outcomes import Ended, Released, RunOutcome
 from src.store.admission import Accepted
 from src.store.batch_files import BatchFileStore
 from src.store.batches import InputMissing
@@ -666,3 +668,26 @@ def test_nothing_is_left_of_an_erased_batch(bench: BatchBench) -> None:
     bench.do(bench.store().erase(KEY))
     for table in ("tasks", "batches", "batch_slices", "segments", "failures", "texts"):
         assert not bench.database.rows(f"SELECT 1 FROM {table}"), table  # noqa: S608 - one of the names above
+
+
+def test_a_run_waits_for_the_memory_that_other_runs_hold() -> None:
+    """A batch whose lines find no memory waits and goes on. Nothing fails, and each line is called once."""
+    bench = BatchBench()
+    try:
+        bench.begin(lines(6, chars=300))
+        memory = MemoryAllowance(1_000)
+        worker = replace(bench.worker(), memory=memory)
+
+        async def story() -> RunOutcome:
+            share = memory.take("run", 1_000)
+            assert share is not None
+            asyncio.get_running_loop().call_later(5, share.close)
+            return await worker.run(KEY, HOST)
+
+        outcome = bench.do(story())
+        assert isinstance(outcome, Ended), bench.log
+        assert bench.loop.time() >= 5
+        assert len(bench.model.calls) == 6
+        assert memory.taken == 0
+    finally:
+        bench.close()

@@ -10,6 +10,7 @@ from src.core.files import FileKey
 from src.core.states import Status
 from src.core.task import Route
 from src.processing.batches.line_inputs import LineInputs
+from src.processing.memory import MemoryAllowance
 from src.processing.outcomes import Ended, Released
 from src.store.records.claims import CallKey, Claim
 from tests.support.batch_bench import HOST, INPUT, KEY, BatchBench, line, lines
@@ -110,9 +111,12 @@ def inputs_of(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> LineInputs:
         raise AssertionError("the lines are there")
 
     rows, settings = bench.rows, bench.settings
-    return LineInputs(
-        claim, settings, "m", bench.files(), lambda: rows.work(KEY), fail, fail, lambda: limits.BLOB_SECONDS
-    )
+    seconds, memory = lambda: limits.BLOB_SECONDS, MemoryAllowance()
+    return LineInputs(claim, settings, "m", bench.files(), lambda: rows.work(KEY), fail, fail, seconds, memory)
+
+
+async def _ended(inputs: LineInputs, call: CallKey) -> None:
+    inputs.ended(call)
 
 
 def test_a_line_that_fills_the_memory_is_sent_alone(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +127,7 @@ def test_a_line_that_fills_the_memory_is_sent_alone(bench: BatchBench, monkeypat
     assert inputs.within([first, second]) == [first]
     inputs.message(first)
     assert inputs.within([second]) == []
-    inputs.ended(first)
+    bench.do(_ended(inputs, first))
     assert inputs.within([second]) == [second]
 
 

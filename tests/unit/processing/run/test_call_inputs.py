@@ -15,6 +15,7 @@ from src.core.task import Reduce, Route
 from src.processing.allowance import Allowance
 from src.processing.caller import LocalCaller
 from src.processing.log import Log
+from src.processing.memory import MemoryAllowance
 from src.processing.outcomes import ClaimLost
 from src.processing.run.call_inputs import CallInputs
 from src.processing.run.call_plan import CallPlan
@@ -51,6 +52,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
         latency=Latency(),
         storage=StorageUse(),
+        memory=MemoryAllowance(),
         news=News(),
         asked_at=0.0,
         granted_at=0.0,
