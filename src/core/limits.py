@@ -179,6 +179,8 @@ WORK_CHARS_AT_ONCE = 400_000
 JOINED_CHARS_HELD = 8_000_000
 # For how many characters of outputs a union is marked at once. Their different items take a set of at most 30 MB.
 UNION_CHARS_AT_ONCE = 16_000_000
+# The most characters of outputs that are read at once for a result that is also a value, which is parsed, too.
+VALUE_CHARS_AT_ONCE = 500_000
 STORE_SENDS = 3  # How often the store sends one write to D1 at most; every write is safe to send again.
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # When the store gives up a D1 call without an answer; its write may still take effect later.

@@ -33,7 +33,7 @@ class ViewStore(Store):
     async def task(self, task_key: TaskKey) -> Task | None:
         """Read a task, with its result once it is completed.
 
-        A result of more than ANSWER_CHARS_AT_ONCE characters is left out.
+        A result of more than ANSWER_CHARS_AT_ONCE characters, or VALUE_CHARS_AT_ONCE with a schema, is left out.
         """
         found, result, source = await self._database.run(
             sql.TASK.bind(
@@ -43,7 +43,11 @@ class ViewStore(Store):
                 queued_ms=_QUEUED_MS,
                 most_ahead=limits.AHEAD_COUNTED_MOST,
             ),
-            sql.RESULT.bind(task_key=task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE),
+            sql.RESULT.bind(
+                task_key=task_key,
+                most_chars=limits.ANSWER_CHARS_AT_ONCE,
+                most_of_value=min(limits.ANSWER_CHARS_AT_ONCE, limits.VALUE_CHARS_AT_ONCE),
+            ),
             sql.SOURCE.bind(task_key=task_key),
         )
         return await rows.whole_task(found[0], result, source) if found else None

@@ -127,9 +127,9 @@ def sizes(level: str) -> str:
     return f"SELECT part, places, sizes FROM segments WHERE task_id = :task_key AND level = {level}"
 
 
-def readable(level: str) -> str:
-    """Return a condition: the outputs of `:task_key` at a level have at most `:most_chars` code points together."""
-    return f""":most_chars >= coalesce((
+def readable(level: str, most_chars: str = ":most_chars") -> str:
+    """Return a condition: the outputs of `:task_key` at a level have at most `most_chars` code points together."""
+    return f"""{most_chars} >= coalesce((
     SELECT sum(value) FROM segments, json_each('[' || sizes || ']') WHERE task_id = :task_key AND level = {level}
   ), 0)"""
 

@@ -76,14 +76,16 @@ FROM tasks WHERE id = :task_key
 TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE {LISTED}")
 
 # Reads the outputs that make up the result of a completed task. RESULT gives no rows if the task is not completed, or
-# if the outputs of its result are too large to be read at once. A batch has no result, because its outputs are in a
-# file.
+# if the outputs of its result are too large to be read at once: of a task with a schema more than `:most_of_value`
+# characters, because a value is also parsed. A batch has no result, because its outputs are in a file.
 RESULT = statement(f"""
-WITH top (level) AS (
-  SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
+WITH top (level, most_chars) AS (
+  SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END,
+    iif(structured IS NULL, :most_chars, :most_of_value)
   FROM tasks WHERE id = :task_key AND status = 'completed' AND kind IS NOT 'batch'
 )
-SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
+SELECT * FROM ({stored("(SELECT level FROM top)")})
+WHERE {readable("(SELECT level FROM top)", "(SELECT most_chars FROM top)")}
 """)
 
 # Reads what the API shows of a task's input, but not the input's text.

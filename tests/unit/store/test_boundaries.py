@@ -712,7 +712,10 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
     whole = most_chars >= 20
     (places,) = table.ask(views.PLACES, **asked)
     assert bool(places["whole"]) == whole
-    assert [bool(table.ask(read, **asked)) for read in (views.CHUNKS, views.RESULT)] == [whole, whole]
+    assert bool(table.ask(views.CHUNKS, **asked)) == whole
+    assert bool(table.ask(views.RESULT, **asked, most_of_value=0)) == whole
+    table.give(structured="{}")
+    assert bool(table.ask(views.RESULT, **asked | {"most_chars": 99}, most_of_value=most_chars)) == whole
 
 
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:

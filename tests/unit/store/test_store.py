@@ -547,7 +547,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
         seen.NUDGE.bind(task_key="t", delay_ms=1, late_ms=1, in_vain=2),
         seen.BACKLOG.bind(),
         views.STATUS.bind(task_key="t"),
-        views.RESULT.bind(task_key="t", most_chars=9),
+        views.RESULT.bind(task_key="t", most_chars=9, most_of_value=9),
         views.LIST.bind(first="a:", behind="a:~", most=10),
         views.LIST_FILTERED.bind(
             first="a:", behind="a:~", most=10, **ListFilter(Status.FAILED)._asdict(), walk_most=500
