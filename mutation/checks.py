@@ -29,7 +29,7 @@ NOT_RUN = {
     "tests/unit/project/test_tidy.py": "looks at the text of the code",
 }
 QUICK_PARTS = ("simulate crafted", "simulate crashes", "simulate seeds")
-DEEP_PARTS = ("simulate more seeds", "simulate pairs of crashes", "simulate races", "simulate more crafted")
+DEEP_PARTS = ("simulate more seeds", "simulate pairs of crashes", "simulate states", "simulate more crafted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,10 +57,10 @@ def pairs() -> Failures:
     yield "pairs of crashes", None
 
 
-def races() -> Failures:
-    """Run two workers on one task, in every order of their steps."""
-    sections.races()
-    yield "races", None
+def states() -> Failures:
+    """Search every state of small tasks."""
+    sections.states()
+    yield "states", None
 
 
 PARTS: dict[str, Callable[[], Failures]] = {
@@ -69,7 +69,7 @@ PARTS: dict[str, Callable[[], Failures]] = {
     "seeds": lambda: plain(SEEDS),
     "more seeds": lambda: plain(MORE_SEEDS),
     "pairs of crashes": pairs,
-    "races": races,
+    "states": states,
     "more crafted": lambda: crafted(MORE_CRAFTED),
 }
 

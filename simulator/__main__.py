@@ -195,7 +195,7 @@ def _rest_of_campaign() -> dict[str, Any]:
     parts: dict[str, Callable[[], Any]] = {
         "singleCrashes": lambda: dict(sections.single_crashes()),
         "pairsOfCrashes": lambda: dict(sections.pairs_of_crashes()),
-        "races": lambda: sections.races(sections.RACES_OF_CAMPAIGN),
+        "states": lambda: sections.states(2),
         "restores": lambda: sections.restores(100),
         "ablations": lambda: sections.ablations(10_000, 1_000, CONSOLE.print),
         "replays": lambda: sections.replays(50, 100),

@@ -116,6 +116,12 @@ def parts() -> list[Part]:
             Part("faults", f"{work}-schedules", f"-m simulator --{work} --seeds 5000")
             for work in ("terms", "forms", "batches")
         ),
+        *(
+            Part("states", f"states-{work}-{acts}", f"-m simulator.states --work {work} --acts {acts}")
+            for work in ("plain", "merge")
+            for acts in ("cancel", "retry", "delete")
+        ),
+        Part("states", "states-ablations", "-m simulator.states --ablations"),
         Part("loads", "brownouts", "-m simulator.brownouts"),
         Part("loads", "overload", "-m simulator.overload"),
         Part("loads", "innocence", "-m simulator.innocence --runs 1000"),

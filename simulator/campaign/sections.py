@@ -1,8 +1,9 @@
-"""Runs the campaign's parts other than seeds (crashes, races, restores, ablations, replays) and returns figures."""
+"""Runs the campaign's parts other than seeds (crashes, states, restores, ablations, replays) and returns figures."""
 
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -11,26 +12,13 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.load.brownouts import ROUTES
 from simulator.campaign.load.overload import Bystander
 from simulator.campaign.runs.exhaustive import FLOWS, POINTS_MOST_FOR_PAIRS, all_singles, pairs
-from simulator.campaign.runs.races import Kind, all_races
 from simulator.campaign.runs.restores import restored, restored_files
 from simulator.campaign.runs.run import run_seed
+from simulator.campaign.states.scenes import limits_of_scenes, small_scenes
+from simulator.campaign.states.search import Search
+from simulator.campaign.subject.row_changes import InvariantBroken
 
 type Say = Callable[[str], None]
-
-RACES: tuple[tuple[Kind, int, int], ...] = (
-    ("duplicate", 1, 2),
-    ("duplicate", 2, 2),
-    ("take_over", 1, 2),
-    ("take_over", 2, 2),
-    ("cancel", 1, 1),
-    ("cancel", 2, 1),
-)
-RACES_OF_CAMPAIGN: tuple[tuple[Kind, int, int], ...] = (
-    ("duplicate", 2, 3),
-    ("take_over", 2, 3),
-    ("cancel", 1, 2),
-    ("cancel", 2, 2),
-)
 
 
 def single_crashes() -> Counter[str]:
@@ -59,15 +47,20 @@ def _stride(flow: Any, each: int) -> int:
     return max(1, 2 * points * (points - 1) // each)
 
 
-def races(kinds: tuple[tuple[Kind, int, int], ...] = RACES) -> dict[str, dict[str, int]]:
-    """Run each schedule of two workers up to the given numbers of deviations, and count how the races ended.
+def states(most: int = 1) -> dict[str, dict[str, float]]:
+    """Search the small scenes with at most so many faults on a path, and return each search's figures.
 
-    Raises InvariantBroken.
+    Raises InvariantBroken. `python -m simulator.states` searches larger scenes.
     """
-    found: dict[str, dict[str, int]] = {}
-    for kind, chunks, deviations in kinds:
-        outcomes = Counter(str(outcome) for outcome in all_races(kind, chunks, deviations))
-        found[f"{kind}, {chunks} chunks, {deviations} deviations"] = dict(outcomes)
+    found: dict[str, dict[str, float]] = {}
+    for number, scene in enumerate(small_scenes(most)):
+        with limits_of_scenes():
+            search = Search(scene)
+            broken = search.run()
+            found[f"{number}: {scene.name}"] = asdict(search.figures)
+            search.close()
+        if broken is not None:
+            raise InvariantBroken("\n".join([f"{scene.name}: {broken.what}", *broken.steps]))
     return found
 
 

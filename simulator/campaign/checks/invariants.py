@@ -21,6 +21,7 @@ from simulator.campaign.checks.progress import WriteBudget
 from simulator.campaign.checks.recorded import OutputKey, Recorded
 from simulator.campaign.checks.tallied import Tallied
 from simulator.campaign.checks.tenant_limits import TenantLimits
+from simulator.campaign.checks.writes import check_counts, check_fences, check_outputs
 from simulator.campaign.subject.row_changes import COLUMNS, InvariantBroken, Row, check_change, under_claim
 from simulator.engine.fault_kinds import KINDS
 from simulator.platform.binding_port import Reply
@@ -112,16 +113,8 @@ class Invariants:
         return results
 
     def _check_fences(self, statements: Sequence[PreparedStatement], results: Results) -> None:
-        for statement, result in zip(statements, results, strict=True):
-            if statement.sql not in self._under_claim or not result["meta"]["changes"]:
-                continue
-            name, parameters = self._under_claim[statement.sql]
-            values = dict(zip(parameters, statement.values, strict=True))
-            task_key, fence = values["task_key"], values["fence"]
-            row = self.rows.get(task_key)
-            if row is None or row.fence != fence:
-                there = "nothing" if row is None else f"fence {row.fence}"
-                raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
+        bound = [(statement.sql, statement.values) for statement in statements]
+        check_fences(self._under_claim, bound, [result["meta"]["changes"] for result in results], self.rows)
 
     def _check_rows(self, statements: Sequence[PreparedStatement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
@@ -219,29 +212,22 @@ class Invariants:
         found = self.recorded.read()
         if found is None:
             return
-        for key, output in self.outputs.items():
-            if key[0] in self.rows and found.get(key) != output:
-                raise InvariantBroken(f"{key}: output was {output!r}, is {found.get(key)!r}")
-        for key in found.keys() - self.outputs.keys():
-            row = self.rows.get(key[0])
-            if row is None:
-                raise InvariantBroken(f"{key}: output of a task that is gone")
+        check_outputs(self.outputs, found, self.rows)
         self._check_counts(found, now_ms)
         self.outputs = found
 
     def _check_counts(self, found: dict[OutputKey, str], now_ms: int) -> None:
-        counts = Counter(task_key for task_key, level, _ in found if level == "0")
         # The database's clock may have been set back since a worker read how much time its task has left.
         offset_ms = self.world.database.offset_ms
         self._offset_ms_most = max(self._offset_ms_most, offset_ms)
         workers_ms = now_ms - offset_ms + self._offset_ms_most
-        for task_key, row in self.rows.items():
-            count = counts[task_key]
+
+        def is_exact(row: Row) -> bool:
             # After a task's deadline its outputs are still recorded, but its totals are written only with its end.
             overdue = row.deadline_at is not None and row.deadline_at <= workers_ms
-            exact = not self.forfeited[task_key] and not row.ended_from_outside and not overdue
-            if count < row.completed or (exact and count != row.completed):
-                raise InvariantBroken(f"{task_key} ({row.status}): {row.completed} completed, {count} outputs")
+            return not self.forfeited[row.task_key] and not row.ended_from_outside and not overdue
+
+        check_counts(found, self.rows, is_exact)
 
     # --- calls ------------------------------------------------------------------------------------------
 
