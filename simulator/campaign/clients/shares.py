@@ -20,7 +20,7 @@ CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in whi
 # Of the schedules that draw their own profile, the share in which all calls of one tenant's tasks for a chunk fail.
 BESIDE_SHARE = 0.06
 # Of the other schedules that draw their own profile, the share with two greedy tenants beside a modest one.
-GREEDY_SHARE = 0.06
+GREEDY_SHARE = 0.03
 CROWD_TASKS = 200
 CROWD_SECONDS = 60.0  # The seconds in which all tasks of a crowd arrive.
 # By profile: the share of schedules in which the model goes away and nothing else disturbs the workers.
@@ -64,7 +64,7 @@ def greedy(workload: Workload, rng: Random) -> Workload:
     slots = {"MAX_OBJECTS_AT_WORK": rng.choice(("2", "4"))} if first is FREE and rng.random() < 0.7 else {}
     tasks = [
         TaskSpec(at=rng.uniform(0, 20), chunks=1, poisoned=True, tenant=rng.choice(many))
-        for _ in range(rng.choice((6, 12, 24)))
+        for _ in range(rng.choice((4, 8, 16)))
     ]
     batches: tuple[BatchSpec, ...] = ()
     if not slots:
