@@ -181,6 +181,7 @@ JOINED_CHARS_HELD = 8_000_000
 UNION_CHARS_AT_ONCE = 16_000_000
 # The most characters of outputs that are read at once for a result that is also a value, which is parsed, too.
 VALUE_CHARS_AT_ONCE = 500_000
+CHUNKS_AT_ONCE = 1_000  # The most chunks that are read at once for an answer: to show them takes some 50 ms.
 STORE_SENDS = 3  # How often the store sends one write to D1 at most; every write is safe to send again.
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # When the store gives up a D1 call without an answer; its write may still take effect later.

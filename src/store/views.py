@@ -81,7 +81,7 @@ class ViewStore(Store):
     async def chunks(self, task_key: TaskKey) -> list[FinishedChunk] | None:
         """Read a task's finished chunks, in text order. Returns None if the task does not exist.
 
-        Raises TooMuchAtOnce if the outputs have more than ANSWER_CHARS_AT_ONCE characters.
+        Raises TooMuchAtOnce for more than ANSWER_CHARS_AT_ONCE characters of outputs, or CHUNKS_AT_ONCE chunks.
         """
         found = await self.indexed_chunks(task_key)
         return None if found is None else found[1]

@@ -70,6 +70,16 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
     assert (rest["chunks"], rest["nextCursor"]) == (whole["chunks"][5:], None)
 
 
+def test_many_chunks_are_shown_in_parts(bench: ApiBench):
+    """More chunks than are read at once are sent in parts, however short their outputs are."""
+    count = limits.CHUNKS_AT_ONCE + 1
+    path = submit(bench, count)
+    record(bench, path, {index: f"output {index}" for index in range(count)})
+    assert bench.run(handle(BenchRequest("GET", f"{path}/chunks", {}, b""), bench.api)).parts is not None
+    shown = data(bench.call("GET", f"{path}/chunks"))["chunks"]
+    assert [chunk["output"] for chunk in shown] == [f"output {index}" for index in range(count)]
+
+
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A page of chunks has as many chunks as can be read at once, and at least one.
 

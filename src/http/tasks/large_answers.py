@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING
 
+from ...core import limits
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Kind, Reduce, Task
 from ...store.records.chunk_index import ChunkIndex
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .joined_value import JoinedValue
 
 JSON = {"Content-Type": "application/json"}
+_PART_CHARS = 16_384  # A part with more characters is sent before further chunks are added to it.
 
 
 async def task_reply(
@@ -107,10 +109,16 @@ async def _task(
 
 async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncGenerator[str]:
     before = "["
-    for places in index.pages(first):
+    for places in index.pages(first, limits.CHUNKS_AT_ONCE):
+        written = ""
         for chunk in await store.some_chunks(index, places, with_rejected=True):
-            yield before + _text(chunk_view(chunk))
+            written += before + _text(chunk_view(chunk))
             before = ", "
+            if len(written) > _PART_CHARS:
+                yield written
+                written = ""
+        if written:
+            yield written
     yield "]" if before == ", " else "[]"
 
 

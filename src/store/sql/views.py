@@ -5,6 +5,7 @@ Each statement reads only the rows that it needs, however many rows are stored.
 
 from collections.abc import Iterable
 
+from ...core import limits
 from ...core.states import Status
 from ...core.task import NAME_MEMBERS
 from ..d1.statement import statement
@@ -112,7 +113,8 @@ _ARE_SHORT = """:most_chars >= coalesce((
     SELECT sum(length(rung)) FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
   ), 0)"""
 PLACES = statement(
-    f"SELECT cuts, overlap, {readable('0')} AND {_ARE_SHORT} AS whole FROM texts WHERE task_id = :task_key"
+    f"SELECT cuts, overlap, {readable('0')} AND {_ARE_SHORT} AND json_array_length(cuts) <= {limits.CHUNKS_AT_ONCE} "
+    "AS whole FROM texts WHERE task_id = :task_key"
 )
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')} AND {_IS_NO_BATCH}")
 
