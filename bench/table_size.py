@@ -78,7 +78,7 @@ ACTS: dict[str, BoundStatement] = {
     "its share of an end that was added": ending.ERASE_COUNT_OPEN.bind(task_key=KEY),
     "a look for deliveries": deliveries.look("paid"),
     "deliveries put away": sql_deliveries.SORT_DELIVERIES.bind(walk_most=500, breaker=5, kept_ms=90_000_000),
-    "an end's outbox": sql_deliveries.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000, breaker=5),
+    "an end's outbox": sql_deliveries.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000, breaker=5, share=30),
     "the deliveries of a task": sql_deliveries.DELIVERIES.bind(task_key=ENDED),
     "a look for who gets a place": sweep.NEXT_PLACES.bind(task_key=None, most=1, give_most=10, walk_most=100),
     "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, apart_ms=60_000, in_vain=None),

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from simulator.campaign import sections
 from simulator.campaign.runs.failure import explain
-from simulator.campaign.runs.fault_rates import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS
+from simulator.campaign.runs.fault_rates import AWAY, DEAD, FULL, HANGING, LATE, OVERLOAD, PROFILES, WEBHOOKS
 from simulator.campaign.runs.pool import run_seeds
 from simulator.campaign.runs.run import run_seed
 from simulator.campaign.runs.tally import CampaignTally
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="replay this one seed and show what happens in it")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    profiles = (*PROFILES, LATE, OVERLOAD, FULL, DEAD, AWAY, WEBHOOKS)
+    profiles = (*PROFILES, LATE, OVERLOAD, FULL, DEAD, AWAY, WEBHOOKS, HANGING)
     parser.add_argument("--faults", choices=profiles, help="one fault profile for all seeds")
     parser.add_argument("--terms", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--crowd", action="store_true", help="200 tasks of four tenants in every schedule")

@@ -105,6 +105,7 @@ _ALL = (
         36, "cpu_limit", 1.0, "an isolate dies within a slice, without an await, at the same slice of each invocation"
     ),
     FaultKind(37, "d1_stands_still", 0.006, "D1 serves nobody for 30 to 90 s"),
+    FaultKind(38, "receivers_hang", 1.0, "all webhook receivers of one tenant hang, and get deliveries by the hundred"),
     FaultKind(39, "r2_finds_nothing", 0.04, "R2 says for up to a minute that no object is there"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
@@ -137,5 +138,7 @@ HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
 # A limit of CPU time is one of the platform's rules, so it does not stop when other faults stop. It can strike only in
 # runs with files, and its rate is drawn from a separate random stream.
 CPU_LIMIT = "cpu_limit"
+# All receivers of a tenant hang only in the few runs that are made for it.
+RECEIVERS_HANG = "receivers_hang"
 # Faults of receivers can strike only in runs in which a tenant has a webhook endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

@@ -23,6 +23,7 @@ from simulator.engine.fault_kinds import (
     R2,
     RATE_LIMITER,
     RECEIVER,
+    RECEIVERS_HANG,
     STANDING,
     STORAGE,
     STREAM_CUT,
@@ -110,7 +111,7 @@ class FaultPlan:
         # The faults of the rate limiter always have their usual rates, so that older seeds give the same runs.
         rates = {name: KINDS[name].rate for name in RATE_LIMITER}
         apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
-        apart |= {BROWN_OUT, POISONED, LATE_ANSWER, CPU_LIMIT, STANDING, *MISFORMED, *R2}
+        apart |= {BROWN_OUT, POISONED, LATE_ANSWER, CPU_LIMIT, STANDING, RECEIVERS_HANG, *MISFORMED, *R2}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
         # A shared database slows the whole run. The rate of `d1_shared` comes from a separate random stream, so that

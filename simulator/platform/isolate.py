@@ -29,7 +29,7 @@ class InvocationEnd:
 class Invocation(InvocationScope):
     """One call of a handler in an isolate, together with the work that the handler gave to `waitUntil`."""
 
-    __slots__ = ("calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
+    __slots__ = ("all_ended", "calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
 
     def __init__(self, isolate: "Isolate", label: str) -> None:
         super().__init__(isolate.gate)
@@ -38,6 +38,8 @@ class Invocation(InvocationScope):
         self.context = Context()
         self.context.run(SCOPE.set, self)
         self.outcome: asyncio.Future[InvocationEnd] = isolate.loop.create_future()
+        # Resolves when the handler's work in `waitUntil` has ended, too.
+        self.all_ended: asyncio.Future[None] = isolate.loop.create_future()
         self.waiting: list[asyncio.Task[Any]] = []
         self.task: asyncio.Task[Any] | None = None
         self.calls = 0
@@ -151,6 +153,8 @@ class Isolate:
         The asyncio tasks that the invocation left behind stop, except in an object.
         """
         self.invocations.pop(invocation, None)
+        if not invocation.all_ended.done():
+            invocation.all_ended.set_result(None)
         if self.keeps_strays and not invocation.dead:
             self._ended.append(invocation)
         else:

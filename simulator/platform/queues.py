@@ -81,6 +81,9 @@ class QueueSettings:
     max_retries: int = 2
     max_concurrency: int = 4
     max_batch_seconds: float = 0.0  # How many seconds a batch that is not full waits for messages.
+    # True if a consumer is occupied, and its messages are not settled, until the work that it gave to `waitUntil` has
+    # ended: Cloudflare's default, without the compatibility flag `queue_consumer_no_wait_for_wait_until`.
+    waits_for_background: bool = True
     mode: Literal["production", "local"] = "production"
 
 
@@ -217,8 +220,9 @@ class QueueServer:
             loop.call_later(self.faults.between(0, 0.1), _kill_running, invocation, context=loop.outside)
         flight.deadline = loop.call_later(HANDLER_SECONDS_MOST, invocation.kill, context=loop.outside)
         generation = self._generation
-        invocation.outcome.add_done_callback(
-            lambda future: self._finish(flight, future.result(), generation), context=loop.outside
+        ended = invocation.all_ended if self.settings.waits_for_background else invocation.outcome
+        ended.add_done_callback(
+            lambda _future: self._finish(flight, invocation.outcome.result(), generation), context=loop.outside
         )
 
     def _finish(self, flight: _Flight, outcome: InvocationEnd, generation: int) -> None:

@@ -248,7 +248,8 @@ class World:
         if invocation.ended():
             return
         cut = self.faults.fires("wait_until_cut", invocation.isolate.name)
-        most = WAIT_UNTIL_SECONDS_MOST if invocation.label == "fetch" else HANDLER_SECONDS_MOST
+        waits = invocation.label == "scheduled" or self.queue.settings.waits_for_background
+        most = HANDLER_SECONDS_MOST if waits and invocation.label != "fetch" else WAIT_UNTIL_SECONDS_MOST
         seconds = self.faults.between(0, WAIT_UNTIL_SECONDS_MOST) if cut else most
         self.loop.call_later(seconds, _cut_short, invocation, context=self.loop.outside)
 

@@ -432,6 +432,10 @@ OLD_SECRET_SECONDS = 86_400  # How long a webhook endpoint's previous secret als
 DELIVERY_SECONDS = 15.0  # The longest time of one attempt to send a webhook delivery.
 DELIVERY_HELD_SECONDS = 60.0  # How long a sender holds a webhook delivery: for an attempt and its record.
 DELIVERIES_AT_ONCE = 5  # How many webhook deliveries are sent at a time; six connections may wait for headers.
+# How many of these a sweep may send to endpoints whose last attempt failed, which may hang.
+DELIVERIES_AT_ONCE_FAILING = 2
+# How many deliveries of a tenant the invocations that ended its tasks may hold; the sweep sends those beyond.
+DELIVERIES_SHARE = 30
 DELIVERY_START_SECONDS = 10.0  # How long a webhook sender starts attempts; `waitUntil` is cut after 30 s.
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
 DELIVERIES_OF_ENDPOINT = 20  # How many webhook deliveries a sweep sends to an endpoint whose last attempt failed.
@@ -444,5 +448,6 @@ DELIVERY_SECONDS_KEPT = 90_000.0
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
 BREAKER_FAILURES = 5  # After this many failures in a row a webhook endpoint is paused, then one delivery is tried.
+BREAKER_WEIGHT_OF_TIMEOUT = 3  # How many failures a timeout counts as, so that two in a row pause the endpoint.
 BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing webhook endpoint; each further failure doubles it.
 BREAKER_SECONDS_MOST = 1_800.0

@@ -16,7 +16,7 @@ from ..core import limits, webhooks
 from ..core.calls.retry_after import retry_after_seconds
 from ..core.meter import Meter
 from ..core.settings import Settings
-from ..core.webhooks import AttemptFailure, EndpointKey, ReceiverAnswer
+from ..core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, ReceiverAnswer
 from ..inference.protocol import HttpConnectionLost, HttpTimeout
 from ..store.deliveries import Attempt, AttemptResult, DueDelivery
 from ..store.outbox import Fresh, Taken
@@ -27,8 +27,9 @@ from .log import Log
 WaitUntil = Callable[[Awaitable[None]], None]
 
 # One subrequest claims several webhook deliveries, and another one records the attempts to send them. Claiming webhook
-# deliveries takes one statement for each delivery, and recording attempts takes up to four for each.
+# deliveries takes up to two statements for each delivery, and recording attempts takes up to four for each.
 _CALLS = 2
+_STATEMENTS_OF_CLAIM = 2
 _STATEMENTS_OF_RECORD = 4
 
 
@@ -68,26 +69,38 @@ class Deliverer:
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
         """Begin to send the webhook deliveries that this invocation wrote, and the due deliveries; return at once.
 
-        Without WEBHOOK_KEY no message can be signed, so none is sent.
+        Without WEBHOOK_KEY no message can be signed, so none is sent. Deliveries to endpoints whose last attempt failed
+        are sent beside the others, a few at a time, because they may hang.
         """
         fresh, astray = self.fresh.pop(), any(one.astray for one in due)
         due = [one for one in due if not one.astray]
         if self.settings.webhook_key is None:
             due, fresh = [], []
-        if fresh or due or astray:
-            self.wait_until(self._deliver(fresh, due, clock.now(), astray=astray))
+        failing, sound = [one for one in due if one.failures], [one for one in due if not one.failures]
+        few = limits.DELIVERIES_AT_ONCE_FAILING
+        if fresh or sound or astray:
+            most = limits.DELIVERIES_AT_ONCE - (few if failing else 0)
+            self.wait_until(self._deliver(fresh, sound, clock.now(), most, astray=astray))
+        if failing:
+            self.wait_until(self._deliver([], failing, clock.now(), few))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
         """Begin to send one claimed webhook delivery.
 
         `asked_at` is when the claim of the delivery was sent to the database, by the steady clock.
         """
-        self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
+        self.wait_until(self._deliver([(taken, asked_at)], [], clock.now(), 1))
 
     async def _deliver(
-        self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float, *, astray: bool = False
+        self,
+        held: list[tuple[Taken, float]],
+        due: list[DueDelivery],
+        began_at: float,
+        at_once: int,
+        *,
+        astray: bool = False,
     ) -> None:
-        """Send webhook deliveries, several of them at a time.
+        """Send webhook deliveries, at most `at_once` of them at a time.
 
         A webhook delivery that is not sent stays claimed for a minute, and after that it is due.
         """
@@ -95,7 +108,7 @@ class Deliverer:
             if astray and self._sendable(taking=False) > 0:
                 await self.store.sort()
             while (held or due) and clock.now() - began_at <= limits.DELIVERY_START_SECONDS:
-                most = self._sendable(taking=bool(due and not held))
+                most = min(at_once, self._sendable(taking=bool(due and not held)))
                 if most <= 0:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
@@ -106,7 +119,10 @@ class Deliverer:
                         held = await self._take(part)
                     group, held = held[:most], held[most:]
                     tried = await asyncio.gather(*(self._try(taken, held_at) for taken, held_at in group))
-                await self._record([one for one in tried if one is not None])
+                results = [one for one in tried if one is not None]
+                await self._record(results)
+                gone = {one.taken.key.endpoint_key for one in results if one.outcome is DeliveryOutcome.GONE}
+                held = [one for one in held if one[0].key.endpoint_key not in gone]
         except Exception as error:  # noqa: BLE001 - nothing awaits this coroutine; the due deliveries stay due
             self.log.failure("delivery_failed", error)
 
@@ -115,7 +131,7 @@ class Deliverer:
         meter, settings = self.meter, self.settings
         calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
         statements = settings.statements - meter.statements_taken
-        return min(limits.DELIVERIES_AT_ONCE, calls, statements // (_STATEMENTS_OF_RECORD + 1))
+        return min(calls, statements // (_STATEMENTS_OF_RECORD + _STATEMENTS_OF_CLAIM))
 
     async def _take(self, part: Sequence[DueDelivery]) -> list[tuple[Taken, float]]:
         asked_at = clock.now()

@@ -14,6 +14,8 @@ class DirectSender:
     `begin` gets a function that makes the run's coroutine, so that a run that never begins leaves no coroutine that is
     not awaited.
 
+    `delivers` is False if the caller sends the webhook deliveries of the ended tasks itself.
+
     If no time is left when a run would begin, the task is made due at once, and the next sweep, which has more time,
     runs it. The sweep also continues a task whose run was cut off by the platform, and a task that had to wait.
     """
@@ -25,10 +27,13 @@ class DirectSender:
         worker: Worker,
         seconds_left: Callable[[], float],
         begin: Callable[[Callable[[], Awaitable[None]]], None],
+        *,
+        delivers: bool = True,
     ) -> None:
         self._worker = worker
         self._seconds_left = seconds_left
         self._begin = begin
+        self._delivers = delivers
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Start a run of the task at once.
@@ -42,7 +47,7 @@ class DirectSender:
         seconds = self._seconds_left()
         try:
             if seconds > 0:
-                await self._worker.run(task_key, Host(Route.DIRECT, seconds))
+                await self._worker.run(task_key, Host(Route.DIRECT, seconds, delivers=self._delivers))
             else:
                 await self._worker.store.make_due([task_key])
                 self._worker.log("made_due", tasks=1, task=task_key)

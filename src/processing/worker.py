@@ -51,6 +51,9 @@ class Host(NamedTuple):
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
     slack_seconds: float = 0.0  # The most seconds that calls may travel to the caller's lanes, and their answer back.
     stands_in: bool = False  # True if the run works in place of a host that has not answered the task's dispatches.
+    # False if the host sends webhook deliveries itself, when its invocation makes no more model calls: of the six
+    # connections of an invocation, receivers that hang would take five from the next task's calls.
+    delivers: bool = True
     # The notice that the host gives when the task may have ended. The value is None if the host gives no notices.
     hint: Hint | None = None
     # A function that is called with the mark of each write that has taken effect, and at the end of the run, and that
@@ -107,7 +110,8 @@ class Worker:
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is ClaimRefusal.OVERDUE:
                 await self.store.expire([task_key], OVERDUE, self.settings.retention_ms)
-                self.begin_deliveries()
+                if host.delivers:
+                    self.begin_deliveries()
             return claim
         log = self.log.bind(task=task_key, route=host.route, fence=claim.fence)
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
@@ -122,7 +126,8 @@ class Worker:
             host.wrote(Mark(claim.fence, LAST_STEP), ended)
         if ended and claim.kind is Kind.BATCH:
             await self.complete_batch(task_key)
-        self.begin_deliveries()
+        if host.delivers:
+            self.begin_deliveries()
         log(
             "run_ended",
             outcome=type(outcome).__name__.lower(),

@@ -18,7 +18,7 @@ _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 
 
 class DueDelivery(NamedTuple):
-    """A webhook delivery that is due, and its fence.
+    """A webhook delivery that is due, its fence, and how many attempts in a row have failed at its endpoint.
 
     If `astray` is set, the webhook delivery must not be sent, but ended or postponed.
     """
@@ -26,6 +26,7 @@ class DueDelivery(NamedTuple):
     key: DeliveryKey
     fence: int
     astray: bool
+    failures: int
 
 
 class Attempt(NamedTuple):
@@ -81,9 +82,15 @@ class DeliveryStore(Store):
         """Take webhook deliveries for this sender, and return those that it may send.
 
         The write that takes webhook deliveries is sent only once, because the next sweep tries again. Webhook
-        deliveries that another sender has taken are not returned.
+        deliveries that another sender has taken are not returned. An endpoint that has failed too often is tried by one
+        delivery at a time.
         """
-        batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
+        breaker, batch = limits.BREAKER_FAILURES, list[BoundStatement]()
+        for one in due:
+            held = {"held_ms": HELD_MS, "breaker": breaker}
+            batch.append(sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, **held))
+            if one.failures >= breaker:
+                batch.append(endpoints.PAUSE_FOR_TRIAL.bind(endpoint=one.key.endpoint_key, **held))
         found = await self._database.run(*batch, sends=1) if batch else []
         return [taken(row) for rows in found for row in rows]
 
@@ -130,7 +137,10 @@ def look(plan: str) -> BoundStatement:
 
 def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
     """Read due webhook deliveries from the rows of the statement that `look` makes."""
-    return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"])) for row in rows]
+    return [
+        DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"]), columns.whole(row, "failures"))
+        for row in rows
+    ]
 
 
 def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
@@ -164,6 +174,7 @@ def _record(one: AttemptResult) -> list[BoundStatement]:
         endpoint=endpoint,
         began_at=attempt.at,
         breaker=limits.BREAKER_FAILURES,
+        weight=limits.BREAKER_WEIGHT_OF_TIMEOUT if attempt.failure is AttemptFailure.TIMEOUT else 1,
         asked_ms=one.asked_ms,
         pause_ms=round(limits.BREAKER_SECONDS_FIRST * 1000),
         pause_most_ms=round(limits.BREAKER_SECONDS_MOST * 1000),

@@ -67,7 +67,12 @@ class OutboxStore(Store):
 
     def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
         """Make the statement that writes webhook deliveries, to follow every statement that ends tasks."""
-        return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
+        return sql.OUTBOX.bind(
+            task_keys=as_json(task_keys),
+            held_ms=HELD_MS,
+            breaker=limits.BREAKER_FAILURES,
+            share=limits.DELIVERIES_SHARE,
+        )
 
     def _now(self) -> float:
         """Return the present time by the invocation's clock.
@@ -77,7 +82,7 @@ class OutboxStore(Store):
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
-        """Remember the webhook deliveries that a transaction wrote; the sweep sends deliveries of paused endpoints."""
+        """Remember the webhook deliveries that a transaction wrote for this invocation; the sweep sends the others."""
         self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
 
 

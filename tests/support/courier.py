@@ -31,13 +31,14 @@ class Message:
 class FakeCourier:
     """A stand-in for `processing.deliveries.Courier`.
 
-    `receiver` is a function that returns the HTTP status of each answer, or an error.
+    `receiver` is a function that returns the HTTP status of each answer, or an error. The answer to a message comes
+    after `seconds`, or if that is a function after what it returns.
     """
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.receiver: Receiver = lambda _message: 200
-        self.seconds = 0.0
+        self.seconds: float | Callable[[Message], float] = 0.0
         self.at_once = self.most_at_once = 0
 
     async def post(
@@ -50,7 +51,7 @@ class FakeCourier:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            await asyncio.sleep(self.seconds)
+            await asyncio.sleep(self.seconds if isinstance(self.seconds, float) else self.seconds(message))
         finally:
             self.at_once -= 1
         answer = self.receiver(message)

@@ -40,6 +40,7 @@ from src.store.sql import (
     seen,
     sweep,
     views,
+    webhooks,
     work,
 )
 from src.store.sql import tallies as sums
@@ -49,7 +50,7 @@ from src.store.sql.fragments import IN_TIME, NOW, UNDER_CLAIM
 
 _STATEMENT_MODULES: tuple[ModuleType, ...] = (
     *(admission, batch_files, batches, claimed, deliveries, ending, file_texts, files, joining, keys),
-    *(seen, sums, sweep, views, work),
+    *(seen, sums, sweep, views, webhooks, work),
 )
 
 

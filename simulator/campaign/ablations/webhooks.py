@@ -6,8 +6,9 @@ from typing import Any
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.clients.shares import hooked
+from simulator.campaign.clients.shares import beside_hanging, hooked
 from simulator.campaign.clients.workload import Workload, draw
+from simulator.campaign.runs import run
 from src.store.d1.database import Database
 from src.store.d1.statement import BoundStatement
 from src.store.outbox import OutboxStore
@@ -74,6 +75,30 @@ ABLATIONS = (
         (without.swapped_parts("TAKE_DELIVERY", TAKEN_OFF),),
         {"receiver_failed": 0.3},
         _told,
+    ),
+    Ablation(
+        "consumer_free_of_deliveries",
+        "a queue consumer takes the next task while the webhooks of the last one are sent",
+        ((run, "CONSUMERS_WAIT", True),),
+        {},
+        beside_hanging,
+    ),
+    Ablation(
+        "share_of_deliveries",
+        "a tenant has a share of the deliveries that are under way",
+        (without.swapped("OUTBOX", "OR crowded)", "OR crowded AND 0)"),),
+        {},
+        beside_hanging,
+    ),
+    Ablation(
+        "one_try_at_a_time",
+        "an endpoint that has failed too often is tried by one delivery at a time",
+        (
+            without.swapped("DUE_DELIVERIES", "WHEN failures >= :breaker THEN 1", "WHEN failures >= :breaker THEN 3"),
+            without.swapped("PAUSE_FOR_TRIAL", "failures >= :breaker", "failures < 0 AND :breaker > 0"),
+        ),
+        {},
+        beside_hanging,
     ),
     Ablation(
         "claim_of_a_delivery",

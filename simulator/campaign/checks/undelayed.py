@@ -1,8 +1,10 @@
 """Checks that no task waits for another tenant's trouble: a run always has a call in flight, except for moments.
 
-The check judges a run if calls of another tenant failed recently and no call of the run's own tenant failed. The check
-does not judge how long a message waits for a consumer, or a task of the direct route for cron, because both depend on
-the platform's concurrency. An object must begin its task soon, since it serves only one task.
+The check judges a run if calls of another tenant failed recently and no call of the run's own tenant failed, and in a
+run in which all webhook receivers of one tenant hang. The check does not judge how long a task of the direct route
+waits for cron, because that depends on the platform. It judges how long a message waits for a consumer only beside
+receivers that hang, in schedules whose tasks alone never occupy all consumers. An object must begin its task soon,
+since it serves only one task.
 `campaign/load/neighbours.py` compares tasks' total times.
 """
 
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.campaign.checks.client_promises import tag_of
 from simulator.campaign.checks.disturbances import CRASHES
 from simulator.campaign.subject.row_changes import InvariantBroken
-from simulator.engine.fault_kinds import KINDS
+from simulator.engine.fault_kinds import KINDS, RECEIVERS_HANG
 from simulator.platform.binding_port import Reply
 from src.core import limits
 from src.core.ids import TaskKey, split_task_key, task_key_of
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 LATE_SECONDS_MOST = 2.0  # A run may be without a call for this many seconds plus the longest time of a model call.
 RUNS_JUDGED = "runs beside another tenant's trouble"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for trouble of their own or of the platform"
-STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"
+STARTS_JUDGED = "tasks that hosts began beside another tenant's trouble"
 STARTS_EXCUSED = f"{STARTS_JUDGED}, or others did, excused for what they may have waited for"
 ENDS_JUDGED = "tasks that ended soon beside two greedy tenants"
 # The faults that can delay a task on its way to its host: faults of messages, sends, alarms and triggers, and of the
@@ -64,11 +66,14 @@ class Undelayed:
     a tenant whose tasks need calls of one round only, and must end soon.
     """
 
-    def __init__(self, world: World, invariants: Invariants, *, mixed: bool, modest: str = "") -> None:
+    def __init__(
+        self, world: World, invariants: Invariants, *, mixed: bool, modest: str = "", hanging: str = ""
+    ) -> None:
         self._world = world
         self._mixed = mixed
         self._modest = modest
         self._came: dict[TaskKey, float] = {}  # When each task of the modest tenant was accepted.
+        self._hanging = hanging  # The tenant whose webhook receivers all hang, empty if none.
         self._invariants = invariants
         self._runs: dict[TaskKey, _Run] = {}
         self._accepted: dict[TaskKey, float] = {}
@@ -135,13 +140,14 @@ class Undelayed:
         """Judge how many seconds passed from a task's acceptance to its first claim."""
         if not self._is_beside_trouble(task_key):
             return
-        waits = route != Route.DURABLE_OBJECT or "MAX_OBJECTS_AT_WORK" in self._world.variables
+        waits = route == Route.DIRECT or (route == Route.QUEUE and not self._hanging)
+        waits |= "MAX_OBJECTS_AT_WORK" in self._world.variables
         row = self._invariants.rows.get(task_key)
         unclaimable = self._mixed and (row is None or row.structured is not None)
         excused = waits or unclaimable or self._is_excused(task_key) or self._have_struck(_ON_THE_WAY)
         self._invariants.judged[STARTS_EXCUSED if excused else STARTS_JUDGED] += 1
         if not excused and waited > LATE_SECONDS_MOST:
-            self._break(f"{task_key}: no object began for {waited:.1f} s, beside another tenant's trouble")
+            self._break(f"{task_key}: no host began for {waited:.1f} s, beside another tenant's trouble")
 
     def _judge_end(self, task_key: TaskKey, took: float) -> None:
         """Judge how many seconds passed from the acceptance of a modest tenant's task to its end.
@@ -158,6 +164,8 @@ class Undelayed:
 
     def _is_beside_trouble(self, task_key: TaskKey) -> bool:
         tenant, _ = split_task_key(task_key)
+        if self._hanging and tenant != self._hanging and self._have_struck((RECEIVERS_HANG,)):
+            return True
         late = max((at for other, at in self._failed.items() if other != tenant), default=-math.inf)
         return self._world.loop.now() - late <= limits.OTHERS_SECONDS
 

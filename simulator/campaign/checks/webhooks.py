@@ -24,6 +24,11 @@ from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, 
 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for the database's clock that jumped or a sender that could not see time pass"
+SHARES_JUDGED = "messages of a tenant whose receivers hang"
+TRIES_JUDGED = "tries of an endpoint that has failed too often"
+_UNDER_WAY_MOST = 300  # No more messages than this can be under way.
+_OF_SWEEPS = 3 * limits.DELIVERIES_AT_ONCE  # How many messages sweeps may send beside a tenant's share.
+_CLAIMED_BEFORE_SECONDS = limits.DELIVERY_START_SECONDS + 2.0
 _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less than this.
 # Within this many seconds after the last fault all webhook deliveries must have ended.
 SENT_SECONDS_MOST = 3_600
@@ -33,7 +38,7 @@ _ENDED = (
     "EXISTS (SELECT 1 FROM batches WHERE task_id = tasks.id AND ended_at IS NOT NULL))"
 )
 _THERE = "SELECT 1 FROM tasks WHERE id = ?"
-_ENDPOINTS = "SELECT id, event_types, disabled_at, url FROM webhook_endpoints"
+_ENDPOINTS = "SELECT id, event_types, disabled_at, url, failures FROM webhook_endpoints"
 _DELIVERIES = (
     "SELECT task_id, generation, endpoint_id, event, state, outcome, fence, due_at, begun_at, ended_at "
     "FROM webhook_deliveries"
@@ -77,15 +82,17 @@ class _End(NamedTuple):
 class Webhooks:
     """The endpoints of one world, and the messages that they received."""
 
-    def __init__(self, world: World, clients: Clients, rng: Random) -> None:
+    def __init__(self, world: World, clients: Clients, rng: Random, *, hanging: str = "") -> None:
         self._world = world
         self._clients = clients
         self._rng = rng
         self.receivers = Receivers(world)
+        self.receivers.hanging = self._hanging = hanging
         self.receivers.arriving = self._arriving
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
         self._gone_at: dict[str, float] = {}  # By URL of an endpoint: when it was disabled or deleted, else `inf`.
+        self._failing_since: dict[str, float] = {}  # By URL of an endpoint that is to be tried by one delivery.
         self._last: dict[str, ReceivedMessage] = {}  # By message id: the last webhook message that was judged.
         self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By webhook delivery: its fence and due time.
         self._owed: set[tuple[str, int, str]] = set()  # The webhook deliveries that are kept as long as their tasks.
@@ -95,14 +102,16 @@ class Webhooks:
         world.database.observers.append(self._look)
 
     def _install(self, tenant: str) -> list[EndpointKey]:
-        """Write one or two endpoints of a tenant.
+        """Write one or two endpoints of a tenant, and of a tenant whose receivers hang all that it may have.
 
         The second of a tenant's two endpoints subscribes to only some of the events.
         """
-        made = []
-        for number in range(self._rng.choice((1, 1, 2))):
+        made, hangs = [], tenant == self._hanging
+        for number in range(limits.WEBHOOK_ENDPOINTS_MOST if hangs else self._rng.choice((1, 1, 2))):
             key = endpoint_key_of(tenant, f"we_{number:024x}")
-            events = [event for event in Event if not number or self._rng.random() < 0.5] or [Event.TASK_FAILED]
+            events = [event for event in Event if hangs or not number or self._rng.random() < 0.5] or [
+                Event.TASK_FAILED
+            ]
             values = (key, "x", f"https://{tenant}-{number}.example.com/", json.dumps(events), 0, 0)
             self._connection.execute(
                 "INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at) "
@@ -114,7 +123,7 @@ class Webhooks:
 
     async def meddle(self, *, keyed: bool) -> None:
         """In three tenths of the runs, let an operator try up to three times to delete an endpoint."""
-        if self._rng.random() < 0.7:
+        if self._hanging or self._rng.random() < 0.7:
             return
         await asyncio.sleep(self._rng.uniform(0, 30))
         # If requests need no keys, every request belongs to the tenant `local`.
@@ -133,13 +142,14 @@ class Webhooks:
         rows = self._connection.execute(_DELIVERIES).fetchall()
         known = {(task_key, generation, endpoint) for task_key, generation, endpoint, *_ in rows}
         endpoints = self._connection.execute(_ENDPOINTS).fetchall()
-        self._look_for_gone({url for *_, disabled, url in endpoints if disabled is None})
+        self._look_for_gone({url for _, _, disabled, url, _ in endpoints if disabled is None})
+        self._look_for_failing({url for *_, url, failures in endpoints if failures >= limits.BREAKER_FAILURES})
         for values in self._connection.execute(_ENDED).fetchall():
             end = _End(*values)
             if (end.task_key, end.generation) in self._ends:
                 continue
             self._ends[end.task_key, end.generation] = end
-            for endpoint, events, disabled, _ in endpoints:
+            for endpoint, events, disabled, *_ in endpoints:
                 if disabled is not None or not endpoint.startswith(f"{end.task_key.partition(':')[0]}:"):
                     continue
                 wanted = end.event in json.loads(events)
@@ -157,6 +167,11 @@ class Webhooks:
         now = self._world.loop.now()
         gone = {url: min(at, now) for url, at in self._gone_at.items() if url not in there}
         self._gone_at = dict.fromkeys(there, math.inf) | gone
+
+    def _look_for_failing(self, failing: set[str]) -> None:
+        """Record since when each endpoint has failed too often."""
+        now = self._world.loop.now()
+        self._failing_since = {url: self._failing_since.get(url, now) for url in failing}
 
     def _look_for_lost(self, known: set[tuple[str, int, str]]) -> None:
         """Check that a delivery that was once in the outbox stays on record until its task is erased."""
@@ -184,6 +199,8 @@ class Webhooks:
         if wanted != (told["type"], told["data"]["id"]) or message.id != told["id"]:
             raise InvariantBroken(f"{message.id} tells of {told['type']}, an end that did not happen")
         self._check_there(message)
+        self._check_share(message)
+        self._check_one_try(message)
         self._check_alone(message)
         if message.taken:
             self.taken.add(message.id)
@@ -197,6 +214,33 @@ class Webhooks:
         sent_at = message.at - message.behind
         if sent_at - self._gone_at.get(message.url, -math.inf) > limits.DELIVERY_HELD_SECONDS:
             raise InvariantBroken(f"{message.id} was sent to an endpoint that has been gone for a minute")
+
+    def _under_way(self) -> list[ReceivedMessage]:
+        now = self._world.loop.now()
+        return [one for one in self.receivers.messages[-_UNDER_WAY_MOST:] if one.until > now]
+
+    def _check_share(self, message: ReceivedMessage) -> None:
+        """Check that a tenant whose receivers hang has only its share of the messages that are under way."""
+        mine = f"https://{self._hanging}-"
+        if not self._hanging or not message.url.startswith(mine):
+            return
+        count = sum(one.url.startswith(mine) for one in self._under_way())
+        self.judged[SHARES_JUDGED] += 1
+        if count > limits.DELIVERIES_SHARE + _OF_SWEEPS:
+            raise InvariantBroken(f"{count} messages to receivers of {self._hanging} hang at the same time")
+
+    def _check_one_try(self, message: ReceivedMessage) -> None:
+        """Check that an endpoint that has failed too often gets one message at a time.
+
+        Messages that were claimed before the endpoint had failed so often are left out, and so are those of schedules
+        with other faults, in which a sender may stand still.
+        """
+        since = self._failing_since.get(message.url, math.inf) + _CLAIMED_BEFORE_SECONDS
+        if not self._hanging or message.at < since:
+            return
+        self.judged[TRIES_JUDGED] += 1
+        if any(one.url == message.url and one.at >= since for one in self._under_way()):
+            raise InvariantBroken(f"{message.url} has failed too often and gets two messages at a time")
 
     def _check_alone(self, message: ReceivedMessage) -> None:
         """Check that no other sender was sending the message, and that its sender's claim was still valid.

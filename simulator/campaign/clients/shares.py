@@ -21,6 +21,10 @@ CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in whi
 BESIDE_SHARE = 0.06
 # Of the other schedules that draw their own profile, the share with two greedy tenants beside a modest one.
 GREEDY_SHARE = 0.03
+# Of the schedules that draw their own profile, the share in which all webhook receivers of one tenant hang.
+HANGING_SHARE = 0.01
+HANGING_TASKS = 40
+HANGING_SECONDS = 120.0  # For how many seconds receivers hang in such a schedule, and other tenants' tasks come.
 CROWD_TASKS = 200
 CROWD_SECONDS = 60.0  # The seconds in which all tasks of a crowd arrive.
 # By profile: the share of schedules in which the model goes away and nothing else disturbs the workers.
@@ -96,6 +100,25 @@ def greedy(workload: Workload, rng: Random) -> Workload:
     names = {*LIMITS_OF_TENANTS, "MAX_OBJECTS_AT_WORK", "AI_TIMEOUT_SECONDS", "LEASE_SECONDS"}
     kept = {name: value for name, value in drawn.variables.items() if name not in names}
     return replace(drawn, variables=kept | slots)
+
+
+def beside_hanging(rng: Random) -> Workload:
+    """Return a workload with a tenant whose webhook receivers all hang, and tasks of another tenant beside it.
+
+    The first tenant's tasks come one a second, and have one call each of two seconds at most. So they alone never
+    occupy all consumers.
+    """
+    tasks = [TaskSpec(at=number + rng.random() / 4, chunks=1, tenant=TENANTS[0]) for number in range(HANGING_TASKS)]
+    tasks += [TaskSpec(at=rng.uniform(3, HANGING_SECONDS), chunks=1, tenant=TENANTS[1]) for _ in range(12)]
+    first = rng.choice((TOP, TOP, TOP, FREE, DIRECT))
+    workload = Workload(tasks=tuple(tasks), first=first, last=first, short_slices=False, hanging=TENANTS[0])
+    return hooked(workload)
+
+
+def some_hanging(workload: Workload, rng: Random, *, always: bool, never: bool) -> Workload:
+    """Replace the workload by one with receivers that hang in a share `HANGING_SHARE` of the runs, always or never."""
+    share = 1.0 if always else 0.0 if never else HANGING_SHARE
+    return beside_hanging(rng) if rng.random() < share else workload
 
 
 def crowded(workload: Workload, rng: Random) -> Workload:

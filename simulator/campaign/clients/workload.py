@@ -109,6 +109,7 @@ class Workload:
     sits_out: bool = False  # True if faults last until the model is back.
     rate_limit: RateLimit | None = None  # The limiter of requests, None if the Worker has none.
     webhooks: bool = False  # True if tenants have webhook endpoints.
+    hanging: str = ""  # The tenant whose receivers all hang, empty if none.
     older_isolates: float = 0.0  # The share of isolates whose code does not know the newest migration.
     batches: tuple[BatchSpec, ...] = ()
     bucket: bool = False  # True if each deployment binds a bucket of R2.

@@ -21,6 +21,7 @@ from simulator.engine.fault_kinds import (
     R2,
     RATE_LIMITER,
     RECEIVER,
+    RECEIVERS_HANG,
     STANDING,
     STORAGE,
     STREAM_CUT,
@@ -38,13 +39,14 @@ _OFTENER = {
     "cron_dead": 0.05,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# Each of the profiles from `late` to `webhooks` is for a special campaign. No seed draws them.
+# Each of the profiles from `late` to `hanging` is for a special campaign. No seed draws them.
 LATE = "late"
 OVERLOAD = "overload"
 FULL = "full"
 DEAD = "dead-triggers"
 AWAY = "away"
 WEBHOOKS = "webhooks"
+HANGING = "hanging"
 _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 
 
@@ -71,6 +73,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
         LATE_ANSWER,
         CPU_LIMIT,
         STANDING,
+        RECEIVERS_HANG,
         *MISFORMED,
         *R2,
     }

@@ -1,5 +1,6 @@
 """Runs one seed: draws its workload, faults and schedule, plays the run, and returns its result."""
 
+import tomllib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from simulator.campaign.clients.shares import (
     hooked,
     metered,
     responded,
+    some_hanging,
     some_hooked,
     undisturbed,
 )
@@ -39,6 +41,7 @@ from simulator.campaign.clients.workload import (
 from simulator.campaign.runs.fault_rates import (
     AWAY,
     DEAD,
+    HANGING,
     LATE,
     WEBHOOKS,
     away_rate,
@@ -67,7 +70,11 @@ from simulator.platform.choices import Scheduling
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
 
-RELEASES = Releases.of_migrations(Path(__file__).parents[3] / "migrations")
+_ROOT = Path(__file__).parents[3]
+_FLAGS = tomllib.loads((_ROOT / "wrangler.toml").read_text())["compatibility_flags"]
+# Whether a consumer is occupied while it sends webhooks, as Cloudflare's default has it.
+CONSUMERS_WAIT = "queue_consumer_no_wait_for_wait_until" not in _FLAGS
+RELEASES = Releases.of_migrations(_ROOT / "migrations")
 TEMPLATE = RELEASES.template
 _HOOKED_SOMETIMES = ("swarm", "everything", LATE)
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
@@ -164,8 +171,7 @@ def run_seed(
 ) -> Result:
     """Run one seed. The seed draws the profile, the fault rates and the workload that are not given.
 
-    For `terms` see `workload.with_terms`, where it is `always`. For `crowd` see `shares.crowded`. For `forms` see
-    `forms.formed`, and for `batches` `specs.batched`.
+    See `workload.with_terms` for `terms`, `shares.crowded` for `crowd`, `forms.formed`, and `specs.batched`.
     """
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
@@ -179,8 +185,8 @@ def run_seed(
         drawn = hooked(drawn)
     elif profile in _HOOKED_SOMETIMES and fault_rates is None:
         drawn = some_hooked(drawn, Random(f"{seed}/endpoints in some"))
-    alone = fault_rates is None and is_alone(profile, Random(f"{seed}/model away alone"))
-    drawn = undisturbed(drawn) if alone else drawn
+    if alone := fault_rates is None and is_alone(profile, Random(f"{seed}/model away alone")):
+        drawn = undisturbed(drawn)
     neighbour_rng = Random(f"{seed}/neighbours")
     has_neighbour = any_profile and neighbour_rng.random() < BESIDE_SHARE
     drawn = beside(drawn, neighbour_rng) if has_neighbour else drawn
@@ -190,11 +196,13 @@ def run_seed(
         drawn = drawn if has_neighbour or crowd else batched(drawn, Random(f"{seed}/batches"), always=batches)
         drawn = filed(drawn, Random(f"{seed}/texts in files"))
     greedy_rng = Random(f"{seed}/greedy tenants")
-    is_greedy = any_profile and not (has_neighbour or crowd or forms or batches or workload)
-    if is_greedy := is_greedy and greedy_rng.random() < GREEDY_SHARE:
+    others_drawn = not any_profile or has_neighbour or crowd or forms or batches or workload
+    if is_greedy := not others_drawn and greedy_rng.random() < GREEDY_SHARE:
         drawn = greedy(drawn, greedy_rng)
+    drawn = some_hanging(
+        drawn, Random(f"{seed}/receivers that hang"), always=profile == HANGING, never=bool(others_drawn or is_greedy)
+    )
     chosen = workload or drawn
-    scheduling = rng.choice(_SCHEDULINGS)
     streams = _Streams(Random(f"{seed}/faults"), limiter_rng, away_rng, hook_rng, response_rng)
     plan = FaultPlan(
         streams.faults,
@@ -202,14 +210,12 @@ def run_seed(
         muted=muted,
         keep_timeline=keep_timeline,
     )
-    if alone:
-        plan.keep(HARMLESS, {MODEL_AWAY: 10 * KINDS[MODEL_AWAY].rate})
-    if has_neighbour:
-        plan.keep(HARMLESS, {})
-    if is_greedy:
-        plan.keep(HOSTED, {"receiver_hung": 0.5})
-    name = profile if fault_rates is None else "targeted"
-    return run_plan(Result(seed, name), chosen, plan, rng, scheduling=scheduling)
+    if alone or has_neighbour:
+        plan.keep(HARMLESS, {} if has_neighbour else {MODEL_AWAY: 10 * KINDS[MODEL_AWAY].rate})
+    if is_greedy or chosen.hanging:
+        plan.keep(HOSTED, {"receiver_hung": 0.5} if is_greedy else {})
+    result = Result(seed, profile if fault_rates is None else "targeted")
+    return run_plan(result, chosen, plan, rng, scheduling=rng.choice(_SCHEDULINGS))
 
 
 def run_plan(
@@ -245,7 +251,10 @@ def run_plan(
             variables=variables(plan=workload.plan, retention_days=workload.retention_days, keyed=workload.keyed)
             | workload.variables,
             queue_settings=QueueSettings(
-                max_batch_size=workload.batch, mode=workload.queue_mode, max_concurrency=workload.consumers
+                max_batch_size=workload.batch,
+                mode=workload.queue_mode,
+                max_concurrency=workload.consumers,
+                waits_for_background=CONSUMERS_WAIT,
             ),
             strict_gates=workload.strict_gates,
             latency_seconds=latency_seconds,

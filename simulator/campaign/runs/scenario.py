@@ -54,7 +54,13 @@ class Scenario:
         self.world = world
         self.workload = workload
         self.invariants = Invariants(world, max_attempts=MAX_ATTEMPTS, told=not workload.changes)
-        self.undelayed = Undelayed(world, self.invariants, mixed=workload.older_isolates > 0, modest=workload.modest)
+        self.undelayed = Undelayed(
+            world,
+            self.invariants,
+            mixed=workload.older_isolates > 0,
+            modest=workload.modest,
+            hanging=workload.hanging,
+        )
         self.clients = Clients(world, rng, self.invariants.new_tag)
         self.clients.mixed = workload.older_isolates > 0
         self.forms = FormChecks(world, self.invariants, self.clients, mixed=workload.older_isolates > 0)
@@ -73,7 +79,11 @@ class Scenario:
         world.database.meter_reads = False
         if workload.keyed:
             tenants.install(world.database.connection, world.now_ms())
-        self.webhooks = Webhooks(world, self.clients, Random(f"{world.seed}/endpoints")) if workload.webhooks else None
+        self.webhooks = (
+            Webhooks(world, self.clients, Random(f"{world.seed}/endpoints"), hanging=workload.hanging)
+            if workload.webhooks
+            else None
+        )
         if self.webhooks is not None:
             setattr(world.app, "receivers", self.webhooks.receivers)  # noqa: B010 - the world knows any app
         if workload.queue_fate:

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.campaign.checks import end_checks, letting_go, webhooks
+from simulator.campaign.checks import end_checks, letting_go, undelayed, webhooks
 from simulator.campaign.checks.custody import RUNS_JUDGED_FULL
 from simulator.campaign.checks.patience import CALLS_JUDGED
-from simulator.campaign.runs.fault_rates import AWAY, FULL, WEBHOOKS
+from simulator.campaign.runs.fault_rates import AWAY, FULL, HANGING, WEBHOOKS
 from simulator.campaign.runs.run import Result
 from simulator.campaign.runs.totals import Totals
 from simulator.engine.fault_kinds import KINDS
@@ -26,6 +26,7 @@ _MUST_JUDGE = {
     AWAY: (CALLS_JUDGED, end_checks.TASKS_JUDGED),
     FULL: (RUNS_JUDGED_FULL,),
     WEBHOOKS: ("deliveries delivered",),
+    HANGING: (webhooks.SHARES_JUDGED, webhooks.TRIES_JUDGED, undelayed.STARTS_JUDGED),
 }
 # If none of N runs fails, the rate of failure is at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983).
 RULE_OF_THREE = 3

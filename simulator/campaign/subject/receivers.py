@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simulator.engine.fault_kinds import RECEIVERS_HANG
 from simulator.platform.binding_port import Reply
 from src.inference.protocol import HttpConnectionLost, HttpTimeout
 
@@ -39,6 +40,7 @@ class Receivers:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._gone: set[str] = set()
+        self.hanging = ""  # The tenant whose receivers all hang while faults last.
         self.messages: list[ReceivedMessage] = []
         self.arriving: Callable[[ReceivedMessage], None] = lambda _message: None
 
@@ -61,6 +63,9 @@ class Receivers:
 
     def _decide(self, url: str, sender: str) -> tuple[int | None, bool, dict[str, str], Exception | None]:
         fires, between = self._world.faults.fires, self._world.faults.between
+        hangs = self.hanging and url.startswith(f"https://{self.hanging}-") and self._world.faults.active
+        if hangs and self._world.faults.strike(RECEIVERS_HANG, sender):
+            return None, between(0, 1) < 0.5, {}, None
         if url in self._gone or fires("receiver_gone", sender, 0.2):
             self._gone.add(url)
             return 410, False, {}, None

@@ -133,7 +133,7 @@ class Resending:
         try:
             if await self._worker.may_stand_in(task_key) and self._worker.can_afford_run:
                 worked = True
-                host = Host(Route.DIRECT, self._allowance.seconds_left(), stands_in=True)
+                host = Host(Route.DIRECT, self._allowance.seconds_left(), stands_in=True, delivers=False)
                 await self._worker.run(task_key, host)
         except Exception as error:  # noqa: BLE001 - an error of one task's run must not stop the sweep
             self._worker.log.failure("run_failed", error, task=task_key)
@@ -143,7 +143,8 @@ class Resending:
         """Return a dispatcher, which has the direct route only while no other route has accepted a task."""
         senders = list(self._senders)
         if not self._sends_a_task and self._allowance.seconds > 0:
-            senders.append(DirectSender(self._worker, self._allowance.seconds_left, self.runs.append))
+            seconds_left = self._allowance.seconds_left
+            senders.append(DirectSender(self._worker, seconds_left, self.runs.append, delivers=False))
         return Dispatcher(senders, self._worker.meter, self._worker.log)
 
     def _sendable(self, spent: int) -> int:

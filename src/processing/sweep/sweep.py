@@ -1,11 +1,14 @@
 """The sweep, which cron runs each minute: it continues the tasks that no message, alarm or worker continues."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from ...core import limits
 from ...core.errors import StoreFull
 from ...core.ids import TaskKey
+from ...core.webhooks import DeliveryKey
+from ...store.deliveries import DueDelivery
 from ...store.sweep import Due
 from ..dispatch import Sender
 from ..worker import Worker
@@ -20,6 +23,8 @@ from .sweep_allowance import StepCost, SweepAllowance
 
 # The most that adding up one page of ended tasks takes: a read and a write, with their statements.
 _FOLD = StepCost(2, 16)
+# What one webhook delivery takes: its claim, the message and the attempt's record, with their statements.
+_DELIVERY = StepCost(3, 6)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +75,7 @@ class Sweep:
         self._early_erasure = EarlyErasure(worker, self._allowance)
         self._finalizing = Finalizing(worker, self._allowance)
         self._unwritten: list[TaskKey] = []
+        self._deliveries: dict[DeliveryKey, DueDelivery] = {}  # Those that wait until no task runs in this invocation.
         self._runs_tasks = not senders
         # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
         # allowance.
@@ -90,7 +96,7 @@ class Sweep:
         if self._folds:
             await self._fold()
             await self._files.run()
-        self._worker.begin_deliveries()
+        self._worker.begin_deliveries([*self._deliveries.values()])
         return self._counts
 
     def can_afford_run(self) -> bool:
@@ -123,10 +129,14 @@ class Sweep:
                 return
             while self._resending.runs:
                 await self._erase_early()  # a run of a task may use up the rest of the allowance
-                await self._resending.runs.pop()()
+                with self._kept_for_deliveries():
+                    await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
-        """Read a page of due tasks and due webhook deliveries, and start sending these deliveries."""
+        """Read a page of due tasks and due webhook deliveries.
+
+        The deliveries begin at once, or at the sweep's end if tasks may run in this invocation (`Host.delivers`).
+        """
         settings, storage = self._settings, self._worker.storage
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,
@@ -137,7 +147,10 @@ class Sweep:
             plan=settings.plan,
             claim_ms=settings.longest_claim_ms,
         )
-        self._worker.begin_deliveries(page.deliveries)
+        if self._runs_tasks or self._stands_in:
+            self._deliveries |= {one.key: one for one in page.deliveries}
+        else:
+            self._worker.begin_deliveries(page.deliveries)
         self._unwritten += page.unwritten
         self._files.is_wanted |= page.files
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
@@ -167,7 +180,13 @@ class Sweep:
         """Work on tasks whose dispatches no host has answered."""
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
             await self._erase_early()  # a run of a task may use up the rest of the allowance
-            self._counts.worked += await self._resending.stand_in()
+            with self._kept_for_deliveries():
+                self._counts.worked += await self._resending.stand_in()
+
+    def _kept_for_deliveries(self) -> AbstractContextManager[None]:
+        """Reserve what one webhook delivery takes, if some wait for the end of this sweep."""
+        cost = _DELIVERY if self._deliveries else StepCost()
+        return self._worker.meter.reserved(cost.subrequests, cost.statements)
 
     async def _complete_batches(self) -> None:
         """Complete the files of batches that the pages so far have found."""

@@ -37,13 +37,17 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 # delivery. If the transaction is repeated, OUTBOX keeps the webhook delivery that the first run wrote. A caller that
 # gets a row may send the row's webhook delivery, which no other caller may send for `:held_ms`. A webhook endpoint that
 # has failed too often is paused. After the pause of a webhook endpoint, the sweep sends the endpoint one delivery as a
-# trial. Until such a trial succeeds, all other webhook deliveries for the endpoint wait for the sweep, too.
+# trial. Until such a trial succeeds, all other webhook deliveries for the endpoint wait for the sweep, too. So do the
+# deliveries of a tenant that has `:share` others under way; the tenant's newest tasks suffice to count these.
+_CROWDED = f""":share <= (SELECT count(*) FROM (
+    SELECT due_at FROM webhook_deliveries WHERE state = 1 AND task_id > tenant || ':' AND task_id < tenant || ';'
+    ORDER BY task_id DESC LIMIT :share) WHERE due_at > {NOW})"""
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
-SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
-  {NOW}, max({NOW} + :held_ms, paused_until)
+SELECT 1 + (paused_until > {NOW} OR failures >= :breaker OR crowded), ended.id, generation, endpoints.id, event,
+  finished_at, {NOW}, max({NOW} + :held_ms, paused_until)
 FROM (
-  SELECT id, tenant, generation, finished_at, {_EVENT} AS event FROM tasks WHERE {LISTED}
+  SELECT id, tenant, generation, finished_at, {_EVENT} AS event, {_CROWDED} AS crowded FROM tasks WHERE {LISTED}
     AND finished_at IS NOT NULL AND {KNOWN_KIND}
     AND (kind IS NOT 'batch' OR EXISTS (SELECT 1 FROM batches WHERE task_id = tasks.id AND ended_at IS NOT NULL))
 ) AS ended CROSS JOIN webhook_endpoints AS endpoints
@@ -95,10 +99,13 @@ _PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breake
 # endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
-# Finds at most `:most` webhook deliveries to send: the first delivery of each endpoint, then the second of each, and so
-# on. A webhook endpoint whose last attempt failed gets at most `:of_each` deliveries, an endpoint whose pause is over
-# gets one, and a paused endpoint gets none. `astray` in a row says that the delivery must be handled by
-# SORT_DELIVERIES. DUE_DELIVERIES reads at most `:most` webhook deliveries of each tenant and of each endpoint.
+_FOUND_COLUMNS = "task_id, generation, endpoint_id, ended_at, fence, astray, failures"
+
+# Finds at most `:most` webhook deliveries to send: the first delivery of each tenant, then the second of each, and so
+# on, and within a tenant likewise by endpoint. A webhook endpoint whose last attempt failed gets at most `:of_each`
+# deliveries, an endpoint whose pause is over gets one, and a paused endpoint gets none. `astray` in a row says that the
+# delivery must be handled by SORT_DELIVERIES. DUE_DELIVERIES reads at most `:most` webhook deliveries of each tenant
+# and of each endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
@@ -113,12 +120,12 @@ DUE_DELIVERIES = statement(f"""
   SELECT *, row_number() OVER (PARTITION BY endpoint_id, astray ORDER BY due_at, task_id) AS place FROM judged
 )
 SELECT * FROM (
-  SELECT task_id, generation, endpoint_id, ended_at, fence, astray FROM placed WHERE NOT astray
+  SELECT {_FOUND_COLUMNS} FROM placed WHERE NOT astray
     AND place <= CASE WHEN failures >= :breaker THEN 1 WHEN failures > 0 THEN :of_each ELSE :most END
-  ORDER BY place, failures, due_at, task_id LIMIT :most
-) UNION ALL SELECT * FROM (
-  SELECT task_id, generation, endpoint_id, ended_at, fence, astray FROM placed WHERE astray LIMIT 1
-)
+  ORDER BY row_number() OVER (
+    PARTITION BY substr(endpoint_id, 1, instr(endpoint_id, ':')) ORDER BY place, failures, due_at, task_id
+  ), failures, due_at, task_id LIMIT :most
+) UNION ALL SELECT * FROM (SELECT {_FOUND_COLUMNS} FROM placed WHERE astray LIMIT 1)
 """)
 
 # Handles due webhook deliveries that must not be sent now. A webhook delivery that is over gets its outcome, 'gone' or
@@ -141,11 +148,13 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
 
 # Takes a webhook delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that the delivery had when it was
 # read. Therefore, if two senders come at once, the second takes no webhook delivery, and neither does a TAKE_DELIVERY
-# that arrives late. A webhook delivery whose endpoint is gone is not taken.
+# that arrives late. A webhook delivery whose endpoint is gone is not taken, nor one whose endpoint is paused after too
+# many failures.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
-  AND EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint AND disabled_at IS NULL)
+  AND EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint AND disabled_at IS NULL
+    AND (failures < :breaker OR paused_until <= {NOW}))
 {_TAKEN}
 """)
 

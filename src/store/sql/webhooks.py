@@ -57,16 +57,27 @@ UPDATE webhook_endpoints SET failures = 0,
 WHERE id = :endpoint AND (failures > 0 OR (paused_until > 0 AND paused_at <= :began_at))
 """)
 
-# Records that an attempt to send a webhook delivery failed. After `:breaker` failures in a row the webhook endpoint is
-# paused for `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint
-# asked for more. `paused_until` is never earlier than the last counted failure. Therefore, of several attempts that
-# fail at the same time only one counts, and an attempt that began before a pause does not count.
+# How many failures in a row an endpoint has with this one.
+_FAILURES = "iif(paused_at <= :began_at, max(failures + 1, min(:breaker, failures + :weight)), failures)"
+
+# Records that an attempt to send a webhook delivery failed, which counts as `:weight` failures until the endpoint has
+# `:breaker` of them, and then as one. After `:breaker` failures in a row the webhook endpoint is paused for
+# `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint asked for
+# more. `paused_at` is the time of the last counted failure. Therefore, of several attempts that fail at the same time
+# only one counts, and an attempt that began before a pause does not count.
 NOTE_FAILURE = statement(f"""
-UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), paused_at = {NOW},
+UPDATE webhook_endpoints SET failures = {_FAILURES}, paused_at = {NOW},
   paused_until = max(paused_until, {NOW} + max(:asked_ms,
-    CASE WHEN paused_until > :began_at OR failures + 1 < :breaker THEN 0
-    ELSE min(:pause_most_ms, :pause_ms << min(failures + 1 - :breaker, 16)) END))
-WHERE id = :endpoint AND (paused_until <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))
+    CASE WHEN paused_at > :began_at OR {_FAILURES} < :breaker THEN 0
+    ELSE min(:pause_most_ms, :pause_ms << min({_FAILURES} - :breaker, 16)) END))
+WHERE id = :endpoint AND (paused_at <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))
+""")
+
+# Pauses a webhook endpoint with `:breaker` failures in a row for `:held_ms`, while one delivery is tried. If the try's
+# sender dies, the pause ends by itself.
+PAUSE_FOR_TRIAL = statement(f"""
+UPDATE webhook_endpoints SET paused_until = {NOW} + :held_ms
+WHERE id = :endpoint AND failures >= :breaker AND paused_until <= {NOW}
 """)
 
 # Disables a webhook endpoint for good, because it answered 410.

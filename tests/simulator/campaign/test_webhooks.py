@@ -6,7 +6,8 @@ schedules of the same kind.
 
 import pytest
 
-from simulator.campaign.runs.fault_rates import WEBHOOKS
+from simulator.campaign.checks import undelayed, webhooks
+from simulator.campaign.runs.fault_rates import HANGING, WEBHOOKS
 from simulator.campaign.runs.pool import run_block
 from simulator.campaign.runs.run import run_seed
 from simulator.campaign.runs.tally import CampaignTally
@@ -14,6 +15,7 @@ from simulator.engine.fault_kinds import RECEIVER
 from tests.support.tiers import sized
 
 SCHEDULES = sized(quick=30, test=30, campaign=60)
+HANGING_SCHEDULES = sized(quick=4, test=8, campaign=60)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,20 @@ def test_receivers_misbehave(seeds: CampaignTally):
     """Receivers misbehave in each way, except that the rarest way may be missing."""
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
     assert sum(seeds.fired[name] for name in RECEIVER) >= SCHEDULES / 2
+
+
+def test_receivers_that_hang_delay_no_other_tenant():
+    """All ten receivers of a tenant hang, and 400 deliveries come: a task of another tenant starts within 2 s.
+
+    The tenant has its share of the messages under way, and an endpoint that timed out twice in a row gets one message
+    at a time. When the receivers answer again, all deliveries arrive.
+    """
+    seeds = run_block(0, HANGING_SCHEDULES, HANGING)[0]
+    assert seeds.failures == []
+    assert seeds.fired["receivers_hang"] >= 10 * HANGING_SCHEDULES
+    for judged in (undelayed.STARTS_JUDGED, webhooks.SHARES_JUDGED, webhooks.TRIES_JUDGED):
+        assert seeds.judging[judged] >= HANGING_SCHEDULES / 2
+    assert seeds.judged["deliveries delivered"] >= 400 * HANGING_SCHEDULES
 
 
 def test_a_schedule_without_endpoints_offers_nothing():

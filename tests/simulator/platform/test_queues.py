@@ -340,6 +340,39 @@ def test_no_more_at_once_than_configured():
     assert most == 3
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_consumer_is_occupied_by_its_work_in_the_background(*, waits: bool):
+    """A consumer whose handler has returned takes no message until its work in `waitUntil` has ended.
+
+    With the compatibility flag `queue_consumer_no_wait_for_wait_until` it takes the next message at once, and the work
+    is cut 30 s after the handler's return.
+    """
+    began: list[float] = []
+    ended: list[float] = []
+
+    async def fetch(env, request, ctx) -> None:
+        await env.AI_QUEUE.send("a")
+        await env.AI_QUEUE.send("b")
+
+    async def queue(env, batch, ctx) -> None:
+        async def work() -> None:
+            await asyncio.sleep(20 if batch.messages[0].body == "a" else 40)
+            ended.append(asyncio.get_running_loop().time())
+
+        began.append(asyncio.get_running_loop().time())
+        ctx.waitUntil(work())
+
+    async def scenario(world: World) -> None:
+        await world.fetch("go")
+        await asyncio.sleep(100)
+        assert world.queue.counts.acked == 2
+
+    settings = QueueSettings(max_concurrency=1, waits_for_background=waits)
+    play(ToyApp(fetch=fetch, queue=queue), scenario, queue_settings=settings, scheduling="fifo")
+    assert (began[1] - began[0] >= 20) == waits
+    assert len(ended) == (2 if waits else 1)
+
+
 def test_a_deployment_without_a_queue_leaves_messages_waiting():
     """Messages wait while the deployment has no queue, and are delivered once a deployment has one again."""
     seen: list[Any] = []

@@ -18,6 +18,7 @@ from src.core.webhooks import AttemptFailure, DeliveryOutcome, Event
 from src.inference.protocol import HttpConnectionLost, HttpTimeout, ModelReply
 from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
+from src.processing.worker import Worker
 from src.store.d1.database import Database
 from src.store.deliveries import Attempt, AttemptResult
 from src.store.records.claims import Claim, Fail
@@ -92,6 +93,18 @@ def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
     message = [one for one in bench.courier.messages if one.id.endswith("2")][-1]
     assert len(message.headers["webhook-signature"].split()) == 1
     Webhook(webhooks.secret(KEY, key, 1))
+
+
+def test_each_attempt_is_signed_for_its_own_time(bench: DeliveryBench):
+    """A later attempt's timestamp is its own time, because receivers refuse a message that is five minutes old."""
+    bench.courier.receiver = lambda _message: 503
+    bench.submit()
+    bench.finish()
+    bench.sweep(3_600)
+    first, second = (int(message.headers["webhook-timestamp"]) for message in bench.courier.messages)
+    assert second - first == 3_600
+    assert [attempt.at // 1000 for attempt in bench.deliveries()[0].attempts] == [first, second]
+    assert bench.rows()[0]["ended_at"] // 1000 == first
 
 
 def _fail(bench: DeliveryBench) -> None:
@@ -410,6 +423,36 @@ def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
         bench.sweep()
     assert len(bench.courier.messages) == 2
     assert sorted(row["outcome"] for row in bench.rows()) == ["gone", "gone"]
+
+
+def test_nothing_is_sent_after_a_410(bench: DeliveryBench):
+    """A 410 ends what its sender still holds for the endpoint, what waits, and what later tasks or clients ask for."""
+    other = bench.add_endpoint(2, url="https://other.example.com/")
+    bench.courier.receiver = lambda message: 410 if message.url == URL else 200
+    keys = [bench.submit(task_key(number)) for number in range(12)]
+    waiting = bench.submit(task_key(20))
+    bench.finish(waiting, sends=False)
+    worker = bench.worker()
+    bench.do(worker.store.cancel_all(dict.fromkeys(keys, 0), None, RETENTION_MS))
+    bench.do(_begin(worker))
+    bench.settle()
+    asked = sum(message.url == URL for message in bench.courier.messages)
+    assert 1 <= asked <= limits.DELIVERIES_AT_ONCE
+    bench.submit()
+    bench.finish()
+    for _ in range(5):
+        bench.sweep(61)
+    gone = [row for row in bench.rows() if row["endpoint_id"] != other]
+    assert {(row["state"], row["outcome"]) for row in gone} == {(0, "gone")}
+    assert len(gone) == len(keys) + 1
+    ended = next(one for one in bench.deliveries(keys[0]) if one.key.endpoint_key != other)
+    assert bench.do(bench.store.redeliver(ended)) is None
+    assert sum(message.url == URL for message in bench.courier.messages) == asked
+    assert {row["outcome"] for row in bench.rows() if row["endpoint_id"] == other} == {"delivered"}
+
+
+async def _begin(worker: Worker) -> None:
+    worker.begin_deliveries()
 
 
 def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):

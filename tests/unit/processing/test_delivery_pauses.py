@@ -12,6 +12,7 @@ import pytest
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.webhooks import AttemptFailure, EndpointKey
+from src.inference.protocol import HttpTimeout
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.deliveries import Attempt, AttemptResult, DueDelivery
@@ -143,6 +144,105 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
     assert len(bench.courier.messages) == 1
     bench.sweep()
     assert _outcomes(bench, key) == ["delivered"] * 5
+
+
+def test_an_endpoint_that_timed_out_twice_is_tried_by_one_delivery_at_a_time(bench: DeliveryBench):
+    """After two timeouts in a row an endpoint gets a single message, even if two sweeps come at the same time.
+
+    Other failures pause the endpoint only when five have come in a row.
+    """
+    key = bench.add_endpoint()
+    bench.courier.receiver, bench.courier.seconds = lambda _message: HttpTimeout("late"), limits.DELIVERY_SECONDS
+    _end_together(bench, range(8))
+    bench.courier.messages.clear()
+    bench.sweep(61)
+    assert len(bench.courier.messages) > 1
+    assert _endpoint(bench, key).failures >= limits.BREAKER_FAILURES
+    for number in range(10, 18):
+        bench.submit(task_key(number))
+        bench.finish(task_key(number))
+    for after_seconds in (3_600, 3_600, 3_600):
+        bench.courier.messages.clear()
+        bench.courier.most_at_once = 0
+        bench.do(asyncio.sleep(after_seconds))
+        due = bench.do(bench.store.due(9)).deliveries
+        workers = [bench.worker(), bench.worker()]
+        for worker in workers:
+            bench.do(_begin(worker, due))
+            bench.do(asyncio.sleep(0.5))
+            due = bench.do(bench.store.due(9)).deliveries or due
+        bench.settle()
+        assert (len(bench.courier.messages), bench.courier.most_at_once) == (1, 1)
+    bench.courier.receiver, bench.courier.seconds = lambda _message: 200, 0.0
+    bench.sweep(3_600)
+    assert len(bench.courier.messages) == 2
+    bench.sweep(61)
+    assert _outcomes(bench, key) == ["delivered"] * 16
+
+
+def test_a_try_whose_sender_dies_is_followed_by_another(bench: DeliveryBench):
+    """A sender that dies in its try of a paused endpoint delays the next try by a minute."""
+    key = bench.add_endpoint()
+    _write(bench, key, range(2))
+    bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
+    bench.sweep(0)  # files the unsent deliveries as waiting
+    due = bench.do(bench.store.due(9)).deliveries
+    assert len(bench.do(bench.store.take(due))) == 1
+    bench.sweep(30)
+    assert bench.courier.messages == []
+    bench.sweep(31)
+    assert len(bench.courier.messages) == 1
+    bench.sweep(61)
+    assert _outcomes(bench, key) == ["delivered"] * 2
+
+
+def test_endpoints_that_hang_leave_a_sweep_to_others(bench: DeliveryBench):
+    """Deliveries to endpoints whose last attempt failed have a part of a sweep, and those of other tenants the rest."""
+    for number in range(10):
+        _write(bench, bench.add_endpoint(number, tenant="a"), range(10 * number, 10 * number + 10))
+    sound = bench.add_endpoint(tenant="z", url=OTHER_URL)
+    _write(bench, sound, range(60))
+    bench.database.rows("UPDATE webhook_endpoints SET failures = 1 WHERE url = ?", URL)
+    bench.courier.seconds = lambda message: limits.DELIVERY_SECONDS if message.url == URL else 0.2
+    bench.courier.receiver = lambda message: HttpTimeout("late") if message.url == URL else 200
+    bench.sweep(0)
+    assert len([message for message in bench.courier.messages if message.url == URL]) == 2
+    assert len([row for row in _outcomes(bench, sound) if row == "delivered"]) >= 40
+
+
+def test_a_tenant_does_not_take_a_sweep_from_others(bench: DeliveryBench):
+    """A sweep sends the first delivery of each tenant before the second of any, however many endpoints it has."""
+    for number in range(10):
+        _write(bench, bench.add_endpoint(number, tenant="a"), range(10 * number, 10 * number + 10))
+    _write(bench, bench.add_endpoint(tenant="z", url=OTHER_URL), range(3), age_ms=61_000)
+    due = bench.do(bench.store.due(9, plan="paid")).deliveries
+    tenants = [one.key.endpoint_key[0] for one in due]
+    assert tenants[:6] == ["a", "z"] * 3
+    assert len({one.key.endpoint_key for one in due[:13]}) == 11
+
+
+@pytest.mark.parametrize("stands_in", [False, True])
+def test_a_sweep_that_runs_tasks_sends_its_deliveries_last(bench: DeliveryBench, *, stands_in: bool):
+    """While tasks run in a sweep's invocation, no delivery takes a connection from their model calls.
+
+    The deliveries of the tasks' ends, and those that were due, follow when the last task has ended.
+    """
+    key = bench.add_endpoint()
+    _write(bench, key, range(20, 23))
+    for number in range(3):
+        bench.submit(task_key(number))
+    if stands_in:
+        bench.database.rows("UPDATE tasks SET dispatches = ?", limits.SENDS_IN_VAIN)
+    bench.courier.seconds, seen = limits.DELIVERY_SECONDS, []
+    bench.model.act = lambda _call, _number: seen.append(len(bench.courier.messages))
+    bench.do(asyncio.sleep(2 * bench.settings.lease_seconds))
+    bench.do(Sweep(bench.worker(), [], stands_in=stands_in).run())
+    bench.settle()
+    assert seen == [0, 0, 0]
+    assert len(bench.courier.messages) == 3
+    for _ in range(3):
+        bench.sweep(61)
+    assert _outcomes(bench, key) == ["delivered"] * 6
 
 
 def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
@@ -312,14 +412,20 @@ def test_a_large_backlog_ends_a_part_at_a_time(
     assert TASK in {row["task_id"] for row in bench.rows()} or not disabled
 
 
+@pytest.mark.parametrize("disabled", [False, True])
 def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
-    bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch
+    bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
 ):
-    """If an endpoint is deleted after a sweep has read its deliveries, the sweep does not claim them."""
+    """If an endpoint is deleted or answers 410 after a sweep has read its deliveries, the sweep does not claim them."""
     key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(1))
     _write(bench, other, range(1))
     due = bench.do(bench.store.due(9)).deliveries
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 0)
-    assert bench.do(bench.endpoints.delete(key))
+    if disabled:
+        bench.courier.receiver = lambda message: 410 if message.url == URL else 200
+        bench.submit()
+        bench.finish()
+    else:
+        assert bench.do(bench.endpoints.delete(key))
     assert [taken.key.endpoint_key for taken in bench.do(bench.store.take(due))] == [other]

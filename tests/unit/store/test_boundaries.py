@@ -408,69 +408,80 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("failures", "paused_off", "asked_ms", "then", "pause_ms"),
+    ("failures", "weight", "failed_off", "asked_ms", "then", "pause_ms"),
     [
-        (0, -5, 0, 1, 0),  # too few failures in a row to open the breaker
-        (1, -5, 0, 2, 0),
-        (2, -5, 0, 3, 1_000),  # the third failure in a row
-        (3, -5, 0, 4, 2_000),
-        (4, -5, 0, 5, 4_000),
-        (5, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
-        (5, 0, 0, 6, 5_000),  # The attempt began when the endpoint's pause ended, so it counts.
-        (5, 1, 0, 5, 1),  # The attempt began within the endpoint's pause, so it does not count.
-        (5, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
-        (5, 1, 2, 5, 2),
-        (0, -5, 700, 1, 700),  # a pause that the receiver asks for, without a breaker
-        (2, -5, 7_000, 3, 7_000),
+        (0, 1, -5, 0, 1, 0),  # too few failures in a row to open the breaker
+        (1, 1, -5, 0, 2, 0),
+        (2, 1, -5, 0, 3, 1_000),  # the third failure in a row
+        (3, 1, -5, 0, 4, 2_000),
+        (4, 1, -5, 0, 5, 4_000),
+        (5, 1, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
+        (5, 1, 0, 0, 6, 5_000),  # The attempt began when the last one failed, so it counts.
+        (5, 1, 1, 0, 5, 1),  # The attempt began before the last one failed, so it does not count.
+        (5, 1, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
+        (5, 1, 1, 2, 5, 2),
+        (0, 1, -5, 700, 1, 700),  # a pause that the receiver asks for, without a breaker
+        (2, 1, -5, 7_000, 3, 7_000),
+        (0, 2, -5, 0, 2, 0),  # a timeout, which counts as several failures
+        (2, 2, -5, 0, 3, 1_000),  # It opens the breaker, and the first pause is as long as after other failures.
+        (3, 2, -5, 0, 4, 2_000),  # With the breaker open it counts as one failure.
     ],
 )
 def test_what_a_failure_does_to_an_endpoint(
-    table: Table, failures: int, paused_off: int, asked_ms: int, then: int, pause_ms: int
+    table: Table, failures: int, weight: int, failed_off: int, asked_ms: int, then: int, pause_ms: int
 ) -> None:
     """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit.
 
     A pause of the endpoint that the receiver asks for is kept, too.
     """
-    endpoint(table, failures=failures, paused_at=NOW - 9, paused_until=NOW + paused_off)
-    table.ask(
-        webhooks.NOTE_FAILURE,
-        endpoint=ENDPOINT,
-        began_at=NOW,
-        breaker=3,
-        pause_ms=1_000,
-        pause_most_ms=5_000,
-        asked_ms=asked_ms,
-    )
+    endpoint(table, failures=failures, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
+    values = {"breaker": 3, "weight": weight, "pause_ms": 1_000, "pause_most_ms": 5_000, "asked_ms": asked_ms}
+    table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, **values)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
     assert (row["failures"], row["paused_until"]) == (then, NOW + pause_ms)
-    counted = then > failures or asked_ms > paused_off > 0
-    assert row["paused_at"] == (NOW if counted else NOW - 9)
+    counted = then > failures or asked_ms > failed_off > 0
+    assert row["paused_at"] == (NOW if counted else NOW + failed_off)
 
 
-@pytest.mark.parametrize(("paused_off", "asked_ms", "failures"), [(-1, 0, 3), (-1, 1, 3), (-501, 0, 4), (-500, 0, 4)])
-def test_an_attempt_that_began_in_a_pause_does_not_count(
-    table: Table, paused_off: int, asked_ms: int, failures: int
+@pytest.mark.parametrize(("failed_off", "asked_ms", "failures"), [(-1, 0, 3), (-1, 1, 3), (-501, 0, 4), (-500, 0, 4)])
+def test_an_attempt_that_began_before_the_last_failure_does_not_count(
+    table: Table, failed_off: int, asked_ms: int, failures: int
 ) -> None:
-    """A failed attempt that began within its endpoint's pause does not count, even if the pause is over by its end.
+    """Of several attempts that run and fail at the same time, only the first counts.
 
     If the receiver asks for a pause in its answer to an attempt that does not count, the pause is kept all the same.
     """
-    endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
-    values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
+    endpoint(table, failures=3, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
+    values = {"breaker": 9, "weight": 1, "pause_ms": 1_000, "pause_most_ms": 5_000}
     table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
     assert row["failures"] == failures
     changed = failures > 3 or asked_ms > 0
-    assert row["paused_until"] == (NOW + asked_ms if changed else NOW + paused_off)
-    assert row["paused_at"] == (NOW if changed else NOW - 9_000)
+    assert row["paused_until"] == (NOW + asked_ms if changed else NOW + failed_off)
+    assert row["paused_at"] == (NOW if changed else NOW + failed_off)
+
+
+@pytest.mark.parametrize(("failures", "paused_off"), [(2, 0), (3, 0), (3, -1), (3, 1), (4, 0)])
+def test_a_try_pauses_an_endpoint_that_has_failed_too_often(table: Table, failures: int, paused_off: int) -> None:
+    """While one delivery tries a failing endpoint, the endpoint is paused, so no other sender takes another one."""
+    table.ended()
+    endpoint(table, failures=failures, paused_until=NOW + paused_off)
+    outbox(table, breaker=9)
+    table.give("webhook_deliveries", due_at=NOW)
+    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "fence": 0}
+    taken = table.ask(deliveries.TAKE_DELIVERY, **named, held_ms=700, breaker=3)
+    assert bool(taken) == (failures < 3 or paused_off <= 0)
+    table.ask(webhooks.PAUSE_FOR_TRIAL, endpoint=ENDPOINT, held_ms=700, breaker=3)
+    tried = failures >= 3 and paused_off <= 0
+    assert table.value("SELECT paused_until FROM webhook_endpoints") == NOW + (700 if tried else paused_off)
 
 
 # --- Deliveries -------------------------------------------------------------------------------------------
 
 
-def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
+def outbox(table: Table, *, breaker: int = 3, share: int = 9) -> list[dict[str, Any]]:
     """Write the deliveries of the task's end for each endpoint that subscribes to it."""
-    return table.ask(deliveries.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker)
+    return table.ask(deliveries.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker, share=share)
 
 
 @AROUND
@@ -498,6 +509,24 @@ def test_a_delivery_for_an_endpoint_that_has_failed_waits(table: Table, failures
     assert row["state"] == (2 if failures >= 3 else 1)
 
 
+@pytest.mark.parametrize(
+    ("share", "tenant", "held_off", "waits"),
+    [(3, "local", 1, False), (2, "local", 1, True), (2, "local", 0, False), (2, "other", 1, False)],
+)
+def test_a_tenant_has_a_share_of_the_deliveries_under_way(
+    table: Table, share: int, tenant: str, held_off: int, waits: bool
+) -> None:
+    """If so many deliveries of a tenant are held by their senders, the tenant's next ones wait for the sweep."""
+    table.ended()
+    endpoint(table)
+    for number in range(2):
+        key = f"{tenant}:0197b2f0-0000-7000-8000-00000000000{number}"
+        held = {"state": 1, "event": "task.completed", "ended_at": NOW, "begun_at": NOW, "due_at": NOW + held_off}
+        table.write("webhook_deliveries", task_id=key, generation=0, endpoint_id=ENDPOINT, **held)
+    (row,) = outbox(table, share=share)
+    assert row["state"] == (2 if waits else 1)
+
+
 @AROUND
 def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, off: int) -> None:
     table.ended()
@@ -512,7 +541,7 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
     endpoint(table)
     outbox(table)
     table.give("webhook_deliveries", due_at=NOW + off)
-    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "held_ms": 700}
+    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "held_ms": 700, "breaker": 3}
     assert not table.ask(deliveries.TAKE_DELIVERY, **named, fence=1)
     taken = table.ask(deliveries.TAKE_DELIVERY, **named, fence=0)
     assert bool(taken) == (off <= 0)
@@ -546,7 +575,8 @@ def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
     outbox(table)
     tries = as_json([[NOW - 1, 500, 1, None], [NOW, 500, 1, None], [NOW + 1, 500, 1, None]])
     table.give("webhook_deliveries", attempts=tries, due_at=NOW, begun_at=NOW, state=1)
-    (row,) = table.ask(deliveries.TAKE_DELIVERY, task_key=TASK, generation=0, endpoint=ENDPOINT, held_ms=700, fence=0)
+    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "fence": 0}
+    (row,) = table.ask(deliveries.TAKE_DELIVERY, **named, held_ms=700, breaker=3)
     assert row["tries_of_day"] == 2
 
 

@@ -572,7 +572,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
         latest_calls.HEAR.bind(id="a:m"),
         deliveries.DELIVERIES.bind(task_key="t"),
         deliveries.DELIVERY.bind(task_key="t", generation=0, endpoint="e"),
-        deliveries.TAKE_DELIVERY.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1),
+        deliveries.TAKE_DELIVERY.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1, breaker=5),
         deliveries.REDELIVER.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1),
     ],
 )
