@@ -123,10 +123,10 @@ _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 # worker are recorded even if the task was cancelled or passed its deadline in the meantime, because these outputs are
 # paid for. `:places`, `:sizes` and `:body` come from a `Piece` of `store.records.segments`.
 _IS_FULL = "length(body) >= :segment_bytes OR fence = 0"
-#
+RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
+
 # RECORD_PIECES records several pieces with one statement, because an invocation on the free plan has few statements,
 # and each large output is a piece. So a write never needs more statements than its run has kept for it.
-RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
 RECORD_PIECES = recording_pieces(_MINE, _IS_FULL)
 
 # Records outputs of a batch's lines. A segment takes no more lines once it has become an object in the bucket, or once

@@ -182,8 +182,9 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     assert await story.lines.take(TASK, "another", LEASE_MS) is None  # the task goes on
     story.outcomes.append(await story.lines.unwritten(9, LEASE_MS))
     done = progress(claim, outputs=_lines(2, 4), failures=refused[1:], **facts)
-    assert await story.store.step(claim, done, ending)
-    assert await story.store.step(claim, done, ending)
+    with limited("PIECE_BYTES_MOST", 60):  # each line is a piece of its own
+        assert await story.store.step(claim, done, ending)
+        assert await story.store.step(claim, done, ending)
     story.outcomes += [await story.lines.unwritten(9, LEASE_MS), await story.lines.unanswered(TASK)]
     first = await story.lines.take(TASK, "first", LEASE_MS)
     assert first is not None
