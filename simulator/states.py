@@ -75,7 +75,6 @@ def searched(one: Scene, seconds: float, *, fresh: bool = False) -> tuple[Search
 
 def _ablations(names: list[str]) -> int:
     """Try searches without each guard."""
-    table = Table("without", "scene", "states", "seconds", "steps", "found")
     missed = 0
     for ablation in guards():
         if names and ablation.name not in names:
@@ -83,14 +82,12 @@ def _ablations(names: list[str]) -> int:
         found = found_without(ablation)
         missed += found is None
         if found is None:
-            table.add_row(ablation.name, "", "", "", "", "NOT FOUND")
+            CONSOLE.print(f"{ablation.name}: NOT FOUND")
             continue
-        table.add_row(
-            ablation.name, found.scene, f"{found.states:,}", f"{found.seconds:.1f}", str(len(found.steps)), found.what
-        )
+        where = f"{found.scene}: {found.states:,} states, {found.seconds:.1f} s, {len(found.steps)} steps"
+        CONSOLE.print(f"{ablation.name}: {where}: {found.what}")
         if names:
-            CONSOLE.print(*found.steps, found.what, sep="\n")
-    CONSOLE.print(table)
+            CONSOLE.print(*found.steps, sep="\n")
     for reason, left_out in LEFT_OUT.items():
         CONSOLE.print(f"not tried, {reason}: {', '.join(left_out)}")
     return int(missed > 0)
@@ -107,7 +104,9 @@ def _digest() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulator.states", description=__doc__)
-    parser.add_argument("--work", nargs="+", choices=("plain", "merge"), default=["plain"], help="(default plain)")
+    parser.add_argument(
+        "--work", nargs="+", choices=("plain", "merge", "batch"), default=["plain"], help="(default plain)"
+    )
     parser.add_argument("--acts", nargs="+", choices=tuple(CLIENTS), default=["retry"], help="what the client does")
     parser.add_argument("--reach", choices=tuple(HOSTS), default="queue", help="where workers run (default queue)")
     parser.add_argument("--concurrency", type=positive, default=2, help="calls at a time (default 2)")

@@ -4,14 +4,18 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, Literal
 
+from simulator.campaign.clients.batches import specs
+from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.states.programs import START_MS, Program, Stage
 from simulator.campaign.subject.small_limits import variables
 from src.core import settings
 from src.core.errors import StoreError
-from src.core.ids import TaskKey
+from src.core.files import FileKey, FilePart, Purpose
+from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.marks import Marks
 from src.core.meter import Meter
 from src.core.task import NewTask, Reduce, Route, TaskOptions
+from src.core.tenants import LOCAL
 from src.http.base.problems import Refusal
 from src.http.tasks import withdrawal
 from src.processing.log import Log
@@ -19,11 +23,15 @@ from src.processing.outcomes import Released
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Host, Worker
 from src.queue.dead_letter import FAILURE
+from src.store.batches import BatchStore
 from src.store.d1.database import Database
+from src.store.records.batches import NewBatch
 from src.store.seen import Seen
 from src.store.tasks import TaskStore
 
-TASK = TaskKey("local:task")
+TASK, _INPUT, _OUTPUT, _ERRORS = (
+    task_key_of(LOCAL, new_task_id(START_MS, bytes([number] * 10))) for number in (1, 2, 3, 4)
+)
 CHUNK = 10
 SENT = "sent"
 type Act = Literal["cancel", "retry", "delete", "bury"]
@@ -59,6 +67,50 @@ def _worker(stage: Stage, name: str, concurrency: int) -> Worker:
     return Worker(store, stage, options, meter, lambda: 0.5, lambda: name, _log(stage))
 
 
+async def _prepare(stage: Stage) -> Worker:
+    """Let sweep and queue come once before the search, so that no sweep and no claim of the search need note it."""
+    acting = _worker(stage, "submission", 1)
+    await acting.store.take_turn(Seen.QUEUE, 0)
+    await Sweep(acting, [_Messages(stage)]).run()
+    return acting
+
+
+def batch(lines: int) -> Program:
+    """Return the program that uploads a file with this many lines and starts a batch over it."""
+    content = specs.content(BatchSpec(at=0, lines=lines), "do")
+
+    async def submit(stage: Stage) -> str:
+        acting = await _prepare(stage)
+        key = FileKey(_INPUT)
+        await acting.files.begin(key, START_MS)
+        await acting.files.bucket.put(key, "part", content)
+        parts = [FilePart("part", len(content))]
+        await acting.files.ready(key, purpose=Purpose.BATCH, filename="x", parts=parts, keeps_ms=None, use_most=10**9)
+        task = NewTask(
+            task_key=TASK,
+            route=Route.QUEUE,
+            text="",
+            instructions="",
+            cuts=(),
+            overlap=0,
+            merge_chars=70,
+            created_at=START_MS,
+            options=TaskOptions(reduce=Reduce.NONE, deadline_ms=86_400_000),
+        )
+        new = NewBatch(
+            task=task,
+            endpoint="/v1/chat/completions",
+            input_file=key,
+            output_file=FileKey(_OUTPUT),
+            error_file=FileKey(_ERRORS),
+            input_bytes=len(content),
+        )
+        await acting.store.beside(BatchStore).submit(new, acting.settings.lease_ms)
+        return "accepted"
+
+    return submit
+
+
 def submission(chunks: int, reduce: str, **terms: int) -> Program:
     """Return the program that writes the task. `terms` are further options of the task."""
 
@@ -74,11 +126,8 @@ def submission(chunks: int, reduce: str, **terms: int) -> Program:
             created_at=START_MS,
             options=TaskOptions(reduce=Reduce(reduce), **terms),  # type: ignore[arg-type]
         )
-        worker = _worker(stage, "submission", 1)
-        # Sweep and queue came a moment ago, so that no sweep and no claim of the search need note it.
-        await worker.store.take_turn(Seen.QUEUE, 0)
-        await Sweep(worker, [_Messages(stage)]).run()
-        await worker.store.insert(new, worker.settings.lease_ms)
+        acting = await _prepare(stage)
+        await acting.store.insert(new, acting.settings.lease_ms)
         return "accepted"
 
     return submit

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from simulator.campaign.checks.batches.endings import BATCHES, BatchRow, Endings
 from simulator.campaign.checks.end_checks import Circumstances, check_task
 from simulator.campaign.checks.orphans import check_orphans
 from simulator.campaign.checks.recorded import OutputKey, Recorded
@@ -33,6 +34,8 @@ class Facts:
     lines: dict[TaskKey, list[str]]
     refused: set[TaskKey]
     generation: int  # Of the only task; 0 if it is gone.
+    batches: dict[TaskKey, BatchRow]
+    unwritten: bool  # Whether a batch has not ended.
 
 
 @dataclass(slots=True)
@@ -68,7 +71,9 @@ class Judge:
         self._tables = tables
         self._text = text
         servers = SimpleNamespace(bucket=SimpleNamespace(objects={}))
-        world: Any = SimpleNamespace(database=SimpleNamespace(connection=tables.connection), servers=servers)
+        world: Any = SimpleNamespace(
+            database=SimpleNamespace(connection=tables.connection, observers=[]), servers=servers
+        )
         self.world = world
         self._recorded = Recorded(self.world)
         self._under_claim = {one.sql: (name, one.parameters) for name, one in under_claim()}
@@ -91,7 +96,9 @@ class Judge:
         outputs = self._recorded.read() or {}
         refused = {task_key for (task_key,) in execute(_REFUSED)}
         generation = max(generations.values(), default=0)
-        facts = Facts(found, outputs, dict(self._recorded.lines), refused, generation)
+        batches = {row[0]: BatchRow(*row) for row in execute(BATCHES)}
+        unwritten = any(row.ended_at is None for row in batches.values())
+        facts = Facts(found, outputs, dict(self._recorded.lines), refused, generation, batches, unwritten)
         return self._facts.setdefault(content, facts)
 
     def check_change(self, before: int, call: int, effect: Effect, now_ms: int) -> None:
@@ -116,8 +123,19 @@ class Judge:
                 raise InvariantBroken(f"{task_key} ({row.status}) was erased, without a request")
             check_orphans(self._tables.connection)
         check_outputs(was.outputs, now.outputs, now.rows)
+        if was.batches or now.batches:
+            self._check_batches(was, now)
         exact = {} if now.generation else now.rows  # a cancelled task's outputs stay, and a retry does not count them
         check_counts(now.outputs, exact, lambda row: not (row.ended_from_outside or _is_overdue(row, now_ms)))
+
+    def _check_batches(self, was: Facts, now: Facts) -> None:
+        """Check the step of a batch, and at its end its files."""
+        endings = Endings(self.world, now.lines, Counter())
+        endings.rows = was.batches
+        for task_key in now.batches:
+            endings.born(task_key)
+        endings.written()
+        self.world.database.observers.clear()
 
     def check_end(
         self, content: int, calls: tuple[int, ...], models: Models, disturbed: frozenset[str], *, operated: bool

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from simulator.campaign.states.tables import Statements, Tables
+from simulator.engine import chat
 from simulator.engine.burial import bury
 from simulator.platform.binding_port import CONNECTION_LOST
 from simulator.platform.model import output_of
@@ -140,12 +141,13 @@ class Stage:
         return self._wait(False, self._tables.call(calls))
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        number = self._models.number(call)
+        asked = chat.heard(call)
+        number = self._models.number(asked)
         self.made.append(number)
         await self._wait(True, number)
-        output = output_of(call)
+        output = output_of(asked)
         self.heard.add(output)
-        return ModelReply(output, 1, 1, finish_reason="stop")
+        return chat.whole(call, ModelReply(output, 1, 1, finish_reason="stop"))
 
     async def probe(self) -> Health:
         return Health("healthy", "")

@@ -5,15 +5,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
-from simulator.campaign.states.cast import CHUNK, Act, client, submission, sweep, worker
+from simulator.campaign.states.cast import CHUNK, Act, batch, client, submission, sweep, worker
 from simulator.campaign.states.search import Bounds, Scene
 from simulator.campaign.subject.small_limits import small_limits
 from src.core.task import Route
 
-type Work = Literal["plain", "merge"]
+type Work = Literal["plain", "merge", "batch"]
 type Reach = Literal["queue", "object"]
 
 CHUNKS = 2
+_REDUCES: dict[Work, str] = {"plain": "concat", "merge": "merge"}
 HOSTS: dict[Reach, tuple[Route, str]] = {"queue": (Route.QUEUE, ""), "object": (Route.DURABLE_OBJECT, "the object")}
 CLIENTS: dict[str, tuple[Act, ...]] = {
     "none": (),
@@ -46,11 +47,11 @@ def scene(
         others.append(("client", client(*CLIENTS[acts])))
     return Scene(
         name=", ".join([work, reach, acts, *terms]),
-        setup=submission(CHUNKS, "merge" if work == "merge" else "concat", **terms),
+        setup=batch(CHUNKS) if work == "batch" else submission(CHUNKS, _REDUCES[work], **terms),
         workers=tuple(worker(f"w{number}", concurrency, route, host, seconds) for number in range(1, workers + 1)),
         others=tuple(others),
         after=(sweep(), *(worker(f"r{number}", concurrency, Route.QUEUE) for number in range(1, 7))),
-        text="".join(chr(ord("a") + place) * CHUNK for place in range(CHUNKS)),
+        text="" if work == "batch" else "".join(chr(ord("a") + place) * CHUNK for place in range(CHUNKS)),
         bounds=bounds,
         evicts=bool(host),
     )
@@ -78,6 +79,7 @@ def small_scenes(most: int = 2) -> Iterator[Scene]:
     yield scene("plain", bounds=failing, sweeps=False, workers=1)
     yield scene("plain", bounds=few, sweeps=False, workers=1, deadline_ms=20_000)
     yield scene("plain", bounds=few, sweeps=False, workers=1, max_calls=1)
+    yield scene("batch", bounds=few, sweeps=False, workers=1)
     yield scene("plain", "retry", bounds=few, sweeps=False, concurrency=1)
     yield scene("plain", bounds=few, sweeps=False, concurrency=1, seconds=20.0)
 

@@ -175,7 +175,7 @@ class Search:
                     self._add(after, self._known[state], label)
                 self._check_end(state)
             except InvariantBroken as error:
-                broken = Broken(str(error), self.trace(self._known[state], self._failing))
+                broken = Broken(str(error).replace(TASK, "the task"), self.trace(self._known[state], self._failing))
             self._place += 1
             late = self._place % 64 == 0 and time.process_time() - began > seconds
             if late or len(self._known) > states_most:
@@ -436,7 +436,8 @@ class Search:
         row = facts.rows.get(TASK)
         if row is None or not at.heard or row.fence != at.fence or str(at.ended).startswith("gave up"):
             return
-        if missing := at.heard - set(facts.outputs.values()):
+        recorded = "\n".join(facts.outputs.values())
+        if missing := [output for output in at.heard if output not in recorded]:
             raise InvariantBroken(f"a run ended, and {len(missing)} outputs that it got are not recorded")
 
     # --- ends ---
@@ -457,7 +458,7 @@ class Search:
         now_ms = self.now_ms(state.clock)
         for number in range(_ROUNDS_MOST):
             row = self.judge.facts(content).rows.get(TASK)
-            if row is None or row.terminal:
+            if row is None or (row.terminal and not self.judge.facts(content).unwritten):
                 break
             now_ms = max(now_ms + LONG_MS, row.wake_at, row.rest_until)
             content, said = self._played(self._count, content, now_ms, calls)

@@ -29,7 +29,7 @@ _COLUMNS = (
     "task_id, input_file, output_file, error_file, model, read_bytes, errors, valid_at, writer_fence, written_places, "
     "output_lines, error_lines, ended_at"
 )
-_BATCHES = f"SELECT {_COLUMNS} FROM batches"  # noqa: S608 - constants
+BATCHES = f"SELECT {_COLUMNS} FROM batches"  # noqa: S608 - constants
 _NEW = (
     "SELECT input_file, metadata, submission FROM batches JOIN tasks ON id = batches.task_id "
     "JOIN texts USING (task_id) WHERE batches.task_id = ?"
@@ -90,7 +90,7 @@ class Endings:
         self._lines = lines
         self._judged = judged
         self._moved = 0
-        world.database.observers.append(self._written)
+        world.database.observers.append(self.written)
 
     def born(self, task_key: TaskKey) -> WantedBatch:
         """Read the input file of a batch that was just written. Raises InvariantBroken if it is not ready."""
@@ -118,8 +118,9 @@ class Endings:
 
     # --- each write -------------------------------------------------------------------------------------
 
-    def _written(self) -> None:
-        found = (BatchRow(*values) for values in self._connection.execute(_BATCHES))
+    def written(self) -> None:
+        """Check all batches after a write. Raises InvariantBroken."""
+        found = (BatchRow(*values) for values in self._connection.execute(BATCHES))
         rows = {row.task_key: row for row in found}
         if not rows and not self.rows:
             return
