@@ -68,6 +68,8 @@ class World:
     limiter of requests. `sharing` is drawn from the seed if it is None and the fault `d1_shared` may strike.
     """
 
+    isolate_memory_bytes: int | None = None  # What the buffers of an isolate may have; None for any number.
+
     def __init__(
         self,
         seed: int | str,
@@ -121,7 +123,6 @@ class World:
         self.rate_limiter = self.servers.rate_limiter
         self.namespaces = self.servers.namespaces
         self.isolates: list[Isolate] = []
-        self.isolate_memory_bytes: int | None = None  # What the buffers of an isolate may have; None for any number.
         self.invocations_started = 0
         self._slots: list[_Slot | None] = [None] * slots
         self._pick = self._rng("isolates").random

@@ -223,10 +223,10 @@ MEMORY_FREE_BYTES = 65_536  # A body with fewer bytes is not counted.
 MEMORY_A_BYTE = 4  # How many copies of its bytes a body, or the lines of a batch, take at most while they are handled.
 MEMORY_UPLOAD_BYTES = 524_288  # What an upload takes besides its part: the chunk that is read, and its copies.
 MEMORY_ANSWER_BYTES = 4 * 1_024 * 1_024  # What an answer in parts takes: one part, in Python and in JavaScript.
-MEMORY_WRITER_BYTES = 4 * 1_024 * 1_024  # What whoever writes a batch's file takes besides the part: lines, as text.
+MEMORY_WRITER_BYTES = 4 * 1_024 * 1_024  # What the writer of a batch's file holds besides the part: lines, as text.
 MEMORY_WAIT_SECONDS = 2.0  # How long a request waits for memory before it is refused.
 MEMORY_RUN_WAIT_SECONDS = 10.0  # How long a run waits for memory before it gives its task back for a while.
-MEMORY_LOOK_SECONDS = 0.1  # How often whoever waits for memory looks again.
+MEMORY_LOOK_SECONDS = 0.1  # How often a request or run that waits for memory looks again.
 # After how many seconds without a sign of life memory is taken back: a put that is sent BLOB_SENDS times takes less.
 MEMORY_SHARE_SECONDS = 120.0
 

@@ -204,7 +204,7 @@ def alternatives(node: SchemaNode, value: Any) -> tuple[SchemaNode, ...]:
 
 
 def _is_decided(branches: tuple[SchemaNode, ...]) -> bool:
-    """Whether a value fits one of several alternatives, each of which it fits alone."""
+    """Whether a value that fits each of several alternatives alone is known to fit one of them."""
     return 1 < len(branches) <= _LOOKED_AT_MOST and any(branch.is_shallow for branch in branches)
 
 

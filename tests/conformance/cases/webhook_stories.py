@@ -172,8 +172,11 @@ async def deliveries_of_endpoints_that_rest_or_are_gone(env: Any) -> Any:
     story.outcomes.append(await story.store.take(due))
     await story.note(STATES)
     await story.alter("UPDATE webhook_endpoints SET paused_until = 0")
-    story.outcomes.append(_timeless(await _due(story)))
+    due = await _due(story)
+    story.outcomes.append(_timeless(due))
+    story.outcomes.append(len(await story.store.take(due)))  # the endpoint is paused for the time of the try
     await story.note(STATES)
+    await story.note("SELECT id, failures, paused_until > 0 AS paused FROM webhook_endpoints ORDER BY id")
     story.outcomes.append(await story.webhooks.delete(_key(1)))
     await story.note(STATES)
     return story.told()
