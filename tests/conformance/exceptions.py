@@ -26,8 +26,6 @@ UNCHANGED_KEYS = (
     "a_late_task_is_sent_off_once_a_minute",
     "what_the_sweep_does",
     "places_on_objects_are_taken_and_freed",
-    # These claim a task, or write for it, within the millisecond of the write before, if the machine is quick enough.
-    "a_task_taken_over_released_and_failed",
     "the_calls_of_a_dead_worker_are_added_once",
 )
 

@@ -55,7 +55,7 @@ TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),
     *("keyed", "plain_keyed", "indexed", "segments", "merges", "failures", "texts", "tasks"),
     *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen", "tenant_storage"),
-    *("tallies", "folds", "samples"),
+    *("tallies", "folds", "samples", "latest_calls"),
     *("webhook_endpoints", "webhook_deliveries"),
     *("files", "file_parts", "file_use", "file_walks", "batches", "batch_slices", "file_texts"),
 )
