@@ -65,7 +65,7 @@ JUDGED_LEAST = {
     "deliveries delivered": 100,
     undelayed.RUNS_JUDGED: 60,
     undelayed.STARTS_JUDGED: 5,
-    undelayed.ENDS_JUDGED: 60,
+    undelayed.ENDS_JUDGED: 30,
     formed.OUTPUTS_JUDGED: 100,
     formed.MERGES_JUDGED: 12,
     formed.ASKS_JUDGED: 10,
