@@ -12,6 +12,7 @@ from simulator.campaign.load.batch_neighbours import LATE_SECONDS_MOST, MOMENTS,
 from simulator.campaign.load.batches import BatchLoad, BatchUse, used
 from simulator.platform.invocation_limits import Plan
 from src.core import limits
+from src.store.blobs.r2 import R2Bucket
 
 LINES = limits.BATCH_LINES_MOST
 GROUPS = -(-LINES // limits.LANE_CALLS)  # A lane makes six calls at a time.
@@ -58,7 +59,7 @@ def test_what_20_000_lines_use(route: str, plan: Plan) -> None:
     assert use.database_calls <= 0.3 * LINES
     assert use.rows_written <= 0.2 * LINES
     assert use.subrequests <= 1.7 * LINES
-    assert use.calls["r2.put"] == 2  # of the output; the upload is no invocation of the simulation
+    assert use.calls["r2.put"] == 4  # of the output; the upload is no invocation of the simulation
 
 
 @pytest.mark.campaign
@@ -138,5 +139,6 @@ def test_a_file_that_is_checked_at_once_holds_them_up(monkeypatch: pytest.Monkey
     """Without slices the check of the whole file keeps the isolate from all other work."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 100_000_000)
     monkeypatch.setattr(limits, "FILE_READ_BYTES_MOST", 100_000_000)
+    monkeypatch.setattr(R2Bucket, "part_bytes", 100_000_000)
     (late,) = lateness(BatchLoad(800, line_bytes=50_000, isolates=1), {"accepted": MOMENTS["accepted"]})
     assert late.seconds > LATE_SECONDS_MOST
