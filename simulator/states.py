@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".build" / "states"
 SAVED_EVERY_SECONDS = 120.0
 CONSOLE = Console(highlight=False, width=140)
-_BOUNDS = ("crashes", "lost", "late", "failed", "short", "long", "most")
+_BOUNDS = ("crashes", "lost", "late", "failed", "slow", "short", "long", "most")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             outcome = "0 violations" if figures.done else "not all yet"
             if broken is not None:
                 failed, outcome = True, broken.what
-                CONSOLE.print(*broken.steps, broken.what, sep="\n")
+                CONSOLE.print(*broken.steps, broken.what, sep="\n", soft_wrap=True)
             numbers = (figures.states, figures.transitions, figures.depth, figures.contents, figures.positions)
             cells = (*(f"{number:,}" for number in numbers), f"{figures.ends:,}", f"{figures.seconds:,.0f}")
             table.add_row(one.name, *cells, outcome)
@@ -85,9 +85,9 @@ def _ablations(names: list[str]) -> int:
             CONSOLE.print(f"{ablation.name}: NOT FOUND")
             continue
         where = f"{found.scene}: {found.states:,} states, {found.seconds:.1f} s, {len(found.steps)} steps"
-        CONSOLE.print(f"{ablation.name}: {where}: {found.what}")
+        CONSOLE.print(f"{ablation.name}: {where}: {found.what}", soft_wrap=True)
         if names:
-            CONSOLE.print(*found.steps, sep="\n")
+            CONSOLE.print(*found.steps, sep="\n", soft_wrap=True)
     for reason, left_out in LEFT_OUT.items():
         CONSOLE.print(f"not tried, {reason}: {', '.join(left_out)}")
     return int(missed > 0)
@@ -123,6 +123,7 @@ _HELP = {
     "lost": "calls to the database that land and get no answer",
     "late": "writes that land later, instead of or after their first landing",
     "failed": "calls to the model that fail",
+    "slow": "answers of the database that come after steps of others",
     "short": "moments at which 2.5 s pass: longer than calls may take to start",
     "long": "moments at which every lease runs out",
     "most": "all of these together",

@@ -118,8 +118,8 @@ def parts() -> list[Part]:
         ),
         *(
             Part("states", f"states-{work}-{acts}", f"-m simulator.states --work {work} --acts {acts}")
-            for work in ("plain", "merge")
-            for acts in ("cancel", "retry", "delete")
+            for work in ("plain", "merge", "batch")
+            for acts in ("cancel", "delete", *(("retry",) if work != "batch" else ()))
         ),
         Part("states", "states-ablations", "-m simulator.states --ablations"),
         Part("loads", "brownouts", "-m simulator.brownouts"),

@@ -1,6 +1,6 @@
 """Ablations of the safeguards that keep a client's events complete when its stream is cut off."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from random import Random
 
 from simulator.campaign.ablations.definition import Ablation
@@ -22,9 +22,10 @@ def _end_at_once(
     ready: int,
     *,
     all_ready: bool,
+    gaps: Container[int] = (),
 ) -> Iterator[core.TaskEvent]:
     """Send the end of a stream at the first check that finds its task ended."""
-    return core.events(place, state, ready, all_ready=True)
+    return core.events(place, state, ready, all_ready=True, gaps=gaps)
 
 
 def _followed(rng: Random) -> Workload:

@@ -105,7 +105,7 @@ _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
 
 
-async def run_by_isolates_clock(self: Any, *statements: BoundStatement) -> Any:
+async def run_by_isolates_clock(self: Any, *statements: BoundStatement, **options: Any) -> Any:
     now_ms = self._binding._port.isolate.now_ms()
 
     def judged(bound: BoundStatement) -> BoundStatement:
@@ -114,7 +114,7 @@ async def run_by_isolates_clock(self: Any, *statements: BoundStatement) -> Any:
         number = len(bound.values) + 1
         return BoundStatement(bound.sql.replace(NOW, f"?{number}"), (*bound.values, now_ms))
 
-    return await _run_database(self, *map(judged, statements))
+    return await _run_database(self, *map(judged, statements), **options)
 
 
 def progress_without_intent(*args: Any) -> Progress:
@@ -185,7 +185,7 @@ async def dispatch_to_first(self: Any, task_key: TaskKey, delay_seconds: float =
     return sender.route
 
 
-async def consume_without_continuation(message: Any, worker: Any, dispatcher: Any, host: Any, log: Any) -> None:
+async def consume_without_continuation(message: Any, worker: Any, _dispatcher: Any, host: Any, *_others: Any) -> None:
     task_key = messages.read(message.body)
     if task_key is not None:
         await worker.run(task_key, host)
@@ -212,8 +212,8 @@ async def expire_nothing(*_args: Any) -> list[str]:
     return []
 
 
-async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float) -> Any:
-    return await _call(self, calls, seconds, math.inf)
+async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float, **options: Any) -> Any:
+    return await _call(self, calls, seconds, math.inf, **options)
 
 
 async def drop_unseen(self: Any) -> list[call_groups.EndedCall]:
@@ -271,19 +271,18 @@ def calls_without_end(self: Any, sent: int) -> float:
     return math.inf
 
 
-async def withdraw_nothing(*_args: Any) -> None:
+async def withdraw_nothing(*_args: Any, **_options: Any) -> None:
     pass
 
 
 def incremental() -> tuple[Patch, ...]:
     """Return patches that write the number of settled calls as an increment instead of a total."""
 
-    async def step(self: Any, claim: Claim, progress: Progress, step: Step, *, sends: int) -> bool:
+    async def step(self: Any, claim: Claim, progress: Progress, step: Step, **options: Any) -> bool:
         told = self.__dict__.setdefault("told", {})
         before = told.get(claim.fence, claim.calls_settled)
-        kept = await _step(
-            self, claim, replace(progress, calls_settled=progress.calls_settled - before), step, sends=sends
-        )
+        grown = replace(progress, calls_settled=progress.calls_settled - before)
+        kept = await _step(self, claim, grown, step, **options)
         told[claim.fence] = progress.calls_settled
         return kept
 

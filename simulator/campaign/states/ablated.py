@@ -20,6 +20,15 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         *("custody_of_lanes", "start_window_of_lanes", "start_window_of_lanes_of_queue"),
         *("held_cancellation_of_lanes", "held_cancellation_of_lanes_of_queue"),
     ),
+    "the task is written before a search begins": ("tombstone_in_submission",),
+    "time steps over the moments around a deadline": ("deadline_of_worker",),
+    "it takes four deaths": ("sweep_gives_up",),
+    "the sums of an erased task are not checked": ("counted_when_erased",),
+    "no scene has shown it so far": (
+        *("generation_in_retry", "counted_when_erased_under_a_dead_worker", "calls_of_dead_workers_are_counted"),
+        *("calls_of_dead_workers_are_left_to_live_ones", "late_workers_settle_nothing"),
+    ),
+    "the database answers at once": ("stored_start_window",),
     "queue, objects and routes are no part of a scene": (
         *("send_fall_through", "dead_letter_consumer", "alarm_rearm", "continuation", "object_forgets"),
     ),

@@ -18,6 +18,7 @@ from src.core.ids import TaskKey
 from src.store.sql import admission, ending, sweep
 from src.store.sql.tallies import UNCOUNTED
 
+_ANSWERS = ("ok", "5xx", "refused")
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1 AND gap_chars IS NULL"
 
 # The calls of ended tasks that are in the sums, or will be after the next fold.
@@ -149,7 +150,7 @@ class Judge:
             raise InvariantBroken(f"{counted} calls are counted, and {billed} are on the bills")
         for task_key, row in facts.rows.items():
             tag = "task"
-            answers = Counter((models.calls[made // 2].user, "5xx" if made % 2 else "ok") for made in calls)
+            answers = Counter((models.calls[made // 3].user, _ANSWERS[made % 3]) for made in calls)
             known: Any = TaskEnd(
                 {task_key: tag},
                 Counter({tag: len(calls)}),

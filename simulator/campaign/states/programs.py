@@ -19,11 +19,12 @@ from simulator.engine.burial import bury
 from simulator.platform.binding_port import CONNECTION_LOST
 from simulator.platform.model import output_of
 from simulator.platform.sql_values import bound
-from src.core.errors import ModelUnavailable
+from src.core.errors import ModelRefused, ModelUnavailable
 from src.inference.protocol import Health, ModelCall, ModelReply
 
 START_MS = 1_800_000_000_000
-LOST, FAILED = -1, -2  # What a program hears in place of an answer: the connection was lost; the model failed.
+# What a program hears in place of an answer: the connection was lost; the model failed, or refused the call for good.
+LOST, FAILED, REFUSED = -1, -2, -3
 WAKE = -1  # The number of the wait that ends when a timer does.
 _NEAR_SECONDS = 1.0
 _KEPT_MOST = 300
@@ -187,6 +188,8 @@ class Stage:
             wait, future = self.futures.pop(event.wait)
             if event.answer == FAILED:
                 future.set_exception(ModelUnavailable("the provider answered 503"))
+            elif event.answer == REFUSED:
+                future.set_exception(ModelRefused("the provider answered 400"))
             elif event.answer == LOST:
                 future.set_exception(RuntimeError(f"D1_ERROR: {CONNECTION_LOST}"))
             elif wait.of_model:

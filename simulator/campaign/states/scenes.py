@@ -68,23 +68,25 @@ def small_scenes(most: int = 2) -> Iterator[Scene]:
     """Give the scenes in which ablations are tried, the smallest first."""
     few = Bounds(most=most)
     failing = replace(few, failed=2)
+    refusing = replace(few, failed=1, crashes=0, lost=0, slow=0, long=0)
     yield scene("plain", bounds=few, sweeps=False)
     yield scene("plain", bounds=few, sweeps=False, reach="object")
     yield scene("merge", bounds=few, sweeps=False, concurrency=1)
     yield scene("plain", "cancel", bounds=few, sweeps=False, concurrency=1)
     yield scene("plain", "delete", bounds=few, sweeps=False, workers=1)
-    yield scene("plain", "retry", bounds=few, sweeps=False, workers=1)
+    yield scene("plain", "retry", bounds=refusing, sweeps=False, workers=1)
     yield scene("plain", bounds=few, workers=1)
     yield scene("plain", "bury", bounds=few, sweeps=False, workers=1)
     yield scene("plain", bounds=failing, sweeps=False, workers=1)
-    yield scene("plain", bounds=few, sweeps=False, workers=1, deadline_ms=20_000)
+    yield scene("plain", bounds=few, sweeps=False, workers=1, concurrency=1, deadline_ms=20_000)
     yield scene("plain", bounds=few, sweeps=False, workers=1, max_calls=1)
     yield scene("batch", bounds=few, sweeps=False, workers=1)
     yield scene("plain", "retry", bounds=few, sweeps=False, concurrency=1)
+    yield scene("plain", "retry", bounds=few, workers=1)
     yield scene("plain", bounds=few, sweeps=False, concurrency=1, seconds=20.0)
 
 
 def dying(most: int = 6) -> Scene:
     """Return a scene whose workers die again and again."""
-    bounds = Bounds(crashes=3, lost=0, late=0, short=0, long=3, most=most)
+    bounds = Bounds(crashes=3, lost=0, late=0, slow=0, short=0, long=3, most=most)
     return scene("plain", bounds=bounds, sweeps=False, workers=3)

@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 
 from simulator.campaign.states.cast import SENT, TASK
 from simulator.campaign.states.judging import Judge
-from simulator.campaign.states.programs import FAILED, LOST, START_MS, WAKE, Heard, Position, Positions, Program
+from simulator.campaign.states.programs import (
+    FAILED,
+    LOST,
+    REFUSED,
+    START_MS,
+    WAKE,
+    Heard,
+    Position,
+    Positions,
+    Program,
+)
 from simulator.campaign.states.tables import Tables
 from simulator.campaign.states.words import Words
 from simulator.campaign.subject.row_changes import InvariantBroken
@@ -22,7 +32,7 @@ from src.store.sql import admission, ending, work
 
 SHORT_MS, LONG_MS = 2_500, 43_000  # Longer than calls may take to start; longer than a lease.
 IDLE, OVER = 0, 1  # The numbers of the slots of programs that have not started, or are over.
-_BOUNDS = ("crashes", "lost", "late", "failed", "short", "long")
+_BOUNDS = ("crashes", "lost", "late", "failed", "slow", "short", "long")
 _NO_STOP, _CANCELLED, _DELETED = range(3)
 _ROUNDS_MOST = 12
 _KEPT = (
@@ -39,9 +49,10 @@ class Bounds:
     lost: int = 1  # Calls to the database that land, or do not, and whose answer is lost.
     late: int = 1  # Writes that land at any later moment, as their first or second landing.
     failed: int = 0  # Calls to the model that fail.
+    slow: int = 1  # Answers of the database that come after steps of others, though no time passes.
     short: int = 1  # Moments at which the time for starting calls runs out.
     long: int = 1  # Moments at which every lease runs out.
-    most: int = 3  # All of these together.
+    most: int = 2  # All of these together.
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +144,7 @@ class Search:
         programs = [*scene.workers, *(program for _, program in scene.others)]
         self._count = len(programs)
         self._workers = len(scene.workers)
+        self._clients = {place for place, name in enumerate(self._names) if name == "client"}
         self.positions = Positions(self.tables, [*programs, *scene.after, scene.setup])
         self._slots: Numbered[Slot] = Numbered(Slot(-1), Slot(-2))
         self._pools: Numbered[tuple[tuple[int, tuple[int, int] | None], ...]] = Numbered(())
@@ -234,7 +246,7 @@ class Search:
         """Give all steps from a state. Raises InvariantBroken at the step `_failing`."""
         alone = self._hears_alone(state)
         for place, number in enumerate(state.slots):
-            if number == OVER or (alone is not None and place != alone):
+            if number == OVER or (alone is not None and place != alone and place not in self._clients):
                 continue
             if number == IDLE:
                 if place == 0 or place >= self._workers or state.slots[place - 1] != IDLE:
@@ -252,9 +264,9 @@ class Search:
     def _hears_alone(self, state: TaskState) -> int | None:
         """Return the first program that waits for the model alone, if there is one.
 
-        The model's answer changes nothing but its program, so it comes before the steps of others, and after them is
-        the same. Only what the answer itself may meet is tried instead: it fails, its program dies, time passes, or a
-        late write lands.
+        The model's answer changes nothing but its program. So it comes before the steps of other workers and of sweeps:
+        after them it is the same. What the answer itself may meet is tried instead: it fails, its program dies, time
+        passes, a late write lands, or a client acts, whose answer depends on time.
         """
         for place, number in enumerate(state.slots):
             if number > OVER:
@@ -280,8 +292,10 @@ class Search:
             self._failing = ("model", place, wait.call)
             yield self._failing, self._told(state, place, slot, wait.number, 0)
             if (paid := self._paid(state, "failed")) is not None:
-                self._failing = ("model fails", place, wait.call)
-                yield self._failing, self._told(self._failed_call(paid, wait.call), place, slot, wait.number, FAILED)
+                for answer, kind in ((FAILED, "model fails"), (REFUSED, "model refuses")):
+                    self._failing = (kind, place, wait.call)
+                    failed = self._failed_call(paid, wait.call, answer)
+                    yield self._failing, self._told(failed, place, slot, wait.number, answer)
         if (paid := self._paid(state, "crashes")) is not None:
             yield from self._deaths(paid._replace(slots=_replaced(state.slots, place, OVER)), place, slot, at)
 
@@ -320,7 +334,7 @@ class Search:
     def _passed(self, state: TaskState, kind: str) -> TaskState | None:
         """Return the state after a time has passed, or None if that is not within the bounds."""
         paid = self._paid(state, kind)
-        return None if paid is None else paid._replace(clock=self._clocks.number(self._spent.values[paid.spent][4:]))
+        return None if paid is None else paid._replace(clock=self._clocks.number(self._spent.values[paid.spent][5:]))
 
     def _paid(self, state: TaskState, what: str) -> TaskState | None:
         """Return the state after one more use of a bound, or None if it is used up."""
@@ -352,8 +366,9 @@ class Search:
                 again = self._later(landed._replace(spent=paid.spent), call, slot.asked)
                 yield self._failing, self._told(again, place, slot, wait, answer)
         if slot.held is None:
-            for kind in ("short", "long") if place < self._workers and changed else ("long",):
-                if (paid := self._passed(landed, kind)) is not None:
+            for kind in ("slow", "short", "long") if place < self._workers and changed else ("long",):
+                paid = self._paid(landed, kind) if kind == "slow" else self._passed(landed, kind)
+                if paid is not None:
                     self._failing = (kind, place, call)
                     held = self._slots.number(slot._replace(held=(wait, answer)))
                     yield self._failing, paid._replace(slots=_replaced(state.slots, place, held))
@@ -362,15 +377,17 @@ class Search:
         pool = tuple(sorted((*self._pools.values[state.pool], (call, asked)), key=repr))
         return state._replace(pool=self._pools.number(pool))
 
-    def _failed_call(self, state: TaskState, call: int) -> TaskState:
+    def _failed_call(self, state: TaskState, call: int, answer: int) -> TaskState:
         calls = list(self._calls.values[state.calls])
-        calls[calls.index(2 * call)] += 1
+        calls[calls.index(3 * call)] += {FAILED: 1, REFUSED: 2}[answer]
         return state._replace(calls=self._calls.number(tuple(sorted(calls))))
 
     def _landed(self, state: TaskState, call: int, asked: tuple[int, int] | None) -> tuple[TaskState, int, bool]:
         """Let a call take effect. Returns the state, the number of the answer, and whether anything changed."""
         now_ms = self.now_ms(state.clock)
         effect, is_new = self.tables.effect(state.content, call, now_ms)
+        if isinstance(refused := self.tables.answers[effect.answer], str):
+            raise InvariantBroken(f"the database refused a statement: {refused}")
         if effect.after == state.content:
             return state, effect.answer, False
         if is_new:
@@ -413,7 +430,7 @@ class Search:
 
     def _called(self, state: TaskState, at: Position) -> TaskState:
         """Count the model calls that a step has made, and check that they are on the bill and may be made."""
-        calls = tuple(sorted((*self._calls.values[state.calls], *(2 * made for made in at.made))))
+        calls = tuple(sorted((*self._calls.values[state.calls], *(3 * made for made in at.made))))
         row = self.judge.facts(state.content).rows.get(TASK)
         sent = row.sent if row is not None else state.gone - 1
         if len(calls) > sent:
@@ -494,7 +511,7 @@ class Search:
         while True:
             at = self.positions.positions[position]
             said += at.said
-            calls += [2 * made for made in at.made]
+            calls += [3 * made for made in at.made]
             if at.ended is not None:
                 return content, said
             if not at.waits:

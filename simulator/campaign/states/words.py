@@ -33,6 +33,7 @@ _STEPS = {
     "lands, unanswered": "{call} lands, and the answer is lost",
     "late": "{call} gets no answer, and may land later",
     "again": "{call} lands, and may land once more later",
+    "slow": "{call} lands; the answer is slow",
     "short": "{call} lands; 2.5 s pass before the answer comes",
     "long": "{call} lands; every lease runs out before the answer comes",
     "hears": "the answer comes",
@@ -74,8 +75,8 @@ class Words:
         if kind == "after":
             return "all programs are over; sweeps and workers come, and nothing fails"
         who = self._programs[rest[0]]
-        if kind in {"model", "model fails"}:
-            return f"{who}: the model {'fails' if 'fails' in kind else 'answers'} {model_text!r}"
+        if kind.startswith("model"):
+            return f"{who}: the model {kind.partition(' ')[2] or 'answers'} {model_text!r}"
         return f"{who}: {_STEPS[kind].format(call=self.call(rest[1]) if len(rest) > 1 else '')}"
 
     def row(self, row: Any) -> str:

@@ -4,6 +4,7 @@
 """
 
 import functools
+import inspect
 import json
 import re
 from collections import Counter
@@ -199,6 +200,18 @@ def test_crashes_were_tried_in_every_handler():
 def test_pairs_of_crashes_break_nothing():
     """No invariant breaks in 500 pairs of crashes, spread over all flows that are short enough."""
     assert sections.pairs_of_crashes(500).total() >= 500
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
+def test_a_substitute_takes_what_the_original_takes(ablation: Ablation):
+    """A function without a safeguard takes the original's arguments, so that no TypeError is what the checks notice."""
+    for owner, name, substitute in (*ablation.patches, *ablation.circumstances):
+        original = getattr(owner, name)
+        if inspect.isfunction(original) and inspect.isfunction(substitute):
+            parameters = inspect.signature(original).parameters.values()
+            named = {one.name: None for one in parameters if one.kind is one.KEYWORD_ONLY}
+            others = [None for one in parameters if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
+            inspect.signature(substitute).bind(*others, **named)
 
 
 @pytest.mark.campaign
