@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from simulator.engine.fault_kinds import KINDS, MISFORMED, R2, RATE_LIMITER, RECEIVER, RECEIVERS_HANG, STREAM_CUT
+from simulator.engine.fault_kinds import (
+    CPU_LIMIT,
+    KINDS,
+    MISFORMED,
+    R2,
+    RATE_LIMITER,
+    RECEIVER,
+    RECEIVERS_HANG,
+    STREAM_CUT,
+)
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.shrinking import shrink
 from simulator.platform.choices import DIRECT, FREE, TOP
@@ -35,6 +44,7 @@ BY_SCENARIO = {
     STREAM_CUT,
     *RECEIVER,
     RECEIVERS_HANG,
+    CPU_LIMIT,
     *MISFORMED,
     *R2,
     "promises_alone",
