@@ -253,7 +253,6 @@ def left(server: DevServer) -> tuple[list[str], list[Path]]:
 def test_a_client_that_leaves_leaves_nothing(large: DevServer):
     """The connection breaks in the middle of the second part of the file, when the first part is stored."""
     url = urlsplit(large.url)
-    before = len([line for line in metered.lines(large) if line.get("request") == "POST /v1/files"])
     assert url.hostname is not None
     with socket.create_connection((url.hostname, url.port), timeout=30) as connection:
         connection.sendall(
@@ -262,12 +261,7 @@ def test_a_client_that_leaves_leaves_nothing(large: DevServer):
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 9_000_000
         )
         eventually(lambda: left(large)[1] != [], seconds=60)
-
-    def has_ended() -> bool:
-        return len([line for line in metered.lines(large) if line.get("request") == "POST /v1/files"]) > before
-
-    eventually(has_ended, seconds=60)
-    assert left(large) == ([], [])
+    eventually(lambda: left(large) == ([], []), seconds=60)  # another upload may still be ending
 
 
 def test_files_arrive_at_the_same_time(large: DevServer):
