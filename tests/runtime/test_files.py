@@ -118,7 +118,7 @@ def test_the_program_of_the_document_about_batches(server: DevServer, tmp_path: 
 
 
 def begun_upload(server: DevServer, key: str) -> socket.socket:
-    """Begin the upload of a large file, of which nothing more comes."""
+    """Begin the upload of a large file, and send only its beginning."""
     url = urlsplit(server.url)
     assert url.hostname is not None
     connection = socket.create_connection((url.hostname, url.port), timeout=30)
