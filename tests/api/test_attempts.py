@@ -94,10 +94,7 @@ def said(attempts: list[Any]) -> list[tuple[object, ...]]:
 
 
 def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
-    """A failed call shows its cause, its own times, model and route.
-
-    The log shows the chunk's successful call after the failed calls, with its number.
-    """
+    """A failed call shows its cause, its own times, model and route."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     read = page(troubled, task_id)
@@ -123,10 +120,7 @@ def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
 
 
 def test_the_log_of_a_task_without_failures_has_no_row() -> None:
-    """The log of calls adds no row to a task without failed calls: three chunks have three rows.
-
-    All failed calls for one output share one additional row.
-    """
+    """The log of calls adds no row to a task without failed calls: three chunks have three rows."""
     smooth, rough = Troubled(), Troubled({("two", at): ModelUnavailable("503") for at in (1, 2, 3)})
     made = {}
     for bench in (smooth, rough):
@@ -155,10 +149,7 @@ def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Tr
 @pytest.mark.parametrize("limit", [1, 100])
 @pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
-    """With `outcome`, the log shows only calls with this outcome; this is true over several pages, too.
-
-    With `outcome`, the log's counts still cover all calls of the task.
-    """
+    """With `outcome`, the log shows only calls with this outcome; this is true over several pages, too."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     everything = page(troubled, task_id)
@@ -168,10 +159,7 @@ def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> N
 
 
 def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page of calls ends before its outputs are too large together, but it has at least one call.
-
-    All pages of the log together have each call of the task.
-    """
+    """A page of calls ends before its outputs are too large together, but it has at least one call."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     everything = page(troubled, task_id)["attempts"]
@@ -194,10 +182,7 @@ def test_merge_levels_are_shown() -> None:
 
 
 def test_a_retry_keeps_the_log() -> None:
-    """After a retry the log still shows the calls that failed before it.
-
-    After a retry the numbers of a chunk's calls begin at 1 again, and the chunk has all its attempts again.
-    """
+    """After a retry the log still shows the calls that failed before it."""
     bench = Troubled({("two", 1): ModelRefused("the provider answered 404")})
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.work_on(task_id)
@@ -226,10 +211,7 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 
 
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
-    """Announced calls count as in flight (`out`) while their worker has its lease, and as in doubt afterwards.
-
-    After another worker has taken the task over, the log shows the previous worker's announced calls as in doubt, too.
-    """
+    """Announced calls count as in flight (`out`) while their worker has its lease, and as in doubt afterwards."""
     bench = troubled
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     claim = bench.take(task_id, "first")
@@ -299,10 +281,7 @@ def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
 
 
 def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
-    """If older code wrote a failure without a log, its row gives the latest failed call.
-
-    The failed call that older code wrote has times only if its row has them.
-    """
+    """If older code wrote a failure without a log, its row gives the latest failed call."""
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.fail(task_id)
     (failed,) = page(bench, task_id, outcome="failed")["attempts"]
@@ -355,10 +334,7 @@ def test_a_call_refused_for_good_is_the_last() -> None:
 
 
 def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
-    """The log of an unknown, an erased or a malformed task id is 404.
-
-    Erasing a task also erases the log of its calls.
-    """
+    """The log of an unknown, an erased or a malformed task id is 404."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     assert troubled.call("DELETE", f"/api/tasks/{task_id}").status == 204
@@ -386,10 +362,7 @@ def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> 
 
 
 def test_any_cursor_leads_on(troubled: Troubled) -> None:
-    """Every well-formed cursor of the log is accepted.
-
-    A cursor after the last call gives an empty page, and a cursor between two calls gives the calls after it.
-    """
+    """Every well-formed cursor of the log is accepted."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     everything = page(troubled, task_id)["attempts"]
@@ -399,10 +372,7 @@ def test_any_cursor_leads_on(troubled: Troubled) -> None:
 
 
 def test_the_log_needs_the_scope_read() -> None:
-    """A key with only the scope `write` sees no part of a task's log, whatever parameters it sends.
-
-    For another tenant's key, the log of a task is 404.
-    """
+    """A key with only the scope `write` sees no part of a task's log, whatever parameters it sends."""
     bench = ApiBench(keys=True)
     writer, reader = bearer(bench.make_key(Scope.WRITE)), bearer(bench.make_key(Scope.READ))
     theirs = bearer(bench.make_key(tenant="theirs"))

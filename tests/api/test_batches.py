@@ -519,10 +519,7 @@ def test_a_webhook_tells_about_the_end(
     event: str,
     model: type[BatchCompletedWebhookEvent] | type[BatchFailedWebhookEvent],
 ) -> None:
-    """OpenAI's SDK accepts the webhook message, which has the batch's id.
-
-    No event of the batch's task is sent in addition.
-    """
+    """OpenAI's SDK accepts the webhook message, which has the batch's id."""
     secret = data(bench.call("POST", "/v1/webhook_endpoints", RECEIVER))["signing_secret"]
     ended = run(bench, create(bench, content_of))
     bench.settle()

@@ -80,10 +80,7 @@ def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
 
 
 def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
-    """A bulk retry can select tasks by `errorCode`, `createdAfter` and `createdBefore`.
-
-    `createdAfter` and `createdBefore` of a bulk retry are both exclusive.
-    """
+    """A bulk retry can select tasks by `errorCode`, `createdAfter` and `createdBefore`."""
     first, second, third = failed(bench), failed(bench, TaskCode.MODEL_TIMEOUT), failed(bench)
     assert data(retry(bench, createdAfter=first["createdAt"], createdBefore=third["createdAt"]))["retried"] == 1
     assert statuses(bench, first, second, third) == ["failed", "pending", "failed"]
@@ -142,10 +139,7 @@ def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
 
 
 def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
-    """A bulk retry retries only as many tasks as the tenant's limit allows.
-
-    If the tenant's limit allows no further task, a bulk retry is answered 429, like a retry of one task.
-    """
+    """A bulk retry retries only as many tasks as the tenant's limit allows."""
     tasks = [failed(bench) for _ in range(3)]
     bench.submit()
     bench.limit(tasks_in_flight_most=3)
@@ -194,10 +188,7 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
 
 
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
-    """A bulk cancellation cancels pending and processing tasks.
-
-    A bulk cancellation leaves ended tasks unchanged, and when it is repeated, it finds no task.
-    """
+    """A bulk cancellation cancels pending and processing tasks."""
     pending, working, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(working["id"], 1)
     bench.complete(done["id"])
@@ -272,9 +263,8 @@ def on_objects(bench: ApiBench, count: int) -> list[str]:
 
 
 def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
-    """After a bulk cancellation each object that works on a cancelled task gets a notice with the fence of its claim.
-
-    A cancelled task of the queue's route causes no call to an object.
+    """After a bulk cancellation each object that works on a cancelled task gets a notice with the
+    fence of its claim.
     """
     tasks = on_objects(bench, 3)
     bench.submit()
@@ -283,10 +273,7 @@ def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
 
 
 def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bulk cancellation notifies objects six at a time, while the invocation has subrequests and time left.
-
-    An object that gets no notice learns of the end when it checks its task by itself.
-    """
+    """A bulk cancellation notifies objects six at a time, while the invocation has subrequests and time left."""
     at_once, most_at_once = 0, 0
 
     async def tell(task_key: str, fence: int) -> None:
@@ -366,10 +353,7 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
-    """A bulk path with a method other than POST gets 405.
-
-    `retry` and `cancel` at the end of a path are not read as task ids.
-    """
+    """A bulk path with a method other than POST gets 405."""
     for method in ("GET", "DELETE", "PUT"):
         reply = bench.call(method, path)
         assert (reply.status, reply.headers["Allow"]) == (405, "POST, OPTIONS")

@@ -57,11 +57,7 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
 
 
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
-    """A task lists its announced calls as in flight while its worker has the lease, and as in doubt afterwards.
-
-    When a second worker takes the task over, the first worker's calls stay listed as in doubt. The calls that the
-    second worker announces are listed as in flight.
-    """
+    """A task lists its announced calls as in flight while its worker has the lease, and as in doubt afterwards."""
     task = bench.submit()
     assert task["calls"] == {"announcedAt": None, "out": [], "inDoubt": []}
     calls = [CallKey(0, index) for index in range(3)]

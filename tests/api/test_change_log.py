@@ -33,9 +33,8 @@ def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
 
 
 def test_each_change_has_one_line(bench: ApiBench) -> None:
-    """Submitting, replaying, cancelling, retrying and deleting tasks, and making and deleting keys, log one line each.
-
-    Each log line of a change has event, tenant, request id and subject.
+    """Submitting, replaying, cancelling, retrying and deleting tasks, and making and deleting keys,
+    log one line each.
     """
     secret = bench.make_key(tenant="acme")
     steps = iter(range(100))

@@ -59,10 +59,7 @@ def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) ->
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: str, path: str, status: int) -> None:
-    """Successes and problems alike allow a listed origin, and expose the headers that a page needs.
-
-    No answer allows credentials.
-    """
+    """Successes and problems alike allow a listed origin, and expose the headers that a page needs."""
     reply = shared.call(method, path, headers={"origin": LISTED})
     assert reply.status == status
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
@@ -96,10 +93,7 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
 )
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
-    """For an origin that is not listed, however similar to a listed one, the only CORS header is `Vary`.
-
-    For an unlisted origin, body and status of an answer are the same as without CORS.
-    """
+    """For an origin that is not listed, however similar to a listed one, the only CORS header is `Vary`."""
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)
     assert reply.status == status
@@ -115,10 +109,7 @@ def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, 
     ],
 )
 def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
-    """A preflight's answer names the path's methods and the headers that a request may have.
-
-    A preflight makes no call to the database.
-    """
+    """A preflight's answer names the path's methods and the headers that a request may have."""
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
     assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods

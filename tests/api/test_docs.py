@@ -33,10 +33,7 @@ def test_every_generated_document_is_current() -> None:
 def test_a_document_that_is_not_current_is_told_and_mended(
     path: Path, word: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With `--check` the generator names an outdated document and changes no file.
-
-    Without `--check` the generator rewrites the outdated document.
-    """
+    """With `--check` the generator names an outdated document and changes no file."""
     current = (copy / path).read_text(encoding="utf-8")
     spoilt = current.replace(word, "waiting")
     (copy / path).write_text(spoilt, encoding="utf-8")

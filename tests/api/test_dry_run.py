@@ -85,10 +85,7 @@ def test_tokens_count_the_schema_with_each_call(bench: ApiBench, sending: Sendin
 
 
 def test_nothing_is_done(bench: ApiBench) -> None:
-    """A dry run makes no D1 call, sends no message, writes no row, and logs no line with the text.
-
-    A dry run works even if the database cannot be reached.
-    """
+    """A dry run makes no D1 call, sends no message, writes no row, and logs no line with the text."""
     bench.database.fail("D1_ERROR: Network connection lost.", times=10)
     plan(bench, {"input": "canary one\n\ntwo"})
     assert bench.database.batches == 0

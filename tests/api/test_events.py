@@ -92,20 +92,14 @@ def record(
 
 
 def held(bench: ApiBench) -> dict[str, Any]:
-    """Make a task whose worker has finished the first chunk.
-
-    The worker's lease on the task lasts for hours.
-    """
+    """Make a task whose worker has finished the first chunk. The worker's lease on the task lasts for hours."""
     task = bench.submit()
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Continue(100_000_000))
     return task
 
 
 def test_events_come_as_they_happen(bench: ApiBench):
-    """The stream sends each finished chunk within two seconds.
-
-    The chunks come in the order of the text, whatever the order in which their calls end.
-    """
+    """The stream sends each finished chunk within two seconds."""
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -141,10 +135,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
-    """A client can resume a stream after any event, and then gets the following events with the same ids and bytes.
-
-    Both before and after the task's end a client can resume its stream.
-    """
+    """A client can resume a stream after any event, and then gets the following events with the same ids and bytes."""
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)
     early = Stream(bench, task)
@@ -165,10 +156,7 @@ def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
 
 
 def test_the_header_is_newer_than_the_query(bench: ApiBench):
-    """`Last-Event-ID` takes precedence over `after` in the URL.
-
-    A browser that reconnects by itself repeats the original URL, and sends the last id only in the header.
-    """
+    """`Last-Event-ID` takes precedence over `after` in the URL."""
     task = bench.submit()
     bench.complete(task["id"])
     stream = Stream(bench, task, after="0-1", last_event_id="0-10")
@@ -181,10 +169,7 @@ def test_the_header_is_newer_than_the_query(bench: ApiBench):
 )
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
-    """An invalid event id gets 422, before any event is streamed.
-
-    An event id that the task's stream has not reached also gets 422.
-    """
+    """An invalid event id gets 422, before any event is streamed."""
     task = bench.submit()
     bench.begin(task["id"], 2)
     path = task["links"]["events"]
@@ -204,10 +189,7 @@ def test_an_unknown_task_is_404(bench: ApiBench):
 
 
 def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
-    """A retry begins a new generation of events.
-
-    After a retry a client that has seen the failed end gets only the chunks that it lacks.
-    """
+    """A retry begins a new generation of events."""
     task = bench.submit()
     bench.fail(task["id"])
     failed = Stream(bench, task)
@@ -256,10 +238,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
 
 
 def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
-    """While the second chunk has failed for good, the stream sends no event for the finished third chunk.
-
-    The third chunk can be read through the API all the same, and its event is sent after a retry of the task.
-    """
+    """While the second chunk has failed for good, the stream sends no event for the finished third chunk."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
@@ -317,10 +296,7 @@ def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
-    """A stream sends a comment or an event at least every 15 seconds.
-
-    A task without progress causes only comments.
-    """
+    """A stream sends a comment or an event at least every 15 seconds. A task without progress causes only comments."""
     task = held(bench)
     stream = Stream(bench, task)
     bench.pass_seconds(300)
@@ -381,10 +357,7 @@ COSTS = {
 
 
 def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """If a task has not changed, a stream's check reads only the task's row.
-
-    A check of a task with many segments, and with a gap before finished chunks, also reads only the task's row.
-    """
+    """If a task has not changed, a stream's check reads only the task's row."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 40, chunk={"maxChars": 10})
     claim = bench.claim(task["id"])
@@ -454,10 +427,7 @@ def test_a_slow_database_is_asked_less_often(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream_within_a_minute():
-    """A stream ends within a minute after its key is revoked, and reconnecting is refused.
-
-    A stream ends for a revoked key even if the isolate read the key just before its revocation.
-    """
+    """A stream ends within a minute after its key is revoked, and reconnecting is refused."""
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
@@ -477,10 +447,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
 
 
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
-    """If the database fails, the stream breaks off.
-
-    When the client reconnects after the database's failure, the answer says what is wrong.
-    """
+    """If the database fails, the stream breaks off."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)
@@ -492,10 +459,7 @@ def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
 
 
 def test_an_erased_task_has_no_end(bench: ApiBench):
-    """If its task is erased, a stream ends without the event `end`.
-
-    A client that reconnects to the stream of an erased task gets 404.
-    """
+    """If its task is erased, a stream ends without the event `end`."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)

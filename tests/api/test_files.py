@@ -175,10 +175,7 @@ def test_fields_may_follow_the_file(files: ApiBench) -> None:
     ],
 )
 def test_a_file_expires_as_it_says(files: ApiBench, fields: dict[str, str], seconds: int | None) -> None:
-    """A file for batches is deleted after 30 days by default, as at OpenAI.
-
-    A file that has expired is answered like a missing file.
-    """
+    """A file for batches is deleted after 30 days by default, as at OpenAI."""
     parts = [FILE, ('name="purpose"', fields["purpose"].encode())]
     if "seconds" in fields:
         parts += [
@@ -329,10 +326,7 @@ def test_a_tenant_s_files_have_a_number(files: ApiBench) -> None:
 
 
 def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
-    """When the database has reached six tenths of STORAGE_MB_MOST, it accepts no files, but tasks.
-
-    A bucket then still accepts files, and files can be deleted from database and bucket.
-    """
+    """When the database has reached six tenths of STORAGE_MB_MOST, it accepts no files, but tasks."""
     first = uploaded(files, b"x" * 2_500)
     before = left(files)
     share = round(limits.FILES_FRACTION * files.settings.storage_bytes_most)
@@ -412,10 +406,7 @@ def test_a_part_that_is_missing_may_come_back(files: ApiBench, made: str) -> Non
 
 
 def test_a_file_that_a_batch_reads_is_not_deleted(files: ApiBench) -> None:
-    """The deletion gets 409, and an SDK does not repeat a request after a 409.
-
-    After the end of the batch the file can be deleted.
-    """
+    """The deletion gets 409, and an SDK does not repeat a request after a 409."""
     file = uploaded(files)
     (row,) = files.database.rows("SELECT id FROM files")
     files.database.rows(
@@ -438,10 +429,7 @@ def test_a_file_that_a_batch_reads_is_not_deleted(files: ApiBench) -> None:
 
 
 def test_tenants_are_apart_and_operators_reach_them(files: ApiBench) -> None:
-    """A file of another tenant is 404; this is also true for its content and its deletion.
-
-    An operator can reach another tenant's file by naming the tenant.
-    """
+    """A file of another tenant is 404; this is also true for its content and its deletion."""
     files.api = replace(files.api, settings=replace(files.settings, require_keys=True))
     ours, theirs = bearer(files.make_key()), bearer(files.make_key(tenant="acme"))
     operator = bearer(files.make_key(*Scope))
@@ -579,10 +567,7 @@ async def _held(bench: ApiBench, size: int) -> MemoryShare:
 
 
 def test_an_upload_beyond_the_isolate_s_memory_is_refused(files: ApiBench) -> None:
-    """While other requests hold the memory, an upload gets 503 with Retry-After, and leaves nothing.
-
-    Each upload gives its memory back, the one that fails too.
-    """
+    """While other requests hold the memory, an upload gets 503 with Retry-After, and leaves nothing."""
     share = files.run(_held(files, limits.MEMORY_BYTES))
     refused = upload(files, form(b"x" * 2_500))
     assert (refused.status, refused.headers["Retry-After"], data(refused)["error"]["code"]) == (503, "5", "overloaded")

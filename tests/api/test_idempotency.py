@@ -61,10 +61,7 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 
 
 def test_a_replay(bench: ApiBench) -> None:
-    """A second request with the same key gets the first request's task and is marked as a replay.
-
-    A replay of a request makes no write and dispatches no task.
-    """
+    """A second request with the same key gets the first request's task and is marked as a replay."""
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
     assert second.body == first.body
@@ -113,10 +110,7 @@ def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
     ],
 )
 def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
-    """A used idempotency key with a different body is refused.
-
-    A request that reuses an idempotency key with another body stores nothing, and the first request's task stays.
-    """
+    """A used idempotency key with a different body is refused."""
     first = post(bench, "one")
     assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
     assert is_replay(post(bench, "one"))
@@ -133,10 +127,7 @@ def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["processing", "completed", "failed", "cancelled"])
 def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
-    """A replay shows the task's present state, with its result if it has completed.
-
-    The replay of an ended task has no Retry-After.
-    """
+    """A replay shows the task's present state, with its result if it has completed."""
     task = data(post(bench, "one"))
     match state:
         case "processing":
@@ -159,10 +150,7 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
 
 
 def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """For 24 hours an idempotency key belongs to its task, whatever body a request with the key has.
-
-    After 24 h the idempotency key makes a new task.
-    """
+    """For 24 hours an idempotency key belongs to its task, whatever body a request with the key has."""
     first = post(bench, "one")
     wait(bench, DAY - 0.001)
     assert is_replay(post(bench, "one"))
@@ -195,10 +183,7 @@ def keyed() -> Iterator[ApiBench]:
 
 
 def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
-    """Equal idempotency keys of two tenants are different keys, whether the bodies are equal or not.
-
-    All API keys of one tenant share the tenant's idempotency keys.
-    """
+    """Equal idempotency keys of two tenants are different keys, whether the bodies are equal or not."""
     ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
     first = post(keyed, "one", **bearer(ours))
     second = post(keyed, "one", **bearer(theirs))
@@ -283,10 +268,7 @@ def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
-    """If every answer of D1 is lost, the client gets 503, and neither the task nor the key stays.
-
-    The next request of a client that got this 503 counts as its first.
-    """
+    """If every answer of D1 is lost, the client gets 503, and neither the task nor the key stays."""
     bench.database.fail(NETWORK_LOST, when, ALL_LOST)
     assert refuses(post(bench, "one"), 503, "database_unavailable")
     assert (tasks(bench), submissions(bench), bench.count_rows()) == ([], [], 0)
@@ -295,10 +277,7 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 
 
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
-    """If D1 fails after the commit, and the withdrawal fails too, the client gets 503 although the task exists.
-
-    When the client repeats the request of this 503 later, the idempotency key leads to the task.
-    """
+    """If D1 fails after the commit, and the withdrawal fails too, the client gets 503 although the task exists."""
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
     assert post(bench, "one").status == 503
@@ -363,10 +342,7 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
 
 
 def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
-    """Of 30 equal requests and one with another body but the same key, one equal request makes the task.
-
-    Each further equal request gets the first one's task, and the request with another body is refused.
-    """
+    """Of 30 equal requests and one with another body but the same key, one equal request makes the task."""
 
     async def race() -> list[Reply]:
         return await asyncio.gather(*[submit_later(bench) for _ in range(30)], submit_later(bench, body={"input": "x"}))
@@ -381,8 +357,7 @@ def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
 def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
     """A task stays if an equal request was answered with it, although all answers to the first request were lost.
 
-    In this test the equal request comes before the first request withdraws its task. If the answers to the first of two
-    equal requests are lost, the first request gets 503, and the sweep dispatches the task.
+    In this test the equal request comes before the first request withdraws its task.
     """
 
     async def race() -> tuple[Reply, Reply]:
@@ -406,10 +381,7 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
 
 
 def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
-    """A request with another body under the same key does not stop the first request's withdrawal of its task.
-
-    The other request, with another body under the same key, is refused and makes no task.
-    """
+    """A request with another body under the same key does not stop the first request's withdrawal of its task."""
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)

@@ -100,10 +100,7 @@ def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
 
 
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
-    """If one of two equal requests never arrived, its repetition wrongly joins the other request's task.
-
-    An idempotency key prevents the mistake that a repetition joins another request's task.
-    """
+    """If one of two equal requests never arrived, its repetition wrongly joins the other request's task."""
     first = post(bench, 0)
     assert name(post(bench, 1)) == name(first)  # of the other one
     one, other = (post(bench, count, idempotency_key=key) for count, key in ((0, "one"), (1, "other")))
@@ -154,10 +151,7 @@ def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
 
 
 def test_keys_do_not_join(bench: ApiBench) -> None:
-    """A repetition joins a task only if the repetition uses the same API key.
-
-    A request with another key of the same tenant, or of another tenant, makes its own task.
-    """
+    """A repetition joins a task only if the repetition uses the same API key."""
     keyed = ApiBench(keys=True)
     mine, second, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="other")
     first = post(keyed, 0, **bearer(mine))
@@ -176,10 +170,7 @@ def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
 
 
 def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
-    """A task that a tenant's limit refuses leaves no row that a repetition could join.
-
-    A repetition that joins an accepted task does not count against the tenant's limit.
-    """
+    """A task that a tenant's limit refuses leaves no row that a repetition could join."""
     bench.limit(tasks_in_flight_most=1)
     first = name(post(bench, 0))
     other = BODY | {"input": "other"}
@@ -247,8 +238,6 @@ def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A submission to `/v1` writes one row more than a native submission, and as many rows as a native submission with
     a key.
-
-    A submission that joins a task writes one row.
     """
     native = written(bench, monkeypatch, bench.submit)
     assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1

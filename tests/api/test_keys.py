@@ -80,10 +80,7 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 @pytest.mark.parametrize(("method", "path"), NEEDED)
 @pytest.mark.parametrize("scope", OWN_SCOPES)
 def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
-    """Each call accepts only a key that has the call's scope.
-
-    A key without the required scope gets 403, which names this scope, and the request has no effect.
-    """
+    """Each call accepts only a key that has the call's scope."""
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
     needed = NEEDED[method, path]
@@ -243,10 +240,7 @@ def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
 
 
 def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
-    """A key with a remembered id but a wrong secret is refused.
-
-    The wrong secret does not remove the right key from the isolate's memory.
-    """
+    """A key with a remembered id but a wrong secret is refused."""
     key = keyed.make_key()
     assert cost(keyed, key) == 1
     assert ask(keyed, wrong(key)).status == 401
@@ -266,10 +260,7 @@ def test_expiry(keyed: ApiBench) -> None:
 
 
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
-    """The isolate that revoked a key refuses the key at once.
-
-    Another isolate refuses a revoked key a minute after it looked the key up, at the latest.
-    """
+    """The isolate that revoked a key refuses the key at once."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=RequestMemory())
     for keyed.api in (first, second):
@@ -421,10 +412,7 @@ def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
     ],
 )
 def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> None:
-    """The error names each wrong field of a request for a key, and no key is made.
-
-    The request for a key cannot choose the tenant.
-    """
+    """The error names each wrong field of a request for a key, and no key is made."""
     reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
     assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
     assert keyed.count_rows() == 1
@@ -453,10 +441,7 @@ def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
 
 
 def test_tenants_do_not_meet(keyed: ApiBench) -> None:
-    """An admin key lists, makes and deletes only its own tenant's keys.
-
-    Another tenant's keys are 404, and do not count toward the tenant's limit of keys.
-    """
+    """An admin key lists, makes and deletes only its own tenant's keys."""
     ours, theirs = keyed.make_key(tenant="ours"), keyed.make_key(tenant="theirs")
     mine = made(keyed, ours)
     for name in (key_id(theirs), "0" * 16):
@@ -474,10 +459,7 @@ def test_tenants_do_not_meet(keyed: ApiBench) -> None:
 
 
 def test_rotation(keyed: ApiBench) -> None:
-    """To rotate a key, an admin makes a new key, which works beside the old one, and deletes the old one.
-
-    An admin may delete the key that it uses for this request.
-    """
+    """To rotate a key, an admin makes a new key, which works beside the old one, and deletes the old one."""
     old = keyed.make_key()
     new = str(made(keyed, old, scopes=["read", "write", "admin"])["key"])
     assert ask(keyed, old).status == ask(keyed, new).status == 200

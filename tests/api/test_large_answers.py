@@ -81,10 +81,7 @@ def test_many_chunks_are_shown_in_parts(bench: ApiBench):
 
 
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A page of chunks has as many chunks as can be read at once, and at least one.
-
-    While more chunks follow, the page of chunks has a cursor.
-    """
+    """A page of chunks has as many chunks as can be read at once, and at least one."""
     path = submit(bench, 4)
     record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 100)
@@ -162,10 +159,7 @@ def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkey
 def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str
 ):
-    """If a task is erased while its answer is sent in parts, the connection ends before the JSON is complete.
-
-    Because the JSON is incomplete, a client cannot mistake a part of an answer for the whole answer.
-    """
+    """If a task is erased while its answer is sent in parts, the connection ends before the JSON is complete."""
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)

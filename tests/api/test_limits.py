@@ -89,10 +89,7 @@ def statements(bench: ApiBench) -> list[str]:
 
 @pytest.mark.parametrize("most", [1, 3])
 def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
-    """Pending and processing tasks together are accepted up to exactly the limit of tasks in flight.
-
-    A task beyond the limit of tasks in flight is refused and not stored.
-    """
+    """Pending and processing tasks together are accepted up to exactly the limit of tasks in flight."""
     bench.limit(tasks_in_flight_most=most)
     made = [bench.submit() for _ in range(most)]
     bench.begin(made[0]["id"], 1)
@@ -205,10 +202,7 @@ def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
 
 
 def test_characters_are_exact(bench: ApiBench) -> None:
-    """Exactly the day's limit of characters is accepted, and one character more is refused.
-
-    Refused characters do not count.
-    """
+    """Exactly the day's limit of characters is accepted, and one character more is refused."""
     bench.limit(characters_a_day_most=10)
     assert post(bench, "x" * 9).status == 202
     assert used_up(bench, post(bench, "xx"))
@@ -249,10 +243,7 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
 
 
 def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
-    """Characters that were accepted today stay counted when their task ends or is erased.
-
-    The retry of a task counts no more characters toward the day's limit.
-    """
+    """Characters that were accepted today stay counted when their task ends or is erased."""
     bench.limit(characters_a_day_most=5)
     task = bench.submit("x" * 5)
     _cancel(bench, task)
@@ -321,10 +312,7 @@ def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
 def test_what_is_used_is_paid_for_in_one_call(
     bench: ApiBench, settings: dict[str, Any], headers: dict[str, str], count: int
 ) -> None:
-    """Limits and an idempotency key add statements to a submission's one transaction.
-
-    A limit or a key adds a row to a submission only if it stores something.
-    """
+    """Limits and an idempotency key add statements to a submission's one transaction."""
     bench.limit(**settings)
     noted, before = statements(bench), bench.database.batches
     assert post(bench, **headers).status == 202
@@ -345,10 +333,7 @@ def shared() -> Iterator[ApiBench]:
 
 
 def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
-    """Beyond its share of the queue a tenant's new tasks go to objects, while another tenant's go to the queue.
-
-    A task that ends frees a place in its tenant's share of the queue.
-    """
+    """Beyond its share of the queue a tenant's new tasks go to objects, while another tenant's go to the queue."""
     ours, theirs = shared.make_key(), shared.make_key(tenant="theirs")
     queue, objects = shared.senders
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 3)]

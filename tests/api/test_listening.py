@@ -138,10 +138,7 @@ def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: str):
-    """Because a notice may be lost, a waiting request also reads every five seconds.
-
-    Earlier code made 34 reads here.
-    """
+    """Because a notice may be lost, a waiting request also reads every five seconds."""
     made = scene(near, seconds=60.0)
     assert made.wait((0.0, made.work))["status"] == "processing", made.bench.log_lines
     assert made.kinds == ["task", "status", "status", "status", "status", "task"], made.looks
@@ -188,8 +185,7 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     """A wrong notice costs a waiting request one additional read and causes no loop.
 
-    In this test the task is unfinished. The notices of its end name a claim that does not exist, and the second and
-    third notices repeat this.
+    In this test the task is unfinished.
     """
     made = scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
@@ -234,8 +230,6 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
     """A waiting request asks an idle object only once in each state of the task, since a call wakes the object, which
     costs money.
-
-    When the task's state has changed, the waiting request asks the object again.
     """
     made = scene("object", seconds=3.0)
     made.at_work = False
@@ -263,10 +257,7 @@ def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
 
 @pytest.mark.parametrize(("near", "looks"), [("nobody", 40), ("object", 7), ("isolate", 7)])
 def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
-    """With a source of notices, a stream of a task with calls of eight seconds makes one read for each write.
-
-    The read after a write brings the event of this write.
-    """
+    """With a source of notices, a stream of a task with calls of eight seconds makes one read for each write."""
     made = scene(near, seconds=8.0)
     made.bench.limit(concurrency=1)
     worker = made.bench.api.rescue.worker
@@ -287,10 +278,7 @@ def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks:
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_quick_task_costs_no_more_looks_than_before(scene: Any, near: str):
-    """If writes follow each other quickly, a stream gets at most one notice a second.
-
-    A stream gets the notice of the task's end at once.
-    """
+    """If writes follow each other quickly, a stream gets at most one notice a second."""
     made = scene(near)
     task_key, claim = key(made.task["id"]), made.claim()
     stream = Stream(made.bench, made.task)

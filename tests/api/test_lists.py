@@ -75,10 +75,7 @@ def test_created_before(bench: ApiBench, three: list[str], before: float, expect
     [(0, 2, [1]), (0.5, 1.5, [1]), (1, 1, []), (0, 1, []), (2, 0, []), (-9, 9, [2, 1, 0]), (0.2, 0.8, [])],
 )
 def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: float, expected: list[int]) -> None:
-    """A list with `createdAfter` and `createdBefore` has the tasks created between them.
-
-    If no time lies between `createdAfter` and `createdBefore`, the list is empty, and there is no error.
-    """
+    """A list with `createdAfter` and `createdBefore` has the tasks created between them."""
     found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
     assert found == [three[at] for at in expected]
 
@@ -216,10 +213,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None:
-    """Wherever the tasks with the wanted status are, all pages together have each of them once, newest first.
-
-    A page may have fewer tasks than `limit` but never more, and only the last page has no cursor.
-    """
+    """Wherever the tasks with the wanted status are, all pages together have each of them once, newest first."""
     ids = fill(bench, LAYOUTS[layout])
     matches = [id_ for id_, status in zip(ids, LAYOUTS[layout], strict=True) if status == "c"][::-1]
     pages = list(walk(bench, status="completed", limit=limit))
@@ -229,10 +223,7 @@ def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None
 
 
 def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
-    """A page reads a limited number of tasks, so it may be empty without being the last page.
-
-    The cursor of an empty page leads to the next page of tasks.
-    """
+    """A page reads a limited number of tasks, so it may be empty without being the last page."""
     ids = fill(bench, LAYOUTS["oldest"])
     pages = list(walk(bench, status="completed"))
     assert [len(page["tasks"]) for page in pages] == [0, 0, 1]
@@ -283,10 +274,7 @@ def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled", "overdue"])
 def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
-    """Another tenant's task and an unknown id get equal answers, byte for byte and with the same Retry-After.
-
-    The other tenant's request changes nothing of the task.
-    """
+    """Another tenant's task and an unknown id get equal answers, byte for byte and with the same Retry-After."""
     bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
     task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree", "deadlineSeconds": 60}, ours))
@@ -317,10 +305,7 @@ def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: s
 
 
 def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: ApiBench) -> None:
-    """The cursor of a list contains a time, not a tenant.
-
-    With another tenant's cursor a client pages through its own tasks.
-    """
+    """The cursor of a list contains a time, not a tenant."""
     keyed = ApiBench(keys=True)
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     mine = []

@@ -51,10 +51,7 @@ def value(bench: ApiBench, name: str, **labels: str) -> float:
 
 
 def test_prometheus_takes_it(bench: ApiBench) -> None:
-    """Prometheus' own parser reads the metrics: each family has a type, a help and samples.
-
-    No sample occurs twice. The metrics of a new deployment already have all their counters.
-    """
+    """Prometheus' own parser reads the metrics: each family has a type, a help and samples."""
     found = families(bench)
     names = [family.name for family in found]
     assert len(set(names)) == len(names)
@@ -161,10 +158,7 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 
 
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
-    """The metrics state how many rows the request for them has read and written.
-
-    `tests/runtime/test_metrics.py` checks the metrics' own counts of rows on the real runtime.
-    """
+    """The metrics state how many rows the request for them has read and written."""
     bench.complete(bench.submit()["id"])
     found = scrape(bench)
     # In the bench one meter counts all calls; in production each invocation has a meter of its own.
@@ -175,10 +169,7 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
-    """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`.
-
-    A refused request for metrics does not compute any sums.
-    """
+    """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`."""
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401
     for refused in (reader, foreign):
@@ -197,10 +188,7 @@ def test_text_is_escaped() -> None:
 
 
 def test_history(bench: ApiBench) -> None:
-    """Each five-minute step of the history has the tasks that ended, how long they took, and the backlog.
-
-    Steps of five minutes that are older than the requested hours are left out.
-    """
+    """Each five-minute step of the history has the tasks that ended, how long they took, and the backlog."""
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(20)
     late = bench.submit()["id"]

@@ -48,10 +48,7 @@ TAKEN: list[dict[str, Any]] = [
 @pytest.mark.parametrize(("fields", "named"), REFUSED)
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 def test_what_a_field_does_not_take(bench: ApiBench, path: str, fields: dict[str, Any], named: str) -> None:
-    """An invalid model field gets 422, which names the field, or the option of `modelOptions` that is not listed.
-
-    Nothing is stored.
-    """
+    """An invalid model field gets 422, which names the field, or the option of `modelOptions` that is not listed."""
     reply = bench.call("POST", path, {"input": "x", **fields})
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
     assert [error["field"] for error in data(reply)["errors"]] == [named]

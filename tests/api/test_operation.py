@@ -77,10 +77,7 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 
 
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
-    """A second requested sweep within 30 s is refused with the time that is left, in another isolate too.
-
-    A sweep that is requested after these 30 s is run.
-    """
+    """A second requested sweep within 30 s is refused with the time that is left, in another isolate too."""
     assert sweep(bench).status == 200
     bench.pass_seconds(10)
     bench.restart()
@@ -155,10 +152,7 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
-    """At first the operators' status shows that no trigger has fired.
-
-    After a sweep by cron the operators' status shows the sweep's time and the backlog of all tenants.
-    """
+    """At first the operators' status shows that no trigger has fired."""
     shown = data(verbose(bench))
     assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
     assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
@@ -205,11 +199,7 @@ def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) ->
     [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)],
 )
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
-    """For the operators' status, a run by a consumer or an object records only the time of its own trigger.
-
-    For the operators' status, a direct run records no time of a trigger. If a run comes within two and a half minutes
-    of the recorded time of its trigger, this time is not changed; a later run changes it.
-    """
+    """For the operators' status, a run by a consumer or an object records only the time of its own trigger."""
     shown = []
     for seconds in (7, 100, 100):
         bench.pass_seconds(seconds)
@@ -223,10 +213,7 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
-    """Operators see the code's version, the schema that it needs, and the schema of the database.
-
-    If no record of the database's schema exists, the status shows null for it.
-    """
+    """Operators see the code's version, the schema that it needs, and the schema of the database."""
     shown = data(verbose(bench))
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
@@ -236,10 +223,7 @@ def test_operators_see_version_and_schema(bench: ApiBench) -> None:
 
 
 def test_who_sees_them(keyed: ApiBench) -> None:
-    """With `verbose=1`, a caller without a key sees the public view of the status.
-
-    With `verbose=1`, a key without the needed scope is refused.
-    """
+    """With `verbose=1`, a caller without a key sees the public view of the status."""
     assert not {"backlog", "version", "schema"} & set(data(verbose(keyed)))
     assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
     admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
@@ -298,10 +282,7 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
 
 
 def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
-    """Two isolates notice at the same time that no sweep has run.
-
-    The database lets only one of the two isolates sweep.
-    """
+    """Two isolates notice at the same time that no sweep has run."""
     looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)

@@ -397,10 +397,7 @@ def test_without_keys_there_is_one_tenant() -> None:
 
 
 def test_the_api_gives_it_to_nobody(two: Two) -> None:
-    """No caller can make a key with the scope `operator` through the API, not even an admin or an operator.
-
-    Only `make key` makes a key with the scope `operator`, and the list of keys shows this scope.
-    """
+    """No caller can make a key with the scope `operator` through the API, not even an admin or an operator."""
     for key in (two.bench.make_key(), two.bench.make_key(*Scope)):
         reply = two.bench.call("POST", "/api/keys", {"scopes": ["read", "operator"]}, bearer(key))
         assert _refusal(reply) == (403, "operator")
@@ -437,10 +434,7 @@ def _pages(two: Two, key: str, path: str) -> Iterator[Json]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("status", ["", "&status=pending"])
 def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None:
-    """A list of all tenants' tasks has each task once, grouped by tenant and newest first, with pages of any size.
-
-    A page of such a list reads the tasks of only a few tenants.
-    """
+    """A list of all tenants' tasks has each task once, grouped by tenant and newest first, with pages of any size."""
     made = {tenant: [two.submit(tenant) for _ in range(2)] for tenant in MANY}
     if not status:
         made |= {
@@ -558,10 +552,7 @@ def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str
     ("operation", "counts", "thing"), [("retryTasks", "retried", "failed"), ("cancelTasks", "cancelled", "going")]
 )
 def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, thing: str) -> None:
-    """Each answer to a bulk request for all tenants is about one tenant, in a dry run too.
-
-    A bulk request for all tenants skips tenants without a matching task.
-    """
+    """Each answer to a bulk request for all tenants is about one tenant, in a dry run too."""
     made = {tenant: two.submit(tenant) for tenant in MANY}
     if thing == "failed":
         for tenant in ("b", "t2"):
@@ -583,10 +574,7 @@ def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, th
 def test_bulk_goes_on_with_what_a_tenant_has_left(
     two: Two, operation: str, counts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a bulk request does not finish a tenant, its cursor leads to the same tenant again.
-
-    When the tenant is finished, the bulk request's cursor leads to the next tenant.
-    """
+    """If a bulk request does not finish a tenant, its cursor leads to the same tenant again."""
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     more = two.submit(THEIRS)
     if operation == "retryTasks":
@@ -623,10 +611,7 @@ def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch:
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
-    """A bulk retry names a tenant that is at its limit, together with the limit, and continues with the next tenant.
-
-    A bulk retry for only this tenant is refused, as usual.
-    """
+    """A bulk retry names a tenant that is at its limit, together with the limit, and continues with the next tenant."""
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))
     key = two.bench.make_key(*Scope)
@@ -638,10 +623,7 @@ def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
 
 
 def test_figures_by_tenant(two: Two) -> None:
-    """The figures for operators have, for each tenant, tasks by status, failures by code, calls and tokens.
-
-    A key without the scope `operator` sees only its own tenant's figures.
-    """
+    """The figures for operators have, for each tenant, tasks by status, failures by code, calls and tokens."""
     found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))
     assert [one["tenant"] for one in found["tenants"]] == [THEIRS, OURS]
     assert found["nextCursor"] is None
@@ -661,10 +643,7 @@ def test_figures_by_tenant(two: Two) -> None:
 
 
 def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures by tenant count only a tenant's newest tasks, and the answer says so.
-
-    Tasks of older hours are left out.
-    """
+    """The figures by tenant count only a tenant's newest tasks, and the answer says so."""
     monkeypatch.setattr("src.store.tenants.TENANT_TASKS_MOST", 2)
     monkeypatch.setattr("src.http.operate.tenants.TENANT_TASKS_MOST", 2)
     key = two.bench.make_key(*Scope)
@@ -679,10 +658,7 @@ def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.Mon
 
 
 def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
-    """An operator's idempotency key belongs to the tenant that the request names.
-
-    The same idempotency key for another tenant makes another task.
-    """
+    """An operator's idempotency key belongs to the tenant that the request names."""
     key = two.bench.make_key(*Scope)
     ids = []
     for where in (f"?tenant={THEIRS}", f"?tenant={THEIRS}", ""):

@@ -63,10 +63,7 @@ def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[i
 
 
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
-    """While the database answers late, a new task is refused without a D1 call and leaves no row.
-
-    While new tasks are refused, existing tasks can still be read, cancelled, retried and erased.
-    """
+    """While the database answers late, a new task is refused without a D1 call and leaves no row."""
     task, other = slow.submit(), slow.submit()
     slow.seconds = LATE
     assert slow.call("GET", task["links"]["self"]).status == 200
@@ -145,10 +142,7 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 
 
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
-    """If no other request uses the database, one submission is let through as a probe after a stated time.
-
-    The database's answer to the probe decides whether other submissions are still refused.
-    """
+    """If no other request uses the database, one submission is let through as a probe after a stated time."""
     slow.seconds = LATE
     assert submit(slow)[0] == 202  # nothing was known
     assert submit(slow)[0] == 503
@@ -270,9 +264,8 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 
 
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
-    """In a flood of unknown keys, an isolate looks up a fixed number of keys at once, and then a fixed number a second.
-
-    Requests with further unknown keys get 503 and must be repeated later.
+    """In a flood of unknown keys, an isolate looks up a fixed number of keys at once, and then a fixed
+    number a second.
     """
     keyed.make_key()
     before = keyed.database.batches
@@ -287,10 +280,7 @@ def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> Non
 
 
 def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> None:
-    """A wrong key costs at most one D1 call in ten seconds, however often a client sends it.
-
-    All malformed keys together cost as much as a single wrong key.
-    """
+    """A wrong key costs at most one D1 call in ten seconds, however often a client sends it."""
     keyed.make_key()
     before = keyed.database.batches
     for _ in range(100):
@@ -327,10 +317,7 @@ def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
 
 
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
-    """If a key was refused before the key was made, the isolate remembers the refusal only for the stated time.
-
-    For the same time, and no longer, an isolate remembers that the deployment has no keys.
-    """
+    """If a key was refused before the key was made, the isolate remembers the refusal only for the stated time."""
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")
     keyed.database.rows("DELETE FROM api_keys")

@@ -39,10 +39,7 @@ def test_the_callers_own_name_is_taken(bench: ApiBench, method: str, path: str, 
 
 @pytest.mark.parametrize("own", ["", " ", "two words", "x" * 129, "ü", "a\tb", "a\nb"])
 def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
-    """An invalid X-Request-Id, which would break a header or a log line, is not returned.
-
-    Each request without a valid X-Request-Id gets a new one.
-    """
+    """An invalid X-Request-Id, which would break a header or a log line, is not returned."""
     names = [bench.call("GET", "/nowhere", None, {"x-request-id": own}).headers["X-Request-Id"] for _ in range(2)]
     assert all(name.isalnum() and len(name) == 32 for name in names)
     assert names[0] != names[1]

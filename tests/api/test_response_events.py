@@ -92,8 +92,6 @@ def deltas(events: list[Received]) -> list[str]:
 def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
     """With `concat`, the output of each chunk is one delta, in order; each later delta begins with the blank line that
     separates outputs.
-
-    All deltas of a response joined are its text, and a client can resume the stream after any number.
     """
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
@@ -128,10 +126,7 @@ def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
 
 
 def test_merge_has_one_delta(bench: ApiBench):
-    """With `merge` the stream has one delta, which is the merged text, once this text exists.
-
-    For a merged response, no delta contains the output of a chunk.
-    """
+    """With `merge` the stream has one delta, which is the merged text, once this text exists."""
     name = post(bench, onceover=None)
     claim = bench.claim(name.removeprefix("resp_"))
     bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
@@ -171,10 +166,7 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("begun", [0, 2])
 def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
-    """The stream of a cancelled response ends with `response.failed`, whose response has the status `cancelled`.
-
-    OpenAI has no event for a cancelled response.
-    """
+    """The stream of a cancelled response ends with `response.failed`, whose response has the status `cancelled`."""
     name = post(bench)
     if begun:
         bench.begin(name.removeprefix("resp_"), begun)
@@ -218,10 +210,7 @@ def test_a_submission_can_be_followed_at_once(bench: ApiBench):
 
 
 def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
-    """OpenAI's SDKs consider a stream that ends without an error complete.
-
-    If a stream ends early, for any reason, its last event is an error and the connection is broken off.
-    """
+    """OpenAI's SDKs consider a stream that ends without an error complete."""
     name = post(bench)
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     path = f"/v1/responses/{name}?stream=true"
@@ -236,9 +225,8 @@ def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream():
-    """A stream ends with an error within a minute after its key is revoked, even if the isolate has just read the key.
-
-    A new request with the revoked key is refused.
+    """A stream ends with an error within a minute after its key is revoked, even if the isolate has
+    just read the key.
     """
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
@@ -269,10 +257,7 @@ def test_a_revoked_key_ends_the_stream():
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):
-    """A request for a stream that cannot exist gets 400 with `param`, before any event.
-
-    A `starting_after` that is no number of an event is refused, too.
-    """
+    """A request for a stream that cannot exist gets 400 with `param`, before any event."""
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)
 

@@ -89,10 +89,7 @@ def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) 
 
 @pytest.mark.parametrize("calls", range(2, 16))
 def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
-    """Whenever the database fails during a stream, the stream's last event is the end or an error.
-
-    If a stream ends with an error, the event before the error may be incomplete.
-    """
+    """Whenever the database fails during a stream, the stream's last event is the end or an error."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     name = post(bench)
     bench.complete(task_id(name))
@@ -106,10 +103,7 @@ def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A stream does not start an event for which the invocation's subrequests may not suffice.
-
-    After a stream that ended for lack of subrequests, the client's next stream continues after the last complete event.
-    """
+    """A stream does not start an event for which the invocation's subrequests may not suffice."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 9)
     name = post(bench)
@@ -134,10 +128,7 @@ def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch
 def test_what_was_accepted_is_streamed_whatever_the_database_does(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str
 ):
-    """If the database fails after a streamed submission is stored, the answer is a stream and not 503.
-
-    The client of such a stream gets the response's id; an error event then says that the stream ended early.
-    """
+    """If the database fails after a streamed submission is stored, the answer is a stream and not 503."""
     lose_database(bench, monkeypatch, 1)
     body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}
     reply = bench.run(opened(bench, "POST", "/v1/responses", body))
@@ -211,10 +202,7 @@ def test_a_chunk_is_told_with_its_times(bench: ApiBench):
 
 
 def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A stream sends a comment every 15 s even while it waits for a slow database.
-
-    The client of a stream may give up after 15 s without data.
-    """
+    """A stream sends a comment every 15 s even while it waits for a slow database."""
     name = post(bench)
     bench.work(bench.claim(task_id(name)), {0: "output 0"}, Continue(100_000_000))
     batch = bench.database.batch

@@ -175,10 +175,7 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 
 @pytest.mark.parametrize("tier", ["auto", "default", "flex"])
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
-    """`service_tier: flex`, by which a client accepts a slower answer, is accepted.
-
-    The answer to a request with `service_tier: flex` names `default` as the service tier that was used.
-    """
+    """`service_tier: flex`, by which a client accepts a slower answer, is accepted."""
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
 
@@ -249,10 +246,7 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
     ],
 )
 def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dict[str, Any], param: str):
-    """An invalid parameter value gets 400 with `param`, as OpenAI answers.
-
-    For the same value, the native API answers 422.
-    """
+    """An invalid parameter value gets 400 with `param`, as OpenAI answers."""
     assert error(create(bench, **fields)) == ("invalid_fields", param)
     assert bench.count_rows() == 0
 
@@ -297,10 +291,7 @@ def test_what_nobody_knows_is_refused_by_name(bench: ApiBench, fields: dict[str,
 
 
 def test_what_the_deployment_does_not_take(bench: ApiBench):
-    """AI_MODEL_OPTIONS and AI_MODELS limit what `/v1/responses` accepts, as for native tasks.
-
-    With AI_MODELS a response may still name the deployment's own model.
-    """
+    """AI_MODEL_OPTIONS and AI_MODELS limit what `/v1/responses` accepts, as for native tasks."""
     bench.limit(model_options=("seed",), models=("m-1",))
     assert error(create(bench, top_p=0.5)) == ("invalid_fields", "top_p")
     assert error(create(bench, reasoning={"effort": "low"})) == ("invalid_fields", "reasoning.effort")
@@ -353,8 +344,6 @@ def test_the_completion_window_is_a_deadline(window: str, seconds: int | None):
 def test_a_text_of_one_call_gets_no_instructions_of_ours():
     """Without instructions, the text of a response that has one chunk is sent to the model without onceover's default
     instructions.
-
-    A response's text of several chunks is analysed with the default instructions.
     """
     short = new_request(LEAST, Settings(chunk_chars=100), "default")
     long = new_request(LEAST, Settings(chunk_chars=10), "default")
@@ -394,10 +383,7 @@ def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
     ],
 )
 def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
-    """A failed response's error has a code that the SDK knows.
-
-    The failed response also has onceover's own error, in `onceover`.
-    """
+    """A failed response's error has a code that the SDK knows."""
     response = made(bench)
     failure = Failure(TaskCode(code), "said the model", True)
     bench.work(bench.claim(task_id(response)), {}, Fail(bench.settings.retention_ms, failure), failed=failure)
@@ -502,10 +488,7 @@ def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
 
 @pytest.mark.parametrize("end", ["", "complete", "fail"])
 def test_cancellation(bench: ApiBench, end: str):
-    """An unfinished response is cancelled.
-
-    A cancellation of a response that has ended is answered 200 with the unchanged response, as OpenAI does.
-    """
+    """An unfinished response is cancelled."""
     response = made(bench)
     if end:
         getattr(bench, end)(task_id(response))
@@ -525,10 +508,7 @@ def test_erasure(bench: ApiBench):
 
 
 def test_input_items(bench: ApiBench):
-    """A response's list of input items has one item while the input is kept, and none afterwards.
-
-    The list of a response's input items has no further page.
-    """
+    """A response's list of input items has one item while the input is kept, and none afterwards."""
     response = made(bench)
     path = f"/v1/responses/{response['id']}/input_items"
     listed = data(bench.call("GET", f"{path}?limit=5&order=asc"))

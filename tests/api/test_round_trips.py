@@ -45,10 +45,7 @@ def keyed() -> Iterator[ApiBench]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_request_with_a_remembered_key_waits_for_d1_once(keyed: ApiBench, kind: str):
-    """A submission and a poll make one D1 call before the answer, and one more if the isolate must look up the key.
-
-    An isolate remembers a key for a minute.
-    """
+    """A submission and a poll make one D1 call before the answer, and one more if the isolate must look up the key."""
     headers = bearer(keyed.make_key())
     task = data(keyed.call("POST", "/api/tasks", {"input": "A text."}, headers))
     response = data(keyed.call("POST", "/v1/responses", RESPONSE, headers))

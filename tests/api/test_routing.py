@@ -87,10 +87,7 @@ def test_percent_encoding(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("path", "allow"), ALLOWED.items())
 @pytest.mark.parametrize("method", METHODS)
 def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
-    """A wrong method gets 405 with `Allow`; OPTIONS gets 204 with the same header.
-
-    Neither of these answers needs the database.
-    """
+    """A wrong method gets 405 with `Allow`; OPTIONS gets 204 with the same header."""
     reply = bench.call(method, path)
     if method == "OPTIONS":
         assert (reply.status, reply.headers["Allow"], reply.body) == (204, allow, "")
@@ -150,10 +147,7 @@ DATABASE_CALLS = [
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: object, message: str) -> None:
-    """While D1 is out of reach, each call that needs it gets 503 with Retry-After.
-
-    In this case nothing is accepted or dispatched.
-    """
+    """While D1 is out of reach, each call that needs it gets 503 with Retry-After."""
     bench.database.fail(message, times=10)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")

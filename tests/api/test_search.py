@@ -36,11 +36,7 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 
 
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """A task's name comes from its metadata; without a name there, it is the first line of the task's input.
-
-    A name from the metadata is the first of `name`, `title` and `label` that is a text and not blank. The submission's
-    answer, the list and the task itself show the same name.
-    """
+    """A task's name comes from its metadata; without a name there, it is the first line of the task's input."""
     names = ["Minutes of March", "Report 100%_done", "ÜBERSICHT Quartal", "三月の報告", "text", "second line first"]
     assert [task["name"] for task in named] == names
     assert [task["name"] for task in data(bench.call("GET", "/api/tasks"))["tasks"]] == names[::-1]
@@ -72,18 +68,12 @@ def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) 
     ],
 )
 def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: list[str]) -> None:
-    """`q` finds tasks whose name contains it; A to Z match in either case.
-
-    Wildcards and SQL in `q` have no special meaning, and no text but the name is searched.
-    """
+    """`q` finds tasks whose name contains it; A to Z match in either case."""
     assert found(bench, q=q) == names
 
 
 def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """`q` finds a task by its whole id in either case, or by the beginning of its id.
-
-    `q` finds no task by a part of its id other than the beginning, and no other tenant's task.
-    """
+    """`q` finds a task by its whole id in either case, or by the beginning of its id."""
     ids = [task["id"] for task in named]
     theirs = task_key_of("theirs", ids[0])
     fill(bench, "c" * 3, "theirs")
@@ -189,10 +179,7 @@ def test_the_longest_search(bench: ApiBench) -> None:
 
 
 def test_a_search_over_many_tasks(bench: ApiBench) -> None:
-    """A page of a search ends after a fixed number of tasks was read, and has those of them that match.
-
-    With the cursors of a search, a client finds all other tasks that match, each exactly once.
-    """
+    """A page of a search ends after a fixed number of tasks was read, and has those of them that match."""
     ids = fill(bench, "p" * (2 * WALK + 9))
     wanted = [ids[0], ids[WALK // 2], ids[WALK + 3], ids[-1]]
     bench.database.rows(
@@ -275,10 +262,7 @@ def test_a_key_without_read_finds_nothing(keyed: ApiBench, query: str) -> None:
 
 
 def test_a_search_stays_in_its_tenant(keyed: ApiBench) -> None:
-    """A search does not find another tenant's tasks, unless an operator names this tenant.
-
-    An operator can search the tasks of all tenants, one tenant after the other.
-    """
+    """A search does not find another tenant's tasks, unless an operator names this tenant."""
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     operator = bearer(keyed.make_key(Scope.READ, Scope.OPERATOR))
     keyed.call("POST", "/api/tasks", {"input": "ours needle"}, ours)

@@ -101,10 +101,7 @@ class Counted:
 
 
 def test_verbose() -> None:
-    """With `verbose=1` the status adds how much of each daily allowance is used, and logs it.
-
-    The answer to `verbose=0` is the same as without `verbose`.
-    """
+    """With `verbose=1` the status adds how much of each daily allowance is used, and logs it."""
     bench = ApiBench(keys=True)
     bench.api = replace(bench.api, day_use=Counted())
     plain = bench.call("GET", "/api/async-status?verbose=0")
@@ -206,10 +203,7 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
 
 def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
-    """The status repeats an error of the database for one second without asking the database again.
-
-    A second after an error of the database the status shows the recovered database as healthy.
-    """
+    """The status repeats an error of the database for one second without asking the database again."""
     asked.database.fail(ROWS_USED_UP)
     met = asked.call("GET", "/api/async-status")
     asked.pass_seconds(0.5)
@@ -270,10 +264,7 @@ def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
 
 
 def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
-    """The runtime may end an invocation silently.
-
-    If an invocation ends during its status check, the next request asks the database itself within a second.
-    """
+    """The runtime may end an invocation silently."""
 
     async def dead() -> None:
         await asyncio.sleep(1e9)

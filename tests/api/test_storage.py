@@ -39,10 +39,7 @@ def size(bench: ApiBench, megabytes: float) -> None:
 
 
 def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
-    """From 450 MB on, a new task is refused with 507 `storage_full` and a Retry-After.
-
-    On a database that is too full for new tasks, older tasks can still be read, cancelled and deleted.
-    """
+    """From 450 MB on, a new task is refused with 507 `storage_full` and a Retry-After."""
     task = bench.submit()
     size(bench, 450)
     # the reply to this read reports the size of the database
@@ -80,10 +77,7 @@ def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
 
 
 def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
-    """In this test the answer to a submission was lost, and after that the database has become full.
-
-    On a full database a repeated submission still finds its task by the idempotency key.
-    """
+    """In this test the answer to a submission was lost, and after that the database has become full."""
     first = data(post(bench, "key"))
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -115,10 +109,7 @@ def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
 
 
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
-    """A submission gets 507 if its write finds no space, although the database reported a size below the bound.
-
-    No task is stored.
-    """
+    """A submission gets 507 if its write finds no space, although the database reported a size below the bound."""
     bench.database.cap.hold(bench.database.cap.pages)
     before = bench.database.batches
     reply = post(bench)
@@ -134,8 +125,6 @@ def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
 def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
     """If a submission's first send took effect although its answer was lost, and the second send finds no space, the
     Worker finds the task.
-
-    The client gets 202.
     """
     bench.database.fail("D1_ERROR: Network connection lost.", "after")
     bench.database.fail(FULL)

@@ -76,10 +76,7 @@ def test_a_rejected_answer_is_a_failed_call_with_an_answer(bench: ApiBench, mode
 
 
 def test_a_retry_keeps_rejected_answers_in_the_log(bench: ApiBench, model: ScriptedModel) -> None:
-    """After a client's retry the log has the calls from before the retry and those of the retry.
-
-    The retried chunk's first call does not repeat the answer that was rejected before the retry.
-    """
+    """After a client's retry the log has the calls from before the retry and those of the retry."""
     model.says = {"first": [BAD, BAD, BAD, '{"said": []}']}
     task_id = bench.submit("first 1", outputSchema=SCHEMA)["id"]
     assert work(bench, task_id) == "failed"

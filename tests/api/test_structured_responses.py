@@ -72,10 +72,7 @@ def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
-    """A response repeats its `text.format`, with `strict: false` if `strict` was absent.
-
-    The client's own pydantic model parses the response's `output_text`.
-    """
+    """A response repeats its `text.format`, with `strict: false` if `strict` was absent."""
     shown = made(bench, body())
     echoed = {"type": "json_schema", "name": "Said", "description": None, "schema": SCHEMA, "strict": False}
     assert shown["text"] == {"format": echoed, "verbosity": "medium"}
@@ -148,10 +145,7 @@ def test_the_message_has_the_pointer(bench: ApiBench) -> None:
     ],
 )
 def test_gaps_make_it_incomplete(bench: ApiBench, said: Any, reason: str | None) -> None:
-    """A response with gaps has the status `incomplete`, and its text fits the schema.
-
-    A response with gaps has OpenAI's reason for being incomplete, if OpenAI has one for the gap's cause.
-    """
+    """A response with gaps has the status `incomplete`, and its text fits the schema."""
     model: Any = bench.api.provider
     model.says = {"second": [said]}
     done = finish(bench, made(bench, body(onceover={"onChunkFailure": "gap"})))

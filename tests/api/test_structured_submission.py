@@ -33,10 +33,7 @@ def with_property(schema: object) -> dict[str, Any]:
 
 
 def test_request_shows_the_fields(bench: ApiBench) -> None:
-    """The 202, a later read and a dry run show schema, join rules and gap settings exactly as the client sent them.
-
-    Fields that the client left out have their defaults in these answers.
-    """
+    """The 202, a later read and a dry run show schema, join rules and gap settings exactly as the client sent them."""
     body: dict[str, Any] = {"outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
     task = bench.submit(**body)
     asked = body | {"strict": True}
@@ -47,10 +44,7 @@ def test_request_shows_the_fields(bench: ApiBench) -> None:
 
 
 def test_defaults_are_shown(bench: ApiBench) -> None:
-    """A task with only a schema, or only `onChunkFailure`, shows the defaults of the fields that belong to it.
-
-    A plain task shows no field of structured output or of gaps.
-    """
+    """A task with only a schema, or only `onChunkFailure`, shows the defaults of the fields that belong to it."""
     ends = {"onChunkFailure": "fail", "maxGapShare": 0.5}
     assert shown(bench, outputSchema=LISTS) == {"outputSchema": LISTS, "strict": True, "join": {}, **ends}
     assert shown(bench, onChunkFailure="gap") == {**ends, "onChunkFailure": "gap"}
@@ -85,10 +79,7 @@ def nullable(levels: int) -> dict[str, Any]:
 
 
 def test_a_deep_schema_is_judged_by_its_own_limit(bench: ApiBench) -> None:
-    """Ten levels of `anyOf` are 40 brackets deep, and are accepted.
-
-    The eleventh level is refused with a pointer to it, in the native API and in `/v1`.
-    """
+    """Ten levels of `anyOf` are 40 brackets deep, and are accepted."""
     join = {"/a": "first"}
     assert bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(10), "join": join}).status == 202
     refused = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(11), "join": join})
@@ -169,10 +160,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
 def test_refusals(
     bench: ApiBench, path: str, fields: dict[str, Any], code: str, field: str, pointer: str | None
 ) -> None:
-    """An invalid field gets 422, which names the field, even if the input is very short.
-
-    An error about the `schema` field also has a pointer to the fault's place in the schema. Nothing is stored.
-    """
+    """An invalid field gets 422, which names the field, even if the input is very short."""
     reply = bench.call("POST", path, {"input": "x", **fields})
     problem = data(reply)
     assert (reply.status, problem["code"]) == (422, code), problem
@@ -184,10 +172,7 @@ def test_refusals(
 
 
 def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
-    """A long schema is refused by name if the task has many chunks, since each of its calls sends the whole schema.
-
-    If the task came through `/v1`, the error names the parameter of `/v1`.
-    """
+    """A long schema is refused by name if the task has many chunks, since each of its calls sends the whole schema."""
     body = {"input": "x" * 2_000, "chunk": {"maxChars": 1}, "outputSchema": LISTS | {"description": "d" * 25_000}}
     problem = data(bench.call("POST", "/api/tasks", body))
     assert [error["field"] for error in problem["errors"]] == ["outputSchema"]
@@ -214,10 +199,7 @@ def test_accepted(bench: ApiBench, fields: dict[str, Any]) -> None:
 
 
 def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
-    """A repeated submission with the same key, schema, join rules and gap settings gets the same task.
-
-    Another schema, join rule or `maxGapShare` with the same idempotency key is refused.
-    """
+    """A repeated submission with the same key, schema, join rules and gap settings gets the same task."""
     body = {"input": "x", "outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
     named = {"idempotency-key": "k"}
     first = bench.call("POST", "/api/tasks", body, named)

@@ -144,9 +144,8 @@ def test_a_gap_is_shown(bench: ApiBench) -> None:
 
 
 def test_a_gap_is_without_its_overlap(bench: ApiBench) -> None:
-    """A gap begins where the previous chunk ends, so that gaps and accepted chunks are the text, and coverage is exact.
-
-    The chunk itself begins earlier, by the characters that its call repeats.
+    """A gap begins where the previous chunk ends, so that gaps and accepted chunks are the text, and
+    coverage is exact.
     """
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)], "fourth": [ModelRefused("bad", of_call=True)]}
@@ -227,10 +226,7 @@ def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
 
 
 def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
-    """A retry of gaps is answered 202 with a new task, which calls the model only for the gap.
-
-    A retry of gaps does not change the old task.
-    """
+    """A retry of gaps is answered 202 with a new task, which calls the model only for the gap."""
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
     old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
@@ -258,10 +254,7 @@ def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: 
 
 
 def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
-    """A retry is refused if the completed task has no gaps.
-
-    A retry of gaps is refused if its new budget is too small for the gaps and the merges that depend on them.
-    """
+    """A retry is refused if the completed task has no gaps."""
     model: Any = bench.api.provider
     whole = run(bench, onChunkFailure="gap")
     refused = bench.call("POST", f"/api/tasks/{whole['id']}/retry")

@@ -32,10 +32,7 @@ def refused(bench: ApiBench, body: object, status: int, code: str, field: str | 
 
 
 def test_smallest_request(bench: ApiBench) -> None:
-    """Only `input` is required.
-
-    The 202 to the smallest request has exactly the fields of a whole task, and a Location.
-    """
+    """Only `input` is required."""
     reply = bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree and four"})
     task = data(reply)
     path = f"/api/tasks/{task['id']}"
@@ -141,10 +138,7 @@ def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
     ],
 )
 def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
-    """Metadata comes back unchanged in the 202 and in later answers.
-
-    Numbers beyond 64 bits in metadata, and the order of its names, come back unchanged.
-    """
+    """Metadata comes back unchanged in the 202 and in later answers."""
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))
     assert json.dumps(task["metadata"]) == json.dumps(later["metadata"]) == json.dumps(metadata)
@@ -322,10 +316,7 @@ def test_errors_are_bounded(bench: ApiBench) -> None:
     ("text", "status"), [("x" * 30, 202), ("字" * 10, 202), ("x" * 31, 413), ("字" * 10 + "x", 413)]
 )
 def test_input_size(text: str, status: int) -> None:
-    """An input that is one byte longer in UTF-8 than MAX_INPUT_BYTES is refused as too large.
-
-    The problem of a too large input names the field `input` and the variable MAX_INPUT_BYTES.
-    """
+    """An input that is one byte longer in UTF-8 than MAX_INPUT_BYTES is refused as too large."""
     bench = ApiBench(settings=SMALL)
     if status == 202:
         assert bench.submit(text)["status"] == "pending"
@@ -347,10 +338,7 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 
 @pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
 def test_lying_length(length: str | None) -> None:
-    """A body that is larger than allowed is refused while it is read, whatever its Content-Length says.
-
-    When a body has become larger than allowed, onceover reads no further.
-    """
+    """A body that is larger than allowed is refused while it is read, whatever its Content-Length says."""
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
     request = BenchRequest("POST", URL, headers, b'{"input": "' + b"x" * 10 * MOST_BYTES)
@@ -385,10 +373,7 @@ def test_announced_length(length: str) -> None:
     ],
 )
 def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> None:
-    """A JSON body is accepted without a Content-Type, and with any parameters of `application/json`.
-
-    A body with another media type is refused unread.
-    """
+    """A JSON body is accepted without a Content-Type, and with any parameters of `application/json`."""
     headers = {} if media_type is None else {"content-type": media_type}
     request = BenchRequest("POST", URL, headers, b'{"input": "x"}')
     reply = bench.send(request)
@@ -439,12 +424,7 @@ def test_others_have_turns_while_a_long_text_is_cut(
 
 
 def test_send_falls_through(bench: ApiBench) -> None:
-    """If the queue refuses a new task's message, the task is dispatched by the next route.
-
-    The 202 to the submission does not wait for the second route.
-
-    The 202 to the submission names the route that is tried first.
-    """
+    """If the queue refuses a new task's message, the task is dispatched by the next route."""
     bench.senders[0].refuses = True
     task = bench.submit()
     assert (task["route"], bench.senders[1].sent) == ("queue", [task["id"]])
@@ -453,10 +433,7 @@ def test_send_falls_through(bench: ApiBench) -> None:
 
 
 def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
-    """The 202 is sent after one D1 call, however long the queue takes to accept the message.
-
-    The dispatch follows afterwards.
-    """
+    """The 202 is sent after one D1 call, however long the queue takes to accept the message."""
     sent, calls = asyncio.Event(), bench.database.batches
 
     async def send(_task_key: object, _delay: float) -> None:

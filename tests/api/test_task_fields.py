@@ -97,10 +97,7 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
 
 
 def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
-    """A task's `request` has each field of `REQUESTED` as it was sent, and `include=input` adds the text.
-
-    Lists of tasks have neither the `request` nor the text.
-    """
+    """A task's `request` has each field of `REQUESTED` as it was sent, and `include=input` adds the text."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))
     assert read["request"] == {name: BODY[name] for name in REQUESTED} | {
@@ -125,10 +122,7 @@ def test_every_text_is_looked_for_after_an_erasure():
 
 
 def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
-    """A key without the scope `read` sees no text that a task's client sent.
-
-    `OPTION_TEXTS` lists exactly the options that contain clients' texts.
-    """
+    """A key without the scope `read` sees no text that a task's client sent."""
     task_id = bench.submit(**canaries.loaded(2))["id"]
     task = bench.run(bench.store.task(key(task_id)))
 

@@ -107,11 +107,7 @@ def test_failed(bench: ApiBench) -> None:
 
 
 def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
-    """A task's `request` shows the values that its calls use.
-
-    If the submission did not set model, instructions, chunk size or tokens, the request shows the deployment's own
-    values.
-    """
+    """A task's `request` shows the values that its calls use."""
     bench.limit(max_output_tokens=500)
     task = bench.submit("one\n\ntwo")
     shown = read(bench, task)["request"]
@@ -125,10 +121,7 @@ def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiB
 
 @pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
 def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
-    """One request can show a task's input and its chunks together.
-
-    The input is null once it is deleted, while the chunks and their offsets stay.
-    """
+    """One request can show a task's input and its chunks together."""
     task = bench.submit("one\n\ntwo and three")
     bench.begin(task["id"], 1)
     shown = read(bench, task, f"?include={names}")
@@ -139,10 +132,7 @@ def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
 
 
 def test_chunks_before_the_end(bench: ApiBench) -> None:
-    """Finished chunks of an unfinished task can be read with `include=chunks` and at the path `/chunks`.
-
-    The spans of chunks count code points of the input.
-    """
+    """Finished chunks of an unfinished task can be read with `include=chunks` and at the path `/chunks`."""
     task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
     assert data(bench.call("GET", task["links"]["chunks"])) == {"chunks": [], "nextCursor": None}
     bench.begin(task["id"], 2)
@@ -177,10 +167,7 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
 def test_on_the_free_plan_a_wait_reads_five_times_at_most(
     route: Route, wait: str, terms: dict[str, Any], query: str
 ) -> None:
-    """On the free plan a request with `wait` reads the task at most five times, on every route.
-
-    Reading the chunks, or reading again after a passed deadline, counts as one of the five reads.
-    """
+    """On the free plan a request with `wait` reads the task at most five times, on every route."""
     bench = ApiBench(routes=(route,))
     task = bench.submit(**terms)
     reads: list[str] = []
@@ -200,11 +187,7 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 
 @pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
 def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
-    """On the free plan, a waiting request is answered at the latest after four times the task's duration plus 0.5 s.
-
-    On the free plan, the reads of a waiting request become rarer, and the read that finds the task's end is the last
-    read.
-    """
+    """On the free plan, a waiting request is answered at the latest after four times the task's duration plus 0.5 s."""
     task = bench.submit()
     before = bench.database.batches
 
@@ -311,10 +294,7 @@ def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
 
 
 def test_list_pages(bench: ApiBench) -> None:
-    """The pages of a list have each task once, newest first, without results.
-
-    A task that is made between two pages does not change the later pages.
-    """
+    """The pages of a list have each task once, newest first, without results."""
     ids = []
     for number in range(7):
         ids.append(bench.submit(metadata={"number": number})["id"])
@@ -367,10 +347,7 @@ def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_cancel(bench: ApiBench) -> None:
-    """A pending task and a processing one can be cancelled.
-
-    A repeated cancellation of a task changes nothing and gets the same answer as the first.
-    """
+    """A pending task and a processing one can be cancelled."""
     pending, processing = bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
     for task in (pending, processing):
@@ -382,10 +359,7 @@ def test_cancel(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("method", ["cancel", "delete"])
 def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
-    """After a cancellation the object that works on the task gets a notice with the fence of the ended claim.
-
-    No other object gets the notice of the cancellation.
-    """
+    """After a cancellation the object that works on the task gets a notice with the fence of the ended claim."""
     on_queue, on_object = bench.submit(), bench.submit()
     bench.begin(on_queue["id"], 1)
     bench.begin(on_object["id"], 1)
@@ -480,11 +454,7 @@ def test_pace_in_retry_after() -> None:
 
 @pytest.mark.parametrize("act", ["retry", "erase"])
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
-    """If a retry or an erasure took effect but D1's answer was lost, the client still gets a success.
-
-    After the lost answer the Worker sends the write again, and the repeated write finds nothing to change. The retried
-    task is dispatched.
-    """
+    """If a retry or an erasure took effect but D1's answer was lost, the client still gets a success."""
     task = bench.submit()
     bench.fail(task["id"])
     bench.senders[0].sent.clear()

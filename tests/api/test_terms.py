@@ -48,10 +48,7 @@ def code(task: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
-    """A deadline from 1 s to 30 days is accepted, even with a fraction of a second.
-
-    The 202 and later answers show the deadline of the task.
-    """
+    """A deadline from 1 s to 30 days is accepted, even with a fraction of a second."""
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
     (row,) = bench.database.rows("SELECT deadline_ms, deadline_at - created_at AS left FROM tasks")
@@ -100,11 +97,7 @@ def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
 
 @pytest.mark.parametrize("working", [False, True])
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
-    """The first read after a task's deadline shows that the task has failed.
-
-    Before the task's deadline no read shows a failure. After the deadline no later write of a worker changes the task's
-    failure.
-    """
+    """The first read after a task's deadline shows that the task has failed."""
     task = bench.submit(deadlineSeconds=60)
     if working:
         bench.begin(task["id"], 1)
@@ -201,10 +194,7 @@ def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
-    """A task past its deadline can be cancelled until it is marked as failed, and then stays cancelled.
-
-    A task that is marked as failed can no longer be cancelled.
-    """
+    """A task past its deadline can be cancelled until it is marked as failed, and then stays cancelled."""
     first, second = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
     wait(bench, 60)
     read(bench, second)
@@ -236,10 +226,7 @@ def exhausted_task(bench: ApiBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("body", [b"", {}, {"maxModelCalls": None}, {"maxModelCalls": 1}, {"maxModelCalls": 3}])
 def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
-    """The retry of a task with a spent budget gets 409 unless it has a larger budget.
-
-    The 409 says how many calls of the task are spent and how many are left.
-    """
+    """The retry of a task with a spent budget gets 409 unless it has a larger budget."""
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
     assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
@@ -262,11 +249,7 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 4), ("merge", 5)])
 @pytest.mark.parametrize("how", ["fail", "cancel"])
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
-    """The budget of a retry must cover the calls that were made and those that remain.
-
-    If the retry's budget is smaller, it gets 422, which says how many calls were made and remain, together. A retry
-    whose budget is exactly the number of calls that were made and remain is accepted.
-    """
+    """The budget of a retry must cover the calls that were made and those that remain."""
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET calls_settled = 2")
@@ -302,11 +285,7 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 3), ("none", 3), ("merge", 4)])
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
-    """A budget below the task's minimum of calls gets 422, which names the minimum.
-
-    A dry run with a budget below the minimum gets the same 422, and no task is stored. A budget of exactly the
-    task's minimum of calls is accepted.
-    """
+    """A budget below the task's minimum of calls gets 422, which names the minimum."""
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
     assert reply.status == 422
@@ -349,11 +328,7 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
-    """An announced call either starts within two seconds or never starts.
-
-    The answer to a cancellation or an erasure waits until the two seconds are over in which an announced call may
-    start.
-    """
+    """An announced call either starts within two seconds or never starts."""
     task = bench.submit()
     wait(bench, 10)
     bench.begin(task["id"], 1)
@@ -366,10 +341,7 @@ def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how
 def test_the_answer_waits_for_the_window_that_was_announced(
     bench: ApiBench, how: str, start_ms: int, passed: float, left: float
 ) -> None:
-    """On a slow database announced calls may start later than after two seconds.
-
-    The answer to a cancellation waits for the longer time that the announcement has stored.
-    """
+    """On a slow database announced calls may start later than after two seconds."""
     task = bench.submit()
     bench.run(
         bench.store.claim(
@@ -381,11 +353,7 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 
 
 def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
-    """A worker that has lost its claim may still start calls that it announced before.
-
-    The answer to a cancellation also waits for calls that an earlier worker announced with a longer time limit for
-    their start.
-    """
+    """A worker that has lost its claim may still start calls that it announced before."""
     task = bench.submit()
     bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
@@ -400,8 +368,6 @@ def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench)
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
     """If the time of a task's announcement seems to be in the future, a cancellation waits only as long as one call has
     to start.
-
-    The time of an announcement seems to be in the future if the database's clock has jumped back.
     """
     task = bench.submit()
     bench.begin(task["id"], 1)
@@ -410,11 +376,7 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 
 
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
-    """A cancellation whose answer would have to wait more than 25 s gets 503.
-
-    The database was slow. The task is cancelled all the same, and the client gets 200 if it cancels again after
-    Retry-After.
-    """
+    """A cancellation whose answer would have to wait more than 25 s gets 503."""
     task = bench.submit()
     bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=20_000)
@@ -475,9 +437,6 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
     """The cancellation of a task with lanes waits the whole time that a call has to start, whenever the task's worker
     last wrote.
-
-    A lane may have been allowed to start its calls just before the cancellation. A cancellation also waits for lanes
-    that an earlier worker left when it released the task, even if the present worker has no lanes.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
@@ -528,11 +487,7 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
 
 
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    """The erasure of a task waits for announced calls even if the worker has just released the task.
-
-    The task's worker may have released the task after an error, when its lanes had already asked whether they may start
-    calls.
-    """
+    """The erasure of a task waits for announced calls even if the worker has just released the task."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     wait(bench, 0.5)

@@ -74,10 +74,7 @@ PROVIDERS: dict[str, tuple[Callable[[], Provider], list[str | None]]] = {
 
 @pytest.mark.parametrize(("make", "reasons"), PROVIDERS.values(), ids=PROVIDERS)
 def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider], reasons: list[str | None]) -> None:
-    """The chunk of a cut-off output shows the reason, and the task and the list count such outputs.
-
-    The log of calls has a line for each cut-off output.
-    """
+    """The chunk of a cut-off output shows the reason, and the task and the list count such outputs."""
     provider = make()
     bench = ApiBench(provider=provider)
     task = bench.submit(TEXT)

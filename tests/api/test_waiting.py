@@ -42,10 +42,7 @@ def at(seconds: float) -> str:
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
-    """Until the time for which it was released is over, a task shows the reason that its worker wrote.
-
-    After the time for which it was released, a task shows that it is queued.
-    """
+    """Until the time for which it was released is over, a task shows the reason that its worker wrote."""
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
     bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
@@ -59,10 +56,7 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
-    """A worker that keeps its task during a short wait writes the reason, which the task shows.
-
-    If the worker does nothing after such a short wait, the task shows that it waits for the end of the lease.
-    """
+    """A worker that keeps its task during a short wait writes the reason, which the task shows."""
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())
     wait = Wait(reason, START_MS + 20_000)
@@ -79,10 +73,7 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 
 @each_route
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
-    """If none of a run's calls could start in time, the task shows `database` as the reason for its wait.
-
-    For a run whose calls could not start, `database` replaces any other reason that the task had.
-    """
+    """If none of a run's calls could start in time, the task shows `database` as the reason for its wait."""
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
     assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(10), "ahead": None}
@@ -98,10 +89,7 @@ def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
 
 @each_route
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
-    """If the database has no space for outputs, the task shows `database` as the reason.
-
-    A worker that finds no space for outputs records only that it released the task.
-    """
+    """If the database has no space for outputs, the task shows `database` as the reason."""
     task = bench.submit()
     taken = claim(bench, task["id"], route)
     bench.work(taken, {}, Continue(MINUTE_MS), wait=Wait("backoff", START_MS + 500))
@@ -123,10 +111,7 @@ def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench:
 
 @each_route
 def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
-    """Once an isolate has seen that the day's rows are used up, tasks show `quota` as the reason.
-
-    Tasks stop showing `quota` at midnight UTC, or when a write succeeds.
-    """
+    """Once an isolate has seen that the day's rows are used up, tasks show `quota` as the reason."""
     task = bench.submit()
     claim(bench, task["id"], route)
     bench.database.fail(QUOTA, "before")
@@ -141,10 +126,7 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 
 @pytest.mark.parametrize("wait", [0, 2])
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
-    """When the day's rows are used up, a poll of a late task shows the task, although the poll cannot dispatch it.
-
-    Each poll of the late task shows the reason why the task waits.
-    """
+    """When the day's rows are used up, a poll of a late task shows the task, although the poll cannot dispatch it."""
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
     for _ in range(3):
@@ -159,10 +141,7 @@ def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: i
 
 @pytest.mark.parametrize("path", ["/api/tasks/{id}", "/api/tasks/{id}?wait=0", "/api/tasks", "/api/tasks/{id}/chunks"])
 def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench: ApiBench, path: str):
-    """When the day's rows are used up, a task past its deadline is shown as stored, in the list too.
-
-    On the next day the task past its deadline is shown as failed.
-    """
+    """When the day's rows are used up, a task past its deadline is shown as stored, in the list too."""
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
     bench.database.fail(QUOTA, passing=1)  # the database allows the list's read, but not the write that fails the task
@@ -198,10 +177,7 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 
 @each_route
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
-    """While announced calls may be in flight, a task shows no reason for waiting.
-
-    When the longest time of a call is over and nothing was recorded, the task's worker counts as silent.
-    """
+    """While announced calls may be in flight, a task shows no reason for waiting."""
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()
     made = bench.run(
@@ -217,10 +193,7 @@ def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Ro
 
 
 def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: ApiBench):
-    """A task that has been queued for 5 s shows how many tasks of its tenant come before it.
-
-    A queued task shows no number of tasks ahead if its tenant has more than 100 unfinished tasks.
-    """
+    """A task that has been queued for 5 s shows how many tasks of its tenant come before it."""
     tasks = [bench.submit() for _ in range(limits.AHEAD_COUNTED_MOST)]
     bench.complete(tasks[0]["id"])
     assert read(bench, tasks[9])["waitingFor"] == {"reason": "queued", "until": None, "ahead": None}

@@ -33,11 +33,7 @@ def error(reply: Any) -> Any:
 
 
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
-    """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again.
-
-    The hint that a webhook endpoint shows of its secret is the end of the secret. The database stores no part of an
-    endpoint's secret.
-    """
+    """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again."""
     one = made(bench)
     secret = one.pop("signing_secret")
     path = f"/v1/webhook_endpoints/{one['id']}"
@@ -100,10 +96,7 @@ def test_loopback_is_for_those_who_ask_for_it(bench: ApiBench):
 
 
 def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
-    """The request that cancels a task also sends the task's webhook delivery, after its answer.
-
-    The task's delivery is listed, and a redelivery sends the message again under the same id.
-    """
+    """The request that cancels a task also sends the task's webhook delivery, after its answer."""
     made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -138,19 +131,13 @@ def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
 
 
 def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
-    """A task without a subscribed endpoint has an empty list of deliveries.
-
-    The deliveries of a task that does not exist are 404.
-    """
+    """A task without a subscribed endpoint has an empty list of deliveries."""
     task_id = bench.submit()["id"]
     assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
 
 
 def test_a_test_call_says_what_was_answered(bench: ApiBench):
-    """The test of a webhook endpoint reports the receiver's answer, whatever it is.
-
-    The message that tests a webhook endpoint is signed, and no delivery is written for it.
-    """
+    """The test of a webhook endpoint reports the receiver's answer, whatever it is."""
     one = made(bench)
     bench.courier.receiver = lambda _message: (418, {})
     path = f"/v1/webhook_endpoints/{one['id']}/test"
@@ -176,10 +163,7 @@ def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, b
 
 
 def test_endpoints_are_a_tenants_own():
-    """A tenant cannot see, rotate, test or delete another tenant's webhook endpoints.
-
-    The ids of a tenant's deliveries are unknown to other tenants, too.
-    """
+    """A tenant cannot see, rotate, test or delete another tenant's webhook endpoints."""
     bench = ApiBench(keys=True)
     mine, theirs = (bearer(bench.make_key(*Scope, tenant=tenant)) for tenant in ("one", "two"))
     one = data(bench.call("POST", "/v1/webhook_endpoints", ALL, mine))
@@ -230,10 +214,7 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 
 
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
-    """If D1's answer to a redelivery is lost, the redelivery counts as accepted, and the sweep sends it.
-
-    Once its endpoint is deleted, a webhook delivery cannot be sent again.
-    """
+    """If D1's answer to a redelivery is lost, the redelivery counts as accepted, and the sweep sends it."""
     one = made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")

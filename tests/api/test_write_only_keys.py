@@ -29,10 +29,7 @@ KEY = {"idempotency-key": "one"}
 
 @pytest.fixture(params=[False, True], ids=["small", "large"])
 def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """Make a deployment with keys.
-
-    In the variant `large`, results are read separately and sent in parts.
-    """
+    """Make a deployment with keys. In the variant `large`, results are read separately and sent in parts."""
     if request.param:
         monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
@@ -157,10 +154,7 @@ class Walk:
 
 
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
-    """A key with only `write` sees no output, instructions, input, metadata or options in any call and any state.
-
-    A developer who adds a call to the API must add the call to `Walk`.
-    """
+    """A key with only `write` sees no output, instructions, input, metadata or options in any call and any state."""
     walk = Walk(keyed)
     walk.native()
     walk.many()

@@ -16,12 +16,7 @@ CHUNKS = {"maxChars": 40}
 
 
 def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str) -> None:
-    """A user goes from a wrong key to a result.
-
-    A page without a key asks for a key, and says if the key was refused. The user asks for the plan of a text, which
-    makes no model call, and submits the text. The task's chunks appear one by one in the waterfall, with their outputs.
-    The dashboard's page does not keep the text of the task.
-    """
+    """A user goes from a wrong key to a result."""
     page = tab.open("#/tasks")
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("API key").fill("oo_wrong")
@@ -75,11 +70,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 
 
 def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """A user cancels and retries a running task, and then cancels and retries many tasks at once.
-
-    A filter in the page's address finds failed tasks. Before a bulk retry, the page shows the numbers of tasks and
-    calls, and the API then retries the same numbers.
-    """
+    """A user cancels and retries a running task, and then cancels and retries many tasks at once."""
     failed = [client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS)["id"])["id"] for _ in range(2)]
     model.hold()
     held = client.submit(paragraphs(3), chunk=CHUNKS)["id"]
@@ -124,10 +115,7 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
 
 
 def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client, key: str) -> None:
-    """A call that the provider asked to delay is shown as waiting, with the reason and the time.
-
-    Before a bulk cancellation, the page shows the number of tasks, and then it cancels exactly these tasks.
-    """
+    """A call that the provider asked to delay is shown as waiting, with the reason and the time."""
     tasks = [client.submit("This is throttled.")["id"] for _ in range(2)]
     page = tab.open(f"#/task/{tasks[0]}", key)
     expect(page.locator(".fall .call.is-backoff")).to_have_count(1)
@@ -145,10 +133,7 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
 
 
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
-    """Hostile content, such as scripts, direction marks and a line of 200 KB, is shown as text.
-
-    The hostile scripts are in a task's text, outputs and metadata, and in an error message of the model.
-    """
+    """Hostile content, such as scripts, direction marks and a line of 200 KB, is shown as text."""
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
     named = {"metadata": {"name": HOSTILE}, "instructions": HOSTILE}
     done = client.submit(f"{HOSTILE}\n\n{line}", chunk=chunk, **named)["id"]
@@ -173,10 +158,7 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
 def test_lanes_and_failed_calls_are_drawn(
     browser: Browser, server: DevServer, client: Client, key: str, language: str, lane: str
 ) -> None:
-    """A row of the waterfall names the lane of its call, and has a bar from the first call to the last call.
-
-    The page can draw the bar only if the starts of both calls are stored.
-    """
+    """A row of the waterfall names the lane of its call, and has a bar from the first call to the last call."""
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
     def answer(route: Route) -> None:
@@ -234,12 +216,7 @@ def test_a_call_in_doubt_is_hatched(tab: Watched, client: Client, key: str) -> N
 def test_a_restart_of_the_server_is_survived(
     tab: Watched, client: Client, model: ModelServer, server: DevServer, key: str
 ) -> None:
-    """The page continues to work after a restart of the server.
-
-    While a task runs, the page shows its text beside its outputs. While the server is away, the page keeps its content
-    and says that it is out of date. A view that the page has not loaded before says that it cannot be loaded. When the
-    server is back, the page continues without a reload.
-    """
+    """The page continues to work after a restart of the server."""
     task = client.submit(f"{paragraphs(2)}\n\nThis part lingers on.", chunk=CHUNKS)["id"]
     page = tab.open(f"#/task/{task}", key)
     expect(page.locator(".fall .call.is-done")).to_have_count(2)

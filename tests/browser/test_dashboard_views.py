@@ -25,10 +25,7 @@ FIVE_MINUTES_MS = 300_000
 
 
 def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """A user makes a key, which the page shows once and which works until it expires.
-
-    After the expiry, the page says that the key has expired, whatever the page showed before.
-    """
+    """A user makes a key, which the page shows once and which works until it expires."""
     page = tab.open("#/access", key)
     page.get_by_label("Purpose").fill(HOSTILE[:60])
     page.get_by_label("Valid for days").fill(str(EXPIRED_SECONDS / 86_400))
@@ -65,11 +62,7 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
 
 
 def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: DevServer) -> None:
-    """An operator chooses a tenant from the list of tenants with tasks, which shows the tenants' figures.
-
-    After the choice, every request about tasks names the tenant, and no other request does. A key without the scope for
-    operators gets a message.
-    """
+    """An operator chooses a tenant from the list of tenants with tasks, which shows the tenants' figures."""
     theirs = {"Authorization": f"Bearer {insert_key(server.persist_to, 'acme')}"}
     made = httpx.post(
         f"{server.url}/api/tasks", headers=theirs, json={"input": "doom", "metadata": {"name": "of acme"}}
@@ -102,11 +95,7 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 
 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
-    """A bulk change stops when another tenant is chosen.
-
-    A user may close the dialog of a bulk change while the change runs. The bulk change sends none of its remaining
-    requests for the new tenant.
-    """
+    """A bulk change stops when another tenant is chosen."""
     tab = Watched(browser, server.url)
     asked: list[str] = []
     held: list[Route] = []
@@ -156,11 +145,7 @@ def past(server: DevServer, *steps: range) -> None:
 
 
 def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """The dashboard plots the history in steps of five minutes.
-
-    Hours without samples are shown as gaps, and the last column has the tasks that ended just now. Tasks of other tests
-    may have ended in the step before.
-    """
+    """The dashboard plots the history in steps of five minutes."""
     past(server, range(12, 18), range(24, 40))
     client.finished(client.submit("some text")["id"])
 
@@ -200,11 +185,7 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
 
 
 def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receiver: Receiver) -> None:
-    """A user makes an endpoint, tests the endpoint, gives it another secret, and deletes it.
-
-    The dashboard shows each webhook secret once, and the secret signs the messages. The page lists a failed delivery
-    with its attempts, and lets the user send it again.
-    """
+    """A user makes an endpoint, tests the endpoint, gives it another secret, and deletes it."""
     page = tab.open("#/access", key)
     webhooks = page.get_by_role("region", name="Webhooks")
     expect(webhooks).to_contain_text("No endpoint yet")
@@ -266,10 +247,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
 def test_it_is_itself_in_either_language_theme_and_width(
     browser: Browser, server: DevServer, client: Client, key: str, name: str, language: str, scheme: str, width: int
 ) -> None:
-    """The page works in Chinese and in English, in a light and in a dark system, and in wide and narrow windows.
-
-    Nothing overflows, axe-core finds no fault, and the choices of theme and language stay after a reload.
-    """
+    """The page works in Chinese and in English, in a light and in a dark system, and in wide and narrow windows."""
     task = client.finished(client.submit("The parties met.")["id"])["id"]
     viewport: ViewportSize = {"width": width, "height": 800}
     tab = Watched(browser, server.url, locale=language, color_scheme=scheme, viewport=viewport)
@@ -324,8 +302,7 @@ def test_an_open_page_costs_little_and_a_hidden_one_nothing(tab: Watched, key: s
     """An open page makes at most 4 requests a minute while nothing happens, and a hidden page makes none.
 
     The test of an open page advances the browser's clock by ten minutes. A list with one status counts as 1,500 rows,
-    so the page requests such a list at most every seven and a half minutes. When a hidden page is shown again, it makes
-    one request.
+    so the page requests such a list at most every seven and a half minutes.
     """
     page = tab.page
     page.clock.install()

@@ -102,11 +102,7 @@ def test_a_task_is_run_again_with_changes(stage: Stage) -> None:
 
 
 def test_a_text_is_submitted_in_one_step_with_its_plan_beside_it(stage: Stage) -> None:
-    """The page requests the plan of a text when the user stops typing, and ignores an answer for an older text.
-
-    The form's button submits the task without waiting for the plan. Enter in a field requests the plan, which makes no
-    model call.
-    """
+    """The page requests the plan of a text when the user stops typing, and ignores an answer for an older text."""
     held: list[Route] = []
 
     def answer(route: Route) -> None:

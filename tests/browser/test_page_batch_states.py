@@ -43,10 +43,7 @@ def no_nonsense(page: Page) -> None:
 
 
 def test_each_state_says_what_it_is(stage: Stage) -> None:
-    """For each state of a batch, the list and the batch's view show the known counts and only the possible actions.
-
-    The view of a batch has no part for chunks.
-    """
+    """For each state of a batch, the list and the batch's view show the known counts and only the possible actions."""
     page = stage.page
     for status, counts, listed, said in STATES:
         stage.answers |= answers(status, *counts)
@@ -118,10 +115,7 @@ def test_many_lines_cost_no_more_than_few(stage: Stage) -> None:
 
 
 def test_early_answers_are_read_in_parts(stage: Stage) -> None:
-    """The API may answer with only some of a file's lines.
-
-    The page then requests the lines after these, up to the number of lines that it shows.
-    """
+    """The API may answer with only some of a file's lines."""
     stage.answers |= answers("in_progress", 9, 5, 0)
 
     def content(route: Route) -> None:
@@ -142,10 +136,7 @@ def test_early_answers_are_read_in_parts(stage: Stage) -> None:
 
 
 def test_a_file_that_is_gone_says_so(stage: Stage) -> None:
-    """If a file cannot be saved, the page says why beside the file's button.
-
-    The page requests a whole file without `offset`.
-    """
+    """If a file cannot be saved, the page says why beside the file's button."""
     stage.answers |= answers("completed", 4, 3, 1)
     stage.answers[f"/v1/files/{ERROR_ID}/content"] = lambda route: refuse(route, 404, "not_found")
     page = stage.open(VIEW)

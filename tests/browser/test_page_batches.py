@@ -30,10 +30,7 @@ def saved(page: Page, button: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def test_a_batch_from_the_list_to_its_files(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """In the list a running batch is marked as a batch.
-
-    The batch's view follows the batch to its end, saves its files, and retries lines.
-    """
+    """In the list a running batch is marked as a batch."""
     model.hold()
     batch = start(client, MIXED, metadata={"name": f"Nightly {HOSTILE}"})
     model.wait_for_in_flight(1)
@@ -103,12 +100,7 @@ def test_an_invalid_file_shows_each_fault(tab: Watched, client: Client, key: str
 def test_early_answers_are_saved_and_the_rest_is_cancelled(
     tab: Watched, client: Client, model: ModelServer, key: str
 ) -> None:
-    """While one line of a batch waits for its answer, the answers of the other lines can be saved.
-
-    The user then cancels the batch.
-
-    A cancelled batch keeps its answers, and can be deleted.
-    """
+    """While one line of a batch waits for its answer, the answers of the other lines can be saved."""
     texts = ["text a", "text b", "lingers"]
     batch = start(client, "".join(line(f"r-{number}", text) for number, text in enumerate(texts)))
     page = tab.open(f"#/task/{task_of(batch)}", key)
@@ -131,10 +123,7 @@ def test_early_answers_are_saved_and_the_rest_is_cancelled(
 
 
 def test_a_key_that_only_reads_saves_and_changes_nothing(tab: Watched, client: Client, key: str) -> None:
-    """With a key without the scope `write` a user may save the files of a batch.
-
-    The page shows this user no button that changes the batch.
-    """
+    """With a key without the scope `write` a user may save the files of a batch."""
     batch = start(client, MIXED)
     reader = client.http.post("/api/keys", json={"scopes": ["read"]}).json()["key"]
     page = tab.open(f"#/task/{task_of(batch)}", reader)

@@ -89,10 +89,7 @@ def test_gaps_are_seen_at_a_glance(browser: Browser, locale: str) -> None:
 
 
 def test_many_gaps_have_pages_and_one_is_never_rounded_away(stage: Stage) -> None:
-    """If a task has 600 gaps, the page lists one page of them.
-
-    With one gap among 5,000 chunks the page does not say that all of the text is covered.
-    """
+    """If a task has 600 gaps, the page lists one page of them."""
     with_gaps(stage, 5_000, [gap(index, CODES[index % 2]) for index in range(600)])
     page = stage.open(f"#/task/{TASK_ID}")
     gaps = page.get_by_role("region", name="Gaps")
@@ -109,10 +106,7 @@ def test_many_gaps_have_pages_and_one_is_never_rounded_away(stage: Stage) -> Non
 
 
 def test_gaps_are_retried_as_a_new_task(stage: Stage) -> None:
-    """The dialog before a retry of gaps says how many calls it costs at least.
-
-    Afterwards the page shows the new task, which names the old one.
-    """
+    """The dialog before a retry of gaps says how many calls it costs at least."""
     whole = with_gaps(stage, 5, [gap(1), gap(2)])
     new = whole | {"id": NEW_ID, "retryOf": TASK_ID, "gaps": [], "coverage": 1.0}
     stage.answers |= {f"/api/tasks/{NEW_ID}": new, f"/api/tasks/{NEW_ID}/chunks": {"chunks": [], "nextCursor": None}}
@@ -178,10 +172,7 @@ def test_a_chunk_shows_its_ladder(stage: Stage) -> None:
 
 
 def test_a_gap_of_a_running_task_is_read_once(stage: Stage) -> None:
-    """When an event reports a gap, the page reads the task's chunks.
-
-    The page does not read the chunks from the gap on again after that.
-    """
+    """When an event reports a gap, the page reads the task's chunks."""
     progress = {"total": 5, "completed": 1, "failed": 0, "truncated": 0}
     state = {"status": "processing", "terminal": False, "finishedAt": None, "result": None}
     whole = with_gaps(stage, 5, [])

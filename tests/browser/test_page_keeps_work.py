@@ -11,10 +11,7 @@ TEXT = "A text that took an hour to write."
 
 
 def test_esc_does_not_close_a_secret(stage: Stage) -> None:
-    """Esc does not close the dialog with a new key, however often it is pressed; only the dialog's button closes it.
-
-    After the dialog with a new key is closed, the focus is on the button that made the key.
-    """
+    """Esc does not close the dialog with a new key, however often it is pressed; only the dialog's button closes it."""
     stage.answers |= {"/api/keys": {"keys": [KEY]}, "POST /api/keys": {"key": "oo_once"}}
     page = stage.open("#/access", "oo_key")
     page.get_by_role("button", name="Make a key").click()
@@ -27,10 +24,7 @@ def test_esc_does_not_close_a_secret(stage: Stage) -> None:
 
 
 def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
-    """The form keeps the text of a new task after another view and after a reload, until the text is submitted.
-
-    The text of a new task is stored only in the storage of the tab.
-    """
+    """The form keeps the text of a new task after another view and after a reload, until the text is submitted."""
     stage.answers |= {"/api/tasks": {"tasks": [], "nextCursor": None}}
     page = stage.open("#/submit")
     page.get_by_label("Text", exact=True).fill(TEXT)
@@ -56,10 +50,7 @@ def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
     [("en-GB", "Cancel", "Keep running", "Cancel the task"), ("zh-CN", "取消", "继续运行", "取消任务")],
 )
 def test_the_question_of_cancel_cannot_be_misread(browser: Browser, locale: str, verb: str, keep: str, go: str) -> None:
-    """Each button of the dialog that asks about a cancellation says what happens to the task.
-
-    After a dialog about a task, the focus is on the button that opened it, or on the content if that button is gone.
-    """
+    """Each button of the dialog that asks about a cancellation says what happens to the task."""
     stage = Stage(browser, locale=locale)
     running = task(status="processing", terminal=False, finishedAt=None)
     path = f"/api/tasks/{TASK_ID}"

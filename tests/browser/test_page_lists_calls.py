@@ -39,8 +39,6 @@ def log(stage: Stage) -> None:
 def test_one_jumps_to_what_failed(stage: Stage) -> None:
     """A button opens the log with the failed calls and moves the focus to it; until then the page does not load the
     log.
-
-    In the log each call has a link to its chunk, and texts of the provider are shown as text.
     """
     log(stage)
     page = stage.open(f"#/task/{TASK_ID}")

@@ -65,10 +65,7 @@ def test_the_choice_is_kept_and_goes_for_chunks_too(stage: Stage) -> None:
 
 
 def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
-    """The page first shows the beginning of a long output as Markdown.
-
-    When the reader asks for more, the rest follows without loss, and no code block is cut.
-    """
+    """The page first shows the beginning of a long output as Markdown."""
     code = "```\n" + "code\n\n" * 2_500 + "```\n\n"
     parts = [f"**part {number:04}** " + "word " * 40 for number in range(400)]
     text = "\n\n".join(parts[:60]) + f"\n\n{code}" + "\n\n".join(parts[60:])
@@ -98,10 +95,7 @@ def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -
 
 
 def test_without_the_libraries_the_text_is_shown(stage: Stage) -> None:
-    """If the libraries for Markdown cannot be loaded, the page says so and shows the text.
-
-    The page does not request the libraries again and again.
-    """
+    """If the libraries for Markdown cannot be loaded, the page says so and shows the text."""
     stage.context.route("**/vendor/markdown/*", lambda route: route.fulfill(status=404))
     answer_with(stage, "a *word*")
     page = stage.open(f"#/task/{TASK_ID}")
@@ -113,10 +107,7 @@ def test_without_the_libraries_the_text_is_shown(stage: Stage) -> None:
 
 
 def test_outputs_are_read_one_by_one_and_a_value_keeps_its_tree(stage: Stage) -> None:
-    """If one output has a code block without an end, the next output is not part of the block.
-
-    The page offers no choice of text or Markdown for a task with a schema, although the user chose Markdown before.
-    """
+    """If one output has a code block without an end, the next output is not part of the block."""
     answer_with(stage, ["```\nopen", None, "**next**"])
     page = stage.open(f"#/task/{TASK_ID}")
     expect(as_markdown(page).locator("strong")).to_have_text("next")

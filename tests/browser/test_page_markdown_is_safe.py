@@ -63,10 +63,7 @@ ATTACKS = [
     ("locale", "scheme"), [("en-GB", "light"), pytest.param("zh-CN", "dark", marks=pytest.mark.campaign)]
 )
 def test_hostile_markdown_does_nothing(browser: Browser, locale: str, scheme: str) -> None:
-    """Of hostile Markdown no script runs, no request goes to another host, and only allowed elements are made.
-
-    In windows of three widths nothing is wider than the window, and axe-core finds no fault in either theme.
-    """
+    """Of hostile Markdown no script runs, no request goes to another host, and only allowed elements are made."""
     stage = Stage(browser, locale=locale, color_scheme=scheme)
     stage.context.add_init_script(
         "window.violated = []; addEventListener('securitypolicyviolation', (one) => violated.push(one.blockedURI))"

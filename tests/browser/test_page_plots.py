@@ -37,10 +37,7 @@ def history(stage: Stage) -> None:
 
 
 def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
-    """The arrow keys, Home and End choose a time, whose values are shown and read by screen readers.
-
-    The axes of a plot show the largest value and three times.
-    """
+    """The arrow keys, Home and End choose a time, whose values are shown and read by screen readers."""
     history(stage)
     page = stage.open("#/health?hours=1")
     values = {
@@ -89,8 +86,7 @@ def test_two_days_name_the_day_of_each_time(stage: Stage) -> None:
 def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
     """Each plot can be shown as a table of the times at which something happened, the newest first.
 
-    The page shows the failures by code as a table, too. The page requests the failures by code only on demand, because
-    counting them reads the tasks.
+    The page requests the failures by code only on demand, because counting them reads the tasks.
     """
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"

@@ -51,10 +51,7 @@ def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
 
 
 def test_statuses_are_counted_when_somebody_asks(stage: Stage) -> None:
-    """The page requests the counts of a search once, but the counts of a plain list only on demand.
-
-    The counts of a plain list read 500 rows. Each count is a link to the tasks that it counts.
-    """
+    """The page requests the counts of a search once, but the counts of a plain list only on demand."""
     stage.answers["/api/tasks"] = answer
     page = stage.open("#/tasks")
     expect(page.get_by_role("button", name="Count by status")).to_be_visible()

@@ -55,10 +55,7 @@ def visit(browser: Browser, demo: DevServer) -> Iterator[Watched]:
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str) -> None:
-    """The form does not send a schema that is not JSON.
-
-    A refusal by the API stands at its field with the JSON pointer, and the field gets the focus.
-    """
+    """The form does not send a schema that is not JSON."""
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"
     message = f"/properties/x/{'very-long-name' * 9}: pattern is not supported."
@@ -160,10 +157,7 @@ def is_read(page: Page, visit: Watched, old: Json) -> None:
 
 
 def test_from_a_schema_to_a_retry_of_its_gaps(visit: Watched, demo: DevServer) -> None:
-    """The form names the missing join rule, and then shows the plan.
-
-    The result has a gap, and a retry makes only this chunk again.
-    """
+    """The form names the missing join rule, and then shows the plan."""
     page = visit.open("#/submit")
     page.get_by_label("Text", exact=True).fill(TEXT)
     page.get_by_text("More options").click()

@@ -32,10 +32,7 @@ def shown(stage: Stage, value: object, **changed: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str) -> None:
-    """Names and texts of a value stay texts, and a long number keeps all its digits.
-
-    On a phone nothing of the value is cut off.
-    """
+    """Names and texts of a value stay texts, and a long number keeps all its digits."""
     stage = Stage(browser, locale=locale)
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
@@ -66,10 +63,7 @@ def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str) ->
 
 
 def test_a_tree_is_walked_by_the_keyboard(stage: Stage) -> None:
-    """The arrow keys move in the tree, and open and close its nodes.
-
-    Enter opens a long text, of which 20,000 characters are shown.
-    """
+    """The arrow keys move in the tree, and open and close its nodes."""
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
     tree = page.get_by_role("tree", name="Result")
@@ -121,10 +115,7 @@ def test_a_value_is_saved_and_copied_as_the_api_wrote_it(browser: Browser) -> No
 
 
 def test_a_list_of_outputs_is_one_value_with_its_gaps(stage: Stage) -> None:
-    """With `reduce` `none` a task's value is a list.
-
-    A gap in the list is named in the tree, and has a row of its own in the table.
-    """
+    """With `reduce` `none` a task's value is a list."""
     value = [{"name": "Emma"}, None, {"name": "Jane", "age": 2}]
     gap = {"chunk": 1, "start": 30, "end": 60, "code": "invalid_output"}
     shown(stage, value, gaps=[gap], coverage=2 / 3)
@@ -140,10 +131,7 @@ def test_a_list_of_outputs_is_one_value_with_its_gaps(stage: Stage) -> None:
 
 
 def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
-    """Of a value with 5,000 items the tree and the table each show one page of rows at a time.
-
-    A row or a button leads to the next page.
-    """
+    """Of a value with 5,000 items the tree and the table each show one page of rows at a time."""
     rows_of = [{"name": f"Person {index}", "notes": "many words " * 50} for index in range(ITEMS)]
     shown(stage, {"people": rows_of, "fields": {f"field {index}": index for index in range(ITEMS)}})
     page = stage.open(f"#/task/{TASK_ID}")
@@ -168,10 +156,7 @@ def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
 
 
 def test_a_chunk_s_output_is_a_value_too(stage: Stage) -> None:
-    """The output of each chunk of a task with a schema is a tree of its own.
-
-    The page does not read the log of calls if each chunk took one call.
-    """
+    """The output of each chunk of a task with a schema is a tree of its own."""
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}?chunk=0")
     tree = page.get_by_role("tree", name="Output")

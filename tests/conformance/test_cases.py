@@ -72,10 +72,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", GATES)
 def test_the_cases_about_gates_can_tell(name: str, template: Template):
-    """Without strict gates, the cases about gates see an event between a storage operation and its caller.
-
-    With strict gates, the cases never see an event between a storage operation and its caller.
-    """
+    """Without strict gates, the cases about gates see an event between a storage operation and its caller."""
     seeds = range(8)
 
     def between(*, strict: bool) -> list[bool]:

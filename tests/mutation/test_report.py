@@ -44,10 +44,7 @@ FOUND = [
 
 
 def test_the_figures():
-    """The report counts the mutants that the quick suite killed, and those that all suites together killed.
-
-    The report counts a mutant that timed out as killed. All figures of the report can be written as JSON.
-    """
+    """The report counts the mutants that the quick suite killed, and those that all suites together killed."""
     told = json.loads(json.dumps(report.facts(FOUND, {"00000004": "nobody can tell"}, {"seed": 7, "deep": True})))
     assert (told["seed"], told["drawn"], told["judged"]) == (7, 4, 4)
     assert (told["quick"]["killRate"], told["all"]["killRate"]) == (0.5, 0.75)

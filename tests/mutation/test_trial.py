@@ -175,10 +175,7 @@ def mutant(scope: str = "A.f") -> Mutant:
 
 
 def test_statements_are_judged_by_checks_that_use_them():
-    """A mutant of SQL is judged by the checks that use one of the statements that the mutant changes.
-
-    The texts of the statements that a mutant changes are known before the trial.
-    """
+    """A mutant of SQL is judged by the checks that use one of the statements that the mutant changes."""
     reaches = {
         Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),
         Check("two", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 2")})),
@@ -283,10 +280,7 @@ def worker() -> Iterator[Workspace]:
 
 @pytest.mark.campaign
 def test_the_tree_without_a_mutant_passes(worker: Workspace):
-    """In a copy without a mutant, tests and parts of the simulation pass.
-
-    The traced run reports which parts of the Worker a check executed.
-    """
+    """In a copy without a mutant, tests and parts of the simulation pass."""
     verdict = trial.run(
         worker.path, [Check("tests/unit/processing/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
     )
@@ -300,10 +294,7 @@ def test_the_tree_without_a_mutant_passes(worker: Workspace):
 
 
 def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: Workspace):
-    """If a mutant removes the check of fence and step, an invariant of the simulation reports it.
-
-    The failure does not come from an ablation whose text the mutant has changed.
-    """
+    """If a mutant removes the check of fence and step, an invariant of the simulation reports it."""
     (fenceless,) = [
         mutant
         for mutant in all_mutants(ROOT)

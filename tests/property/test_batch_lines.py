@@ -96,10 +96,7 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     ),
 )
 def test_any_body_is_a_line_or_a_fault(endpoint: Any, fields: dict[str, object]) -> None:
-    """Any body of a line gives either a fault, or a line whose call can be written as JSON.
-
-    The call contains only fields that are allowed.
-    """
+    """Any body of a line gives either a fault, or a line whose call can be written as JSON."""
     rules = LineRules(endpoint, frozenset(BATCH_FIELDS + MODEL_OPTIONS))
     base = {"messages": [{"role": "user", "content": "Hi"}]} if endpoint == CHAT else {"input": "Hi"}
     body = {"model": "m", **base, **fields}

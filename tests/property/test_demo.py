@@ -43,10 +43,7 @@ def test_a_merge_counts_every_part(texts: list[str]) -> None:
 
 
 def test_the_order_of_sets_does_not_show() -> None:
-    """The demo's report does not depend on the interpreter's string hashes.
-
-    The demo adds floats in a fixed order, and not in the order of a set.
-    """
+    """The demo's report does not depend on the interpreter's string hashes."""
     script = "import sys; from src.inference.demo import analysis; print(ascii(analysis(sys.argv[1])))"
     text = " ".join(f"Word{n % 7} walks{n % 5} alone{n % 3} here{n % 11} with{n % 13}." for n in range(200))
     outputs = {

@@ -84,10 +84,7 @@ def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozen
 def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
     history: list[tuple[str, int]], at_once: int, cuts: set[int]
 ):
-    """Over all generations and interruptions a client gets each chunk exactly once, in the order of the text.
-
-    The ids of the events that a client gets ascend.
-    """
+    """Over all generations and interruptions a client gets each chunk exactly once, in the order of the text."""
     rows = rows_of(history)
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
     chunks = [event.chunk for event in received if event.chunk is not None]
@@ -113,10 +110,7 @@ def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[
 
 @given(histories)
 def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
-    """The stream of an ended task sends its finished chunks up to the first gap, and then the final status.
-
-    No event of the stream follows the final status.
-    """
+    """The stream of an ended task sends its finished chunks up to the first gap, and then the final status."""
     row = rows_of(history)[-1]
     told = follow([row])
     if row.state.status.terminal:
@@ -159,10 +153,7 @@ def test_whatever_is_no_id_is_none(text: str):
 
 @given(st.sets(st.integers(0, CHUNKS - 1)), st.integers(0, CHUNKS), st.integers(0, 30))
 def test_a_gap_takes_its_chunks_place(gaps: set[int], ready: int, cut: int):
-    """At the place of a chunk a stream has exactly one event, either the chunk's or a gap's.
-
-    A stream that was interrupted continues with the same events, gaps included.
-    """
+    """At the place of a chunk a stream has exactly one event, either the chunk's or a gap's."""
     state = State(0, Status.COMPLETED, True)
     whole = list(events(None, state, ready, all_ready=True, gaps=gaps))
     shown = [event for event in whole if event.status is None]

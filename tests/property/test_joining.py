@@ -125,12 +125,7 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 @given(events)
 @settings(max_examples=sized(quick=40, test=150, campaign=1_000), deadline=None)
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
-    """A late write may find that another client's equal request has joined the task that it was to join.
-
-    If another client's equal request has taken the task that a late write was to join, the late write makes an
-    additional task. After a late landing, each task whose id a client got exists, at least one task exists, and each
-    row of `submissions` has a task.
-    """
+    """A late write may find that another client's equal request has joined the task that it was to join."""
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:
         tasks = deployment.tasks()

@@ -31,10 +31,7 @@ def test_what_fits_is_kept_whole_and_in_order(outputs: list[str]):
 
 
 def test_long_outputs_share_a_call_and_are_marked():
-    """If two outputs are too long for one merge call, each is shortened to its fair share and marked as shortened.
-
-    A short output stays whole.
-    """
+    """If two outputs are too long for one merge call, each is shortened to its fair share and marked as shortened."""
     (group,) = merge_groups(["short", "y" * 5000], 2000)
     short, long = group.split("\n\n")
     assert short == "short"

@@ -90,10 +90,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def test_a_disguised_object_is_read_as_it_is() -> None:
-    """An object in any combination of disguises is read as the same value.
-
-    `repaired` says whether the model's text was more than JSON.
-    """
+    """An object in any combination of disguises is read as the same value."""
     start = random.randrange(10**9)
     repaired = 0
     for seed in range(start, start + OUTPUTS):
@@ -114,10 +111,7 @@ def test_a_disguised_object_is_read_as_it_is() -> None:
 
 
 def test_a_cut_gives_the_same_value_or_none() -> None:
-    """A disguised object whose text is cut after any character is refused, or read as the same value.
-
-    No cut gives another value.
-    """
+    """A disguised object whose text is cut after any character is refused, or read as the same value."""
     start = random.randrange(10**9)
     given = 0
     for seed in range(start, start + OUTPUTS // 10):
@@ -132,10 +126,7 @@ def test_a_cut_gives_the_same_value_or_none() -> None:
 
 
 def test_two_objects_are_refused() -> None:
-    """A text with two objects is refused, since a choice between them would be a guess.
-
-    A text with two objects is refused whatever stands between them, and even if the second object is cut off.
-    """
+    """A text with two objects is refused, since a choice between them would be a guess."""
     start = random.randrange(10**9)
     for seed in range(start, start + OUTPUTS):
         drawn = Disguises(seed)

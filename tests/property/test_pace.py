@@ -20,8 +20,7 @@ EVENTS = st.lists(
 def test_writes_are_bounded_by_work_and_time(events: list[tuple[str, float]], first: int):
     """A run may write twice for each call that has ended, twice a minute, and a few times at its start.
 
-    The run in this test writes whenever the limit on writes allows it. The run never waits longer than half a minute
-    for its next write.
+    The run in this test writes whenever the limit on writes allows it.
     """
     now, ended, writes = 1_000.0, 0, 0
     bucket = WriteBucket(first, now)

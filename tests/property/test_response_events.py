@@ -53,10 +53,7 @@ def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponsePr
 
 @given(lives())
 def test_the_list_is_openai_s(life: list[ResponseProgress]):
-    """A response's events have OpenAI's order.
-
-    The text of a response has a `done` event only if the response has completed.
-    """
+    """A response's events have OpenAI's order."""
     end, kinds = life[-1], [event.kind for event in whole(life[-1])]
     assert kinds[:2] == [ResponseEventKind.CREATED, ResponseEventKind.QUEUED]
     assert kinds.count(ResponseEventKind.DELTA) == end.deltas

@@ -78,10 +78,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
-    """Each bad body gets the contract's status with problem details.
-
-    After a bad body the Worker has stored no task, and continues to serve.
-    """
+    """Each bad body gets the contract's status with problem details."""
     body, expected = HOSTILE[case]
     answer = small.http.post("/api/tasks", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == expected, answer.text
@@ -144,10 +141,7 @@ BAD_VARIABLES = doors(variables={"MAX_ATTEMPTS": "none", "CORS_ORIGINS": "*"})
 
 
 def test_a_deployment_names_its_bad_variables(tmp_path):
-    """Every answer of a misconfigured deployment names each bad variable and its allowed values.
-
-    A misconfigured deployment answers HEAD requests, too, without a body.
-    """
+    """Every answer of a misconfigured deployment names each bad variable and its allowed values."""
     project = write_wired_worker(tmp_path / "project")
     with DevServer(tmp_path / "state", *BAD_VARIABLES, project=project) as server, Client(server.url) as client:
         get, head = client.http.get("/openapi.json"), client.http.head("/openapi.json")

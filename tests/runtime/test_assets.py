@@ -152,10 +152,7 @@ def test_a_foreign_host_gets_no_file(server: DevServer) -> None:
 
 
 def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
-    """All files of the dashboard are small together, and so are the files of the first view.
-
-    The Worker's own folder does not mention the dashboard's files.
-    """
+    """All files of the dashboard are small together, and so are the files of the first view."""
     sizes = {name: (PUBLIC / name[1:]).stat().st_size for name in FILES}
     of_markdown = {name for name in sizes if "markdown" in name}
     assert {"/vendor/markdown/marked.js", "/vendor/markdown/purify.js"} < of_markdown

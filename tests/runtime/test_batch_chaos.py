@@ -15,8 +15,6 @@ pytestmark = pytest.mark.runtime
 def test_kills_lose_and_double_no_line(tmp_path: Path) -> None:
     """After two SIGKILLs, each line is in the output file exactly once, also when the file is read with `offset`, and
     the bill is right.
-
-    Both kills come while lines are left.
     """
     report = run(Plan(lines=240, kills=2, seed=3, settle_seconds=120), tmp_path)
     print(table(report))

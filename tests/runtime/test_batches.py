@@ -170,10 +170,7 @@ def content(url: str, file_id: str, query: str = "") -> httpx.Response:
 
 
 def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None:
-    """Lines with answers can be read while other lines have no answer yet.
-
-    At the end of the completion window, lines without an answer are written to the error file.
-    """
+    """Lines with answers can be read while other lines have no answer yet."""
     batch = create(server.url, "".join(line(f"r-{n}", f"early {n}") for n in range(30)))
     eventually(lambda: until(server.url, batch["id"], {"in_progress", "completed"}))
     batch = until(server.url, batch["id"], {"completed"})
@@ -238,11 +235,7 @@ def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
 
 
 def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
-    """Deployments with and without the bucket follow one another while batches go on, and each line is there once.
-
-    Without the bucket of its files the first batch waits, and operators see that it does. The second batch begins
-    without the bucket and goes on when there is one.
-    """
+    """Deployments with and without the bucket follow one another while batches go on, and each line is there once."""
     without = tmp_path / "project"
     without.mkdir()
     copy_worker(without)

@@ -110,10 +110,9 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
 ):
     """A task of 24 chunks, with six calls at a time, takes four waves of calls and five D1 calls.
 
-    `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run
-    shares its machine with other work, so this test counts waves instead of time. Each model call takes a second, so
-    that calls that start together also end together. A busy machine may still split a wave in two, so the best result
-    of up to ten tasks counts.
+    A test run shares its machine with other work, so this test counts waves instead of time. Each model call takes a
+    second, so that calls that start together also end together. A busy machine may still split a wave in two, so the
+    best result of up to ten tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
     found: list[tuple[int, int]] = []  # For each task, its waves of model calls, and its D1 calls.
@@ -138,9 +137,7 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
 def test_a_request_with_a_remembered_key_calls_d1_once(server: DevServer):
     """A submission and a poll make one D1 call each if the isolate remembers the key, and two if it does not.
 
-    The counts are the meter's, and include what the invocation does after its answer. An isolate remembers a key for a
-    minute, and once a minute it checks after an answer whether cron works. On a busy machine either may happen in
-    between, so the counts may have to be taken again, with another key.
+    On a busy machine either may happen in between, so the counts may have to be taken again, with another key.
     """
     found: list[tuple[int, ...]] = []
     with Client(server.url) as client:

@@ -128,10 +128,7 @@ def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequen
 def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
     variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """The exit status is 4 for a task that misses its deadline, and 5 for a cancelled task.
-
-    The cancelled task continues after a retry.
-    """
+    """The exit status is 4 for a task that misses its deadline, and 5 for a cancelled task."""
     model.hold()
     try:
         late = onceover(variables, "run", text, *SMALL, "--deadline", "1s")
@@ -204,10 +201,7 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
 
 
 def test_keys_and_lists(variables: Mapping[str, str]):
-    """`onceover keys` makes, lists and revokes a key, and `onceover list` and `top` show tasks by status.
-
-    A server of `make dev` requires no key by default, even when there is one.
-    """
+    """`onceover keys` makes, lists and revokes a key, and `onceover list` and `top` show tasks by status."""
     made = json.loads(onceover(variables, "keys", "make", "--label", "nightly", "-o", "json").stdout)
     assert made["id"] in onceover(variables, "keys", "list").stdout
     assert onceover(variables, "keys", "revoke", made["id"]).returncode == 0

@@ -150,12 +150,7 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tm
 
 
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
-    """Before it is ready, `make dev` prints provider, model, base URL, route, keys, state, limits and runtime.
-
-    Before it is ready, `make dev` warns of a variable that nothing reads and suggests the name that was probably meant;
-    it also warns of an AI_BASE_URL that the provider does not use. After a change of variables, `make dev` reloads the
-    Worker and names the changed variables.
-    """
+    """Before it is ready, `make dev` prints provider, model, base URL, route, keys, state, limits and runtime."""
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
     state = tmp_path / "state"
     url = "http://127.0.0.1:9/v1"

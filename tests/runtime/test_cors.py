@@ -20,10 +20,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def test_a_preflight_and_the_request_after_it(client: Client):
-    """A listed origin gets an answer to its preflight, and may read the answers to its requests.
-
-    `test_front.py` tests that requests of other origins do not reach the Worker.
-    """
+    """A listed origin gets an answer to its preflight, and may read the answers to its requests."""
     asked = {"origin": LISTED, "access-control-request-method": "POST"}
     preflight = client.http.options("/api/tasks", headers=asked)
     assert (preflight.status_code, preflight.content) == (204, b"")
@@ -43,10 +40,7 @@ def test_a_preflight_and_the_request_after_it(client: Client):
     "path", ["/api/tasks", "/api/async-status", "/openapi.json", "/nowhere", "/api/tasks/x/cancel"]
 )
 def test_head_is_get_without_its_body(client: Client, path: str):
-    """HEAD has the same headers as GET, except for the length.
-
-    The runtime's answer to HEAD has no length, as RFC 9110 (9.3.2) allows.
-    """
+    """HEAD has the same headers as GET, except for the length."""
     plain = {"accept-encoding": "identity", "x-request-id": "one"}
     get, head = client.http.get(path, headers=plain), client.http.head(path, headers=plain)
     assert (head.status_code, head.content) == (get.status_code, b"")

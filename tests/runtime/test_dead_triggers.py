@@ -101,10 +101,7 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
     [("top", "queue,cron,alarm,rpc", "lastQueueAt"), ("free", "cron,alarm,rpc", "lastAlarmAt")],
 )
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
-    """While all triggers are dead, the status shows only the time of the sweep that a request made.
-
-    When the triggers work again, the status shows when the task's host and cron's sweeps last came.
-    """
+    """While all triggers are dead, the status shows only the time of the sweep that a request made."""
     client.http.post("/api/sweep")
     shown = status(client)
     swept = shown["lastSweepAt"]
@@ -144,10 +141,7 @@ def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer,
     ],
 )
 def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer, name: str) -> None:
-    """If no client polls, a monitor's `POST /api/sweep` works on a task and reports this in its answer.
-
-    A sweep that is requested too soon after another one is refused.
-    """
+    """If no client polls, a monitor's `POST /api/sweep` works on a task and reports this in its answer."""
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     worked: list[Json] = []
     # On the direct route the sweep itself starts the run; on other routes it first dispatches the task in vain.

@@ -87,10 +87,7 @@ def test_a_taken_port_is_an_error(taken_port: int) -> None:
     ],
 )
 def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, source: str, says: list[str]) -> None:
-    """If the Worker's code cannot start, `make dev` prints the error with its file and line, and ends with status 1.
-
-    If a test waits for a line of a server that has ended, `DevServer` raises `ServerEnded` with the server's output.
-    """
+    """If the Worker's code cannot start, `make dev` prints the error with its file and line, and ends with status 1."""
     (project / "src" / "greeting.py").write_text(source)
     server = DevServer(tmp_path / "state", project=project)
     try:
@@ -236,8 +233,7 @@ def test_a_state_has_one_server_and_survives_sigkill(project: Path, tmp_path: Pa
     """A second `make dev` on the same state ends with status 2 and names the URL of the first, which runs on.
 
     If only the Python process of the first `make dev` is killed with SIGKILL, Node.js and workerd notice this and end.
-    A new `make dev` waits until the old runtime has ended before it starts. After a SIGKILL of all processes, another
-    environment finds the D1 rows and the objects of the killed one.
+    After a SIGKILL of all processes, another environment finds the D1 rows and the objects of the killed one.
     """
     state = tmp_path / "state"
     with DevServer(state, "--env", "bare", project=project) as first:

@@ -53,10 +53,7 @@ def test_a_pipe_gets_the_json_of_the_worker_with_its_time() -> None:
 
 
 def test_a_terminal_gets_a_line_for_a_reader() -> None:
-    """On a terminal, `make dev` prints a log event as a line with time, name and facts.
-
-    On a terminal, the line of a log event omits facts that only machines need, and shows control characters escaped.
-    """
+    """On a terminal, `make dev` prints a log event as a line with time, name and facts."""
     (line,) = shown([EVENT], terminal=True, NO_COLOR="1")
     assert line == '00:00:00 claimed            task=01a2 attempt=1 done=[0,2] error="said \\"no\\"\\u001b[31m\\u009b"'
     (coloured,) = shown([{"event": "claimed", "tenant": "acme"}], terminal=True, NO_COLOR="")

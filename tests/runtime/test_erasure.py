@@ -98,9 +98,6 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
     """After the erasure of tasks in every state, no row, log line or message contains a canary.
 
     The test runs on objects, and in the campaign on each route.
-
-    Before the tasks were erased, rows and files had each of the canaries. Another task is not erased. After the end of
-    the runtime, no file contains a canary.
     """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), *WITNESSED)
@@ -135,10 +132,7 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
 
 
 def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: Path):
-    """The sweep erases completed, cancelled and dead-lettered tasks by itself.
-
-    A restart after SIGKILL removes the canaries from the files.
-    """
+    """The sweep erases completed, cancelled and dead-lettered tasks by itself."""
     state = tmp_path / "state"
     flags = (*openai(model.base_url), *RETENTION, *WITNESSED)
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:

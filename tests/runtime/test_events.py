@@ -46,9 +46,8 @@ def check(follower: Follower, client: Client, task_id: str) -> None:
 
 @ON_TWO_ROUTES
 def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, model: ModelServer):
-    """On the queue and on objects, and in the campaign on the direct route, three clients receive all events of a task.
-
-    The first client stays connected, the second reconnects after each event, and the third comes after the task's end.
+    """On the queue and on objects, and in the campaign on the direct route, three clients receive all
+    events of a task.
     """
     model.plan = Plan(decide=lambda _: slow(0.6))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL, metadata={"client": "live"})
@@ -158,10 +157,7 @@ def test_the_programs_of_the_documents_follow(dev: DevServer, client: Client, mo
 
 
 def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
-    """If a stream on the free plan ends before its response, OpenAI's SDKs raise an error and can continue.
-
-    On the free plan a stream ends after six reads.
-    """
+    """If a stream on the free plan ends before its response, OpenAI's SDKs raise an error and can continue."""
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.8))) as model:
         flags = openai(model.base_url, AI_TIMEOUT_SECONDS=5, LEASE_SECONDS=10, AI_CONCURRENCY=1)
         with DevServer(tmp_path, *flags) as server:
@@ -234,10 +230,8 @@ def followed_while_open(server: DevServer, follower: Follower, events: int, thre
     ],
 )
 def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
-    """After a SIGKILL of the runtime, each client of an open stream gets an error and continues after its last event.
-
-    On the queue the runtime is killed twice, and OpenAI's SDKs are among the clients. The SDKs do not take the broken
-    stream for a complete one.
+    """After a SIGKILL of the runtime, each client of an open stream gets an error and continues after
+    its last event.
     """
     languages, kills = ((), (4,)) if env else (("Python", "JavaScript"), (4, 7))
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:

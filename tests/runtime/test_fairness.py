@@ -70,8 +70,6 @@ def dispatched(server: DevServer) -> list[Json]:
 def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -> None:
     """The first run of the sweep (on the direct route the second) dispatches the other tenant's task, although it is
     due last.
-
-    A task that the other tenant submits later is completed while nine in ten of the first tenant's tasks still wait.
     """
     flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server:
@@ -113,8 +111,7 @@ LINES = 1_500
 def test_a_batch_holds_up_nobody(route: str, tmp_path: Path) -> None:
     """Another tenant's tasks get their call while two thirds of a batch's calls are still to come.
 
-    The first task comes while the batch's file is checked, and the others while its calls are made. The simulation
-    measures the seconds (`tests/simulator/campaign/test_batch_loads.py`), and this test counts calls.
+    The simulation measures the seconds (`tests/simulator/campaign/test_batch_loads.py`), and this test counts calls.
     """
     with (
         ModelServer(api_key="test-key", latency_seconds=0.1) as model,
@@ -172,9 +169,8 @@ def test_a_task_that_waits_for_its_model_has_no_object_slot(tmp_path: Path) -> N
 
 
 def test_a_batch_that_cannot_be_completed_yet_keeps_no_other_waiting(tmp_path: Path) -> None:
-    """The sweep of the free plan completes a batch beside another tenant's, whose cancelled calls are still in flight.
-
-    Nobody asks for the batch, and no worker has begun it, so only the sweep completes it.
+    """The sweep of the free plan completes a batch beside another tenant's, whose cancelled calls are
+    still in flight.
     """
     with (
         ModelServer(api_key="test-key") as model,

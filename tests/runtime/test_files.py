@@ -133,10 +133,7 @@ def begun_upload(server: DevServer, key: str) -> socket.socket:
 
 @pytest.mark.parametrize("server", ["r2"], indirect=True, scope="module")
 def test_large_uploads_beyond_the_isolates_memory_are_refused(server: DevServer):
-    """While slow uploads hold the isolate's memory, another large one gets 503 with Retry-After, and leaves nothing.
-
-    Another tenant's small file and task are served meanwhile. When the clients have left, the large file is stored.
-    """
+    """While slow uploads hold the isolate's memory, another large one gets 503 with Retry-After, and leaves nothing."""
     greedy, other = own_key(server), own_key(server)
     slow = limits.MEMORY_BYTES // (limits.FILE_PART_BYTES + limits.MEMORY_UPLOAD_BYTES)
 
@@ -197,12 +194,7 @@ def last(server: DevServer, request: str) -> Json:
 
 
 def test_a_large_file_goes_through_an_isolate_that_does_not_grow(large: DevServer):
-    """An upload and a download of 40 MB (in the campaign 95 MB) each add less than 20 MB to the Worker's memory.
-
-    A file that is one byte larger than allowed is refused, and leaves nothing behind.
-
-    The campaign's run prints the processor time for each MB, which docs/performance.md states.
-    """
+    """An upload and a download of 40 MB (in the campaign 95 MB) each add less than 20 MB to the Worker's memory."""
     before = last(large, "POST /v1/files")["heap_mb"]
     content = random.Random(2).randbytes(1_000_000) * LARGE_MB
     made = upload(large, content)
@@ -229,8 +221,7 @@ def test_a_large_file_goes_through_an_isolate_that_does_not_grow(large: DevServe
 def test_calls_of_the_bucket_are_subrequests(large: DevServer):
     """The meter counts puts and gets of R2 as subrequests, and each as an operation of its class.
 
-    A file of two parts is two puts, and the two writes of its row. Its download opens both parts behind one read of the
-    row. Its erasure lists the parts, which R2 bills like a put, and deletes them, which is free.
+    Its erasure lists the parts, which R2 bills like a put, and deletes them, which is free.
     """
     made = upload(large, b"x" * (limits.FILE_PART_BYTES + 1))
     path = f"/v1/files/{made.json()['id']}"

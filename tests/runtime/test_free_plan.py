@@ -75,12 +75,7 @@ def check_limits(server: DevServer) -> None:
 def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
     free: DevServer, queues: DevServer, model: ModelServer
 ):
-    """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended.
-
-    The waiting request learns of the end from the task's object, which holds one call of the request, or from a mark
-    that the queue's consumer leaves in the isolate. A read of the task takes three statements. Earlier code made up to
-    five reads, and answered up to four times as late after the end.
-    """
+    """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended."""
     model.latency_seconds = 2.0
     try:
         for server, subrequests in ((queues, 2), (free, 3)):
@@ -100,9 +95,8 @@ def spent(server: DevServer, request: str) -> Json:
 
 
 def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queues: DevServer, model: ModelServer):
-    """A task of 200 chunks has 30 calls in flight at once on objects and on the queue, within the free plan's limits.
-
-    `bench.free_plan` measures how long the task takes on each route.
+    """A task of 200 chunks has 30 calls in flight at once on objects and on the queue, within the free
+    plan's limits.
     """
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")

@@ -41,11 +41,7 @@ def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
 )
 @pytest.mark.parametrize("extra", [{}, {"mf-original-url": "{url}/status"}], ids=["plain", "with another URL"])
 def test_another_host_is_refused_before_anything_else(server: DevServer, host: str, extra: dict[str, str]) -> None:
-    """Requests with a foreign host name do not reach the Worker (DNS rebinding).
-
-    An attacker can make the host name of a page lead to the loopback address, and then the page's requests count as
-    requests of the same origin. Other headers of a request do not change which host counts.
-    """
+    """Requests with a foreign host name do not reach the Worker (DNS rebinding)."""
     before = served(server)
     port = httpx.URL(server.url).port
     host = host.format(port=port)
@@ -86,10 +82,7 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
-    """A request from a page with another origin does not reach the Worker, with or without a preflight.
-
-    Without this refusal, a page's request could do harm even if the page cannot read the answer.
-    """
+    """A request from a page with another origin does not reach the Worker, with or without a preflight."""
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}
     answer = httpx.request(method, f"{server.url}/note", headers=headers)

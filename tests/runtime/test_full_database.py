@@ -100,11 +100,7 @@ def task_of(client: Client, task_id: str) -> Json:
 def test_a_full_database_costs_no_call_and_no_task(
     environment: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tasks fill a database of at most 430 pages; after a deletion has freed space, every accepted task completes.
-
-    Each task has made one call for each chunk, and each output is stored exactly as the model returned it. While the
-    database is full, submissions are answered with 507, and accepted tasks can be read.
-    """
+    """Tasks fill a database of at most 430 pages; after a deletion has freed space, every accepted task completes."""
     cap_d1(monkeypatch, tmp_path, PAGES)
 
     def answer(call: Call) -> Behaviour:

@@ -40,8 +40,6 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_the_glue_is_cloudflares(tiny: DevServer):
     """The interpreter has the modules that only Cloudflare's hosted glue code mounts, and the hosted compatibility
     flags.
-
-    In addition to the hosted flags, the interpreter has only the flags of the local runtime's own bundle.
     """
     seen = httpx.get(f"{tiny.url}/glue", timeout=20).json()
     assert any(name.startswith("_cloudflare.introspection_") for name in seen["modules"]), seen
@@ -63,10 +61,7 @@ def is_exact(seen: Json) -> bool:
 def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
     """On the standing clock a long computation takes no time, and after a timer of n ms exactly n ms have passed.
 
-    On the moving clock a long computation takes time, and a timer is not exact.
-
-    If a turn of the event loop or a timer is late by more than 250 ms, the standing clock also moves. A busy machine
-    delays turns and timers, so the test is repeated until neither was late.
+    A busy machine delays turns and timers, so the test is repeated until neither was late.
     """
 
     def ask() -> Json:
@@ -85,10 +80,7 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
 
 
 def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevServer):
-    """The clock of forty requests in a row is late by less than a second, because lateness does not add up.
-
-    The timers of each request are late by as much as the request's first read of the clock.
-    """
+    """The clock of forty requests in a row is late by less than a second, because lateness does not add up."""
     late = []
     with httpx.Client(timeout=60) as client:
         for _ in range(40):
@@ -98,11 +90,7 @@ def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevS
 
 
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
-    """A second start of the same source uses the memory snapshot of the first start, and imports nothing.
-
-    This is also true for a copy of the source in another folder, and while the first start still imports the source. A
-    source that has changed is imported again at the next start.
-    """
+    """A second start of the same source uses the memory snapshot of the first start, and imports nothing."""
     source = write_tiny_worker(tmp_path / "project")
     unique = f"# {tmp_path}\n"
     (source / "greeting.py").write_text(f"{unique}GREETING = 'hello'\n")

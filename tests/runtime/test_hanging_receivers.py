@@ -46,9 +46,8 @@ def client_of(server: DevServer, tenant: str, url: str = "", endpoints: int = 0)
     "route", [pytest.param(name, marks=[] if name == "queue" else [pytest.mark.campaign]) for name in ENVIRONMENTS]
 )
 def test_receivers_that_hang_hold_up_nobody(route: str, tmp_path: Path) -> None:
-    """Another tenant's task ends while more messages hang than there are consumers, and before any of them is given up.
-
-    The tenant whose receivers hang has only its share of the messages under way, and its own tasks end, too.
+    """Another tenant's task ends while more messages hang than there are consumers, and before any of
+    them is given up.
     """
     with (
         HangingReceiver() as receiver,

@@ -181,8 +181,6 @@ def read_all(descriptor: int) -> str:
 def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """After Ctrl-C during the installation of the second part, no line on the terminal says that this part was
     installed.
-
-    The next run after Ctrl-C installs only the second part, and writes nothing to standard output.
     """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 600, 0, error)
@@ -205,10 +203,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 
 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
-    """If the installation of a part fails, no line on the terminal says that this part was installed.
-
-    If a part of an installation fails, the message says what to do, and that the other parts stay installed.
-    """
+    """If the installation of a part fails, no line on the terminal says that this part was installed."""
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 0, 3, error)
     os.close(error)

@@ -55,10 +55,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def test_make_install_installs_what_running_needs(clone: Clone) -> None:
-    """`make install` replaces the set of packages for running by the set for tests, which includes it.
-
-    A command that needs only the set for running leaves an installed set for tests unchanged.
-    """
+    """`make install` replaces the set of packages for running by the set for tests, which includes it."""
     assert [clone.make(), clone.make()] == [["run"], []]
     assert [clone.make("--dev"), clone.make("--dev"), clone.make()] == [["dev"], [], []]
     assert (clone.folder / "set").read_text() == "dev"

@@ -37,12 +37,7 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 
 
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
-    """Requests get 503 until `make key` has made a key while the server runs; the new key works at once.
-
-    After the first key exists, other keys get 401, and a request without a key gets 401 a little later. The first API
-    key makes another key, whose revocation works at once. No file of the state and no line of the log contains a
-    secret.
-    """
+    """Requests get 503 until `make key` has made a key while the server runs; the new key works at once."""
     assert get(server, "/api/async-status").status_code == 200
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
     assert (unconfigured.status_code, unconfigured.json()["code"]) == (503, "not_configured")

@@ -186,10 +186,7 @@ def test_lines_are_called_in_lanes(objects: DevServer, model: ModelServer):
 @pytest.mark.campaign
 @pytest.mark.parametrize("which", EARLIER)
 def test_lines_are_called_only_by_objects_that_know_them(which: str, model: ModelServer, tmp_path: Path):
-    """After a deployment an object may run earlier code for 300 s, which would pay for calls of empty texts.
-
-    Without lanes the worker makes the calls. While lanes have earlier code, the batch waits and no call is in doubt.
-    """
+    """After a deployment an object may run earlier code for 300 s, which would pay for calls of empty texts."""
     project = copy_worker(tmp_path / "project")
     source = project / "src" / "platform" / "durable_objects.py"
     before, after = EARLIER[which]

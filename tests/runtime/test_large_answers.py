@@ -97,11 +97,7 @@ def heap_mb(server: DevServer) -> int:
 
 
 def test_large_outputs_are_read_whole_and_by_pages(large: DevServer, client: Client):
-    """Clients read all outputs in three ways, and the Worker's memory stays below the limit.
-
-    Clients read the outputs as the task's list of outputs, as all chunks in one answer, and as pages of chunks; all
-    give the same texts.
-    """
+    """Clients read all outputs in three ways, and the Worker's memory stays below the limit."""
     path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)
     task = whole.json()
@@ -143,9 +139,8 @@ def test_large_outputs_are_merged(large: DevServer, client: Client):
     ],
 )
 def test_large_structured_outputs_are_joined(large: DevServer, client: Client, chunks: int, rules: dict[str, str]):
-    """Outputs that are objects are checked, joined and read as a value, and the Worker's memory stays below the limit.
-
-    The memory does not depend on how many chunks the outputs come from.
+    """Outputs that are objects are checked, joined and read as a value, and the Worker's memory stays
+    below the limit.
     """
     tag = "small" if chunks == MANY_CHUNKS else "people"
     path = completed(client, chunks, tag=tag, seconds=1_200, outputSchema=PEOPLE_SCHEMA, join=rules or None)

@@ -35,10 +35,8 @@ def numbers(call: Call) -> Behaviour:
 
 
 def test_a_union_of_very_many_items_stops_nobody(tmp_path: Path) -> None:
-    """While a tenant reads a union of very many items, another one's status calls are answered, and memory is bounded.
-
-    The longest of these calls waits for a fraction of what the read takes. A read that works without an await answers
-    none of them before its end.
+    """While a tenant reads a union of very many items, another one's status calls are answered, and
+    memory is bounded.
     """
     with (
         ModelServer(api_key="test-key", plan=Plan(decide=numbers)) as model,

@@ -157,11 +157,7 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
 
 @pytest.mark.campaign
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
-    """A page of the list, or reading the metrics, reads no more rows with 100,000 tasks than with 1,000.
-
-    A page of the list with any filter also reads no more rows with 100,000 tasks than with 1,000. While tasks are added
-    and erased, the pages together have each task that is not erased exactly once, newest first.
-    """
+    """A page of the list, or reading the metrics, reads no more rows with 100,000 tasks than with 1,000."""
     with DevServer(tmp_path) as server, Client(server.url) as client:
         template = client.finished(client.submit("the template")["id"])["id"]
         server.stop()

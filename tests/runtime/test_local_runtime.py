@@ -146,10 +146,7 @@ def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> 
     ids=["urandom", "name", "syntax"],
 )
 def test_a_change_reloads_and_a_broken_one_does_not(broken: str, error: str, tmp_path: Path) -> None:
-    """If changed code cannot start, the error is printed and the old code continues to run.
-
-    When the broken code is corrected, `make dev` reloads the Worker, which keeps its state.
-    """
+    """If changed code cannot start, the error is printed and the old code continues to run."""
     source = write_tiny_worker(tmp_path / "project")
     greeting = source / "greeting.py"
     with DevServer(tmp_path / "state", project=tmp_path / "project") as server:

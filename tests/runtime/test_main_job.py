@@ -91,10 +91,7 @@ def test_async_status_to_the_letter(demo: Client, route: str):
 
 
 def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
-    """The metrics have Prometheus's format; the metrics and the history contain tasks that have just ended.
-
-    The reported version of the schema is the one that wrangler reports.
-    """
+    """The metrics have Prometheus's format; the metrics and the history contain tasks that have just ended."""
     demo.finished(demo.submit("a task for the metrics")["id"])
 
     def ended() -> dict[str, float]:

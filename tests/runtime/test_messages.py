@@ -146,10 +146,7 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 
 
 def test_a_queue_that_refuses_falls_through(wired: DevServer, through_door: Client, model: ModelServer):
-    """If the queue refuses a task's message, the task goes to its object.
-
-    The submission is answered with 202 before the task that the queue refused reaches the task's object.
-    """
+    """If the queue refuses a task's message, the task goes to its object."""
     assert through_door.http.post("/_test/refuses", content="yes").text == "done"
     try:
         accepted = through_door.submit(paragraphs(4), chunk=SMALL)
@@ -169,8 +166,7 @@ def test_a_queue_that_refuses_falls_through(wired: DevServer, through_door: Clie
 def test_a_task_that_breaks_its_worker_ends_as_failed(route: str, project: Path, tmp_path: Path):
     """A task whose runs all raise an error is tried again, and finally fails with a reason.
 
-    In this test a task rests only for a short time after a run that raises. The ten minutes for which a task really
-    rests after such runs are tested in the simulation.
+    In this test a task rests only for a short time after a run that raises.
     """
     settings = variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1, "POISON": "yes"})
     flags = (*ENVIRONMENTS[route], "--cron-every", "1", *settings)

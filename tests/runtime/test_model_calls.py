@@ -72,10 +72,7 @@ def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
 
 
 def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
-    """After a 429 no call arrives for the two seconds of its `Retry-After`.
-
-    The task that met the rate limit completes, although its chunk needs more calls than MAX_ATTEMPTS.
-    """
+    """After a 429 no call arrives for the two seconds of its `Retry-After`."""
     model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "completed"
@@ -88,9 +85,6 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
     """A call that fails with a temporary error is repeated after a pause, and no chunk that is finished is called for
     again.
-
-    After such a failure the first pause is at least half a second, which may not show if the clock is late; the second
-    pause is at least a second.
     """
     text = paragraphs(3)
     second = text.split("\n\n")[1]
@@ -108,11 +102,7 @@ def test_transient_trouble_is_retried(client: Client, model: ModelServer, troubl
 
 
 def test_each_call_is_in_the_log(client: Client, model: ModelServer):
-    """The task's log has each call that the model server got, and how it ended.
-
-    The failed calls need only one more row in the database. A search finds the task by its name until the task has
-    completed and its text is erased.
-    """
+    """The task's log has each call that the model server got, and how it ended."""
     text = paragraphs(3)
     second = text.split("\n\n")[1]
     failures = iter([status(503), drop(), status(500)])
@@ -155,11 +145,7 @@ def test_each_call_is_in_the_log(client: Client, model: ModelServer):
 def test_timeouts_are_retried_until_the_attempts_are_used_up(
     dev: DevServer, client: Client, model: ModelServer, trouble
 ):
-    """If the model server never answers, or never completes its answer, the task fails after MAX_ATTEMPTS calls.
-
-    The connection of each call that timed out is closed before the next call, and no warning about it is printed later.
-    When a call times out is tested under a virtual clock, in `test_worker`.
-    """
+    """If the model server never answers, or never completes its answer, the task fails after MAX_ATTEMPTS calls."""
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"], 60)

@@ -31,11 +31,7 @@ def server(model: ModelServer, state: Path) -> Iterator[DevServer]:
 
 
 def test_an_operator_looks_after_anothers_task(server: DevServer, state: Path, model: ModelServer) -> None:
-    """With a key from `make key`, an operator lists, reads, cancels, retries and follows another tenant's task.
-
-    Each act of the operator is in the log with both tenants. A third tenant's key without the operator's scope is
-    refused, whether or not its request names the other tenant.
-    """
+    """With a key from `make key`, an operator lists, reads, cancels, retries and follows another tenant's task."""
     operator = make_key(state, "--scopes", "read,write,operator")
     acme, plain = insert_key(state, "acme"), insert_key(state, "other")
     headers = {"Authorization": f"Bearer {operator}"}

@@ -124,10 +124,7 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
-    """Twenty tasks on a slow database that stalls all complete, with one call for each chunk and few writes.
-
-    New tasks are refused during the database's stall, and accepted later.
-    """
+    """Twenty tasks on a slow database that stalls all complete, with one call for each chunk and few writes."""
     on_each_route(tmp_path, work_through_a_stall)
 
 

@@ -170,10 +170,7 @@ def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevSer
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
 def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
-    """Each command in the README's table runs (in a shorter form if it takes minutes), except those in `NOT_RUN`.
-
-    make only looks up a command that a page runs, too.
-    """
+    """Each command in the README's table runs (in a shorter form if it takes minutes), except those in `NOT_RUN`."""
     if shell_blocks.not_run(command) is None:
         target = shell_blocks.target(command)
         if page := shell_blocks.RUN_BY_PAGES.get(target or ""):

@@ -62,10 +62,7 @@ def warm(real: RealModel, client: Client) -> Client:
 
 
 def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, client: Client):
-    """A task waits for a model that is not started and says so, and completes after the model was loaded.
-
-    While the model loads, its server answers 503.
-    """
+    """A task waits for a model that is not started and says so, and completes after the model was loaded."""
     real.stop()
     task_id = client.submit("A text of one sentence.", maxOutputTokens=8)["id"]
     eventually(lambda: (client.task(task_id)["waitingFor"] or {}).get("reason") == "model_away")
@@ -138,10 +135,7 @@ def test_the_model_is_held_to_a_schema(warm: Client):
 
 
 def test_a_schema_that_the_model_s_server_refuses_fails_the_task(warm: Client):
-    """llama.cpp does not support a reference to the root of a schema.
-
-    The task fails at once, and its error names the variable to change.
-    """
+    """llama.cpp does not support a reference to the root of a schema."""
     schema = {
         "type": "object",
         "properties": {"a": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
@@ -167,8 +161,7 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
 def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
     """With the chunk size that `make model` prints, every chunk of the examples fits the model's context.
 
-    The model's own tokenizer counts the tokens in this test. The number of chunks equals the number of calls that the
-    page states.
+    The model's own tokenizer counts the tokens in this test.
     """
     assert warm
     text = (ROOT / "examples" / name).read_text("utf-8")

@@ -100,9 +100,8 @@ def test_a_gap_and_its_retry(url: str, model: ModelServer):
 
 
 def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: ModelServer, tmp_path: Path):
-    """`onceover run --schema --join --gaps` prints the value, ends with 3 for the gap, and `retry` makes the gap alone.
-
-    A schema that cannot be joined names its flag and the place, and is refused before anything is stored.
+    """`onceover run --schema --join --gaps` prints the value, ends with 3 for the gap, and `retry`
+    makes the gap alone.
     """
     text, lists, titled = (tmp_path / name for name in ("text.txt", "lists.json", "titled.json"))
     text.write_text(TEXT, "utf-8")
@@ -155,10 +154,7 @@ def test_a_schema_is_refused_before_anything_is_stored(url: str):
 
 
 def test_openais_sdk_parses_what_it_gets(url: str):
-    """OpenAI's SDK parses the output of a completed response in a stream with the client's own pydantic model.
-
-    A response with a gap is incomplete, and its text also fits the client's model.
-    """
+    """OpenAI's SDK parses the output of a completed response in a stream with the client's own pydantic model."""
     named: Any = {"format": {"type": "json_schema", "name": "Said", "schema": Said.model_json_schema(), "strict": True}}
     with openai.OpenAI(base_url=f"{url}/v1", api_key="any") as client:
         response = client.responses.create(

@@ -105,10 +105,7 @@ def settled(client: Client, task_id: str, status: str) -> Json:
 
 
 def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """The reference implementation of webhooks and the SDK's `unwrap` both accept the message of a task's end.
-
-    The API lists the webhook delivery with its one attempt.
-    """
+    """The reference implementation of webhooks and the SDK's `unwrap` both accept the message of a task's end."""
     task_id = ended(client)
     (message,) = awaited(receiver, endpoint)
     Webhook(endpoint.signing_secret).verify(message.body, dict(message.headers))
@@ -120,11 +117,7 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 
 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
-    """The SDK lists and reads endpoints, without their secrets, and sends a test message.
-
-    The answer to the request for a test message says what the endpoint answered. No file of the state folder contains
-    the endpoint's secret.
-    """
+    """The SDK lists and reads endpoints, without their secrets, and sends a test message."""
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)
     assert (found.url, found.event_types) == (endpoint.url, ENDS)
@@ -137,10 +130,7 @@ def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer
 
 
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """After a rotation with `keep_old_secret_active_for_24_hours`, both secrets sign messages.
-
-    After a rotation without `keep_old_secret_active_for_24_hours` the old secret signs no message.
-    """
+    """After a rotation with `keep_old_secret_active_for_24_hours`, both secrets sign messages."""
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
     (message,) = awaited(receiver, endpoint)
@@ -157,10 +147,7 @@ def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenA
 
 @pytest.mark.parametrize("package", ["openai", pytest.param("openai6", marks=pytest.mark.campaign)])
 def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, package: str):
-    """npm's `openai` accepts a message with the endpoint's secret, and refuses another secret and a changed body.
-
-    While both secrets sign, `openai` accepts either secret, and after the next rotation only the new one.
-    """
+    """npm's `openai` accepts a message with the endpoint's secret, and refuses another secret and a changed body."""
     made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
     old, other = made.signing_secret, f"whsec_{'A' * 43}="
     unwrap = (find_node(), "unwrap.mjs", package)
@@ -238,9 +225,8 @@ def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
 
 
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
-    """A delivery fails by a closed connection, then by a 503 to the sweep's attempt, and is redelivered with success.
-
-    All messages of the delivery have the same id, and the API lists each attempt with its failure.
+    """A delivery fails by a closed connection, then by a 503 to the sweep's attempt, and is
+    redelivered with success.
     """
     receiver.answers[httpx.URL(endpoint.url).path] = ["close", 503, 200]
     task_id = ended(client)

@@ -96,10 +96,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 def test_wrangler_is_asked_once_for_each_configuration(asker: Asker, root: Path, project: Path) -> None:
-    """The second answer about a configuration is the first one, without wrangler, for a copy of the project too.
-
-    Another environment is another configuration.
-    """
+    """The second answer about a configuration is the first one, without wrangler, for a copy of the project too."""
     first, asked = asker.ask(root, project)
     assert asked == [*CONFIGURATION, *DIVISION]
     assert first["configuration"]["database"] == "DB"
@@ -177,10 +174,7 @@ secretAccessKey = "swordfish"
 def test_what_more_than_wrangler_toml_may_decide_is_not_kept(
     asker: Asker, root: Path, project: Path, more: str
 ) -> None:
-    """wrangler is asked each time about a database whose address may come from the environment.
-
-    wrangler is also asked each time about a bucket with credentials.
-    """
+    """wrangler is asked each time about a database whose address may come from the environment."""
     with (project / "wrangler.toml").open("a") as settings:
         settings.write(more)
     for _ in range(2):

@@ -19,10 +19,7 @@ pytestmark = [pytest.mark.runtime, pytest.mark.campaign]
 def test_wrangler_itself_takes_the_three_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A deployment to an empty account creates the database, the queues and the bucket once, and stores the key.
-
-    For the same commands, the stand-in for wrangler that other tests use prints the same text as wrangler.
-    """
+    """A deployment to an empty account creates the database, the queues and the bucket once, and stores the key."""
     monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
     with CloudflareApi() as api:
         for name, value in environment(api, tmp_path).items():

@@ -24,10 +24,7 @@ def test_each_recipe_shows_code():
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str):
-    """Each example runs unchanged, in its own namespace, and has an assertion.
-
-    Each example's assertion states the outcome of the example.
-    """
+    """Each example runs unchanged, in its own namespace, and has an assertion."""
     assert "assert " in example
     # With as many empty lines before the example as in the README, a traceback shows the right line.
     before = README.read_text("utf-8").partition(example)[0].count("\n")

@@ -370,10 +370,7 @@ class StoreModel:
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record a worker's progress, and make its step.
-
-        If the worker's fence is not the latest, nothing changes.
-        """
+        """Record a worker's progress, and make its step. If the worker's fence is not the latest, nothing changes."""
         task = self._record(task_key, fence, progress)
         if task is None:
             return False

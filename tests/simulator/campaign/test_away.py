@@ -287,10 +287,7 @@ def test_without_patience_attempts_decide():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_a_chunk_that_alone_fails_ends_its_task(deployment: Deployment):
-    """Ten failures of one chunk end its task within a quarter of an hour, if the calls of other tasks succeed.
-
-    The tasks without such a chunk are submitted one by one, and none of them fails.
-    """
+    """Ten failures of one chunk end its task within a quarter of an hour, if the calls of other tasks succeed."""
     seen = work(deployment, 1, 0.001, "5xx", broken="w002", others=40)
     broken, *others = seen.rows
     assert (broken["status"], broken["error_code"], broken["failed"]) == ("failed", "model_unavailable", 1)

@@ -33,10 +33,8 @@ def counters(use: BatchUse) -> dict[str, float]:
     ],
 )
 def test_what_20_000_lines_use(route: str, plan: Plan) -> None:
-    """A batch of 20,000 lines uses what docs/costs.md says, with a call for each line, within each invocation's limits.
-
-    A group of six calls costs two object requests and two rows of the coordinator. A run of the free plan has fewer
-    calls, so there are more runs, and each reads its lines anew. The simulation's count of rows read is too low.
+    """A batch of 20,000 lines uses what docs/costs.md says, with a call for each line, within each
+    invocation's limits.
     """
     use = used(BatchLoad(LINES, route, plan, (5.0, 5.0)))
     assert (use.status, use.model_calls, use.refused) == ("completed", LINES, [])
@@ -120,10 +118,7 @@ def load_of(lines: int, route: str, plan: Plan = "paid") -> BatchLoad:
 
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 def test_a_batch_holds_up_no_other_tenant(route: str) -> None:
-    """A task of one chunk beside a batch is never late by more than 2 s.
-
-    All requests, runs and cron runs share one isolate, which stands still while it checks lines or joins objects.
-    """
+    """A task of one chunk beside a batch is never late by more than 2 s."""
     check(lateness(load_of(4_000, route)))
 
 

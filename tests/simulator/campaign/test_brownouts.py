@@ -24,11 +24,7 @@ from src.store.work import WorkStore
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 @pytest.mark.parametrize("share", [0.1, pytest.param(0.3, marks=pytest.mark.campaign), 0.5, 0.8])
 def test_a_minute_of_it_fails_no_task(share: float, route: str):
-    """In a brown-out of a minute, a task fails only if it has a chunk that always fails.
-
-    In the brown-out of a minute, tasks make no more calls than the share of failing calls requires. Within 10 s after
-    the brown-out of a minute, runs make as many calls at once as before.
-    """
+    """In a brown-out of a minute, a task fails only if it has a chunk that always fails."""
     outcome = play(BrownOut(share, 60, route, 20, apart(route)))
     assert outcome.poisoned > 0
     assert outcome.faults() == [], outcome
@@ -158,10 +154,7 @@ def test_what_is_asked_of_a_brown_out():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """`python -m simulator.brownouts` prints a table and writes the figures.
-
-    The exit status of the program is 0 only if all checks of the brown-outs passed.
-    """
+    """`python -m simulator.brownouts` prints a table and writes the figures."""
     report = tmp_path / "brownouts.json"
     arguments = [
         "--percent",

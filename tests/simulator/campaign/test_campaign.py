@@ -95,10 +95,7 @@ def least(count: int) -> int:
 
 @functools.cache
 def part(number: int) -> CampaignTally:
-    """Run one of the parts of the schedules.
-
-    The parts are separate because the time of a single test is limited.
-    """
+    """Run one of the parts of the schedules. The parts are separate because the time of a single test is limited."""
     return run_block(number * SCHEDULES // PARTS, SCHEDULES // PARTS, None)[0]
 
 
@@ -129,11 +126,7 @@ class TestSchedules:
         assert set(seeds.profiles) == set(PROFILES)
 
     def test_every_kind_of_fault_fired(self, seeds: CampaignTally):
-        """Each of the design's faults 1 to 34, 36 to 39 struck often, and so did each kind of fault.
-
-        "Often" means at least 50 times in 2,000 schedules. Only schedules with webhooks meet the faults of receivers,
-        and only those with batches the faults of R2.
-        """
+        """Each of the design's faults 1 to 34, 36 to 39 struck often, and so did each kind of fault."""
         fired = seeds.fired_by_number()
         assert set(fired) == {*range(1, 35), *range(36, 40)}
         assert min(fired.values()) >= least(FIRED_LEAST)
@@ -308,10 +301,7 @@ def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
 
 
 def test_half_of_the_schedules_have_the_hosted_clock():
-    """In every profile, about half of the schedules have the clock that stands still, with either event loop.
-
-    In all schedules, an object's raw context accepts only promises.
-    """
+    """In every profile, about half of the schedules have the clock that stands still, with either event loop."""
     drawn = [hosted_rates(Random(seed)) for seed in range(400)]
     standing = [one for one in drawn if one.get("clock_standing")]
     assert 160 <= len(standing) <= 240

@@ -100,10 +100,7 @@ def test_an_output_that_is_not_on_record_is_noticed():
 
 @pytest.mark.parametrize(("full_seconds", "noticed"), [(0, True), (19, True), (20, False)])
 def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int, noticed: bool):
-    """A run that loses an output is excused only if the database was full for half of a lease during the run.
-
-    Times at which the database was full before or after the run do not count.
-    """
+    """A run that loses an output is excused only if the database was full for half of a lease during the run."""
     world = watched()
     world.full_ms = 1000 * full_seconds
     asyncio.run(run_of(world, 1))

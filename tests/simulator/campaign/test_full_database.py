@@ -66,10 +66,7 @@ def test_outputs_are_held_where_it_is_full_for_long() -> None:
 
 
 def test_for_how_long_at_a_stretch_it_was_full() -> None:
-    """Times at which the database is full count as one stretch if less than a minute lies between them.
-
-    Only the part of a stretch within the given time counts.
-    """
+    """Times at which the database is full count as one stretch if less than a minute lies between them."""
     cap = Cap.__new__(Cap)
     cap.spans = [(10_000, 40_000), (100_000, 120_000)]
     assert cap.longest_ms(0, 200_000) == 30_000

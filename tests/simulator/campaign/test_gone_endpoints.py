@@ -102,10 +102,7 @@ def test_a_claim_may_outlast_its_endpoint(world: OneEnd, removal: str, arrives_a
 def test_a_message_to_an_endpoint_that_is_gone_is_noticed(
     world: OneEnd, removal: str, arrives_at: float, behind: float
 ):
-    """The check breaks if a message goes to an endpoint that was removed over a minute ago.
-
-    A write after the removal makes no difference.
-    """
+    """The check breaks if a message goes to an endpoint that was removed over a minute ago."""
     world.connection.execute(removal, (ENDPOINT,))
     world.written(at=100)
     world.written(at=155)

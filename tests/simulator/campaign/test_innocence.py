@@ -35,10 +35,7 @@ def test_without_rests_kills_in_a_row_are_noticed():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_poison_task_fails_in_time(deployment: Deployment):
-    """A task whose model calls all kill every isolate fails after ten to fifteen minutes and 6 + 3 + 1 calls.
-
-    The task that kills its workers runs with the settings of production, with one sweep a minute.
-    """
+    """A task whose model calls all kill every isolate fails after ten to fifteen minutes and 6 + 3 + 1 calls."""
     poisoned = poison(deployment, chunks=12)
     assert poisoned.result.failure is None
     assert dict(poisoned.result.reasons) == {"worker_crashed": 1}
@@ -50,11 +47,7 @@ def test_a_poison_task_fails_in_time(deployment: Deployment):
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize("lanes", [2, 4])
 def test_a_poison_task_with_lanes_fails_in_time(lanes: int, deployment: Deployment):
-    """A long task whose calls kill every isolate fails in the same time, on the queue and on objects.
-
-    The lanes of the first worker all make their calls before they die, and the next workers have no lanes. With four
-    lanes of three calls, the task makes the 12 calls of the lanes and 3 + 1 more.
-    """
+    """A long task whose calls kill every isolate fails in the same time, on the queue and on objects."""
     poisoned = poison(deployment, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
     assert poisoned.result.failure is None
     assert dict(poisoned.result.reasons) == {"worker_crashed": 1}

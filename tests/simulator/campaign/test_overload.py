@@ -19,11 +19,7 @@ SLOW = 0.05
 
 @pytest.mark.parametrize("route", overload.ROUTES)
 def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
-    """All tasks of 60 workers end in time, with a stall of the database of 5, 30 or 90 s and without a stall.
-
-    The writes of 60 workers wait up to 3 s for each other. `LoadResult.faults` compares the time and the writes with
-    their bounds.
-    """
+    """All tasks of 60 workers end in time, with a stall of the database of 5, 30 or 90 s and without a stall."""
     calm = play(Load(WORKERS, SLOW, route=route))
     assert calm.faults(calm) == []
     for stall in (5.0, 30.0, 90.0):
@@ -33,8 +29,7 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
 def test_250_workers_and_a_stall():
     """The tasks of 250 workers end in time, although their calls of 10 ms wait 2.5 s for each other.
 
-    One of the loads of 250 workers has a stall of 5 s. If calls had two seconds to start at any latency, tasks would
-    write more than allowed even without the stall.
+    If calls had two seconds to start at any latency, tasks would write more than allowed even without the stall.
     """
     calm = play(Load(250, 0.01))
     assert [*calm.faults(calm), *play(Load(250, 0.01, 5.0)).faults(calm)] == []
@@ -64,10 +59,7 @@ def test_what_is_asked_of_a_load():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """`python -m simulator.overload` prints a row for each load, and writes the same figures as JSON.
-
-    `python -m simulator.overload` fails if a load violates a requirement.
-    """
+    """`python -m simulator.overload` prints a row for each load, and writes the same figures as JSON."""
     report = tmp_path / "overload.json"
     asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]
     assert main(asked) == 0

@@ -19,9 +19,8 @@ from simulator.campaign.runs.tally import SCHEDULES_OF_LEAST, SHARES_OF_LEAST, C
     ],
 )
 def test_a_check_that_excuses_most_runs_is_named(schedules: int, judged: int, excused: int, idle: bool):
-    """A check is reported as idle if it judged less than a third of the runs, once there are enough schedules and runs.
-
-    A single schedule can excuse hundreds of runs.
+    """A check is reported as idle if it judged less than a third of the runs, once there are enough
+    schedules and runs.
     """
     tally = CampaignTally(schedules=schedules)
     tally.judged.update({RUNS_JUDGED: judged, RUNS_EXCUSED: excused})

@@ -105,10 +105,7 @@ def test_explore_visits_every_interleaving():
 
 
 def test_explore_within_a_bound():
-    """If no deviation is allowed, `explore` visits one schedule.
-
-    Each further allowed deviation adds schedules, until `explore` visits all schedules.
-    """
+    """If no deviation is allowed, `explore` visits one schedule."""
 
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []

@@ -91,10 +91,7 @@ def test_numbers_bind_as_doubles():
 
 
 def test_values_that_do_not_cross_are_refused():
-    """`bind` raises D1_TYPE_ERROR for a big integer and for an object.
-
-    A lone surrogate becomes U+FFFD, and a blob becomes a list.
-    """
+    """`bind` raises D1_TYPE_ERROR for a big integer and for an object."""
 
     async def work(db: D1Binding) -> None:
         statement = db.prepare("SELECT ? AS v")
@@ -169,10 +166,7 @@ def test_sql_sees_the_database_clock():
 
 
 def test_rows_written_count_tables_and_indexes():
-    """A written row counts once for its table and once for each changed index, but a deleted row counts only once.
-
-    In a table with rowids a text key is an index of its own, so it counts, too.
-    """
+    """A written row counts once for its table and once for each changed index, but a deleted row counts only once."""
 
     async def work(db: D1Binding) -> None:
         async def written(sql: str) -> int:
@@ -236,10 +230,7 @@ def test_a_used_database_comes_back_as_new():
 
 
 def test_an_answer_that_is_late_comes_after_its_effect():
-    """If an answer is late, the database has carried out the write at once.
-
-    The sender of the write gets the answer up to 25 s later.
-    """
+    """If an answer is late, the database has carried out the write at once."""
 
     async def fetch(env: Any, request: Any, ctx: Any) -> None:
         await mark(env, request, "was here")

@@ -89,10 +89,7 @@ def test_a_live_isolate_runs_its_finally():
 
 
 def test_tasks_of_a_dead_isolate_die_too():
-    """The tasks and timers of a handler end with the death of the handler's isolate.
-
-    The tasks and timers of another isolate continue.
-    """
+    """The tasks and timers of a handler end with the death of the handler's isolate."""
 
     async def spawn(env, request, ctx) -> str:
         ctx.waitUntil(later(env, request))
@@ -177,11 +174,7 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 
 
 def test_every_single_crash_is_before_or_after_its_effect():
-    """`single_crashes` tries a crash before and a crash after the effect at each of six suspension points.
-
-    A crash before an effect leaves no mark, and a crash after the effect leaves one. In each of these runs the request
-    that is not crashed leaves all its marks.
-    """
+    """`single_crashes` tries a crash before and a crash after the effect at each of six suspension points."""
     seen: list[list[str]] = []
     crashes = [crash for _label, crash in single_crashes(lambda crash_at: crash_run(crash_at, seen))]
     assert len(crashes) == 12

@@ -251,10 +251,7 @@ def test_alarms_come_late_again_or_never():
 
 @pytest.mark.parametrize(("fault", "done"), [("rpc_failed_before", 0), ("rpc_failed_after", 1)])
 def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
-    """The caller of a failed RPC gets the error of a lost connection.
-
-    With one fault the object has carried out the failed call, and with the other fault it has not received the call.
-    """
+    """The caller of a failed RPC gets the error of a lost connection."""
 
     async def fetch(env, request, ctx) -> str:
         with pytest.raises(JsError, match="Network connection lost"):
@@ -270,10 +267,7 @@ def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
 
 
 def test_errors_and_values_cross_as_javascript_has_them():
-    """The id of an object with a given name is always the same.
-
-    The id of an object is the same each time.
-    """
+    """The id of an object with a given name is always the same. The id of an object is the same each time."""
 
     class Odd(Base):
         async def fail(self) -> None:
@@ -333,10 +327,7 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """The first call of an object waits until a constructor has loaded its state in `blockConcurrencyWhile`.
-
-    If an object's constructor fails, the platform resets the object.
-    """
+    """The first call of an object waits until a constructor has loaded its state in `blockConcurrencyWhile`."""
 
     class Loading(Base):
         def __init__(self, ctx, env) -> None:

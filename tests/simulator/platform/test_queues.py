@@ -48,10 +48,7 @@ def fail(message, batch) -> None:
 
 
 def test_a_clean_return_acks():
-    """A message whose handler returns without an error is delivered once, with attempt 1, a time and an id.
-
-    The body of the message is a copy that went through JSON.
-    """
+    """A message whose handler returns without an error is delivered once, with attempt 1, a time and an id."""
     body = {"job": "a", "n": 5.0, "none": None}
 
     def consume(message, batch) -> None:
@@ -66,10 +63,7 @@ def test_a_clean_return_acks():
 
 
 def test_failures_lead_to_the_dead_letter_queue():
-    """If max_retries is 2, a message that always fails is delivered three times.
-
-    After its third delivery, a message that always fails goes to the consumer of the dead-letter queue.
-    """
+    """If max_retries is 2, a message that always fails is delivered three times."""
     seen, world = deliver(fail, ["a"])
     assert seen == [
         ("ai-processing-queue", "a", 1),
@@ -219,10 +213,7 @@ def test_duplicates_may_overlap():
 
 
 def test_order_is_not_kept():
-    """With the fault that reorders messages, some seed delivers a later message before an earlier one.
-
-    Without the fault that reorders messages, only latency can change the order.
-    """
+    """With the fault that reorders messages, some seed delivers a later message before an earlier one."""
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:
         one = QueueSettings(max_concurrency=1)
@@ -342,11 +333,7 @@ def test_no_more_at_once_than_configured():
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_consumer_is_occupied_by_its_work_in_the_background(*, waits: bool):
-    """A consumer whose handler has returned takes no message until its work in `waitUntil` has ended.
-
-    With the compatibility flag `queue_consumer_no_wait_for_wait_until` it takes the next message at once, and the work
-    is cut 30 s after the handler's return.
-    """
+    """A consumer whose handler has returned takes no message until its work in `waitUntil` has ended."""
     began: list[float] = []
     ended: list[float] = []
 

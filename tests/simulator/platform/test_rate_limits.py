@@ -41,10 +41,7 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 
 
 def test_a_key_has_so_many_requests_in_a_window():
-    """If a key exceeds its limit, the limiter refuses its requests, but not the requests of another key.
-
-    After a period of the limiter the key may send the same number of requests again.
-    """
+    """If a key exceeds its limit, the limiter refuses its requests, but not the requests of another key."""
     seen = answers(RateLimit(2, PERIOD), "aaabba", wait=PERIOD, again="aaab")
     assert seen == [True, True, False, True, True, False, True, True, False, True]
 

@@ -52,10 +52,7 @@ def test_a_call_waits_for_all_before_it():
 
 
 def test_others_stand_before_each_call():
-    """Each call of the Worker waits for a fixed number of calls of other Workers.
-
-    The calls of the Worker itself also wait for each other.
-    """
+    """Each call of the Worker waits for a fixed number of calls of other Workers."""
     seconds, _ = waits(Sharing(0.01, others=50), 3)
     assert seconds == pytest.approx([0.51, 0.52, 0.53])
 

@@ -124,9 +124,8 @@ async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
-    """A wait for the clock in short steps never ends if the steps are microtasks, and `Livelock` names the coroutine.
-
-    The wait for the clock ends if its short steps are timers.
+    """A wait for the clock in short steps never ends if the steps are microtasks, and `Livelock` names
+    the coroutine.
     """
     with pytest.raises(Livelock, match=r"w1:fetch in .*fetch > spins > sleep \(test_turns.py:\d+\)"):
         ask(spins, STOCK)
@@ -157,9 +156,8 @@ async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_after_a_timer_the_clock_may_lack_a_hair():
-    """After a timer, the clock may be a tiny fraction of a second before the due moment, because doubles are inexact.
-
-    Code that waits for this tiny fraction of a second with a delay that is a microtask never ends.
+    """After a timer, the clock may be a tiny fraction of a second before the due moment, because
+    doubles are inexact.
     """
     assert ask(waits, STANDING) == {True, False}
     with pytest.raises(Livelock, match="waits_on > sleep"):
@@ -198,10 +196,7 @@ async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_microtasks_come_before_the_next_event():
-    """With the standing clock, all steps that follow a timer run before the isolate's next timer.
-
-    With the world's own clock, the steps of both timers may mix.
-    """
+    """With the standing clock, all steps that follow a timer run before the isolate's next timer."""
     assert {ask(two_timers, STANDING, seed=seed) for seed in range(20)} <= {"aaabbb", "bbbaaa"}
     assert len({ask(two_timers, {}, seed=seed) for seed in range(20)}) > 2
 

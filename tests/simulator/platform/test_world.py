@@ -119,10 +119,7 @@ def test_an_observer_stops_the_run_where_an_invariant_breaks():
 
 
 def test_bindings_follow_the_deployment():
-    """A request has exactly the bindings of the deployment under which it began.
-
-    A request that began under an old deployment ends under the old deployment.
-    """
+    """A request has exactly the bindings of the deployment under which it began."""
 
     async def fetch(env, request, ctx) -> list[str]:
         await asyncio.sleep(5)
@@ -170,10 +167,7 @@ def test_cron_fires_and_quiet_is_noticed():
 
 
 def test_the_model_keeps_books():
-    """The model's ledger has each call that reached the model, with its answer.
-
-    An output of the model depends only on the call.
-    """
+    """The model's ledger has each call that reached the model, with its answer."""
     call = ModelCall("system", "text", "m")
 
     async def fetch(env, request, ctx) -> str:

@@ -32,10 +32,7 @@ def row_of(page: str, start: str) -> list[str]:
 
 
 def test_the_page_is_current():
-    """docs/costs.md is exactly the page that `bench.costs` computes from the measured figures.
-
-    If docs/costs.md is outdated, run `python -m bench.costs`.
-    """
+    """docs/costs.md is exactly the page that `bench.costs` computes from the measured figures."""
     assert costs.PAGE.read_text(encoding="utf-8") == costs.page()
     assert costs.main(["--check"]) == 0, "the Chinese page"
 
@@ -103,10 +100,7 @@ def test_what_ends_first_on_the_paid_plan_is_said_by_language():
 
 
 def test_rows_written_end_first_where_calls_are_uneven():
-    """Tasks with calls of uneven length reach the daily limit of rows written first.
-
-    Tasks with uneven calls use up the rows written before the queue's operations and before the objects' GB-s.
-    """
+    """Tasks with calls of uneven length reach the daily limit of rows written first."""
     queue = {line.what: line.tasks for line in costs.free_lines("queue")}
     objects = {line.what: line.tasks for line in costs.free_lines("durable-object")}
     others = (queue[costs.WORDS["queueOperations"]], objects[costs.WORDS["objectGbSeconds"]])
@@ -167,10 +161,7 @@ def test_what_ends_first_is_the_least():
 
 
 def test_a_month_is_paid_for_beyond_what_is_included():
-    """Rows written that a month of the paid plan includes cost nothing.
-
-    Each further million rows written costs a dollar.
-    """
+    """Rows written that a month of the paid plan includes cost nothing."""
     few = {what: cost for what, _, cost in costs.dollars(0)}
     many = {what: (amount, cost) for what, amount, cost in costs.dollars(costs.TASKS)}
     rows = costs.WORDS["rowsWritten"]

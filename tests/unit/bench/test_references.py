@@ -31,20 +31,14 @@ def outcome(work: Work, **runs: list[list[Sample]]) -> Outcome:
 
 
 def test_a_spread_is_a_median_between_two_ends():
-    """The median of an even number of values is the mean of the middle two.
-
-    If there is only one value, it is the median, the least and the greatest value.
-    """
+    """The median of an even number of values is the mean of the middle two."""
     assert spread([5, 1, 3]) == Spread(3, 1, 5)
     assert spread([4, 1, 2, 9]) == Spread(3, 1, 9)
     assert spread([2.5]) == Spread(2.5, 2.5, 2.5)
 
 
 def test_a_goal_is_judged_by_ratios_within_a_run():
-    """A goal against another system is judged by the two systems' ratio within each run.
-
-    A machine that is slow in one run slows both systems.
-    """
+    """A goal against another system is judged by the two systems' ratio within each run."""
     found = verdict(SUBMIT, Goal(QUEUE, 2, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0])
     assert (found.ratio, found.runs_met, found.met) == (Spread(1.5, 1.5, 2.5), 2, True)
     assert not verdict(SUBMIT, Goal(QUEUE, 1.4, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0]).met
@@ -72,10 +66,7 @@ def test_runs_with_other_numbers_of_values_are_not_compared():
 
 
 def test_repeats_of_a_run_have_one_median():
-    """Of each run only the median counts, as one value, however often a work is repeated within the run.
-
-    If submissions are timed, the run's median is that of all its submissions.
-    """
+    """Of each run only the median counts, as one value, however often a work is repeated within the run."""
     of_times = outcome(SHORT, queue=[[sample(1), sample(2), sample(9)], [sample(4)]])
     assert of_times.medians(QUEUE) == [2, 4]
     assert of_times.medians(QUEUE, seen=True) == [1.5, 1.5]
@@ -120,10 +111,7 @@ def test_a_goal_without_its_other_system_is_not_judged():
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.key)
 @pytest.mark.parametrize("chars", [40, 400])
 def test_all_systems_cut_a_text_into_the_same_chunks(work: Work, chars: int):
-    """onceover and the references cut the benchmark's texts into the same chunks, which are all different.
-
-    onceover cuts at paragraphs, and the references count characters.
-    """
+    """onceover and the references cut the benchmark's texts into the same chunks, which are all different."""
     texts = works.texts(work, chars)
     pieces = [text[at : at + chars] for text in texts for at in range(0, len(text), chars)]
     assert len(texts) == work.tasks
@@ -179,10 +167,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
 
 
 def test_the_time_left_follows_what_was_measured():
-    """The estimate for a step without a measurement is scaled by how long other steps took against their estimates.
-
-    The estimate for a step of a kind that was measured before is the measured time.
-    """
+    """The estimate for a step without a measurement is scaled by how long other steps took against their estimates."""
     left = Remaining([("a", 10), ("b", 20), ("a", 10), ("b", 20)])
     assert (left.seconds, left.shown) == (60, "0 of 4, about 60 s left")
     left.finished(30)

@@ -36,10 +36,7 @@ def rounds(fake: FakeApi) -> int:
 
 
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """`onceover retry --failed` puts all failed tasks back, a hundred in each request.
-
-    If a bulk retry puts no task back, `onceover` stops and reports the `more` of its answer.
-    """
+    """`onceover retry --failed` puts all failed tasks back, a hundred in each request."""
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
     assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")
     fake.on("POST", RETRY, pages(5, {"retried": 0, "more": True}))
@@ -50,11 +47,7 @@ def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: Fak
 
 
 def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Runs) -> None:
-    """If retried tasks fail again at once, the server would find failed tasks for ever.
-
-    `onceover retry --failed` stops once it has retried as many tasks as had failed at first, and says that more are
-    left.
-    """
+    """If retried tasks fail again at once, the server would find failed tasks for ever."""
     endless = [{"retried": 100, "more": True}] * 9
     fake.on("POST", RETRY, pages(250, *endless, problem(500, "never_ended")))
     status, out, _ = run("retry", "--failed", "-o", "json")
@@ -77,9 +70,8 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 
 
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """`onceover cancel --all` sends as many requests, for a hundred tasks each, as the dry run's number of tasks needs.
-
-    If unfinished tasks are left, `onceover cancel --all` reports this.
+    """`onceover cancel --all` sends as many requests, for a hundred tasks each, as the dry run's
+    number of tasks needs.
     """
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))
@@ -94,10 +86,7 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
 
 
 def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: FakeApi, run: Runs) -> None:
-    """If one of several cancellations is refused, `onceover cancel` cancels the others and ends with status 1.
-
-    `onceover cancel` prints the ids of the cancelled tasks on standard output.
-    """
+    """If one of several cancellations is refused, `onceover cancel` cancels the others and ends with status 1."""
     for one in (TASK_ID, THIRD):
         fake.on("POST", f"/api/tasks/{one}/cancel", task("cancelled", id=one))
     fake.on("POST", f"/api/tasks/{OTHER}/cancel", problem(409, "task_ended", "The task has completed."))

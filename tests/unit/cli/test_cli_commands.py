@@ -106,10 +106,7 @@ def conforms(name: str, output: str) -> Any:
 
 
 def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, run: Runs, text: str, tmp_path: Path):
-    """Each option of a submission's command becomes the request's field of the same meaning.
-
-    The values of `NAME=VALUE` options are JSON if they can be read as JSON, else text.
-    """
+    """Each option of a submission's command becomes the request's field of the same meaning."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     (tmp_path / "ask.txt").write_text("List the risks.")
     options = (
@@ -138,10 +135,7 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
 
 
 def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
-    """A submission sends no field for an option that was not given, so the deployment's defaults apply.
-
-    Each submission of `onceover` has a new idempotency key.
-    """
+    """A submission sends no field for an option that was not given, so the deployment's defaults apply."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     assert [run("submit", text)[0], run("submit", text)[0]] == [0, 0]
     assert [asked.body for asked in fake.asked] == [{"input": "祝福\r\n"}] * 2
@@ -277,10 +271,7 @@ def test_every_field_of_a_submission_has_its_flag():
 
 @pytest.mark.parametrize("path", [["list"], ["keys", "list"], ["webhooks", "list"], ["doctor"]])
 def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, run: Runs, monkeypatch):
-    """`--url` before the command wins over ONCEOVER_URL, and `--url` after the command wins over both.
-
-    `--key` before the command wins over ONCEOVER_KEY.
-    """
+    """`--url` before the command wins over ONCEOVER_URL, and `--url` after the command wins over both."""
     serve_everything(fake)
     monkeypatch.setenv("ONCEOVER_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("ONCEOVER_KEY", "oo_variable")
@@ -316,10 +307,7 @@ def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: F
 def test_a_key_on_the_command_line_is_visible_and_that_is_said(
     fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ):
-    """`--key` on the command line prints a warning, because other users can see it.
-
-    A key from ONCEOVER_KEY is sent without a warning.
-    """
+    """`--key` on the command line prints a warning, because other users can see it."""
     fake.on("GET", PATH, task())
     assert "can see --key" in run("status", TASK_ID, "--key", "oo_1")[2]
     monkeypatch.setenv("ONCEOVER_KEY", "oo_2")
@@ -369,10 +357,7 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 
 
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
-    """While a task runs, standard output gets each output as it comes, and at the end it has exactly the result.
-
-    When the task ends, `onceover run` writes what is still missing of the result.
-    """
+    """While a task runs, standard output gets each output as it comes, and at the end it has exactly the result."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
     fake.on("GET", f"{PATH}/events", Answer(stream=stream))
@@ -401,10 +386,7 @@ def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
-    """If `onceover watch` gives up, its message says how to watch the task again.
-
-    The task itself continues to run.
-    """
+    """If `onceover watch` gives up, its message says how to watch the task again. The task itself continues to run."""
     fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
     status, _, err = run("watch", TASK_ID, "--patience", "0")
     assert status == 1
@@ -578,10 +560,7 @@ ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
-    """With `-o json` a command prints one document on one line, in the shape of output.schema.json.
-
-    With `-o json`, `onceover` prints everything but the document on standard error.
-    """
+    """With `-o json` a command prints one document on one line, in the shape of output.schema.json."""
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
     assert status == ENDS.get(name, 0)
@@ -599,20 +578,14 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 
 def test_the_schema_describes_these_documents_and_no_other():
-    """This test has an example for each document in output.schema.json.
-
-    All other entries of `$defs` in output.schema.json are parts of these documents.
-    """
+    """This test has an example for each document in output.schema.json."""
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
 
 
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
-    """The commands for keys and webhooks send the request bodies that the contract states.
-
-    The plain text that the commands for keys and webhooks print has only secrets on standard output.
-    """
+    """The commands for keys and webhooks send the request bodies that the contract states."""
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
     assert run(*COMMANDS["webhooks-add"])[1] == "whsec_1\n"
@@ -643,10 +616,7 @@ def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
 
 
 def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
-    """`onceover result` fails while a task has no result.
-
-    `onceover result --partial` prints the outputs that exist, and says that some are missing.
-    """
+    """`onceover result` fails while a task has no result."""
     page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
     rest = {"chunks": [chunk(1, "two")], "nextCursor": None}
     fake.on("GET", PATH, task("processing", progress={"total": 3, "completed": 2, "failed": 0}))
@@ -660,10 +630,7 @@ def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
-    """`onceover list` also reads the page after an empty one.
-
-    `onceover list` requests no more tasks than the user asked for.
-    """
+    """`onceover list` also reads the page after an empty one."""
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
     status, out, _ = run("list", "-n", "2", "--status", "failed", "--created-after", "2026-11-25T00:00:00Z")
@@ -680,10 +647,7 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
 
 
 def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
-    """`onceover list` passes each filter on as its parameter, and asks for counts only with its first page.
-
-    `onceover list` prints the counts by status apart from the tasks.
-    """
+    """`onceover list` passes each filter on as its parameter, and asks for counts only with its first page."""
     fake.on("GET", "/api/tasks", {"tasks": [], "nextCursor": "a", "counts": COUNTS}, {"tasks": [], "nextCursor": None})
     filters = ["--q", "50%", "--code", "model_refused", "--model", "m", "--route", "queue", "--status", "failed"]
     status, out, err = run("list", *filters, "--counts")
@@ -699,20 +663,14 @@ def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
 
 
 def test_a_name_is_the_servers(fake: FakeApi, run: Runs):
-    """`onceover list` shows the name that the server sends, which may be the first line of the task's text.
-
-    If an older server sends no name, `onceover` takes the name from the task's metadata.
-    """
+    """`onceover list` shows the name that the server sends, which may be the first line of the task's text."""
     found = [task(name="Minutes of March"), task(name=None), task(metadata={"name": "emma"})]
     fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})
     assert [line.split("\t")[-1] for line in run("list")[1].splitlines()[1:]] == ["Minutes of March", "", "emma"]
 
 
 def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
-    """`onceover attempts` prints a row for each call, with the reason if the call failed.
-
-    `onceover attempts` says how many calls the server does not list one by one.
-    """
+    """`onceover attempts` prints a row for each call, with the reason if the call failed."""
     serve_everything(fake)
     _, out, err = run("attempts", TASK_ID)
     assert [line.split("\t") for line in out.splitlines()] == [
@@ -730,10 +688,7 @@ def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
 
 
 def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
-    """`onceover attempts` reads only as many pages as it needs for the wanted number of calls.
-
-    The document that `onceover attempts` prints has the cursor at which the command stopped.
-    """
+    """`onceover attempts` reads only as many pages as it needs for the wanted number of calls."""
     pages = [{**CALLS, "attempts": [CALL, CALL], "nextCursor": cursor} for cursor in ("0.1", "0.3", None)]
     fake.on("GET", f"{PATH}/attempts", *pages)
     document = conforms("attempts", run("attempts", TASK_ID, "-n", "4", "-o", "json")[1])
@@ -798,10 +753,7 @@ def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, ru
 
 
 def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs):
-    """The tables of chunks, deliveries and history say in each row what went wrong.
-
-    An hour of the history shows the sums of its five-minute steps.
-    """
+    """The tables of chunks, deliveries and history say in each row what went wrong."""
     serve_everything(fake)
     assert [line.split("\t") for line in run("chunks", TASK_ID)[1].splitlines()[1:]] == [
         ["0", "0-10", "completed", "1", "stop", "one"],
@@ -854,10 +806,7 @@ def test_a_larger_budget_goes_with_a_retry(fake: FakeApi, run: Runs):
 
 
 def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
-    """`onceover top` computes latencies from submission to end, and failures by code, from the latest tasks.
-
-    `onceover top` shows the backlog to callers who may see it.
-    """
+    """`onceover top` computes latencies from submission to end, and failures by code, from the latest tasks."""
     serve_everything(fake)
     backlog = {"pending": 4, "processing": 1, "oldestPendingSeconds": 9}
     storage = {"bytes": 1_000_000, "most": 450_000_000}
@@ -894,11 +843,7 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """The commands of `onceover` are those of the contract.
-
-    The contract lists the commands in the table of section 9, and in sections 8 (`rotate`) and 15 (for tenants); four
-    more are for details.
-    """
+    """The commands of `onceover` are those of the contract."""
     words = "run batch submit watch status result list cancel retry delete doctor top chunks attempts deliveries"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}

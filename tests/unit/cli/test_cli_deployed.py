@@ -18,10 +18,7 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
-    """Without `--deployed`, `doctor` ends with status 1 for each broken deployment.
-
-    With `--deployed`, `doctor` ends with status 1 only for faults that the deployment itself can cause.
-    """
+    """Without `--deployed`, `doctor` ends with status 1 for each broken deployment."""
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -35,9 +32,8 @@ def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs)
 
 
 def test_the_list_is_the_one_that_is_meant() -> None:
-    """The checks that can make `doctor --deployed` fail are exactly those of this test's list; workflows rely on them.
-
-    Some broken deployments of the tests fail such a check, and some fail only checks that do not count with it.
+    """The checks that can make `doctor --deployed` fail are exactly those of this test's list;
+    workflows rely on them.
     """
     assert set(OF_THE_DEPLOYMENT) == ITS_OWN
     ids = {BROKEN_DEPLOYMENTS[name][1] for name in FAULTS}
@@ -47,10 +43,7 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 
 @pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make deploy` runs `onceover doctor --deployed`, as the deployment workflow does.
-
-    With a key, `doctor` also runs a task. tests/unit/project/test_workflows.py tests the workflow.
-    """
+    """`make deploy` runs `onceover doctor --deployed`, as the deployment workflow does."""
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)
     program.touch()

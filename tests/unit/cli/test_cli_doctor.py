@@ -296,10 +296,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN_FOLDERS)
 def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
-    """`doctor` finds the one fault of each broken folder, names its fix, and finds no other fault.
-
-    `doctor` prints no value of a secret.
-    """
+    """`doctor` finds the one fault of each broken folder, names its fix, and finds no other fault."""
     change, check_id, level, evidence, fix = BROKEN_FOLDERS[name]
     change(clone)
     checks = list(folder.examine(clone, None))
@@ -331,10 +328,7 @@ def test_an_older_date_with_the_flag_is_sound(clone: Path):
 
 
 def test_the_packages_are_the_workers():
-    """`doctor` has the exact list of the packages in `src`.
-
-    `composition.py` and `entry.py` are modules and no packages.
-    """
+    """`doctor` has the exact list of the packages in `src`."""
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
     assert set(MARKDOWN) == {name for name in page_libraries.FILES if name.endswith(".js")}
 
@@ -434,10 +428,7 @@ class Deployment:
         return {"tasks": tasks, "nextCursor": None}
 
     def _page(self, asked: Asked) -> Any:
-        """Return a page of the tenant's failed tasks.
-
-        The first `passed` pages of the list are empty.
-        """
+        """Return a page of the tenant's failed tasks. The first `passed` pages of the list are empty."""
         number = int(asked.query.get("cursor", "0"))
         if asked.query.get("tenant") == "*":
             return problem(403, "forbidden") if self.of_others is None else self._of_all(asked)
@@ -659,10 +650,7 @@ def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key"
 
 @pytest.mark.parametrize("name", BROKEN_DEPLOYMENTS)
 def test_a_broken_deployment_is_named_with_its_fix(name: str):
-    """`doctor` finds the one fault of each broken deployment and names its fix.
-
-    If the fault of a deployment makes tasks wait, `doctor` may also report the backlog.
-    """
+    """`doctor` finds the one fault of each broken deployment and names its fix."""
     change, check_id, level, evidence, fix = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -689,10 +677,7 @@ SOUND = {
 
 @pytest.mark.parametrize("env", SOUND)
 def test_a_sound_deployment_has_nothing_to_mend(env: str):
-    """`doctor` finds no fault in a deployment of any environment if it is the expected environment.
-
-    A failed task is no fault if its client's own deadline or budget ended it.
-    """
+    """`doctor` finds no fault in a deployment of any environment if it is the expected environment."""
     one = Deployment()
     one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
     one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
@@ -717,10 +702,7 @@ def test_whoever_is_no_operator_is_told_so():
 
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
-    """A deployment that requires no keys is a fault, unless it runs on this machine.
-
-    `doctor` never sends a key unencrypted over the network.
-    """
+    """A deployment that requires no keys is a fault, unless it runs on this machine."""
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
@@ -731,10 +713,7 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_failures_are_those_of_the_last_day():
-    """`doctor` counts failed tasks that ended within the last day, however long ago they were created.
-
-    If `doctor` could not read some failed tasks, it does not call the deployment sound.
-    """
+    """`doctor` counts failed tasks that ended within the last day, however long ago they were created."""
     one = Deployment()
     one.failed = [
         {**failed("model_unavailable"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": NOW.isoformat()},
@@ -745,10 +724,7 @@ def test_failures_are_those_of_the_last_day():
 
 
 def test_an_old_task_that_was_retried_and_failed_again_is_found():
-    """`doctor` finds a task that failed today although it was created weeks ago.
-
-    The report of `doctor` says how far back it has read.
-    """
+    """`doctor` finds a task that failed today although it was created weeks ago."""
     one = Deployment()
     one.older_passed = 19
     one.older = [{**failed("dead_lettered"), "createdAt": "2026-11-01T01:00:00.000Z", "finishedAt": NOW.isoformat()}]
@@ -762,10 +738,7 @@ def test_an_old_task_that_was_retried_and_failed_again_is_found():
 
 
 def test_failures_of_all_tenants_are_found_with_the_scope_operator():
-    """With the scope `operator`, `doctor` finds failed tasks of all tenants.
-
-    Without the scope `operator`, `doctor` reports that only the key's own tenant was read.
-    """
+    """With the scope `operator`, `doctor` finds failed tasks of all tenants."""
     one = Deployment()
     (own,) = (check for check in examined(one) if check.id == "failures")
     assert own.evidence == "none in the last day, of the key's tenant"
@@ -811,10 +784,7 @@ def test_an_account_that_is_full_is_no_setting():
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
-    """`doctor --task` submits a task, waits for its end and erases it.
-
-    If the task of `doctor --task` fails, that is a fault.
-    """
+    """`doctor --task` submits a task, waits for its end and erases it."""
     path = f"/api/tasks/{TASK_ID}"
     for ends, level in ((task(), Level.OK), (failed("model_refused"), Level.FAULT)):
         with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing"), ends) as fake:

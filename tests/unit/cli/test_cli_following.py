@@ -72,10 +72,7 @@ def test_events_are_followed_to_the_end():
 
 
 def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
-    """If a stream of events closes, `onceover` waits as `retry` says, and reconnects with `Last-Event-ID`.
-
-    `onceover` shows no chunk twice, even if the server repeats an event.
-    """
+    """If a stream of events closes, `onceover` waits as `retry` says, and reconnects with `Last-Event-ID`."""
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-2"), "retry: 40\n\n"])
     second = Answer(
         stream=[event("chunk", chunk(0, "one"), "0-2"), event("chunk", chunk(1, "two"), "0-3"), event("end", task())]
@@ -142,10 +139,7 @@ def test_a_refusal_ends_the_following(status: int):
 
 
 def test_without_events_the_task_is_polled():
-    """If a server offers no events, `onceover` polls the task.
-
-    With polls `onceover` prints each chunk once, in the order of the text.
-    """
+    """If a server offers no events, `onceover` polls the task."""
     pages: dict[str | None, list[dict[str, Any]]] = {
         None: [
             {"chunks": [chunk(0, "zero"), chunk(2, "two")], "nextCursor": "3"},

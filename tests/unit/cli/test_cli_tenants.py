@@ -38,10 +38,7 @@ ONE_TASK = [
 
 @pytest.mark.parametrize("command", ONE_TASK, ids=" ".join)
 def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: Runs) -> None:
-    """With `--tenant`, every request about tasks names the tenant, and so do requests for streams.
-
-    Without `--tenant` no request names a tenant.
-    """
+    """With `--tenant`, every request about tasks names the tenant, and so do requests for streams."""
     over = task()
     fake.on("GET", PATH, task("pending") if command[0] == "watch" else over).on("DELETE", PATH, Answer(204))
     fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", over)]))
@@ -108,10 +105,7 @@ def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
 
 
 def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
-    """A bulk command for all tenants changes one tenant's tasks after the other's, and counts each tenant's.
-
-    If one tenant is at its limit, `onceover` goes on with the others and reports it at the end.
-    """
+    """A bulk command for all tenants changes one tenant's tasks after the other's, and counts each tenant's."""
     limited = problem(429, "limit_reached", "as many as MAX_TASKS_IN_FLIGHT allows")
     done = {"retried": 2, "more": False}
     fake.on("POST", "/api/tasks/retry", of_each("retried", {"acme": limited, "beta": done}))
@@ -173,11 +167,7 @@ def lines(path: Path) -> list[Json]:
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """`tenant export` writes each task once, newest first, with its text, chunks, calls and deliveries.
-
-    The last output says that one task was gone before it could be read. If an older server has no log of calls, the
-    export contains no calls.
-    """
+    """`tenant export` writes each task once, newest first, with its text, chunks, calls and deliveries."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
     calls = {None: (["a", "b"], "0.1"), "0.1": (["c"], None)}
@@ -225,10 +215,7 @@ def test_an_export_has_the_batches_and_the_list_of_files(fake: FakeApi, run: Run
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """A repeated `tenant export` continues, and reads again only an incomplete last line and half a page.
-
-    New tasks are counted.
-    """
+    """A repeated `tenant export` continues, and reads again only an incomplete last line and half a page."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--output", str(target))
@@ -263,10 +250,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
 
 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """If the disk is full, `tenant export` names the file, the reason and the fix.
-
-    If `tenant export` is run again after the disk was full, it writes the rest of the export.
-    """
+    """If the disk is full, `tenant export` names the file, the reason and the fix."""
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"
     large = {"id": IDS[0], "input": "x" * 1_000_000}
@@ -288,10 +272,7 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
 
 
 def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
-    """`tenant erase` cancels unfinished tasks first.
-
-    `tenant erase` reports tasks that remain, and a repeated run finds none.
-    """
+    """`tenant erase` cancels unfinished tasks first."""
     tasks = Tasks(fake, IDS[:4])
     status, out, err = run("tenant", "erase", "acme", "--yes", "-o", "json")
     assert (status, conforms("tenant-erase", out)) == (0, {"tenant": "acme", "erased": 4, "gone": 0, "newer": 0})
@@ -350,10 +331,7 @@ def test_a_file_that_a_newer_batch_reads_is_told(fake: FakeApi, run: Runs) -> No
 
 
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
-    """`tenant erase` ends although new tasks keep coming, and leaves these.
-
-    The exit status of `tenant erase` says if tasks of the tenant are left.
-    """
+    """`tenant erase` ends although new tasks keep coming, and leaves these."""
     tasks = Tasks(fake, IDS[:3])
 
     def and_another(_asked: Asked) -> Answer:
@@ -369,10 +347,7 @@ def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -
 
 
 def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> None:
-    """`tenant erase` reports a task that appears late although its id is older than the newest task's.
-
-    A task's id is made before the task is stored.
-    """
+    """`tenant erase` reports a task that appears late although its id is older than the newest task's."""
     tasks = Tasks(fake, [IDS[0], IDS[2], IDS[3]])
 
     def and_an_older_one(_asked: Asked) -> Answer:
@@ -403,10 +378,7 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
 
 
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
-    """If a request of `tenant erase` is refused, `onceover` stops and says how far it came.
-
-    A repeated `tenant erase` erases the rest.
-    """
+    """If a request of `tenant erase` is refused, `onceover` stops and says how far it came."""
     tasks = Tasks(fake, IDS[:4])
     fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))
     status, _, err = run("tenant", "erase", "acme", "--yes")

@@ -210,10 +210,7 @@ def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
 
 
 def test_an_output_does_not_command_the_terminal(fake: FakeApi):
-    """Control characters in a model's output are printed in a visible form, so they do not control the terminal.
-
-    A pipe gets control characters unchanged.
-    """
+    """Control characters in a model's output are printed in a visible form, so they do not control the terminal."""
     fake.on("GET", PATH, task(output="a\x1b]0;owned\x07b\r\x9bc"))
     with Terminal([*PROGRAM, "result", TASK_ID], environment(fake, TERM="xterm")) as terminal:
         assert terminal.wait() == 0
@@ -222,10 +219,7 @@ def test_an_output_does_not_command_the_terminal(fake: FakeApi):
 
 
 def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
-    """Ctrl-C ends `onceover` with status 130, and the last line says how to watch the task.
-
-    A second Ctrl-C during `onceover watch` changes nothing.
-    """
+    """Ctrl-C ends `onceover` with status 130, and the last line says how to watch the task."""
     for presses in (1, 2):
         gate = threading.Event()
         following(fake, gate)
@@ -243,8 +237,7 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
     """A second Ctrl-C while Python exits does not change the status.
 
-    Python drops its signal handlers before it exits. While Python exits on a busy machine, a second Ctrl-C once gave
-    status -2 instead of 130.
+    While Python exits on a busy machine, a second Ctrl-C once gave status -2 instead of 130.
     """
     program = (
         "import atexit, os, signal\n"
@@ -258,9 +251,8 @@ def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
 
 
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
-    """After a first Ctrl-C during a submission, `onceover` says that it waits for the id, and what a second one does.
-
-    When `onceover` ends after Ctrl-C, it has printed the task's id.
+    """After a first Ctrl-C during a submission, `onceover` says that it waits for the id, and what a
+    second one does.
     """
     (tmp_path / "text").write_text("text")
     gate = threading.Event()

@@ -49,10 +49,7 @@ class Screen:
 
 @pytest.mark.parametrize("kind", ["dumb", "xterm"])
 def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No terminal gets control characters of a model's output, not even a dumb one, such as an editor's shell.
-
-    Words keep their order.
-    """
+    """No terminal gets control characters of a model's output, not even a dumb one, such as an editor's shell."""
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", kind)
@@ -200,10 +197,7 @@ class Enough(Exception):
 def test_top_as_documents_outlives_a_server_that_is_away(
     fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`onceover top -o json` prints no line for a snapshot that failed, and goes on.
-
-    A refused key ends `onceover top`.
-    """
+    """`onceover top -o json` prints no line for a snapshot that failed, and goes on."""
     serve_everything(fake)
     status: dict[str, Any] = {"status": "healthy"}
     fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)

@@ -98,10 +98,7 @@ def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: 
 
 
 def test_lists_are_separated_by_commas():
-    """In a variable with a list, spaces, empty places and repetitions have no effect.
-
-    An empty AI_MODEL_OPTIONS means the default list of options.
-    """
+    """In a variable with a list, spaces, empty places and repetitions have no effect."""
     settings = load({"AI_MODELS": " a, b/c ,,a", "AI_MODEL_OPTIONS": "top_k,min_p", "AI_MAX_OUTPUT_TOKENS": 700}.get)
     assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
     assert settings.max_output_tokens == 700
@@ -137,10 +134,7 @@ def test_a_model_is_asked_again_once_unless_the_variable_says_otherwise():
     ],
 )
 def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url: str | None, sending: str):
-    """How an output schema is sent depends by default on the provider and on the server's host.
-
-    STRUCTURED_OUTPUT overrides this default.
-    """
+    """How an output schema is sent depends by default on the provider and on the server's host."""
     variables = {"AI_PROVIDER": provider, "AI_BASE_URL": base_url}
     assert load(variables.get).structured_output == sending
     for own in ("native", "prompt", "both"):
@@ -148,10 +142,7 @@ def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url
 
 
 def test_all_bad_variables_are_named_at_once():
-    """If several variables are bad, the error has a sentence for each of them.
-
-    A bad variable does not cause a second sentence about a fault that only follows from the first.
-    """
+    """If several variables are bad, the error has a sentence for each of them."""
     bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
     with pytest.raises(ConfigurationFaults) as caught:
         load(bad.get)
@@ -176,10 +167,7 @@ def test_the_lease_must_exceed_the_timeout():
 
 @pytest.mark.parametrize(("lease", "alone_ms", "laned_ms"), [(180, 180_000, 180_000), (121, 124_000, 129_000)])
 def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, laned_ms: int):
-    """A claim lasts LEASE_SECONDS, or longer if its longest call would outlast this.
-
-    The longest call starts 2 s late, takes 120 s, is 5 s on the way to a lane and back, and waits 2 s for other calls.
-    """
+    """A claim lasts LEASE_SECONDS, or longer if its longest call would outlast this."""
     settings = load({"LEASE_SECONDS": lease}.get)
     assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
     assert settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS) == laned_ms
@@ -239,10 +227,7 @@ def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[floa
 
 @given(st.one_of(st.none(), st.floats(0, 1e6)), st.floats(0, 1))
 def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | None, chance: float):
-    """In a row of rate limits no wait is shorter than the one before.
-
-    If the provider asks for no time, the waits double.
-    """
+    """In a row of rate limits no wait is shorter than the one before."""
     waits = [rate_limit_seconds(asked, count, chance) for count in range(150)]
     assert waits == sorted(waits)
     assert [rate_limit_seconds(0, count, 0) for count in range(5)] == [0.125, 0.25, 0.5, 1, 2]

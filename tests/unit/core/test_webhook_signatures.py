@@ -18,10 +18,7 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 
 def test_the_published_vector_of_standard_webhooks():
-    """onceover's signature equals the published example of the Standard Webhooks libraries.
-
-    This published example is in `libraries/*/tests`, "sign function".
-    """
+    """onceover's signature equals the published example of the Standard Webhooks libraries."""
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signed = webhooks.signature(secret, message, 1_614_265_330, '{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -35,11 +32,7 @@ def _sent(*secrets: str) -> tuple[str, dict[str, str]]:
 
 
 def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
-    """A message that was signed during a rotation is accepted with the old secret and with the new one.
-
-    Standard Webhooks' reference implementation and openai's `unwrap` accept a message of a rotation with either of its
-    two secrets, and refuse it with a third one.
-    """
+    """A message that was signed during a rotation is accepted with the old secret and with the new one."""
     old, new, other = (webhooks.secret(KEY, ENDPOINT, generation) for generation in (0, 1, 2))
     body, headers = _sent(new, old)
     for secret in (old, new):
@@ -52,10 +45,7 @@ def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
 
 
 def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
-    """A webhook secret is derived from WEBHOOK_KEY, endpoint and generation each time, so no part of it is stored.
-
-    A webhook secret has 32 bytes, as Standard Webhooks allows.
-    """
+    """A webhook secret is derived from WEBHOOK_KEY, endpoint and generation each time, so no part of it is stored."""
     other = EndpointKey("other:we_" + "0a" * 12)
     made = {
         webhooks.secret(key, endpoint, generation)
@@ -69,10 +59,7 @@ def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
 
 
 def test_a_delivery_is_named_by_its_id():
-    """A delivery's id leads back to the delivery, within the tenant that asks.
-
-    A `webhook-id` contains no full stop.
-    """
+    """A delivery's id leads back to the delivery, within the tenant that asks. A `webhook-id` contains no full stop."""
     key = DeliveryKey(TASK, 12, ENDPOINT, 1_790_000_000_123)
     assert webhooks.read_delivery_id("local", key.id) == key
     assert "." not in key.id

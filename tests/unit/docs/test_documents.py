@@ -33,11 +33,7 @@ def test_curl_is_used_as_that_of_2022_understands_it():
 
 
 def test_every_submission_has_an_idempotency_key():
-    """Each command in the documents that submits a task has an idempotency key.
-
-    If the answer to a submission is lost, for example to the platform's CPU limit, the same command, repeated, gets the
-    same task.
-    """
+    """Each command in the documents that submits a task has an idempotency key."""
     submissions = [
         command
         for path in WITH_COMMANDS.values()
@@ -63,10 +59,7 @@ def test_every_exception_is_needed():
 
 
 def test_the_readme_lists_every_target_of_the_makefile():
-    """The README's table of commands has exactly the targets of the Makefile.
-
-    `test_kit.py` checks that the documents name no other target.
-    """
+    """The README's table of commands has exactly the targets of the Makefile."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(map(target, listed_commands())) == targets
 
@@ -126,10 +119,7 @@ def test_the_readme_has_every_promise():
 
 
 def test_the_meter_has_the_limits_of_the_platforms_page():
-    """The local runtime's meter has the subrequests and statements of docs/design/platform-limits.md, free and paid.
-
-    Each of onceover's own allowances is below the platform's limit.
-    """
+    """The local runtime's meter has the subrequests and statements of docs/design/platform-limits.md, free and paid."""
     plans = dict(
         re.findall(r"^  (free|paid): \{ (subrequests: \d+, statements: \d+) \}", METER.read_text(), re.MULTILINE)
     )
@@ -144,10 +134,7 @@ def test_the_meter_has_the_limits_of_the_platforms_page():
 
 
 def test_every_call_that_a_document_names_is_in_the_api():
-    """Each path below `/api` or `/v1` in a document is a path of the API, with any value in its variable segments.
-
-    Documents about batches, and the page of the API, also name the endpoints that the lines of a batch name.
-    """
+    """Each path below `/api` or `/v1` in a document is a path of the API, with any value in its variable segments."""
     known = {endpoint.path for endpoint in endpoints()}
     segments = [re.sub(r"\{\w+\}", "*", path).split("/") for path in known]
     for name, document in ALL.items():
@@ -183,10 +170,7 @@ def test_the_readme_is_short_and_says_what_it_is_first():
 
 
 def test_every_path_that_the_documents_name_is_there():
-    """Each path in code marks in a document leads to a file or folder of the repository.
-
-    A document may omit `src/` at the beginning of a path.
-    """
+    """Each path in code marks in a document leads to a file or folder of the repository."""
     for name, document in ALL.items():
         if name == "docs/comparison.md":
             continue  # this document names files of other projects

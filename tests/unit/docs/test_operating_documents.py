@@ -59,10 +59,7 @@ def test_the_first_look_leads_to_entries() -> None:
 
 
 def test_troubleshooting_has_every_fix() -> None:
-    """The table in docs/troubleshooting.md has exactly one row for each entry of fixes.toml, with its words.
-
-    The Chinese docs/troubleshooting.zh-CN.md has the same rows.
-    """
+    """The table in docs/troubleshooting.md has exactly one row for each entry of fixes.toml, with its words."""
     rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("troubleshooting.md"), re.MULTILINE))
     assert rows == {fix.id: fix.text.removesuffix(f" {RUN_AGAIN}") for fix in FIXES.values()}
     assert re.findall(
@@ -123,10 +120,7 @@ def test_the_key_for_metrics_may_read_them() -> None:
     ],
 )
 def test_an_entry_says_what_its_test_sees(provoked_by: str, says: list[str], name: str) -> None:
-    """A runbook entry names the error codes that its test expects, in both languages.
-
-    A runbook entry also names the fix that the command line prints.
-    """
+    """A runbook entry names the error codes that its test expects, in both languages."""
     (entry,) = [part for part in re.split(r"^### ", read(name), flags=re.MULTILINE) if f"::{provoked_by}`" in part]
     assert all(text in entry for text in says), entry
 

@@ -62,10 +62,7 @@ def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
 
 @pairs
 def test_it_is_chinese(english: Path, chinese: Path) -> None:
-    """A translation has English sentences only in quotes, and Chinese punctuation.
-
-    A translation and its original link to each other.
-    """
+    """A translation has English sentences only in quotes, and Chinese punctuation."""
     text = re.sub(r'`[^`]+`|"[^"\n]+"', "", prose(chinese))
     assert not _ENGLISH_SENTENCE.search(text)
     assert not re.search(r"[\u4e00-\u9fff] ?[,;:?!](?=\s|[\u4e00-\u9fff]|$)", text, re.MULTILINE)
@@ -95,10 +92,7 @@ def test_one_word_for_each_thing() -> None:
 
 @pytest.mark.parametrize("chinese", [chinese for _, chinese in PAIRS], ids=lambda path: path.name)
 def test_a_link_leads_to_chinese_or_says_that_it_does_not(chinese: Path) -> None:
-    """A Chinese document links to the Chinese form of a page if one exists, except for its own original.
-
-    A link in a Chinese document to a page that exists only in English is marked so.
-    """
+    """A Chinese document links to the Chinese form of a page if one exists, except for its own original."""
     text = _BLOCK.sub("", chinese.read_text("utf-8")).replace(f"English: [{english_of(chinese).name}]", "")
     for paragraph in re.split(r"\n\n|\n(?=[-|\d])", text):
         for link in re.finditer(r"\]\((?!https?:)([^)#]+)[^)]*\)", paragraph):

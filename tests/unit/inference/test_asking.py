@@ -42,10 +42,7 @@ def test_a_call_without_a_form_says_two_things() -> None:
 
 @pytest.mark.parametrize("system", ["List the people.", ""])
 def test_the_schema_stands_in_the_system_message(system: str) -> None:
-    """With `prompt` and `both` the schema follows the instructions in the system message.
-
-    With a schema, too, the text is the only user message.
-    """
+    """With `prompt` and `both` the schema follows the instructions in the system message."""
     for sending in ("prompt", "both"):
         first, *others = asking.messages(call(sending, system=system))
         assert first["role"] == "system"
@@ -63,10 +60,7 @@ def test_the_field_alone_leaves_the_messages_as_they_are() -> None:
 
 @pytest.mark.parametrize(("sending", "has_field"), [("native", True), ("both", True), ("prompt", False)])
 def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) -> None:
-    """`response_format` is sent with `native` and `both`, but not with `prompt`.
-
-    OpenAI's API gets the schema with a name and `strict`, and Workers AI gets the schema alone.
-    """
+    """`response_format` is sent with `native` and `both`, but not with `prompt`."""
     wrapped = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": SCHEMA}}
     bare = {"type": "json_schema", "json_schema": SCHEMA}
     form = call(sending).form
@@ -114,18 +108,12 @@ def test_a_hostile_answer_stays_small() -> None:
 
 @pytest.mark.parametrize("output", ["", " \n"])
 def test_an_empty_answer_is_no_empty_message(output: str) -> None:
-    """When a model is asked again after an empty answer, the answer's message is `(empty)`.
-
-    Some servers refuse an empty message, and some chat templates two user messages in a row.
-    """
+    """When a model is asked again after an empty answer, the answer's message is `(empty)`."""
     assert again(output, [("", "object")])[0] == "(empty)"
 
 
 def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
-    """Only the first part of a rejected answer is stored, and only this part is known after a crash.
-
-    The model is asked again with the same messages before a crash and after it.
-    """
+    """Only the first part of a rejected answer is stored, and only this part is known after a crash."""
     whole = "x" * (limits.REJECTED_CHARS_MOST + 1)
     assert again(whole, []) == again(whole[: limits.REJECTED_CHARS_MOST], [])
 
@@ -151,10 +139,7 @@ def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
     ],
 )
 def test_words_about_the_field_name_the_variable(said: str) -> None:
-    """If a real server's message refuses `response_format` or the schema, the error names STRUCTURED_OUTPUT.
-
-    Only a call with `response_format` gets the error that names STRUCTURED_OUTPUT.
-    """
+    """If a real server's message refuses `response_format` or the schema, the error names STRUCTURED_OUTPUT."""
     for sending in ("native", "both"):
         error = asking.form_failure(call(sending), said, "the provider answered 400")
         assert type(error) is errors.StructuredOutputUnsupported
@@ -192,10 +177,7 @@ def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> N
     ],
 )
 def test_other_words_are_not_about_the_form(said: str) -> None:
-    """A server's message that is not about the schema is no refusal of it, and keeps the error of its status.
-
-    Only the beginning of a server's message is searched for words about the schema.
-    """
+    """A server's message that is not about the schema is no refusal of it, and keeps the error of its status."""
     assert asking.form_failure(call("both"), said, "x") is None
 
 

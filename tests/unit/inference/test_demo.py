@@ -52,10 +52,7 @@ def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
 
 
 def test_english_text_is_analysed_in_english() -> None:
-    """The demo's report of an English text has the heading as headline, and true counts.
-
-    The demo quotes sentences of an English text whole and in order, despite line breaks in the text.
-    """
+    """The demo's report of an English text has the heading as headline, and true counts."""
     output = infer(_ENGLISH).output
     assert output == (
         "## The lighthouse\n\n"
@@ -68,10 +65,7 @@ def test_english_text_is_analysed_in_english() -> None:
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
-    """The demo's report of a Chinese text has Chinese labels and sentences.
-
-    If a Chinese text's heading says little, the demo's headline also has the text's most important sentence.
-    """
+    """The demo's report of a Chinese text has Chinese labels and sentences."""
     output = infer(_CHINESE).output
     assert output == (
         "## 第一章：那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯\n\n"
@@ -107,10 +101,7 @@ def test_the_quotes_differ() -> None:
 
 
 def test_long_sentences_and_words_keep_within_the_bound() -> None:
-    """Any report of the demo has less than 1,000 characters.
-
-    Quotes are cut between words, and even the longest terms fit.
-    """
+    """Any report of the demo has less than 1,000 characters."""
     words = [letter * 24 for letter in "abcdefgh"]
     text = " ".join(f"Then {' '.join(words)} {' '.join(reversed(words))} {n}." for n in range(40))
     output = analysis(text)
@@ -169,10 +160,7 @@ def test_the_smallest_texts_get_an_answer(text: str, expected: str) -> None:
 
 
 def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
-    """The demo counts a token for each four UTF-8 bytes of its input and of its output, rounded up.
-
-    The instructions count as input.
-    """
+    """The demo counts a token for each four UTF-8 bytes of its input and of its output, rounded up."""
     assert [estimated_tokens(text) for text in ("", "a", "abcd", "abcde", "四个汉字")] == [0, 1, 1, 2, 3]
     reply = infer("user text", "system ")
     assert reply.input_tokens == 4
@@ -200,10 +188,7 @@ def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
     ],
 )
 def test_the_work_grows_with_the_text_alone(unit: str) -> None:
-    """For any text, friendly or hostile, the demo runs at most twenty lines of Python for each character.
-
-    A backtracking regular expression could take hours for a megabyte; `python -m bench demo` measures the time.
-    """
+    """For any text, friendly or hostile, the demo runs at most twenty lines of Python for each character."""
     text = unit * (20_000 // len(unit.encode()))
     assert _lines(text) <= 20 * len(text) + 500
     assert len(analysis(50 * text)) < 1_000

@@ -70,10 +70,7 @@ def infer(sending: Sending, tokens: int | None = None) -> ModelReply:
 
 @pytest.mark.parametrize("sending", ["native", "prompt", "both"])
 def test_a_form_is_honoured_however_it_is_sent(sending: Sending) -> None:
-    """The demo's output is compact JSON that fits the schema, whether the schema is sent as a field or in words.
-
-    A schema that is sent in words counts as input tokens.
-    """
+    """The demo's output is compact JSON that fits the schema, whether the schema is sent as a field or in words."""
     reply = infer(sending)
     assert reply.output == '{"names":["lamp","lighthouse","keeper"]}'
     assert reply.finish_reason == "stop"
@@ -87,10 +84,7 @@ def test_a_form_can_be_cut() -> None:
 
 
 def test_words_and_figures_are_the_texts() -> None:
-    """The demo fills a string near the root with a sentence of the text, and a deeper one with a term.
-
-    The demo fills numbers with numbers of the text, if the schema's bounds allow them.
-    """
+    """The demo fills a string near the root with a sentence of the text, and a deeper one with a term."""
     schema = of(
         summary={"type": "string"},
         people={**NAMES, "minItems": 2, "maxItems": 2},
@@ -109,10 +103,7 @@ def test_words_and_figures_are_the_texts() -> None:
 
 
 def test_a_merge_is_made_of_the_words_of_outputs() -> None:
-    """The demo reads the outputs that it merges as JSON.
-
-    Braces and names of fields therefore do not count as words of the merged text.
-    """
+    """The demo reads the outputs that it merges as JSON."""
     schema = of(names=NAMES)
     outputs = [formed(schema, text) for text in (TEXT, CHINESE)]
     names = made(schema, "\n\n".join(outputs))["names"]
@@ -129,10 +120,7 @@ def test_any_text_fills_a_form(text: str) -> None:
 
 
 def test_recursion_ends() -> None:
-    """The demo's values of recursive schemas end and stay small.
-
-    The recursive schemas are a tree, a list that must name its next element, and a chain of references.
-    """
+    """The demo's values of recursive schemas end and stay small."""
     chain: dict[str, Any] = {
         f"n{number}": of(next={"$ref": f"#/$defs/n{number + 1}"}) if number < 25 else {"type": "null"}
         for number in range(26)

@@ -87,10 +87,7 @@ def test_a_body_goes_to_the_server_as_it_is() -> None:
     [("https://api.openai.com/v1", "max_completion_tokens"), ("http://127.0.0.1:11434/v1", "max_tokens")],
 )
 def test_the_limit_of_tokens_has_the_servers_name(base_url: str, spelling: str) -> None:
-    """The line's limit of tokens is sent once, under the server's name for it.
-
-    If the line has no limit, the deployment's limit is sent.
-    """
+    """The line's limit of tokens is sent once, under the server's name for it."""
     for made, limit in (
         (call(max_completion_tokens=9), 9),
         (call(max_output_tokens=700), 700),

@@ -80,10 +80,7 @@ def failure(answer: HttpReply | BaseException, call: ModelCall = CALL) -> errors
 
 
 def test_a_call_is_one_request_with_the_text_verbatim() -> None:
-    """A call is one HTTP request, whose user message is exactly the text.
-
-    The system message is the instructions, and the key is sent as a bearer token.
-    """
+    """A call is one HTTP request, whose user message is exactly the text."""
     made, http = provider(reply(200, completion("fine", {"prompt_tokens": 7, "completion_tokens": 2})))
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
     [(method, url, headers, body, timeout, most)] = http.requests
@@ -117,10 +114,7 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
     ],
 )
 def test_what_a_call_asks_is_sent_in_the_servers_spelling(base_url: str, model: str, spelling: str) -> None:
-    """Each option of a call becomes a field of the request's body.
-
-    The token limit is sent under one of two names, depending on the server, and never under both.
-    """
+    """Each option of a call becomes a field of the request's body."""
     http = ScriptedHttp(reply(200, completion("fine")))
     made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None)
     call = ModelCall("a", "b", model, max_output_tokens=9, temperature=0.0, options={"top_p": 0.5, "stop": ["x"]})
@@ -153,10 +147,7 @@ def ended(reason: object, content: object = "fine") -> HttpReply:
     ],
 )
 def test_why_an_output_ends(reason: object, read: str | None) -> None:
-    """The reason that a server gives for an output's end is shortened and made printable.
-
-    All server-specific reasons for a too long output become `length`.
-    """
+    """The reason that a server gives for an output's end is shortened and made printable."""
     assert infer(ended(reason)).finish_reason == read
 
 
@@ -207,10 +198,7 @@ def test_text_parts_are_joined() -> None:
     ],
 )
 def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> None:
-    """In a model's output, NUL and lone surrogates become U+FFFD, since the database cannot store them.
-
-    Surrogate pairs and escaped backslashes in an output stay unchanged.
-    """
+    """In a model's output, NUL and lone surrogates become U+FFFD, since the database cannot store them."""
     assert infer(reply(200, body)).output == output
 
 
@@ -244,10 +232,7 @@ def test_senseless_counts_are_zero(junk: object) -> None:
     ],
 )
 def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
-    """A reply without a usable output is malformed, and the call is tried again.
-
-    A malformed reply is no JSON, has another shape, no text or too much text, or is nested too deeply.
-    """
+    """A reply without a usable output is malformed, and the call is tried again."""
     error = failure(HttpReply(200, {}, body))
     assert type(error) is errors.ModelReplyMalformed
     assert error.retryable
@@ -271,10 +256,7 @@ STATUSES: list[tuple[int, type[errors.ModelError]]] = [
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES)
 def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -> None:
-    """Each HTTP status of a server becomes exactly one kind of error.
-
-    The error's message has the HTTP status and the server's words.
-    """
+    """Each HTTP status of a server becomes exactly one kind of error."""
     error = failure(reply(status, {"error": {"message": "because"}}))
     assert type(error) is kind
     assert str(status) in str(error)
@@ -338,10 +320,7 @@ DATE = "Tue, 24 Nov 2026 14:00:00 GMT"
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """`Retry-After` is read in seconds, with decimals, in milliseconds, and as a date.
-
-    A senseless `Retry-After` counts as none, and no delay exceeds the maximum.
-    """
+    """`Retry-After` is read in seconds, with decimals, in milliseconds, and as a date."""
     assert retry_after_seconds(headers) == seconds
     error = failure(HttpReply(429, headers, b""))
     assert isinstance(error, errors.ModelRateLimited)
@@ -444,10 +423,7 @@ def test_other_shapes_of_error_body_are_read(document: object) -> None:
     ],
 )
 def test_a_probe_asks_for_the_models(answer: HttpReply | HttpError, status: str, says: str) -> None:
-    """A probe requests the list of models, which costs nothing, and waits at most five seconds.
-
-    A probe raises no error: whatever the server answers, the probe returns a state of health.
-    """
+    """A probe requests the list of models, which costs nothing, and waits at most five seconds."""
     made, http = provider(answer)
     health = asyncio.run(made.probe())
     assert health.status == status
@@ -482,10 +458,7 @@ def listing(*models: dict[str, object]) -> HttpReply:
     ],
 )
 def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
-    """If the server does not list the configured model, the probe says so and names AI_MODEL.
-
-    A server whose answer has no list of models counts as healthy.
-    """
+    """If the server does not list the configured model, the probe says so and names AI_MODEL."""
     made, _ = provider(answer, model="test-model")
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
@@ -498,10 +471,7 @@ def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
 
 
 def test_a_refusal_repeats_no_option() -> None:
-    """If a server's refusal quotes a client's text in an option, the error does not contain it.
-
-    The error keeps the names of options that the refusal mentions.
-    """
+    """If a server's refusal quotes a client's text in an option, the error does not contain it."""
     call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
     said = "presence_penalty with stop 'a secret word of mine' is not supported"
     error = failure(reply(400, {"error": {"message": said}}), call)

@@ -75,10 +75,7 @@ def is_unsupported(error: errors.ModelError) -> bool:
 
 
 def test_openai_gets_name_strictness_and_schema() -> None:
-    """OpenAI gets `response_format` with a name, `strict` and the schema, and unchanged messages.
-
-    The SDK's type of this field is `ResponseFormatJSONSchema`.
-    """
+    """OpenAI gets `response_format` with a name, `strict` and the schema, and unchanged messages."""
     body, reply = sent(choice({"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}))
     assert body == {
         "model": "model-1",
@@ -92,12 +89,7 @@ def test_openai_gets_name_strictness_and_schema() -> None:
 
 
 def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
-    """OpenAI's refusal becomes an output with the reason `content_filter`, so it is never repaired.
-
-    In OpenAI's answer the refusal's text is in `refusal`, and `content` may be absent (`ChatCompletionMessage`). The
-    refusal's tokens are counted. If the call had no schema, a reply with a refusal and no content is
-    malformed.
-    """
+    """OpenAI's refusal becomes an output with the reason `content_filter`, so it is never repaired."""
     message = {"role": "assistant", "content": None, "refusal": "I'm sorry, I cannot assist with that request."}
     _, reply = sent(choice(message))
     assert reply == ModelReply("I'm sorry, I cannot assist with that request.", 7, 2, "content_filter")
@@ -124,11 +116,7 @@ def test_what_a_filter_withheld_is_an_empty_output() -> None:
 
 @pytest.mark.parametrize("content", [None, "", " \n\n  "])
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
-    """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output.
-
-    A call with a schema whose output was cut off is not made again. Without a schema a reply that was cut before its
-    first word is malformed, and the call is tried again.
-    """
+    """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output."""
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
     free = ModelCall(CALL.system, CALL.user, CALL.model)
     assert "maxOutputTokens" in str(refused(200, choice({"content": content}, "length"), free))
@@ -143,10 +131,7 @@ def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None
     ],
 )
 def test_openai_refuses_the_field(message: str, param: str | None) -> None:
-    """If OpenAI refuses `response_format`, it names the field in the message or in `param`.
-
-    Azure refuses `response_format` with answers of the same form.
-    """
+    """If OpenAI refuses `response_format`, it names the field in the message or in `param`."""
     error = refused(400, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": None}})
     assert is_unsupported(error)
     assert message[:60] in str(error)
@@ -181,10 +166,7 @@ def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelE
 
 
 def test_vllm_gets_the_field_and_the_schema_in_words() -> None:
-    """vLLM gets `response_format` as OpenAI does, and also the schema in words.
-
-    vLLM's page "Structured Outputs" says that a prompt that describes the JSON helps.
-    """
+    """vLLM gets `response_format` as OpenAI does, and also the schema in words."""
     message: dict[str, object] = {
         "role": "assistant",
         "content": ANSWER,
@@ -209,10 +191,7 @@ def test_vllm_gets_the_field_and_the_schema_in_words() -> None:
     ],
 )
 def test_vllm_refuses_the_field(document: object) -> None:
-    """vLLM answers 400 if its grammar compiler does not accept the schema (`backend_xgrammar.py`).
-
-    Older versions answer 422.
-    """
+    """vLLM answers 400 if its grammar compiler does not accept the schema (`backend_xgrammar.py`)."""
     assert is_unsupported(refused(400, document, with_sending("both")))
     assert is_unsupported(refused(422, document, with_sending("both")))
 
@@ -221,10 +200,7 @@ def test_vllm_refuses_the_field(document: object) -> None:
 
 
 def test_ollama_gets_the_field() -> None:
-    """Ollama gets `response_format`, and reads its `json_schema.schema`.
-
-    Ollama's page about `response_format` is "OpenAI compatibility".
-    """
+    """Ollama gets `response_format`, and reads its `json_schema.schema`."""
     document = {**choice({"role": "assistant", "content": ANSWER}), "system_fingerprint": "fp_ollama"}
     body, reply = sent(document, with_sending("both"))
     assert body["response_format"]["json_schema"]["schema"] == SCHEMA
@@ -334,10 +310,7 @@ def run_error(said: str, call: ModelCall = CALL) -> errors.ModelError:
 
 
 def test_workers_ai_gets_the_schema_without_a_name() -> None:
-    """Workers AI gets the schema itself in `json_schema`, without a name, and answers with an object.
-
-    Workers AI's page about `json_schema` is "JSON Mode".
-    """
+    """Workers AI gets the schema itself in `json_schema`, without a name, and answers with an object."""
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     inputs, reply = run({"response": {"name": "India", "capital": "New Delhi"}, "usage": usage})
     assert inputs == {
@@ -357,11 +330,7 @@ def test_workers_ai_gets_the_schema_in_words() -> None:
 
 
 def test_workers_ai_could_not_meet_the_schema() -> None:
-    """If Workers AI answers `JSON Mode couldn't be met`, the call is tried again.
-
-    Workers AI's page "JSON Mode" says that the error `JSON Mode couldn't be met` must be handled. Users report the code
-    5024, and "Model" in place of "Mode".
-    """
+    """If Workers AI answers `JSON Mode couldn't be met`, the call is tried again."""
     for said in (
         "5024: JSON Mode couldn't be met",
         "AiError: JSON Mode couldn't be met",
@@ -413,10 +382,7 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
 
 
 def test_a_second_try_has_the_same_field() -> None:
-    """When a model is asked again, the answer and its faults follow the text.
-
-    When a model is asked again, `response_format` is the same as in the first call.
-    """
+    """When a model is asked again, the answer and its faults follow the text."""
     rejected = RejectedAnswer('{"name": 7}', [("/name", "string")])
     call = ModelCall(CALL.system, CALL.user, CALL.model, form=FORM._replace(rejected=rejected))
     body, _ = sent(choice({"content": ANSWER}), call)

@@ -70,19 +70,13 @@ def test_an_output_says_which_lane_it_comes_from() -> None:
 
 @pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout, StructuredOutputUnsupported])
 def test_what_crosses_is_plain(kind: type[ModelError]):
-    """Only plain values cross RPC.
-
-    RPC cannot clone a member of an enumeration, and earlier code lost a lane's answer for this reason.
-    """
+    """Only plain values cross RPC."""
     assert {type(value) for value in wire.write_outcome(kind("why")).values()} <= {str, float, type(None)}
     assert type(wire.read_outcome(wire.write_outcome(kind("why")))) is kind
 
 
 def test_a_refusal_says_whether_it_is_of_the_call() -> None:
-    """A lane's answer says whether the model refused the call itself or the credentials.
-
-    Older code reads a lane's refusal as the same error, but cannot tell a refused call from refused credentials.
-    """
+    """A lane's answer says whether the model refused the call itself or the credentials."""
     for of_call in (True, False):
         sent = json.loads(json.dumps(wire.write_outcome(ModelRefused("no", of_call=of_call))))
         error = wire.read_outcome(sent)

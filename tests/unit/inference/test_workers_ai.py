@@ -75,10 +75,7 @@ def test_what_a_call_asks_is_sent_along() -> None:
     ],
 )
 def test_why_an_output_ends(result: object, reason: str | None) -> None:
-    """If Workers AI gives no reason for an output's end, an output of exactly the token limit counts as cut off.
-
-    Workers AI's own older shape of answers gives no reason for an output's end.
-    """
+    """If Workers AI gives no reason for an output's end, an output of exactly the token limit counts as cut off."""
     assert infer(result).finish_reason == reason
 
 
@@ -180,11 +177,7 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
     ],
 )
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
-    """A call that Workers AI can never accept is refused without a retry.
-
-    A call that can never pass has a text that exceeds the context window, by code or by words, or an unlisted code with
-    a word such as "invalid".
-    """
+    """A call that Workers AI can never accept is refused without a retry."""
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 
 
@@ -193,19 +186,13 @@ def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
     ["3999: something broke", "3007: invalid", "1031: upstream", "Invalid or not, there is no code", "3046: late"],
 )
 def test_what_may_pass_is_tried_again(said: str) -> None:
-    """A transient code of Workers AI counts more than a word such as "invalid", so the call is tried again.
-
-    An error without a code is tried again, too, even if its message has a word such as "invalid".
-    """
+    """A transient code of Workers AI counts more than a word such as "invalid", so the call is tried again."""
     assert type(failure(RuntimeError(said))) is errors.ModelUnavailable
 
 
 @pytest.mark.parametrize("shape", ["choices", "response"])
 def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
-    """If a model writes its thoughts before its answer, the output has only the answer.
-
-    Thoughts alone are no output.
-    """
+    """If a model writes its thoughts before its answer, the output has only the answer."""
 
     def result(text: str) -> object:
         return {"response": text} if shape == "response" else {"choices": [{"message": {"content": text}}]}

@@ -85,11 +85,7 @@ STARTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("start", STARTS)
 def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
-    """From every start one run of `make deploy` reaches the right state of the account.
-
-    A second run of `make deploy` changes only the Worker's version. `make deploy` leaves the account's other resources
-    alone.
-    """
+    """From every start one run of `make deploy` reaches the right state of the account."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(STARTS[start])))
     before = json.loads(json.dumps(account.state))
@@ -114,11 +110,7 @@ def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Pat
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, dry_run: bool) -> None:
-    """`make deploy` refuses a database from before the first migration, and changes nothing.
-
-    The refusal of an old database is one sentence, which names the database and the way out. The running Worker
-    continues.
-    """
+    """`make deploy` refuses a database from before the first migration, and changes nothing."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(deployed(""), databases={"onceover": ["0001_tasks.sql", "0018_operators.sql"]})
     before = json.loads(json.dumps({**account.state, "calls": []}))
@@ -169,10 +161,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("command", "said", "fix"), REFUSALS)
 def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: Path) -> None:
-    """If wrangler refuses a command, `make deploy` shows wrangler's message with the fix.
-
-    Once the cause of the refusal is gone, `make deploy` succeeds.
-    """
+    """If wrangler refuses a command, `make deploy` shows wrangler's message with the fix."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse(command, said)
     with pytest.raises(StepFailed) as failed:
@@ -218,10 +207,7 @@ def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_an_account_without_r2_deploys_without_the_bucket(env: str, dry_run: bool, tmp_path: Path) -> None:
-    """If R2 is not enabled, `make deploy` says so, and deploys all other bindings.
-
-    Once R2 is enabled, `make deploy` binds the bucket, too.
-    """
+    """If R2 is not enabled, `make deploy` says so, and deploys all other bindings."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["buckets"] = None
     said = run(account, env, shape=Shape(dry_run))
@@ -300,10 +286,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 def test_which_account(
     accounts: list[dict[str, str]], named: str | None, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`make deploy` uses the only account of the user, or the named one of several.
-
-    In any other case `make deploy` changes nothing.
-    """
+    """`make deploy` uses the only account of the user, or the named one of several."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["accounts"] = accounts
     if named:
@@ -319,10 +302,7 @@ def test_which_account(
 
 @pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "CI", None])
 def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a workflow `make deploy` prints only the account's id, because its log may be public.
-
-    By default an account's name contains its owner's e-mail address.
-    """
+    """In a workflow `make deploy` prints only the account's id, because its log may be public."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("CI", raising=False)
     if variable:
@@ -380,10 +360,7 @@ def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("milliseconds", "is_warned"), [(612, False), (700, False), (701, True), (1_000, True)])
 def test_the_start_up_time_is_said(milliseconds: int, is_warned: bool, tmp_path: Path) -> None:
-    """Wrangler's figure is printed.
-
-    If the start-up time is above 700 ms, a warning names the limit of 1 s of CPU and what to do.
-    """
+    """Wrangler's figure is printed."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["startup"] = milliseconds
     said = run(account, "")
@@ -424,10 +401,7 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], 
 
 
 def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
-    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` continues to wait.
-
-    Only consecutive good answers count.
-    """
+    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` continues to wait."""
     account = CloudAccount(tmp_path / "account.json")
     wanted = needs(ROOT, "free")
     good = DeploymentReply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
@@ -440,10 +414,7 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_no_cause() -> None:
-    """A warning of wrangler is not shown as the cause of its error.
-
-    With ENV=direct wrangler warns about the configuration whenever it runs.
-    """
+    """A warning of wrangler is not shown as the cause of its error."""
     warned = '▲ [WARNING] Processing wrangler.toml configuration:\n    - "env.direct" has no queues\n\n'
     assert fix_for(f"{warned}✘ [ERROR] A request to the Cloudflare API failed.\n  internal error").id == "cloudflare"
     assert fix_for(f"{warned}✘ [ERROR] What nobody has seen").id == "unknown"
@@ -454,10 +425,7 @@ def test_a_warning_is_no_cause() -> None:
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
 def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: str, tmp_path: Path) -> None:
-    """If the new Worker does not answer well for two and a half minutes, `make deploy` fails and says what is wrong.
-
-    Before `make deploy` fails, it has printed the command that goes back to the version before.
-    """
+    """If the new Worker does not answer well for two and a half minutes, `make deploy` fails and says what is wrong."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))
     lines: list[str] = []
@@ -469,10 +437,7 @@ def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: st
 
 
 def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
-    """If only the model does not answer, the deployment stays, since it accepts tasks, which wait for the model.
-
-    If the model does not answer, `make deploy` says how to set the model's key.
-    """
+    """If only the model does not answer, the deployment stays, since it accepts tasks, which wait for the model."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account)
     internet.model = DeploymentReply(200, {"status": "unavailable", "detail": "401 from the provider"}, "")

@@ -177,11 +177,7 @@ def values(operator: Operator) -> dict[str, str]:
 
 
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make secrets` asks for each secret without showing what is typed.
-
-    If the user types nothing, `make secrets` keeps the secret as it is. `make secrets` neither prints a secret nor
-    passes one as an argument.
-    """
+    """`make secrets` asks for each secret without showing what is typed."""
     operator.make("deploy")
     questions: list[str] = []
 
@@ -211,10 +207,7 @@ class Terminal(io.StringIO):
 def test_secrets_come_from_a_file(
     env: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make secrets` sets the secrets of a .dev.vars, without their quotes.
-
-    `make secrets` leaves out variables that are no secrets, and names their lines.
-    """
+    """`make secrets` sets the secrets of a .dev.vars, without their quotes."""
     operator.make("deploy", env)
     file = tmp_path / "vars"
     file.write_text(f"# mine\nAI_PROVIDER=openai\nAI_API_KEY='{SECRET}'\nWEBHOOK_KEY=\n")
@@ -258,10 +251,7 @@ BAD_VALUES = [
 def test_a_value_that_the_worker_refuses_is_not_set(
     way: str, name: str, value: str, said: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make secrets` does not set a value with which the Worker would answer every request with 500.
-
-    If one value is refused, `make secrets` sets no other value either, and shows none.
-    """
+    """`make secrets` does not set a value with which the Worker would answer every request with 500."""
     operator.make("deploy")
     value = value[:31] if "31" in value else value
     other = {"AI_API_KEY": SECRET, "WEBHOOK_KEY": "w" * 32}
@@ -281,10 +271,7 @@ def test_a_value_that_the_worker_refuses_is_not_set(
 
 
 def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A rotated secret replaces the present one and is not shown.
-
-    After a rotation the output says what to do at the receivers of webhooks.
-    """
+    """A rotated secret replaces the present one and is not shown."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--rotate", "WEBHOOK_KEY") == 2
     assert "--generate WEBHOOK_KEY sets it" in capsys.readouterr().err
@@ -357,11 +344,7 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 
 
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A user can note the version, deploy, and go back to the noted version.
-
-    A second rollback to the noted version has no effect. The deployment workflow notes a version, deploys and goes back
-    in the same way.
-    """
+    """A user can note the version, deploy, and go back to the noted version."""
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"
     operator.make("deploy")

@@ -22,10 +22,7 @@ from local.dev_vars import SecretsFile, find
     ],
 )
 def test_lines_that_set_nothing_are_named_by_number(text: str, names: set[str], faults: list[int]) -> None:
-    """A line of `.dev.vars` that dotenv silently ignores is a fault, which names the line's number.
-
-    A line that dotenv ignores is no assignment, or has a quote without its end.
-    """
+    """A line of `.dev.vars` that dotenv silently ignores is a fault, which names the line's number."""
     file = SecretsFile(".dev.vars", text.replace("\r\n", "\n"))
     assert file.names == names
     assert [int(fault.split()[1]) for fault in file.faults()] == faults
@@ -52,10 +49,7 @@ def host(**variables: object) -> LocalConfiguration:
 
 
 def test_a_shared_file_may_hold_variables_of_others() -> None:
-    """In `.env`, which other programs may share, only a name similar to one of onceover's causes a warning.
-
-    A variable of a well-known tool never causes this warning.
-    """
+    """In `.env`, which other programs may share, only a name similar to one of onceover's causes a warning."""
     variables = {"DATABASE_URL": "x", "AI_MODDEL": "x", "CLOUDFLARE_API_TOKEN": "x"}
     text = "\n".join(f"{name}=x" for name in variables)
     (warning,) = examine(host(**variables), SecretsFile(".env", text, is_shared=True)).warnings
@@ -64,10 +58,7 @@ def test_a_shared_file_may_hold_variables_of_others() -> None:
 
 
 def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
-    """If AI_BASE_URL is set without AI_PROVIDER, `make dev` warns that the demo provider would answer.
-
-    Each warning suggests the provider `openai`.
-    """
+    """If AI_BASE_URL is set without AI_PROVIDER, `make dev` warns that the demo provider would answer."""
     server = {"AI_BASE_URL": "http://127.0.0.1:11434/v1", "AI_MODEL": "llama3.2", "AI_API_KEY": "x"}
     warnings = examine(host(AI_PROVIDER="demo", **server), None).warnings
     assert [warning.split()[6] for warning in warnings] == list(server)

@@ -28,10 +28,7 @@ def nowhere() -> Web:
 
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: str, tmp_path: Path) -> None:
-    """A failed first deployment does not tell the user to go back, since no earlier version exists.
-
-    A failed second deployment prints the command that goes back to the first.
-    """
+    """A failed first deployment does not tell the user to go back, since no earlier version exists."""
     account = CloudAccount(tmp_path / "account.json")
     for fix, back in (("first-not-verified", 0), ("not-verified", 1)):
         lines: list[str] = []
@@ -42,10 +39,7 @@ def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: st
 
 
 def test_every_command_that_a_fix_names_is_there() -> None:
-    """Each target of make and each script that a fix names exists in the clone.
-
-    tests/runtime/test_wrangler_commands.py checks the commands of wrangler.
-    """
+    """Each target of make and each script that a fix names exists in the clone."""
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     marked = [mark for fix in FIXES.values() for mark in re.findall(r"`([^`]+)`", fix.text)]
     assert {mark.split()[1] for mark in marked if mark.startswith("make ")} <= targets

@@ -127,10 +127,7 @@ INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}
 
 
 def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make key` with `--remote` writes the key's digest to the account's database, and never the secret.
-
-    The old database's record of migrations is only in the write-ahead log, as after a SIGKILL.
-    """
+    """`make key` with `--remote` writes the key's digest to the account's database, and never the secret."""
     status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
     printed = capsys.readouterr()
     key = printed.out.removesuffix("\n")
@@ -149,10 +146,7 @@ def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_local_applies_the_migrations_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make key` applies the migrations first, so it also works before the first `make dev`.
-
-    The output of `make key` says where the digest is stored, and how to make the deployment require keys.
-    """
+    """`make key` applies the migrations first, so it also works before the first `make dev`."""
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
     assert status == 0
@@ -181,10 +175,7 @@ class BusyWrangler(Wrangler):
 def test_a_server_that_writes_at_that_moment_does_not_matter(
     times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the database is locked, `make key` runs wrangler again with the same statements, a few times at most.
-
-    After the last try `make key` prints the error, and no key.
-    """
+    """If the database is locked, `make key` runs wrangler again with the same statements, a few times at most."""
     stand_in = BusyWrangler(times)
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
@@ -211,10 +202,7 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
 def test_what_goes_wrong_is_said(
     status: int, said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the key may not be in the database, `make key` does not print it.
-
-    If `make key` fails, its error says what to do.
-    """
+    """If the key may not be in the database, `make key` does not print it."""
     left, _ = run(monkeypatch, ["--remote"], status, said)
     printed = capsys.readouterr()
     assert (left, printed.out) == (2, "")

@@ -43,10 +43,7 @@ def begun(bench: StoreBench) -> Claim:
 
 
 def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
-    """A restart of `make dev` ends all leases, so the sweep finds the tasks.
-
-    After the restart, the next claim of a task puts its announced calls in doubt.
-    """
+    """A restart of `make dev` ends all leases, so the sweep finds the tasks."""
     claim = begun(bench)
     restart(bench)
     assert bench.run(bench.store.due(10)).idle == [TASK]
@@ -56,10 +53,7 @@ def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
 
 
 def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: StoreBench):
-    """Before the restart the task does not show that its worker is gone.
-
-    After the restart the task shows `lease` as the reason for its wait, and its calls are in doubt.
-    """
+    """Before the restart the task does not show that its worker is gone."""
     begun(bench)
     before = bench.run(bench.store.task(TASK))
     restart(bench)
@@ -81,10 +75,7 @@ def test_restarts_are_no_stalls(bench: StoreBench):
 
 
 def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
-    """A restart of `make dev` does not end leases that began after it.
-
-    An object's alarm may fire before the statement that ends old leases runs.
-    """
+    """A restart of `make dev` does not end leases that began after it."""
     begun_at = bench.time_ms
     claim = begun(bench)
     bench.database.rows(STATEMENT.replace("?1", str(begun_at)))

@@ -95,10 +95,7 @@ def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
     ],
 )
 def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) -> None:
-    """If wrangler refuses, the script ends with status 1, wrangler's message and the fix.
-
-    The POSIX script and the PowerShell script have the same fixes.
-    """
+    """If wrangler refuses, the script ends with status 1, wrangler's message and the fix."""
     shell.file.write_text(json.dumps({**EMPTY, "refuse": [[command, said, -1]]}))
     done = shell.run()
     assert done.returncode == 1

@@ -100,10 +100,7 @@ def settle(wrangler: StandIn) -> list[int]:
 
 
 def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """`local.wrangler_dev` applies migrations, starts the server, waits for the right answer and runs a task.
-
-    `local.wrangler_dev` leaves no process behind.
-    """
+    """`local.wrangler_dev` applies migrations, starts the server, waits for the right answer and runs a task."""
     api.on("POST", "/api/tasks", task())
     wrangler_dev.try_out("free", wrangler)
     assert "free: a task was done" in capsys.readouterr().out

@@ -197,10 +197,7 @@ def make():
 
 @pytest.mark.parametrize("concurrency", [2, 4, 6])
 def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concurrency: int):
-    """AI_CONCURRENCY limits the calls in flight of each invocation, and so of each lane.
-
-    With five lanes a task has five times AI_CONCURRENCY calls in flight.
-    """
+    """AI_CONCURRENCY limits the calls in flight of each invocation, and so of each lane."""
     task = make(concurrency=concurrency)
     task.start()
     task.alarm()
@@ -244,10 +241,7 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
 
 @pytest.mark.parametrize("ends", ["well", "in a mistake"])
 def test_the_alarm_is_set_before_the_work(make, ends: str):
-    """An object sets its alarm before its first D1 call, so that the alarm resumes the task if the slice dies.
-
-    The platform removes an alarm when it fires, which is before the slice begins.
-    """
+    """An object sets its alarm before its first D1 call, so that the alarm resumes the task if the slice dies."""
     task = make(chunks=1)
     task.start()
     seen: list[float | None] = []
@@ -272,10 +266,7 @@ def test_the_alarm_is_set_before_the_work(make, ends: str):
 
 
 def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
-    """If a client retries the task during a slice's close call, the object works on it at once, without the sweep.
-
-    The close call is the one to the coordinator at the end of a slice, and takes a while.
-    """
+    """If a client retries the task during a slice's close call, the object works on it at once, without the sweep."""
     task = make(chunks=limits.LANES_FROM_CHUNKS)
     task.bench.model.act = lambda call, number: ModelRefused("401") if number <= 12 else None
 
@@ -407,10 +398,7 @@ def test_a_killed_slice_is_taken_over_at_once(make):
 def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float
 ):
-    """A slice is so long that its last call still ends within the platform's 15 minutes.
-
-    A lane may start its last call 20 s after the announcement, and messages to the lane and back take 5 s.
-    """
+    """A slice is so long that its last call still ends within the platform's 15 minutes."""
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
 
@@ -425,10 +413,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """If a long task kills each of its slices, the slices have 30, then 3, then 1 call in flight.
-
-    The object resumes the task after each rest, without a sweep, and fails it after ten minutes.
-    """
+    """If a long task kills each of its slices, the slices have 30, then 3, then 1 call in flight."""
     task = make()
     task.start()
     calls: list[int] = []
@@ -496,10 +481,7 @@ def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
 
 
 def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
-    """In this test the task was cancelled and put back, and the notice of the cancellation was lost.
-
-    The start after a retry makes the earlier slice check its claim, which is over, and stop.
-    """
+    """In this test the task was cancelled and put back, and the notice of the cancellation was lost."""
     task = make(chunks=2)
 
     async def put_back() -> None:

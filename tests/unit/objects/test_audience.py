@@ -90,20 +90,14 @@ def test_a_word_that_comes_late_takes_none_back(bench: Bench):
 
 
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
-    """Within its quiet time a caller gets notice only of the task's end.
-
-    Because of the quiet time a quick task costs no more reads than before.
-    """
+    """Within its quiet time a caller gets notice only of the task's end."""
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))
     assert bench.heard(Mark(1, 5), (1.0, bench.wrote(1, 6)), ends, quiet=6.0) == (True, 2.0)
 
 
 def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
-    """An object that does not work on its task holds no callers, since it would stay awake, which costs money.
-
-    When its slice ends, an object releases its callers.
-    """
+    """An object that does not work on its task holds no callers, since it would stay awake, which costs money."""
     assert bench.heard(Mark(1, 4), (7.0, bench.rest), quiet=20.0) == (None, 7.0)
     assert bench.heard(Mark(1, 4)) == (None, 0.0)
     bench.at_work = True
@@ -118,10 +112,7 @@ def test_nobody_is_held_for_long(bench: Bench):
 
 
 def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
-    """Callers beyond the limit read the database by themselves.
-
-    An object holds at most 32 callers, and accepts another one when one leaves.
-    """
+    """Callers beyond the limit read the database by themselves."""
 
     async def play() -> list[bool | None]:
         hearing = [asyncio.ensure_future(bench.audience.hear(Mark(1, 4), 0.0, 25.0)) for _ in range(33)]

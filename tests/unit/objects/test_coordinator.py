@@ -114,10 +114,7 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
 
 
 def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) -> None:
-    """A coordinator sets its alarm again only when half of the idle time is over, since each time costs a row.
-
-    The alarm is always at least half the idle time ahead, also after the clock has jumped.
-    """
+    """A coordinator sets its alarm again only when half of the idle time is over, since each time costs a row."""
     now_ms = NOW_MS
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: now_ms, Log(lambda _line: None))
     for moment in (0, 1, IDLE_MS // 2, IDLE_MS // 2 + 1, IDLE_MS // 2 + 2, 0):
@@ -148,10 +145,7 @@ def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
 
 
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
-    """A coordinator uses a lane again once it has answered, and never again if it was lost.
-
-    Each outcome has the name of the lane that made the call.
-    """
+    """A coordinator uses a lane again once it has answered, and never again if it was lost."""
     lanes = AnsweringLanes()
     coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
 
@@ -270,10 +264,7 @@ def test_a_lane_that_is_lost_with_lines_is_a_lost_lane(storage: Storage) -> None
 
 
 def ask(storage: Storage, now_ms: int) -> str:
-    """Let a new instance of the coordinator, which knows only what is stored, choose a lane.
-
-    Return the lane's name.
-    """
+    """Let a new instance of the coordinator, which knows only what is stored, choose a lane. Return the lane's name."""
     lanes = AnsweringLanes()
     made = Coordinator(storage, lanes, lambda: now_ms, Log(lambda _line: None))
     asyncio.run(made.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
@@ -281,10 +272,7 @@ def ask(storage: Storage, now_ms: int) -> str:
 
 
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
-    """If a coordinator loses its memory, a lane with calls stays busy until the deadline of these calls.
-
-    The coordinator's instance that waited for the lane is gone. After the deadline of its calls the lane is free again.
-    """
+    """If a coordinator loses its memory, a lane with calls stays busy until the deadline of these calls."""
 
     async def evicted() -> None:
         made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
@@ -302,10 +290,7 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
 def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
     storage: Storage, version: int, lane: str
 ) -> None:
-    """A lane that is busy by the data of an earlier deployment stays busy.
-
-    The coordinator drops stored data that have another version number.
-    """
+    """A lane that is busy by the data of an earlier deployment stays busy."""
     storage.exec("CREATE TABLE version (number INTEGER NOT NULL) STRICT")
     storage.exec("INSERT INTO version VALUES (?)", version)
     storage.exec(
@@ -317,9 +302,8 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """A coordinator gives up a silent lane after the calls' own time, plus the time for messages to the lane and back.
-
-    A lane that a coordinator has given up is never used again.
+    """A coordinator gives up a silent lane after the calls' own time, plus the time for messages to
+    the lane and back.
     """
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
@@ -332,10 +316,7 @@ def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
 
 
 def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: Storage) -> None:
-    """A lane that the previous code has stored as busy or lost stays busy or lost after a deployment.
-
-    Whoever changes the coordinator's tables must raise the version number, here too.
-    """
+    """A lane that the previous code has stored as busy or lost stays busy or lost after a deployment."""
     ask(storage, NOW_MS)
     storage.exec("UPDATE version SET number = 1")
     storage.exec("DELETE FROM out")
@@ -348,11 +329,7 @@ def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: 
 def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
     storage: Storage, fence: int, cleared: int
 ) -> None:
-    """The close call of an earlier claim does not clear the coordinator's data of a later claim.
-
-    After a retry the worker of the later claim may already have calls in lanes. A ping stores nothing, so it needs no
-    close call.
-    """
+    """The close call of an earlier claim does not clear the coordinator's data of a later claim."""
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
 
     async def say_goodbye() -> None:

@@ -27,11 +27,6 @@ def seconds(chunks: int, plan: str, far: float) -> float:
     ("chunks", "plan", "waves", "waits"), [(24, "paid", 4, 5), (240, "paid", 8, 12), (200, "free", 7, 18)]
 )
 def test_how_often_a_task_waits_for_d1(chunks: int, plan: str, waves: int, waits: int):
-    """A task takes as long as its waves of calls, and waits for D1 an exact number of times in a row.
-
-    Each wave waits for the write that records the wave before and announces its calls. The other waits are the claim,
-    the announcement of the calls of all lanes, and the lanes' questions whether calls may start, at first and after a
-    second. On the free plan the task needs two invocations, and each begins anew.
-    """
+    """A task takes as long as its waves of calls, and waits for D1 an exact number of times in a row."""
     assert seconds(chunks, plan, 0.0) == pytest.approx(waves * CALL_SECONDS)
     assert seconds(chunks, plan, FAR_SECONDS) == pytest.approx(waves * CALL_SECONDS + waits * FAR_SECONDS)

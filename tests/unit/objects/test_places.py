@@ -116,10 +116,7 @@ def deploy():
 
 
 def test_a_submission_beyond_the_bound_waits(deploy):
-    """With two object slots, two of five submitted tasks go to objects.
-
-    Three of the five tasks are accepted and stay pending without a slot, and no worker runs them.
-    """
+    """With two object slots, two of five submitted tasks go to objects."""
     made = deploy(2)
     keys = made.submit(5)
     assert made.objects.started == keys[:2]
@@ -144,10 +141,7 @@ def test_the_sweep_sends_one_for_each_that_ends(deploy):
 
 
 def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
-    """In this test the sweep finds sixty waiting tasks before it finds the lost task.
-
-    The lost task keeps its slot, its object is notified again, and no waiting task starts.
-    """
+    """In this test the sweep finds sixty waiting tasks before it finds the lost task."""
     made = deploy(1)
     keys = made.submit(61)
     assert made.objects.started == keys[:1]
@@ -160,10 +154,7 @@ def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
 
 @pytest.mark.parametrize("minutes", [0, 4, 90])
 def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
-    """In this test two hundred tasks of one tenant wait for an object slot.
-
-    The next free object slot goes to the only task of another tenant.
-    """
+    """In this test two hundred tasks of one tenant wait for an object slot."""
     made = deploy(2)
     backlog = made.submit(202)
     for _ in range(minutes):
@@ -179,10 +170,7 @@ def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
 
 
 def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(deploy):
-    """A free object slot goes to the tenant with the fewest slots, and there to the oldest task.
-
-    The order in which the sweep finds the tasks does not matter.
-    """
+    """A free object slot goes to the tenant with the fewest slots, and there to the oldest task."""
     made = deploy(4)
     first = made.submit(4, "a")
     kept = {tenant: made.submit(3, tenant) for tenant in ("c", "a", "b")}
@@ -281,9 +269,8 @@ def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
 
 
 def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deploy):
-    """A task keeps one object slot while it waits for its object or the object works on it, however often it is sent.
-
-    The slot is free once the task has ended or has gone to another route.
+    """A task keeps one object slot while it waits for its object or the object works on it, however
+    often it is sent.
     """
     made = deploy(None)
     store = made.bench.store
@@ -388,10 +375,7 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 
 
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
-    """A poll does not run a task that waits for an object slot.
-
-    When an object slot is free, the waiting task goes to an object.
-    """
+    """A poll does not run a task that waits for an object slot."""
     made = deploy(1)
     made.waited = Behind()
     first, second = made.submit(2)
@@ -427,10 +411,7 @@ def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swep
 
 
 def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
-    """A task past its deadline occupies no object slot, even if it is not yet marked as failed.
-
-    No object works on a task after the task's deadline.
-    """
+    """A task past its deadline occupies no object slot, even if it is not yet marked as failed."""
     made = deploy(1)
     first, second = made.submit(2)
     store = made.bench.store

@@ -33,10 +33,7 @@ Make = Callable[..., QueueBench]
 
 
 def test_a_long_task_has_thirty_calls_in_flight(make: Make):
-    """A task of 120 chunks on the queue's route takes five waves of lanes, not twenty, and each call is billed once.
-
-    After the task's end the message is acknowledged, and then the coordinator gets a close call with the claim's fence.
-    """
+    """A task of 120 chunks on the queue's route takes five waves of lanes, not twenty, and each call is billed once."""
     queue = make()
     queue.consume()
     task = queue.task
@@ -127,10 +124,7 @@ def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeyp
 
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: str):
-    """If a task is cancelled while its lanes make calls, its host on the queue's route is free within 15 s.
-
-    A consumer cannot be notified. A consumer notices a task's end when it checks the task, and then aborts the lanes.
-    """
+    """If a task is cancelled while its lanes make calls, its host on the queue's route is free within 15 s."""
     queue = make()
     queue.bench.model.seconds = lambda number: 100.0
 
@@ -151,10 +145,7 @@ def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: 
 
 
 def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
-    """If lanes cannot be reached, the consumer makes all calls itself, six at a time.
-
-    If lanes cannot be reached, no call is sent in vain, is in doubt, or costs an attempt.
-    """
+    """If lanes cannot be reached, the consumer makes all calls itself, six at a time."""
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.consume()
@@ -182,8 +173,7 @@ def test_calls_that_a_consumer_makes_itself_are_ended_too(make: Make):
 def test_large_answers_are_recorded_within_the_free_plans_statements(make: Make, monkeypatch: pytest.MonkeyPatch):
     """Thirty answers that end together, each a piece, are recorded with the statements that were left for them.
 
-    The platform refuses the fifty-first statement of an invocation, and with it all outputs of the write. The test has
-    a small limit for pieces, so that the answers need not be large.
+    The test has a small limit for pieces, so that the answers need not be large.
     """
     monkeypatch.setattr(limits, "PIECE_BYTES_MOST", 900)
     queue = make(PLAN="free")

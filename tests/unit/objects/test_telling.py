@@ -203,10 +203,7 @@ def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
 
 @pytest.mark.parametrize(("deaf", "seconds"), [(False, 0.0), (True, limits.DROP_SECONDS_MOST)])
 def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, seconds: float):
-    """If a lane's own invocation is cancelled, each of its calls closes its connection first.
-
-    A provider that ignores the cancellation delays the aborted lane for a second at most.
-    """
+    """If a lane's own invocation is cancelled, each of its calls closes its connection first."""
     of, infer, cancelled = claim(bench, Route.DURABLE_OBJECT), bench.model.infer, list[str]()
 
     async def noting(call: ModelCall) -> ModelReply:
@@ -254,10 +251,7 @@ class Lanes:
 
 
 def test_a_coordinator_tells_each_lane_that_is_out():
-    """After a loss of memory a coordinator finds in its storage which lanes have calls, and notifies each of them.
-
-    If one lane cannot be reached, the coordinator notifies the others all the same.
-    """
+    """After a loss of memory a coordinator finds in its storage which lanes have calls, and notifies each of them."""
     lanes = Lanes("task/lane-1")
 
     async def play() -> None:

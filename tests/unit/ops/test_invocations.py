@@ -61,10 +61,7 @@ def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_no_figures_are_said_and_not_made_up(answer: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """If the script has no figures, it prints nothing to standard output.
-
-    Without figures the collector keeps the last good file, whose date shows its age.
-    """
+    """If the script has no figures, it prints nothing to standard output."""
     status, out, err, _ = run(answer, capsys)
     assert (status, out) == (1, "")
     assert said in err

@@ -99,10 +99,7 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
 def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
-    """With a bad variable the consumer asks for messages to be delivered again later.
-
-    At its last delivery a message is acknowledged, and the sweep takes care of the message's task. Nothing is written.
-    """
+    """With a bad variable the consumer asks for messages to be delivered again later."""
     messages = [Message(attempts) for attempts in range(1, limits.QUEUE_DELIVERIES + 1)]
     batch: Any = SimpleNamespace(queue=queue, messages=messages)
     asyncio.run(Default(deployment.ctx, deployment.env).queue(batch))
@@ -134,10 +131,7 @@ def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
 
 
 def test_a_lane_says_that_it_started_nothing(deployment: Deployment) -> None:
-    """A lane with a bad variable answers that it started none of its calls, so none is in doubt.
-
-    The task's object may still have the good variables of an older deployment.
-    """
+    """A lane with a bad variable answers that it started none of its calls, so none is in doubt."""
     calls = [wire.write_call(ModelCall("do", text, "m")) for text in "ab"]
     answers = asyncio.run(AIProcessor(deployment.ctx, deployment.env).infer(TaskKey(TASK), 1, calls))
     assert [type(wire.read_outcome(answer)) for answer in answers] == [CallNotStarted] * 2

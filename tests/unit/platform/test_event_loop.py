@@ -66,10 +66,7 @@ class Browser:
 
 
 class WebLoop(asyncio.SelectorEventLoop):
-    """Stands in for Pyodide's event loop.
-
-    Each test gets its own subclass, which the Worker's code may change.
-    """
+    """Stands in for Pyodide's event loop. Each test gets its own subclass, which the Worker's code may change."""
 
     def call_later[*Args](
         self,
@@ -164,10 +161,7 @@ def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
 
 
 def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: Browser):
-    """A callback that is cancelled after its timer has fired and before its turn does not run.
-
-    A second cancellation of the same callback changes nothing.
-    """
+    """A callback that is cancelled after its timer has fired and before its turn does not run."""
     called: list[str] = []
 
     async def scenario() -> None:
@@ -208,10 +202,7 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
     [(1e-9, 1), (0.0004, 1), (0.001, 1), (0.0012, 2), (0.002, 2), (1.2342, 1235), (2.0, 2000), (25.0000001, 25001)],
 )
 def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
-    """A timer lasts a whole number of milliseconds, rounded up, and at least one.
-
-    On the hosted clock `setTimeout(…, 0)` does not move time, and a time that is rounded down ends too early.
-    """
+    """A timer lasts a whole number of milliseconds, rounded up, and at least one."""
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(seconds, id, None)
@@ -221,10 +212,7 @@ def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, sec
 
 
 def test_ready_handles_keep_their_order_however_many(browser: Browser):
-    """Ready callbacks run in their order, however many there are.
-
-    In earlier code newer callbacks overtook the callbacks beyond the first thousand.
-    """
+    """Ready callbacks run in their order, however many there are."""
     order: list[int] = []
 
     async def scenario() -> None:
@@ -253,10 +241,7 @@ def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
 
 
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
-    """A variable can select Pyodide's own timers, which is logged once for each interpreter.
-
-    Without the variable EVENT_LOOP the interpreter has onceover's timers.
-    """
+    """A variable can select Pyodide's own timers, which is logged once for each interpreter."""
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()
     adaptation.adapt()

@@ -178,10 +178,7 @@ def test_a_reply_without_a_body_is_whole(browser: Browser):
 
 
 def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
-    """A request whose reply states its length awaits two promises: one for the headers and one for the body.
-
-    Only the first request of an invocation looks up JavaScript's names. A request that its caller ends leaves no timer.
-    """
+    """A request whose reply states its length awaits two promises: one for the headers and one for the body."""
 
     async def scenario() -> None:
         client, js = FetchClient(), sys.modules["js"]
@@ -290,10 +287,7 @@ def test_a_promise_that_outlives_its_abort_is_let_go(browser: Browser, monkeypat
 
 
 def test_a_coroutine_that_is_thrown_away_touches_nothing(browser: Browser):
-    """If a request's coroutine is discarded, its clean-up calls no JavaScript.
-
-    The interpreter may clean up long after the invocation, during another one.
-    """
+    """If a request's coroutine is discarded, its clean-up calls no JavaScript."""
 
     async def scenario() -> None:
         coroutine = request()

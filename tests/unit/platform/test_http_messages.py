@@ -108,11 +108,7 @@ def read(awaitable: Awaitable[bytes]) -> bytes:
 
 @pytest.mark.parametrize("headers", [1, 40])
 def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, headers: int):
-    """A request with any number of headers crosses to Python in six accesses.
-
-    The accesses to a JavaScript request are for method, URL, headers (twice, for their JSON) and body. Earlier code
-    needed one access or more for each header, and three awaits for the body.
-    """
+    """A request with any number of headers crosses to Python in six accesses."""
     sent = {"content-length": "6"} | {f"x-{number}": "1" for number in range(headers)}
     js = Js(sent, [b"{", b"}    "])
     request = received(monkeypatch, js)
@@ -218,10 +214,7 @@ async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
 
 
 def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: pytest.MonkeyPatch):
-    """If an answer breaks off, its last part reaches the client first, although an abort drops what is not sent yet.
-
-    Earlier code lost the last event of a stream, which gives the reason for the break.
-    """
+    """If an answer breaks off, its last part reaches the client first, although an abort drops what is not sent yet."""
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "aborted")

@@ -80,10 +80,7 @@ def sources() -> dict[str, str]:
 
 
 def test_no_timer_of_javascript_that_nobody_can_clear():
-    """The code does not use `AbortSignal.timeout`, whose timer continues after its call has ended.
-
-    `AbortController` and onceover's own timers end with their call.
-    """
+    """The code does not use `AbortSignal.timeout`, whose timer continues after its call has ended."""
     for name, text in sources().items():
         called = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
         assert not {one for one in called if one.endswith(("AbortSignal.timeout", "AbortSignal.any"))}, name
@@ -115,10 +112,7 @@ def test_every_task_is_kept():
     ],
 )
 def test_the_check_finds_what_it_is_for(body: str, found: list[str]):
-    """The test's check finds a task that is cancelled and not awaited, or awaited only before its cancellation.
-
-    The check accepts a task that is awaited after its cancellation.
-    """
+    """The test's check finds a task that is cancelled and not awaited, or awaited only before its cancellation."""
     assert left_alone(f"async def f():\n    {body}") == [("f", one) for one in found]
     assert dropped("import asyncio\nasyncio.create_task(f())\nkept = asyncio.create_task(f())") == [
         "asyncio.create_task(f())"

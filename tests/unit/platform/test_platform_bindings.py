@@ -154,10 +154,7 @@ class JsObject:
 
 @pytest.mark.parametrize("value", ["a text", 7, 0.5, True, None, [{"output": None}], {"a": ["b"]}])
 def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
-    """RPC to an object passes texts and numbers unchanged, and None as null.
-
-    Lists and dictionaries that an object gets become JavaScript's own.
-    """
+    """RPC to an object passes texts and numbers unchanged, and None as null."""
     js = JsObject()
     stub = bound(AI_PROCESSOR=js).processors.getByName(TASK)
     assert wait(stub.infer(TASK, 1, value)) == value
@@ -165,10 +162,7 @@ def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
 
 
 def test_an_answer_crosses_as_one_text():
-    """An object's answer crosses to Python as one text, since the SDK would convert it value by value.
-
-    In the simulation an object's answer is a Python value already, and is not converted.
-    """
+    """An object's answer crosses to Python as one text, since the SDK would convert it value by value."""
     outcomes = [{"output": "x", "lane": None}]
     env: Any = SimpleNamespace(_env=object())
     crossed: Any = answered(env, outcomes)

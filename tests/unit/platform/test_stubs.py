@@ -48,10 +48,7 @@ def test_the_sdk_exports_each_name_of_the_stub():
 
 @pytest.mark.parametrize("name", sorted(set(STUBBED) - INHERITED))
 def test_the_stub_has_the_parameters_of_the_sdk(name: str):
-    """Each function and method of the stub has the first parameters of the SDK's, in the same order.
-
-    A function of the stub is `async` exactly if the SDK's function is.
-    """
+    """Each function and method of the stub has the first parameters of the SDK's, in the same order."""
     stubbed, installed = STUBBED[name], INSTALLED[name]
     assert type(stubbed) is type(installed)
     parameters = [argument.arg for argument in stubbed.args.args]

@@ -87,10 +87,7 @@ def refused_calls(text: str) -> list[str]:
 
 
 def test_only_base_classes_come_from_the_runtime_at_import():
-    """At import the Worker's modules take only the base classes from the Workers runtime.
-
-    `js`, `pyodide` and the SDK's functions are imported where they are used.
-    """
+    """At import the Worker's modules take only the base classes from the Workers runtime."""
     found = {name: of_the_runtime((SRC / name).read_text()) for name in MODULES}
     assert {name: wanted for name, wanted in found.items() if not wanted <= BASES} == {}
     assert set().union(*found.values()) == BASES
@@ -122,10 +119,7 @@ def test_no_module_asks_for_time_or_randomness_at_import():
     ],
 )
 def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
-    """The check finds each forbidden call that an import executes, and no call that runs later.
-
-    An import executes the top of a module, class bodies, defaults, decorators and comprehensions.
-    """
+    """The check finds each forbidden call that an import executes, and no call that runs later."""
     assert refused_calls(text) == calls
 
 
@@ -219,10 +213,7 @@ LATER = (
 
 
 def test_entry_imports_without_javascript_time_or_randomness():
-    """`entry` imports nearly the whole Worker, without JavaScript, and no module reads a clock.
-
-    Only `random` itself uses randomness.
-    """
+    """`entry` imports nearly the whole Worker, without JavaScript, and no module reads a clock."""
     report = watched()
     names = {f"src.{one.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}": one for one in MODULES}
     missing = {path for name, path in names.items() if name not in report["modules"]}

@@ -68,10 +68,7 @@ def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: 
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, seconds: float):
-    """In this test one of two calls has ended, and the other takes long.
-
-    The run waits for the other call for a fifth of the ended call's time, and then records the ended call alone.
-    """
+    """In this test one of two calls has ended, and the other takes long."""
 
     async def wait() -> int:
         calls = calls_of(seconds, 50.0)
@@ -84,10 +81,7 @@ def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, second
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, seconds: float):
-    """Without a notice an object holds a caller for the `seconds` that the caller asked for.
-
-    After a write an object holds a caller only until its quiet time is over.
-    """
+    """Without a notice an object holds a caller for the `seconds` that the caller asked for."""
     audience = Audience(lambda: True)
     assert loop.run_until_complete(audience.hear(Mark(1, 1), 0.0, seconds)) is False
     assert loop.time() == pytest.approx(seconds, abs=LATE)
@@ -121,10 +115,7 @@ def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.Mon
 
 
 def test_a_task_of_odd_calls_ends(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
-    """A task whose calls take odd times ends.
-
-    The run of this task waits for other calls, for turns to write, and for retries.
-    """
+    """A task whose calls take odd times ends."""
     monkeypatch.setattr(worker_bench, "Loop", make_loop)
     bench = WorkerBench()
     bench.model.seconds = lambda number: ODD[number % len(ODD)] + 0.00021 * number

@@ -51,10 +51,7 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 
 
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
-    """The host that ends a task sends its delivery at once, as one signed message that names the task.
-
-    No sweep sends the delivery's message again.
-    """
+    """The host that ends a task sends its delivery at once, as one signed message that names the task."""
     bench.submit()
     bench.finish()
     (message,) = bench.courier.messages
@@ -69,10 +66,7 @@ def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
 
 
 def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
-    """A message's timestamp is by the database's clock, whatever the isolate's clock shows.
-
-    During a rotation a message is signed with both secrets.
-    """
+    """A message's timestamp is by the database's clock, whatever the isolate's clock shows."""
     key = bench.add_endpoint(2)
     first = bench.do(bench.endpoints.find(key))
     bench.do(bench.endpoints.rotate(first, keep_old=True))
@@ -167,10 +161,7 @@ ENDS = {
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("response", [False, True], ids=["native", "v1"])
 def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, response: bool):
-    """Each statement that ends a task is followed by the statement that writes the task's deliveries.
-
-    A delivery's event says through which API the task came.
-    """
+    """Each statement that ends a task is followed by the statement that writes the task's deliveries."""
     end, native, compatible = ENDS[name]
     bench.submit(response=response, deadline_ms=DAY * 1000 - 1000)
     assert bench.rows() == []
@@ -193,10 +184,7 @@ def test_the_end_of_a_task_of_an_unknown_kind_is_left_to_newer_code(bench: Deliv
 
 
 def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
-    """By D1's count a delivery costs two rows, from the task's claim to the delivery's end.
-
-    A tenant without a webhook endpoint pays no row.
-    """
+    """By D1's count a delivery costs two rows, from the task's claim to the delivery's end."""
     spent = []
     for endpoints in (0, 1, 3):
         bench = DeliveryBench()
@@ -217,10 +205,7 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
 
 
 def test_only_what_an_endpoint_subscribes_to_is_written():
-    """An endpoint gets deliveries only for its own tenant and its subscribed events.
-
-    An endpoint gets no deliveries for tasks that ended a minute before it existed.
-    """
+    """An endpoint gets deliveries only for its own tenant and its subscribed events."""
     bench = DeliveryBench()
     bench.submit(task_key(1))
     bench.finish(task_key(1))
@@ -326,10 +311,7 @@ FAILING: dict[AttemptFailure, Any] = {
 
 @pytest.mark.parametrize("failure", FAILING)
 def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryBench, failure: AttemptFailure):
-    """If a receiver fails, the message is sent again under the same id, until it is accepted.
-
-    No redirect is followed.
-    """
+    """If a receiver fails, the message is sent again under the same id, until it is accepted."""
     bench.courier.receiver = lambda _message: FAILING[failure]
     bench.submit()
     bench.finish()
@@ -367,10 +349,7 @@ def test_retry_after_is_obeyed(bench: DeliveryBench):
 
 
 def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that(bench: DeliveryBench):
-    """After a rotation the secret before the new one may still sign messages, and no older secret.
-
-    After two rotations the first secret signs no more.
-    """
+    """After a rotation the secret before the new one may still sign messages, and no older secret."""
     key = bench.add_endpoint()
     for _ in range(3):
         endpoint = bench.do(bench.endpoints.find(key))
@@ -470,11 +449,7 @@ def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBe
 
 
 def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench):
-    """After five failures in a row an endpoint is paused, longer each time.
-
-    Thirty deliveries to a dead endpoint take at most 40 messages in a day. If one endpoint of a tenant is dead, the
-    tenant's other endpoint still gets all its messages at once.
-    """
+    """After five failures in a row an endpoint is paused, longer each time."""
     healthy = bench.add_endpoint(2, url="https://other.example.com/")
     bench.courier.receiver = lambda message: 500 if message.url == URL else 200
     for number in range(30):
@@ -494,10 +469,7 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 
 
 def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
-    """If a receiver hangs, at most five attempts are out at a time, each for at most 15 s.
-
-    Deliveries beyond the five attempts are left to the sweep.
-    """
+    """If a receiver hangs, at most five attempts are out at a time, each for at most 15 s."""
     bench.courier.seconds = 14.0
     for number in range(12):
         bench.submit(task_key(number))
@@ -521,10 +493,7 @@ def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
 
 
 def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
-    """When an endpoint is deleted, its deliveries end and none is sent.
-
-    Deliveries of the same task to other endpoints continue.
-    """
+    """When an endpoint is deleted, its deliveries end and none is sent."""
     other = bench.add_endpoint(2)
     bench.courier.receiver = lambda _message: 500
     bench.submit()

@@ -87,10 +87,7 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
-    """An attempt that began before a pause does not change the pause: a failure does not count.
-
-    If an attempt from before the pause succeeds, only the endpoint's number of failures becomes 0.
-    """
+    """An attempt that began before a pause does not change the pause: a failure does not count."""
     key = bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)
@@ -147,10 +144,7 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
 
 
 def test_an_endpoint_that_timed_out_twice_is_tried_by_one_delivery_at_a_time(bench: DeliveryBench):
-    """After two timeouts in a row an endpoint gets a single message, even if two sweeps come at the same time.
-
-    Other failures pause the endpoint only when five have come in a row.
-    """
+    """After two timeouts in a row an endpoint gets a single message, even if two sweeps come at the same time."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: HttpTimeout("late"), limits.DELIVERY_SECONDS
     _end_together(bench, range(8))
@@ -223,10 +217,7 @@ def test_a_tenant_does_not_take_a_sweep_from_others(bench: DeliveryBench):
 
 @pytest.mark.parametrize("stands_in", [False, True])
 def test_a_sweep_that_runs_tasks_sends_its_deliveries_last(bench: DeliveryBench, *, stands_in: bool):
-    """While tasks run in a sweep's invocation, no delivery takes a connection from their model calls.
-
-    The deliveries of the tasks' ends, and those that were due, follow when the last task has ended.
-    """
+    """While tasks run in a sweep's invocation, no delivery takes a connection from their model calls."""
     key = bench.add_endpoint()
     _write(bench, key, range(20, 23))
     for number in range(3):
@@ -246,10 +237,7 @@ def test_a_sweep_that_runs_tasks_sends_its_deliveries_last(bench: DeliveryBench,
 
 
 def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
-    """If a receiver has asked for a pause with `Retry-After`, a sweep puts its unsent deliveries off until then.
-
-    One failure with `Retry-After` is enough to put an endpoint's deliveries off.
-    """
+    """If a receiver has asked for a pause with `Retry-After`, a sweep puts its unsent deliveries off until then."""
     key = bench.add_endpoint()
     _write(bench, key, range(1))
     until = bench.database.now_ms() + 600_000
@@ -262,10 +250,7 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 
 
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
-    """Deliveries that are older than a day do not reduce how many other deliveries a sweep sends.
-
-    In one run a sweep may end more deliveries older than a day than it may send.
-    """
+    """Deliveries that are older than a day do not reduce how many other deliveries a sweep sends."""
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
     bench.sweep(0)
@@ -288,10 +273,7 @@ def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
 
 
 def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
-    """After five failed attempts of a delivery the next wait is an hour.
-
-    After a failed redelivery the waits begin anew, at five seconds.
-    """
+    """After five failed attempts of a delivery the next wait is an hour."""
     bench.add_endpoint()
     bench.courier.receiver = lambda _message: 500
     bench.submit()
@@ -351,9 +333,8 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
-    """A sweep first sends the deliveries of tasks that it has ended itself, since it need not claim these deliveries.
-
-    Claiming the other due deliveries takes one more call, if one is left.
+    """A sweep first sends the deliveries of tasks that it has ended itself, since it need not claim
+    these deliveries.
     """
     _write(bench, bench.add_endpoint(), range(2))
     due = bench.do(bench.store.due(9)).deliveries
@@ -387,10 +368,7 @@ async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
 def test_a_large_backlog_ends_a_part_at_a_time(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
 ):
-    """The deletion of an endpoint ends a limited number of its deliveries, and sweeps end the others.
-
-    No delivery of the deleted endpoint is sent.
-    """
+    """The deletion of an endpoint ends a limited number of its deliveries, and sweeps end the others."""
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
     key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(10))

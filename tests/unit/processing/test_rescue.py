@@ -97,10 +97,7 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
 
 
 def test_no_call_starts_when_the_answer_is_out(made: Polls):
-    """A poll's run starts no call after the poll's answer.
-
-    Calls that have started go on, and when they have ended, the task is given back.
-    """
+    """A poll's run starts no call after the poll's answer."""
 
     async def story() -> float:
         await made.until_unanswered()
@@ -118,10 +115,7 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 
 
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
-    """A call that outlasts its poll for too long is cut off; it is on the bill in doubt, and counts as an attempt.
-
-    After MAX_ATTEMPTS calls that were cut off the task fails, so polls do not go on for ever.
-    """
+    """A call that outlasts its poll for too long is cut off; it is on the bill in doubt, and counts as an attempt."""
 
     async def story() -> None:
         await made.until_unanswered()
@@ -224,10 +218,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
 
 
 def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
-    """Polls and cron together send a task off at most once a minute, if its route takes it and never delivers it.
-
-    Polls do not put the sweep's check of the task off for good.
-    """
+    """Polls and cron together send a task off at most once a minute, if its route takes it and never delivers it."""
     by_cron = DeadRoute(Route.QUEUE)
 
     async def story() -> None:
@@ -284,10 +275,7 @@ def test_an_error_of_the_run_is_not_the_polls(made: Polls):
 
 
 def test_only_what_was_cut_by_the_poll_counts_as_cut():
-    """A call of a poll's run that used up AI_TIMEOUT_SECONDS has timed out, and does not count as cut off.
-
-    A call that could only start too late is not made.
-    """
+    """A call of a poll's run that used up AI_TIMEOUT_SECONDS has timed out, and does not count as cut off."""
     bench = WorkerBench()
     bench.model.seconds = lambda number: 50.0
     call = ModelCall("do", "x", "model")

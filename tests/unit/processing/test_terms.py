@@ -23,10 +23,7 @@ def test_a_task_without_stalls_goes_on_at_once_after_an_unexpected_error() -> No
 
 
 def test_no_call_starts_when_the_deadline_may_have_passed() -> None:
-    """The database wrote the claim between 9 and 10 s, with 5 s left, so the deadline is between 14 and 15 s.
-
-    From the earliest of these moments on no call starts, and from the latest on the task has surely missed it.
-    """
+    """The database wrote the claim between 9 and 10 s, with 5 s left, so the deadline is between 14 and 15 s."""
     terms = Terms(claim(deadline_left_ms=5_000), 9.0, 10.0)
     assert [terms.forbids_start(now) for now in (13.9, 14.0, 14.9)] == [False, True, True]
     assert [terms.starts_by(at, 2.0) for at in (11.0, 13.0)] == [13.0, 14.0]

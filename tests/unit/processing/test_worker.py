@@ -46,10 +46,7 @@ def make():
 @pytest.mark.parametrize("lanes", [False, True])
 @pytest.mark.parametrize("own", [9, None])
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
-    """Every call has the task's options, for chunks and merges, whether the worker or lanes make it.
-
-    If a task has no token limit of its own, its calls have the deployment's token limit.
-    """
+    """Every call has the task's options, for chunks and merges, whether the worker or lanes make it."""
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
     task = new_task("task", 2, Reduce.MERGE, START_MS)
@@ -61,10 +58,7 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
-    """A cut-off output's chunk shows the reason, the task counts such outputs, and the log names each.
-
-    After a retry the next worker adds to the task's count of cut-off outputs.
-    """
+    """A cut-off output's chunk shows the reason, the task counts such outputs, and the log names each."""
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
     bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(6, Reduce.MERGE)
@@ -104,8 +98,7 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
 def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
     """On the free plan a task of 200 chunks takes 34 waves of six calls in seven runs on the queue's route.
 
-    A run starts no partial wave of calls, since a partial wave takes as long as a whole one. On the direct route, where
-    the next run is a sweep away, a run uses up its allowance with a partial wave.
+    A run starts no partial wave of calls, since a partial wave takes as long as a whole one.
     """
     bench = make()
     bench.settings = replace(bench.settings, plan="free")
@@ -121,10 +114,7 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
 
 
 def test_a_slow_call_does_not_hold_up_the_others(make):
-    """While one call takes long, calls that end are replaced by others, so that six are always in flight.
-
-    Ended calls have waited for the slow call twice, each time for a fifth of their own time.
-    """
+    """While one call takes long, calls that end are replaced by others, so that six are always in flight."""
     bench = make()
     bench.insert(16)
     bench.model.seconds = lambda number: 3.0 if number == 1 else 1.0
@@ -169,10 +159,7 @@ def test_a_slice_stays_within_its_subrequests(make):
 
 
 def test_a_slice_stays_within_its_seconds(make):
-    """When the time of its slice is over, a run starts no further call.
-
-    Calls that are in flight when the slice's time is over are finished, and their outputs kept.
-    """
+    """When the time of its slice is over, a run starts no further call."""
     bench = make()
     bench.insert(20)
     assert bench.run(Host(Route.QUEUE, 1.5)) == Released(0)
@@ -180,10 +167,7 @@ def test_a_slice_stays_within_its_seconds(make):
 
 
 def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
-    """A run waits through a rate limit of 20 s.
-
-    For a rate limit of 10 min the run gives the task back with this delay, which costs no attempt.
-    """
+    """A run waits through a rate limit of 20 s."""
     bench = make(max_attempts=1)
     bench.insert(2)
     bench.model.act = lambda call, number: ModelRateLimited("429", 20) if number == 1 else None
@@ -201,10 +185,7 @@ def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
 
 
 def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
-    """A provider that answers 429 with Retry-After: 0 for half a minute gets only a few calls in this time.
-
-    Then the task completes.
-    """
+    """A provider that answers 429 with Retry-After: 0 for half a minute gets only a few calls in this time."""
     bench = make()
     bench.insert(12)
     bench.model.seconds = lambda number: 0.05
@@ -214,10 +195,8 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 
 
 def test_a_poison_task_ends(make):
-    """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten minutes at least.
-
-    The task's first claim makes the usual number of model calls at once, the next one half as many, and the last one a
-    single call.
+    """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten
+    minutes at least.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -263,10 +242,7 @@ def test_no_task_fails_for_its_workers_before_ten_minutes(make):
 
 
 def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
-    """A worker that takes over after a death makes three calls at a time, until one has finished.
-
-    A finished call shows that the task does not kill its workers.
-    """
+    """A worker that takes over after a death makes three calls at a time, until one has finished."""
     bench = make(lease_seconds=180)
     bench.insert(20)
     kill_soon(bench)
@@ -289,9 +265,8 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 
 
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
-    """An error in a provider's code is raised, and the task is given back, at first at once, later after longer rests.
-
-    After MAX_ATTEMPTS errors in a provider's code the task fails, so it is not run for ever.
+    """An error in a provider's code is raised, and the task is given back, at first at once, later
+    after longer rests.
     """
     bench = make()
     bench.insert(2)
@@ -405,9 +380,6 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
 def test_only_a_merge_that_must_read_costs_more_writes(make):
     """If one run makes the whole merge, the merge reads no outputs, and the outputs are saved with its next
     announcement.
-
-    If the task was given back before the merge, the next run saves its outputs, reads the sizes of all outputs, and
-    then reads the outputs that it merges.
     """
     bench, other = make(), make()
     for made in (bench, other):
@@ -512,10 +484,7 @@ def test_a_failure_keeps_what_is_in_flight(make):
     "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
 )
 def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
-    """If a worker dies after a chunk's final failure, the next worker makes no call and fails the task.
-
-    After a client's retry the chunk has all its attempts again.
-    """
+    """If a worker dies after a chunk's final failure, the next worker makes no call and fails the task."""
     monkeypatch.setattr(limits, "RATE_LIMIT_WAITS_MOST", 0)
     bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(12)
@@ -569,10 +538,7 @@ def retry(bench: WorkerBench) -> None:
 
 
 def test_a_worker_stops_at_the_deadline(make):
-    """At the task's deadline the calls that are out are given up, and are in doubt on the bill.
-
-    Finished outputs are kept.
-    """
+    """At the task's deadline the calls that are out are given up, and are in doubt on the bill."""
     bench = make()
     bench.insert(20, deadline_ms=2_500)
     assert bench.run() == Ended(Status.FAILED)
@@ -596,11 +562,7 @@ def test_an_end_with_calls_out_is_one_write(make):
 
 
 def test_nobody_waits_for_company_beyond_the_deadline(make):
-    """In this test a slow call ends shortly before the deadline, while another one is out.
-
-    The ended call waits for the other no longer than until the deadline, so its output is kept and the task ends in
-    time.
-    """
+    """In this test a slow call ends shortly before the deadline, while another one is out."""
     bench = make()
     bench.insert(2, deadline_ms=10_000)
     bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
@@ -656,10 +618,8 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
 
 
 def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
-    """A worker whose claim was answered slowly announces no call from the earliest possible moment of the deadline on.
-
-    A worker cannot know when the database wrote its claim, so it fails the task at the latest possible moment of the
-    deadline.
+    """A worker whose claim was answered slowly announces no call from the earliest possible moment of
+    the deadline on.
     """
     bench = make()
     bench.insert(20, deadline_ms=2_500)
@@ -691,10 +651,7 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """A worker makes exactly as many calls as the budget allows, and then fails the task.
-
-    The outputs of a task whose budget is spent are kept, and after a retry with a larger budget the task continues.
-    """
+    """A worker makes exactly as many calls as the budget allows, and then fails the task."""
     bench = make()
     bench.insert(20, max_calls=14)
     assert bench.run() == Ended(Status.FAILED)
@@ -710,10 +667,7 @@ def test_a_budget_is_spent_to_the_last_call(make):
 
 @pytest.mark.parametrize("reduce", list(Reduce))
 def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
-    """A budget of `minimumCalls` suffices if no call fails.
-
-    A budget of one call less than `minimumCalls` does not suffice.
-    """
+    """A budget of `minimumCalls` suffices if no call fails."""
     bench, other = make(), make()
     bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
     assert bench.run() == Ended(Status.COMPLETED)

@@ -67,11 +67,7 @@ def test_both_languages_have_the_same_names_and_values(part: str) -> None:
 
 
 def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() -> None:
-    """Each text's name occurs in the dashboard's sources, or belongs to a family of names that the sources build.
-
-    A family of names is, for example, `status.` and the API's value. The texts of the frame and of the list are in
-    the part that is read first.
-    """
+    """Each text's name occurs in the dashboard's sources, or belongs to a family of names that the sources build."""
     shared, *others = (set(words("en", part)) for part in PARTS)
     everything = shared.union(*others)
     assert len(everything) == len(shared) + sum(map(len, others))  # no name is in two parts
@@ -99,10 +95,7 @@ def used(name: str, text: str) -> bool:
 
 
 def test_a_view_names_all_files_that_it_needs() -> None:
-    """A view names all files that it needs, and no others.
-
-    The files of a view are requested at once, not one import after the other.
-    """
+    """A view names all files that it needs, and no others."""
     page = reached(*PAGE)
     for part in PARTS:
         for own, *others in views(part):

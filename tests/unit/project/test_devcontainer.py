@@ -41,10 +41,7 @@ def test_its_node_is_the_one_that_every_change_is_tried_with() -> None:
 
 
 def test_it_installs_what_the_tests_need() -> None:
-    """The devcontainer installs everything that the tests need with a target of the Makefile.
-
-    The devcontainer's package for the browser is the one that `.ci/run` installs where apt has no headless shell.
-    """
+    """The devcontainer installs everything that the tests need with a target of the Makefile."""
     target = CONTAINER["postCreateCommand"].removeprefix("make ")
     assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     install = "install -y --no-install-recommends chromium"

@@ -53,10 +53,7 @@ def test_the_hooks_are_the_commands_of_make_check():
 
 
 def test_the_hooks_run_the_pinned_tools():
-    """A hook installs nothing.
-
-    A pre-commit hook runs the tools that `make install-dev` installed, on the whole tree, whatever has changed.
-    """
+    """A hook installs nothing."""
     for hook in hooks():
         assert hook["language"] == "system"
         assert hook["entry"].startswith(".venv/bin/")
@@ -116,10 +113,7 @@ def test_the_licence_is_mit():
 
 
 def test_no_lock_file_of_uv_is_committed():
-    """The repository has no lock file of uv, since requirements/*.txt are the only list of versions.
-
-    CONTRIBUTING.md says why.
-    """
+    """The repository has no lock file of uv, since requirements/*.txt are the only list of versions."""
     assert "uv.lock" in read(".gitignore").splitlines()
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "uv.lock" not in tracked.splitlines()
@@ -129,10 +123,7 @@ def test_no_lock_file_of_uv_is_committed():
 
 
 def test_the_workflow_runs_what_everyone_can_run():
-    """The workflow for every change runs `.ci/run` and the report of coverage.
-
-    The workflow for every change has read access only, and names each action by a digest.
-    """
+    """The workflow for every change runs `.ci/run` and the report of coverage."""
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
@@ -149,10 +140,7 @@ def test_the_workflow_runs_what_everyone_can_run():
 
 @pytest.mark.parametrize("name", ["bug", "feature"])
 def test_the_issue_forms_are_forms(name: str):
-    """Each issue form has the fields that GitHub requires.
-
-    Each question of an issue form has a label and a unique id.
-    """
+    """Each issue form has the fields that GitHub requires."""
     form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
     assert form["name"]
     assert form["description"]

@@ -38,20 +38,14 @@ def wanted(name: str) -> set[str]:
 
 
 def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
-    """Each package of run.txt is in dev.txt with the same version.
-
-    The tests therefore try the versions of packages with which the project runs.
-    """
+    """Each package of run.txt is in dev.txt with the same version."""
     assert wanted("run") < wanted("dev")
     assert pins("run").items() < pins("dev").items()
 
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
-    """Each requirement has an exact version and digests, and no address.
-
-    A clone installs from its machine's own index, and accepts only files with these digests.
-    """
+    """Each requirement has an exact version and digests, and no address."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     packages = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
     assert packages
@@ -135,10 +129,7 @@ def packages_of(modules: Iterable[str]) -> set[str]:
 
 
 def test_what_make_install_installs_is_what_its_targets_import() -> None:
-    """Targets that need only `make install` import no package that `make install` does not install.
-
-    Targets that import further packages need `make install-dev`.
-    """
+    """Targets that need only `make install` import no package that `make install` does not install."""
     run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
     assert {"dev", "key", "model", "docs", "bundle", "deploy", "secrets"} == set(run)
     packages = packages_of([*run.values(), *PROGRAMS])

@@ -81,18 +81,12 @@ def test_unit_tests_mirror_the_source():
 
 
 def words(name: str) -> list[str]:
-    """Return the words of a name in either style.
-
-    Both `ObjectStorage` and `object_storage` have two words.
-    """
+    """Return the words of a name in either style. Both `ObjectStorage` and `object_storage` have two words."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
 def test_no_module_holds_more_than_one_thing():
-    """Modules of src, cli, simulator, mutation and local have at most 600 lines, or a reason in `LONGER_MODULES`.
-
-    `entry.py` has under 100 lines.
-    """
+    """Modules of src, cli, simulator, mutation and local have at most 600 lines, or a reason in `LONGER_MODULES`."""
     files = [
         *modules("src", "cli", "simulator", "mutation"),
         *(path for path in tracked("") if named(path).startswith("local/")),
@@ -161,10 +155,7 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 
 
 def strings(path: Path) -> Iterator[str]:
-    """Return all strings of a module except its docstrings.
-
-    For a formatted string the result has its literal parts.
-    """
+    """Return all strings of a module except its docstrings. For a formatted string the result has its literal parts."""
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = list(ast.walk(ast.parse(path.read_text())))
     docstrings = {
@@ -178,10 +169,7 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def test_sql_stands_in_one_place():
-    """All SQL statements for D1 are in src/store/sql.
-
-    Outside this folder only the coordinator's own SQLite has SQL.
-    """
+    """All SQL statements for D1 are in src/store/sql. Outside this folder only the coordinator's own SQLite has SQL."""
     found = {
         named(path)
         for path in modules("src", "cli", "local")

@@ -17,10 +17,7 @@ SIZED = re.compile(r"\bsized\(\s*quick=.+?,\s*test=(.+?),\s*campaign=(.+?)\)", r
 
 
 def test_each_claim_names_its_tier() -> None:
-    """A claim that needs neither the runtime nor the simulator is tested in the quick tier.
-
-    A claim of the campaign tier names a file with a test of the campaign.
-    """
+    """A claim that needs neither the runtime nor the simulator is tested in the quick tier."""
     found = claims(ROOT)
     assert len(found) > 50
     for claim in found:
@@ -38,10 +35,7 @@ def test_each_ablation_stands_beside_a_claim() -> None:
 
 
 def test_the_figures_of_a_claim_are_in_its_runs() -> None:
-    """The figures in the table of claims are those of the last campaign.
-
-    The file of runs has this campaign's run, with its commit or the commit of the claim's schedules.
-    """
+    """The figures in the table of claims are those of the last campaign."""
     records = json.loads((ROOT / CLAIMS).read_text("utf-8"))["claims"]
     commits = {run["commit"] for record in records for run in record["runs"] if "commit" in run}
     shown = {commit for record in records for commit in re.findall(r"\b[0-9a-f]{7}\b", record["latest"])}
@@ -142,10 +136,7 @@ def test_a_record_that_was_cut_off_is_none(records: Path) -> None:
 
 
 def test_parts_are_chosen_by_name_and_group() -> None:
-    """Patterns match both.
-
-    Parts of the campaign are chosen by name or group, and a pattern that matches none is an error.
-    """
+    """Patterns match both."""
     assert [found.name for found in campaign.chosen(["mutants", "sdk-*"])] == [
         "sdk-matrix",
         "sdk-chaos",

@@ -96,10 +96,7 @@ def test_every_part_of_the_campaign_runs_at_night() -> None:
 
 
 def test_a_deployment_is_tried_before_and_after() -> None:
-    """The deployment workflow runs the tests, a dry run, the deployment and then doctor.
-
-    The deployment workflow records the way back before the deployment, and goes back if a later step fails.
-    """
+    """The deployment workflow runs the tests, a dry run, the deployment and then doctor."""
     jobs = deploy()["jobs"]
     assert jobs["deploy"]["needs"] == ["test", "wrangler-dev"]
     assert jobs["test"]["steps"][-1] == {"run": ".ci/run"}
@@ -142,10 +139,7 @@ def test_a_task_is_done_where_a_key_is(key: str, flags: str) -> None:
 
 
 def test_the_token_is_where_it_is_needed_alone() -> None:
-    """Only steps whose wrangler uses the account have its token.
-
-    Neither packages of npm and pip, nor actions, nor `doctor` get the token.
-    """
+    """Only steps whose wrangler uses the account have its token."""
     job = deploy()["jobs"]["deploy"]
     assert "CLOUDFLARE_API_TOKEN" not in job["env"]
     having = [step["name"] for step in job["steps"] if "CLOUDFLARE_API_TOKEN" in step.get("env", {})]
@@ -156,10 +150,7 @@ def test_the_token_is_where_it_is_needed_alone() -> None:
 
 
 def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
-    """The deployment workflow has read access only, and does not run in a fork by accident.
-
-    Two deployments never overlap, and no script contains an expression of GitHub's.
-    """
+    """The deployment workflow has read access only, and does not run in a fork by accident."""
     workflow = deploy()
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"] == {"group": "deploy", "cancel-in-progress": False}

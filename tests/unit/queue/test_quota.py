@@ -44,10 +44,7 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
     ],
 )
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
-    """The errors with which D1, objects and queues report a used-up daily allowance are recognised by their text.
-
-    Errors of overload or lost connections are not taken for a used-up allowance.
-    """
+    """The errors with which D1, objects and queues report a used-up daily allowance are recognised by their text."""
     assert is_used_up(message) is used_up
 
 
@@ -72,10 +69,7 @@ class Sender:
 
 
 def test_the_log_says_why_a_task_fell_through():
-    """If queue and objects have used up their daily allowances, a task takes the direct route.
-
-    The log gives `quota` as the reason of both routes.
-    """
+    """If queue and objects have used up their daily allowances, a task takes the direct route."""
     lines: list[str] = []
     senders = [
         Sender(Route.QUEUE, QUEUE_USED_UP),
@@ -136,12 +130,7 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """If the database is away, the consumer asks for its message to be delivered again.
-
-    The consumer acknowledges a message at its last delivery, and the sweep continues the task.
-
-    If the rows are used up or the database is full, the message is acknowledged at once.
-    """
+    """If the database is away, the consumer asks for its message to be delivered again."""
     batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
     nothing: Any = None
@@ -177,11 +166,7 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
 
 
 def test_calls_start_only_with_statements_left_to_record_them():
-    """A run starts only as many calls as it has statements left to record.
-
-    A run needs two statements for each call, three for each group, and nine at its end. A run uses up its statements
-    before its subrequests.
-    """
+    """A run starts only as many calls as it has statements left to record."""
     meter = Meter()
     budget = Allowance(60, 45, 45, meter, 0)
     assert budget.affordable_calls(0, 6, 0, 1) == 6

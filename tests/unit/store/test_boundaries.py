@@ -102,10 +102,7 @@ AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
 
 @AROUND
 def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
-    """A worker can claim and continue a task until the millisecond before its deadline.
-
-    From the millisecond of its deadline on the task is overdue.
-    """
+    """A worker can claim and continue a task until the millisecond before its deadline."""
     table.pending(deadline_ms=1, deadline_at=NOW + off)
     found = table.try_claim(TASK)
     in_time = off > 0
@@ -128,10 +125,7 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    """From the millisecond at which a lease ends another worker can claim the task, and not before.
-
-    If the task rests, it cannot be claimed until its rest is over.
-    """
+    """From the millisecond at which a lease ends another worker can claim the task, and not before."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
@@ -152,10 +146,7 @@ def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
-    """A message that comes up to a second before a task's time counts as on time.
-
-    A message that comes earlier by another millisecond does not count as on time.
-    """
+    """A message that comes up to a second before a task's time counts as on time."""
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
     assert isinstance(found, Claim) == (off <= 0)
@@ -165,10 +156,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """If the sweep's next check of a task is later than the end of the task's lease, the check moves to this end.
-
-    A check that is due before the lease's end is not moved.
-    """
+    """If the sweep's next check of a task is later than the end of the task's lease, the check moves to this end."""
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1
@@ -208,10 +196,7 @@ def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: in
 
 @pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
-    """Announced calls may start for the rest of their start window.
-
-    If the clock went back, announced calls may start for one whole window, and no longer.
-    """
+    """Announced calls may start for the rest of their start window."""
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
     assert found["left_ms"] == left
@@ -219,10 +204,7 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 
 @AROUND
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
-    """A repeated request joins a submission until the last millisecond of its window.
-
-    A submission that came before the repetition's window counts as another request.
-    """
+    """A repeated request joins a submission until the last millisecond of its window."""
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
     )
@@ -249,10 +231,7 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
-    """A sweep does not send off a task again until a minute after it was last sent.
-
-    A sweep that runs tasks itself also takes a task that was sent off in vain within the last minute.
-    """
+    """A sweep does not send off a task again until a minute after it was last sent."""
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
     assert bool(due(table, in_vain=3)) == (off <= 0)
@@ -292,10 +271,7 @@ def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> No
 def test_the_look_at_a_task_is_put_off_until_it_is_free(
     table: Table, lease_off: int, rest_off: int, wakes: int | None
 ) -> None:
-    """The sweep puts its check of a task off until both its lease and its rest are over.
-
-    If lease and rest of a task are over, the check is not put off.
-    """
+    """The sweep puts its check of a task off until both its lease and its rest are over."""
     table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
     table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
     assert table.row(TASK)["wake_at"] == NOW + (-3 if wakes is None else wakes)
@@ -310,10 +286,7 @@ def test_a_retention_is_over_at_its_time(table: Table, off: int) -> None:
 
 @pytest.mark.parametrize("chunks_most", [3, 4, 5])
 def test_a_page_of_erasures_has_as_many_chunks_as_it_may(table: Table, chunks_most: int) -> None:
-    """Tasks are erased together as long as their chunks do not exceed the limit, to the chunk.
-
-    The first task of a page of erasures is always erased, however many chunks it has.
-    """
+    """Tasks are erased together as long as their chunks do not exceed the limit, to the chunk."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 1, wake_at=NOW)
@@ -337,20 +310,14 @@ def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
-    """A task that was sent off counts as late a minute later, unless a worker has taken it.
-
-    The time of the sweep's next check does not change when a task that was sent off counts as late.
-    """
+    """A task that was sent off counts as late a minute later, unless a worker has taken it."""
     table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
 
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The turn to sweep can be taken once in the stated time, to the millisecond.
-
-    A turn that a clock ahead noted for the future blocks no later turn.
-    """
+    """The turn to sweep can be taken once in the stated time, to the millisecond."""
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
@@ -365,10 +332,7 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
-    """An API key is valid until the millisecond before it expires.
-
-    From the millisecond of its expiry on the API key is invalid, and making a key deletes it.
-    """
+    """An API key is valid until the millisecond before it expires."""
     row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
     table.write("api_keys", **row, expires_at=NOW + off)
     found = table.run(KeyStore(Database(table.database, Meter())).find("0" * 16))
@@ -394,10 +358,7 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
-    """A success ends its endpoint's pause only if its attempt began after the pause did.
-
-    If an attempt from before the pause succeeds, only the endpoint's number of failures becomes 0.
-    """
+    """A success ends its endpoint's pause only if its attempt began after the pause did."""
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
@@ -430,10 +391,7 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 def test_what_a_failure_does_to_an_endpoint(
     table: Table, failures: int, weight: int, failed_off: int, asked_ms: int, then: int, pause_ms: int
 ) -> None:
-    """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit.
-
-    A pause of the endpoint that the receiver asks for is kept, too.
-    """
+    """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit."""
     endpoint(table, failures=failures, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
     values = {"breaker": 3, "weight": weight, "pause_ms": 1_000, "pause_most_ms": 5_000, "asked_ms": asked_ms}
     table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, **values)
@@ -447,10 +405,7 @@ def test_what_a_failure_does_to_an_endpoint(
 def test_an_attempt_that_began_before_the_last_failure_does_not_count(
     table: Table, failed_off: int, asked_ms: int, failures: int
 ) -> None:
-    """Of several attempts that run and fail at the same time, only the first counts.
-
-    If the receiver asks for a pause in its answer to an attempt that does not count, the pause is kept all the same.
-    """
+    """Of several attempts that run and fail at the same time, only the first counts."""
     endpoint(table, failures=3, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
     values = {"breaker": 9, "weight": 1, "pause_ms": 1_000, "pause_most_ms": 5_000}
     table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
@@ -486,10 +441,7 @@ def outbox(table: Table, *, breaker: int = 3, share: int = 9) -> list[dict[str, 
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """If a task ends after an endpoint's pause is over, its delivery is due at once.
-
-    If a task ends during an endpoint's pause, its delivery is due when the pause is over.
-    """
+    """If a task ends after an endpoint's pause is over, its delivery is due at once."""
     table.ended()
     endpoint(table, paused_until=NOW + off)
     (row,) = outbox(table)
@@ -552,10 +504,7 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 
 @pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
-    """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over.
-
-    An unsent delivery of an endpoint whose breaker is closed must be sent.
-    """
+    """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -597,10 +546,7 @@ def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
     ("most", "chunks_most", "found"), [(1, 100, 1), (2, 100, 2), (3, 100, 3), (3, 4, 2), (3, 1, 1)]
 )
 def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, found: int) -> None:
-    """Each transaction of early erasure has a limited number of tasks and of chunks.
-
-    Early erasure always erases the first task that it finds, however many chunks it has.
-    """
+    """Each transaction of early erasure has a limited number of tasks and of chunks."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 20_000)
@@ -731,10 +677,7 @@ def test_who_has_the_slots_is_before_a_task_without_one(table: Table, most_ahead
 
 @pytest.mark.parametrize("most_chars", [19, 20, 21])
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
-    """A task's outputs are read with the task if they are not too large together.
-
-    If a task's outputs exceed the limit of a joint read by one character, the query reads none of them.
-    """
+    """A task's outputs are read with the task if they are not too large together."""
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
         assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)

@@ -75,10 +75,7 @@ def statuses(bench: StoreBench) -> list[str]:
 
 
 def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
-    """A bulk retry of 100 tasks stays within the subrequests and statements of an invocation of the free plan.
-
-    Retried tasks that the bulk retry could not send off are due at once.
-    """
+    """A bulk retry of 100 tasks stays within the subrequests and statements of an invocation of the free plan."""
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
     sender = CountedSender()
@@ -153,11 +150,7 @@ _ONE_PUT_BACK = """UPDATE tasks SET status = 'pending', finished_at = NULL,
 def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
     monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """If the tasks that a bulk retry found change before its write, it puts none back, and searches again.
-
-    The tenant's limit allowed all tasks that the bulk retry found at first. The second search of a bulk retry finds no
-    task, or fewer tasks, or that the limit is reached.
-    """
+    """If the tasks that a bulk retry found change before its write, it puts none back, and searches again."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     made = bulk(bench, CountedSender(), Settings(plan="paid", tasks_in_flight_most=2))
@@ -197,10 +190,7 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
 
 
 def test_a_retry_that_lands_late_changes_nothing() -> None:
-    """A bulk retry that lands late puts no task back that was put back before and has failed again.
-
-    A bulk retry names the generation of each of its tasks.
-    """
+    """A bulk retry that lands late puts no task back that was put back before and has failed again."""
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)
     found = bench.run(bench.store.failed("t", ALL, None, 10, Conditions()))

@@ -65,10 +65,7 @@ def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
 
 
 def test_what_was_taken_back_in_time_says_nothing() -> None:
-    """A call that a client takes back early does not end refusals.
-
-    A call that a client takes back after the limit shows that the database is slow.
-    """
+    """A call that a client takes back early does not end refusals."""
     load = DatabaseLoad()
     call(load, 0, 10)
     call(load, 10, 11, answered=False)
@@ -80,10 +77,7 @@ def test_what_was_taken_back_in_time_says_nothing() -> None:
 
 
 def test_one_probe_at_a_time() -> None:
-    """While load is refused, the isolate lets one request through as a probe after a while.
-
-    If the database's answer to the probe is late, refusals go on; if it comes in time, they end.
-    """
+    """While load is refused, the isolate lets one request through as a probe after a while."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)
@@ -100,10 +94,7 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
-    """If the outcome of a probe stays unknown, another probe is let through after a while.
-
-    A probe's client may have left, or its invocation may have ended.
-    """
+    """If the outcome of a probe stays unknown, another probe is let through after a while."""
     load = DatabaseLoad()
     call(load, 0, 6)
     load.refuses(6)
@@ -122,10 +113,7 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
 
 
 def test_a_probe_that_made_no_call_is_given_back() -> None:
-    """If a probe makes no call to the database, the next request may be the probe at once.
-
-    A probe whose call is still out, or was answered late, does not let another probe through.
-    """
+    """If a probe makes no call to the database, the next request may be the probe at once."""
     load = DatabaseLoad()
     call(load, 0, 6)
     load.unprobed(6)
@@ -145,10 +133,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 
 
 def test_who_was_refused_gives_no_probe_back() -> None:
-    """A request that was refused cannot give a probe back.
-
-    Either another request is the probe at that time, or the next probe is not due yet.
-    """
+    """A request that was refused cannot give a probe back."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)
@@ -162,10 +147,7 @@ def test_who_was_refused_gives_no_probe_back() -> None:
 
 
 def test_calls_whose_callers_are_gone_are_forgotten() -> None:
-    """The runtime may end an invocation silently.
-
-    The unanswered call of an invocation that has ended neither causes refusals for ever nor takes memory.
-    """
+    """The runtime may end an invocation silently."""
     load = DatabaseLoad()
     for second in range(100):
         load.began(second)

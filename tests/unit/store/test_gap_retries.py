@@ -177,10 +177,7 @@ def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench)
 
 
 def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> None:
-    """A repeated retry of gaps makes no second task, whether the first one's task is running or has ended.
-
-    If the write of the retry is sent again, it changes nothing.
-    """
+    """A repeated retry of gaps makes no second task, whether the first one's task is running or has ended."""
     complete_with_gaps(bench, 3, 2)
     assert isinstance(retry(bench), Accepted)
     written = rows(bench, NEW)

@@ -35,10 +35,7 @@ def test_no_landed_migration_was_edited() -> None:
 
 
 def test_each_migration_has_landed() -> None:
-    """Each migration has a line in LANDED, in the order in which wrangler applies them.
-
-    A migration without a line in LANDED could be edited unnoticed.
-    """
+    """Each migration has a line in LANDED, in the order in which wrangler applies them."""
     names = [path.name for path in MIGRATIONS]
     assert set(names) <= set(landed())
     assert [name for name in names if name in landed()] == list(landed())
@@ -51,10 +48,7 @@ def statements(path: Path) -> str:
 
 
 def test_a_new_migration_only_adds() -> None:
-    """A new migration drops and renames nothing, and adds no column that must be given.
-
-    During a deployment the code of the previous release uses the migrated database.
-    """
+    """A new migration drops and renames nothing, and adds no column that must be given."""
     assert [path.name for path in MIGRATIONS if path.name > FIRST and _TAKES_AWAY.search(statements(path))] == []
 
 
@@ -77,11 +71,7 @@ def test_what_takes_away_is_found(text: str) -> None:
 
 
 def test_later_migrations_leave_older_code_able_to_write() -> None:
-    """After a deployment objects may run older code for minutes, and its writes must fit the new tables.
-
-    A later migration changes no column that older code knows. An INSERT of older code may omit the new columns of a
-    table. A new index on an older table refuses no row, and no trigger changes a row.
-    """
+    """After a deployment objects may run older code for minutes, and its writes must fit the new tables."""
     database = SqliteD1(migrated=False)
     database.migrate(1)
     before = _columns(database)
@@ -109,10 +99,7 @@ def _columns(database: SqliteD1) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_a_migration_is_applied_once() -> None:
-    """A migration cannot be applied twice: a second run of all migrations fails at the first.
-
-    Only wrangler's record of applied migrations prevents a second run.
-    """
+    """A migration cannot be applied twice: a second run of all migrations fails at the first."""
     database = sqlite3.connect(":memory:")
     for path in MIGRATIONS:
         database.executescript(path.read_text("utf-8"))

@@ -67,10 +67,7 @@ STEPS = [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RE
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Step):
-    """If a worker's write lands after its next write, it changes nothing.
-
-    Bill, announcements, outputs and status stay those of the later write under the same claim.
-    """
+    """If a worker's write lands after its next write, it changes nothing."""
     claim = claimed(bench)
     early = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=1, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -100,10 +97,7 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
 
 @pytest.mark.parametrize("landed", ["before the next one", "after the next one"])
 def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench, landed: str):
-    """A worker's write that was given up and lands before or after its next write adds no output twice.
-
-    The worker's next write has another number, and has the same outputs and more.
-    """
+    """A worker's write that was given up and lands before or after its next write adds no output twice."""
     claim = claimed(bench)
     early = progress(claim, step=1, first_step=1, outputs=outputs(0), completed=1, calls_settled=1)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -143,10 +137,7 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """If an object's claim lands after a later claim of the same object, the earlier claim does not get the task.
-
-    An object may take over from its earlier instance without waiting for the lease, but not from a later one.
-    """
+    """If an object's claim lands after a later claim of the same object, the earlier claim does not get the task."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.claim(TASK, host="object/task")
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=answered)
@@ -248,10 +239,7 @@ def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """An hour after a task was erased or withdrawn the sweep deletes the tombstone, the last row with its key.
-
-    Before the hour is over the sweep keeps the tombstone.
-    """
+    """An hour after a task was erased or withdrawn the sweep deletes the tombstone, the last row with its key."""
     end(bench)
     bench.run(bench.store.due(10))
     assert bench.database.rows("SELECT id FROM tombstones") == [{"id": TASK}]
@@ -292,10 +280,7 @@ def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Ca
 
 
 def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
-    """A task that a repeated request was answered with is not withdrawn.
-
-    The next task under the same idempotency key, a day later, can be withdrawn.
-    """
+    """A task that a repeated request was answered with is not withdrawn."""
     on = Conditions(idempotency_key="key", digest="d")
     first, twin, second = (
         new_task(task_key_of(LOCAL, new_task_id(START_MS + at, bytes(10))), 3, Reduce.CONCAT, START_MS)
@@ -334,10 +319,7 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
-    """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back.
-
-    The endpoint of a registration without an answer does not come back either.
-    """
+    """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back."""
     endpoints = WebhookStore(Database(bench.database, Meter()))
     new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)

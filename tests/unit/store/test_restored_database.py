@@ -129,10 +129,7 @@ def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
 
 
 def test_a_claim_asked_for_again_after_its_end_is_a_new_one(bench: StoreBench):
-    """If a claim's write lands again after the claim's end, it makes a new claim with a higher fence.
-
-    Although the task keeps the name of its last claim, that claim's worker no longer holds the task.
-    """
+    """If a claim's write lands again after the claim's end, it makes a new claim with a higher fence."""
     bench.insert()
     claim = bench.claim(holder="one")
     assert bench.step(claim, Release(0, 0))
@@ -151,10 +148,7 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
 
 
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
-    """If a database forgets a task's end, receivers have already got a message about it.
-
-    The task's second end may differ from its first end, so its message has another id.
-    """
+    """If a database forgets a task's end, receivers have already got a message about it."""
     columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
     bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
     bench.database.rows(

@@ -32,10 +32,7 @@ def fail_with_gap(bench: StoreBench, name: str) -> None:
 
 
 def test_a_retried_task_has_no_failed_chunk_if_its_gaps_open_again(bench: StoreBench) -> None:
-    """Before merges are planned a retry opens all gaps again, so no chunk counts as failed.
-
-    Neither the old failures of the task count, nor another task's gaps.
-    """
+    """Before merges are planned a retry opens all gaps again, so no chunk counts as failed."""
     fail_with_gap(bench, "one")
     fail_with_gap(bench, "other")
     assert bench.run(bench.store.retry(TaskKey("one"), LEASE_MS)) == Accepted()

@@ -58,10 +58,7 @@ def test_a_task_may_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
 
 
 def test_older_code_cannot_claim_a_structured_task(bench: StoreBench) -> None:
-    """Older code cannot claim a task with a schema or gaps, because it would ignore them.
-
-    Older code may still end a task with a schema or gaps, or put it back.
-    """
+    """Older code cannot claim a task with a schema or gaps, because it would ignore them."""
     give(bench, structured="{}")
     claim = bench.claim()
     assert bench.row(TASK)["structured_fence"] == claim.fence
@@ -106,10 +103,7 @@ def test_a_task_may_not_be_so(bench: StoreBench, columns: dict[str, Any]) -> Non
 
 
 def test_outputs_of_another_task_lie_before_the_first_write(bench: StoreBench) -> None:
-    """Outputs that are copied from another task are in a segment with fence 0 and step 0.
-
-    The new task's claim knows these outputs, and its first write adds to the segment.
-    """
+    """Outputs that are copied from another task are in a segment with fence 0 and step 0."""
     donor = TaskKey("donor")
     bench.insert(donor, chunks=CHUNKS)
     assert bench.step(bench.claim(donor), outputs=outputs(0, 1), completed=2)
@@ -142,10 +136,7 @@ def test_a_line_that_was_never_called_may_have_failed(bench: StoreBench) -> None
     [('["read", "write", "admin", "operator"]', set(Scope)), ('["read", "of-later-code"]', {Scope.READ})],
 )
 def test_a_key_may_have_any_scopes(bench: StoreBench, scopes: str, known: set[Scope]) -> None:
-    """The schema accepts API keys with more than three scopes, and with a scope that only later code knows.
-
-    Present code allows nothing for an unknown scope.
-    """
+    """The schema accepts API keys with more than three scopes, and with a scope that only later code knows."""
     insert = "INSERT INTO api_keys (id, tenant, digest, scopes, created_at) VALUES (?, 'local', ?, ?, 1)"
     bench.database.rows(insert, "0" * 16, "0" * 64, scopes)
     (key,) = bench.run(KeyStore(Database(bench.database, Meter())).list("local"))

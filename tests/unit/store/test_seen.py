@@ -37,10 +37,7 @@ def seen(bench: StoreBench) -> dict[str, int]:
 
 
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
-    """A claim notes the time of its trigger, but an isolate makes at most one such write in five minutes.
-
-    The noted time of a trigger is therefore exact to five minutes.
-    """
+    """A claim notes the time of its trigger, but an isolate makes at most one such write in five minutes."""
     times = []
     for second in range(0, 600, 10):
         bench.insert(f"task {second}")
@@ -74,10 +71,7 @@ def test_an_isolate_does_not_repeat_itself():
 
 
 def test_a_run_notes_the_trigger_that_began_it():
-    """A run notes the trigger that began it, and if this write fails, the next run notes its own.
-
-    Only a run in place of a missing host notes no trigger.
-    """
+    """A run notes the trigger that began it, and if this write fails, the next run notes its own."""
     bench = WorkerBench()
     heartbeats = TriggerHeartbeats()
 
@@ -101,10 +95,7 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """Of two isolates that ask for a turn, one gets it, and the other learns how long it has to wait for a turn.
-
-    A clock that has gone back does not block the turn for ever.
-    """
+    """Of two isolates that ask for a turn, one gets it, and the other learns how long it has to wait for a turn."""
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
     bench.pass_ms(29_999)
@@ -116,10 +107,7 @@ def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
 
 
 def test_outlook_counts_what_goes_on(bench: StoreBench):
-    """The backlog counts the unfinished tasks of all tenants by status, and has the age of the oldest pending one.
-
-    Ended tasks are not read.
-    """
+    """The backlog counts the unfinished tasks of all tenants by status, and has the age of the oldest pending one."""
     assert bench.run(bench.store.outlook()) == ({}, Backlog(0, 0, None))
     bench.insert("a:1")
     bench.pass_ms(5_000)
@@ -149,10 +137,7 @@ def nudge(bench: StoreBench) -> bool:
 
 
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
-    """A pending task is late a minute after it was due, and late again a minute after each send.
-
-    The first sends of a late task put the sweep's check off by a lease's time, and later sends in vain do not.
-    """
+    """A pending task is late a minute after it was due, and late again a minute after each send."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)
     assert not nudge(bench)
@@ -193,11 +178,7 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 
 
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
-    """For a minute after a poll has sent a task off, the sweep does not send it.
-
-    If a lease is shorter than a minute, the sweep waits only as long as a lease. A sweep that runs tasks itself takes a
-    task that a poll has just sent off.
-    """
+    """For a minute after a poll has sent a task off, the sweep does not send it."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN + 1):
@@ -253,11 +234,7 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
 
 
 def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
-    """The note that no route took a task has no effect if it lands when a stand-in already works on the task.
-
-    A late note neither takes a send back nor makes the task due. If the task has ended, the note does not shorten its
-    retention.
-    """
+    """The note that no route took a task has no effect if it lands when a stand-in already works on the task."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
@@ -319,10 +296,7 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 
 
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
-    """A task counts as unanswered a minute after its second send in vain.
-
-    After a stand-in's claim a task still counts as unanswered, and after a regular host's claim it does not.
-    """
+    """A task counts as unanswered a minute after its second send in vain."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -344,10 +318,7 @@ def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
 
 
 def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
-    """If a reservation of a send is repeated after a lost answer, it is not granted.
-
-    A reservation that lands after a worker has claimed the task changes nothing.
-    """
+    """If a reservation of a send is repeated after a lost answer, it is not granted."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     bench.database.fail(NETWORK_LOST, "after")

@@ -131,10 +131,7 @@ def test_the_schema_lists_the_statuses():
 
 
 def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
-    """While a lease lasts, no other worker can claim the task.
-
-    After the lease's end one worker gets the task, with a higher fence.
-    """
+    """While a lease lasts, no other worker can claim the task."""
     bench.insert()
     first = bench.claim()
     assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, LEASE_MS)
@@ -246,10 +243,7 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
 
 
 def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
-    """A new task's first claim announces as many calls as its worker asks for and the task needs.
-
-    If a first claim is sent again, it announces no more calls, and later claims announce none.
-    """
+    """A new task's first claim announces as many calls as its worker asks for and the task needs."""
     bench.insert()
 
     def claim(holder: str) -> Claim:
@@ -268,10 +262,7 @@ def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
 
 
 def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
-    """A Durable Object that was evicted can claim its task again although its own lease is live.
-
-    Another host cannot claim the task before the lease's end.
-    """
+    """A Durable Object that was evicted can claim its task again although its own lease is live."""
     bench.insert()
     bench.claim(host="object/task")
     assert isinstance(bench.try_claim(host="object/other"), Unclaimed)
@@ -301,10 +292,7 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 
 @pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
-    """If a worker's announcement is refused, the space that the announcement reserved is free again.
-
-    Calls that were announced before stay announced, and the reservation does not count as a call.
-    """
+    """If a worker's announcement is refused, the space that the announcement reserved is free again."""
     bench.insert(deadline_ms=LEASE_MS + 1)
     claim = bench.claim()
     assert bench.step(claim, in_flight=[CallKey(0, 1)])
@@ -590,10 +578,7 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
 
 
 def test_latest_calls_go_with_the_tenants_last_task(bench: StoreBench):
-    """The latest calls of a tenant, whose rows name models, are erased with its last task, and not with another one.
-
-    The worker of an erased task writes none.
-    """
+    """The latest calls of a tenant, whose rows name models, are erased with its last task, and not with another one."""
     told = LatestCallsReport((LatestCall(1, 100, False),), bench.time_ms)
     tasks = [bench.insert(key) for key in ("acme:1", "acme:2", "acme2:1")]
     claims = [bench.claim(key) for key in tasks]

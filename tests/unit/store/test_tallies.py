@@ -77,10 +77,7 @@ def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **ch
 
 
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
-    """A task's end, bill, wait and duration are added to the sums since the beginning.
-
-    The same values of an ended task are added to the sums of the five minutes in which the task ended.
-    """
+    """A task's end, bill, wait and duration are added to the sums since the beginning."""
     bench.insert()
     bench.pass_ms(1_500)
     claim = bench.claim()
@@ -117,10 +114,7 @@ def test_calls_for_a_gap_are_calls_without_an_output(bench: StoreBench) -> None:
 
 
 def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:
-    """In this test two folds find the same end, and one of them lands again after a third fold.
-
-    After all these folds each end of a task is in the sums exactly once.
-    """
+    """In this test two folds find the same end, and one of them lands again after a third fold."""
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS))
     for _ in range(2):
@@ -208,10 +202,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """An end counts once, whether its task is erased before or after the fold.
-
-    The erasure of a task may be a deletion, the end of a retention, or an early erasure.
-    """
+    """An end counts once, whether its task is erased before or after the fold."""
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
@@ -244,10 +235,7 @@ def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBe
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: StoreBench, begun: bool) -> None:
-    """A withdrawn task counts in the sums if a worker has made calls for it, since these were paid for.
-
-    A withdrawn task that no worker has claimed counts nowhere.
-    """
+    """A withdrawn task counts in the sums if a worker has made calls for it, since these were paid for."""
     bench.insert()
     if begun:
         claim = bench.claim()
@@ -334,8 +322,7 @@ def leave_calls(bench: StoreBench, name: str = "task", **facts: Any) -> Claim:
 def test_the_calls_of_a_dead_worker_are_added_once(bench: StoreBench, folded: bool) -> None:
     """Calls that nobody settles after the end of their task are added as in doubt, once no worker can settle them.
 
-    They are added to the sums of all time and to those of the five minutes in which the task ended. A worker that lives
-    all the same settles nothing after that. The bill of the task stays the same.
+    The bill of the task stays the same.
     """
     claim = leave_calls(bench)
     for _ in range(2 * folded):
@@ -392,10 +379,7 @@ def test_calls_that_may_still_be_settled_are_left_alone(bench: StoreBench) -> No
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_an_erasure_adds_the_calls_that_are_out(bench: StoreBench, folded: bool) -> None:
-    """If an ended task is erased while calls are out, they count as in doubt, whether or not a fold came before.
-
-    The erasure may be a deletion, the end of a retention, or an early erasure.
-    """
+    """If an ended task is erased while calls are out, they count as in doubt, whether or not a fold came before."""
     for name in ("deleted", "expired", "cleared"):
         leave_calls(bench, name)
     if folded:
@@ -471,10 +455,7 @@ def test_each_failed_task_counts_for_its_code(bench: StoreBench, code: TaskCode)
 
 
 def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
-    """One sample of the backlog is written in five minutes, however many sweeps come.
-
-    Samples and the sums of five minutes are deleted after two days.
-    """
+    """One sample of the backlog is written in five minutes, however many sweeps come."""
     bench.insert("a")
     bench.insert("b")
     bench.claim("b")
@@ -534,10 +515,7 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
 
 
 def test_quantiles() -> None:
-    """A quantile lies between the bounds of the bucket that contains it.
-
-    Without tasks, and beyond the last bound, there is no quantile.
-    """
+    """A quantile lies between the bounds of the bucket that contains it."""
     nothing = dict.fromkeys(MEASURES, 0)
     assert quantile_ms(nothing, "took", 0.5) is None
     ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}

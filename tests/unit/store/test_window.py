@@ -101,10 +101,7 @@ def to_the_end(bench: WorkerBench) -> int:
 def test_a_window_has_the_text_of_its_chunks(
     bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
 ):
-    """A window of the text may begin at any chunk.
-
-    In a window each chunk's text is the part of the input between the chunk's offsets in code points.
-    """
+    """A window of the text may begin at any chunk."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
     new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
     bench.run(bench.store.insert(new, LEASE_MS))
@@ -211,10 +208,7 @@ def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monk
 
 
 def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
-    """If older code stored no plan for a level of merges, newer code makes the same plan again and stores it.
-
-    No call is repeated.
-    """
+    """If older code stored no plan for a level of merges, newer code makes the same plan again and stores it."""
     merging(merge)
     before = levels(merge)
     merge.database.rows("DELETE FROM merges")
@@ -242,10 +236,7 @@ def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pyt
 def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch, chars: int, members: int
 ):
-    """A run that continues a level of merges reads no more outputs at once than it may keep.
-
-    A continuing run does not know the outputs' sizes, so it reads for a few calls, however many it may make.
-    """
+    """A run that continues a level of merges reads no more outputs at once than it may keep."""
     long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
     merging(long_merge)
     assert levels(long_merge)[0][0] == members
@@ -288,10 +279,7 @@ def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monke
 
 
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
-    """A segment of 32 kB may hold megabytes of text if the text repeats itself.
-
-    A reader of one output of a segment keeps only the piece with this output in memory.
-    """
+    """A segment of 32 kB may hold megabytes of text if the text repeats itself."""
     bench.insert(chunks=100)
     claim, long = bench.claim(), "y" * 200_000
     for first in range(0, 100, 4):

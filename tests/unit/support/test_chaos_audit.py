@@ -52,10 +52,7 @@ def violations(found: dict[str, Any], ledger: list[Call], *accepted: str) -> str
 
 
 def test_a_task_that_is_right_is_not_named():
-    """The audit finds no fault in a task with the right outputs whose calls match its bill.
-
-    A call that is in doubt may have been repeated.
-    """
+    """The audit finds no fault in a task with the right outputs whose calls match its bill."""
     assert violations(task(), calls()) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls(0)) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls()) == ""

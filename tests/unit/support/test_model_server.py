@@ -37,10 +37,7 @@ def ask(server: ModelServer, user: str, *, timeout: float = 10.0, key: str | Non
 
 
 def test_an_answer_follows_from_the_text_and_stands_in_the_ledger(server: ModelServer) -> None:
-    """The model server gives the same output for the same text.
-
-    The model server's ledger has the request, the answer, and the token counts that it sent.
-    """
+    """The model server gives the same output for the same text."""
     first, second = ask(server, "漢字", key="k").json(), ask(server, "漢字").json()
     assert first["choices"] == second["choices"]
     assert first["choices"][0]["message"]["content"] == output_for("漢字")
@@ -168,10 +165,7 @@ def test_closing_the_server_ends_hanging_calls() -> None:
 
 
 def test_held_calls_wait_for_release(server: ModelServer) -> None:
-    """While the model server holds its answers, a test can wait until a number of calls has arrived.
-
-    After the release the model server answers all held calls.
-    """
+    """While the model server holds its answers, a test can wait until a number of calls has arrived."""
     server.hold()
     with ThreadPoolExecutor() as threads:
         waiting = [threads.submit(ask, server, str(number)) for number in range(4)]

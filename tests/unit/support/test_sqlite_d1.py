@@ -25,10 +25,7 @@ def batch(database: SqliteD1, *statements: tuple[Any, ...]) -> list[Any]:
 
 
 def test_batch_is_a_transaction(database: SqliteD1) -> None:
-    """The rows of a batch come back in the form that D1 gives them.
-
-    If a statement of a batch fails, the statements before it have no effect.
-    """
+    """The rows of a batch come back in the form that D1 gives them."""
     results = batch(
         database, ("INSERT INTO t VALUES (?1, ?2) RETURNING a, b", 1, None), ("SELECT count(*) AS n FROM t",)
     )

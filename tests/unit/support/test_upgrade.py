@@ -39,10 +39,7 @@ def subject(root: Path, name: str) -> str:
 
 
 def test_the_first_version_is_that_of_the_first_migration(root: Path) -> None:
-    """If there is only the first migration, the upgrade begins at the commit that added it.
-
-    Git may report the first migration as a renamed older one.
-    """
+    """If there is only the first migration, the upgrade begins at the commit that added it."""
     assert subject(root, release_before(root)) == "squash"
 
 

@@ -45,10 +45,7 @@ TABLE = [
 
 @pytest.mark.parametrize("case", TABLE, ids=[case.says for case in TABLE])
 def test_what_counts(case: Case):
-    """A chunk's failure counts against it only if the model answers most calls of other chunks at that time.
-
-    The results of a chunk's own calls do not decide whether its failure counts.
-    """
+    """A chunk's failure counts against it only if the model answers most calls of other chunks at that time."""
     calls = [LatestCall(at, NOW - case.apart * (at + 1), mark == "+") for at, mark in enumerate(case.calls)]
     own = [LatestCall(CHUNK, NOW - 0.5, succeeded=False)]
     assert counts(CHUNK, STARTED, case.success_at, [*reversed(calls), *own], NOW) is case.own
@@ -82,10 +79,7 @@ SERVICE = {
     ],
 )
 def test_what_follows(says: str, facts: dict[str, int], verdict: Verdict):
-    """Ten failures that count against a chunk end it.
-
-    MAX_ATTEMPTS limits malformed replies and, without patience, all failures.
-    """
+    """Ten failures that count against a chunk end it."""
     assert judge(**(SERVICE | facts)) == verdict, says  # type: ignore[arg-type]
 
 
@@ -109,10 +103,7 @@ def test_each_chunk_is_known_by_its_latest_call():
 
 
 def test_so_many_chunks_are_kept_as_the_rule_reads():
-    """The latest calls of eleven chunks are kept: a chunk's own, and those of ten others.
-
-    If a further chunk is called, the chunk whose last call is oldest is dropped.
-    """
+    """The latest calls of eleven chunks are kept: a chunk's own, and those of ten others."""
     calls = LatestCalls()
     for chunk in range(15):
         calls.note(LatestCall(chunk, chunk, succeeded=True))

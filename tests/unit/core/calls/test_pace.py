@@ -35,10 +35,7 @@ def test_latency_is_forgotten():
 
 
 def test_a_quick_no_does_not_make_the_database_fast():
-    """If D1 quickly refuses a write, the expected latency does not fall.
-
-    If a write is given up after half a minute without an answer, the expected latency rises.
-    """
+    """If D1 quickly refuses a write, the expected latency does not fall."""
     latency = Latency()
     latency.note(8, 10)
     latency.note_failure(0.01, 11)
@@ -48,19 +45,13 @@ def test_a_quick_no_does_not_make_the_database_fast():
 
 
 def test_pauses_double_up_to_their_most():
-    """The pause after an announcement whose calls could not start doubles each time, up to a limit.
-
-    The rest of a task after a run that started no call doubles each time, up to a limit.
-    """
+    """The pause after an announcement whose calls could not start doubles each time, up to a limit."""
     assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
     assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]
 
 
 def test_a_bucket_gives_two_writes_a_minute():
-    """Once a run has used its first writes, its next write is allowed 30 s later.
-
-    To ask the bucket of writes when the next write is allowed does not change this time.
-    """
+    """Once a run has used its first writes, its next write is allowed 30 s later."""
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(0) == 0
@@ -88,10 +79,7 @@ def test_a_call_that_has_ended_earns_two_writes():
 
 
 def test_a_write_that_could_not_wait_is_paid_for_later():
-    """A write that cannot wait for its turn brings the bucket of writes below zero.
-
-    After a write that could not wait, the bucket fills up again at two writes a minute.
-    """
+    """A write that cannot wait for its turn brings the bucket of writes below zero."""
     bucket = WriteBucket(0, 0)
     bucket.spend(0)
     assert bucket.ready_at(0) == pytest.approx(60)

@@ -79,10 +79,7 @@ def test_a_part_without_content_may_lack_the_line_end_before_it() -> None:
 
 
 def test_the_bytes_of_a_file_come_as_they_arrive() -> None:
-    """The parser passes on a chunk without the beginning of a boundary as it is, without a copy.
-
-    If the end of a chunk might begin a boundary, the parser keeps this end until the next chunk comes.
-    """
+    """The parser passes on a chunk without the beginning of a boundary as it is, without a copy."""
     parser = MultipartParser(b"b")
     assert list(parser.feed(FILE)) == []  # the next boundary may follow the headers at once
     assert list(parser.feed(b"first")) == [FileStart("file", "f"), b"first"]

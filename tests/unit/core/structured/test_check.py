@@ -83,10 +83,7 @@ def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, e
     ],
 )
 def test_what_a_keyword_does_not_mean_is_no_fault(schema: dict[str, Any], value: object) -> None:
-    """A keyword applies only to values of its own type, so `minLength` says nothing about a number.
-
-    Numbers are compared and divided as decimals, as JSON writes them.
-    """
+    """A keyword applies only to values of its own type, so `minLength` says nothing about a number."""
     assert faults(schema, value) == []
 
 
@@ -117,10 +114,7 @@ def test_values_that_only_python_takes_for_equal_differ(schema: dict[str, Any], 
 
 
 def test_faults_have_their_places_those_near_the_root_first() -> None:
-    """Each fault has a pointer to its place, and faults near the root come first.
-
-    The pointer of a missing property leads to the place where the property should be. Names in pointers are escaped.
-    """
+    """Each fault has a pointer to its place, and faults near the root come first."""
     person = closed(name={"type": "string", "minLength": 1}, kids={"type": "array", "items": {"$ref": "#/$defs/p"}})
     schema = parse_schema(closed(p={"$ref": "#/$defs/p"}) | {"$defs": {"p": person}}, strict=True)
     value = {"p": {"name": "", "kids": [{"name": "x", "kids": []}, {"name": 1, "a/~b": 0}]}, "q": 1}
@@ -147,11 +141,7 @@ def test_faults_are_few_and_short() -> None:
 
 
 def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
-    """If only one schema of `anyOf` can fit, its faults are reported.
-
-    The only schema of `anyOf` that can fit is known by the value's type, or by a required property that has another
-    constant in each schema.
-    """
+    """If only one schema of `anyOf` can fit, its faults are reported."""
     circle = closed(kind={"const": "circle"}, radius={"type": "number", "minimum": 0})
     square = closed(kind={"enum": ["square", "box"]}, side={"type": "number"})
     union = {"anyOf": [circle, square, {"type": "null"}]}

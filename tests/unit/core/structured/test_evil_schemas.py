@@ -73,10 +73,7 @@ def test_a_large_good_schema_is_within_the_same_work() -> None:
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_body_with_such_numbers_and_names_is_refused_before(body: str) -> None:
-    """A body with repeated names, invalid numbers, deep nesting or too many values is refused as JSON.
-
-    A body that is refused as JSON never reaches the parser of schemas.
-    """
+    """A body with repeated names, invalid numbers, deep nesting or too many values is refused as JSON."""
     assert len(body) < limits.SCHEMA_BYTES_MOST
     with pytest.raises(Refusal):
         parse_object(body.encode())

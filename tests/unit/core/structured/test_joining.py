@@ -65,10 +65,7 @@ def test_each_rule(schema: Any, rule: str | None, values: list[Any], expected: A
 
 
 def test_null_and_absent_values_say_nothing() -> None:
-    """In joining, null and absent values do not count if another output has a value.
-
-    The joined field is null if the outputs had only null, and absent if no output had it.
-    """
+    """In joining, null and absent values do not count if another output has a value."""
     document: dict[str, Any] = {
         "type": "object",
         "properties": {
@@ -98,10 +95,7 @@ def test_objects_are_joined_field_by_field() -> None:
 
 @pytest.mark.parametrize("rule", [{}, {"/l": "union"}], ids=["all", "union"])
 def test_a_fold_holds_the_values_once_as_text(rule: dict[str, str]) -> None:
-    """Small items take little more than their JSON: as Python's objects they would take several times as much.
-
-    A union also holds a key for each item that differs. Each joining begins anew.
-    """
+    """Small items take little more than their JSON: as Python's objects they would take several times as much."""
     plan = join_plan(parse_schema(closed(l={"type": "array"}), strict=False), rule)
     for _ in range(2):
         joiner = plan.joiner()

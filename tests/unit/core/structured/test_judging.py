@@ -41,10 +41,7 @@ def test_an_output_is_repaired_and_checked() -> None:
     ],
 )
 def test_an_output_that_was_cut_off_is_never_accepted(text: str, finish_reason: str) -> None:
-    """A cut-off output is never accepted, even if its text is a valid object.
-
-    The code of a cut-off output is always `output_truncated`, whatever else is wrong with the output.
-    """
+    """A cut-off output is never accepted, even if its text is a valid object."""
     judged = judge(SCHEMA, text, finish_reason)
     assert (judged.output, judged.code, len(judged.faults)) == (None, "output_truncated", 1)
 
@@ -75,10 +72,7 @@ def test_faults_are_at_most_ten() -> None:
 
 
 def test_an_output_that_grows_too_long_is_invalid() -> None:
-    """An output is invalid if its compact text exceeds the limit of an output's length.
-
-    `1e15` in the model's text becomes `1000000000000000.0` in the compact text.
-    """
+    """An output is invalid if its compact text exceeds the limit of an output's length."""
     text = '{"l": [' + ",".join(["1e15"] * 20_000) + "]}"
     assert len(text) < 200_000
     judged = judge(LONG, text, "stop")

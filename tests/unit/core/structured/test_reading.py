@@ -11,10 +11,7 @@ from tests.support.steps import counted
     "text", ['{"a": [1, 2.5, "x", null]}', '  {"a":[1,2.5,"x",null]}\n', '{"a": [1, 25e-1, "\\u0078", null]}']
 )
 def test_json_is_read_as_it_stands(text: str) -> None:
-    """JSON with blanks around it is read without a repair.
-
-    The compact text of the JSON has the same value without blanks.
-    """
+    """JSON with blanks around it is read without a repair."""
     found = read_output(text)
     assert found.value == {"a": [1, 2.5, "x", None]}
     assert (found.compact, found.repaired, found.fault) == ('{"a":[1,2.5,"x",null]}', False, None)
@@ -105,10 +102,7 @@ def test_trailing_commas_go_where_values_stand_before_them() -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused_says_why(text: str, word: str) -> None:
-    """A text that is not exactly one object is refused with a reason, at the root.
-
-    When a model's output is read, no missing bracket is added, and no object is taken out of another value.
-    """
+    """A text that is not exactly one object is refused with a reason, at the root."""
     found = read_output(text)
     assert found.value is None
     assert found.fault is not None
@@ -140,10 +134,7 @@ def test_values_at_the_limits_are_read() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("frame", ["{}", "x {{{}", '{{"a": {}}}', '<think>{}</think>{{"a": 1}}', '{{"a": "{}"}}'])
 def test_hostile_texts_take_linear_time(unit: str, frame: str) -> None:
-    """Reading twice as long a hostile text takes at most twice as many lines of Python.
-
-    Work inside Python's C code has no lines; the benchmark measures its time.
-    """
+    """Reading twice as long a hostile text takes at most twice as many lines of Python."""
     lines = []
     for size in (2_000, 4_000):
         with counted(disguises, reading) as steps:

@@ -46,10 +46,7 @@ def test_a_line_that_only_resembles_a_heading_is_none(line: str) -> None:
 
 
 def test_a_blank_line_beats_later_lines_sentences_and_words() -> None:
-    """The splitter cuts at a blank line rather than at a later line, sentence or word, in both languages.
-
-    A line with only blanks counts as a blank line.
-    """
+    """The splitter cuts at a blank line rather than at a later line, sentence or word, in both languages."""
     assert parts("One two.\n \t\nThree. Four\nfive six", 26) == ["One two.\n \t\n", "Three. Four\nfive six"]
     assert parts("第一段。\r\n\r\n第二段。还有\n一行", 14) == ["第一段。\r\n\r\n", "第二段。还有\n一行"]
 
@@ -73,10 +70,7 @@ def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
     ],
 )
 def test_a_sentence_ends_after_its_marks_and_what_closes_it(text: str, max_chars: int, first: str) -> None:
-    """An English sentence ends after its marks only if white space follows.
-
-    The end of a Chinese sentence needs no white space after its marks.
-    """
+    """An English sentence ends after its marks only if white space follows."""
     assert parts(text, max_chars)[0] == first
 
 
@@ -107,10 +101,7 @@ def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
 
 
 def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
-    """A sentence's end is preferred to an earlier paragraph that would leave less than a quarter of the window full.
-
-    A paragraph's end that leaves exactly a quarter of the window full is preferred to the later sentence's end.
-    """
+    """A sentence's end is preferred to an earlier paragraph that would leave less than a quarter of the window full."""
     text = "Hi.\n\n" + "Word word word end. " + "tail " * 5
     assert parts(text, 26)[0] == "Hi.\n\nWord word word end. "
     assert parts(text, 20)[0] == "Hi.\n\n"
@@ -134,19 +125,13 @@ def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
     ("text", "size", "overlap"), [("", 5, 0), ("a", 0, 0), ("a", 3, 3), ("a", 3, -1), ("a", -1, 0)]
 )
 def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, overlap: int) -> None:
-    """Requests with sizes that make no sense are refused before they reach the splitter.
-
-    For sizes that make no sense the splitter itself raises a ValueError, and does not loop for ever.
-    """
+    """Requests with sizes that make no sense are refused before they reach the splitter."""
     with pytest.raises(ValueError, match="needs a text"):
         cuts(text, size, overlap)
 
 
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
-    """A text that needs too many chunks is refused before the splitter searches for a boundary.
-
-    A division shows that a megabyte in chunks of one character needs too many chunks.
-    """
+    """A text that needs too many chunks is refused before the splitter searches for a boundary."""
     with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts("\n" * _MEGABYTE, 1, most=2000)
     assert steps.lines < 50
@@ -543,8 +528,5 @@ def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: 
 
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 def test_a_megabyte_is_split(unit: str) -> None:
-    """A backtracking regular expression runs no line of Python, but could take hours for a megabyte.
-
-    `python -m bench splitter` measures how long the splitter takes.
-    """
+    """A backtracking regular expression runs no line of Python, but could take hours for a megabyte."""
     assert cuts(_repeated(unit, _MEGABYTE), 6000)[-1] == _MEGABYTE

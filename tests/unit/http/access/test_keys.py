@@ -68,10 +68,7 @@ def test_what_is_no_key(text: str) -> None:
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
-    """A stored digest proves only the secret of which it was made.
-
-    Without a stored digest no secret is proved.
-    """
+    """A stored digest proves only the secret of which it was made. Without a stored digest no secret is proved."""
     secret, other = secret.encode("utf-8", "replace").decode(), other.encode("utf-8", "replace").decode()
     assert proves(secret, digest(secret))
     assert proves(other, digest(secret)) == (other == secret)
@@ -119,10 +116,7 @@ def key(name: str = "a", expires_at: int | None = None) -> Key:
 
 
 def test_a_key_is_remembered_from_the_time_of_asking() -> None:
-    """An isolate remembers a key for KEY_CACHE_SECONDS after it asked D1, and no longer.
-
-    If the clock has gone back, the isolate does not use the remembered key.
-    """
+    """An isolate remembers a key for KEY_CACHE_SECONDS after it asked D1, and no longer."""
     cache = KeyCache()
     cache.remember(b"a", key(), asked_at=100, revision=0)
     assert cache.find(b"a", 100 + limits.KEY_CACHE_SECONDS - 0.001, 0) == key()
@@ -141,10 +135,7 @@ def test_a_remembered_key_expires_by_its_own_time() -> None:
 
 
 def test_the_memory_is_bounded() -> None:
-    """An isolate remembers a limited number of keys, and drops the oldest first.
-
-    A key that is looked up again becomes the youngest in the memory.
-    """
+    """An isolate remembers a limited number of keys, and drops the oldest first."""
     cache = KeyCache()
     for number in range(limits.KEY_CACHE_MOST):
         cache.remember(b"%d" % number, key(str(number)), asked_at=0, revision=0)
@@ -156,10 +147,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_a_forgotten_key_stays_forgotten() -> None:
-    """If a key is removed from the memory during its look-up, the result of this look-up is not remembered.
-
-    Other keys stay.
-    """
+    """If a key is removed from the memory during its look-up, the result of this look-up is not remembered."""
     cache = KeyCache()
     cache.remember(b"a", key("a"), asked_at=0, revision=0)
     cache.remember(b"b", key("b"), asked_at=0, revision=0)
@@ -220,10 +208,7 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 
 
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS.
-
-    If a probe of the model raises an error, the next request makes a new one at once.
-    """
+    """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS."""
     provider, check = Probed(), ModelCheck()
 
     async def story() -> None:
@@ -279,10 +264,7 @@ def keys() -> Iterator[Keys]:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
-    """An insertion that is sent twice makes one key.
-
-    If an insertion is repeated, it finds the key that its first send made, even if the limit allows no further key.
-    """
+    """An insertion that is sent twice makes one key."""
     for name in range(limits.KEYS_MOST - 1):
         keys.insert(name)
     keys.database.fail(NETWORK_LOST, when)

@@ -15,10 +15,7 @@ MOST_BYTES = 6_200_000  # the largest body that is accepted with the default MAX
 )
 @pytest.mark.parametrize("opening", [b"", b'{"a":"', b'{"a":['])
 def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
-    """A hostile body of the largest size is refused after a limited number of values, at a few lines of Python each.
-
-    A backtracking regular expression runs no line of Python, but could take hours.
-    """
+    """A hostile body of the largest size is refused after a limited number of values, at a few lines of Python each."""
     body = opening + unit * (MOST_BYTES // len(unit))
     with counted(bodies) as steps, pytest.raises(Refusal):
         parse_object(body)

@@ -115,10 +115,7 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
     ],
 )
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:
-    """A task's end is estimated from the number of its remaining calls and its recent pace.
-
-    If a task waits, its end is estimated from the end of the wait.
-    """
+    """A task's end is estimated from the number of its remaining calls and its recent pace."""
     assert estimated_finish(task(**facts), wait) == expected
 
 

@@ -615,10 +615,7 @@ def test_a_bucket_that_is_bound_while_a_batch_goes_on_gets_no_part_of_its_files(
 
 @pytest.mark.parametrize("seconds", [0.0, 4.0])
 def test_a_batch_waits_for_a_bucket_that_is_not_bound_any_more(bench: BatchBench, seconds: float) -> None:
-    """Its answers stay in the database, although new files would lie there. Once the bucket is back, the batch ends.
-
-    The deployment that does not bind the bucket comes before the first call, or between calls.
-    """
+    """Its answers stay in the database, although new files would lie there. Once the bucket is back, the batch ends."""
     bucket = bench.bucket
     bench.begin(lines(60))
     bench.run()

@@ -287,9 +287,8 @@ def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
     ],
 )
 def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
-    """An ended call waits for others a fifth of its own duration, or its whole duration if no other call could start.
-
-    Quick calls are recorded soon.
+    """An ended call waits for others a fifth of its own duration, or its whole duration if no other
+    call could start.
     """
     local.model.seconds = {"0": seconds, "1": NEVER}
     local.start(KEYS[:2])
@@ -309,10 +308,7 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 
 
 def test_a_failure_is_not_held_for_company(local: CallBench):
-    """A failed call is recorded at once and does not wait for others, since it may be due again.
-
-    Outputs that have waited until a call fails are recorded together with the failure.
-    """
+    """A failed call is recorded at once and does not wait for others, since it may be due again."""
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
     local.start(KEYS[:3])
@@ -321,10 +317,7 @@ def test_a_failure_is_not_held_for_company(local: CallBench):
 
 
 def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
-    """When a run gets notice of its task's end, its ended calls stop waiting for other calls.
-
-    Ended calls never wait for others beyond the task's deadline.
-    """
+    """When a run gets notice of its task's end, its ended calls stop waiting for other calls."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start([KEYS[0], KEYS[2]])
 
@@ -342,10 +335,7 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
 
 
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):
-    """An error in a provider's own code is raised out of the wait for calls.
-
-    In a lane an error in a provider's own code makes the whole group count as lost. Every error is retrieved.
-    """
+    """An error in a provider's own code is raised out of the wait for calls."""
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
     if isinstance(bench.caller, LanedCaller):
@@ -415,9 +405,6 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
     """A silent group occupies its lane even after the run has given the group up, since the connection may still be
     used.
-
-    The silent group's lane stays occupied even if the group's calls are made again in another group and come back. The
-    silent group occupies one lane, and an answer that comes late changes nothing.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
@@ -497,10 +484,7 @@ def test_what_is_dropped_has_ended(local: CallBench):
 
 
 def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
-    """`ended` returns the calls of all groups that are complete, without waiting for the others.
-
-    `rest` waits until no group of calls is out.
-    """
+    """`ended` returns the calls of all groups that are complete, without waiting for the others."""
     laned.model.seconds = {"1": 9.0, "7": 3.0}
     laned.start(KEYS[:8])
     laned.start(KEYS[8:10])
@@ -536,10 +520,7 @@ def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
 
 
 def test_lanes_are_told_to_abort(laned: CallBench):
-    """To abort lanes, the worker tells the coordinator the fence of the claim that has ended.
-
-    If the coordinator fails or has older code that knows no abort, the worker goes on.
-    """
+    """To abort lanes, the worker tells the coordinator the fence of the claim that has ended."""
     laned.do(laned.caller.abort())
     laned.coordinator.breaks = AttributeError("abort")
     laned.do(laned.caller.abort())
@@ -561,10 +542,7 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 
 @pytest.mark.parametrize("hangs", [False, True])
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
-    """If the ping fails, the groups' calls count as not started, which costs no attempt.
-
-    After a failed ping the worker makes the calls itself, as many at a time as one lane.
-    """
+    """If the ping fails, the groups' calls count as not started, which costs no attempt."""
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.coordinator.hangs = hangs
     laned.start(KEYS[:12])
@@ -586,10 +564,7 @@ def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
 
 
 def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
-    """After a lost group the next group needs a new ping.
-
-    If lanes cannot be reached any more, only the calls of the lost group are lost.
-    """
+    """After a lost group the next group needs a new ping."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     assert kinds(laned.call(6)) == [CallerLost] * 6
     laned.coordinator.unreachable = laned.coordinator.breaks
@@ -599,10 +574,7 @@ def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
 
 
 def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
-    """The worker's own calls close their connections if they are dropped, and also if they are aborted.
-
-    No lane is notified of the worker's own calls.
-    """
+    """The worker's own calls close their connections if they are dropped, and also if they are aborted."""
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.call(2)
     laned.model.seconds = {"0": NEVER, "1": NEVER}
@@ -621,8 +593,6 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
     """In this test one group of calls is out, another was lost, and the ping after the loss failed, so lanes are no
     longer used.
-
-    An abort in this situation still notifies the lanes of the group that is out.
     """
     laned.coordinator.deaf_seconds = 20
     laned.start(KEYS[:6])
@@ -641,10 +611,7 @@ def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned:
 
 
 def test_a_task_has_lanes_from_a_size_on():
-    """A task has at least two lanes or none, since a single lane would be useless.
-
-    Above LANES_FROM_CHUNKS each further LANE_CHUNKS chunks add a lane, up to LANES_MOST.
-    """
+    """A task has at least two lanes or none, since a single lane would be useless."""
     assert lanes_for(limits.LANES_FROM_CHUNKS - 1) == 1
     assert lanes_for(limits.LANES_FROM_CHUNKS) == 2
     assert lanes_for(limits.LANES_FROM_CHUNKS + limits.LANE_CHUNKS) == 3

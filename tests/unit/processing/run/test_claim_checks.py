@@ -106,10 +106,7 @@ def test_a_write_begins_them_anew():
 
 
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
-    """Each check without an answer doubles the time until the run's next check, without limit.
-
-    After a check with an answer, the run's next check comes after the usual time again.
-    """
+    """Each check without an answer doubles the time until the run's next check, without limit."""
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
     schedule.checked(200.0, answered=True)
@@ -168,10 +165,7 @@ def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
 
 
 def test_what_had_come_is_kept(bench: WorkerBench):
-    """In this test one of two outputs is recorded before the cancellation.
-
-    After a retry only the call without a recorded output is made.
-    """
+    """In this test one of two outputs is recorded before the cancellation."""
     bench.model.seconds = lambda number: FOREVER if number == 2 else 2.0
     assert freed(bench, lambda: cancel(bench), 7.5)[0] < FREED_SECONDS_MOST
     assert (bench.task().completed, bill(bench)) == (1, (2, 1))
@@ -190,10 +184,7 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """While a run's claim stays valid, the checks change nothing.
-
-    Slow calls of this run end as usual, and each is made once.
-    """
+    """While a run's claim stays valid, the checks change nothing."""
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]
@@ -220,10 +211,7 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
 
 
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    """A run logs `looks_spent` only when it has no check left.
-
-    After its last check a run may keep its host as long as a call takes.
-    """
+    """A run logs `looks_spent` only when it has no check left."""
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.events("looks_spent") == []
 
@@ -266,10 +254,7 @@ def host(hint: Hint) -> Host:
 
 
 def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
-    """A run that gets notice of its claim's end stops without asking the database.
-
-    A run's calls may use all connections, and then it could not ask the database.
-    """
+    """A run that gets notice of its claim's end stops without asking the database."""
     hint, at = Hint(), looks(bench)
 
     async def cancel_and_tell() -> None:
@@ -328,9 +313,8 @@ def laned() -> Iterator[WorkerBench]:
 
 
 def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
-    """When a task is cancelled, its lanes are aborted; the two calls of twelve that had ended are recorded and billed.
-
-    The ten calls that were aborted are in doubt, and none of them counts as a failure.
+    """When a task is cancelled, its lanes are aborted; the two calls of twelve that had ended are
+    recorded and billed.
     """
     seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
     assert seconds < FREED_SECONDS_MOST

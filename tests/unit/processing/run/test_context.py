@@ -16,8 +16,7 @@ from tests.support.worker_bench import HOST, WorkerBench
 def test_only_a_success_after_the_tasks_last_failure_ends_its_wait(success_seconds: int, at_once: int) -> None:
     """A run in another isolate knows when the task's last call failed, and compares it with other tasks' successes.
 
-    After a later success the run makes all of its calls at once. If the success came before the failure, the model is
-    still away, so the run makes only one call at a time.
+    If the success came before the failure, the model is still away, so the run makes only one call at a time.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.do(asyncio.sleep(100))

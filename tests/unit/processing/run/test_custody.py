@@ -59,10 +59,7 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
-    """In this test a client cancels the task during the write of its first output, and the second output comes then.
-
-    The cancelled task keeps both outputs, and after a retry only the third call is made.
-    """
+    """In this test a client cancels the task during the write of its first output, and the second output comes then."""
     bench.insert(3)
     slowly(bench, lambda: cancel(bench))
     assert bench.run() == Ended(Status.CANCELLED)
@@ -98,10 +95,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
 
 
 def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
-    """A call whose connection is closed after a cancellation is in doubt.
-
-    The provider may or may not have seen the call that was cut off.
-    """
+    """A call whose connection is closed after a cancellation is in doubt."""
     bench.insert(3)
     bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
     slowly(bench, lambda: cancel(bench))
@@ -110,10 +104,7 @@ def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
 
 
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
-    """If a task was put back and claimed again, the old worker's outputs are not written.
-
-    The calls that the old worker had out are in doubt.
-    """
+    """If a task was put back and claimed again, the old worker's outputs are not written."""
 
     async def cancel_and_retry() -> None:
         await cancel(bench)
@@ -169,10 +160,7 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
 
 
 def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
-    """A task with lanes fails at its deadline, and not when the last lane has answered.
-
-    The outputs of the last lane's calls are kept all the same.
-    """
+    """A task with lanes fails at its deadline, and not when the last lane has answered."""
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0
     run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))

@@ -87,10 +87,7 @@ def test_the_cause_is_in_the_log(bench: WorkerBench):
 
 
 def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
-    """In a database above STORAGE_MB_MOST each announcement of calls reserves space for their outputs first.
-
-    The write that reserves space for outputs also frees the space again.
-    """
+    """In a database above STORAGE_MB_MOST each announcement of calls reserves space for their outputs first."""
     bench.insert(8)
     fill(bench, room_pages=1_000)
     before = bench.database.cap.pages
@@ -101,10 +98,7 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 
 
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
-    """In this test the isolate remembers a write that found no space.
-
-    The next announcement of calls reserves space; once this has succeeded, announcements of the isolate reserve none.
-    """
+    """In this test the isolate remembers a write that found no space."""
     bench.storage.found_full(0.0)
     bench.insert(8)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -191,10 +185,7 @@ def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
 
 
 def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
-    """If the database stays full for a lease, the run gives its task back.
-
-    The calls whose outputs could not be stored are in doubt; the task has no stall, and completes once there is space.
-    """
+    """If the database stays full for a lease, the run gives its task back."""
     bench.settings = _with(bench, lease_seconds=130)
     bench.insert(12)
 
@@ -231,9 +222,8 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 
 @pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
-    """Announcements reserve space if the database's size has reached its bound, or after a write that found no space.
-
-    After a write that found no space, announcements reserve space until a write for outputs finds some.
+    """Announcements reserve space if the database's size has reached its bound, or after a write that
+    found no space.
     """
     storage = StorageUse()
     storage.measured(size, 1.0)

@@ -79,10 +79,7 @@ def kept_input(bench: WorkerBench) -> str:
 
 
 def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -> None:
-    """With `onChunkFailure: gap` a task completes without a chunk that the model refused.
-
-    The task of a refused chunk shows the gap's place and code, coverage is exact, and the input is kept for a retry.
-    """
+    """With `onChunkFailure: gap` a task completes without a chunk that the model refused."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2)
     task = ended(bench)
@@ -136,10 +133,7 @@ def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelE
 def test_budget_and_deadline_end_a_task_with_a_gap(
     bench: WorkerBench, terms: dict[str, Any], calls: int, code: str
 ) -> None:
-    """A task that may have gaps fails at the end of its budget and of its deadline, and shows the gap that it has.
-
-    The chunks that had no call, or whose call was cut, leave no gaps.
-    """
+    """A task that may have gaps fails at the end of its budget and of its deadline, and shows the gap that it has."""
     bench.insert(5, **(terms | WITH_GAPS))
     bench.model.act = failing(REFUSED, 2)
     task = ended(bench)
@@ -335,10 +329,7 @@ def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> No
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
 def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: WorkerBench, bulk: bool) -> None:
-    """The outputs of merges may have been made without the chunks that are gaps.
-
-    A retry of the gaps fills them afterwards.
-    """
+    """The outputs of merges may have been made without the chunks that are gaps."""
     bench.insert(3, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 4)
     task = ended(bench)
@@ -435,10 +426,7 @@ def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -
 
 
 def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
-    """In this test a 503 is held at first, because the service may be at fault.
-
-    The chunk is then refused for good, before other calls succeed and show that the service works.
-    """
+    """In this test a 503 is held at first, because the service may be at fault."""
     keys = [CallKey(0, place) for place in range(8)]
     found = claim(total=8, characters=80, options=TaskOptions(structure=Structure(gaps=True)))
     ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))

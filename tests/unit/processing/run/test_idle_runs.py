@@ -23,11 +23,7 @@ def bench():
 
 @pytest.mark.parametrize("seconds", [4.5, 6.0])
 def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, seconds: float):
-    """In this test the database is so slow that the slice ends before its calls could start.
-
-    A run on a database that is slow for so long makes fewer than three announcements in vain, and its task rests twice
-    as long after each run.
-    """
+    """In this test the database is so slow that the slice ends before its calls could start."""
     bench.insert(12)
     bench.database.seconds = seconds
     delays = []
@@ -50,11 +46,7 @@ def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
 
 
 def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
-    """A run that follows an idle one may make two writes at first: its claim and one announcement.
-
-    A merge's reads between the claim and the announcement do not count as writes. If a merge's reads counted as writes,
-    the run could only claim the task and give it back.
-    """
+    """A run that follows an idle one may make two writes at first: its claim and one announcement."""
     bench.insert(6, Reduce.MERGE)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
     assert bench.task().completed == 6

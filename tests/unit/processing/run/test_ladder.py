@@ -53,10 +53,7 @@ def says(*answers: Any) -> Any:
 
 
 def test_an_output_that_fits_is_kept_as_compact_json(bench: WorkerBench) -> None:
-    """An output that fits its schema is stored as compact JSON, without a further call.
-
-    The model call contains the schema.
-    """
+    """An output that fits its schema is stored as compact JSON, without a further call."""
     bench.insert(1, **FORMED)
     bench.model.act = says(GOOD)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -103,11 +100,7 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
 
 @pytest.mark.parametrize("reasks", [0, 1, 3])
 def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
-    """A model is asked again at most as often as AI_REASKS says.
-
-    If no answer fits after AI_REASKS further calls, the task fails with `invalid_output`, and the chunk shows the last
-    answer and its faults.
-    """
+    """A model is asked again at most as often as AI_REASKS says."""
     bench = WorkerBench(reasks=reasks)
     bench.insert(1, **FORMED)
     bench.model.act = lambda call, number: BAD
@@ -147,10 +140,7 @@ def test_an_output_that_was_cut_off_is_not_asked_for_again(bench: WorkerBench, r
 
 
 def test_the_rung_outlasts_other_failures_of_the_call(bench: WorkerBench) -> None:
-    """If a call that asks a model again fails, for example with 503, it is repeated with the same messages.
-
-    Only rejected answers count towards the limit of AI_REASKS.
-    """
+    """If a call that asks a model again fails, for example with 503, it is repeated with the same messages."""
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, ModelUnavailable("503"), BAD)
     assert bench.run() == Ended(Status.FAILED)
@@ -161,10 +151,7 @@ def test_the_rung_outlasts_other_failures_of_the_call(bench: WorkerBench) -> Non
 
 
 def test_a_crash_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
-    """After a crash the next worker asks the model again with the stored answer.
-
-    Rejected answers from before the crash still count towards the limit.
-    """
+    """After a crash the next worker asks the model again with the stored answer."""
     bench.insert(1, **FORMED)
 
     def act(call: ModelCall, number: int) -> Any:
@@ -188,10 +175,7 @@ def test_a_crash_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
 
 
 def test_merges_are_held_to_the_schema_and_end_the_task(bench: WorkerBench) -> None:
-    """If a merge's answer does not fit the schema, the model is asked again, as for a chunk.
-
-    A merge that fails for good fails the task, even if chunks may leave gaps.
-    """
+    """If a merge's answer does not fit the schema, the model is asked again, as for a chunk."""
     bench.insert(2, Reduce.MERGE, **(FORMED | {"structure": Structure(has_schema=True, gaps=True)}))
     bench.model.act = says(GOOD, GOOD, BAD, BAD)
     assert bench.run() == Ended(Status.FAILED)

@@ -81,10 +81,7 @@ def test_every_call_is_on_the_bill_once(unanswered: ModelError):
 
 
 def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_used_up():
-    """After MAX_ATTEMPTS transient failures of one chunk the task fails, with the last failure as the reason.
-
-    Each wait is longer.
-    """
+    """After MAX_ATTEMPTS transient failures of one chunk the task fails, with the last failure as the reason."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, waits = 0.0, []
@@ -114,10 +111,7 @@ def test_attempts_of_an_earlier_claim_count():
 
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
-    """A claim that finds a chunk's final failure starts no call and fails the task with this reason.
-
-    The progress of this claim counts the failed chunks.
-    """
+    """A claim that finds a chunk's final failure starts no call and fails the task with this reason."""
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
@@ -142,10 +136,7 @@ def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
 
 
 def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
-    """After a 429 that asks for a delay, no call of the task starts until the delay is over.
-
-    Several 429s at about the same time count as one wait, and cost no attempt.
-    """
+    """After a 429 that asks for a delay, no call of the task starts until the delay is over."""
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -171,10 +162,7 @@ def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: flo
 
 
 def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
-    """A task's pace is the time between two finished calls, however many calls have finished before.
-
-    After a failure the pace is measured anew from the next success on.
-    """
+    """A task's pace is the time between two finished calls, however many calls have finished before."""
     ledger, paces = Ledger(claim(total=6), 3), []
     keys = [CallKey(0, place) for place in range(6)]
     started(ledger, *keys)
@@ -229,10 +217,7 @@ def test_an_output_ends_a_row_of_stalls_and_waits():
 
 
 def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
-    """A call that a crash left in doubt counts among its chunk's calls, but not among its attempts.
-
-    The crash used no attempt.
-    """
+    """A call that a crash left in doubt counts among its chunk's calls, but not among its attempts."""
     ledger = Ledger(claim(doubted=frozenset({FIRST})), 1)
     started(ledger, FIRST)
     ledger.succeeded(FIRST, REPLY)
@@ -240,10 +225,7 @@ def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
 
 
 def test_what_was_saved_is_not_told_again():
-    """After a successful write, a run's next write has only what is new.
-
-    Each write of a run announces the calls that are in flight and those that are to start.
-    """
+    """After a successful write, a run's next write has only what is new."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)
@@ -255,10 +237,7 @@ def test_what_was_saved_is_not_told_again():
 
 
 def test_a_write_that_is_tried_again_says_what_each_try_told():
-    """A write that is tried again has the same outputs in the same order as before, followed by newer ones.
-
-    After a saved write, the run's next write has only new outputs.
-    """
+    """A write that is tried again has the same outputs in the same order as before, followed by newer ones."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(THIRD, REPLY)
@@ -275,10 +254,7 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 
 
 def test_a_write_that_was_given_up_keeps_its_number():
-    """The number of a write that was given up is not used again, since the write may still land.
-
-    The next write of the run has another number, and names the number under which its outputs were first sent.
-    """
+    """The number of a write that was given up is not used again, since the write may still land."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)
@@ -293,10 +269,7 @@ def test_a_write_that_was_given_up_keeps_its_number():
 
 
 def test_calls_that_nobody_waits_for_are_in_doubt():
-    """Calls of a cancelled task, or of a worker that failed, are in doubt.
-
-    The provider may or may not have counted the calls whose answers nobody has.
-    """
+    """Calls of a cancelled task, or of a worker that failed, are in doubt."""
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)
         started(ledger, FIRST, SECOND)
@@ -318,10 +291,7 @@ def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
 
 
 def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
-    """After announcements in a row without a started call, the pause of all starts doubles from 1 to 30 s.
-
-    Calls of one announcement that did not start count once, and cost neither an attempt nor a call.
-    """
+    """After announcements in a row without a started call, the pause of all starts doubles from 1 to 30 s."""
     ledger = Ledger(claim(), 1)
     ledger.add([FIRST, SECOND, THIRD])
     now = 100.0
@@ -369,10 +339,7 @@ def test_a_run_that_started_nothing_is_counted():
 
 
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
-    """A task's pace is the mean time between outputs, which is 2 s for three calls at a time of 6 s each.
-
-    The time from a failure to the next output does not count towards the pace.
-    """
+    """A task's pace is the mean time between outputs, which is 2 s for three calls at a time of 6 s each."""
     ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
     ledger.add(keys)
     ledger.start(ledger.startable(0, 3), 0)

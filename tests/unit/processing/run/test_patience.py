@@ -48,10 +48,7 @@ def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | No
 
 @given(st.lists(st.floats(0, 1), min_size=50, max_size=50))
 def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
-    """While its model is away, a task's pauses double from a second to five minutes, and half of each is random.
-
-    At most 32 calls to an absent model fit into an hour, whatever the random parts are.
-    """
+    """While its model is away, a task's pauses double from a second to five minutes, and half of each is random."""
     patience, now, times = away(seconds=10 * HOUR), 0.0, []
     for chance in chances:
         now = patience.opens_at(now, None)
@@ -63,10 +60,7 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While a model is away and a call that started after the failure is out, no other call starts.
-
-    A call that started before the failure does not stop others from starting.
-    """
+    """While a model is away and a call that started after the failure is out, no other call starts."""
     patience = away(now=10)
     assert patience.narrow(10)
     assert patience.opens_at(20, latest_start=11) == math.inf
@@ -89,10 +83,7 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """A success of one task ends the wait for the model for the isolate's other tasks.
-
-    A task whose own call has failed after that success still waits.
-    """
+    """A success of one task ends the wait for the model for the isolate's other tasks."""
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
@@ -114,10 +105,7 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 
 
 def test_tasks_that_come_while_a_model_is_away_take_turns():
-    """While a model is away, a task without failed calls of its own calls it within 5 s of other tasks' last call.
-
-    A thousand tasks that wait for the same model take turns.
-    """
+    """While a model is away, a task without failed calls of its own calls it within 5 s of other tasks' last call."""
     news = News()
     away(news)
     tasks, now, probes = [Patience(news, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
@@ -142,10 +130,7 @@ def test_patience_ends():
 
 
 def test_the_next_claim_goes_on_where_the_last_one_was():
-    """A claim learns for how long the model has been away, and how often the task has called it since.
-
-    A claim of a task without patience learns neither for how long nor how often.
-    """
+    """A claim learns for how long the model has been away, and how often the task has called it since."""
     patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
     assert not patience.over(1_000)
@@ -154,10 +139,7 @@ def test_the_next_claim_goes_on_where_the_last_one_was():
 
 
 def test_an_isolate_remembers_so_many_models():
-    """An isolate remembers the state of a limited number of models, and drops the one that was called longest ago.
-
-    After a while an isolate no longer uses what it knows of a model.
-    """
+    """An isolate remembers the state of a limited number of models, and drops the one that was called longest ago."""
     news = ModelNews()
     news.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
     assert news.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
@@ -204,10 +186,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
 
 
 def test_a_failure_counts_once_another_call_succeeds_after_it():
-    """A failure counts against its chunk only after another call, started after the failed one, has succeeded.
-
-    The chunk whose failure counts waits for its pause, which begins at the failure.
-    """
+    """A failure counts against its chunk only after another call, started after the failed one, has succeeded."""
     ledger = patient()
     keys = ledger.startable(0, 4)
     ledger.start(keys, 0)
@@ -222,10 +201,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 
 
 def test_calls_that_fail_together_are_the_models_trouble():
-    """If all calls fail together, none of the failures counts against its chunk.
-
-    A success after failures of all calls together does not make these failures count.
-    """
+    """If all calls fail together, none of the failures counts against its chunk."""
     ledger = patient(max_attempts=1)
     now = 0.0
     for _ in range(5):
@@ -257,10 +233,7 @@ def test_who_asks_next_is_another_call():
 
 @pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
 def test_a_model_that_answers_is_not_away(error: ModelError):
-    """A model that answers anything, even a malformed reply or a 429, is not away.
-
-    No task of the isolate waits for this model, and its errors make no other chunk's failure count.
-    """
+    """A model that answers anything, even a malformed reply or a 429, is not away."""
     news = News()
     ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(9))
@@ -291,10 +264,7 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
 @pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
 @pytest.mark.parametrize("seconds", [0.0, HOUR])
 def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
-    """After a failure with `Retry-After`, of any status, no call of the task starts until then.
-
-    `Retry-After` of a failed call is obeyed with patience and without.
-    """
+    """After a failure with `Retry-After`, of any status, no call of the task starts until then."""
     ledger = Ledger(claim(), 3, Patience(News(), seconds, now=0.0))
     ledger.add([FIRST, SECOND])
     ledger.start([FIRST], 0)
@@ -308,10 +278,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    """A run that waits for a model that other tasks have found away writes the reason for its wait.
-
-    A poll while a run waits for a model that is away shows the reason `model_away`.
-    """
+    """A run that waits for a model that other tasks have found away writes the reason for its wait."""
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
@@ -332,10 +299,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
-    """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back.
-
-    While its model is away, the task shows `model_away`, and its next run calls the model.
-    """
+    """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back."""
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
@@ -349,10 +313,7 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
 
 
 def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
-    """A task on the queue's route that never gets its turn to call comes back after longer and longer delays.
-
-    Each return of the task costs a message and a claim.
-    """
+    """A task on the queue's route that never gets its turn to call comes back after longer and longer delays."""
     bench, news, delays = WorkerBench(), ModelNews(), list[float]()
     bench.insert(2)
     for _ in range(8):

@@ -52,7 +52,6 @@ def test_a_long_pause_after_a_failure_ends_on_time_on_every_route(
     """The queue gets the whole pause as delay. The direct route gets 30 s less, for which the next run itself waits.
 
     On the direct route cron continues the task, and comes only once a minute, so a run should rather come too early.
-    On both routes a call is made again when its pause is over.
     """
     bench.insert(1)
     bench.model.act = lambda call, number: ModelUnavailable("503")

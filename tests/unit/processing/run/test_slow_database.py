@@ -55,11 +55,7 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
-    """A worker that does not know yet that the database is slow announces its first calls in vain.
-
-    After the second announcement the task's calls start, each once. On a slow database the task makes only one write
-    more than on a quick database.
-    """
+    """A worker that does not know yet that the database is slow announces its first calls in vain."""
     bench = make()
     bench.insert(12)
     bench.database.seconds = seconds
@@ -193,8 +189,7 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
     """After three announcements in vain a run gives its task back, each time for longer, without an attempt.
 
-    In this test the database takes longer than any start window. A run that follows an idle run gives its task back
-    after its first announcement in vain.
+    In this test the database takes longer than any start window.
     """
     bench = make()
     bench.insert(3)
@@ -235,10 +230,7 @@ def test_a_client_that_retries_begins_anew(make):
 
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_an_outage_makes_no_storm(make, message: str):
-    """If every write fails for a whole lease, a worker sends only a limited number of writes.
-
-    A worker may make two writes a minute, a few at first, and those that its ended calls have earned.
-    """
+    """If every write fails for a whole lease, a worker sends only a limited number of writes."""
     bench = make()
     bench.insert(2)
     bench.model.act = lambda call, number: bench.database.fail(message, times=10_000) if number == 1 else None
@@ -251,10 +243,7 @@ def test_an_outage_makes_no_storm(make, message: str):
 
 
 def test_paid_outputs_wait_for_their_turn(make):
-    """If a run may not write yet, it keeps its paid outputs until it may write.
-
-    The run's next write also contains outputs that came later, and no call is paid for twice.
-    """
+    """If a run may not write yet, it keeps its paid outputs until it may write."""
     bench = make()
     bench.insert(6)
     # After one idle run, the run may make two writes at first: the claim and the announcement.

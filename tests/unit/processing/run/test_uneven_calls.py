@@ -65,11 +65,7 @@ def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
 def test_uneven_calls_write_few_rows(
     looks: list[Claim], monkeypatch: pytest.MonkeyPatch, least: float, most: float, rows: int, calls: int
 ):
-    """For each of ten seeds the rows written and the D1 calls stay within a bound.
-
-    If the times of calls differ by a tenth, the bound is that of even calls. On average the task takes at most an
-    eighth longer than if no ended call waited for others.
-    """
+    """For each of ten seeds the rows written and the D1 calls stay within a bound."""
     waiting = [spent(seed, least, most, looks) for seed in SEEDS]
     assert max(one.rows for one in waiting) <= rows
     assert max(one.calls for one in waiting) <= calls
@@ -84,8 +80,7 @@ def test_uneven_calls_write_few_rows(
 def test_equal_calls_cost_exactly_what_they_did(looks: list[Claim]):
     """A run of 20 chunks whose calls all take 5 s makes exactly five D1 calls: the claim, three writes, and the end.
 
-    A run writes 12 rows, and with the submission's two rows the task writes 14. Each model call is a subrequest, and
-    so are the D1 calls.
+    Each model call is a subrequest, and so are the D1 calls.
     """
     bench = WorkerBench()
     bench.insert(20)

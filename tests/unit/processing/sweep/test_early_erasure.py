@@ -78,10 +78,7 @@ def left(bench: WorkerBench, tenant: str) -> list[str]:
 
 
 def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
-    """In this test the tenant that stores less keeps all its tasks.
-
-    Early erasure erases a page of the oldest tasks of the tenant that stores most, with all their parts.
-    """
+    """In this test the tenant that stores less keeps all its tasks."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 100)
     fill(bench, "small", 60)
@@ -176,10 +173,7 @@ def test_the_files_of_a_batch_go_with_it(bench: WorkerBench):
     ],
 )
 def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: bool, facts: str, its_input: int):
-    """A task counts with its outputs, and with its input while the input is kept.
-
-    The input counts by its calls' tokens or by its chunks' sizes, whichever is more.
-    """
+    """A task counts with its outputs, and with its input while the input is kept."""
     fill(bench, "tenant", 1, status=status)
     bench.database.rows(f"UPDATE tasks SET {facts}")  # noqa: S608 - constants
     bench.do(bench.worker().store.count_storage(keep_input=keep_input))
@@ -187,10 +181,7 @@ def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: boo
 
 
 def test_only_those_that_store_most_are_counted(bench: WorkerBench):
-    """A count of storage writes a row for each of the fifty tenants that store most.
-
-    Early erasure erases no task of other tenants before the next count.
-    """
+    """A count of storage writes a row for each of the fifty tenants that store most."""
     for number in range(60):
         fill(bench, f"tenant-{number:02}", 1 + number)
     bench.do(bench.worker().store.count_storage(keep_input=False))
@@ -275,10 +266,7 @@ def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
 
 
 def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
-    """If a task is put back and ends anew after early erasure has found it, it stays with all its parts.
-
-    All statements of the erasure use the moment of the search.
-    """
+    """If a task is put back and ends anew after early erasure has found it, it stays with all its parts."""
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     day_ago = START_MS - DAY_MS
@@ -330,10 +318,7 @@ def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
 
 
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
-    """Early erasure works on a full database.
-
-    Even the first count of early erasure needs only space that the erasure before it has freed.
-    """
+    """Early erasure works on a full database."""
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)
     assert clear(bench) == 400

@@ -36,11 +36,7 @@ def test_the_sweep_completes_a_batch(bench: BatchBench) -> None:
 
 
 def test_batches_whose_calls_may_still_be_recorded_keep_no_other_batch_waiting(bench: BatchBench) -> None:
-    """On the free plan a sweep completes one batch, and it is one that can be completed.
-
-    The calls of a cancelled batch whose worker died are in flight for the length of a claim. Nothing completes that
-    batch before, and another tenant's batch does not wait for it.
-    """
+    """On the free plan a sweep completes one batch, and it is one that can be completed."""
     for number in range(3):
         key = TaskKey(f"greedy:01900000-0000-7000-8000-00000000000{number}")
         bench.submit(key=key)

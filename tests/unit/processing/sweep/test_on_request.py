@@ -66,11 +66,7 @@ def status(bench: WorkerBench, name: str) -> Status:
 
 
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
-    """A requested sweep first sends off the tasks that it does not run itself.
-
-    After its sends a requested sweep runs the tasks that were sent off in vain, one after the other, and makes each
-    call once.
-    """
+    """A requested sweep first sends off the tasks that it does not run itself."""
     in_vain(bench, "a", "b")
     insert(bench, "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
@@ -91,10 +87,7 @@ def test_crons_sweep_goes_on_sending(bench: WorkerBench):
 
 
 def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
-    """A requested sweep may start calls for a limited number of seconds.
-
-    The next sweep continues with the tasks that the requested sweep did not reach.
-    """
+    """A requested sweep may start calls for a limited number of seconds."""
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0
     sweeps = [Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
@@ -127,10 +120,7 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """A sweep that a request has started ends 30 s after the answer.
-
-    When the 30 s are over, the tasks that the sweep has not sent are due again.
-    """
+    """A sweep that a request has started ends 30 s after the answer."""
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()

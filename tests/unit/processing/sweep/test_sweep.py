@@ -83,10 +83,7 @@ def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: Stor
 
 
 def test_a_dead_workers_task_is_dispatched_when_its_lease_is_over(bench: StoreBench):
-    """The sweep does not send off a task with a live lease, and checks it again when the lease ends.
-
-    After the lease's end the sweep sends the task off.
-    """
+    """The sweep does not send off a task with a live lease, and checks it again when the lease ends."""
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
     bench.claim()
@@ -155,10 +152,7 @@ def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
 
 
 def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBench):
-    """A page of the sweep has a limited number of tasks, those that are due for longest first.
-
-    The other tasks stay due.
-    """
+    """A page of the sweep has a limited number of tasks, those that are due for longest first."""
     for number in range(5):
         bench.insert(f"task-{number}")
         bench.pass_ms(1)
@@ -169,10 +163,7 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status: Status):
-    """After its retention an ended task is erased without a trace.
-
-    Before the end of its retention all rows of the task exist.
-    """
+    """After its retention an ended task is erased without a trace."""
     bench.in_status(status)
     bench.pass_ms(RETENTION_MS - 1)
     assert swept(bench) == ([], 0)
@@ -224,10 +215,7 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
 
 
 def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """The sweep erases tasks together up to a number of chunks, and a task with more chunks alone.
-
-    After enough sweeps all tasks past their retention are erased.
-    """
+    """The sweep erases tasks together up to a number of chunks, and a task with more chunks alone."""
     for name in ("a", "b", "c"):
         bench.in_status(Status.COMPLETED, name)
     total = int(str(bench.row("a")["total"]))
@@ -284,10 +272,7 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 
 
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
-    """A page of the sweep is divided evenly among tenants, and places that a tenant does not need go to others.
-
-    In a page of the sweep each tenant's oldest tasks come first.
-    """
+    """A page of the sweep is divided evenly among tenants, and places that a tenant does not need go to others."""
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)
         bench.pass_ms(1)
@@ -320,10 +305,7 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
 @pytest.mark.parametrize("turns", [1, limits.SWEEP_TURNS])
 @pytest.mark.parametrize("tenants", [2, 3, 8, 10])
 def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
-    """If a sweep reaches only one task, because only the direct route takes it, tenants take turns too.
-
-    In turn, each tenant is the first in a sweep.
-    """
+    """If a sweep reaches only one task, because only the direct route takes it, tenants take turns too."""
     for number in range(tenants):
         backlog(bench, f"t{number}", 30)
         bench.pass_ms(1)
@@ -379,10 +361,7 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
 
 
 def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
-    """A tenant's tasks beyond its share of a sweep's page go to objects; another tenant's still go to the queue.
-
-    Without objects all tasks go to the queue.
-    """
+    """A tenant's tasks beyond its share of a sweep's page go to objects; another tenant's still go to the queue."""
     backlog(bench, "many", 100)
     backlog(bench, "few", 5)
     bench.pass_ms(LEASE_MS)
@@ -425,10 +404,7 @@ def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench)
 
 @pytest.mark.parametrize("ends", ["completes", "is given up"])
 def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
-    """The sweep does not put off its check of a task whose lease is over by the time of the sweep's write.
-
-    Also if the task's worker has finished by the time of the write, the sweep does not put off its check of the task.
-    """
+    """The sweep does not put off its check of a task whose lease is over by the time of the sweep's write."""
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
     claim = bench.claim()
@@ -457,10 +433,7 @@ def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBen
 
 
 def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
-    """If a task's deadline passes after the sweep has found it, it is not sent off, since no worker can claim it.
-
-    A task whose deadline passes after the sweep's search stays due, and the next sweep fails it.
-    """
+    """If a task's deadline passes after the sweep has found it, it is not sent off, since no worker can claim it."""
     bench.insert(deadline_ms=LEASE_MS + 1)
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -471,10 +444,7 @@ def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: Stor
 
 
 def test_a_page_is_split():
-    """A page of the sweep is split: its first part has all tasks that are not idle, and a number of idle ones.
-
-    Each part of the page has the numbers of stalls of the tasks in this part.
-    """
+    """A page of the sweep is split: its first part has all tasks that are not idle, and a number of idle ones."""
     due = Due(7)
     due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)
     due.add(TaskKey("idle"), Status.PENDING, live=False, overdue=False, stalls=0)

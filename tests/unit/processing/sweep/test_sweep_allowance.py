@@ -63,9 +63,8 @@ def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
 
 
 def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """A sweep reads no further page for which it has too few statements left, even if it could make hundreds of sends.
-
-    Tasks on pages that the sweep did not read are still due in the next sweep.
+    """A sweep reads no further page for which it has too few statements left, even if it could make
+    hundreds of sends.
     """
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
     keys, road = submit(bench, 100), Road()
@@ -95,10 +94,7 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
 
 
 def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """A sweep runs a task only if its allowance suffices for the run.
-
-    If tasks may wait for object slots, the check whether a task may be run needs allowance, too.
-    """
+    """A sweep runs a task only if its allowance suffices for the run."""
     bench.settings = replace(bench.settings, objects_at_work_most=1)
     had_room, run = list[bool](), Worker.run
 
@@ -119,10 +115,7 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
 
 @pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
 def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
-    """A sweep starts no send once its time for sends is over.
-
-    The tasks that were not sent are still due, as before the sweep.
-    """
+    """A sweep starts no send once its time for sends is over."""
     keys, road = submit(bench, 5), Road(seconds=0.5)
     bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
     assert len(road.sent) == sends
@@ -142,10 +135,7 @@ def test_a_sweep_writes_nothing_for_the_tasks_that_it_has_no_time_for(bench: Wor
 
 
 def test_one_refused_send_makes_no_later_part_of_a_sweep_smaller(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """If the first route refuses a single task, the next page is still one part, because each part costs a write.
-
-    The refused task is the last one of the first page, and takes two sends.
-    """
+    """If the first route refuses a single task, the next page is still one part, because each part costs a write."""
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 20)
     keys, objects, queue = submit(bench, 30), Road(Route.DURABLE_OBJECT, refused=20), Road()
     worker = invocation(bench, calls_left=45, statements_left=99)

@@ -169,12 +169,7 @@ def test_erasure_keeps_up(cron: Callable[[str], Cron]):
 
 @pytest.mark.parametrize(("chunks", "of_a_page"), [(20, 200), (100, 50), (5_000, 1)])
 def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron], chunks: int, of_a_page: int):
-    """Tasks with segments and webhook deliveries are erased with all their rows, and fast enough.
-
-    A sweep erases as many tasks of 20 chunks as tasks of one chunk. A transaction erases 50 tasks of 100 chunks, which
-    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. If tasks have 5,000 chunks each, a
-    transaction erases a single task.
-    """
+    """Tasks with segments and webhook deliveries are erased with all their rows, and fast enough."""
     made = cron("paid")
     made.fill("u", 1_100, ENDED)
     made.lengthen("u", chunks)

@@ -80,10 +80,7 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 
 @pytest.mark.parametrize("passing", [0, 1, 2], ids=["places", "look", "dispatch"])
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
-    """Whichever write of a sweep finds no space, the sweep still erases tasks past their retention, and early ones.
-
-    Unfinished tasks that the sweep could not send stay due for the next sweep.
-    """
+    """Whichever write of a sweep finds no space, the sweep still erases tasks past their retention, and early ones."""
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)
     bench.database.cap.reported = NEARLY_FULL
@@ -95,11 +92,7 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 
 
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
-    """On a full database a sweep erases tasks past their retention before it sends any task off.
-
-    A sweep's other writes may need the space that the erasure of ended tasks frees. If the database has enough space,
-    the sweep erases the tasks past their retention last.
-    """
+    """On a full database a sweep erases tasks past their retention before it sends any task off."""
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000
     roomy = Road(bench)
@@ -131,10 +124,7 @@ def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
-    """However many tasks are due, a sweep on the free plan keeps enough of its allowance for early erasure.
-
-    Due tasks that the sweep did not reach are still due.
-    """
+    """However many tasks are due, a sweep on the free plan keeps enough of its allowance for early erasure."""
     submit(bench, 100)
     bench.database.cap.reported = NEARLY_FULL
     swept = fire(bench, Road(bench))

@@ -111,10 +111,7 @@ def refusing() -> tuple[Road, Road]:
 
 
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
-    """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance.
-
-    All outputs of the runs in the sweep are kept. The tasks that the sweep does not reach are due as before.
-    """
+    """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance."""
     made = cron(60, 10)
     made.fire(*refusing())
     assert made.most_out == 6
@@ -135,10 +132,7 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 
 @pytest.mark.parametrize("taken", [1, 2, 9])
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
-    """In this test the queue takes some tasks of the sweep's page, and then refuses.
-
-    The refused tasks are still due in the next sweep, which runs them itself.
-    """
+    """In this test the queue takes some tasks of the sweep's page, and then refuses."""
     made = cron(40, 2)
     queue = Road(Route.QUEUE, taken)
     made.fire(queue, Road(Route.DURABLE_OBJECT, 0))
@@ -151,10 +145,7 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
-    """A task that the queue refuses needs a second send, to its object.
-
-    If the sweep has no send left for the task's object, the task stays due.
-    """
+    """A task that the queue refuses needs a second send, to its object."""
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
     made.fire(queue, objects)
@@ -216,10 +207,7 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
     ],
 )
 def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: tuple[float, ...]):
-    """A slice, its longest call and a margin fit into the platform's time limit, whatever AI_TIMEOUT_SECONDS is.
-
-    A call of the `demo` provider takes no time.
-    """
+    """A slice, its longest call and a margin fit into the platform's time limit, whatever AI_TIMEOUT_SECONDS is."""
     assert seconds == (
         slice_seconds(settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS),
         slice_seconds(settings, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS),
@@ -230,9 +218,8 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 
 
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
-    """If a call could outlast its invocation, the direct route makes the task due at once, without a claim or a call.
-
-    The statement that makes the task due at once has its effect once, however often it is sent.
+    """If a call could outlast its invocation, the direct route makes the task due at once, without a
+    claim or a call.
     """
     bench = WorkerBench()
     bench.insert(2)
@@ -256,10 +243,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 
 
 def test_only_what_nobody_works_on_is_hastened():
-    """Making tasks due at once changes neither tasks with a live lease nor the retention of ended ones.
-
-    If the write that makes tasks due is repeated, it changes nothing.
-    """
+    """Making tasks due at once changes neither tasks with a live lease nor the retention of ended ones."""
     bench = WorkerBench()
     keys = [TaskKey("local:idle"), TaskKey("local:live"), TaskKey("local:over")]
     for key in keys:
@@ -316,10 +300,7 @@ class Refusing:
 
 
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
-    """If a consumer has used up its allowance and no route takes its task, the task is due at once.
-
-    The consumer itself begins no second run of the task.
-    """
+    """If a consumer has used up its allowance and no route takes its task, the task is due at once."""
     bench = WorkerBench()
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))

@@ -50,10 +50,7 @@ def settle(bench: StoreBench, claim: Claim, told: Progress) -> None:
 
 
 def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A write adds its outputs to the last segment of their level.
-
-    Once a segment is full, outputs go into a new one.
-    """
+    """A write adds its outputs to the last segment of their level."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(2), completed=1)
     assert bench.step(claim, outputs=outputs(0), completed=2)
@@ -76,10 +73,7 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
 
 
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
-    """If a write landed unnoticed and its next try has one output more, each output is stored once.
-
-    If the write's first try then lands a second time, it changes nothing.
-    """
+    """If a write landed unnoticed and its next try has one output more, each output is stored once."""
     claim = bench.claim()
     first = progress(claim, outputs=outputs(0, 1), completed=2)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -94,10 +88,8 @@ def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
 def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
     """A write's outputs may be stored although its number is not.
 
-    A write of the next claim with the same number still adds its own outputs.
-
     In this test a cancellation comes before a write, whose outputs are kept and whose totals are refused; then its
-    worker dies. The client retries.
+    worker dies.
     """
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -249,10 +241,7 @@ def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
-    """The statement that completes a task also deletes its input, unless the input is to be kept.
-
-    The places of the chunks in the deleted input are kept.
-    """
+    """The statement that completes a task also deletes its input, unless the input is to be kept."""
     claim = bench.claim()
     end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
     assert bench.run(bench.store.step(claim, end, Finish(RETENTION_MS, keep_input=keep)))
@@ -336,8 +325,7 @@ def recorded(worker: WorkerBench) -> list[Output]:
 def test_a_worker_says_when_the_first_of_several_calls_started():
     """If a chunk had several calls, its output also has the start of the first call.
 
-    In this test the chunk's first call failed, and the chunk waited before the next. A chunk with a single call has no
-    separate start of the first call.
+    In this test the chunk's first call failed, and the chunk waited before the next.
     """
     worker = WorkerBench(concurrency=2)
     worker.insert(2)
@@ -352,10 +340,7 @@ def test_a_worker_says_when_the_first_of_several_calls_started():
 
 
 def test_the_first_call_of_an_earlier_worker_has_no_time():
-    """If an earlier worker made a chunk's first call, the number of calls shows this, but the start is unknown.
-
-    Only that worker knew when the first call had started.
-    """
+    """If an earlier worker made a chunk's first call, the number of calls shows this, but the start is unknown."""
     worker = WorkerBench()
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number in {1, 3} else None
@@ -368,10 +353,7 @@ def test_the_first_call_of_an_earlier_worker_has_no_time():
 
 
 def test_an_output_says_which_lane_made_its_call():
-    """An output names the lane that made its call; each group of six calls has its own lane.
-
-    An output of a call that the worker made itself names no lane.
-    """
+    """An output names the lane that made its call; each group of six calls has its own lane."""
     worker = WorkerBench()
     worker.insert(14)
     assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)

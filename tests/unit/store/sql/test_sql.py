@@ -124,10 +124,7 @@ def test_no_two_subjects_have_statements_of_one_name():
 
 
 def test_every_part_of_a_task_is_deleted():
-    """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes.
-
-    If a task's row is deleted, the rows of other tables that refer to it are deleted, too.
-    """
+    """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes."""
     database = SqliteD1()
     found = database.rows(
         "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c ON c.name = 'task_id'"
