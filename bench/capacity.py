@@ -7,7 +7,7 @@ ended. The measurement ends with the first rate at which the median time of a ta
 
 The result of this measurement is the local runtime's capacity, with Worker, database and queue in one thread of one
 machine. The program `python -m simulator.capacity` computes how many tasks one database carries
-(docs/decisions/0037-beyond-one-database.md).
+(docs/decisions/state.md#d0037).
 """
 
 import argparse

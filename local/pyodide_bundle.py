@@ -7,7 +7,7 @@ module makes the same replacements. The standard library and the interpreter are
 
 workerd checks the digest of a released bundle, and Cloudflare's is not on npm. With the flag
 `python_workers_development` workerd loads a bundle named `dev` without this check, so npm's binary of workerd stays
-unchanged (docs/decisions/0039-cloudflares-own-glue.md).
+unchanged (docs/decisions/deployment.md#d0039).
 """
 
 import hashlib

@@ -282,7 +282,7 @@ def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provi
     match settings.provider:
         case "demo":
             # The demo provider takes a twentieth of the whole import's time, and only trials use it. The modules that
-            # an isolate imports at its start serve every request: see docs/decisions/0033.
+            # an isolate imports at its start serve every request: see docs/decisions/python.md#d0033.
             from .inference.demo import DemoProvider  # noqa: PLC0415
 
             return DemoProvider()

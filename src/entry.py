@@ -7,9 +7,9 @@ package `src`, and imports the project's modules from the package `src`.
 `entry` changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
 
 Imported objects are never freed. The garbage collector is off during the import, and never scans imported objects
-later: one scan takes as long as the free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). After
+later: one scan takes as long as the free plan lets a request take (docs/decisions/python.md#d0033). After
 the import the garbage collector runs a tenth as often as usual, because reference counts free nearly all objects
-(docs/decisions/0038-few-crossings.md).
+(docs/decisions/python.md#d0038).
 """
 
 import gc

@@ -134,7 +134,7 @@ def startup(said: str) -> list[str]:
         lines += [
             f"    warning: start-up is above {STARTUP_MS_WARNED} ms, and an upload above 1 s of CPU is refused.",
             "    Deploy again first: the figure varies by machine. If it stays, check what your last change imports at",
-            "    the top of a module, and import it where it is used: docs/decisions/0033-what-is-imported-when.md.",
+            "    the top of a module, and import it where it is used: docs/decisions/python.md#d0033.",
         ]
     return lines
 

@@ -1,5 +1,5 @@
 // Sets how workerd is started: with npm's binary, which includes Cloudflare's Python glue, and with the Pyodide bundle
-// that pyodide_bundle.py builds (docs/decisions/0039-cloudflares-own-glue.md).
+// that pyodide_bundle.py builds (docs/decisions/deployment.md#d0039).
 import fs from "node:fs";
 import path from "node:path";
 import { createRequire } from "node:module";

@@ -1,6 +1,6 @@
 """Types for structured tasks: their options, answers that do not fit the schema, and gaps that failed chunks leave.
 
-The output schema itself is in `core.structured`. The rules of structured output are in docs/decisions/0048.
+The output schema itself is in `core.structured`. The rules of structured output are in docs/decisions/state.md#d0048.
 """
 
 from collections.abc import Iterable

@@ -2,7 +2,7 @@
 
 An import within a function is paid by the first request of each isolate that needs it, within its 10 ms on the free
 plan. The calls of `/v1` took some 130 ms, a stream 40, and the status 15. Imported here, they are paid once, at the
-deployment. See docs/decisions/0033-what-is-imported-when.md.
+deployment. See docs/decisions/python.md#d0033.
 """
 
 from .base import content

@@ -3,7 +3,7 @@
 The router reads the paths and the handlers, and `openapi` reads the whole table. Tests compare each handler's answers
 with the table of calls. The calls that nearly every isolate receives are imported when the isolate starts. The other
 calls are imported in groups, with the first request for one of a group's paths
-(docs/decisions/0033-what-is-imported-when.md).
+(docs/decisions/python.md#d0033).
 """
 
 import json

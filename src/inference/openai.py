@@ -43,7 +43,7 @@ _AT_FAULT = frozenset({400, 413, 422})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # OpenAI's current models, even behind a gateway, refuse the field `max_tokens` and accept `max_completion_tokens`.
 # Other servers accept `max_tokens`, and some of them ignore `max_completion_tokens`
-# (docs/decisions/0023-one-spelling-a-server.md).
+# (docs/decisions/calls.md#d0023).
 _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
 
 

@@ -33,7 +33,7 @@ class Adaptation:
 
         The event loops of other interpreters than Pyodide are not changed. Callbacks that are ready are still run by
         Pyodide's own code. On Cloudflare, callbacks that are ready run as microtasks, in their order, within the
-        invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
+        invocation that made them ready. See docs/decisions/python.md#d0040.
         """
         if "pyodide.webloop" not in sys.modules:  # Pyodide loads `pyodide.webloop` before it runs any code
             return

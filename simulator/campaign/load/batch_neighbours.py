@@ -21,7 +21,7 @@ from simulator.platform.shared_database import CallQueue, Sharing
 from simulator.platform.world import World
 
 LATE_SECONDS_MOST = 2.0  # The most seconds by which another tenant's batch may delay a task.
-SECONDS_A_MB = 0.1  # How long an isolate's processor takes for a MB of a batch's files (docs/decisions/0051).
+SECONDS_A_MB = 0.1  # How long an isolate's processor takes for a MB of a batch's files (docs/decisions/state.md#d0051).
 D1_SECONDS = 0.01  # How long the database takes for a call.
 WAITS_MOST = 600.0
 LOOK_SECONDS = 0.01

@@ -46,6 +46,6 @@ class Exchange:
         """Return a task as the caller may see it: without its texts if the key lacks the scope `read`."""
         if self.may_read:
             return task
-        from .content import without_content  # noqa: PLC0415 - few keys may not read (docs/decisions/0033)
+        from .content import without_content  # noqa: PLC0415 - few keys may not read (docs/decisions/python.md#d0033)
 
         return without_content(task)

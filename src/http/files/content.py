@@ -20,7 +20,7 @@ async def content_reply(exchange: Exchange, file: File) -> Reply:
     """
     headers = {"Content-Type": MEDIA_TYPE, "Content-Disposition": disposition(file.filename)}
     if file.growing or not exchange.query.keys().isdisjoint({"offset", "limit"}):
-        from . import early  # noqa: PLC0415 - only batches need it (docs/decisions/0033)
+        from . import early  # noqa: PLC0415 - only batches need it (docs/decisions/python.md#d0033)
 
         lines = await early.lines_reply(exchange, file, early.wanted(exchange.query), headers)
         if lines is not None:

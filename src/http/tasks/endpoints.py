@@ -52,7 +52,7 @@ async def submit_task(exchange: Exchange) -> Reply:
 
         request = await long_inputs.with_file(exchange, request, file_id, may_be_replayed=key is not None and not dry)
     if dry:
-        from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
+        from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/python.md#d0033)
 
         with acceptance.cut_flaws():
             return await dry_run.show(request, api)
@@ -103,7 +103,7 @@ async def read_chunks(exchange: Exchange) -> Reply:
 
 async def _with_output_file(exchange: Exchange, view: ChunkListView) -> ChunkListView:
     """Add to a list without chunks where the outputs are, if the task is a batch."""
-    from ...store.batches import BatchStore  # noqa: PLC0415 - only lists without a chunk need it (docs/decisions/0033)
+    from ...store.batches import BatchStore  # noqa: PLC0415 - only lists without a chunk need it (docs/decisions/python.md#d0033)
 
     batch = await exchange.api.store.beside(BatchStore).batch(exchange.task_key)
     if batch is not None:
@@ -114,7 +114,7 @@ async def _with_output_file(exchange: Exchange, view: ChunkListView) -> ChunkLis
 async def list_tasks(exchange: Exchange) -> Reply:
     """Show a page of the tenant's tasks, newest first."""
     if exchange.acting.whose is EVERYONE:
-        from . import across  # noqa: PLC0415 - few keys may do this (docs/decisions/0033)
+        from . import across  # noqa: PLC0415 - few keys may do this (docs/decisions/python.md#d0033)
 
         return await across.read_page(exchange, page_of)
     limit, before = queries.page_limit(exchange.query), queries.page_start(exchange.query)

@@ -1,7 +1,7 @@
 """Keeps a task's gaps: chunks that failed for good without ending the task. Pure.
 
 A chunk that fails through its own fault leaves a gap. A chunk that fails through what may be a fault of the service is
-stored in the same way. It is a gap if the task has at least one output: see docs/decisions/0048.
+stored in the same way. It is a gap if the task has at least one output: see docs/decisions/state.md#d0048.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Decides what follows an answer that does not fit the task's schema: the call is made again, or has failed. Pure.
 
 A call's rung is the number of answers to the call that were rejected, together with the last rejected answer. The rung
-is stored with the failures of the call, so that a later claim continues to count: see docs/decisions/0048.
+is stored with the failures of the call, so that a later claim continues to count: see docs/decisions/state.md#d0048.
 """
 
 from typing import TYPE_CHECKING, NamedTuple

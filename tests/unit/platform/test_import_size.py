@@ -2,7 +2,7 @@
 
 If this test fails, the code has exceeded a budget, which need not be a bug. If this test fails, find out first which
 requests need the added code. Code that few requests need is imported with the first request that needs it:
-docs/decisions/0033-what-is-imported-when.md says how, and which requests must not wait for an import. If every isolate
+docs/decisions/python.md#d0033 says how, and which requests must not wait for an import. If every isolate
 needs the added code, raise the bound to the present count in the same commit, and give the reason in its message.
 `python -m bench imports` measures how much time the added code costs.
 """

@@ -195,13 +195,6 @@ def test_the_map_leads_to_every_document():
     assert [target for target in linked if not (ROOT / "docs" / target).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_document_links_to_what_is_not_there(document: Path):
-    """Each link from one of the project's files to another leads to an existing file."""
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (document.parent / target).exists()] == []
-
-
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_every_path_that_is_named_is_there(name: str):
     """Each text in code marks that looks like a path of the repository is the path of an existing file or folder."""

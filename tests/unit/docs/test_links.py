@@ -1,0 +1,72 @@
+"""Every link from a document, and every document that any file names, leads somewhere, anchors included."""
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from local.node import ROOT
+
+_LISTED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.split("\n")
+FILES = sorted(name for name in _LISTED if name and (ROOT / name).is_file())
+DOCUMENTS = [name for name in FILES if name.endswith(".md")]
+_CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    """Return the fragments that a link to a document may have, as GitHub and GitLab make them."""
+    text = _CODE.sub("", path.read_text("utf-8"))
+    found = set(re.findall(r'<a id="([^"]+)"></a>', text))
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        words = re.sub(r"\]\([^)]*\)", "", heading.replace("[", ""))
+        found.add(re.sub(r"[^\w -]", "", words.lower()).replace(" ", "-"))
+    return found
+
+
+def leads_nowhere(place: Path, fragment: str) -> bool:
+    return not place.exists() or bool(fragment and place.suffix == ".md" and fragment not in anchors(place))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    """Each link of a document to one of the project's files leads to an existing file, and to a heading of it."""
+    text = _CODE.sub("", (ROOT / name).read_text("utf-8"))
+    for target, fragment in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        place = (ROOT / name).parent / target if target else ROOT / name
+        assert not leads_nowhere(place, fragment), f"{target}#{fragment}"
+
+
+def test_every_document_that_a_file_names_is_there() -> None:
+    """Each document in docs, with or without a fragment, that code, a message or a comment names exists.
+
+    Migrations that have landed name decisions by number alone, because they are never edited.
+    """
+    for name in FILES:
+        if name.endswith(".md") or name.startswith("docs/"):
+            continue
+        text = (ROOT / name).read_bytes().decode("utf-8", "ignore")
+        for target, fragment in re.findall(r"\b(docs/[\w/.-]+\.md)(?:#([\w-]+))?", text):
+            assert not leads_nowhere(ROOT / target, fragment), f"{name}: {target}#{fragment}"
+
+
+def test_every_decision_has_its_number() -> None:
+    """The decisions are numbered without a gap, each once, and docs/README.md links to each."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [
+        number
+        for page in pages
+        for number in re.findall(r'^<a id="d(\d{4})"></a>\n\n## \1: \S', page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert sorted(numbers) == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+    assert len(numbers) == sum(len(re.findall("^## ", page.read_text("utf-8"), re.MULTILINE)) for page in pages)
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    assert {number for number in numbers if f"#d{number})" not in index} == set()
