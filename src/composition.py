@@ -32,6 +32,7 @@ from .queue.dead_letter import bury
 from .queue.messages import DEAD_LETTERS, QueueBatch
 from .queue.producer import Queue, QueueSender
 from .store.d1.database import D1, Database
+from .store.deliveries import DeliveryStore
 from .store.keys import KeyStore
 from .store.outbox import Fresh
 from .store.tasks import TaskStore
@@ -136,7 +137,7 @@ class App:
 
     def _deliverer(self) -> Deliverer:
         return Deliverer(
-            store=self.store,
+            store=self.store.beside(DeliveryStore),
             courier=self._bindings.courier or self._runtime.courier,
             settings=self.settings,
             meter=self.meter,

@@ -11,6 +11,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Route
 from ..store.admission import Limit, LimitReached
+from ..store.bulk import BulkStore
 from ..store.records.pages import Span
 from . import clock
 from .submission import Submission
@@ -51,7 +52,8 @@ class BulkChange:
         Returns LimitReached if the tenant's limit allows no retry. If it raises StoreError, tasks that were retried
         before the failure stay pending, and the sweep finds them.
         """
-        store, on, most = self.submission.store, self.submission.conditions(), limits.BULK_TASKS_MOST
+        on, most = self.submission.conditions(), limits.BULK_TASKS_MOST
+        store = self.submission.store.beside(BulkStore)
         found = await store.failed(tenant, span, code, most + 1, on)
         free = most if on.tasks_in_flight_most is None else on.tasks_in_flight_most - found.unended
         wanted = dict(islice(found.generations.items(), max(0, min(most, free))))
@@ -70,7 +72,7 @@ class BulkChange:
 
     async def cancel(self, tenant: str, span: Span, status: Status | None) -> BulkResult:
         """Cancel unfinished tasks of the span; if `status` is given, only those with this status. Raises StoreError."""
-        store, most = self.submission.store, limits.BULK_TASKS_MOST
+        store, most = self.submission.store.beside(BulkStore), limits.BULK_TASKS_MOST
         found = await store.going_on_in(tenant, span, status, most + 1)
         if not found:
             return BulkResult(0, more=False)

@@ -18,9 +18,8 @@ from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, ReceiverAnswer
 from ..inference.protocol import HttpConnectionLost, HttpTimeout
-from ..store.deliveries import Attempt, AttemptResult, DueDelivery
+from ..store.deliveries import Attempt, AttemptResult, DeliveryStore, DueDelivery
 from ..store.outbox import Fresh, Taken
-from ..store.tasks import TaskStore
 from . import clock
 from .log import Log
 
@@ -57,7 +56,7 @@ class SendResult(NamedTuple):
 class Deliverer:
     """Sends webhook deliveries in one invocation, within the invocation's allowance."""
 
-    store: TaskStore
+    store: DeliveryStore
     courier: Courier
     settings: Settings
     meter: Meter  # Counts what the invocation has spent of its allowance.

@@ -1,10 +1,8 @@
-"""Combines all stores of tasks in one class.
+"""Combines the stores of what each task has in one class. Features make theirs with `TaskStore.beside`.
 
 Each base class has a module of its own, and its SQL is in the module of the same name in `sql`.
 """
 
-from .bulk import BulkStore
-from .deliveries import DeliveryStore
 from .early_erasure import StorageStore
 from .ending import EndingStore
 from .events import EventStore
@@ -18,7 +16,6 @@ from .work import WorkStore
 
 class TaskStore(
     GapRetryStore,
-    BulkStore,
     WorkStore,
     WindowStore,
     EndingStore,
@@ -26,7 +23,6 @@ class TaskStore(
     SweepStore,
     SeenStore,
     StorageStore,
-    DeliveryStore,
     ViewStore,
 ):
     """All reads and writes of tasks in the database D1.

@@ -55,6 +55,7 @@ from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.blobs.r2 import R2, R2Bucket
 from src.store.d1.database import Database
+from src.store.deliveries import DeliveryStore
 from src.store.files import FileStore
 from src.store.keys import KeyStore, NewKey
 from src.store.records.claims import (
@@ -188,7 +189,7 @@ class ApiBench:
         self._behind: list[asyncio.Future[None]] = []  # Work that continues after the API's answers.
         self.courier = FakeCourier()
         self.deliverer = Deliverer(
-            store=self.store,
+            store=self.store.beside(DeliveryStore),
             courier=self.courier,
             settings=self.settings,
             meter=Meter(),

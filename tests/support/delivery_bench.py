@@ -15,7 +15,7 @@ from src.processing.log import Log
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.d1.database import Database
-from src.store.deliveries import Delivery
+from src.store.deliveries import Delivery, DeliveryStore
 from src.store.outbox import Fresh
 from src.store.tasks import TaskStore
 from src.store.webhooks import NewEndpoint, WebhookStore
@@ -50,7 +50,7 @@ class DeliveryBench(WorkerBench):
         fresh = Fresh()
         store = TaskStore(Database(self.database, worker.meter, storage=self.storage), fresh)
         deliverer = Deliverer(
-            store=store,
+            store=store.beside(DeliveryStore),
             courier=self.courier,
             settings=self.settings,
             meter=worker.meter,
@@ -104,7 +104,7 @@ class DeliveryBench(WorkerBench):
 
     def deliveries(self, key: TaskKey = TASK) -> Sequence[Delivery]:
         """Read a task's deliveries."""
-        found: Sequence[Delivery] = self.do(self.store.deliveries(key))
+        found: Sequence[Delivery] = self.do(self.store.beside(DeliveryStore).deliveries(key))
         return found
 
     def rows(self) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from ...core.keys import Scope
 from ...core.states import Status
 from ...processing.bulk import BulkChange
 from ...store.admission import LimitReached
+from ...store.bulk import BulkStore
 from ...store.records.pages import Span
 from ..base import queries
 from ..base.acting import EVERYONE, Reach
@@ -150,7 +151,7 @@ async def retry_tasks(exchange: Exchange) -> Reply:
 async def _plan_retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.ActResult:
     api = exchange.api
     most = api.settings.max_attempts, api.settings.reasks
-    cost = await api.store.retry_cost(fields.span(tenant), fields.error_code, *most)
+    cost = await api.store.beside(BulkStore).retry_cost(fields.span(tenant), fields.error_code, *most)
     plan = BulkRetryPlanView(
         tasks=cost.tasks,
         minimumCalls=cost.minimum_calls,
@@ -183,7 +184,7 @@ async def cancel_tasks(exchange: Exchange) -> Reply:
 
 
 async def _plan_cancel(api: Api, fields: BulkCancelFields, tenant: str) -> across.ActResult:
-    tasks = await api.store.count_going_on(tenant, fields.span(tenant), fields.wanted)
+    tasks = await api.store.beside(BulkStore).count_going_on(tenant, fields.span(tenant), fields.wanted)
     return across.ActResult(BulkCancelPlanView(tasks=tasks, more=tasks >= limits.BULK_COUNT_MOST), ends=tasks > 0)
 
 

@@ -14,7 +14,7 @@ from ...core.webhooks import (
     endpoint_id,
     read_delivery_id,
 )
-from ...store.deliveries import Attempt, Delivery
+from ...store.deliveries import Attempt, Delivery, DeliveryStore
 from ..base import problems
 from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint
@@ -63,7 +63,7 @@ class DeliveryListView(TypedDict):
 
 async def read_deliveries(exchange: Exchange) -> Reply:
     """Show the webhook deliveries of a task."""
-    found = await exchange.api.store.deliveries(exchange.task_key)
+    found = await exchange.api.store.beside(DeliveryStore).deliveries(exchange.task_key)
     if not found and not await exchange.api.store.is_there(exchange.task_key):
         raise no_task()
     return json_reply(200, DeliveryListView(deliveries=[_view(one) for one in found]))
@@ -74,15 +74,16 @@ async def redeliver(exchange: Exchange) -> Reply:
     api, key = exchange.api, read_delivery_id(exchange.tenant, exchange.parts["id"])
     if api.settings.webhook_key is None:
         raise no_webhook_key()
-    found = None if key is None else await api.store.delivery(key)
+    store = api.store.beside(DeliveryStore)
+    found = None if key is None else await store.delivery(key)
     if key is None or found is None:
         raise Refusal(NOT_FOUND, "There is no delivery with this id.")
     asked_at = asyncio.get_running_loop().time()
-    taken = await api.store.redeliver(found)
+    taken = await store.redeliver(found)
     if taken is not None:
         api.log("redelivered", task=key.task_key, delivery=key.id)
         api.deliverer.begin_one(taken, asked_at)
-    again = await api.store.delivery(key)
+    again = await store.delivery(key)
     # If a webhook delivery's fence has changed, this or another redelivery request has taken the delivery. If this
     # request took the delivery and D1's answer was lost, the sweep sends the message later.
     if taken is None and (again is None or again.fence == found.fence):

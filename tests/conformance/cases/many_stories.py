@@ -41,15 +41,15 @@ async def _failed(story: Story, *numbers: int) -> None:
 async def failed_tasks_put_back_together(env: Any) -> Any:
     story = Story(env)
     await _failed(story, 1, 2, 3)
-    story.outcomes.append(await story.store.retry_cost(ALL, None, 3))
-    found = await story.store.failed("local", ALL, None, 2, ON)
+    story.outcomes.append(await story.bulk.retry_cost(ALL, None, 3))
+    found = await story.bulk.failed("local", ALL, None, 2, ON)
     story.outcomes.append(found)
     assert await story.store.retry(made_key(1), LEASE_MS)  # another request retries this task first
-    story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))
-    story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))  # a repetition
+    story.outcomes.append(await story.bulk.retry_all("local", found.generations, LEASE_MS, ON))
+    story.outcomes.append(await story.bulk.retry_all("local", found.generations, LEASE_MS, ON))  # a repetition
     full = Conditions(tasks_in_flight_most=2)
-    rest = await story.store.failed("local", ALL, None, 9, full)
-    story.outcomes.append(await story.store.retry_all("local", rest.generations, LEASE_MS, full))
+    rest = await story.bulk.failed("local", ALL, None, 9, full)
+    story.outcomes.append(await story.bulk.retry_all("local", rest.generations, LEASE_MS, full))
     await story.note(STATES)
     return story.told()
 
@@ -60,14 +60,14 @@ async def tasks_cancelled_together(env: Any) -> Any:
     for number in (1, 2, 3):
         await story.insert(made_key(number))
     claim = await story.claim("one", made_key(2))
-    story.outcomes.append(await story.store.count_going_on("local", ALL, None))
-    found = await story.store.going_on_in("local", ALL, Status.PENDING, 9)
+    story.outcomes.append(await story.bulk.count_going_on("local", ALL, None))
+    found = await story.bulk.going_on_in("local", ALL, Status.PENDING, 9)
     story.outcomes.append(found)
     assert await story.cancel(made_key(1))
-    done = await story.store.cancel_all(found, Status.PENDING, RETENTION_MS)
+    done = await story.bulk.cancel_all(found, Status.PENDING, RETENTION_MS)
     story.outcomes.append(done.task_keys)
-    everything = await story.store.going_on_in("local", ALL, None, 9)
-    story.outcomes.append((await story.store.cancel_all(everything, None, RETENTION_MS)).task_keys)
+    everything = await story.bulk.going_on_in("local", ALL, None, 9)
+    story.outcomes.append((await story.bulk.cancel_all(everything, None, RETENTION_MS)).task_keys)
     assert not await story.store.step(claim, progress(claim, outputs=outputs(0), completed=1), Continue(LEASE_MS))
     await story.note(STATES)
     return story.told()

@@ -10,8 +10,10 @@ from src.core.codes import TaskCode
 from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
+from src.store.bulk import BulkStore
 from src.store.d1.database import Database
 from src.store.d1.statement import Statement
+from src.store.deliveries import DeliveryStore
 from src.store.files import FileStore
 from src.store.keys import KeyStore
 from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
@@ -170,6 +172,8 @@ class Story:
         self.store = TaskStore(Database(self.recorder, Meter()))
         self.keys = KeyStore(Database(self.recorder, Meter()))
         self.sums = self.store.beside(TallyStore)
+        self.bulk = self.store.beside(BulkStore)
+        self.deliveries = self.store.beside(DeliveryStore)
         self.files = FileStore(Database(self.recorder, Meter()))
         self.webhooks = WebhookStore(Database(self.recorder, Meter()))
         self.outcomes: list[Any] = []

@@ -4,6 +4,7 @@ from typing import Any
 
 from src.core.states import Status
 from src.store.admission import UNCONDITIONAL
+from src.store.bulk import BulkStore
 from src.store.early_erasure import Old
 from src.store.records.claims import Continue, Fail, Finish
 from tests.conformance.cases.registry import worker_case
@@ -87,7 +88,7 @@ async def retries_and_late_bills_add_what_is_new(env: Any) -> Any:
     for number in (1, 2):
         await _end(story, number, fails=True)
     story.outcomes.append(await store.retry(made_key(1), LEASE_MS) is not None)
-    story.outcomes.append(await store.retry_all("local", {made_key(2): 0}, LEASE_MS, UNCONDITIONAL))
+    story.outcomes.append(await store.beside(BulkStore).retry_all("local", {made_key(2): 0}, LEASE_MS, UNCONDITIONAL))
     await story.note(SUMS)
     claim = await story.claim("two", made_key(1))
     assert await store.step(claim, progress(claim, in_flight=[(0, 2)], completed=2), Continue(LEASE_MS))

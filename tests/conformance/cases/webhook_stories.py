@@ -58,7 +58,7 @@ async def _due(story: Story) -> list[DueDelivery]:
     await story.alter("UPDATE webhook_deliveries SET due_at = 1")
     due = (await story.store.due(9)).deliveries
     if any(one.astray for one in due):
-        await story.store.sort()
+        await story.deliveries.sort()
     return due
 
 
@@ -115,7 +115,7 @@ async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     await story.alter("UPDATE webhook_endpoints SET paused_until = 99999999999999 WHERE id = ?1", _key(1))
     for number in (4, 5):
         await story.insert(made_key(number))
-    story.outcomes.append(await story.store.cancel_all({made_key(4): 0, made_key(5): 7}, Status.PENDING, RETENTION_MS))
+    story.outcomes.append(await story.bulk.cancel_all({made_key(4): 0, made_key(5): 7}, Status.PENDING, RETENTION_MS))
     story.outcomes.append(len(story.store.fresh.pop()))
     await story.note(STATES)
     await story.erase(made_key(4))
@@ -129,22 +129,24 @@ async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
     await _endpoint(story, 1)
     await _failed(story)
     ((fresh, _),) = story.store.fresh.pop()
-    await story.store.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])
-    await story.store.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])  # the write is repeated
+    await story.deliveries.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])
+    await story.deliveries.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])  # the write is repeated
     await story.note(PAUSES)
     due = await _due(story)
     story.outcomes.append(_timeless(due))
-    taken = [await story.store.take(due) for _ in range(2)]  # two sweeps take on the same deliveries
+    taken = [await story.deliveries.take(due) for _ in range(2)]  # two sweeps take on the same deliveries
     story.outcomes.append([len(one) for one in taken])
-    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # a delivery's result under an old fence
-    await story.store.record([_tried(taken[0][0], None, DeliveryOutcome.DELIVERED)])
+    await story.deliveries.record(
+        [_tried(fresh, None, DeliveryOutcome.DELIVERED)]
+    )  # a delivery's result under an old fence
+    await story.deliveries.record([_tried(taken[0][0], None, DeliveryOutcome.DELIVERED)])
     await story.note(STATES)
     await story.note(PAUSES)
-    found = await story.store.delivery(fresh.key)
+    found = await story.deliveries.delivery(fresh.key)
     assert found is not None
-    again = await story.store.redeliver(found)
-    story.outcomes += [again is not None, await story.store.redeliver(found)]  # the second `redeliver` comes late
-    story.outcomes.append(await story.store.deliveries(TASK) == [await story.store.delivery(fresh.key)])
+    again = await story.deliveries.redeliver(found)
+    story.outcomes += [again is not None, await story.deliveries.redeliver(found)]  # the second `redeliver` comes late
+    story.outcomes.append(await story.deliveries.deliveries(TASK) == [await story.deliveries.delivery(fresh.key)])
     return story.told()
 
 
@@ -163,18 +165,18 @@ async def deliveries_of_endpoints_that_rest_or_are_gone(env: Any) -> Any:
     due = await _due(story)
     story.outcomes.append(_timeless(due))
     await story.note(STATES)
-    (gone, *_) = await story.store.take([one for one in due if not one.astray])
-    await story.store.record([_tried(gone, AttemptFailure.GONE, DeliveryOutcome.GONE)])
+    (gone, *_) = await story.deliveries.take([one for one in due if not one.astray])
+    await story.deliveries.record([_tried(gone, AttemptFailure.GONE, DeliveryOutcome.GONE)])
     await story.note(PAUSES)
     await story.alter("UPDATE webhook_deliveries SET begun_at = 1 WHERE state = 2 AND task_id = ?1", made_key(1))
     due = await _due(story)
     story.outcomes.append(_timeless(due))
-    story.outcomes.append(await story.store.take(due))
+    story.outcomes.append(await story.deliveries.take(due))
     await story.note(STATES)
     await story.alter("UPDATE webhook_endpoints SET paused_until = 0")
     due = await _due(story)
     story.outcomes.append(_timeless(due))
-    story.outcomes.append(len(await story.store.take(due)))  # the endpoint is paused for the time of the try
+    story.outcomes.append(len(await story.deliveries.take(due)))  # the endpoint is paused for the time of the try
     await story.note(STATES)
     await story.note("SELECT id, failures, paused_until > 0 AS paused FROM webhook_endpoints ORDER BY id")
     story.outcomes.append(await story.webhooks.delete(_key(1)))

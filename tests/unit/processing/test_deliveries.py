@@ -19,8 +19,9 @@ from src.inference.protocol import HttpConnectionLost, HttpTimeout, ModelReply
 from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
+from src.store.bulk import BulkStore
 from src.store.d1.database import Database
-from src.store.deliveries import Attempt, AttemptResult
+from src.store.deliveries import Attempt, AttemptResult, DeliveryStore
 from src.store.records.claims import Claim, Fail
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
@@ -116,7 +117,7 @@ def _cancel(bench: DeliveryBench) -> None:
 
 
 def _cancel_all(bench: DeliveryBench) -> None:
-    bench.do(bench.store.cancel_all({TASK: 0}, None, RETENTION_MS))
+    bench.do(bench.store.beside(BulkStore).cancel_all({TASK: 0}, None, RETENTION_MS))
 
 
 def _expire(bench: DeliveryBench) -> None:
@@ -215,7 +216,7 @@ def test_only_what_an_endpoint_subscribes_to_is_written():
     wanted = bench.add_endpoint(3, Event.TASK_COMPLETED)
     bench.submit(task_key(2))
     bench.finish(task_key(2))
-    bench.do(bench.store.cancel_all({task_key(1): 0}, None, RETENTION_MS))  # changes nothing
+    bench.do(bench.store.beside(BulkStore).cancel_all({task_key(1): 0}, None, RETENTION_MS))  # changes nothing
     assert [row["endpoint_id"] for row in bench.rows()] == [wanted]
     bench.close()
 
@@ -228,7 +229,7 @@ def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
     later = bench.do(bench.store.claim(TASK, holder="later", host="", route=Route.QUEUE, lease_ms=1000))
     assert later.fence > claim.fence
     assert not bench.do(bench.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE)))
-    bench.do(bench.store.cancel_all({TASK: 7}, None, RETENTION_MS))
+    bench.do(bench.store.beside(BulkStore).cancel_all({TASK: 7}, None, RETENTION_MS))
     bench.do(bench.store.expire([TASK], OVERDUE, RETENTION_MS))
     assert bench.rows() == []
 
@@ -277,7 +278,7 @@ def test_of_two_sweeps_one_sends(bench: DeliveryBench):
     stores = [TaskStore(Database(bench.database, Meter())) for _ in range(2)]
     found = [bench.do(store.due(9)).deliveries for store in stores]
     assert found[0] == found[1] != []
-    taken = [bench.do(store.take(due)) for store, due in zip(stores, found, strict=True)]
+    taken = [bench.do(store.beside(DeliveryStore).take(due)) for store, due in zip(stores, found, strict=True)]
     assert [len(one) for one in taken] == [1, 0]
     assert taken[0][0].fence == 1
 
@@ -286,9 +287,9 @@ def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
     """If a sender stands still for over a minute, its record of the attempt does not replace the next sender's."""
     bench.submit()
     bench.finish(sends=False)
-    stale = bench.store
+    stale = bench.store.beside(DeliveryStore)
     bench.do(asyncio.sleep(61))
-    due = bench.do(stale.due(9)).deliveries
+    due = bench.do(bench.store.due(9)).deliveries
     (first,) = bench.do(stale.take(due))
     bench.do(asyncio.sleep(61))
     bench.sweep(0)
@@ -371,7 +372,7 @@ def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
     bench.finish(sends=False)
     (row,) = bench.deliveries()
     bench.do(asyncio.sleep(100))
-    taken = bench.do(bench.store.redeliver(row))
+    taken = bench.do(bench.store.beside(DeliveryStore).redeliver(row))
     waits = limits.DELIVERY_HELD_SECONDS - limits.DELIVERY_SECONDS + off
 
     async def send_late() -> None:
@@ -412,7 +413,7 @@ def test_nothing_is_sent_after_a_410(bench: DeliveryBench):
     waiting = bench.submit(task_key(20))
     bench.finish(waiting, sends=False)
     worker = bench.worker()
-    bench.do(worker.store.cancel_all(dict.fromkeys(keys, 0), None, RETENTION_MS))
+    bench.do(worker.store.beside(BulkStore).cancel_all(dict.fromkeys(keys, 0), None, RETENTION_MS))
     bench.do(_begin(worker))
     bench.settle()
     asked = sum(message.url == URL for message in bench.courier.messages)
@@ -425,7 +426,7 @@ def test_nothing_is_sent_after_a_410(bench: DeliveryBench):
     assert {(row["state"], row["outcome"]) for row in gone} == {(0, "gone")}
     assert len(gone) == len(keys) + 1
     ended = next(one for one in bench.deliveries(keys[0]) if one.key.endpoint_key != other)
-    assert bench.do(bench.store.redeliver(ended)) is None
+    assert bench.do(bench.store.beside(DeliveryStore).redeliver(ended)) is None
     assert sum(message.url == URL for message in bench.courier.messages) == asked
     assert {row["outcome"] for row in bench.rows() if row["endpoint_id"] == other} == {"delivered"}
 
@@ -474,7 +475,9 @@ def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
     for number in range(12):
         bench.submit(task_key(number))
     bench.sends = False
-    bench.do(bench.store.cancel_all({task_key(number): 0 for number in range(12)}, None, RETENTION_MS))
+    bench.do(
+        bench.store.beside(BulkStore).cancel_all({task_key(number): 0 for number in range(12)}, None, RETENTION_MS)
+    )
     bench.sends = True
     bench.sweep(61)
     assert len(bench.courier.messages) == limits.DELIVERIES_AT_ONCE == bench.courier.most_at_once
@@ -537,7 +540,7 @@ def test_the_free_plans_allowance_is_kept(bench: DeliveryBench):
         bench.add_endpoint(number)
     for number in range(10):
         bench.submit(task_key(number))
-    bench.do(bench.store.cancel_all({task_key(number): 0 for number in range(10)}, None, DAY * 1000))
+    bench.do(bench.store.beside(BulkStore).cancel_all({task_key(number): 0 for number in range(10)}, None, DAY * 1000))
     workers = []
     for _ in range(25):
         bench.do(asyncio.sleep(60))

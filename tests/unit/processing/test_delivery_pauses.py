@@ -15,7 +15,7 @@ from src.core.webhooks import AttemptFailure, EndpointKey
 from src.inference.protocol import HttpTimeout
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
-from src.store.deliveries import Attempt, AttemptResult, DueDelivery
+from src.store.deliveries import Attempt, AttemptResult, DeliveryStore, DueDelivery
 from src.store.webhooks import WebhookEndpoint
 from tests.support.delivery_bench import TASK, URL, DeliveryBench, task_key
 from tests.support.worker_bench import HOST
@@ -82,8 +82,12 @@ def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
 def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
     """Record an attempt that began at the given time, with the given failure or none."""
     (row,) = bench.deliveries()
-    taken = bench.do(bench.store.redeliver(row))
-    bench.do(bench.store.record([AttemptResult(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))
+    taken = bench.do(bench.store.beside(DeliveryStore).redeliver(row))
+    bench.do(
+        bench.store.beside(DeliveryStore).record(
+            [AttemptResult(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]
+        )
+    )
 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
@@ -181,7 +185,7 @@ def test_a_try_whose_sender_dies_is_followed_by_another(bench: DeliveryBench):
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     bench.sweep(0)  # files the unsent deliveries as waiting
     due = bench.do(bench.store.due(9)).deliveries
-    assert len(bench.do(bench.store.take(due))) == 1
+    assert len(bench.do(bench.store.beside(DeliveryStore).take(due))) == 1
     bench.sweep(30)
     assert bench.courier.messages == []
     bench.sweep(31)
@@ -283,7 +287,7 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
     (before,) = bench.deliveries()
     assert before.tries == 5
     assert before.due_at > bench.database.now_ms() + 60_000
-    taken = bench.do(bench.store.redeliver(before))
+    taken = bench.do(bench.store.beside(DeliveryStore).redeliver(before))
 
     async def send() -> None:
         deliverer = bench.worker().deliverer
@@ -406,4 +410,4 @@ def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
         bench.finish()
     else:
         assert bench.do(bench.endpoints.delete(key))
-    assert [taken.key.endpoint_key for taken in bench.do(bench.store.take(due))] == [other]
+    assert [taken.key.endpoint_key for taken in bench.do(bench.store.beside(DeliveryStore).take(due))] == [other]

@@ -18,6 +18,7 @@ from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.submission import Submission
 from src.store.admission import Conditions, LimitReached
+from src.store.bulk import BulkStore
 from src.store.d1.database import Database
 from src.store.records.pages import Span
 from src.store.sql import bulk as sql
@@ -154,14 +155,14 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     made = bulk(bench, CountedSender(), Settings(plan="paid", tasks_in_flight_most=2))
-    usual = made.submission.store.failed
+    usual = BulkStore.failed
 
     async def failed(*arguments: Any) -> Any:
         found = await usual(*arguments)
         bench.database.rows(change)
         return found
 
-    monkeypatch.setattr(made.submission.store, "failed", failed)
+    monkeypatch.setattr(BulkStore, "failed", failed)
     assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=True)
 
 
@@ -193,10 +194,10 @@ def test_a_retry_that_lands_late_changes_nothing() -> None:
     """A bulk retry that lands late puts no task back that was put back before and has failed again."""
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)
-    found = bench.run(bench.store.failed("t", ALL, None, 10, Conditions()))
-    assert bench.run(bench.store.retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
+    found = bench.run(bench.store.beside(BulkStore).failed("t", ALL, None, 10, Conditions()))
+    assert bench.run(bench.store.beside(BulkStore).retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
     bench.database.rows("UPDATE tasks SET status = 'failed', error_code = 'x', finished_at = 1")
-    assert bench.run(bench.store.retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
+    assert bench.run(bench.store.beside(BulkStore).retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
     assert statuses(bench) == ["failed"]
 
 
@@ -204,22 +205,24 @@ def test_a_cancellation_that_lands_late_changes_nothing() -> None:
     """A bulk cancellation that lands late does not cancel a task that was cancelled and put back in between."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
-    found = bench.run(bench.store.going_on_in("t", ALL, None, 10))
-    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == [key]
+    found = bench.run(bench.store.beside(BulkStore).going_on_in("t", ALL, None, 10))
+    assert bench.run(bench.store.beside(BulkStore).cancel_all(found, None, RETENTION_MS)).task_keys == [key]
     assert bench.run(bench.store.retry(key, LEASE_MS)) is not None
-    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []
+    assert bench.run(bench.store.beside(BulkStore).cancel_all(found, None, RETENTION_MS)).task_keys == []
     assert statuses(bench) == ["pending"]
     assert bench.run(bench.store.cancel(key, RETENTION_MS)).changed
-    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []  # another client's cancellation
+    assert (
+        bench.run(bench.store.beside(BulkStore).cancel_all(found, None, RETENTION_MS)).task_keys == []
+    )  # another client's cancellation
 
 
 def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
     """A bulk cancellation for one status cancels only tasks that still have this status at its write."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
-    found = bench.run(bench.store.going_on_in("t", ALL, Status.PENDING, 10))
+    found = bench.run(bench.store.beside(BulkStore).going_on_in("t", ALL, Status.PENDING, 10))
     bench.claim(key)
-    assert bench.run(bench.store.cancel_all(found, Status.PENDING, RETENTION_MS)).task_keys == []
+    assert bench.run(bench.store.beside(BulkStore).cancel_all(found, Status.PENDING, RETENTION_MS)).task_keys == []
     assert statuses(bench) == ["processing"]
 
 
@@ -231,12 +234,15 @@ def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
     bench = StoreBench()
     keys(Status.FAILED, bench, 3)
     on = Conditions(tasks_in_flight_most=3)
-    found = bench.run(bench.store.failed("t", ALL, None, 10, on))
+    found = bench.run(bench.store.beside(BulkStore).failed("t", ALL, None, 10, on))
     assert (len(found.generations), found.unended) == (3, 0)
     bench.insert("t:999")
-    assert bench.run(bench.store.retry_all("t", found.generations, LEASE_MS, on)) == []
+    assert bench.run(bench.store.beside(BulkStore).retry_all("t", found.generations, LEASE_MS, on)) == []
     assert statuses(bench) == ["failed"] * 3 + ["pending"]
-    assert bench.run(bench.store.retry_all("t", dict(list(found.generations.items())[:2]), LEASE_MS, on)) != []
+    assert (
+        bench.run(bench.store.beside(BulkStore).retry_all("t", dict(list(found.generations.items())[:2]), LEASE_MS, on))
+        != []
+    )
 
 
 # --- Rows read ----------------------------------------------------------------------------------------------------

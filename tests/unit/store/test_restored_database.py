@@ -12,6 +12,7 @@ import pytest
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.webhooks import DeliveryKey
+from src.store.deliveries import DeliveryStore
 from src.store.records.claims import Claim, Continue, Fail, Finish, Release, Step
 from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
@@ -163,9 +164,9 @@ def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
         bench.pass_ms(1)
         claim = bench.claim(key)
         completes(bench, claim)
-        found += [one.key for one in bench.run(bench.store.deliveries(key))]
+        found += [one.key for one in bench.run(bench.store.beside(DeliveryStore).deliveries(key))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
     # The old delivery has gone with the restored database, so no sweep sends it.
-    assert bench.run(bench.store.delivery(found[0])) is None
-    assert bench.run(bench.store.delivery(found[1])) is not None
+    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[0])) is None
+    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[1])) is not None

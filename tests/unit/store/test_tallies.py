@@ -13,6 +13,7 @@ from src.core.structure import Structure
 from src.core.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, quantile_ms
 from src.core.task import Failure, Reduce
 from src.store.admission import UNCONDITIONAL
+from src.store.bulk import BulkStore
 from src.store.early_erasure import Old
 from src.store.records.claims import CallKey, CallTries, Claim, Fail, FailedCall, Finish, Output
 from src.store.records.ladder import LadderCounts
@@ -280,7 +281,7 @@ def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> N
         fail(bench, name)
     tasks = {TaskKey("a"): 0, TaskKey("b"): 0}
     for _ in range(2):  # sent twice
-        bench.run(bench.store.retry_all("", tasks, 0, UNCONDITIONAL))
+        bench.run(bench.store.beside(BulkStore).retry_all("", tasks, 0, UNCONDITIONAL))
     fold(bench)
     assert ended(bench) == {"failed": 3}
     bench.pass_ms(1)

@@ -26,6 +26,7 @@ from src.processing.outcomes import Ended, Released
 from src.processing.run.gaps import Gaps
 from src.processing.run.ledger import Ledger
 from src.store.admission import UNCONDITIONAL
+from src.store.bulk import BulkStore
 from src.store.records.claims import CallKey, CallTries, FailedCall
 from src.store.records.ladder import LadderCounts
 from tests.support.worker_bench import WorkerBench
@@ -335,7 +336,7 @@ def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: Worke
     task = ended(bench)
     assert (task.status, task.completed, task.failed) == ("failed", 2, 1)
     if bulk:
-        assert bench.do(bench.store.retry_all("", {KEY: 0}, 1000, UNCONDITIONAL)) == [KEY]
+        assert bench.do(bench.store.beside(BulkStore).retry_all("", {KEY: 0}, 1000, UNCONDITIONAL)) == [KEY]
     else:
         assert bench.do(bench.store.retry(KEY, 1000)) is not None
     task = bench.task()
