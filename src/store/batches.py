@@ -26,6 +26,7 @@ from .admission import (
     task_values,
     text_row,
 )
+from .d1 import columns
 from .d1.statement import BoundStatement, Value, as_json
 from .records import batches as records
 from .records import rows
@@ -91,6 +92,11 @@ class BatchStore(AdmissionStore):
         of = {task.task_key: task for task in map(rows.task, tasks)}
         made = [(row, of.get(TaskKey(str(row["task_id"])))) for row in found]
         return [records.batch(row, task) for row, task in made if task is not None]
+
+    async def of_some_tenant(self, task_id: str) -> TaskKey | None:
+        """Find a batch of any tenant by the id of its task."""
+        (found,) = await self._database.run(sql.BATCH_OF_SOME_TENANT.bind(rest=f":{task_id}"))
+        return columns.task_key(found[0], "task_id") if found else None
 
     async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredSlice]] | None:
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""

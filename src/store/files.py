@@ -174,6 +174,11 @@ class FileStore(Store):
         (found,) = await self._database.run(page)
         return [file_of(row) for row in found]
 
+    async def of_some_tenant(self, digits: str) -> FileKey | None:
+        """Find a file of any tenant by the part of its key behind the tenant."""
+        (found,) = await self._database.run(sql.FILE_OF_SOME_TENANT.bind(rest=f":{digits}"))
+        return FileKey(columns.text(found[0], "id")) if found else None
+
     async def read(self, file: File, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end`, exclusive, of a file: at most FILE_READ_BYTES_MOST.
 

@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..core.files import FileKey
-from ..core.ids import TaskKey, task_key_of
+from ..core.ids import task_key_of
 from ..core.states import Status
 from ..core.tenants import TENANT_TASKS_MOST
 from .d1 import columns
 from .d1.database import Store
 from .records.pages import span
 from .sql import tallies as sql
-from .sql.batches import BATCH_OF_SOME_TENANT
-from .sql.files import FILE_OF_SOME_TENANT
 
 
 class EndedTasks(NamedTuple):
@@ -37,16 +34,6 @@ class TenantStore(Store):
         """
         (found,) = await self._database.run(sql.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
         return [columns.text(row, "tenant") for row in found]
-
-    async def file(self, digits: str) -> FileKey | None:
-        """Find a file of any tenant by the part of its key behind the tenant."""
-        (found,) = await self._database.run(FILE_OF_SOME_TENANT.bind(rest=f":{digits}"))
-        return FileKey(columns.text(found[0], "id")) if found else None
-
-    async def batch(self, task_id: str) -> TaskKey | None:
-        """Find a batch of any tenant by the id of its task."""
-        (found,) = await self._database.run(BATCH_OF_SOME_TENANT.bind(rest=f":{task_id}"))
-        return columns.task_key(found[0], "task_id") if found else None
 
     async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[EndedTasks]]:
         """Add up each tenant's newest tasks: at most TENANT_TASKS_MOST that were created in the last `hours` hours."""

@@ -12,7 +12,6 @@ from ...store.admission import LimitReached, Mismatched
 from ...store.batches import BatchStore, InputMissing
 from ...store.joining import Joining
 from ...store.records.batches import Batch
-from ...store.tenants import TenantStore
 from ..base.bodies import read_object
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -158,7 +157,7 @@ async def _page(exchange: Exchange, store: BatchStore) -> tuple[TaskKey | None, 
         task_id = task_id_of_batch(query["after"])
         if task_id is None:
             raise field_refusal([FieldError("after", "must be the id of a batch")])
-        after = await store.beside(TenantStore).batch(task_id) if tenant is None else task_key_of(tenant, task_id)
+        after = await store.of_some_tenant(task_id) if tenant is None else task_key_of(tenant, task_id)
         if after is None:
             raise field_refusal([FieldError("after", "is the id of no batch any more: begin again")])
     limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from ...core import limits
 from ...core.files import FILE_ID_PATTERN, File, FileKey, Purpose, file_key_of
 from ...store.files import FileStore
-from ...store.tenants import TenantStore
 from ..base.acting import Acting
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
@@ -111,7 +110,7 @@ async def _after(exchange: Exchange) -> FileKey | None:
     if after is None:
         raise refused("after", "must be the id of a file")
     if tenant is None:
-        after = await exchange.api.store.beside(TenantStore).file(after.removeprefix(":"))
+        after = await exchange.api.files.of_some_tenant(after.removeprefix(":"))
         if after is None:
             raise refused("after", "is the id of no file any more: begin again")
     return after

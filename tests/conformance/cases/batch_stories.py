@@ -13,7 +13,6 @@ from src.store.records.batch_steps import NOTHING_ELSE, Also
 from src.store.records.batches import NewBatch
 from src.store.records.claims import CallKey, CallTries, Claim, Continue, Fail, FailedCall, Finish, Output, Release
 from src.store.tallies import TallyStore
-from src.store.tenants import TenantStore
 from tests.conformance.cases.registry import show, worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,
@@ -265,12 +264,12 @@ async def files_and_batches_of_all_tenants_are_found(env: Any) -> Any:
     story = _Batch(env)
     await story.upload()
     await story.submit()
-    tenants, tallies = story.store.beside(TenantStore), story.store.beside(TallyStore)
+    tallies = story.store.beside(TallyStore)
     for key in (INPUT, OUTPUT):
         digits = key.partition(":")[2]
-        story.outcomes += [await tenants.file(digits), await tenants.batch(digits)]
+        story.outcomes += [await story.files.of_some_tenant(digits), await story.rows.of_some_tenant(digits)]
     listed = story.files.files(None, purpose=None, after=None, most=9, newest_first=True)
-    story.outcomes += [await tenants.batch(TASK.partition(":")[2]), len(await listed)]
+    story.outcomes += [await story.rows.of_some_tenant(TASK.partition(":")[2]), len(await listed)]
     story.outcomes += [len(await story.rows.batches(None, after, 9)) for after in (None, TASK)]
     story.outcomes.append(await tallies.unreachable(9))
     await story.alter("UPDATE files SET place = 'r2'")
