@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from src.http.catalogue import document
+from src.composition import CATALOGUE
 
 METHODS = ("post", "get", "delete")
 # A code that at least this share of the calls lists is a common error: the page explains it once.
@@ -45,7 +45,7 @@ A refusal is a problem. If the text is a number, the answer has the status 422:
 
 def page() -> str:
     """Return the whole text of `docs/api.md`, in Markdown."""
-    described: Any = document()
+    described: Any = CATALOGUE.document
     return "\n".join(_lines(described)) + "\n"
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .core import limits
 from .core.meter import Meter
 from .core.settings import Settings
 from .core.task import Route
+from .features import FEATURES
 from .http.base.isolate import RequestMemory
 from .http.base.services import Api, BoundRoutes, DayUse, RateLimiter
+from .http.catalogue import Catalogue
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from .store.webhooks import WebhookStore
 
 WaitUntil = Callable[[Awaitable[None]], None]
+CATALOGUE: Final = Catalogue(group for feature in FEATURES for group in feature.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

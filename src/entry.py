@@ -23,11 +23,14 @@ if "src" not in sys.modules:
     sys.modules["src"] = package
 
 gc.disable()
-import src.http.at_start  # noqa: F401 - for the snapshot, which contains what it imports
+from src.features import FEATURES
 from src.platform.durable_objects import AIProcessor, BatchCoordinator
 from src.platform.event_loop import EVENT_LOOP
 from src.platform.worker_entrypoint import Default
 
+for feature in FEATURES:
+    if feature.at_start is not None:
+        feature.at_start()
 EVENT_LOOP.adapt()
 gc.freeze()
 gc.set_threshold(20_000)

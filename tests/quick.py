@@ -28,7 +28,10 @@ SCHEDULES = 100
 SHARES = 3  # One more than two cores, so that they have work if a share takes longer than its size suggests.
 ONE_SHARE_MOST = 12  # So few modules go to one process, because each process has to import pytest and the Worker.
 # A change in one of the areas in this set can affect simulated schedules.
-SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
+SIMULATED = (
+    *("core", "store", "processing", "queue", "objects", "inference", "http", "kernel", "features", "composition"),
+    "simulator",
+)
 PACKAGES = ("simulator", "local", "cli", "bench")
 
 

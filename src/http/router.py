@@ -7,7 +7,6 @@ from urllib.parse import unquote, urlsplit
 
 from ..core import limits
 from ..core.errors import BlobUnavailable, ConfigurationError, MemoryShort, StoreError, StoreSilent
-from . import catalogue
 from .access import cors, rate_limit
 from .access.authentication import caller_of
 from .base import memory, queries
@@ -32,10 +31,11 @@ from .base.problems import (
 )
 from .base.request_ids import named, request_id
 from .base.services import Api
+from .catalogue import Catalogue, Parts
 from .responses import errors
 
 
-async def handle(request: Request, api: Api) -> Reply:
+async def handle(request: Request, api: Api, catalogue: Catalogue) -> Reply:
     """Answer one request. A refusal, a failure of the database and an error of our own become problems.
 
     The cancellation of `handle` passes through, and so does every other error whose class is not a subclass of
@@ -44,7 +44,7 @@ async def handle(request: Request, api: Api) -> Reply:
     name = request_id(request.headers)
     api.log.note(request=name)
     try:
-        reply = await _answer(request, api)
+        reply = await _answer(request, api, catalogue)
     except Refusal as refusal:
         reply = refusal.reply()
     except StoreError as error:
@@ -88,7 +88,7 @@ def configuration_problem(
     return _finished(named(reply, request_id(headers or {})), method)
 
 
-async def _answer(request: Request, api: Api) -> Reply:
+async def _answer(request: Request, api: Api, catalogue: Catalogue) -> Reply:
     path, query = _split(request.url)
     calls, parts = catalogue.at(path)
     if not calls:
@@ -120,9 +120,7 @@ async def _answer(request: Request, api: Api) -> Reply:
     return reply
 
 
-def _exchange(
-    request: Request, api: Api, endpoint: Endpoint, parts: catalogue.Parts, query: str, caller: Caller
-) -> Exchange:
+def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, caller: Caller) -> Exchange:
     unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
     known = {parameter.name for parameter in endpoint.all_parameters if parameter.place == "query"}
     asked = queries.parse(query, known, unknown)

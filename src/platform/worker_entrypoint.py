@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from workers import WorkerEntrypoint
 
-from ..composition import App
+from ..composition import CATALOGUE, App
 from ..core.errors import ConfigurationError
 from ..http.router import configuration_problem, handle
 from ..processing.log import Log
@@ -34,7 +34,7 @@ class Default(WorkerEntrypoint):
         except ConfigurationError as error:
             reply = configuration_problem(error, incoming.method, incoming.headers, incoming.url)
             return outgoing(reply, self._background())
-        return outgoing(await handle(incoming, app.api()), self._background())
+        return outgoing(await handle(incoming, app.api(), CATALOGUE), self._background())
 
     async def queue(self, batch: QueueBatch, env: object = None, ctx: object = None) -> None:
         """Handle the messages of one batch of a queue."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
@@ -43,7 +44,7 @@ class Stream:
         self._loop = bench.loop
         url = f"http://localhost:8787{task['links']['events']}{after and f'?after={after}'}"
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.reply: Reply = bench.run(handle(BenchRequest("GET", url, sent), bench.api))
+        self.reply: Reply = bench.run(handle(BenchRequest("GET", url, sent), bench.api, CATALOGUE))
         assert self.reply.status == 200, self.reply
         assert self.reply.headers["Content-Type"] == "text/event-stream"
         assert self.reply.parts is not None

@@ -11,6 +11,7 @@ import pytest
 from openai.pagination import SyncCursorPage
 from openai.types import FileDeleted, FileObject
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.keys import Scope
 from src.http.base.messages import Reply
@@ -365,7 +366,7 @@ def test_a_cancelled_upload_leaves_nothing(files: ApiBench) -> None:
     headers = {"content-type": "multipart/form-data; boundary=b"}
 
     async def play() -> None:
-        task = asyncio.ensure_future(handle(Waiting("POST", URL, headers, raw(PURPOSE, FILE)), files.api))
+        task = asyncio.ensure_future(handle(Waiting("POST", URL, headers, raw(PURPOSE, FILE)), files.api, CATALOGUE))
         await asyncio.sleep(60)
         assert left(files)
         task.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.http.base.messages import Reply
 from src.http.router import handle
@@ -318,7 +319,7 @@ class Interleaver:
 def submit_later(bench: ApiBench, name: str = "one", body: object = BODY) -> "asyncio.Task[Reply]":
     """Start a submission on the running loop, without awaiting it."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(body).encode())
-    return asyncio.ensure_future(handle(request, bench.api))
+    return asyncio.ensure_future(handle(request, bench.api, CATALOGUE))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

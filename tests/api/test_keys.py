@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.ids import new_task_id
 from src.core.keys import OWN_SCOPES, Scope, digest, fingerprint, parse
@@ -298,9 +299,9 @@ def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
 
     async def race() -> list[Reply]:
         slow = replace(keyed.api, keys=Slow())  # type: ignore[arg-type]
-        early = asyncio.ensure_future(handle(request("GET", "/api/tasks", key), slow))
+        early = asyncio.ensure_future(handle(request("GET", "/api/tasks", key), slow, CATALOGUE))
         await answered.wait()
-        gone = await handle(request("DELETE", f"/api/keys/{key_id(key)}", admin), keyed.api)
+        gone = await handle(request("DELETE", f"/api/keys/{key_id(key)}", admin), keyed.api, CATALOGUE)
         go_on.set()
         return [await early, gone]
 

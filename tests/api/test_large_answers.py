@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.codes import TaskCode
 from src.core.task import Failure, FinishedChunk
@@ -75,7 +76,7 @@ def test_many_chunks_are_shown_in_parts(bench: ApiBench):
     count = limits.CHUNKS_AT_ONCE + 1
     path = submit(bench, count)
     record(bench, path, {index: f"output {index}" for index in range(count)})
-    assert bench.run(handle(BenchRequest("GET", f"{path}/chunks", {}, b""), bench.api)).parts is not None
+    assert bench.run(handle(BenchRequest("GET", f"{path}/chunks", {}, b""), bench.api, CATALOGUE)).parts is not None
     shown = data(bench.call("GET", f"{path}/chunks"))["chunks"]
     assert [chunk["output"] for chunk in shown] == [f"output {index}" for index in range(count)]
 
@@ -130,7 +131,7 @@ def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch:
     small = [data(bench.call("GET", one)) for one in paths]
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
     for one, wanted in zip(paths, small, strict=True):
-        sent = bench.run(handle(BenchRequest("GET", one, {}, b""), bench.api))
+        sent = bench.run(handle(BenchRequest("GET", one, {}, b""), bench.api, CATALOGUE))
         assert len(bench.run(_all_of(sent.parts))) > 1
         assert data(bench.call("GET", one)) == wanted
         assert bench.call("HEAD", one).body == ""
@@ -163,7 +164,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
-    parts = bench.run(handle(BenchRequest("GET", f"{path}{query}", {}, b""), bench.api)).parts
+    parts = bench.run(handle(BenchRequest("GET", f"{path}{query}", {}, b""), bench.api, CATALOGUE)).parts
     assert parts is not None
     sent = ""
     while "output 1" not in sent:
@@ -243,7 +244,7 @@ def test_40_mb_are_read_within_100_mb(large: tuple[ApiBench, str], query: str):
     bench, path = large
 
     async def read() -> int:
-        reply = await handle(BenchRequest("GET", f"http://localhost{path}{query}", {}, b""), bench.api)
+        reply = await handle(BenchRequest("GET", f"http://localhost{path}{query}", {}, b""), bench.api, CATALOGUE)
         if reply.parts is None:
             return len(reply.body)
         return sum([len(part) async for part in reply.parts])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.calls.retry import rate_limit_seconds
 from src.core.task import Route
@@ -162,7 +163,7 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}')
 
     async def race() -> list[Reply]:
-        return await asyncio.gather(*[handle(request, bench.api) for _ in range(20)])
+        return await asyncio.gather(*[handle(request, bench.api, CATALOGUE) for _ in range(20)])
 
     replies = bench.run(race())
     assert sorted(reply.status for reply in replies) == [202] * 7 + [429] * 13
@@ -281,7 +282,7 @@ def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "xxxx"}')
 
     async def race() -> list[Reply]:
-        return await asyncio.gather(*[handle(request, bench.api) for _ in range(20)])
+        return await asyncio.gather(*[handle(request, bench.api, CATALOGUE) for _ in range(20)])
 
     assert sorted(reply.status for reply in bench.run(race())) == [202] * 6 + [429] * 14
     assert characters(bench) == 24

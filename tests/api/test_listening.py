@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.marks import LAST_STEP, Marks
 from src.core.states import Status
@@ -83,7 +84,7 @@ class Scene:
             for at, act in acts:
                 self.bench.loop.call_later(at, lambda act=act: self._do(act))
             request = BenchRequest("GET", f"http://h{self.task['links']['self']}?wait={seconds}")
-            return await handle(request, self.bench.api)
+            return await handle(request, self.bench.api, CATALOGUE)
 
         return data(self.bench.run(play()))
 
@@ -222,7 +223,7 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
     """A cancellation ends other clients' waits in its isolate at once if the task's worker runs in this isolate."""
     made = scene("isolate", seconds=60.0)
     path = f"http://h{made.task['links']['cancel']}"
-    shown = made.wait((0.0, made.work), (2.0, lambda: handle(BenchRequest("POST", path), made.bench.api)))
+    shown = made.wait((0.0, made.work), (2.0, lambda: handle(BenchRequest("POST", path), made.bench.api, CATALOGUE)))
     assert shown["status"] == "cancelled"
     assert made.bench.loop.time() <= 2.0 + 0.1 + 1e-6
 

@@ -8,6 +8,7 @@ import pytest
 from openai.types.responses import Response
 from openai.types.responses.response_item_list import ResponseItemList
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.ids import task_key_of
 from src.core.meter import Meter
@@ -212,7 +213,7 @@ def test_events_from_before_the_cut_have_the_chunks_places(bench: ApiBench) -> N
 
     async def follow() -> None:
         url = f"http://localhost:8787/api/tasks/{task_id}/events"
-        reply = await handle(BenchRequest("GET", url, {}), bench.api)
+        reply = await handle(BenchRequest("GET", url, {}), bench.api, CATALOGUE)
         assert reply.parts is not None
         came.extend([part async for part in reply.parts])
 

@@ -3,6 +3,7 @@
 All other tests of the API check their answers against `/openapi.json`.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,13 +11,14 @@ from typing import Any, cast
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core.errors import ConfigurationError
 from src.core.ids import batch_id, new_task_id
 from src.core.keys import Scope
 from src.core.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
 from src.http.base import problems
 from src.http.base.messages import Reply
-from src.http.catalogue import document, endpoints
+from src.http.catalogue import Catalogue
 from src.http.router import configuration_problem
 from src.inference.protocol import HttpTimeout
 from src.processing.terms import exhausted
@@ -326,7 +328,7 @@ def no_header(bench: ApiBench, method: str, path: str) -> Reply:
 
 def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
     """Make the call with a key that has all scopes except the required one."""
-    paths: Any = document()["paths"]
+    paths: Any = CATALOGUE.document["paths"]
     ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
     key = bench.make_key(*(scope for scope in Scope if [scope] != needed))
     require_keys(bench)
@@ -503,7 +505,7 @@ PROVOKED: dict[str, Provoke] = {
 
 def described() -> Iterator[tuple[str, str, int, str]]:
     """Yield each answer that the document describes: the method, the path, the status and, for problems, the code."""
-    paths: Any = document()["paths"]
+    paths: Any = CATALOGUE.document["paths"]
     for path, item in paths.items():
         for method in ("get", "post", "delete"):
             for status, response in item.get(method, {}).get("responses", {}).items():
@@ -546,12 +548,12 @@ def test_every_problem_is_described() -> None:
     bad_values = {"invalid_fields", "unsupported_schema", "not_joinable"}
     assert {(code, 400) for code in bad_values} | only_below | of_files <= below
     assert below - {(code, 400) for code in bad_values} <= set(kinds.items()) - {(code, 422) for code in bad_values}
-    assert "method_not_allowed" in str(document()["info"])
+    assert "method_not_allowed" in str(CATALOGUE.document["info"])
 
 
 def test_every_endpoint_is_described() -> None:
     """The document describes the calls of the contract, HEAD for each GET, and OPTIONS for each path."""
-    paths: Any = document()["paths"]
+    paths: Any = CATALOGUE.document["paths"]
     found = {path: sorted(set(item) - {"parameters"}) for path, item in paths.items()}
     assert found == {
         "/api/tasks": ["get", "head", "options", "post"],
@@ -591,7 +593,7 @@ def test_every_endpoint_is_described() -> None:
         "/api/ai-status": ["get", "head", "options"],
         "/openapi.json": ["get", "head", "options"],
     }
-    assert len({(endpoint.method, endpoint.path) for endpoint in endpoints()}) == len(endpoints())
+    assert len({(endpoint.method, endpoint.path) for endpoint in CATALOGUE.endpoints}) == len(CATALOGUE.endpoints)
 
 
 def every_value(node: Any, key: str) -> Iterator[Any]:
@@ -630,9 +632,14 @@ def test_document_is_sound(bench: ApiBench) -> None:
 
 def test_document_is_built_upon_request() -> None:
     """The document is not built at import, but once, on the first request for it."""
-    document.cache_clear()
-    bench = ApiBench()
-    first, second = bench.call("GET", "/openapi.json"), bench.call("GET", "/openapi.json")
-    assert first == second
-    assert document.cache_info().misses == 1
-    bench.close()
+    catalogue = Catalogue(())
+    assert not {"document", "document_text"} & vars(catalogue).keys()
+    ((endpoint,), _) = catalogue.at(["", "openapi.json"])
+
+    async def twice() -> tuple[Reply, Reply]:
+        exchange: Any = None
+        return await endpoint.handler(exchange), await endpoint.handler(exchange)
+
+    first, second = asyncio.run(twice())
+    assert '"title": "onceover"' in first.body
+    assert first.body is second.body

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import tenants as core
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, new_task_id, task_key_of
@@ -21,7 +22,6 @@ from src.core.keys import OWN_SCOPES, Scope
 from src.core.states import Status
 from src.core.task import Failure, Route
 from src.http.base.messages import Reply
-from src.http.catalogue import document
 from src.store.bulk import BulkStore, Generations
 from src.store.records.claims import Claim, Fail
 from src.store.records.pages import Span
@@ -121,7 +121,7 @@ class Operation:
 
 
 def _operations() -> Iterator[Operation]:
-    paths: Json = document()["paths"]  # type: ignore[assignment]
+    paths: Json = CATALOGUE.document["paths"]
     for path, item in paths.items():
         for method in item.keys() - {"parameters", "head", "options"}:
             one = item[method]

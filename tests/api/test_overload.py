@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.keys import Scope
 from src.http.base.messages import Reply
@@ -99,7 +100,7 @@ def test_no_file_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
 
     async def crowd() -> list[int]:
-        replies = await asyncio.gather(*(handle(upload(), slow.api) for _ in range(20)))
+        replies = await asyncio.gather(*(handle(upload(), slow.api, CATALOGUE) for _ in range(20)))
         return sorted(reply.status for reply in replies)
 
     slow.wait(limits.OVERLOAD_PROBE_SECONDS)
@@ -121,7 +122,7 @@ def test_a_database_that_becomes_late_while_a_file_arrives_gets_no_upload(slow: 
         async def chunks(self) -> AsyncGenerator[bytes]:
             yield head
             slow.seconds = LATE
-            await handle(BenchRequest("GET", "http://h/api/tasks"), slow.api)
+            await handle(BenchRequest("GET", "http://h/api/tasks"), slow.api, CATALOGUE)
             slow.seconds = 0
             yield rest
 
@@ -150,7 +151,7 @@ def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> N
 
     async def crowd() -> list[Reply]:
         requests = [BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}') for _ in range(20)]
-        return await asyncio.gather(*(handle(request, slow.api) for request in requests))
+        return await asyncio.gather(*(handle(request, slow.api, CATALOGUE) for request in requests))
 
     assert sorted(reply.status for reply in slow.run(crowd())) == [202] + [503] * 19
     slow.seconds = 0
@@ -168,10 +169,12 @@ def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
     slow.seconds = 20
 
     async def story() -> Reply:
-        reader = asyncio.ensure_future(handle(BenchRequest("GET", f"http://h{task['links']['self']}"), slow.api))
+        reader = asyncio.ensure_future(
+            handle(BenchRequest("GET", f"http://h{task['links']['self']}"), slow.api, CATALOGUE)
+        )
         await asyncio.sleep(LATE)
         before = slow.database.batches
-        reply = await handle(BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}'), slow.api)
+        reply = await handle(BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}'), slow.api, CATALOGUE)
         assert slow.database.batches == before
         assert not reader.done()
         await reader
@@ -253,7 +256,7 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 
     async def all_at_once() -> list[Reply]:
         requests = [BenchRequest("GET", "http://h/api/tasks", strange(first + number)) for number in range(count)]
-        return await asyncio.gather(*(handle(request, bench.api) for request in requests))
+        return await asyncio.gather(*(handle(request, bench.api, CATALOGUE) for request in requests))
 
     for reply in bench.run(all_at_once()):
         check_documented("GET", "http://h/api/tasks", reply)

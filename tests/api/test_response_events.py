@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
@@ -50,7 +51,9 @@ def follow(
 
     async def read() -> tuple[list[Received], bool]:
         raw = b"" if body is None else json.dumps(body).encode()
-        reply = await handle(BenchRequest(method, f"http://localhost:8787{path}", dict(headers or {}), raw), bench.api)
+        reply = await handle(
+            BenchRequest(method, f"http://localhost:8787{path}", dict(headers or {}), raw), bench.api, CATALOGUE
+        )
         assert reply.status == 200, reply
         assert reply.headers["Content-Type"] == "text/event-stream"
         assert reply.parts is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
@@ -48,7 +49,7 @@ def task_id(name: str) -> str:
 async def opened(bench: ApiBench, method: str, path: str, body: object = None) -> Reply:
     """Open a stream."""
     raw = b"" if body is None else json.dumps(body).encode()
-    return await handle(BenchRequest(method, f"http://localhost:8787{path}", {}, raw), bench.api)
+    return await handle(BenchRequest(method, f"http://localhost:8787{path}", {}, raw), bench.api, CATALOGUE)
 
 
 async def text_of(reply: Reply) -> tuple[str, bool]:

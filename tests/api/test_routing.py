@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
@@ -73,14 +74,17 @@ def test_unknown_path(bench: ApiBench, path: str) -> None:
 @pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
 def test_broken_url(bench: ApiBench, url: str) -> None:
     """A URL that cannot be parsed is 404 like an unknown path, and never a 5xx."""
-    assert bench.run(handle(BenchRequest("GET", url), bench.api)).status == 404
+    assert bench.run(handle(BenchRequest("GET", url), bench.api, CATALOGUE)).status == 404
 
 
 def test_percent_encoding(bench: ApiBench) -> None:
     """The segments of a path may be percent-encoded."""
     task = bench.submit()
     assert (
-        bench.run(handle(BenchRequest("GET", f"http://h/%61pi/task%73/%30{task['id'][1:]}"), bench.api)).status == 200
+        bench.run(
+            handle(BenchRequest("GET", f"http://h/%61pi/task%73/%30{task['id'][1:]}"), bench.api, CATALOGUE)
+        ).status
+        == 200
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.limits import FREE_PLAN_DAY
 from src.core.meter import Meter
@@ -153,7 +154,7 @@ AT_ONCE, EACH_TENTH = sized(quick=(200, 3), test=(1_000, 10), campaign=(1_000, 1
 async def crowd(bench: ApiBench, count: int) -> list[Reply]:
     """Send this many requests for the status at once."""
     requests = [BenchRequest("GET", "http://h/api/async-status") for _ in range(count)]
-    return await asyncio.gather(*(handle(request, bench.api) for request in requests))
+    return await asyncio.gather(*(handle(request, bench.api, CATALOGUE) for request in requests))
 
 
 @pytest.fixture

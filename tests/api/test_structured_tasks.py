@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core.codes import TaskCode
 from src.core.settings import Settings
 from src.core.states import Status
@@ -97,7 +98,7 @@ def stream(bench: ApiBench, task: Task, after: str = "") -> list[Any]:
     url = f"http://localhost:8787/api/tasks/{task.id}/events{after and f'?after={after}'}"
 
     async def whole() -> str:
-        reply = await handle(BenchRequest("GET", url), bench.api)
+        reply = await handle(BenchRequest("GET", url), bench.api, CATALOGUE)
         assert reply.parts is not None, reply
         return "".join([part async for part in reply.parts])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.ids import new_task_id
 from src.core.settings import Settings
@@ -193,7 +194,7 @@ def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends
 
     async def both() -> Reply:
         bench.loop.call_later(ends_after, lambda: bench.loop.create_task(bench.store.cancel(key(task["id"]), 1_000)))
-        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
+        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api, CATALOGUE)
 
     assert data(bench.run(both()))["status"] == "cancelled"
     assert ends_after <= bench.loop.time() <= 4 * ends_after + 0.5
@@ -209,7 +210,7 @@ def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
 
     async def both() -> Reply:
         bench.loop.call_later(ends_after, lambda: bench.loop.create_task(bench.store.cancel(key(task["id"]), 1_000)))
-        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
+        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api, CATALOGUE)
 
     reply = bench.run(both())
     assert data(reply)["status"] == "cancelled"
@@ -231,7 +232,7 @@ def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
 
     async def both() -> Reply:
         bench.loop.call_later(1.2, lambda: bench.loop.create_task(bench.store.erase(key(task["id"]))))
-        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
+        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api, CATALOGUE)
 
     assert bench.run(both()).status == 404
 

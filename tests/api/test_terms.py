@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.meter import Meter
@@ -406,12 +407,12 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
 
     async def impatient() -> float:
         request = BenchRequest("POST", f"http://h{task['links']['cancel']}")
-        first = asyncio.ensure_future(handle(request, bench.api))
+        first = asyncio.ensure_future(handle(request, bench.api, CATALOGUE))
         await asyncio.sleep(0.5)
         if how == "cancel":
-            again = await handle(request, bench.api)
+            again = await handle(request, bench.api, CATALOGUE)
         else:
-            again = await handle(BenchRequest("DELETE", f"http://h{task['links']['self']}"), bench.api)
+            again = await handle(BenchRequest("DELETE", f"http://h{task['links']['self']}"), bench.api, CATALOGUE)
         assert again.status in {200, 204}
         finished_at = bench.loop.time()
         await first
@@ -469,9 +470,13 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
     bench.begin(task["id"], 1)
 
     async def put_back() -> None:
-        cancelled = asyncio.ensure_future(handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api))
+        cancelled = asyncio.ensure_future(
+            handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api, CATALOGUE)
+        )
         await asyncio.sleep(0.25)
-        assert (await handle(BenchRequest("POST", f"http://h{task['links']['self']}/retry"), bench.api)).status == 202
+        assert (
+            await handle(BenchRequest("POST", f"http://h{task['links']['self']}/retry"), bench.api, CATALOGUE)
+        ).status == 202
         cancelled.cancel()
 
     bench.run(put_back())
@@ -537,7 +542,9 @@ def test_what_the_held_answer_shows(bench: ApiBench) -> None:
     claim = bench.claim(task["id"])
 
     async def both() -> Reply:
-        held = asyncio.ensure_future(handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api))
+        held = asyncio.ensure_future(
+            handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api, CATALOGUE)
+        )
         await asyncio.sleep(1)
         bench.database.rows("UPDATE tasks SET calls_settled = 2 WHERE id = ?", claim.task_key)
         return await held

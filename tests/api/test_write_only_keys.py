@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
 from src.http.base.messages import Reply
-from src.http.catalogue import endpoints
 from src.store.records.claims import Fail, Finish
 from tests.api.test_large_answers import FAILURE
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
@@ -162,7 +162,7 @@ def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
     walk.files()
     walk.batches()
     walk.deliveries()
-    writing = {(one.method, one.path) for one in endpoints() if one.access is Scope.WRITE}
+    writing = {(one.method, one.path) for one in CATALOGUE.endpoints if one.access is Scope.WRITE}
     assert walk.made == writing
 
 

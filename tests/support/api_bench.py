@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
 from simulator.platform.sqlite_database import Template
+from src.composition import CATALOGUE
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import OWN_SCOPES, Scope, digest, make
@@ -34,7 +35,6 @@ from src.http.base.isolate import RequestMemory
 from src.http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from src.http.base.services import Api, BoundRoutes
 from src.http.batches import shapes as batch_shapes
-from src.http.catalogue import document
 from src.http.files import content
 from src.http.files import shapes as file_shapes
 from src.http.operate import figures, health, operation, tenants
@@ -432,7 +432,7 @@ async def _whole(request: BenchRequest, api: Api) -> Reply:
 
     The parts of a streamed answer are joined, up to where it is cut off.
     """
-    reply = await handle(request, api)
+    reply = await handle(request, api, CATALOGUE)
     if reply.content is not None:
         pieces = [piece async for piece in reply.content if isinstance(piece, bytes)]
         # The bench decodes an answer's body so that each byte becomes the character with its number.
@@ -484,7 +484,7 @@ def check_documented(method: str, url: str, reply: Reply) -> None:
 
 
 def _operation(method: str, path: str) -> dict[str, Any] | None:
-    paths: dict[str, Any] = document()["paths"]  # type: ignore[assignment]
+    paths: dict[str, Any] = CATALOGUE.document["paths"]
     for template, item in sorted(paths.items(), key=lambda path: "{" in path[0]):
         if re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", template), path):
             operation: dict[str, Any] | None = item.get(method.lower()) if method.isupper() else None

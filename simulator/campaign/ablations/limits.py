@@ -13,6 +13,7 @@ from src.http.access import authentication, rate_limit
 from src.http.base.messages import Reply, Request
 from src.http.base.problems import LIMIT_REACHED, Refusal
 from src.http.base.services import Api
+from src.http.catalogue import Catalogue
 
 _check = rate_limit.check
 
@@ -24,8 +25,8 @@ async def check_all_as_one(api: Api, _tenant: str) -> None:
     await _check(api, "all")
 
 
-async def answer_and_check(request: Request, api: Api) -> Reply:
-    reply = await _answer(request, replace(api, rate_limiter=None))
+async def answer_and_check(request: Request, api: Api, catalogue: Catalogue) -> Reply:
+    reply = await _answer(request, replace(api, rate_limiter=None), catalogue)
     if "/api/tasks" in request.url:
         await _check(api, (await authentication.caller_of(request, api, Scope.READ)).tenant)
     return reply

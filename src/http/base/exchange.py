@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ...core.ids import TaskKey, is_task_id, task_key_of
 from ...core.task import Task
 from .acting import Acting
+from .content import without_content
 from .messages import Query, Request
 from .problems import no_task
 from .services import Api
@@ -44,8 +45,4 @@ class Exchange:
 
     def visible(self, task: Task) -> Task:
         """Return a task as the caller may see it: without its texts if the key lacks the scope `read`."""
-        if self.may_read:
-            return task
-        from .content import without_content  # noqa: PLC0415 - few keys may not read (docs/decisions/python.md#d0033)
-
-        return without_content(task)
+        return task if self.may_read else without_content(task)

@@ -19,6 +19,7 @@ from ..base.messages import Query, Reply, Request
 from ..base.problems import FieldError, Refusal, field_refusal, no_task
 from ..base.views import shown
 from ..follow import sse
+from ..follow.following import Follower
 from .chunk_views import chunk_view
 from .large_answers import task_text
 from .outcome_views import ProgressView, gap_view
@@ -56,8 +57,6 @@ async def follow_task(exchange: Exchange) -> Reply:
 
 async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None) -> AsyncGenerator[str]:
     """Write the events after `place`, until the task's end. A stream that ends early asks the client to come back."""
-    from ..follow.following import Follower  # noqa: PLC0415 - an isolate's start does not import streams
-
     follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
     told: Look | None = None
     index, was_uncut = opening.index, not opening.look.total

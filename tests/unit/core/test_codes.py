@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core import errors
 from src.core.codes import TASK_CODES, ProblemCode, TaskCode
 from src.core.task import Failure
 from src.http.base import problems
-from src.http.catalogue import document
 from src.processing.batches.validation import MISSING
 from src.processing.outcomes import crashed
 from src.processing.run import file_text, gaps
@@ -68,7 +68,7 @@ def test_each_problem_code_has_one_kind() -> None:
 @pytest.mark.parametrize("codes", [TaskCode, ProblemCode])
 def test_both_lists_are_documented(codes: Any) -> None:
     """`/openapi.json` has both lists of codes, with each code's meaning, and docs/api.md has them as tables."""
-    described: Any = document()
+    described: Any = CATALOGUE.document
     schema = described["components"]["schemas"][codes.__name__]
     assert schema["enum"] == list(codes)
     assert list(schema["x-enumDescriptions"]) == list(codes)
@@ -78,7 +78,7 @@ def test_both_lists_are_documented(codes: Any) -> None:
 
 def test_views_show_nothing_but_codes_of_the_lists() -> None:
     """Where the API shows an error code of a task, chunk, call or problem, it comes from one of the two lists."""
-    described: Any = document()
+    described: Any = CATALOGUE.document
     schemas = described["components"]["schemas"]
     assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")
     assert schemas["LastErrorView"]["properties"]["code"]["$ref"].endswith("/TaskCode")

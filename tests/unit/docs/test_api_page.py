@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from local.api_page import METHODS, page, shared_errors
-from src.http.catalogue import document
+from src.composition import CATALOGUE
 
 SECTION = "## Common errors\n"
 CODE = re.compile(r"`(\w+)`:")
@@ -12,7 +12,7 @@ CODE = re.compile(r"`(\w+)`:")
 
 def operations() -> dict[str, Any]:
     """Return each call of `/openapi.json` by the heading that it has in docs/api.md."""
-    described: Any = document()
+    described: Any = CATALOGUE.document
     return {
         f"{method.upper()} {path}": item[method]
         for path, item in described["paths"].items()

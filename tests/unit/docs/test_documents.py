@@ -2,9 +2,9 @@
 
 import re
 
+from src.composition import CATALOGUE
 from src.core import limits
 from src.core.batches.endpoints import ENDPOINTS
-from src.http.catalogue import endpoints
 from tests.support.shell_blocks import NOT_RUN, ROOT, blocks, commands, documents, listed_commands, target
 
 README = ROOT / "README.md"
@@ -135,7 +135,7 @@ def test_the_meter_has_the_limits_of_the_platforms_page():
 
 def test_every_call_that_a_document_names_is_in_the_api():
     """Each path below `/api` or `/v1` in a document is a path of the API, with any value in its variable segments."""
-    known = {endpoint.path for endpoint in endpoints()}
+    known = {endpoint.path for endpoint in CATALOGUE.endpoints}
     segments = [re.sub(r"\{\w+\}", "*", path).split("/") for path in known]
     for name, document in ALL.items():
         for path in set(re.findall(r"(?<![\w.])/(?:api|v1)/[\w{}$…-][\w{}/$…-]*", document.read_text())):

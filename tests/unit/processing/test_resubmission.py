@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from src.composition import CATALOGUE
 from src.core.ids import TaskKey, split_task_key
 from src.core.task import Task
 from src.http.router import handle
@@ -34,7 +35,7 @@ def test_a_submission_outlives_two_erasures_of_the_task_with_its_key(
             await bench.store.erase(task_key)
             erased.append(split_task_key(task_key)[1])
             if len(erased) < erasures:
-                assert (await handle(REQUEST, bench.api)).status == 202
+                assert (await handle(REQUEST, bench.api, CATALOGUE)).status == 202
         return await read(task_key)
 
     monkeypatch.setattr(bench.store, "task", task)

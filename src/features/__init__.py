@@ -1,0 +1,15 @@
+"""The features of this deployment."""
+
+from typing import Final
+
+from ..kernel.feature import Feature
+from .attempts.feature import ATTEMPTS
+from .batches.feature import BATCHES
+from .bulk.feature import BULK
+from .files.feature import FILES
+from .openai.feature import OPENAI
+from .operate.feature import OPERATE
+from .webhooks.feature import WEBHOOKS
+
+# A feature may build on those before it.
+FEATURES: Final[tuple[Feature, ...]] = (FILES, ATTEMPTS, BULK, WEBHOOKS, BATCHES, OPENAI, OPERATE)

@@ -1,0 +1,1 @@
+"""Files of requests, each of which is one model call."""

@@ -1,0 +1,1 @@
+"""Deliveries of the ends of tasks to clients' servers."""

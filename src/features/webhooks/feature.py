@@ -1,0 +1,37 @@
+"""Registers the calls for webhook endpoints and deliveries."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from ...kernel.feature import Feature, PathGroup
+
+if TYPE_CHECKING:
+    from ...http.base.endpoint import Endpoint
+
+
+def _deliveries() -> "Sequence[Endpoint]":
+    from ...http.webhooks.deliveries import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+
+    return ENDPOINTS
+
+
+def _endpoints() -> "Sequence[Endpoint]":
+    from ...http.webhooks.webhook_calls import ENDPOINTS  # noqa: PLC0415 - likewise
+
+    return ENDPOINTS
+
+
+WEBHOOKS: Final = Feature(
+    "webhooks",
+    groups=(
+        PathGroup(60, ("/api/tasks/{id}/deliveries", "/api/deliveries/{id}/redeliver"), _deliveries),
+        PathGroup(
+            160,
+            (
+                *("/v1/webhook_endpoints", "/v1/webhook_endpoints/{id}"),
+                *("/v1/webhook_endpoints/{id}/rotate_secret", "/v1/webhook_endpoints/{id}/test"),
+            ),
+            _endpoints,
+        ),
+    ),
+)
