@@ -44,7 +44,7 @@ function Stop-WithFix([string]$queue, [string]$said) {
         $fix = 'Set CLOUDFLARE_ACCOUNT_ID to the id of the account that is meant.'
     }
     else {
-        $fix = 'docs/troubleshooting.md lists errors. Then run this script again: it goes on where it stopped.'
+        $fix = 'docs/runbook.md lists errors. Then run this script again: it goes on where it stopped.'
     }
     Write-Host "error: the queue $queue could not be created"
     Write-Host "fix: $fix"

@@ -40,7 +40,7 @@ stop_with_fix() { # queue, what wrangler said
     fix='Set CLOUDFLARE_ACCOUNT_ID to the id of the account that is meant.'
     ;;
   *)
-    fix='docs/troubleshooting.md lists errors. Then run this script again: it goes on where it stopped.'
+    fix='docs/runbook.md lists errors. Then run this script again: it goes on where it stopped.'
     ;;
   esac
   echo "error: the queue $1 could not be created" >&2

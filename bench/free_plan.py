@@ -4,7 +4,7 @@
 
 Each run is one English task of 20 chunks of 6,000 characters, with outputs of 1,000 characters. In each run the task is
 submitted, polled until it is done, and erased once cron has added it to the sums. The counters come from the meter of
-`make dev ARGS="--limits free"`. docs/design/platform-limits.md explains how the table is computed from the counters.
+`make dev ARGS="--limits free"`. docs/limits.md explains how the table is computed from the counters.
 `bench.costs` computes which other allowances run out, on both plans.
 """
 

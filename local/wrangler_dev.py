@@ -27,7 +27,7 @@ TASK_SECONDS_MOST = 300.0
 _PAUSE_SECONDS = 0.5
 _END_SECONDS = 15.0
 TEXT = "examples/english.txt"
-# The tried commands are those of docs/deploy.md, with `--local`, because the binding of Workers AI would require a
+# The tried commands are those of docs/guide.md, with `--local`, because the binding of Workers AI would require a
 # login.
 MIGRATE = ("d1", "migrations", "apply", "DB", "--local")
 SERVE = ("dev", "--local", "--var", "AI_PROVIDER:demo", "--var", "REQUIRE_KEYS:false")

@@ -3,7 +3,7 @@
     python -m tests.covered [ARGUMENTS OF PYTEST]
 
 If no test executes a line, no test can notice a mistake in it. If a test executes the line, the test may still not
-notice a mistake; mutation testing shows which mistakes the tests notice (docs/mutation.md). In a GitHub job, the
+notice a mistake; mutation testing shows which mistakes the tests notice (docs/verification.md). In a GitHub job, the
 program also writes the table into the job's summary.
 """
 

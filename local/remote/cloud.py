@@ -98,7 +98,7 @@ def need(answer: CommandResult, doing: str) -> CommandResult:
 
 
 def report(failed: StepFailed) -> None:
-    """Print what failed and what to do, in the same form as docs/troubleshooting.md."""
+    """Print what failed and what to do, in the same form as docs/runbook.md."""
     sys.stdout.flush()
     print(f"error: {failed}", file=sys.stderr)
     print(f"fix ({failed.fix.id}): {failed.fix.text}", file=sys.stderr)

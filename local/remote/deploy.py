@@ -156,7 +156,7 @@ def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) ->
         say("    bucket    none, because R2 is not enabled in this account; files lie in D1, at most 1.5 MB each.")
         say("              For larger files and batches enable R2 in the dashboard, then run `make deploy` again")
     if not wanted.queues:
-        say("    queue     none in this environment; consumers of an earlier deployment stay: docs/deploy.md")
+        say("    queue     none in this environment; consumers of an earlier deployment stay: docs/guide.md")
 
 
 def _tried(cloud: Cloud, wanted: Needs, found: AccountState, say: Callable[[str], None]) -> None:

@@ -31,7 +31,7 @@ export const versions = {
 };
 
 // An isolate of the platform has 128 MB. Here JavaScript's heap and WebAssembly's memory, which has 64 KiB a page, have as
-// much together (docs/design/platform-limits.md#memory). A later flag of the user's own overrides one of these.
+// much together (docs/limits.md#an-isolates-memory). A later flag of the user's own overrides one of these.
 const MEMORY = ["--max-heap-size=44", "--wasm-max-mem-pages=1280"];
 const given = process.env.MINIFLARE_WORKERD_V8_FLAGS?.split(" ") ?? [];
 process.env.MINIFLARE_WORKERD_V8_FLAGS = [...MEMORY, ...given].join(" ");

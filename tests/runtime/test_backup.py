@@ -1,4 +1,4 @@
-"""Runs the commands of docs/backup.md (export, rewrite, import) with the real wrangler on local databases."""
+"""Runs the commands of docs/data.md (export, rewrite, import) with the real wrangler on local databases."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from ops import importable
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
 
-PAGE = (ROOT / "docs" / "backup.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "data.md").read_text("utf-8")
 STATEMENT_BYTES_MOST = 100_000  # D1's limit
 ROW_BYTES = 1_900_000  # D1 allows 2,000,000.
 
@@ -94,13 +94,13 @@ def content(database: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]
 
 
 def written(beginning: str) -> str:
-    """Return the only command of docs/backup.md that has this beginning."""
+    """Return the only command of docs/data.md that has this beginning."""
     (command,) = re.findall(rf"^ *({re.escape(beginning)}.*)$", PAGE, re.MULTILINE)
     return command
 
 
 def run(command: str, folder: Path) -> str:
-    """Run a command of docs/backup.md on the local database instead of the account's. Returns its output."""
+    """Run a command of docs/data.md on the local database instead of the account's. Returns its output."""
     assert "--remote" in command or "wrangler" not in command
     words = command.replace("--remote", "--local").replace("npx wrangler ", "")
     if words != command:
@@ -112,7 +112,7 @@ def run(command: str, folder: Path) -> str:
 
 
 def copied(folder: Path) -> str:
-    """Copy what the commands of docs/backup.md need into a folder. Returns the text of wrangler.toml."""
+    """Copy what the commands of docs/data.md need into a folder. Returns the text of wrangler.toml."""
     shutil.copytree(ROOT / "migrations", folder / "migrations")
     shutil.copytree(ROOT / "ops", folder / "ops")
     (folder / ".build").mkdir()
@@ -122,7 +122,7 @@ def copied(folder: Path) -> str:
 
 
 def restore(folder: Path, config: str) -> None:
-    """Restore the local database from its export into a new one, as docs/backup.md says."""
+    """Restore the local database from its export into a new one, as docs/data.md says."""
     run(written("npx wrangler d1 export"), folder)
     run(written("python3 ops/importable.py"), folder)
     restored = re.search(r'`(database_name = "onceover-restored")` in all three places', PAGE)

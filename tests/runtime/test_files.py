@@ -101,9 +101,9 @@ def printed_by(server: DevServer, folder: Path, *command: str) -> list[str]:
 
 @MOST_IN_THE_BUCKET
 def test_the_programs_of_the_document(server: DevServer):
-    """The programs in docs/files.md run unchanged, and print what the page shows."""
-    page = ROOT / "docs" / "files.md"
-    (python,), (javascript,), (printed,) = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")
+    """The programs in docs/batches.md run unchanged, and print what the page shows."""
+    page = ROOT / "docs" / "batches.md"
+    python, (javascript,), printed = blocks(page, "python")[-1], blocks(page, "js"), blocks(page, "text")[-1]
     assert printed_by(server, ROOT, sys.executable, "-c", python) == printed.splitlines()
     told = printed_by(server, ROOT, str(find_node()), "--input-type=module", "-e", javascript)
     assert told == printed.replace("True", "true").splitlines()
@@ -113,7 +113,7 @@ def test_the_programs_of_the_document(server: DevServer):
 def test_the_program_of_the_document_about_batches(server: DevServer, tmp_path: Path):
     """The program in docs/batches.md runs unchanged, and prints what the page shows, in any order of the lines."""
     page = ROOT / "docs" / "batches.md"
-    (program,), printed = blocks(page, "python"), blocks(page, "text")[0]
+    program, printed = blocks(page, "python")[0], blocks(page, "text")[0]
     assert sorted(printed_by(server, tmp_path, sys.executable, "-c", program)) == sorted(printed.splitlines())
 
 
@@ -353,7 +353,7 @@ def output_of_batch(server: DevServer, requests: str) -> str:
 def test_everything_at_once_fits_into_an_isolate():
     """Twelve uploads, six batches and a large poll at once stay below 110 MB. Alone, each of them is served.
 
-    The test prints the figures that docs/design/platform-limits.md states.
+    The test prints the figures that docs/limits.md states.
     """
     figures, statuses, alone = memory.measure()
     print(dict(figures), dict(statuses), alone)

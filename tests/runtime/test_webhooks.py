@@ -173,13 +173,13 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
 
 
 def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
-    """The programs in docs/webhooks.md run unchanged, except that ports and the key are replaced.
+    """The programs in docs/clients.md run unchanged, except that ports and the key are replaced.
 
-    The receiver in docs/webhooks.md, which has at most 20 lines, accepts the test message and the message of a task,
+    The receiver in docs/clients.md, which has at most 20 lines, accepts the test message and the message of a task,
     prints what the page shows, and refuses a forged message.
     """
-    page = ROOT / "docs" / "webhooks.md"
-    register, receive, test = blocks(page, "python")
+    page = ROOT / "docs" / "clients.md"
+    register, receive, test = blocks(page, "python")[-3:]
     (printed,) = blocks(page, "text")
     assert len([line for line in receive.splitlines() if line]) <= 20
     port = free_port()

@@ -47,7 +47,7 @@ RUN_BY_PAGES = {
     "key": "docs/configuration.md",
     "model": "docs/local-models.md",
     "bench": "docs/performance.md",
-    "mutate": "docs/mutation.md",
+    "mutate": "docs/verification.md",
 }
 
 _FEW_TESTS = "tests/unit/core/calls/test_pace.py"

@@ -132,11 +132,11 @@ def test_the_limits_have_the_figures_of_the_model():
     assert f"some {kept[0]} completed tasks in English and {kept[1]} in Chinese" in text
 
 
-def test_the_platform_page_has_the_measured_times():
-    """The table of CPU times in docs/design/platform-limits.md has the figures with which the costs are computed."""
+def test_the_page_on_performance_has_the_measured_times():
+    """The table of CPU times in docs/performance.md has the figures with which the costs are computed."""
     for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
         cells = [f"{value:g}" for route in ROUTES for value in measured.CPU_MS[route][handler]]
-        assert row_of("docs/design/platform-limits.md", start) == cells
+        assert row_of("docs/performance.md", start) == cells
 
 
 def test_a_database_holds_what_fits_into_it():

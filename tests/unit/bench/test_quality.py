@@ -72,8 +72,8 @@ def test_a_task_without_any_output_is_a_row_too():
 
 
 def test_the_page_has_the_table_of_the_bench():
-    """docs/quality.md has the columns that the command prints, and a row for each text."""
-    page = (ROOT / "docs" / "quality.md").read_text("utf-8")
+    """docs/local-models.md has the columns that the command prints, and a row for each text."""
+    page = (ROOT / "docs" / "local-models.md").read_text("utf-8")
     assert f"| {' | '.join(quality.HEAD)} |" in page
     for text in quality.TEXTS:
         assert f"| {text} | `{quality.SENDING}` |" in page

@@ -119,11 +119,11 @@ def test_the_readme_has_every_promise():
 
 
 def test_the_meter_has_the_limits_of_the_platforms_page():
-    """The local runtime's meter has the subrequests and statements of docs/design/platform-limits.md, free and paid."""
+    """The local runtime's meter has the subrequests and statements of docs/limits.md, free and paid."""
     plans = dict(
         re.findall(r"^  (free|paid): \{ (subrequests: \d+, statements: \d+) \}", METER.read_text(), re.MULTILINE)
     )
-    page = (ROOT / "docs" / "design" / "platform-limits.md").read_text()
+    page = (ROOT / "docs" / "limits.md").read_text()
     for what, shown, ours in (
         ("subrequests", "subrequests", limits.SUBREQUESTS),
         ("statements", "D1 statements", limits.STATEMENTS),

@@ -1,4 +1,4 @@
-"""Runbook, troubleshooting and deployment documents: each name in them exists, and they have each fix of the code."""
+"""Runbook and guide: each name in them exists, and they have each fix of the code."""
 
 import ast
 import re
@@ -20,7 +20,8 @@ def read(name: str) -> str:
 
 def entries() -> dict[str, str]:
     """Return the entries of the runbook, by their headings."""
-    parts = re.split(r"^### (.+)$", read("runbook.md"), flags=re.MULTILINE)[1:]
+    symptoms = read("runbook.md").partition("\n## Errors by their text\n")[0]
+    parts = re.split(r"^### (.+)$", symptoms, flags=re.MULTILINE)[1:]
     return {title: text.partition("\n## ")[0] for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
@@ -59,19 +60,17 @@ def test_the_first_look_leads_to_entries() -> None:
 
 
 def test_troubleshooting_has_every_fix() -> None:
-    """The table in docs/troubleshooting.md has exactly one row for each entry of fixes.toml, with its words."""
-    rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("troubleshooting.md"), re.MULTILINE))
+    """The table in docs/runbook.md has exactly one row for each entry of fixes.toml, with its words."""
+    rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("runbook.md"), re.MULTILINE))
     assert rows == {fix.id: fix.text.removesuffix(f" {RUN_AGAIN}") for fix in FIXES.values()}
-    assert re.findall(
-        r"^\| ([a-z][a-z-]*) \| [^|]+ \| [^|]+ \|$", read("troubleshooting.zh-CN.md"), re.MULTILINE
-    ) == list(FIXES)
+    assert re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| [^|]+ \|$", read("runbook.zh-CN.md"), re.MULTILINE) == list(
+        FIXES
+    )
 
 
 def test_what_troubleshooting_quotes_is_found() -> None:
-    """A message of wrangler that docs/troubleshooting.md quotes matches the pattern of its row's fix."""
-    for name, says in re.findall(
-        r"^\| ([a-z][a-z-]*) \| ([^|]+) \| [^|]+ \|$", read("troubleshooting.md"), re.MULTILINE
-    ):
+    """A message of wrangler that docs/runbook.md quotes matches the pattern of its row's fix."""
+    for name, says in re.findall(r"^\| ([a-z][a-z-]*) \| ([^|]+) \| [^|]+ \|$", read("runbook.md"), re.MULTILINE):
         if FIXES[name].pattern is None:
             continue
         for quote in re.findall(r"`([^`]+)`", says):
@@ -81,8 +80,8 @@ def test_what_troubleshooting_quotes_is_found() -> None:
 
 
 def test_the_codes_of_the_api_are_codes() -> None:
-    """Each error code in docs/troubleshooting.md is a code of the API."""
-    table = read("troubleshooting.md").partition("| status and code |")[2].partition("\n## ")[0]
+    """Each error code in docs/runbook.md is a code of the API."""
+    table = read("runbook.md").partition("| status and code |")[2].partition("\n### ")[0]
     known = {str(code) for kind in (codes.TaskCode, codes.ProblemCode) for code in kind}
     named = set(re.findall(r"^\| \d{3} `(\w+)`", table, re.MULTILINE))
     assert len(named) >= 5
@@ -91,15 +90,15 @@ def test_the_codes_of_the_api_are_codes() -> None:
 
 @pytest.mark.parametrize("words", ["AI_QUEUE binding is missing", "Queues are not available on the free plan"])
 def test_the_errors_of_the_guide_stand_in_their_own_words(words: str) -> None:
-    """Two known error texts are headings of docs/troubleshooting.md, in both languages, so that a search finds them."""
-    for name in ("troubleshooting.md", "troubleshooting.zh-CN.md"):
+    """Two known error texts are headings of docs/runbook.md, in both languages, so that a search finds them."""
+    for name in ("runbook.md", "runbook.zh-CN.md"):
         assert f'### "{words}"\n' in read(name)
 
 
 def test_the_stand_ins_refusals_are_counted() -> None:
-    """docs/deploy.md says in how many ways the stand-in account of the tests can refuse."""
+    """docs/guide.md says in how many ways the stand-in account of the tests can refuse."""
     refusals = (ROOT / "tests/support/refusals.toml").read_text().count("[[refusal]]")
-    assert f"refuses in {refusals} ways" in read("deploy.md")
+    assert f"refuses in {refusals} ways" in read("guide.md")
 
 
 def test_the_key_for_metrics_may_read_them() -> None:

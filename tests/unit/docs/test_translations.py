@@ -12,10 +12,7 @@ PAIRS = [
     (ROOT / "README.md", ROOT / "README.zh-CN.md"),
     *(
         (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.zh-CN.md")
-        for name in (
-            *("guide", "deploy", "runbook", "troubleshooting", "costs"),
-            *("configuration", "clients", "upgrade", "webhooks", "structured-output", "batches", "files"),
-        )
+        for name in (*("guide", "runbook", "costs", "configuration", "clients", "structured-output", "batches"),)
     ),
 ]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -72,13 +72,13 @@ def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
 STEPS = ("npx wrangler login", "make deploy", 'make key ARGS="--remote"')
 
 
-@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
+@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/guide.md", "docs/guide.zh-CN.md"])
 def test_the_documents_have_the_three_steps(document: str) -> None:
-    """The README and docs/deploy.md show the three steps of a deployment directly after each other."""
+    """The README and docs/guide.md show the three steps of a deployment directly after each other."""
     assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
 
 
-@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
+@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/guide.md", "docs/guide.zh-CN.md"])
 def test_what_the_three_steps_need_is_said_before_them(document: str) -> None:
     """Before the three steps the documents say what must be installed.
 

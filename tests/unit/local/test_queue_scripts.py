@@ -91,7 +91,7 @@ def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
         ("queues info", "necessary to set a CLOUDFLARE_API_TOKEN environment variable", "npx wrangler login"),
         ("queues create", "Authentication error [code: 10000]", "Queues: Edit"),
         ("queues info", "More than one account available", "CLOUDFLARE_ACCOUNT_ID"),
-        ("queues info", "something else", "docs/troubleshooting.md"),
+        ("queues info", "something else", "docs/runbook.md"),
     ],
 )
 def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) -> None:

@@ -140,7 +140,7 @@ def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monke
     assert settle(wrangler) == []
 
 
-@pytest.mark.parametrize("document", ["docs/deploy.md", "docs/deploy.zh-CN.md"])
+@pytest.mark.parametrize("document", ["docs/guide.md", "docs/guide.zh-CN.md"])
 def test_the_documents_have_the_same_commands(document: str) -> None:
     """The document shows the wrangler commands that `local/wrangler_dev.py` runs."""
     lines = (ROOT / document).read_text("utf-8").splitlines()

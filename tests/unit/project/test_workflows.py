@@ -125,7 +125,7 @@ def test_the_untouched_workerd_does_a_task_first() -> None:
     assert not [step for step in job["steps"] if "env" in step or "WORKERD" in step.get("run", "")]
     assert "env" not in job
     assert job["if"] == deploy()["jobs"]["test"]["if"]
-    assert "`python -m local.wrangler_dev`" in (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    assert "`python -m local.wrangler_dev`" in (ROOT / "docs" / "guide.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("key", "flags"), [("", ""), ("oo_key", "--task")])

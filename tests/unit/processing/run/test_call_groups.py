@@ -619,10 +619,10 @@ def test_a_task_has_lanes_from_a_size_on():
 
 
 def test_one_document_says_from_which_size_on():
-    """Only docs/design/platform-limits.md says from how many chunks on a task has lanes, with the code's figure."""
+    """Only docs/limits.md says from how many chunks on a task has lanes, with the code's figure."""
     said = {
         str(document.relative_to(ROOT)): found
         for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
         if (found := re.findall(r"\b(\d+) chunks or more", document.read_text(encoding="utf-8")))
     }
-    assert said == {"docs/design/platform-limits.md": [str(limits.LANES_FROM_CHUNKS)]}
+    assert said == {"docs/limits.md": [str(limits.LANES_FROM_CHUNKS)]}
