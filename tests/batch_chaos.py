@@ -127,7 +127,6 @@ class Reader(threading.Thread):
 
 
 def run(plan: Plan, folder: Path) -> Report:
-    """Run the plan in an empty folder."""
     report, started = Report(plan), time.monotonic()
     ledger = folder / "ledger.jsonl"
     ledger.touch()

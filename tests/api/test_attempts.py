@@ -1,6 +1,5 @@
 """`GET /api/tasks/{id}/attempts` shows each known call of a task, although no call has a row of its own."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -140,12 +139,6 @@ def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
     assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
 
 
-def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
-    """A cursor may have any index that a line of a batch can have."""
-    task_id = troubled.submit("one")["id"]
-    assert page(troubled, task_id, cursor=f"0.{limits.BATCH_LINES_MOST - 1}.1")["attempts"] == []
-
-
 @pytest.mark.parametrize("limit", [1, 100])
 @pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
@@ -198,18 +191,6 @@ def test_a_retry_keeps_the_log() -> None:
     bench.close()
 
 
-def test_a_bulk_retry_keeps_the_log() -> None:
-    """A bulk retry keeps the log of each task's calls, as a retry of one task does."""
-    bench = Troubled({("one", 1): ModelRefused("the provider answered 404")})
-    task_id = bench.submit("one")["id"]
-    bench.work_on(task_id)
-    assert data(bench.call("POST", "/api/tasks/retry", {}))["retried"] == 1
-    bench.settle()
-    bench.work_on(task_id)
-    assert said(page(bench, task_id)["attempts"]) == [(0, 0, 1, "failed"), (0, 0, 1, "succeeded")]
-    bench.close()
-
-
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
     """Announced calls count as in flight (`out`) while their worker has its lease, and as in doubt afterwards."""
     bench = troubled
@@ -230,32 +211,6 @@ def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
     assert said(taken["attempts"])[1:] == [(0, 1, None, "in_doubt"), (0, 2, None, "in_doubt")]
     assert taken["attempts"][1]["answered"] is False
     assert taken["counts"] == {"calls": 3, "succeeded": 1, "failed": 0, "inDoubt": 2, "out": 0, "unlisted": 0}
-
-
-def test_calls_in_doubt_of_a_cancelled_task() -> None:
-    """If a worker gives up its calls because the task was cancelled, the log lists them as in doubt.
-
-    The log, the task and the bill agree on the calls in doubt.
-    """
-    bench = Troubled(concurrency=2)
-    bench.model.seconds = lambda number: 1.0 if number == 1 else 9.0
-
-    async def cancel_in_mid_call() -> None:
-        running = asyncio.ensure_future(bench.worker.run(key(task_id), HOST))
-        await asyncio.sleep(0.5)
-        await bench.store.cancel(key(task_id), 1_000_000)
-        await running
-
-    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
-    bench.run(cancel_in_mid_call())
-    read = page(bench, task_id)
-    task = data(bench.call("GET", f"/api/tasks/{task_id}"))
-    assert task["status"] == "cancelled"
-    assert task["usage"]["inDoubt"] == 1 == read["counts"]["inDoubt"]
-    assert task["calls"]["inDoubt"] == [{"level": 0, "index": 1}]
-    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "in_doubt")]
-    assert read["counts"]["unlisted"] == 0
-    bench.close()
 
 
 def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
@@ -322,17 +277,6 @@ def test_the_latest_ten_failures_of_an_output_are_kept() -> None:
     bench.close()
 
 
-def test_a_call_refused_for_good_is_the_last() -> None:
-    """If a refused call fails its task, the log shows this call as the task's last one."""
-    bench = Troubled({("two", 1): ModelRefused("the provider answered 401")})
-    task_id = bench.submit("one\n\ntwo")["id"]
-    bench.work_on(task_id)
-    read = page(bench, task_id)
-    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, 1, "failed")]
-    assert read["attempts"][1]["code"] == "model_refused"
-    bench.close()
-
-
 def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
     """The log of an unknown, an erased or a malformed task id is 404."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
@@ -359,16 +303,6 @@ def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> 
     """An invalid query parameter of the log is refused, and the error names the parameter."""
     reply = bench.call("GET", f"/api/tasks/{bench.submit()['id']}/attempts?{query}")
     assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
-
-
-def test_any_cursor_leads_on(troubled: Troubled) -> None:
-    """Every well-formed cursor of the log is accepted."""
-    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
-    troubled.work_on(task_id)
-    everything = page(troubled, task_id)["attempts"]
-    for cursor, left in (("0.0", 4), ("0.1.1", 3), ("0.1.2", 2), ("0.1.9", 1), ("0.1", 1), ("0.2", 0), ("7.0", 0)):
-        read = page(troubled, task_id, cursor=cursor)
-        assert (read["attempts"], read["nextCursor"]) == (everything[len(everything) - left :], None), cursor
 
 
 def test_the_log_needs_the_scope_read() -> None:

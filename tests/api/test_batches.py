@@ -10,14 +10,12 @@ from openai.pagination import SyncCursorPage
 from openai.types import Batch as SdkBatch
 from openai.types.webhooks import BatchCompletedWebhookEvent, BatchFailedWebhookEvent
 
-from src.core import limits
 from src.core.batches.status import ENDED, BatchStatus, batch_status
 from src.core.errors import ModelUnavailable
 from src.core.ids import batch_id, split_task_key, task_id_of_batch
 from src.core.keys import Scope
 from src.core.states import Status
 from src.http.base.messages import Reply
-from src.http.batches.fields import NewBatchFields
 from tests.support import batches
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.batches import (
@@ -30,12 +28,10 @@ from tests.support.batches import (
     line,
     lines,
     read,
-    refused,
     run,
     upload,
     work,
 )
-from tests.support.event_streams import Received, events_of
 from tests.support.memory_r2 import MemoryR2
 
 UNKNOWN = "batch_" + "0" * 12 + "7" + "0" * 3 + "8" + "0" * 15
@@ -90,12 +86,6 @@ def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
     assert ended["usage"]["total_tokens"] == sum(one["response"]["body"]["usage"]["total_tokens"] for one in found)
     file = data(bench.call("GET", f"/v1/files/{batch.output_file_id}"))
     assert (file["purpose"], file["filename"]) == ("batch_output", f"{batch.id}_output.jsonl")
-
-
-def test_the_largest_metadata_is_kept(bench: ApiBench) -> None:
-    """The most metadata: 16 pairs of 64 and 512 characters, as at OpenAI, in any script and with any escapes."""
-    metadata = {f"{number:02}" + "键" * 62: "值" * 512 for number in range(16)}
-    assert create(bench, lines(1), metadata=metadata)["metadata"] == metadata
 
 
 def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
@@ -170,13 +160,6 @@ def test_the_window_is_the_deadline(bench: ApiBench, window: str, hours: int) ->
     assert (made["completion_window"], made["expires_at"]) == (window, START + hours * 3_600)
 
 
-def test_a_window_is_any_whole_number_of_hours_up_to_the_limit() -> None:
-    """The pattern of the field, which OpenAPI shows, allows exactly what the limit allows."""
-    pattern = NewBatchFields.model_json_schema()["properties"]["completion_window"]["pattern"]
-    taken = [hours for hours in range(2_000) if re.search(pattern, f"{hours}h")]
-    assert taken == list(range(1, limits.BATCH_WINDOW_HOURS_MOST + 1))
-
-
 def test_a_batch_expires_with_its_window() -> None:
     """Lines that were never answered are in the error file, and answered lines are in the output file."""
 
@@ -225,29 +208,6 @@ def test_a_wrong_line_fails_the_batch_before_any_call(bench: ApiBench, code: str
     assert (batch.output_file_id, batch.error_file_id, batch.in_progress_at) == (None, None, None)
     assert batch.failed_at is not None
     assert ended["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
-
-
-def test_an_empty_file_fails_the_batch(bench: ApiBench) -> None:
-    """A file without lines cannot become a batch."""
-    (error,) = run(bench, create(bench, "\n\n"))["errors"]["data"]
-    assert (error["code"], error["line"]) == ("empty_file", None)
-
-
-def test_a_refused_line_is_an_error_line(bench: ApiBench) -> None:
-    """The provider refuses a third of the lines, and the batch completes all the same."""
-
-    def before(text: str) -> None:
-        if any(f"number {n}." in text for n in range(0, 9, 3)):
-            raise refused(400, "too long")
-
-    own = ApiBench(provider=Scripted(before))
-    ended = run(own, create(own, lines(9)))
-    assert (ended["status"], ended["request_counts"]) == ("completed", {"total": 9, "completed": 6, "failed": 3})
-    errors = content(own, ended["error_file_id"])
-    assert ids(errors) == ["line-0", "line-3", "line-6"]
-    assert [(one["response"]["status_code"], one["error"]) for one in errors] == [(400, None)] * 3
-    assert len(content(own, ended["output_file_id"])) == 6
-    own.close()
 
 
 def test_a_cancelled_batch_keeps_what_it_has() -> None:
@@ -394,20 +354,6 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
     assert bench.call("GET", f"/v1/files/{ended['output_file_id']}").status == 404
 
 
-def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
-    """The native API and `/v1` show the same end of a batch."""
-    made = create(bench, lines(2))
-    assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
-    assert run(bench, made)["status"] == "cancelled"
-
-
-def test_a_plain_task_is_no_batch(bench: ApiBench) -> None:
-    """A task of the native API is no batch of `/v1`, and shows no kind."""
-    task = bench.submit()
-    assert "kind" not in task
-    assert bench.call("GET", f"/v1/batches/{batch_id(task['id'])}").status == 404
-
-
 def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
     """A batch whose budget has fewer calls than the batch has lines fails, and keeps its answers."""
     ended = run(bench, create(bench, lines(4), onceover={"maxModelCalls": 3}))
@@ -531,27 +477,6 @@ def test_a_webhook_tells_about_the_end(
     assert told.data.id == ended["id"]
     deliveries = data(bench.call("GET", f"{ended['onceover']['task']}/deliveries"))["deliveries"]
     assert [one["type"] for one in deliveries] == [event]
-
-
-def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
-    """The request that cancels a batch which never began also completes the batch."""
-    bench.call("POST", "/v1/webhook_endpoints", RECEIVER)
-    made = create(bench, lines(1))
-    bench.call("POST", f"/v1/batches/{made['id']}/cancel")
-    bench.settle()
-    read(bench, made["id"])  # sends the webhook deliveries that this invocation wrote
-    bench.settle()
-    assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
-
-
-def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
-    """The progress and the end of a batch are events of its stream, but its lines are not."""
-    ended = run(bench, create(bench, lines(3)))
-    reply = bench.call("GET", f"{ended['onceover']['task']}/events")
-    found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
-    assert "chunk" not in {one.name for one in found}
-    assert found[-1].name == "end"
-    assert found[-1].json["batch"] == ended["id"]
 
 
 def test_metrics_count_batches_and_their_lines() -> None:

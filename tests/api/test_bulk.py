@@ -46,9 +46,6 @@ def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
     return [data(bench.call("GET", task["links"]["self"]))["status"] for task in tasks]
 
 
-# --- Retry -----------------------------------------------------------------------------------------------------
-
-
 def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
     """A bulk retry makes failed tasks pending again, keeps their finished chunks, and dispatches them.
 
@@ -121,13 +118,6 @@ def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -
     assert bench.database.rows("SELECT * FROM tasks") == before
 
 
-def test_a_dry_run_counts_the_calls_that_ask_again(bench: ApiBench) -> None:
-    """An output that must fit a schema may take AI_REASKS more calls: by default one more for each of two chunks."""
-    schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}, "required": ["a"]}
-    failed(bench, outputSchema={**schema, "additionalProperties": False})
-    assert data(retry(bench, dryRun=True))["maximumCalls"] == 2 * (3 + 1)
-
-
 def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
     """A bulk retry skips a task whose budget is too small, names it, and leaves its error code as it is."""
     task = bench.submit(maxModelCalls=3)
@@ -147,16 +137,6 @@ def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
     reply = retry(bench)
     assert (reply.status, data(reply)["limit"]) == (429, "tasks_in_flight")
     assert statuses(bench, *tasks) == ["pending", "pending", "failed"]
-
-
-def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
-    """If the routes refuse retried tasks, these tasks stay due, and the next sweep finds them."""
-    tasks = [failed(bench) for _ in range(3)]
-    for sender in bench.senders:
-        sender.refuses = True
-    assert data(retry(bench))["retried"] == 3
-    due = bench.run(bench.store.due(10))
-    assert sorted(key.partition(":")[2] for key in due.idle) == sorted(task["id"] for task in tasks)
 
 
 def test_one_direct_run_is_begun(bench: ApiBench) -> None:
@@ -182,9 +162,6 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
     assert data(retry(bench)) == {"retried": 1, "more": False}
     (row,) = bench.database.rows("SELECT generation FROM tasks")
     assert row == {"generation": 1}
-
-
-# --- Cancel ----------------------------------------------------------------------------------------------------
 
 
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
@@ -262,16 +239,6 @@ def on_objects(bench: ApiBench, count: int) -> list[str]:
     return [key(task) for task in tasks]
 
 
-def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
-    """After a bulk cancellation each object that works on a cancelled task gets a notice with the
-    fence of its claim.
-    """
-    tasks = on_objects(bench, 3)
-    bench.submit()
-    assert data(cancel(bench)) == {"cancelled": 4, "more": False}
-    assert sorted(bench.told) == sorted((task, 1) for task in tasks)
-
-
 def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bulk cancellation notifies objects six at a time, while the invocation has subrequests and time left."""
     at_once, most_at_once = 0, 0
@@ -299,9 +266,6 @@ def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monk
     assert data(cancel(bench))["cancelled"] == 100
     assert bench.loop.time() - began <= limits.CANCEL_SECONDS_MOST
     assert 6 <= len(bench.told) < 100
-
-
-# --- Both ------------------------------------------------------------------------------------------------------
 
 
 def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
@@ -349,14 +313,6 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
     bench.submit()
     assert bench.call("POST", path).status == 400
     assert len(bench.database.rows("SELECT 1 FROM tasks WHERE status = 'pending'")) == 1
-
-
-@pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
-def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
-    """A bulk path with a method other than POST gets 405."""
-    for method in ("GET", "DELETE", "PUT"):
-        reply = bench.call(method, path)
-        assert (reply.status, reply.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 def test_each_task_has_a_line_and_the_request_one_more(bench: ApiBench) -> None:

@@ -54,12 +54,6 @@ def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: s
     assert reply.headers["X-Request-Id"] == "bench"
 
 
-@pytest.mark.parametrize("path", ["/v1x", "/V1/responses", "//v1/responses", "/api/v1/responses"])
-def test_what_is_not_below_v1_has_problems(bench: ApiBench, path: str):
-    """An unknown path that only resembles `/v1` gets a problem of the native API."""
-    assert data(bench.call("GET", path))["code"] == "not_found"
-
-
 def test_a_misconfigured_deployment_says_so_in_the_shape():
     """A misconfigured deployment also answers paths below `/v1` in OpenAI's shape, though it has no `Api` object."""
     reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of"), "POST", {}, "http://h/v1/responses")
@@ -101,15 +95,6 @@ def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
     assert (reply.status, data(reply)["error"]["type"]) == (429, "rate_limit_error")
     assert retries(reply) == again
     assert isinstance(raised(reply), openai.RateLimitError)
-
-
-def test_a_deployment_without_webhooks(bench: ApiBench):
-    """Without WEBHOOK_KEY an SDK does not repeat its request, since only an operator can set the variable."""
-    bench.limit(webhook_key=None)
-    fields = {"name": "a", "url": "https://a.example.com/", "event_types": ["task.failed"]}
-    reply = bench.call("POST", "/v1/webhook_endpoints", fields)
-    assert data(reply)["error"]["code"] == "no_webhook_key"
-    assert not retries(reply)
 
 
 def test_keys(bench: ApiBench):

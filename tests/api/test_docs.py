@@ -48,23 +48,3 @@ def test_a_document_that_is_not_current_is_told_and_mended(
     assert docs.outdated(copy) == {}
     if path == docs.API:
         assert (copy / path).read_text(encoding="utf-8") == current
-
-
-def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make docs` writes nothing if the document has no place for its diagram, or two places."""
-    text = (copy / docs.STATE_MACHINE).read_text(encoding="utf-8")
-    for spoilt, found in (("no diagram", 0), (text + text, 2)):
-        (copy / docs.STATE_MACHINE).write_text(spoilt, encoding="utf-8")
-        assert docs.main([], copy) == 1
-        assert f"must have one mermaid block, and has {found}" in capsys.readouterr().err
-        assert (copy / docs.STATE_MACHINE).read_text(encoding="utf-8") == spoilt
-
-
-def test_a_document_without_a_place_for_its_table_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make docs` writes nothing if the document has no place for its table, or two places."""
-    text = (copy / docs.VERIFICATION).read_text(encoding="utf-8")
-    for spoilt in ("no table", text + text):
-        (copy / docs.VERIFICATION).write_text(spoilt, encoding="utf-8")
-        assert docs.main([], copy) == 1
-        assert "must have one place for the table of claims" in capsys.readouterr().err
-        assert (copy / docs.VERIFICATION).read_text(encoding="utf-8") == spoilt

@@ -117,20 +117,3 @@ def test_bad_parameter(bench: ApiBench, query: str) -> None:
 def test_false_submits(bench: ApiBench, query: str) -> None:
     """With `dryRun=false`, or `dryRun` without a value, the request submits a task."""
     assert bench.call("POST", f"/api/tasks?{query}", {"input": "x"}).status == 202
-
-
-def test_largest_plan() -> None:
-    """A plan with the largest number of chunks is answered.
-
-    In this test each chunk repeats all but one character of the previous chunk, and the body is nearly as large as
-    allowed.
-    """
-    bench = ApiBench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
-    most = limits.CHUNKS_MOST
-    # the other characters that one task may send are used by the instructions
-    size = limits.SENT_CHARS_MOST // most - 300
-    text = "字x" * ((size + most - 1) // 2) + "x"
-    found = plan(bench, {"input": text, "chunk": {"maxChars": size, "overlapChars": size - 1}})
-    assert len(found["chunks"]) == len(text) - size + 1
-    assert found["estimatedTokens"] > len(found["chunks"]) * size * 5 // 8
-    bench.close()

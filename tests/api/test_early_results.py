@@ -1,22 +1,21 @@
 """Early results: `/v1/files/{id}/content?offset=&limit=` gives each line of a growing output file once."""
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from src.core import limits
-from src.core.errors import BlobMissing, ModelUnavailable
+from src.core.errors import ModelUnavailable
 from src.core.ids import TaskKey
 from src.http.base.messages import Reply
 from src.store.batch_files import BatchFileStore
 from src.store.blobs.d1 import D1Bucket
 from src.store.blobs.r2 import R2Bucket
-from src.store.files import FileStore
 from src.store.records.batches import SegmentLines
 from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data
-from tests.support.batches import Batch, Scripted, create, lines, read, run, upload, work
+from tests.support.batches import Batch, Scripted, create, lines, read, run, work
 from tests.support.memory_r2 import MemoryR2
 
 
@@ -102,41 +101,12 @@ def test_an_answer_ends_after_a_whole_line_within_its_allowance(
     assert page(bench, ended, "?offset=3").body == whole.splitlines(keepends=True)[3]
 
 
-def test_pages_beyond_the_end_are_empty(bench: ApiBench) -> None:
-    """The number of the last line tells how many lines the file has."""
-    ended = run(bench, create(bench, lines(2)))
-    reply = page(bench, ended, "?offset=5")
-    assert (reply.body, reply.headers["X-Incomplete"], reply.headers["X-Last-Line"]) == ("", "false", "2")
-    assert page(bench, ended, "?offset=1&limit=1").headers["X-Last-Line"] == "2"
-    first = page(bench, ended, "?limit=1")
-    assert (first.body.count("\n"), first.headers["X-Incomplete"]) == (1, "true")
-
-
-def test_a_batch_without_answers_yet_has_an_empty_file(bench: ApiBench) -> None:
-    """An output file without lines exists from the status `in_progress` on."""
-    scripted(bench).before = away
-    batch = create(bench, lines(2))
-    work(bench, batch, 5.0)
-    batch = read(bench, batch["id"])
-    assert batch["status"] == "in_progress"
-    reply = page(bench, batch, "")
-    assert (reply.body, reply.headers["X-Incomplete"], reply.headers["X-Last-Line"]) == ("", "true", "0")
-    assert bench.call("DELETE", f"/v1/files/{batch['output_file_id']}").status == 409
-
-
 @pytest.mark.parametrize("query", ["offset=-1", "offset=x", "limit=0", "limit=20001", "limit=1.5"])
 def test_a_bad_value_is_refused_by_name(bench: ApiBench, query: str) -> None:
     """The refusal of a bad value names the parameter."""
     ended = run(bench, create(bench, lines(1)))
     reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, query.partition("=")[0])
-
-
-def test_only_output_files_have_lines(bench: ApiBench) -> None:
-    """An input file can only be read whole, not by lines."""
-    file = upload(bench, lines(1))
-    reply = bench.call("GET", f"/v1/files/{file}/content?offset=0")
-    assert (reply.status, data(reply)["error"]["param"]) == (400, "offset")
 
 
 def test_a_listed_error_file_can_be_read_while_it_is_written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,20 +142,6 @@ def test_a_listed_error_file_can_be_read_while_it_is_written(bench: ApiBench, mo
     assert seen
     assert all(reply.body.startswith(one) for one in seen)
     assert reply.body.count("\n") == 40
-
-
-def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is erased just after its row was read."""
-    ended = run(bench, create(bench, lines(2)))
-
-    async def erased(*_: object) -> AsyncGenerator[bytes]:
-        bench.database.rows("UPDATE files SET state = 'erasing'")
-        raise BlobMissing
-        yield b""
-
-    monkeypatch.setattr(FileStore, "pieces", erased)
-    reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content")
-    assert (reply.status, data(reply)["error"]["code"]) == (404, "not_found")
 
 
 def test_a_batch_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:

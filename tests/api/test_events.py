@@ -1,6 +1,5 @@
 """`GET /api/tasks/{id}/events`: which events a stream sends, when it sends them, and what it costs."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -134,28 +133,6 @@ def test_events_come_as_they_happen(bench: ApiBench):
     assert {event.id for event in stream.named("progress")} == {None}
 
 
-@pytest.mark.parametrize("by", ["header", "query"])
-def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
-    """A client can resume a stream after any event, and then gets the following events with the same ids and bytes."""
-    task = bench.submit("word " * 20, chunk={"maxChars": 10})
-    bench.begin(task["id"], 3)
-    early = Stream(bench, task)
-    bench.pass_seconds(1)
-    early.reading.cancel()
-    claim = bench.claim(task["id"])
-    bench.work(claim, {at: f"output {at}" for at in range(3, 10)}, Finish(1_000_000), completed=10)
-    whole = Stream(bench, task)
-    bench.run(whole.reading)
-    ids = [event.id for event in whole.named("status", "chunk")]
-    assert early.named("status", "chunk") == whole.named("status", "chunk")[: len(early.named("status", "chunk"))]
-    for at, event_id in enumerate(ids):
-        assert event_id is not None
-        again = Stream(bench, task, last_event_id=event_id) if by == "header" else Stream(bench, task, after=event_id)
-        bench.run(again.reading)
-        assert again.named("status", "chunk") == whole.named("status", "chunk")[at + 1 :]
-        assert again.events[-1] == whole.events[-1]
-
-
 def test_the_header_is_newer_than_the_query(bench: ApiBench):
     """`Last-Event-ID` takes precedence over `after` in the URL."""
     task = bench.submit()
@@ -222,34 +199,6 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
     assert numbered(fresh) == [("1-0", "pending"), ("1-1", "processing"), ("1-4", "output 0"), *rest[1:]]
 
 
-def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):
-    """After a retry a new client gets no chunk before the status `processing`, and then all finished chunks at once."""
-    task = bench.submit()
-    bench.fail(task["id"])
-    assert bench.call("POST", task["links"]["retry"]).status == 202
-    stream = Stream(bench, task)
-    bench.pass_seconds(30)
-    assert numbered(stream) == [("1-0", "pending")]
-    rows = bench.meter.rows_read
-    bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between these two events
-    bench.claim(task["id"])
-    bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
-    assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
-
-
-def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
-    """While the second chunk has failed for good, the stream sends no event for the finished third chunk."""
-    task = bench.submit()
-    claim = bench.claim(task["id"])
-    bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
-    assert bench.call("POST", task["links"]["cancel"]).status == 200
-    stream = Stream(bench, task)
-    bench.run(stream.reading)
-    assert numbered(stream) == [("0-0", "pending"), ("0-1", "processing"), ("0-4", "output 0"), ("0-5", "cancelled")]
-    assert [chunk["index"] for chunk in data(bench.call("GET", task["links"]["chunks"]))["chunks"]] == [0, 2]
-
-
 def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """If a task has more outputs than one read may return, the stream reads several times in a row."""
     monkeypatch.setattr(limits, "EVENT_CHUNKS_AT_ONCE", 4)
@@ -283,17 +232,6 @@ def test_events_that_are_ready_together_are_sent_together(bench: ApiBench, monke
     assert chunks > 2
     assert len([part for _, part in together.came if "event: chunk" in part]) == 1
     assert len([part for _, part in apart.came if "event: chunk" in part]) == chunks
-
-
-def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """The task in the event `end` equals the answer to a GET of the task, and is on one line."""
-    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
-    task = bench.submit()
-    bench.complete(task["id"])
-    stream = Stream(bench, task)
-    bench.run(stream.reading)
-    assert len(stream.came) > 9
-    assert stream.events[-1].json == data(bench.call("GET", task["links"]["self"]))
 
 
 def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
@@ -428,7 +366,6 @@ def test_a_slow_database_is_asked_less_often(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream_within_a_minute():
-    """A stream ends within a minute after its key is revoked, and reconnecting is refused."""
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
@@ -470,20 +407,6 @@ def test_an_erased_task_has_no_end(bench: ApiBench):
     assert bench.call("GET", task["links"]["events"]).status == 404
 
 
-def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
-    """After the client of a stream has left, the stream no longer reads the database."""
-    task = bench.submit()
-    stream = Stream(bench, task)
-    bench.pass_seconds(3)
-    stream.reading.cancel()
-    bench.run(asyncio.sleep(0))
-    bench.run(stream.parts.aclose())
-    calls = bench.database.batches
-    bench.pass_seconds(300)
-    assert bench.database.batches == calls
-    assert any("stream_closed" in line for line in bench.log_lines)
-
-
 def test_whoever_follows_a_task_moves_it(bench: ApiBench):
     """If a client streams a task that no worker took, the task is dispatched again; if its deadline has passed, it
     fails.
@@ -503,14 +426,3 @@ def test_whoever_follows_a_task_moves_it(bench: ApiBench):
     assert stream.events[-1].json["error"]["code"] == "deadline_exceeded"
     assert stream.ended_at is not None
     assert bench.database.rows("SELECT deadline_at FROM tasks WHERE id = ?", key(brief["id"]))
-
-
-def test_a_listed_page_may_follow(bench: ApiBench):
-    """With CORS a page of a listed origin can read the stream and may send `Last-Event-ID`."""
-    bench.limit(cors_origins=("https://page.example",))
-    task = bench.submit()
-    bench.complete(task["id"])
-    stream = Stream(bench, task, origin="https://page.example")
-    bench.run(stream.reading)
-    assert stream.reply.headers["Access-Control-Allow-Origin"] == "https://page.example"
-    assert replace(stream.reply, parts=None).headers["Cache-Control"] == "no-store"

@@ -26,7 +26,6 @@ from tests.support.memory_r2 import INTERNAL, MemoryR2, Stored
 
 URL = "http://localhost:8787/v1/files"
 PART = 1_000  # The most bytes of a part in these tests.
-ID = "file-" + "0" * 32
 Form = dict[str, Any]
 
 
@@ -138,34 +137,6 @@ def test_the_sdk_s_models_accept_every_answer(files: ApiBench) -> None:
         assert refusal(files.call(method, f"/v1/files/{file.id}{path}")) == (404, "not_found", None)
 
 
-@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART, 3 * PART + 7])
-@pytest.mark.parametrize("chunk_bytes", [1, 997, 65_536])
-def test_a_file_of_any_size_comes_back(files: ApiBench, size: int, chunk_bytes: int) -> None:
-    """The bytes are stored in equal parts, whatever the size of the chunks in which they arrive."""
-    content = bytes(n * n % 251 for n in range(size))
-    reply = upload(files, form(content), chunk_bytes=chunk_bytes)
-    assert (reply.status, data(reply)["bytes"]) == (200, size)
-    assert content_of(files, data(reply)["id"]) == content
-    (row,) = files.database.rows("SELECT parts FROM files")
-    whole, rest = divmod(size, PART)
-    assert [part[1] for part in json.loads(row["parts"])] == [PART] * whole + [rest] * bool(rest)
-
-
-def test_fields_may_follow_the_file(files: ApiBench) -> None:
-    """The SDK for JavaScript sends the form's fields in the order in which the program's object has them."""
-    reply = send(
-        files,
-        raw(
-            ('name="expires_after[seconds]"', b"3600"),
-            FILE,
-            ('name="purpose"', b"user_data"),
-            ('name="expires_after[anchor]"', b"created_at"),
-        ),
-    )
-    file = data(reply)
-    assert (file["purpose"], file["bytes"], file["expires_at"]) == ("user_data", 2_500, file["created_at"] + 3_600)
-
-
 @pytest.mark.parametrize(
     ("fields", "seconds"),
     [
@@ -273,14 +244,6 @@ def test_a_file_above_the_limit_is_refused_by_its_length_or_while_it_is_read(fil
     assert refusal(reply) == (413, "too_large", "file")
     assert "2500 bytes (MAX_FILE_BYTES)" in data(reply)["error"]["message"]
     assert (said.read_bytes, left(files)) == (0, before)
-
-
-def test_a_form_that_only_pads_is_refused(files: ApiBench) -> None:
-    """Bytes that follow the last boundary count toward the limit of the body."""
-    files.limit(file_bytes=10)
-    body = raw(PURPOSE, ('name="file"; filename="a"', b"x")) + b" " * limits.FORM_BYTES_MOST
-    assert refusal(send(files, body)) == (413, "too_large", None)
-    assert left(files) == []
 
 
 def test_without_a_bucket_a_large_file_is_refused_by_the_binding_s_name(bench: ApiBench) -> None:
@@ -509,36 +472,6 @@ def test_content_is_an_attachment(files: ApiBench) -> None:
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert reply.headers["Content-Length"] == "2400"
     assert reply.body == ""
-
-
-def test_content_needs_read_and_an_upload_write(files: ApiBench) -> None:
-    """A key with one scope can make only the calls of this scope."""
-    files.api = replace(files.api, settings=replace(files.settings, require_keys=True))
-    reader, writer = bearer(files.make_key(Scope.READ)), bearer(files.make_key(Scope.WRITE))
-    assert upload(files, headers=reader).status == 403
-    made = data(upload(files, headers=writer))
-    for path in ("", f"/{made['id']}", f"/{made['id']}/content"):
-        assert files.call("GET", f"/v1/files{path}", headers=reader).status == 200
-        assert files.call("GET", f"/v1/files{path}", headers=writer).status == 403
-    assert files.call("DELETE", f"/v1/files/{made['id']}", headers=reader).status == 403
-    assert files.call("DELETE", f"/v1/files/{made['id']}", headers=writer).status == 200
-
-
-def test_a_growing_file_is_shown_but_not_deleted(files: ApiBench) -> None:
-    """The output of a batch that has not ended is also a file. `test_early_results` reads its content."""
-    file = uploaded(files, b"x" * 1_500, filename="out.jsonl")
-    files.database.rows("UPDATE files SET state = 'growing', purpose = 'batch_output', owner = 'local:1'")
-    shown = data(files.call("GET", f"/v1/files/{file['id']}"))
-    assert FileObject.model_validate(shown, strict=True).purpose == "batch_output"
-    assert refusal(files.call("DELETE", f"/v1/files/{file['id']}")) == (409, "file_in_use", None)
-
-
-def test_malformed_ids_cost_no_database_call(files: ApiBench) -> None:
-    """They are 404."""
-    before = files.database.batches
-    for name in ("file-1", "resp_1", ID.upper(), ID + "0", "file-" + "g" * 32):
-        assert refusal(files.call("GET", f"/v1/files/{name}")) == (404, "not_found", None)
-    assert files.database.batches == before
 
 
 @pytest.mark.parametrize(

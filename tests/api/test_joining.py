@@ -12,7 +12,6 @@ import pytest
 from src.core import limits
 from src.http.base.messages import Reply
 from tests.support.api_bench import ApiBench, bearer, data
-from tests.support.sqlite_d1 import NETWORK_LOST
 
 BODY = {"background": True, "input": "one\n\ntwo\n\nthree and four", "metadata": {"a": "1"}}
 MOST = limits.JOINING_SECONDS_MOST
@@ -73,40 +72,6 @@ def test_another_body_joins_nothing(bench: ApiBench) -> None:
     assert name(post(bench, 1, turned)) == name(first)
 
 
-def test_a_repetition_of_what_never_came_makes_the_task(bench: ApiBench) -> None:
-    """If the first try of the SDK never arrived, its second try makes the task."""
-    second, third = post(bench, 1), post(bench, 2)
-    assert (joined(second), joined(third)) == (False, True)
-    assert name(second) == name(third)
-
-
-def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
-    """Two equal requests in parallel, each repeated twice, make two tasks, and each client gets its own answers."""
-    wishes = {name(post(bench, 0)), name(post(bench, 0))}
-    assert len(wishes) == 2
-    assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
-    assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # this repetition belongs to a third submission, whose first try was lost
-    assert rows(bench) == (3, 3)
-
-
-def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
-    """A third send joins the task of its own request, and not the newer task of an equal request in between."""
-    first = name(post(bench, 0))
-    assert name(post(bench, 1)) == first
-    other = name(post(bench, 0))
-    assert name(post(bench, 2)) == first
-    assert name(post(bench, 1)) == other
-
-
-def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
-    """If one of two equal requests never arrived, its repetition wrongly joins the other request's task."""
-    first = post(bench, 0)
-    assert name(post(bench, 1)) == name(first)  # of the other one
-    one, other = (post(bench, count, idempotency_key=key) for count, key in ((0, "one"), (1, "other")))
-    assert len({name(first), name(one), name(other)}) == 3
-
-
 @pytest.mark.parametrize(
     ("headers", "count", "seconds"),
     [
@@ -161,14 +126,6 @@ def test_keys_do_not_join(bench: ApiBench) -> None:
     keyed.close()
 
 
-def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
-    """Erasing a task also deletes its submission's row, so a repetition does not join the erased task."""
-    first = name(post(bench, 0))
-    assert bench.call("DELETE", f"/v1/responses/{first}").status == 200
-    assert rows(bench) == (0, 0)
-    assert name(post(bench, 1)) != first
-
-
 def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
     """A task that a tenant's limit refuses leaves no row that a repetition could join."""
     bench.limit(tasks_in_flight_most=1)
@@ -191,20 +148,6 @@ def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
     assert post(bench, 0).status == 507
 
 
-@pytest.mark.parametrize("sends", range(1, limits.STORE_SENDS))
-@pytest.mark.parametrize("when", ["after", "later"])
-@pytest.mark.parametrize("count", [0, 1])
-def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
-    """Even if its write is sent again after a lost answer, a submission makes one task or joins one task."""
-    first = name(post(bench, 0)) if count else None
-    bench.database.fail(NETWORK_LOST, when, sends)
-    found = name(post(bench, count))
-    bench.run(bench.database.land())
-    assert rows(bench) == (1, 1)
-    assert found == (first or found)
-    assert name(post(bench, count + 1)) == found
-
-
 def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
     """Count the rows that a submission writes, with index entries, by D1's rules."""
     rows: list[int] = []
@@ -219,20 +162,6 @@ def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
     send()
     monkeypatch.undo()
     return sum(rows)
-
-
-def test_any_number_of_equal_wishes_pairs_off(bench: ApiBench) -> None:
-    """However many tasks other repetitions have already joined, a later repetition still joins its own task."""
-    wishes = {name(post(bench, 0)) for _ in range(130)}
-    assert {name(post(bench, 1)) for _ in range(130)} == wishes
-    assert rows(bench) == (130, 130)
-
-
-def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
-    """A repetition two minutes later, as `Retry-After` asked, still joins, even if the SDK has a short timeout."""
-    first = name(post(bench, 0, x_stainless_read_timeout="5"))
-    bench.pass_seconds(125)
-    assert name(post(bench, 1, x_stainless_read_timeout="5")) == first
 
 
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,16 +71,6 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
     assert (rest["chunks"], rest["nextCursor"]) == (whole["chunks"][5:], None)
 
 
-def test_many_chunks_are_shown_in_parts(bench: ApiBench):
-    """More chunks than are read at once are sent in parts, however short their outputs are."""
-    count = limits.CHUNKS_AT_ONCE + 1
-    path = submit(bench, count)
-    record(bench, path, {index: f"output {index}" for index in range(count)})
-    assert bench.run(handle(BenchRequest("GET", f"{path}/chunks", {}, b""), bench.api, CATALOGUE)).parts is not None
-    shown = data(bench.call("GET", f"{path}/chunks"))["chunks"]
-    assert [chunk["output"] for chunk in shown] == [f"output {index}" for index in range(count)]
-
-
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A page of chunks has as many chunks as can be read at once, and at least one."""
     path = submit(bench, 4)
@@ -90,7 +80,6 @@ def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.
 
 
 def test_a_task_without_finished_chunks_has_an_empty_page(bench: ApiBench):
-    """A task without finished chunks has an empty page, with no next page."""
     path = submit(bench, 3)
     assert data(bench.call("GET", f"{path}/chunks?limit=2")) == {"chunks": [], "nextCursor": None}
     record(bench, path, {0: "a", 1: "b", 2: "c"})
@@ -105,13 +94,6 @@ def test_what_cannot_be_a_page_is_refused_by_name(bench: ApiBench, query: str):
     reply = bench.call("GET", f"{submit(bench, 1)}/chunks?{query}")
     assert reply.status == 422
     assert [error["field"] for error in data(reply)["errors"]] == [query.partition("=")[0]]
-
-
-def test_no_pages_of_no_task(bench: ApiBench):
-    """A page of an unknown task's chunks is 404, like the list of all its chunks."""
-    path = submit(bench, 1)
-    assert bench.call("DELETE", path).status == 204
-    assert bench.call("GET", f"{path}/chunks?limit=1").status == 404
 
 
 async def _all_of(parts: AsyncGenerator[str]) -> list[str]:
@@ -135,25 +117,6 @@ def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch:
         assert len(bench.run(_all_of(sent.parts))) > 1
         assert data(bench.call("GET", one)) == wanted
         assert bench.call("HEAD", one).body == ""
-
-
-def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """The replay of a submission also shows a large result, which is null only before the task has completed."""
-    body = {"input": "word " * 3, "chunk": {"maxChars": 5}}
-    path = data(bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"}))["links"]["self"]
-    record(bench, path, {0: "a" * 50, 1: "b" * 50, 2: "c"})
-    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
-    replayed = bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"})
-    assert data(replayed)["result"] == {"output": "\n\n".join(("a" * 50, "b" * 50, "c"))}
-
-
-def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """For an unfinished task an answer in parts has a null result and all finished chunks."""
-    path = submit(bench, 5)
-    record(bench, path, {0: "a" * 50, 1: "b" * 50, 3: "c"}, end=False)
-    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
-    task = data(bench.call("GET", f"{path}?include=chunks"))
-    assert (task["result"], [chunk["index"] for chunk in task["chunks"]]) == (None, [0, 1, 3])
 
 
 @pytest.mark.parametrize("query", ["", "?include=chunks", "/chunks"])

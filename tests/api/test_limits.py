@@ -1,7 +1,4 @@
-"""Limits of a tenant: its tasks in flight, its characters a day, and its share of the queue.
-
-All three limits of a tenant are exact, and a limit that is not set costs nothing.
-"""
+"""Limits of a tenant: its tasks in flight, its characters a day, and its share of the queue."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -11,12 +8,10 @@ import pytest
 
 from src.composition import CATALOGUE
 from src.core import limits
-from src.core.calls.retry import rate_limit_seconds
 from src.core.task import Route
 from src.http.base.messages import Reply
 from src.http.router import handle
 from src.processing.terms import OVERDUE
-from src.store.records.claims import Release
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 
@@ -37,7 +32,6 @@ def post(bench: ApiBench, text: str = "x", secret: str | None = None, **headers:
 
 
 def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
-    """Retry a task."""
     return bench.call("POST", f"{task['links']['self']}/retry")
 
 
@@ -83,9 +77,6 @@ def statements(bench: ApiBench) -> list[str]:
 
     bench.database.prepare = note  # type: ignore[method-assign]
     return noted
-
-
-# --- Tasks in flight ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -148,15 +139,6 @@ def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
     assert crowded_out(post(bench))
 
 
-def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBench) -> None:
-    """Even at the limit, the retry of an unfinished task is 409 and of an unknown task 404, never 429."""
-    bench.limit(tasks_in_flight_most=1)
-    task = bench.submit()
-    assert (retry(bench, task).status, data(retry(bench, task))["code"]) == (409, "not_retryable")
-    _erase(bench, task)
-    assert retry(bench, task).status == 404
-
-
 def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
     """Of 20 submissions at once, exactly as many are accepted as the limit of tasks in flight allows."""
     bench.limit(tasks_in_flight_most=7)
@@ -184,24 +166,6 @@ def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
         assert post(keyed, "x", secret).status == 202
 
 
-def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
-    """A task counts as in flight even if it waits for a long rate limit, or if the sweep checks it only much later."""
-    bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
-    task = bench.submit()
-    longest_ms = round(rate_limit_seconds(1e9, 0, chance=1.0) * 1000)
-    bench.work(bench.claim(task["id"]), {}, Release(longest_ms, longest_ms + bench.settings.lease_ms))
-    assert crowded_out(post(bench))
-    bench.limit(lease_seconds=180.0, timeout_seconds=120.0)
-    for _ in range(10):
-        (row,) = bench.database.rows("SELECT wake_at FROM tasks")
-        wait(bench, max(0, int(str(row["wake_at"])) - bench.now_ms()) / 1000)
-        bench.run(bench.store.take_due(bench.run(bench.store.due(1)), bench.settings.lease_ms))
-        assert crowded_out(post(bench))
-
-
-# --- Characters a day --------------------------------------------------------------------------------------------
-
-
 def test_characters_are_exact(bench: ApiBench) -> None:
     """Exactly the day's limit of characters is accepted, and one character more is refused."""
     bench.limit(characters_a_day_most=10)
@@ -220,13 +184,6 @@ def test_characters_are_code_points(bench: ApiBench) -> None:
     assert characters(bench) == 4
     assert used_up(bench, post(bench, "😀字"))
     assert post(bench, "😀").status == 202
-
-
-def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
-    """A text longer than the day's limit of characters is refused even if nothing of the day is used."""
-    bench.limit(characters_a_day_most=5)
-    assert used_up(bench, post(bench, "x" * 6))
-    assert bench.database.rows("SELECT * FROM daily_use") == []
 
 
 def test_a_new_day_starts_anew(bench: ApiBench) -> None:
@@ -288,9 +245,6 @@ def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
     assert characters(bench) == 24
 
 
-# --- What it costs -----------------------------------------------------------------------------------------------
-
-
 def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
     """Without limits, idempotency key or queue share, a submission is one D1 call with two statements and two rows."""
     noted, before = statements(bench), bench.database.batches
@@ -320,9 +274,6 @@ def test_what_is_used_is_paid_for_in_one_call(
     assert (len(noted), bench.database.batches - before) == (count, 1)
     assert len(bench.database.rows("SELECT 1 FROM submissions")) == len(headers)
     assert len(bench.database.rows("SELECT 1 FROM daily_use")) == ("characters_a_day_most" in settings)
-
-
-# --- The queue's share -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -369,15 +320,6 @@ def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
     shared.senders[1].refuses = True
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 1)]
     assert shared.senders[0].sent[-1] == made[-1]["id"]
-
-
-def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
-    """The limit of tasks in flight and the share of the queue are both exact when both are set."""
-    ours = shared.make_key()
-    shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
-    routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
-    assert routes == ["queue"] * limits.QUEUE_SHARE + ["durable-object"] * 2
-    assert crowded_out(post(shared, secret=ours))
 
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])

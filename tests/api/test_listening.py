@@ -1,7 +1,4 @@
-"""A waiting request gets notice of its task's end from a worker in its isolate or from the task's object.
-
-If no notice comes, a waiting request finds the task's end by its own reads of the database.
-"""
+"""A waiting request gets notice of its task's end from a worker in its isolate or from the task's object."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -203,22 +200,6 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     assert sum(1.0 <= at <= 3.1 for at, _ in made.looks) <= 4 + 3, made.looks
 
 
-def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
-    """A notice of an end that happened before a retry does not make a waiting request read the task.
-
-    In this test the task was cancelled and retried, and the notice of the cancellation comes late.
-    """
-    made = scene("isolate", seconds=60.0)
-    bench, task_key = made.bench, key(made.task["id"])
-    made.wait((0.0, made.work), seconds=1.0)
-    assert bench.call("POST", made.task["links"]["cancel"]).status == 200
-    assert bench.call("POST", made.task["links"]["retry"], {}).status == 202
-    bench.run(bench.store.claim(task_key, holder="next", host="", route=Route.QUEUE, lease_ms=180_000))
-    made.looks.clear()
-    assert made.wait((1.0, lambda: made.marks.left(task_key, 1, ended=True)), seconds=2.0)["status"] == "processing"
-    assert made.kinds == ["task", "status", "status", "status", "task"]
-
-
 def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
     """A cancellation ends other clients' waits in its isolate at once if the task's worker runs in this isolate."""
     made = scene("isolate", seconds=60.0)
@@ -251,9 +232,6 @@ def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
     made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")
     made.wait(seconds=2.0)
     assert made.bench.asked == []
-
-
-# --- Streams ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("near", "looks"), [("nobody", 40), ("object", 7), ("isolate", 7)])

@@ -229,9 +229,6 @@ def test_events_from_before_the_cut_have_the_chunks_places(bench: ApiBench) -> N
     assert [(one["start"], one["end"]) for one in found] == [(one["start"], one["end"]) for one in chunks]
 
 
-# --- /v1 ---------------------------------------------------------------------------------------------------
-
-
 def response_of(bench: ApiBench, content: list[dict[str, Any]], **fields: Any) -> Reply:
     """Submit a response with a user message of these parts."""
     message = {"role": "user", "content": content}

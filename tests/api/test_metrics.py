@@ -1,7 +1,4 @@
-"""Prometheus can read the metrics of `GET /api/metrics`, and no counter ever decreases.
-
-Only operators see the metrics of `GET /api/metrics` and the history of `GET /api/history`.
-"""
+"""Prometheus can read the metrics of `GET /api/metrics`, and no counter ever decreases."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +7,6 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from src.core import limits
 from src.core.keys import Scope
 from src.http.operate.exposition import Family, Point, write
 from src.store.tallies import TallyStore
@@ -215,23 +211,6 @@ def test_history(bench: ApiBench) -> None:
     shown = data(bench.call("GET", "/api/history?hours=1"))
     assert [(five["completed"], five["backlog"]["pending"]) for five in shown["buckets"]] == [(0, 1)]
     assert len(data(bench.call("GET", "/api/history"))["buckets"]) == 2
-
-
-def test_hours(bench: ApiBench) -> None:
-    """`hours` is 1 to 48, by default 24."""
-    assert data(bench.call("GET", "/api/history"))["hours"] == 24
-    for text in ("0", "49", "1.5", "many"):
-        refused = bench.call("GET", f"/api/history?hours={text}")
-        assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "hours")
-    assert data(bench.call("GET", f"/api/history?hours={limits.HISTORY_SECONDS / 3600:.0f}"))["hours"] == 48
-
-
-def test_without_a_database(bench: ApiBench) -> None:
-    """If D1 is out of reach, metrics and history get 503."""
-    for path in PATHS:
-        bench.database.fail("D1_ERROR: Network connection lost.", times=10)
-        assert bench.call("GET", path).status == 503
-        bench.database.heal()
 
 
 def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:

@@ -1,7 +1,4 @@
-"""The document `/openapi.json` is complete and correct, and no part of it contradicts another.
-
-All other tests of the API check their answers against `/openapi.json`.
-"""
+"""The document `/openapi.json` is complete and correct, and no part of it contradicts another."""
 
 import asyncio
 import re
@@ -310,7 +307,6 @@ def needs_only_a_key(path: str) -> bool:
 
 
 def require_keys(bench: ApiBench) -> None:
-    """Make the deployment require keys."""
     bench.api = replace(bench.api, settings=replace(bench.settings, require_keys=True))
 
 

@@ -55,9 +55,6 @@ def scrape(bench: ApiBench) -> str:
     return bench.call("GET", "/api/metrics").body
 
 
-# --- POST /api/sweep -----------------------------------------------------------------------------------------
-
-
 def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
     """A requested sweep dispatches a lost task, ends a task past its deadline, erases a task whose retention is over,
     and counts each of them.
@@ -86,12 +83,6 @@ def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
     bench.pass_seconds(19.5)
     assert sweep(bench).headers["Retry-After"] == "1"
     bench.pass_seconds(0.5)
-    assert sweep(bench).status == 200
-
-
-def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
-    """A request for a sweep is not refused because cron has just swept."""
-    bench.run(bench.store.due(1))
     assert sweep(bench).status == 200
 
 
@@ -129,12 +120,6 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
     assert sweep(keyed, foreign).status == 200
 
 
-def test_only_post_sweeps(bench: ApiBench) -> None:
-    """Any method other than POST on `/api/sweep` gets 405."""
-    refused = bench.call("GET", "/api/sweep")
-    assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
-
-
 def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
     """If D1 fails, a requested sweep is answered with 503, whether D1 fails before or after the sweep's turn is
     reserved.
@@ -146,9 +131,6 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
     bench.database.fail("string or blob too big: SQLITE_TOOBIG", passing=1)
     reply = sweep(bench)
     assert (reply.status, data(reply)["code"]) == (503, "database_error")
-
-
-# --- GET /api/async-status?verbose=1 -------------------------------------------------------------------------
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
@@ -237,9 +219,6 @@ def test_who_sees_them(keyed: ApiBench) -> None:
     assert keyed.call("GET", "/api/async-status", headers=bearer("oo_none")).status == 200
 
 
-# --- A sweep without a request for it ------------------------------------------------------------------------
-
-
 def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
     """If cron has not swept for three minutes, any client's request starts a sweep, which dispatches the lost task."""
     lost = looking.submit()
@@ -248,20 +227,6 @@ def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
     looking.call("GET", "/api/tasks")
     looking.settle()
     assert looking.senders[0].sent == [lost["id"]] * 2
-
-
-def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
-    """If the last sweep was less than three minutes ago, a request starts no sweep."""
-    lost = looking.submit()
-    looking.settle()
-    looking.pass_seconds(LEASE_SECONDS - 1)
-    looking.run(looking.store.due(1))
-    before = looking.database.rows("SELECT * FROM seen")
-    looking.pass_seconds(limits.SWEEP_MISSED_SECONDS - 1)
-    looking.call("GET", "/api/tasks")
-    looking.settle()
-    assert looking.database.rows("SELECT * FROM seen") == before
-    assert looking.senders[0].sent == [lost["id"]]
 
 
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
@@ -302,17 +267,6 @@ def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
         looking.call("GET", path)
     looking.settle()
     assert looking.database.rows("SELECT * FROM seen") == []
-
-
-def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
-    """If an isolate's check of the last sweep fails, the answer has already been sent, and the log has the failure."""
-    looking.database.fail(NETWORK_LOST, times=10, passing=1)
-    assert looking.call("GET", "/api/tasks").status == 200
-    looking.settle()
-    assert any('"event":"sweep_failed"' in line for line in looking.log_lines)
-
-
-# --- A poll of a neglected task ----------------------------------------------------------------------------------
 
 
 def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:

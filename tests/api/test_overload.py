@@ -9,7 +9,6 @@ import pytest
 
 from src.composition import CATALOGUE
 from src.core import limits
-from src.core.keys import Scope
 from src.http.base.messages import Reply
 from src.http.router import handle
 from src.store.d1.database import D1Statement
@@ -58,9 +57,6 @@ def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[i
     """Submit a task. Return the submission's status, its error code and its Retry-After."""
     reply = bench.call("POST", "/api/tasks", {"input": "x"}, headers)
     return reply.status, data(reply).get("code"), reply.headers.get("Retry-After")
-
-
-# --- New tasks -----------------------------------------------------------------------------------------------------
 
 
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
@@ -196,22 +192,6 @@ def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -
     assert submit(keyed, bearer(key))[0] == 202
 
 
-def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None:
-    """A submission with a bad key or an invalid body does not use up the probe."""
-    key, reader = keyed.make_key(), keyed.make_key(Scope.READ)
-    for known in (key, reader):
-        keyed.call("GET", "/api/tasks", headers=bearer(known))
-    assert submit(keyed, {})[0] == 401
-    keyed.seconds = LATE
-    keyed.run(keyed.store.ready())
-    assert submit(keyed, bearer(key))[0] == 503
-    keyed.wait(limits.OVERLOAD_PROBE_SECONDS)
-    assert submit(keyed, {})[0] == 401
-    assert submit(keyed, bearer(reader))[0] == 403
-    assert keyed.call("POST", "/api/tasks", {"input": 1}, bearer(key)).status == 422
-    assert submit(keyed, bearer(key))[0] == 202
-
-
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
@@ -237,9 +217,6 @@ def test_a_probe_is_not_spent_on_what_is_refused_from_memory(
     assert slow.database.batches == before
     slow.api.isolate.storage.measured(0, 0.0)
     assert submit(slow)[0] == 202
-
-
-# --- Strangers' keys -----------------------------------------------------------------------------------------------
 
 
 def strange(number: int) -> dict[str, str]:
@@ -310,35 +287,6 @@ def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
     flood(keyed, 100)
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 401
     assert not keyed.api.isolate.keys._entries
-
-
-def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
-    """Look-ups of keys that exist are not counted, however many new keys come one after the other."""
-    assert keyed.call("GET", "/api/tasks").status == 503
-    keys = [keyed.make_key(tenant=f"t{number}") for number in range(3 * limits.LOOKUPS_AT_ONCE)]
-    assert {keyed.call("GET", "/api/tasks", headers=bearer(key)).status for key in keys} == {200}
-
-
-def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
-    """If a key was refused before the key was made, the isolate remembers the refusal only for the stated time."""
-    key = keyed.make_key()
-    keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")
-    keyed.database.rows("DELETE FROM api_keys")
-    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 503
-    keyed.database.rows("INSERT INTO api_keys SELECT * FROM aside")
-    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 503
-    keyed.wait(limits.REFUSED_CACHE_SECONDS)
-    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
-
-
-def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
-    """A new key that is refused in a flood of unknown keys is looked up after its Retry-After."""
-    flood(keyed, 100)
-    key = keyed.make_key()
-    reply = keyed.call("GET", "/api/tasks", headers=bearer(key))
-    assert (reply.status, data(reply)["code"]) == (503, "overloaded")
-    keyed.wait(int(reply.headers["Retry-After"]))
-    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
 
 
 def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:

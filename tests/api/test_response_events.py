@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
 from src.http.base.messages import CutOff
@@ -111,23 +109,6 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
         assert events_of(bench, name, number) == events[number + 1 :]
 
 
-def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
-    """The events of a response are the same, byte for byte, before its start, during the work, and after its end."""
-    name = post(bench)
-    task_id = name.removeprefix("resp_")
-    bench.limit(plan="free")
-    queued, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true")
-    assert (kinds(queued[:-1]), whole) == (["created", "queued"], False)
-    claim = bench.claim(task_id)
-    bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
-    going, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true")
-    assert (kinds(going[:-1]), whole) == ([*BEGIN, "output_text.delta"], False)
-    bench.work(claim, {1: "output 1"}, Finish(1_000_000), completed=3)
-    ended = events_of(bench, name)
-    assert ended[:2] == queued[:2]
-    assert ended[:6] == going[:6]
-
-
 def test_merge_has_one_delta(bench: ApiBench):
     """With `merge` the stream has one delta, which is the merged text, once this text exists."""
     name = post(bench, onceover=None)
@@ -156,15 +137,6 @@ def test_merge_has_one_delta(bench: ApiBench):
     assert deltas(events) == ["merged"]
     for number in range(len(events)):
         assert events_of(bench, name, number) == events[number + 1 :]
-
-
-def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """If a text is too large for one read, the stream's events still contain the whole text."""
-    name = post(bench)
-    bench.complete(name.removeprefix("resp_"))
-    small = events_of(bench, name)
-    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
-    assert events_of(bench, name) == small
 
 
 @pytest.mark.parametrize("begun", [0, 2])
@@ -263,16 +235,3 @@ def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str,
     """A request for a stream that cannot exist gets 400 with `param`, before any event."""
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)
-
-
-def test_a_task_of_the_native_api_is_no_response(bench: ApiBench):
-    """The stream of a native task through `/v1` is 404, like the task itself."""
-    task = bench.submit()
-    assert bench.call("GET", f"/v1/responses/resp_{task['id']}?stream=true").status == 404
-
-
-@pytest.mark.parametrize("value", ["true", 1, []])
-def test_stream_takes_true_or_false(bench: ApiBench, value: Any):
-    """The query parameter `stream` accepts only true and false."""
-    reply = bench.call("POST", "/v1/responses", {**BODY, "stream": value})
-    assert (reply.status, data(reply)["error"]["param"]) == (400, "stream")

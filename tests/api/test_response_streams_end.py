@@ -1,7 +1,4 @@
-"""Streams of `/v1/responses` that end early: no stream ends in the middle of an event.
-
-The tests of this module also say which clients may open a stream.
-"""
+"""Streams of `/v1/responses` that end early: no stream ends in the middle of an event."""
 
 import asyncio
 import json
@@ -17,7 +14,7 @@ from src.core.keys import Scope
 from src.core.settings import Settings
 from src.http.base.messages import CutOff, Reply
 from src.http.router import handle
-from src.store.records.claims import CallKey, Continue, Finish, Output, Progress
+from src.store.records.claims import CallKey, Continue, Output, Progress
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data
 from tests.support.event_streams import Received, read_events
 
@@ -42,7 +39,6 @@ def post(bench: ApiBench, headers: Mapping[str, str] | None = None, **fields: ob
 
 
 def task_id(name: str) -> str:
-    """Return the id of a response's task."""
     return name.removeprefix("resp_")
 
 
@@ -165,17 +161,6 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
     assert [event.json["sequence_number"] for event in events] == list(range(46))
     native = bench.run(_followed(bench, f"/api/tasks/{task_id(name)}/events"))[0]
     assert native.count("event: chunk") == 40
-
-
-def test_no_line_ends_within_data(bench: ApiBench):
-    """Streams escape Unicode's line separators, so that clients that split lines at these read the same data."""
-    name = post(bench, input="a")
-    bench.work(bench.claim(task_id(name)), {0: "x\u2028y\x85z\u2029"}, Finish(1_000_000))
-    native = bench.run(_followed(bench, f"/api/tasks/{task_id(name)}/events"))[0]
-    for text in (follow(bench, name)[0], native):
-        assert text.splitlines() == text.removesuffix("\n").split("\n")
-        assert "x\\u2028y\\u0085z\\u2029" in text
-    assert read_events(follow(bench, name)[0])[-4].json["text"] == "x\u2028y\x85z\u2029"
 
 
 def test_a_chunk_is_told_with_its_times(bench: ApiBench):

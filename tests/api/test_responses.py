@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from openai._models import validate_type
@@ -13,15 +13,13 @@ from openai.types.responses import Response, ResponseInputMessageItem, ResponseI
 from src.core import limits
 from src.core.codes import TaskCode
 from src.core.settings import Settings
-from src.core.states import Status
 from src.core.structure import Structure
 from src.core.task import Failure, Reduce
 from src.http.base.messages import Reply
 from src.http.responses.fields import NewResponseFields, new_request
 from src.http.responses.names import task_id_of
 from src.http.responses.parameters import DEFAULTS
-from src.http.responses.shapes import ResponseStatus
-from src.store.records.claims import Fail, Finish
+from src.store.records.claims import Fail
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
@@ -117,18 +115,13 @@ def error(reply: Reply, status: int = 400) -> tuple[str, str | None]:
 
 
 def read(bench: ApiBench, response_id: str) -> dict[str, Any]:
-    """Read an existing response."""
     return strict(bench.call("GET", f"/v1/responses/{response_id}"))
 
 
 def task_id(shown: dict[str, Any]) -> str:
-    """Return the id of a response's task."""
     found = task_id_of(shown["id"])
     assert found is not None
     return found
-
-
-# --- What is asked for -------------------------------------------------------------------------------------------
 
 
 def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
@@ -152,13 +145,6 @@ def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, val
     assert bench.count_rows() == 0
 
 
-@pytest.mark.parametrize("name", [*DEFAULTS, *HONOURED])
-def test_null_is_no_value(bench: ApiBench, name: str):
-    """A field that is null counts as absent, since SDKs of other languages send null."""
-    if name not in LEAST:
-        assert made(bench, **{name: None})["status"] == "queued"
-
-
 def test_openais_own_defaults_pass(bench: ApiBench):
     """Default values that a request states explicitly are accepted."""
     every = {
@@ -171,13 +157,6 @@ def test_openais_own_defaults_pass(bench: ApiBench):
     assert {"tools", "truncation"} <= set(every)
     every["text"] = {"format": {"type": "text"}, "verbosity": "medium"}
     assert made(bench, **every, background_options={"completion_window": "soonest"}, store=True)["status"] == "queued"
-
-
-@pytest.mark.parametrize("tier", ["auto", "default", "flex"])
-def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
-    """`service_tier: flex`, by which a client accepts a slower answer, is accepted."""
-    response = made(bench, service_tier=tier)
-    assert response["service_tier"] == "default"
 
 
 @pytest.mark.parametrize("background", [False, None, 1, "true"])
@@ -351,9 +330,6 @@ def test_a_text_of_one_call_gets_no_instructions_of_ours():
     assert long.system().startswith("Analyse the text")
 
 
-# --- What is shown -----------------------------------------------------------------------------------------------
-
-
 def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
     """A response shows each status in OpenAI's words, has every field in each answer, and has its text at its end."""
     queued = made(bench, onceover={"reduce": "concat"}, metadata={"a": "b"}, instructions="Count.")
@@ -404,25 +380,6 @@ def test_a_response_that_was_cut_off(bench: ApiBench, reason: str, shown: str):
     assert (done["output"][0]["status"], done["completed_at"] is not None) == ("incomplete", True)
 
 
-def test_the_statuses_are_those_of_the_sdk(bench: ApiBench):
-    """onceover shows exactly those statuses of a response that the SDK knows."""
-    theirs = Response.model_fields["status"].annotation
-    assert set(get_args(ResponseStatus)) == set(get_args(get_args(theirs)[0]))
-
-
-def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A text that is too large for one read gives the same answer, byte for byte, as if it were read at once."""
-    response = made(bench, instructions='say "\\u0000"', onceover={"reduce": "concat"})
-    bench.complete(task_id(response))
-    whole = bench.call("GET", f"/v1/responses/{response['id']}")
-    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 10)
-    parts = bench.call("GET", f"/v1/responses/{response['id']}")
-    assert parts.body == whole.body
-
-
-# --- Retention ---------------------------------------------------------------------------------------------------
-
-
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
     """A response with `store: false` shows this field, and the sweep erases the response an hour after its end, however
     it ended.
@@ -441,32 +398,6 @@ def test_store_false_is_kept_for_an_hour(bench: ApiBench):
         assert read(bench, response["id"])["onceover"]["expiresAt"] is not None
 
 
-def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
-    """If the deployment's retention is shorter than an hour, it also applies to responses with `store: false`."""
-    bench.limit(retention_days=0.01)
-    response = made(bench, store=False)
-    assert response["onceover"]["retentionSeconds"] == 864
-    bench.complete(task_id(response))
-    assert read(bench, response["id"])["status"] == "completed"
-    (row,) = bench.database.rows("SELECT wake_at - finished_at AS kept FROM tasks")
-    assert row["kept"] == 864_000
-
-
-def test_a_retry_keeps_the_retention(bench: ApiBench):
-    """After a native retry, the task of a `store: false` response is still a response, and is kept for an hour."""
-    response = made(bench, store=False)
-    bench.fail(task_id(response))
-    assert bench.call("POST", f"/api/tasks/{task_id(response)}/retry").status == 202
-    assert read(bench, response["id"])["status"] == "queued"
-    done, end = {1: "output 1", 2: "output 2"}, Finish(bench.settings.retention_ms)
-    bench.work(bench.claim(task_id(response)), done, end, calls_settled=7, completed=3)
-    (row,) = bench.database.rows("SELECT wake_at - finished_at AS kept, status FROM tasks")
-    assert row == {"kept": 3_600_000, "status": Status.COMPLETED}
-
-
-# --- What else there is ------------------------------------------------------------------------------------------
-
-
 def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
     """The native API shows the task of a response like any other task.
 
@@ -479,11 +410,6 @@ def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
     for method, path in (("GET", ""), ("POST", "/cancel"), ("DELETE", ""), ("GET", "/input_items")):
         assert error(bench.call(method, f"/v1/responses/{native}{path}"), 404) == ("not_found", None)
     assert len(bench.database.rows("SELECT * FROM tasks WHERE status = 'pending'")) == 2
-
-
-def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
-    """A response shows `top_p` as its default, since strict clients do not accept null."""
-    assert made(bench, onceover={"modelOptions": {"top_p": None}})["top_p"] == 1.0
 
 
 @pytest.mark.parametrize("end", ["", "complete", "fail"])
@@ -538,19 +464,3 @@ def test_models(bench: ApiBench):
     assert error(bench.call("GET", "/v1/models?after=gpt-x")) == ("invalid_fields", "after")
     assert data(bench.call("GET", "/v1/models/@cf%2Fmeta%2Fllama"))["id"] == "@cf/meta/llama"
     assert error(bench.call("GET", "/v1/models/gpt-x"), 404) == ("not_found", None)
-
-
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
-def test_the_paths_of_other_apis_name_the_one_that_is_served(bench: ApiBench, path: str) -> None:
-    """A program for another API of OpenAI's learns from its error which path to use."""
-    reply = bench.call("POST", path, {"model": "gpt-x", "messages": []})
-    assert error(reply, 404) == ("not_found", None)
-    assert "/v1/responses" in data(reply)["error"]["message"]
-
-
-@pytest.mark.parametrize("field", ["tools", "previous_response_id", "conversation"])
-def test_a_refusal_says_what_to_do_instead(bench: ApiBench, field: str) -> None:
-    """The refusals of fields that newcomers send say how to get what they want."""
-    reply = bench.call("POST", "/v1/responses", {"input": "a text", "background": True, field: ["x"]})
-    assert error(reply, 400) == ("unsupported_parameter", field)
-    assert any(word in data(reply)["error"]["message"] for word in ("text.format", "Send all of the text"))

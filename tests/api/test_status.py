@@ -144,8 +144,6 @@ def test_rows_used_up() -> None:
     bench.close()
 
 
-# --- How often the status asks the database -----------------------------------------------------------------------
-
 GIVEN_UP = limits.STORE_SECONDS_OF_REQUEST
 # How many requests come at once, and how many come each tenth of a second. The number of D1 calls depends on neither.
 AT_ONCE, EACH_TENTH = sized(quick=(200, 3), test=(1_000, 10), campaign=(1_000, 10))
@@ -176,17 +174,6 @@ def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
     assert asked.database.batches <= calls
 
 
-def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
-    """If D1 is silent, many status requests make one D1 call a second until the first call is given up.
-
-    A status request that itself made a D1 call shows the result of this call.
-    """
-    asked.database.seconds = 1_000.0
-    assert {reply.status for reply in asked.run(crowd(asked, AT_ONCE))} == {503}
-    assert asked.loop.time() <= 2 * GIVEN_UP
-    assert asked.database.batches <= GIVEN_UP
-
-
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 3.0])
 def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: float) -> None:
     """Many status requests a second make one D1 call a second, however long the database takes."""
@@ -201,18 +188,6 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
     assert asked.run(minute()) == {200}
     assert 50 <= asked.database.batches <= 61
-
-
-def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
-    """The status repeats an error of the database for one second without asking the database again."""
-    asked.database.fail(ROWS_USED_UP)
-    met = asked.call("GET", "/api/async-status")
-    asked.pass_seconds(0.5)
-    shown = asked.call("GET", "/api/async-status")
-    assert (met.status, shown.status, asked.database.batches) == (503, 503, 1)
-    assert data(shown) == data(met)
-    asked.pass_seconds(0.5)
-    assert asked.call("GET", "/api/async-status").status == 200
 
 
 def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None:
@@ -247,21 +222,6 @@ def test_no_old_answer_is_shown(asked: ApiBench) -> None:
         return {reply.status for reply in await crowd(asked, 100)}
 
     assert asked.run(story()) == {503}
-
-
-def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
-    """If a status check hangs and then fails, its failure does not replace the result of a check that began later."""
-    asked.database.seconds = 1_000.0
-
-    async def story() -> list[int]:
-        hanging = asyncio.ensure_future(crowd(asked, 1))
-        await asyncio.sleep(GIVEN_UP - 0.5)
-        asked.database.seconds = 0.0
-        later, earlier, now = await crowd(asked, 1), await hanging, await crowd(asked, 1)
-        return [reply.status for (reply,) in (later, earlier, now)]
-
-    assert asked.run(story()) == [200, 503, 200]
-    assert asked.database.batches == 2
 
 
 def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
@@ -302,9 +262,3 @@ def test_model() -> None:
         "detail": "no connection",
     }
     bench.close()
-
-
-def test_default_model(bench: ApiBench) -> None:
-    """Without AI_MODEL, `/api/ai-status` names the provider's default model."""
-    shown = data(bench.call("GET", "/api/ai-status"))
-    assert (shown["status"], shown["model"]) == ("healthy", DemoProvider().default_model)

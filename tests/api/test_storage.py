@@ -88,15 +88,6 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
     assert post(bench, "another").status == 507
 
 
-def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
-    """An expired idempotency key would need a new task, which a full database refuses."""
-    post(bench, "key")
-    bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
-    size(bench, 460)
-    bench.call("GET", "/api/tasks")
-    assert post(bench, "key").status == 507
-
-
 def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
     """A late withdrawal of a submission does not delete the task if another request has been answered with it."""
     task = data(post(bench, "key"))

@@ -75,24 +75,6 @@ def test_a_rejected_answer_is_a_failed_call_with_an_answer(bench: ApiBench, mode
     assert read["counts"] == {"calls": 6, "succeeded": 2, "failed": 4, "inDoubt": 0, "out": 0, "unlisted": 0}
 
 
-def test_a_retry_keeps_rejected_answers_in_the_log(bench: ApiBench, model: ScriptedModel) -> None:
-    """After a client's retry the log has the calls from before the retry and those of the retry."""
-    model.says = {"first": [BAD, BAD, BAD, '{"said": []}']}
-    task_id = bench.submit("first 1", outputSchema=SCHEMA)["id"]
-    assert work(bench, task_id) == "failed"
-    assert bench.call("POST", f"/api/tasks/{task_id}/retry").status == 202
-    bench.settle()
-    columns = "calls, final, rung, gap_chars, json_array_length(log) AS logged"
-    (row,) = bench.database.rows(f"SELECT {columns} FROM failures")  # noqa: S608 - constants
-    assert dict(row) == {"calls": 0, "final": 0, "rung": None, "gap_chars": None, "logged": 2}
-    assert work(bench, task_id) == "completed"
-    assert [call.form.rejected is None for call in model.calls if call.form] == [True, False, True, False]
-    assert said(log(bench, task_id)["attempts"]) == [
-        *((0, 0, number, "failed", "invalid_output") for number in (1, 2, 1)),
-        (0, 0, 2, "succeeded", None),
-    ]
-
-
 @pytest.mark.parametrize("reduce", ["concat", "merge"])
 def test_copied_outputs_are_no_calls_of_the_new_task(bench: ApiBench, model: ScriptedModel, reduce: str) -> None:
     """The log of a retry of gaps has only the new task's own calls, and not the calls for the outputs that it copied.

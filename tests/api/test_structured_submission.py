@@ -28,7 +28,6 @@ LISTS: dict[str, Any] = {
 
 
 def with_property(schema: object) -> dict[str, Any]:
-    """A schema with one property."""
     return {"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": False}
 
 
@@ -41,24 +40,6 @@ def test_request_shows_the_fields(bench: ApiBench) -> None:
     assert data(bench.call("GET", task["links"]["self"])) == task
     plan = data(bench.call("POST", "/api/tasks?dryRun=true", {"input": "one\n\ntwo\n\nthree and four", **body}))
     assert plan["request"] == task["request"]
-
-
-def test_defaults_are_shown(bench: ApiBench) -> None:
-    """A task with only a schema, or only `onChunkFailure`, shows the defaults of the fields that belong to it."""
-    ends = {"onChunkFailure": "fail", "maxGapShare": 0.5}
-    assert shown(bench, outputSchema=LISTS) == {"outputSchema": LISTS, "strict": True, "join": {}, **ends}
-    assert shown(bench, onChunkFailure="gap") == {**ends, "onChunkFailure": "gap"}
-    nothing = {"outputSchema": None, "strict": None, "join": None, "onChunkFailure": None, "maxGapShare": None}
-    assert shown(bench, **nothing) == shown(bench) == shown(bench, onChunkFailure="fail") == {}
-
-
-def shown(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit, and return those fields of structured output and of gaps that the task's `request` has."""
-    asked = bench.submit(**fields)["request"]
-    return {name: asked[name] for name in ("outputSchema", "strict", "join", *ENDS) if name in asked}
-
-
-ENDS = ("onChunkFailure", "maxGapShare")
 
 
 def test_fields_are_kept(bench: ApiBench) -> None:

@@ -24,7 +24,6 @@ SCHEMA: dict[str, Any] = {
     "required": ["said"],
     "additionalProperties": False,
 }
-PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTokens"]
 
 
 @pytest.fixture
@@ -55,7 +54,6 @@ def finish(bench: ApiBench, task_id: str) -> dict[str, Any]:
 
 
 def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
-    """Read a task."""
     return data(bench.call("GET", f"/api/tasks/{task_id}{query}"))
 
 
@@ -176,14 +174,6 @@ def test_too_many_gaps(bench: ApiBench) -> None:
     assert [gap["chunk"] for gap in task["gaps"]] == [1]
 
 
-def test_full_coverage(bench: ApiBench) -> None:
-    """A task that allows gaps and has none shows an empty list of gaps, and coverage 1."""
-    task = run(bench, onChunkFailure="gap")
-    assert (task["gaps"], task["coverage"]) == ([], 1.0)
-    assert task["result"] == {"output": "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"}
-    assert list(task["usage"]) == PLAIN_USAGE
-
-
 @pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
 def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     """With `reduce: none`, outputs and values are lists with null for each gap; this is also true if they are read in
@@ -199,19 +189,6 @@ def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatc
         None if value is None else json.dumps(value, separators=(",", ":")) for value in values
     ]
     assert task["gaps"][0]["code"] == "model_refused"
-
-
-@pytest.mark.parametrize("schema", [SCHEMA, None])
-def test_a_large_result_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, schema: object) -> None:
-    """A joined result with a gap is the same whether the answer is written in parts or at once."""
-    model: Any = bench.api.provider
-    model.says = {"second": [ModelRefused("bad", of_call=True)]}
-    formed = {} if schema is None else {"outputSchema": schema}
-    task = run(bench, **formed, onChunkFailure="gap")
-    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
-    assert read(bench, task["id"]) == task
-    whole = bench.call("GET", f"/api/tasks/{task['id']}?include=chunks")
-    assert data(whole)["result"] == task["result"]
 
 
 def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
@@ -243,16 +220,6 @@ def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
     assert read(bench, old["id"]) == old
 
 
-@pytest.mark.parametrize(("body", "budget"), [({"maxModelCalls": 9}, 9), (None, 20)])
-def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: object, budget: int) -> None:
-    """Without a budget in its request, a retry of gaps has the old task's."""
-    model: Any = bench.api.provider
-    model.says = {"second": [ModelRefused("bad", of_call=True)]}
-    old = run(bench, onChunkFailure="gap", maxModelCalls=20)
-    new = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", body))
-    assert (new["retryOf"], new["maxModelCalls"]) == (old["id"], budget)
-
-
 def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
     """A retry is refused if the completed task has no gaps."""
     model: Any = bench.api.provider
@@ -265,17 +232,6 @@ def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
     assert (small.status, [error["field"] for error in data(small)["errors"]]) == (422, ["maxModelCalls"])
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 2
     assert bench.call("POST", f"/api/tasks/{old['id']}/retry", {"maxModelCalls": 2}).status == 202
-
-
-def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
-    """A retry of gaps makes a task, so it is refused at the tenant's limit of tasks in flight."""
-    model: Any = bench.api.provider
-    model.says = {"second": [ModelRefused("bad", of_call=True)]}
-    old = run(bench, onChunkFailure="gap")
-    bench.limit(tasks_in_flight_most=1)
-    bench.submit()
-    refused = bench.call("POST", f"/api/tasks/{old['id']}/retry")
-    assert (refused.status, data(refused)["limit"]) == (429, "tasks_in_flight")
 
 
 def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:

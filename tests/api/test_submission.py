@@ -115,13 +115,6 @@ def test_odd_but_sound_input(bench: ApiBench, text: str) -> None:
     assert bench.submit(text)["progress"]["total"] == 1
 
 
-@pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])
-def test_null_counts_as_absent(bench: ApiBench, name: str) -> None:
-    """An optional field with the value null counts as absent."""
-    assert bench.submit("text", **{name: None})["metadata"] == {}
-    assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
-
-
 def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
     """6.0 and 2e0 count as the integers 6 and 2, since JSON has only one kind of number."""
     raw = b'{"input": "0123456789", "chunk": {"maxChars": 6.0, "overlapChars": 2e0}}'
@@ -266,14 +259,6 @@ def test_invalid_field(bench: ApiBench, body: object, field: str) -> None:
     refused(bench, body, 422, "invalid_fields", field)
 
 
-def test_every_wrong_field_is_named(bench: ApiBench) -> None:
-    """Several mistakes are reported together."""
-    body = {"reduce": "x", "chunk": {"maxChars": 0, "overlapChars": -1}, "model": "", "metadata": 1, "other": 1}
-    problem = refused(bench, body, 422, "invalid_fields")
-    named = {error["field"] for error in problem["errors"]}
-    assert named == {"input", "reduce", "chunk.maxChars", "chunk.overlapChars", "model", "metadata", "other"}
-
-
 def test_problem_to_the_letter(bench: ApiBench) -> None:
     """A problem has the members of RFC 9457, a stable code, and the invalid fields by name."""
     assert refused(bench, {"input": "x", "colour": "red"}, 422, "invalid_fields") == {
@@ -390,20 +375,6 @@ def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
     assert (bench.send(request).status, bool(request.read_bytes)) == (status, status == 202)
 
 
-@pytest.mark.parametrize(
-    ("body", "detail"),
-    [
-        (b"", "The body is empty."),
-        (b" \n", "The body is empty."),
-        (b'{"a": "\n"}', "The body is not JSON: Invalid control character at line 1, column 8."),
-    ],
-)
-def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str) -> None:
-    """The problem of a malformed body says in words what is wrong with it."""
-    reply = bench.call("POST", "/api/tasks", body)
-    assert (reply.status, data(reply)["detail"]) == (400, detail)
-
-
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 def test_others_have_turns_while_a_long_text_is_cut(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, path: str
@@ -421,15 +392,6 @@ def test_others_have_turns_while_a_long_text_is_cut(
     assert bench.call("POST", path, body).status in {200, 202}
     real = [seconds for seconds in turns if seconds >= limits.TIMER_SECONDS_LEAST]  # a shorter delay is a microtask
     assert len(real) > 950_000 // limits.WORK_CHARS_AT_ONCE
-
-
-def test_send_falls_through(bench: ApiBench) -> None:
-    """If the queue refuses a new task's message, the task is dispatched by the next route."""
-    bench.senders[0].refuses = True
-    task = bench.submit()
-    assert (task["route"], bench.senders[1].sent) == ("queue", [task["id"]])
-    bench.senders[1].refuses = True
-    assert bench.submit()["status"] == "pending"
 
 
 def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:

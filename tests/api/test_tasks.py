@@ -9,11 +9,9 @@ import pytest
 from src.composition import CATALOGUE
 from src.core import limits
 from src.core.ids import new_task_id
-from src.core.settings import Settings
 from src.core.task import Route
 from src.http.base.messages import Reply
 from src.http.router import handle
-from src.store.records.claims import Continue
 from src.store.sql import views as sql_of
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -43,7 +41,6 @@ CALLS = [
 
 
 def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
-    """Read a task."""
     reply = bench.call("GET", task["links"]["self"] + query)
     assert reply.status == 200, reply
     return data(reply)
@@ -120,18 +117,6 @@ def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiB
     assert read(bench, task)["request"]["maxOutputTokens"] is None
 
 
-@pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
-def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
-    """One request can show a task's input and its chunks together."""
-    task = bench.submit("one\n\ntwo and three")
-    bench.begin(task["id"], 1)
-    shown = read(bench, task, f"?include={names}")
-    assert (shown["input"], len(shown["chunks"])) == ("one\n\ntwo and three", 1)
-    bench.database.rows("UPDATE texts SET input = ''")
-    later = read(bench, task, f"?include={names}")
-    assert (later["input"], later["chunks"], later["request"]) == (None, shown["chunks"], shown["request"])
-
-
 def test_chunks_before_the_end(bench: ApiBench) -> None:
     """Finished chunks of an unfinished task can be read with `include=chunks` and at the path `/chunks`."""
     task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
@@ -168,7 +153,6 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
 def test_on_the_free_plan_a_wait_reads_five_times_at_most(
     route: Route, wait: str, terms: dict[str, Any], query: str
 ) -> None:
-    """On the free plan a request with `wait` reads the task at most five times, on every route."""
     bench = ApiBench(routes=(route,))
     task = bench.submit(**terms)
     reads: list[str] = []
@@ -224,17 +208,6 @@ def test_wait_on_an_ended_task(bench: ApiBench) -> None:
     before = bench.database.batches
     assert read(bench, task, "?wait=25")["terminal"]
     assert (bench.loop.time(), bench.database.batches - before) == (0, 1)
-
-
-def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
-    """A request with `wait` gets 404 if its task is erased during the wait."""
-    task = bench.submit()
-
-    async def both() -> Reply:
-        bench.loop.call_later(1.2, lambda: bench.loop.create_task(bench.store.erase(key(task["id"]))))
-        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api, CATALOGUE)
-
-    assert bench.run(both()).status == 404
 
 
 @pytest.mark.parametrize("wait", ["0.1234567890123456", "5e-324", "1E-1", ".5", "0.", "2.5e+1"])
@@ -358,19 +331,6 @@ def test_cancel(bench: ApiBench) -> None:
         assert (data(first)["status"], data(first)["terminal"]) == ("cancelled", True)
 
 
-@pytest.mark.parametrize("method", ["cancel", "delete"])
-def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
-    """After a cancellation the object that works on the task gets a notice with the fence of the ended claim."""
-    on_queue, on_object = bench.submit(), bench.submit()
-    bench.begin(on_queue["id"], 1)
-    bench.begin(on_object["id"], 1)
-    bench.database.rows("UPDATE tasks SET route = 'durable-object' WHERE id = ? RETURNING id", key(on_object["id"]))
-    for task in (on_queue, on_object):
-        reply = cancel(bench, task) if method == "cancel" else bench.call("DELETE", task["links"]["self"])
-        assert reply.status in {200, 204}
-    assert bench.told == [(key(on_object["id"]), 1)]
-
-
 def test_cancel_too_late(bench: ApiBench) -> None:
     """The cancellation of a completed or a failed task is 409, and the task stays unchanged."""
     done, failed = bench.submit(), bench.submit()
@@ -384,7 +344,6 @@ def test_cancel_too_late(bench: ApiBench) -> None:
 
 
 def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
-    """Retry a task."""
     return bench.call("POST", f"{task['links']['self']}/retry")
 
 
@@ -442,17 +401,6 @@ def test_erase(bench: ApiBench, state: str) -> None:
     assert bench.call("DELETE", task["links"]["self"]).status == 404
 
 
-def test_pace_in_retry_after() -> None:
-    """The slower a task's calls, the longer its Retry-After, within 1 to 30 s."""
-    slow = ApiBench(settings=Settings(provider="demo", chunk_chars=1))
-    task = slow.submit("x" * 100)
-    slow.work(slow.claim(task["id"]), {0: "x"}, Continue(180_000), pace_ms=2_000)
-    reply = slow.call("GET", task["links"]["self"])
-    assert reply.headers["Retry-After"] == "30"
-    assert data(reply)["estimatedFinishAt"] == "2026-09-21T14:16:38.000Z"  # 99 calls of 2 s each
-    slow.close()
-
-
 @pytest.mark.parametrize("act", ["retry", "erase"])
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
     """If a retry or an erasure took effect but D1's answer was lost, the client still gets a success."""
@@ -466,11 +414,3 @@ def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act
     else:
         assert bench.call("DELETE", f"/api/tasks/{task['id']}").status == 204
         assert bench.count_rows() == 0
-
-
-def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
-    """A retry of a completed task is refused, even if its first send failed and was repeated."""
-    task = bench.submit()
-    bench.complete(task["id"])
-    bench.database.fail(NETWORK_LOST, "after")
-    assert bench.call("POST", f"/api/tasks/{task['id']}/retry").status == 409

@@ -40,8 +40,6 @@ IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 150, 0.01
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "503", True)
 UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 
-# --- The fields that each part of an answer may have; a client's metadata may have any fields --------------------
-
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -114,9 +112,6 @@ def _places(value: object, place: str = "") -> Iterator[tuple[str, frozenset[str
         for name, inner in value.items():
             if name != "metadata":
                 yield from _places(inner, f"{place}.{name}" if place else name)
-
-
-# --- The model ----------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -526,7 +521,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.001, 0.5, 5, 100, 700, 40_000, 90_000]))
     def time_passes(self, seconds: float) -> None:
-        """Time passes for both."""
         self.bench.run(asyncio.sleep(seconds))
 
     @rule()

@@ -1,7 +1,4 @@
-"""A client's terms for a task: its deadline and its budget of model calls.
-
-As soon as an answer says that no further call will start, none starts.
-"""
+"""A client's terms for a task: its deadline and its budget of model calls."""
 
 import asyncio
 import json
@@ -21,7 +18,7 @@ from src.http.base.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
 from src.store.d1.database import D1Statement, Database
-from src.store.records.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
+from src.store.records.claims import Claim, Continue, Fail, Release, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -33,18 +30,13 @@ def wait(bench: ApiBench, seconds: float) -> None:
 
 
 def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
-    """Read a task."""
     reply = bench.call("GET", task["links"]["self"] + query)
     assert reply.status == 200, reply
     return data(reply)
 
 
 def code(task: dict[str, Any]) -> str | None:
-    """Return the code of a task's error."""
     return None if task["error"] is None else task["error"]["code"]
-
-
-# --- What is taken ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
@@ -63,12 +55,6 @@ def test_budgets_that_are_taken(bench: ApiBench, calls: int) -> None:
     assert (task["maxModelCalls"], read(bench, task)) == (calls, task)
 
 
-def test_null_is_no_bound(bench: ApiBench) -> None:
-    """A deadline or a budget of null counts as absent."""
-    task = bench.submit(deadlineSeconds=None, maxModelCalls=None)
-    assert (task["deadlineAt"], task["maxModelCalls"]) == (None, None)
-
-
 BAD = [
     *(("deadlineSeconds", text) for text in ("0", "0.999", "-1", "2592000.001", "1e9")),
     *(("deadlineSeconds", text) for text in ('"60"', "true", "[60]", "{}", '"1m"', '""')),
@@ -83,17 +69,6 @@ def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
     assert [error["field"] for error in data(reply)["errors"]] == [field]
     assert bench.count_rows() == 0
-
-
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
-def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
-    """NaN and Infinity are refused because they are not JSON, and numbers beyond a double's range are refused, too."""
-    reply = bench.call("POST", "/api/tasks", b'{"input": "x", "deadlineSeconds": %s}' % text.encode())
-    assert reply.status in {400, 422}
-    assert bench.count_rows() == 0
-
-
-# --- The deadline --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("working", [False, True])
@@ -116,7 +91,6 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
 
 
 def listed_form(task: dict[str, Any]) -> dict[str, Any]:
-    """Return a task as a list shows it."""
     alone = {"request", "lastError", "estimatedFinishAt", "calls"}
     shown = {name: value for name, value in task.items() if name not in alone}
     return shown | {"waitingFor": shown["waitingFor"] and shown["waitingFor"] | {"ahead": None}}
@@ -202,9 +176,6 @@ def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
     replies = [bench.call("POST", task["links"]["cancel"]) for task in (first, second)]
     assert [reply.status for reply in replies] == [200, 409]
     assert [read(bench, task)["status"] for task in (first, second)] == ["cancelled", "failed"]
-
-
-# --- The calls -------------------------------------------------------------------------------------------------------
 
 
 def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None:
@@ -311,9 +282,6 @@ def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) 
     assert len(claim.announced) == min(most, 3)
 
 
-# --- After an answer nothing starts --------------------------------------------------------------------------------
-
-
 def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
     """Cancel or erase a task, and return how long the call took."""
     began = bench.loop.time()
@@ -351,19 +319,6 @@ def test_the_answer_waits_for_the_window_that_was_announced(
     )
     wait(bench, passed)
     assert end(bench, how, task) == pytest.approx(left)
-
-
-def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
-    """A worker that has lost its claim may still start calls that it announced before."""
-    task = bench.submit()
-    bench.run(
-        bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
-    )
-    heir = bench.run(bench.store.claim(key(task["id"]), holder="i", host="h", route=Route.QUEUE, lease_ms=180_000))
-    wait(bench, 5)
-    bench.work(heir, {}, Continue(180_000, 2_000))
-    wait(bench, 4)
-    assert end(bench, "cancel", task) == pytest.approx(11)
 
 
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
@@ -450,64 +405,6 @@ def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, se
     wait(bench, 60)
     assert end(bench, how, task) == pytest.approx(seconds)
     bench.close()
-
-
-def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
-    """A completed or failed task has no call in flight, so it is erased without a wait."""
-    done, failed = bench.submit(), bench.submit()
-    bench.complete(done["id"])
-    bench.fail(failed["id"])
-    assert [end(bench, "delete", task) for task in (done, failed)] == [0, 0]
-
-
-@pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
-def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
-    """The erasure of a task that was cancelled and then retried waits for calls that were announced before.
-
-    An earlier worker may still start calls that it announced, whatever has happened to the task since.
-    """
-    task = bench.submit()
-    bench.begin(task["id"], 1)
-
-    async def put_back() -> None:
-        cancelled = asyncio.ensure_future(
-            handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api, CATALOGUE)
-        )
-        await asyncio.sleep(0.25)
-        assert (
-            await handle(BenchRequest("POST", f"http://h{task['links']['self']}/retry"), bench.api, CATALOGUE)
-        ).status == 202
-        cancelled.cancel()
-
-    bench.run(put_back())
-    if then != "waits":
-        claim = bench.claim(task["id"])
-        if then == "completes":
-            bench.work(claim, {0: "output 0", 1: "output 1", 2: "output 2"}, Finish(1_000_000))
-        elif then == "is cancelled":
-            bench.run(bench.store.cancel(key(task["id"]), 1_000_000))
-    end(bench, "delete", task)
-    # The last claim of the task counts as its latest announcement.
-    assert bench.loop.time() == pytest.approx(limits.START_SECONDS + (0 if then == "waits" else 0.25))
-
-
-def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    """The erasure of a task waits for announced calls even if the worker has just released the task."""
-    task = bench.submit()
-    claim = bench.claim(task["id"])
-    wait(bench, 0.5)
-    bench.work(claim, {0: "output 0"}, Release(0, 180_000))
-    assert end(bench, "delete", task) == pytest.approx(limits.START_SECONDS - 0.5)
-
-
-def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench) -> None:
-    """If announced calls can no longer start, an erasure is answered at once, also after a retry."""
-    task = bench.submit()
-    bench.begin(task["id"], 1)
-    wait(bench, 10)
-    assert bench.call("POST", task["links"]["cancel"]).status == 200
-    assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
-    assert end(bench, "delete", task) == 0
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])

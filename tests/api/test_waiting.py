@@ -18,7 +18,6 @@ each_route = pytest.mark.parametrize("route", Route)
 
 
 def claim(bench: ApiBench, task_id: str, route: Route, lease_ms: int = 3 * MINUTE_MS) -> Claim:
-    """Claim a task as a worker of the given route does."""
     made = bench.run(bench.store.claim(key(task_id), holder="w", host="", route=route, lease_ms=lease_ms))
     assert isinstance(made, Claim)
     return made

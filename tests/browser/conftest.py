@@ -67,7 +67,6 @@ def key(server: DevServer) -> str:
 
 @pytest.fixture(scope="package")
 def client(server: DevServer, key: str) -> Iterator[Client]:
-    """Make a client of the API with the key."""
     with Client(server.url) as made:
         made.http.headers["Authorization"] = f"Bearer {key}"
         yield made

@@ -114,24 +114,6 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
     assert client.http.get(f"/api/tasks/{failed[0]}").status_code == 404
 
 
-def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client, key: str) -> None:
-    """A call that the provider asked to delay is shown as waiting, with the reason and the time."""
-    tasks = [client.submit("This is throttled.")["id"] for _ in range(2)]
-    page = tab.open(f"#/task/{tasks[0]}", key)
-    expect(page.locator(".fall .call.is-backoff")).to_have_count(1)
-    expect(page.locator(".waiting").first).to_contain_text("the provider asked for a pause · resumes in ")
-    tab.picture("waiting")
-    page.get_by_role("navigation").get_by_role("link", name="Tasks").click()
-    expect(page.locator(".list-row", has_text="the provider asked for a pause")).to_have_count(2)
-    page.get_by_role("button", name="Cancel many").click()
-    expect(page.get_by_role("dialog")).to_contain_text("2 unfinished tasks.")
-    page.get_by_role("button", name="Cancel 2 tasks").click()
-    expect(page.get_by_role("dialog")).to_contain_text("2 tasks cancelled.")
-    assert {client.task(task)["status"] for task in tasks} == {"cancelled"}
-    page.get_by_role("button", name="Close").click()
-    expect(page.locator(".list-row", has_text="Cancelled")).to_have_count(2)
-
-
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
     """Hostile content, such as scripts, direction marks and a line of 200 KB, is shown as text."""
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
@@ -188,29 +170,6 @@ def test_lanes_and_failed_calls_are_drawn(
     tab.picture(f"lanes {language}")
     tab.close()
     assert tab.faults == []
-
-
-def test_a_call_in_doubt_is_hatched(tab: Watched, client: Client, key: str) -> None:
-    """A chunk whose call is in doubt has another pattern and another name than a waiting chunk."""
-    task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
-
-    def doubt(route: Route) -> None:
-        body = route.fetch().json()
-        body["calls"] |= {"inDoubt": [{"level": 0, "index": 1}], "announcedAt": task["createdAt"]}
-        route.fulfill(json=body)
-
-    def leave_out(route: Route) -> None:
-        body = route.fetch().json()
-        body["chunks"] = [chunk for chunk in body["chunks"] if chunk["index"] != 1]
-        route.fulfill(json=body)
-
-    tab.page.route(re.compile(rf"/api/tasks/{task['id']}(\?|$)"), doubt)
-    tab.page.route("**/api/tasks/*/chunks?limit=250*", leave_out)
-    page = tab.open(f"#/task/{task['id']}", key)
-    hatched = page.locator(".fall .call.is-doubt")
-    expect(hatched).to_have_count(1)
-    expect(page.get_by_role("option").nth(1)).to_have_accessible_name(re.compile("in doubt"))
-    assert "repeating-linear-gradient" in hatched.evaluate("one => getComputedStyle(one).backgroundImage")
 
 
 def test_a_restart_of_the_server_is_survived(

@@ -95,7 +95,6 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 
 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
-    """A bulk change stops when another tenant is chosen."""
     tab = Watched(browser, server.url)
     asked: list[str] = []
     held: list[Route] = []

@@ -168,27 +168,3 @@ def test_a_key_that_may_only_read_sees_no_button_that_changes_tasks(stage: Stage
     assert [path for method, path, _ in stage.asked if method == "POST"] == ["/api/tasks?dryRun=true"]
     assert len([path for _, path, _ in stage.asked if path.startswith("/api/tenants")]) == 1
     assert stage.serious() == []
-
-
-def test_an_operator_who_only_reads_may_choose_a_tenant(stage: Stage) -> None:
-    """The button for another tenant is there for a key that lacks the scope `write` and has the scope `operator`."""
-    several(stage)
-    stage.answers["POST /api/tasks"] = lambda route: refuse(route, 403, "forbidden")
-    stage.answers["/api/tenants"] = {"tenants": [], "nextCursor": None}
-    page = stage.open("#/tasks", "oo_read")
-    expect(page.get_by_role("button", name="Tenant: Own tenant")).to_be_visible()
-    expect(page.get_by_role("button", name="Retry many")).to_have_count(0)
-
-
-def test_no_form_is_offered_before_the_key_may_use_it(stage: Stage) -> None:
-    """The forms for keys and endpoints come with the lists that only a key with the scope `admin` may read."""
-    held: list[Route] = []
-    stage.answers |= {"/api/keys": held.append, "/v1/webhook_endpoints": held.append}
-    page = stage.open("#/access", "oo_write")
-    expect(page.get_by_text("Reading …")).to_have_count(2)
-    assert page.get_by_role("main").get_by_role("textbox").count() == 0
-    stage.until(lambda: len(held) == 2)
-    for route in held:
-        refuse(route, 403, "forbidden")
-    expect(page.get_by_role("alert")).to_have_count(2)
-    assert page.get_by_role("main").get_by_role("textbox").count() == 0

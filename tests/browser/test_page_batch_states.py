@@ -3,15 +3,14 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import HOSTILE
-from tests.support.page_batches import BATCH, BATCH_ID, ERROR_ID, OUTPUT_ID, TASK, answers
-from tests.support.stage import TASK_ID, Stage, refuse
+from tests.support.page_batches import BATCH, BATCH_ID, OUTPUT_ID, TASK, answers
+from tests.support.stage import TASK_ID, Stage
 
 pytestmark = pytest.mark.runtime
 VIEW = f"#/task/{TASK_ID}"
@@ -135,31 +134,6 @@ def test_early_answers_are_read_in_parts(stage: Stage) -> None:
     assert [path.partition("?")[2] for path in asked] == ["offset=0", "offset=2", "offset=4"]
 
 
-def test_a_file_that_is_gone_says_so(stage: Stage) -> None:
-    """If a file cannot be saved, the page says why beside the file's button."""
-    stage.answers |= answers("completed", 4, 3, 1)
-    stage.answers[f"/v1/files/{ERROR_ID}/content"] = lambda route: refuse(route, 404, "not_found")
-    page = stage.open(VIEW)
-    page.get_by_role("button", name="Save the errors").click()
-    expect(page.get_by_role("region", name="Files").get_by_role("alert")).to_contain_text("This does not exist")
-    expect(page.get_by_role("button", name="Save the errors")).to_be_enabled()
-    assert f"/v1/files/{ERROR_ID}/content" in [path for _, path, _ in stage.asked]
-
-
-def test_a_change_of_the_status_is_announced(stage: Stage) -> None:
-    """While a batch is unfinished, the page reads it again and again; it stops after it has announced the end."""
-    stage.answers |= answers("finalizing", 2, 2, 0)
-    page = stage.open(VIEW)
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Finalizing")
-    stage.answers |= answers("completed", 2, 2, 0)
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
-    expect(page.locator(".sr[role=status]")).to_have_text("A name: Completed")
-    assert page.title() == "A name · onceover"
-    stage.answers[BATCH] = lambda route: refuse(route, 503, "unexpected")
-    page.get_by_role("button", name="Refresh").first.click()
-    expect(page.get_by_role("alert")).to_contain_text("No.")
-
-
 def test_an_operator_sees_and_changes_batches_of_another_tenant(stage: Stage) -> None:
     """Each request about a batch or its files names the tenant that the operator has chosen."""
     stage.answers |= answers("in_progress", 3, 2, 0)
@@ -177,16 +151,3 @@ def test_an_operator_sees_and_changes_batches_of_another_tenant(stage: Stage) ->
     about = [path for _, path, _ in stage.asked if TASK_ID in path or BATCH_ID in path or OUTPUT_ID in path]
     assert {"tenant=other" in path for path in about} == {True}
     assert any(path.startswith(f"{BATCH}/cancel") for path in about)
-
-
-def test_ticked_batches_are_retried_only_if_they_have_lines(stage: Stage) -> None:
-    """From the list, a batch whose file has faults is not retried. The dialog says what a retry does with a batch."""
-    valid, invalid = cast("Any", answers("expired", 8, 3, 5)[TASK]), cast("Any", answers("failed")[TASK])
-    stage.answers["/api/tasks"] = {"tasks": [valid, {**invalid, "id": f"{TASK_ID[:-1]}b"}], "nextCursor": None}
-    page = stage.open("#/tasks")
-    page.get_by_role("checkbox", name="Choose all").check()
-    page.get_by_role("button", name="Retry the chosen").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("1 task, at least 5 calls.")
-    expect(dialog).to_contain_text("A batch becomes a new batch of its lines without an answer.")
-    assert stage.serious() == []

@@ -17,7 +17,6 @@ MIXED = "".join(line(f"r-{number}", "doom" if number % 3 == 0 else f"text {numbe
 
 
 def figure(page: Page, name: str) -> Locator:
-    """Return the figure of the page with this name."""
     return page.locator(".figure", has=page.get_by_text(name, exact=True))
 
 
@@ -77,26 +76,6 @@ def test_a_batch_from_the_list_to_its_files(tab: Watched, client: Client, model:
     assert not [one for one in tab.requests if one.endswith("/events") or "/chunks?" in one]
 
 
-def test_an_invalid_file_shows_each_fault(tab: Watched, client: Client, key: str) -> None:
-    """If a batch's file has faults, the batch's view shows them as a table. The view offers no retry and no files."""
-    batch = start(client, f"{line('r-0', 'text')}{{\n{line('r-2', 'text', stream=True)}")
-    page = tab.open(f"#/task/{task_of(batch)}", key)
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Failed")
-    rows = page.get_by_role("table", name="Faults of the file").locator("tbody tr")
-    expect(rows).to_have_count(2)
-    expect(rows.nth(0)).to_contain_text("invalid_json_line")
-    assert rows.nth(1).locator("td").all_inner_texts()[:3] == ["3", "unsupported_parameter", "body.stream"]
-    expect(page.get_by_text("Correct the file, and start a new batch.")).to_be_visible()
-    expect(page.get_by_role("button", name="Delete")).to_be_visible()
-    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
-    expect(page.get_by_role("button", name="Save")).to_have_count(0)
-    expect(figure(page, "Answered")).to_contain_text("no line was counted")
-    assert tab.serious() == []
-    tab.picture("batch invalid")
-    page.goto(f"{tab.url}/#/tasks?code=invalid_batch")
-    expect(page.locator(".list-row")).to_contain_text("no line was counted")
-
-
 def test_early_answers_are_saved_and_the_rest_is_cancelled(
     tab: Watched, client: Client, model: ModelServer, key: str
 ) -> None:
@@ -120,17 +99,3 @@ def test_early_answers_are_saved_and_the_rest_is_cancelled(
     page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
     page.wait_for_url("**/#/tasks")
     assert client.http.get(f"/v1/batches/{batch['id']}").status_code == 404
-
-
-def test_a_key_that_only_reads_saves_and_changes_nothing(tab: Watched, client: Client, key: str) -> None:
-    """With a key without the scope `write` a user may save the files of a batch."""
-    batch = start(client, MIXED)
-    reader = client.http.post("/api/keys", json={"scopes": ["read"]}).json()["key"]
-    page = tab.open(f"#/task/{task_of(batch)}", reader)
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
-    tab.settle()
-    for name in ("Retry", "Cancel", "Delete"):
-        expect(page.get_by_role("button", name=name)).to_have_count(0)
-    _, errors = saved(page, "Save the errors")
-    assert len(errors) == 2
-    assert tab.refused == [403, 403]  # the page makes a dry run, and asks whether the key is an operator's

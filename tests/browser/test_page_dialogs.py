@@ -115,17 +115,6 @@ def test_each_dialog_of_keys_and_webhooks_gives_the_focus_back(stage: Stage) -> 
         gives_the_focus_back(stage, name)
 
 
-def test_after_a_deletion_the_focus_is_in_the_list(stage: Stage) -> None:
-    """After a deletion the page shows the list, and the list has the focus, because the pressed button is gone."""
-    shows(stage, task())
-    stage.answers[f"DELETE {PATH}"] = {}
-    page = stage.open(VIEW)
-    page.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Tasks")
-    expect(page.locator("#main")).to_be_focused()
-
-
 def closes(page: Page, secret: str) -> None:
     """Press the button of the dialog that shows this secret."""
     expect(page.get_by_role("dialog").locator("code")).to_have_text(secret)

@@ -4,9 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.layout import layout_faults
-from tests.support.markdown import PLAIN
-from tests.support.page_batches import answers as batch_answers
-from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, attempt, chunk, shaped, task
+from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, chunk, task
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
@@ -84,77 +82,6 @@ def test_nothing_is_cut_off(browser: Browser, locale: str) -> None:
     page.goto(f"{stage.url}/#/access")
     expect(page.locator(".rows li")).to_have_count(2)
     fits(page, stage, "access")
-    stage.close()
-    assert stage.faults == []
-
-
-@pytest.mark.parametrize("locale", WIDTHS)
-def test_no_output_is_cut_off(browser: Browser, locale: str) -> None:
-    """A result fits into the window as text, as Markdown and as a value, with the log of calls above it."""
-    stage = Stage(browser, locale=locale)
-    everything(stage)
-    counts = {"calls": 3, "succeeded": 3, "failed": 0, "inDoubt": 0, "out": 0, "unlisted": 0}
-    stage.answers[f"{PATH}/attempts"] = {
-        "attempts": [attempt(0), attempt(1, model=NAME, outcome="failed", code="model_timeout", message=NAME)],
-        "counts": counts,
-        "nextCursor": None,
-    }
-    stage.answers[PATH] = task(result={"output": f"{PLAIN}\n{NAME} [{NAME}](https://example.com/{NAME[-60:]})"})
-    page = stage.open(f"#/task/{TASK_ID}")
-    page.locator(".card + .row button").click()
-    expect(page.get_by_role("table").locator("tbody tr")).to_have_count(2)
-    fits(page, stage, "text")
-    page.get_by_role("button", name="Markdown").click()
-    expect(page.locator(".portion")).to_have_count(1)
-    fits(page, stage, "markdown")
-    stage.answers[PATH] = shaped({"people": [{"name": NAME, "age": 1}], NAME: {NAME: NAME}})
-    page.reload()
-    expect(page.get_by_role("tree")).to_be_visible()
-    fits(page, stage, "value")
-    stage.close()
-    assert stage.faults == []
-
-
-FAULTS = {"object": "list", "data": [{"code": "invalid_json", "line": 3, "message": NAME, "param": f"body.{NAME}"}]}
-
-
-@pytest.mark.parametrize("locale", WIDTHS)
-def test_no_batch_and_no_dialog_is_cut_off(browser: Browser, locale: str) -> None:
-    """A batch with files, a batch with faults, and the dialogs of key, tenant, secret and batch fit into the window."""
-    stage = Stage(browser, locale=locale)
-    everything(stage)
-    stage.answers |= batch_answers("completed", 12_000, 11_999, 1, {"metadata": {"name": NAME}})
-    stage.answers[f"{PATH}/attempts"] = {
-        "attempts": [attempt(4, outcome="failed", code="model_timeout", message=NAME)],
-        "counts": {"calls": 12_000, "succeeded": 11_999, "failed": 1, "inDoubt": 0, "out": 0, "unlisted": 0},
-        "nextCursor": None,
-    }
-    page = stage.open(f"#/task/{TASK_ID}", "oo_key")
-    page.locator("#main > .row button").click()
-    expect(page.get_by_role("table").locator("tbody tr")).to_have_count(1)
-    fits(page, stage, "batch")
-    page.locator(".head button").first.click()
-    expect(page.get_by_role("dialog")).to_be_visible()
-    fits(page, stage, "batch dialog")
-    stage.answers |= batch_answers("failed", changed={"errors": FAULTS, "metadata": {"name": NAME}})
-    page.reload()
-    expect(page.get_by_role("table").locator("tbody tr")).to_have_count(1)
-    fits(page, stage, "faults")
-    figures = {"tasks": 1, "more": True, "failed": 1, "failures": [{"code": "model_timeout", "tasks": 1}]}
-    stage.answers["/api/tenants"] = {"tenants": [{"tenant": "t" * 63, "modelCalls": 1, **figures}], "nextCursor": "t:"}
-    stage.answers["POST /api/keys"] = {"key": f"oo_{'a' * 16}_{'b' * 43}"}
-    page.goto(f"{stage.url}/#/access")
-    page.locator("form button.primary").first.click()
-    expect(page.get_by_role("dialog")).to_be_visible()
-    fits(page, stage, "secret")
-    page.locator("dialog .primary").click()
-    page.locator(".tools button").first.click()
-    expect(page.locator("dialog #key")).to_be_visible()
-    fits(page, stage, "key")
-    page.keyboard.press("Escape")
-    page.locator(".tools button").nth(1).click()
-    expect(page.locator("dialog .choices li")).to_have_count(2)
-    fits(page, stage, "tenant")
     stage.close()
     assert stage.faults == []
 

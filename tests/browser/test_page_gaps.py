@@ -88,23 +88,6 @@ def test_gaps_are_seen_at_a_glance(browser: Browser, locale: str) -> None:
     assert stage.faults == []
 
 
-def test_many_gaps_have_pages_and_one_is_never_rounded_away(stage: Stage) -> None:
-    """If a task has 600 gaps, the page lists one page of them."""
-    with_gaps(stage, 5_000, [gap(index, CODES[index % 2]) for index in range(600)])
-    page = stage.open(f"#/task/{TASK_ID}")
-    gaps = page.get_by_role("region", name="Gaps")
-    expect(gaps).to_contain_text("600 of 5,000 chunks have no output: invalid_output 300 output_truncated 300")
-    expect(gaps.locator("tbody tr")).to_have_count(25)
-    expect(gaps.locator(".gap-strip span")).to_have_count(1)  # neighbouring gaps are one part of the strip
-    gaps.get_by_role("button", name="Later").click()
-    expect(gaps.locator("tbody tr").first).to_contain_text("Chunk 26")
-    expect(gaps).to_contain_text("26–50 of 600")
-    with_gaps(stage, 5_000, [gap(7)])
-    page.reload()
-    expect(page.locator(".figure", has_text="Coverage").locator("strong")).to_have_text("99.9%")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("1 gap")
-
-
 def test_gaps_are_retried_as_a_new_task(stage: Stage) -> None:
     """The dialog before a retry of gaps says how many calls it costs at least."""
     whole = with_gaps(stage, 5, [gap(1), gap(2)])

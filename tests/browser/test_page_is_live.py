@@ -3,7 +3,6 @@
 import json
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -72,33 +71,6 @@ def test_without_a_stream_the_page_polls(stage: Stage) -> None:
     expect(page.locator(".fall .call.is-done")).to_have_count(1)
     stage.answers[PATH] = task()
     expect(page.get_by_text("read every few seconds")).to_have_count(0)
-
-
-def test_the_list_polls_less_often_than_a_task_s_page(stage: Stage) -> None:
-    """While a task runs, the list makes ten requests a minute and opens no stream; a page that polls its task makes 30.
-
-    A list that is searched makes two requests a minute. The page's clock moves only when the test moves it.
-    """
-    asked: dict[str, int] = {}
-    stage.answers |= {PATH: running(), f"{PATH}/events": lambda route: refuse(route, 503, "overloaded")}
-    stage.answers |= {"/api/tasks": {"tasks": [running()], "nextCursor": None}, f"{PATH}/chunks": {"chunks": []}}
-    stage.page.clock.install(time="2026-11-28T12:00:00Z")
-    for hour, view in enumerate(("#/tasks", "#/tasks?q=a", f"#/task/{TASK_ID}"), 13):
-        page = stage.open(view)
-        expect(page.get_by_role("heading", level=1)).to_be_visible()
-        page.clock.pause_at(f"2026-11-28T{hour}:00:00Z")
-        stage.settle()
-        before = len(stage.asked)
-        for _ in range(60):
-            page.clock.run_for(1_000)
-            stage.settle()
-        paths = [urlsplit(path) for _, path, _ in stage.asked[before:] if "counts" not in path]
-        asked[view] = len([one for one in paths if one.path in (PATH, "/api/tasks")])
-        assert view.startswith("#/task/") or not [one for one in paths if one.path.endswith("/events")]
-        page.clock.resume()
-    assert asked["#/tasks"] in (9, 10)
-    assert asked["#/tasks?q=a"] in (1, 2)
-    assert 25 <= asked[f"#/task/{TASK_ID}"] <= 30
 
 
 def test_events_are_cut_wherever_the_pieces_end(stage: Stage) -> None:

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from tests.support.browser import Watched
 from tests.support.client import Client
 from tests.support.markdown import FORBIDDEN, PATH, PLAIN, answer_with, as_markdown
-from tests.support.stage import TASK_ID, Stage, chunk, shaped, task
+from tests.support.stage import TASK_ID, Stage, chunk, task
 
 pytestmark = pytest.mark.runtime
 LIBRARIES = ("/vendor/markdown/marked.js", "/vendor/markdown/purify.js")
@@ -92,55 +92,6 @@ def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -
     assert not [request for request in stage.requests if "markdown" in request]
     as_markdown(page)
     assert {f"GET {name}" for name in LIBRARIES} <= set(stage.requests)
-
-
-def test_without_the_libraries_the_text_is_shown(stage: Stage) -> None:
-    """If the libraries for Markdown cannot be loaded, the page says so and shows the text."""
-    stage.context.route("**/vendor/markdown/*", lambda route: route.fulfill(status=404))
-    answer_with(stage, "a *word*")
-    page = stage.open(f"#/task/{TASK_ID}")
-    page.get_by_role("button", name="Markdown").click()
-    expect(page.get_by_text("The files that show Markdown cannot be read.")).to_be_visible()
-    expect(page.get_by_role("group", name="Result", exact=True)).to_have_text("a *word*")
-    stage.settle()
-    assert len([request for request in stage.requests if "/vendor/markdown/" in request]) == len(LIBRARIES)
-
-
-def test_outputs_are_read_one_by_one_and_a_value_keeps_its_tree(stage: Stage) -> None:
-    """If one output has a code block without an end, the next output is not part of the block."""
-    answer_with(stage, ["```\nopen", None, "**next**"])
-    page = stage.open(f"#/task/{TASK_ID}")
-    expect(as_markdown(page).locator("strong")).to_have_text("next")
-    stage.answers |= {PATH: shaped({"a": "*b*"}), f"{PATH}/chunks": {"chunks": [], "nextCursor": None}}
-    page.reload()
-    expect(page.get_by_role("tree")).to_contain_text("*b*")
-    assert page.evaluate("localStorage['onceover.outputs']") == "markdown"
-    expect(page.get_by_role("group", name="Shown as")).to_have_count(0)
-
-
-def test_markdown_is_chosen_and_read_by_the_keyboard(stage: Stage) -> None:
-    """Tab alone reaches the buttons, the result, the result's wide table and the result's links."""
-    answer_with(stage, PLAIN)
-    page = stage.open(f"#/task/{TASK_ID}")
-    page.get_by_role("button", name="Text", exact=True).focus()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    result = page.get_by_role("group", name="Result", exact=True)
-    expect(result.locator("h3")).to_have_text("Minutes")
-    expect(page.get_by_role("button", name="Markdown")).to_be_focused()
-    reached = []
-    for _ in range(9):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
-    assert reached[2:] == [
-        "Result",
-        "a link",
-        "me@example.com",
-        "https://example.com/plain",
-        "Table",
-        "A picture",
-        reached[8],
-    ]
 
 
 def test_the_server_serves_what_markdown_needs(tab: Watched, client: Client, key: str) -> None:

@@ -67,21 +67,6 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
     assert stage.serious() == []
 
 
-def test_two_days_name_the_day_of_each_time(stage: Stage) -> None:
-    """If a plot has the same time of day twice, its axis, its reading and its tables also name the day of the week."""
-    history(stage)
-    buckets = [bucket("2026-11-27T11:50:00Z"), bucket("2026-11-28T11:50:00Z")]
-    stage.answers["/api/history"] |= {"hours": 48, "buckets": buckets}  # type: ignore[operator]
-    page = stage.open("#/health?hours=48")
-    plot = page.locator(".plot", has_text=re.compile("^Tokens"))
-    expect(plot.locator(".plot-times span")).to_have_count(3)
-    assert plot.locator(".plot-times span").all_inner_texts() == ["Thu 12:05", "Fri 12:05", "Sat 12:00"]
-    expect(plot.locator(".plot-read")).to_contain_text("Sat 12:00")
-    page.get_by_label("As tables").check()
-    rows = page.get_by_role("table", name="Tokens").get_by_role("time")
-    assert rows.all_inner_texts() == ["Sat 11:50", "Fri 11:50"]
-
-
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
     """Each plot can be shown as a table of the times at which something happened, the newest first.
@@ -117,21 +102,3 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
     stage.judge(f"plots {locale}")
     stage.close()
     assert stage.faults == []
-
-
-def test_the_history_has_structured_output_where_there_is_any(stage: Stage) -> None:
-    """The page plots rejected answers, repaired answers and gaps if there were any in the last hours."""
-    history(stage)
-    page = stage.open("#/health?hours=1")
-    expect(page.get_by_role("slider", name="Problems")).to_be_visible()
-    expect(page.get_by_role("slider", name="Structured output")).to_have_count(0)
-    counted = bucket("2026-11-28T11:50:00Z", rejected=4, reasks=3, repaired=2, gaps=1)
-    stage.answers["/api/history"] |= {"buckets": [counted]}  # type: ignore[operator]
-    page.reload()
-    plot = page.get_by_role("slider", name="Structured output")
-    plot.press("End")
-    expect(page.locator("figure", has=plot)).to_contain_text("rejected 0")
-    expect(page.locator("figure", has=plot)).to_contain_text("gaps 0")
-    plot.press("ArrowLeft")
-    plot.press("ArrowLeft")
-    expect(page.locator("figure", has=plot)).to_contain_text("rejected 4")

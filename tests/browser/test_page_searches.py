@@ -66,16 +66,6 @@ def test_statuses_are_counted_when_somebody_asks(stage: Stage) -> None:
     assert stage.serious() == []
 
 
-def test_a_search_is_counted_once_by_itself(stage: Stage) -> None:
-    """The page requests the counts of a search without a press of a button, and only once."""
-    stage.answers["/api/tasks"] = answer
-    page = stage.open("#/tasks?q=minutes")
-    expect(page.locator(".counts")).to_contain_text("Completed 80")
-    page.get_by_role("button", name="Refresh").click()
-    stage.settle()
-    assert len([path for _, path, _ in stage.asked if "counts" in path]) == 1
-
-
 def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
     """An address with a time that was chosen in Tokyo shows the same moment in New York.
 

@@ -92,34 +92,6 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str) -> No
     assert stage.faults == []
 
 
-def test_a_pause_in_unfinished_json_asks_nothing(stage: Stage) -> None:
-    """While the user has typed only a part of the JSON, a pause makes the page request no plan, and no script fails."""
-    stage.page.clock.install()
-    page = stage.open("#/submit")
-    page.get_by_label("Text", exact=True).fill("The text")
-    page.get_by_text("Structured output and gaps").click()
-    page.get_by_label("Output schema, JSON").fill("{ not JSON")
-    page.clock.run_for(10_000)
-    stage.settle()
-    assert not [path for method, path, _ in stage.asked if method == "POST"]
-    assert stage.faults == []
-
-
-def test_a_task_without_a_shape_is_sent_as_before(stage: Stage) -> None:
-    """Fields of structured output that the user leaves empty add nothing to the request."""
-    stage.answers["POST /api/tasks"] = PLAN | {"request": task()["request"]}
-    page = stage.open("#/submit")
-    page.get_by_label("Text", exact=True).fill("The text")
-    page.get_by_text("Structured output and gaps").click()
-    page.get_by_role("checkbox", name="Allow gaps").check()
-    page.get_by_label("Gaps at most").fill("0.1")
-    page.get_by_role("checkbox", name="Allow gaps").uncheck()
-    with page.expect_request("**/api/tasks?dryRun=true") as asked:
-        page.get_by_role("button", name="Show the plan").click()
-    stage.settle()
-    assert asked.value.post_data_json == {"input": "The text", "reduce": "concat"}
-
-
 def test_a_task_with_a_shape_is_run_again(stage: Stage) -> None:
     """After "Run again with changes" the form has the task's schema, rules and gaps, and sends the same values."""
     kept = SHAPE | {"outputSchema": SCHEMA, "strict": False, "join": {"/opening": "first"}, "maxGapShare": 0.75}

@@ -41,38 +41,6 @@ def test_a_cancelled_task_s_calls_are_followed_until_they_are_settled(stage: Sta
     assert len(stage.asked) == asked  # after the end the page makes no further request
 
 
-def test_calls_that_a_lane_timed_together_show_at_most_that_time(stage: Stage) -> None:
-    """If chunks of a lane have the same times, the page shows the time as the group's; otherwise it is the chunk's."""
-    laned = [chunk(index, lane=2) for index in range(2)]
-    alone = chunk(2, lane=3, finishedAt="2026-11-28T10:00:02.000Z")
-    stage.answers |= {PATH: task(), f"{PATH}/chunks": {"chunks": [*laned, alone], "nextCursor": None}}
-    page = stage.open(f"#/task/{TASK_ID}")
-    rows = page.get_by_role("option")
-    expect(rows.nth(0).locator(".fall-note")).to_contain_text("≤ 10s")
-    expect(rows.nth(1)).to_have_accessible_name(re.compile("at most 10s: timed as one with the 2 calls of its group"))
-    expect(rows.nth(2).locator(".fall-note")).to_have_text(re.compile("^2s"))
-
-
-def test_a_refused_list_does_not_claim_to_be_reading(stage: Stage) -> None:
-    """If the list is refused, the page shows the reason, and no longer says that a refused key is set."""
-    stage.answers["/api/tasks"] = lambda route: refuse(route, 403, "forbidden")
-    page = stage.open("#/tasks", "oo_old")
-    expect(page.get_by_text("could not be read")).to_be_visible()
-    expect(page.get_by_text("Reading …")).to_have_count(0)
-    stage.answers["/api/tasks"] = lambda route: refuse(route, 401, "unauthenticated")
-    page.reload()
-    expect(page.get_by_role("dialog")).to_be_visible()
-    expect(page.get_by_text("could not be read")).to_be_visible()
-    expect(page.get_by_text("Reading …")).to_have_count(0)
-    page.get_by_role("button", name="Back").click()
-    expect(page.get_by_role("button", name="Key refused")).to_be_visible()
-    page.get_by_role("button", name="Key refused").click()
-    stage.answers["/api/tasks"] = NO_TASKS
-    page.get_by_role("dialog").get_by_role("textbox").fill("oo_new")
-    page.get_by_role("button", name="Use this key").click()
-    expect(page.get_by_role("button", name="Key set")).to_be_visible()
-
-
 # A view, a button in it that reads more, and how many parts of the view then cannot be read.
 REFUSED = [
     (f"#/task/{TASK_ID}?chunk=0", "", 3),  # The chunks, the shown chunk and the deliveries cannot be read.
@@ -169,31 +137,3 @@ def test_no_quantile_lies_above_every_task_s_time(stage: Stage) -> None:
             [duration, list(BOUNDS_MS)],
         )
         assert found == range_, took
-
-
-def test_no_line_is_drawn_above_every_task_s_time(stage: Stage) -> None:
-    """The API's estimates are above the time of the only task. The plot draws its lines no higher than that time."""
-    stage.answers |= HEALTH
-    stage.page.clock.set_fixed_time("2026-11-28T12:00:00Z")
-    stage.answers["/api/history"] = history("2026-11-28T11:10:00Z", [70_000])
-    plot = stage.open("#/health?hours=1").locator(".plot", has_text="95")
-    expect(plot.locator(".plot-scale span").first).to_have_text("1m 10s")
-    expect(plot.get_by_role("slider")).to_have_accessible_name(re.compile("1m 10s"))
-
-
-def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
-    """The cursor over a plot shows the value that is drawn nearest to it, up to both edges."""
-    stage.answers |= HEALTH
-    page = stage.page
-    page.clock.set_fixed_time("2026-11-28T12:00:00Z")
-    stage.answers["/api/history"] = history("2026-11-28T11:10:00Z", [70_000])
-    stage.open("#/health?hours=1")
-    plot = page.locator(".plot", has_text="Backlog")
-    box = plot.locator("svg").bounding_box()
-    assert box is not None
-    inside, drawn = box["width"] * 588 / 600, box["width"] * 6 / 600
-    # The first three and the last three of 12 values, which begin at 11:05.
-    for step, value in ((0, "–"), (1, "7"), (2, "–"), (9, "–"), (10, "9"), (11, "–")):
-        for aside in (-0.45, 0, 0.45):
-            page.mouse.move(box["x"] + drawn + inside * min(11, max(0, step + aside)) / 11, box["y"] + 20)
-            expect(plot.locator(".plot-read")).to_contain_text(f"Pending {value}")

@@ -1,13 +1,12 @@
 """Tests how the page shows a value that fits a schema: as tree and table, of any size, from untrusted texts."""
 
-import json
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.browser import HOSTILE
-from tests.support.stage import TASK_ID, Stage, chunk, shaped, task
+from tests.support.stage import TASK_ID, Stage, chunk, shaped
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
@@ -114,22 +113,6 @@ def test_a_value_is_saved_and_copied_as_the_api_wrote_it(browser: Browser) -> No
     assert stage.faults == []
 
 
-def test_a_list_of_outputs_is_one_value_with_its_gaps(stage: Stage) -> None:
-    """With `reduce` `none` a task's value is a list."""
-    value = [{"name": "Emma"}, None, {"name": "Jane", "age": 2}]
-    gap = {"chunk": 1, "start": 30, "end": 60, "code": "invalid_output"}
-    shown(stage, value, gaps=[gap], coverage=2 / 3)
-    page = stage.open(f"#/task/{TASK_ID}")
-    rows = page.get_by_role("tree", name="Result").get_by_role("treeitem")
-    expect(rows.filter(has_text="null gap")).to_have_count(1)
-    expect(page.get_by_text("2 values, one for each chunk with an output.")).to_be_visible()
-    page.get_by_role("button", name="Table").click()
-    expect(page.get_by_role("table", name="Result").locator("tbody tr")).to_have_text(["1Emma", "2gap", "3Jane2"])
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save as JSON").click()
-    assert json.loads(saved.value.path().read_text("utf-8")) == value
-
-
 def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
     """Of a value with 5,000 items the tree and the table each show one page of rows at a time."""
     rows_of = [{"name": f"Person {index}", "notes": "many words " * 50} for index in range(ITEMS)]
@@ -163,23 +146,3 @@ def test_a_chunk_s_output_is_a_value_too(stage: Stage) -> None:
     expect(tree.get_by_role("treeitem").last).to_contain_text('"a word"')
     stage.settle()
     assert not [path for _, path, _ in stage.asked if "attempts" in path]
-
-
-def test_what_shows_values_is_read_where_one_is_shown(stage: Stage) -> None:
-    """Without a value to show, the list and a task's view load neither the modules nor the styles of structured
-    output.
-    """
-    stage.answers |= {
-        "/api/tasks": {"tasks": [task()], "nextCursor": None},
-        PATH: task(result={"output": "plain text"}),
-    }
-    stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0)], "nextCursor": None}
-    page = stage.open("#/tasks")
-    page.locator(".list-row a").click()
-    expect(page.get_by_role("group", name="Result")).to_have_text("plain text")
-    stage.settle()
-    assert not [request for request in stage.requests if "structured" in request]
-    shown(stage, VALUE)
-    page.reload()
-    expect(page.get_by_role("tree")).to_be_visible()
-    assert [request for request in stage.requests if "structured" in request]

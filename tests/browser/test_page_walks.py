@@ -1,7 +1,4 @@
-"""A walk through the whole page by the keyboard alone, in English and in Chinese.
-
-The only key that moves the focus is Tab.
-"""
+"""A walk through the whole page by the keyboard alone, in English and in Chinese."""
 
 import json
 import re

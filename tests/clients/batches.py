@@ -43,7 +43,6 @@ class Program:
         )
 
     def ended(self, batch: openai.types.Batch) -> openai.types.Batch:
-        """Poll a batch until it has ended."""
         while batch.status in GOING_ON:
             time.sleep(0.2)
             batch = self.client.batches.retrieve(batch.id)
@@ -57,7 +56,6 @@ class Program:
         return sorted(json.loads(line)["custom_id"] for line in lines)
 
     def facts(self, batch: openai.types.Batch) -> list[object]:
-        """Return the facts of a batch that are the same in each run."""
         counts = batch.request_counts
         assert counts is not None
         shown = [counts.total, counts.completed, counts.failed]

@@ -38,7 +38,6 @@ def refused(call: object, *arguments: object, **fields: object) -> list[object]:
 
 
 def facts(file: openai.types.FileObject) -> list[object]:
-    """Return the facts of an uploaded file that are the same for each upload."""
     keeps = None if file.expires_at is None else file.expires_at - file.created_at
     return [file.filename, file.bytes, file.purpose, file.status, file.object, keeps]
 

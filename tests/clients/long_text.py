@@ -31,7 +31,6 @@ def message(file_id: str, *more: str) -> list[Any]:
 
 
 def ended(client: openai.OpenAI, made: openai.types.responses.Response) -> openai.types.responses.Response:
-    """Poll a response until it has ended."""
     while made.status in {"queued", "in_progress"}:
         time.sleep(0.2)
         made = client.responses.retrieve(made.id)

@@ -8,11 +8,10 @@ from textwrap import dedent
 
 import pytest
 
-import src.store.sql.work
 from mutation.catalogue import all_mutants, drawn
-from mutation.mutants import Mutant, difference
+from mutation.mutants import Mutant
 from mutation.run import viable
-from mutation.statements import Statements, load
+from mutation.statements import Statements
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,12 +86,6 @@ def test_a_change_elsewhere_leaves_the_draw_as_it_was(project: Path):
     assert after == before
 
 
-def test_equal_changes_have_names_of_their_own(project: Path, mutants_of_the_worker: list[Mutant]):
-    """All mutants of a project have different ids."""
-    for mutants in (all_mutants(project), mutants_of_the_worker):
-        assert len({mutant.id for mutant in mutants}) == len(mutants)
-
-
 def test_the_worker_has_mutants_of_every_kind_in_every_place(mutants_of_the_worker: list[Mutant]):
     """The Worker has mutants of every kind, in all folders that should have mutants, but not in the log."""
     mutants = mutants_of_the_worker
@@ -111,24 +104,6 @@ def test_the_worker_has_mutants_of_every_kind_in_every_place(mutants_of_the_work
     assert "src/processing/log.py" not in paths
     assert any(mutant.is_sql and mutant.path.startswith("src/objects") for mutant in mutants)
     assert not any(mutant.is_sql and "statement.py" in mutant.path for mutant in mutants)
-
-
-def test_only_some_files_are_drawn_from(project: Path):
-    """A draw can be restricted to files by their names or by patterns."""
-    mutants = all_mutants(project)
-    for only in (["src/processing/run.py"], ["*run.py"]):
-        assert {mutant.path for mutant in drawn(mutants, 1, only)} == {"src/processing/run.py"}
-    assert drawn(mutants, 1, ["src/processing"]) == []
-
-
-def test_a_mutant_is_shown_as_a_diff(project: Path):
-    """A mutant's diff has the name of the file and the lines around the change."""
-    mutant = one(project, "<", "<=")
-    text = (project / mutant.path).read_text()
-    assert mutant.where == "src/processing/run.py:3"
-    assert mutant.summary == "comparison swapped: < → <="
-    assert difference(mutant, text).splitlines()[:2] == ["--- a/src/processing/run.py", "+++ b/src/processing/run.py"]
-    assert "-    if count < most:\n+    if count <= most:\n" in difference(mutant, text)
 
 
 def test_a_mutant_of_another_text_is_refused(project: Path):
@@ -151,32 +126,6 @@ def test_parameters_that_are_lost_are_kept_without_a_meaning(project: Path, stat
     assert found is not None
     assert found.mutant.replacement == "iif(:task_key IS NULL, 1, 1)"
     assert found.mutant.id == one(project, "id = :task_key", "1", "OTHER").id
-
-
-def test_parameters_are_not_asked_of_statements_that_had_none(project: Path, statements: Statements):
-    """A mutant that drops a piece adds no parameter to statements that did not have the parameter."""
-    found = statements.viable(one(project, "id = :task_key", "1", "_MINE"))
-    assert found is not None
-    assert found.mutant.replacement == "iif(:task_key IS NULL, 1, 1)"
-    assert len(found.changed) == 2
-
-
-def test_what_sqlite_refuses_is_not_drawn(project: Path, statements: Statements):
-    """A mutant whose SQL SQLite refuses is left out, because any use of the statement would reveal it."""
-    mutant = one(project, "AND", "OR")
-    assert statements.viable(mutant.with_replacement("AND AND")) is None
-    assert statements.viable(mutant.with_replacement('" + nothing + "')) is None
-    assert statements.viable(mutant.with_replacement("AND")) is None
-
-
-def test_trying_a_statement_leaves_the_interpreter_as_it_was(project: Path):
-    """The trial of a statement does not replace modules that tests have imported."""
-    before = src.store.sql.work
-    texts = load(project, {})
-    assert {name.rpartition(".")[2] for name in texts} == {"PROGRESS[0]", "FENCE[0]", "OTHER[0]"}
-    import src.store.sql.work as after
-
-    assert after is before
 
 
 def test_nearly_all_mutants_of_the_store_can_be_tried(mutants_of_the_worker: list[Mutant]):

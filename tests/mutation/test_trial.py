@@ -1,7 +1,5 @@
 """Tests how mutants are judged: which checks run, in which order, for how long, and what is reported."""
 
-import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -11,7 +9,7 @@ import pytest
 from mutation import trial
 from mutation.baseline import Baseline, Known, measure
 from mutation.catalogue import all_mutants
-from mutation.checks import NOT_RUN, QUICK_SECONDS_MOST, Check, Reach, all_checks, chosen
+from mutation.checks import NOT_RUN, Check, Reach, all_checks
 from mutation.child import statement_digest
 from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Journal, Outcome
 from mutation.mistakes import Mistake, is_noticed, without_mistakes
@@ -98,9 +96,6 @@ def judge(baseline: Baseline, copies: list[Workspace], tmp_path: Path) -> Judge:
     return Judge(baseline, Journal(tmp_path / "outcomes.jsonl"), copies)
 
 
-# --- judging ----------------------------------------------------------------------------------------------------
-
-
 def judged(judge: Judge, found: Found) -> Outcome:
     told: list[Outcome] = []
     judge.judge([found], "quick", told.append)
@@ -135,15 +130,6 @@ def test_a_mutant_that_never_ends_is_killed_by_the_time(project: Path, judge: Ju
     assert judged(judge, Found(drop, frozenset())).verdict == TIMED_OUT
 
 
-def test_a_mutant_that_cannot_be_imported_is_killed(project: Path, judge: Judge):
-    """A mutant whose module cannot be imported is killed, and the outcome names the module of tests."""
-    found = one(project, "<", "<=")
-    outcome = judged(judge, Found(found.mutant.with_replacement("< 1 / 0 <"), frozenset()))
-    assert outcome.verdict == KILLED
-    broken = Found(found.mutant.with_replacement("<<<"), frozenset())
-    assert judged(judge, broken).killer.startswith("tests/unit/test_run.py")
-
-
 def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
     """A known outcome is used again, also after an incomplete line, but not for another replacement of the mutant."""
     found = one(project, "<", "<=")
@@ -156,9 +142,6 @@ def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypat
     assert again.known(Found(found.mutant.with_replacement(">"), frozenset()), "quick") is None
     again.journal.forget()
     assert again.known(found, "quick") is None
-
-
-# --- which checks -----------------------------------------------------------------------------------------------
 
 
 def test_only_checks_that_reach_a_function_judge_its_mutants(project: Path, baseline: Baseline):
@@ -185,29 +168,11 @@ def test_statements_are_judged_by_checks_that_use_them():
 
 
 def test_a_check_that_fails_without_a_mutant_judges_nobody():
-    """A check that fails without a mutant judges no mutants, because it would kill every mutant."""
     failing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset(), "test: message")
     passing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset())
     baseline = Baseline({Check("one", is_quick=True): failing, Check("two", is_quick=True): passing}, {})
     assert [check.name for check, _ in baseline.reaching(mutant(), frozenset())] == ["two"]
     assert {check.name: failure for check, failure in baseline.failing.items()} == {"one": "test: message"}
-
-
-def test_the_quick_suite_is_what_there_is_time_for():
-    """The quick suite has the cheapest checks, up to a minute in total, and the deep suite has the other checks."""
-
-    def reach(seconds: float) -> Reach:
-        return Reach(seconds, frozenset(), frozenset(), frozenset())
-
-    checks = [
-        (Check("long", is_quick=True), reach(QUICK_SECONDS_MOST - 1)),
-        (Check("short", is_quick=True), reach(2)),
-        (Check("shortest", is_quick=True), reach(1)),
-        (Check("other", is_quick=False), reach(1)),
-    ]
-    quick, deep = chosen(checks)
-    assert [check.name for check in quick] == ["shortest", "short"]
-    assert [check.name for check in deep] == ["other", "long"]
 
 
 def test_the_checks_are_files_and_parts():
@@ -238,38 +203,6 @@ def test_checks_are_measured_once(project: Path, copies: list[Workspace], tmp_pa
     other.parent.mkdir(parents=True)
     other.write_text("def test_something(): pass")
     assert check.key(tmp_path, "tree") != key
-
-
-def test_neighbours_share_a_process():
-    """Cheap files of tests share a process, but not with parts of the simulation, and the order stays the same."""
-    names = ("tests/a", "tests/b", "tests/c", "simulate x", "simulate y", "tests/d")
-    costs = (1.0, trial.GROUP_SECONDS, 1.0, 1.0, 1.0, 1.0)
-    checks = [(Check(name, is_quick=True), cost) for name, cost in zip(names, costs, strict=True)]
-    assert [[check.name for check, _ in group] for group in trial.grouped(checks)] == [
-        ["tests/a", "tests/b"],
-        ["tests/c"],
-        ["simulate x", "simulate y"],
-        ["tests/d"],
-    ]
-
-
-def test_a_wait_without_end_is_ended(
-    project: Path, copies: list[Workspace], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    """A process that waits for ever without using the processor is ended by the bound of real time."""
-    monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", "import signal; signal.pause()"])
-    verdict = trial.run(copies[0].path, [Check("tests/a", is_quick=True)], 0.1, quick=True)
-    assert (verdict.timed_out, verdict.killer) == (True, "tests/a")
-
-
-def test_a_process_that_was_killed_has_timed_out(copies: list[Workspace], monkeypatch: pytest.MonkeyPatch):
-    """If the kernel kills a process because of its processor time, the verdict is a time-out."""
-    kill = f"import os, signal; os.kill(os.getpid(), {int(signal.SIGXCPU)})"
-    monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", kill])
-    assert trial.run(copies[0].path, [Check("tests/a", is_quick=True)], 9, quick=True).timed_out
-
-
-# --- the Worker itself ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -306,9 +239,6 @@ def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: W
         verdict = trial.run(worker.path, [Check("simulate crafted", is_quick=True)], 120, quick=True)
     assert not verdict.passed
     assert "InvariantBroken" in verdict.message
-
-
-# --- known mistakes -------------------------------------------------------------------------------------------------
 
 
 def known_mistake(name: str, old: str, new: str, test: str = "test_more") -> Mistake:

@@ -2,12 +2,10 @@
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from src.core.text.boundaries import BEST_FIRST, Boundaries, MarkedBoundaries, SoughtBoundaries
-from src.core.text.chunks import TooManyChunks, chunks, cuts
+from src.core.text.chunks import chunks, cuts
 
 _WORDS = ["a", "word ", "Two words. ", "中", "天地玄黄。", "「问？」", "...", "?!", "」", '"', "\x00", "-"]
 _BLANKS = ["\n", "\r\n", "\r", "\n\n", "\u2028", "\x85", "\u3000", " "]
@@ -50,23 +48,6 @@ def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: t
     assert all(span.end - span.start <= max_chars for span in spans)
 
 
-@given(_TEXTS, _SIZES)
-def test_the_same_text_and_sizes_give_the_same_cuts(text: str, sizes: tuple[int, int]) -> None:
-    """The splitter cuts an equal copy of a text, for example one from a database, at the same places."""
-    copy = text.encode("utf-8").decode("utf-8")
-    assert cuts(text, *sizes) == cuts(copy, *sizes)
-
-
-@given(_TEXTS, _SIZES)
-def test_the_limit_is_exact(text: str, sizes: tuple[int, int]) -> None:
-    """A limit of exactly the needed number of chunks is accepted, and a limit one lower is refused."""
-    ends = cuts(text, *sizes)
-    assert cuts(text, *sizes, most=len(ends)) == ends
-    with pytest.raises(TooManyChunks) as refusal:
-        cuts(text, *sizes, most=len(ends) - 1)
-    assert refusal.value.most == len(ends) - 1
-
-
 @given(_TEXTS | st.text("a\r\n", min_size=1), _ROOMY)
 @example("a\r\nb", (2, 0))
 def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
@@ -76,7 +57,6 @@ def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
 
 @given(_TEXTS, _SIZES)
 def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: tuple[int, int]) -> None:
-    """The splitter cuts inside a word only if the window in which the cut may lie has no white space."""
     max_chars, overlap = sizes
     before = 0
     for end in cuts(text, max_chars, overlap)[:-1]:
@@ -129,36 +109,3 @@ def _naive_kind(text: str, place: int) -> int:
     marks = spoken[len(spoken.rstrip(".。")) :]
     goes_on = follower in {" ", "」"} or (head == spoken and follower in {".", "。"})
     return 2 if "。" in marks and not goes_on else 0
-
-
-_LINE_PIECES = st.sampled_from(
-    [*_HEADINGS, "===", "---", "--", "   ===  ", "#", " Part IV\n", "Book I read", "\u3000第1章", "\n", "\r\n", "\n \n"]
-)
-_USUAL_TEXTS = st.lists(
-    st.one_of(_LINE_PIECES, _PIECES.filter(lambda piece: not set(piece) & set("\x85\u2028\r"))), min_size=1, max_size=60
-).map("".join)
-
-
-@given(_USUAL_TEXTS, st.data())
-@example("\n \n", None)
-def test_searched_boundaries_are_the_marked_ones(text: str, data: st.DataObject | None) -> None:
-    """In each part of a text, searching backwards finds the best boundary that marking all boundaries finds."""
-    sought, marked = SoughtBoundaries(text), MarkedBoundaries(text)
-    spans = [(first, final) for first in range(1, len(text)) for final in range(first - 1, len(text))]
-    for first, final in spans if data is None else data.draw(st.lists(st.sampled_from(spans or [(1, 0)]), max_size=20)):
-        assert best(sought, first, final) == best(marked, first, final), (first, final)
-
-
-@pytest.mark.parametrize("filling", ["a" * 3000, ". " * 2000, "." * 3000, "a. " + "b" * 2000, "。）" * 900 + "a" * 900])
-def test_a_sentence_is_searched_as_far_as_needed(filling: str) -> None:
-    """The end of a sentence far before the limit is found, and so are ends within long runs of marks."""
-    text = f"One. {filling} end"
-    sought, marked = SoughtBoundaries(text), MarkedBoundaries(text)
-    for first in (1, 5, 700, len(text) - 3):
-        for final in (first, first + 1, 1700, len(text) - 1):
-            assert best(sought, first, final) == best(marked, first, final), (first, final)
-
-
-def best(among: Boundaries, first: int, final: int) -> tuple[int, int]:
-    """Return the best kind of boundary from `first` to `final`, and its last offset there."""
-    return next(((kind, at) for kind in BEST_FIRST if (at := among.last(kind, first, final)) != -1), (0, -1))

@@ -144,13 +144,6 @@ def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, histo
         assert (place.generation, place.phase) != (row.state.generation, Phase.ENDED) or row.state.status.terminal
 
 
-@given(st.text(max_size=12) | st.from_regex(r"[0-9]{0,10}-[0-9]{0,10}", fullmatch=True))
-def test_whatever_is_no_id_is_none(text: str):
-    """An event id is valid only if it is two numbers in their shortest form."""
-    place = place_of(text)
-    assert place is None or place.id == text
-
-
 @given(st.sets(st.integers(0, CHUNKS - 1)), st.integers(0, CHUNKS), st.integers(0, 30))
 def test_a_gap_takes_its_chunks_place(gaps: set[int], ready: int, cut: int):
     """At the place of a chunk a stream has exactly one event, either the chunk's or a gap's."""

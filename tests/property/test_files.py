@@ -1,8 +1,4 @@
-"""Property test of the store of files: uploads, erasures and sweeps in any order, with lost answers and late writes.
-
-At each moment each visible file has all its parts, and each tenant's use is the sum of the tenant's visible files. Once
-every write has landed and a few sweeps have run, each part is named by a row, and each row is a visible file.
-"""
+"""Property test of the store of files: uploads, erasures and sweeps in any order, with lost answers and late writes."""
 
 from collections.abc import Coroutine
 from contextlib import suppress

@@ -1,9 +1,4 @@
-"""Property tests of joining a client's repeated requests, with lost answers, lost requests and late writes.
-
-Several clients send the same request as SDKs do: up to three times, with a retry count, until an answer comes. The test
-draws what happens to each send of a client's request. Once all writes have landed, there are no more tasks than
-clients. Only a write that lands late among several equal requests may make one more task than there are clients.
-"""
+"""Property tests of joining a client's repeated requests, with lost answers, lost requests and late writes."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -17,12 +17,6 @@ def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], m
     assert all(len(group) <= most for group in groups)
 
 
-@given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
-def test_the_same_outputs_make_the_same_level(outputs: list[str], most: int):
-    """The plan of a merge level depends only on the outputs, so a resumed task plans the same levels."""
-    assert merge_groups(outputs, most) == merge_groups(list(outputs), most)
-
-
 @given(st.lists(st.text("abc", min_size=1, max_size=20), min_size=2, max_size=40))
 def test_what_fits_is_kept_whole_and_in_order(outputs: list[str]):
     """Outputs that fit into one merge call are passed to it whole and in order."""

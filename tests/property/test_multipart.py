@@ -81,26 +81,6 @@ def by_email(body: bytes) -> list[Part]:
     return found
 
 
-@given(
-    PARTS,
-    CUTS,
-    st.sampled_from([b"", b"a preamble"]),
-    st.sampled_from([b"", b" \t"]),
-    st.sampled_from([b"", b"\r\n--x"]),
-)
-@example([("a", None, b"\r\n--b-"), ("f", "g", b"\r")], [n / 200 for n in range(200)], b"", b"", b"")
-def test_any_chunks_give_the_same_parts(
-    parts: list[Part], cuts: list[float], preamble: bytes, padding: bytes, epilogue: bytes
-) -> None:
-    """The parts that a client writes are found, however the body is cut."""
-    body = body_of(parts, preamble, padding, epilogue)
-    if not parts and preamble:
-        body = preamble + b"\r\n" + body
-    assert parsed([body]) == parts
-    assert parsed(cut(body, cuts)) == parts
-    assert parsed([body[at : at + 1] for at in range(len(body))]) == parts
-
-
 @given(st.binary(max_size=60) | PARTS.map(body_of), st.lists(st.tuples(st.integers(0, 400), PIECES), max_size=3), CUTS)
 @example(b"--b-1\r\n\r\n", [], [0.5])
 def test_any_chunks_give_the_same_refusal(body: bytes, changes: list[tuple[int, bytes]], cuts: list[float]) -> None:

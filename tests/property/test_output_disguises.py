@@ -123,15 +123,3 @@ def test_a_cut_gives_the_same_value_or_none() -> None:
             assert found is None or same(found, value), f"seed {seed}: {text[:end]!r} {found}"
             given += found is not None
     assert given > OUTPUTS / 10
-
-
-def test_two_objects_are_refused() -> None:
-    """A text with two objects is refused, since a choice between them would be a guess."""
-    start = random.randrange(10**9)
-    for seed in range(start, start + OUTPUTS):
-        drawn = Disguises(seed)
-        one, other = (drawn.written(drawn.value(), 0.2) for _ in range(2))
-        between = drawn.random.choice(("", "\n", " and ", ", ", "\n```\n```json\n", "]["))
-        other = other[: drawn.random.randrange(1, len(other) + 1)]
-        text = drawn.disguised(f"{one}{between}{other}")
-        assert read_output(text).value is None, f"seed {seed}: {text!r}"

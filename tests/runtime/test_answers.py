@@ -105,36 +105,6 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
     assert stored(small) == 0
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "expected"),
-    [
-        ("GET", "/nothing", 404),
-        ("GET", "/api", 404),
-        ("GET", "/api/tasks/", 404),
-        ("GET", "/api/tasks/not-an-id", 404),
-        ("GET", "/api/tasks/01a20e08-f1ed-7808-a6cd-70475c700034", 404),
-        ("PUT", "/api/tasks", 405),
-        ("POST", "/api/async-status", 405),
-        ("GET", "/api/tasks?wait=1", 422),
-    ],
-)
-def test_wrong_paths_and_methods(small: Client, method: str, path: str, expected: int):
-    """An unknown path gets 404, a wrong method 405 with Allow, and an unknown query 422, with problem details."""
-    answer = small.http.request(method, path)
-    assert answer.status_code == expected
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert ("allow" in answer.headers) == (expected == 405)
-
-
-def test_head_options_and_the_description(small: Client):
-    """HEAD and OPTIONS are answered, and /openapi.json is an OpenAPI 3.1 document with the API's paths."""
-    assert small.http.head("/api/async-status").status_code == 200
-    assert "POST" in small.http.options("/api/tasks").headers["allow"]
-    document = small.http.get("/openapi.json").json()
-    assert document["openapi"].startswith("3.1")
-    assert "/api/tasks/{id}/cancel" in document["paths"]
-
-
 # The Worker of this test gets bad variables after its start, as in a deployment, because `make dev` refuses to start
 # with bad variables.
 BAD_VARIABLES = doors(variables={"MAX_ATTEMPTS": "none", "CORS_ORIGINS": "*"})

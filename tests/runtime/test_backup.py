@@ -4,7 +4,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from itertools import cycle, islice
 from pathlib import Path
@@ -182,33 +181,6 @@ def test_each_column_comes_back_at_its_limit(tmp_path: Path) -> None:
         assert content(database) == before
 
 
-def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """After an export and an import, values of all kinds (any characters, bytes, quotes, nulls, numbers) are unchanged.
-
-    No statement of the import is too long for D1.
-    """
-    text, body = "'中𠀀\n" * 40_000, bytes(range(256)) * 500
-    export = tmp_path / "export.sql"
-    with closing(sqlite3.connect(":memory:")) as made:
-        made.execute(
-            "CREATE TABLE t (a TEXT, b INTEGER, t TEXT, x BLOB, r REAL, n TEXT, g TEXT AS (a || 'x'),"
-            " PRIMARY KEY (a, b))"
-        )
-        made.execute("CREATE INDEX t_by_r ON t (r)")
-        made.execute("INSERT INTO t VALUES ('it''s', 7, ?, ?, 0.5, NULL)", (text, body))
-        export.write_text("\n".join(made.iterdump()), "utf-8")
-    assert importable.main([str(export)]) == 0
-    printed = capsys.readouterr().out
-    statements = importable.importable(export.read_text("utf-8"))
-    assert max(len(statement.encode()) for statement in statements) < STATEMENT_BYTES_MOST
-    with closing(sqlite3.connect(":memory:")) as again:
-        again.executescript(printed)
-        assert not again.execute("SELECT name FROM sqlite_schema WHERE name GLOB 'importable*'").fetchall()
-        (row,) = again.execute("SELECT a, b, t, x, r, n, g FROM t").fetchall()
-        assert row == ("it's", 7, text, body, 0.5, None, "it'sx")
-        assert again.execute("SELECT name FROM sqlite_schema WHERE name = 't_by_r'").fetchall()
-
-
 def test_a_database_with_long_values_everywhere() -> None:
     """As the test with wrangler, on SQLite with D1's limits: each column that can be long comes back at its limit."""
     with closing(sqlite3.connect(":memory:")) as full, closing(sqlite3.connect(":memory:")) as again:
@@ -220,27 +192,3 @@ def test_a_database_with_long_values_everywhere() -> None:
         for statement in importable.importable("\n".join(full.iterdump())):
             again.execute(statement)
         assert content(again) == content(full)
-
-
-@pytest.mark.parametrize(("content", "says"), [(None, "No such file"), ("no SQL", "syntax error"), ("\0", "")])
-def test_what_is_no_export_is_one_line(
-    content: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """For a missing file, or a file that is no export, `importable.py` prints one line of error."""
-    file = tmp_path / "x.sql"
-    if content is not None:
-        file.write_text(content)
-    assert importable.main([str(file)]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: {file} cannot be read as an export of a database: ")
-    assert says in said
-    assert len(said.splitlines()) == 1
-    assert importable.main([]) == 2
-
-
-def test_it_runs_as_a_program(tmp_path: Path) -> None:
-    """The program `importable.py` needs nothing but Python."""
-    (tmp_path / "x.sql").write_text("CREATE TABLE t (a TEXT PRIMARY KEY); INSERT INTO t VALUES ('b');")
-    command = [sys.executable, "-I", str(ROOT / "ops" / "importable.py"), str(tmp_path / "x.sql")]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert """INSERT INTO "t" ("a") VALUES('b');""" in shown.splitlines()

@@ -68,7 +68,6 @@ ACCEPTED: dict[str, tuple[bytes, int]] = {
 
 @pytest.fixture(name="model", scope="module")
 def model_server() -> Iterator[ModelServer]:
-    """A model server."""
     with ModelServer(api_key="test-key") as server:
         yield server
 

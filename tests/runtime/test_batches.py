@@ -1,7 +1,4 @@
-"""Tests batches on the real runtime: OpenAI's unmodified SDKs, early results, expiry, and the command line.
-
-The program of docs/batches.md runs in `test_files.py`, whose server has the provider and the keys that it needs.
-"""
+"""Tests batches on the real runtime: OpenAI's unmodified SDKs, early results, expiry, and the command line."""
 
 import json
 import os
@@ -151,7 +148,6 @@ def create(url: str, content: str, **headers: str) -> dict[str, Any]:
 
 
 def until(url: str, batch_id: str, statuses: set[str]) -> dict[str, Any]:
-    """Poll a batch until it has one of the statuses."""
     found: list[dict[str, Any]] = []
 
     def has_one() -> bool:

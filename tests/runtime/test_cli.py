@@ -92,18 +92,6 @@ def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], se
     assert done.stderr.splitlines()[-1].startswith("completed. 8 of 8 chunks, 8 model calls, ")
 
 
-def test_submit_then_watch(variables: Mapping[str, str], text: str):
-    """`onceover watch` takes the id that `submit` printed, and a repeated idempotency key gives the same task."""
-    first, second = (onceover(variables, "submit", text, "--idempotency-key", "twice") for _ in range(2))
-    assert (first.returncode, first.stdout) == (second.returncode, second.stdout)
-    watched = onceover(variables, "watch", first.stdout.strip(), "-o", "json")
-    assert watched.returncode == 0, watched.stderr
-    task = json.loads(watched.stdout)
-    assert (task["id"], task["status"]) == (first.stdout.strip(), "completed")
-    again = onceover(variables, "result", task["id"])
-    assert again.stdout == task["result"]["output"] + "\n"
-
-
 @pytest.mark.parametrize(
     ("given", "options", "expected"),
     [
@@ -166,27 +154,6 @@ def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: Mod
     assert onceover(variables, "watch", task_id).returncode == 0
 
 
-def test_a_terminal_and_a_pipe_get_the_same_text(variables: Mapping[str, str], text: str):
-    """On a terminal `onceover run` shows the progress bar and the same result as in a pipe."""
-    with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
-        assert terminal.wait() == 0
-    task_id = re.findall(r"Submitted (\S+):", terminal.text)[0]
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text).replace("\r\n", "\n")
-    result = onceover(variables, "result", task_id).stdout
-    assert all(part in shown for part in result.split("\n\n"))
-
-
-def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str):
-    """`onceover run … | head -1` causes no error, in a shell with `pipefail`, which would report one."""
-    line = f"set -o pipefail; '{PROGRAM}' run '{text}' --chunk-chars 40 | head -1"
-    done = subprocess.run(
-        ["bash", "-c", line], env=dict(variables), capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Broken pipe" not in done.stderr
-
-
 def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
     """`onceover doctor` finds no fault in a healthy server and gives no warning, except about the tasks that failed in
     this test.
@@ -198,16 +165,6 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
     assert {"reach", "database", "queues", "objects", "ai-status", "cron", "queue", "backlog", "storage", "task"} <= {
         check["id"] for check in checks if check["level"] == "ok"
     }
-
-
-def test_keys_and_lists(variables: Mapping[str, str]):
-    """`onceover keys` makes, lists and revokes a key, and `onceover list` and `top` show tasks by status."""
-    made = json.loads(onceover(variables, "keys", "make", "--label", "nightly", "-o", "json").stdout)
-    assert made["id"] in onceover(variables, "keys", "list").stdout
-    assert onceover(variables, "keys", "revoke", made["id"]).returncode == 0
-    listed = json.loads(onceover(variables, "list", "--status", "failed", "-o", "json").stdout)["tasks"]
-    assert {task["status"] for task in listed} == {"failed"}
-    assert json.loads(onceover(variables, "top", "--once", "-o", "json").stdout)["tasks"]["failed"] >= 1
 
 
 def test_a_server_that_goes_away_and_comes_back(

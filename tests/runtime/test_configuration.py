@@ -115,7 +115,6 @@ def project(tmp_path: Path) -> Path:
 
 
 def flags_of(variables: dict[str, str]) -> list[str]:
-    """Return the `--var` flags for the given variables."""
     return [part for name, value in variables.items() for part in ("--var", f"{name}:{value}")]
 
 
@@ -136,17 +135,6 @@ def test_every_fault_is_named_at_once(
     assert [line for line in lines if not line.startswith("warning: ")] == [f"error: {fault}" for fault in faults]
     assert status == 2
     assert not (state / "v3").exists()
-
-
-def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tmp_path: Path) -> None:
-    """If `.dev.vars` is a folder, `make dev` names this fault together with all other faults."""
-    (project / ".dev.vars").mkdir()
-    arguments = ("--port", "0", "--persist-to", str(tmp_path / "state"), "--var", "PLAN:none")
-    status, lines = run_dev(*arguments, project=project)
-    assert status == 2
-    assert lines[0] == "error: PLAN must be one of free, paid (--var)"
-    assert lines[1].startswith("error: Failed to load local dev variables file")
-    assert "EISDIR" in lines[1]
 
 
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:

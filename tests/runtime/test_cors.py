@@ -34,14 +34,3 @@ def test_a_preflight_and_the_request_after_it(client: Client):
     assert refused.headers["access-control-allow-origin"] == LISTED
     for answer in (refused, client.http.get("/api/async-status")):
         assert answer.headers["vary"] == "Origin"
-
-
-@pytest.mark.parametrize(
-    "path", ["/api/tasks", "/api/async-status", "/openapi.json", "/nowhere", "/api/tasks/x/cancel"]
-)
-def test_head_is_get_without_its_body(client: Client, path: str):
-    """HEAD has the same headers as GET, except for the length."""
-    plain = {"accept-encoding": "identity", "x-request-id": "one"}
-    get, head = client.http.get(path, headers=plain), client.http.head(path, headers=plain)
-    assert (head.status_code, head.content) == (get.status_code, b"")
-    assert dict(head.headers) == {name: value for name, value in get.headers.items() if name != "content-length"}

@@ -72,7 +72,6 @@ def server(started: Callable[[str], DevServer], name: str, dead: str, model: Mod
 
 @pytest.fixture
 def client(server: DevServer) -> Iterator[Client]:
-    """A client of the server."""
     with Client(server.url) as made:
         yield made
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +26,6 @@ def project(tmp_path: Path) -> Path:
     """The folder of a tiny Worker for these tests."""
     write_tiny_worker(tmp_path / "project")
     return tmp_path / "project"
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    """A port on which another program listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -60,21 +52,6 @@ def test_bad_arguments_are_refused_in_one_line(arguments: list[str], says: str) 
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert says in lines[0]
-
-
-def test_help_names_every_flag_of_the_contract() -> None:
-    """`make dev --help` describes the contract's five flags, `--limits` and `--clock`, but no flag for tests."""
-    status, lines = run_dev("--help")
-    assert status == 0
-    flags = set(re.findall(r"^ +(--[a-z-]+)", "\n".join(lines), re.MULTILINE))
-    assert flags == {"--port", "--env", "--persist-to", "--var", "--cron-every", "--limits", "--clock"}
-
-
-def test_a_taken_port_is_an_error(taken_port: int) -> None:
-    """If another program uses the port, `make dev` ends before it starts anything."""
-    status, lines = run_dev("--port", str(taken_port))
-    assert status == 2
-    assert lines == [f"error: port {taken_port} is taken; choose another with --port"]
 
 
 @pytest.mark.parametrize(
@@ -169,13 +146,6 @@ def test_only_the_loopback_address_answers(life: WholeLife) -> None:
     assert (life.status, life.elsewhere) == (200, False)
 
 
-def test_clients_that_leave_while_it_starts_do_no_harm(life: WholeLife) -> None:
-    """If clients connect and leave at once while `make dev` starts, `make dev` still becomes ready and answers other
-    clients.
-    """
-    assert life.status == 200
-
-
 def test_ctrl_c_leaves_no_process_behind(life: WholeLife) -> None:
     """SIGINT to the process group, as by Ctrl-C, ends all processes of `make dev` with status 0 and one line."""
     assert life.members >= 3  # Python, Node.js and workerd.
@@ -188,18 +158,6 @@ def test_wrangler_sees_the_same_migrations(life: WholeLife) -> None:
     command = wrangler("d1", "migrations", "list", "DB", "--local", "--env=", "--persist-to", str(life.state))
     listed = subprocess.run(command, cwd=life.project, capture_output=True, text=True, check=True, timeout=60)
     assert "No migrations to apply" in listed.stdout
-
-
-def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
-    """SIGINT before `make dev` is ready also ends all its processes with status 0."""
-    server = DevServer(tmp_path / "state", project=project)
-    server.launch()
-    try:
-        eventually(lambda: len(server.group_members()) >= 3)
-        assert server.stop() == 0
-        assert eventually(lambda: server.group_members() == [])
-    finally:
-        server.__exit__(None, None, None)
 
 
 def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path: Path) -> None:
@@ -224,7 +182,6 @@ def notes(server: DevServer, path: str = "notes") -> Json:
 
 
 def bindings(server: DevServer) -> list[str]:
-    """Return the bindings of a server's Worker."""
     found: list[str] = httpx.get(f"{server.url}/facts", timeout=20).json()["bindings"]
     return found
 
@@ -261,14 +218,6 @@ def test_a_state_has_one_server_and_survives_sigkill(project: Path, tmp_path: Pa
     with DevServer(state, project=project) as third:
         assert notes(third) == {"notes": 1, "total": 2, "built": 1}
         assert bindings(third) == ["DB", "JOBS", "COUNTER"]
-
-
-def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
-    """If the path of the state folder is a file, `make dev` ends with status 2 and names this fault."""
-    state = tmp_path / "state"
-    state.write_text("")
-    status, lines = run_dev("--port", "0", "--persist-to", str(state))
-    assert (status, lines) == (2, [f"error: --persist-to: {state} cannot be a folder for the state (File exists)"])
 
 
 def reset_after_asking(port: int) -> bool:

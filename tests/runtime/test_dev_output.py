@@ -2,19 +2,12 @@
 
 import json
 import os
-import re
 import subprocess
-import sys
-from pathlib import Path
 
-import httpx
 import pytest
 
-from local.arguments import UsageError
-from local.lock import sole_use
 from local.node import find_node
 from tests.support.dev_server import ROOT
-from tests.support.terminal import Terminal
 
 MODULE = ROOT / "local" / "runtime" / "output.mjs"
 EVENT = {
@@ -60,12 +53,6 @@ def test_a_terminal_gets_a_line_for_a_reader() -> None:
     assert coloured == "\x1b[2m00:00:00\x1b[22m claimed            \x1b[2mtenant=\x1b[22macme"
 
 
-def test_lines_of_the_meter_are_shown_whole() -> None:
-    """The meter's events are printed with all facts, because `--limits` asks for them."""
-    (line,) = shown([{"event": "metered", "request": "r1", "rows_read": 7}], terminal=True, NO_COLOR="1")
-    assert line == "00:00:00 metered            request=r1 rows_read=7"
-
-
 @pytest.mark.parametrize("terminal", [True, False])
 def test_other_lines_stay_as_they_are(*, terminal: bool) -> None:
     """Lines that are plain text, and JSON that is not an event, are printed unchanged."""
@@ -89,35 +76,3 @@ def test_a_client_that_left_is_no_exception() -> None:
         [str(find_node()), "--input-type=module", "-e", script], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "another error\n")
-
-
-def test_a_server_that_is_not_ready_yet_is_named_without_a_url(tmp_path: Path) -> None:
-    """If the first server is not ready yet, the refusal of a second server does not name the URL of an even earlier
-    server.
-    """
-    (tmp_path / "runtime.lock").write_text("http://127.0.0.1:1")
-    with sole_use(tmp_path), pytest.raises(UsageError) as refused, sole_use(tmp_path):
-        pass
-    assert str(refused.value) == (
-        f"--persist-to: another `make dev` (process {os.getpid()}) uses {tmp_path}; stop it, or choose another folder"
-    )
-
-
-@pytest.mark.runtime
-def test_make_dev_on_a_terminal(tmp_path: Path) -> None:
-    """On a terminal, `make dev` shows a task's event as a readable line, and its last line says what is kept."""
-    command = [sys.executable, "-m", "local.dev", "--port", "0", "--persist-to", str(tmp_path)]
-    with Terminal(command, {**os.environ, "NO_COLOR": "1"}, columns=200) as terminal:
-        terminal.wait_for("Ready on http://", 100)
-        terminal.wait_until(lambda: re.search(r"Ready on (http://\S+)\r\n", terminal.text) is not None)
-        (url,) = re.findall(r"Ready on (http://\S+)\r\n", terminal.text)
-        task = httpx.post(f"{url}/api/tasks", json={"input": "A text."}, timeout=60).json()["id"]
-        terminal.wait_until(
-            lambda: re.search(rf"\d\d:\d\d:\d\d claimed +task={task} route=queue fence=1 ", terminal.text) is not None
-        )
-        assert '{"event"' not in terminal.text
-        terminal.press("\x03")
-        assert terminal.wait() == 0
-        assert terminal.text.endswith(
-            f"Stopped. The state stays in {tmp_path}, and the next start continues from there.\r\n"
-        )

@@ -1,7 +1,4 @@
-"""Tests on the real runtime that a tenant's 10,000 waiting tasks, or a batch, do not delay another tenant.
-
-Decision 0010 says how the sweep shares its work.
-"""
+"""Tests on the real runtime that a tenant's 10,000 waiting tasks, or a batch, do not delay another tenant."""
 
 import json
 import sqlite3
@@ -207,7 +204,6 @@ def has_ended(state: Path, tenant: str) -> bool:
 
 
 def start_batch(client: Client, lines: int = LINES) -> str:
-    """Start a batch, and return its id."""
     content = "".join(
         json.dumps(
             {

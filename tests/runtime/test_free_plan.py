@@ -75,7 +75,6 @@ def check_limits(server: DevServer) -> None:
 def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
     free: DevServer, queues: DevServer, model: ModelServer
 ):
-    """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended."""
     model.latency_seconds = 2.0
     try:
         for server, subrequests in ((queues, 2), (free, 3)):

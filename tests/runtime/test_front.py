@@ -70,7 +70,6 @@ def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str
     "origin", ["http://127.0.0.1:{port}", "http://localhost:{port}", "http://[::1]:{port}", *LISTED]
 )
 def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServer, origin: str) -> None:
-    """Requests of the server's own pages, and of pages whose origins CORS_ORIGINS lists, are answered."""
     port = httpx.URL(server.url).port
     answer = httpx.get(f"{server.url}/status", headers={"origin": origin.format(port=port)})
     assert answer.status_code == 200

@@ -32,7 +32,6 @@ def serving(state: Path, route: str) -> Iterator[DevServer]:
 
 @contextmanager
 def client_of(server: DevServer, tenant: str, url: str = "", endpoints: int = 0) -> Iterator[Client]:
-    """A client of a tenant, which has webhook endpoints at `url`."""
     with Client(server.url) as client:
         client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to, tenant)}"
         for number in range(endpoints):

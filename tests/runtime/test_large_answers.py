@@ -1,7 +1,4 @@
-"""Tests large outputs on the real runtime: they are read and merged within a limit of WebAssembly's memory.
-
-`make test` has outputs of half the size, and a lower limit: Python alone takes 46 MB. The campaign has all 40 MB.
-"""
+"""Tests large outputs on the real runtime: they are read and merged within a limit of WebAssembly's memory."""
 
 import json
 import random

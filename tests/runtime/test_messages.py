@@ -37,7 +37,6 @@ def wired(project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def through_door(wired: DevServer) -> Iterator[Client]:
-    """A client of the Worker with the door for tests."""
     with Client(wired.url) as client:
         yield client
 
@@ -67,7 +66,6 @@ def deliver(server: DevServer, task_id: str) -> str:
 
 
 def events(server: DevServer, name: str) -> list[dict]:
-    """Return the log events with one name."""
     lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event"')]
     return [line for line in lines if line["event"] == name]
 

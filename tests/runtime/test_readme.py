@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.remote.former_state import FILES
 from tests.support import shell_blocks
 from tests.support.client import Client
-from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer
 from tests.support.shell_blocks import LOCAL_URL, ROOT, blocks, commands, documents
 
@@ -160,12 +158,6 @@ def test_the_commands_of_a_document_run(name: str, reader: Reader):
         assert done.returncode == 0, f"{name}:\n{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         assert all(status.startswith("2") for status in re.findall(r"^HTTP/1\.1 (\d+)", done.stdout, re.MULTILINE))
         assert "urn:onceover:problem:" not in done.stdout, done.stdout
-
-
-def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevServer, state: Path):
-    """The runtime keeps the database's file where `local/remote/former_state.py` looks for it."""
-    assert server.url
-    assert d1_file(state) in state.glob(FILES)
 
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])

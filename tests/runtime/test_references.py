@@ -49,15 +49,6 @@ def test_the_references_are_measured_beside_onceover(tmp_path: Path):
 
 
 @pytest.mark.campaign
-def test_capacity_is_measured_rate_by_rate():
-    """`bench.capacity` with two rates, for a second each, ends with status 0 and prints a row for each rate."""
-    command = [sys.executable, "-m", "bench.capacity", "--systems", "queue", "--rates", "2", "4", "--seconds", "1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert [f"queue · {rate} a second" in done.stdout for rate in (2, 4)] == [True, True]
-
-
-@pytest.mark.campaign
 def test_the_table_of_goals_is_measured_part_by_part(tmp_path: Path):
     """The short form of two parts prints a table and writes them to a file, from which a second run takes them."""
     report = tmp_path / "goals.json"

@@ -43,7 +43,6 @@ def serving(state: Path, route: str, model: ModelServer, **more: str) -> Iterato
 
 @pytest.fixture(scope="module")
 def client(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker on one route."""
     with serving(tmp_path_factory.mktemp("state"), route, model) as (_, made):
         yield made
 

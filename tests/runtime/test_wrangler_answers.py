@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local.node import find_node
-from tests.support.dev_server import ROOT, DevServer
+from tests.support.dev_server import ROOT
 from tests.support.tiny_worker import write_tiny_worker
 
 pytestmark = pytest.mark.runtime
@@ -126,18 +126,6 @@ def test_a_change_is_seen(asker: Asker, root: Path, project: Path) -> None:
     assert asked == DIVISION
 
 
-def test_a_change_while_wrangler_is_asked_is_seen(asker: Asker, root: Path, project: Path) -> None:
-    """An answer about contents that wrangler.toml got after the start has looked at it is not kept for the old ones."""
-    settings = project / "wrangler.toml"
-    plain = settings.read_text()
-    answers, _ = asker.ask(root, project, meanwhile=plain.replace('name = "tiny"', 'name = "changed"'))
-    assert answers["configuration"]["name"] == "changed"
-    settings.write_text(plain)
-    answers, asked = asker.ask(root, project)
-    assert answers["configuration"]["name"] == "tiny"
-    assert asked == CONFIGURATION
-
-
 @pytest.mark.parametrize("name", [".dev.vars", ".dev.vars.bare", ".env", ".env.bare.local"])
 def test_secrets_are_read_by_wrangler_and_never_kept(asker: Asker, root: Path, project: Path, name: str) -> None:
     """wrangler reads each file of variables at each start, and no kept file contains its values."""
@@ -152,48 +140,6 @@ def test_secrets_are_read_by_wrangler_and_never_kept(asker: Asker, root: Path, p
     answers, asked = asker.ask(root, project, "bare")
     assert "FROM_SECRETS" not in answers["variables"]
     assert asked == []
-
-
-HYPERDRIVE = """
-[[hyperdrive]]
-binding = "H"
-id = "1"
-localConnectionString = "postgres://me:swordfish@localhost/db"
-"""
-BUCKET_WITH_CREDENTIALS = """
-[[r2_buckets]]
-binding = "B"
-bucket_name = "bucket"
-[r2_buckets.local_dev.experimental_s3_credentials]
-accessKeyId = "me"
-secretAccessKey = "swordfish"
-"""
-
-
-@pytest.mark.parametrize("more", [HYPERDRIVE, BUCKET_WITH_CREDENTIALS])
-def test_what_more_than_wrangler_toml_may_decide_is_not_kept(
-    asker: Asker, root: Path, project: Path, more: str
-) -> None:
-    """wrangler is asked each time about a database whose address may come from the environment."""
-    with (project / "wrangler.toml").open("a") as settings:
-        settings.write(more)
-    for _ in range(2):
-        answers, asked = asker.ask(root, project)
-        assert "swordfish" in json.dumps(answers)
-        assert asked[:2] == CONFIGURATION
-    assert all("swordfish" not in file.read_text() for file in kept(root))
-
-
-@pytest.mark.parametrize("main", ["{project}/src/entry.py", "../other/src/entry.py"])
-def test_what_a_copy_of_the_project_would_read_otherwise_is_not_kept(
-    asker: Asker, root: Path, project: Path, main: str
-) -> None:
-    """wrangler is asked each time about a `main` with its whole path, or outside the project."""
-    settings = project / "wrangler.toml"
-    shutil.copytree(project, project.parent / "other")
-    settings.write_text(settings.read_text().replace("src/entry.py", main.format(project=project)))
-    for _ in range(2):
-        assert asker.ask(root, project)[1][:2] == CONFIGURATION
 
 
 def test_environment_variables_of_wrangler_prevent_kept_answers(asker: Asker, root: Path, project: Path) -> None:
@@ -228,87 +174,3 @@ def test_damaged_and_foreign_files_are_replaced(asker: Asker, root: Path, projec
         assert asker.ask(root, project) == (first, [*CONFIGURATION, *DIVISION])
         assert asker.ask(root, project) == (first, [])
     assert {file: file.read_bytes() for file in kept(root)} == files
-
-
-def test_where_nothing_can_be_kept_wrangler_is_asked(asker: Asker, root: Path, project: Path) -> None:
-    """If the folder of kept answers cannot be made, there are answers all the same."""
-    (root / ".build").mkdir(parents=True)
-    (root / ".build" / "wrangler").write_text("not a folder")
-    first, _ = asker.ask(root, project)
-    assert asker.ask(root, project) == (first, [*CONFIGURATION, *DIVISION])
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ('crons = ["* * * * *"]', "crons = 1", "crons"),
-        ('name = "tiny"\n', 'name = "tiny\n', "Invalid TOML document"),
-        ('[ai]\nbinding = "AI"', '[assets]\ndirectory = "src/entry.py"', "doesn't point to a directory"),
-    ],
-)
-def test_a_faulty_configuration_is_faulty_each_time(
-    asker: Asker, root: Path, project: Path, old: str, new: str, says: str
-) -> None:
-    """wrangler's error about wrangler.toml comes at each start, and nothing is kept."""
-    settings = project / "wrangler.toml"
-    settings.write_text(settings.read_text().replace(old, new, 1))
-    first, asked = asker.ask(root, project)
-    assert says in first["error"]
-    assert asked
-    assert asker.ask(root, project) == (first, asked)
-    assert kept(root) == []
-
-
-def test_assets_that_wrangler_would_refuse_now_are_refused(asker: Asker, root: Path, project: Path) -> None:
-    """If the folder of assets has become a file since wrangler was asked, wrangler's error comes as without keeping."""
-    with (project / "wrangler.toml").open("a") as settings:
-        settings.write('\n[assets]\ndirectory = "public"\n')
-    first, _ = asker.ask(root, project)
-    assert asker.ask(root, project) == (first, [])
-    (project / "public").write_text("")
-    answers, asked = asker.ask(root, project)
-    assert "public" in answers["error"]
-    assert asked == CONFIGURATION
-    (project / "public").unlink()
-    (project / "public" / "_headers").mkdir(parents=True)
-    answers, asked = asker.ask(root, project)
-    assert "EISDIR" in answers["error"]
-    assert asked == CONFIGURATION
-
-
-def test_the_answers_that_were_used_last_are_kept(asker: Asker, root: Path, project: Path) -> None:
-    """Of many answers 64 are kept. A use of an answer counts, not only its making."""
-    asker.ask(root, project)
-    in_use = set(kept(root))
-    for number in range(80):
-        file = root / ".build" / "wrangler" / f"old-{number}"
-        file.write_text("")
-        os.utime(file, (1_000 + number, 1_000 + number))
-    for file in in_use:
-        os.utime(file, (500, 500))
-    asker.ask(root, project)
-    asker.ask(root, project, "bare")
-    names = {file.name for file in kept(root)}
-    assert len(names) == 64
-    assert {file.name for file in in_use} < names
-    assert "old-79" in names
-    assert "old-0" not in names
-
-
-def test_a_start_does_not_load_wrangler_again(
-    tmp_path: Path, project: Path, asker: Asker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server starts without loading wrangler if the answers about its project are kept."""
-    for name in os.environ.keys() - plain_environment().keys():
-        monkeypatch.delenv(name)
-    asker.ask(ROOT, project)
-    loaded, preload = tmp_path / "loaded.json", tmp_path / "preload.cjs"
-    preload.write_text(
-        'process.on("exit", () => require("node:fs").writeFileSync('
-        f"{json.dumps(str(loaded))}, JSON.stringify(Object.keys(require.cache))));\n"
-    )
-    with DevServer(tmp_path / "state", project=project, environ={"NODE_OPTIONS": f"--require={preload}"}) as server:
-        assert server.stop() == 0
-    modules = json.loads(loaded.read_text())
-    assert any("node_modules/miniflare/" in module for module in modules)
-    assert not any("node_modules/wrangler/" in module and not module.endswith("package.json") for module in modules)

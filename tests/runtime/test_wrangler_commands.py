@@ -101,14 +101,3 @@ def test_wrangler_has_the_command(command: str, known: Commands) -> None:
 def test_a_wrong_command_is_noticed(command: str, fault: str, known: Commands) -> None:
     """Wrong words, flags that the command lacks, and missing words and arguments are faults."""
     assert fault in str(_fault(command, known))
-
-
-def test_the_commands_of_the_pages_for_operators_are_among_them() -> None:
-    """Among the commands that the tests find in the documents are the four that the pages for operators need."""
-    for command in (
-        "npx wrangler d1 export onceover --remote --output=.build/backup.sql --env=",
-        "npx wrangler d1 time-travel restore onceover --timestamp=2026-11-25T12:00:00Z",
-        "npx wrangler rollback VERSION --env=",
-        "npx wrangler queues consumer remove ai-processing-queue onceover",
-    ):
-        assert command in COMMANDS

@@ -298,7 +298,6 @@ class StoreModel:
         self._forget(new.task_key)
 
     def _held(self, task_key: TaskKey) -> str | None:
-        """Return the idempotency key of a task, if the task still has it."""
         name = self.tasks[task_key].submission
         held = None if name is None else self.submissions.get(name)
         return name if held is not None and held.task_key == task_key else None

@@ -27,8 +27,6 @@ CONCURRENCY = 3
 AWAY_AT_SECONDS = 3.0
 CRON_SECONDS = 60
 PROBES_AN_HOUR_MOST = 32
-WAITING_ROWS_WRITTEN = {"": 0, "free": 0, "direct": 0}
-WAITING_ROWS_READ = {"": 0, "free": 0, "direct": 0}
 QUEUE = Deployment("queue", queue=True, objects=False)
 AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the longest time of a turn's calls, plus the time of a call that hangs
 OPTIONS = {
@@ -264,35 +262,3 @@ def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
     assert [(row["status"], row["completed"], row["stalls"]) for row in seen.rows] == [("completed", CHUNKS, 0)] * 2
     for number in range(2):
         assert len(seen.asked(f"t{number}")) <= PROBES_AN_HOUR_MOST
-
-
-@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
-def test_patience_ends(deployment: Deployment):
-    """If a model is away longer than MODEL_PATIENCE_SECONDS, tasks fail with the cause and keep completed chunks."""
-    late = CRON_SECONDS if deployment is DIRECT else 0
-    seen = work(deployment, 2, 4_000, "5xx", patience=600)
-    for row in seen.rows:
-        assert (row["status"], row["error_code"], row["error_retryable"]) == ("failed", "model_unavailable", 1)
-        assert 0 < row["completed"] < CHUNKS
-        assert 600 <= (row["finished_at"] - row["away_since"]) / 1_000 <= 610 + late
-
-
-def test_without_patience_attempts_decide():
-    """With MODEL_PATIENCE_SECONDS=0, three failures of a chunk end the task within seconds."""
-    seen = work(TOP, 1, 4_000, "5xx", patience=0)
-    assert [(row["status"], row["error_code"]) for row in seen.rows] == [("failed", "model_unavailable")]
-    assert len(seen.calls["t0"]) < 2 * CHUNKS
-    assert seen.rows[0]["completed"] > 0
-
-
-@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
-def test_a_chunk_that_alone_fails_ends_its_task(deployment: Deployment):
-    """Ten failures of one chunk end its task within a quarter of an hour, if the calls of other tasks succeed."""
-    seen = work(deployment, 1, 0.001, "5xx", broken="w002", others=40)
-    broken, *others = seen.rows
-    assert (broken["status"], broken["error_code"], broken["failed"]) == ("failed", "model_unavailable", 1)
-    assert broken["completed"] == CHUNKS - 1
-    assert broken["calls_settled"] <= CHUNKS - 1 + 10 + 8
-    late = (6 * CRON_SECONDS) if deployment is DIRECT else 0
-    assert 600 <= (broken["finished_at"] - broken["created_at"]) / 1_000 <= 900 + late
-    assert {row["status"] for row in others} == {"completed"}

@@ -95,9 +95,6 @@ def test_uneven_calls_write_more_rows() -> None:
     assert use.rows_written == pytest.approx(measured.BATCH_ROWS_UNEVEN, rel=0.1)
 
 
-# --- Fair shares --------------------------------------------------------------------------------------------------
-
-
 def check(found: list[LateTask]) -> None:
     """Check that each moment was in the phase that its name says, and that no task was late."""
     states = {one.moment: one.state for one in found}

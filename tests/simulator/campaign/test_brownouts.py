@@ -3,14 +3,11 @@
 `python -m simulator.brownouts` prints the whole table, for brown-outs of up to an hour.
 """
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from simulator.brownouts import main
 from simulator.campaign.load.brownouts import BrownOut, BrownOutResult, apart, play
 from simulator.campaign.load.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
 from src.core import limits
@@ -39,11 +36,6 @@ def test_ten_minutes_of_it_fail_no_task(route: str):
     assert play(BrownOut(0.5, 600, route, 20, apart(route))).faults() == []
 
 
-def test_pauses_of_the_direct_route_end_on_time():
-    """On the direct route, cron starts a run before its pause ends, and the run waits for the rest of the pause."""
-    assert play(BrownOut(0.5, 60, "direct", 3, 15.0)).faults() == []
-
-
 @pytest.mark.parametrize(
     "neighbours",
     [
@@ -65,9 +57,6 @@ def test_texts_that_always_fail_are_their_tenants_trouble(neighbours: Neighbours
 def test_a_long_task_beside_them_is_as_wide_as_ever():
     """A long task without failures is hardly delayed by the failures of another tenant's tasks."""
     assert max(lateness(Neighbours(100, "queue", chunks=24, isolates=1, come_at=(5.0,)))) <= LATE_SECONDS_MOST
-
-
-# --- Without one mechanism -----------------------------------------------------------------------------------------
 
 
 def wrong(brown_out: BrownOut) -> list[str]:
@@ -139,9 +128,6 @@ def test_patience_runs_on_while_others_succeed():
     assert patience.over(700)
 
 
-# --- The requirements -----------------------------------------------------------------------------------------------
-
-
 def test_what_is_asked_of_a_brown_out():
     """The report names wrong ends, too many calls, unfinished poisoned tasks, and too few calls at once."""
     brown_out = BrownOut(0.5, 60)
@@ -151,24 +137,3 @@ def test_what_is_asked_of_a_brown_out():
     assert replace(good, calls=151).faults() == ["too many calls"]
     assert replace(good, late=910.1).faults() == ["poisoned tasks go on"]
     assert replace(good, wide=10.1).faults() == ["narrow after its end"]
-
-
-def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """`python -m simulator.brownouts` prints a table and writes the figures."""
-    report = tmp_path / "brownouts.json"
-    arguments = [
-        "--percent",
-        "30",
-        "--minutes",
-        "1",
-        "--route",
-        "direct",
-        "--poisoned-in",
-        "0",
-        "--report",
-        str(report),
-    ]
-    assert main(arguments) == 0
-    assert "1 of 1 brown-outs are as they should be" in capsys.readouterr().out
-    (facts,) = json.loads(report.read_text())
-    assert (facts["route"], facts["share"], facts["lost"]) == ("direct", 0.3, 0)

@@ -6,7 +6,6 @@
 import functools
 import inspect
 import json
-import re
 from collections import Counter
 from random import Random
 
@@ -31,7 +30,6 @@ from simulator.campaign.checks.batches import endings, files
 from simulator.campaign.checks.disturbances import CRASHES, LATE_TO_HEAR, MODEL
 from simulator.campaign.runs import batch_parts, pool
 from simulator.campaign.runs.exhaustive import FLOWS, Flow, all_singles
-from simulator.campaign.runs.failure import explain
 from simulator.campaign.runs.fault_rates import AWAY, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, rates
 from simulator.campaign.runs.pool import run_block, run_seeds
 from simulator.campaign.runs.regressions import REGRESSIONS, Regression
@@ -263,43 +261,6 @@ def test_bugs_that_were_found_stay_away(regression: Regression):
         assert regression.at(seed).failure is None, regression.what
 
 
-def test_a_seed_that_does_not_fail_again_has_no_explanation():
-    """A seed that breaks no invariant when it is run again has no explanation."""
-    assert explain(0) is None
-
-
-def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """The command line prints a failing seed with fewer faults, a timeline, and the command that replays it."""
-    ablation = BY_NAME["lease_in_claim"]
-    for owner, name, value in ablation.patches:
-        monkeypatch.setattr(owner, name, value)
-    runs = (
-        run_seed(seed, profile="harmless") for seed in range(20, 1_000)
-    )  # those of the first 20 that fail meet few faults
-    seed = next(run.seed for run in runs if run.failure and 8 <= run.fired.total() <= 20)
-    explanation = explain(seed, profile="harmless")
-    assert explanation is not None
-    assert 0 < explanation.result.fired.total() < explanation.faults_before
-    assert "taken over although its lease was live" in (explanation.result.failure or "")
-    told_faults = [line.split()[-1] for line in explanation.lines() if line.split()[2] == "fault"]
-    assert Counter(told_faults) == explanation.result.fired
-    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error, so
-    # shrinking must leave one of these faults.
-    assert {"duplicate_delivery", "send_reply_lost"} & set(told_faults)
-    assert main(["--seed", str(seed), "--faults", "harmless"]) == 1
-    told = capsys.readouterr().out
-    assert f"--seed {seed} --faults harmless" in told
-    assert "the same twice" in told
-
-
-def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
-    """`--help` lists each kind of fault with its number and its effect."""
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    told = capsys.readouterr().out
-    assert all(f"{kind.number:4}  {kind.name}: {kind.meaning}" in told for kind in KINDS.values())
-
-
 def test_half_of_the_schedules_have_the_hosted_clock():
     """In every profile, about half of the schedules have the clock that stands still, with either event loop."""
     drawn = [hosted_rates(Random(seed)) for seed in range(400)]
@@ -308,19 +269,6 @@ def test_half_of_the_schedules_have_the_hosted_clock():
     assert {one["stock_loop"] for one in standing} == {0.0, 1.0}
     assert 0.0 in {one["handle_overtaken"] for one in standing}
     assert {one["promises_alone"] for one in drawn} == {1.0}
-
-
-def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
-    """A run prints the table of faults and a verdict with a statistical bound.
-
-    The replay of a seed that broke nothing prints the seed's timeline.
-    """
-    assert main(["--seeds", "8", "--workers", "1"]) == 0
-    told = re.sub(r"\s+", " ", capsys.readouterr().out)
-    assert "0 of 8 schedules broke an invariant" in told
-    assert "duplicate_delivery" in told
-    assert main(["--seed", "7"]) == 0
-    assert "faults stop" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])

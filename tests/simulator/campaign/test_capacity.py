@@ -2,8 +2,7 @@
 
 import pytest
 
-from simulator import capacity
-from simulator.campaign.load.arrivals import ArrivalRate, Figures, carried, is_worse, play
+from simulator.campaign.load.arrivals import ArrivalRate, carried, is_worse, play
 
 
 @pytest.mark.parametrize("route", ["queue", "objects"])
@@ -25,26 +24,3 @@ def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
     assert not is_worse(most, alone, 2.0)
     assert most.busy > 0.5
     assert is_worse(play(ArrivalRate(2 * most.stream.rate, 0.05, chunks=6, seconds=10)), alone, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("refused", "unfinished", "task", "worse"),
-    [(0, 0, 2.0, False), (0, 0, 2.1, True), (1, 0, 1, True), (0, 1, 1, True)],
-)
-def test_what_counts_as_worse(refused: int, unfinished: int, task: float, worse: bool):
-    """A rate is too high if a submission is refused, a task does not end, or tasks take more than twice as long."""
-
-    def figures(refused: int, unfinished: int, task: float) -> Figures:
-        stream = ArrivalRate(1, 0.01)
-        return Figures(
-            stream=stream, tasks=9, refused=refused, unfinished=unfinished, submit=0, task=task, busy=0, calls=0
-        )
-
-    assert is_worse(figures(refused, unfinished, task), figures(0, 0, 1.0), 2.0) is worse
-
-
-def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]):
-    """The table has one line for a task alone, and one for the highest rate that the database carries."""
-    assert capacity.main(["--service-ms", "100", "--chunks", "2", "--seconds", "10"]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    assert len(lines) == 2

@@ -135,18 +135,6 @@ def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError
     assert world.invariants.judged[BILLS_JUDGED] == answered
 
 
-def test_an_output_belongs_to_the_run_that_asked_for_it():
-    """If two runs of a task share an invocation, no run is blamed for an output that the other run lost."""
-    world = watched()
-    world.invariants.rows[KEY].fence = 2
-    world.invariants.outputs[KEY, "0", "0"] = "of 2"
-    asyncio.run(run_of(world, 1, beside=lambda: run_of(world, 2)))
-    assert world.broken == []
-    world.invariants.outputs.clear()
-    asyncio.run(run_of(world, 1, beside=lambda: run_of(world, 2)))
-    assert ["(processing, fence 2): 1 of 1" in broken for broken in world.broken] == [True]
-
-
 @pytest.mark.parametrize("taken_back", [False, True])
 def test_a_task_whose_client_was_told_of_another_request_is_not_there(taken_back: bool):
     """If a request is refused because its key belongs to another request, its task has been withdrawn."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.clients.workload import DEPLOYMENTS, LONG_CHUNKS, TaskSpec, Workload
+from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.campaign.runs.fault_rates import DEAD
 from simulator.campaign.runs.pool import run_block
 from simulator.campaign.runs.run import Result, run_plan
@@ -80,34 +80,11 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
         assert sendings.worked >= TASKS
 
 
-@pytest.mark.parametrize("dead", [("rpc_dead",), DEAD_TRIGGERS], ids="+".join)
-def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
-    """If only objects are dead, long tasks run on the queue without lanes.
-
-    Without lanes no call is sent to a missing lane, which would cost an attempt and leave the call in doubt.
-    """
-    result = a_day(dead, TOP, 25.0, LONG_CHUNKS)
-    assert result.failure is None
-    assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * LONG_CHUNKS, 0)
-
-
-def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
-    """With polls that wait for half a second, tasks still end, because calls continue after the answers to polls."""
-    sendings = Sendings(monkeypatch)
-    result = a_day(DEAD_TRIGGERS, TOP, 0.5)
-    assert result.failure is None
-    assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * CHUNKS, 0)
-    assert sendings.worked > TASKS
-
-
 def test_no_schedule_with_dead_triggers_breaks_an_invariant():
     """In seeded schedules with dead triggers, half of them with all other faults, no invariant breaks."""
     tally = run_block(0, SCHEDULES, DEAD)[0]
     assert tally.failures == []
     assert all(tally.fired[name] > SCHEDULES / 10 for name in DEAD_TRIGGERS)
-
-
-# --- The fault itself ----------------------------------------------------------------------------------------
 
 
 class Counter:

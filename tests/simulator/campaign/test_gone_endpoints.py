@@ -75,25 +75,6 @@ def world() -> Iterator[OneEnd]:
     TEMPLATE.release(made.connection)
 
 
-def test_an_endpoint_of_a_quiet_database_is_there(world: OneEnd):
-    """An endpoint that was not removed is there, although the last write was long before the message."""
-    world.arrives(at=1_000, behind=0)
-    assert len(world.webhooks.taken) == 1
-
-
-@pytest.mark.parametrize("removal", [DELETED, DISABLED])
-@pytest.mark.parametrize(
-    ("arrives_at", "behind"),
-    [pytest.param(159, 0, id="within the minute"), pytest.param(359, 200, id="by the clock of a frozen sender")],
-)
-def test_a_claim_may_outlast_its_endpoint(world: OneEnd, removal: str, arrives_at: float, behind: float):
-    """A sender may send until a minute after the endpoint's removal, by its own clock if it stood still."""
-    world.connection.execute(removal, (ENDPOINT,))
-    world.written(at=100)
-    world.arrives(at=arrives_at, behind=behind)
-    assert len(world.webhooks.taken) == 1
-
-
 @pytest.mark.parametrize("removal", [DELETED, DISABLED])
 @pytest.mark.parametrize(
     ("arrives_at", "behind"),

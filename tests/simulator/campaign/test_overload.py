@@ -1,14 +1,11 @@
 """Lets many workers use one database that stalls: all must finish their tasks with few writes while they wait."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from simulator.campaign.load import overload
 from simulator.campaign.load.overload import Load, play
-from simulator.overload import main
 from src.core import limits
 
 WORKERS = 60
@@ -56,15 +53,3 @@ def test_what_is_asked_of_a_load():
     assert replace(good, spare=limits.WRITES_AT_FIRST).faults(calm) == []
     stuck = overload.LoadResult(load=load, completed=9, seconds=float("inf"), batches=90, writes=90, calls=80, spare=1)
     assert stuck.faults(calm) == ["not ended"]
-
-
-def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """`python -m simulator.overload` prints a row for each load, and writes the same figures as JSON."""
-    report = tmp_path / "overload.json"
-    asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]
-    assert main(asked) == 0
-    assert "2 of 2 loads are as they should be" in capsys.readouterr().out
-    facts = json.loads(report.read_text("utf-8"))
-    assert [(fact["workers"], fact["stallSeconds"], fact["completed"]) for fact in facts] == [(5, 0, 5), (5, 5, 5)]
-    assert main([*asked, "--limit-seconds", "3"]) == 1
-    assert json.loads(report.read_text("utf-8"))[1]["seconds"] is None

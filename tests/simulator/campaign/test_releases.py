@@ -1,7 +1,6 @@
 """Tests simulated isolates of the previous release, which neither write nor read what the newest migration adds."""
 
 from collections import Counter
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from simulator.campaign.clients.workload import TaskSpec, Workload
 from simulator.campaign.runs import releases, run
-from simulator.campaign.runs.releases import Added, Releases, added, column, mixed, older_isolates
+from simulator.campaign.runs.releases import Added, Releases, added, column, older_isolates
 from simulator.campaign.runs.run import RELEASES, run_seed
 from simulator.campaign.subject.patches import patched
 from simulator.engine.fault_plan import FaultPlan
@@ -56,16 +55,6 @@ def ask(server: DatabaseServer, sql: str, *values: Any, share: float = 1.0) -> l
     return [dict(zip(result["columns"], row, strict=True)) for row in result["results"]]
 
 
-def test_what_a_migration_adds_is_found() -> None:
-    """`added` finds new columns of existing tables and whole new tables, without the columns of new tables."""
-    found = added([FIRST], SECOND)
-    assert [(one.table, one.name, one.definition, one.default) for one in found.columns] == [
-        ("tasks", "label", "TEXT", "NULL"),
-        ("tasks", "weight", "INTEGER NOT NULL", "7"),
-    ]
-    assert [name for name, _ in found.tables] == ["labels"]
-
-
 def test_an_older_isolate_writes_nothing_of_it(server: DatabaseServer) -> None:
     """If an older isolate inserts a row, new columns get their defaults; if it updates one, they keep their values."""
     insert = "INSERT INTO tasks (id, label, weight) VALUES (?, ?, ?)"
@@ -85,32 +74,6 @@ def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
     assert ask(server, "UPDATE tasks SET label = 'mine' RETURNING id, name") == [{"id": "a", "name": None}]
     assert ask(server, "SELECT label, weight FROM tasks") == [{"label": None, "weight": 7}]
     assert ask(server, "SELECT count(*) AS number FROM labels") == [{"number": 0}]
-
-
-def test_a_column_of_another_table_is_left_alone(server: DatabaseServer) -> None:
-    """The name of a new column may also occur as a column of another table, or as text in quotes."""
-    ask(server, "INSERT INTO keys (id, label) VALUES ('k', 'label')")
-    assert ask(server, "SELECT label, 'tasks' AS name FROM keys WHERE label = 'label'") == [
-        {"label": "label", "name": "tasks"}
-    ]
-    with pytest.raises(AssertionError, match="give the column another name"):
-        ask(server, "SELECT label FROM tasks, keys")
-
-
-def test_the_first_migration_is_no_addition(tmp_path: Path) -> None:
-    """With only the first migration, there was no older code, so no isolate is older."""
-    (tmp_path / "0001_first.sql").write_text(FIRST)
-    assert Releases.of_migrations(tmp_path).newest == Added()
-    assert older_isolates(1, 1.0, Added()) == []
-    (tmp_path / "0002_second.sql").write_text(SECOND)
-    assert Releases.of_migrations(tmp_path).newest == added([FIRST], SECOND)
-
-
-def test_every_third_run_has_older_isolates() -> None:
-    """A third of the runs have older isolates; in half of these runs, all isolates are older."""
-    drawn = Counter(mixed(Workload(()), Random(seed)).older_isolates for seed in range(600))
-    assert drawn.keys() == {0.0, 0.5, 1.0}
-    assert all(60 <= drawn[share] <= 140 for share in (0.5, 1.0))
 
 
 def as_if_newest(monkeypatch: pytest.MonkeyPatch, table: str, name: str) -> Counter[str]:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import EPOCH_MS, World
-from src.core.errors import ModelError, ModelRateLimited, ModelReplyMalformed, ModelTimeout
+from src.core.errors import ModelError, ModelRateLimited, ModelTimeout
 from tests.simulator.campaign.test_walls import Nobody
 
 type Decide = Callable[[float], tuple[str, ModelError | None, float]]
@@ -180,77 +179,6 @@ def test_a_model_that_is_away_to_others(deployment: Deployment):
     watched.world.run(scenario)
     assert len(reasons) > 10
     assert set(reasons) == {"model_away"}
-
-
-@each_route
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
-    """`rate_limited` is shown until the pause that the provider asked for is over."""
-    watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 70.0), 0.2) if now < 60 else OK)
-    death = 20
-    told = watched.watch(kill_at=(death,) if killed else ())
-    late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
-    check_untils(waits(told, "rate_limited"), watched.calls, late)
-    if killed:
-        assert [at for at, until in waits(told, "rate_limited") if until is not None and death + 0.5 < at < until]
-    assert told[-1][1]["status"] == "completed"
-
-
-@each_route
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
-    """`backoff` is shown until the chunk's next call, if no other work is left, also if all isolates died.
-
-    After an object's death its new instance resumes the task at once and forgets the pause, so the call may come before
-    the shown time.
-    """
-    watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
-    death = 5 if deployment is DIRECT else 8  # a time at which the task is waiting for its next call
-    told = watched.watch(chunks=1, kill_at=(death,) if killed else ())
-    late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
-    shown = waits(told, "backoff")
-    if killed:
-        assert [at for at, until in shown if until is not None and death + 0.5 < at < until]
-    if killed and deployment is FREE:
-        back_at = min(at for at in watched.calls if at > death)
-        shown = [(at, until) for at, until in shown if until is None or until < death or at > back_at]
-    check_untils(shown, watched.calls, late)
-    (error,) = {task["lastError"]["code"] for _, task in told if task["lastError"]}
-    assert (error, told[-1][1]["status"]) == ("model_reply_malformed", "completed")
-
-
-@each_route
-def test_a_worker_that_died(deployment: Deployment):
-    """`lease` shows no time while calls may be under way, and later the end of the lease or of the task's rest."""
-    watched = Watched(deployment, lambda now: ("ok", None, 15.0), MAX_ATTEMPTS="3")
-    # An object resumes its own task at once after a first death, and after a rest of the task after a second death.
-    deaths = (8, 12) if deployment is FREE else (8,)
-    told = watched.watch(kill_at=deaths)
-    shown = waits(told, "lease")
-    assert shown[0][0] < deaths[-1] + 20 + 10  # the timeout of a call, and the seconds that the Worker may add to it
-    claims = [at for (at, task), (_, before) in pairwise(told[::-1]) if task["attempts"] > before["attempts"]]
-    check_untils(shown, claims, 1 if deployment is FREE else SWEEP_SECONDS)
-    assert told[-1][1]["status"] == "completed"
-
-
-@each_route
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_task_behind_another(deployment: Deployment, killed: bool):
-    """`queued` is shown for a task that waits for another, and after a while also the number of tasks before it.
-
-    A queued task shows no time, because the Worker does not know when the wait will end.
-    """
-    variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
-    if deployment is DIRECT:  # with this timeout, no run fits after an answer, so cron begins the run
-        variables["AI_TIMEOUT_SECONDS"] = "28"
-    watched = Watched(deployment, lambda now: ("ok", None, 10.0), consumers=1, **variables)
-    told = watched.watch(chunks=13, tasks=2, kill_at=(4,) if killed else ())
-    shown = waits(told, "queued")
-    assert {until for _, until in shown} == {None}
-    ahead = [(at, task["waitingFor"]["ahead"]) for at, task in told if at in dict(shown)]
-    assert {count for at, count in ahead if at < 5} <= {None}
-    assert {count for at, count in ahead if 7 < at < 25} == {1}
-    assert told[-1][1]["status"] == "completed"
 
 
 @each_route

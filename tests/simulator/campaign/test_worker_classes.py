@@ -1,6 +1,5 @@
 """Checks that the simulation runs the classes that `src/entry.py` exports, not copies of them."""
 
-import ast
 import contextvars
 import tomllib
 from pathlib import Path
@@ -49,22 +48,6 @@ def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatc
         if made == EXPORTED:
             return
     pytest.fail(f"{SEEDS_MOST} schedules made only {made}")
-
-
-def test_each_class_stands_once():
-    """`src` and `simulator` together have only one class with the name of each exported class."""
-    found = [
-        (node.name, str(path.relative_to(ROOT)))
-        for folder in ("src", "simulator")
-        for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef) and node.name in EXPORTED
-    ]
-    assert sorted(found) == [
-        ("AIProcessor", "src/platform/durable_objects.py"),
-        ("BatchCoordinator", "src/platform/durable_objects.py"),
-        ("Default", "src/platform/worker_entrypoint.py"),
-    ]
 
 
 def test_simulated_isolates_share_no_memory():

@@ -45,33 +45,6 @@ def test_time_passes_only_when_nothing_is_ready():
     assert loop.steps <= 4
 
 
-def test_asyncio_works_on_it():
-    """asyncio's timeouts, queues, events, locks, task groups, `wait` and cancellation work on the simulator's loop."""
-
-    async def main() -> list[object]:
-        seen: list[object] = []
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
-                await asyncio.Event().wait()
-        queue: asyncio.Queue[int] = asyncio.Queue(1)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(queue.put(1))
-            group.create_task(queue.put(2))
-            seen += [await queue.get(), await queue.get()]
-        sleeper = asyncio.create_task(asyncio.sleep(100))
-        done, waiting = await asyncio.wait({sleeper}, timeout=1)
-        assert not done
-        assert waiting == {sleeper}
-        sleeper.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sleeper
-        async with asyncio.Lock():
-            seen.append(asyncio.get_running_loop().time())
-        return seen
-
-    assert run(main())[0] == [1, 2, 6]
-
-
 @pytest.mark.parametrize("kind", [choose_at_random, Priorities])
 def test_a_seed_is_a_schedule(kind):
     """The same seed gives the same order and trace each time, and ten seeds give several different orders."""
@@ -102,21 +75,6 @@ def test_explore_visits_every_interleaving():
 
     orders = {order for _taken, order in explore(once)}
     assert len(orders) == 6
-
-
-def test_explore_within_a_bound():
-    """If no deviation is allowed, `explore` visits one schedule."""
-
-    def once(policy: Scripted) -> tuple[str, ...]:
-        log: list[str] = []
-        run(both(log), policy)
-        return tuple(log)
-
-    counts = [sum(1 for _ in explore(once, deviations_most=most)) for most in (0, 1, 2)]
-    everything = sum(1 for _ in explore(once))
-    assert counts[0] == 1
-    assert counts[0] < counts[1] < counts[2] <= everything
-    assert all(sum(map(bool, taken)) <= 1 for taken, _ in explore(once, deviations_most=1))
 
 
 def test_explore_finds_a_lost_update():
@@ -171,25 +129,6 @@ def test_an_exception_in_a_platform_callback_stops_the_run():
 
     with pytest.raises(ZeroDivisionError):
         run(main())
-
-
-def test_close_buries_what_is_left_without_a_word():
-    """`close` closes the remaining coroutines in order, ignores one that refuses to close, and causes no warning."""
-    log: list[str] = []
-
-    async def stubborn() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            log.append("buried")
-            await asyncio.sleep(1)
-
-    async def main() -> None:
-        asyncio.ensure_future(stubborn())  # noqa: RUF006
-        await asyncio.sleep(1)
-
-    run(main())
-    assert log == ["buried"]
 
 
 def test_a_step_costs_little():

@@ -5,9 +5,8 @@ from random import Random
 
 import pytest
 
-from simulator.engine.crashes import Crashes, pairs_of_crashes, single_crashes
+from simulator.engine.crashes import Crashes, single_crashes
 from simulator.engine.fault_plan import FaultPlan
-from simulator.platform.binding_port import CpuExceeded
 from simulator.platform.world import ClientError, World
 from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, marks, play
 
@@ -76,16 +75,6 @@ def test_the_dead_reach_nothing():
     assert play(ToyApp(fetch=handler), scenario, faults=plan) == []
     assert writes == []
     assert plan.points == 1, "a call of the dead passed a suspension point"
-
-
-def test_a_live_isolate_runs_its_finally():
-    """The handler of a live isolate leaves all its marks, also the mark in its `finally`."""
-
-    async def scenario(world: World) -> list[str]:
-        assert await world.fetch("a") == "answer"
-        return marks(world)
-
-    assert play(ToyApp(fetch=careful), scenario) == ["a began", "a worked", "a left"]
 
 
 def test_tasks_of_a_dead_isolate_die_too():
@@ -185,15 +174,6 @@ def test_every_single_crash_is_before_or_after_its_effect():
         assert sum(not row.startswith(request) for row in rows) == 3
 
 
-def test_pairs_of_crashes_are_all_run():
-    """`pairs_of_crashes` combines each first crash with a second crash at each later point of the same run."""
-    seen: list[list[str]] = []
-    pairs = list(pairs_of_crashes(lambda crash_at: crash_run(crash_at, seen)))
-    for pair in pairs:
-        crash_run(pair, seen)
-    assert len({tuple(pair.items()) for pair in pairs}) == len(pairs) > 30
-
-
 def test_a_killed_invocation_leaves_its_isolate_alive():
     """If the platform ends `waitUntil` work early, the isolate still serves further requests."""
 
@@ -234,55 +214,6 @@ def test_wait_until_lasts_thirty_seconds_after_a_response():
         return marks(world)
 
     assert play(ToyApp(fetch=handler), scenario) == []
-
-
-@pytest.mark.parametrize(("fault", "error"), [("cpu_exceeded", CpuExceeded), ("cancelled", asyncio.CancelledError)])
-def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseException]):
-    """A base exception of an await is not caught by `except Exception`, `finally` runs, and the isolate soon dies."""
-    caught: list[BaseException] = []
-
-    async def handler(env, request, ctx) -> None:
-        try:
-            await mark(env, request, "x")
-        except Exception:
-            caught.clear()
-            raise
-        except BaseException as raised:
-            caught.append(raised)
-            raise
-
-    async def scenario(world: World) -> None:
-        with pytest.raises(ClientError):
-            await world.fetch("a")
-        await asyncio.sleep(1)
-        assert all(isolate.dead for isolate in world.isolates)
-
-    play(ToyApp(fetch=handler), scenario, faults={fault: 1.0})
-    assert [type(one) for one in caught] == [error]
-
-
-def test_clocks_differ_and_stand_still():
-    """Isolates have different times, and an isolate's clock stands still while code runs and moves during a sleep."""
-
-    async def handler(env, request, ctx) -> tuple[int, int, int, float]:
-        platform = env.platform
-        before = platform.now_ms()
-        sum(range(10_000))
-        at_once = platform.now_ms()
-        await platform.sleep(2)
-        return before, at_once, platform.now_ms(), platform.monotonic()
-
-    async def scenario(world: World) -> set[int]:
-        skews = set()
-        for _ in range(12):
-            true = world.now_ms()
-            before, at_once, after, _monotonic = await world.fetch("a")
-            assert at_once == before
-            assert 1999 <= after - before <= 2001
-            skews.add(round((before - true) / 1000))
-        return skews
-
-    assert len(play(ToyApp(fetch=handler), scenario, slots=4, faults={"clock_skewed": 1.0})) >= 3
 
 
 def test_a_frozen_isolate_goes_on_later():

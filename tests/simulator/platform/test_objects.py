@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from simulator.platform.binding_port import JsError
-from simulator.platform.choices import DIRECT, TOP
 from simulator.platform.world import World
 from tests.simulator.toy_app import ToyApp, mark, marks, play
 
@@ -62,17 +61,6 @@ class Counter(Base):
         return n + 1
 
 
-def test_one_instance_a_name():
-    """Concurrent calls to one name reach one instance, and another name has another instance."""
-
-    async def scenario(world: World, call: Any) -> None:
-        first = await asyncio.gather(*(call("bump") for _ in range(5)))
-        assert sorted(first) == [1, 2, 3, 4, 5]
-        assert await call("bump", name="other") == 1
-
-    perform(Counter, scenario)
-
-
 @pytest.mark.parametrize(("method", "loses"), [("safe", False), ("unsafe", True)])
 def test_input_gates_stand_around_storage_only(method: str, loses: bool):
     """In 20 seeds, updates that read and write across an await of storage are never lost.
@@ -89,24 +77,6 @@ def test_input_gates_stand_around_storage_only(method: str, loses: bool):
     if not loses:
         relaxed = {perform(Counter, scenario, seed=seed, latency_seconds=0, strict_gates=False) for seed in range(20)}
         assert min(relaxed) < 4, "without strict gates an event gets in before the code that awaited goes on"
-
-
-def test_own_coroutines_interleave_at_storage_awaits():
-    """The input gate does not hold back code of the same event, so coroutines of one event can lose updates."""
-
-    class Gathering(Base):
-        async def go(self) -> int:
-            async def add() -> None:
-                n = await self.storage.get("n") or 0
-                await self.storage.put("n", n + 1)
-
-            await asyncio.gather(add(), add())
-            return await self.storage.get("n")
-
-    async def scenario(world: World, call: Any) -> int:
-        return await call("go")
-
-    assert 1 in {perform(Gathering, scenario, seed=seed) for seed in range(20)}
 
 
 class Writer(Base):
@@ -209,11 +179,6 @@ def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tupl
     return perform(Alarming, scenario, **options)
 
 
-def test_an_alarm_fires_once_when_all_is_well():
-    """Without faults, an alarm runs once, is not retried, and is no longer set afterwards."""
-    assert alarms({}) == ([], ["retry 0"], 0)
-
-
 def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
     """A failing alarm is retried six times, after 2, 4, 8, … seconds, and then the platform drops the alarm."""
     gaps, retries, dropped = alarms({"fails": 100})
@@ -227,26 +192,6 @@ def test_death_does_not_count_against_the_six():
     _gaps, retries, dropped = alarms({"dies": 9}, wait=20_000)
     assert len(retries) == 10
     assert dropped == 0
-
-
-def test_an_alarm_set_by_the_handler_replaces_the_retry():
-    """If the handler sets a new alarm and then fails, the next run is at the new time, with retry count 0."""
-    gaps, retries, _dropped = alarms({"rearms": 1, "fails": 1})
-    assert gaps == pytest.approx([100], abs=1)
-    assert retries == ["retry 0", "retry 0"]
-
-
-def test_alarms_come_late_again_or_never():
-    """The faults make alarms run twice, or drop alarms."""
-    assert len(alarms({}, faults={"alarm_repeated": 0.7}, seed=3)[1]) > 1
-    assert alarms({}, faults={"alarm_dropped": 1.0}) == ([], [], 1)
-
-    async def late(world: World, call: Any) -> float:
-        await call("arm", {})
-        await asyncio.sleep(1000)
-        return float(marks(world)[0].split()[0])
-
-    assert perform(Alarming, late, faults={"alarm_late": 1.0}) > 2
 
 
 @pytest.mark.parametrize(("fault", "done"), [("rpc_failed_before", 0), ("rpc_failed_after", 1)])
@@ -264,35 +209,6 @@ def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
         return cells[0].data.values.get("n", 0) if cells else 0
 
     assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Counter}), scenario, faults={fault: 1.0}) == done
-
-
-def test_errors_and_values_cross_as_javascript_has_them():
-    """The id of an object with a given name is always the same. The id of an object is the same each time."""
-
-    class Odd(Base):
-        async def fail(self) -> None:
-            raise ValueError("inside")
-
-        async def odd(self) -> Any:
-            return (1, 2)
-
-        def plain(self, value: Any) -> list[Any]:
-            return [value, self.ctx.id.name, len(self.ctx.id.toString())]
-
-    async def fetch(env, request, ctx) -> list[Any]:
-        stub = env.AI_PROCESSOR.get(env.AI_PROCESSOR.idFromName("x"))
-        with pytest.raises(JsError, match="ValueError: inside"):
-            await stub.fail()
-        with pytest.raises(JsError, match="cannot be sent over RPC"):
-            await stub.odd()
-        with pytest.raises(TypeError):
-            stub.plain((1,))
-        return await stub.plain({"a": 1.0})
-
-    async def scenario(world: World) -> list[Any]:
-        return await world.fetch("go")
-
-    assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Odd}), scenario) == [{"a": 1}, "x", 64]
 
 
 def test_a_zombie_goes_on_beside_its_successor():
@@ -324,127 +240,6 @@ def test_a_zombie_goes_on_beside_its_successor():
         return marks(world), instance.cell.data.values["k"]
 
     assert perform(Slow, scenario) == (["old d1", "old refused"], "new")
-
-
-def test_block_concurrency_while_holds_calls_back():
-    """The first call of an object waits until a constructor has loaded its state in `blockConcurrencyWhile`."""
-
-    class Loading(Base):
-        def __init__(self, ctx, env) -> None:
-            super().__init__(ctx, env)
-            self.loaded = False
-            ctx.blockConcurrencyWhile(self.load)
-
-        async def load(self) -> None:
-            await mark(self.env, "load", "began")
-            if len(marks(world_kept[0])) == 1:
-                raise ValueError("first load fails")
-            await asyncio.sleep(3)
-            self.loaded = True
-
-        async def ask(self) -> bool:
-            return self.loaded
-
-    world_kept: list[World] = []
-
-    async def scenario(world: World, call: Any) -> Any:
-        world_kept.append(world)
-        with pytest.raises(Exception, match="Network connection lost"):
-            await call("ask")
-        return await asyncio.gather(call("ask"), call("ask"))
-
-    assert perform(Loading, scenario) == [True, True]
-
-
-def test_sql_and_lists_and_delete_all():
-    """The object's SQL cursor and its errors, `list` with its options, and `deleteAll` work as on the platform."""
-
-    class Store(Base):
-        async def go(self) -> list[Any]:
-            sql = self.storage.sql
-            sql.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); CREATE INDEX by_v ON t (v);")
-            sql.exec("INSERT INTO t (v) VALUES (?), (?)", "a", "b")
-            rows = sql.exec("SELECT * FROM t ORDER BY id").toArray()
-            with pytest.raises(JsError, match="Expected exactly one result"):
-                sql.exec("SELECT * FROM t").one()
-            with pytest.raises(JsError, match="no such table: nope: SQLITE_ERROR"):
-                sql.exec("SELECT * FROM nope")
-            with pytest.raises(ZeroDivisionError):
-                self.storage.transactionSync(lambda: (sql.exec("DELETE FROM t"), 1 / 0))
-            kept = [row["v"] for row in sql.exec("SELECT v FROM t")]
-            await self.storage.put({"p:2": 2, "p:1": [1], "q": None})
-            listed = await self.storage.list({"prefix": "p:", "reverse": True, "limit": 1})
-            gone = [await self.storage.delete("q"), await self.storage.delete("q"), await self.storage.delete(["p:1"])]
-            return [rows, kept, listed, gone]
-
-        async def clear(self) -> None:
-            await self.storage.deleteAll()
-
-    async def scenario(world: World, call: Any) -> list[Any]:
-        result = await call("go")
-        cell = instance_of(world).cell
-        assert not cell.data.is_empty()
-        await call("clear")
-        assert cell.data.is_empty()
-        return result
-
-    rows = [{"id": 1, "v": "a"}, {"id": 2, "v": "b"}]
-    assert perform(Store, scenario) == [rows, ["a", "b"], {"p:2": 2}, [True, False, 1]]
-
-
-def test_random_eviction_and_zombies_strike():
-    """With faults of eviction and of zombies, some calls fail, and stored data stays consistent."""
-
-    async def scenario(world: World, call: Any) -> int:
-        failures = 0
-        for _ in range(40):
-            try:
-                await call("unsafe")
-            except Exception:  # noqa: BLE001 - whatever a client may see
-                failures += 1
-        return failures
-
-    faults = {"object_evicted": 0.1, "object_zombie": 0.1, "write_lost_at_eviction": 0.1}
-    assert 5 < perform(Counter, scenario, faults=faults) < 40
-
-
-def test_tasks_left_behind_go_on_until_eviction():
-    """Work that a call started without awaiting it continues after the call, and ends with the object's eviction."""
-
-    ran: list[int] = []
-
-    class Leaving(Base):
-        async def leave(self) -> None:
-            self.task = asyncio.ensure_future(self.later())
-
-        async def later(self) -> None:
-            for at in range(10):
-                await asyncio.sleep(3)
-                ran.append(at)
-                await mark(self.env, "later", str(at))
-
-    async def scenario(world: World, call: Any) -> list[str]:
-        await call("leave")
-        await asyncio.sleep(100)
-        return marks(world)
-
-    assert perform(Leaving, scenario) == ["later 0", "later 1", "later 2"]
-    assert ran == [0, 1, 2]
-
-
-def test_alarms_wait_for_a_deployment_with_objects():
-    """An alarm does not fire while the deployment has no objects, but fires after objects are deployed again."""
-
-    async def scenario(world: World, call: Any) -> list[str]:
-        await call("arm", {})
-        world.deploy(DIRECT)
-        await asyncio.sleep(500)
-        assert marks(world) == []
-        world.deploy(TOP)
-        await asyncio.sleep(100)
-        return [row.split(" ", 1)[1] for row in marks(world)]
-
-    assert perform(Alarming, scenario) == ["retry 0"]
 
 
 def test_an_alarm_of_a_replaced_instance_fires_again():

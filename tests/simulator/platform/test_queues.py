@@ -42,132 +42,11 @@ def deliver(consume: Any, bodies: list[Any], *, wait: float = 3_000, **options: 
     return seen, kept[0]
 
 
-def fail(message, batch) -> None:
-    if batch.queue == "ai-processing-queue":
-        raise ValueError("no")
-
-
-def test_a_clean_return_acks():
-    """A message whose handler returns without an error is delivered once, with attempt 1, a time and an id."""
-    body = {"job": "a", "n": 5.0, "none": None}
-
-    def consume(message, batch) -> None:
-        assert message.body is not body
-        assert message.id
-        assert message.timestamp.tzinfo is not None
-
-    seen, world = deliver(consume, [body])
-    assert seen == [("ai-processing-queue", {"job": "a", "n": 5, "none": None}, 1)]
-    assert world.queue.counts.acked == 1
-    assert world.queue.is_empty()
-
-
-def test_failures_lead_to_the_dead_letter_queue():
-    """If max_retries is 2, a message that always fails is delivered three times."""
-    seen, world = deliver(fail, ["a"])
-    assert seen == [
-        ("ai-processing-queue", "a", 1),
-        ("ai-processing-queue", "a", 2),
-        ("ai-processing-queue", "a", 3),
-        ("ai-processing-dlq", "a", 1),
-    ]
-    assert world.queue.counts.dead_lettered == 1
-    assert world.dlq.counts.acked == 1
-
-
 def test_a_message_without_a_dead_letter_queue_is_deleted_in_the_end():
     """A message of the dead-letter queue, which has no dead-letter queue itself, is deleted after three retries."""
     seen, world = deliver(lambda message, batch: message.retry(), ["a"])
     assert len([one for one in seen if one[0] == "ai-processing-dlq"]) == 4
     assert world.dlq.is_empty()
-
-
-@pytest.mark.parametrize(("first", "second", "deliveries"), [("ack", "retry", 1), ("retry", "ack", 3)])
-def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: int):
-    """The first call of `ack` or `retry` for a message counts; later calls, `ackAll` and `retryAll` change nothing."""
-
-    def consume(message, batch) -> None:
-        if batch.queue == "ai-processing-queue":
-            getattr(message, first)()
-            getattr(message, second)()
-            getattr(batch, f"{second}All")()
-
-    seen, _world = deliver(consume, ["a"])
-    assert len([one for one in seen if one[0] == "ai-processing-queue"]) == deliveries
-
-
-@pytest.mark.parametrize(("mode", "deliveries"), [("production", 1), ("local", 3)])
-def test_an_exception_after_an_ack(mode: Any, deliveries: int):
-    """If the handler raises after an ack, the message counts as acknowledged in production.
-
-    If the handler raises after an ack, Cloudflare's local simulator delivers the message again all the same.
-    """
-
-    def consume(message, batch) -> None:
-        message.ack()
-        fail(message, batch)
-
-    seen, _world = deliver(consume, ["a"], queue_settings=QueueSettings(mode=mode))
-    assert len([one for one in seen if one[0] == "ai-processing-queue"]) == deliveries
-
-
-def test_delays_are_kept():
-    """A message that is retried with a delay is delivered again after the delay."""
-    times: list[float] = []
-
-    def consume(message, batch) -> None:
-        times.append(asyncio.get_running_loop().time())
-        if message.attempts == 1:
-            message.retry({"delaySeconds": 90})
-
-    deliver(consume, ["a"])
-    assert 90 <= times[1] - times[0] < 91
-
-
-def test_batches_hold_several_and_each_has_its_fate():
-    """If one message of a batch is retried, only this message is delivered again."""
-    batches: list[list[Any]] = []
-
-    async def fetch(env, request, ctx) -> None:
-        await env.AI_QUEUE.sendBatch([{"body": at, "delaySeconds": 5} for at in range(5)])
-
-    async def queue(env, batch, ctx) -> None:
-        batches.append(sorted(message.body for message in batch.messages))
-        for message in batch.messages:
-            if message.body == 3 and message.attempts == 1:
-                message.retry()
-
-    async def scenario(world: World) -> None:
-        await world.fetch("go")
-        await asyncio.sleep(60)
-
-    settings = QueueSettings(max_batch_size=10)
-    play(ToyApp(fetch=fetch, queue=queue), scenario, queue_settings=settings, latency_seconds=0, scheduling="fifo")
-    assert sorted(body for batch in batches for body in batch) == [0, 1, 2, 3, 3, 4]
-    assert batches[-1] == [3]
-
-
-@pytest.mark.parametrize(
-    ("body", "options", "error"),
-    [
-        ("x" * 128_001, None, "Queue send failed: Payload Too Large"),
-        ("x", {"delaySeconds": 43_201}, "Queue send failed: Bad Request"),
-    ],
-)
-def test_what_a_queue_refuses(body: Any, options: Any, error: str):
-    """A send raises an error if the size or the delay exceeds the platform's limit."""
-
-    async def fetch(env, request, ctx) -> str:
-        with pytest.raises(JsError) as caught:
-            await env.AI_QUEUE.send(body, options)
-        with pytest.raises(TypeError):
-            env.AI_QUEUE.send((1, 2))
-        return caught.value.message
-
-    async def scenario(world: World) -> str:
-        return await world.fetch("go")
-
-    assert play(ToyApp(fetch=fetch), scenario) == error
 
 
 @pytest.mark.parametrize(("fault", "deliveries"), [("send_failed", 0), ("send_reply_lost", 1)])
@@ -210,36 +89,6 @@ def test_duplicates_may_overlap():
         assert len(seen) == 2
         overlaps += len(clash)
     assert overlaps > 3
-
-
-def test_order_is_not_kept():
-    """With the fault that reorders messages, some seed delivers a later message before an earlier one."""
-
-    def orders(**options: Any) -> set[tuple[Any, ...]]:
-        one = QueueSettings(max_concurrency=1)
-        runs = (
-            deliver(
-                lambda message, batch: asyncio.sleep(1),
-                list(range(5)),
-                seed=seed,
-                queue_settings=one,
-                latency_seconds=0,
-                scheduling="fifo",
-                **options,
-            )[0]
-            for seed in range(10)
-        )
-        return {tuple(body for _queue, body, _attempt in seen) for seen in runs}
-
-    assert orders() == {(0, 1, 2, 3, 4)}
-    assert len(orders(faults={"message_reordered": 0.5})) > 3
-
-
-def test_messages_get_lost():
-    """With the fault that loses messages, a send succeeds, but the message is never delivered."""
-    seen, world = deliver(lambda message, batch: None, ["a"], faults={"message_lost": 1.0})
-    assert seen == []
-    assert world.queue.counts.lost == 1
 
 
 def test_a_restart_loses_what_is_in_the_queue():
@@ -300,35 +149,6 @@ def test_a_consumer_has_fifteen_minutes():
     deliver(consume, ["a"])
     assert len(began) == 2
     assert 900 <= began[1] - began[0] <= 935
-
-
-def test_retries_used_up_and_poison_and_late_failures():
-    """Tests the faults that use up a message's retries, that add poison messages, and that make a handler fail late."""
-
-    async def work(message, batch) -> None:
-        await asyncio.sleep(1 if batch.queue == "ai-processing-queue" else 0)
-
-    seen, _ = deliver(work, ["a"], faults={"retries_exhausted": 1.0})
-    assert [queue for queue, _body, _attempt in seen].count("ai-processing-dlq") == 1
-    seen, _ = deliver(lambda message, batch: None, ["a"], faults={"poison_message": 1.0})
-    assert len(seen) == 2
-    seen, _ = deliver(lambda message, batch: None, ["a"], faults={"consumer_exception": 1.0})
-    assert len([one for one in seen if one[0] == "ai-processing-queue"]) == 3
-
-
-def test_no_more_at_once_than_configured():
-    """A queue runs at most as many consumers at once as its setting allows."""
-    running = most = 0
-
-    async def consume(message, batch) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(5)
-        running -= 1
-
-    deliver(consume, list(range(12)), queue_settings=QueueSettings(max_concurrency=3))
-    assert most == 3
 
 
 @pytest.mark.parametrize("waits", [True, False])

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from simulator.engine.fault_kinds import R2
 from simulator.platform.app import Env
 from simulator.platform.binding_port import JsError
 from simulator.platform.choices import TOP
@@ -135,16 +134,3 @@ def test_another_bucket_has_nothing_of_the_first():
         return [await world.fetch(GET), [one.key for one in listed]]
 
     assert play(ToyApp(fetch=_call), scenario, deployment=BUCKET, slots=1) == [None, ["b"]]
-
-
-def test_it_is_bound_where_the_deployment_says_so():
-    """`env` has the bucket of R2 only if the deployment binds it, and only then can faults of R2 strike."""
-
-    async def bound(env: Env, _request: Any, _ctx: Any) -> bool:
-        return env.has("BLOBS")
-
-    async def scenario(world: World) -> bool:
-        return bool(await world.fetch(None))
-
-    assert [play(ToyApp(fetch=bound), scenario, deployment=one) for one in (TOP, BUCKET)] == [False, True]
-    assert len(R2) == 8

@@ -3,13 +3,9 @@
 import asyncio
 from typing import Any
 
-import pytest
-
-from simulator.campaign.clients.workload import TaskSpec, Workload
-from simulator.campaign.runs.run import run_seed
 from simulator.platform.app import Env
 from simulator.platform.binding_port import JsError
-from simulator.platform.rate_limits import SLOW_SECONDS, RateLimit
+from simulator.platform.rate_limits import RateLimit
 from simulator.platform.world import World
 from src.core import limits
 from tests.simulator.toy_app import ToyApp, play
@@ -29,7 +25,6 @@ APP = ToyApp(fetch=_limit)
 
 
 def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str = "", **options: Any) -> list[Any]:
-    """Return the limiter's answers to a request for each of `keys` and, after a wait, for each of `again`."""
 
     async def scenario(world: World) -> list[Any]:
         first = [await world.fetch(key) for key in keys]
@@ -38,25 +33,6 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 
     given: dict[str, Any] = {"rate_limit": rate_limit, "slots": 1} | options
     return play(APP, scenario, **given)
-
-
-def test_a_key_has_so_many_requests_in_a_window():
-    """If a key exceeds its limit, the limiter refuses its requests, but not the requests of another key."""
-    seen = answers(RateLimit(2, PERIOD), "aaabba", wait=PERIOD, again="aaab")
-    assert seen == [True, True, False, True, True, False, True, True, False, True]
-
-
-def test_it_is_bound_where_it_is_set_up():
-    """`env` has the limiter's binding only if the deployment has a limiter."""
-
-    async def bound(env: Env, _argument: Any, _ctx: Any) -> bool:
-        return env.has("RATE_LIMITER")
-
-    async def scenario(world: World) -> bool:
-        return bool(await world.fetch(None))
-
-    assert play(ToyApp(fetch=bound), scenario, rate_limit=RateLimit(1))
-    assert not play(ToyApp(fetch=bound), scenario)
 
 
 def test_isolates_of_a_location_share_a_count_and_locations_do_not():
@@ -81,38 +57,6 @@ def test_a_count_that_lags_lets_more_through_and_never_less():
         assert seen[33:].count(True) <= 4, seed  # by now each isolate knows all counts, but a new window may have begun
 
 
-@pytest.mark.parametrize(
-    ("fault", "answer"),
-    [("rate_limiter_failed", JsError), ("rate_limiter_hung", TimeoutError), ("rate_limiter_loose", True)],
-)
-def test_faults(fault: str, answer: Any):
-    """The faults make the limiter fail, hang, or allow requests beyond the limit."""
-    assert answers(RateLimit(0, PERIOD), "aaa", faults={fault: 1.0}) == [answer] * 3
-
-
-def test_a_slow_answer_comes():
-    """A slow limiter answers after some seconds."""
-
-    async def scenario(world: World) -> float:
-        assert await world.fetch("a") is True
-        return world.loop.time()
-
-    took = play(APP, scenario, rate_limit=RateLimit(1), faults={"rate_limiter_slow": 1.0})
-    assert SLOW_SECONDS[0] <= took <= SLOW_SECONDS[1] + 1
-
-
 def test_the_period_is_the_platforms():
     """The campaign's limiter has the period on which the Worker's `Retry-After` is based."""
     assert RateLimit(1).period_seconds == limits.REQUEST_PERIOD_SECONDS
-
-
-def test_clients_that_wait_get_through():
-    """If two tenants send more requests than allowed and obey `Retry-After`, all their tasks are accepted."""
-    specs = tuple(TaskSpec(0, 1, tenant=tenant) for tenant in ("one", "two") for _ in range(4))
-    for seed in range(10):
-        workload = Workload(tasks=specs, rate_limit=RateLimit(2))
-        result = run_seed(seed, fault_rates={}, workload=workload)
-        assert result.failure is None
-        assert result.accepted == len(specs)
-        assert result.told["limited"] >= 4
-        assert result.virtual_seconds > limits.REQUEST_PERIOD_SECONDS

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from simulator.engine.errors import Livelock
-from simulator.platform.isolate import Isolate
 from simulator.platform.world import EPOCH_MS, ClientError, World
 from tests.simulator.toy_app import ToyApp, mark, marks, play
 
@@ -81,41 +80,6 @@ def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], s
     assert ask(handler, rates) == lasts
 
 
-def test_a_late_timer_does_not_say_how_late():
-    """The callback of a late timer sees the due time on the clock, and the next event sees the true time."""
-    said: list[int] = []
-
-    async def handler(env, request, ctx) -> None:
-        clock = asyncio.get_running_loop().time
-        await asyncio.sleep(10)
-        said.append(milliseconds(clock()))
-        await mark(env, "a", "b")
-        said.append(milliseconds(clock()))
-
-    async def scenario(world: World) -> None:
-        asked = asyncio.ensure_future(world.fetch("a"))
-        await asyncio.sleep(5)
-        isolate: Isolate = world.isolates[-1]
-        isolate.freeze(100)
-        await asked
-
-    play(ToyApp(fetch=handler), scenario, faults=dict(STANDING), latency_seconds=0)
-    assert said == [10_000, 105_000]
-
-
-@pytest.mark.parametrize(("rates", "moves"), [(STOCK, 0), (STANDING, 10), ({}, 10)])
-def test_short_delays_do_not_move_the_clock(rates: dict[str, float], moves: int):
-    """Ten delays of a millisecond do not move the clock on Pyodide's loop, where they are microtasks of one turn."""
-
-    async def handler(env, loop) -> float:
-        began = loop.time()
-        for _ in range(10):
-            await asyncio.sleep(0.001)
-        return loop.time() - began
-
-    assert ask(handler, rates) == pytest.approx(moves / 1000, abs=1e-6)
-
-
 async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
     """Wait until the clock shows a moment, in steps of a millisecond."""
     until = loop.time() + 0.0504
@@ -131,38 +95,6 @@ def test_a_turn_that_never_ends_is_told_with_its_coroutine():
         ask(spins, STOCK)
     ask(spins, STANDING)
     ask(spins, {})
-
-
-async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
-    """Wait for a moment in two sleeps, and return whether the clock shows this moment or a later one."""
-    until = loop.time() + seconds
-    await asyncio.sleep(0.007)
-    await asyncio.sleep(until - loop.time())
-    return loop.time() >= until
-
-
-async def waits(env: Any, loop: asyncio.AbstractEventLoop) -> set[bool]:
-    """Wait for many moments, and return the results of `to_the_moment`."""
-    return {await to_the_moment(loop, 0.05 + count / 1000) for count in range(200)}
-
-
-async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for many moments, each time until the clock shows the moment."""
-    for count in range(200):
-        until = loop.time() + 0.05 + count / 1000
-        await asyncio.sleep(0.007)
-        while loop.time() < until:  # noqa: ASYNC110 - the same
-            await asyncio.sleep(until - loop.time())
-
-
-def test_after_a_timer_the_clock_may_lack_a_hair():
-    """After a timer, the clock may be a tiny fraction of a second before the due moment, because
-    doubles are inexact.
-    """
-    assert ask(waits, STANDING) == {True, False}
-    with pytest.raises(Livelock, match="waits_on > sleep"):
-        ask(waits_on, STOCK)
-    ask(waits_on, STANDING)
 
 
 async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
@@ -218,23 +150,6 @@ def test_the_dead_take_no_further_step_of_their_turn():
 
     play(ToyApp(fetch=handler), scenario, faults=dict(STANDING))
     assert ran == []
-
-
-def test_the_platform_stays_as_it_is_when_faults_stop():
-    """An isolate that starts after the end of faults also has a standing clock, and the fault counts each isolate."""
-
-    async def handler(env, request, ctx) -> int:
-        await asyncio.sleep(0.0001)
-        return milliseconds(asyncio.get_running_loop().time())
-
-    async def scenario(world: World) -> None:
-        world.faults.stop()
-        for _ in range(2):
-            world.restart()
-            await world.fetch("a")
-        assert world.faults.tallies["clock_standing"].fired == 2
-
-    play(ToyApp(fetch=handler), scenario, faults=dict(STANDING))
 
 
 def test_a_seed_is_a_schedule_of_turns():

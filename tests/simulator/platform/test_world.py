@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -23,12 +22,8 @@ from simulator.engine.fault_kinds import (
 )
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.shrinking import shrink
-from simulator.platform.choices import DIRECT, FREE, TOP
-from simulator.platform.model import output_of
 from simulator.platform.sqlite_database import Template
 from simulator.platform.world import ClientError, NotQuiet, World
-from src.core.errors import ModelConnectionLost, ModelRateLimited, ModelRefused, ModelTimeout
-from src.inference.protocol import ModelCall
 from tests.simulator import sample_worker
 from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 
@@ -62,20 +57,6 @@ def test_a_seed_is_a_run_in_any_process():
 
     first, second = digest("0"), digest("4242")
     assert first == second != ""
-
-
-def test_seeds_differ_and_repeat():
-    """Twenty seeds give twenty different traces, and each seed gives the same trace again."""
-    digests = [sample_worker.run_seed(seed, JOBS).trace_digest for seed in range(20)]
-    assert len(set(digests)) == 20
-    assert [sample_worker.run_seed(seed, JOBS).trace_digest for seed in reversed(range(20))] == digests[::-1]
-
-
-@pytest.mark.parametrize("scheduling", ["fifo", "random", "priorities"])
-def test_each_way_of_scheduling_works(scheduling: Any):
-    """All jobs of the sample Worker end under each policy of scheduling, with all faults up to a time."""
-    for seed in range(5):
-        sample_worker.run_seed(seed, JOBS, scheduling=scheduling, faults="everything")
 
 
 def test_every_fault_of_the_platform_strikes():
@@ -118,26 +99,6 @@ def test_an_observer_stops_the_run_where_an_invariant_breaks():
         play(ToyApp(fetch=fetch), scenario)
 
 
-def test_bindings_follow_the_deployment():
-    """A request has exactly the bindings of the deployment under which it began."""
-
-    async def fetch(env, request, ctx) -> list[str]:
-        await asyncio.sleep(5)
-        return [name for name in ("DB", "AI_QUEUE", "AI_DLQ", "AI_PROCESSOR", "BATCH_COORDINATOR") if env.has(name)]
-
-    async def scenario(world: World) -> list[int]:
-        counts = []
-        for deployment in (TOP, FREE, DIRECT):
-            world.deploy(deployment)
-            counts.append(len(await world.fetch("go")))
-        under_way = asyncio.ensure_future(world.fetch("go"))
-        await asyncio.sleep(1)
-        world.deploy(TOP)
-        return [*counts, len(await under_way)]
-
-    assert play(ToyApp(fetch=fetch), scenario) == [5, 3, 1, 1]
-
-
 def test_cron_fires_and_quiet_is_noticed():
     """The cron trigger fires at its interval, and `quiet` raises if something never ends."""
     ticks: list[int] = []
@@ -164,64 +125,6 @@ def test_cron_fires_and_quiet_is_noticed():
     play(ToyApp(fetch=fetch, scheduled=scheduled), scenario)
     assert len(ticks) >= 6
     assert ticks[1] - ticks[0] == 60_000
-
-
-def test_the_model_keeps_books():
-    """The model's ledger has each call that reached the model, with its answer."""
-    call = ModelCall("system", "text", "m")
-
-    async def fetch(env, request, ctx) -> str:
-        return (await env.platform.provider.infer(call)).output
-
-    async def scenario(world: World) -> list[Any]:
-        world.model.refuses = lambda asked: asked.user == "bad"
-        outputs = [await world.fetch("go") for _ in range(3)]
-        return [outputs, world.model.count("text"), [record.answer for record in world.model.records]]
-
-    assert play(ToyApp(fetch=fetch), scenario) == [[output_of(call)] * 3, 3, ["ok"] * 3]
-
-
-@pytest.mark.parametrize(
-    ("fault", "error", "reached"),
-    [
-        ("model_hang", ModelTimeout, 1),
-        ("model_rate_limited", ModelRateLimited, 1),
-        ("model_reply_lost", ModelConnectionLost, 1),
-        ("model_unreachable", ModelConnectionLost, 0),
-        ("", ModelRefused, 1),
-    ],
-)
-def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], reached: int):
-    """Each fault of the model raises its error of `core.errors`, and the ledger has the call if the model got it."""
-
-    async def fetch(env, request, ctx) -> str:
-        with pytest.raises(error):
-            await env.platform.provider.infer(ModelCall("", "bad", "m"))
-        return "handled"
-
-    async def scenario(world: World) -> int:
-        if not fault:
-            world.model.refuses = lambda asked: asked.user == "bad"
-        assert await world.fetch("go") == "handled"
-        return world.model.count("bad")
-
-    assert play(ToyApp(fetch=fetch), scenario, faults={fault: 1.0} if fault else "none") == reached
-
-
-def test_client_faults():
-    """The faults of clients lose a reply after the work was done, or repeat a request."""
-
-    async def fetch(env, request, ctx) -> None:
-        await mark(env, "a", "b")
-
-    async def scenario(world: World) -> int:
-        with pytest.raises(ClientError):
-            await world.fetch("go")
-        await asyncio.sleep(1)
-        return int(world.database.connection.execute("SELECT count(*) FROM marks").fetchone()[0])
-
-    assert play(ToyApp(fetch=fetch), scenario, faults={"client_reply_lost": 1.0}) == 1
-    assert play(ToyApp(fetch=fetch), scenario, faults={"client_reply_lost": 1.0, "client_repeated": 1.0}) == 2
 
 
 def test_a_failure_shrinks_to_the_faults_that_matter():

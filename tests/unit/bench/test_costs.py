@@ -1,6 +1,5 @@
 """The model of a day's costs: its arithmetic, the measured figures that it uses, and docs/costs.md."""
 
-import math
 from collections.abc import Callable
 
 import pytest
@@ -89,24 +88,6 @@ def test_the_readme_has_the_figures_of_the_model():
         assert [sentence for sentence in sentences if sentence not in text] == []
 
 
-def test_what_ends_first_on_the_paid_plan_is_said_by_language():
-    """On the paid plan English tasks first reach the limit of model calls a minute, and Chinese ones the storage."""
-    lines = costs.paid_lines()
-    ends = {language: costs.first(costs.of_language(language, lines)).what for language in measured.BYTES}
-    assert ends == {
-        "English": "model calls, 300 a minute (Workers AI)",
-        "Chinese": "storage, Chinese, kept for 30 days",
-    }
-
-
-def test_rows_written_end_first_where_calls_are_uneven():
-    """Tasks with calls of uneven length reach the daily limit of rows written first."""
-    queue = {line.what: line.tasks for line in costs.free_lines("queue")}
-    objects = {line.what: line.tasks for line in costs.free_lines("durable-object")}
-    others = (queue[costs.WORDS["queueOperations"]], objects[costs.WORDS["objectGbSeconds"]])
-    assert max(costs.uneven_rows()) < min(others)
-
-
 def test_the_limits_have_the_figures_of_the_model():
     """The table in docs/limits.md of what a free account can do a day agrees with docs/costs.md."""
     for start, name in (
@@ -137,34 +118,3 @@ def test_the_page_on_performance_has_the_measured_times():
     for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
         cells = [f"{value:g}" for route in ROUTES for value in measured.CPU_MS[route][handler]]
         assert row_of("docs/performance.md", start) == cells
-
-
-def test_a_database_holds_what_fits_into_it():
-    """450 MB can store 30,000 tasks of 15,000 bytes: 1,000 a day for 30 days."""
-    assert costs.stored(450, 15_000, 30) == 1_000
-    assert costs.stored(450, 15_000, 1) == 30_000
-
-
-def test_neurons_follow_the_tokens():
-    """A million input tokens and a million output tokens take as many neurons as Cloudflare's price list says."""
-    assert costs.neurons((1_000_000, 0)) == 4_636
-    assert costs.neurons((0, 1_000_000)) == 30_909
-
-
-def test_what_ends_first_is_the_least():
-    """docs/costs.md names the limit that tasks reach first, and no limit in its list is reached earlier."""
-    lines = costs.paid_lines()
-    ends = costs.first(lines)
-    assert all(ends.tasks <= line.tasks for line in lines)
-    assert not math.isinf(ends.tasks)
-    assert f": {ends.what}, at" in costs.page().partition("## The paid plan")[2]
-
-
-def test_a_month_is_paid_for_beyond_what_is_included():
-    """Rows written that a month of the paid plan includes cost nothing."""
-    few = {what: cost for what, _, cost in costs.dollars(0)}
-    many = {what: (amount, cost) for what, amount, cost in costs.dollars(costs.TASKS)}
-    rows = costs.WORDS["rowsWritten"]
-    assert few[rows] == 0
-    amount, cost = many[rows]
-    assert cost == pytest.approx((amount - 50_000_000) / 1_000_000)

@@ -1,10 +1,7 @@
 """The table of all goals: what is kept of a measurement that was stopped, and when a goal is met."""
 
-import asyncio
 import json
-import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,17 +9,13 @@ from rich.console import Console
 
 from bench.figures import Figure
 from bench.goals import parts, table
-from bench.goals.kept import Kept, source_of
+from bench.goals.kept import Kept
 from bench.goals.parts import PARTS, Size, of_samples
 from bench.goals.rows import Row, of_figure, of_work
 from bench.invocations import LENGTHS, Kind, Sample, kinds
-from bench.references import systems, works
 from bench.references.outcome import Outcome
 from bench.references.systems import Sample as WorkSample
 from bench.references.works import FURTHER, OBJECTS_FAR, QUEUE, QUEUE_FAR, WORKS, Goal, Work
-from simulator.engine.loop import Loop
-from src.platform.d1 import BoundD1
-from src.platform.queues import BoundQueue
 
 SIZE = Size(runs=2, quick=False)
 GOOD, BAD = Row("a", "≤ 1", "1", is_met=True, runs="2 of 2"), Row("b", "≤ 1", "2", is_met=False)
@@ -64,18 +57,6 @@ def test_a_measurement_that_was_stopped_goes_on(
     assert asked == ["first", "second", "second", "first"]
 
 
-def test_a_part_that_fails_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A part that fails is not kept, and the next parts are measured all the same."""
-
-    def fails(size: Size) -> list[Row]:
-        raise AssertionError("no server")
-
-    monkeypatch.setattr(table, "PARTS", {"first": fails, "second": lambda size: [GOOD]})
-    found = kept(tmp_path / "goals.json")
-    assert table.run(found, SIZE, ["first", "second"], Console(width=160)) == table.FAILED
-    assert set(found.parts) == {"second"}
-
-
 def test_parts_of_another_source_or_size_are_forgotten(tmp_path: Path):
     """Only parts of the same source and size go into one table, and a file that cannot be read has no parts."""
     path = tmp_path / "folder" / "goals.json"
@@ -90,33 +71,11 @@ def test_parts_of_another_source_or_size_are_forgotten(tmp_path: Path):
     assert not kept(path).parts
 
 
-def test_the_source_is_that_of_the_commit_and_its_changes(tmp_path: Path):
-    """The same tree has the same source, and a change to a file or a new commit makes another one."""
-
-    def git(*arguments: str) -> None:
-        who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-        subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, check=True)
-
-    git("init")
-    found: list[str] = []
-    for text in ("one", "two"):
-        (tmp_path / "file").write_text(text)
-        git("add", "file")
-        found.append(source_of(tmp_path))
-        git("commit", "--message", text)
-        found.append(source_of(tmp_path))
-    assert source_of(tmp_path) == found[-1]
-    assert len(set(found)) == 4
-
-
 def test_a_figure_without_a_bound_has_no_verdict():
     """A figure is judged only by its bound."""
     assert of_figure(Figure("time", 2.0, "s")) == Row("time", "", "2 s", None)
     assert of_figure(Figure("time", 2.0, "s", 1.0)) == Row("time", "≤ 1", "2 s", is_met=False)
     assert [of_figure(Figure("time", 2.0, "s", most)).verdict for most in (None, 1, 2)] == ["", "NOT MET", "met"]
-
-
-# --- Works --------------------------------------------------------------------------------------------------------
 
 
 def sample(elapsed: float, calls: int = 24, **counts: float) -> WorkSample:
@@ -139,53 +98,11 @@ def test_a_work_has_a_row_for_each_goal_and_for_what_went_wrong():
     ]
 
 
-def test_the_share_of_the_places_is_the_time_of_all_calls():
-    """A task whose calls all run the whole time uses all places; a goal of a share is a minimum."""
-    work = ALL_WORKS["uneven-334"]
-    assert (work.width, ALL_WORKS["uneven-24"].width) == (30, 6)
-    outcome = Outcome(work, {QUEUE: [[sample(1, busyMs=30_000 * 0.9, spanMs=1_000)]]})
-    assert outcome.medians(QUEUE) == pytest.approx([0.9])
-    assert [verdict.met for verdict in outcome.verdicts()] == [True]
-
-
-def test_the_processor_time_of_a_work_is_for_each_chunk():
-    """The work with long chunks is judged by the processor time of all its tasks' chunks."""
-    work = ALL_WORKS["cpu"]
-    assert Outcome(work, {QUEUE: [[sample(1)]]}).medians(QUEUE) == pytest.approx([0.12])  # 48 ms for 400 chunks
-
-
 def test_the_goals_of_a_far_database_follow_from_width_and_length():
     """The goal is 1.15 times the waves of calls, three D1 calls, and on the queue one send."""
     assert [ALL_WORKS[f"far-{key}"].ideal_seconds for key in ("24", "240", "free")] == pytest.approx([0.8, 1.6, 1.4])
     bounds = {goal.system: goal.bound for goal in ALL_WORKS["far-24"].goals}
     assert bounds == {QUEUE_FAR: pytest.approx(1.064), OBJECTS_FAR: pytest.approx(1.006)}
-
-
-def test_a_far_worker_waits_for_each_call_of_d1_and_each_send(monkeypatch: pytest.MonkeyPatch):
-    """The lines that a far Worker has delay a D1 call by 25 ms and a send to a queue by 50 ms, once each."""
-
-    async def answer(self: object, *values: object) -> object:
-        return values
-
-    monkeypatch.setattr(BoundD1, "batch", answer)
-    monkeypatch.setattr(BoundQueue, "send", answer)
-    exec(compile(systems._DISTANCE, "entry", "exec"), {})  # noqa: S102 - as in the copy's entry module
-    loop = Loop(max_steps=1_000)  # type: ignore[abstract]
-    binding = SimpleNamespace()
-    database, queue = BoundD1(binding), BoundQueue(binding)
-
-    async def play() -> tuple[float, float, object]:
-        began = loop.time()
-        answered = await database.batch([])
-        then = loop.time()
-        await queue.send({}, {})
-        return then - began, loop.time() - then, answered
-
-    far, sent, answered = loop.run_until_complete(asyncio.ensure_future(play(), loop=loop))
-    assert (far, sent, answered) == (pytest.approx(works.D1_SECONDS), pytest.approx(works.SEND_SECONDS), ([],))
-
-
-# --- Invocations --------------------------------------------------------------------------------------------------
 
 
 def test_requests_are_judged_by_the_median_of_runs():
@@ -207,7 +124,6 @@ def test_requests_are_judged_by_the_median_of_runs():
 
 
 def test_each_kind_with_a_goal_is_measured():
-    """All names of kinds in the goals are names of measured kinds."""
     measured = {kind.name for kind in kinds("task", "response") if isinstance(kind, Kind)}
     assert {*parts.CPU_GOALS, *parts.SLOW_GOALS, *parts.FIRST} <= measured
 

@@ -62,15 +62,6 @@ def test_first_answers_mended_ones_and_gaps_are_counted_apart():
     }
 
 
-def test_a_task_without_any_output_is_a_row_too():
-    """In the row of a failed task the whole text is a gap, and no figure says how many names were found."""
-    usage = {"repaired": 0, "reasks": 0, "modelCalls": 1}
-    task = {"status": "failed", "progress": {"total": 1}, "coverage": None, "usage": usage}
-    counted = quality.counted("chinese", "prompt", SOURCE, task, [], [call(0, 1, "output_truncated")], 1.0)
-    assert counted.cells()[3:7] == ["0 (0 %)", "1", "0", "0"]
-    assert counted.cells()[9:13] == ["1", "0.00", "0", "-"]
-
-
 def test_the_page_has_the_table_of_the_bench():
     """docs/local-models.md has the columns that the command prints, and a row for each text."""
     page = (ROOT / "docs" / "local-models.md").read_text("utf-8")

@@ -10,7 +10,7 @@ import pytest
 from onceover_cli.exits import Exit, exit_of_batch
 from onceover_cli.main import main
 from src.http.files.form import shown_name
-from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, Reply, problem
+from tests.support.fake_api import LOST, Answer, FakeApi, Reply, problem
 from tests.support.fake_batches import BATCH_ID, ERRORS, OUTPUT, FakeBatches, batch, output_line
 
 type Run = Callable[..., tuple[int, str, str]]
@@ -67,14 +67,6 @@ def test_a_file_becomes_a_batch_and_its_answers_come_as_they_are_made(fake: Fake
     assert b'name="purpose"\r\n\r\nbatch' in uploaded.body
     offsets = [one.query["offset"] for one in fake.requests("GET", f"/v1/files/{OUTPUT}/content")]
     assert offsets == sorted(offsets, key=int)
-
-
-@pytest.mark.parametrize("name", ["responses", "/v1/responses"])
-def test_the_endpoint_is_named_short_or_as_a_path(fake: FakeApi, run: Run, requests: str, name: str) -> None:
-    """`responses` is short for the path."""
-    FakeBatches(fake, *DONE)
-    assert run(requests, "--endpoint", name)[0] == 0
-    assert fake.requests("POST", "/v1/batches")[0].body["endpoint"] == "/v1/responses"
 
 
 def test_the_same_command_goes_on_with_the_same_batch(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
@@ -242,17 +234,3 @@ def test_a_server_that_is_away_is_waited_for(fake: FakeApi, run: Run) -> None:
     status, out, err = run("--id", BATCH_ID)
     assert (status, out) == (0, ANSWERS)
     assert "the batch is safe on the server" in err
-
-
-def test_ctrl_c_leaves_the_batch_running(fake: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last lines say how to stop the batch, and how to go on."""
-
-    def interrupt(_self: object) -> None:
-        raise KeyboardInterrupt
-
-    FakeBatches(fake, *DONE)
-    monkeypatch.setattr("onceover_cli.batch_following.BatchFollowing.to_the_end", interrupt)
-    status, _, err = run("--id", BATCH_ID)
-    assert status == Exit.INTERRUPTED
-    assert f"onceover cancel {TASK_ID} --url" in err
-    assert f"onceover batch --id {BATCH_ID} --url" in err

@@ -85,16 +85,6 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
     assert (status, conforms("cancel-all", out)) == (1, {"cancelled": 100, "more": True})
 
 
-def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: FakeApi, run: Runs) -> None:
-    """If one of several cancellations is refused, `onceover cancel` cancels the others and ends with status 1."""
-    for one in (TASK_ID, THIRD):
-        fake.on("POST", f"/api/tasks/{one}/cancel", task("cancelled", id=one))
-    fake.on("POST", f"/api/tasks/{OTHER}/cancel", problem(409, "task_ended", "The task has completed."))
-    status, out, err = run("cancel", *IDS)
-    assert (status, out) == (1, f"{TASK_ID}\n{THIRD}\n")
-    assert err == f"error: {OTHER}: The task has completed.\n"
-
-
 @pytest.mark.parametrize(
     ("trouble", "code"),
     [

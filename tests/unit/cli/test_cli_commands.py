@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,6 @@ def conforms(name: str, output: str) -> Any:
     document = json.loads(line)
     jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}).validate(document)
     return document
-
-
-# --- submitting -------------------------------------------------------------------------------------------
 
 
 def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, run: Runs, text: str, tmp_path: Path):
@@ -233,21 +229,6 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
     ]
 
 
-def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
-    """An error of `/v1` names fields only in its message, where `onceover` replaces the names by those of its flags."""
-    said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
-    fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
-    _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
-    assert err == "error: NAME: must not be empty\n--events: must be 'task.completed'\n"
-
-
-def test_a_sentence_of_the_api_names_flags(fake: FakeApi, run: Runs):
-    """If a task's budget is spent, the command's message names the flag `--max-calls` instead of the API's field."""
-    said = "The task has made 3 calls and needs at least 2 more. Set a larger maxModelCalls."
-    fake.on("POST", f"{PATH}/retry", problem(409, "budget_exhausted", said))
-    assert "Set a larger --max-calls." in run("retry", TASK_ID)[2]
-
-
 def test_every_field_of_a_submission_has_its_flag():
     """For each field that `onceover` sends, the messages of `onceover` use the flag's name and not the API's."""
     wanted = Wanted(
@@ -269,41 +250,6 @@ def test_every_field_of_a_submission_has_its_flag():
     assert [field for field in fields if flag_of(field) == field] == []
 
 
-@pytest.mark.parametrize("path", [["list"], ["keys", "list"], ["webhooks", "list"], ["doctor"]])
-def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, run: Runs, monkeypatch):
-    """`--url` before the command wins over ONCEOVER_URL, and `--url` after the command wins over both."""
-    serve_everything(fake)
-    monkeypatch.setenv("ONCEOVER_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("ONCEOVER_KEY", "oo_variable")
-    status, _, err = run("--url", fake.url, "--key", "oo_before", *path)
-    assert status == 0, err
-    assert "every user of this machine can see --key" in err
-    assert {asked.headers["authorization"] for asked in fake.asked} == {"Bearer oo_before"}
-    assert run("--url", "http://127.0.0.1:9", *path, "--url", fake.url)[0] == 0
-    assert fake.asked[-1].headers["authorization"] == "Bearer oo_variable"
-
-
-def test_a_url_that_doctor_is_given_is_the_one(fake: FakeApi, run: Runs):
-    """The URL argument of `onceover doctor` decides which deployment is checked, whatever `--url` says."""
-    serve_everything(fake)
-    assert run("--url", "http://127.0.0.1:9", "doctor", fake.url)[0] == 0
-
-
-def test_the_help_names_the_url(run: Runs):
-    """`onceover --help`, without a command, says how to name the deployment."""
-    assert "--url" in run("--help")[1]
-
-
-@pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
-def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
-    """`onceover` writes the noun in the singular if the count is one."""
-    serve_everything(fake)
-    fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
-    if faults > 1:
-        fake.on("GET", "/api/ai-status", problem(500, "internal"))
-    assert said in run("doctor")[2]
-
-
 def test_a_key_on_the_command_line_is_visible_and_that_is_said(
     fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ):
@@ -322,16 +268,6 @@ def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
     assert status == 1
     assert "the server answered 302" in err
     assert len(fake.asked) == 1
-
-
-def test_nobody_there_is_said_with_what_to_do(run: Runs, fake: FakeApi):
-    """If the server cannot be reached, the message says what to do."""
-    status, _, err = run("status", TASK_ID, "--url", "http://127.0.0.1:9")
-    assert status == 1
-    assert "is `make dev` running there?" in err
-
-
-# --- following --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -383,14 +319,6 @@ def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     fake.on("GET", f"{PATH}/events", Answer(stream=[event("end", task())]))
     assert run("run", text, "-q") == (0, "one\n\ntwo\n", "")
-
-
-def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
-    """If `onceover watch` gives up, its message says how to watch the task again. The task itself continues to run."""
-    fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
-    status, _, err = run("watch", TASK_ID, "--patience", "0")
-    assert status == 1
-    assert f"Watch it: onceover watch {TASK_ID}" in err
 
 
 FAILED_CHUNK = {**chunk(1, ""), "status": "failed", "output": None, "finishReason": None, "attempts": 3} | {
@@ -452,9 +380,6 @@ HISTORY = {
 
 def cancelled_in_bulk(asked: Asked) -> dict[str, Any]:
     return {"tasks": 2, "more": False} if asked.body.get("dryRun") else {"cancelled": 2, "more": False}
-
-
-# --- documents --------------------------------------------------------------------------------------------
 
 
 FIGURES = {
@@ -605,16 +530,6 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
     assert "not the key itself" in err
 
 
-def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
-    """`onceover` reads errors of `/v1`, which have OpenAI's shape."""
-    error = {"message": "Run `npx wrangler secret put WEBHOOK_KEY`.", "type": "server_error", "code": None}
-    fake.on("GET", HOOKS, Answer(503, {"error": error}))
-    assert run("webhooks", "list")[::2] == (1, "error: Run `npx wrangler secret put WEBHOOK_KEY`.\n")
-
-
-# --- tasks ------------------------------------------------------------------------------------------------
-
-
 def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
     """`onceover result` fails while a task has no result."""
     page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
@@ -662,31 +577,6 @@ def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
     assert run("list", "--route", "teleport")[0] == 1
 
 
-def test_a_name_is_the_servers(fake: FakeApi, run: Runs):
-    """`onceover list` shows the name that the server sends, which may be the first line of the task's text."""
-    found = [task(name="Minutes of March"), task(name=None), task(metadata={"name": "emma"})]
-    fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})
-    assert [line.split("\t")[-1] for line in run("list")[1].splitlines()[1:]] == ["Minutes of March", "", "emma"]
-
-
-def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
-    """`onceover attempts` prints a row for each call, with the reason if the call failed."""
-    serve_everything(fake)
-    _, out, err = run("attempts", TASK_ID)
-    assert [line.split("\t") for line in out.splitlines()] == [
-        ["LEVEL", "INDEX", "CALL", "OUTCOME", "STARTED", "MS", "ROUTE", "MODEL", "CODE", "MESSAGE"],
-        [
-            *("0", "1", "2", "failed", "2026-11-25T10:00:00.000Z", "322", "queue", "demo-1"),
-            *("model_unavailable", "the provider answered 503"),
-        ],
-        ["1", "0", "", "in_doubt", *[""] * 6],
-    ]
-    assert err == "7 of 9 calls are only counted, not kept one by one.\n"
-    assert run("attempts", TASK_ID, "--outcome", "failed")[0] == 0
-    assert fake.asked[-1].query == {"outcome": "failed", "limit": "100"}
-    assert run("attempts", TASK_ID, "--outcome", "lost")[0] == 1
-
-
 def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
     """`onceover attempts` reads only as many pages as it needs for the wanted number of calls."""
     pages = [{**CALLS, "attempts": [CALL, CALL], "nextCursor": cursor} for cursor in ("0.1", "0.3", None)]
@@ -696,21 +586,6 @@ def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
     assert [asked.query for asked in fake.asked] == [{"limit": "4"}, {"limit": "2", "cursor": "0.1"}]
     fake.on("GET", f"{PATH}/attempts", *pages)
     assert len(conforms("attempts", run("attempts", TASK_ID, "-o", "json")[1])["attempts"]) == 6
-
-
-def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
-    """`onceover list` shows the names that the dashboard shows, and marks tasks with a cut-off output."""
-    found = [
-        task(metadata={"name": "emma\tI", "title": "no"}, progress={"total": 2, "completed": 2, "truncated": 1}),
-        task(metadata={"title": "t"}),
-        task(metadata={"label": ["no text"]}),
-    ]
-    fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})
-    headings, *rows = [line.split("\t") for line in run("list")[1].splitlines()]
-    assert headings[-2:] == ["CUT", "NAME"]
-    assert [row[-2:] for row in rows] == [["1", "emma I"], ["", "t"], ["", ""]]
-    fake.on("GET", PATH, found[0])
-    assert "name        emma I\n" in run("status", TASK_ID)[1]
 
 
 @pytest.mark.parametrize(
@@ -752,33 +627,6 @@ def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, ru
     assert "--since" in err
 
 
-def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs):
-    """The tables of chunks, deliveries and history say in each row what went wrong."""
-    serve_everything(fake)
-    assert [line.split("\t") for line in run("chunks", TASK_ID)[1].splitlines()[1:]] == [
-        ["0", "0-10", "completed", "1", "stop", "one"],
-        ["1", "10-20", "failed", "3", "model_refused", "the provider answered 400"],
-    ]
-    assert [line.split("\t")[3:] for line in run("deliveries", TASK_ID)[1].splitlines()[1:]] == [
-        ["pending", "2", "timeout, 12 ms", "2026-11-25T10:05:00.000Z"],
-        ["pending", "0", "", ""],
-    ]
-    assert [line.split("\t") for line in run("history")[1].splitlines()] == [
-        ["HOUR", "COMPLETED", "FAILED", "CANCELLED", "DEAD", "CALLS", "DOUBT", "CUT", "CODES"],
-        ["2026-11-25T09:00Z", "3", "1", "0", "1", "20", "2", "4", "model_refused 1"],
-        ["2026-11-25T10:00Z", "6", "2", "0", "2", "40", "4", "8", "model_refused 2"],
-    ]
-
-
-def test_chunks_are_read_page_by_page(fake: FakeApi, run: Runs):
-    """`onceover chunks` reads only the pages of chunks that it needs."""
-    pages = [{"chunks": [chunk(n, "x") for n in range(i, i + 2)], "nextCursor": str(i + 2)} for i in (0, 2, 4)]
-    fake.on("GET", f"{PATH}/chunks", lambda asked: pages[int(asked.query.get("cursor", "0")) // 2])
-    document = conforms("chunks", run("chunks", TASK_ID, "-n", "3", "-o", "json")[1])
-    assert [one["index"] for one in document["chunks"]] == [0, 1, 2]
-    assert len(fake.asked) == 2
-
-
 @pytest.mark.parametrize(
     "arguments", [[], [TASK_ID, "--all"], [TASK_ID, "--dry-run"], [TASK_ID, "--status", "pending"], ["--dry-run"]]
 )
@@ -798,13 +646,6 @@ def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs
     assert fake.asked == []
 
 
-def test_a_larger_budget_goes_with_a_retry(fake: FakeApi, run: Runs):
-    """`onceover retry --max-calls` sends the number as the task's new total budget."""
-    fake.on("POST", f"{PATH}/retry", Answer(202, task("pending")))
-    assert run("retry", TASK_ID, "--max-calls", "40")[:2] == (0, f"{TASK_ID}\n")
-    assert fake.asked[0].body == {"maxModelCalls": 40}
-
-
 def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
     """`onceover top` computes latencies from submission to end, and failures by code, from the latest tasks."""
     serve_everything(fake)
@@ -816,9 +657,6 @@ def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
     assert found["latencySeconds"] == {"p50": 3.5, "p95": 3.5}
     assert found["failures"] == {"model_refused": 1}
     assert "4 pending, 1 processing, the oldest for 9 s" in run("top", "--once")[1]
-
-
-# --- help -------------------------------------------------------------------------------------------------
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
@@ -833,15 +671,6 @@ def commands() -> dict[str, typer.core.TyperCommand]:
     return found
 
 
-@pytest.mark.parametrize("name", commands())
-def test_every_command_helps_with_examples(name: str, run: Runs):
-    """--help describes each command and shows an example."""
-    status, out, err = run(*name.split(), "--help")
-    assert (status, err) == (0, "")
-    assert "Examples" in out
-    assert f"onceover {name}" in out.partition("Examples")[2]
-
-
 def test_the_commands_are_those_of_the_contract():
     """The commands of `onceover` are those of the contract."""
     words = "run batch submit watch status result list cancel retry delete doctor top chunks attempts deliveries"
@@ -849,13 +678,3 @@ def test_the_commands_are_those_of_the_contract():
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
     grouped |= {f"tenant {one}" for one in ("list", "export", "erase")}
     assert set(commands()) == {*words.split(), "history", *grouped}
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_complete(shell: str, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """A completion script exists for each shell, and it names the program."""
-    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    monkeypatch.setattr("onceover_cli.main._command", partial(typer.main.get_command, app))  # the variable decides it
-    status, out, _ = run("--show-completion", shell)
-    assert status == 0
-    assert "_ONCEOVER_COMPLETE" in out

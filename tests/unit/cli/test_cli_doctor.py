@@ -15,8 +15,7 @@ from local import page_libraries
 from onceover_cli.connection import ApiClient, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
-from onceover_cli.doctor.failures import failures
-from onceover_cli.doctor.files import bucket, probe
+from onceover_cli.doctor.files import probe
 from onceover_cli.doctor.findings import Check, Level
 from onceover_cli.doctor.sources import MARKDOWN, PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
@@ -47,9 +46,6 @@ def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str,
     assert {check.level for check in found} == {level}
     assert all(evidence in check.evidence for check in found), found
     assert all(fix in check.fix for check in found), found
-
-
-# --- folders ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -320,22 +316,10 @@ def test_the_projects_own_folder_is_sound():
     assert complaints(folder.examine(ROOT, None)) == []
 
 
-def test_an_older_date_with_the_flag_is_sound(clone: Path):
-    """An older compatibility date is sound with the flag `python_workers_314`, which selects the Python version."""
-    replaced(f'"{PYTHON_DATE}"', '"2026-09-07"')(clone)
-    replaced('"python_workers", ', '"python_workers", "python_workers_314", ')(clone)
-    assert complaints(folder.examine(clone, None)) == []
-
-
 def test_the_packages_are_the_workers():
     """`doctor` has the exact list of the packages in `src`."""
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
     assert set(MARKDOWN) == {name for name in page_libraries.FILES if name.endswith(".js")}
-
-
-def test_an_environment_that_is_not_there_is_named(clone: Path):
-    """A misspelt `--env` is a fault, which lists the environments that exist."""
-    the_one(folder.examine(clone, "fre"), "configuration", Level.FAULT, "there are free, direct", "--env")
 
 
 @pytest.mark.parametrize(("name", "least"), SECRETS.items())
@@ -361,8 +345,6 @@ def test_every_variable_of_the_worker_is_known():
     assert reading.asked <= KNOWN
     assert KNOWN - reading.asked <= {"WEBHOOK_KEY", "WEBHOOK_LOOPBACK"}
 
-
-# --- deployments ------------------------------------------------------------------------------------------
 
 STATUS = {
     "status": "healthy",
@@ -684,23 +666,6 @@ def test_a_sound_deployment_has_nothing_to_mend(env: str):
     assert complaints(examined(one, env)) == []
 
 
-def test_another_environment_than_the_one_that_is_meant_is_a_fault():
-    """If `free` answers where the top level should, `doctor` reports this as a fault."""
-    one = Deployment()
-    one.status = SOUND["free"]
-    found = {check.evidence for check in complaints(examined(one, ""))}
-    assert found == {"AI_QUEUE binding is missing", "AI_DLQ binding is missing"}
-
-
-def test_whoever_is_no_operator_is_told_so():
-    """A caller who is no operator gets no fault, but a note on how to see more."""
-    one = Deployment()
-    one.operator = problem(403, "forbidden")
-    checks = examined(one)
-    assert complaints(checks) == []
-    assert next(check for check in checks if check.id == "triggers").fix.startswith("set ONCEOVER_KEY")
-
-
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     """A deployment that requires no keys is a fault, unless it runs on this machine."""
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
@@ -721,66 +686,6 @@ def test_failures_are_those_of_the_last_day():
     ]
     (found,) = complaints(examined(one))
     assert found.evidence == "tasks that failed in the last day: 1 model_unavailable"
-
-
-def test_an_old_task_that_was_retried_and_failed_again_is_found():
-    """`doctor` finds a task that failed today although it was created weeks ago."""
-    one = Deployment()
-    one.older_passed = 19
-    one.older = [{**failed("dead_lettered"), "createdAt": "2026-11-01T01:00:00.000Z", "finishedAt": NOW.isoformat()}]
-    (found,) = complaints(examined(one))
-    assert (found.id, "1 task" in found.evidence) == ("dead-letters", True)
-    one.older_passed = 20
-    checks = {check.id: check for check in examined(one)}
-    for name in ("dead-letters", "failures"):
-        assert checks[name].level is Level.OK
-        assert "older than two days" in checks[name].evidence
-
-
-def test_failures_of_all_tenants_are_found_with_the_scope_operator():
-    """With the scope `operator`, `doctor` finds failed tasks of all tenants."""
-    one = Deployment()
-    (own,) = (check for check in examined(one) if check.id == "failures")
-    assert own.evidence == "none in the last day, of the key's tenant"
-    one.of_others = [failed("model_refused")]
-    (found,) = complaints(examined(one))
-    assert "1 model_refused" in found.evidence
-    assert found.fix.endswith("onceover retry --failed --error-code model_refused --tenant '*'")
-    one.of_others = []
-    (every,) = (check for check in examined(one) if check.id == "failures")
-    assert every.evidence == "none in the last day, of all tenants"
-
-
-def test_a_full_database_is_one_fault():
-    """A full database is reported as one fault, with its figures, although the status is `degraded` too."""
-    one = Deployment()
-    one.status = {**STATUS, "status": "degraded"}
-    one.operator = {**OPERATOR, "storage": {"bytes": 1_032_192, "most": 1_000_000}}
-    (found,) = complaints(examined(one))
-    assert found.evidence == "full: 1.0 of 1 MB; new tasks are refused"
-
-
-def test_a_look_that_was_cut_off_says_so():
-    """If `doctor` could read only some pages of tasks, it does not call the deployment sound."""
-    seconds = iter([0.0, 10.0, 99.0])
-    one = Deployment()
-    one.passed, one.failed = 9, [failed("model_refused")]
-    with FakeApi() as fake, ApiClient(place(one.serve(fake).url, "oo_key")) as api:
-        (check,) = failures(api, NOW, seconds.__next__)
-        assert (check.level, "too many tasks" in check.evidence) == (Level.WARNING, True)
-        assert len([asked for asked in fake.requests("GET", "/api/tasks") if "tenant" not in asked.query]) == 2
-        page = {"tasks": [failed("model_refused")], "nextCursor": "1"}
-        fake.on("GET", "/api/tasks", problem(403, "forbidden"), page, problem(503, "overloaded", "busy"))
-        counted, cut = failures(api, NOW)
-    assert "1 model_refused" in counted.evidence
-    assert "busy" in cut.evidence
-    assert cut.fix == "onceover list --status failed --created-before 2026-11-25T10:00:00.000Z"
-
-
-def test_an_account_that_is_full_is_no_setting():
-    """If a write failed because the account's storage is full, `doctor` names the account, not the database."""
-    assert "account" in deployment._room_fix(OPERATOR, is_local=False)
-    assert "raise STORAGE_MB_MOST" in deployment._room_fix({}, is_local=True)
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
@@ -824,57 +729,6 @@ def test_a_probe_shows_whether_files_are_stored(stored: Answer, content: Answer,
     assert check.level is level
     assert said in check.evidence
 
-
-@pytest.mark.parametrize(
-    ("buckets", "level"),
-    [
-        ([{"binding": "BLOBS", "bucket_name": "onceover-files"}], Level.OK),
-        ([], Level.NOTE),
-        ([{"binding": "FILES", "bucket_name": "onceover-files"}], Level.FAULT),
-        ([{"binding": "BLOBS"}], Level.FAULT),
-    ],
-)
-def test_the_bucket_of_files_is_checked(buckets: list[dict[str, str]], level: Level):
-    """`doctor .` says where the files of a deployment lie, and finds a binding of another name."""
-    assert bucket({"r2_buckets": buckets}, "the top level").level is level
-
-
-@pytest.mark.parametrize(
-    ("message", "fix"),
-    [
-        ("the provider answered 401: Incorrect API key provided", "AI_API_KEY"),
-        ("the provider answered 403", "AI_API_KEY"),
-        ("the provider answered 404: The model `m` does not exist", "AI_MODEL"),
-        ("Workers AI: 5007: No such model @cf/m or task", "AI_MODEL"),
-        ("the connection to the provider was refused or lost", "start the model's server"),
-        ("the provider answered 400: max_tokens is too large", "make dev prints why"),
-    ],
-)
-def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: str):
-    """If the model refuses the task of `doctor --task`, `doctor` names the variable to correct."""
-    ends = task("failed", error={"code": "model_refused", "message": message, "retryable": False})
-    path = f"/api/tasks/{TASK_ID}"
-    fake = FakeApi().on("POST", "/api/tasks", ends).on("DELETE", path, Answer(204))
-    with fake, ApiClient(place(fake.url, None)) as api:
-        check = trial(api)
-    assert fix in check.fix
-    assert message in check.evidence
-    assert "demo" not in check.evidence
-
-
-def test_a_trial_that_waits_says_what_for():
-    """If the task of `doctor --task` does not end in time, `doctor` shows the task's last error."""
-    last = {"code": "model_unavailable", "message": "the provider answered 503", "at": "", "chunk": 0, "calls": 2}
-    waiting = task("processing", lastError=last)
-    path = f"/api/tasks/{TASK_ID}"
-    with FakeApi().on("POST", "/api/tasks", waiting).on("GET", path, waiting) as fake:
-        fake.on("DELETE", path, Answer(204))
-        with ApiClient(place(fake.url, None)) as api:
-            check = trial(api, iter([0.0, 1.0, 999.0, 999.0]).__next__)
-    assert "was still processing after 999.0 s: model_unavailable, the provider answered 503" in check.evidence
-
-
-# --- accounts ---------------------------------------------------------------------------------------------
 
 DATABASES = '[{"uuid": "1", "name": "onceover"}]'
 ACCOUNT = {
@@ -954,11 +808,3 @@ def test_a_sound_account_has_nothing_to_mend(clone: Path):
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]
     assert complaints(checks) == []
-
-
-def test_without_wrangler_the_account_is_passed_over(clone: Path, monkeypatch: pytest.MonkeyPatch):
-    """Without wrangler `doctor` does not check the account, and its report says so."""
-    monkeypatch.setenv("PATH", str(clone))
-    assert account.wrangler_in(clone) is None
-    (check,) = account.examine(clone, None, None)
-    assert (check.level, check.fix) == (Level.SKIPPED, "make install")

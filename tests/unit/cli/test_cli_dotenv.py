@@ -7,7 +7,7 @@ import pytest
 from local import dev_vars
 from onceover_cli.doctor import dotenv, folder
 from onceover_cli.doctor.findings import Check
-from tests.unit.cli.test_cli_doctor import VARS, clone, complaints, replaced, secrets
+from tests.unit.cli.test_cli_doctor import clone, complaints, secrets
 
 __all__ = ("clone",)
 TEXTS = {
@@ -42,27 +42,6 @@ def test_it_reads_as_make_dev_does(text: str) -> None:
 
 def of_secrets(clone: Path, env: str | None = None) -> list[Check]:
     return [check for check in complaints(folder.examine(clone, env)) if ".dev.vars" in check.evidence]
-
-
-def test_values_in_two_files_are_judged_together(clone: Path) -> None:
-    """`doctor` judges .dev.vars and wrangler.toml together, since .dev.vars replaces variables of wrangler.toml."""
-    replaced(VARS, VARS + 'AI_BASE_URL = "http://x/v1"\nAI_TIMEOUT_SECONDS = 20\nLEASE_SECONDS = 30\n')(clone)
-    secrets("AI_PROVIDER=openai\nLEASE_SECONDS=25\n")(clone)
-    assert of_secrets(clone) == []
-    secrets("AI_PROVIDER=openai\nLEASE_SECONDS=15\n")(clone)
-    (check,) = of_secrets(clone)
-    assert "LEASE_SECONDS is not above" in check.evidence
-    # For another environment, the variables of wrangler.toml's top level do not apply.
-    secrets("AI_PROVIDER=openai\n")(clone)
-    assert ["AI_BASE_URL is not set" in check.evidence for check in of_secrets(clone, "free")] == [True]
-
-
-def test_what_is_amiss_in_wrangler_toml_alone_is_said_once(clone: Path) -> None:
-    """A fault of wrangler.toml alone is reported once, and not again for .dev.vars."""
-    replaced(VARS, VARS + "LEASE_SECONDS = 60\n")(clone)
-    secrets("AI_PROVIDER=demo\n")(clone)
-    assert of_secrets(clone) == []
-    assert len(complaints(folder.examine(clone, ""))) == 1
 
 
 def test_the_file_of_the_environment_wins(clone: Path) -> None:

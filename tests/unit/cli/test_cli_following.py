@@ -164,21 +164,6 @@ def test_without_events_the_task_is_polled():
     assert waits == [None, "1", "2"]
 
 
-def test_a_completed_task_is_not_read_chunk_by_chunk():
-    """For a completed task `onceover` prints the result and does not read the chunks."""
-    with FakeApi().on("GET", PATH, task()) as fake:
-        follow(fake)
-        assert fake.requests("GET", f"{PATH}/chunks") == []
-
-
-def test_polls_survive_a_server_that_is_away():
-    """When it polls, `onceover` also waits for a server that is away."""
-    with FakeApi().on("GET", PATH, task("processing"), LOST, problem(502, ""), task()) as fake:
-        ended, listener, _ = follow(fake)
-    assert ended["status"] == "completed"
-    assert len(listener.notes) == 2
-
-
 def test_something_that_eats_the_events_leads_to_polls():
     """If a proxy answers with its own page, or with streams that end at once, `onceover` polls the task."""
     html = Answer(200, {}, {"Content-Type": "text/html"})
@@ -186,21 +171,3 @@ def test_something_that_eats_the_events_leads_to_polls():
         assert follow(fake)[0]["status"] == "completed"
     with FakeApi().on("GET", f"{PATH}/events", Answer(stream=[])).on("GET", PATH, task()) as fake:
         assert follow(fake)[0]["status"] == "completed"
-
-
-def test_a_task_that_is_not_there_is_said_so():
-    """If the events are 404, `onceover` polls once to learn whether the task or the path does not exist."""
-    with FakeApi() as fake, pytest.raises(ServerRefused, match="The path or id does not exist"):
-        follow(fake)
-
-
-def test_large_outputs_and_chinese_come_through_whole():
-    """`onceover` receives an output of 200,000 characters whole, and a last event with ten such outputs."""
-    large = "祝福" * 100_000
-    whole = task(output="\n\n".join([large] * 10))
-    with FakeApi().on(
-        "GET", f"{PATH}/events", Answer(stream=[event("chunk", chunk(0, large), "0-1"), event("end", whole)])
-    ) as fake:
-        ended, listener, _ = follow(fake)
-    assert listener.chunks == [large]
-    assert ended["result"] == whole["result"]

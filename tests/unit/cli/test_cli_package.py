@@ -5,10 +5,8 @@ import subprocess
 import sys
 import tomllib
 from importlib import import_module
-from pathlib import Path
 
 import onceover_cli
-from local import command_line, install
 from tests.support.dev_server import ROOT
 
 PROJECT = tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text("utf-8"))
@@ -44,27 +42,3 @@ def test_it_imports_nothing_of_the_worker():
     )
     assert "'onceover_cli'" in done.stdout
     assert not {"'src'", "'local'", "'simulator'", "'workers'"} & set(re.findall(r"'\w+'", done.stdout))
-
-
-def test_a_clone_runs_it_from_wherever_it_stands(tmp_path: Path):
-    """A clone's launcher works with spaces in paths and arguments, and imports no module from the current folder."""
-    scripts, packages, here = tmp_path / "a clone" / "bin", tmp_path / "packages", tmp_path / "here"
-    for folder in (scripts, packages, here):
-        folder.mkdir(parents=True)
-    (here / "typer.py").write_text("raise SystemExit('the wrong one')")
-    launcher = command_line.install(scripts, packages)
-    assert (packages / "onceover_cli.pth").read_text() == f"{ROOT / 'cli'}\n"
-    environment = {"PYTHONPATH": str(ROOT / "cli"), "LC_ALL": "C"}
-    done = subprocess.run(
-        [launcher, "run", "no such file"], cwd=here, env=environment, capture_output=True, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.decode() == "error: cannot read no such file: No such file or directory\n"
-
-
-def test_make_install_installs_it():
-    """`make install` installs the command line's package and its program."""
-    (part,) = [part for part in install.RUN if part.folder.name == "onceover"]
-    assert part.lock == ROOT / "cli" / "pyproject.toml"
-    assert install.is_current(part)
-    assert install.RUN.index(part) > [one.folder for one in install.RUN].index(install.VENV)

@@ -109,14 +109,6 @@ def test_gaps_end_with_3(fake: FakeApi, run: Runs) -> None:
     assert "4-9 (invalid_output)" in run("status", TASK_ID)[1]
 
 
-def test_a_gap_in_a_list_of_texts_is_left_out(fake: FakeApi, run: Runs) -> None:
-    """Without a schema, `onceover result` prints the texts of a list one after the other, and nothing for a gap."""
-    done = ended({"output": ["a", None, "c"]}, request={"reduce": "none"}, gaps=[GAP], coverage=0.5)
-    done["progress"] |= {"failed": 1}
-    fake.on("GET", f"/api/tasks/{TASK_ID}", done)
-    assert run("result", TASK_ID)[:2] == (Exit.INCOMPLETE, "a\n\nc\n")
-
-
 def test_a_retry_of_gaps_names_the_new_task(fake: FakeApi, run: Runs) -> None:
     """`onceover retry` of a task with gaps prints the id of the new task."""
     new = task("pending") | {"id": "01a213be-b263-762c-b9e4-000000000000", "retryOf": TASK_ID}

@@ -1,7 +1,6 @@
 """`--tenant`, `tenant export` and `tenant erase`: which tenant they act on, where they continue, what they report."""
 
 import json
-import resource
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, Json, event, problem, task
 from tests.unit.cli.test_cli_commands import Runs, conforms, fake, run
 
@@ -17,8 +15,6 @@ __all__ = ("fake", "run")
 PATH = f"/api/tasks/{TASK_ID}"
 IDS = [f"01a213be-000{number}-762c-b9e4-99bccab77cf8" for number in range(5)]
 
-
-# --- Whose tasks are meant ---------------------------------------------------------------------------------------
 
 ONE_TASK = [
     ["status", TASK_ID],
@@ -66,24 +62,6 @@ def test_a_tenant_without_a_name_is_none(command: list[str], fake: FakeApi, run:
     assert "--tenant: name a tenant" in err
 
 
-def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """After a lost connection, the command to watch the task again contains `--tenant`, too."""
-    source = tmp_path / "text"
-    source.write_text("text")
-    fake.on("POST", "/api/tasks", Answer(202, task("pending"))).on("GET", PATH, problem(500, "internal"))
-    fake.on("GET", f"{PATH}/events", problem(400, "odd"))
-    status, _, err = run("run", str(source), "--tenant", "acme", "--patience", "0")
-    assert status == 1
-    assert f"onceover watch {TASK_ID} --url {fake.url} --tenant acme" in err
-
-
-def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
-    """Each row of a list has the tenant's name if the server's answer has it."""
-    fake.on("GET", "/api/tasks", {"tasks": [task(tenant="acme")], "nextCursor": None})
-    out = run("list", "--tenant", "*")[1].splitlines()
-    assert [line.split("\t")[:3] for line in out] == [["ID", "TENANT", "STATUS"], [TASK_ID, "acme", "completed"]]
-
-
 def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
     """Return answers to bulk requests for all tenants.
 
@@ -120,9 +98,6 @@ def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
     gone = {"cancelled": 2, "more": False}
     fake.on("POST", "/api/tasks/cancel", of_each("cancelled", {"acme": gone, "beta": gone}))
     assert run("cancel", "--all", "--tenant", "*")[1] == "4 tasks cancelled\n"
-
-
-# --- Export ------------------------------------------------------------------------------------------------------
 
 
 class Tasks:
@@ -249,28 +224,6 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
     assert "is not an export of tenant acme" in err
 
 
-def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """If the disk is full, `tenant export` names the file, the reason and the fix."""
-    Tasks(fake, IDS[:4])
-    target = tmp_path / "acme.jsonl"
-    large = {"id": IDS[0], "input": "x" * 1_000_000}
-    fake.on("GET", f"/api/tasks/{IDS[0]}", task(**large))
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, unlimited[1]))
-    try:
-        status, _, err = run("tenant", "export", "acme", "--output", str(target))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert status == 1
-    assert f"cannot write {target}: File too large" in err
-    assert f"Repeat the command to continue {target}" in err
-    assert run("tenant", "export", "acme", "--output", str(target))[0] == 0
-    assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
-
-
-# --- Erasure -----------------------------------------------------------------------------------------------------
-
-
 def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
     """`tenant erase` cancels unfinished tasks first."""
     tasks = Tasks(fake, IDS[:4])
@@ -330,37 +283,6 @@ def test_a_file_that_a_newer_batch_reads_is_told(fake: FakeApi, run: Runs) -> No
     assert "1 file arrived since then, still there" in err
 
 
-def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
-    """`tenant erase` ends although new tasks keep coming, and leaves these."""
-    tasks = Tasks(fake, IDS[:3])
-
-    def and_another(_asked: Asked) -> Answer:
-        tasks.ids.remove(IDS[0])
-        tasks.ids.append(IDS[4])
-        return Answer(204)
-
-    fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_another)
-    status, out, err = run("tenant", "erase", "acme", "--yes")
-    assert (status, out) == (3, "3 tasks erased\n")
-    assert "1 task arrived since then, still there" in err
-    assert tasks.ids == [IDS[4]]
-
-
-def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> None:
-    """`tenant erase` reports a task that appears late although its id is older than the newest task's."""
-    tasks = Tasks(fake, [IDS[0], IDS[2], IDS[3]])
-
-    def and_an_older_one(_asked: Asked) -> Answer:
-        tasks.ids.remove(IDS[0])
-        tasks.ids.append(IDS[1])
-        return Answer(204)
-
-    fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_an_older_one)
-    status, _, err = run("tenant", "erase", "acme", "--yes")
-    assert (status, tasks.ids) == (3, [IDS[1]])
-    assert "1 task arrived since then, still there" in err
-
-
 @pytest.mark.parametrize("answer", [LOST, problem(503, "database_unavailable")], ids=["lost", "503"])
 def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run: Runs) -> None:
     """If the answer to an erasure was lost, a repeated request finds no task, and the erased tasks still count."""
@@ -375,16 +297,6 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", erased_unheard)
     status, out, _ = run("tenant", "erase", "acme", "--yes", "-o", "json")
     assert (status, json.loads(out)) == (0, {"tenant": "acme", "erased": 1, "gone": 0, "newer": 0})
-
-
-def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
-    """If a request of `tenant erase` is refused, `onceover` stops and says how far it came."""
-    tasks = Tasks(fake, IDS[:4])
-    fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))
-    status, _, err = run("tenant", "erase", "acme", "--yes")
-    assert status == 1
-    assert "2 tasks erased, but not all. Repeat the command to continue" in err
-    assert sorted(tasks.ids) == IDS[:2]
 
 
 def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,12 +315,3 @@ def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
     assert tasks.ids == IDS[:4]
     monkeypatch.setattr("typer.prompt", lambda *_texts, **_options: "acme")
     assert run("tenant", "erase", "acme")[:2] == (0, "4 tasks erased\n")
-
-
-def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
-    """If the server answers 429 or 503, `onceover` waits and tries again."""
-    tasks = Tasks(fake, IDS[:1])
-    busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
-    fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))
-    assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "1 task erased\n")
-    assert limits.LIST_LIMIT_MOST == 100  # `tenant erase` reads pages of this size

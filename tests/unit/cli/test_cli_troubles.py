@@ -1,7 +1,5 @@
 """How the command line copes with ignored interrupts, proxies, full disks and servers that refuse."""
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +8,8 @@ from typing import Any
 import pytest
 
 from onceover_cli import terminal
-from onceover_cli.connection import place, proxy_variable
 from onceover_cli.errors import ServerRefused
-from onceover_cli.interruption import Interrupts, explained
-from tests.support.fake_api import LOST, TASK_ID, FakeApi, Reply, problem, task
+from tests.support.fake_api import LOST, TASK_ID, FakeApi, problem, task
 from tests.unit.cli.test_cli_commands import PATH, Runs, fake, run, serve_everything
 from tests.unit.cli.test_cli_terminal import PROGRAM, environment
 
@@ -26,9 +22,6 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-
-
-# --- streams ----------------------------------------------------------------------------------------------
 
 
 class Screen:
@@ -76,24 +69,6 @@ def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: Fak
     assert b"Exception ignored" not in done.stderr
 
 
-@pytest.mark.parametrize("closed", ["1", "2"])
-def test_a_stream_that_is_closed_leads_nowhere(closed: str, fake: FakeApi) -> None:
-    """`>&-` acts like `> /dev/null`."""
-    fake.on("GET", PATH, task())
-    command = f'exec "$0" "$@" {closed}>&-'
-    done = subprocess.run(
-        ["sh", "-c", command, *PROGRAM, "status", TASK_ID],
-        env=environment(fake),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-# --- proxies ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("value", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "ftp://127.0.0.1:9"])
 def test_this_machine_is_reached_past_every_proxy(
     value: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
@@ -103,53 +78,6 @@ def test_this_machine_is_reached_past_every_proxy(
         monkeypatch.setenv(name, value)
     fake.on("GET", PATH, task())
     assert run("status", TASK_ID)[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("ALL_PROXY", "socks5://me:canary@127.0.0.1:9"), ("HTTPS_PROXY", "http://me:canary@127.0.0.1:9")],
-)
-def test_a_proxy_that_does_not_work_is_named(name: str, value: str, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a proxy does not work, the message names its variable and not its address, which may contain a password."""
-    monkeypatch.setenv(name, value)
-    status, _, err = run("status", TASK_ID, "--url", "https://onceover.example.test")
-    assert status == 1
-    assert f"the proxy that {name} names" in err
-    assert "canary" not in err
-
-
-def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy variable of the URL's scheme wins over the general one. NO_PROXY excludes hosts."""
-    where = place("https://onceover.example.test", None)
-    assert proxy_variable(where) is None
-    monkeypatch.setenv("all_proxy", "http://a")
-    monkeypatch.setenv("HTTP_PROXY", "http://b")
-    assert proxy_variable(where) == "all_proxy"
-    monkeypatch.setenv("HTTPS_PROXY", "http://c")
-    assert proxy_variable(where) == "HTTPS_PROXY"
-    monkeypatch.setenv("NO_PROXY", "example.test")
-    assert proxy_variable(where) is None
-
-
-# --- interrupts -------------------------------------------------------------------------------------------
-
-
-def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
-    """If the caller of `onceover`, such as nohup, ignores interrupts, `onceover` ignores them all the time."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Interrupts().held("never said"):
-            os.kill(os.getpid(), signal.SIGINT)
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        with explained("never said"):
-            os.kill(os.getpid(), signal.SIGINT)
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-# --- servers that will not do -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -173,21 +101,6 @@ def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
 def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
     """`onceover` tries again only after errors that may pass by themselves."""
     assert ServerRefused(status, {"code": code}).may_pass is passes
-
-
-@pytest.mark.parametrize("refusal", [problem(401, "unauthenticated"), problem(403, "forbidden"), problem(404, "gone")])
-def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: FakeApi, run: Runs) -> None:
-    """If the key may not see the task, `onceover` does not say that the task runs on."""
-    fake.on("GET", PATH, task("processing"), refusal).on("GET", f"{PATH}/events", refusal)
-    status, _, err = run("watch", TASK_ID)
-    assert status == 1
-    assert "The task runs on" not in err
-
-
-def test_the_last_words_lead_to_the_same_deployment(fake: FakeApi, run: Runs) -> None:
-    """The command that the last line offers names the same deployment, and can be copied as a whole."""
-    fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
-    assert f"Watch it: onceover watch {TASK_ID} --url {fake.url}\n" in run("watch", TASK_ID, "--patience", "0")[2]
 
 
 class Enough(Exception):

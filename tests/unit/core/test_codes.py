@@ -1,7 +1,4 @@
-"""The list of task codes and the list of problem codes are complete and documented.
-
-Clients' scripts rely on the codes.
-"""
+"""The list of task codes and the list of problem codes are complete and documented."""
 
 from pathlib import Path
 from typing import Any

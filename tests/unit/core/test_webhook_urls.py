@@ -176,11 +176,6 @@ def test_hostile_urls_are_refused(url: str):
     assert (refusal(url, loopback=True) is None) == loopback
 
 
-def test_the_corpus_is_large_enough():
-    """The corpus of hostile webhook URLs has at least eighty different ones."""
-    assert len(HOSTILE) == len(set(HOSTILE)) >= 80
-
-
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1:9000/hook", "http://localhost/", "https://localhost:1/x?y", "http://[::1]:65535/"],

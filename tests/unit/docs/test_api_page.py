@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from local.api_page import METHODS, page, shared_errors
+from local.api_page import METHODS, page
 from src.composition import CATALOGUE
 
 SECTION = "## Common errors\n"
@@ -41,19 +41,3 @@ def test_every_error_of_every_call_is_on_the_page() -> None:
             status: set(CODE.findall(response["description"])) for status, response in operation["responses"].items()
         }
         assert shown == expected, heading
-
-
-def test_an_error_of_most_calls_is_stated_once() -> None:
-    """If an error code is in the common table of docs/api.md, no call's table lists it for this status."""
-    text = page()
-    for status, codes in shared_errors(list(operations().values())).items():
-        for code in codes:
-            assert len(re.findall(rf"^\| {status} \|.*`{code}`:", text, re.MULTILINE)) == 1, code
-
-
-def test_a_code_that_few_calls_list_stays_with_them() -> None:
-    """An error code of at least six of ten calls is in the common table of docs/api.md; a code of five is not."""
-    listing = {"responses": {"409": {"description": "`taken`: It is taken; `gone`: It is gone"}}}
-    half = {"responses": {"409": {"description": "`taken`: It is taken"}}}
-    none = {"responses": {"200": {"description": "All is well"}}}
-    assert shared_errors([*[listing] * 5, half, *[none] * 4]) == {"409": {"taken": "`taken`: It is taken"}}

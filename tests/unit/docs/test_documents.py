@@ -5,7 +5,7 @@ import re
 from src.composition import CATALOGUE
 from src.core import limits
 from src.core.batches.endpoints import ENDPOINTS
-from tests.support.shell_blocks import NOT_RUN, ROOT, blocks, commands, documents, listed_commands, target
+from tests.support.shell_blocks import ROOT, blocks, commands, documents, listed_commands, target
 
 README = ROOT / "README.md"
 WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
@@ -24,14 +24,6 @@ NAMES = [
 OF_OTHERS = {"OLLAMA_NUM_PARALLEL", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE", "LD_PRELOAD", "DB_1", "DB_255"}
 
 
-def test_curl_is_used_as_that_of_2022_understands_it():
-    """No command in the documents uses curl's `--json`, which curl has only since version 7.82."""
-    used = {
-        name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"curl\b.*--json", block)
-    }
-    assert not used
-
-
 def test_every_submission_has_an_idempotency_key():
     """Each command in the documents that submits a task has an idempotency key."""
     submissions = [
@@ -43,19 +35,6 @@ def test_every_submission_has_an_idempotency_key():
     ]
     assert len(submissions) >= 6
     assert not [command for command in submissions if "-H 'Idempotency-Key: " not in command]
-
-
-def test_no_command_carries_a_comment():
-    """No command in the documents has a comment, since an interactive zsh takes `#` for an argument."""
-    assert not {name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"(^|\s)#", block)}
-
-
-def test_every_exception_is_needed():
-    """Each entry of `NOT_RUN` is a command that some document has."""
-    every = [command for path in WITH_COMMANDS.values() for block in blocks(path) for command in commands(block)]
-    every += listed_commands()
-    unused = {start for start in NOT_RUN if not any(command.startswith(start) for command in every)}
-    assert not unused
 
 
 def test_the_readme_lists_every_target_of_the_makefile():
@@ -99,25 +78,6 @@ def test_the_limits_of_the_documents_are_those_of_the_code():
     assert f"at most {limits.OUTPUT_CHARS_MOST:,} characters" in page
 
 
-def test_the_readme_has_the_figures_of_the_performance_page():
-    """The README's figures of speed and of submissions are among those of docs/performance.md, in both languages."""
-    known = set(re.findall(r"\d+\.\d+", (ROOT / "docs" / "performance.md").read_text()))
-    for name, items in (("README.md", ("Speed", "Submitting")), ("README.zh-CN.md", ("速度", "提交"))):
-        for item in items:
-            (text,) = re.findall(
-                rf"^- \*\*{item}[.。]\*\*(.*?)^- ", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE
-            )
-            figures = re.findall(r"\d+\.\d+", text)
-            assert len(figures) >= 4
-            assert set(figures) <= known
-
-
-def test_the_readme_has_every_promise():
-    """The README has eight promises, in both languages, in the same order."""
-    for name in ("README.md", "README.zh-CN.md"):
-        assert re.findall(r"^(\d)\. \*\*", (ROOT / name).read_text(), re.MULTILINE) == list("12345678")
-
-
 def test_the_meter_has_the_limits_of_the_platforms_page():
     """The local runtime's meter has the subrequests and statements of docs/limits.md, free and paid."""
     plans = dict(
@@ -159,14 +119,6 @@ def test_every_module_and_variable_that_a_document_names_is_there():
                 assert place.is_dir() or place.with_suffix(".py").exists(), f"{name}: {module}"
             unknown = {word for word in re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", words) if word not in code}
             assert unknown <= OF_OTHERS, f"{name}: {unknown}"
-
-
-def test_the_readme_is_short_and_says_what_it_is_first():
-    """The README has at most 140 lines, begins with what onceover is, and shows the picture of the architecture."""
-    text = README.read_text()
-    assert len(text.splitlines()) <= 140
-    assert text.startswith("# onceover\n\nonceover is ")
-    assert re.search(r"!\[[^\]]+\]\(docs/architecture\.svg\)", text)
 
 
 def test_every_path_that_the_documents_name_is_there():

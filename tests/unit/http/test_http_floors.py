@@ -1,7 +1,4 @@
-"""The modules of `src/http` import each other only in short chains, so that readers need to open few of them.
-
-A package of `src/http` counts as one step of a chain, and has its own limit for the chains inside it.
-"""
+"""The modules of `src/http` import each other only in short chains, so that readers need to open few of them."""
 
 import ast
 from functools import cache

@@ -53,11 +53,6 @@ def test_the_schema_stands_in_the_system_message(system: str) -> None:
         assert others == [{"role": "user", "content": CALL.user}]
 
 
-def test_the_field_alone_leaves_the_messages_as_they_are() -> None:
-    """With `native` a call with a schema has the same messages as a call without one."""
-    assert asking.messages(call("native")) == asking.messages(CALL)
-
-
 @pytest.mark.parametrize(("sending", "has_field"), [("native", True), ("both", True), ("prompt", False)])
 def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) -> None:
     """`response_format` is sent with `native` and `both`, but not with `prompt`."""
@@ -104,12 +99,6 @@ def test_a_hostile_answer_stays_small() -> None:
     assert all(len(line) < 2 * limits.FAULT_CHARS_MOST + 40 and line.isprintable() for line in lines)
     assert "Only the beginning" in lines[-2]
     assert "Only the beginning" not in again("[]", [("", "object")])[1]
-
-
-@pytest.mark.parametrize("output", ["", " \n"])
-def test_an_empty_answer_is_no_empty_message(output: str) -> None:
-    """When a model is asked again after an empty answer, the answer's message is `(empty)`."""
-    assert again(output, [("", "object")])[0] == "(empty)"
 
 
 def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
@@ -164,21 +153,6 @@ def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> N
         assert type(error) is errors.ModelReplyMalformed
         assert str(error) == "because"
     assert asking.form_failure(CALL, said, "x") is None
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "",
-        "Incorrect API key provided",
-        "This model's maximum context length is 8192 tokens",
-        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy",
-        "x" * 4_000 + "response_format",
-    ],
-)
-def test_other_words_are_not_about_the_form(said: str) -> None:
-    """A server's message that is not about the schema is no refusal of it, and keeps the error of its status."""
-    assert asking.form_failure(call("both"), said, "x") is None
 
 
 def test_the_schema_and_the_answer_are_the_clients_texts() -> None:

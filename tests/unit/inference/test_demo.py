@@ -6,7 +6,7 @@ import pytest
 
 from src.inference import demo, demo_report, demo_words
 from src.inference.demo import DemoProvider, analysis, estimated_tokens
-from src.inference.protocol import ModelCall, ModelReply, Provider
+from src.inference.protocol import ModelCall, ModelReply
 from tests.support.steps import counted
 
 _ENGLISH = """\
@@ -31,13 +31,6 @@ def infer(user: str, system: str = "") -> ModelReply:
     return asyncio.run(DemoProvider().infer(ModelCall(system=system, user=user, model="demo-1")))
 
 
-def test_it_is_a_provider_and_always_healthy() -> None:
-    """The demo provider has every attribute of `Provider`, for mypy and at run time. It is always healthy."""
-    provider: Provider = DemoProvider()
-    assert (provider.name, provider.default_model) == ("demo", "demo-1")
-    assert asyncio.run(provider.probe()).status == "healthy"
-
-
 @pytest.mark.parametrize("tokens", [1, 2, 17, 60, 1_000])
 @pytest.mark.parametrize("text", [_ENGLISH, _CHINESE])
 def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
@@ -49,19 +42,6 @@ def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
     assert 0 < reply.output_tokens <= tokens
     assert (reply.output == whole) == (estimated_tokens(whole) <= tokens)
     assert reply.finish_reason == ("stop" if reply.output == whole else "length")
-
-
-def test_english_text_is_analysed_in_english() -> None:
-    """The demo's report of an English text has the heading as headline, and true counts."""
-    output = infer(_ENGLISH).output
-    assert output == (
-        "## The lighthouse\n\n"
-        "> The lighthouse stood on the northern rocks, and its lamp had burnt every night for ninety years.\n\n"
-        "> In the storm of that winter the lamp went out, and the keeper climbed the stairs of the lighthouse "
-        "in the dark.\n\n"
-        "**Key terms:** lamp (4), lighthouse (2), burnt (2), keeper (2), daughter (2)\n\n"
-        "*Characters 410 · sentences 7*"
-    )
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
@@ -76,39 +56,6 @@ def test_chinese_text_is_analysed_in_chinese() -> None:
     )
 
 
-def test_the_quotes_stand_in_the_text() -> None:
-    """Each quote of the demo's report is in the text, and the quotes have the order of the text."""
-    flat = " ".join(_ENGLISH.split())
-    quotes = [line[2:] for line in analysis(_ENGLISH).splitlines() if line.startswith("> ")]
-    places = [flat.index(quote) for quote in quotes]
-    assert len(places) >= 2
-    assert places == sorted(places)
-
-
-def test_abbreviations_and_speech_do_not_end_a_sentence() -> None:
-    """For the demo, "Mr." and a question mark before "she said" do not end a sentence."""
-    output = analysis('"Is it far?" she said to Mr. Hale of St. Ives. J. Hale said nothing.')
-    assert '> "Is it far?" she said to Mr. Hale of St. Ives.\n' in output
-    assert "> J. Hale said nothing.\n" in output
-    assert "sentences 2" in output
-
-
-def test_the_quotes_differ() -> None:
-    """If two sentences are about the same things, the demo quotes only one of them, and another sentence instead."""
-    lamp = "The lamp of the lighthouse burnt in the {} of that long winter storm. "
-    text = lamp.format("dark") + lamp.format("cold") + "The harbour lay full of ships and of their sailors."
-    assert "> The harbour lay full of ships and of their sailors.\n" in analysis(text)
-
-
-def test_long_sentences_and_words_keep_within_the_bound() -> None:
-    """Any report of the demo has less than 1,000 characters."""
-    words = [letter * 24 for letter in "abcdefgh"]
-    text = " ".join(f"Then {' '.join(words)} {' '.join(reversed(words))} {n}." for n in range(40))
-    output = analysis(text)
-    assert 700 < len(output) <= 1000
-    assert all(line.endswith("…") for line in output.splitlines() if line.startswith("> "))
-
-
 def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
     """The demo's merge of reports has quotes from them, adds up their counts and terms, and is itself a report."""
     texts = [_ENGLISH, _ENGLISH.replace("lighthouse", "harbour"), _ENGLISH.replace("keeper", "captain")]
@@ -120,23 +67,6 @@ def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
     assert all(line in joined for line in merged.splitlines() if line.startswith("> "))
     assert "lamp (12)" in merged
     assert f"*Characters {sum(map(len, texts)):,} · sentences 21 · parts 3*" in merged
-
-
-def test_merging_goes_on_in_levels() -> None:
-    """A merge of merged reports counts all parts below it, in Chinese too."""
-    pair = analysis("\n\n".join([analysis(_CHINESE)] * 2))
-    assert "部分 2*" in pair
-    four = analysis(f"{pair}\n\n{pair}")
-    assert f"字符 {4 * len(_CHINESE)} · 句子 32 · 部分 4*" in four
-
-
-def test_a_text_that_only_contains_a_report_is_read_as_a_text() -> None:
-    """A text that only quotes a report of the demo, as a README may, is analysed as a text and not merged."""
-    text = _ENGLISH * 3 + "\n\n" + analysis("Short. Text.")
-    output = analysis(text)
-    assert f"*Characters {len(text):,} · sentences " in output
-    assert "parts" not in output
-    assert "lamp" in output
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,6 @@ def refused(outcome: object) -> tuple[int, Any]:
     return outcome.answer
 
 
-# --- OpenAI-compatible servers ---
-
-
 def test_a_body_goes_to_the_server_as_it_is() -> None:
     """The server gets the line's body, with the model and nothing else, and the reply has its whole answer."""
     body: dict[str, Any] = {"temperature": 0.5, "response_format": FORM, "top_k": 3, "stop": ["x"]}
@@ -105,12 +102,6 @@ def test_an_answer_without_text_is_an_answer(content: object) -> None:
     assert outcome == ModelReply("", 0, 0, "length", answer=document)
 
 
-@pytest.mark.parametrize("document", [{}, [], "x", {"choices": []}, {"choices": [{"message": "x"}]}, {"choices": [7]}])
-def test_an_answer_without_a_message_is_malformed(document: object) -> None:
-    """If a server's answer is no chat completion, the call for the line is tried again, as any other call."""
-    assert type(at_openai(document, call())[1]) is errors.ModelReplyMalformed
-
-
 def test_an_answer_that_no_line_can_hold_is_malformed() -> None:
     """An answer must fit a line of the output file, which is ASCII: there a Chinese character takes six bytes."""
     for size, is_fine in ((limits.ANSWER_CHARS_MOST // 6 - 100, True), (limits.ANSWER_CHARS_MOST // 6 + 100, False)):
@@ -140,13 +131,6 @@ def test_a_refusal_comes_back_whole(status: int) -> None:
     assert refused(outcome) == (status, body)
     assert "Ishmael" not in str(outcome)
     assert outcome.of_call is (status != 404)
-
-
-def test_a_refusal_of_another_call_has_no_answer() -> None:
-    """Only a line of a batch needs the body of a refusal, so other calls do not carry it."""
-    outcome = at_openai({"error": "no"}, ModelCall("a", "b", "m"), status=400)[1]
-    assert isinstance(outcome, errors.ModelRefused)
-    assert outcome.answer is None
 
 
 def test_the_key_is_struck_out_of_a_refusal() -> None:
@@ -252,9 +236,6 @@ def test_a_passing_failure_of_a_long_line_is_not_searched(
     assert isinstance(passing, errors.ModelUnavailable)
 
 
-# --- Workers AI ---
-
-
 def test_workers_ai_gets_a_body_as_it_takes_it() -> None:
     """Workers AI gets messages with plain texts, the token limit under its own name, and a schema without wrapper."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
@@ -279,15 +260,6 @@ def only_choice(answer: object) -> dict[str, Any]:
     text = output_line(TASK, 0, CHAT, Line("r", "m", {}, {}), outcome.answer, 1_790_000_000_000)
     [choice] = ChatCompletion.model_validate(json.loads(text)["response"]["body"]).choices
     return choice.model_dump(exclude_none=True)
-
-
-def test_an_older_result_becomes_a_chat_completion() -> None:
-    """A result of Workers AI in the older form (`response`) becomes a chat completion with token counts."""
-    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
-    outcome = at_workers_ai({"response": "fine 多", "usage": usage}, call())[1]
-    message = {"role": "assistant", "content": "fine 多"}
-    answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    assert outcome == ModelReply("", 7, 2, "stop", answer=answer)
 
 
 @pytest.mark.parametrize(
@@ -322,12 +294,6 @@ def test_tool_calls_of_the_older_shape(given: object, written: str) -> None:
     assert choice["message"]["tool_calls"] == [
         {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": written}}
     ]
-
-
-def test_tool_calls_in_openais_shape_stay() -> None:
-    """A result of the older shape may have tool calls of the newer one."""
-    made = {"id": "chatcmpl-tool-1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
-    assert only_choice({"response": None, "tool_calls": [made]})["message"]["tool_calls"] == [made]
 
 
 @pytest.mark.parametrize(
@@ -390,9 +356,6 @@ def test_other_failures_of_workers_ai_stay_what_they_are() -> None:
         assert type(at_workers_ai(RuntimeError(said), call())[1]) is kind
 
 
-# --- Demo ---
-
-
 def at_demo(**body: object) -> ModelReply | errors.ModelError:
     return outcome_of(DemoProvider(), ModelCall("", "", "demo-1", body=body))
 
@@ -417,13 +380,6 @@ def test_the_demo_answers_the_last_message_of_the_user() -> None:
     assert found == demo_text(messages=MESSAGES) == demo_text(messages=MESSAGES)
     assert "Ishmael" in found
     assert "whales" not in found
-
-
-def test_the_demo_obeys_the_limit_of_tokens() -> None:
-    """A short token limit cuts the demo's answer off, and the finish reason is `length`."""
-    outcome = at_demo(messages=MESSAGES, max_completion_tokens=3)
-    assert isinstance(outcome, ModelReply)
-    assert (outcome.finish_reason, outcome.output_tokens) == ("length", 3)
 
 
 def test_the_demo_fills_a_schema() -> None:

@@ -71,9 +71,6 @@ def is_unsupported(error: errors.ModelError) -> bool:
     return type(error) is errors.StructuredOutputUnsupported and "STRUCTURED_OUTPUT" in str(error)
 
 
-# --- OpenAI ------------------------------------------------------------------------------------------------------
-
-
 def test_openai_gets_name_strictness_and_schema() -> None:
     """OpenAI gets `response_format` with a name, `strict` and the schema, and unchanged messages."""
     body, reply = sent(choice({"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}))
@@ -102,16 +99,6 @@ def test_no_content_and_no_refusal_is_malformed(refusal: object) -> None:
     """A reply without content is malformed, unless its `refusal` is a text that is not blank."""
     error = refused(200, choice({"role": "assistant", "content": None, "refusal": refusal}))
     assert type(error) is errors.ModelReplyMalformed
-
-
-def test_content_counts_more_than_a_refusal() -> None:
-    """If a reply has content and a refusal, the content is the output."""
-    assert sent(choice({"content": ANSWER, "refusal": "no"}))[1].output == ANSWER
-
-
-def test_what_a_filter_withheld_is_an_empty_output() -> None:
-    """If a filter withheld the content, the output is empty, and its schema then refuses it."""
-    assert sent(choice({"content": None}, "content_filter"))[1] == ModelReply("", 7, 2, "content_filter")
 
 
 @pytest.mark.parametrize("content", [None, "", " \n\n  "])
@@ -150,138 +137,6 @@ def test_what_is_wrong_with_a_schema_can_be_read() -> None:
     assert "secret" not in shown
 
 
-def test_a_used_up_quota_is_not_about_the_form() -> None:
-    """A used-up quota stays the same error, even if the server's message mentions `json_schema`."""
-    body = {"error": {"message": "no json_schema on your plan", "code": "insufficient_quota"}}
-    assert type(refused(400, body)) is errors.ModelQuotaExhausted
-
-
-@pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelRefused), (429, errors.ModelRateLimited)])
-def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelError]) -> None:
-    """A 401 or a 429 keeps its meaning as an error, even if its message mentions `response_format`."""
-    assert type(refused(status, {"error": {"message": "response_format"}})) is kind
-
-
-# --- vLLM ----------------------------------------------------------------------------------------------------------
-
-
-def test_vllm_gets_the_field_and_the_schema_in_words() -> None:
-    """vLLM gets `response_format` as OpenAI does, and also the schema in words."""
-    message: dict[str, object] = {
-        "role": "assistant",
-        "content": ANSWER,
-        "refusal": None,
-        "reasoning": None,
-        "tool_calls": [],
-    }
-    body, reply = sent({**choice(message), "prompt_logprobs": None}, with_sending("both"))
-    assert body["response_format"]["json_schema"] == {"name": "output", "strict": True, "schema": SCHEMA}
-    system, user = body["messages"]
-    assert system["content"].endswith(json.dumps(SCHEMA))
-    assert user == {"role": "user", "content": CALL.user}
-    assert reply.output == ANSWER
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"object": "error", "message": "The provided JSON schema contains features not supported by xgrammar."},
-        {"error": {"message": "Grammar error: Unknown format: time", "type": "BadRequestError", "code": 400}},
-        {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs are not permitted"}]},
-    ],
-)
-def test_vllm_refuses_the_field(document: object) -> None:
-    """vLLM answers 400 if its grammar compiler does not accept the schema (`backend_xgrammar.py`)."""
-    assert is_unsupported(refused(400, document, with_sending("both")))
-    assert is_unsupported(refused(422, document, with_sending("both")))
-
-
-# --- Ollama --------------------------------------------------------------------------------------------------------
-
-
-def test_ollama_gets_the_field() -> None:
-    """Ollama gets `response_format`, and reads its `json_schema.schema`."""
-    document = {**choice({"role": "assistant", "content": ANSWER}), "system_fingerprint": "fp_ollama"}
-    body, reply = sent(document, with_sending("both"))
-    assert body["response_format"]["json_schema"]["schema"] == SCHEMA
-    assert reply == ModelReply(ANSWER, 7, 2, "stop")
-
-
-def test_ollama_refuses_a_schema_with_500() -> None:
-    """Ollama answers 500 for a schema that it cannot make a grammar of (`llm/server.go`).
-
-    onceover does not repeat a call that got this answer, since it would fail again.
-    """
-    body = {"error": {"message": "invalid JSON schema in format", "type": "api_error", "param": None, "code": None}}
-    assert is_unsupported(refused(500, body, with_sending("both")))
-    assert type(refused(500, body, with_sending("prompt"))) is errors.ModelUnavailable
-
-
-# --- llama-cpp-python ------------------------------------------------------------------------------------------------
-
-
-def test_llama_cpp_python_refuses_the_field_with_500() -> None:
-    """llama-cpp-python's types allow only `text` and `json_object`, and its server answers a failed validation with
-    500.
-
-    The sources are llama-cpp-python's `llama_types.py` (`ChatCompletionRequestResponseFormat`) and `server/errors.py`.
-    If this answer counted as an outage, the call would be repeated in vain until the task's patience is over.
-    """
-    said = (
-        "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), "
-        "'msg': \"Input should be 'text' or 'json_object'\", 'input': 'json_schema'}"
-    )
-    body = {"error": {"message": said, "type": "internal_server_error", "param": None, "code": None}}
-    assert is_unsupported(refused(500, body, with_sending("both")))
-    assert is_unsupported(refused(500, body))
-
-
-# --- llama.cpp -----------------------------------------------------------------------------------------------------
-
-
-def test_llama_cpp_gets_the_field() -> None:
-    """llama.cpp gets `response_format` as OpenAI does (its page is "LLaMA.cpp HTTP Server").
-
-    The server's answer in this test was recorded from `make model`.
-    """
-    document = {
-        "choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": '{\n"a": []}'}}],
-        "created": 1795845361,
-        "model": "smollm2-135m-instruct",
-        "system_fingerprint": "b0-unknown",
-        "object": "chat.completion",
-        "usage": {"completion_tokens": 43, "prompt_tokens": 34, "total_tokens": 77},
-        "id": "chatcmpl-zTm5CMZFpNBT2YomAP9UDiVs69dnxQSo",
-        "timings": {"cache_n": 0, "prompt_n": 34, "prompt_ms": 349.009},
-    }
-    body, reply = sent(document, with_sending("both"))
-    assert body["response_format"]["json_schema"]["schema"] == SCHEMA
-    assert reply == ModelReply('{\n"a": []}', 34, 43, "stop")
-
-
-def test_llama_cpp_refuses_a_schema() -> None:
-    """llama.cpp answers 400 for a schema with a reference to a missing definition.
-
-    The server's answer in this test was recorded from `make model`.
-    """
-    message = (
-        "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
-        "#/properties/a: cannot resolve $ref #/$defs/none, $defs not found"
-    )
-    body = {"error": {"code": 400, "message": message, "type": "invalid_request_error"}}
-    assert is_unsupported(refused(400, body, with_sending("both")))
-
-
-def test_llama_cpp_has_no_reference_to_the_root() -> None:
-    """Of the subset's keywords, llama.cpp refused only a reference to the root, with this answer under `make model`."""
-    message = (
-        "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
-        "#/properties/a/anyOf/1: unsupported $ref #, only references into the same document are supported"
-    )
-    body = {"error": {"code": 400, "message": message, "type": "invalid_request_error"}}
-    assert is_unsupported(refused(400, body, with_sending("both")))
-
-
 def test_llama_cpp_refuses_its_own_output() -> None:
     """If llama.cpp's model writes no JSON, the server answers 500, and the call is tried again.
 
@@ -292,9 +147,6 @@ def test_llama_cpp_refuses_its_own_output() -> None:
     assert type(refused(500, body, with_sending("both"))) is errors.ModelReplyMalformed
     free = ModelCall(CALL.system, CALL.user, CALL.model)
     assert type(refused(500, body, free)) is errors.ModelUnavailable
-
-
-# --- Workers AI ----------------------------------------------------------------------------------------------------
 
 
 def run(result: object, call: ModelCall = CALL) -> tuple[dict[str, object], ModelReply]:
@@ -376,9 +228,6 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
     """
     assert run({"response": "<think>Hm.</think>\n"})[1].output == "<think>Hm.</think>\n"
     assert run({"response": f"<think>Hm.</think>\n{ANSWER}"})[1].output == ANSWER
-
-
-# --- All -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_second_try_has_the_same_field() -> None:

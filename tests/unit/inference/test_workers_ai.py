@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from src.core import errors
 from src.inference.protocol import ModelCall, ModelReply
-from src.inference.workers_ai import DEFAULT_MODEL, OUTPUT_TOKENS, WorkersAIProvider
+from src.inference.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
 
 CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years ago.", model="@cf/some/model")
 
@@ -77,20 +77,6 @@ def test_what_a_call_asks_is_sent_along() -> None:
 def test_why_an_output_ends(result: object, reason: str | None) -> None:
     """If Workers AI gives no reason for an output's end, an output of exactly the token limit counts as cut off."""
     assert infer(result).finish_reason == reason
-
-
-def test_the_default_model_can_be_overridden() -> None:
-    """AI_MODEL replaces the provider's built-in model name."""
-    assert WorkersAIProvider(None, model="@cf/x", timeout_seconds=1).default_model == "@cf/x"
-    assert WorkersAIProvider(None, model=None, timeout_seconds=1).default_model == DEFAULT_MODEL
-
-
-def test_an_openai_shaped_result_is_read() -> None:
-    """Newer models answer with choices."""
-    choices = [{"message": {"content": "fine"}}]
-    assert infer({"choices": choices, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}) == ModelReply(
-        "fine", 1, 2
-    )
 
 
 @pytest.mark.parametrize(
@@ -203,23 +189,6 @@ def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
     assert type(failure(result("<think>Hm.</think>\n"))) is errors.ModelReplyMalformed
 
 
-def test_the_default_models_answer_is_read() -> None:
-    """The default model's documented answer is a chat completion with separate thoughts, which are not read."""
-    message = {"role": "assistant", "content": "fine", "reasoning_content": "Hm.", "tool_calls": []}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "stop_reason": None, "logprobs": None}
-    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
-    document = {"object": "chat.completion", "model": DEFAULT_MODEL, "choices": [choice], "usage": usage}
-    assert infer(document) == ModelReply("fine", 7, 2, "stop")
-
-
-def test_the_cause_holds_no_text() -> None:
-    """If an error of the platform quotes the text, onceover's error does not contain it."""
-    message = str(failure(RuntimeError(f"5004: Invalid data: {CALL.user}\n{CALL.system}")))
-    assert "Ishmael" not in message
-    assert "Summarise" not in message
-    assert message.startswith("Workers AI: 5004: Invalid data: …")
-
-
 def test_the_time_limit_ends_a_call() -> None:
     """A call to a binding that never answers ends with a timeout after the stated time."""
     made = WorkersAIProvider(ScriptedAi(None, hangs=True), model=None, timeout_seconds=0.01)
@@ -246,13 +215,6 @@ def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
     health = asyncio.run(made.probe())
     assert health.status == "unavailable"
     assert "wrangler.toml" in health.detail
-
-
-def test_a_probe_makes_no_call() -> None:
-    """A probe of Workers AI only checks that the binding exists, since every call costs money."""
-    ai = ScriptedAi({"response": "fine"})
-    assert asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=1).probe()).status == "healthy"
-    assert ai.calls == []
 
 
 @given(

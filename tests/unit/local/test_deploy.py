@@ -14,8 +14,8 @@ from local.remote.account import Needs, needs
 from local.remote.cloud import StepFailed
 from local.remote.deploy import _BUCKETS, WITHOUT_R2, Shape, deploy
 from local.remote.deploy_check import GOOD_IN_A_ROW, DeploymentReply, verify
-from local.remote.fixes import FIXES, fix_for
-from tests.support.cloud_account import ID, CloudAccount, Killed, Refused, When
+from local.remote.fixes import FIXES
+from tests.support.cloud_account import ID, CloudAccount, Killed, When
 from tests.support.deployed import MIGRATIONS, QUEUES, Internet, ready, wrong
 
 ENVIRONMENTS = ("", "free", "direct")
@@ -145,14 +145,6 @@ def test_a_run_that_was_stopped_goes_on(env: str, call: int, when: When, tmp_pat
     assert wrong(account.state, env) == []
 
 
-@pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_the_moments_are_all_calls(env: str, tmp_path: Path) -> None:
-    """`moments` has every call of a first deployment."""
-    account = CloudAccount(tmp_path / "account.json")
-    run(account, env)
-    assert account.calls == max(call for name, call, _ in moments() if name == env)
-
-
 REFUSALS = [
     pytest.param(*(entry[name] for name in ("command", "said", "fix")), id=f"{number} {entry['fix']}")
     for number, entry in enumerate(tomllib.loads((ROOT / "tests/support/refusals.toml").read_text())["refusal"], 1)
@@ -232,22 +224,6 @@ def test_the_configuration_without_r2_lacks_only_the_bucket() -> None:
     assert without == whole
 
 
-class Contested(CloudAccount):
-    """An account in which another user creates each thing just before `make deploy` does."""
-
-    def _create(self, kind: str, name: str, place: str, value: Any, taken: str) -> None:
-        super()._create(kind, name, place, value, taken)
-        raise Refused(taken)
-
-
-def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
-    """If another user creates a database or queue after the check, `make deploy` uses it as its own."""
-    account = Contested(tmp_path / "account.json")
-    run(account, "")
-    assert wrong(account.state, "") == []
-    assert len(account.state["created"]) == 4
-
-
 def test_another_workers_queue(tmp_path: Path) -> None:
     """If another Worker consumes a queue, `make deploy` ends with the command that removes this consumer."""
     account = CloudAccount(tmp_path / "account.json")
@@ -318,18 +294,6 @@ def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeyp
     assert ("you@example.com" in str(failed.value)) is (variable is None)
 
 
-def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that may not list accounts can deploy if CLOUDFLARE_ACCOUNT_ID names the account."""
-    account = CloudAccount(tmp_path / "account.json")
-    account.refuse("whoami", "Unauthorized to access requested resource [code: 9109]")
-    with pytest.raises(StepFailed) as failed:
-        run(account, "")
-    assert failed.value.fix is FIXES["no-permission"]
-    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ID)
-    run(account, "")
-    assert wrong(account.state, "") == []
-
-
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
     """A dry run of `make deploy` names each step with its command, builds the upload, and changes nothing."""
@@ -343,37 +307,6 @@ def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
     state = CloudAccount(tmp_path / "account.json").state
     assert (state["databases"], state["queues"], state["workers"], state["created"]) == ({}, {}, {}, [])
     assert state["buckets"] == {}
-
-
-@pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
-    """`make deploy` prints each command that changes the account, in order."""
-    account = CloudAccount(tmp_path / "account.json")
-    said = run(account, env)
-    changing = [
-        call for call in account.state["calls"] if "create" in call or "apply" in call or call.startswith("deploy ")
-    ]
-    places = [said.index(f"npx wrangler {call}") for call in changing]
-    assert places == sorted(places)
-    assert len(changing) == (6 if env == "" else 4)
-
-
-@pytest.mark.parametrize(("milliseconds", "is_warned"), [(612, False), (700, False), (701, True), (1_000, True)])
-def test_the_start_up_time_is_said(milliseconds: int, is_warned: bool, tmp_path: Path) -> None:
-    """Wrangler's figure is printed."""
-    account = CloudAccount(tmp_path / "account.json")
-    account.state["startup"] = milliseconds
-    said = run(account, "")
-    assert f"start-up took {milliseconds} ms of CPU; Cloudflare allows 1000" in said
-    assert ("warning: start-up is above 700 ms, and an upload above 1 s of CPU is refused" in said) is is_warned
-    assert ("Deploy again first" in said) is is_warned
-
-
-def test_a_start_up_time_that_is_not_named(tmp_path: Path) -> None:
-    """If Cloudflare gives no start-up time, wrangler prints none, and the deployment succeeds without one."""
-    account = CloudAccount(tmp_path / "account.json")
-    account.state["startup"] = None
-    assert "start-up" not in run(account, "")
 
 
 NO_CERTIFICATE = DeploymentReply(0, {}, "SSL: SSLV3_ALERT_HANDSHAKE_FAILURE")
@@ -413,14 +346,6 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
     assert verify(Internet(account, [good, BAD_VARIABLES]).web, "https://x.test", wanted, print, 1) is None
 
 
-def test_a_warning_is_no_cause() -> None:
-    """A warning of wrangler is not shown as the cause of its error."""
-    warned = '▲ [WARNING] Processing wrangler.toml configuration:\n    - "env.direct" has no queues\n\n'
-    assert fix_for(f"{warned}✘ [ERROR] A request to the Cloudflare API failed.\n  internal error").id == "cloudflare"
-    assert fix_for(f"{warned}✘ [ERROR] What nobody has seen").id == "unknown"
-    assert fix_for("✘ [ERROR] Processing wrangler.toml configuration:\n  - bad").id == "config"
-
-
 @pytest.mark.parametrize(
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
@@ -445,20 +370,3 @@ def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
     assert "warning: " in said
     assert "401 from the provider" in said
     assert "`make secrets`" in said
-
-
-@pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_a_dry_run_without_a_login_shows_every_step(env: str, tmp_path: Path) -> None:
-    """A dry run without a login shows the steps of a first deployment, builds the upload, and says where it stops."""
-    account, lines = CloudAccount(tmp_path / "account.json"), list[str]()
-    account.state["loggedIn"] = False
-    with pytest.raises(StepFailed) as caught:
-        deploy(account, Internet(account).web, needs(ROOT, env), Shape(dry_run=True), lines.append)
-    assert caught.value.fix is FIXES["not-logged-in"]
-    said = "\n".join(lines)
-    assert "would stop here" in said
-    assert "Creating the database onceover: npx wrangler d1 create onceover" in said
-    assert said.count("Creating the queue") == (2 if env == "" else 0)
-    assert "Applying the missing migrations" in said
-    assert "Deploying the Worker onceover" in said
-    assert "The upload can be built." in said

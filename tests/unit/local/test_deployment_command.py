@@ -1,11 +1,7 @@
-"""The commands around a deployment, as a user runs them.
-
-The commands are the README's three steps, and those for secrets, versions and rollbacks.
-"""
+"""The commands around a deployment, as a user runs them."""
 
 import io
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +15,6 @@ from local.remote.account import needs
 from local.remote.cloud import StepFailed
 from local.remote.deploy import Shape, deploy
 from local.remote.fixes import FIXES
-from onceover_cli.doctor.trial import CALLS_MOST as TRIAL_CALLS_MOST
 from src.core.keys import parse
 from tests.support.cloud_account import CloudAccount
 from tests.support.deployed import Internet, wrong
@@ -78,16 +73,6 @@ def test_the_documents_have_the_three_steps(document: str) -> None:
     assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
 
 
-@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/guide.md", "docs/guide.zh-CN.md"])
-def test_what_the_three_steps_need_is_said_before_them(document: str) -> None:
-    """Before the three steps the documents say what must be installed.
-
-    In a clone without node_modules, `npx wrangler` would ask a question or use another wrangler.
-    """
-    before = (ROOT / document).read_text("utf-8").partition("\n".join(STEPS))[0]
-    assert "`make install`" in before.rpartition("\n## ")[2]
-
-
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_the_three_steps_make_a_deployment_with_a_key(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
@@ -118,29 +103,6 @@ def test_a_database_from_before_ends_a_deployment_with_status_2(
     assert line.startswith("error: the deployed database onceover is from before migrations/0001_initial.sql and ")
 
 
-@pytest.mark.parametrize("env", ["", "free"])
-def test_a_deployment_without_a_key_ends_with_the_trial(
-    env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without a key, `make deploy` prints last the command that tries one task, and what this costs."""
-    assert operator.make("deploy", env) == 0
-    command, cost = capsys.readouterr().out.splitlines()[-2:]
-    assignment, *words = shlex.split(command)
-    assert assignment.startswith("ONCEOVER_KEY=oo_")
-    assert words == [".venv/bin/onceover", "doctor", "https://onceover.example.workers.dev", "--env", env, "--task"]
-    assert f"at most {TRIAL_CALLS_MOST} " in cost
-    assert "1 model call," in cost
-
-
-def test_a_deployment_with_a_key_offers_no_trial(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With a key, `make deploy` does not offer to try a task, since `doctor` has already run one."""
-    monkeypatch.setenv("ONCEOVER_KEY", "oo_key")
-    assert operator.make("deploy") == 0
-    assert "--task" not in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("command", "said", "fix"),
     [
@@ -158,18 +120,6 @@ def test_a_key_that_cannot_be_written_has_its_fix(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert f"fix ({fix}): {FIXES[fix].text}" in printed.err
-
-
-def test_a_key_before_the_first_deployment(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """If the database does not exist or has no tables, `make key` refers to `make deploy`."""
-    assert operator.key("--remote") == 2
-    assert "`make deploy` creates it" in capsys.readouterr().err
-    operator.account("d1", "create", "onceover")
-    assert operator.key("--remote") == 2
-    assert "run `make deploy` first" in capsys.readouterr().err
-
-
-# --- secrets -------------------------------------------------------------------------------------------------
 
 
 def values(operator: Operator) -> dict[str, str]:
@@ -216,14 +166,6 @@ def test_secrets_come_from_a_file(
     printed = capsys.readouterr()
     assert "AI_PROVIDER is not a secret" in printed.out
     assert SECRET not in printed.out + printed.err
-
-
-def test_secrets_come_from_standard_input(operator: Operator) -> None:
-    """`--file -` is for pipelines."""
-    operator.make("deploy")
-    operator.patch.setattr("sys.stdin", io.StringIO(f'AI_API_KEY="{SECRET}"\n'))
-    assert operator.make("secrets", "", "--file", "-") == 0
-    assert values(operator) == {"AI_API_KEY": SECRET}
 
 
 def test_a_secret_is_generated_once(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,28 +230,6 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shown"),
-    [
-        ((), "there is no terminal to ask"),
-        (("--file", "nowhere"), "cannot read nowhere"),
-        (("--file", "x", "--generate", "WEBHOOK_KEY"), "--file and --generate cannot be combined"),
-        (("--generate", "WEBHOOK_KEY", "--rotate", "WEBHOOK_KEY"), "--generate and --rotate"),
-        (("--rotate", "AI_API_KEY"), "WEBHOOK_KEY"),
-        (("--generate", "OTHER"), "AI_API_KEY"),
-        (("--fil", "x"), "did you mean --file?"),
-    ],
-)
-def test_secrets_that_cannot_be_had(
-    arguments: tuple[str, ...], shown: str, operator: Operator, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """If `make secrets` cannot read the secrets, it ends with status 2 before it runs wrangler."""
-    operator.patch.setattr("sys.stdin", io.StringIO())
-    assert operator.make("secrets", "", *arguments) == 2
-    assert shown in capsys.readouterr().err
-    assert operator.account.state["calls"] == []
-
-
-@pytest.mark.parametrize(
     ("command", "said", "fix"),
     [
         (
@@ -340,9 +260,6 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
         secret_values.from_file(str(tmp_path / "vars"))
 
 
-# --- version and rollback ------------------------------------------------------------------------------------
-
-
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """A user can note the version, deploy, and go back to the noted version."""
     assert operator.make("version") == 0
@@ -369,14 +286,6 @@ def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pyt
     (command,) = re.findall(r"to roll back to the previous one: npx wrangler (.+)", capsys.readouterr().out)
     operator.account(*command.split())
     assert operator.account.state["workers"]["onceover"]["live"] == "version-1"
-
-
-@pytest.mark.parametrize("target", ["deploy", "secrets", "bundle", "version"])
-def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """With an unknown environment a command ends with status 2 and the existing names, before the account is asked."""
-    assert operator.make(target, "fre") == 2
-    assert "unknown ENV=fre; there are direct, free" in capsys.readouterr().err
-    assert operator.account.state["calls"] == []
 
 
 def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:

@@ -48,24 +48,6 @@ def host(**variables: object) -> LocalConfiguration:
     )
 
 
-def test_a_shared_file_may_hold_variables_of_others() -> None:
-    """In `.env`, which other programs may share, only a name similar to one of onceover's causes a warning."""
-    variables = {"DATABASE_URL": "x", "AI_MODDEL": "x", "CLOUDFLARE_API_TOKEN": "x"}
-    text = "\n".join(f"{name}=x" for name in variables)
-    (warning,) = examine(host(**variables), SecretsFile(".env", text, is_shared=True)).warnings
-    assert warning == "nothing reads AI_MODDEL (.env); did you mean AI_MODEL?"
-    assert len(examine(host(**variables), SecretsFile(".dev.vars", text)).warnings) == 2
-
-
-def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
-    """If AI_BASE_URL is set without AI_PROVIDER, `make dev` warns that the demo provider would answer."""
-    server = {"AI_BASE_URL": "http://127.0.0.1:11434/v1", "AI_MODEL": "llama3.2", "AI_API_KEY": "x"}
-    warnings = examine(host(AI_PROVIDER="demo", **server), None).warnings
-    assert [warning.split()[6] for warning in warnings] == list(server)
-    assert all(warning.endswith("did you mean AI_PROVIDER:openai?") for warning in warnings)
-    assert examine(host(AI_PROVIDER="openai", **server), None).warnings == []
-
-
 def test_a_value_is_never_repeated() -> None:
     """Faults and warnings about `.dev.vars` name variables and lines but no values, which may be secrets."""
     value = "two words, maybe a secret"

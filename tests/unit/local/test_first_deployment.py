@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from local import deployment
 from local.node import ROOT
 from local.remote.account import needs
 from local.remote.cloud import StepFailed
 from local.remote.deploy import Shape, deploy
-from local.remote.deploy_check import DeploymentReply, Web, doctor_command
+from local.remote.deploy_check import DeploymentReply, Web
 from local.remote.fixes import FIXES
 from tests.support.cloud_account import CloudAccount
 
@@ -46,18 +45,3 @@ def test_every_command_that_a_fix_names_is_there() -> None:
     assert [mark for mark in marked if mark.startswith("sh ") and not (ROOT / mark.split()[1]).is_file()] == []
     pages = {page for fix in FIXES.values() for page in re.findall(r"docs/[a-z-]+\.md", fix.text)}
     assert [page for page in pages if not (ROOT / page).is_file()] == []
-
-
-@pytest.mark.parametrize("env", ["", "free"])
-def test_what_repeats_doctor_is_a_program_of_the_clone(
-    env: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The command that repeats doctor's check is the clone's own program, since `make deploy` puts none on PATH."""
-    monkeypatch.setattr(deployment, "deploy", lambda *_: "https://x.test")
-    monkeypatch.setattr(deployment, "doctor", lambda *_: 1)
-    assert deployment.main(["deploy", f"--env={env}"]) == 0
-    (command,) = re.findall(r"the deployment runs\. `([^`]+)` repeats the check", capsys.readouterr().out)
-    assert command == doctor_command("https://x.test", env)
-    program, *words = command.split()
-    assert (ROOT / program).is_file()
-    assert words[:2] == ["doctor", "https://x.test"]

@@ -51,14 +51,6 @@ def test_any_other_state_is_not(tmp_path: Path, names: tuple[str, ...]) -> None:
     refuse_former_state(tmp_path)
 
 
-def test_what_is_no_database_is_left_to_others(tmp_path: Path) -> None:
-    """The check ignores a file that is no database and an empty state, which other checks report."""
-    refuse_former_state(tmp_path)
-    (tmp_path / FOLDER).mkdir(parents=True)
-    (tmp_path / FOLDER / "0a.sqlite").write_bytes(b"no database, but long enough to be looked at" * 100)
-    refuse_former_state(tmp_path)
-
-
 @pytest.mark.parametrize("command", [dev.main, key.main])
 def test_the_commands_say_so_and_end_with_2(
     tmp_path: Path,

@@ -1,7 +1,4 @@
-"""After a restart of `make dev` unfinished tasks continue at once.
-
-After a restart unfinished tasks show that they wait for their worker's lease, until a worker takes them.
-"""
+"""After a restart of `make dev` unfinished tasks continue at once."""
 
 from collections.abc import Iterator
 

@@ -29,20 +29,3 @@ def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> N
     settings = load(found.get)
     assert settings.chunk_chars == chunk
     assert settings.concurrency == min(slots, 6)
-
-
-def test_the_page_has_the_command_that_is_printed() -> None:
-    """docs/local-models.md has the `make dev` command that `make model` prints without flags."""
-    page = (ROOT / "docs" / "local-models.md").read_text("utf-8")
-    printed = model_server.dev_command(f"http://127.0.0.1:{model.DEFAULT_PORT}", model.CONTEXT_TOKENS, model.SLOTS)
-    assert f"```sh\n{printed}\n```" in page
-
-
-def test_a_context_that_no_chunk_fits_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """`make model` refuses a context that is too small for any chunk, in one line and before it installs anything."""
-    with pytest.raises(SystemExit) as ended:
-        model.main(["--context", "600"])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == (
-        "error: --context: must be 1024 tokens at least, for a chunk, instructions and output\n"
-    )

@@ -1,7 +1,6 @@
 """Tests the copies of npm's packages that the dashboard loads for Markdown."""
 
 import json
-import tomllib
 from pathlib import Path
 
 from local import install, page_libraries
@@ -32,12 +31,3 @@ def test_what_the_page_needs_is_installed_for_running() -> None:
         folders = [part.folder for part in parts]
         assert folders.index(page_libraries.FOLDER) > folders.index(page_libraries.MODULES)
         assert parts[folders.index(page_libraries.FOLDER)].lock == install.NPM_LOCK
-
-
-def test_the_copies_are_uploaded_and_never_committed() -> None:
-    """The folder is inside the assets of a deployment, and git ignores it, also while it is being filled."""
-    configuration = tomllib.loads((ROOT / "wrangler.toml").read_text("utf-8"))
-    assert page_libraries.FOLDER.is_relative_to((ROOT / configuration["assets"]["directory"]).resolve())
-    assert not list((ROOT / "public").rglob(".assetsignore"))
-    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
-    assert {"public/vendor/markdown/", "public/vendor/markdown.new/"} <= set(ignored)

@@ -105,26 +105,6 @@ def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) 
     assert fix in POWERSHELL.read_text()
 
 
-def test_a_clone_without_wrangler_is_told_what_to_run(shell: Shell, tmp_path: Path) -> None:
-    """The scripts for queues check that wrangler is installed, since npx would ask invisibly whether to download it."""
-    done = shell.run(folder=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "fix: Run: make install" in done.stderr
-    assert not shell.file.exists()
-    script = POWERSHELL.read_text()
-    (guard,) = [text(node) for node in powershell() if node.type == "if_statement" and "node_modules" in text(node)]
-    assert "exit 1" in guard
-    assert "Run: make install" in guard
-    assert script.index(guard) < script.index("npx wrangler queues info")
-
-
-def test_a_flag_that_is_misspelt_creates_nothing(shell: Shell) -> None:
-    """The script refuses an unknown flag and creates no queue."""
-    done = shell.run("--dryrun")
-    assert done.returncode == 2
-    assert not shell.file.exists()
-
-
 def nodes(node: Node) -> Iterator[Node]:
     yield node
     for child in node.children:

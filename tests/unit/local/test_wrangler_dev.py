@@ -1,11 +1,7 @@
-"""`python -m local.wrangler_dev` runs a task on the unmodified workerd.
-
-The deployment workflow runs this module; in these tests a stand-in replaces wrangler.
-"""
+"""`python -m local.wrangler_dev` runs a task on the unmodified workerd."""
 
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -130,19 +126,3 @@ def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: F
     with pytest.raises(wrangler_dev.NotDone, match=said):
         wrangler_dev.try_out("free", wrangler)
     assert settle(wrangler) == []
-
-
-def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the server answers with another environment's bindings, `local.wrangler_dev` fails."""
-    monkeypatch.setattr(wrangler_dev, "READY_SECONDS_MOST", 0.0)
-    with pytest.raises(wrangler_dev.NotDone, match="no good answer"):
-        wrangler_dev.try_out("direct", wrangler)
-    assert settle(wrangler) == []
-
-
-@pytest.mark.parametrize("document", ["docs/guide.md", "docs/guide.zh-CN.md"])
-def test_the_documents_have_the_same_commands(document: str) -> None:
-    """The document shows the wrangler commands that `local/wrangler_dev.py` runs."""
-    lines = (ROOT / document).read_text("utf-8").splitlines()
-    for command in (wrangler_dev.MIGRATE, wrangler_dev.SERVE):
-        assert shlex.join(("npx", "wrangler", *command, "--env=")) in lines

@@ -192,9 +192,6 @@ def make():
         bench.close()
 
 
-# --- AI_CONCURRENCY ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("concurrency", [2, 4, 6])
 def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concurrency: int):
     """AI_CONCURRENCY limits the calls in flight of each invocation, and so of each lane."""
@@ -236,9 +233,6 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
     assert task.bench.events("call_not_started")
 
 
-# --- A slice that dies ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("ends", ["well", "in a mistake"])
 def test_the_alarm_is_set_before_the_work(make, ends: str):
     """An object sets its alarm before its first D1 call, so that the alarm resumes the task if the slice dies."""
@@ -260,9 +254,6 @@ def test_the_alarm_is_set_before_the_work(make, ends: str):
     assert set(seen[:1]) == {limits.OBJECT_RETURN_SECONDS}
     assert None not in seen
     assert (task.due_seconds is None) == (ends == "well")
-
-
-# --- A start that comes while a slice ends ---------------------------------------------------------------------------
 
 
 def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
@@ -370,9 +361,6 @@ def test_a_start_that_changes_nothing_keeps_the_wait(make):
     assert len(task.bench.model.calls) == 1
 
 
-# --- A slice that is killed ------------------------------------------------------------------------------------------
-
-
 def kill(task: ObjectBench) -> None:
     """Begin a slice, and half a second later kill it and drop the object's memory."""
     run = task.bench.loop.create_task(task.object.alarm())
@@ -442,9 +430,6 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
     assert task.due_seconds == limits.OBJECT_RETURN_SECONDS
     task.bench.do(run)
     assert (task.bench.task().status, task.storage.values, task.storage.alarm_ms) == (Status.COMPLETED, {}, None)
-
-
-# --- A task that ends under its slice -------------------------------------------------------------------------------
 
 
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:

@@ -87,9 +87,6 @@ def test_an_invocation_with_a_small_allowance_takes_whole_answers():
     assert found.groups == -(-CHUNKS // limits.LANE_CALLS)
 
 
-# --- One lane -----------------------------------------------------------------------------------------------------
-
-
 class LaneBench:
     """A lane whose calls end when the test says so, by the text of the call."""
 

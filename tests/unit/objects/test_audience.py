@@ -63,11 +63,6 @@ def bench() -> Iterator[Bench]:
     made.loop.close()
 
 
-def test_word_comes_with_the_write(bench: Bench):
-    """A waiting caller gets notice of a write at once."""
-    assert bench.heard(Mark(1, 4), (3.0, bench.wrote(1, 5))) == (True, 3.0)
-
-
 def test_word_from_before_the_call_is_not_lost(bench: Bench):
     """If a write lands after a caller has read the task and before it calls the object, it gets notice at once."""
     bench.wrote(1, 5)()
@@ -105,12 +100,6 @@ def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
     assert bench.heard(Mark(1, 4), *acts) == (True, 7.0)
 
 
-def test_nobody_is_held_for_long(bench: Bench):
-    """An object holds a caller for a limited time, however long the caller would wait."""
-    assert bench.heard(Mark(1, 4), seconds=9.0) == (False, 9.0)
-    assert bench.heard(Mark(1, 4), seconds=1e9) == (False, limits.WAIT_SECONDS_MOST)
-
-
 def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
     """Callers beyond the limit read the database by themselves."""
 
@@ -127,9 +116,6 @@ def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
 
     assert limits.AUDIENCE_MOST == 32
     assert bench.loop.run_until_complete(play()) == [None] + [True] * 32
-
-
-# --- Who asks an object ----------------------------------------------------------------------------------------------
 
 
 class Objects:
@@ -175,16 +161,6 @@ def test_an_object_that_never_answers_is_given_up():
     assert loop.run_until_complete(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
     assert loop.time() == 5.0 + limits.TELL_SECONDS
     loop.close()
-
-
-def test_without_objects_nobody_is_asked():
-    """If the deployment binds no objects, a reader makes no subrequest to ask for notices."""
-    meter = Meter()
-    assert asyncio.run(ObjectTeller(None, meter, NOBODY).hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
-    assert meter.subrequests == 0
-
-
-# --- The isolate's memory --------------------------------------------------------------------------------------------
 
 
 def test_marks_only_rise():

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from src.composition import App, Bindings
-from src.core import limits
 from src.core.calls.stalls import Rests
-from src.core.errors import ConfigurationError
 from src.core.ids import TaskKey
 from src.core.settings import load
 from src.core.states import Status
@@ -113,15 +111,6 @@ def deploy():
     yield build
     for one in made:
         one.bench.close()
-
-
-def test_a_submission_beyond_the_bound_waits(deploy):
-    """With two object slots, two of five submitted tasks go to objects."""
-    made = deploy(2)
-    keys = made.submit(5)
-    assert made.objects.started == keys[:2]
-    assert made.waited == []
-    assert [made.bench.do(made.bench.store.task(key)).status for key in keys] == [Status.PENDING] * 5
 
 
 def test_the_sweep_sends_one_for_each_that_ends(deploy):
@@ -452,12 +441,3 @@ def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
     keys = made.submit(3)
     assert [body["taskId"] for body in sent] == keys
     assert (made.objects.started, made.places()) == ([], 0)
-
-
-@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", str(limits.OBJECTS_AT_WORK_MOST + 1)])
-def test_a_bound_that_is_none_is_refused(value: str):
-    """MAX_OBJECTS_AT_WORK must be a whole number of at least 1, or absent."""
-    with pytest.raises(ConfigurationError, match="MAX_OBJECTS_AT_WORK"):
-        load(lambda name: value if name == "MAX_OBJECTS_AT_WORK" else None)
-    assert load(lambda name: None).objects_at_work_most is None
-    assert load(lambda name: "7" if name == "MAX_OBJECTS_AT_WORK" else None).objects_at_work_most == 7

@@ -1,7 +1,4 @@
-"""How the worker of a task learns of the task's end.
-
-The request that ends the task notifies the task's object, and the coordinator notifies the lanes.
-"""
+"""How the worker of a task learns of the task's end."""
 
 import asyncio
 import sqlite3
@@ -52,9 +49,6 @@ def claim(bench: WorkerBench, route: Route, name: str = "") -> Claim:
     return made
 
 
-# --- The request -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("route", "fence"), [(Route.QUEUE, None), (Route.DURABLE_OBJECT, 1), (Route.DIRECT, None)])
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Route, fence: int | None, end: str):
@@ -63,11 +57,6 @@ def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Rou
     store = bench.store
     stopped: Stopped = bench.do(store.cancel(TASK, 1_000) if end == "cancel" else store.erase(TASK))
     assert (stopped.changed, stopped.object_fence) == (True, fence)
-
-
-def test_a_task_that_nobody_has_begun_has_no_object(bench: WorkerBench):
-    """The cancellation of a task that no worker has begun notifies no object, since this would only wake it."""
-    assert bench.do(bench.store.cancel(TASK, 1_000)).object_fence is None
 
 
 def test_a_cancellation_that_is_repeated_tells_again(bench: WorkerBench):
@@ -96,9 +85,6 @@ def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
     stopped = bench.do(bench.store.cancel(TASK, 1_000))
     assert (stopped.changed, stopped.object_fence) == (False, None)
     assert bench.task().status is Status.PROCESSING
-
-
-# --- The notice --------------------------------------------------------------------------------------------------
 
 
 class Objects:
@@ -134,16 +120,6 @@ def test_telling_never_fails_and_is_soon_over(act: Callable[[], Any], seconds: f
     loop.run_until_complete(ObjectTeller(objects, meter, NOBODY).tell(TASK, 7))
     assert (objects.told, loop.time(), meter.subrequests) == ([("task", 7)], seconds, 1)
     loop.close()
-
-
-def test_without_objects_nobody_is_told():
-    """If the deployment binds no objects, the end of a task costs no subrequest for a notice."""
-    meter = Meter()
-    asyncio.run(ObjectTeller(None, meter, NOBODY).tell(TASK, 7))
-    assert meter.subrequests == 0
-
-
-# --- Lanes -------------------------------------------------------------------------------------------------------
 
 
 def calls(count: int) -> list[Wire]:

@@ -12,7 +12,6 @@ import yaml  # type: ignore[import-untyped]  # it comes with schemathesis, witho
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops import invocations
-from src.core import limits
 from src.core.version import MIGRATION, VERSION
 from tests.support.api_bench import ApiBench
 from tests.support.log_events import log_events
@@ -104,19 +103,6 @@ def test_rules_are_whole() -> None:
     assert _first_cells("Alert rules") == names
 
 
-def test_panels_are_whole() -> None:
-    """Each panel of the dashboard has a unique id and a place that no other panel covers."""
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: set[tuple[int, int]] = set()
-    for panel in panels:
-        at = panel["gridPos"]
-        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
-
-
 def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
     """docs/operations.md has the name, type and labels of each metric."""
     rows = {cells[0].strip("`"): cells[1:3] for cells in _rows("Metrics")}
@@ -138,14 +124,6 @@ def test_the_page_has_every_event_of_the_log() -> None:
     for event, facts in events.items():
         missing = {fact for fact in facts - {"task"} if f"`{fact}`" not in rows[event]}
         assert not missing, (event, missing)
-
-
-def test_the_page_gives_the_figures_of_the_code() -> None:
-    """docs/operations.md says how many rows a scrape and a fold may read, and for how long sums are kept."""
-    page = PAGE.read_text()
-    for figure in (*limits.SAMPLE_TASKS_MOST.values(), *limits.FOLD_TASKS_MOST.values()):
-        assert f"{figure:,}" in page, figure
-    assert f"{limits.HISTORY_SECONDS / 3600:.0f} hours" in page
 
 
 def test_version_and_schema_are_those_of_the_project() -> None:

@@ -1,7 +1,4 @@
-"""Work after an answer or an object's event, and the JavaScript promise with which the platform waits for it.
-
-JavaScript is a fake.
-"""
+"""Work after an answer or an object's event, and the JavaScript promise with which the platform waits for it."""
 
 import asyncio
 import json
@@ -103,13 +100,3 @@ def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException
 
     bench.until_quiet(lambda: bench.background(work()))
     assert bench.lines == [{"event": "background_failed", "error": type(error).__name__}]
-
-
-def test_work_that_is_cancelled_ends_the_wait(bench: Bench):
-    """If background work is cancelled, its promise is fulfilled and nothing is logged."""
-
-    async def work() -> None:
-        raise asyncio.CancelledError
-
-    bench.until_quiet(lambda: bench.background(work()))
-    assert bench.lines == []

@@ -1,7 +1,4 @@
-"""While a variable has a bad value, no work is done, and no task loses anything.
-
-The platform repeats the messages, alarms and calls that came while the value was bad.
-"""
+"""While a variable has a bad value, no work is done, and no task loses anything."""
 
 import asyncio
 import json
@@ -41,7 +38,6 @@ class Message:
         self.end = self.end or "ack"
 
     def retry(self, options: dict[str, int]) -> None:
-        """Retry it."""
         self.end = self.end or options["delaySeconds"]
 
 

@@ -28,7 +28,6 @@ class JsDatabase:
         self.asked: list[tuple[str, tuple[object, ...]]] = []
 
     def prepare(self, sql: str) -> SimpleNamespace:
-        """Prepare."""
         self.crossings += 1
         made = SimpleNamespace(sql=sql, values=())
         made.bind = lambda *values: self._bound(sql, values)

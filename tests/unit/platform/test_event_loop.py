@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from src.platform.event_loop import EVENT_LOOP, Adaptation
+from src.platform.event_loop import Adaptation
 from src.processing.log import Log
 
 HOUR = 3600.0
@@ -197,20 +197,6 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
     assert browser.functions == []
 
 
-@pytest.mark.parametrize(
-    ("seconds", "milliseconds"),
-    [(1e-9, 1), (0.0004, 1), (0.001, 1), (0.0012, 2), (0.002, 2), (1.2342, 1235), (2.0, 2000), (25.0000001, 25001)],
-)
-def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
-    """A timer lasts a whole number of milliseconds, rounded up, and at least one."""
-
-    async def scenario() -> None:
-        asyncio.get_running_loop().call_later(seconds, id, None)
-        assert [set_for for _, _, set_for in browser.timers.values()] == [milliseconds]
-
-    run(scenario)
-
-
 def test_ready_handles_keep_their_order_however_many(browser: Browser):
     """Ready callbacks run in their order, however many there are."""
     order: list[int] = []
@@ -252,38 +238,3 @@ def test_the_variable_gives_the_loop_back(interpreter: Browser):
     assert lines_of(adaptation, "pyodide") == [{"event": "event_loop_kept", "wanted": "pyodide"}]
     assert sys.modules["pyodide.webloop"].WebLoop.call_later is loops_own
     assert lines_of(adaptation, "pyodide") == []
-
-
-@pytest.mark.parametrize(
-    ("module", "holder", "name"),
-    [("pyodide.ffi", None, "create_once_callable"), ("pyodide.webloop", "WebLoop", "call_later")],
-)
-def test_a_loop_that_lacks_something_is_left_alone(
-    interpreter: Browser, monkeypatch: pytest.MonkeyPatch, module: str, holder: str | None, name: str
-):
-    """If a future Pyodide lacks a function that onceover's timers need, its event loop stays unchanged.
-
-    A log line names the function that Pyodide lacks.
-    """
-    of_pyodide = sys.modules[module]
-    bare = object()
-    monkeypatch.setattr(of_pyodide, holder or name, bare)
-    if holder is None:
-        monkeypatch.delattr(of_pyodide, name)
-    before = dict(vars(sys.modules["pyodide.webloop"].WebLoop)) if holder is None else {}
-    adaptation = Adaptation()
-    adaptation.adapt()
-    assert name in adaptation.lacks
-    assert lines_of(adaptation, "adapted") == [{"event": "event_loop_kept", "lacks": ", ".join(adaptation.lacks)}]
-    if holder is None:
-        assert dict(vars(sys.modules["pyodide.webloop"].WebLoop)) == before
-
-
-def test_loops_of_other_interpreters_are_left_alone(monkeypatch: pytest.MonkeyPatch):
-    """Without Pyodide no event loop is changed, nothing is logged, and nothing of Pyodide is imported."""
-    monkeypatch.delitem(sys.modules, "pyodide.webloop", raising=False)
-    adaptation = Adaptation()
-    adaptation.adapt()
-    assert "pyodide.webloop" not in sys.modules
-    assert lines_of(adaptation, "pyodide") == []
-    assert EVENT_LOOP.replaced is None

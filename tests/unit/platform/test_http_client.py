@@ -1,7 +1,4 @@
-"""The HTTP client over `fetch`: which promises and timers are left when a request ends, early or not.
-
-The tests use a stand-in for JavaScript.
-"""
+"""The HTTP client over `fetch`: which promises and timers are left when a request ends, early or not."""
 
 import asyncio
 import json
@@ -171,12 +168,6 @@ def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
     assert browser.unsettled() == 0
 
 
-def test_a_reply_without_a_body_is_whole(browser: Browser):
-    """A response with a null body, as for HEAD or 204, is read as an empty body."""
-    browser.answer = lambda promise: promise.resolve(browser.response())
-    assert asyncio.run(request()).body == b""
-
-
 def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
     """A request whose reply states its length awaits two promises: one for the headers and one for the body."""
 
@@ -259,40 +250,9 @@ def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
     assert browser.unsettled() == 0
 
 
-def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
-    """If a reply is longer than its header says and exceeds the limit, its bytes are not copied to Python."""
-    browser.headers = {"content-length": "7"}
-    browser.parts = [b"12345", b"67890"]
-    browser.answer = lambda promise: promise.resolve(browser.response())
-    with pytest.raises(HttpReplyTooLarge):
-        asyncio.run(request(most=7))
-    assert browser.unsettled() == 0
-
-
 def test_a_lost_connection_is_no_timeout(browser: Browser):
     """A promise that is rejected before the deadline is a lost connection, not a timeout."""
     browser.answer = Promise.reject
     with pytest.raises(HttpConnectionLost):
         asyncio.run(request())
     assert browser.unsettled() == 0
-
-
-def test_a_promise_that_outlives_its_abort_is_let_go(browser: Browser, monkeypatch: pytest.MonkeyPatch):
-    """If the runtime ignores an abort, the caller waits only for a limited time."""
-    monkeypatch.setattr("src.platform.http_client._ABORT_SECONDS", 0.01)
-    browser.stubborn = True
-    with pytest.raises(HttpTimeout):
-        asyncio.run(asyncio.wait_for(request(0.01), 60))
-    assert browser.unsettled() == 1
-
-
-def test_a_coroutine_that_is_thrown_away_touches_nothing(browser: Browser):
-    """If a request's coroutine is discarded, its clean-up calls no JavaScript."""
-
-    async def scenario() -> None:
-        coroutine = request()
-        coroutine.send(None)
-        coroutine.close()
-
-    asyncio.run(scenario())
-    assert browser.aborts == 0

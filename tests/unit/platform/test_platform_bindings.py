@@ -170,12 +170,6 @@ def test_an_answer_crosses_as_one_text():
     assert answered(SimpleNamespace(), outcomes) is outcomes
 
 
-def test_what_an_object_throws_comes_through():
-    """An error of an object reaches its caller as the SDK's exception, and callers handle every exception."""
-    with pytest.raises(JsError):
-        wait(bound(BATCH_COORDINATOR=JsObject()).coordinators.getByName(TASK).refuse())
-
-
 class JsStorage:
     """A Durable Object's storage, in which a write is done when its method returns."""
 
@@ -228,32 +222,3 @@ def test_writes_with_no_await_between_them_are_under_way_together():
         await cleared
 
     asyncio.run(play())
-
-
-def test_rows_of_an_objects_own_database_come_over_together():
-    """All rows of a query to an object's own database cross to Python together, however many there are."""
-    js = JsStorage()
-    rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
-    assert rows == [{"lane": 1}, {"lane": 2}]
-    assert js.statements == [("SELECT lane FROM out WHERE lane < ?", 3)]
-
-
-def test_what_is_not_bound_is_none():
-    """Each binding except the database may be missing, and is then None."""
-    nothing: Any = SimpleNamespace(_env=SimpleNamespace())
-    with pytest.raises(AttributeError):
-        bindings(nothing)
-    found = bound()
-    assert (found.queue, found.processors, found.coordinators, found.ai) == (None, None, None, None)
-
-
-def test_what_the_simulation_binds_is_used_as_it_is():
-    """The simulator's bindings are used without a wrapper."""
-    given: Any = object()
-    env: Any = SimpleNamespace(DB=given, AI_QUEUE=given, AI_PROCESSOR=given, BATCH_COORDINATOR=given)
-    found = bindings(env)
-    context = SimpleNamespace(storage=given)
-    for binding in (found.database, found.queue, found.processors, found.coordinators):
-        assert binding is given
-    assert delivered(given) is given
-    assert storage_of(context) is given

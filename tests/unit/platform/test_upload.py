@@ -1,8 +1,4 @@
-"""What the Worker's modules do at import, which the platform runs once before it takes a snapshot.
-
-`tests/runtime/test_upload.py` imports the Worker's modules in production's interpreter; the present tests import them
-in CPython, and check their text.
-"""
+"""What the Worker's modules do at import, which the platform runs once before it takes a snapshot."""
 
 import ast
 import json
@@ -32,9 +28,6 @@ REFUSED = {
     *("os.urandom", "os.getrandom", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.date.today"),
     *("asyncio", "builtins.open"),
 }
-
-
-# --- the text of the modules -----------------------------------------------------------------------------------
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
@@ -121,16 +114,6 @@ def test_no_module_asks_for_time_or_randomness_at_import():
 def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
     """The check finds each forbidden call that an import executes, and no call that runs later."""
     assert refused_calls(text) == calls
-
-
-def test_what_only_a_type_checker_imports_does_not_count():
-    """An import under `if TYPE_CHECKING` does not count, but one in its `else` does."""
-    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import js\n"
-    assert of_the_runtime(guarded) == set()
-    assert of_the_runtime(guarded + "else:\n    import workers\n") == {"workers"}
-
-
-# --- a fresh interpreter -----------------------------------------------------------------------------------------
 
 
 @cache
@@ -222,12 +205,6 @@ def test_entry_imports_without_javascript_time_or_randomness():
     assert {path for path in missing if not path.startswith(LATER)} == {"entry.py"}
     assert by_us(report["clock"]) == []
     assert [module for _, module in report["entropy"] if module != "random"] == []
-
-
-def test_the_import_leaves_nothing_open():
-    """After the import of `entry` no file, socket or thread is open, and no lock, queue or task of asyncio exists."""
-    report = watched()
-    assert (report["streams"], report["threads"], report["bound"]) == ([], [], [])
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path):

@@ -1,25 +1,15 @@
-"""Waits end under the hosted clock, with Pyodide's event loop and with onceover's timers.
-
-The hosted clock moves only when timers fire, and may be a little short of a timer's time.
-"""
+"""Waits end under the hosted clock, with Pyodide's event loop and with onceover's timers."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from src.core.task import Mark
-from src.inference.protocol import ModelCall
-from src.objects.audience import Audience
-from src.processing import clock
-from src.processing.caller import LocalCaller
 from src.processing.outcomes import Ended
-from src.processing.run.call_groups import CallGroups
-from src.store.records.claims import CallKey
 from tests.api.test_events import Stream
 from tests.api.test_listening import Scene
 from tests.support import api_bench, worker_bench
 from tests.support.hosted_loop import HAIR_SECONDS, HostedLoop
-from tests.support.worker_bench import Script, WorkerBench
+from tests.support.worker_bench import WorkerBench
 
 # The times in this list are no whole milliseconds, like those of `?wait=1.2342` and of measurements.
 ODD = (1.2342, 0.0017, 0.9999999, 2.0501, 0.00031)
@@ -41,53 +31,6 @@ def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
     made = make_loop()
     yield made
     made.close()
-
-
-def calls_of(*seconds: float) -> CallGroups:
-    """Start calls that take the given times, in this order."""
-    model = Script()
-    model.seconds = lambda number: seconds[number - 1]
-    return CallGroups(LocalCaller(model, 6), lambda _key: ModelCall("", "", ""), 100.0)
-
-
-@pytest.mark.parametrize("seconds", ODD)
-@pytest.mark.parametrize("waits_with", ["nothing", "a hint", "calls out"])
-def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: float, waits_with: str):
-    """A run that waits for a moment goes on once the clock shows it, since each wait moves the clock."""
-
-    async def wait() -> None:
-        calls, until = calls_of(50.0), clock.now() + seconds
-        if waits_with == "calls out":
-            calls.start([CallKey(0, 0)], 100.0)
-        while clock.now() < until:
-            await calls.wait(until, loop.create_future() if waits_with == "a hint" else None)
-
-    loop.run_until_complete(wait())
-    assert loop.time() == pytest.approx(seconds, abs=LATE)
-
-
-@pytest.mark.parametrize("seconds", ODD)
-def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, seconds: float):
-    """In this test one of two calls has ended, and the other takes long."""
-
-    async def wait() -> int:
-        calls = calls_of(seconds, 50.0)
-        calls.start([CallKey(0, 0), CallKey(0, 1)], 100.0)
-        return len(await calls.wait(40.0))
-
-    assert loop.run_until_complete(wait()) == 1
-    assert loop.time() == pytest.approx(1.2 * seconds, abs=LATE)
-
-
-@pytest.mark.parametrize("seconds", ODD)
-def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, seconds: float):
-    """Without a notice an object holds a caller for the `seconds` that the caller asked for."""
-    audience = Audience(lambda: True)
-    assert loop.run_until_complete(audience.hear(Mark(1, 1), 0.0, seconds)) is False
-    assert loop.time() == pytest.approx(seconds, abs=LATE)
-    audience.tell(Mark(1, 2), False)
-    assert loop.run_until_complete(audience.hear(Mark(1, 1), seconds, 50.0)) is True
-    assert loop.time() == pytest.approx(2 * seconds, abs=2 * LATE)
 
 
 @pytest.mark.parametrize("seconds", ODD)

@@ -1,7 +1,4 @@
-"""Webhook endpoints that fail, are paused, and work again.
-
-Neither a failing endpoint nor one with many due deliveries may delay other endpoints.
-"""
+"""Webhook endpoints that fail, are paused, and work again."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -14,12 +14,10 @@ from src.processing.memory import MemoryAllowance, MemoryShare, User
 
 @pytest.fixture(name="loop")
 def virtual_time() -> Loop:
-    """An event loop with virtual time."""
     return Loop()  # type: ignore[abstract]
 
 
 def run[T](loop: Loop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end."""
     return loop.run_until_complete(coroutine)
 
 

@@ -56,30 +56,6 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
     assert calls == [(own or 70, 0.5, {"seed": 1})] * 3
 
 
-@pytest.mark.parametrize("lanes", [False, True])
-def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
-    """A cut-off output's chunk shows the reason, the task counts such outputs, and the log names each."""
-    reasons = ["stop", "length", "content_filter", "odd", None, "length"]
-    bench = make(max_attempts=1, patience_seconds=0)
-    bench.insert(6, Reduce.MERGE)
-    bench.model.act = lambda call, number: (
-        ModelUnavailable("503") if number == 6 else ModelReply("cut", 1, 1, reasons[number - 1])
-    )
-    host = bench.laned_host() if lanes else HOST
-    assert bench.run(host) == Ended(Status.FAILED)
-    assert bench.task().truncated == 2
-    bench.model.act = lambda call, number: ModelReply("cut", 1, 1, "length")
-    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms))
-    assert bench.run(host) == Ended(Status.COMPLETED)
-    assert bench.task().truncated == 2 + 2  # the output of the sixth chunk and that of the merge are cut off
-    chunks = bench.do(bench.store.chunks(TaskKey("task")))
-    assert [chunk.finish_reason for chunk in chunks] == reasons
-    said = [(line["level"], line["truncated"]) for line in bench.events("calls_done") if "truncated" in line]
-    assert said == [(0, {"1": "length", "2": "content_filter"}), (0, {"5": "length"}), (1, {"0": "length"})]
-    (first, *_) = bench.events("calls_done")
-    assert [len(first[name]) for name in ("chunks", "ms", "input_tokens", "output_tokens")] == [5] * 4
-
-
 def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
     """A task of 20 chunks takes 20 calls, six at a time, and one transaction for each group that ends together."""
     bench = make()
@@ -395,23 +371,7 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
     assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1
 
 
-def test_a_hanging_call_ends_at_the_timeout(make):
-    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, before its lease.
-
-    A call that ended at its timeout is on the bill in doubt, since the provider may not have seen it.
-    """
-    bench = make(max_attempts=2, patience_seconds=0)
-    bench.insert(1)
-    bench.model.seconds = lambda number: 1e6
-    assert bench.run() == Ended(Status.FAILED)
-    failure = bench.task().failure
-    assert failure is not None
-    assert failure.code == "model_timeout"
-    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (2, 2)
-
-
 def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
-    """If all lanes of a run have fallen silent, the run gives its task back and does not wait for them again."""
     bench = make()
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
@@ -469,17 +429,6 @@ def test_a_claim_outlasts_the_way_to_its_lanes(make):
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
 
 
-def test_a_failure_keeps_what_is_in_flight(make):
-    """When a chunk fails for good, the run waits for the calls that are out, and keeps their outputs."""
-    bench = make(max_attempts=1, patience_seconds=0)
-    bench.insert(6)
-    errors: dict[int, ModelError] = {1: ModelUnavailable("500")}
-    bench.model.seconds = lambda number: 0.1 if number == 1 else 2.0
-    bench.model.act = lambda call, number: errors.pop(1, None)
-    assert bench.run() == Ended(Status.FAILED)
-    assert (bench.task().completed, bench.task().failed, len(bench.model.calls)) == (5, 1, 6)
-
-
 @pytest.mark.parametrize(
     "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
 )
@@ -523,9 +472,6 @@ def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
     bench.do(asyncio.sleep(600))
     assert bench.run() == Ended(Status.FAILED)
     assert (code(bench), len(bench.model.calls)) == ("model_refused", 2)
-
-
-# --- Deadlines -----------------------------------------------------------------------------------------------------
 
 
 def code(bench: WorkerBench) -> str | None:
@@ -579,25 +525,6 @@ def test_no_call_starts_at_the_deadline_or_after(make):
     assert code(bench) == DEADLINE_EXCEEDED
 
 
-@pytest.mark.parametrize("error", [ModelRateLimited("429", 20), ModelUnavailable("503")])
-def test_a_wait_ends_at_the_deadline(make, error: ModelError):
-    """A worker that waits through a rate limit stops waiting at the task's deadline."""
-    bench = make(max_attempts=20)
-    bench.insert(1, deadline_ms=5_000)
-    bench.model.act = lambda call, number: error
-    assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), bench.loop.time()) == (DEADLINE_EXCEEDED, pytest.approx(5.0))
-
-
-def test_a_worker_that_comes_too_late_fails_the_task(make):
-    """A worker whose message arrives after the deadline starts no call and fails the task."""
-    bench = make()
-    bench.insert(2, deadline_ms=1_000)
-    bench.do(asyncio.sleep(1))
-    assert bench.run() == Unclaimed(ClaimRefusal.OVERDUE)
-    assert (bench.task().status, code(bench), bench.model.calls) == (Status.FAILED, DEADLINE_EXCEEDED, [])
-
-
 def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
     """If the answer to an announcement comes after the deadline, the announced calls are not made."""
     bench = make()
@@ -647,9 +574,6 @@ def test_a_retry_after_the_deadline_goes_on(make):
     assert len(bench.model.calls) == 18 + 6 == bench.task().usage.model_calls
 
 
-# --- Calls at most ---------------------------------------------------------------------------------------------------
-
-
 def test_a_budget_is_spent_to_the_last_call(make):
     """A worker makes exactly as many calls as the budget allows, and then fails the task."""
     bench = make()
@@ -663,17 +587,6 @@ def test_a_budget_is_spent_to_the_last_call(make):
     assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=20)) is not None
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 20
-
-
-@pytest.mark.parametrize("reduce", list(Reduce))
-def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
-    """A budget of `minimumCalls` suffices if no call fails."""
-    bench, other = make(), make()
-    bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
-    assert bench.run() == Ended(Status.COMPLETED)
-    other.insert(8, reduce, max_calls=7 + (reduce is Reduce.MERGE))
-    assert other.run() == Ended(Status.FAILED)
-    assert (code(other), len(other.model.calls)) == (BUDGET_EXHAUSTED, 7 + (reduce is Reduce.MERGE))
 
 
 def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
@@ -693,24 +606,6 @@ def test_failed_calls_are_on_the_budget(make):
     bench.model.act = lambda call, number: ModelUnavailable("503")
     assert bench.run() == Ended(Status.FAILED)
     assert (code(bench), len(bench.model.calls), bench.task().usage.model_calls) == (BUDGET_EXHAUSTED, 5, 5)
-
-
-def test_rate_limited_calls_are_on_the_budget_too(make):
-    """A call that got a 429 counts on the budget, although it costs no attempt."""
-    bench = make(max_attempts=1)
-    bench.insert(1, max_calls=3)
-    bench.model.act = lambda call, number: ModelRateLimited("429", 1)
-    assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), len(bench.model.calls)) == (BUDGET_EXHAUSTED, 3)
-
-
-def test_max_attempts_comes_first_where_it_is_less(make):
-    """If a chunk's attempts are used up before the budget is, the task fails with the chunk's own error."""
-    bench = make(max_attempts=2, patience_seconds=0)
-    bench.insert(1, max_calls=10)
-    bench.model.act = lambda call, number: ModelUnavailable("503")
-    assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), len(bench.model.calls)) == ("model_unavailable", 2)
 
 
 def test_calls_in_doubt_are_on_the_budget(make):

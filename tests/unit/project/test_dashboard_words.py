@@ -95,7 +95,6 @@ def used(name: str, text: str) -> bool:
 
 
 def test_a_view_names_all_files_that_it_needs() -> None:
-    """A view names all files that it needs, and no others."""
     page = reached(*PAGE)
     for part in PARTS:
         for own, *others in views(part):

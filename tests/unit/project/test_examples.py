@@ -42,11 +42,6 @@ def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, .
     assert all(part.endswith("\n") for part in parts(text))
 
 
-def test_english_chapters_open_chunks() -> None:
-    """In the English example each of the chapters 2 to 5 begins a chunk."""
-    assert sum(part.startswith("Chapter ") for part in parts(read("english.txt"))) == 4
-
-
 @pytest.mark.parametrize("name", _NAMES)
 def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
     """Each quote of the demo's report on a chunk of an example is in this chunk, in the chunk's order."""
@@ -56,12 +51,3 @@ def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
         assert len(quotes) == 4
         places = [flat.index(quote.removesuffix("…")) for quote in quotes]
         assert places == sorted(places)
-
-
-def test_the_demo_names_what_the_texts_are_about() -> None:
-    """The demo's merged report of an example opens with the work's title, and counts the main characters most."""
-    english, chinese = (analysis("\n\n".join(map(analysis, parts(read(name))))) for name in _NAMES)
-    assert english.startswith("## PRIDE AND PREJUDICE\n")
-    assert "**Key terms:** bingley (" in english
-    assert chinese.startswith("## 祝福\n")
-    assert "**关键词：**祥林嫂（" in chinese

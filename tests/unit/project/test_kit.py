@@ -3,11 +3,8 @@
 import importlib
 import importlib.metadata
 import re
-import shutil
 import subprocess
 import tomllib
-from configparser import ConfigParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,9 +34,6 @@ def pins(path: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", read(path), re.MULTILINE))
 
 
-# --- hooks ------------------------------------------------------------------------------------------------
-
-
 def hooks() -> list[dict[str, Any]]:
     repos = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
     assert [repo["repo"] for repo in repos] == ["local"]
@@ -50,15 +44,6 @@ def hooks() -> list[dict[str, Any]]:
 def test_the_hooks_are_the_commands_of_make_check():
     """The pre-commit hooks are exactly the commands of `make check`, in the same order."""
     assert [hook["entry"] for hook in hooks()] == recipe("check")
-
-
-def test_the_hooks_run_the_pinned_tools():
-    """A hook installs nothing."""
-    for hook in hooks():
-        assert hook["language"] == "system"
-        assert hook["entry"].startswith(".venv/bin/")
-        assert "additional_dependencies" not in hook
-        assert (hook["pass_filenames"], hook["always_run"]) == (False, True)
 
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy", "import-linter", "pyyaml"])
@@ -73,19 +58,6 @@ def test_the_workers_packages_have_one_version_each():
     pinned = pins("requirements/worker.txt")
     assert dict(item.split("==") for item in named).items() <= pinned.items()
     assert pins("requirements/worker.in").items() <= pinned.items()
-
-
-# --- files that tools read ----------------------------------------------------------------------------------
-
-
-def test_the_editor_is_told_what_the_formatter_does():
-    """.editorconfig has the line length of ruff and the tabs of the Makefile."""
-    config = ConfigParser()
-    config.read_string("[top]\n" + read(".editorconfig"))
-    line_length = tomllib.loads(read("pyproject.toml"))["tool"]["ruff"]["line-length"]
-    assert config.getint("*.{py,toml}", "max_line_length") == line_length
-    assert config.get("Makefile", "indent_style") == "tab"
-    assert config.get("*", "indent_style") == "space"
 
 
 def test_every_file_is_as_the_editor_is_told():
@@ -107,21 +79,6 @@ def test_every_file_is_as_the_editor_is_told():
     assert [name for name, content in texts.items() if re.search(rb"[ \t]$", content, re.MULTILINE)] == []
 
 
-def test_the_licence_is_mit():
-    """The licence is MIT, so anyone may use, change and pass on the project."""
-    assert read("LICENSE").startswith("MIT License\n\nCopyright (c) 2026 the onceover authors\n")
-
-
-def test_no_lock_file_of_uv_is_committed():
-    """The repository has no lock file of uv, since requirements/*.txt are the only list of versions."""
-    assert "uv.lock" in read(".gitignore").splitlines()
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "uv.lock" not in tracked.splitlines()
-
-
-# --- GitHub ---------------------------------------------------------------------------------------------------
-
-
 def test_the_workflow_runs_what_everyone_can_run():
     """The workflow for every change runs `.ci/run` and the report of coverage."""
     text = read(".github/workflows/ci.yml")
@@ -136,53 +93,6 @@ def test_the_workflow_runs_what_everyone_can_run():
     for action in actions:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
         assert re.search(rf"- uses: {action} # v\d+\.\d+\.\d+$", text, re.MULTILINE), action
-
-
-@pytest.mark.parametrize("name", ["bug", "feature"])
-def test_the_issue_forms_are_forms(name: str):
-    """Each issue form has the fields that GitHub requires."""
-    form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
-    assert form["name"]
-    assert form["description"]
-    questions = [part for part in form["body"] if part["type"] != "markdown"]
-    assert {part["type"] for part in questions} <= {"textarea", "input", "dropdown", "checkboxes"}
-    assert len({part["id"] for part in questions}) == len(questions)
-    assert all(part["attributes"]["label"] for part in questions)
-    assert any(part.get("validations", {}).get("required") for part in questions)
-
-
-# --- documents ------------------------------------------------------------------------------------------------
-
-
-def test_help_lists_every_target_that_is_described():
-    """`make help` prints one line for each target with a description, and aligns the descriptions."""
-    described = re.findall(r"^([a-z][a-z0-9-]*):.*## ", read("Makefile"), re.MULTILINE)
-    assert {"format", "docs", "check", "help", "install"} <= set(described)
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    lines = [re.fullmatch(r"  make ([a-z0-9-]+)( +)\S.*", line) for line in shown.splitlines()]
-    assert [line[1] for line in lines if line] == described
-    assert len({line.end(2) for line in lines if line}) == 1
-    (phony,) = re.findall(r"^\.PHONY: ([^$].*)$", read("Makefile"), re.MULTILINE)
-    assert set(phony.split()) == set(described)
-
-
-def test_the_makefile_works_from_elsewhere(tmp_path: Path):
-    """`make -f` works from any folder: the Makefile finds its own folder, and passes variables on."""
-    for name in ("help", "dev", "local"):
-        (tmp_path / name).write_text("")
-    folder = tmp_path / "a clone"
-    folder.mkdir()
-    shutil.copy(ROOT / "Makefile", folder)
-    # make runs here as a user calls it: inside another make it would inherit the other's flags, and would print its
-    # folder.
-    command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-f", str(folder / "Makefile")]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("  make help ")
-    told = subprocess.run(
-        [*command, "-n", "dev", "ARGS=--port 9"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert f"-C '{folder.resolve()}' dev" in told.stdout
-    assert "-m local.dev --port 9\n" in told.stdout
 
 
 def test_the_map_leads_to_every_document():

@@ -41,7 +41,6 @@ def test_no_two_classes_have_one_name() -> None:
 
 
 def test_no_two_modules_of_the_page_export_one_name() -> None:
-    """No two modules of the dashboard export the same name."""
     assert twins([name for name in files_of("public/app") if name.endswith(".js")], _EXPORTED) == {}
 
 

@@ -3,7 +3,6 @@
 import ast
 import importlib.metadata
 import json
-import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -60,9 +59,6 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
     assert not [name for name, package in packages.items() if name and "integrity" not in package]
 
 
-# --- which modules need which packages --------------------------------------------------------------------------
-
-
 def recipes() -> dict[str, tuple[str, str]]:
     """Return the targets of the Makefile that install packages first.
 
@@ -74,7 +70,6 @@ def recipes() -> dict[str, tuple[str, str]]:
 
 
 def _file_of(module: str) -> Path | None:
-    """Return the file of a module of this repository, or None for any other module."""
     folder = ROOT / "cli" if module.startswith("onceover_cli") else ROOT
     place = folder.joinpath(*module.split("."))
     if (place / "__init__.py").is_file():
@@ -156,39 +151,3 @@ def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
     assert not used & left_out
     assert "--omit=dev" in install._RUN_NODE.commands()[0]
     assert "--omit=dev" not in install._DEV_NODE.commands()[0]
-
-
-# --- what it takes on disk --------------------------------------------------------------------------------------
-
-
-def _bytes(files: Iterable[Path]) -> int:
-    """Return how many bytes files and folders take on disk."""
-    return sum(file.lstat().st_blocks * 512 for file in files)
-
-
-@cache
-def _whole(folder: Path) -> int:
-    return _bytes([folder, *folder.rglob("*")])
-
-
-@cache
-def _python_package(name: str) -> int:
-    """Return how many bytes an installed package takes on disk, with its compiled files."""
-    try:
-        files = importlib.metadata.files(name) or []
-    except importlib.metadata.PackageNotFoundError:
-        return 0  # for another platform
-    return _bytes(place for file in files if (place := Path(str(file.locate()))).exists())
-
-
-@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figures are for Linux x64")
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])
-def test_the_documents_say_what_an_installation_takes(name: str) -> None:
-    """README states the size of `make install`, and CONTRIBUTING that of `make install-dev`, within 5 %."""
-    modules, worker = ROOT / "node_modules", _whole(ROOT / "python_modules") + _whole(ROOT / ".build" / "pyodide")
-    packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
-    of_tests = sum(_whole(ROOT / place) for place, package in packages.items() if package.get("dev"))
-    run = worker + _whole(modules) - of_tests + sum(map(_python_package, {*pins("run"), "pip"}))
-    everything = worker + _whole(modules) + sum(map(_python_package, {*pins("dev"), "pip"}))
-    (said,) = re.findall(r"(\d\.\d\d) GB", (ROOT / name).read_text("utf-8"))
-    assert float(said) * 1e9 == pytest.approx(everything if name == "CONTRIBUTING.md" else run, rel=0.05)

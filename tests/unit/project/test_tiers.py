@@ -49,14 +49,6 @@ def test_the_quick_folders_start_no_runtime() -> None:
     assert [path for path in modules if re.search(r"mark\.runtime\b", path.read_text("utf-8"))] == []
 
 
-@pytest.mark.parametrize("area", quick.areas())
-def test_an_area_has_tests(area: str) -> None:
-    """ONLY=area selects at least the area's own tests, and not all tests."""
-    found = list(quick.modules_of(area))
-    assert found
-    assert len(found) < sum(1 for folder in quick.FOLDERS for _ in (ROOT / folder).rglob("test_*.py"))
-
-
 def test_an_area_s_tests_are_in_its_room_or_import_it() -> None:
     """ONLY=area selects the test modules in the area's folder, and those elsewhere that import the area."""
     assert all("queue" in path.parts or "queue" in path.read_text("utf-8") for path in quick.modules_of("queue"))
@@ -71,26 +63,6 @@ def test_each_module_is_in_one_share() -> None:
     assert sorted(name for share in found for name in share) == sorted(path.as_posix() for path in every)
     sizes = [sum((ROOT / name).stat().st_size for name in share) for share in found]
     assert max(sizes) < 1.05 * min(sizes)
-
-
-def test_few_modules_are_not_shared() -> None:
-    """A process is not started for a few modules, nor for none."""
-    few = [path.relative_to(ROOT) for path in sorted((ROOT / "tests/unit/core").rglob("test_*.py"))]
-    assert quick.shares(few[:2]) == [sorted(path.as_posix() for path in few[:2])]
-    assert quick.shares([]) == []
-
-
-def test_commands_run_at_once_and_print_one_after_another(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The commands of `make quick` run at once. Each command keeps its exit status, and their outputs are not mixed."""
-    waits = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\n"
-    here, there = str(tmp_path / "here"), str(tmp_path / "there")
-    commands = [
-        ["-c", f"{waits}print('first')\nsys.exit(3)", here],
-        ["-c", f"import sys\nprint('second')\nopen({here!r}, 'w')\nopen({there!r}, 'w')"],
-        ["-c", f"{waits}print('third', file=sys.stderr)", there],
-    ]
-    assert quick.run(commands) == [3, 0, 0]
-    assert capfd.readouterr().out == "first\nsecond\nthird\n"
 
 
 def test_the_campaign_runs_each_module_that_has_more_to_do_in_it() -> None:
@@ -135,28 +107,8 @@ def test_a_record_that_was_cut_off_is_none(records: Path) -> None:
     assert campaign.known(part("pass")) is None
 
 
-def test_parts_are_chosen_by_name_and_group() -> None:
-    """Patterns match both."""
-    assert [found.name for found in campaign.chosen(["mutants", "sdk-*"])] == [
-        "sdk-matrix",
-        "sdk-chaos",
-        "mistakes",
-        "mutants",
-    ]
-    assert {found.group for found in campaign.chosen(["schedules"])} == {"schedules"}
-    with pytest.raises(ValueError, match="no part is called nothing"):
-        campaign.chosen(["nothing"])
-
-
 def test_the_campaign_s_schedules_are_all_of_them_once() -> None:
     """The parts of the campaign together have the schedules of 100,000 seeds, each seed once."""
     firsts = [int(found.command.split()[3]) for found in campaign.chosen(["schedules"])]
     assert firsts == list(range(0, campaign.SCHEDULES, campaign.BLOCK))
     assert campaign.SCHEDULES == 100_000
-
-
-def test_documents_do_not_change_what_is_judged() -> None:
-    """The digest of the files leaves out those that no part of the campaign reads, such as documents."""
-    assert campaign.digest() == campaign.digest()
-    assert not any(name.startswith("docs/") for name in campaign.judged_files())
-    assert {"src/entry.py", "tests/campaign.py", "wrangler.toml"} <= set(campaign.judged_files())

@@ -118,26 +118,6 @@ def test_a_deployment_is_tried_before_and_after() -> None:
     assert deploy()["defaults"] == {"run": {"shell": "bash"}}
 
 
-def test_the_untouched_workerd_does_a_task_first() -> None:
-    """The job with the unmodified workerd has no account and no other workerd, and runs the documented command."""
-    job = deploy()["jobs"]["wrangler-dev"]
-    assert job["steps"][-1]["run"].endswith("python -m local.wrangler_dev")
-    assert not [step for step in job["steps"] if "env" in step or "WORKERD" in step.get("run", "")]
-    assert "env" not in job
-    assert job["if"] == deploy()["jobs"]["test"]["if"]
-    assert "`python -m local.wrangler_dev`" in (ROOT / "docs" / "guide.md").read_text("utf-8")
-
-
-@pytest.mark.parametrize(("key", "flags"), [("", ""), ("oo_key", "--task")])
-def test_a_task_is_done_where_a_key_is(key: str, flags: str) -> None:
-    """The deployment workflow runs a task only with a key, and an empty secret counts as none."""
-    (script,) = [step["run"] for step in deploy()["jobs"]["deploy"]["steps"] if step.get("name") == "Doctor"]
-    assert "${ONCEOVER_KEY:+--task}" in script
-    command = ["bash", "-c", 'printf "<%s>" --deployed ${ONCEOVER_KEY:+--task}']
-    done = subprocess.run(command, env={"ONCEOVER_KEY": key}, capture_output=True, text=True, check=True)
-    assert done.stdout == "<--deployed>" + (f"<{flags}>" if flags else "")
-
-
 def test_the_token_is_where_it_is_needed_alone() -> None:
     """Only steps whose wrangler uses the account have its token."""
     job = deploy()["jobs"]["deploy"]
@@ -157,12 +137,3 @@ def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
     assert workflow["jobs"]["test"]["if"] == "vars.ONCEOVER_ENV != ''"
     scripts = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
     assert not [script for script in scripts if "${{" in script]
-
-
-@pytest.mark.parametrize(("target", "env"), [("top", ""), ("free", "free"), ("direct", "direct")])
-def test_the_variable_names_an_environment(target: str, env: str) -> None:
-    """In the deployment workflow's variable, `top` means the top-level environment, which has no name."""
-    done = subprocess.run(
-        ["bash", "-c", 'printf %s "${TARGET#top}"'], env={"TARGET": target}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == env

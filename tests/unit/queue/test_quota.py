@@ -166,7 +166,6 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
 
 
 def test_calls_start_only_with_statements_left_to_record_them():
-    """A run starts only as many calls as it has statements left to record."""
     meter = Meter()
     budget = Allowance(60, 45, 45, meter, 0)
     assert budget.affordable_calls(0, 6, 0, 1) == 6

@@ -49,7 +49,6 @@ def recorded(bench: BatchBench, claim: Claim, count: int) -> int:
 
 
 def write(bench: BatchBench, claim: Claim, step: int, also: Also | None = None, **changes: Any) -> bool:
-    """Make a step of the claim."""
     made = progress(claim, **{"step": step, "calls_minimum": LINES, **changes})
     return bool(bench.do(bench.store().step(claim, made, Continue(LEASE_MS), also=also or NOTHING_ELSE)))
 
@@ -70,7 +69,6 @@ def naming(made: StoredLines) -> Also:
 
 
 def file_row(bench: BatchBench) -> dict[str, Any]:
-    """Return the row of the output file."""
     (row,) = bench.database.rows("SELECT parts, bytes FROM files WHERE id = ?", OUTPUT)
     return row
 

@@ -1,7 +1,4 @@
-"""At which millisecond a time in the database is over.
-
-These times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
-"""
+"""At which millisecond a time in the database is over."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -97,9 +94,6 @@ def table() -> Iterator[Table]:
 AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
 
 
-# --- Who may claim -------------------------------------------------------------------------------------
-
-
 @AROUND
 def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
     """A worker can claim and continue a task until the millisecond before its deadline."""
@@ -177,9 +171,6 @@ def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -
     assert table.row(TASK)["start_ms"] == max(2_000, 2_000 + off)
 
 
-# --- Failures from outside, cancellation -----------------------------------------------------------------
-
-
 @AROUND
 def test_a_dead_letter_ends_what_is_due(table: Table, off: int) -> None:
     """A dead letter fails a task that is due, but not one that waits for its time."""
@@ -212,9 +203,6 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
     values = {"before": '$."0"', "sendings": 1, "submission": "local:r:2", "window_ms": 300, "valid_ms": 9_000}
     table.ask(joining.JOIN, **ours, **values)
     assert [row["task_id"] for row in table.ask(joining.JOINED, **ours)] == (["local:a"] if off >= 0 else [])
-
-
-# --- The sweep --------------------------------------------------------------------------------------------
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
@@ -327,9 +315,6 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
     assert (table.value("SELECT at FROM seen") == NOW) == (off <= 0)
 
 
-# --- Keys and endpoints -----------------------------------------------------------------------------------
-
-
 @AROUND
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
     """An API key is valid until the millisecond before it expires."""
@@ -431,9 +416,6 @@ def test_a_try_pauses_an_endpoint_that_has_failed_too_often(table: Table, failur
     assert table.value("SELECT paused_until FROM webhook_endpoints") == NOW + (700 if tried else paused_off)
 
 
-# --- Deliveries -------------------------------------------------------------------------------------------
-
-
 def outbox(table: Table, *, breaker: int = 3, share: int = 9) -> list[dict[str, Any]]:
     """Write the deliveries of the task's end for each endpoint that subscribes to it."""
     return table.ask(deliveries.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker, share=share)
@@ -527,9 +509,6 @@ def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
     named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "fence": 0}
     (row,) = table.ask(deliveries.TAKE_DELIVERY, **named, held_ms=700, breaker=3)
     assert row["tries_of_day"] == 2
-
-
-# --- Storage, sums, lists ---------------------------------------------------------------------------------
 
 
 @AROUND

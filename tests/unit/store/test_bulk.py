@@ -187,9 +187,6 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
     assert isinstance(bench.run(made.retry("t", ALL, None)), LimitReached)
 
 
-# --- Late writes -----------------------------------------------------------------------------------------------
-
-
 def test_a_retry_that_lands_late_changes_nothing() -> None:
     """A bulk retry that lands late puts no task back that was put back before and has failed again."""
     bench = StoreBench()
@@ -243,9 +240,6 @@ def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
         bench.run(bench.store.beside(BulkStore).retry_all("t", dict(list(found.generations.items())[:2]), LEASE_MS, on))
         != []
     )
-
-
-# --- Rows read ----------------------------------------------------------------------------------------------------
 
 
 def plan(bench: StoreBench, bound: Any) -> str:

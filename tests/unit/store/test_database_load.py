@@ -156,9 +156,6 @@ def test_calls_whose_callers_are_gone_are_forgotten() -> None:
     assert not load._out
 
 
-# --- The store ---------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def loop() -> Iterator[Loop]:
     """Virtual time."""

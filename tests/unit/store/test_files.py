@@ -24,7 +24,7 @@ from src.store.blobs.r2 import R2Bucket
 from src.store.d1.database import Database
 from src.store.files import Deleted, FilesFull, FileStore, InUse, TooManyFiles
 from src.store.tasks import TaskStore
-from tests.support.file_bench import MOST, START_MS, TENANT, FileBench
+from tests.support.file_bench import MOST, TENANT, FileBench
 from tests.support.memory_r2 import INTERNAL
 from tests.support.sqlite_d1 import NETWORK_LOST
 
@@ -63,22 +63,6 @@ def assert_nothing_left(bench: FileBench) -> None:
     assert (bench.rows(), bench.stored(), bench.database.rows("SELECT * FROM file_use")) == ([], {}, [])
 
 
-# --- Upload -------------------------------------------------------------------------------------------------------
-
-
-def test_an_uploaded_file_is_read_as_it_was_written(bench: FileBench):
-    """A file of several parts has the bytes and the description that it was given, from any byte to any other."""
-    file = bench.upload(b"abc", b"", b"defgh", purpose=Purpose.USER_DATA, keeps_ms=DAY_MS)
-    assert bench.run(bench.store.file(file.key)) == file
-    assert (file.purpose, file.filename, file.bytes, file.growing) == (Purpose.USER_DATA, "name.jsonl", 8, False)
-    assert (file.created_at, file.expires_at) == (START_MS, START_MS + DAY_MS)
-    assert file.place == ("r2" if bench.has_r2 else "d1")
-    for start in range(9):
-        for end in range(start, 9):
-            assert bench.run(bench.store.read(file, start, end)) == b"abcdefgh"[start:end]
-    assert bench.use() == 8
-
-
 def test_a_buffer_is_stored_like_bytes(bench: FileBench):
     """A part that was collected in a buffer has the buffer's bytes, and the buffer can be used again."""
     key = bench.key()
@@ -93,17 +77,6 @@ def test_a_buffer_is_stored_like_bytes(bench: FileBench):
     assert {name: size for (_, name), size in bench.stored().items()} == {"0": 3, "1": 1}
     with pytest.raises(AssertionError):
         buffer.append(b"x" * bench.store.bucket.part_bytes)
-
-
-def test_no_client_sees_a_file_before_it_is_ready(bench: FileBench):
-    """A file whose upload goes on is neither found, listed nor counted, and DELETE does not touch it."""
-    key = bench.key()
-    bench.run(bench.store.begin(key, bench.time_ms))
-    assert bench.run(bench.store.file(key)) is None
-    assert bench.run(bench.store.files(TENANT, purpose=None, after=None, most=9, newest_first=True)) == []
-    assert bench.run(bench.store.delete(key)) is None
-    assert bench.use() == 0
-    assert bench.ready(key) is not None
 
 
 def test_a_file_that_does_not_fit_is_refused(bench: FileBench):
@@ -202,9 +175,6 @@ def test_a_begin_that_lands_late_restores_nothing(bench: FileBench):
     assert_nothing_left(bench)
 
 
-# --- Lists --------------------------------------------------------------------------------------------------------
-
-
 def test_files_are_listed_by_creation(bench: FileBench):
     """A list has the tenant's visible files in either order, from any file on, of one purpose or of all."""
     made = []
@@ -227,9 +197,6 @@ def test_files_are_listed_by_creation(bench: FileBench):
     assert listed(keys[3], 2, down=True) == [keys[2], keys[1]]
     assert listed(of=Purpose.BATCH) == keys[1::2]
     assert bench.run(bench.store.files("none", purpose=None, after=None, most=9, newest_first=False)) == []
-
-
-# --- Parts that are missing -----------------------------------------------------------------------------------------
 
 
 def hide(bench: FileBench) -> Callable[[], None]:
@@ -299,19 +266,6 @@ def test_a_miss_that_cannot_be_noted_is_no_loss(bench: FileBench):
     assert look(bench, file) is BlobMissing
     bench.run(bench.store.delete(file.key))
     assert look(bench, file) is BlobMissing
-
-
-# --- Erasure ------------------------------------------------------------------------------------------------------
-
-
-def test_a_deleted_file_leaves_nothing(bench: FileBench):
-    """DELETE erases a file's row, parts and use at once, and a second DELETE finds no file."""
-    file = bench.upload(b"abc", b"def")
-    assert bench.run(bench.store.delete(file.key)) == Deleted()
-    assert_nothing_left(bench)
-    assert bench.run(bench.store.delete(file.key)) is None
-    with pytest.raises(BlobMissing):
-        bench.run(bench.store.read(file, 0, 6))
 
 
 @pytest.mark.parametrize("when", ["after", "later", "before"])
@@ -446,9 +400,6 @@ def test_output_files_end_with_their_task(bench: FileBench):
     assert (bench.use(), len(bench.rows()), len(bench.stored())) == (1, 1, 1)
 
 
-# --- Orphans ------------------------------------------------------------------------------------------------------
-
-
 def test_a_part_that_no_row_names_is_erased_after_a_day(bench: FileBench):
     """The search for orphans erases old parts without a row or without a name in it, and nothing else."""
     file = bench.upload(b"abc", b"def")
@@ -542,9 +493,6 @@ def test_a_tenant_has_a_number_of_files(bench: FileBench):
     assert [row["id"] for row in bench.rows() if row["id"] == refused] == []
     bench.database.rows("UPDATE files SET owner = 'task' WHERE id = ?", file.key)
     assert bench.run(bench.store.begin(refused, bench.time_ms, 2)) is None
-
-
-# --- Two places ---------------------------------------------------------------------------------------------------
 
 
 def test_files_in_d1_stay_readable_with_a_bucket():

@@ -15,7 +15,7 @@ from src.core.structure import Structure
 from src.core.task import Reduce, Route, Task
 from src.inference.protocol import ModelReply
 from src.processing.outcomes import Ended
-from src.store.admission import Accepted, Conditions, LimitReached, Replayed
+from src.store.admission import Accepted, Conditions, LimitReached
 from tests.support.store_bench import new_task
 from tests.support.worker_bench import HOST, WorkerBench
 
@@ -176,32 +176,6 @@ def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench)
     assert finished(bench).truncated == 2
 
 
-def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> None:
-    """A repeated retry of gaps makes no second task, whether the first one's task is running or has ended."""
-    complete_with_gaps(bench, 3, 2)
-    assert isinstance(retry(bench), Accepted)
-    written = rows(bench, NEW)
-    assert isinstance(retry(bench), Accepted)
-    assert rows(bench, NEW) == written
-    assert retry(bench, OTHER) == Replayed(NEW)
-    bench.model.act = lambda call, number: "new"
-    finished(bench)
-    assert retry(bench, OTHER) == Replayed(NEW)
-    assert bench.do(bench.store.task(OTHER)) is None
-
-
-def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
-    """If the new task of a retry of gaps has gaps again, these gaps can be retried from the new task."""
-    complete_with_gaps(bench, 4, 2, 3)
-    assert isinstance(retry(bench), Accepted)
-    bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
-    task = finished(bench)
-    assert ([gap.chunk for gap in task.gaps], task.coverage) == ([1], 0.75)
-    plan = bench.do(bench.store.plan_gap_retry(NEW))
-    assert plan is not None
-    assert plan.minimum_calls == 1
-
-
 def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) -> None:
     """A retry of gaps has no plan for a task without gaps, an unfinished task, or one that does not exist."""
     assert bench.do(bench.store.plan_gap_retry(OLD)) is None
@@ -232,15 +206,6 @@ def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
     (row,) = bench.database.rows("SELECT deadline_at FROM tasks WHERE id = ?", NEW)
     assert row["deadline_at"] == bench.database.now_ms() + 60_000
     assert finished(bench).coverage is None
-
-
-def test_it_counts_against_the_tasks_in_flight(bench: WorkerBench) -> None:
-    """At the tenant's limit a retry of gaps writes nothing, and leaves its idempotency key free."""
-    complete_with_gaps(bench, 3, 2)
-    full = ON._replace(tasks_in_flight_most=0)
-    assert isinstance(retry(bench, on=full), LimitReached)
-    assert rows(bench, NEW) == [[], [], [], [], []]
-    assert isinstance(retry(bench), Accepted)
 
 
 def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBench) -> None:

@@ -1,7 +1,4 @@
-"""What runs read and keep in memory for tasks of thousands of chunks.
-
-These tests take minutes, so they have a module of their own.
-"""
+"""What runs read and keep in memory for tasks of thousands of chunks."""
 
 import random
 import tracemalloc

@@ -89,7 +89,6 @@ def is_cancelled(bench: StoreBench, claim: Claim) -> None:
 def test_a_worker_that_the_database_has_forgotten_changes_nothing(
     bench: StoreBench, name: str, meanwhile: Callable[[StoreBench, Claim], None]
 ):
-    """A worker whose claim the database has forgotten changes nothing, even if it has the other worker's fence."""
     forgotten, known = twins(bench)
     meanwhile(bench, known)
     before = everything(bench)

@@ -33,9 +33,6 @@ def seen(bench: StoreBench) -> dict[str, int]:
     return {row["what"]: row["at"] for row in bench.database.rows("SELECT what, at FROM seen")}
 
 
-# --- Triggers ------------------------------------------------------------------------------------------------
-
-
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
     """A claim notes the time of its trigger, but an isolate makes at most one such write in five minutes."""
     times = []
@@ -119,9 +116,6 @@ def test_outlook_counts_what_goes_on(bench: StoreBench):
     assert (times, backlog) == ({}, Backlog(2, 1, 5_000))
 
 
-# --- Tasks for which a client asks -----------------------------------------------------------------------------
-
-
 def flags(bench: StoreBench) -> tuple[bool, bool]:
     task = bench.run(bench.store.task(KEY))
     assert task is not None
@@ -137,7 +131,6 @@ def nudge(bench: StoreBench) -> bool:
 
 
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
-    """A pending task is late a minute after it was due, and late again a minute after each send."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)
     assert not nudge(bench)

@@ -129,7 +129,6 @@ def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench)
 
 
 def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench) -> None:
-    """If a fold fails and lands only after another sweep's fold, no end is added twice."""
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS))
     bench.database.fail("D1_ERROR: Network connection lost.", "later", times=3)

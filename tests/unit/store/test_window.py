@@ -93,15 +93,11 @@ def to_the_end(bench: WorkerBench) -> int:
     return claims
 
 
-# --- windows -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("overlap", [0, 7])
 @pytest.mark.parametrize("most_chars", [1, 25, 100_000])
 def test_a_window_has_the_text_of_its_chunks(
     bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
 ):
-    """A window of the text may begin at any chunk."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
     new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
     bench.run(bench.store.insert(new, LEASE_MS))
@@ -156,9 +152,6 @@ def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
     assert len(free.model.calls) == 20
     # The D1 calls are the claim, and a write for each group of up to six model calls.
     assert free.database.batches - before == 1 + 4
-
-
-# --- merges ------------------------------------------------------------------------------------------------
 
 
 def merging(bench: WorkerBench, seconds: float = 0.5) -> None:

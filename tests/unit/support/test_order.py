@@ -1,12 +1,11 @@
 """The order in which `make test` hands out test modules."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from tests.support import order
-from tests.support.order import LONG, ROOT, TOGETHER, WAITING, ByModule, in_turns
+from tests.support.order import ROOT, TOGETHER, ByModule, in_turns
 
 PATHS = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
 
@@ -21,25 +20,6 @@ def test_each_unit_has_one_place():
     for path in PATHS:
         sizes[order.unit(path)] += (ROOT / path).stat().st_size
     assert 0.6 < sizes[f"{TOGETHER}/1"] / sizes[f"{TOGETHER}/2"] < 1.7
-
-
-def test_both_kinds_of_tests_take_turns():
-    """Each quarter of the order has a quarter of the modules that wait, and of those that compute."""
-    waits = [name.split("/")[1] in WAITING for name in in_turns(PATHS)]
-    quarter = len(waits) // 4
-    for number in range(4):
-        share = sum(waits[number * quarter : (number + 1) * quarter])
-        assert share == pytest.approx(sum(waits) / 4, abs=2)
-
-
-def test_what_is_long_begins_early():
-    """The long units that are named exist, and stand before the other units of their kind."""
-    units = in_turns(PATHS)
-    for kind in (True, False):
-        alike = [name for name in units if (name.split("/")[1] in WAITING) is kind]
-        is_long = [name.startswith(LONG) for name in alike]
-        assert is_long == sorted(is_long, reverse=True)
-    assert all(Path(ROOT, start).exists() for start in LONG)
 
 
 def test_a_process_takes_the_tests_of_the_browser_together(pytestconfig: pytest.Config):

@@ -59,12 +59,6 @@ def test_limits(database: SqliteD1) -> None:
         batch(database, ("SELECT 1 FROM tasks",))
 
 
-def test_clock(database: SqliteD1) -> None:
-    """SQL in the stand-in sees the time that the test has set."""
-    (result,) = batch(database, ("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",))
-    assert result["results"] == [{"now": 1_790_000_000_123}]
-
-
 def test_a_used_connection_is_an_empty_database() -> None:
     """If a database reuses the connection of a closed one, it begins without the closed database's rows."""
     template = Template(["CREATE TABLE t (a TEXT, b TEXT AS (a || '!') STORED) STRICT"])

@@ -55,14 +55,6 @@ def test_fields_that_change_nothing_are_accepted_and_not_sent(
         assert fault(with_fields(**given))[::3] == (LineCode.UNSUPPORTED_PARAMETER, f"body.{name}")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("background", True), ("background", False), ("truncation", "disabled"), ("include", [])]
-)
-def test_fields_of_a_response_that_change_nothing(name: str, value: object) -> None:
-    """A line of a batch is answered in the background in any case, so a response may say so or not."""
-    assert checked(with_fields(RESPONSES, **{name: value}), RESPONSES).unsent == {name: value}
-
-
 @pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
 def test_null_means_that_a_field_is_missing(endpoint: str) -> None:
     """A field with the value null counts as missing, whatever its name, as SDKs write fields without a value."""
@@ -71,12 +63,6 @@ def test_null_means_that_a_field_is_missing(endpoint: str) -> None:
     )
     found = checked(with_fields(endpoint, **nulls), endpoint)
     assert found.body.keys() | found.unsent.keys() == BODIES[endpoint].keys() - {"model"}
-
-
-@pytest.mark.parametrize("name", ["tool_choise", "input", "instructions", "max_output_tokens", "text", "reasoning"])
-def test_a_field_that_chat_does_not_have_is_refused(name: str) -> None:
-    """A misspelt field, or one of the other endpoint, is refused by name."""
-    assert fault(with_fields(**{name: "x"}))[::3] == (LineCode.UNSUPPORTED_PARAMETER, f"body.{name}")
 
 
 @pytest.mark.parametrize(

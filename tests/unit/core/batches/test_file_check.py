@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from src.core import limits
 from src.core.batches.file_check import CheckedPart, FileCheck
 from src.core.batches.line_index import digest
@@ -65,17 +63,6 @@ def test_a_later_run_goes_on_behind_the_last_part() -> None:
     assert found == list(whole.lines.ranges())
     assert all(part.lines.first + len(part.lines.ids) == part.total for part in parts if part.lines)
     assert parts[-1].total == whole.total == 42
-
-
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b" \r\n"])
-def test_an_empty_file_is_a_fault(content: bytes) -> None:
-    """A file without a line has one fault, which names no line."""
-    assert faults(content) == [(LineCode.EMPTY_FILE, None, None)]
-
-
-def test_a_file_of_faults_is_not_called_empty() -> None:
-    """A file whose only line has a fault has this fault alone."""
-    assert faults(b"{") == [(LineCode.INVALID_JSON_LINE, 1, None)]
 
 
 def test_ids_are_unique_from_the_first_line_to_the_last() -> None:

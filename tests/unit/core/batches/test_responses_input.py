@@ -18,15 +18,6 @@ def sent(**fields: object) -> dict[str, Any]:
     return dict(call_body(RESPONSES, checked(with_fields(RESPONSES, **fields), RESPONSES).body))
 
 
-def test_a_text_becomes_a_message_of_the_user() -> None:
-    """The text is the message of the user, and the instructions are the system message."""
-    assert sent() == {"messages": [{"role": "user", "content": "Hi"}]}
-    assert sent(instructions="Be brief.")["messages"] == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Hi"},
-    ]
-
-
 def test_messages_stay_messages() -> None:
     """Messages keep their order. `developer` becomes `system`, and a blank line joins the parts of a message."""
     given = [

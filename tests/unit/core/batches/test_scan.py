@@ -31,12 +31,6 @@ def test_a_byte_order_mark_is_skipped_only_at_the_beginning() -> None:
     assert [(line.start, line.end, line.raw) for line in found] == [(3, 5, b"{}"), (6, 11, b"\xef\xbb\xbf{}")]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"\n\r\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"  "])
-def test_a_file_without_lines_gives_none(content: bytes) -> None:
-    """A file of blank lines has no line, whether or not its last line has an end."""
-    assert scanned(content) == []
-
-
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_the_longest_line_is_whole(end: bytes) -> None:
     """A line of 1,000,000 bytes is whole, in any pieces, with the byte order mark and its end besides."""
@@ -57,12 +51,6 @@ def test_of_a_line_that_is_too_large_only_the_beginning_is_kept() -> None:
     assert (fine.raw, fine.number, fine.start) == (b"{}", 2, 5_000_001)
 
 
-def test_white_space_does_not_make_a_large_line_small() -> None:
-    """A line that is too large is given as such, even if it begins with more than a megabyte of white space."""
-    [large] = scanned(b" " * (MOST + 10) + b"{}\n", 100_000)
-    assert len(large.raw) == MOST + 1
-
-
 def test_a_scanner_goes_on_where_another_one_ended() -> None:
     """A later run goes on behind the last whole line, with its number, and gives the same lines."""
     content = b'{"a":1}\r\n\n{"b":2}\n{"c":3}\n'
@@ -71,10 +59,3 @@ def test_a_scanner_goes_on_where_another_one_ended() -> None:
     second = LineScanner(first.place, first.lines)
     found += second.feed(content[first.place :]) + second.finish()
     assert found == scanned(content)
-
-
-def test_a_mark_behind_the_beginning_is_not_skipped_by_a_later_scanner() -> None:
-    """A scanner that goes on in the middle of a file sees no byte order mark there."""
-    scanner = LineScanner(10, 2)
-    [line] = scanner.feed(b"\xef\xbb\xbf{}\n")
-    assert (line.start, line.number, line.raw) == (10, 3, b"\xef\xbb\xbf{}")

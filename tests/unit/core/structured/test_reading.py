@@ -8,16 +8,6 @@ from tests.support.steps import counted
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": [1, 2.5, "x", null]}', '  {"a":[1,2.5,"x",null]}\n', '{"a": [1, 25e-1, "\\u0078", null]}']
-)
-def test_json_is_read_as_it_stands(text: str) -> None:
-    """JSON with blanks around it is read without a repair."""
-    found = read_output(text)
-    assert found.value == {"a": [1, 2.5, "x", None]}
-    assert (found.compact, found.repaired, found.fault) == ('{"a":[1,2.5,"x",null]}', False, None)
-
-
-@pytest.mark.parametrize(
     "text",
     [
         '\ufeff{"a": 1}',

@@ -3,7 +3,7 @@
 import pytest
 
 from src.core.text import chunks as splitter
-from src.core.text.chunks import Chunk, TooManyChunks, chunks, cuts
+from src.core.text.chunks import TooManyChunks, chunks, cuts
 from tests.support.steps import counted
 
 _MEGABYTE = 1_000_000
@@ -11,12 +11,6 @@ _MEGABYTE = 1_000_000
 
 def parts(text: str, max_chars: int, overlap: int = 0) -> list[str]:
     return [text[chunk.start : chunk.end] for chunk in chunks(cuts(text, max_chars, overlap), overlap)]
-
-
-def test_a_text_that_fits_is_one_chunk() -> None:
-    """A text that fits into one chunk is not cut, whatever boundaries it has."""
-    assert parts("# One\n\n# Two\n", 13) == ["# One\n\n# Two\n"]
-    assert parts("x", 1) == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -80,21 +74,6 @@ def test_words_are_kept_whole_with_any_white_space_between() -> None:
     assert parts("alpha\u3000beta\u2003gamma", 12) == ["alpha\u3000beta\u2003", "gamma"]
 
 
-def test_text_without_boundaries_is_cut_to_size() -> None:
-    """Text without any boundary is cut between code points, so that each chunk is full."""
-    assert parts("abcdefghij", 4) == ["abcd", "efgh", "ij"]
-    assert parts("天地玄黄宇宙洪荒", 3) == ["天地玄", "黄宇宙", "洪荒"]
-
-
-@pytest.mark.parametrize("unit", ["e\u0301", "👍🏽", "👩\u200d👩\u200d👧\u200d👦", "✈\ufe0f", "क्षि"])
-def test_the_last_resort_keeps_a_visible_character_whole(unit: str) -> None:
-    """The splitter keeps marks, skin tones, joined emoji and variation selectors with their base."""
-    text = "x" * 20 + unit * 3
-    limit = 20 + len(unit) + 1
-    first = parts(text, limit)[0]
-    assert first == "x" * 20 + unit
-
-
 def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
     """A character with more marks than fit into a chunk is cut, so that the splitter always makes progress."""
     assert parts("a" + "\u0301" * 50, 20) == ["a" + "\u0301" * 19, "\u0301" * 20, "\u0301" * 11]
@@ -112,13 +91,6 @@ def test_the_best_kind_counts_anywhere_if_no_kind_reaches_the_quarter() -> None:
     assert parts("a b\nc " + "x" * 60, 40)[0] == "a b\n"
     assert parts("a b c " + "x" * 60, 40)[0] == "a b c "
     assert parts("。" + "字" * 60, 40)[0] == "。"
-
-
-def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
-    """With overlap each later chunk has at most `max_chars - overlap` new characters."""
-    assert parts("abcdefghij", 4, 2) == ["abcd", "cdef", "efgh", "ghij"]
-    assert chunks((4, 6), 2) == (Chunk(0, 0, 4), Chunk(1, 2, 6))
-    assert chunks((1, 6), 3) == (Chunk(0, 0, 1), Chunk(1, 0, 6))
 
 
 @pytest.mark.parametrize(
@@ -150,337 +122,50 @@ _PINNED = (
 @pytest.mark.parametrize(
     ("max_chars", "overlap", "expected"),
     [
-        (400, 0, (290,)),
-        (120, 0, (83, 160, 228, 290)),
-        (60, 0, (26, 83, 139, 160, 201, 228, 242, 290)),
-        (60, 20, (26, 66, 83, 94, 117, 139, 160, 200, 228, 242, 282, 290)),
-        (25, 0, (9, 26, 48, 71, 83, 94, 117, 139, 160, 168, 183, 201, 221, 228, 242, 267, 290)),
+        (400, 0, "290"),
+        (120, 0, "83 160 228 290"),
+        (60, 0, "26 83 139 160 201 228 242 290"),
+        (60, 20, "26 66 83 94 117 139 160 200 228 242 282 290"),
+        (25, 0, "9 26 48 71 83 94 117 139 160 168 183 201 221 228 242 267 290"),
         (
             10,
             0,
             (
-                9,
-                15,
-                25,
-                33,
-                37,
-                47,
-                52,
-                59,
-                66,
-                75,
-                83,
-                93,
-                99,
-                107,
-                117,
-                125,
-                134,
-                139,
-                145,
-                152,
-                160,
-                168,
-                177,
-                183,
-                193,
-                201,
-                207,
-                217,
-                221,
-                228,
-                235,
-                242,
-                252,
-                262,
-                272,
-                282,
-                290,
+                "9 15 25 33 37 47 52 59 66 75 83 93 99 107 117 125 134 139 145 152 160 168 177 183 193 201 207 217 "
+                "221 228 235 242 252 262 272 282 290"
             ),
         ),
         (
             10,
             7,
             (
-                9,
-                12,
-                15,
-                18,
-                21,
-                24,
-                26,
-                29,
-                32,
-                33,
-                36,
-                37,
-                40,
-                43,
-                46,
-                48,
-                51,
-                52,
-                55,
-                58,
-                59,
-                62,
-                65,
-                66,
-                69,
-                71,
-                74,
-                75,
-                78,
-                81,
-                83,
-                86,
-                89,
-                91,
-                94,
-                97,
-                99,
-                102,
-                105,
-                107,
-                110,
-                113,
-                116,
-                117,
-                120,
-                122,
-                125,
-                128,
-                131,
-                134,
-                137,
-                139,
-                142,
-                145,
-                148,
-                151,
-                152,
-                155,
-                158,
-                160,
-                163,
-                164,
-                167,
-                168,
-                171,
-                174,
-                177,
-                180,
-                183,
-                186,
-                189,
-                192,
-                195,
-                198,
-                201,
-                204,
-                207,
-                210,
-                213,
-                216,
-                217,
-                220,
-                221,
-                224,
-                227,
-                228,
-                231,
-                234,
-                235,
-                238,
-                241,
-                242,
-                245,
-                248,
-                251,
-                254,
-                257,
-                260,
-                263,
-                266,
-                269,
-                272,
-                275,
-                278,
-                281,
-                284,
-                287,
-                290,
+                "9 12 15 18 21 24 26 29 32 33 36 37 40 43 46 48 51 52 55 58 59 62 65 66 69 71 74 75 78 81 83 86 89 "
+                "91 94 97 99 102 105 107 110 113 116 117 120 122 125 128 131 134 137 139 142 145 148 151 152 155 "
+                "158 160 163 164 167 168 171 174 177 180 183 186 189 192 195 198 201 204 207 210 213 216 217 220 "
+                "221 224 227 228 231 234 235 238 241 242 245 248 251 254 257 260 263 266 269 272 275 278 281 284 "
+                "287 290"
             ),
         ),
         (
             3,
             1,
             (
-                2,
-                4,
-                6,
-                8,
-                9,
-                11,
-                13,
-                15,
-                17,
-                19,
-                21,
-                23,
-                25,
-                26,
-                28,
-                29,
-                31,
-                33,
-                35,
-                37,
-                39,
-                41,
-                43,
-                45,
-                47,
-                48,
-                50,
-                52,
-                54,
-                56,
-                58,
-                59,
-                61,
-                63,
-                65,
-                66,
-                68,
-                70,
-                71,
-                73,
-                75,
-                77,
-                79,
-                81,
-                83,
-                85,
-                87,
-                89,
-                91,
-                93,
-                94,
-                96,
-                98,
-                99,
-                101,
-                103,
-                105,
-                107,
-                109,
-                111,
-                113,
-                115,
-                117,
-                119,
-                121,
-                122,
-                124,
-                125,
-                127,
-                129,
-                131,
-                133,
-                134,
-                136,
-                138,
-                139,
-                141,
-                143,
-                145,
-                147,
-                149,
-                151,
-                152,
-                154,
-                156,
-                158,
-                160,
-                162,
-                164,
-                166,
-                168,
-                170,
-                172,
-                174,
-                176,
-                177,
-                179,
-                181,
-                183,
-                185,
-                187,
-                189,
-                191,
-                193,
-                195,
-                197,
-                199,
-                201,
-                203,
-                205,
-                207,
-                209,
-                211,
-                213,
-                214,
-                216,
-                217,
-                219,
-                221,
-                223,
-                224,
-                226,
-                228,
-                230,
-                232,
-                234,
-                235,
-                237,
-                239,
-                241,
-                242,
-                244,
-                246,
-                248,
-                250,
-                252,
-                254,
-                256,
-                258,
-                260,
-                262,
-                264,
-                266,
-                268,
-                270,
-                272,
-                274,
-                276,
-                278,
-                280,
-                282,
-                284,
-                286,
-                288,
-                290,
+                "2 4 6 8 9 11 13 15 17 19 21 23 25 26 28 29 31 33 35 37 39 41 43 45 47 48 50 52 54 56 58 59 61 63 "
+                "65 66 68 70 71 73 75 77 79 81 83 85 87 89 91 93 94 96 98 99 101 103 105 107 109 111 113 115 117 "
+                "119 121 122 124 125 127 129 131 133 134 136 138 139 141 143 145 147 149 151 152 154 156 158 160 "
+                "162 164 166 168 170 172 174 176 177 179 181 183 185 187 189 191 193 195 197 199 201 203 205 207 "
+                "209 211 213 214 216 217 219 221 223 224 226 228 230 232 234 235 237 239 241 242 244 246 248 250 "
+                "252 254 256 258 260 262 264 266 268 270 272 274 276 278 280 282 284 286 288 290"
             ),
         ),
     ],
 )
-def test_the_cuts_are_pinned(max_chars: int, overlap: int, expected: tuple[int, ...]) -> None:
+def test_the_cuts_are_pinned(max_chars: int, overlap: int, expected: str) -> None:
     """The splitter always cuts the same text with the same options at the same places.
 
     If this test finds another cut of a text, the promise to clients that cuts never change is broken.
     """
-    assert cuts(_PINNED, max_chars, overlap) == expected
+    assert cuts(_PINNED, max_chars, overlap) == tuple(map(int, expected.split()))
 
 
 _MEGABYTES = {

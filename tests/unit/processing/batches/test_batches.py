@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -13,16 +12,14 @@ from src.core.batches.lines import LineCode
 from src.core.batches.status import BatchStatus
 from src.core.codes import TaskCode
 from src.core.errors import ModelRefused, ModelUnavailable, StoreUnavailable
-from src.core.files import FileKey, Purpose
+from src.core.files import FileKey
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route
 from src.processing.batches.validation import LOST
 from src.processing.memory import MemoryAllowance
 from src.processing.outcomes import Ended, Released, RunOutcome
-from src.store.admission import Accepted
 from src.store.batch_files import BatchFileStore
-from src.store.batches import InputMissing
 from src.store.records.claims import Unclaimed
 from tests.support.batch_bench import (
     ERRORS,
@@ -50,20 +47,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def ids(count: int) -> list[str]:
     """Return the ids of the lines of a file."""
     return [f"line-{number}" for number in range(count)]
-
-
-def test_each_line_is_answered_once_and_the_output_file_has_all(bench: BatchBench) -> None:
-    """A batch without failures has each answer in its output file, and no error file."""
-    bench.begin(lines(20))
-    bench.run_to_end()
-    batch = bench.batch()
-    assert batch.status is BatchStatus.COMPLETED
-    assert not batch.has_error_file
-    bench.check_end(ids(20))
-    assert sorted(bench.model.calls) == sorted(str(number) for number in range(20))
-    found = {one["custom_id"]: one for one in bench.content(OUTPUT)}
-    assert found["line-7"]["response"]["body"]["choices"][0]["message"]["content"] == "<7>"
-    assert batch.task.usage.model_calls == batch.task.usage.minimum_calls == 20
 
 
 def test_the_file_grows_in_objects_while_the_batch_goes_on(bench: BatchBench) -> None:
@@ -250,25 +233,6 @@ def test_a_file_that_cannot_be_a_batch_fails(
     assert [one["code"] for one in batch.errors] == [code]
 
 
-def test_a_cancelled_batch_keeps_what_was_answered(bench: BatchBench) -> None:
-    """After a cancellation each line is in one of the files, with what was answered in the output file."""
-    bench.begin(lines(60))
-    bench.run()
-    made: list[Any] = []
-
-    def act(text: str, number: int) -> None:
-        if number == 15 and not made:
-            made.append(bench.loop.create_task(bench.store().cancel(KEY, RETENTION_MS)))
-
-    bench.model.act = act
-    assert bench.run() == Ended(Status.CANCELLED)
-    bench.sweep_to_end()
-    assert bench.batch().status is BatchStatus.CANCELLED
-    bench.check_end(ids(60))
-    assert len(bench.ids(OUTPUT)) >= 12
-    assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_cancelled"}
-
-
 @pytest.mark.parametrize("ends_by", ["cancellation", "window"])
 def test_answers_of_calls_that_are_out_at_the_end_are_kept(bench: BatchBench, ends_by: str) -> None:
     """Calls in flight when a batch is cancelled, or when its window is over, are recorded with their answers."""
@@ -315,31 +279,6 @@ def test_a_batch_that_is_cancelled_before_its_lines_are_checked_has_no_files(ben
     assert batch.status is BatchStatus.CANCELLED
     assert not batch.has_output_file
     assert not batch.has_error_file
-
-
-@pytest.mark.parametrize("offset", [0, 1, 7, 33, 60])
-def test_early_results_are_the_beginning_of_the_final_file(bench: BatchBench, offset: int) -> None:
-    """Early results have each line once, in the order of the final file, across the move to objects."""
-    bench.begin(lines(60))
-    bench.run()
-    bench.model.act = lambda text, number: ModelUnavailable("503") if number > 35 else None
-    bench.settings = type(bench.settings)(plan="paid", model="m", models=("m",), patience_seconds=100_000)
-    bench.run()
-    early, chunk = bench.early(offset)
-    assert early.available >= 30
-    assert len(chunk) == early.size
-    part, some = bench.early(offset, 3, 500)
-    assert chunk.startswith(some)
-    assert part.behind - part.first <= 3
-    bench.model.act = lambda text, number: None
-    bench.pass_seconds(400)
-    bench.run_to_end()
-    _, whole = bench.early(offset)
-    assert whole.startswith(chunk)
-    final = bench.do(bench._content(OUTPUT))
-    assert final.endswith(whole)
-    assert bench.early()[1] == final
-    bench.check_end(ids(60))
 
 
 def test_the_bucket_may_be_away(bench: BatchBench) -> None:
@@ -637,25 +576,6 @@ def test_a_batch_waits_for_a_bucket_that_is_not_bound_any_more(bench: BatchBench
     bench.check_end(ids(60))
     assert bench.batch().status is BatchStatus.EXPIRED
     assert len(bench.ids(OUTPUT)) == len(bench.model.answered)
-
-
-def test_the_input_file_must_be_there_and_for_batches(bench: BatchBench) -> None:
-    """A batch of a missing file, or of a file for something else, is refused, and nothing is written."""
-    assert bench.submit() == InputMissing()
-    bench.upload(b"x", INPUT, Purpose.USER_DATA)
-    assert bench.submit() == InputMissing()
-    assert not bench.database.rows("SELECT 1 FROM tasks UNION ALL SELECT 1 FROM batches UNION ALL SELECT 1 FROM texts")
-
-
-def test_an_accepted_batch_keeps_its_input(bench: BatchBench) -> None:
-    """A submission that is sent again changes nothing, and the input file is in use."""
-    bench.upload(lines(2))
-    assert isinstance(bench.submit(), Accepted)
-    before = bench.database.rows("SELECT * FROM tasks")
-    assert isinstance(bench.submit(), Accepted)
-    assert bench.database.rows("SELECT * FROM tasks") == before
-    bench.do(bench.files().delete(INPUT))
-    assert bench.do(bench.files().file(INPUT)) is not None
 
 
 def test_nothing_is_left_of_an_erased_batch(bench: BatchBench) -> None:

@@ -2,10 +2,8 @@
 
 import asyncio
 import math
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +32,6 @@ from src.processing.run.call_groups import CallGroups, EndedCall
 from src.store.records.claims import CallKey, Claim
 from tests.unit.processing.run.test_ledger import claim
 
-ROOT = Path(__file__).resolve().parents[4]
 SECONDS = 10.0
 SLACK = limits.LANE_SLACK_SECONDS
 KEYS = [CallKey(0, position) for position in range(20)]
@@ -218,9 +215,6 @@ def test_lines_go_only_to_a_coordinator_that_knows_them(kind: Kind | None, known
     made.loop.close()
 
 
-# --- Order -------------------------------------------------------------------------------------------------------
-
-
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
     """Without lanes each call is a group of its own; with lanes up to six calls make a group.
 
@@ -266,13 +260,6 @@ def test_a_call_of_its_own_comes_back_alone(local: CallBench):
     assert (local.room, ended(local.wait())) == ((2, 4), [2])
     assert local.wait(2.0) == []
     assert (ended(local.wait()), local.loop.time()) == ([3], 9.0)
-
-
-def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
-    """Once no call is out any more, the ended calls are recorded at once."""
-    local.model.seconds = {"1": 1.01}
-    local.start(KEYS[:2])
-    assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)
 
 
 @pytest.mark.parametrize(
@@ -347,9 +334,6 @@ def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pyte
     assert bench.loop.unhandled == []
 
 
-# --- Time --------------------------------------------------------------------------------------------------------
-
-
 def test_a_call_ends_at_its_timeout(bench: CallBench):
     """A call that hangs gets a timeout after AI_TIMEOUT_SECONDS, and the other calls are not affected."""
     bench.model.seconds = {"0": NEVER}
@@ -378,9 +362,6 @@ def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
     laned.coordinator.starts_by = 0.0
     assert kinds(laned.call(2)) == [CallNotStarted, CallNotStarted]
     assert laned.model.started == ["0", "1"]
-
-
-# --- Silence and loss ----------------------------------------------------------------------------------------------
 
 
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
@@ -422,11 +403,6 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
     assert (len(laned.model.ended), laned.room) == (5 + 5 + 6, (1, 12))
 
 
-def test_silence_leaves_the_calls_in_doubt():
-    """The calls of a silent group are billed as those of a lost one, since it is unknown whether they were made."""
-    assert issubclass(Silence, CallerLost)
-
-
 def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
     """If a slow database lets a lane's calls start later, the run waits that much longer for the lane's answer."""
     laned.coordinator.deaf_seconds = NEVER
@@ -465,9 +441,6 @@ def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: l
     """If a lane's answer is unreadable, or has too few results, all calls of the group count as lost."""
     laned.coordinator.answers = answers
     assert kinds(laned.call(2)) == [CallerLost] * 2
-
-
-# --- An early end --------------------------------------------------------------------------------------------------
 
 
 def test_what_is_dropped_has_ended(local: CallBench):
@@ -528,9 +501,6 @@ def test_lanes_are_told_to_abort(laned: CallBench):
     assert [line for line in laned.lines if '"event":"abort_failed"' in line]
 
 
-# --- Lanes that cannot be reached -------------------------------------------------------------------------------------
-
-
 def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
     """Groups that are sent together need one ping, which counts as a subrequest, and later groups need none."""
     laned.start(KEYS[:13])
@@ -574,7 +544,6 @@ def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
 
 
 def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
-    """The worker's own calls close their connections if they are dropped, and also if they are aborted."""
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.call(2)
     laned.model.seconds = {"0": NEVER, "1": NEVER}
@@ -607,22 +576,9 @@ def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned:
     assert laned.coordinator.aborted == [1]
 
 
-# --- How many lanes --------------------------------------------------------------------------------------------------
-
-
 def test_a_task_has_lanes_from_a_size_on():
     """A task has at least two lanes or none, since a single lane would be useless."""
     assert lanes_for(limits.LANES_FROM_CHUNKS - 1) == 1
     assert lanes_for(limits.LANES_FROM_CHUNKS) == 2
     assert lanes_for(limits.LANES_FROM_CHUNKS + limits.LANE_CHUNKS) == 3
     assert lanes_for(limits.CHUNKS_MOST) == limits.LANES_MOST
-
-
-def test_one_document_says_from_which_size_on():
-    """Only docs/limits.md says from how many chunks on a task has lanes, with the code's figure."""
-    said = {
-        str(document.relative_to(ROOT)): found
-        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-        if (found := re.findall(r"\b(\d+) chunks or more", document.read_text(encoding="utf-8")))
-    }
-    assert said == {"docs/limits.md": [str(limits.LANES_FROM_CHUNKS)]}

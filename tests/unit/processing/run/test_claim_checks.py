@@ -1,7 +1,4 @@
-"""A run that waits for slow calls checks whether its claim is still valid.
-
-By checking its claim a run notices its task's end and frees its host; the number of checks is limited.
-"""
+"""A run that waits for slow calls checks whether its claim is still valid."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -81,9 +78,6 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
     return usage.model_calls, usage.in_doubt
 
 
-# --- CheckSchedule -----------------------------------------------------------------------------------------------
-
-
 def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
     """Return the times of the next checks after a write at time 0, if a check takes no time."""
     found = []
@@ -125,9 +119,6 @@ def test_looks_are_counted():
     assert schedule.next_at(100.0, 0.0) == float("inf")
 
 
-# --- A run -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("after", [0.5, 4.9, 16.0, 40.0, 90.0])
 def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
     """If a task is cancelled during long calls, its run notices this and ends the calls, which are in doubt."""
@@ -136,13 +127,6 @@ def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
     assert outcome == Ended(Status.CANCELLED)
     assert bill(bench) == (2, 2)
     assert len(bench.events("let_go")) == 1
-
-
-def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
-    """When the task is erased, its run stops and has no bill to settle."""
-    seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
-    assert seconds < FREED_SECONDS_MOST
-    assert outcome == Lost()
 
 
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
@@ -183,14 +167,6 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
     assert at == []
 
 
-def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """While a run's claim stays valid, the checks change nothing."""
-    at = looks(bench)
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]
-    assert len(bench.model.calls) == 2
-
-
 def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
     """On the free plan a run checks its claim at most ten times, however long it waits."""
     bench.settings = Settings(plan="free", concurrency=2, timeout_seconds=300, lease_seconds=400)
@@ -208,12 +184,6 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
     assert at == []
     assert outcome == Ended(Status.COMPLETED)
     assert [line["groups"] for line in bench.events("looks_spent")] == [2]
-
-
-def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    """A run logs `looks_spent` only when it has no check left."""
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.events("looks_spent") == []
 
 
 def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
@@ -243,9 +213,6 @@ def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
     bench.model.seconds = lambda number: 6.0
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.loop.time() <= 5.0 + limits.START_SECONDS + 1
-
-
-# --- Notices -------------------------------------------------------------------------------------------------------
 
 
 def host(hint: Hint) -> Host:
@@ -297,9 +264,6 @@ def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench)
     bench.model.seconds = lambda number: 1.0
     bench.model.act = lambda call, number: ModelRateLimited("429", 25.0)
     assert freed(bench, cancel_and_tell, 10.0, host(hint)) == (0.0, Ended(Status.CANCELLED))
-
-
-# --- Lanes -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

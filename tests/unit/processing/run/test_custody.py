@@ -94,15 +94,6 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
     assert len(bench.model.calls) == 4
 
 
-def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
-    """A call whose connection is closed after a cancellation is in doubt."""
-    bench.insert(3)
-    bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
-    slowly(bench, lambda: cancel(bench))
-    assert bench.run() == Ended(Status.CANCELLED)
-    assert (bench.task().completed, bill(bench)) == (1, (2, 1))
-
-
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
     """If a task was put back and claimed again, the old worker's outputs are not written."""
 
@@ -132,9 +123,6 @@ def test_the_last_write_is_insisted_on(bench: WorkerBench):
         patch.setattr(type(bench.store), "settle", away)
         assert bench.run() == Ended(Status.CANCELLED)
     assert (bench.task().completed, bill(bench)) == (2, (2, 0))
-
-
-# --- Lanes -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -169,12 +157,3 @@ def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBenc
     assert laned.do(run) == Ended(Status.FAILED)
     assert laned.loop.time() == pytest.approx(9.0)
     assert (laned.task().completed, bill(laned)) == (12, (12, 0))
-
-
-def test_lanes_of_an_erased_task_are_not_waited_for(laned: WorkerBench):
-    """The run of an erased task does not wait for lanes, since their outputs cannot be kept."""
-    laned.insert(18)
-    laned.model.seconds = lambda number: 100.0 if number == 7 else 1.0
-    slowly(laned, lambda: laned.store.erase(TASK), which=3)
-    assert laned.run(laned.laned_host()) == Lost()
-    assert laned.loop.time() < 5

@@ -6,7 +6,7 @@ import pytest
 
 from src.core import limits
 from src.core.codes import TaskCode
-from src.core.errors import ModelRefused, TextFileGone
+from src.core.errors import ModelRefused
 from src.core.files import FileKey
 from src.core.ids import TaskKey
 from src.core.states import Status
@@ -16,7 +16,7 @@ from src.core.text.chunks import chunks, cuts
 from src.processing.outcomes import Ended, Released
 from src.processing.run.file_text import LOST
 from src.processing.worker import Host
-from src.store.admission import Accepted, Conditions, Mismatched, Replayed
+from src.store.admission import Accepted, Conditions
 from src.store.files import Deleted, InUse
 from tests.support.text_bench import TEXT_FILE, TEXT_TASK, TextBench, look_near
 
@@ -45,30 +45,6 @@ def sent(bench: TextBench) -> list[str]:
 def pieces(text: str, max_chars: int, overlap: int = 0) -> list[str]:
     """Return the chunks of a text as `input` would have them."""
     return [text[one.start : one.end] for one in chunks(cuts(text, max_chars, overlap), overlap)]
-
-
-@pytest.mark.parametrize("overlap", [0, 7, 49])
-@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_the_chunks_are_those_of_the_text_as_input(bench: TextBench, overlap: int, bom: bytes) -> None:
-    """Each call has the chunk that the same text as `input` would have, and a byte order mark is no part of it."""
-    bench.begin_text(bom + TEXT.encode(), overlap=overlap)
-    task = bench.task()
-    assert (task.total, task.usage.minimum_calls, task.first_line) == (0, 0, None)
-    task = bench.work_to_end()
-    assert task.status is Status.COMPLETED
-    assert sorted(sent(bench)) == sorted(pieces(TEXT, 50, overlap))
-    assert task.result == tuple(f"<{piece}>" for piece in pieces(TEXT, 50, overlap))
-    assert task.usage.model_calls == task.usage.minimum_calls == task.total == len(sent(bench))
-    assert task.source is not None
-    assert task.source.characters == len(TEXT)
-
-
-def test_a_merge_has_the_calls_of_the_text_as_input(bench: TextBench) -> None:
-    """A merge goes on as with any task once the chunks have outputs."""
-    bench.begin_text(TEXT.encode(), reduce=Reduce.MERGE)
-    task = bench.work_to_end()
-    assert task.status is Status.COMPLETED
-    assert task.usage.model_calls == task.usage.minimum_calls == task.total + 1
 
 
 def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,57 +223,6 @@ def test_a_bucket_that_is_not_bound_any_more_fails_the_task_after_a_day(
     assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
     assert bench.work_to_end().status is Status.COMPLETED
     assert sorted(sent(bench)) == sorted(pieces(TEXT, 50))
-
-
-def test_the_file_is_in_use_until_the_task_has_ended(bench: TextBench) -> None:
-    """A file that an unfinished task reads is neither deleted nor expires, and goes as any file afterwards."""
-    bench.begin_text(TEXT.encode())
-    assert bench.do(bench.files().delete(TEXT_FILE)) == InUse(TEXT_TASK)
-    bench.database.rows("UPDATE files SET expires_at = 1, due_at = 1 RETURNING id")
-    assert bench.do(bench.files().erase_due(10)) == 0
-    assert bench.do(bench.files().file(TEXT_FILE)) is not None
-    assert bench.work_to_end().status is Status.COMPLETED
-    bench.database.rows("UPDATE files SET due_at = 1 RETURNING id")
-    assert bench.do(bench.files().erase_due(10)) == 1
-    assert bench.do(bench.files().file(TEXT_FILE)) is None
-    assert not bench.bucket or not bench.bucket.parts
-
-
-def test_a_task_needs_a_file_that_is_there(bench: TextBench) -> None:
-    """A task over a file that is gone is not written, and a repetition finds the task of the first request."""
-    on = Conditions(idempotency_key="key", digest="digest")
-    with pytest.raises(TextFileGone):
-        bench.submit_text(on=on)
-    with pytest.raises(TextFileGone):
-        bench.submit_text()
-    assert not bench.database.rows("SELECT 1 FROM tasks")
-    assert not bench.database.rows("SELECT 1 FROM submissions")
-    bench.begin_text(TEXT.encode(), on=on)
-    assert bench.submit_text(on=on, key=OTHER) == Replayed(TEXT_TASK)
-    assert bench.submit_text(on=on._replace(digest="other"), key=OTHER) == Mismatched()
-    bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))
-    assert bench.do(bench.files().delete(TEXT_FILE)) == Deleted()
-    assert bench.submit_text(on=on, key=OTHER) == Replayed(TEXT_TASK)
-
-
-def test_a_retry_needs_the_file(bench: TextBench) -> None:
-    """A retry reads the same file and keeps its outputs; without the file the task is not retried."""
-    bench.begin_text(TEXT.encode())
-    bench.model.act = lambda text, number: ModelRefused("400") if number == 5 else None
-    assert bench.work_to_end().status is Status.FAILED
-    done = len(bench.model.answered)
-    bench.model.act = lambda text, number: None
-    assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
-    assert bench.do(bench.files().delete(TEXT_FILE)) == InUse(TEXT_TASK)
-    bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))
-    assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
-    assert bench.work_to_end().status is Status.COMPLETED
-    assert len(bench.model.answered) == len(pieces(TEXT, 50))
-    assert done < len(bench.model.answered)
-    bench.submit_text(key=OTHER)
-    bench.do(bench.store().cancel(OTHER, RETENTION_MS))
-    assert bench.do(bench.files().delete(TEXT_FILE)) == Deleted()
-    assert bench.do(bench.store().retry(OTHER, 1)) is None
 
 
 def test_gaps_are_retried_from_the_file(bench: TextBench) -> None:

@@ -12,7 +12,7 @@ import pytest
 from src.core import limits
 from src.core.errors import StoreUnavailable
 from src.core.states import Status
-from src.core.storage import MB, StorageUse
+from src.core.storage import StorageUse
 from src.processing.outcomes import Ended, Released
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import WorkerBench
@@ -75,15 +75,6 @@ def test_a_claim_on_a_nearly_full_database_announces_no_call(bench: WorkerBench)
     assert bench.run() == Ended(Status.COMPLETED)
     usage = bench.task().usage
     assert (len(bench.model.calls), usage.model_calls, usage.in_doubt) == (4, 4, 0)
-
-
-def test_the_cause_is_in_the_log(bench: WorkerBench):
-    """If a task waits because the database is full, the log has the event `storage_full` with the database's size."""
-    bench.insert(1)
-    fill(bench)
-    bench.run()
-    (line,) = bench.events("storage_full")
-    assert line["bytes"] >= 450 * MB
 
 
 def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
@@ -234,16 +225,6 @@ def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
     assert storage.is_tight(100) is tight  # a new task that finds space does not prove that outputs find space, too
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
-
-
-def test_new_tasks_find_no_room_until_one_does_or_a_call():
-    """After a write that found no space new tasks are refused until a task or a call's output finds space."""
-    storage = StorageUse()
-    for finds in (storage.took_task, storage.found_room):
-        storage.found_full(1.0)
-        assert storage.refuses(100, 2.0)
-        finds()
-        assert not storage.refuses(100, 2.0)
 
 
 def _with(bench: WorkerBench, **changes: Any) -> Any:

@@ -18,7 +18,6 @@ from src.core.errors import (
     StructuredOutputUnsupported,
 )
 from src.core.ids import TaskKey
-from src.core.states import Status
 from src.core.structure import Gap, Structure
 from src.core.task import Failure, Reduce, Task, TaskOptions
 from src.inference.protocol import ModelCall, ModelReply
@@ -30,7 +29,6 @@ from src.store.bulk import BulkStore
 from src.store.records.claims import CallKey, CallTries, FailedCall
 from src.store.records.ladder import LadderCounts
 from tests.support.worker_bench import WorkerBench
-from tests.unit.processing.run.test_ladder import BAD, FORMED, GOOD
 from tests.unit.processing.run.test_ledger import claim
 
 WITH_GAPS: dict[str, Any] = {"structure": Structure(gaps=True)}
@@ -92,21 +90,6 @@ def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -
     assert (task.usage.model_calls, task.usage.minimum_calls) == (4, 4)
 
 
-def test_without_a_gap_the_input_goes_as_ever(bench: WorkerBench) -> None:
-    """A task that may have gaps and has none has no coverage, and its input is deleted at its end."""
-    bench.insert(2, **WITH_GAPS)
-    task = ended(bench)
-    assert (task.gaps, task.coverage, kept_input(bench)) == ((), None, "")
-
-
-def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
-    """If the first chunk is refused, it becomes a gap as soon as another chunk has succeeded."""
-    bench.insert(3, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 1)
-    task = ended(bench)
-    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [0])
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -134,29 +117,12 @@ def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelE
 def test_budget_and_deadline_end_a_task_with_a_gap(
     bench: WorkerBench, terms: dict[str, Any], calls: int, code: str
 ) -> None:
-    """A task that may have gaps fails at the end of its budget and of its deadline, and shows the gap that it has."""
     bench.insert(5, **(terms | WITH_GAPS))
     bench.model.act = failing(REFUSED, 2)
     task = ended(bench)
     assert task.failure is not None
     assert (task.status, task.failure.code, [gap.chunk for gap in task.gaps]) == ("failed", code, [1])
     assert len(bench.model.calls) == calls
-
-
-def test_a_cancellation_ends_a_task_with_a_gap(bench: WorkerBench) -> None:
-    """A cancelled task that may have gaps makes no call for its other chunks, and these leave no gaps."""
-    bench.insert(5, **WITH_GAPS)
-
-    def act(call: ModelCall, number: int) -> Any:
-        if number == 3:
-            bench.loop.create_task(bench.store.cancel(KEY, 1))
-        return REFUSED if number == 2 else None
-
-    bench.model.act = act
-    bench.run()
-    task = bench.task()
-    assert (task.status, [gap.chunk for gap in task.gaps]) == (Status.CANCELLED, [1])
-    assert len(bench.model.calls) == 3
 
 
 def test_the_end_of_the_patience_ends_the_task() -> None:
@@ -259,16 +225,6 @@ def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBe
     assert kept_input(bench) == "xxxxx"
 
 
-def test_too_many_gaps_have_their_code_before_any_output(bench: WorkerBench) -> None:
-    """The code of too many gaps does not depend on whether an output was there when the task ended."""
-    bench.insert(5, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 1, 2, 3)
-    task = ended(bench)
-    assert task.failure is not None
-    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 0, 3, 3)
-    assert "model_refused" in task.failure.message
-
-
 @pytest.mark.parametrize("gaps_first", [True, False])
 def test_too_many_gaps_have_one_code_whichever_call_ends_first(gaps_first: bool) -> None:
     """Five calls are in flight, and three of them fail. The task's code is the same in both orders of their ends."""
@@ -305,17 +261,6 @@ def test_exactly_the_share_may_be_gone_whatever_its_decimals() -> None:
             gaps.add(FailedCall(CallKey(0, 0), CallTries(1, 1), True, REFUSED_FAILURE, gap_chars=chars))
             found.append(gaps.too_many)
         assert found == [False, True], percent
-
-
-def test_an_invalid_output_leaves_a_gap_that_keeps_it(bench: WorkerBench) -> None:
-    """A chunk whose answers its schema rejects becomes a gap that shows the last rejected answer."""
-    bench.insert(3, **(FORMED | {"structure": Structure(has_schema=True, gaps=True)}))
-    bench.model.act = lambda call, number: BAD if number in {2, 3} else GOOD
-    task = ended(bench)
-    assert task.gaps == (Gap(1, 1, 2, TaskCode.INVALID_OUTPUT),)
-    chunks = bench.do(bench.store.chunks(KEY))
-    assert [chunk.rejected is None for chunk in chunks] == [True, False, True]
-    assert (task.usage.model_calls, task.usage.rejected, task.usage.reasks) == (4, 2, 1)
 
 
 def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> None:
@@ -410,20 +355,6 @@ def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
     task = ended(bench)
     assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [2, 3])
     assert task.usage.model_calls == task.usage.minimum_calls + 1
-
-
-def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
-    """If a merge was made and paid for without the gaps, the task completes with these gaps."""
-    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
-    bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
-    assert ended(bench).status == "failed"
-    assert bench.do(bench.store.retry(KEY, 1000)) is not None
-    assert bench.task().failed == 1
-    task = ended(bench)
-    assert (task.status, task.completed, [gap.chunk for gap in task.gaps]) == ("completed", 7, [2])
-    assert task.coverage == 0.875
-    merged = [call.user[:3] for _, call in bench.model.calls[8:]]
-    assert merged[:5] == ["001", "004", "004", "005", "007"]
 
 
 def test_an_earlier_failure_does_not_open_a_gap_again() -> None:

@@ -52,20 +52,6 @@ def says(*answers: Any) -> Any:
     return lambda call, number: answers[number - 1]
 
 
-def test_an_output_that_fits_is_kept_as_compact_json(bench: WorkerBench) -> None:
-    """An output that fits its schema is stored as compact JSON, without a further call."""
-    bench.insert(1, **FORMED)
-    bench.model.act = says(GOOD)
-    assert bench.run() == Ended(Status.COMPLETED)
-    ((_, call),) = bench.model.calls
-    assert call.form is not None
-    assert call.form.schema == SCHEMA
-    assert call.form.rejected is None
-    assert outputs(bench) == ['{"n":1}']
-    usage = bench.task().usage
-    assert (usage.model_calls, usage.reasks, usage.rejected, usage.repaired) == (1, 0, 0, 0)
-
-
 def test_a_repaired_output_costs_no_call(bench: WorkerBench) -> None:
     """An output with a fence and a trailing comma is repaired without a further call."""
     bench.insert(1, **FORMED)
@@ -184,14 +170,6 @@ def test_merges_are_held_to_the_schema_and_end_the_task(bench: WorkerBench) -> N
     assert task.failure.code == "invalid_output"
     assert (task.usage.model_calls, task.completed, task.failed) == (4, 2, 0)
     assert all(call.form is not None for _, call in bench.model.calls)
-
-
-def test_a_merge_that_is_asked_again_gives_the_result(bench: WorkerBench) -> None:
-    """If a merge's second answer fits the schema, it is the task's result."""
-    bench.insert(2, Reduce.MERGE, **FORMED)
-    bench.model.act = says(GOOD, GOOD, BAD, '{"n": 7}')
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.task().result == '{"n":7}'
 
 
 def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:

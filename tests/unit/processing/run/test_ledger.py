@@ -279,9 +279,6 @@ def test_calls_that_nobody_waits_for_are_in_doubt():
         assert told.in_flight == ()
 
 
-# --- Calls that did not start ----------------------------------------------------------------------------------------
-
-
 def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
     """Announce calls, and report at once that none of them started."""
     assert ledger.startable(now, len(keys)) == list(keys)

@@ -102,16 +102,6 @@ def test_each_run_of_a_batch_is_gone_when_it_ends(batch: BatchBench, parts: Part
     batch.check_end([f"line-{number}" for number in range(100)])
 
 
-def test_a_run_that_stores_objects_is_gone_when_it_ends(batch: BatchBench, parts: Parts) -> None:
-    """The writes that name objects of the output file leave nothing."""
-    batch.begin(lines(60))
-    batch.run()
-    parts.check_gone(Run, Validation)
-    assert batch.run() == Ended(Status.COMPLETED)
-    assert any(entry["event"] == "batch_grown" for entry in batch.log)
-    parts.check_gone(Run, Growth, LineIndex)
-
-
 def test_a_run_with_failures_is_gone_too(batch: BatchBench, parts: Parts) -> None:
     """Failed calls, refused lines and a bucket that is away leave nothing: no error keeps a run's frames."""
     answer = (400, {"error": {"message": "no"}})
@@ -149,16 +139,6 @@ def test_a_run_that_loses_lines_is_gone_too(batch: BatchBench, parts: Parts, cap
     batch.run_to_end()
     assert {entry["event"] for entry in batch.log} >= {"lines_unread", "lines_lost"}
     parts.check_gone(Run, LineInputs, LineIndex)
-
-
-def test_a_batch_whose_part_is_lost_before_the_check_leaves_no_run(batch: BatchBench, parts: Parts) -> None:
-    """A check that finds a part gone leaves nothing, whether the next run looks again or the batch fails."""
-    batch.begin(lines(60))
-    assert batch.bucket is not None
-    del batch.bucket.parts[INPUT, "3"]
-    batch.run_to_end()
-    assert batch.batch().task.status is Status.FAILED
-    parts.check_gone(Run, Validation)
 
 
 @pytest.mark.parametrize("lost", [False, True])

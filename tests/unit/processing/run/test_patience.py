@@ -67,14 +67,6 @@ def test_one_call_at_a_time_asks():
     assert patience.opens_at(20, latest_start=9) < 20
 
 
-def test_calls_that_were_out_together_are_one_trouble():
-    """Failures of calls that were out together make one pause, and do not double it."""
-    patience = away(now=10)
-    for at in (10.1, 10.2, 10.3):
-        patience.failed(CHUNK, 9, at, None, 0.0)
-    assert (patience.waits, patience.opens_at(10.3, None)) == (1, 10.5)
-
-
 def test_a_pause_that_the_provider_asks_for_is_obeyed():
     """After a failure with `Retry-After` no call starts before this time is over, even beyond the patience."""
     patience = away(seconds=60)
@@ -147,9 +139,6 @@ def test_an_isolate_remembers_so_many_models():
     for number in range(limits.NEWS_MODELS_MOST):
         news.of(TENANT, f"m{number}")
     assert not news.of(TENANT, MODEL).is_away(2)
-
-
-# --- In the ledger ---------------------------------------------------------------------------------------------------
 
 
 def patient(max_attempts: int = 3) -> Ledger:
@@ -259,22 +248,6 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
     ledger.start([probe], 3)
     ledger.failed(probe, CallerLost("lost"), 4, 0.0)
     assert ledger.waits_for_model(4)
-
-
-@pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
-@pytest.mark.parametrize("seconds", [0.0, HOUR])
-def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
-    """After a failure with `Retry-After`, of any status, no call of the task starts until then."""
-    ledger = Ledger(claim(), 3, Patience(News(), seconds, now=0.0))
-    ledger.add([FIRST, SECOND])
-    ledger.start([FIRST], 0)
-    ledger.failed(FIRST, error, 1, 0.0)
-    assert ledger.startable(40.9, 1) == []
-    assert ledger.next_at(1) == 41
-    assert len(ledger.startable(41, 1)) == 1
-
-
-# --- In a run --------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():

@@ -50,9 +50,6 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
     return noted
 
 
-# --- The start window ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
     """A worker that does not know yet that the database is slow announces its first calls in vain."""
@@ -183,9 +180,6 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
     assert ("output" in told, len(bench.model.calls)) == (made, int(made))
 
 
-# --- A run that starts nothing ---------------------------------------------------------------------------------------
-
-
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
     """After three announcements in vain a run gives its task back, each time for longer, without an attempt.
 
@@ -223,9 +217,6 @@ def test_a_client_that_retries_begins_anew(make):
     assert row(bench)["idle_runs"] == 1
     bench.do(bench.store.retry(bench.task().task_key, 1_000))
     assert row(bench)["idle_runs"] == 0
-
-
-# --- Writes are bounded by work --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])

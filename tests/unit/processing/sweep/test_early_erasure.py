@@ -78,7 +78,6 @@ def left(bench: WorkerBench, tenant: str) -> list[str]:
 
 
 def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
-    """In this test the tenant that stores less keeps all its tasks."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 100)
     fill(bench, "small", 60)
@@ -315,13 +314,6 @@ def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
     assert clear(bench) == 0
     assert len(bench.events("clearance_failed")) == 1
     assert clear(bench) == 50
-
-
-def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
-    """Early erasure works on a full database."""
-    fill(bench, "large", 400)
-    bench.database.cap.hold(bench.database.cap.pages)
-    assert clear(bench) == 400
 
 
 def test_early_erasure_waits_for_files_that_leave_the_database(bench: WorkerBench):

@@ -42,7 +42,6 @@ class Recorder:
         self.sent: list[TaskKey] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Keep the task's key."""
         self.sent.append(task_key)
 
 
@@ -240,9 +239,6 @@ def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
     assert queue.sent == ["new"]
 
 
-# --- Several tenants -------------------------------------------------------------------------------------------
-
-
 def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
     """Write due tasks for a tenant. Write rows of `tasks` only, since the sweep's search reads no other table."""
     bench.insert(f"{tenant}:template")
@@ -322,9 +318,6 @@ def is_due(bench: StoreBench, tenant: str) -> bool:
     return bool(
         bench.database.rows("SELECT 1 FROM tasks WHERE tenant = ? AND wake_at <= ? LIMIT 1", tenant, bench.time_ms)
     )
-
-
-# --- Deadlines ---------------------------------------------------------------------------------------------------
 
 
 def test_overdue_tasks_fail(bench: StoreBench):

@@ -47,7 +47,6 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> Worker:
-    """Begin an invocation that has only this many calls and statements left."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - calls_left)
     worker.meter.statements = bench.settings.statements - statements_left

@@ -33,7 +33,6 @@ class Road:
         self.sent: list[str] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Keep the task's key."""
         self.sent.append(task_key)
 
 

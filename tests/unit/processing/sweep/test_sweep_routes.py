@@ -193,9 +193,6 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
     assert made.completed() == 3
 
 
-# --- How long a run may start calls -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("settings", "seconds"),
     [
