@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import expect
 
 from tests.support.browser import HOSTILE, Watched
 from tests.support.client import Client, paragraphs, variables
@@ -132,44 +132,6 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
         assert page.locator("img, main script, iframe").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") == 1280
     expect(page.locator(".notice bdi").first).to_contain_text(REFUSAL)
-
-
-@pytest.mark.parametrize(
-    ("language", "lane"), [("en-GB", "lane 2"), pytest.param("zh-CN", "通道 2", marks=pytest.mark.campaign)]
-)
-def test_lanes_and_failed_calls_are_drawn(
-    browser: Browser, server: DevServer, client: Client, key: str, language: str, lane: str
-) -> None:
-    """A row of the waterfall names the lane of its call, and has a bar from the first call to the last call."""
-    task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
-
-    def answer(route: Route) -> None:
-        body = route.fetch().json()
-        laned, tried, tried_before = body["chunks"]
-        laned |= {"lane": 2}
-        tried |= {"attempts": 2, "firstStartedAt": task["createdAt"]}
-        tried_before |= {"attempts": 3, "firstStartedAt": None}
-        route.fulfill(json=body)
-
-    tab = Watched(browser, server.url, locale=language)
-    tab.page.route("**/api/tasks/*/chunks?limit=250*", answer)
-    page = tab.open(f"#/task/{task['id']}", key)
-    rows = page.get_by_role("option")
-    expect(rows.nth(0)).to_have_accessible_name(re.compile(f"{lane}$"))
-    expect(rows.nth(0).locator("small")).to_have_text(re.compile("2$"))
-    expect(rows.nth(1).locator(".again")).to_have_count(1)
-    start, call = (rows.nth(1).locator(of).bounding_box() for of in (".again", ".call"))
-    assert start is not None
-    assert call is not None
-    assert start["x"] + start["width"] == pytest.approx(call["x"], abs=1)
-    # The rows 0 and 2 have only one call, or the start of their first call is not stored.
-    for index in (0, 2):
-        expect(rows.nth(index).locator(".again")).to_have_count(0)
-    assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []
-    assert tab.serious() == []
-    tab.picture(f"lanes {language}")
-    tab.close()
-    assert tab.faults == []
 
 
 def test_a_restart_of_the_server_is_survived(

@@ -1,6 +1,5 @@
 """Tests how the page shows which chunks of a task are missing, why, and what a retry of the gaps costs."""
 
-import json
 import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -152,41 +151,3 @@ def test_a_chunk_shows_its_ladder(stage: Stage) -> None:
     assert [text.startswith("rejected") for text in said] == [False, True, False, True]
     assert "cursor=0.0" in next(path for _, path, _ in stage.asked if "attempts" in path)
     stage.judge("ladder")
-
-
-def test_a_gap_of_a_running_task_is_read_once(stage: Stage) -> None:
-    """When an event reports a gap, the page reads the task's chunks."""
-    progress = {"total": 5, "completed": 1, "failed": 0, "truncated": 0}
-    state = {"status": "processing", "terminal": False, "finishedAt": None, "result": None}
-    whole = with_gaps(stage, 5, [])
-    running = whole | state | {"progress": progress}
-    stage.answers[PATH] = running
-    first, behind = chunk(0, output="{}"), {"status": "processing"}
-    stage.answers[f"{PATH}/chunks"] = {"chunks": [first, gap_chunk(1)], "nextCursor": None}
-    opened: list[Route] = []
-
-    def stream(route: Route) -> None:
-        opened.append(route)
-        texts = [f"event: status\nid: 0-1\ndata: {json.dumps(behind)}\n\n"]
-        if len(opened) == 1:
-            stage.answers[PATH] = running | {"progress": progress | {"failed": 1}, "gaps": [gap(1)], "coverage": 0.8}
-            texts.append(f"event: gap\nid: 0-2\ndata: {json.dumps(gap(1))}\n\n")
-        if len(opened) < 3:
-            route.fulfill(body="".join(texts), headers={"Content-Type": "text/event-stream"})
-
-    stage.answers[f"{PATH}/events"] = stream
-    page = stage.open(f"#/task/{TASK_ID}")
-    expect(page.get_by_role("option").nth(1)).to_have_accessible_name(re.compile("gap, invalid_output, 2 calls"))
-    expect(page.get_by_role("heading", level=1)).to_contain_text("1 gap")
-    stage.settle()
-    read = [path for _, path, _ in stage.asked if "/chunks" in path]
-    page.get_by_role("button", name="Refresh").first.click()
-    with page.expect_request(lambda request: request.url.endswith(PATH)):
-        page.get_by_role("button", name="Refresh").first.click()
-    stage.settle()
-    assert [path for _, path, _ in stage.asked if "/chunks" in path] == read
-    stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(2, output="{}")], "nextCursor": None}
-    stage.answers[PATH] = running | {"progress": progress | {"completed": 2, "failed": 1}, "gaps": [gap(1)]}
-    with page.expect_request("**/chunks?*") as next_read:
-        page.get_by_role("button", name="Refresh").first.click()
-    assert next_read.value.url.endswith("cursor=2")

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.support.browser import HOSTILE
 from tests.support.stage import BEGAN, TASK_ID, Stage, attempt, chunk, task
@@ -61,25 +61,3 @@ def test_one_jumps_to_what_failed(stage: Stage) -> None:
     assert stage.serious() == []
     page.get_by_role("button", name="Chunk 5", exact=True).click()
     expect(page.get_by_role("heading", name="Chunk 5")).to_be_visible()
-
-
-@pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
-def test_all_calls_are_listed_page_by_page(browser: Browser, locale: str) -> None:
-    """The log shows the counts, calls in doubt with the time of their announcement, merges, and calls without a row."""
-    stage = Stage(browser, locale=locale)
-    log(stage)
-    page = stage.open(f"#/task/{TASK_ID}")
-    page.get_by_role("button", name="Show the calls one by one" if locale == "en-GB" else "逐次显示调用").click()
-    rows = page.locator(".table tbody tr")
-    expect(rows).to_have_count(4)
-    expect(rows.nth(3)).to_contain_text("announced" if locale == "en-GB" else "登记")
-    page.get_by_role("button", name="Show more calls" if locale == "en-GB" else "显示更多调用").click()
-    expect(rows).to_have_count(5)
-    expect(rows.nth(4)).to_contain_text("Merge on level 2, 1" if locale == "en-GB" else "第 2 层合并，第 1 个")
-    expect(
-        page.get_by_text("2 further calls are only counted" if locale == "en-GB" else "另有 2 次调用")
-    ).to_be_visible()
-    expect(page.get_by_text("60 calls: 54 succeeded" if locale == "en-GB" else "60 次调用：54 次成功")).to_be_visible()
-    stage.judge(f"calls {locale}")
-    stage.close()
-    assert stage.faults == []

@@ -3,10 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import Watched
-from tests.support.client import Client
-from tests.support.markdown import FORBIDDEN, PATH, PLAIN, answer_with, as_markdown
-from tests.support.stage import TASK_ID, Stage, chunk, task
+from tests.support.markdown import FORBIDDEN, PLAIN, answer_with, as_markdown
+from tests.support.stage import TASK_ID, Stage, task
 
 pytestmark = pytest.mark.runtime
 LIBRARIES = ("/vendor/markdown/marked.js", "/vendor/markdown/purify.js")
@@ -45,25 +43,6 @@ def test_an_output_is_read_as_markdown(stage: Stage) -> None:
     assert result.locator("td").evaluate_all(sides) == ["center", "end"]
 
 
-def test_the_choice_is_kept_and_goes_for_chunks_too(stage: Stage) -> None:
-    """The choice of Markdown holds for each output and after a reload, until the reader chooses text again."""
-    answer_with(stage, "one *word*")
-    stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0, output="a **chunk**")], "nextCursor": None}
-    page = stage.open(f"#/task/{TASK_ID}?chunk=0")
-    expect(page.get_by_role("group", name="Output")).to_have_text("a **chunk**")
-    as_markdown(page)
-    expect(page.get_by_role("group", name="Output").locator("strong")).to_have_text("chunk")
-    page.reload()
-    expect(page.get_by_role("group", name="Result", exact=True).locator("em")).to_have_text("word")
-    ways = page.get_by_role("group", name="Shown as").first
-    expect(ways.get_by_role("button", name="Markdown")).to_have_attribute("aria-pressed", "true")
-    ways.get_by_role("button", name="Text").click()
-    expect(page.get_by_role("group", name="Result", exact=True)).to_have_text("one *word*")
-    expect(page.get_by_role("group", name="Output")).to_have_text("a **chunk**")
-    page.reload()
-    expect(page.get_by_role("group", name="Result", exact=True)).to_have_text("one *word*")
-
-
 def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
     """The page first shows the beginning of a long output as Markdown."""
     code = "```\n" + "code\n\n" * 2_500 + "```\n\n"
@@ -92,13 +71,3 @@ def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -
     assert not [request for request in stage.requests if "markdown" in request]
     as_markdown(page)
     assert {f"GET {name}" for name in LIBRARIES} <= set(stage.requests)
-
-
-def test_the_server_serves_what_markdown_needs(tab: Watched, client: Client, key: str) -> None:
-    """Under `make dev` the page gets the libraries for Markdown, and shows a real result with them."""
-    made = client.submit("A text **of weight** <script>alert(1)</script>.")
-    client.finished(made["id"])
-    page = tab.open(f"#/task/{made['id']}", key)
-    result = as_markdown(page)
-    expect(result.locator("strong").first).to_have_text("of weight")
-    assert "<script>alert(1)</script>" in result.inner_text()

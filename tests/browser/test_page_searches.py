@@ -50,22 +50,6 @@ def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
     assert stage.serious() == []
 
 
-def test_statuses_are_counted_when_somebody_asks(stage: Stage) -> None:
-    """The page requests the counts of a search once, but the counts of a plain list only on demand."""
-    stage.answers["/api/tasks"] = answer
-    page = stage.open("#/tasks")
-    expect(page.get_by_role("button", name="Count by status")).to_be_visible()
-    stage.settle()
-    assert not [path for _, path, _ in stage.asked if "counts" in path]
-    page.get_by_role("button", name="Count by status").click()
-    expect(page.locator(".counts")).to_contain_text("Completed 80")
-    expect(page.locator(".counts")).to_contain_text("of the newest 500 tasks")
-    page.locator(".counts").get_by_role("link", name="Failed 2").click()
-    page.wait_for_url("**/#/tasks?status=failed")
-    expect(page.get_by_label("Status")).to_have_value("failed")
-    assert stage.serious() == []
-
-
 def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
     """An address with a time that was chosen in Tokyo shows the same moment in New York.
 

@@ -10,11 +10,9 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.browser import Watched
 from tests.support.client import Client, Json
 from tests.support.dev_server import DevServer
-from tests.support.stage import SHAPE, TASK_ID, Stage, shaped, task
+from tests.support.stage import Stage
 
 pytestmark = pytest.mark.runtime
-PATH = f"/api/tasks/{TASK_ID}"
-PLAN = {"chunks": [{"index": 0, "start": 0, "end": 8}], "characters": 8, "minimumCalls": 1, "estimatedTokens": 2}
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -90,23 +88,6 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str) -> No
     stage.judge(f"shape {locale}")
     stage.close()
     assert stage.faults == []
-
-
-def test_a_task_with_a_shape_is_run_again(stage: Stage) -> None:
-    """After "Run again with changes" the form has the task's schema, rules and gaps, and sends the same values."""
-    kept = SHAPE | {"outputSchema": SCHEMA, "strict": False, "join": {"/opening": "first"}, "maxGapShare": 0.75}
-    whole = shaped({"opening": "", "people": []}, request=task()["request"] | kept, input="Old text")
-    stage.answers |= {PATH: whole, f"{PATH}/chunks": {"chunks": [], "nextCursor": None}}
-    stage.answers["POST /api/tasks"] = PLAN | {"request": whole["request"]}
-    page = stage.open(f"#/task/{TASK_ID}")
-    page.get_by_role("button", name="Run again with changes").click()
-    with page.expect_request("**/api/tasks?dryRun=true") as asked:
-        page.get_by_role("button", name="Show the plan").click()
-    sent: Any = asked.value.post_data_json
-    assert {name: sent[name] for name in kept} == kept
-    assert list(sent["outputSchema"]["properties"]) == list(SCHEMA["properties"])
-    expect(page.get_by_role("region", name="Plan")).to_contain_text("not strict")
-    stage.settle()
 
 
 def is_read(page: Page, visit: Watched, old: Json) -> None:

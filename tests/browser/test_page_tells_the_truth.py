@@ -4,10 +4,10 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from src.core.tallies import BOUNDS_MS
-from tests.support.stage import BEGAN, ENDED, HEALTH, TASK_ID, Stage, chunk, refuse, task
+from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, chunk, refuse, task
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
@@ -75,33 +75,6 @@ def test_nothing_that_cannot_be_read_claims_to_be_reading(stage: Stage) -> None:
         page.keyboard.press("Escape")
 
 
-def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> None:
-    """The list shows the tasks of a bulk cancellation as cancelled before the dialog is closed."""
-    quiet = task(status="pending", terminal=False, finishedAt=None)
-    stage.answers["/api/tasks"] = {"tasks": [quiet], "nextCursor": None}
-
-    def cancel(route: Route) -> None:
-        if (route.request.post_data_json or {}).get("dryRun"):
-            route.fulfill(json={"tasks": 1, "more": False})
-            return
-        stage.answers["/api/tasks"] = {"tasks": [task(status="cancelled")], "nextCursor": None}
-        route.fulfill(json={"cancelled": 1, "more": False})
-
-    stage.answers["POST /api/tasks/cancel"] = cancel
-    stage.page.clock.install(time="2026-11-28T12:00:00Z")
-    page = stage.open("#/tasks")
-    expect(page.locator(".list-row .chip")).to_have_text("Pending")
-    page.clock.pause_at("2026-11-28T12:01:00Z")
-    for name in ("Cancel many", "Cancel 1 task"):
-        page.get_by_role("button", name=name).click()
-        for _ in range(5):  # the five steps take less than the interval of the list's timer
-            page.clock.run_for(100)
-            stage.settle()
-    expect(page.get_by_role("dialog")).to_contain_text("1 task cancelled.")
-    expect(page.locator(".list-row .chip")).to_have_text("Cancelled")
-    expect(page.get_by_role("dialog")).to_be_visible()
-
-
 def history(at: str, took: list[int]) -> dict[str, Any]:
     """Return an hour of history with the backlogs 0, 1, 2 and so on, and with tasks of these durations at first."""
     upto = [sum(one <= bound for one in took) for bound in BOUNDS_MS]
@@ -116,24 +89,3 @@ def history(at: str, took: list[int]) -> dict[str, Any]:
         "boundsMs": list(BOUNDS_MS),
         "buckets": [counts | {"backlog": backlog}, counts | {"at": LATE, "backlog": backlog | {"pending": 9}}],
     }
-
-
-def test_no_quantile_lies_above_every_task_s_time(stage: Stage) -> None:
-    """The page shows no quantile above the longest possible time of a task, even if the API's estimate is above."""
-    page = stage.open("#/submit")
-    cases = [
-        ([70_000], [60_000, 70_000]),
-        ([70_000, 80_000], [60_000, 90_000]),
-        ([400] * 19 + [70_000], [0, 500]),
-        # The counts do not say that the other 18 tasks took 400 ms each.
-        ([400] * 18 + [70_000] * 2, [60_000, 73_600]),
-        ([9_000_000], [7_200_000, 9_000_000]),
-        ([], None),
-    ]
-    for took, range_ in cases:
-        duration = history(ENDED, took)["buckets"][0]["took"]
-        found = page.evaluate(
-            "([took, bounds]) => import('/app/views/history.js').then(({ rangeOf }) => rangeOf(took, bounds, 0.95))",
-            [duration, list(BOUNDS_MS)],
-        )
-        assert found == range_, took

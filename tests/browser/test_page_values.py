@@ -136,13 +136,3 @@ def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
     expect(page.get_by_text("51–100 of 5,000")).to_be_visible()
     expect(cells.first).to_contain_text("Person 50")
     assert page.locator("*").count() < 1_000
-
-
-def test_a_chunk_s_output_is_a_value_too(stage: Stage) -> None:
-    """The output of each chunk of a task with a schema is a tree of its own."""
-    shown(stage, VALUE)
-    page = stage.open(f"#/task/{TASK_ID}?chunk=0")
-    tree = page.get_by_role("tree", name="Output")
-    expect(tree.get_by_role("treeitem").last).to_contain_text('"a word"')
-    stage.settle()
-    assert not [path for _, path, _ in stage.asked if "attempts" in path]

@@ -40,17 +40,6 @@ DIFFERENCES: dict[str, Difference] = {
         "D1 takes rows of up to 2,000,000 bytes; the local workerd takes more",
         "D1, Limits: maximum string, BLOB or table row size",
     ),
-    "too_many_function_arguments": Difference(
-        "production",
-        "D1 allows 32 arguments for an SQL function; the local SQLite leaves `max` its own limit",
-        "D1, Limits: maximum arguments per SQL function",
-    ),
-    "several_statements_in_one_prepare": Difference(
-        "choice",
-        "D1 documents `prepare` for a single statement and `exec` for several; the local workerd runs them all."
-        " The fake refuses: no statement of ours should depend on it",
-        "D1, Workers Binding API: D1Database, prepare and exec",
-    ),
     "rows_read_by_returning_and_secondary_indexes": Difference(
         "choice",
         "workerd counts each visit of a row by the bytecode, in indexes and for RETURNING too; CPython's sqlite3 shows"
@@ -61,23 +50,6 @@ DIFFERENCES: dict[str, Difference] = {
         "choice",
         "As above: subqueries and reads of the row by an UPDATE count in workerd and not in the fake",
         "workerd, util/sqlite.c++: row counters; sql_meter.py of the simulation",
-    ),
-    "a_foreign_object_as_argument": Difference(
-        "choice",
-        "A Python object that is no data is refused by JavaScript's structured clone on workerd and by `clone` in the"
-        " fake, under different names; we send none",
-        "workers-runtime-sdk, workers/rpc.py: python_to_rpc",
-    ),
-    "storage_a_foreign_object_as_value": Difference(
-        "choice",
-        "As above, for a stored value",
-        "workers-runtime-sdk, workers/rpc.py: python_to_rpc",
-    ),
-    "a_foreign_object_as_body": Difference(
-        "choice",
-        "A set or another object becomes `{}` in a queue message's JSON without a word; the fake refuses what would be"
-        " lost",
-        "workers-runtime-sdk, workers/rpc.py: python_to_rpc; JSON.stringify of a Set or a proxy",
     ),
     "ack_all_and_retry_all_leave_what_is_settled": Difference(
         "production",

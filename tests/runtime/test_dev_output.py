@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 
-import pytest
-
 from local.node import find_node
 from tests.support.dev_server import ROOT
 
@@ -51,12 +49,6 @@ def test_a_terminal_gets_a_line_for_a_reader() -> None:
     assert line == '00:00:00 claimed            task=01a2 attempt=1 done=[0,2] error="said \\"no\\"\\u001b[31m\\u009b"'
     (coloured,) = shown([{"event": "claimed", "tenant": "acme"}], terminal=True, NO_COLOR="")
     assert coloured == "\x1b[2m00:00:00\x1b[22m claimed            \x1b[2mtenant=\x1b[22macme"
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_other_lines_stay_as_they_are(*, terminal: bool) -> None:
-    """Lines that are plain text, and JSON that is not an event, are printed unchanged."""
-    assert shown(["text", {"a": 1}], terminal=terminal) == ['"text"', '{"a":1}']
 
 
 def test_a_client_that_left_is_no_exception() -> None:

@@ -189,21 +189,3 @@ def test_little_names_a_tenant_without_tasks(tmp_path: Path):
             assert naming(tmp_path, "kanarie") == set()
             assert naming(tmp_path, LOCAL) == {"daily_use", "tombstones"}
             server.stop()
-
-
-@pytest.mark.campaign
-def test_the_demo_leaves_nothing(tmp_path: Path):
-    """A task of the built-in provider, whose outputs quote the text, leaves no canary after its erasure; another task
-    is not erased.
-    """
-    with DevServer(tmp_path, *RETENTION, "--cron-every", "1") as server, Client(server.url) as client:
-        quoted = client.finished(submit(client, 3, chunk={"maxChars": 6000}))
-        assert canaries.words_in(quoted["result"]["output"].encode())
-        assert set().union(*canaries.in_rows(tmp_path).values()) == WORDS
-        eventually(lambda: canaries.in_rows(tmp_path) == {})
-        kept = client.finished(client.submit("This one stays.")["id"])
-        server.stop()
-        assert canaries.in_output(server) == set()
-    assert canaries.in_files(tmp_path) == {}
-    with DevServer(tmp_path) as server, Client(server.url) as client:
-        assert client.task(kept["id"]) == kept

@@ -17,7 +17,7 @@ from tests.clients.walking import HERE as CLIENTS
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.event_streams import Follower
-from tests.support.model_plan import Plan, ok, slow, status
+from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
@@ -71,24 +71,6 @@ def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, mode
         again.follow()
         assert (again.came, again.end) == (live.came, live.end)
     model.plan = Plan()
-
-
-@ON_TWO_ROUTES
-def test_the_end_after_a_retry(client: Client, model: ModelServer):
-    """A client that has seen a task fail gets, after a retry, the new status events and the chunks that it lacks."""
-    model.plan = Plan(decide=lambda call: status(404) if "004" in call.user else ok())
-    task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
-    follower = Follower(client.http, task["links"]["events"])
-    assert follower.follow()["error"]["code"] == "model_refused"
-    had = len(follower.chunks)
-    assert had <= 4
-    model.plan = Plan()
-    assert client.http.post(task["links"]["retry"]).status_code == 202
-    follower.end = None
-    assert follower.follow()["status"] == "completed"
-    assert follower.statuses == ["pending", "processing", "failed", "pending", "processing", "completed"]
-    assert [chunk["index"] for chunk in follower.chunks] == list(range(CHUNKS))
-    assert follower.chunks == client.chunks(task["id"])
 
 
 # The tests with SDKs run only on the queue, because streams are the same on each route.

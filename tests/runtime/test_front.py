@@ -88,19 +88,3 @@ def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, meth
     assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin")
     assert "access-control-allow-origin" not in answer.headers
     assert served(server) == before + 1
-
-
-@pytest.mark.parametrize("refused", [{"host": "rebound.example"}, {"origin": "https://evil.example"}], ids=list)
-def test_a_refusal_has_the_name_of_its_request(server: DevServer, refused: dict[str, str]) -> None:
-    """The header and the problem of a refusal have a request id: the caller's id if it is valid, otherwise a new id."""
-
-    def name(own: str) -> str:
-        answer = httpx.get(f"{server.url}/status", headers={"x-request-id": own, **refused})
-        assert answer.status_code == 403
-        assert answer.json()["requestId"] == answer.headers["x-request-id"]
-        return answer.headers["x-request-id"]
-
-    assert [name(own) for own in ("mine-1", "~" * 128)] == ["mine-1", "~" * 128]
-    fresh = [name(own) for own in ("", "a b", "x" * 129, "")]
-    assert len(set(fresh)) == 4
-    assert {len(each) for each in fresh} == {36}

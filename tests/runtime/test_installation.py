@@ -68,22 +68,6 @@ def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_p
     )
 
 
-def test_python_can_be_named(tmp_path: Path, program: Program) -> None:
-    """If `PYTHON=` is set, the search tries only the named Python."""
-    good = program("mine", f'exec {sys.executable} "$@"')
-    assert find_python(tmp_path, [good], str(good)).stdout.strip() == sys.executable
-    absent = find_python(tmp_path, [good], "no-such-python")
-    assert absent.returncode == 1
-    assert absent.stderr == "error: Python 3.12 or newer with venv is needed; PYTHON=no-such-python is not there\n"
-
-
-def test_a_missing_npm_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without npm on PATH, the installation ends with an error that says so."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(install.InstallError, match="npm is needed"):
-        install._node_commands()
-
-
 @pytest.mark.parametrize(
     ("version", "says"), [("v20.20.2", "the node on PATH is 20.20.2"), (None, "there is none on PATH")]
 )
@@ -96,16 +80,6 @@ def test_a_node_that_is_too_old_is_an_error(
     monkeypatch.setattr(node, "ROOT", tmp_path)
     with pytest.raises(node.NodeMissing, match=f"Node.js 22 or newer is needed, and {says}"):
         node.find_node.__wrapped__()
-
-
-def test_a_node_that_is_new_enough_is_taken_from_path(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
-) -> None:
-    """If npm has installed no Node.js, a Node.js on PATH that is new enough is used."""
-    own = program("node", "echo v24.1.0")
-    monkeypatch.setenv("PATH", str(own.parent))
-    monkeypatch.setattr(node, "ROOT", tmp_path)
-    assert node.find_node.__wrapped__() == own
 
 
 def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -200,24 +174,3 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
     assert (again.returncode, out) == (0, b"")
     assert b"first" not in said_again
     assert b"Installed the second part in" in said_again
-
-
-def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
-    """If the installation of a part fails, no line on the terminal says that this part was installed."""
-    terminal, error = pty.openpty()
-    running = begin_two_parts(tmp_path, 0, 3, error)
-    os.close(error)
-    assert running.wait(20) == 1
-    said = read_all(terminal)
-    os.close(terminal)
-    assert "Installed the first part in" in said
-    assert "Installed the second part" not in said
-    assert "error: could not install the second part" in said
-    assert "run the command again: it continues here." in said
-
-
-def test_make_without_a_target_lists_the_commands_of_the_contract() -> None:
-    """`make` without a target lists the targets, and needs no installation."""
-    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("dev", "key", "test", "check", "bench", "bundle", "deploy"):
-        assert f"make {target} " in shown

@@ -61,26 +61,6 @@ def test_make_install_installs_what_running_needs(clone: Clone) -> None:
     assert (clone.folder / "set").read_text() == "dev"
 
 
-def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Clone) -> None:
-    """If only the lock file dev.txt has changed, running the Worker needs no new installation, but `make test` does."""
-    clone.make("--dev")
-    clone.dev_lock.write_text("dev 2")
-    assert [clone.make(), clone.make("--dev")] == [[], ["dev"]]
-    clone.run_lock.write_text("run 2")
-    clone.dev_lock.write_text("dev 3")
-    assert [clone.make(), clone.make("--dev")] == [["run"], ["dev"]]
-
-
-def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
-    """An installation is kept if its stamp was written by an older version, with only the digest of the lock file
-    dev.txt.
-    """
-    clone.make("--dev")
-    (stamp,) = install.STAMPS.iterdir()
-    stamp.write_text(stamp.read_text().splitlines()[0])
-    assert [clone.make(), clone.make("--dev")] == [[], []]
-
-
 def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A .venv whose Python no longer exists, as after an update or in a container, is replaced."""
     monkeypatch.setattr(install, "VENV", clone.folder)
@@ -91,29 +71,6 @@ def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pyt
     python.unlink()
     python.symlink_to(clone.folder / "gone")
     assert clone.make() == ["run"]
-
-
-def home_under_make(**environment: str) -> str:
-    """Return the HOME that a recipe of the Makefile gets in the given environment."""
-    without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE and name != "HOME"}
-    done = subprocess.run(
-        ["make", "-s", "--eval", "show: ; @echo $$HOME", "show"],
-        cwd=ROOT,
-        env={**without, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
-
-
-@pytest.mark.parametrize("home", ["/dev/null", "{tmp}/absent", "{tmp}/file", ""])
-def test_without_a_usable_home_the_commands_have_one_in_the_clone(home: str, tmp_path: Path) -> None:
-    """Without a usable HOME, make's commands get a home folder in the clone, because npm and wrangler need one."""
-    (tmp_path / "file").write_text("")
-    assert home_under_make(HOME=home.format(tmp=tmp_path)) == str(ROOT / ".build" / "home")
-    assert home_under_make() == str(ROOT / ".build" / "home")
-    assert home_under_make(HOME=str(tmp_path)) == str(tmp_path)
 
 
 @pytest.mark.parametrize(("target", "flag"), [("dev", "--help"), ("model", "--help"), ("dev", "-h")])

@@ -80,16 +80,6 @@ def test_a_task_that_is_put_back_goes_on(client: Client, model: ModelServer):
     assert len(model.calls()) == 4
 
 
-def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: ModelServer):
-    """A second task completes while the first task's call still hangs."""
-    first = client.submit(paragraphs(1, "hang"), chunk=SMALL)
-    model.wait_for_in_flight(1, 30)
-    second = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
-    assert second["status"] == "completed"
-    assert model.in_flight() == 1
-    assert client.http.post(first["links"]["cancel"]).status_code == 200
-
-
 @pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
     """After a cancellation, three lanes close the connections of their 18 hanging calls."""

@@ -1,6 +1,5 @@
 """Tests that the local runtime treats a Worker as production does, and prints all output to the terminal."""
 
-import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,24 +43,6 @@ def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer)
     order = ["/lib/python314.zip", "/session/metadata/python_modules", "/session/metadata"]
     assert [folder for folder in facts["path"] if folder in order] == order
     assert facts["queue"].startswith("/lib/python314.zip")
-
-
-def test_what_needs_no_randomness_at_import_is_let_through(server: DevServer) -> None:
-    """During import, a seeded generator, imported names, and functions of `random` that are called only later are
-    allowed.
-
-    Cloudflare's glue code takes a snapshot of the memory after the import. test_upload.py has what it refuses.
-    """
-    drawn = get(server, "drawn").json()
-    assert drawn["seeded"] == random.Random(7).random() != drawn["later"]
-
-
-def test_bindings_are_those_of_wrangler_toml(server: DevServer) -> None:
-    """The Worker has the bindings of wrangler.toml, and no binding of the local runtime.
-
-    The binding of Workers AI is left out in this comparison, because it needs the network.
-    """
-    assert get(server, "facts").json()["bindings"] == ["DB", "JOBS", "COUNTER"]
 
 
 def test_variables_come_from_three_places_in_order(server: DevServer) -> None:

@@ -112,14 +112,3 @@ def test_ai_status(demo: Client):
     """`/api/ai-status` reports the built-in provider as healthy, with its name."""
     answer = demo.http.get("/api/ai-status").json()
     assert (answer["status"], answer["provider"], answer["model"]) == ("healthy", "demo", "demo-1")
-
-
-def test_polling_shows_hints(demo: Client):
-    """Answers about a task have `Retry-After` until the task has ended, and the 202 also has the task's location."""
-    answer = demo.http.post("/api/tasks", json={"input": "One short text."})
-    assert answer.status_code == 202
-    assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"
-    assert int(answer.headers["retry-after"]) >= 1
-    done = demo.finished(answer.json()["id"])
-    assert done["status"] == "completed"
-    assert "retry-after" not in demo.http.get(answer.headers["location"]).headers

@@ -109,18 +109,6 @@ def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through
     assert len(model.calls()) == CONSUMERS + 8
 
 
-def test_duplicates_after_a_task_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
-    """A repeated message of a completed task is acknowledged without a call."""
-    task = through_door.finished(through_door.submit(paragraphs(4), chunk=SMALL)["id"])
-    before = len(events(wired, "unclaimed"))
-    put(
-        through_door, "AI_QUEUE", {"taskId": task_key_of(LOCAL, task["id"])}, {"taskId": task_key_of(LOCAL, task["id"])}
-    )
-    eventually(lambda: len(events(wired, "unclaimed")) >= before + 2)
-    assert len(model.calls()) == 4
-    assert through_door.task(task["id"]) == task
-
-
 def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, through_door: Client):
     """A message that names no task is acknowledged and logged once, and is not delivered again."""
     before = len(events(wired, "unreadable_message"))

@@ -3,16 +3,14 @@ fails.
 """
 
 import itertools
-import json
 import os
 import re
-import threading
 
 import pytest
 
 from tests.support.client import Client, paragraphs
-from tests.support.dev_server import DevServer, eventually
-from tests.support.model_plan import Plan, drop, empty, ended, garbage, hang, rate_limit, stall, status
+from tests.support.dev_server import DevServer
+from tests.support.model_plan import Plan, drop, empty, garbage, hang, rate_limit, stall, status
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
@@ -171,23 +169,6 @@ def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
     assert len(model.calls()) == 1
 
 
-def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
-    """If the model refuses one chunk, the chunks that were finished before are kept, and a retry calls only for the
-    other chunks.
-    """
-    text = paragraphs(8)
-    last = text.split("\n\n")[-1]
-    model.plan = Plan(decide=lambda call: status(401) if last in call.user else None)
-    task = client.finished(client.submit(text, chunk=SMALL)["id"])
-    assert task["status"] == "failed"
-    assert task["progress"]["completed"] == 7
-    model.plan = Plan()
-    assert client.http.post(f"/api/tasks/{task['id']}/retry").status_code == 202
-    done = client.finished(task["id"])
-    assert done["status"] == "completed"
-    assert len(model.calls()) == 9 == done["usage"]["modelCalls"]
-
-
 def test_cancel_stops_spending(client: Client, model: ModelServer):
     """After the answer to a cancellation no call starts, and the bill is the model server's count of calls."""
     model.hold()
@@ -204,39 +185,3 @@ def test_cancel_stops_spending(client: Client, model: ModelServer):
     assert len([call for call in model.calls() if "part" in call.user]) == 6
     usage = client.task(task["id"])["usage"]
     assert usage["modelCalls"] == 6
-
-
-def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServer):
-    """Twelve tasks that twelve threads submit at once all complete, with exactly one call for each chunk."""
-    ids: list[str] = []
-
-    def submit(number: int) -> None:
-        with Client(str(client.http.base_url)) as own:
-            ids.append(own.submit(paragraphs(4, f"text {number}"), chunk=SMALL)["id"])
-
-    threads = [threading.Thread(target=submit, args=(number,)) for number in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    tasks = [client.finished(task_id) for task_id in ids]
-    assert {task["status"] for task in tasks} == {"completed"}
-    assert len(model.calls()) == 48 == len({call.user for call in model.calls()})
-
-
-def test_outputs_that_were_cut_off_are_marked(client: Client, dev: DevServer, model: ModelServer):
-    """Outputs that end with `length` or `content_filter` are marked in the chunks, the task, the list and the log."""
-    text = paragraphs(3)
-    reasons = dict(zip(text.split("\n\n"), ["length", "stop", "content_filter"], strict=True))
-    model.plan = Plan(decide=lambda call: ended(reasons[call.user.strip()]))
-    task = client.finished(client.submit(text, chunk=SMALL)["id"])
-    assert (task["status"], task["progress"]["truncated"]) == ("completed", 2)
-    assert [chunk["finishReason"] for chunk in client.chunks(task["id"])] == list(reasons.values())
-    (listed,) = [one for one in client.http.get("/api/tasks").json()["tasks"] if one["id"] == task["id"]]
-    assert listed["progress"]["truncated"] == 2
-
-    def said() -> dict[str, str]:
-        done = [json.loads(line) for line in list(dev.lines) if '"event":"calls_done"' in line and task["id"] in line]
-        return {chunk: reason for line in done for chunk, reason in line.get("truncated", {}).items()}
-
-    eventually(lambda: said() == {"0": "length", "2": "content_filter"})

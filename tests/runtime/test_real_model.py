@@ -3,19 +3,15 @@
 import importlib
 import json
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from local import model
-from local.model_server import NAME, OUTPUT_TOKENS, chunk_chars
-from src.core.text.chunks import cuts
-from src.processing.task_request import DEFAULT_INSTRUCTIONS
+from local.model_server import NAME
 from tests.support.client import Client, openai
-from tests.support.dev_server import ROOT, DevServer, eventually
+from tests.support.dev_server import DevServer, eventually
 from tests.support.real_model import RealModel
 
 why_not = model.missing()
@@ -151,20 +147,3 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
     assert "context size" in done["error"]["message"]
     assert done["usage"]["modelCalls"] == 1
-
-
-@pytest.mark.parametrize(("name", "calls"), [("english.txt", 20), ("chinese.txt", 6)])
-def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
-    """With the chunk size that `make model` prints, every chunk of the examples fits the model's context.
-
-    The model's own tokenizer counts the tokens in this test.
-    """
-    assert warm
-    text = (ROOT / "examples" / name).read_text("utf-8")
-    ends = (0, *cuts(text, chunk_chars(model.CONTEXT_TOKENS)))
-    sent = [DEFAULT_INSTRUCTIONS + text[start:end] for start, end in pairwise(ends)]
-    answers = [httpx.post(f"http://127.0.0.1:{real.port}/tokenize", json={"content": one}, timeout=60) for one in sent]
-    template = 60  # How many tokens the chat's roles and marks around the text take.
-    longest = max(len(answer.raise_for_status().json()["tokens"]) for answer in answers)
-    assert longest + template + OUTPUT_TOKENS < model.CONTEXT_TOKENS
-    assert len(sent) == calls

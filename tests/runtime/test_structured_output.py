@@ -137,22 +137,6 @@ def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: Mode
     assert onceover("result", old_id)[0] == 3
 
 
-def test_a_schema_is_refused_before_anything_is_stored(url: str):
-    """A schema that is not supported gets 422 with a pointer to the fault, or 400 in OpenAI's form, and no task is
-    made.
-    """
-    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a+)+"}}}
-    before = listed(url)
-    with Client(url) as client:
-        refused = client.http.post("/api/tasks", json={"input": "x", "outputSchema": schema, "strict": False})
-        assert (refused.status_code, refused.json()["code"]) == (422, "unsupported_schema")
-        assert refused.json()["errors"][0]["pointer"] == "/properties/a/pattern"
-        named = {"format": {"type": "json_schema", "name": "n", "schema": schema}}
-        refused = client.http.post("/v1/responses", json={"background": True, "input": "x", "text": named})
-        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "text.format.schema")
-    assert listed(url) == before
-
-
 def test_openais_sdk_parses_what_it_gets(url: str):
     """OpenAI's SDK parses the output of a completed response in a stream with the client's own pydantic model."""
     named: Any = {"format": {"type": "json_schema", "name": "Said", "schema": Said.model_json_schema(), "strict": True}}

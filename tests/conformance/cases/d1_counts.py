@@ -131,12 +131,6 @@ async def changed_db_says_whether_anything_changed(env: Any) -> Any:
 
 
 @worker_case
-async def last_row_id_of_an_insert(env: Any) -> Any:
-    result = await env.DB.prepare("INSERT INTO notes (id, body) VALUES (41, 'x'), (42, 'y')").run()
-    return result["meta"]["last_row_id"]
-
-
-@worker_case
 async def changes_of_statements_in_a_batch_are_their_own(env: Any) -> Any:
     db = env.DB
     results = await db.batch(

@@ -25,11 +25,6 @@ async def a_missing_table_or_column(env: Any) -> Any:
 
 
 @worker_case
-async def a_missing_function(env: Any) -> Any:
-    return await attempt(env.DB.prepare("SELECT frobnicate(1)").run())
-
-
-@worker_case
 async def each_constraint_has_its_code(env: Any) -> Any:
     db = env.DB
     await db.prepare("INSERT INTO checked (id, n, u) VALUES ('a', 1, 'u')").run()
@@ -95,79 +90,8 @@ async def a_row_of_more_than_2_mb(env: Any) -> Any:
 
 
 @worker_case
-async def too_many_compound_terms(env: Any) -> Any:
-    db = env.DB
-    five, six = (" UNION ALL ".join(["SELECT 1 AS a"] * count) for count in (5, 6))
-    return [await attempt(db.prepare(five).raw()), await attempt(db.prepare(six).raw())]
-
-
-@worker_case
-async def too_many_function_arguments(env: Any) -> Any:
-    def largest(count: int) -> str:
-        return f"SELECT max({', '.join(['1'] * count)}) AS m"
-
-    return [
-        await attempt(env.DB.prepare(largest(32)).first("m")),
-        await attempt(env.DB.prepare(largest(33)).first("m")),
-    ]
-
-
-@worker_case
-async def too_long_a_like_pattern(env: Any) -> Any:
-    sql = "SELECT ?1 LIKE ?2 AS m"
-    return [
-        await attempt(env.DB.prepare(sql).bind("x" * 50, "x" * 50).first("m")),
-        await attempt(env.DB.prepare(sql).bind("x" * 51, "x" * 51).first("m")),
-    ]
-
-
-@worker_case
-async def too_many_columns_or_too_deep_an_expression(env: Any) -> Any:
-    def columns(count: int) -> str:
-        return f"SELECT {', '.join(['1'] * count)}"
-
-    def depth(count: int) -> str:
-        return f"SELECT {'+'.join(['1'] * count)} AS a"
-
-    result = [await attempt(env.DB.prepare(columns(count)).raw()) for count in (100, 101)]
-    return [len(result[0][0]), result[1]] + [
-        await attempt(env.DB.prepare(depth(count)).first("a")) for count in (100, 120)
-    ]
-
-
-@worker_case
-async def transaction_keywords_are_refused(env: Any) -> Any:
-    texts = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "  begin immediate", "END")
-    return [await attempt(env.DB.prepare(text).run()) for text in texts]
-
-
-@worker_case
-async def attach_and_vacuum_are_refused(env: Any) -> Any:
-    texts = ("ATTACH ':memory:' AS other", "VACUUM")
-    return ["raised" in await attempt(env.DB.prepare(text).run()) for text in texts]
-
-
-@worker_case
-async def several_statements_in_one_prepare(env: Any) -> Any:
-    two = "INSERT INTO notes (body) VALUES ('one'); INSERT INTO notes (body) VALUES ('two')"
-    return [
-        (await attempt(env.DB.prepare(two).run())).get("raised", "ran"),
-        await _count(env),
-        await attempt(env.DB.prepare("SELECT 1 AS a; SELECT 2 AS a").first()),
-    ]
-
-
-@worker_case
 async def a_semicolon_at_the_end(env: Any) -> Any:
     return [await attempt(env.DB.prepare(text).first()) for text in ("SELECT 1 AS a;", "SELECT 1 AS a ; \n")]
-
-
-@worker_case
-async def an_empty_statement(env: Any) -> Any:
-    return [
-        (await attempt(env.DB.prepare(text).run())).get("raised", "ran")
-        for text in ("", "  ", ";", "-- only a comment")
-    ]
 
 
 @worker_case
@@ -209,13 +133,6 @@ async def a_batch_with_a_syntax_error_does_nothing(env: Any) -> Any:
 @worker_case
 async def an_empty_batch(env: Any) -> Any:
     return await attempt(env.DB.batch([]))
-
-
-@worker_case
-async def a_batch_refuses_transaction_keywords(env: Any) -> Any:
-    db = env.DB
-    failed = await attempt(db.batch([db.prepare("INSERT INTO notes (body) VALUES ('one')"), db.prepare("COMMIT")]))
-    return [failed, await _count(env)]
 
 
 @worker_case

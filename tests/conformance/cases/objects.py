@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from tests.conformance.cases import storage
-from tests.conformance.cases.registry import OBJECT_CASES, attempt, attempt_late, describe, show, worker_case
+from tests.conformance.cases.registry import OBJECT_CASES, attempt, describe, show, worker_case
 
 
 def _stub(env: Any, name: str) -> Any:
@@ -32,39 +32,9 @@ async def arguments_and_results_are_copies(env: Any) -> Any:
 
 
 @worker_case
-async def arguments_that_cannot_cross(env: Any) -> Any:
-    stub = _stub(env, "cannot")
-    seen = []
-    for value in ((1, 2), [(1,)], bytearray(b"x")):
-        try:
-            await stub.echo(value)
-        except Exception as error:  # noqa: BLE001 - which it is, is the result
-            seen.append(describe(error)["kind"])
-        else:
-            seen.append("crossed")
-    return seen
-
-
-@worker_case
-async def a_foreign_object_as_argument(env: Any) -> Any:
-    return describe_kind(await attempt_late(lambda: _stub(env, "foreign").echo(object())))
-
-
-@worker_case
 async def results_of_each_kind(env: Any) -> Any:
     stub = _stub(env, "gives")
     return [await attempt(stub.give(kind)) for kind in ("none", "nested", "text")]
-
-
-@worker_case
-async def a_result_that_cannot_cross(env: Any) -> Any:
-    error = (await attempt(_stub(env, "gives not").give("tuple")))["raised"]
-    return [error["kind"], error["text"].partition(":")[0]]
-
-
-@worker_case
-async def a_method_that_is_no_coroutine(env: Any) -> Any:
-    return await attempt(_stub(env, "plain").plain())
 
 
 @worker_case

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.conformance.cases.deliveries import brief, deliveries, full, of_one_batch, send
-from tests.conformance.cases.registry import attempt, attempt_late, now_ms, worker_case
+from tests.conformance.cases.registry import attempt_late, now_ms, worker_case
 
 
 @worker_case
@@ -100,24 +100,6 @@ async def bodies_come_as_they_went(env: Any) -> Any:
     return (await deliveries(env, "bodies", 1))[0]["body"]
 
 
-@worker_case
-async def a_body_need_not_be_a_dict(env: Any) -> Any:
-    for body in ("text", [1, None], 5, None, True):
-        await env.AI_QUEUE.send(body)
-    log = await deliveries(env, "bare", 5)
-    return sorted((entry["body"] for entry in log), key=repr)
-
-
-@worker_case
-async def a_body_that_cannot_cross(env: Any) -> Any:
-    return [await _send(env, {"t": (1, 2)}), await _send(env, 2**53)]
-
-
-@worker_case
-async def a_foreign_object_as_body(env: Any) -> Any:
-    return [await _send(env, {1, 2}), await _send(env, object())]
-
-
 async def _send(env: Any, body: Any, options: dict[str, Any] | None = None) -> Any:
     return await _sent(lambda: env.AI_QUEUE.send({"run": "sent", "body": body}, options or {}))
 
@@ -133,22 +115,6 @@ async def a_message_that_is_too_large(env: Any) -> Any:
     sent = await _sent(lambda: env.AI_QUEUE.send({"run": "size", "text": "x" * 120_000}))
     refused = await _sent(lambda: env.AI_QUEUE.send({"run": "too large", "text": "x" * 130_000}))
     return [sent, refused, len(await deliveries(env, "too large", 0)), len(await deliveries(env, "size", 1))]
-
-
-@worker_case
-async def a_batch_with_too_many_or_too_large_messages(env: Any) -> Any:
-    many = [{"body": {"run": "many"}}] * 101
-    large = [{"body": {"run": "large", "text": "x" * 100_000}}] * 3
-    return [
-        await _sent(lambda: env.AI_QUEUE.sendBatch(many)),
-        await _sent(lambda: env.AI_QUEUE.sendBatch(large)),
-        len(await deliveries(env, "many", 0)) + len(await deliveries(env, "large", 0)),
-    ]
-
-
-@worker_case
-async def a_batch_of_none(env: Any) -> Any:
-    return await attempt(env.AI_QUEUE.sendBatch([]))
 
 
 @worker_case

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.conformance.cases.registry import attempt, attempt_late, attempt_now, object_case, show
+from tests.conformance.cases.registry import attempt, attempt_now, object_case, show
 
 FAR_MS = 4_000_000_000_000
 
@@ -55,33 +55,6 @@ async def several_keys_at_once(ctx: Any) -> Any:
 async def delete_says_whether_it_was_there(ctx: Any) -> Any:
     await ctx.storage.put("key", 1)
     return [await attempt(ctx.storage.delete("key")), await attempt(ctx.storage.delete("key"))]
-
-
-@object_case
-async def list_takes_ranges(ctx: Any) -> Any:
-    storage = ctx.storage
-    await storage.put({name: index for index, name in enumerate(("a1", "a2", "b1", "b2", "c", "é", "Z"))})
-    choices: tuple[dict[str, Any], ...] = (
-        {},
-        {"prefix": "b"},
-        {"start": "a2", "end": "b2"},
-        {"startAfter": "a2"},
-        {"reverse": True, "limit": 2},
-        {"limit": 3},
-        {"prefix": "none"},
-    )
-    return [[[key, item] for key, item in (await storage.list(choice)).items()] for choice in choices]
-
-
-@object_case
-async def a_long_key(ctx: Any) -> Any:
-    await ctx.storage.put("k" * 2_049, 1)
-    return await attempt(ctx.storage.get("k" * 2_049))
-
-
-@object_case
-async def a_foreign_object_as_value(ctx: Any) -> Any:
-    return (await attempt_late(lambda: ctx.storage.put("key", object())))["raised"]["kind"]
 
 
 @object_case
@@ -160,15 +133,6 @@ async def sql_values_convert(ctx: Any) -> Any:
         "é",
     )
     return show(row.toArray())
-
-
-@object_case
-async def sql_takes_several_statements(ctx: Any) -> Any:
-    sql = ctx.storage.sql
-    cursor = sql.exec(
-        "CREATE TABLE t (a); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); SELECT a FROM t WHERE a > ?", 1
-    )
-    return show(cursor.toArray())
 
 
 @object_case

@@ -9,7 +9,6 @@ import pytest
 
 from onceover_cli.exits import Exit, exit_of_batch
 from onceover_cli.main import main
-from src.http.files.form import shown_name
 from tests.support.fake_api import LOST, Answer, FakeApi, Reply, problem
 from tests.support.fake_batches import BATCH_ID, ERRORS, OUTPUT, FakeBatches, batch, output_line
 
@@ -90,43 +89,6 @@ def served_file(fake: FakeApi) -> dict[str, Any]:
     return {"id": "file-1", "filename": name, "bytes": 24, "created_at": 1_795_600_000}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Night 3\u202fPM.jsonl",
-        "a\u00a0b",
-        "a\\b.jsonl",
-        ' "a" ',
-        "a%22b",
-        "a\nb",
-        "夜间 批次.jsonl",
-        "a\udcffb",
-        "x" * 255,
-    ],
-)
-def test_the_server_keeps_the_name_of_an_upload(fake: FakeApi, run: Run, tmp_path: Path, name: str) -> None:
-    """A name of any characters is found again, so the same command never starts a second batch."""
-    path = tmp_path / name
-    path.write_text("{}\n", "utf-8")
-    served = FakeBatches(fake, *DONE)
-    assert run(str(path))[0] == 0
-    (file,) = served.files
-    assert shown_name(file["filename"]) == file["filename"]
-    assert run(str(path))[0] == 0
-    assert (len(fake.requests("POST", "/v1/files")), len(fake.requests("POST", "/v1/batches"))) == (1, 1)
-
-
-def test_other_lines_or_new_start_another_batch(fake: FakeApi, run: Run, requests: str) -> None:
-    """`--new` starts another batch over an upload that is there."""
-    FakeBatches(fake, *DONE)
-    for more in ((), ("--new",), ("--metadata", "a=b")):
-        assert run(requests, *more)[0] == 0
-    assert (len(fake.requests("POST", "/v1/files")), len(fake.requests("POST", "/v1/batches"))) == (1, 3)
-    Path(requests).write_text("{}\n", "utf-8")
-    assert run(requests)[0] == 0
-    assert len(fake.requests("POST", "/v1/files")) == 2
-
-
 def test_a_lost_answer_starts_one_batch(fake: FakeApi, run: Run, requests: str) -> None:
     """A repeated request has the same key."""
     FakeBatches(fake, *DONE)
@@ -142,20 +104,6 @@ def test_a_batch_goes_on_by_its_id(fake: FakeApi, run: Run) -> None:
     FakeBatches(fake, *DONE)
     assert run("--id", BATCH_ID)[:2] == (0, ANSWERS)
     assert fake.requests("POST", "/v1/batches") == []
-
-
-@pytest.mark.parametrize(
-    "before",
-    ["something else\n", "something else", f"{output_line(0)}something else", f"{output_line(0)}something\nelse"],
-)
-def test_an_output_of_something_else_stays_as_it_is(fake: FakeApi, run: Run, tmp_path: Path, before: str) -> None:
-    """The command does not append to a file that has other lines, and cuts nothing off it."""
-    FakeBatches(fake, *DONE)
-    output = tmp_path / "answers.jsonl"
-    output.write_text(before, "utf-8")
-    status, _, err = run("--id", BATCH_ID, "--output", str(output))
-    assert (status, "has lines of something else" in err) == (Exit.COULD_NOT_RUN, True)
-    assert output.read_text("utf-8") == before
 
 
 @pytest.mark.parametrize(

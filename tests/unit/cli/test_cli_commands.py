@@ -14,10 +14,8 @@ import pytest
 import typer
 
 from onceover_cli.commands import flags
-from onceover_cli.errors import flag_of
 from onceover_cli.exits import Exit, exit_of
 from onceover_cli.main import app, main
-from onceover_cli.submission import Wanted, body_of
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, chunk, event, failed, problem, task
 from tests.support.fake_batches import FakeBatches, batch
@@ -151,17 +149,6 @@ def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
     assert err.count("trying again") == 2
 
 
-def test_an_answer_that_stays_lost_can_be_found_later(
-    fake: FakeApi, run: Runs, text: str, monkeypatch: pytest.MonkeyPatch
-):
-    """If no answer to a submission comes, the last message has the idempotency key that finds the task later."""
-    monkeypatch.setattr("onceover_cli.submission.LOST_ANSWER_SECONDS", 0.0)
-    fake.on("POST", "/api/tasks", LOST)
-    status, out, err = run("submit", text, "--idempotency-key", "mine")
-    assert (status, out) == (1, "")
-    assert "--idempotency-key mine finds it" in err
-
-
 def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
     """`-` reads a pipe. A byte order mark at the beginning of a text from standard input is removed."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
@@ -229,27 +216,6 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
     ]
 
 
-def test_every_field_of_a_submission_has_its_flag():
-    """For each field that `onceover` sends, the messages of `onceover` use the flag's name and not the API's."""
-    wanted = Wanted(
-        instructions="x",
-        reduce="merge",
-        model="m",
-        chunk_chars=1,
-        chunk_overlap=1,
-        max_output_tokens=1,
-        temperature=1,
-        max_calls=1,
-        model_option=["a=1"],
-        metadata=["a=1"],
-        deadline="1",
-    )
-    body = body_of({"input": "text"}, wanted)
-    fields = [*(name for name in body if name != "chunk"), *(f"chunk.{name}" for name in body["chunk"])]
-    assert len(fields) == 12
-    assert [field for field in fields if flag_of(field) == field] == []
-
-
 def test_a_key_on_the_command_line_is_visible_and_that_is_said(
     fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ):
@@ -312,13 +278,6 @@ def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
     fake.on("GET", f"{PATH}/events", Answer(stream=stream))
     assert run("run", text, "--reduce", "merge")[1] == "all in all\n"
-
-
-def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
-    """With `--quiet`, a successful command writes nothing to standard error."""
-    fake.on("POST", "/api/tasks", Answer(202, task("pending")))
-    fake.on("GET", f"{PATH}/events", Answer(stream=[event("end", task())]))
-    assert run("run", text, "-q") == (0, "one\n\ntwo\n", "")
 
 
 FAILED_CHUNK = {**chunk(1, ""), "status": "failed", "output": None, "finishReason": None, "attempts": 3} | {
@@ -430,20 +389,6 @@ def serve_everything(fake: FakeApi) -> None:
     FakeBatches(fake, batch("completed", done=4))
 
 
-@pytest.mark.parametrize("status", [200, 204, 301, 410, 500])
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_a_webhook_that_refuses_its_test_is_an_error(status: int, form: str, fake: FakeApi, run: Runs) -> None:
-    """`onceover webhooks test` fails unless the receiver answers 2xx, even if an older server calls that a success."""
-    fake.on("POST", f"{HOOKS}/we_1/test", {**TRIED, "status_code": status})
-    code, out, err = run("webhooks", "test", "we_1", "-o", form)
-    assert code == (0 if status < 300 else 1)
-    assert (f"the endpoint answered {status}" in err) is (status >= 300)
-    if form == "json":
-        assert conforms("webhooks-test", out)["answer"]["status_code"] == status
-    else:
-        assert out == (f"The endpoint accepted task.completed with {status}\n" if status < 300 else "")
-
-
 COMMANDS = {
     "run": ["run", "TEXT"],
     "submit": ["submit", "TEXT"],
@@ -528,20 +473,6 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
     status, _, err = run("keys", "revoke", "oo_0123456789abcdef_secret")
     assert status == 1
     assert "not the key itself" in err
-
-
-def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
-    """`onceover result` fails while a task has no result."""
-    page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
-    rest = {"chunks": [chunk(1, "two")], "nextCursor": None}
-    fake.on("GET", PATH, task("processing", progress={"total": 3, "completed": 2, "failed": 0}))
-    fake.on("GET", f"{PATH}/chunks", lambda asked: rest if asked.query.get("cursor") == "1" else page)
-    status, out, err = run("result", TASK_ID)
-    assert (status, out) == (1, "")
-    assert "onceover watch" in err
-    assert run("result", TASK_ID, "--partial")[:2] == (3, "one\n\ntwo\n")
-    status, out, _ = run("result", TASK_ID, "--partial", "-o", "json")
-    assert (status, conforms("result", out)["output"]) == (3, ["one", "two"])
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
@@ -644,19 +575,6 @@ def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs
     """`onceover retry` needs ids of tasks, or `--failed` with its filters."""
     assert run("retry", *arguments)[0] == 1
     assert fake.asked == []
-
-
-def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
-    """`onceover top` computes latencies from submission to end, and failures by code, from the latest tasks."""
-    serve_everything(fake)
-    backlog = {"pending": 4, "processing": 1, "oldestPendingSeconds": 9}
-    storage = {"bytes": 1_000_000, "most": 450_000_000}
-    fake.on("GET", "/api/async-status", {**STATUS, "backlog": backlog, "storage": storage, "lastSweepAt": None})
-    found = conforms("top", run("top", "--once", "-o", "json")[1])
-    assert found["backlog"] == backlog
-    assert found["latencySeconds"] == {"p50": 3.5, "p95": 3.5}
-    assert found["failures"] == {"model_refused": 1}
-    assert "4 pending, 1 processing, the oldest for 9 s" in run("top", "--once")[1]
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:

@@ -1,6 +1,5 @@
 """`onceover doctor` against broken folders, deployments and accounts, each with one fault, and against sound ones."""
 
-import contextlib
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -8,19 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from local import page_libraries
 from onceover_cli.connection import ApiClient, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
-from onceover_cli.doctor.files import probe
 from onceover_cli.doctor.findings import Check, Level
 from onceover_cli.doctor.sources import MARKDOWN, PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
-from onceover_cli.doctor.variables import KNOWN, SECRETS, variables
-from src.core.errors import ConfigurationFaults
+from onceover_cli.doctor.variables import KNOWN
 from src.core.settings import load
 from src.core.variables import Reading
 from tests.support.dev_server import ROOT
@@ -322,22 +318,6 @@ def test_the_packages_are_the_workers():
     assert set(MARKDOWN) == {name for name in page_libraries.FILES if name.endswith(".js")}
 
 
-@pytest.mark.parametrize(("name", "least"), SECRETS.items())
-def test_a_secret_is_what_the_worker_takes(name: str, least: int):
-    """`doctor` accepts the same secrets as the Worker: long enough, and without a space."""
-    for value, is_taken in (
-        ("x" * least, True),
-        ("x" * least + " y", False),
-        ("x" * (least - 1), least == 1),
-        ("ä" * least, False),
-    ):
-        reading = Reading({name: value}.get)
-        with contextlib.suppress(ConfigurationFaults):
-            load(reading)
-        found = complaints(variables({name: value}, "here", is_secret=True))
-        assert reading.refused(name) is (not is_taken) is bool(found)
-
-
 def test_every_variable_of_the_worker_is_known():
     """`doctor` knows all variables that the Worker reads, except those of features under construction."""
     reading = Reading(lambda _name: None)
@@ -392,9 +372,6 @@ class Deployment:
         self.tasks: Any = {"tasks": [], "nextCursor": None}
         self.failed: list[dict[str, Any]] = []
         self.passed = 0
-        self.older: list[dict[str, Any]] = []
-        self.older_passed = 0
-        self.of_others: list[dict[str, Any]] | None = None
         self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
@@ -404,21 +381,13 @@ class Deployment:
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
-    def _of_all(self, asked: Asked) -> dict[str, Any]:
-        """Return a page of the list of all tenants' tasks, which needs the scope `operator`."""
-        tasks = [] if "createdBefore" in asked.query else [*self.failed, *(self.of_others or [])]
-        return {"tasks": tasks, "nextCursor": None}
-
     def _page(self, asked: Asked) -> Any:
         """Return a page of the tenant's failed tasks. The first `passed` pages of the list are empty."""
         number = int(asked.query.get("cursor", "0"))
         if asked.query.get("tenant") == "*":
-            return problem(403, "forbidden") if self.of_others is None else self._of_all(asked)
-        if "createdBefore" in asked.query:
-            tasks, passed = self.older, self.older_passed
-        else:
-            tasks, passed = self.failed, self.passed
-        return {"tasks": [] if number < passed else tasks, "nextCursor": None if number >= passed else str(number + 1)}
+            return problem(403, "forbidden")
+        tasks = self.failed if "createdBefore" not in asked.query and number >= self.passed else []
+        return {"tasks": tasks, "nextCursor": None if number >= self.passed else str(number + 1)}
 
 
 def changed(**values: Any) -> Callable[[Deployment], None]:
@@ -677,17 +646,6 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
     assert "transport" in {check.id for check in complaints(examined(Deployment()))}
 
 
-def test_failures_are_those_of_the_last_day():
-    """`doctor` counts failed tasks that ended within the last day, however long ago they were created."""
-    one = Deployment()
-    one.failed = [
-        {**failed("model_unavailable"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": NOW.isoformat()},
-        {**failed("worker_crashed"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": "2026-11-24T02:00:00.000Z"},
-    ]
-    (found,) = complaints(examined(one))
-    assert found.evidence == "tasks that failed in the last day: 1 model_unavailable"
-
-
 def test_a_demo_task_shows_whether_tasks_are_done():
     """`doctor --task` submits a task, waits for its end and erases it."""
     path = f"/api/tasks/{TASK_ID}"
@@ -697,37 +655,6 @@ def test_a_demo_task_shows_whether_tasks_are_done():
             with ApiClient(place(fake.url, None)) as api:
                 assert trial(api).level is level
             assert len(fake.requests("DELETE", path)) == 1
-
-
-CONTENT = {"from": "onceover doctor", "text": "这个文件用于检查"}
-
-
-@pytest.mark.parametrize(
-    ("stored", "content", "level", "said"),
-    [
-        (Answer(200, {"id": "file-1"}), Answer(200, CONTENT), Level.OK, "stored, read and deleted"),
-        (Answer(200, {"id": "file-1"}), Answer(200, {}), Level.FAULT, "another content"),
-        (
-            Answer(200, {"id": "file-1"}),
-            Answer(503, {"code": "files_unavailable", "detail": "no"}),
-            Level.FAULT,
-            "be read",
-        ),
-        (Answer(503, {"code": "files_unavailable", "detail": "no"}), Answer(200, CONTENT), Level.FAULT, "be stored"),
-    ],
-)
-def test_a_probe_shows_whether_files_are_stored(stored: Answer, content: Answer, level: Level, said: str):
-    """`doctor --task` stores a small file, reads it and deletes it, and says which of these failed."""
-    answers = {"POST": stored, "GET": content, "DELETE": Answer(200, {})}
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        found = answers[request.method]
-        return httpx2.Response(found.status, json=found.body)
-
-    with ApiClient(place("http://127.0.0.1:1", None), httpx2.MockTransport(answer)) as api:
-        (check,) = probe(api)
-    assert check.level is level
-    assert said in check.evidence
 
 
 DATABASES = '[{"uuid": "1", "name": "onceover"}]'

@@ -8,7 +8,7 @@ import pytest
 
 from onceover_cli import texts
 from onceover_cli.main import main
-from tests.support.fake_api import TASK_ID, Answer, Asked, FakeApi
+from tests.support.fake_api import TASK_ID, Answer, FakeApi
 
 type Runs = Callable[..., tuple[int, str, str]]
 FILE_ID = "file-" + "7" * 32
@@ -76,21 +76,6 @@ def test_an_earlier_upload_is_found(fake: FakeApi, run: Runs, book: Path) -> Non
     assert not fake.requests("POST", "/v1/files")
     assert fake.requests("GET", "/v1/files")[1].query["after"] == other["id"]
     assert fake.requests("POST", "/api/tasks")[0].body == {"inputFile": FILE_ID}
-
-
-def test_a_text_that_the_server_refuses_is_uploaded(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """A server may take less than others in a request (MAX_INPUT_BYTES)."""
-
-    def submitted(asked: Asked) -> Answer:
-        problem = {"code": "too_large", "title": "The request is too large", "status": 413, "detail": "too large"}
-        return Answer(413, problem) if "input" in asked.body else accepted()
-
-    fake.on("GET", "/v1/files", FILES).on("POST", "/v1/files", {"id": FILE_ID}).on("POST", "/api/tasks", submitted)
-    text = tmp_path / "a.txt"
-    text.write_text("A text.", "utf-8")
-    status, _, err = run("submit", str(text))
-    assert status == 0, err
-    assert [sorted(one.body) for one in fake.requests("POST", "/api/tasks")] == [["input"], ["inputFile"]]
 
 
 def test_an_uploaded_text_is_named(fake: FakeApi, run: Runs) -> None:

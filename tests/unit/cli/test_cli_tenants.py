@@ -1,7 +1,6 @@
 """`--tenant`, `tenant export` and `tenant erase`: which tenant they act on, where they continue, what they report."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,44 +59,6 @@ def test_a_tenant_without_a_name_is_none(command: list[str], fake: FakeApi, run:
     status, _, err = run(*command, "--tenant", "")
     assert (status, fake.asked) == (1, [])
     assert "--tenant: name a tenant" in err
-
-
-def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
-    """Return answers to bulk requests for all tenants.
-
-    In a dry run each answer is about the next tenant, and the answer to a change names its tenant.
-    """
-    tenants = ["acme", "beta", "none"]
-
-    def answer(asked: Asked) -> Any:
-        if asked.query["tenant"] != "*":
-            return replies[asked.query["tenant"]]
-        assert asked.body["dryRun"]
-        place = tenants.index(asked.query["cursor"] or "acme") if asked.query.get("cursor") else 0
-        behind = tenants[place + 1] if place + 1 < len(tenants) else None
-        count = 0 if tenants[place] == "none" else 2
-        calls = {"minimumCalls": count, "maximumCalls": 3 * count} if name == "retried" else {}
-        return {"tasks": count, **calls, "more": False, "tenant": tenants[place], "nextCursor": behind}
-
-    return answer
-
-
-def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
-    """A bulk command for all tenants changes one tenant's tasks after the other's, and counts each tenant's."""
-    limited = problem(429, "limit_reached", "as many as MAX_TASKS_IN_FLIGHT allows")
-    done = {"retried": 2, "more": False}
-    fake.on("POST", "/api/tasks/retry", of_each("retried", {"acme": limited, "beta": done}))
-    assert run("retry", "--failed", "--tenant", "*", "--dry-run")[1] == "4 tasks, 4 to 12 model calls\n"
-    status, out, _ = run("retry", "--failed", "--tenant", "*", "-o", "json")
-    assert conforms("retry-failed", out) == {
-        "retried": 2,
-        "more": True,
-        "tenants": [{"tenant": "acme", "retried": 0, "more": True}, {"tenant": "beta", "retried": 2, "more": False}],
-    }
-    assert status == 0
-    gone = {"cancelled": 2, "more": False}
-    fake.on("POST", "/api/tasks/cancel", of_each("cancelled", {"acme": gone, "beta": gone}))
-    assert run("cancel", "--all", "--tenant", "*")[1] == "4 tasks cancelled\n"
 
 
 class Tasks:
@@ -270,33 +231,6 @@ def test_the_files_of_a_tenant_are_erased_after_its_tasks(fake: FakeApi, run: Ru
     assert [path.startswith("/api/tasks/") for path in order] == sorted(
         (path.startswith("/api/tasks/") for path in order), reverse=True
     )
-
-
-def test_a_file_that_a_newer_batch_reads_is_told(fake: FakeApi, run: Runs) -> None:
-    """A batch that was submitted meanwhile keeps its file, and the exit status says so."""
-    Tasks(fake, IDS[:1])
-    files = Files(fake, "file-1", "file-2", "file-3")
-    fake.on("DELETE", "/v1/files/file-2", problem(409, "file_in_use"))
-    status, out, err = run("tenant", "erase", "acme", "--yes")
-    assert (status, out, files.ids) == (3, "1 task erased\n", ["file-2"])
-    assert "2 files erased" in err
-    assert "1 file arrived since then, still there" in err
-
-
-@pytest.mark.parametrize("answer", [LOST, problem(503, "database_unavailable")], ids=["lost", "503"])
-def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run: Runs) -> None:
-    """If the answer to an erasure was lost, a repeated request finds no task, and the erased tasks still count."""
-    tasks = Tasks(fake, IDS[:1])
-
-    def erased_unheard(asked: Asked) -> Any:
-        if IDS[0] not in tasks.ids:
-            return problem(404, "not_found")
-        tasks.ids.remove(IDS[0])
-        return answer
-
-    fake.on("DELETE", f"/api/tasks/{IDS[0]}", erased_unheard)
-    status, out, _ = run("tenant", "erase", "acme", "--yes", "-o", "json")
-    assert (status, json.loads(out)) == (0, {"tenant": "acme", "erased": 1, "gone": 0, "newer": 0})
 
 
 def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
