@@ -78,7 +78,7 @@ def measure(runs: int = RUNS) -> list[Figure]:
         )
         for what, times in cpu(route, lines).items():
             figures.append(Figure(f"{route}: CPU of {what}, median", statistics.median(times), "ms"))
-            figures.append(Figure(f"{route}: CPU of {what}, 95 %", percentile(times, 0.95), "ms"))
+            figures.append(Figure(f"{route}: CPU of {what}, 95 %", percentile_95(times), "ms"))
     figures.append(Figure(f"{LONG} chunks: time on objects ÷ time on the queue", compared(), "", 1.4))
     figures.append(Figure(f"rows left in objects after {FINISHED_TASKS} tasks", left_behind(FINISHED_TASKS), "rows", 0))
     return figures
@@ -201,9 +201,9 @@ def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
     }
 
 
-def percentile(values: list[int], part: float) -> float:
-    """Return the value below which a given share of all values lies."""
-    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+def percentile_95(values: list[int]) -> float:
+    """Return the value below which 95 % of all values lie."""
+    return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
 
 
 def left_behind(count: int) -> int:
@@ -235,7 +235,7 @@ def main(arguments: list[str]) -> int:
         days[route], lines = measure_route(route, runs)
         for what, values in cpu(route, lines).items():
             times.add_row(
-                f"{route}: {what}", f"{statistics.median(values):g}", f"{percentile(values, 0.95):g}", f"{CPU_MS_MOST}"
+                f"{route}: {what}", f"{statistics.median(values):g}", f"{percentile_95(values):g}", f"{CPU_MS_MOST}"
             )
     for name, limit in FREE_PLAN_DAY.items():
         carried = [days[route].tasks(name) for route in ROUTES]

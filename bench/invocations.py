@@ -20,7 +20,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.free_plan import CHUNKS, CPU_MS_MOST, ROUTES, SLICES, percentile
+from bench.free_plan import CHUNKS, CPU_MS_MOST, ROUTES, SLICES, percentile_95
 from bench.memory_folder import memory_folder
 from bench.prose import english, text_of
 from bench.tasks import said
@@ -152,7 +152,7 @@ def main(arguments: list[str]) -> int:
         table = Table(route, "median, ms", "95 %", "first of an isolate: median", "most", "all of workerd: mean")
         for name, sample in measure_route(route, runs).items():
             first = (f"{statistics.median(sample.first):g}", f"{max(sample.first)}") if sample.first else ("", "")
-            row = f"{statistics.median(sample.warm):g}", f"{percentile(sample.warm, 0.95):g}", *first
+            row = f"{statistics.median(sample.warm):g}", f"{percentile_95(sample.warm):g}", *first
             table.add_row(name, *row, f"{sample.processor_ms:.1f}" if sample.processor_ms else "")
         Console(width=140).print(table)
     print(f"A free account has {CPU_MS_MOST} ms for an invocation.")

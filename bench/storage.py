@@ -54,14 +54,14 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
     return size / tasks, meter.rows_written / tasks
 
 
-def database_ms(prose: Prose, tasks: int = TASKS) -> float:
+def database_ms(prose: Prose) -> float:
     """Return the processor time, in ms, that the database takes for a task's submission, claim, writes and three polls.
 
     The measured time includes the fake of D1's binding around SQLite.
     """
     database = _Timed(now_ms=lambda: START_MS)
     store = TaskStore(Database(database, Meter()))
-    keys = asyncio.run(_complete(store, prose, TOGETHER[0], tasks))
+    keys = asyncio.run(_complete(store, prose, TOGETHER[0], TASKS))
 
     async def poll() -> None:
         for key in keys * 3:
@@ -69,7 +69,7 @@ def database_ms(prose: Prose, tasks: int = TASKS) -> float:
 
     asyncio.run(poll())
     database.close()
-    return 1_000 * database.spent / tasks
+    return 1_000 * database.spent / TASKS
 
 
 class _Timed(SqliteD1):

@@ -20,7 +20,7 @@ END = (
 )
 
 
-def cron_rows(minutes: int = MINUTES) -> float:
+def cron_rows() -> float:
     """Return how many rows a cron run writes on average over some minutes, two days after an equal period.
 
     In both periods, tasks end at the same times after the period's beginning. After two days, each new sample and each
@@ -28,15 +28,15 @@ def cron_rows(minutes: int = MINUTES) -> float:
     """
     bench = WorkerBench(storage_mb_most=450)
     try:
-        _part(bench, 0, minutes)
-        return _part(bench, limits.HISTORY_SECONDS, minutes) / minutes
+        _part(bench, 0)
+        return _part(bench, limits.HISTORY_SECONDS) / MINUTES
     finally:
         bench.close()
 
 
-def _part(bench: WorkerBench, begins_at: float, minutes: int) -> int:
+def _part(bench: WorkerBench, begins_at: float) -> int:
     written = 0
-    for minute in range(minutes):
+    for minute in range(MINUTES):
         _pass(bench, begins_at + 60.0 * minute)
         now_ms = START_MS + round(bench.loop.time() * 1000)
         name = f"local:{now_ms}"

@@ -44,23 +44,23 @@ ENVIRONMENTS = ("", "free")
 GENTLE = 0.25  # the probability that a turn ends with Ctrl-C instead of a SIGKILL
 
 
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def release_before(root: Path = ROOT) -> str:
+def release_before() -> str:
     """Return the commit before the newest migration, the last commit whose code does not have this migration.
 
     If the first migration is the newest, return the commit that added it.
     """
     came = ("log", "-1", "--format=%H", "--diff-filter=A", "--no-renames", "--")
-    newest, first = _git(root, *came, "migrations/*.sql"), _git(root, *came, FIRST)
-    return first if newest == first else _git(root, "rev-parse", f"{newest}^")
+    newest, first = _git(*came, "migrations/*.sql"), _git(*came, FIRST)
+    return first if newest == first else _git("rev-parse", f"{newest}^")
 
 
-def has_schema(commit: str, root: Path = ROOT) -> bool:
+def has_schema(commit: str) -> bool:
     """Whether a commit has the first migration; the database of an older commit cannot be upgraded."""
-    return bool(_git(root, "ls-tree", "--name-only", commit, FIRST))
+    return bool(_git("ls-tree", "--name-only", commit, FIRST))
 
 
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:

@@ -68,10 +68,10 @@ def _part(record: dict[str, Any]) -> Measured:
     return Measured(rows, record["seconds"], record["at"], record["load"])
 
 
-def source_of(root: Path = ROOT) -> str:
+def source_of() -> str:
     """Identify the measured source: the commit and the changes since."""
-    changes = subprocess.run(["git", "diff", "HEAD"], cwd=root, capture_output=True, check=False).stdout
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, check=False).stdout
+    changes = subprocess.run(["git", "diff", "HEAD"], cwd=ROOT, capture_output=True, check=False).stdout
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=False).stdout
     return hashlib.sha256(commit + changes).hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench import cold_starts, imports, invocations, tasks
-from bench.free_plan import CPU_MS_MOST, ROUTES, percentile
+from bench.free_plan import CPU_MS_MOST, ROUTES, percentile_95
 from bench.goals.rows import Row, of_figure, of_work
 from bench.invocations import LENGTHS, Sample
 from bench.references import measuring
@@ -74,7 +74,7 @@ def of_samples(route: str, samples: dict[str, Sample], requests: int) -> list[Ro
         means = [statistics.mean(run) for run in _runs(samples[name], requests)]
         rows.append(_in_ms(f"{route}: CPU, {name}", most, means))
     for name, most in SLOW_GOALS.items():
-        slow = [percentile(run, 0.95) for run in _runs(samples[name], requests)]
+        slow = [percentile_95(run) for run in _runs(samples[name], requests)]
         rows.append(_in_ms(f"{route}: CPU, {name}, 95 %", most, slow))
     rows += [
         _in_ms(f"{route}: CPU of an isolate's first request, {name}, with a key", CPU_MS_MOST, samples[name].first)

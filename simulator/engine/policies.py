@@ -82,13 +82,10 @@ class Scripted:
         return index
 
 
-def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = None) -> Iterator[tuple[list[int], T]]:
+def explore[T](run: Callable[[Scripted], T]) -> Iterator[tuple[list[int], T]]:
     """Run `run` once for every schedule, depth first.
 
-    For each schedule, yields the choices taken and the result of `run`.
-
-    With `deviations_most`, only the schedules are run that differ from first in, first out in at most that many choices
-    (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build its world anew each time and
+    For each schedule, yields the choices taken and the result of `run`, which must build its world anew each time and
     without latency, so that runs differ only in the choices.
     """
     script: list[int] | None = []
@@ -96,14 +93,11 @@ def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = No
         policy = Scripted(script)
         result = run(policy)
         yield policy.taken, result
-        script = _next_script(policy.taken, policy.widths, deviations_most)
+        script = _next_script(policy.taken, policy.widths)
 
 
-def _next_script(taken: list[int], widths: list[int], deviations_most: int | None) -> list[int] | None:
-    deviations = sum(choice != 0 for choice in taken)
+def _next_script(taken: list[int], widths: list[int]) -> list[int] | None:
     for at in range(len(taken) - 1, -1, -1):
-        deviations -= taken[at] != 0
-        allowed = deviations_most is None or deviations < deviations_most
-        if allowed and taken[at] + 1 < widths[at]:
+        if taken[at] + 1 < widths[at]:
             return [*taken[:at], taken[at] + 1]
     return None

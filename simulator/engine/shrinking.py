@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+RUNS_MOST = 300
 
-def shrink(fails: Callable[[frozenset[int]], bool], fired: int, *, runs_most: int = 300) -> frozenset[int]:
+
+def shrink(fails: Callable[[frozenset[int]], bool], fired: int) -> frozenset[int]:
     """Return the ordinals, from 1 to `fired`, of faults without which the run still fails.
 
     `fails(muted)` runs the seed with `FaultPlan(muted=muted)` and returns whether the run fails. Halves of the faults
@@ -16,11 +18,11 @@ def shrink(fails: Callable[[frozenset[int]], bool], fired: int, *, runs_most: in
     while True:
         for start in range(1, fired + 1, block):
             candidate = muted | frozenset(range(start, min(start + block, fired + 1)))
-            if candidate == muted or runs >= runs_most:
+            if candidate == muted or runs >= RUNS_MOST:
                 continue
             runs += 1
             if fails(candidate):
                 muted = candidate
-        if block == 1 or runs >= runs_most:
+        if block == 1 or runs >= RUNS_MOST:
             return muted
         block = max(1, block // 2)

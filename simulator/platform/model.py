@@ -56,13 +56,11 @@ class ModelServer:
     `slow` returns how many seconds longer a model call takes.
     """
 
-    def __init__(
-        self, network: Network, *, seconds: tuple[float, float] = (0.1, 2.0), timeout_seconds: float = 120
-    ) -> None:
+    def __init__(self, network: Network, *, seconds: tuple[float, float] = (0.1, 2.0)) -> None:
         self.network = network
         self.faults = network.faults
         self.seconds = seconds
-        self.timeout_seconds = timeout_seconds
+        self.timeout_seconds = 120.0
         self.refuses: Callable[[ModelCall], bool] = lambda _call: False
         self.cuts_off: Callable[[ModelCall], bool] = lambda _call: False
         self.slow: Callable[[ModelCall], float] = lambda _call: 0.0

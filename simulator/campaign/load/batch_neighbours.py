@@ -110,8 +110,8 @@ class LateTask:
 class _Trial:
     """One world, in which tasks of the second tenant come at certain moments of the first tenant's batch."""
 
-    def __init__(self, load: BatchLoad, seed: int) -> None:
-        self._made = BatchWorld(load, seed)
+    def __init__(self, load: BatchLoad) -> None:
+        self._made = BatchWorld(load, 0)
         self._storing: set[str] = set()
         world = self.world = self._made.world
         world.database.meter_reads = False
@@ -170,12 +170,12 @@ class _Trial:
         return math.inf
 
 
-def lateness(load: BatchLoad, moments: Mapping[str, Moment] = MOMENTS, seed: int = 0) -> list[LateTask]:
+def lateness(load: BatchLoad, moments: Mapping[str, Moment] = MOMENTS) -> list[LateTask]:
     """Return by how many seconds a task of one chunk ends later beside a batch than without it, for each moment.
 
     The moments are waited for one after the other.
     """
-    calm, troubled = _Trial(load, seed), _Trial(load, seed)
+    calm, troubled = _Trial(load), _Trial(load)
     alone = calm.world.run(calm.calm)
     return [
         LateTask(moment=moment, seconds=took - alone, state=state)

@@ -86,7 +86,7 @@ def small_scenes(most: int = 2) -> Iterator[Scene]:
     yield scene("plain", bounds=few, sweeps=False, concurrency=1, seconds=20.0)
 
 
-def dying(most: int = 6) -> Scene:
+def dying() -> Scene:
     """Return a scene whose workers die again and again."""
-    bounds = Bounds(crashes=3, lost=0, late=0, slow=0, short=0, long=3, most=most)
+    bounds = Bounds(crashes=3, lost=0, late=0, slow=0, short=0, long=3, most=6)
     return scene("plain", bounds=bounds, sweeps=False, workers=3)
