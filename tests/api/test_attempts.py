@@ -29,12 +29,12 @@ class Troubled(ApiBench):
     A key of `fails` has two parts: the text of a call, and the call's number among the calls for this text.
     """
 
-    def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
+    def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None) -> None:
         self.model = Script(self._act)
         self._fails = fails or {}
         self._asked: dict[str, int] = {}
         super().__init__(
-            settings=Settings(provider="demo", chunk_chars=5, webhook_key=WEBHOOK_KEY, concurrency=concurrency),
+            settings=Settings(provider="demo", chunk_chars=5, webhook_key=WEBHOOK_KEY, concurrency=1),
             provider=self.model,
         )
 

@@ -40,11 +40,11 @@ def shared() -> Iterator[ApiBench]:
     made.close()
 
 
-def preflight(origin: str, method: str = "POST") -> dict[str, str]:
+def preflight(origin: str) -> dict[str, str]:
     """The headers of a preflight."""
     return {
         "origin": origin,
-        "access-control-request-method": method,
+        "access-control-request-method": "POST",
         "access-control-request-headers": "authorization,content-type",
     }
 

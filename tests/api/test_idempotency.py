@@ -261,9 +261,9 @@ class Interleaver:
             await asyncio.sleep(0.001)
 
 
-def submit_later(bench: ApiBench, name: str = "one", body: object = BODY) -> "asyncio.Task[Reply]":
+def submit_later(bench: ApiBench, body: object = BODY) -> "asyncio.Task[Reply]":
     """Start a submission on the running loop, without awaiting it."""
-    request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(body).encode())
+    request = BenchRequest("POST", URL, {"idempotency-key": "one"}, json.dumps(body).encode())
     return asyncio.ensure_future(handle(request, bench.api, CATALOGUE))
 
 

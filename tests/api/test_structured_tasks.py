@@ -79,7 +79,7 @@ def test_the_demo_fills_the_schema(bench: ApiBench, reduce: Reduce) -> None:
     assert done.source == task.source
 
 
-def with_a_gap(bench: ApiBench, *, end: bool = True) -> Task:
+def with_a_gap(bench: ApiBench) -> Task:
     """Make a task whose second chunk is a gap, and whose other chunks have outputs."""
     task = submitted(bench, gaps=True)
     claim = bench.claim(task.id)
@@ -88,8 +88,7 @@ def with_a_gap(bench: ApiBench, *, end: bool = True) -> Task:
     gap = FailedCall(CallKey(0, 1), CallTries(1, 1), True, FAILURE, gap_chars=9)
     rest = progress(claim, outputs=outputs(*others), failures=[gap], ladder=LadderCounts(coverage=0.5), **facts)
     assert bench.run(bench.store.step(claim, rest, Continue(100_000_000)))
-    if end:
-        assert bench.run(bench.store.step(claim, progress(claim, **facts), Finish(1_000_000, gaps=True)))
+    assert bench.run(bench.store.step(claim, progress(claim, **facts), Finish(1_000_000, gaps=True)))
     return task
 
 

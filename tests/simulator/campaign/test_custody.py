@@ -70,14 +70,11 @@ class Watched:
         self.model.failed(CALL, error)
 
 
-async def run_of(world: Watched, fence: int, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
-    """Simulate a run of a claim: one call, another run during the call if `beside` is given, and the end of the run."""
-    world.logs("claimed", fence)
-    call = asyncio.create_task(world.output(f"of {fence}"))
-    if beside is not None:
-        await asyncio.create_task(beside())
-    await call
-    world.logs("run_ended", fence)
+async def run_of(world: Watched) -> None:
+    """Simulate a run of a claim with one call."""
+    world.logs("claimed")
+    await asyncio.create_task(world.output("of 1"))
+    world.logs("run_ended")
 
 
 def watched() -> Watched:
@@ -90,11 +87,11 @@ def watched() -> Watched:
 def test_an_output_that_is_not_on_record_is_noticed():
     """The invariant breaks if a run ends with an output that is not stored, although the task still belongs to it."""
     world = watched()
-    asyncio.run(run_of(world, 1))
+    asyncio.run(run_of(world))
     assert ["1 of 1 outputs that had come were thrown away" in broken for broken in world.broken] == [True]
     world = watched()
     world.invariants.outputs[KEY, "0", "0"] = "of 1"
-    asyncio.run(run_of(world, 1))
+    asyncio.run(run_of(world))
     assert world.broken == []
 
 
@@ -103,7 +100,7 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
     """A run that loses an output is excused only if the database was full for half of a lease during the run."""
     world = watched()
     world.full_ms = 1000 * full_seconds
-    asyncio.run(run_of(world, 1))
+    asyncio.run(run_of(world))
     assert bool(world.broken) == noticed
     assert world.invariants.judged == (
         +Counter({RUNS_JUDGED: 1, BILLS_JUDGED: 1, RUNS_JUDGED_FULL: int(full_seconds > 0)}) if noticed else {}

@@ -76,13 +76,13 @@ def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
     assert ask(server, "SELECT count(*) AS number FROM labels") == [{"number": 0}]
 
 
-def as_if_newest(monkeypatch: pytest.MonkeyPatch, table: str, name: str) -> Counter[str]:
+def as_if_newest(monkeypatch: pytest.MonkeyPatch, name: str) -> Counter[str]:
     """Let the campaign treat an existing column as new in the newest migration, and count the renamed statements."""
     scripts = [path.read_text("utf-8") for path in sorted(MIGRATIONS.glob("*.sql"))]
     connection = open_database()
     for script in scripts:
         connection.executescript(script)
-    newest = Added((column(connection, table, name),))
+    newest = Added((column(connection, "tasks", name),))
     connection.close()
     monkeypatch.setattr(run, "RELEASES", Releases(Template([*scripts, newest.shadows()]), newest))
     renamed: Counter[str] = Counter()
@@ -102,7 +102,7 @@ WORKLOAD = Workload((TaskSpec(0, 4), TaskSpec(1.5, 3, "merge"), TaskSpec(5, 2)),
 
 def test_isolates_of_two_releases_do_their_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the code can do without a new column, no invariant breaks with isolates of two releases under all faults."""
-    renamed = as_if_newest(monkeypatch, "tasks", "pace_ms")
+    renamed = as_if_newest(monkeypatch, "pace_ms")
     for seed in range(15):
         assert run_seed(seed, profile="swarm", workload=WORKLOAD).failure is None
     assert renamed["renamed"] > 100
@@ -110,7 +110,7 @@ def test_isolates_of_two_releases_do_their_tasks(monkeypatch: pytest.MonkeyPatch
 
 def test_a_column_that_older_code_must_not_ignore_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If older isolates ignore the column of calls in doubt, some run breaks an invariant."""
-    as_if_newest(monkeypatch, "tasks", "calls_in_doubt")
+    as_if_newest(monkeypatch, "calls_in_doubt")
     failures = (run_seed(seed, profile="swarm", workload=WORKLOAD).failure for seed in range(15))
     assert any((failure or "").startswith("InvariantBroken") for failure in failures)
 

@@ -74,18 +74,18 @@ class Watched:
         self.last = task | {"retryAfter": int(reply.headers.get("Retry-After", 0))}
         return self.last
 
-    def watch(self, chunks: int = 3, *, tasks: int = 1, kill_at: Sequence[float] = (), until: float = 900) -> Told:
-        """Run tasks, kill all isolates at the times `kill_at`, and read the last task until it ends."""
+    def watch(self, chunks: int = 3, *, kill_at: Sequence[float] = ()) -> Told:
+        """Run a task, kill all isolates at the times `kill_at`, and read the task until it ends."""
 
         async def scenario(world: World) -> None:
             world.start_cron(CRON_SECONDS)
-            paths = [await self.submit(chunks) for _ in range(tasks)]
+            path = await self.submit(chunks)
             deaths = list(kill_at)
-            while self.loop.time() < until:
+            while self.loop.time() < 900:
                 if deaths and self.loop.time() >= deaths[0]:
                     world.restart()
                     del deaths[0]
-                task = await self.look(paths[-1])
+                task = await self.look(path)
                 self.told.append((self.loop.time(), task))
                 if task["terminal"]:
                     return
