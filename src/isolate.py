@@ -1,5 +1,7 @@
 """The memory that an isolate keeps between invocations."""
 
+from typing import Any
+
 from .core.calls.news import ModelNews
 from .core.calls.pace import Latency
 from .core.database_load import DatabaseLoad
@@ -25,3 +27,11 @@ class Memory:
         self.news = ModelNews()
         self.marks = Marks()
         self.memory = MemoryAllowance()
+        self._kept: dict[type, Any] = {}
+
+    def of[T](self, kept: type[T]) -> T:
+        """Return the isolate's only instance of a feature's class, which is made when it is first wanted."""
+        if kept not in self._kept:
+            self._kept[kept] = kept()
+        found: T = self._kept[kept]
+        return found

@@ -12,6 +12,7 @@ from src.core import limits
 from src.core.limits import FREE_PLAN_DAY
 from src.core.meter import Meter
 from src.core.settings import Settings
+from src.http.base.checks import DatabaseCheck
 from src.http.base.messages import Reply
 from src.http.base.services import BoundRoutes
 from src.http.router import handle
@@ -231,7 +232,7 @@ def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
         await asyncio.sleep(1e9)
 
     async def story() -> float:
-        died = asyncio.ensure_future(asked.api.isolate.database.read(dead))
+        died = asyncio.ensure_future(asked.api.isolate.of(DatabaseCheck).read(dead))
         await asyncio.sleep(0)
         (reply,) = await crowd(asked, 1)
         died.cancel()

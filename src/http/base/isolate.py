@@ -1,7 +1,6 @@
-"""An isolate's memory for requests: API keys, and the last checks of the model and of the database."""
+"""An isolate's memory for requests: what is known of API keys."""
 
 from ...isolate import Memory
-from .checks import DatabaseCheck, ModelCheck
 from .known_keys import KeyCache, Lookups, RefusedTexts
 
 
@@ -13,5 +12,3 @@ class RequestMemory(Memory):
         self.keys = KeyCache()
         self.refused = RefusedTexts()
         self.lookups = Lookups()
-        self.model = ModelCheck()
-        self.database = DatabaseCheck()

@@ -9,6 +9,7 @@ from ...core import limits
 from ...core.errors import StoreError
 from ..access.authentication import caller_of
 from ..base import problems, queries
+from ..base.checks import DatabaseCheck, ModelCheck
 from ..base.endpoint import Access, Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -124,7 +125,7 @@ async def read_service(exchange: Exchange) -> Reply:
     check = QueueCheckView(hasAIQueue=bound.queue, hasAIDLQ=bound.dead_letter_queue, hasDurableObjects=bound.objects)
     is_verbose = queries.is_verbose(exchange.query)
     try:
-        await exchange.api.isolate.database.read(exchange.api.store.ready)
+        await exchange.api.isolate.of(DatabaseCheck).read(exchange.api.store.ready)
         outlook = await operation.outlook(exchange.api) if is_verbose and await _is_operator(exchange) else None
     except StoreError as error:
         exchange.api.log("unhealthy", code=error.code)
@@ -199,7 +200,7 @@ async def _day_use(exchange: Exchange) -> DayUseView | None:
 async def read_model(exchange: Exchange) -> Reply:
     """Show whether model calls would have worked a few seconds ago. The check of the model makes no paid call."""
     api = exchange.api
-    checked = await api.isolate.model.read(api.provider, api.now_ms)
+    checked = await api.isolate.of(ModelCheck).read(api.provider, api.now_ms)
     view = ModelView(
         status=checked.health.status,
         provider=api.provider.name,
