@@ -1,6 +1,6 @@
 """Makes the parts of the application for one invocation. The Worker and the simulation both use `composition`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -16,6 +16,7 @@ from .http.catalogue import Catalogue
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
+from .kernel.feature import KindApi
 from .objects.laned_host import Lanes
 from .objects.sender import ObjectSender, ObjectTeller, places_of
 from .objects.stubs import Coordinators, Processors
@@ -188,6 +189,7 @@ class App:
             webhooks=partial(_webhooks, database),
             open_files=partial(_files, database, self._bindings.blobs, self.meter),
             deliverer=self._deliverer(),
+            kinds=kind_apis,
             isolate=self._isolate,
             submission=Submission(
                 store=store,
@@ -258,6 +260,11 @@ class App:
     async def scheduled(self) -> None:
         """Handle a cron trigger by running a sweep."""
         await Sweep(self.worker(), self._senders()).run()
+
+
+def kind_apis() -> Sequence[KindApi]:
+    """Import and make what features add to the calls of tasks."""
+    return [feature.api() for feature in FEATURES if feature.api is not None]
 
 
 def _webhooks(database: Database) -> "WebhookStore":

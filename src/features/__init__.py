@@ -7,9 +7,14 @@ from .attempts.feature import ATTEMPTS
 from .batches.feature import BATCHES
 from .bulk.feature import BULK
 from .files.feature import FILES
+from .gaps.feature import GAPS
 from .openai.feature import OPENAI
 from .operate.feature import OPERATE
+from .texts.feature import TEXTS
 from .webhooks.feature import WEBHOOKS
 
 # A feature may build on those before it.
-FEATURES: Final[tuple[Feature, ...]] = (FILES, ATTEMPTS, BULK, WEBHOOKS, BATCHES, OPENAI, OPERATE)
+FEATURES: Final[tuple[Feature, ...]] = (
+    *(FILES, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS),
+    *(BATCHES, OPENAI, OPERATE),
+)

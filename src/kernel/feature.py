@@ -1,10 +1,15 @@
 """What a feature gives to the kernel, which knows no feature by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from ..core.task import Task
     from ..http.base.endpoint import Endpoint
+    from ..http.base.exchange import Exchange
+    from ..http.base.messages import Reply
+    from ..http.base.services import Api
+    from ..processing.task_request import Planned, TaskRequest
 
 
 class PathGroup(NamedTuple):
@@ -18,6 +23,31 @@ class PathGroup(NamedTuple):
     load: "Callable[[], Sequence[Endpoint]]"
 
 
+class KindApi:
+    """What a feature adds to the calls of `/api/tasks`, by default nothing.
+
+    The first feature whose method returns something decides.
+    """
+
+    async def plan(self, _request: "TaskRequest", _api: "Api", _repeated: str) -> "Planned | None":
+        """Plan a request for a dry run, None if it is not of the feature's kind.
+
+        `repeated` is what each call repeats besides overlaps. Raises the Refusals that the task would get.
+        """
+        return None
+
+    async def retry(self, _exchange: "Exchange", _task: "Task", _max_calls: int | None) -> "Reply | None":
+        """Retry a task that the kernel cannot retry, perhaps with a new budget, None if nothing was done.
+
+        Raises Refusal if the feature knows why the task cannot be retried.
+        """
+        return None
+
+    async def shown(self, _exchange: "Exchange") -> Mapping[str, object]:
+        """Return members for a list of chunks that is empty because the outputs are elsewhere."""
+        return {}
+
+
 class Feature(NamedTuple):
     """Something that a deployment can lack. Its functions import late, so that an isolate's start stays small.
 
@@ -26,4 +56,5 @@ class Feature(NamedTuple):
 
     name: str
     groups: tuple[PathGroup, ...] = ()
+    api: Callable[[], KindApi] | None = None
     at_start: Callable[[], object] | None = None

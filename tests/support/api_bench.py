@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
 from simulator.platform.sqlite_database import Template
-from src.composition import CATALOGUE
+from src.composition import CATALOGUE, kind_apis
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import OWN_SCOPES, Scope, digest, make
@@ -218,6 +218,7 @@ class ApiBench:
             webhooks=lambda: WebhookStore(database),
             open_files=lambda: FileStore(database, None if self.blobs is None else R2Bucket(self.blobs, Meter())),
             deliverer=self.deliverer,
+            kinds=kind_apis,
             isolate=isolate,
             submission=Submission(
                 store=self.store,

@@ -1,6 +1,6 @@
 """The services of the application that the API's handlers call."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -9,6 +9,7 @@ from ...core.meter import Meter
 from ...core.settings import Settings
 from ...core.task import Mark
 from ...inference.protocol import Provider
+from ...kernel.feature import KindApi
 from ...processing.deliveries import Deliverer
 from ...processing.dispatch import Dispatcher
 from ...processing.log import Log
@@ -63,6 +64,8 @@ class Clock(Protocol):
 class Api:
     """All functions and services that a handler may use. `entropy` gives random bytes for secrets.
 
+    `kinds` gives what features add to the calls of tasks, and imports it.
+
     `meter` counts what the invocation uses of its allowance. `tell_object` tells a task's object under which fence the
     task has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits until a task's
     object reports a write that is later than a mark (see `Audience.hear`). `hear_object` raises nothing, and gives None
@@ -75,6 +78,7 @@ class Api:
     webhooks: "Callable[[], WebhookStore]"
     open_files: "Callable[[], FileStore]"
     deliverer: Deliverer
+    kinds: Callable[[], Sequence[KindApi]]
     isolate: RequestMemory
     submission: Submission
     dispatcher: Dispatcher

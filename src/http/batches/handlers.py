@@ -15,10 +15,11 @@ from ...store.records.batches import Batch
 from ..base.bodies import read_object
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
-from ..base.problems import ALREADY_TERMINAL, NOT_FOUND, FieldError, Refusal, field_refusal, overload_refusal
+from ..base.problems import ALREADY_TERMINAL, NOT_FOUND, FieldError, Refusal, field_refusal
 from ..follow import wait
 from ..responses import joining
 from ..tasks import withdrawal
+from ..tasks.acceptance import admitted
 from ..tasks.conditions import digest, idempotency_key, limit_reached, mismatch
 from ..tasks.waiting_for import retry_after
 from .fields import new_fields, new_request, no_input
@@ -111,13 +112,9 @@ async def _accept(
     exchange: Exchange, request: BatchRequest, key: str | None, name: str, joins: Joining | None
 ) -> SubmittedBatch:
     """Submit a batch for a checked request. Raises Refusal with the reason if it is refused."""
-    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
-    try:
-        if not load.admits(clock()):
-            raise overload_refusal()
+    api = exchange.api
+    with admitted(api):
         outcome = await BatchSubmission(api.submission).submit(exchange.tenant, request, key, name, joins)
-    finally:
-        load.unprobed(clock())
     match outcome:
         case SubmittedBatch():
             return outcome

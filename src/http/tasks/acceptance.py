@@ -16,6 +16,7 @@ from ..base.bodies import read_object
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.problems import field_refusal, overload_refusal
+from ..base.services import Api
 from .conditions import (
     budget_too_small,
     limit_reached,
@@ -42,14 +43,9 @@ async def accept(
     exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
 ) -> Submitted:
     """Submit a task for a checked request. Raises Refusal with the reason if the task is refused."""
-    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
-    try:
-        if not load.admits(clock()):
-            raise overload_refusal()
-        with cut_flaws():
-            outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
-    finally:
-        load.unprobed(clock())  # a request that was refused without a D1 call has not probed the overloaded database
+    api = exchange.api
+    with admitted(api), cut_flaws():
+        outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
     match outcome:
         case Submitted():
             return outcome
@@ -57,6 +53,18 @@ async def accept(
             raise mismatch()
         case LimitReached(limit):
             raise limit_reached(limit, api)
+
+
+@contextmanager
+def admitted(api: Api) -> Iterator[None]:
+    """Submit within this context. Raises Refusal (503) while the database is overloaded."""
+    load, clock = api.isolate.load, asyncio.get_running_loop().time
+    try:
+        if not load.admits(clock()):
+            raise overload_refusal()
+        yield
+    finally:
+        load.unprobed(clock())  # a request that was refused without a D1 call has not probed the overloaded database
 
 
 @contextmanager

@@ -16,14 +16,7 @@ from .request_views import PlannedChunkView, PlanView, request_view
 
 async def show(request: TaskRequest, api: Api) -> Reply:
     """Show the plan of a checked request. Raises the Refusals that cutting the input in a real submission raises."""
-    if request.input_file is None:
-        found = chunks(await request.cut(api.settings), request.overlap_chars)
-        tokens = estimated_tokens(request.text, found, repeated_text(request))
-        planned = Planned(found, len(request.text), tokens)
-    else:
-        from .file_plans import plan_file  # noqa: PLC0415 - only texts in files need it
-
-        planned = await plan_file(request, api, repeated_text(request))
+    planned = await _planned(request, api)
     options = replace(request.options, chunk_chars=request.max_chars(api.settings))
     least = minimum_calls(len(planned.chunks), options.reduce)
     check_budget(options, least)
@@ -36,6 +29,15 @@ async def show(request: TaskRequest, api: Api) -> Reply:
         estimatedTokens=planned.tokens,
     )
     return json_reply(200, view)
+
+
+async def _planned(request: TaskRequest, api: Api) -> Planned:
+    repeated = repeated_text(request)
+    for kind in api.kinds():
+        if (planned := await kind.plan(request, api, repeated)) is not None:
+            return planned
+    found = chunks(await request.cut(api.settings), request.overlap_chars)
+    return Planned(found, len(request.text), estimated_tokens(request.text, found, repeated))
 
 
 def repeated_text(request: TaskRequest) -> str:

@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from ...core import limits
-from ...core.files import file_id
 from ...core.ids import split_task_key
 from ...core.keys import Scope
 from ...core.states import Status
@@ -102,12 +101,9 @@ async def read_chunks(exchange: Exchange) -> Reply:
 
 
 async def _with_output_file(exchange: Exchange, view: ChunkListView) -> ChunkListView:
-    """Add to a list without chunks where the outputs are, if the task is a batch."""
-    from ...store.batches import BatchStore  # noqa: PLC0415 - only lists without a chunk need it (docs/decisions/python.md#d0033)
-
-    batch = await exchange.api.store.beside(BatchStore).batch(exchange.task_key)
-    if batch is not None:
-        view["outputFile"] = file_id(batch.output_file) if batch.has_output_file else None
+    """Add to a list without chunks where the outputs are, if they are elsewhere."""
+    for kind in exchange.api.kinds():
+        view = cast("ChunkListView", {**view, **await kind.shown(exchange)})
     return view
 
 

@@ -1,6 +1,5 @@
 """`POST /api/tasks/{id}/retry`: its body, its handler, and its refusals."""
 
-import asyncio
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -9,14 +8,9 @@ from pydantic import Field
 from ...core import limits
 from ...core.keys import Scope
 from ...core.states import Status
-from ...core.task import BUDGET_EXHAUSTED, Kind, Task, calls_left
-from ...processing.batch_retries import BatchRetry, Retried
-from ...processing.batch_submission import SubmittedBatch
+from ...core.task import BUDGET_EXHAUSTED, Task, calls_left
 from ...processing.terms import OVERDUE
-from ...store.admission import Limit, LimitReached
-from ...store.batches import BatchStore
-from ...store.files import FilesFull, TooManyFiles
-from ...store.records.batches import Batch
+from ...store.admission import Limit
 from ..base import problems
 from ..base.acting import Reach
 from ..base.bodies import read_object
@@ -26,22 +20,17 @@ from ..base.fields import Asked, Whole, checked
 from ..base.messages import Reply
 from ..base.problems import (
     BUDGET_SPENT,
-    FILES_FULL,
     NOT_RETRYABLE,
     FieldError,
     Refusal,
     field_refusal,
-    no_task,
-    overload_refusal,
 )
 from ..base.services import Api
 from ..follow import wait
-from .acceptance import accepted_reply, cut_flaws, replayed
+from .acceptance import accepted_reply
 from .conditions import limit_reached
 from .task_views import WholeTaskView
 
-_NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
-_NO_TEXT = "The file with the text of the task is gone. Upload the text again, and submit a new task."
 _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -93,13 +82,10 @@ async def retry_task(exchange: Exchange) -> Reply:
         if task.overdue:  # the task's deadline has passed, and no write has failed it yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
-        if task.kind is Kind.BATCH:
-            return await _retry_batch(exchange, max_calls)
-        if accepted is None:
-            await _check_file(api, task)
-        if accepted is None and task.status is Status.COMPLETED and task.failed:
-            return await _retry_gaps(exchange, max_calls)
     if accepted is None:
+        for kind in api.kinds():
+            if (reply := await kind.retry(exchange, task, max_calls)) is not None:
+                return reply
         raise not_retryable(await wait.found(api.store, key), max_calls, api)
     api.log("retried", task=key, max_calls=max_calls)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
@@ -108,77 +94,6 @@ async def retry_task(exchange: Exchange) -> Reply:
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
     return await accepted_reply(exchange, task)
-
-
-async def _check_file(api: Api, task: Task) -> None:
-    """Refuse (409) to retry a task whose text was in a file that is gone."""
-    if task.text_file is not None and await api.files.file(task.text_file) is None:
-        raise Refusal(NOT_RETRYABLE, _NO_TEXT)
-
-
-async def _retry_gaps(exchange: Exchange, max_calls: int | None) -> Reply:
-    """Submit a new task for the gaps of a completed one, or find the task that an earlier request submitted."""
-    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
-    try:
-        if not load.admits(clock()):
-            raise overload_refusal()
-        with cut_flaws():
-            outcome = await api.submission.retry_gaps(exchange.task_key, max_calls)
-    finally:
-        load.unprobed(clock())
-    if isinstance(outcome, LimitReached):
-        raise limit_reached(outcome.limit, api)
-    if outcome is None:
-        raise not_retryable(await wait.found(api.store, exchange.task_key), max_calls, api)
-    return await accepted_reply(exchange, outcome.task, replayed(outcome))
-
-
-async def _retry_batch(exchange: Exchange, max_calls: int | None) -> Reply:
-    """Start a new batch over the lines of an ended batch that have no answer, or find the one of an earlier request."""
-    api = exchange.api
-    batch = await api.store.beside(BatchStore).batch(exchange.task_key)
-    if batch is None:
-        raise no_task()
-    if (reason := _unretryable(batch)) is not None:
-        raise Refusal(NOT_RETRYABLE, reason)
-    if max_calls is not None and max_calls < batch.error_lines:
-        message = f"must be at least {batch.error_lines}, one call for each line without an answer"
-        raise field_refusal([FieldError("maxModelCalls", message)])
-    made = await _retried_batch(exchange, batch, max_calls)
-    match made:
-        case SubmittedBatch(new, replayed):
-            task = await wait.found(api.store, new.task.task_key)
-            return await accepted_reply(exchange, task, {"Idempotency-Replayed": "true"} if replayed else None)
-        case LimitReached(limit):
-            raise limit_reached(limit, api)
-        case FilesFull(used, most):
-            detail = f"The tenant's files have {used} of at most {most} bytes together (MAX_FILES_BYTES)."
-            raise Refusal(FILES_FULL, f"{detail} Delete files first.")
-        case TooManyFiles(most):
-            raise Refusal(FILES_FULL, f"The tenant has {most} files or more (MAX_FILES). Delete files first.")
-        case _:
-            raise Refusal(NOT_RETRYABLE, _NO_INPUT)
-
-
-async def _retried_batch(exchange: Exchange, batch: Batch, max_calls: int | None) -> Retried:
-    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
-    try:
-        if not load.admits(clock()):
-            raise overload_refusal()
-        return await BatchRetry(api.submission, api.open_files).run(batch, max_calls)
-    finally:
-        load.unprobed(clock())
-
-
-def _unretryable(batch: Batch) -> str | None:
-    """Say why a batch cannot be retried, None if it can."""
-    if batch.ended_at is None:
-        return f"The batch is {batch.status}. It can be retried when its files are complete."
-    if batch.valid_at is None:
-        return "A line of the batch was not valid, or none was checked. Correct the file, and start a new batch."
-    if not batch.error_lines:
-        return "Each line of the batch has an answer."
-    return None
 
 
 ENDPOINTS: Final = (

@@ -42,8 +42,9 @@ LATE = {
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
     # texts in files need `long_inputs`, `file_plans`, `file_text` and `file_texts`
     "http/responses/handlers.py": {"http.tasks.long_inputs"},
-    "http/tasks/dry_run.py": {"http.tasks.file_plans"},
-    "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run", "http.tasks.long_inputs", "store.batches"},
+    "features/batches/kind_api.py": {"processing.batch_retries", "processing.batch_submission"},
+    "features/texts/kind_api.py": {"http.tasks.file_plans"},
+    "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run", "http.tasks.long_inputs"},
     # a task with a schema needs these imports for its submission, and for its result if that is large
     "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
     "http/tasks/large_answers.py": {"http.tasks.joined_value"},

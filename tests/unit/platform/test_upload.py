@@ -141,6 +141,7 @@ LATER = (
     "core/text/tokens",
     "core/version",
     "core/webhook_urls",
+    "features/",
     "http/access/keys",
     "http/base/content",
     "http/batches/",

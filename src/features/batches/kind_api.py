@@ -1,0 +1,73 @@
+"""What the calls of `/api/tasks` do for a batch: a retry is a new batch, and the outputs are in a file."""
+
+from collections.abc import Mapping
+
+from ...core.files import file_id
+from ...core.task import Kind, Task
+from ...http.base.exchange import Exchange
+from ...http.base.messages import Reply
+from ...http.base.problems import FILES_FULL, NOT_RETRYABLE, FieldError, Refusal, field_refusal, no_task
+from ...http.follow import wait
+from ...http.tasks.acceptance import accepted_reply, admitted
+from ...http.tasks.conditions import limit_reached
+from ...kernel.feature import KindApi
+from ...store.admission import LimitReached
+from ...store.batches import BatchStore
+from ...store.files import FilesFull, TooManyFiles
+from ...store.records.batches import Batch
+
+_NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
+
+
+class BatchesApi(KindApi):
+    """Retries batches, and shows where their outputs are."""
+
+    async def retry(self, exchange: Exchange, task: Task, max_calls: int | None) -> Reply | None:
+        """Start a new batch over an ended batch's lines without an answer, or find the one of an earlier request."""
+        if task.kind is not Kind.BATCH:
+            return None
+        from ...processing.batch_retries import BatchRetry  # noqa: PLC0415 - only a retry needs both
+        from ...processing.batch_submission import SubmittedBatch  # noqa: PLC0415
+
+        api = exchange.api
+        batch = await api.store.beside(BatchStore).batch(task.task_key)
+        if batch is None:
+            raise no_task()
+        if (reason := _unretryable(batch)) is not None:
+            raise Refusal(NOT_RETRYABLE, reason)
+        if max_calls is not None and max_calls < batch.error_lines:
+            message = f"must be at least {batch.error_lines}, one call for each line without an answer"
+            raise field_refusal([FieldError("maxModelCalls", message)])
+        with admitted(api):
+            made = await BatchRetry(api.submission, api.open_files).run(batch, max_calls)
+        match made:
+            case SubmittedBatch(new, replayed):
+                task = await wait.found(api.store, new.task.task_key)
+                return await accepted_reply(exchange, task, {"Idempotency-Replayed": "true"} if replayed else None)
+            case LimitReached(limit):
+                raise limit_reached(limit, api)
+            case FilesFull(used, most):
+                detail = f"The tenant's files have {used} of at most {most} bytes together (MAX_FILES_BYTES)."
+                raise Refusal(FILES_FULL, f"{detail} Delete files first.")
+            case TooManyFiles(most):
+                raise Refusal(FILES_FULL, f"The tenant has {most} files or more (MAX_FILES). Delete files first.")
+            case _:
+                raise Refusal(NOT_RETRYABLE, _NO_INPUT)
+
+    async def shown(self, exchange: Exchange) -> Mapping[str, object]:
+        """Show which file has the outputs."""
+        batch = await exchange.api.store.beside(BatchStore).batch(exchange.task_key)
+        if batch is None:
+            return {}
+        return {"outputFile": file_id(batch.output_file) if batch.has_output_file else None}
+
+
+def _unretryable(batch: Batch) -> str | None:
+    """Say why a batch cannot be retried, None if it can."""
+    if batch.ended_at is None:
+        return f"The batch is {batch.status}. It can be retried when its files are complete."
+    if batch.valid_at is None:
+        return "A line of the batch was not valid, or none was checked. Correct the file, and start a new batch."
+    if not batch.error_lines:
+        return "Each line of the batch has an answer."
+    return None

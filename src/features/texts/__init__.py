@@ -1,0 +1,1 @@
+"""Tasks whose text is in a file."""
