@@ -9,7 +9,7 @@ from .core import limits
 from .core.meter import Meter
 from .core.settings import Settings
 from .core.task import Route
-from .features import FEATURES
+from .features import FEATURES, NewTaskFields
 from .http.base.isolate import RequestMemory
 from .http.base.services import Api, BoundRoutes, DayUse, RateLimiter
 from .http.catalogue import Catalogue
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .store.webhooks import WebhookStore
 
 WaitUntil = Callable[[Awaitable[None]], None]
-CATALOGUE: Final = Catalogue(group for feature in FEATURES for group in feature.groups)
+CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature.groups), NewTaskFields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,10 @@
 
 from typing import Final
 
+from pydantic import ConfigDict
+
+from ..http.tasks.long_inputs import TextFileField
+from ..http.tasks.output_fields import StructuredFields
 from ..kernel.feature import Feature
 from .attempts.feature import ATTEMPTS
 from .batches.feature import BATCHES
@@ -18,3 +22,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *(FILES, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS),
     *(BATCHES, OPENAI, OPERATE),
 )
+
+
+class NewTaskFields(StructuredFields, TextFileField):
+    """The body of `POST /api/tasks`, with `input` or `inputFile`. An optional field that is null counts as absent."""
+
+    model_config = ConfigDict(
+        defer_build=False, json_schema_extra={"oneOf": [{"required": ["input"]}, {"required": ["inputFile"]}]}
+    )

@@ -15,14 +15,11 @@ from ..kernel.feature import PathGroup
 from .base.endpoint import Access, Answer, Endpoint
 from .base.exchange import Exchange
 from .base.messages import Reply
-from .tasks.endpoints import ENDPOINTS as TASK_CALLS
+from .tasks.endpoints import endpoints as task_calls
 from .tasks.events import ENDPOINTS as EVENT_CALLS
+from .tasks.new_task import TaskFields
 
 Parts = Mapping[str, str]
-
-
-def _task_calls() -> Sequence[Endpoint]:
-    return TASK_CALLS
 
 
 def _events() -> Sequence[Endpoint]:
@@ -42,11 +39,6 @@ def _keys() -> Sequence[Endpoint]:
 
 
 GROUPS: Final = (
-    PathGroup(
-        10,
-        ("/api/tasks", "/api/tasks/{id}", "/api/tasks/{id}/chunks", "/api/tasks/{id}/cancel"),
-        _task_calls,
-    ),
     PathGroup(20, ("/api/tasks/{id}/events",), _events),
     PathGroup(40, ("/api/tasks/{id}/retry",), _retries),
     PathGroup(80, ("/api/keys", "/api/keys/{id}"), _keys),
@@ -54,11 +46,19 @@ GROUPS: Final = (
 
 
 class Catalogue:
-    """All calls of the API: the kernel's own and, as `groups`, those of the features."""
+    """All calls of the API: the kernel's own and those of the features (`groups`). `body` is that of a submission."""
 
-    def __init__(self, groups: Iterable[PathGroup]) -> None:
-        own = PathGroup(120, ("/openapi.json",), self._description)
-        self.groups = sorted((*GROUPS, own, *groups), key=lambda group: group.rank)
+    def __init__(self, groups: Iterable[PathGroup] = (), body: type[TaskFields] = TaskFields) -> None:
+        tasks = task_calls(body)
+        own = (
+            PathGroup(
+                10,
+                ("/api/tasks", "/api/tasks/{id}", "/api/tasks/{id}/chunks", "/api/tasks/{id}/cancel"),
+                lambda: tasks,
+            ),
+            PathGroup(120, ("/openapi.json",), self._description),
+        )
+        self.groups = sorted((*GROUPS, *own, *groups), key=lambda group: group.rank)
         self._by_length: dict[int, list[tuple[str, Sequence[str], PathGroup]]] = {}
         for group in self.groups:
             for path in group.paths:

@@ -628,7 +628,7 @@ def test_document_is_sound(bench: ApiBench) -> None:
 
 def test_document_is_built_upon_request() -> None:
     """The document is not built at import, but once, on the first request for it."""
-    catalogue = Catalogue(())
+    catalogue = Catalogue()
     assert not {"document", "document_text"} & vars(catalogue).keys()
     ((endpoint,), _) = catalogue.at(["", "openapi.json"])
 

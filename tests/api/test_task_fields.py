@@ -12,9 +12,10 @@ import pytest
 
 from src.core.settings import Settings
 from src.core.task import TaskOptions
+from src.features import NewTaskFields
 from src.http.base.acting import Acting
 from src.http.base.content import without_content
-from src.http.tasks.new_task import NewTaskFields, new_request
+from src.http.tasks.new_task import checked_fields
 from src.http.tasks.task_views import TaskView, whole_task_view
 from src.store.records import options
 from tests.support import canaries
@@ -68,7 +69,7 @@ def test_every_field_of_the_request_is_tried_here():
 
 def test_every_option_comes_from_the_request():
     """With all fields of `BODY` set, no option of a native task has its default value."""
-    asked = asdict(new_request(BODY, Settings()).options)
+    asked = asdict(checked_fields(NewTaskFields, BODY, Settings()).request().options)
     assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES
 
 
@@ -79,7 +80,7 @@ def test_every_option_has_its_column():
 
 def test_every_option_is_kept(bench: ApiBench):
     """A task's claim, poll and list have each option with its requested value."""
-    asked = new_request(BODY, bench.settings).options
+    asked = checked_fields(NewTaskFields, BODY, bench.settings).request().options
     task_id = bench.submit(BODY["input"], **{name: value for name, value in BODY.items() if name != "input"})["id"]
     task = bench.run(bench.store.task(key(task_id)))
     assert task.options == asked

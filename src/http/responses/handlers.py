@@ -16,6 +16,7 @@ from ..base.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, fiel
 from ..follow import wait
 from ..tasks import acceptance, withdrawal
 from ..tasks.conditions import digest, idempotency_key
+from ..tasks.long_inputs import with_file
 from . import joining, names, paging, prompt, stream
 from .answers import response_reply
 from .fields import new_request
@@ -40,10 +41,8 @@ async def create_response(exchange: Exchange) -> Reply:
     # that an SDK repeats by itself is identified by the SDK's headers.
     joins = None if key is not None else joining.joining(exchange, name)
     if file is not None:
-        from ..tasks import long_inputs  # noqa: PLC0415 - only texts in files need it
-
         again = key is not None or (joins is not None and joins.sendings > 0)
-        request = await long_inputs.with_file(exchange, request, file.id, file.path, may_be_replayed=again)
+        request = await with_file(exchange, request, file.id, file.path, may_be_replayed=again)
     with _named_here():
         accepted = await acceptance.accept(exchange, request, key, name, joins)
     if body.get("stream"):

@@ -26,7 +26,7 @@ from .chunk_views import ChunkListView, chunk_view
 from .conditions import digest, idempotency_key
 from .large_answers import task_reply
 from .list_views import TaskListView, counts_view
-from .new_task import NewTaskFields, new_request
+from .new_task import TaskFields, checked_fields
 from .request_views import PlanView
 from .task_views import (
     TaskView,
@@ -37,7 +37,7 @@ from .task_views import (
 )
 
 
-async def submit_task(exchange: Exchange) -> Reply:
+async def submit(exchange: Exchange, model: type[TaskFields]) -> Reply:
     """Accept a task when it is durable in D1, or find the task that a request with the same Idempotency-Key made.
 
     With `dryRun=true` the call only shows the plan of the task.
@@ -45,11 +45,8 @@ async def submit_task(exchange: Exchange) -> Reply:
     api, dry = exchange.api, queries.is_true(exchange.query, "dryRun")
     key = idempotency_key(exchange.request.headers)
     body = await acceptance.read_submission(exchange)
-    request, file_id = new_request(body, api.settings), body.get("inputFile")
-    if isinstance(file_id, str):
-        from . import long_inputs  # noqa: PLC0415 - only texts in files need it
-
-        request = await long_inputs.with_file(exchange, request, file_id, may_be_replayed=key is not None and not dry)
+    fields = checked_fields(model, body, api.settings)
+    request = await fields.with_text(exchange, fields.request(), may_be_replayed=key is not None and not dry)
     if dry:
         from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/python.md#d0033)
 
@@ -172,29 +169,6 @@ _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
 
 ENDPOINTS: Final = (
     Endpoint(
-        method="POST",
-        path="/api/tasks",
-        summary="Submit a text; once this answers, the task is durable in the database",
-        handler=submit_task,
-        access=Scope.WRITE,
-        reach=Reach.ONE,
-        body=NewTaskFields,
-        is_shed=True,
-        parameters=(
-            IDEMPOTENCY_KEY,
-            Parameter(
-                "dryRun",
-                "`true` checks the request, shows its plan and stores nothing.",
-                {"type": "string", "enum": ["true", "false"], "default": "false"},
-            ),
-        ),
-        answers=(
-            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
-            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
-        ),
-        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE),
-    ),
-    Endpoint(
         method="GET",
         path="/api/tasks",
         summary="List tasks without their results, newest first; with `tenant=*` one tenant after the other",
@@ -276,3 +250,35 @@ ENDPOINTS: Final = (
         problems=(problems.ALREADY_TERMINAL,),
     ),
 )
+
+
+def endpoints(model: type[TaskFields]) -> Sequence[Endpoint]:
+    """Return the calls with a submission whose body is a `model`."""
+
+    async def submit_task(exchange: Exchange) -> Reply:
+        return await submit(exchange, model)
+
+    submission = Endpoint(
+        method="POST",
+        path="/api/tasks",
+        summary="Submit a text; once this answers, the task is durable in the database",
+        handler=submit_task,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        body=model,
+        is_shed=True,
+        parameters=(
+            IDEMPOTENCY_KEY,
+            Parameter(
+                "dryRun",
+                "`true` checks the request, shows its plan and stores nothing.",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
+        ),
+        answers=(
+            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
+            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
+        ),
+        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE),
+    )
+    return (submission, *ENDPOINTS)

@@ -1,17 +1,48 @@
 """Finds the file that a submission names in place of its text, and checks that a task can read it."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
 
 from ...core import limits
-from ...core.files import Purpose, file_key_of
+from ...core.files import FILE_ID_PATTERN, Purpose, file_key_of
 from ...processing.task_request import TaskRequest
 from ..base.exchange import Exchange
 from ..base.problems import TOO_LARGE, FieldError, field_refusal
 from .conditions import no_such_file
+from .new_task import InputField
 
 _NO_BUCKET = (
     "needs a bucket for files: bind an R2 bucket as BLOBS in wrangler.toml, and deploy. Or send the text as input"
 )
+
+
+class TextFileField(InputField):
+    """A body that may name a file in place of the text."""
+
+    input_file: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})] | None = Field(
+        None,
+        description="In place of `input`: the id of an uploaded file of the purpose `user_data` with a text in UTF-8, "
+        f"at most {limits.FILE_TEXT_BYTES_MOST} bytes. It needs the binding BLOBS. A task whose file cannot be read as "
+        "text fails with `invalid_input`.",
+    )
+
+    @classmethod
+    def input_flaws(cls, body: Mapping[str, object]) -> Iterator[FieldError]:
+        """Find whether a body has no text, or two."""
+        has_text, has_file = (body.get(name) is not None for name in ("input", "inputFile"))
+        if not (has_text or has_file):
+            yield FieldError("input", "is required, or inputFile")
+        if has_text and has_file:
+            yield FieldError("inputFile", "is set, and input too: use one of them")
+
+    async def with_text(self, exchange: Exchange, request: TaskRequest, *, may_be_replayed: bool) -> TaskRequest:
+        """Find the file."""
+        if self.input_file is None:
+            return request
+        return await with_file(exchange, request, self.input_file, may_be_replayed=may_be_replayed)
 
 
 async def with_file(

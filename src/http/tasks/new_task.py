@@ -1,4 +1,7 @@
-"""The body of `POST /api/tasks`: its fields, the checks that a JSON Schema cannot express, and the task's request."""
+"""The body of `POST /api/tasks`: its fields, the checks that a JSON Schema cannot express, and the task's request.
+
+A deployment's body is a subclass with the fields of its features.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated
@@ -6,15 +9,13 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from ...core import limits
-from ...core.files import FILE_ID_PATTERN
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
 from ...core.text.chunks import is_blank
 from ...processing.task_request import TaskRequest
+from ..base.exchange import Exchange
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, size_flaw
 from ..base.problems import TOO_LARGE, FieldError, Refusal, field_refusal, named
-from . import output_fields
-from .output_fields import WantedOutput
 
 NO_VISIBLE = "must have a visible character"
 
@@ -30,21 +31,36 @@ class ChunkOptions(Asked):
     )
 
 
-class NewTaskFields(Asked):
-    """The body of `POST /api/tasks`, with `input` or `inputFile`. An optional field that is null counts as absent."""
+class InputField(Asked):
+    """The text of a task."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["input"]}, {"required": ["inputFile"]}]})
+    # A model is made at the start of an isolate, and the validator only of the model of a deployment's requests.
+    model_config = ConfigDict(defer_build=True)
 
     input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] | None = Field(
         None,
         description="The text to analyse, with a visible character; at most MAX_INPUT_BYTES of UTF-8.",
     )
-    input_file: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})] | None = Field(
-        None,
-        description="In place of `input`: the id of an uploaded file of the purpose `user_data` with a text in UTF-8, "
-        f"at most {limits.FILE_TEXT_BYTES_MOST} bytes. It needs the binding BLOBS. A task whose file cannot be read as "
-        "text fails with `invalid_input`.",
-    )
+
+    @classmethod
+    def input_flaws(cls, body: Mapping[str, object]) -> Iterator[FieldError]:
+        """Find whether a body has no text."""
+        if body.get("input") is None:
+            yield FieldError("input", "is required")
+
+    async def with_text(self, _exchange: Exchange, request: TaskRequest, *, may_be_replayed: bool) -> TaskRequest:
+        """Add to a request what is known only after a look for its text. Raises Refusal and StoreError.
+
+        A request that `may_be_replayed` is not refused for a text that is gone, because its task may be there.
+        """
+        return request
+
+
+class TaskFields(InputField):
+    """The body of `POST /api/tasks`. An optional field that is null counts as absent."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["input"]})
+
     instructions: (
         Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None
     ) = Field(None, description="What to do with each chunk.")
@@ -86,36 +102,19 @@ class NewTaskFields(Asked):
         f"allowed ones. At most {limits.MODEL_OPTIONS_BYTES_MOST} bytes as compact UTF-8 JSON.",
     )
 
-    output_schema: dict[str, object] | None = Field(
-        None,
-        description="A JSON Schema whose root is an object: each output, and the result, is a JSON object that it "
-        f"allows. Of the subset that `docs/structured-output.md` lists; at most {limits.SCHEMA_BYTES_MOST} bytes as "
-        "compact UTF-8 JSON.",
-        json_schema_extra=output_fields.SCHEMA_SHAPE,
-    )
-    strict: bool | None = Field(
-        None,
-        description="OpenAI's strict rule for `outputSchema`: every property is required, and `additionalProperties` "
-        "is false. By default true.",
-    )
-    join: output_fields.JoinRules | None = output_fields.JOIN
-    on_chunk_failure: output_fields.OnChunkFailure | None = output_fields.ON_CHUNK_FAILURE
-    max_gap_share: output_fields.GapShare | None = output_fields.MAX_GAP_SHARE
+    def flaws(self, settings: Settings) -> Iterator[FieldError]:
+        """Find the flaws of fields that their JSON Schema cannot express."""
+        if self.input is not None and is_blank(self.input):
+            yield FieldError("input", NO_VISIBLE)
+        yield from option_flaws(self.chunk, self.model, self.model_options, settings)
+        yield from size_flaw("metadata", self.metadata, limits.METADATA_BYTES_MOST)
 
-    def wanted(self) -> WantedOutput:
-        """Return the fields that form the outputs."""
-        return WantedOutput(
-            schema=self.output_schema,
-            strict=self.strict,
-            reduce=self.reduce or Reduce.CONCAT,
-            join=self.join,
-            on_chunk_failure=self.on_chunk_failure,
-            max_gap_share=self.max_gap_share,
-        )
+    def check(self) -> None:
+        """Check what takes long, after all else. Raises Refusal (422)."""
 
-    def options(self) -> TaskOptions:
-        """Return the fields that are stored with the task unchanged."""
-        return TaskOptions(
+    def request(self) -> TaskRequest:
+        """Make the task's request."""
+        options = TaskOptions(
             reduce=self.reduce or Reduce.CONCAT,
             model=self.model,
             metadata=self.metadata or {},
@@ -125,53 +124,31 @@ class NewTaskFields(Asked):
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             model_options=self.model_options or {},
-            structure=self.wanted().structure(),
+        )
+        overlap = (self.chunk.overlap_chars or 0) if self.chunk else 0
+        return TaskRequest(
+            text=self.input or "", instructions=self.instructions, overlap_chars=overlap, options=options
         )
 
 
-def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
-    """Check every field of the body of a request, and make the task's request from the body.
+def checked_fields(model: type[TaskFields], body: Mapping[str, object], settings: Settings) -> TaskFields:
+    """Check every field of the body of a request.
 
     Raises Refusal: 422 that names each wrong field, 413 for an input that is too large.
     """
+    missing = list(model.input_flaws(body))
     try:
-        fields = checked(NewTaskFields, body)
+        fields = checked(model, body)
     except Refusal as refusal:
-        raise field_refusal([*_input_flaws(body), *refusal.errors]) from None
-    if flaws := list(_flaws(fields, settings)):
+        raise field_refusal([*missing, *refusal.errors]) from None
+    if flaws := [*missing, *fields.flaws(settings)]:
         raise field_refusal(flaws)
     size = len((fields.input or "").encode())
     if size > settings.input_bytes:
         message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
         raise field_refusal([FieldError("input", message)], TOO_LARGE)
-    fields.wanted().check("outputSchema", "join")
-    return TaskRequest(
-        text=fields.input or "",
-        instructions=fields.instructions,
-        overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
-        options=fields.options(),
-        output_schema=fields.wanted().stored_schema(),
-        join_rules=fields.join or {},
-    )
-
-
-def _input_flaws(body: Mapping[str, object]) -> Iterator[FieldError]:
-    """Find whether a body has no text, or two."""
-    has_text, has_file = (body.get(name) is not None for name in ("input", "inputFile"))
-    if not (has_text or has_file):
-        yield FieldError("input", "is required, or inputFile")
-    if has_text and has_file:
-        yield FieldError("inputFile", "is set, and input too: use one of them")
-
-
-def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
-    """Find the flaws of a body that its JSON Schema cannot express."""
-    yield from _input_flaws({"input": fields.input, "inputFile": fields.input_file})
-    if fields.input is not None and is_blank(fields.input):
-        yield FieldError("input", NO_VISIBLE)
-    yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
-    yield from size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
-    yield from fields.wanted().flaws()
+    fields.check()
+    return fields
 
 
 def option_flaws(

@@ -5,15 +5,19 @@ express. The code that reads an output schema is imported with the first task th
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field
 
 from ...core import limits
+from ...core.settings import Settings
 from ...core.structure import GAP_SHARE_DEFAULT, Structure
 from ...core.task import Reduce
+from ...processing.task_request import TaskRequest
 from ..base.fields import NO_NUL, compact_json, size_flaw
 from ..base.problems import NOT_JOINABLE, UNSUPPORTED_SCHEMA, FieldError, ProblemKind, Refusal
+from .new_task import TaskFields
 
 # The JSON Schema of an output schema in `/openapi.json`, which states only one of the rules for output schemas: the
 # root is an object.
@@ -54,6 +58,56 @@ MAX_GAP_SHARE: Final[Any] = Field(
     description="With `onChunkFailure: gap`: the share of the characters that gaps may have. More fails the task with "
     f"`too_many_gaps`. By default {GAP_SHARE_DEFAULT}.",
 )
+
+
+class StructuredFields(TaskFields):
+    """A body with the fields that form the outputs."""
+
+    output_schema: dict[str, object] | None = Field(
+        None,
+        description="A JSON Schema whose root is an object: each output, and the result, is a JSON object that it "
+        f"allows. Of the subset that `docs/structured-output.md` lists; at most {limits.SCHEMA_BYTES_MOST} bytes as "
+        "compact UTF-8 JSON.",
+        json_schema_extra=SCHEMA_SHAPE,
+    )
+    strict: bool | None = Field(
+        None,
+        description="OpenAI's strict rule for `outputSchema`: every property is required, and `additionalProperties` "
+        "is false. By default true.",
+    )
+    join: JoinRules | None = JOIN
+    on_chunk_failure: OnChunkFailure | None = ON_CHUNK_FAILURE
+    max_gap_share: GapShare | None = MAX_GAP_SHARE
+
+    def flaws(self, settings: Settings) -> Iterator[FieldError]:
+        """Find also the fields that would have no effect."""
+        yield from super().flaws(settings)
+        yield from self._wanted().flaws()
+
+    def check(self) -> None:
+        """Check the output schema."""
+        super().check()
+        self._wanted().check("outputSchema", "join")
+
+    def request(self) -> TaskRequest:
+        """Make the task's request with the form of its outputs."""
+        request, wanted = super().request(), self._wanted()
+        return replace(
+            request,
+            options=replace(request.options, structure=wanted.structure()),
+            output_schema=wanted.stored_schema(),
+            join_rules=self.join or {},
+        )
+
+    def _wanted(self) -> "WantedOutput":
+        return WantedOutput(
+            schema=self.output_schema,
+            strict=self.strict,
+            reduce=self.reduce or Reduce.CONCAT,
+            join=self.join,
+            on_chunk_failure=self.on_chunk_failure,
+            max_gap_share=self.max_gap_share,
+        )
 
 
 class WantedOutput(NamedTuple):

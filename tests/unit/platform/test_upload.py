@@ -158,7 +158,6 @@ LATER = (
     "http/tasks/events",
     "http/tasks/file_plans",
     "http/tasks/joined_value",
-    "http/tasks/long_inputs",
     "http/tasks/retries",
     "http/webhooks/",
     "inference/demo",
