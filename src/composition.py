@@ -189,7 +189,7 @@ class App:
             webhooks=partial(_webhooks, database),
             open_files=partial(_files, database, self._bindings.blobs, self.meter),
             deliverer=self._deliverer(),
-            kinds=kind_apis,
+            kind_apis=kind_apis,
             isolate=self._isolate,
             submission=Submission(
                 store=store,

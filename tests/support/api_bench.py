@@ -218,7 +218,7 @@ class ApiBench:
             webhooks=lambda: WebhookStore(database),
             open_files=lambda: FileStore(database, None if self.blobs is None else R2Bucket(self.blobs, Meter())),
             deliverer=self.deliverer,
-            kinds=kind_apis,
+            kind_apis=kind_apis,
             isolate=isolate,
             submission=Submission(
                 store=self.store,

@@ -64,7 +64,7 @@ class Clock(Protocol):
 class Api:
     """All functions and services that a handler may use. `entropy` gives random bytes for secrets.
 
-    `kinds` gives what features add to the calls of tasks, and imports it.
+    `kind_apis` gives what features add to the calls of tasks, and imports it.
 
     `meter` counts what the invocation uses of its allowance. `tell_object` tells a task's object under which fence the
     task has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits until a task's
@@ -78,7 +78,7 @@ class Api:
     webhooks: "Callable[[], WebhookStore]"
     open_files: "Callable[[], FileStore]"
     deliverer: Deliverer
-    kinds: Callable[[], Sequence[KindApi]]
+    kind_apis: Callable[[], Sequence[KindApi]]
     isolate: RequestMemory
     submission: Submission
     dispatcher: Dispatcher

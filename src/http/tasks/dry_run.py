@@ -33,7 +33,7 @@ async def show(request: TaskRequest, api: Api) -> Reply:
 
 async def _planned(request: TaskRequest, api: Api) -> Planned:
     repeated = repeated_text(request)
-    for kind in api.kinds():
+    for kind in api.kind_apis():
         if (planned := await kind.plan(request, api, repeated)) is not None:
             return planned
     found = chunks(await request.cut(api.settings), request.overlap_chars)

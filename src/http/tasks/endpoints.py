@@ -99,7 +99,7 @@ async def read_chunks(exchange: Exchange) -> Reply:
 
 async def _with_output_file(exchange: Exchange, view: ChunkListView) -> ChunkListView:
     """Add to a list without chunks where the outputs are, if they are elsewhere."""
-    for kind in exchange.api.kinds():
+    for kind in exchange.api.kind_apis():
         view = cast("ChunkListView", {**view, **await kind.shown(exchange)})
     return view
 

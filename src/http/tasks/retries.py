@@ -83,7 +83,7 @@ async def retry_task(exchange: Exchange) -> Reply:
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
-        for kind in api.kinds():
+        for kind in api.kind_apis():
             if (reply := await kind.retry(exchange, task, max_calls)) is not None:
                 return reply
         raise not_retryable(await wait.found(api.store, key), max_calls, api)
