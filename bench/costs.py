@@ -188,7 +188,7 @@ def of_language(language: str, lines: Sequence[Line]) -> list[Line]:
 
 def _verdict(route: str, lines: Sequence[Line]) -> str:
     kept, other = _ends(lines), _ends(_others(lines))
-    return f"- {route}{kept}\n- {route}with another model and early erasure, {other}"
+    return f"- {route}{kept}\n- {route}with another model, early erasure and calls of one length, {other}"
 
 
 def _ends(lines: Iterable[Line]) -> str:
@@ -242,8 +242,8 @@ The first limit:
 
 Rows written come from the cheapest run, in which all calls take equally long: {rows[task]} for the task and
 {rows[erasure]} for its erasure. With calls of 2 to 10 s a task writes {uneven[0]} to {uneven[1]}, and {rows[erasure]}
-for its erasure. A day then allows {uneven_tasks[0]} to {uneven_tasks[1]} such tasks: with another model and early
-erasure, rows written are the first limit.
+for its erasure. A day then allows {uneven_tasks[0]} to {uneven_tasks[1]} such tasks on both routes: with another
+model and early erasure, rows written are then the first limit.
 
 ## The paid plan
 

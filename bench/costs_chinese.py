@@ -29,10 +29,10 @@ _PARAGRAPHS = {
     "## The free plan": "## 免费套餐",
     "Rows written come from the cheapest run, in which all calls take equally long: {} for the task and {} for its "
     "erasure. With calls of 2 to 10 s a task writes {} to {}, and {} for its erasure. A day then allows {} to {} such "
-    "tasks: with another model and early erasure, rows written are the first limit.": (
+    "tasks on both routes: with another model and early erasure, rows written are then the first limit.": (
         "写入行数取自开销最小的运行，即各次调用耗时相同：任务 {} 行，清除 {} 行。"
         "调用耗时在 2 到 10 s 之间时，任务写入 {} 到 {} 行，清除另计 {} 行。"
-        "这样一天能处理 {} 到 {} 个任务；换用别的模型并提前清除时，最先用完的是写入行数。"
+        "这样一天在两条路由上都能处理 {} 到 {} 个任务；换用别的模型并提前清除时，最先用完的就是写入行数。"
     ),
     "## The paid plan": "## 付费套餐",
     "The first limit:": "最先用完的是：",
@@ -91,6 +91,7 @@ _WORDS = {
     "with `RETENTION_DAYS` 0, without which the database is too small for 1,000,000 tasks a day, ": (
         "`RETENTION_DAYS` 设为 0 时（不然数据库装不下每天 1,000,000 个任务）："
     ),
+    "with another model, early erasure and calls of one length, ": "换用别的模型、提前清除、各次调用耗时相同时，",
     "with another model and early erasure, ": "换用别的模型并提前清除时，",
     "requests of the Worker": "Worker 请求数",
     "D1 rows read": "D1 读取行数",

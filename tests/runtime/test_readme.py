@@ -44,22 +44,13 @@ def server(state: Path) -> Iterator[DevServer]:
 
 
 def test_the_first_two_commands_and_their_output(server: DevServer):
-    """The README's commands that submit a text and read its result print what the README shows, for both texts."""
-    assert blocks(README)[0] == "make dev\n"
-    block = blocks(README)[1]
-    (shown_task,) = blocks(README, "json")
-    with Client(server.url) as client:
-        for name, shown in zip(("english.txt", "chinese.txt"), blocks(README, "markdown"), strict=True):
-            line = block.replace(LOCAL_URL, server.url).replace("english.txt", name)
-            done = shell_blocks.run(line)
-            assert done.returncode == 0, done.stderr
-            task = json.loads(done.stdout)
-            _appear_in_order(shown, task["result"]["output"])
-            if name == "english.txt":
-                _agree(json.loads(shown_task), task)
-            assert task["route"] == "queue"
-            text = (ROOT / "examples" / name).read_text("utf-8")
-            assert client.submit(text)["status"] == "pending"
+    """The README's first two commands print what it shows: the second prints the result, for both texts."""
+    served, run, *_ = blocks(README)
+    assert served == "make dev\n"
+    for name, shown in zip(("english.txt", "chinese.txt"), blocks(README, "markdown"), strict=True):
+        done = shell_blocks.run(f"export ONCEOVER_URL={server.url}\n{run.replace('english.txt', name)}")
+        assert done.returncode == 0, done.stderr
+        _appear_in_order(shown, done.stdout)
 
 
 def _appear_in_order(shown: str, output: str) -> None:
@@ -161,8 +152,8 @@ def test_the_commands_of_a_document_run(name: str, reader: Reader):
 
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
-def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
-    """Each command in the README's table runs (in a shorter form if it takes minutes), except those in `NOT_RUN`."""
+def test_the_targets_run(command: str, server: DevServer, state: Path):
+    """Each target of the Makefile runs (in a shorter form if it takes minutes), except those in `NOT_RUN`."""
     if shell_blocks.not_run(command) is None:
         target = shell_blocks.target(command)
         if page := shell_blocks.RUN_BY_PAGES.get(target or ""):

@@ -42,7 +42,7 @@ _LOOKED_UP = {
     "quick": "tests/unit/docs/test_contributing.py runs it",
 }
 
-# Targets of the README's table that a test only looks up there, each with the page whose commands run it.
+# Targets that a test only looks up, each with the page whose commands run it.
 RUN_BY_PAGES = {
     "key": "docs/configuration.md",
     "model": "docs/local-models.md",
@@ -103,10 +103,9 @@ def _is_whole(text: str) -> bool:
 
 
 def listed_commands() -> list[str]:
-    """Return the commands of the README's table, without their optional parts (`[…]`)."""
-    _, _, rest = (ROOT / "README.md").read_text("utf-8").partition("\n## Commands\n")
-    found = re.findall(r"`(make [^`]+)`", rest.partition("\n## ")[0])
-    return [re.sub(r" \[[^\]]*\]", "", command) for command in found]
+    """Return `make NAME` for each target that `make help` lists."""
+    text = (ROOT / "Makefile").read_text("utf-8")
+    return [f"make {target}" for target in re.findall(r"^([a-z]+):.*## ", text, re.MULTILINE)]
 
 
 def not_run(command: str) -> str | None:
@@ -139,7 +138,7 @@ def trial(command: str, url: str, state: Path) -> str:
     if '"$URL/' in command:  # The server of the tests checks no key.
         command = command.replace('"$URL/', f'"{url}/').replace("Bearer $KEY", "Bearer none")
     command = command.replace(LOCAL_URL, url)
-    if re.search(r"(^|[\s(|])onceover ", command):
+    if re.search(r"(^|[\s(|/])onceover ", command):
         command = f"export ONCEOVER_URL={url}\n{command}"
     command = re.sub(r"make (-s )?key(?: ARGS=\"([^\"]*)\")?", rf'make \1key ARGS="--persist-to {state} \2"', command)
     # So few schedules take seconds, even with crowds or batches. Of two values of an option the last one counts.

@@ -59,14 +59,14 @@ def test_the_readme_has_the_figures_of_the_model():
     uneven = f"{min(costs.uneven_rows()):,.0f}"
     paid = {line.what: costs.count(line) for line in costs.paid_lines()}
     calls, stored = paid["model calls, 300 a minute (Workers AI)"], paid["storage, Chinese, kept for 30 days"]
-    operations = tasks_a_day("queue", "queue operations")
+    objects = tasks_a_day("durable-object", costs.WORDS["objectGbSeconds"])
     rows, (least, most) = measured.ROWS["task"], measured.ROWS_UNEVEN
     for page, sentences in (
         (
             "README.md",
             (
                 f"for {neurons[0]} tasks of twenty chunks in English and {neurons[1]} in Chinese",
-                f"allows {uneven} to {operations} tasks a day.",
+                f"(`ENV=free`) allows {uneven} to {objects} tasks a day.",
                 f"allows {calls} in English, where the rate of Workers AI is the first limit,",
                 f"first limit, and {stored} in Chinese, where storage",
                 f"writes {rows} rows to D1 if its calls take equally long, and {least} to {most} if they take 2 to",
@@ -76,7 +76,7 @@ def test_the_readme_has_the_figures_of_the_model():
             "README.zh-CN.md",
             (
                 f"够 {neurons[0]} 个英文任务或 {neurons[1]} 个中文任务",
-                f"能处理 {uneven} 到 {operations} 个",
+                f"（`ENV=free`）能处理 {uneven} 到 {objects} 个",
                 f"{calls} 个英文任务",
                 f"{stored} 个中文任务",
                 f"写入 {rows} 行",

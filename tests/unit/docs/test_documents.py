@@ -5,7 +5,7 @@ import re
 from src.composition import CATALOGUE
 from src.core import limits
 from src.core.batches.endpoints import ENDPOINTS
-from tests.support.shell_blocks import ROOT, blocks, commands, documents, listed_commands, target
+from tests.support.shell_blocks import ROOT, blocks, commands, documents
 
 README = ROOT / "README.md"
 WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
@@ -35,12 +35,6 @@ def test_every_submission_has_an_idempotency_key():
     ]
     assert len(submissions) >= 6
     assert not [command for command in submissions if "-H 'Idempotency-Key: " not in command]
-
-
-def test_the_readme_lists_every_target_of_the_makefile():
-    """The README's table of commands has exactly the targets of the Makefile."""
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(map(target, listed_commands())) == targets
 
 
 def test_the_variables_of_the_documents_are_those_of_the_code():
