@@ -1,7 +1,7 @@
 """`make docs`: writes the generated parts of `docs/` anew; with `--check`, only says whether they are current.
 
-The page of the HTTP API and the diagram of the state machine are made from the code. The table of
-`docs/verification.md` is made from a file of claims.
+The page of the HTTP API, the diagram of the state machine and the simulator's list of faults are made from the code.
+The table of `docs/verification.md` is made from a file of claims.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from simulator.engine.fault_kinds import KINDS
 from src.core.states import diagram
 
 from . import api_page, claims_page
@@ -18,7 +19,9 @@ from .node import ROOT
 API = Path("docs/api.md")
 STATE_MACHINE = Path("docs/design/state-machine.md")
 VERIFICATION = Path("docs/verification.md")
+SIMULATOR = Path("simulator/README.md")
 
+_FAULTS = re.compile(r"^\| number \| name \| usual rate \| what happens \|\n(?:\|.*\n)*", re.MULTILINE)
 _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -37,11 +40,19 @@ def with_diagram(text: str) -> str:
     return text.replace(blocks[0], f"```mermaid\n{diagram()}\n```")
 
 
+def with_faults(text: str) -> str:
+    """Return the simulator's README with its table of faults as the simulator has it."""
+    rows = [f"| {kind.number} | `{kind.name}` | {kind.rate:g} | {kind.meaning} |" for kind in KINDS.values()]
+    table = "\n".join(["| number | name | usual rate | what happens |", "| --- | --- | --- | --- |", *rows, ""])
+    return _FAULTS.sub(lambda _: table, text)
+
+
 def generated(root: Path) -> dict[Path, str]:
     """Return the text that each generated document must have, by path. Raises `DiagramMissing`, `TableMissing`."""
     return {
         API: api_page.page(),
         STATE_MACHINE: with_diagram((root / STATE_MACHINE).read_text(encoding="utf-8")),
+        SIMULATOR: with_faults((root / SIMULATOR).read_text(encoding="utf-8")),
         VERIFICATION: claims_page.with_table((root / VERIFICATION).read_text(encoding="utf-8"), root),
     }
 

@@ -82,7 +82,9 @@ NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "The path or id does not exi
 METHOD_NOT_ALLOWED = ProblemKind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
 ALREADY_TERMINAL = ProblemKind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
 BUDGET_SPENT = ProblemKind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
-NOT_RETRYABLE = ProblemKind(ProblemCode.NOT_RETRYABLE, 409, "The task has not failed, was not cancelled, and has no gaps")
+NOT_RETRYABLE = ProblemKind(
+    ProblemCode.NOT_RETRYABLE, 409, "The task has not failed, was not cancelled, and has no gaps"
+)
 ENDPOINT_GONE = ProblemKind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
 ENDPOINT_LIMIT = ProblemKind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has reached its limit of webhook endpoints")
 KEY_LIMIT = ProblemKind(ProblemCode.KEY_LIMIT, 409, "The tenant has reached its limit of keys")

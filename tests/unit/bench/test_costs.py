@@ -88,31 +88,6 @@ def test_the_readme_has_the_figures_of_the_model():
         assert [sentence for sentence in sentences if sentence not in text] == []
 
 
-def test_the_limits_have_the_figures_of_the_model():
-    """The table in docs/limits.md of what a free account can do a day agrees with docs/costs.md."""
-    for start, name in (
-        ("queue operations", "queueOperations"),
-        ("D1 rows written", "rowsWritten"),
-        ("D1 rows read", "rowsRead"),
-        ("GB-s of objects", "objectGbSeconds"),
-        ("requests of the Worker", "requests"),
-        ("object rows written", "objectRowsWritten"),
-        ("object requests", "objectRequests"),
-    ):
-        taken = [f"{measured.TASK[route][name]:.3g}" for route in ROUTES]
-        carried = [tasks_a_day(route, costs.WORDS[name]) if measured.TASK[route][name] else "" for route in ROUTES]
-        assert row_of("docs/limits.md", start) == [*taken, *carried]
-    text = " ".join((ROOT / "docs" / "limits.md").read_text("utf-8").split())
-    for start, what in (
-        ("storage, kept for 30 days", "storage, {}, kept for 30 days"),
-        ("storage, erased early", "storage, {}, erased early, after a day"),
-        ("free neurons", "free neurons, {}"),
-    ):
-        assert tasks_a_day("queue", what).replace(" / ", ", ") in row_of("docs/limits.md", start)[2]
-    kept = tasks_a_day("queue", "storage, {}, erased early, after a day").split(" / ")
-    assert f"some {kept[0]} completed tasks in English and {kept[1]} in Chinese" in text
-
-
 def test_the_page_on_performance_has_the_measured_times():
     """The table of CPU times in docs/performance.md has the figures with which the costs are computed."""
     for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
