@@ -8,7 +8,7 @@ from ...core.keys import Scope
 from ..base import problems
 from ..base.acting import Reach
 from ..base.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
-from ..responses.endpoints import JOINING
+from ..responses.joining import JOINING
 from . import handlers
 from .fields import NewBatchFields
 from .shapes import BatchListView, BatchView

@@ -9,6 +9,7 @@ from ..base.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
 from ..follow import sse
 from . import handlers, models, paging
 from .fields import NewResponseFields
+from .joining import JOINING
 from .names import RESPONSE_PREFIX
 from .shapes import DeletedView, InputListView, ListedModelsView, ListedModelView, ResponseView
 
@@ -21,19 +22,6 @@ _EVENTS = (
     "earlier ends with `error`, and its connection is aborted."
 )
 _LATER = ("Retry-After", "openai-poll-after-ms")
-JOINING = (
-    Parameter(
-        "x-stainless-retry-count",
-        "How often the SDK has sent this request before. From 1 on, the answer is the task of the first "
-        "attempt, if that came within the SDK's own timeouts and there is no Idempotency-Key.",
-        {"type": "string"},
-        "header",
-    ),
-    Parameter(
-        "x-stainless-read-timeout", "The SDK's timeout in seconds (Python); 600 without.", {"type": "string"}, "header"
-    ),
-    Parameter("x-stainless-timeout", "The same (JavaScript).", {"type": "string"}, "header"),
-)
 
 ENDPOINTS: Final = (
     Endpoint(

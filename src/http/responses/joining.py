@@ -7,11 +7,27 @@ body, and its header `x-stainless-retry-count` is 1 or more.
 import re
 from collections.abc import Mapping
 from math import ceil
+from typing import Final
 
 from ...core import limits
 from ...store.joining import Joining
+from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
 
+# The headers by which a repeated submission is recognised.
+JOINING: Final = (
+    Parameter(
+        "x-stainless-retry-count",
+        "How often the SDK has sent this request before. From 1 on, the answer is the task of the first "
+        "attempt, if that came within the SDK's own timeouts and there is no Idempotency-Key.",
+        {"type": "string"},
+        "header",
+    ),
+    Parameter(
+        "x-stainless-read-timeout", "The SDK's timeout in seconds (Python); 600 without.", {"type": "string"}, "header"
+    ),
+    Parameter("x-stainless-timeout", "The same (JavaScript).", {"type": "string"}, "header"),
+)
 _COUNT = re.compile(r"[0-9]{1,3}")
 _SECONDS = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,20})?")
 _TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
