@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from ..core.ids import TaskKey
     from ..core.task import Task
     from ..http.base.endpoint import Endpoint
     from ..http.base.exchange import Exchange
@@ -46,6 +47,21 @@ class KindApi:
     async def shown(self, _exchange: "Exchange") -> Mapping[str, object]:
         """Return members for a list of chunks that is empty because the outputs are elsewhere."""
         return {}
+
+    async def lines(
+        self,
+        _exchange: "Exchange",
+        _owner: "TaskKey",
+        _file: str,
+        _offset: int,
+        _limit: int | None,
+        _headers: Mapping[str, str],
+    ) -> "Reply | None":
+        """Send lines of a file that its owner, a task, may still be writing, None if the feature has no such file.
+
+        `_offset` lines are left out, and at most `_limit` are sent, with the given headers and others.
+        """
+        return None
 
 
 class Feature(NamedTuple):

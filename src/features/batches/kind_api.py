@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ...core.files import file_id
+from ...core.ids import TaskKey
 from ...core.task import Kind, Task
 from ...http.base.exchange import Exchange
 from ...http.base.messages import Reply
@@ -60,6 +61,20 @@ class BatchesApi(KindApi):
         if batch is None:
             return {}
         return {"outputFile": file_id(batch.output_file) if batch.has_output_file else None}
+
+    async def lines(
+        self,
+        exchange: Exchange,
+        owner: TaskKey,
+        file: str,
+        offset: int,
+        limit: int | None,
+        headers: Mapping[str, str],
+    ) -> Reply | None:
+        """Send lines of the output file, also while it grows."""
+        from ...http.files.early import lines_reply  # noqa: PLC0415 - only such files need it
+
+        return await lines_reply(exchange, owner, file, offset, limit, headers)
 
 
 def _unretryable(batch: Batch) -> str | None:

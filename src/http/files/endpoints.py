@@ -8,7 +8,7 @@ from ...core.multipart import headers as multipart
 from ..base import problems
 from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint
-from . import content, early, handlers, listing
+from . import content, handlers, listing
 from .shapes import DeletedFileView, FileListView, FileView, NewFileFields
 
 _ID = {"type": "string", "pattern": f"^{FILE_ID_PATTERN}$"}
@@ -66,12 +66,12 @@ ENDPOINTS: Final = (
         handler=handlers.read_file_content,
         access=Scope.READ,
         reach=Reach.ONE,
-        parameters=early.PARAMETERS,
+        parameters=content.PARAMETERS,
         answers=(
             Answer(
                 200,
                 "The bytes",
-                headers=("Content-Disposition", "Content-Length", early.INCOMPLETE, early.LAST_LINE),
+                headers=("Content-Disposition", "Content-Length", content.INCOMPLETE, content.LAST_LINE),
                 media_type=content.MEDIA_TYPE,
             ),
         ),

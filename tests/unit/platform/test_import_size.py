@@ -38,10 +38,9 @@ MOST: Mapping[str, int] = {
 LATE = {
     "composition.py": {"inference.demo", "store.blobs.r2", "store.files", "store.webhooks"},
     "platform/http_messages.py": {"platform.byte_streams"},  # the content of a file
-    "http/files/content.py": {"http.files.early"},  # the output file of a batch
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
     # texts in files need `file_plans`, `file_text` and `file_texts`
-    "features/batches/kind_api.py": {"processing.batch_retries", "processing.batch_submission"},
+    "features/batches/kind_api.py": {"http.files.early", "processing.batch_retries", "processing.batch_submission"},
     "features/texts/kind_api.py": {"http.tasks.file_plans"},
     "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run"},
     # a task with a schema needs these imports for its submission, and for its result if that is large
