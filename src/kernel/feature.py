@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ..http.base.services import Api
     from ..processing.task_request import Planned, TaskRequest
 
+type Calls = Sequence[Endpoint]
+
 
 class PathGroup(NamedTuple):
     """Paths whose calls come from one module, and a function that imports them.
@@ -21,7 +23,7 @@ class PathGroup(NamedTuple):
 
     rank: int
     paths: tuple[str, ...]
-    load: "Callable[[], Sequence[Endpoint]]"
+    load: Callable[[], Calls]
 
 
 class KindApi:

@@ -1,15 +1,11 @@
 """Registers the call that shows a task's log of model calls."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...kernel.feature import Feature, PathGroup
-
-if TYPE_CHECKING:
-    from ...http.base.endpoint import Endpoint
+from ...kernel.feature import Calls, Feature, PathGroup
 
 
-def _calls() -> "Sequence[Endpoint]":
+def _calls() -> Calls:
     from ...http.tasks.attempts import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS

@@ -1,15 +1,11 @@
 """Registers the calls for batches, and what other calls do for a batch."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...kernel.feature import Feature, KindApi, PathGroup
-
-if TYPE_CHECKING:
-    from ...http.base.endpoint import Endpoint
+from ...kernel.feature import Calls, Feature, KindApi, PathGroup
 
 
-def _calls() -> "Sequence[Endpoint]":
+def _calls() -> Calls:
     from ...http.batches.endpoints import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS

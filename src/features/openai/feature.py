@@ -1,15 +1,11 @@
 """Registers the calls of OpenAI's Responses API."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...kernel.feature import Feature, PathGroup
-
-if TYPE_CHECKING:
-    from ...http.base.endpoint import Endpoint
+from ...kernel.feature import Calls, Feature, PathGroup
 
 
-def _calls() -> "Sequence[Endpoint]":
+def _calls() -> Calls:
     from ...http.responses.endpoints import ENDPOINTS  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return ENDPOINTS

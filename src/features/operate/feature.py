@@ -1,33 +1,29 @@
 """Registers the calls for operators."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...kernel.feature import Feature, PathGroup
-
-if TYPE_CHECKING:
-    from ...http.base.endpoint import Endpoint
+from ...kernel.feature import Calls, Feature, PathGroup
 
 
-def _tenants() -> "Sequence[Endpoint]":
+def _tenants() -> Calls:
     from ...http.operate.tenants import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 
 
-def _sweep() -> "Sequence[Endpoint]":
+def _sweep() -> Calls:
     from ...http.operate.operation import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
 
 
-def _observation() -> "Sequence[Endpoint]":
+def _observation() -> Calls:
     from ...http.operate.observation import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
 
 
-def _health() -> "Sequence[Endpoint]":
+def _health() -> Calls:
     from ...http.operate.health import ENDPOINTS  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return ENDPOINTS

@@ -1,21 +1,17 @@
 """Registers the calls for webhook endpoints and deliveries."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...kernel.feature import Feature, PathGroup
-
-if TYPE_CHECKING:
-    from ...http.base.endpoint import Endpoint
+from ...kernel.feature import Calls, Feature, PathGroup
 
 
-def _deliveries() -> "Sequence[Endpoint]":
+def _deliveries() -> Calls:
     from ...http.webhooks.deliveries import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 
 
-def _endpoints() -> "Sequence[Endpoint]":
+def _endpoints() -> Calls:
     from ...http.webhooks.webhook_calls import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS

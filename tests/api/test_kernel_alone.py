@@ -1,0 +1,68 @@
+"""The API of a deployment without features."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.http.catalogue import GROUPS, Catalogue
+from src.http.router import handle
+from tests.support.api_bench import ApiBench, BenchRequest
+
+ALONE = Catalogue()
+
+
+class KernelBench(ApiBench):
+    """An API whose catalogue has only the kernel's own calls."""
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Make a call, and return its status and its body."""
+        sent = b"" if body is None else json.dumps(body).encode()
+        reply = self.run(handle(BenchRequest(method, f"http://h{path}", {}, sent), self.api, ALONE))
+        return reply.status, json.loads(reply.body) if reply.body else None
+
+
+@pytest.fixture(name="alone")
+def kernel_bench() -> Iterator[KernelBench]:
+    """An API without features."""
+    bench = KernelBench()
+    bench.api = replace(bench.api, kind_apis=list)
+    yield bench
+    bench.close()
+
+
+def test_a_task_is_planned_accepted_and_shown(alone: KernelBench) -> None:
+    """Without features a task of a text is planned, accepted, listed, read and cancelled, and a retry is refused."""
+    status, plan = alone.ask("POST", "/api/tasks?dryRun=true", {"input": "one\n\ntwo"})
+    assert (status, len(plan["chunks"])) == (200, plan["minimumCalls"])
+    status, task = alone.ask("POST", "/api/tasks", {"input": "one\n\ntwo"})
+    assert (status, task["status"]) == (202, "pending")
+    assert [one["id"] for one in alone.ask("GET", "/api/tasks")[1]["tasks"]] == [task["id"]]
+    assert alone.ask("GET", task["links"]["chunks"]) == (200, {"chunks": [], "nextCursor": None})
+    status, refused = alone.ask("POST", task["links"]["retry"])
+    assert (status, refused["code"]) == (409, "not_retryable")
+    status, ended = alone.ask("POST", task["links"]["cancel"])
+    assert (status, ended["status"]) == (200, "cancelled")
+
+
+def test_fields_of_features_are_unknown(alone: KernelBench) -> None:
+    """A submission needs a text, and takes no field of a feature."""
+    status, refused = alone.ask("POST", "/api/tasks", {"inputFile": "file-1", "outputSchema": {}})
+    assert status == 422
+    assert {error["field"]: error["message"] for error in refused["errors"]} == {
+        "input": "is required",
+        "inputFile": "is not a known field",
+        "outputSchema": "is not a known field",
+    }
+
+
+def test_only_the_kernels_calls_are_there(alone: KernelBench) -> None:
+    """The description has the kernel's paths, and other paths are not found."""
+    paths = {path for group in GROUPS for path in group.paths} | {"/openapi.json"}
+    described = alone.ask("GET", "/openapi.json")[1]
+    assert described["paths"].keys() > paths
+    assert not [path for path in described["paths"] if not path.startswith(("/api/tasks", "/api/keys", "/openapi"))]
+    assert described["components"]["schemas"]["TaskFields"]["required"] == ["input"]
+    assert alone.ask("POST", "/v1/responses", {})[0] == 404
