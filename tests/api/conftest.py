@@ -13,3 +13,11 @@ def bench() -> Iterator[ApiBench]:
     made = ApiBench()
     yield made
     made.close()
+
+
+@pytest.fixture
+def keyed() -> Iterator[ApiBench]:
+    """Make a deployment that requires keys and has no key yet."""
+    made = ApiBench(keys=True)
+    yield made
+    made.close()

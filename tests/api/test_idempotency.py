@@ -4,7 +4,7 @@ D1.
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -145,14 +145,6 @@ def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
     assert is_replay(post(bench, "one", {"input": "x"}))
     wait(bench, DAY - 0.001)
     assert data(post(bench, "one", {"input": "x"}))["id"] == data(second)["id"]
-
-
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    """A deployment that requires keys."""
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
 
 
 def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:

@@ -23,14 +23,6 @@ from tests.support.api_bench import ApiBench, BenchRequest, data, key
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
 
-@pytest.fixture
-def bench():
-    """An API with a database."""
-    made = ApiBench()
-    yield made
-    made.close()
-
-
 def submit(bench: ApiBench, chunks: int, **fields: object) -> str:
     """Make a task of this many chunks, and return its path."""
     body = {"input": "word " * chunks, "chunk": {"maxChars": 5}, **fields}

@@ -18,14 +18,6 @@ from tests.support.sqlite_d1 import NETWORK_LOST, When
 DAY_MS = 86_400_000
 
 
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    """A deployment that requires keys."""
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
-
-
 def post(bench: ApiBench, text: str = "x", secret: str | None = None, **headers: str) -> Reply:
     """Submit a text."""
     return bench.call("POST", "/api/tasks", {"input": text}, headers | (bearer(secret) if secret else {}))

@@ -1,6 +1,5 @@
 """Prometheus can read the metrics of `GET /api/metrics`, and no counter ever decreases."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,14 +13,6 @@ from tests.support.api_bench import ApiBench, bearer, data
 
 PATHS = ("/api/metrics", "/api/history")
 type Scrape = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    """A deployment that requires keys."""
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
 
 
 def families(bench: ApiBench, headers: dict[str, str] | None = None) -> Any:

@@ -25,14 +25,6 @@ LEASE_SECONDS = 180
 
 
 @pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    """A deployment that requires keys."""
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def looking() -> Iterator[ApiBench]:
     """Make a deployment in which any request checks whether a sweep was missed."""
     made = ApiBench(looks=True)

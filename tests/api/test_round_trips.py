@@ -1,6 +1,6 @@
 """How often a request waits for D1 before its answer: the exact number of D1 calls, with a key and without."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -33,14 +33,6 @@ KINDS: dict[str, Ask] = {
     "POST /v1/responses": lambda bench, headers, ids: bench.call("POST", "/v1/responses", RESPONSE, headers).status,
     "GET /v1/responses": get("/v1/responses/{response}"),
 }
-
-
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    """Make a deployment that requires keys."""
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

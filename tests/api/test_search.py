@@ -1,7 +1,6 @@
 """GET /api/tasks?q=&code=&model=&route=&counts=: what a search finds, what it reads, and what it must not find."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -200,14 +199,6 @@ def test_counts_are_bounded(bench: ApiBench, tasks: int) -> None:
     among = min(tasks, WALK)
     assert (shown["among"], shown["all"]) == (among, tasks < WALK)
     assert shown["pending"] + shown["completed"] == among
-
-
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    """An API that requires keys."""
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("query", ["q=secret", "q=s", "model=other", "code=model_refused", "counts=true", "q=nothing"])

@@ -1,6 +1,5 @@
 """Webhook endpoints and webhook deliveries, as clients use them over HTTP."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,14 +11,6 @@ from tests.support.api_bench import ENDPOINT, ApiBench, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 ALL = {**ENDPOINT, "event_types": ["task.completed", "task.cancelled", "response.cancelled"]}
-
-
-@pytest.fixture
-def bench() -> Iterator[ApiBench]:
-    """Make a deployment that requires no keys and has WEBHOOK_KEY."""
-    made = ApiBench()
-    yield made
-    made.close()
 
 
 def made(bench: ApiBench, **changes: Any) -> Any:
