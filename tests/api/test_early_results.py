@@ -1,17 +1,18 @@
 """Early results: `/v1/files/{id}/content?offset=&limit=` gives each line of a growing output file once."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
 from src.core import limits
-from src.core.errors import ModelUnavailable
+from src.core.errors import BlobMissing, ModelUnavailable
 from src.core.ids import TaskKey
 from src.http.base.messages import Reply
 from src.store.batch_files import BatchFileStore
 from src.store.blobs.d1 import D1Bucket
 from src.store.blobs.r2 import R2Bucket
+from src.store.files import FileStore
 from src.store.records.batches import SegmentLines
 from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data
@@ -155,4 +156,18 @@ def test_a_batch_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypat
 
     monkeypatch.setattr(BatchFileStore, "lines", erased)
     reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content?offset=2")
+    assert (reply.status, data(reply)["error"]["code"]) == (404, "not_found")
+
+
+def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is erased just after its row was read."""
+    ended = run(bench, create(bench, lines(2)))
+
+    async def erased(*_: object) -> AsyncGenerator[bytes]:
+        bench.database.rows("UPDATE files SET state = 'erasing'")
+        raise BlobMissing
+        yield b""
+
+    monkeypatch.setattr(FileStore, "pieces", erased)
+    reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content")
     assert (reply.status, data(reply)["error"]["code"]) == (404, "not_found")

@@ -426,3 +426,19 @@ def test_whoever_follows_a_task_moves_it(bench: ApiBench):
     assert stream.events[-1].json["error"]["code"] == "deadline_exceeded"
     assert stream.ended_at is not None
     assert bench.database.rows("SELECT deadline_at FROM tasks WHERE id = ?", key(brief["id"]))
+
+
+def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):
+    """After a retry a new client gets no chunk before the status `processing`, and then all finished chunks at once."""
+    task = bench.submit()
+    bench.fail(task["id"])
+    assert bench.call("POST", task["links"]["retry"]).status == 202
+    stream = Stream(bench, task)
+    bench.pass_seconds(30)
+    assert numbered(stream) == [("1-0", "pending")]
+    rows = bench.meter.rows_read
+    bench.pass_seconds(30)
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between these two events
+    bench.claim(task["id"])
+    bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
+    assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]

@@ -525,3 +525,11 @@ def test_a_large_body_waits_for_memory(files: ApiBench) -> None:
     share.close()
     assert submitted(70_000) == 202
     assert files.api.isolate.memory.taken == 0
+
+
+def test_a_form_that_only_pads_is_refused(files: ApiBench) -> None:
+    """Bytes that follow the last boundary count toward the limit of the body."""
+    files.limit(file_bytes=10)
+    body = raw(PURPOSE, ('name="file"; filename="a"', b"x")) + b" " * limits.FORM_BYTES_MOST
+    assert refusal(send(files, body)) == (413, "too_large", None)
+    assert left(files) == []

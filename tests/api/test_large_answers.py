@@ -23,6 +23,14 @@ from tests.support.api_bench import ApiBench, BenchRequest, data, key
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
 
+@pytest.fixture
+def bench():
+    """An API with a database."""
+    made = ApiBench()
+    yield made
+    made.close()
+
+
 def submit(bench: ApiBench, chunks: int, **fields: object) -> str:
     """Make a task of this many chunks, and return its path."""
     body = {"input": "word " * chunks, "chunk": {"maxChars": 5}, **fields}
@@ -211,3 +219,23 @@ def test_40_mb_are_read_within_100_mb(large: tuple[ApiBench, str], query: str):
     assert size > (1_000_000 if "limit" in query else 40_000_000)
     # when the Worker has been imported, it already uses 43 MB of an isolate's 100 MB
     assert peak < 57_000_000, f"{peak:,} bytes"
+
+
+def test_many_chunks_are_shown_in_parts(bench: ApiBench):
+    """More chunks than are read at once are sent in parts, however short their outputs are."""
+    count = limits.CHUNKS_AT_ONCE + 1
+    path = submit(bench, count)
+    record(bench, path, {index: f"output {index}" for index in range(count)})
+    assert bench.run(handle(BenchRequest("GET", f"{path}/chunks", {}, b""), bench.api, CATALOGUE)).parts is not None
+    shown = data(bench.call("GET", f"{path}/chunks"))["chunks"]
+    assert [chunk["output"] for chunk in shown] == [f"output {index}" for index in range(count)]
+
+
+def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """The replay of a submission also shows a large result, which is null only before the task has completed."""
+    body = {"input": "word " * 3, "chunk": {"maxChars": 5}}
+    path = data(bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"}))["links"]["self"]
+    record(bench, path, {0: "a" * 50, 1: "b" * 50, 2: "c"})
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
+    replayed = bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"})
+    assert data(replayed)["result"] == {"output": "\n\n".join(("a" * 50, "b" * 50, "c"))}

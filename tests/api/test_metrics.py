@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from src.core import limits
 from src.core.keys import Scope
 from src.http.operate.exposition import Family, Point, write
 from src.store.tallies import TallyStore
@@ -219,3 +220,12 @@ def test_a_sweep_adds_up(bench: ApiBench) -> None:
     bench.pass_seconds(0.001)
     assert bench.call("POST", "/api/sweep").status == 200
     assert bench.database.rows("SELECT ended FROM tallies WHERE at = 0") == [{"ended": 1}]
+
+
+def test_hours(bench: ApiBench) -> None:
+    """`hours` is 1 to 48, by default 24."""
+    assert data(bench.call("GET", "/api/history"))["hours"] == 24
+    for text in ("0", "49", "1.5", "many"):
+        refused = bench.call("GET", f"/api/history?hours={text}")
+        assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "hours")
+    assert data(bench.call("GET", f"/api/history?hours={limits.HISTORY_SECONDS / 3600:.0f}"))["hours"] == 48

@@ -323,3 +323,11 @@ def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
     bench.complete(task["id"])
     assert written() == []
     assert bench.database.rows("SELECT * FROM seen") == []
+
+
+def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
+    """If an isolate's check of the last sweep fails, the answer has already been sent, and the log has the failure."""
+    looking.database.fail(NETWORK_LOST, times=10, passing=1)
+    assert looking.call("GET", "/api/tasks").status == 200
+    looking.settle()
+    assert any('"event":"sweep_failed"' in line for line in looking.log_lines)

@@ -586,3 +586,26 @@ def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
     assert (first, fresh, replayed, own) == (second, None, "true", None)
     assert third != first
     assert data(two.ask("listTasks", key, THEIRS))["tasks"][0]["id"] == first
+
+
+def test_a_list_of_all_tenants_goes_on_behind_what_is_there(two: Two) -> None:
+    """An id has no tenant, so the list cannot go on behind a file or a batch that was deleted, and says so."""
+    key = two.bench.make_key(*Scope)
+    gone = two.things[THEIRS]["file"]
+    assert two.ask("deleteFile", key, THEIRS, gone).status == 200
+    for operation, after in (("listFiles", gone), ("listBatches", "batch_" + gone.removeprefix("file-"))):
+        reply = two.ask(operation, key, f"*&after={after}")
+        assert (reply.status, data(reply)["error"]["param"]) == (400, "after")
+        assert "begin again" in data(reply)["error"]["message"]
+        assert two.ask(operation, key, f"{THEIRS}&after={after}").status == 200
+    assert "tenant" not in data(two.ask("listFiles", key, None))["data"][0]
+
+
+def test_a_long_list_of_all_tenants_names_each(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that is sent in parts shows the tenant of each file too, and logs each tenant once."""
+    monkeypatch.setattr("src.core.limits.FILE_LIST_PAGE", 1)
+    for _ in range(2):
+        two.bench.upload(b"x", bearer(two.bench.make_key(tenant=THEIRS)))
+    listed = data(two.ask("listFiles", two.bench.make_key(*Scope), "*"))["data"]
+    assert [one["tenant"] for one in listed] == [OURS, THEIRS, THEIRS, THEIRS]
+    assert [line["tenant"] for line in two.acts()] == [THEIRS]

@@ -237,3 +237,9 @@ def test_nothing_is_accepted_behind_a_503(bench: ApiBench) -> None:
     assert reply.status == 503
     assert bench.database.rows("SELECT id FROM tasks") == []
     assert bench.database.rows("SELECT task_id FROM texts") == []
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
+def test_broken_url(bench: ApiBench, url: str) -> None:
+    """A URL that cannot be parsed is 404 like an unknown path, and never a 5xx."""
+    assert bench.run(handle(BenchRequest("GET", url), bench.api, CATALOGUE)).status == 404

@@ -228,3 +228,12 @@ def test_a_search_stays_in_its_tenant(keyed: ApiBench) -> None:
     assert [task["name"] for page in walk(keyed, operator, q="n", tenant="theirs") for task in page["tasks"]] == [
         "theirs needle"
     ]
+
+
+def test_counts_do_not_go_with_all_tenants() -> None:
+    """Counts of tasks by status cannot be requested for all tenants at once, since each counts one tenant's tasks."""
+    bench = ApiBench(keys=True)
+    operator = bearer(bench.make_key(Scope.READ, Scope.OPERATOR))
+    assert bench.call("GET", "/api/tasks?tenant=*&counts=true", headers=operator).status == 422
+    assert bench.call("GET", "/api/tasks?tenant=theirs&counts=true", headers=operator).status == 200
+    bench.close()

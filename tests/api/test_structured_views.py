@@ -261,3 +261,14 @@ def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
         assert f'onceover_{name}_total{{route="queue"}} {count}\n' in text
     (five,) = data(bench.call("GET", "/api/history"))["buckets"]
     assert [five[name] for name in ("reasks", "rejected", "repaired", "gaps")] == [1, 2, 1, 1]
+
+
+def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
+    """A retry of gaps makes a task, so it is refused at the tenant's limit of tasks in flight."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap")
+    bench.limit(tasks_in_flight_most=1)
+    bench.submit()
+    refused = bench.call("POST", f"/api/tasks/{old['id']}/retry")
+    assert (refused.status, data(refused)["limit"]) == (429, "tasks_in_flight")

@@ -205,3 +205,9 @@ def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | No
     waits = [rate_limit_seconds(asked, count, chance) for count in range(150)]
     assert waits == sorted(waits)
     assert [rate_limit_seconds(0, count, 0) for count in range(5)] == [0.125, 0.25, 0.5, 1, 2]
+
+
+def test_openai_needs_its_url():
+    """AI_PROVIDER=openai without AI_BASE_URL is refused, and the error names AI_BASE_URL."""
+    with pytest.raises(ConfigurationError, match=r"^AI_BASE_URL must be set"):
+        load({"AI_PROVIDER": "openai"}.get)

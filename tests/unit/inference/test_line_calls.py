@@ -410,3 +410,9 @@ def test_the_demo_refuses_what_a_server_would(body: dict[str, object]) -> None:
     assert (status, document["error"]["type"]) == (400, "invalid_request_error")
     assert isinstance(outcome, errors.ModelRefused)
     assert outcome.of_call
+
+
+def test_tool_calls_in_openais_shape_stay() -> None:
+    """A result of the older shape may have tool calls of the newer one."""
+    made = {"id": "chatcmpl-tool-1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    assert only_choice({"response": None, "tool_calls": [made]})["message"]["tool_calls"] == [made]

@@ -428,3 +428,10 @@ def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
     assert ("does not list the model test-model: check AI_MODEL" in health.detail) is not is_there
+
+
+@pytest.mark.parametrize("junk", [True, -1, 1.5, "7", None, [], 10**30])
+def test_senseless_counts_are_zero(junk: object) -> None:
+    """Implausible token counts of a reply become zero, because the database adds up all counts."""
+    body = completion("fine", {"prompt_tokens": junk, "completion_tokens": 3})
+    assert infer(reply(200, body)) == ModelReply("fine", 0, 3)

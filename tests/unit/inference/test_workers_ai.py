@@ -243,3 +243,10 @@ def test_any_result_gives_output_or_a_model_error(result: object) -> None:
     assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert kept.encode() is not None
     assert "\x00" not in kept
+
+
+def test_a_probe_makes_no_call() -> None:
+    """A probe of Workers AI only checks that the binding exists, since every call costs money."""
+    ai = ScriptedAi({"response": "fine"})
+    assert asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=1).probe()).status == "healthy"
+    assert ai.calls == []

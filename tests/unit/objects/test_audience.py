@@ -194,3 +194,10 @@ def test_marks_are_bounded():
     marks.wrote(TASK, Mark(1, 0), until=1.0)
     assert marks.find(TaskKey("local:0")) is not None
     assert marks.find(TaskKey("local:1")) is None
+
+
+def test_without_objects_nobody_is_asked():
+    """If the deployment binds no objects, a reader makes no subrequest to ask for notices."""
+    meter = Meter()
+    assert asyncio.run(ObjectTeller(None, meter, NOBODY).hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
+    assert meter.subrequests == 0

@@ -244,3 +244,10 @@ def test_a_coordinator_tells_each_lane_that_is_out():
         connection.row_factory = sqlite3.Row
         asyncio.run(play())
     assert lanes.told == [("task/lane-2", 4), ("task/lane-3", 4)]
+
+
+def test_without_objects_nobody_is_told():
+    """If the deployment binds no objects, the end of a task costs no subrequest for a notice."""
+    meter = Meter()
+    asyncio.run(ObjectTeller(None, meter, NOBODY).tell(TASK, 7))
+    assert meter.subrequests == 0

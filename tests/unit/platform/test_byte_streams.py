@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from src.core.errors import BlobUnavailable
-from src.http.base.messages import PipedBytes
+from src.http.base.messages import BodyBroken, PipedBytes
 from src.platform.byte_streams import CHUNK_BYTES, read_chunks, send_content
 
 
@@ -201,3 +201,25 @@ def test_a_bucket_that_fails_breaks_the_answer_off() -> None:
     with pytest.raises(BlobUnavailable):
         asyncio.run(send_content(pieces(b"1", BlobUnavailable("away")), writable))  # type: ignore[arg-type]
     assert (writable.sent, writable.end) == ([b"1"], "aborted")
+
+
+def test_a_body_that_breaks_off_says_so() -> None:
+    """The client has gone."""
+    body = Body(b"x", breaks=True)
+
+    async def play() -> None:
+        async for _ in read_chunks(body):  # type: ignore[arg-type]
+            pass
+
+    with pytest.raises(BodyBroken):
+        asyncio.run(play())
+    assert not body.cancelled
+
+
+def test_no_body_has_no_chunks() -> None:
+    """A request without a body has null in JavaScript, which is false in Python."""
+
+    async def play() -> list[bytes]:
+        return [chunk async for chunk in read_chunks(None)]  # type: ignore[arg-type]
+
+    assert asyncio.run(play()) == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from src.platform.event_loop import Adaptation
+from src.platform.event_loop import EVENT_LOOP, Adaptation
 from src.processing.log import Log
 
 HOUR = 3600.0
@@ -238,3 +238,13 @@ def test_the_variable_gives_the_loop_back(interpreter: Browser):
     assert lines_of(adaptation, "pyodide") == [{"event": "event_loop_kept", "wanted": "pyodide"}]
     assert sys.modules["pyodide.webloop"].WebLoop.call_later is loops_own
     assert lines_of(adaptation, "pyodide") == []
+
+
+def test_loops_of_other_interpreters_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    """Without Pyodide no event loop is changed, nothing is logged, and nothing of Pyodide is imported."""
+    monkeypatch.delitem(sys.modules, "pyodide.webloop", raising=False)
+    adaptation = Adaptation()
+    adaptation.adapt()
+    assert "pyodide.webloop" not in sys.modules
+    assert lines_of(adaptation, "pyodide") == []
+    assert EVENT_LOOP.replaced is None

@@ -256,3 +256,19 @@ def test_a_lost_connection_is_no_timeout(browser: Browser):
     with pytest.raises(HttpConnectionLost):
         asyncio.run(request())
     assert browser.unsettled() == 0
+
+
+def test_a_reply_without_a_body_is_whole(browser: Browser):
+    """A response with a null body, as for HEAD or 204, is read as an empty body."""
+    browser.answer = lambda promise: promise.resolve(browser.response())
+    assert asyncio.run(request()).body == b""
+
+
+def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
+    """If a reply is longer than its header says and exceeds the limit, its bytes are not copied to Python."""
+    browser.headers = {"content-length": "7"}
+    browser.parts = [b"12345", b"67890"]
+    browser.answer = lambda promise: promise.resolve(browser.response())
+    with pytest.raises(HttpReplyTooLarge):
+        asyncio.run(request(most=7))
+    assert browser.unsettled() == 0

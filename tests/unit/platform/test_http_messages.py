@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from src.http.base.messages import BodyTooLarge, CutOff, Reply
+from src.http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from src.platform.http_messages import IncomingRequest, outgoing
 
 
@@ -215,3 +215,17 @@ def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=True))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "closed")
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "3"}])
+def test_a_broken_body_says_so(monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]):
+    """The client has gone."""
+    with pytest.raises(BodyBroken):
+        read(received(monkeypatch, Js(headers, [b"abc"], broken=True)).read(5))
+
+
+def test_a_client_that_leaves_at_the_end_of_a_broken_answer_breaks_nothing(monkeypatch: pytest.MonkeyPatch):
+    """If the client has left a broken answer, the line feed that can no longer be written raises no error."""
+    stream = Stream(gone_after=2)
+    streamed(monkeypatch, stream, two_parts(whole=False))
+    assert stream.end == "aborted"

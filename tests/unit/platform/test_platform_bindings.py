@@ -222,3 +222,11 @@ def test_writes_with_no_await_between_them_are_under_way_together():
         await cleared
 
     asyncio.run(play())
+
+
+def test_rows_of_an_objects_own_database_come_over_together():
+    """All rows of a query to an object's own database cross to Python together, however many there are."""
+    js = JsStorage()
+    rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
+    assert rows == [{"lane": 1}, {"lane": 2}]
+    assert js.statements == [("SELECT lane FROM out WHERE lane < ?", 3)]

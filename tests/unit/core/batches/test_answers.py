@@ -1,6 +1,7 @@
 """The lines of a batch's output file and error file."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -207,3 +208,18 @@ def test_an_unanswered_line_says_why() -> None:
     assert found.items() >= {"custom_id": "r-1", "response": None}.items()
     assert found["error"] == {"code": "batch_expired", "message": "The window is over."}
     assert found["id"].startswith("batch_req_")
+
+
+def test_infinite_numbers_become_null() -> None:
+    """JSON has no infinite number, but some servers send one as a log probability. It becomes null."""
+    document = answer()
+    document["choices"][0]["logprobs"] = {"content": [{"logprob": -math.inf}, {"logprob": math.nan}, {"logprob": -0.5}]}
+    found = written(CHAT, CHAT_LINE, document)["response"]["body"]["choices"][0]["logprobs"]["content"]
+    assert [one["logprob"] for one in found] == [None, None, -0.5]
+
+
+@pytest.mark.parametrize("document", [{}, {"choices": 7}, {"choices": []}, {"choices": [7]}, {"choices": [{}]}])
+def test_an_answer_of_another_shape_is_written_all_the_same(document: dict[str, Any]) -> None:
+    """A provider checks the shape of an answer. An answer of another shape still makes a line."""
+    written(CHAT, CHAT_LINE, document)
+    response_body(document)

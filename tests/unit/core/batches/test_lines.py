@@ -216,3 +216,9 @@ def test_a_part_that_was_valid_stays_valid(fields: dict[str, Any], sent: dict[st
     assert fault(raw, narrow).code == LineCode.UNSUPPORTED_PARAMETER
     found = line_again(raw, narrow)
     assert call_body(RESPONSES, found.body) == {"messages": [{"role": "user", "content": "Hi"}], **sent}
+
+
+@pytest.mark.parametrize("model", [..., None, "", 7, "x" * 201, "a\nb"])
+def test_every_line_names_its_model(model: object) -> None:
+    """A line must name a model: a batch has no default."""
+    assert fault(with_fields(model=model))[::3] == (LineCode.INVALID_JSON_LINE, "body.model")

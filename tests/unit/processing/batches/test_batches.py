@@ -12,7 +12,7 @@ from src.core.batches.lines import LineCode
 from src.core.batches.status import BatchStatus
 from src.core.codes import TaskCode
 from src.core.errors import ModelRefused, ModelUnavailable, StoreUnavailable
-from src.core.files import FileKey
+from src.core.files import FileKey, Purpose
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route
@@ -20,6 +20,7 @@ from src.processing.batches.validation import LOST
 from src.processing.memory import MemoryAllowance
 from src.processing.outcomes import Ended, Released, RunOutcome
 from src.store.batch_files import BatchFileStore
+from src.store.batches import InputMissing
 from src.store.records.claims import Unclaimed
 from tests.support.batch_bench import (
     ERRORS,
@@ -608,3 +609,11 @@ def test_a_run_waits_for_the_memory_that_other_runs_hold() -> None:
         assert memory.taken == 0
     finally:
         bench.close()
+
+
+def test_the_input_file_must_be_there_and_for_batches(bench: BatchBench) -> None:
+    """A batch of a missing file, or of a file for something else, is refused, and nothing is written."""
+    assert bench.submit() == InputMissing()
+    bench.upload(b"x", INPUT, Purpose.USER_DATA)
+    assert bench.submit() == InputMissing()
+    assert not bench.database.rows("SELECT 1 FROM tasks UNION ALL SELECT 1 FROM batches UNION ALL SELECT 1 FROM texts")

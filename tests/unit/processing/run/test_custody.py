@@ -157,3 +157,12 @@ def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBenc
     assert laned.do(run) == Ended(Status.FAILED)
     assert laned.loop.time() == pytest.approx(9.0)
     assert (laned.task().completed, bill(laned)) == (12, (12, 0))
+
+
+def test_lanes_of_an_erased_task_are_not_waited_for(laned: WorkerBench):
+    """The run of an erased task does not wait for lanes, since their outputs cannot be kept."""
+    laned.insert(18)
+    laned.model.seconds = lambda number: 100.0 if number == 7 else 1.0
+    slowly(laned, lambda: laned.store.erase(TASK), which=3)
+    assert laned.run(laned.laned_host()) == Lost()
+    assert laned.loop.time() < 5
