@@ -12,7 +12,9 @@ PAIRS = [
     (ROOT / "README.md", ROOT / "README.zh-CN.md"),
     *(
         (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.zh-CN.md")
-        for name in (*("guide", "runbook", "costs", "configuration", "clients", "cli", "structured-output", "batches"),)
+        for name in (
+            *("guide", "runbook", "costs", "configuration", "clients", "cli", "limits", "structured-output", "batches"),
+        )
     ),
 ]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
