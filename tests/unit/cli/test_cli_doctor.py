@@ -112,10 +112,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "not TOML": (
         replaced("[triggers]", "[triggers"),
-        "configuration",
-        Level.FAULT,
-        "cannot be read",
-        "correct that line",
+        *("configuration", Level.FAULT, "cannot be read", "correct that line"),
     ),
     "no main": (
         lambda clone: (clone / "src" / "entry.py").unlink(),
@@ -123,10 +120,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "no Python": (
         replaced('"python_workers", '),
-        "configuration",
-        Level.FAULT,
-        "python_workers is missing",
-        "python_workers",
+        *("configuration", Level.FAULT, "python_workers is missing", "python_workers"),
     ),
     "no objects": (
         lambda clone: shutil.rmtree(clone / "src" / "objects"),
@@ -161,17 +155,11 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     "no logs": (replaced("enabled = true", "enabled = false"), "logs", Level.WARNING, "not enabled", "enabled = true"),
     "no queue": (
         replaced(PRODUCER),
-        "queues",
-        Level.FAULT,
-        "AI_QUEUE binding is missing",
-        "queues create ai-processing-queue",
+        *("queues", Level.FAULT, "AI_QUEUE binding is missing", "queues create ai-processing-queue"),
     ),
     "no dead letters": (
         replaced(DEAD_LETTERS),
-        "queues",
-        Level.FAULT,
-        "AI_DLQ binding is missing",
-        "queues create ai-processing-dlq",
+        *("queues", Level.FAULT, "AI_DLQ binding is missing", "queues create ai-processing-dlq"),
     ),
     "another queue": (
         replaced('binding = "AI_QUEUE"\nqueue = "ai-processing-queue"', 'binding = "AI_QUEUE"\nqueue = "mine"'),
@@ -195,10 +183,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "no coordinator": (
         replaced(COORDINATOR),
-        "objects",
-        Level.FAULT,
-        "BATCH_COORDINATOR binding is missing",
-        "BatchCoordinator",
+        *("objects", Level.FAULT, "BATCH_COORDINATOR binding is missing", "BatchCoordinator"),
     ),
     "the seed's new_classes": (
         replaced("new_sqlite_classes", "new_classes"),
@@ -210,10 +195,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "no database": (
         replaced('binding = "DB"', 'binding = "D1"'),
-        "database",
-        Level.FAULT,
-        "DB binding is missing",
-        'binding = "DB"',
+        *("database", Level.FAULT, "DB binding is missing", 'binding = "DB"'),
     ),
     "an id that is none": (
         replaced('binding = "DB"', 'binding = "DB"\ndatabase_id = "mine"'),
@@ -420,10 +402,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     "no database": (changed(status=unhealthy(DATABASE)), "database", Level.FAULT, "does not answer", "make dev"),
     "no tables": (
         changed(status=unhealthy("The database has no tables yet.")),
-        "migrations",
-        Level.FAULT,
-        "no tables",
-        "migrations",
+        *("migrations", Level.FAULT, "no tables", "migrations"),
     ),
     "no rows left": (
         changed(status=unhealthy("The day's allowance of database rows is used up")),
@@ -454,17 +433,11 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "other words": (
         changed(status={**STATUS, "service": "Mine"}),
-        "async-status",
-        Level.FAULT,
-        "expected Cloudflare Queues",
-        "make deploy",
+        *("async-status", Level.FAULT, "expected Cloudflare Queues", "make deploy"),
     ),
     "no room": (
         changed(status={**STATUS, "status": "degraded"}, operator=problem(403, "forbidden")),
-        "storage",
-        Level.FAULT,
-        "no space",
-        "RETENTION_DAYS",
+        *("storage", Level.FAULT, "no space", "RETENTION_DAYS"),
     ),
     "model away": (
         changed(
@@ -533,17 +506,11 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     "no keys yet": (changed(tasks=problem(503, "not_configured")), "keys", Level.FAULT, "no keys yet", "make key"),
     "a key that is refused": (
         changed(tasks=problem(401, "unauthenticated")),
-        "keys",
-        Level.FAULT,
-        "is refused",
-        "make key",
+        *("keys", Level.FAULT, "is refused", "make key"),
     ),
     "a key without read": (
         changed(tasks=problem(403, "forbidden")),
-        "keys",
-        Level.FAULT,
-        "lacks the scope read",
-        "keys make",
+        *("keys", Level.FAULT, "lacks the scope read", "keys make"),
     ),
     "no cron": (operated(lastSweepAt="2026-11-25T11:00:00.000Z"), "cron", Level.FAULT, "60 minutes ago", "crons"),
     "messages that fail": (
@@ -552,17 +519,11 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "a full database": (
         operated(storage={"bytes": 450, "most": 450}),
-        "storage",
-        Level.FAULT,
-        "full",
-        "RETENTION_DAYS",
+        *("storage", Level.FAULT, "full", "RETENTION_DAYS"),
     ),
     "nearly full": (
         operated(storage={"bytes": 420, "most": 450}),
-        "storage",
-        Level.WARNING,
-        "nearly full",
-        "onceover delete",
+        *("storage", Level.WARNING, "nearly full", "onceover delete"),
     ),
     "a bucket that was removed": (
         operated(files={"bucket": False, "unreachable": 3}),
@@ -578,17 +539,11 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "dead letters": (
         changed(failed=[failed("dead_lettered")] * 3),
-        "dead-letters",
-        Level.FAULT,
-        "failing messages: 3",
-        "retry --failed --error-code dead_lettered",
+        *("dead-letters", Level.FAULT, "failing messages: 3", "retry --failed --error-code dead_lettered"),
     ),
     "a model that refuses": (
         changed(failed=[failed("model_refused")]),
-        "failures",
-        Level.WARNING,
-        "1 model_refused",
-        "onceover list --status failed",
+        *("failures", Level.WARNING, "1 model_refused", "onceover list --status failed"),
     ),
 }
 
@@ -668,9 +623,7 @@ ACCOUNT = {
 BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
     "not logged in": (
         {"whoami": Said(True, "You are not authenticated. Please run `wrangler login`.")},
-        "login",
-        "not authenticated",
-        "npx wrangler login",
+        *("login", "not authenticated", "npx wrangler login"),
     ),
     "no network": ({"whoami": Said(False, "fetch failed")}, "login", "fetch failed", "npx wrangler login"),
     "the free plan": (
@@ -679,34 +632,24 @@ BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
     ),
     "no queues": (
         {"queues": Said(True, "")},
-        "queues",
-        "AI_QUEUE binding is missing",
-        "npx wrangler queues create ai-processing-queue && ",
+        *("queues", "AI_QUEUE binding is missing", "npx wrangler queues create ai-processing-queue && "),
     ),
     "one queue": (
         {"queues": Said(True, "ai-processing-queue")},
-        "queues",
-        "no ai-processing-dlq",
-        "npx wrangler queues create ai-processing-dlq",
+        *("queues", "no ai-processing-dlq", "npx wrangler queues create ai-processing-dlq"),
     ),
     "no database": ({"d1 list": Said(True, "[]")}, "database", "no database onceover", "make deploy"),
     "D1 refuses": (
         {"d1 list": Said(False, "Authentication error [code: 10000]")},
-        "database",
-        "Authentication error",
-        "d1 list",
+        *("database", "Authentication error", "d1 list"),
     ),
     "migrations wait": (
         {"d1 migrations": Said(True, "0012_patience.sql\n0013_responses.sql")},
-        "migrations",
-        "2 migrations not applied",
-        "migrations apply",
+        *("migrations", "2 migrations not applied", "migrations apply"),
     ),
     "no secret": (
         {"secret": Said(True, "[]")},
-        "secrets",
-        "AI_API_KEY is not set",
-        "npx wrangler secret put AI_API_KEY",
+        *("secrets", "AI_API_KEY is not set", "npx wrangler secret put AI_API_KEY"),
     ),
 }
 
