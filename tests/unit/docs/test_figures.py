@@ -70,8 +70,11 @@ def test_the_age_of_a_campaign_is_told_by_the_newest_migration() -> None:
 
 
 def test_each_count_of_the_claims_comes_from_a_program() -> None:
-    """The claims name the counts of the program in braces, and the page has no brace left."""
+    """The claims name the counts of the program in braces, the page has no brace left, and the guide says the same."""
     text = (ROOT / claims_page.CLAIMS).read_text("utf-8")
     assert set(re.findall(r"\{(\w+)\}", text)) == set(claims_page.counts())
     table = (DOCS / "verification.md").read_text("utf-8").partition(claims_page.BEGIN)[2].partition(claims_page.END)[0]
     assert not re.search(r"\{\w+\}", table)
+    assert f"refuses in {claims_page.counts()['refusals']} ways" in " ".join(
+        (DOCS / "guide.md").read_text("utf-8").split()
+    )
