@@ -9,7 +9,7 @@ from ..core import limits
 from ..core.files import FileKey
 from ..core.settings import Settings
 from ..core.task import Source, TaskOptions
-from ..core.text.chunks import Chunk, cuts
+from ..core.text.chunks import Chunk, cuts, cuts_in_slices
 
 type Repeated = Literal["overlaps", "instructions", "schema"]
 
@@ -58,8 +58,7 @@ class TaskRequest:
         if len(self.text) <= limits.WORK_CHARS_AT_ONCE:
             ends = cuts(*how, most=most)
         else:
-            from ..core.text.file_cuts import cuts_in_slices  # noqa: PLC0415 - few texts are long
-            from ..store.long_work import LongWork  # noqa: PLC0415
+            from ..store.long_work import LongWork  # noqa: PLC0415 - few texts are long
 
             work, found = LongWork(), list[int]()
             await work.did(len(self.text))  # it was parsed and checked

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.core.text import chunks
-from src.core.text.chunks import TooManyChunks, cuts, cuts_between
-from src.core.text.file_cuts import CutAt, FileCuts, TextFault, cuts_in_slices, text_of
+from src.core.text.chunks import TooManyChunks, cuts, cuts_between, cuts_in_slices
+from src.core.text.file_cuts import CutAt, FileCuts, TextFault, text_of
 from tests.support.text_bench import look_near
 from tests.support.tiers import sized
 

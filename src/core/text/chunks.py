@@ -5,11 +5,12 @@ options always give the same chunks. The public contract promises that equal arg
 this module's rules, or of those in `boundaries`, changes the contract.
 
 Every rule is local: whether a text may be cut at an offset depends on the LOOK_CHARS code points before and after the
-offset alone. So a text that is read in slices is cut like the whole text: see `file_cuts`.
+offset alone. So a text that is read in slices is cut like the whole text.
 """
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -99,6 +100,22 @@ def cuts_between(
             found = boundaries(text)
         end = origin + _cut(text, found, end - origin, limit - origin)
         ends.append(end)
+
+
+def cuts_in_slices(
+    text: str, max_chars: int, overlap_chars: int, slice_chars: int, *, most: int
+) -> Iterator[list[int]]:
+    """Yield what `cuts` returns for a text that is not empty, about `slice_chars` of the text at a time."""
+    start = count = 0
+    while start < len(text):
+        origin, behind = max(0, start - LOOK_CHARS), min(len(text), start + slice_chars + max_chars + LOOK_CHARS + 1)
+        part, is_end = text[origin:behind], behind == len(text)
+        try:
+            ends = cuts_between(part, origin, start, max_chars, overlap_chars, most=most - count, is_end=is_end)
+        except TooManyChunks:
+            raise TooManyChunks(most) from None
+        yield ends
+        start, count = ends[-1], count + len(ends)
 
 
 def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:

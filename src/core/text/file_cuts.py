@@ -1,11 +1,10 @@
-"""Cuts a long text, or one that is read from a file, in slices, at the same places as if it were whole. Pure.
+"""Cuts a text that is read from a file in slices, at the same places as if it were whole. Pure.
 
 Offsets of the text count code points, as Python does, and offsets of the file count bytes. Only the last cut is needed
 to go on after a slice, because the rules of `chunks` are local.
 """
 
 import codecs
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from .chunks import LOOK_CHARS, TooManyChunks, cuts_between
@@ -116,22 +115,6 @@ class FileCuts:
         if self.at.chunks == self._most and not is_end:
             raise TooManyChunks(self._most)
         return CutSlice(self.at, tuple(ends), tuple(byte_ends), start, after[:place])
-
-
-def cuts_in_slices(
-    text: str, max_chars: int, overlap_chars: int, slice_chars: int, *, most: int
-) -> Iterator[list[int]]:
-    """Yield what `cuts` returns for a text that is not empty, about `slice_chars` of the text at a time."""
-    start = count = 0
-    while start < len(text):
-        origin, behind = max(0, start - LOOK_CHARS), min(len(text), start + slice_chars + max_chars + LOOK_CHARS + 1)
-        part, is_end = text[origin:behind], behind == len(text)
-        try:
-            ends = cuts_between(part, origin, start, max_chars, overlap_chars, most=most - count, is_end=is_end)
-        except TooManyChunks:
-            raise TooManyChunks(most) from None
-        yield ends
-        start, count = ends[-1], count + len(ends)
 
 
 def text_of(content: bytes, chars: int) -> str:

@@ -68,7 +68,7 @@ LATE = {
         "processing.run.file_text",
     },  # a run of a batch, or of a file
     "processing/submission.py": {"store.file_texts"},
-    "processing/task_request.py": {"core.text.file_cuts", "store.long_work"},  # a long text needs these
+    "processing/task_request.py": {"store.long_work"},  # a long text needs it
     "processing/worker.py": {"processing.batches.writer", "store.batch_files", "store.batches", "store.files"},
 }
 
