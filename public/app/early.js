@@ -11,5 +11,5 @@ const name = isView(view) ? view : "tasks";
 const failed = () => {}; // the code that needs the file or the answer asks again, and shows the error
 learn("list").catch(failed);
 read(name).catch(failed);
-if (!document.hidden && name === "tasks") askAhead(listPath(query));
+if (!document.hidden && name === "tasks") askAhead(listPath({ ...query, counts: true }));
 if (!document.hidden && name === "task") askAhead(taskPath(id));

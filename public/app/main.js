@@ -2,7 +2,7 @@
 import "./early.js";
 import { html, render, useEffect, useState } from "./base/dom.js";
 import { learnRights, onRefusal } from "./base/api.js";
-import { learn, speak, t } from "./base/i18n.js";
+import { learn, t } from "./base/i18n.js";
 import { Announcer, Lazy } from "./base/parts.js";
 import { choose, mayOperate, mayWrite, onChoice, prefs } from "./base/prefs.js";
 import { href, parse } from "./base/route.js";
@@ -58,7 +58,7 @@ function Frame() {
         >
           <span aria-hidden="true">◐</span> ${t(`theme.${theme}`)}
         </button>
-        <button type="button" class="quiet" lang=${language === "zh" ? "en" : "zh-CN"} onClick=${() => speak(other).catch(() => {})}>
+        <button type="button" class="quiet" lang=${language === "zh" ? "en" : "zh-CN"} onClick=${() => choose("language", other)}>
           ${language === "zh" ? "English" : "中文"}
         </button>
       </div>

@@ -91,15 +91,16 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
     expect(page.locator(".figure", has_text="In doubt").locator("strong")).to_have_text(str(bill["inDoubt"]))
 
     page = tab.open("#/tasks")
-    page.get_by_label("Status").select_option("failed")
+    page.get_by_role("link", name="Failed 2").click()
     expect(page.locator(".list-row")).to_have_count(2)
     assert page.url.endswith("#/tasks?status=failed")
     page.reload()
-    expect(page.get_by_label("Status")).to_have_value("failed")
+    expect(page.get_by_role("link", name="Failed 2")).to_have_attribute("aria-current", "true")
     expect(page.locator(".list-row")).to_have_count(2)
     assert tab.serious() == []
+    page.get_by_role("checkbox").first.check()
     told = client.http.post("/api/tasks/retry", json={"dryRun": True}).json()
-    page.get_by_role("button", name="Retry many").click()
+    page.get_by_role("button", name="Retry all failed").click()
     expect(page.get_by_role("dialog")).to_contain_text(f"2 failed tasks, at most {told['maximumCalls']} calls.")
     assert tab.serious() == []
     page.get_by_role("button", name="Retry 2 tasks").click()

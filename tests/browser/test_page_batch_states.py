@@ -22,14 +22,14 @@ FAULTS = [
 ]
 # A batch's state, the sentence about it in the list, and sentences about it in its view, in English and in Chinese.
 STATES = [
-    ("validating", (0, 0, 0), "the file is being checked", "Every line of the file is being checked."),
-    ("in_progress", (8, 3, 1), "3 of 8 lines 1 failed", "The error file is written at the end."),
-    ("finalizing", (8, 7, 1), "7 of 8 lines 1 failed", "The calls are over. The files are being completed."),
+    ("validating", (0, 0, 0), "the file is being checked", "Each line of the file is being checked."),
+    ("in_progress", (8, 3, 1), "3 of 8 lines · 1 failed", "The error file is written at the end."),
+    ("finalizing", (8, 7, 1), "7 of 8 lines · 1 failed", "The calls are over. The files are being completed."),
     ("cancelling", (8, 3, 0), "3 of 8 lines", "No new call starts. The files are being completed."),
-    ("cancelled", (8, 3, 5), "3 of 8 lines 5 failed", "5 lines"),
-    ("cancelled", (0, 0, 0), "no line was counted", "no line was counted"),
-    ("expired", (8, 3, 5), "3 of 8 lines 5 failed", "The completion window was over. The answers so far are kept."),
-    ("failed", (8, 0, 8), "0 of 8 lines 8 failed", "No line has an answer."),
+    ("cancelled", (8, 3, 5), "3 of 8 lines · 5 failed", "5 lines"),
+    ("cancelled", (0, 0, 0), "no lines were counted", "no lines were counted"),
+    ("expired", (8, 3, 5), "3 of 8 lines · 5 failed", "The completion window has ended. The answers so far are kept."),
+    ("failed", (8, 0, 8), "0 of 8 lines · 8 failed", "No line has an answer."),
     ("completed", (1, 1, 0), "1 of 1 line", "No line failed."),
 ]
 BUTTONS = {"validating": "Cancel", "in_progress": "Cancel", "cancelled": "Retry", "expired": "Retry", "failed": "Retry"}
@@ -60,7 +60,7 @@ def test_each_state_says_what_it_is(stage: Stage) -> None:
         expect(page.locator(".fall")).to_have_count(0)
         stage.settle()
         no_nonsense(page)
-        labels = page.locator(".head").first.get_by_role("button").all_inner_texts()
+        labels = page.locator(".head", has=page.locator("h1")).get_by_role("button").all_inner_texts()
         offered = BUTTONS.get(status, "") if counts[0] or status == "validating" else ""
         assert [label.split()[0] for label in labels] == ([offered] if offered else []) + ["Delete"], status
         bars = page.get_by_role("progressbar")
@@ -89,7 +89,7 @@ def test_a_batch_fits_a_phone(browser: Browser, locale: str, width: int, scheme:
     page.reload()
     expect(page.get_by_text("11,999 lines" if english else "11,999 行", exact=True)).to_be_visible()
     page.get_by_role("button", name="Retry the failed lines" if english else "重试失败的行").click()
-    one = "A new batch makes the line without an answer." if english else "新的批处理只处理没有回答的那一行。"
+    one = "A new batch retries the line without an answer." if english else "新的批处理只处理没有回答的那一行。"
     expect(page.get_by_role("dialog")).to_contain_text(one)
     assert stage.serious() == []
     page.keyboard.press("Escape")

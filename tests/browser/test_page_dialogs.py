@@ -26,8 +26,8 @@ LIST = [
 OF_LIST = [
     ("Key set", ""),
     ("Tenant: Own tenant", ""),
-    ("Retry many", ""),
-    ("Cancel many", ""),
+    ("Retry all failed", "Broken"),
+    ("Cancel all unfinished", "Done"),
     ("Retry the chosen", "Broken"),
     ("Cancel the chosen", "Running"),
     ("Delete the chosen", "Done"),

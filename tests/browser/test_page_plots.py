@@ -31,9 +31,6 @@ def history(stage: Stage) -> None:
     buckets = [bucket("2026-11-28T11:05:00Z"), bucket("2026-11-28T11:50:00Z", **failed)]
     stage.answers |= HEALTH
     stage.answers["/api/history"] = {"hours": 1, "bucketSeconds": 300, "boundsMs": list(BOUNDS_MS), "buckets": buckets}
-    failures = [{"code": "model_timeout", "tasks": 4}, {"code": "model_refused", "tasks": 1}]
-    tenant = {"tenant": "t", "tasks": 40, "more": True, "failed": 5, "failures": failures, "modelCalls": 80}
-    stage.answers["/api/tenants"] = {"tenants": [tenant], "nextCursor": None}
 
 
 def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
@@ -44,24 +41,22 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
         "Model calls": "Model calls 40, without an output 4",
         "Tokens": "in 900, out 1,234",
         "Failed tasks, by code": "model_refused 0, model_timeout 0, worker_crashed 0, other codes 0",
-        "Tasks a minute": "Completed 2, Failed 0",
+        "Tasks that ended": "Completed 10, Failed 0",
     }
     for title, value in values.items():
         plot = page.locator(".plot", has_text=re.compile(f"^{title}"))
         plot.get_by_role("slider").focus()
         plot.get_by_role("slider").press("Home")
         assert plot.get_by_role("slider").get_attribute("aria-valuetext") == f"11:05, {value}"
-    expect(plot.locator(".plot-read")).to_contain_text("Completed 2")
+    expect(plot.locator(".plot-read")).to_contain_text("Completed 10")
     plot.get_by_role("slider").press("ArrowRight")
     expect(plot.locator(".plot-read")).to_contain_text("11:10")
     plot.get_by_role("slider").press("End")
-    expect(plot.locator(".plot-read")).to_contain_text("12:00")
-    assert plot.locator(".plot-scale span").all_inner_texts() == ["2", "0"]
-    assert plot.locator(".plot-times span").all_inner_texts() == ["11:05", "11:35", "12:00"]
+    expect(plot.locator(".plot-read")).to_contain_text("11:50")
+    assert plot.locator(".plot-scale span").all_inner_texts() == ["10", "0"]
+    assert plot.locator(".plot-times span").all_inner_texts() == ["11:05", "11:30", "11:50"]
     codes = page.get_by_role("slider", name="Failed tasks, by code")
     codes.press("End")
-    codes.press("ArrowLeft")
-    codes.press("ArrowLeft")
     told = "11:50, model_refused 3, model_timeout 3, worker_crashed 2, other codes 2"
     assert codes.get_attribute("aria-valuetext") == told
     assert stage.serious() == []
@@ -83,7 +78,7 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
         "row"
     )
     expect(ended).to_have_count(3)
-    assert [cell.inner_text() for cell in ended.nth(1).get_by_role("cell").all()] == ["11:50", "0", "10", "0"]
+    assert [cell.inner_text() for cell in ended.nth(1).get_by_role("cell").all()] == ["11:50", "0", "10"]
     codes = page.get_by_role("table", name="Failed tasks, by code" if english else "失败的任务（按代码）")
     heads = codes.get_by_role("columnheader").all_inner_texts()
     others = "other codes" if english else "其他代码"
@@ -91,14 +86,34 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
     assert codes.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts() == ["11:50", "3", "3", "2", "2"]
     took = page.get_by_role("table", name="From submission to end" if english else "从提交到结束").get_by_role("row")
     expect(took.nth(1)).to_contain_text("1m 0s–1m 10s" if english else "1分钟 0秒–1分钟 10秒")
-    assert not [path for _, path, _ in stage.asked if "tenants" in path]
-    page.get_by_role("button", name="Count this tenant's failures" if english else "统计此租户的失败").click()
-    expect(page.get_by_text("5 of the 40 tasks" if english else "40 个任务中有 5 个失败")).to_be_visible()
-    failures = page.get_by_role("table", name="Failures by code" if english else "按代码统计失败").get_by_role("row")
-    expect(failures.nth(1)).to_contain_text("model_timeout")
     stage.judge(f"plots as tables {locale}")
     page.get_by_label("As tables" if english else "以表格显示").uncheck()
     stage.settle()
     stage.judge(f"plots {locale}")
     stage.close()
     assert stage.faults == []
+
+
+def test_a_plot_shows_only_what_there_is(stage: Stage) -> None:
+    """A plot without a value above 0, and a series without one, are left out; a short time with data fills the plot.
+
+    Gaps, which tasks without a schema and batches have too, are not among the outputs for a schema.
+    """
+    history(stage)
+    page = stage.open("#/health?hours=1")
+    expect(page.get_by_role("slider", name="Model calls")).to_be_visible()
+    expect(page.get_by_role("slider", name="Problems")).to_have_count(0)
+    expect(page.get_by_role("slider", name="Structured output")).to_have_count(0)
+    counted = bucket("2026-11-28T11:50:00Z", rejected=4, reasks=3, gaps=1)
+    stage.answers["/api/history"] |= {"buckets": [counted]}  # type: ignore[operator]
+    page.reload()
+    plot = page.get_by_role("slider", name="Structured output")
+    figure = page.locator("figure", has=plot)
+    expect(figure.locator(".plot-read")).to_have_text(re.compile("11:50 ?rejected 4 ?asked again 3"))
+    expect(figure.locator(".plot-times span").first).to_have_text("11:25")
+    problems = page.locator("figure", has=page.get_by_role("slider", name="Problems"))
+    expect(problems).to_contain_text("gaps, and failed lines of batches 1")
+    stage.answers["/api/history"] |= {"buckets": []}  # type: ignore[operator]
+    page.reload()
+    expect(page.get_by_text("Nothing happened in this time.")).to_be_visible()
+    expect(page.locator(".plot")).to_have_count(0)

@@ -1,5 +1,6 @@
 """Tests the search in the list of tasks: filters, counts and times in the address, and what can be copied."""
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,9 +22,9 @@ def answer(route: Route) -> None:
 
 
 def asked(stage: Stage) -> dict[str, str]:
-    """Return the parameters of the latest request for a list without counts."""
-    paths = [path for method, path, _ in stage.asked if method == "GET" and "counts" not in path]
-    return dict(parse_qsl(urlsplit(paths[-1]).query))
+    """Return the parameters of the latest request for a list, except the one for the counts."""
+    paths = [path for method, path, _ in stage.asked if method == "GET"]
+    return {name: value for name, value in parse_qsl(urlsplit(paths[-1]).query) if name != "counts"}
 
 
 def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
@@ -50,6 +51,52 @@ def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
     assert stage.serious() == []
 
 
+def test_the_counts_by_status_are_the_filters(stage: Stage) -> None:
+    """The first request for a list counts the statuses, and each count is a link to the tasks that it counts.
+
+    A status without tasks has no link. The page does not repeat the count, which reads 500 rows, with each request.
+    """
+    stage.answers["/api/tasks"] = answer
+    page = stage.open("#/tasks")
+    counts = page.get_by_role("group", name="Status").get_by_role("link")
+    expect(counts).to_have_text(["All 500", "Failed 2", "Processing 1", "Completed 80"])
+    expect(page.get_by_text("of the newest 500 tasks")).to_be_visible()
+    page.get_by_role("link", name="Failed 2").click()
+    page.wait_for_url("**/#/tasks?status=failed")
+    expect(page.get_by_role("link", name="Failed 2")).to_have_attribute("aria-current", "true")
+    stage.settle()
+    lists = [path for _, path, _ in stage.asked if path.startswith("/api/tasks?")]
+    assert ["counts=true" in path for path in lists] == [True, True]
+    assert stage.serious() == []
+
+
+def test_a_list_that_changes_is_counted_again_after_a_minute(stage: Stage) -> None:
+    """While the list stays the same, only the button counts again; after a change, a request a minute counts."""
+    stage.answers["/api/tasks"] = answer
+    page = stage.page
+    page.clock.install(time=NOW)
+    stage.open("#/tasks?q=minutes")
+    expect(page.get_by_text("Completed 80")).to_be_visible()
+
+    def counted() -> int:
+        return len([path for _, path, _ in stage.asked if "counts" in path])
+
+    for _ in range(20):
+        page.clock.run_for(60_000)
+        stage.settle()
+    assert counted() == 1
+    page.get_by_role("button", name="Refresh").click()
+    stage.settle()
+    assert counted() == 2
+    stage.answers["/api/tasks"] = lambda route: route.fulfill(
+        json=LIST | {"tasks": []} | ({"counts": COUNTS} if "counts" in route.request.url else {})
+    )
+    for _ in range(30):
+        page.clock.run_for(60_000)
+        stage.settle()
+    assert counted() == 3
+
+
 def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
     """An address with a time that was chosen in Tokyo shows the same moment in New York.
 
@@ -62,6 +109,7 @@ def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
         stage.answers["/api/tasks"] = answer
         page = stage.open(addresses[0] if addresses else "#/tasks")
         if not addresses:
+            page.get_by_role("button", name="More filters").click()
             page.get_by_label("Created", exact=True).select_option("between")
             page.get_by_label("Created after").fill(shown)
             with page.expect_request("**/api/tasks?createdAfter=**"):
@@ -101,3 +149,20 @@ def test_a_link_an_id_and_a_command_are_copied_without_the_key(browser: Browser)
     assert "?q=%27$(rm)'" in quoted
     stage.close()
     assert stage.faults == []
+
+
+def test_an_empty_list_offers_a_text_and_the_command(stage: Stage) -> None:
+    """The button puts a sample text into the form, unless the form has a text; the command has no key."""
+    stage.answers["/api/tasks"] = {"tasks": [], "nextCursor": None, "counts": dict.fromkeys(COUNTS, 0) | {"all": True}}
+    plan = {"chunks": [{"index": 0, "start": 0, "end": 8}], "request": task()["request"], "characters": 8}
+    stage.answers["POST /api/tasks"] = plan | {"minimumCalls": 1, "estimatedTokens": 2}
+    page = stage.open("#/tasks", "oo_key")
+    command = page.get_by_role("group", name="Or submit it from a shell:")
+    expect(command).to_contain_text(f"curl -sS -H \"Authorization: Bearer $KEY\" '{stage.url}/api/tasks'")
+    page.get_by_role("button", name="Try a sample text").click()
+    expect(page.get_by_label("Text", exact=True)).to_have_value(re.compile("The library opens at nine"))
+    page.get_by_label("Text", exact=True).fill("My own text")
+    page.go_back()
+    page.get_by_role("button", name="Try a sample text").click()
+    expect(page.get_by_label("Text", exact=True)).to_have_value("My own text")
+    assert stage.serious() == []

@@ -82,7 +82,7 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str) -> No
         plan.click()
     expect(page.locator("#outputSchema-fault")).to_have_text(message)
     expect(schema).to_have_accessible_description(f"{message} " + page.locator("#outputSchema-hint").inner_text())
-    expect(page.get_by_role("alert")).to_have_text(f"outputSchema: {message}")  # said once
+    expect(page.get_by_role("alert")).to_have_text(f"The server answered 422. outputSchema: {message}")  # once
     shape = {"outputSchema": {"type": "object"}, "strict": False, "onChunkFailure": "gap", "maxGapShare": 0.25}
     assert stage.asked[-1][2] == {"input": "The text", "reduce": "concat"} | shape
     stage.judge(f"shape {locale}")

@@ -167,12 +167,12 @@ def saves_a_batch(walker: Walker) -> None:
     walker.press("#main > .row button")
     expect(page.get_by_role("table").locator("tbody tr")).to_have_count(1)
     walker.stop("calls of a batch")
-    tab_to(page, ".head button:not(.danger)", back=True)
+    tab_to(page, ".head h1 ~ .row button:not(.danger)", back=True)
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     walker.stop("dialog of a batch")
     page.keyboard.press("Escape")
-    expect(page.locator(".head button:not(.danger)")).to_be_focused()
+    expect(page.locator(".head h1 ~ .row button:not(.danger)")).to_be_focused()
 
 
 @pytest.mark.parametrize("locale", [pytest.param("en-GB", marks=pytest.mark.campaign), "zh-CN"])

@@ -13,7 +13,7 @@ _FAULTS = """() => {
   const range = document.createRange();
   for (let node; (node = walker.nextNode()); ) {
     const parent = node.parentElement;
-    if (!node.data.trim() || parent.closest(unread)) continue;
+    if (!node.data.trim() || parent.closest(unread) || !parent.checkVisibility()) continue;
     range.selectNodeContents(node);
     const boxes = [...range.getClientRects()].filter((box) => box.width > 0 && box.height > 0);
     const text = `${parent.className || parent.localName}: ${node.data.trim().slice(0, 40)}`;

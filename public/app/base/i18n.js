@@ -1,13 +1,13 @@
 // The page's texts in the chosen language, and its formats of numbers and times.
 import { now } from "./api.js";
-import { choose, prefs } from "./prefs.js";
+import { prefs } from "./prefs.js";
 
-const known = { en: {}, zh: {} };
-const learned = new Set(); // parts of the page whose words are known in the chosen language
-const LOCALES = { en: "en-GB", zh: "zh-CN" };
+const known = {}; // by name: the text in English and in Chinese
 const made = new Map();
 
-const locale = () => LOCALES[prefs().language] ?? LOCALES.en;
+const isChinese = () => prefs().language === "zh";
+const locale = () => (isChinese() ? "zh-CN" : "en-GB");
+const said = (name) => known[name]?.[isChinese() ? 1 : 0];
 
 /** Returns a formatter of this kind for the language, made once. */
 function form(kind, options = {}) {
@@ -17,27 +17,20 @@ function form(kind, options = {}) {
 }
 
 /** Loads the texts of one part of the page. */
-export async function learn(part, language = prefs().language) {
-  learned.add(part);
-  const { default: words } = await import(`../../words/${language}/${part}.js`);
-  Object.assign(known[language], words);
-}
-
-/** Changes the language after loading its texts. */
-export async function speak(language) {
-  await Promise.all([...learned].map((part) => learn(part, language)));
-  choose("language", language);
+export async function learn(part) {
+  const { default: words } = await import(`../../words/${part}.js`);
+  Object.assign(known, words);
 }
 
 /** The text with this name, with each `{name}` in it replaced by its value. */
 export function t(name, values = {}) {
-  const words = known[prefs().language][name] ?? name;
+  const words = said(name) ?? name;
   return words.replace(/\{(\w+)\}/g, (_, key) => (key in values ? shown(values[key]) : `{${key}}`));
 }
 
 /** As `t`, but the text for the number 1 has a name that ends with `One`. */
 export const count = (name, number, values = {}) =>
-  t(number === 1 && `${name}One` in known[prefs().language] ? `${name}One` : name, { n: number, ...values });
+  t(number === 1 && said(`${name}One`) ? `${name}One` : name, { n: number, ...values });
 
 const shown = (value) => (typeof value === "number" ? whole(value) : String(value));
 
@@ -96,14 +89,14 @@ export function span(milliseconds) {
 
 export function bytes(size) {
   const [unit, by] = [["giga", 1e9], ["mega", 1e6], ["kilo", 1e3]].find(([, least]) => size >= least) ?? ["", 1];
-  return form("NumberFormat", { style: "unit", unit: `${unit}byte`, maximumFractionDigits: 1 }).format(size / by);
+  return form("NumberFormat", { style: "unit", unit: `${unit}byte`, unitDisplay: unit ? "short" : "long", maximumFractionDigits: 1 }).format(size / by);
 }
 
-/** The text that explains an error. */
+/** Explains an error: what the page says, and what it quotes of the server's answer. An error of the page has no status. */
 export function explained(error) {
   const name = `error.${error.code}`;
-  if (name in known[prefs().language]) return t(name, { detail: error.message });
+  if (name in known) return [t(name), error.code === "forbidden" ? error.message : ""];
+  if (error.status === undefined) return [error.message, ""];
   const others = (error.fields ?? []).filter(({ message }) => !error.message.includes(message));
-  const fields = others.map(({ field, message }) => `${field} ${message}`).join("; ");
-  return [error.message || t("error.other", { status: error.status ?? "" }), fields].filter(Boolean).join(" ");
+  return [t("error.other", { status: error.status }), [error.message, ...others.map(({ field, message }) => `${field} ${message}`)].filter(Boolean).join("; ")];
 }

@@ -34,8 +34,11 @@ export function Lazy({ name, ...others }) {
   return trouble > 0 ? html`<${Notice} tone="bad">${t("error.unreachable")}<//>` : null;
 }
 
-/** A foreign text, isolated so that direction marks in it do not affect the text around it. */
-export const Own = ({ children }) => html`<bdi>${children}</bdi>`;
+/** What a server or a provider said, in a language that the page does not know. Its direction marks end with it. */
+export const Quote = ({ children }) => html`<q lang=""><bdi>${children}</bdi></q>`;
+
+/** A question mark that opens an explanation. */
+export const Hint = ({ children }) => html`<details class="why"><summary aria-label=${t("explain")}>?</summary><div class="hint">${children}</div></details>`;
 
 export const Chip = ({ status }) => html`<span class=${`chip is-${status}`}>${t(`status.${status}`)}</span>`;
 
@@ -67,12 +70,14 @@ export const Notice = ({ tone = "", title, children }) =>
     ${title && html`<strong>${title} </strong>`}${children}
   </div>`;
 
-export const Trouble = ({ error }) =>
-  error &&
-  html`<${Notice} tone="bad">
-    <${Own}>${explained(error)}<//>
+export function Trouble({ error }) {
+  if (!error) return null;
+  const [said, quoted] = explained(error);
+  return html`<${Notice} tone="bad">
+    ${said}${quoted && html` <${Quote}>${quoted}<//>`}
     ${error.requestId && html` <small class="dim">${t("requestId")} <code>${error.requestId}</code></small>`}
   <//>`;
+}
 
 /** When the shown data were read, and a button to read them again. `note` says how the data stay current. */
 export function Freshness({ state, scope, note, isLive = false }) {
@@ -93,12 +98,15 @@ export const Facts = ({ of }) =>
   html`<dl class="facts">
     ${of
       .filter(([, value]) => value !== null && value !== undefined && value !== false)
-      .map(([name, value, hint]) => html`<div key=${name}><dt title=${hint}>${name}</dt><dd>${value}</dd></div>`)}
+      .map(([name, value, hint]) => html`<div key=${name}><dt>${name}${hint && html` <${Hint}>${hint}<//>`}</dt><dd>${value}</dd></div>`)}
   </dl>`;
 
-/** A number of a bill, with its meaning. */
-export const Figure = ({ name, value, note, tone = "" }) =>
-  html`<div class=${`figure ${tone}`}><span>${name}</span><strong>${value}</strong><small>${note}</small></div>`;
+/** The numbers of a bill, as lists of name, value, meaning, whether it is more than nothing, and tone. */
+export const Figures = ({ of }) =>
+  html`<div class="figures">
+    ${of.map(([name, value, , isSome, tone = ""]) => isSome && html`<div key=${name} class=${`figure ${tone}`}><span>${name}</span> <strong>${value}</strong></div>`)}
+    <${Hint}>${of.map(([name, value, note]) => html`<p key=${name}><b>${name} ${value}</b> ${note}</p>`)}<//>
+  </div>`;
 
 /** A table. In a narrow window the cells of a row stand below each other. `rows` are lists of cells. */
 export const Table = ({ label, columns, rows }) =>
@@ -108,6 +116,15 @@ export const Table = ({ label, columns, rows }) =>
       ${rows.map((cells, row) => html`<tr key=${row} role="row">${cells.map((cell, at) => html`<td key=${at} role="cell" data-label=${columns[at]}>${cell}</td>`)}</tr>`)}
     </tbody>
   </table>`;
+
+/** The buttons that turn pages of `page` things each; `first` is the first that is shown of all. */
+export const Pages = ({ first, page, of, onTurn }) =>
+  of > page &&
+  html`<div class="row">
+    <button type="button" disabled=${first === 0} onClick=${() => onTurn(Math.max(0, first - page))}>${t("earlier")}</button>
+    <span class="dim" role="status">${t("range", { from: first + 1, to: Math.min(first + page, of), of })}</span>
+    <button type="button" disabled=${first + page >= of} onClick=${() => onTurn(first + page)}>${t("later")}</button>
+  </div>`;
 
 /** A text, unchanged. A long text is cut until the user asks for all of it. */
 export function Words({ text, label, tall = false }) {

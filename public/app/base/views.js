@@ -5,7 +5,7 @@ import { learn } from "./i18n.js";
 const FILES = {
   tasks: ["list", "Tasks", "tasks", "codes", "filters"],
   attempts: ["views", "Attempts", "attempts"],
-  batch: ["batch", "Batch", "batch/batch", "batch/actions", "batch/faults", "batch/files", "batch/read", "deliveries"],
+  batch: ["batch", "Batch", "batch/batch", "actions", "batch/faults", "batch/files", "batch/read", "deliveries"],
   bulk: ["views", "Bulk", "bulk", "codes"],
   chosen: ["views", "Chosen", "chosen"],
   chunk: ["views", "Chunk", "chunk", "chunks", "output/output", "text"],
@@ -13,6 +13,7 @@ const FILES = {
   key: ["list", "KeyDialog", "key"],
   ladder: ["views", "Ladder", "structured/ladder"],
   markdown: ["views", "Markdown", "markdown/markdown", "markdown/allowed", "markdown/nodes", "markdown/portions"],
+  sample: ["views", "Sample", "sample", "share"],
   shape: ["views", "Shape", "structured/shape"],
   share: ["list", "Share", "share"],
   tenant: ["views", "TenantDialog", "tenant"],

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { absolute, count, span, t } from "../base/i18n.js";
-import { Freshness, Notice, Table, Trouble } from "../base/parts.js";
+import { Notice, Quote, Table, Trouble } from "../base/parts.js";
 import { tail } from "../base/route.js";
 
 const PAGE = 50;
@@ -12,24 +12,25 @@ const TONES = { succeeded: "completed", failed: "failed", in_doubt: "degraded", 
 
 /**
  * `outcome` is the outcome of the calls that are shown, or empty for all calls. A batch lists no calls that succeeded,
- * because the times of its answers are not kept once the answers are in the file.
+ * because the times of its answers are not kept once the answers are in the file. A new `version` of an ended task, the
+ * time at which it was read, makes the page read the log again.
  */
-export function Attempts({ task, outcome, onAsk, onSelect }) {
-  const [state, setState] = useState({ rows: [], counts: null, next: null, error: null, at: null, busy: true });
+export function Attempts({ task, version, outcome, onAsk, onSelect }) {
+  const [state, setState] = useState({ rows: null, counts: null, next: null, error: null, busy: true });
   const title = useRef(null);
   const read = async (cursor = null, rows = []) => {
     setState((former) => ({ ...former, busy: true }));
     try {
       const path = `/api/tasks/${encodeURIComponent(task.id)}/attempts${tail({ outcome, limit: PAGE, cursor })}`;
       const { data } = await call("GET", path);
-      setState({ rows: [...rows, ...data.attempts], counts: data.counts, next: data.nextCursor, error: null, at: Date.now(), busy: false });
+      setState({ rows: [...rows, ...data.attempts], counts: data.counts, next: data.nextCursor, error: null, busy: false });
     } catch (error) {
       setState((former) => ({ ...former, error, busy: false }));
     }
   };
-  useEffect(() => void read(), [outcome, task.status]);
+  useEffect(() => void read(), [outcome, task.status, task.terminal && version]);
   useEffect(() => title.current.focus(), [outcome]);
-  const { rows, counts, next, error, at } = state;
+  const { rows, counts, next, error } = state;
   return html`<section class="card" aria-labelledby="log-title">
     <div class="head">
       <h2 id="log-title" ref=${title} tabindex="-1">${t("log.title")}</h2>
@@ -41,12 +42,11 @@ export function Attempts({ task, outcome, onAsk, onSelect }) {
         </select>
       </div>
     </div>
-    <${Freshness} state=${{ ...state, again: () => read() }} scope=${counts && t("log.counts", counts)} />
-    ${task.kind && html`<p class="hint">${t("batch.lineHint")}</p>`}
+    <p class="hint" role="status">${counts ? t("log.counts", counts) : !error && t("loading")} ${task.kind && t("batch.lineHint")}</p>
     <${Trouble} error=${error} />
     ${counts?.unlisted > 0 && html`<${Notice}>${count("log.unlisted", counts.unlisted)}<//>`}
-    ${at && rows.length === 0 && html`<p class="dim">${t("log.none")}</p>`}
-    ${rows.length > 0 &&
+    ${rows?.length === 0 && html`<p class="dim">${t("log.none")}</p>`}
+    ${rows?.length > 0 &&
     html`<${Table}
       label=${t("log.title")}
       columns=${["call", "outcome", "started", "took", "by", "failure"].map((name) => t(`log.${name}`))}
@@ -68,7 +68,7 @@ function cells(one, kind, onSelect) {
     milliseconds === null ? "–" : span(milliseconds),
     html`${t(`route.${route}`)}${lane && html` · ${t("waterfall.lane", { n: lane })}`} · <bdi>${model}</bdi>`,
     code
-      ? html`<code>${code}</code> <bdi>${message}</bdi>${answered === false && html` <small class="warn-text">${t("log.unanswered")}</small>`}`
+      ? html`<code>${code}</code> <${Quote}>${message}<//>${answered === false && html` <small class="warn-text">${t("log.unanswered")}</small>`}`
       : answered === false
         ? html`<small class="warn-text">${t("log.unanswered")}</small>`
         : "",

@@ -7,8 +7,9 @@ import { absolute, count, t } from "../base/i18n.js";
 import { announce, Dialog, Trouble } from "../base/parts.js";
 import { whose } from "../base/prefs.js";
 
-export function Bulk({ kind, after, before, onChange, onClose }) {
-  const [choice, setChoice] = useState("");
+/** `code` is the error code that is chosen first. */
+export function Bulk({ kind, code = "", after, before, onChange, onClose }) {
+  const [choice, setChoice] = useState(kind === "retry" && RETRIED_BY_CODE.includes(code) ? code : "");
   const [plan, setPlan] = useState(null);
   const [state, setState] = useState({ busy: false, error: null, done: null });
   // A task that is submitted while the dialog is open is not touched.
@@ -50,7 +51,7 @@ export function Bulk({ kind, after, before, onChange, onClose }) {
   };
   const figures = plan && (kind === "retry" ? count("bulk.retryPlan", plan.tasks, { most: plan.maximumCalls }) : count("bulk.cancelPlan", plan.tasks));
   return html`<${Dialog} title=${t(`bulk.${kind}`)} onClose=${onClose}>
-    <label for="bulk-choice">${t(kind === "retry" ? "bulk.code" : "field.status")}</label>
+    <label for="bulk-choice">${t(kind === "retry" ? "search.code" : "column.status")}</label>
     <select id="bulk-choice" value=${choice} disabled=${state.busy || state.ended} onChange=${(event) => setChoice(event.target.value)}>
       <option value="">${t("all")}</option>
       ${(kind === "retry" ? RETRIED_BY_CODE : ["pending", "processing"]).map(

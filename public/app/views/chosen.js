@@ -20,16 +20,20 @@ const GONE = [404, 409]; // erased or ended since the list was read: there is no
 /** The least number of further calls that the tasks need to finish. */
 export const leastCalls = (tasks) => tasks.reduce((sum, { usage, progress }) => sum + Math.max(0, usage.minimumCalls - progress.completed), 0);
 
-/** The bar above the list, for acts on ticked tasks. `tasks` are the tasks of the list's page. */
-export function Chosen({ tasks, chosen, onChoose, onChange }) {
+/**
+ * The bar above the list, for acts on ticked tasks. `tasks` are the tasks of the list's page. `onMany` begins an act on
+ * all failed or all unfinished tasks instead.
+ */
+export function Chosen({ tasks, chosen, onChoose, onChange, onMany }) {
   const [asking, setAsking] = useState("");
   const picked = tasks.filter(({ id }) => chosen.has(id));
   return html`<div class="row chosen" role="group" aria-label=${t("chosen.label")}>
     <strong>${count("chosen.count", picked.length)}</strong>
     ${Object.entries(ACTS).map(
-      ([name, { takes }]) => html`<button key=${name} type="button" class=${name === "retry" ? "" : "danger"} disabled=${!picked.some(takes)} onClick=${() => setAsking(name)}>${t(`chosen.${name}`)}</button>`,
+      ([name, { takes }]) => picked.some(takes) && html`<button key=${name} type="button" class=${name === "retry" ? "" : "danger"} onClick=${() => setAsking(name)}>${t(`chosen.${name}`)}</button>`,
     )}
     <button type="button" class="quiet" onClick=${() => onChoose(new Set())}>${t("chosen.none")}</button>
+    ${["retry", "cancel"].map((kind) => html`<button key=${`many ${kind}`} type="button" class="quiet" onClick=${() => onMany(kind)}>${t(`bulk.${kind}`)}</button>`)}
     ${asking && html`<${Question} name=${asking} picked=${picked} onChange=${onChange} onClose=${() => setAsking("")} onDone=${() => onChoose(new Set())} />`}
   </div>`;
 }
@@ -53,20 +57,20 @@ function Question({ name, picked, onChange, onClose, onDone }) {
       }
     }
     setState({ busy: false, done, error, ended: true });
-    announce(count(`chosen.${name}Done`, done));
+    announce(count(`bulk.${name}Done`, done));
     onChange();
   };
   const close = () => (state.ended && onDone(), onClose());
   return html`<${Dialog} title=${t(`chosen.${name}`)} onClose=${close}>
-    <p class="big">${count(`chosen.${name}Plan`, tasks.length, { least: leastCalls(tasks) })}</p>
+    <p class="big">${count(name === "retry" ? "chosen.retryPlan" : `bulk.${name}Plan`, tasks.length, { least: leastCalls(tasks) })}</p>
     ${others > 0 && html`<p class="hint">${count("chosen.others", others)}</p>`}
     <p class="hint">${t(`chosen.${name}Hint`)}${name === "retry" && tasks.some(({ kind }) => kind) && ` ${t("chosen.retryBatches")}`}</p>
-    ${state.done !== null && html`<p role="status">${count(`chosen.${name}Done`, state.done)}</p>`}
+    ${state.done !== null && html`<p role="status">${count(`bulk.${name}Done`, state.done)}</p>`}
     <${Trouble} error=${state.error} />
     <div class="row end">
       <button type="button" onClick=${close}>${state.ended ? t("close") : t("back")}</button>
       ${!state.ended &&
-      html`<button type="button" class=${name === "retry" ? "primary" : "danger"} aria-disabled=${state.busy} onClick=${() => state.busy || act()}>${count(`chosen.${name}Go`, tasks.length)}</button>`}
+      html`<button type="button" class=${name === "retry" ? "primary" : "danger"} aria-disabled=${state.busy} onClick=${() => state.busy || act()}>${count(`bulk.${name}Go`, tasks.length)}</button>`}
     </div>
   <//>`;
 }

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { isCut, readChunk } from "./chunks.js";
 import { count, span, t, whole } from "../base/i18n.js";
-import { Copy, Facts, Lazy, Notice, Time, Trouble, Words } from "../base/parts.js";
+import { Copy, Facts, Lazy, Notice, Quote, Time, Trouble, Words } from "../base/parts.js";
 import { Output, Ways } from "./output/output.js";
 import { CodePoints } from "./text.js";
 
@@ -50,7 +50,7 @@ export function Chunk({ task, index, meta, source }) {
         ${count("earlierCalls", chunk.attempts - 1)} ${chunk.firstStartedAt ? html`${t("firstStarted")} <${Time} at=${chunk.firstStartedAt} both />` : t("firstUnknown")}
       </p>`}
       ${chunk.status === "gap" && html`<${Notice} tone="warn">${t("gaps.chunkHint")}<//>`}
-      ${chunk.error && html`<${Notice} tone="bad" title=${chunk.error.code}><bdi>${chunk.error.message}</bdi><//>`}
+      ${chunk.error && html`<${Notice} tone="bad">${t("failure.chunk", { n: index + 1, why: t(`why.${chunk.error.code}`) })} <${Quote}>${chunk.error.message}<//> <code>${chunk.error.code}</code><//>`}
       ${(chunk.rejected || (isShaped && (chunk.attempts > 1 || chunk.error))) && html`<${Lazy} name="ladder" id=${task.id} chunk=${chunk} />`}`}
     <div class="pair even">
       <div>

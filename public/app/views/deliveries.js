@@ -1,8 +1,8 @@
 // The webhook deliveries about a task, if the deployment has webhooks.
-import { html, useRef, useState } from "../base/dom.js";
+import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { count, t, whole } from "../base/i18n.js";
-import { announce, Freshness, Time, Trouble } from "../base/parts.js";
+import { announce, Hint, Time, Trouble } from "../base/parts.js";
 import { mayWrite } from "../base/prefs.js";
 import { useRefresh } from "../base/refresh.js";
 
@@ -10,14 +10,18 @@ const SOON_MS = 20_000; // for so long after something was sent its answer is lo
 const SOON_SECONDS = 2;
 const ROWS = 25; // a row for each attempt, at most
 
-/** Shown only for a task that has ended, because webhooks are sent only at the end. */
-export function Deliveries({ id }) {
+/**
+ * Shown only for a task that has ended, because webhooks are sent only at the end. A new `version`, the time at which the
+ * task was read, makes the page read the deliveries again.
+ */
+export function Deliveries({ id, version }) {
   const sent = useRef(now()); // a task may have ended just now
   const state = useRefresh(`deliveries ${id}`, async (signal) => {
     const { data } = await call("GET", `/api/tasks/${encodeURIComponent(id)}/deliveries`, { signal });
     const open = data.deliveries.some(({ status }) => status === "pending");
     return { data: data.deliveries, active: open && now() - sent.current < SOON_MS, after: SOON_SECONDS, rows: ROWS, done: !open };
   });
+  useEffect(() => void (state.at && state.again()), [version]);
   const [error, setError] = useState(null);
   const again = async (delivery) => {
     try {
@@ -32,8 +36,7 @@ export function Deliveries({ id }) {
   };
   if (!state.error && !state.data?.length) return null;
   return html`<section class="card" aria-labelledby="deliveries-title">
-    <h2 id="deliveries-title">${t("deliveries.title")}</h2>
-    <${Freshness} state=${state} scope=${t("deliveries.scope")} />
+    <div class="row"><h2 id="deliveries-title">${t("deliveries.title")}</h2><${Hint}>${t("deliveries.scope")}<//></div>
     <${Trouble} error=${state.error ?? error} />
     ${(state.data ?? []).map((delivery) => html`<${Delivery} key=${delivery.id} of=${delivery} again=${() => again(delivery.id)} />`)}
   </section>`;

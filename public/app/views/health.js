@@ -1,38 +1,55 @@
-// The view of the deployment's health: service, model, triggers, backlog, database, the use of the daily allowances,
-// and the last hours.
-import { html } from "../base/dom.js";
-import { callAnyway } from "../base/api.js";
-import { bytes, percent, span, t, whole } from "../base/i18n.js";
-import { Bar, Facts, Freshness, Notice, Time, Trouble, useTitle } from "../base/parts.js";
+// The view of the deployment's health. It begins with what is wrong, in words; then come the parts of the deployment, those
+// with trouble first, and the last hours.
+import { html, useState } from "../base/dom.js";
+import { callAnyway, now } from "../base/api.js";
+import { bytes, clock, count, percent, relative, span, t, whole } from "../base/i18n.js";
+import { Bar, Facts, Freshness, Hint, Lazy, Notice, Quote, Time, Trouble, useTitle } from "../base/parts.js";
+import { mayWrite } from "../base/prefs.js";
 import { useRefresh } from "../base/refresh.js";
-import { History } from "./history.js";
+import { go, href } from "../base/route.js";
+import { History, HOURS, hoursOf, readPast } from "./history.js";
+
+const BUSY_SECONDS = 60; // between two looks while tasks run
+const FULL = 0.9; // of a limit
+const HOUR = 3_600_000; // milliseconds
+const SWEEP_MS = 900_000; // a sweep runs each minute, and its time may be five minutes old
+// Failures that a retry of the same request meets again.
+const LASTING = ["structured_output_unsupported", "invalid_batch", "invalid_input", "input_missing", "budget_exhausted"];
 
 export function Health({ query }) {
   useTitle(t("nav.health"));
-  const state = useRefresh("health", async () => {
-    const [service, model] = await Promise.all([readService(), callAnyway("/api/ai-status")]);
+  const hours = hoursOf(query);
+  const [retried, setRetried] = useState(""); // the code whose tasks are to be retried
+  const state = useRefresh(`health ${hours}`, async (signal) => {
+    const [service, model, past] = await Promise.all([readService(), callAnyway("/api/ai-status"), readPast(hours, signal)]);
     const { backlog } = service;
-    const active = Boolean(backlog && backlog.processing > 0 && backlog.processing + backlog.pending < 100);
-    const rows = 10 + 2 * (backlog ? backlog.pending + backlog.processing : 0);
-    return { data: { service, model: model.data }, active, after: 15, rows, requests: 4 };
+    const rows = 10 + past.rows + 2 * (backlog ? backlog.pending + backlog.processing : 0);
+    return { data: { service, model: model.data ?? {}, ...past }, active: backlog?.processing > 0, after: BUSY_SECONDS, rows, requests: 5 };
   });
   const { data } = state;
   return html`
-    <div class="head"><h1>${t("nav.health")}</h1></div>
-    <${Freshness} state=${state} scope=${t("health.scope")} />
+    <div class="head">
+      <h1>${t("nav.health")}</h1>
+      <div class="row">
+        <label for="hours">${t("history.hours")}</label>
+        <select id="hours" value=${hours} onChange=${(event) => go("health", "", { hours: event.target.value })}>
+          ${HOURS.map((each) => html`<option key=${each} value=${each}>${count("hours", each)}</option>`)}
+        </select>
+      </div>
+      <${Freshness} state=${state} />
+    </div>
     <${Trouble} error=${state.error} />
     ${data &&
-    html`<div class="cards">
-      ${data.service.backlog && html`<${Backlog} of=${data.service} />`}
-      <${Service} of=${data.service} />
-      <${Model} of=${data.model} />
-      ${data.service.storage && html`<${Storage} of=${data.service.storage} />`}
-      ${data.service.usage && html`<${Usage} of=${data.service.usage} />`}
-    </div>
-    ${!data.service.backlog && html`<${Notice}>${t("health.operators")}<//>`}`}
-    <${History} query=${query} />
+    html`<${Verdict} of=${data} hours=${hours} onRetry=${setRetried} />
+      <${Trouble} error=${data.error} />
+      <div class="cards">${cardsOf(data)}</div>
+      ${!data.service.backlog && html`<${Notice}>${t("health.operators")}<//>`}
+      ${data.history && html`<${History} history=${data.history} hours=${hours} />`}`}
+    ${retried && html`<${Lazy} name="bulk" kind="retry" code=${retried} after=${begun(hours)} before="" onChange=${state.again} onClose=${() => setRetried("")} />`}
   `;
 }
+
+const begun = (hours) => new Date(now() - hours * HOUR).toISOString();
 
 /** Reads the state of the service; the answer to an operator's key has more parts. */
 async function readService() {
@@ -41,16 +58,59 @@ async function readService() {
   return verbose.data;
 }
 
+/** What is wrong now, and how many tasks failed and why. */
+function Verdict({ of: { service, model, past }, hours, onRetry }) {
+  const codes = (failures) => html`<${Codes} of=${failures} hours=${hours} onRetry=${onRetry} />`;
+  return html`<section class="card" aria-label=${t("verdict.title")}>
+    ${isWrong(service) && html`<p class="big">${t("verdict.service", { status: lower(service.status) })} ${service.detail && html`<${Quote}>${service.detail}<//>`}</p>`}
+    ${isWrong(model) &&
+    html`<p class="big">
+      ${t(model.since ? "verdict.modelSince" : "verdict.model", { status: lower(model.status), time: model.since && clock(model.since) })}
+      ${model.detail && html` <${Quote}>${model.detail}<//>`}
+    </p>`}
+    ${model.codes?.length > 0 && html`<p>${t("verdict.calls")}${codes(model.codes)}</p>`}
+    ${isLate(service) && html`<p class="big">${t("verdict.sweep", { time: relative(service.lastSweepAt) })}</p>`}
+    ${past &&
+    html`<p class="big">
+      ${past.tasks === 0 ? t("verdict.nothing", { span: count("hours", hours) }) : count(past.failed > 0 ? "verdict.failed" : "verdict.none", past.tasks, { failed: past.failed, span: count("hours", hours) })}${past.failed > 0 && codes(past.failures)}${past.more && ` ${t("verdict.more")}`}
+    </p>`}
+  </section>`;
+}
+
+/** Failures as a list in a sentence. Each leads to its tasks, and offers a retry if that can help. */
+const Codes = ({ of, hours, onRetry }) => html`${of.map(({ code, tasks }, at) => {
+  const show = html`<a href=${href("tasks", "", { status: "failed", code, after: begun(hours) })}>${t("verdict.show")}</a>`;
+  const retry = mayWrite() && !LASTING.includes(code) && html`${t("verdict.comma")}<button type="button" class="link" onClick=${() => onRetry(code)}>${t("verdict.retry")}</button>`;
+  const because = t("verdict.because", { n: tasks, why: t(`why.${code}`) });
+  return html`<span key=${code}>${because}${t("verdict.open")}${show}${retry}${t("verdict.close")}${t(at < of.length - 1 ? "verdict.comma" : "verdict.end")}</span>`;
+})}`;
+
+const lower = (status) => t(`health.${status}`).toLowerCase();
+const isWrong = ({ status }) => status !== "healthy";
+const isLate = ({ lastSweepAt }) => Boolean(lastSweepAt) && now() - Date.parse(lastSweepAt) > SWEEP_MS;
+
+/** The parts of the deployment, those with trouble first. */
+function cardsOf({ service, model }) {
+  const { backlog, storage, usage } = service;
+  const isUsed = usage && Object.values(usage).some(({ used, limit }) => used > limit * FULL);
+  return [
+    [isWrong(model), html`<${Model} of=${model} />`],
+    [isWrong(service), html`<${Service} of=${service} />`],
+    [isLate(service), backlog && html`<${Backlog} of=${service} />`],
+    [storage?.bytes > storage?.most * FULL, storage && html`<${Storage} of=${storage} />`],
+    [isUsed, usage && html`<${Usage} of=${usage} />`],
+  ]
+    .sort(([one], [other]) => Boolean(other) - Boolean(one))
+    .map(([, card]) => card);
+}
+
 const State = ({ status }) => html`<span class=${`chip is-${status}`}>${t(`health.${status}`)}</span>`;
 
-const Service = ({ of: { status, service, architecture, queueCheck, detail } }) =>
+const Service = ({ of: { status, queueCheck } }) =>
   html`<section class="card" aria-labelledby="service-title">
     <div class="head"><h2 id="service-title">${t("health.service")}</h2><${State} status=${status} /></div>
-    ${detail && html`<${Notice} tone="bad">${detail}<//>`}
     <${Facts}
       of=${[
-        [t("health.kind"), service],
-        [t("health.architecture"), architecture],
         [t("health.queue"), t(queueCheck.hasAIQueue ? "bound" : "notBound")],
         [t("health.dlq"), t(queueCheck.hasAIDLQ ? "bound" : "notBound")],
         [t("health.objects"), t(queueCheck.hasDurableObjects ? "bound" : "notBound")],
@@ -60,51 +120,46 @@ const Service = ({ of: { status, service, architecture, queueCheck, detail } }) 
 
 const Model = ({ of: { status, provider, model, checkedAt, detail } }) =>
   html`<section class="card" aria-labelledby="model-title">
-    <div class="head"><h2 id="model-title">${t("health.model")}</h2><${State} status=${status} /></div>
+    <div class="head"><h2 id="model-title">${t("search.model")}</h2><${State} status=${status} /></div>
     <${Facts}
       of=${[
-        [t("request.model"), html`<bdi>${model}</bdi>`],
+        [t("search.model"), model && html`<bdi>${model}</bdi>`],
         [t("health.provider"), provider],
-        [t("health.checked"), html`<${Time} at=${checkedAt} />`],
-        [t("health.says"), html`<bdi>${detail}</bdi>`],
+        [t("health.checked"), checkedAt && html`<${Time} at=${checkedAt} />`],
+        [t("health.says"), detail && html`<${Quote}>${detail}<//>`],
       ]}
     />
   </section>`;
 
 const Backlog = ({ of: { backlog, lastSweepAt, lastQueueAt, lastAlarmAt } }) =>
   html`<section class="card" aria-labelledby="backlog-title">
-    <h2 id="backlog-title">${t("health.backlog")}</h2>
-    <div class="figures">
-      <div class="figure"><span>${t("status.pending")}</span><strong>${whole(backlog.pending)}</strong><small>${t("health.allTenants")}</small></div>
-      <div class="figure"><span>${t("status.processing")}</span><strong>${whole(backlog.processing)}</strong><small>${t("health.allTenants")}</small></div>
-    </div>
+    <div class="row"><h2 id="backlog-title">${t("health.backlog")}</h2><${Hint}>${t("health.allTenants")} ${t("health.seenHint")}<//></div>
     <${Facts}
       of=${[
+        [t("status.pending"), whole(backlog.pending)],
+        [t("status.processing"), whole(backlog.processing)],
         [t("health.oldest"), backlog.oldestPendingSeconds !== null && span(backlog.oldestPendingSeconds * 1000)],
-        [t("health.sweep"), html`<${Time} at=${lastSweepAt} />`, t("health.seenHint")],
-        [t("health.lastQueue"), html`<${Time} at=${lastQueueAt} />`, t("health.seenHint")],
-        [t("health.lastAlarm"), html`<${Time} at=${lastAlarmAt} />`, t("health.seenHint")],
+        [t("health.sweep"), html`<${Time} at=${lastSweepAt} />`],
+        [t("health.lastQueue"), lastQueueAt && html`<${Time} at=${lastQueueAt} />`],
+        [t("health.lastAlarm"), lastAlarmAt && html`<${Time} at=${lastAlarmAt} />`],
       ]}
     />
-    <p class="hint">${t("health.seenHint")}</p>
   </section>`;
 
 const Storage = ({ of: { bytes: size, most } }) =>
   html`<section class="card" aria-labelledby="storage-title">
-    <h2 id="storage-title">${t("health.database")}</h2>
-    <p class="big">${bytes(size)} <small class="dim">${t("ofLimit", { limit: bytes(most), share: percent(size / most) })}</small></p>
-    <${Bar} part=${size} of=${most} label=${t("health.database")} tone=${size > most * 0.9 ? "is-failed" : ""} />
-    <p class="hint">${t("health.storageHint")}</p>
+    <div class="row"><h2 id="storage-title">${t("health.database")}</h2><${Hint}>${t("health.storageHint")}<//></div>
+    <p>${bytes(size)} <small class="dim">${t("ofLimit", { limit: bytes(most), share: percent(size / most) })}</small></p>
+    <${Bar} part=${size} of=${most} label=${t("health.database")} tone=${size > most * FULL ? "is-failed" : ""} />
   </section>`;
 
 const Usage = ({ of: { day, ...allowances } }) =>
   html`<section class="card" aria-labelledby="usage-title">
-    <h2 id="usage-title">${t("health.usage", { day })}</h2>
+    <div class="row"><h2 id="usage-title">${t("health.usage", { day })}</h2><${Hint}>${t("health.usageHint")}<//></div>
     ${Object.entries(allowances).map(
       ([name, { used, limit }]) => html`<div key=${name} class="allowance">
         <span>${t(`usage.${name}`)}</span><span class="number">${whole(used)} / ${whole(limit)}</span>
-        <${Bar} part=${used} of=${limit} label=${t(`usage.${name}`)} tone=${used > limit * 0.9 ? "is-failed" : ""} />
+        <${Bar} part=${used} of=${limit} label=${t(`usage.${name}`)} tone=${used > limit * FULL ? "is-failed" : ""} />
       </div>`,
     )}
-    <p class="hint">${t("health.usageHint")}</p>
   </section>`;

@@ -1,16 +1,44 @@
-// Plots of the deployment's last hours, which are shown if the deployment keeps a history and the key may read it.
-import { html, useEffect, useState } from "../base/dom.js";
+// The last hours: how many tasks failed and why, and plots if the key may read the deployment's history.
+import { html, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
-import { count, span, t, whole } from "../base/i18n.js";
-import { Bar, Freshness, Notice, Table, Trouble } from "../base/parts.js";
-import { evenly, Plot } from "./plots.js";
+import { span, t, whole } from "../base/i18n.js";
+import { Hint } from "../base/parts.js";
+import { evenly, fitted, Plot } from "./plots.js";
 import { prefs } from "../base/prefs.js";
-import { useRefresh } from "../base/refresh.js";
-import { go } from "../base/route.js";
+import { tail } from "../base/route.js";
 
-const HOURS = [1, 6, 24, 48];
+/** The spans of time that the view offers. */
+export const HOURS = [1, 6, 24, 48];
 const CODE_TONES = ["bad", "second", "first"];
 const ROWS_AN_HOUR = 100; // four rows for each five minutes, and as much again for what is added up before
+const ROWS_OF_A_TENANT = 500; // at most
+const UNREADABLE = [401, 403, 404]; // the key may not read it, or there is none
+
+export const hoursOf = (query) => (HOURS.includes(Number(query.hours)) ? Number(query.hours) : 6);
+
+/**
+ * Reads the history, null if the key may not, and `past`: how many tasks ended and failed, with which codes. `past` is of
+ * all tenants for an operator who has chosen none, else of the tenant's latest tasks. `error` is what went wrong.
+ */
+export async function readPast(hours, signal) {
+  const ask = (path, read) =>
+    call("GET", path, { signal }).then(
+      ({ data }) => [read(data), null],
+      (error) => [null, UNREADABLE.includes(error.status) ? null : error],
+    );
+  const { tenant } = prefs();
+  const [history, error] = await ask(`/api/history?hours=${hours}`, (data) => data);
+  if (history && !tenant) return { history, past: sumOf(history), rows: hours * ROWS_AN_HOUR };
+  const [past, trouble] = await ask(`/api/tenants${tail({ hours, tenant })}`, ({ tenants }) => tenants[0] ?? { tasks: 0, failed: 0, failures: [] });
+  return { history, past, error: error ?? trouble, rows: (history ? hours * ROWS_AN_HOUR : 0) + ROWS_OF_A_TENANT };
+}
+
+/** Adds up the tasks of all steps. */
+function sumOf({ buckets }) {
+  const sum = (name) => buckets.reduce((all, bucket) => all + bucket[name], 0);
+  const failures = codesOf(buckets).map((code) => ({ code, tasks: buckets.reduce((all, bucket) => all + tasksWith(bucket, code), 0) }));
+  return { tasks: sum("completed") + sum("failed") + sum("cancelled"), failed: sum("failed"), failures };
+}
 
 /**
  * The least and the greatest time that a quantile can have, by the counts of tasks up to each bound and the sum of
@@ -28,83 +56,56 @@ export function rangeOf({ count: tasks, sumMs, upTo }, bounds, fraction) {
   return [least.at(at), Math.min(bounds[at] ?? Infinity, (sumMs - before) / (tasks - place + 1))];
 }
 
-export function History({ query }) {
-  const hours = HOURS.includes(Number(query.hours)) ? Number(query.hours) : 6;
-  const state = useRefresh(`history ${hours}`, async (signal) => {
-    try {
-      const { data } = await call("GET", `/api/history?hours=${hours}`, { signal });
-      return { data, active: false, rows: hours * ROWS_AN_HOUR };
-    } catch (error) {
-      if (![401, 403, 404].includes(error.status)) throw error;
-      return { data: { missing: error.status }, active: false, done: true };
-    }
-  });
-  const { data } = state;
-  return html`<section aria-labelledby="history-title">
-    <div class="head">
-      <h2 id="history-title">${t("history.title")}</h2>
-      <div class="row">
-        <label for="hours">${t("history.hours")}</label>
-        <select id="hours" value=${hours} onChange=${(event) => go("health", "", { hours: event.target.value })}>
-          ${HOURS.map((each) => html`<option key=${each} value=${each}>${count("hours", each)}</option>`)}
-        </select>
-      </div>
-    </div>
-    <${Trouble} error=${state.error} />
-    ${data?.missing && html`<${Notice}>${t(data.missing === 404 ? "history.absent" : "history.operators")}<//>`}
-    ${data?.buckets && html`<${Freshness} state=${state} scope=${t("history.scope", { rows: hours * 48 })} /><${Plots} history=${data} />`}
-    <${Failures} key=${hours} hours=${hours} />
-  </section>`;
-}
-
-function Plots({ history }) {
+export function History({ history, hours }) {
   const [asTable, setAsTable] = useState(false);
-  const { times, buckets } = evenly(history, now());
+  const { times, buckets } = fitted(evenly(history, now()));
   const sums = (name) => buckets.map((bucket) => bucket?.[name] ?? 0);
   const quantile = (name, tone, field, fraction) => {
     const ranges = buckets.map((bucket) => (bucket ? rangeOf(bucket.took, history.boundsMs, fraction) : null));
     const values = ranges.map((range, index) => range && Math.min(range[1], Math.max(range[0], buckets[index].took[field])));
     return [name, tone, values, ranges.map((range) => range && (range[0] > 0 ? `${span(range[0])}–${span(range[1])}` : `≤ ${span(range[1])}`))];
   };
-  const aMinute = (name) => sums(name).map((number) => (number * 60) / history.bucketSeconds);
   const known = (read) => buckets.map((bucket) => (bucket && read(bucket)) ?? null);
   const note = t("plot.five");
   const plots = [
-    ["history.throughput", note, whole, true, [["status.completed", "good", sums("completed")], ["status.failed", "bad", sums("failed")], ["status.cancelled", "dull", sums("cancelled")]]],
-    ["history.rate", t("plot.minute"), whole, false, [["status.completed", "good", aMinute("completed")], ["status.failed", "bad", aMinute("failed")]]],
-    ["history.latency", t("plot.took"), span, false, [quantile("p50", "first", "p50Ms", 0.5), quantile("p95", "second", "p95Ms", 0.95)]],
-    ["history.backlog", t("plot.sample"), whole, false, [["status.pending", "first", known(({ backlog }) => backlog?.pending)], ["status.processing", "second", known(({ backlog }) => backlog?.processing)]]],
-    ["history.calls", t("plot.billed"), whole, false, [["history.calls", "first", sums("modelCalls")], ["history.fruitless", "bad", sums("fruitlessCalls")]]],
-    ["history.tokens", t("plot.billed"), whole, false, [["history.tokensIn", "first", sums("inputTokens")], ["history.tokensOut", "second", sums("outputTokens")]]],
-    ["history.trouble", note, whole, true, [["history.retries", "first", sums("retries")], ["history.inDoubt", "warn", sums("inDoubt")], ["history.deadLetters", "bad", sums("deadLetters")]]],
     ["history.codes", note, whole, true, byCode(buckets)],
-    ["history.structured", note, whole, true, [["history.rejected", "bad", sums("rejected")], ["history.reasks", "first", sums("reasks")], ["history.repaired", "good", sums("repaired")], ["history.gaps", "warn", sums("gaps")]]],
+    ["history.trouble", note, whole, true, [["history.retries", "first", sums("retries")], ["chunk.doubt", "warn", sums("inDoubt")], ["history.gaps", "second", sums("gaps")], ["history.deadLetters", "bad", sums("deadLetters")]]],
+    ["history.throughput", note, whole, true, [["status.completed", "good", sums("completed")], ["status.failed", "bad", sums("failed")], ["status.cancelled", "dull", sums("cancelled")]]],
+    ["history.latency", note, span, false, [quantile("p50", "first", "p50Ms", 0.5), quantile("p95", "second", "p95Ms", 0.95)], t("plot.took")],
+    ["health.backlog", note, whole, false, [["status.pending", "first", known(({ backlog }) => backlog?.pending)], ["status.processing", "second", known(({ backlog }) => backlog?.processing)]], t("plot.sample")],
+    ["bill.calls", note, whole, false, [["bill.calls", "first", sums("modelCalls")], ["history.fruitless", "bad", sums("fruitlessCalls")]], t("plot.billed")],
+    ["bill.tokens", note, whole, false, [["history.tokensIn", "first", sums("inputTokens")], ["history.tokensOut", "second", sums("outputTokens")]], t("plot.billed")],
+    ["history.structured", note, whole, true, [["history.rejected", "bad", sums("rejected")], ["history.reasks", "first", sums("reasks")], ["history.repaired", "good", sums("repaired")]]],
   ];
-  // The plot of structured output is left out if no task had a schema or gaps.
-  const isShown = ([title, , , , series]) => title !== "history.structured" || series.some(([, , values]) => values.some(Boolean));
-  return html`<label class="choice inline"><input type="checkbox" checked=${asTable} onChange=${(event) => setAsTable(event.target.checked)} /> <span>${t("plot.table")}</span></label>
-  <div class="plots">
-    ${plots.filter(isShown).map(
-      ([title, words, form, columns, series]) => html`<${Plot}
-        key=${title}
-        title=${t(title)}
-        note=${words}
-        times=${times}
-        form=${form}
-        columns=${columns}
-        asTable=${asTable}
-        series=${series.map(([name, tone, values, texts]) => ({ name: name.includes(".") ? t(name) : name, tone, values, texts }))}
-      />`,
-    )}
-  </div>`;
+  // Series without a value above 0, and plots without a series, are left out.
+  const shown = plots.map(([title, words, form, columns, series, hint]) => [title, words, form, columns, series.filter(([, , values]) => values.some(Boolean)), hint]).filter(([, , , , series]) => series.length > 0);
+  return html`<section class="history" aria-labelledby="history-title">
+    <div class="head">
+      <div class="row"><h2 id="history-title">${t("history.title")}</h2><${Hint}>${t("history.scope", { rows: hours * 48 })}<//></div>
+      <label class="choice"><input type="checkbox" checked=${asTable} onChange=${(event) => setAsTable(event.target.checked)} /> <span>${t("plot.table")}</span></label>
+    </div>
+    ${shown.length === 0 && html`<p class="dim">${t("plot.nothing")}</p>`}
+    <div class="plots">
+      ${shown.map(
+        ([title, words, form, columns, series, hint]) => html`<${Plot}
+          key=${title}
+          title=${t(title)}
+          note=${words}
+          hint=${hint}
+          times=${times}
+          form=${form}
+          columns=${columns}
+          asTable=${asTable}
+          series=${series.map(([name, tone, values, texts]) => ({ name: name.includes(".") ? t(name) : name, tone, values, texts }))}
+        />`,
+      )}
+    </div>
+  </section>`;
 }
 
 /** A series of failed tasks for each frequent code, and one series for all other codes together. */
 export function byCode(buckets) {
-  const tasksWith = (bucket, code) => bucket?.failures?.find((one) => one.code === code)?.tasks ?? 0;
-  const seen = new Map();
-  for (const { code, tasks } of buckets.flatMap((bucket) => bucket?.failures ?? [])) seen.set(code, (seen.get(code) ?? 0) + tasks);
-  const codes = [...seen].sort((one, other) => other[1] - one[1]).map(([code]) => code);
+  const codes = codesOf(buckets);
   const shown = codes.slice(0, CODE_TONES.length);
   const series = shown.map((code, index) => [code, CODE_TONES[index], buckets.map((bucket) => tasksWith(bucket, code))]);
   const others = codes.slice(shown.length);
@@ -112,29 +113,11 @@ export function byCode(buckets) {
   return others.length > 0 ? [...series, ["history.otherCodes", "dull", buckets.map(rest)]] : series;
 }
 
-/** Why the tenant's latest tasks failed, counted on demand, since the count reads up to 500 tasks. */
-function Failures({ hours }) {
-  const [asked, setAsked] = useState(false);
-  const [state, setState] = useState({ tenant: null, error: null });
-  useEffect(() => {
-    if (!asked) return;
-    const whose = prefs().tenant ? `&tenant=${encodeURIComponent(prefs().tenant)}` : "";
-    call("GET", `/api/tenants?hours=${hours}${whose}`).then(
-      ({ data }) => setState({ tenant: data.tenants[0] ?? { tasks: 0, failed: 0, failures: [] }, error: null }),
-      (error) => setState({ tenant: null, error }),
-    );
-  }, [asked]);
-  const { tenant, error } = state;
-  return html`<div class="card failures">
-    <h3>${t("failures.title")}</h3>
-    ${!asked && html`<div class="row"><button type="button" onClick=${() => setAsked(true)}>${t("failures.ask")}</button></div>`}
-    <${Trouble} error=${error} />
-    ${tenant && html`<p class="hint">${count("failures.among", tenant.tasks, { failed: tenant.failed })}${tenant.more && ` ${t("failures.more")}`}</p>`}
-    ${tenant?.failures.length > 0 &&
-    html`<${Table}
-      label=${t("failures.title")}
-      columns=${[t("failures.code"), t("failures.tasks"), t("failures.share")]}
-      rows=${tenant.failures.map(({ code, tasks }) => [html`<code>${code}</code>`, whole(tasks), html`<${Bar} part=${tasks} of=${tenant.failed} label=${code} tone="is-failed" />`])}
-    />`}
-  </div>`;
+const tasksWith = (bucket, code) => bucket?.failures?.find((one) => one.code === code)?.tasks ?? 0;
+
+/** The codes of all failures, the most frequent first. */
+function codesOf(buckets) {
+  const seen = new Map();
+  for (const { code, tasks } of buckets.flatMap((bucket) => bucket?.failures ?? [])) seen.set(code, (seen.get(code) ?? 0) + tasks);
+  return [...seen].sort((one, other) => other[1] - one[1]).map(([code]) => code);
 }

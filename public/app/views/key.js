@@ -17,7 +17,7 @@ export function KeyDialog({ why, onClose }) {
     choose("key", "");
     onClose();
   };
-  return html`<${Dialog} title=${t("key.title")} onClose=${onClose}>
+  return html`<${Dialog} title=${t("key.label")} onClose=${onClose}>
     ${why !== "asked" && html`<${Notice} tone=${why === "refused" ? "bad" : ""}>${t(`key.${why}`)}<//>`}
     <form onSubmit=${use}>
       <label for="key">${t("key.label")}</label>

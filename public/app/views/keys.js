@@ -31,7 +31,7 @@ export function Keys() {
           <span><strong><bdi>${key.label ?? t("keys.unnamed")}</bdi></strong> <code>oo_${key.id}_…</code></span>
           <span>${key.scopes.map((scope) => html`<span key=${scope} class="tag">${t(`scope.${scope}`)}</span> `)}</span>
           <span class="dim">
-            ${t("createdAt")} <${Time} at=${key.createdAt} />
+            ${t("search.time")} <${Time} at=${key.createdAt} />
             ${key.expiresAt && html` · ${t(Date.parse(key.expiresAt) < now() ? "keys.expired" : "keys.expires")} <${Time} at=${key.expiresAt} />`}
           </span>
           <button type="button" class="danger" onClick=${() => setDoomed(key)}>${t("keys.revoke")}</button>

@@ -1,7 +1,7 @@
 // Shows the plan of a new task in the task's text. Making a plan calls no model and stores nothing.
 import { html, useMemo, useState } from "../base/dom.js";
 import { count, t, whole } from "../base/i18n.js";
-import { Facts, Lazy, Notice, shorten } from "../base/parts.js";
+import { Facts, Lazy, Notice, Pages, shorten } from "../base/parts.js";
 import { CodePoints } from "./text.js";
 
 const AT_ONCE = 12; // chunks whose text is shown
@@ -18,11 +18,11 @@ export function Plan({ plan, text, maxCalls }) {
     <p class="big">${count("plan.calls", plan.minimumCalls)}</p>
     <${Facts}
       of=${[
-        [t("plan.chunks"), whole(chunks.length)],
+        [t("column.progress"), whole(chunks.length)],
         [t("plan.most"), maxCalls ? t("plan.mostBudget", { n: maxCalls }) : t("plan.mostOpen")],
-        [t("plan.characters"), whole(plan.characters)],
+        [t("request.characters"), whole(plan.characters)],
         [t("plan.tokens"), `≈ ${whole(plan.estimatedTokens)}`, t("plan.tokensHint")],
-        [t("request.model"), html`<bdi>${request.model}</bdi>`],
+        [t("search.model"), html`<bdi>${request.model}</bdi>`],
         [t("request.reduce"), t(`reduce.${request.reduce}`)],
       ]}
     />
@@ -37,12 +37,7 @@ export function Plan({ plan, text, maxCalls }) {
         </li>`,
       )}
     </ol>
-    ${chunks.length > AT_ONCE &&
-    html`<div class="row">
-      <button type="button" disabled=${first === 0} onClick=${() => setFirst(Math.max(0, first - AT_ONCE))}>${t("earlier")}</button>
-      <span class="dim">${t("range", { from: first + 1, to: last, of: chunks.length })}</span>
-      <button type="button" disabled=${last === chunks.length} onClick=${() => setFirst(last)}>${t("later")}</button>
-    </div>`}
+    <${Pages} first=${first} page=${AT_ONCE} of=${chunks.length} onTurn=${setFirst} />
     ${request.reduce === "merge" && chunks.length > 1 && html`<${Notice}>${t("plan.merge")}<//>`}
   </section>`;
 }

@@ -1,16 +1,18 @@
 // Plots of the last hours: lines, or stacked columns. A time without data is a gap in the plot.
 import { html, useState } from "../base/dom.js";
 import { hour, t } from "../base/i18n.js";
-import { Table } from "../base/parts.js";
+import { Hint, Table } from "../base/parts.js";
 
 const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in half
+const COLUMN_MOST = 40;
+const STEPS_LEAST = 6;
 const DAY = 86_400_000; // milliseconds; in what is longer an hour comes twice
 
 /**
  * `series` are {name, tone, values, texts} with a value for each of `times`, null if unknown. `form` writes values
- * without a text. With `asTable` the values are shown as a table.
+ * without a text. With `asTable` the values are shown as a table. `hint` explains the values.
  */
-export function Plot({ title, note, times, series, form, columns = false, asTable = false }) {
+export function Plot({ title, note, hint, times, series, form, columns = false, asTable = false }) {
   const [at, setAt] = useState(null);
   const heights = columns
     ? times.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0))
@@ -21,7 +23,7 @@ export function Plot({ title, note, times, series, form, columns = false, asTabl
   const written = ({ values, texts }, index) => texts?.[index] ?? (values[index] === null || values[index] === undefined ? "–" : form(values[index]));
   const said = [moment(latest), ...series.map((one) => `${one.name} ${written(one, latest)}`)].join(", ");
   return html`<figure class="plot card">
-    <figcaption><strong>${title}</strong> <span class="dim">${note}</span></figcaption>
+    <figcaption class="row"><strong>${title}</strong> <span class="dim">${note}</span> ${hint && html`<${Hint}>${hint}<//>`}</figcaption>
     ${asTable
       ? html`<${Rows} title=${title} times=${times} series=${series} moment=${moment} written=${written} />`
       : html`<div class="plot-area">
@@ -102,7 +104,7 @@ function path(values, x, y) {
 }
 
 function stacked(series, times, x, y) {
-  const width = Math.max(1, (WIDTH / times.length) * 0.8);
+  const width = Math.min(COLUMN_MOST, Math.max(1, (WIDTH / times.length) * 0.8));
   return times.map((time, index) => {
     let below = 0;
     return series.map(({ name, tone, values }) => {
@@ -122,4 +124,13 @@ export function evenly(history, until) {
   const times = [];
   for (let time = last - history.hours * 3_600_000 + step; time <= last; time += step) times.push(time);
   return { times, buckets: times.map((time) => found.get(time)) };
+}
+
+/** Leaves steps without data out at both ends, and keeps at least STEPS_LEAST steps, or none without any data. */
+export function fitted({ times, buckets }) {
+  const has = buckets.map((one) => Boolean(one) && (one.completed + one.failed + one.cancelled > 0 || one.backlog?.pending > 0 || one.backlog?.processing > 0));
+  const last = has.lastIndexOf(true);
+  const from = Math.max(0, Math.min(has.indexOf(true), last + 1 - STEPS_LEAST));
+  const part = [from, last < 0 ? from : Math.max(last + 1, from + STEPS_LEAST)];
+  return { times: times.slice(...part), buckets: buckets.slice(...part) };
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { bytes, count, t } from "../base/i18n.js";
-import { announce, Notice, Trouble, useTitle } from "../base/parts.js";
+import { announce, Notice, Quote, Trouble, useTitle } from "../base/parts.js";
 import { Plan } from "./plan.js";
 import { draft, mayWrite, prefs } from "../base/prefs.js";
 import { go } from "../base/route.js";
@@ -45,7 +45,7 @@ export function bodyOf(fields) {
     try {
       body[name] = JSON.parse(fields[name]);
     } catch (error) {
-      throw new FieldTrouble(name, `${t("notJson", { field: t(`field.${name}`) })} ${error.message}`);
+      throw new FieldTrouble(name, `${t("notJson", { field: t(`field.${name}`) })} “${error.message}”`);
     }
   }
   return body;
@@ -53,7 +53,7 @@ export function bodyOf(fields) {
 
 export function Submit() {
   const [fields, setFields] = useState(() => ({ ...EMPTY, ...draft.read() }));
-  useTitle(t("submit.title"));
+  useTitle(t("nav.submit"));
   const [plan, setPlan] = useState(null); // {answer, text}
   const asked = useRef(0); // the latest question for a plan: the answer to an earlier one is for other fields
   const [state, setState] = useState({ busy: "", error: null });
@@ -117,7 +117,7 @@ export function Submit() {
   if (prefs().writes === "no") return html`<${Notice}>${t("submit.notAllowed")}<//>`;
   return html`<div class="pair">
     <form class="card" onSubmit=${(event) => (event.preventDefault(), preview())}>
-      <h1>${t("submit.title")}</h1>
+      <h1>${t("nav.submit")}</h1>
       <${Source} text=${fields.input} onText=${(text) => set("input", text)} />
       <div><label for="instructions">${t("field.instructions")}</label>
       <textarea id="instructions" rows="2" value=${fields.instructions} onInput=${(event) => set("instructions", event.target.value)} aria-describedby="instructions-hint"></textarea>
@@ -167,7 +167,7 @@ function Field({ name, fields, set, error, rows = 2, numeric = false, area = fal
   return html`<div>
     <label for=${name}>${t(`field.${name}`)}</label>
     ${area ? html`<textarea rows=${rows} class="code" ...${common}></textarea>` : html`<input ...${common} inputmode=${numeric ? "decimal" : undefined} />`}
-    ${faults.length > 0 && html`<p class="hint bad-text wrap" id=${`${name}-fault`}><bdi>${faults.join(" ")}</bdi></p>`}
+    ${faults.length > 0 && html`<p class="hint bad-text wrap" id=${`${name}-fault`}>${error.status ? html`<${Quote}>${faults.join(" ")}<//>` : faults.join(" ")}</p>`}
     <p class="hint" id=${`${name}-hint`}>${t(`hint.${name}`)}</p>
   </div>`;
 }

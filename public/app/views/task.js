@@ -1,13 +1,13 @@
-// The view of one task: its status, its cost, why it waits, its chunks over time, and its output.
+// The view of one task: its result or why it failed, its cost, why it waits, and its chunks over time.
 import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
-import { Actions } from "./actions.js";
+import { Actions, actsOf } from "./actions.js";
 import { call } from "../base/api.js";
 import { ChunkTable } from "./chunks.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
 import { Output, Ways } from "./output/output.js";
 import { absolute, count, covered, span, t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Figure, Freshness, Lazy, Notice, Save, shortId, Time, titleOf, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Figures, Freshness, Hint, Lazy, Notice, Quote, Save, shortId, Time, titleOf, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { href, replace, taskPath } from "../base/route.js";
 import { Waterfall } from "./waterfall.js";
@@ -45,36 +45,37 @@ export function Task({ id, query }) {
   const selected = query.chunk === undefined ? null : Math.min(Number(query.chunk) || 0, (task?.progress.total ?? 1) - 1);
   const select = (index) => replace("task", id, { chunk: String(index) });
   return html`
-    <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${shortId(id)}</code></p>
+    <div class="head">
+      <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${shortId(id)}</code></p>
+      <${Freshness} state=${state} note=${task && !task.terminal && t(live ? "live.on" : "live.off")} isLive=${live} />
+    </div>
     <${Trouble} error=${state.error} />
-    ${!task && !state.error && html`<p class="dim" role="status">${t("loading")}</p>`}
     ${task?.kind && html`<${Lazy} name="batch" task=${task} state=${state} />`}
     ${task &&
     !task.kind &&
     html`<${Head} task=${task} again=${state.again} />
-      <${Freshness} state=${state} scope=${t("task.scope")} note=${!task.terminal && t(live ? "live.on" : "live.off")} isLive=${live} />
-      <${Standing} task=${task} />
+      ${task.error && html`<${Failure} task=${task} table=${table} again=${state.again} onSelect=${select} onLog=${() => setLogged("failed")} />`}
+      <${Result} task=${task} />
       ${task.gaps?.length > 0 && html`<${Lazy} name="gaps" task=${task} onSelect=${select} />`}
+      <${Standing} task=${task} />
       <section class="card" aria-labelledby="waterfall-title">
-        <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2>
+        <div class="head"><span class="row"><h2 id="waterfall-title">${t("waterfall.title")}</h2><${Hint}>${t("waterfall.derived")}<//></span>
           <span class="row">
-            ${hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
+            ${!task.error && hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
             <span class="dim">${task.progress.total !== null && chunksOf(task)}</span>
           </span>
         </div>
-        <p class="hint">${t("waterfall.derived")}</p>
         <${Trouble} error=${table.error} />
         <${Waterfall} task=${task} table=${table} selected=${selected} onSelect=${select} />
         ${merging(task) && html`<${Notice}>${merging(task)}<//>`}
       </section>
       ${logged === null
         ? html`<div class="row"><button type="button" onClick=${() => setLogged("")}>${t("log.show")}</button></div>`
-        : html`<${Lazy} name="attempts" task=${task} outcome=${logged} onAsk=${setLogged} onSelect=${select} />`}
+        : html`<${Lazy} name="attempts" task=${task} version=${state.at} outcome=${logged} onAsk=${setLogged} onSelect=${select} />`}
       ${selected !== null && html`<${Lazy} name="chunk" key=${selected} task=${task} index=${selected} meta=${table.known[selected]} source=${source} />`}
-      <${Result} task=${task} />
       <div class="pair even">
         <${Request} task=${task} />
-        ${task.terminal && html`<${Deliveries} id=${id} />`}
+        ${task.terminal && html`<${Deliveries} id=${id} version=${state.at} />`}
       </div>`}
   `;
 }
@@ -82,7 +83,7 @@ export function Task({ id, query }) {
 const settled = ({ progress }) => progress.completed + progress.failed;
 
 /** Whether the task has failures, calls in doubt or rejected answers, which users look up in the log. */
-const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || usage.rejected > 0 || Boolean(error ?? lastError);
+const hasTrouble = ({ progress, usage, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || usage.rejected > 0 || Boolean(lastError);
 
 /** Follows the task's events. Returns the latest progress, and whether the stream is open. */
 function useEvents(task, table, again, news) {
@@ -111,8 +112,27 @@ function merging({ calls }) {
 function Head({ task, again }) {
   return html`<div class="head">
     <h1 class="title"><${Chip} status=${task.status} />${task.gaps?.length > 0 && html` <span class="chip is-degraded">${count("gaps.count", task.gaps.length)}</span>`} <bdi>${titleOf(task)}</bdi></h1>
-    <${Actions} task=${task} again=${again} />
+    <${Actions} task=${task} again=${again} names=${actsOf(task).slice(task.error ? 1 : 0)} />
   </div>`;
+}
+
+/** What failed, in which chunk, why, and the act that helps. */
+function Failure({ task, table, again, onSelect, onLog }) {
+  const { error, progress } = task;
+  const failed = table.known.filter((chunk) => chunk?.status === "failed");
+  const at = (failed.find((chunk) => chunk.error?.code === error.code) ?? failed[0])?.index;
+  const why = t(`why.${error.code}`);
+  const [helps] = actsOf(task);
+  return html`<section class="card failure" aria-labelledby="failure-title">
+    <h2 id="failure-title">${at === undefined ? t("failure.task", { why }) : t("failure.chunkOf", { n: at + 1, total: progress.total, why })}</h2>
+    <blockquote lang=""><bdi>${error.message}</bdi></blockquote>
+    <p>${helps === "again" ? `${t("notRetryable")} ${t("help.again")}` : t(error.code === "budget_exhausted" ? "help.budget" : "retryable")} <code class="dim">${error.code}</code></p>
+    <div class="row">
+      <${Actions} task=${task} again=${again} names=${[helps]} primary />
+      ${at !== undefined && html`<button type="button" onClick=${() => onSelect(at)}>${t("failure.show", { n: at + 1 })}</button>`}
+      <button type="button" onClick=${onLog}>${t("log.toFailed")}</button>
+    </div>
+  </section>`;
 }
 
 function Standing({ task }) {
@@ -123,29 +143,28 @@ function Standing({ task }) {
       ? html`<p class="dim">${t(task.terminal ? "chunks.none" : "chunks.checked")}</p>`
       : html`<${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`thick is-${task.status}`} />`}
     ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
-    ${task.error &&
-    html`<${Notice} tone="bad" title=${task.error.code}><bdi>${task.error.message}</bdi>
-      <span class="dim"> ${t(task.error.retryable ? "retryable" : "notRetryable")}</span><//>`}
     ${task.lastError &&
     !task.error &&
-    html`<${Notice} tone="warn" title=${task.lastError.code}>
-      <bdi>${task.lastError.message}</bdi> · <${Time} at=${task.lastError.at} /> · ${count("inARow", task.lastError.calls)}
+    html`<${Notice} tone="warn">
+      ${t("failure.call", { why: t(`why.${task.lastError.code}`) })} <${Quote}>${task.lastError.message}<//> · <${Time} at=${task.lastError.at} /> · ${count("inARow", task.lastError.calls)}
       ${task.lastError.chunk !== null && html` · ${t("chunkName", { n: task.lastError.chunk + 1 })}`}
     <//>`}
-    <div class="figures">
-      <${Figure} name=${t("bill.calls")} value=${whole(usage.modelCalls)} note=${t("bill.minimum", { n: usage.minimumCalls })} />
-      <${Figure} name=${t("bill.inDoubt")} value=${whole(usage.inDoubt)} note=${t("bill.inDoubtNote")} tone=${usage.inDoubt > 0 ? "warn" : ""} />
-      <${Figure} name=${t("bill.tokens")} value=${`${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`} note=${t("bill.tokensNote")} />
-      ${task.coverage !== undefined && html`<${Figure} name=${t("gaps.coverage")} value=${covered(task.coverage)} note=${count("gaps.count", task.gaps.length)} tone=${task.coverage < 1 ? "warn" : ""} />`}
-      ${usage.rejected !== undefined && html`<${Figure} name=${t("bill.rejected")} value=${whole(usage.rejected)} note=${t("bill.rejectedNote", usage)} tone=${usage.rejected > 0 ? "warn" : ""} />`}
-      <${Figure} name=${t("cutOffTitle")} value=${whole(progress.truncated)} note=${t("cutOffNote")} tone=${progress.truncated > 0 ? "warn" : ""} />
-    </div>
+    <${Figures}
+      of=${[
+        [t("bill.calls"), whole(usage.modelCalls), t("bill.minimum", { n: usage.minimumCalls }), true],
+        [t("bill.tokens"), `${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`, t("bill.tokensNote"), usage.inputTokens > 0],
+        ...(task.coverage === undefined ? [] : [[t("gaps.coverage"), covered(task.coverage), count("gaps.count", task.gaps.length), task.coverage < 1, "warn"]]),
+        [t("bill.inDoubt"), whole(usage.inDoubt), t("bill.inDoubtNote"), usage.inDoubt > 0, "warn"],
+        ...(usage.rejected === undefined ? [] : [[t("bill.rejected"), whole(usage.rejected), t("bill.rejectedNote", usage), usage.rejected > 0, "warn"]]),
+        [t("cutOffTitle"), whole(progress.truncated), t("cutOffNote"), progress.truncated > 0, "warn"],
+      ]}
+    />
     <${Facts}
       of=${[
         [t("column.route"), t(`route.${task.route}`)],
         [t("gaps.retryOf"), task.retryOf && html`<a href=${href("task", task.retryOf)}><code>${shortId(task.retryOf)}</code></a>`],
         [t("attempts"), whole(task.attempts), t("attemptsHint")],
-        [t("createdAt"), html`<${Time} at=${task.createdAt} both />`],
+        [t("search.time"), html`<${Time} at=${task.createdAt} both />`],
         [t("startedAt"), task.startedAt && html`<${Time} at=${task.startedAt} both />`],
         [t("finishedAt"), task.finishedAt && html`<${Time} at=${task.finishedAt} both />`],
         [t("took"), ended && span(ended - Date.parse(task.createdAt))],
@@ -185,10 +204,10 @@ function Request({ task: { request, metadata } }) {
     [t("field.metadata"), metadata],
   ].filter(([, value]) => Object.keys(value).length > 0);
   return html`<section class="card" aria-labelledby="request-title">
-    <h2 id="request-title">${t("request.title")}</h2>
+    <h2 id="request-title">${t("requestId")}</h2>
     <${Facts}
       of=${[
-        [t("request.model"), html`<bdi>${request.model}</bdi>`],
+        [t("search.model"), html`<bdi>${request.model}</bdi>`],
         [t("request.reduce"), t(`reduce.${request.reduce}`)],
         [t("request.characters"), request.inputCharacters !== null && whole(request.inputCharacters)],
         [t("request.file"), request.inputFile && html`<code>${request.inputFile}</code>`],

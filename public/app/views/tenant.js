@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { count, t } from "../base/i18n.js";
-import { Dialog, Own, Trouble } from "../base/parts.js";
+import { Dialog, Trouble } from "../base/parts.js";
 import { choose, prefs } from "../base/prefs.js";
 
 const path = (cursor) => `/api/tenants?tenant=*${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
@@ -30,7 +30,7 @@ export function TenantDialog({ onClose }) {
       <li><button type="button" aria-pressed=${prefs().tenant === ""} onClick=${() => use("")}>${t("tenant.own")}</button></li>
       ${rows.map(
         (one) => html`<li key=${one.tenant}>
-          <button type="button" aria-pressed=${prefs().tenant === one.tenant} onClick=${() => use(one.tenant)}><${Own}>${one.tenant}<//></button>
+          <button type="button" aria-pressed=${prefs().tenant === one.tenant} onClick=${() => use(one.tenant)}><bdi>${one.tenant}</bdi></button>
           <span class="hint">${figures(one)}</span>
         </li>`,
       )}

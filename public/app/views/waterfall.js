@@ -12,6 +12,7 @@ const SPARE = 6; // rows above and below the view
 const DAY = 86_400_000; // milliseconds; what is longer has dates on its axis
 const FINE = 10_000; // what is shorter has hundredths of a second
 const STEPS = 240; // of the curve of calls at once
+const STATES = ["done", "cut", "out", "backoff", "doubt", "failed", "gap", "unmade"]; // that have a mark
 
 export function Waterfall({ task, table, selected, onSelect }) {
   const box = useRef(null);
@@ -23,6 +24,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
   const first = Math.max(0, Math.floor(top / ROW) - SPARE);
   const behind = Math.min(total, Math.ceil((top + height) / ROW) + SPARE);
   const said = useMemo(() => saidOf(task), [task]);
+  const marks = useMemo(() => marksOf(table, task, said), [task, table.completed, table.failed, table.seen.size]);
   const rows = [];
   for (let index = first; index < behind; index += 1) rows.push({ index, state: stateOf(index, table, task, said) });
   const end = task.terminal && task.calls.out.length === 0 ? Date.parse(task.finishedAt) : now();
@@ -77,7 +79,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
       </div>
     </div>
     ${task.gaps && html`<link rel="stylesheet" href="style/structured.css" />`}
-    <${Legend} gaps=${task.gaps !== undefined} />
+    <${Legend} marks=${marks} />
     ${total * ROW > HEIGHT_MOST &&
     html`<label class="choice inline">
       <input type="checkbox" checked=${near} onChange=${(event) => setNear(event.target.checked)} /> <span>${t("waterfall.near")}</span>
@@ -103,7 +105,7 @@ function Row({ index, state, code, chunk, together, out, task, scale, selected, 
   const took = begun && ended ? span(ended - begun) : "";
   const lasted = state === "out" ? t("waterfall.for", { span: took }) : together > 1 ? t("waterfall.together", { span: took, n: together }) : took;
   const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), code, lasted];
-  if (chunk?.attempts > 1) said.push(count("callsMade", chunk.attempts));
+  if (chunk?.attempts > 1) said.push(count("calls", chunk.attempts));
   if (chunk?.lane) said.push(t("waterfall.lane", { n: chunk.lane }));
   const tried = chunk?.first ?? begun ?? to; // before `tried` the chunk waited for its first call
   return html`<div
@@ -130,12 +132,27 @@ function Row({ index, state, code, chunk, together, out, task, scale, selected, 
   </div>`;
 }
 
-const Legend = ({ gaps }) => html`<div class="legend">
-  ${["done", "cut", "out", "backoff", "doubt", "failed", ...(gaps ? ["gap"] : [])].map(
-    (state) => html`<span key=${state}><b class=${`call is-${state}`}></b>${t(`chunk.${state}`)}</span>`,
-  )}
+/** The marks that the plot has, of all its rows. */
+function marksOf(table, task, said) {
+  const marks = new Set();
+  for (let index = 0; index < task.progress.total; index += 1) {
+    const chunk = table.known[index];
+    marks.add(stateOf(index, table, task, said));
+    if (chunk?.first) marks.add("again");
+    if (chunk?.attempts > 1) marks.add("times");
+    if (chunk?.lane) marks.add("lane");
+    if (table.together(index) > 1) marks.add("together");
+  }
+  return marks;
+}
+
+const Legend = ({ marks }) => html`<div class="legend">
   <span><i class="wait"></i>${t("waterfall.wait")}</span>
-  <span><i class="again"></i>${t("waterfall.again")}</span>
+  ${STATES.map((state) => marks.has(state) && html`<span key=${state}><b class=${`call is-${state}`}></b>${t(`chunk.${state}`)}</span>`)}
+  ${marks.has("again") && html`<span><i class="again"></i>${t("waterfall.again")}</span>`}
+  ${marks.has("together") && html`<span><b class="call is-done together"></b>≤ ${t("waterfall.grouped")}</span>`}
+  ${marks.has("times") && html`<span><em>×2</em>${t("callsTitle")}</span>`}
+  ${marks.has("lane") && html`<span><small>${t("waterfall.laneShort", { n: 2 })}</small>${t("lane")}</span>`}
 </div>`;
 
 /** How many calls for chunks were in flight at each time, those that are in flight now included. */

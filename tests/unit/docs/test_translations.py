@@ -58,7 +58,7 @@ def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
     assert figures[1] == figures[0]
 
 
-WORDS = sorted((ROOT / "public" / "words" / "zh").glob("*.js"))
+WORDS = sorted((ROOT / "public" / "words").glob("*.js"))
 CHINESE = [*(chinese for _, chinese in PAIRS), *WORDS]
 
 

@@ -1,13 +1,13 @@
 // The view of one batch, in place of a task's parts: its status, its counts, its cost, the faults of its file, and its
 // files of answers. The page does not show the batch's lines.
 import { html, useEffect, useRef, useState } from "../../base/dom.js";
-import { BatchActions } from "./actions.js";
+import { Actions } from "../actions.js";
 import { Deliveries } from "../deliveries.js";
 import { Faults } from "./faults.js";
 import { BatchFiles } from "./files.js";
 import { hasEnded } from "./read.js";
 import { absolute, count, span, t, whole } from "../../base/i18n.js";
-import { announce, Bar, chunksOf, Facts, Figure, Freshness, Lazy, Notice, shortId, Time, titleOf, Waiting, Words } from "../../base/parts.js";
+import { announce, Bar, chunksOf, Facts, Figures, Lazy, Notice, Quote, shortId, Time, titleOf, Waiting, Words } from "../../base/parts.js";
 import { href } from "../../base/route.js";
 
 const TONES = { completed: "completed", failed: "failed", expired: "failed", cancelled: "cancelled" };
@@ -27,23 +27,27 @@ export function Batch({ task, state }) {
       <h1 class="title">
         <span class=${`chip is-${TONES[of.status] ?? "processing"}`}>${t(`batch.status.${of.status}`)}</span> <span class="tag">${t("kind.batch")}</span> <bdi>${titleOf(task)}</bdi>
       </h1>
-      <${BatchActions} task=${task} again=${state.again} />
+      <${Actions} task=${task} again=${state.again} names=${namesOf(task)} />
     </div>
-    <${Freshness} state=${state} scope=${t("batch.scope")} note=${!hasEnded(of) && t("live.off")} />
+    ${of.in_progress_at !== null && hasEnded(of) && html`<${BatchFiles} of=${of} />`}
     <${Standing} task=${task} />
     <${Faults} of=${of} isInvalid=${task.error?.code === "invalid_batch"} />
-    ${of.in_progress_at !== null && html`<${BatchFiles} of=${of} />`}
+    ${of.in_progress_at !== null && !hasEnded(of) && html`<${BatchFiles} of=${of} />`}
     ${Object.keys(metadata).length > 0 &&
     html`<section class="card" aria-labelledby="metadata-title">
       <h2 id="metadata-title">${t("batch.metadata")}</h2>
       <${Words} text=${JSON.stringify(metadata, null, 2)} label=${t("batch.metadata")} />
     </section>`}
     ${logged !== null
-      ? html`<${Lazy} name="attempts" task=${task} outcome=${logged} onAsk=${setLogged} />`
+      ? html`<${Lazy} name="attempts" task=${task} version=${state.at} outcome=${logged} onAsk=${setLogged} />`
       : task.usage.modelCalls > 0 && html`<div class="row"><button type="button" onClick=${() => setLogged("failed")}>${t("batch.log")}</button></div>`}
-    ${task.terminal && html`<${Deliveries} id=${task.id} />`}
+    ${task.terminal && html`<${Deliveries} id=${task.id} version=${state.at} />`}
   `;
 }
+
+/** The acts that the batch allows. If its file has faults, no line can be retried: the user has to correct the file. */
+const namesOf = ({ terminal, of }) =>
+  [!terminal && "cancel", hasEnded(of) && of.in_progress_at !== null && of.request_counts.failed > 0 && "retry", "erase"].filter(Boolean);
 
 function Standing({ task }) {
   const { of, usage, progress, error, lastError } = task;
@@ -54,21 +58,23 @@ function Standing({ task }) {
     ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
     ${error &&
     of.status !== "expired" &&
-    html`<${Notice} tone="bad" title=${error.code}><bdi>${error.message}</bdi> · <span class="dim">${t(error.code === "invalid_batch" ? "batch.correct" : error.retryable ? "retryable" : "notRetryable")}</span><//>`}
+    html`<${Notice} tone="bad"><strong>${t("batch.why", { why: t(`why.${error.code}`) })}</strong> <${Quote}>${error.message}<//> ${t(error.code === "invalid_batch" ? "batch.correct" : error.retryable ? "retryable" : "notRetryable")} <code>${error.code}</code><//>`}
     ${lastError &&
     !task.terminal &&
-    html`<${Notice} tone="warn" title=${lastError.code}>
-      <bdi>${lastError.message}</bdi> · <${Time} at=${lastError.at} /> · ${count("inARow", lastError.calls)}
+    html`<${Notice} tone="warn">
+      ${t("failure.call", { why: t(`why.${lastError.code}`) })} <${Quote}>${lastError.message}<//> · <${Time} at=${lastError.at} /> · ${count("inARow", lastError.calls)}
       ${lastError.chunk !== null && html` · ${t("batch.line", { n: lastError.chunk + 1 })}`}
     <//>`}
-    <div class="figures">
-      <${Figure} name=${t("batch.done")} value=${whole(completed)} note=${total > 0 ? count("batch.of", total) : t(hasEnded(of) ? "lines.none" : "lines.checked")} />
-      <${Figure} name=${t("batch.failed")} value=${whole(failed)} note=${t("batch.failedNote")} tone=${failed > 0 ? "warn" : ""} />
-      <${Figure} name=${t("bill.calls")} value=${whole(usage.modelCalls)} note=${total > 0 ? t("bill.minimum", { n: usage.minimumCalls }) : t("batch.noCall")} />
-      <${Figure} name=${t("bill.inDoubt")} value=${whole(usage.inDoubt)} note=${t("bill.inDoubtNote")} tone=${usage.inDoubt > 0 ? "warn" : ""} />
-      <${Figure} name=${t("bill.tokens")} value=${`${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`} note=${t("batch.tokensNote")} />
-      ${progress.truncated > 0 && html`<${Figure} name=${t("cutOffTitle")} value=${whole(progress.truncated)} note=${t("cutOffNote")} tone="warn" />`}
-    </div>
+    <${Figures}
+      of=${[
+        [t("batch.done"), total > 0 ? `${whole(completed)} / ${whole(total)}` : t(hasEnded(of) ? "lines.none" : "lines.checked"), t("batch.doneNote"), true],
+        [t("batch.failed"), whole(failed), t("batch.failedNote"), failed > 0, "warn"],
+        [t("bill.calls"), whole(usage.modelCalls), total > 0 ? t("bill.minimum", { n: usage.minimumCalls }) : t("batch.noCall"), true],
+        [t("bill.tokens"), `${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`, t("batch.tokensNote"), usage.inputTokens > 0],
+        [t("bill.inDoubt"), whole(usage.inDoubt), t("bill.inDoubtNote"), usage.inDoubt > 0, "warn"],
+        [t("cutOffTitle"), whole(progress.truncated), t("cutOffNote"), progress.truncated > 0, "warn"],
+      ]}
+    />
     <${Times} task=${task} />
     <div class="row hint">${t("id")} <code class="wrap">${of.id}</code><${Lazy} name="share" hash=${href("task", task.id)} path=${`/v1/batches/${of.id}`} id=${of.id} /></div>
   </section>`;
@@ -82,13 +88,13 @@ function Times({ task }) {
   const time = (seconds) => seconds !== null && html`<${Time} at=${moment(seconds)} both />`;
   return html`<${Facts}
     of=${[
-      [t("request.model"), of.model && html`<bdi>${of.model}</bdi>`],
+      [t("search.model"), of.model && html`<bdi>${of.model}</bdi>`],
       [t("batch.endpoint"), html`<code>${of.endpoint}</code>`],
       [t("batch.window"), of.completion_window],
       [t("column.route"), t(`route.${task.route}`)],
       [t("batch.retryOf"), task.retryOf && html`<a href=${href("task", task.retryOf)}><code>${shortId(task.retryOf)}</code></a>`],
       [t("attempts"), whole(task.attempts), t("attemptsHint")],
-      [t("createdAt"), time(of.created_at)],
+      [t("search.time"), time(of.created_at)],
       [t("batch.valid"), time(of.in_progress_at)],
       [t("batch.finalizing"), time(of.finalizing_at)],
       [t("finishedAt"), time(ended)],

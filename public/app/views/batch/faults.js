@@ -1,7 +1,7 @@
 // The faults of a batch's input file, line by line, as the API lists them.
 import { html } from "../../base/dom.js";
 import { count, t, whole } from "../../base/i18n.js";
-import { Table } from "../../base/parts.js";
+import { Quote, Table } from "../../base/parts.js";
 
 const FAULTS_MOST = 100; // that the API lists
 
@@ -15,7 +15,7 @@ export function Faults({ of: { errors }, isInvalid }) {
     <${Table}
       label=${t("faults.title")}
       columns=${["line", "code", "param", "message"].map((name) => t(`faults.${name}`))}
-      rows=${found.map(({ line, code, param, message }) => [line === null ? "–" : whole(line), html`<code>${code}</code>`, param ? html`<code><bdi>${param}</bdi></code>` : "–", html`<bdi>${message}</bdi>`])}
+      rows=${found.map(({ line, code, param, message }) => [line === null ? "–" : whole(line), html`<code>${code}</code>`, param ? html`<code><bdi>${param}</bdi></code>` : "–", html`<${Quote}>${message}<//>`])}
     />
   </section>`;
 }

@@ -42,7 +42,7 @@ const KINDS = {
     for (const item of token.items) inside("li", list, item, state);
   },
   table: (parent, { header, rows }, state) => {
-    const frame = add(parent, "div", { class: "wide", tabindex: "0", role: "group", "aria-label": t("markdown.table") });
+    const frame = add(parent, "div", { class: "wide", tabindex: "0", role: "group", "aria-label": t("value.table") });
     const table = add(frame, "table");
     const row = (body, name, cells) => {
       const line = add(body, "tr");

@@ -1,7 +1,7 @@
 // The gaps of a task that is running or has completed: where they are in the text, and why each chunk failed.
 import { html, useState } from "../../base/dom.js";
 import { count, covered, t, whole } from "../../base/i18n.js";
-import { Table } from "../../base/parts.js";
+import { Pages, Table } from "../../base/parts.js";
 
 const PAGE = 25; // gaps at once
 const CELLS = 400; // of the strip; gaps in neighbouring ones are drawn as one
@@ -32,12 +32,7 @@ export function Gaps({ task: { gaps, coverage, progress, request }, onSelect }) 
         html`<code>${code}</code>`,
       ])}
     />
-    ${gaps.length > PAGE &&
-    html`<div class="row">
-      <button type="button" disabled=${first === 0} onClick=${() => setFirst(Math.max(0, first - PAGE))}>${t("earlier")}</button>
-      <span class="dim" role="status">${t("range", { from: first + 1, to: last, of: gaps.length })}</span>
-      <button type="button" disabled=${last === gaps.length} onClick=${() => setFirst(last)}>${t("later")}</button>
-    </div>`}
+    <${Pages} first=${first} page=${PAGE} of=${gaps.length} onTurn=${setFirst} />
   </section>`;
 }
 

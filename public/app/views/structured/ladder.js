@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../../base/dom.js";
 import { call } from "../../base/api.js";
 import { count, span, t } from "../../base/i18n.js";
-import { Table, Trouble, Words } from "../../base/parts.js";
+import { Quote, Table, Trouble, Words } from "../../base/parts.js";
 import { tail } from "../../base/route.js";
 
 const CALLS_MOST = 20; // that are shown
@@ -40,9 +40,9 @@ export function Ladder({ id, chunk: { index, rejected, attempts } }) {
     html`<ol class="rungs">
       ${calls.map(
         ({ outcome, code, message, milliseconds, isAsk }, at) => html`<li key=${at}>
-          <strong>${t(REJECTED.includes(code) ? "ladder.isRejected" : `outcome.${outcome}`)}</strong>
+          <strong>${t(REJECTED.includes(code) ? "history.rejected" : `outcome.${outcome}`)}</strong>
           ${isAsk && html` · ${t("ladder.isAsk")}`}${milliseconds !== null && html` · ${span(milliseconds)}`}
-          ${code && html` · <code>${code}</code> <bdi>${message}</bdi>`}
+          ${code && html` · <code>${code}</code> <${Quote}>${message}<//>`}
         </li>`,
       )}
     </ol>`}

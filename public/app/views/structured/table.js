@@ -1,7 +1,7 @@
 // Lists of flat objects as tables: a row for each object, a column for each field, a page of rows at once.
 import { html, useMemo, useState } from "../../base/dom.js";
 import { count, t, whole } from "../../base/i18n.js";
-import { shorten, Table } from "../../base/parts.js";
+import { Pages, shorten, Table } from "../../base/parts.js";
 import { Exact, isNode } from "./exact.js";
 
 const PAGE = 50; // rows at once
@@ -51,15 +51,10 @@ export function ValueTable({ list, label }) {
       <${Table}
         label=${label}
         columns=${["#", ...shown.map((name) => shorten(name || '""', NAME))]}
-        rows=${list.slice(first, last).map((one, at) => [whole(first + at + 1), ...(one === null ? [html`<span class="warn-text">${t("value.gap")}</span>`] : shown.map((name) => cell(one, name)))])}
+        rows=${list.slice(first, last).map((one, at) => [whole(first + at + 1), ...(one === null ? [html`<span class="warn-text">${t("chunk.gap")}</span>`] : shown.map((name) => cell(one, name)))])}
       />
     </div>
-    ${list.length > PAGE &&
-    html`<div class="row">
-      <button type="button" disabled=${first === 0} onClick=${() => setFirst(Math.max(0, first - PAGE))}>${t("earlier")}</button>
-      <span class="dim" role="status">${t("range", { from: first + 1, to: last, of: list.length })}</span>
-      <button type="button" disabled=${last === list.length} onClick=${() => setFirst(last)}>${t("later")}</button>
-    </div>`}
+    <${Pages} first=${first} page=${PAGE} of=${list.length} onTurn=${setFirst} />
   `;
 }
 

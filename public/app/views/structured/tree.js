@@ -134,7 +134,7 @@ function Row({ id, row, isOpen, isActive, onAct }) {
 function Shown({ value, isOpen, isGap }) {
   if (isNode(value)) return html`<span class="dim">${count(Array.isArray(value) ? "value.items" : "value.fields", sizeOf(value))}</span>`;
   if (value instanceof Exact) return html`<b>${value.source}</b>`;
-  if (typeof value !== "string") return html`<b>${String(value)}</b>${isGap && html` <span class="warn-text">${t("value.gap")}</span>`}`;
+  if (typeof value !== "string") return html`<b>${String(value)}</b>${isGap && html` <span class="warn-text">${t("chunk.gap")}</span>`}`;
   if (value.length <= LONG) return html`<bdi>${JSON.stringify(value)}</bdi>`;
   const most = isOpen ? LONG_MOST : LONG;
   return html`<bdi class="long">${isOpen ? value.slice(0, most) : JSON.stringify(value.slice(0, most))}</bdi>${value.length > most && "…"} <small class="dim">${t("value.characters", { n: value.length })}</small>`;

@@ -1,0 +1,88 @@
+"""Tests that the view of a task begins with its result or its failure, and shows no marks or numbers without a use."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.support.browser import HOSTILE
+from tests.support.stage import TASK_ID, Stage, chunk, task
+
+pytestmark = pytest.mark.runtime
+PATH = f"/api/tasks/{TASK_ID}"
+PARTLY = {"total": 3, "completed": 2, "failed": 1, "truncated": 0}
+
+
+def shows(stage: Stage, shown: dict[str, Any], chunks: list[dict[str, Any]]) -> None:
+    """Let the API answer with this task, and with its chunks from the one that is asked for on."""
+
+    def answer(route: Route) -> None:
+        first = int(parse_qs(urlsplit(route.request.url).query).get("cursor", ["0"])[0])
+        route.fulfill(json={"chunks": chunks[first:], "nextCursor": None})
+
+    stage.answers |= {PATH: shown, f"{PATH}/chunks": answer, f"{PATH}/deliveries": {"deliveries": []}}
+
+
+def failed(stage: Stage, code: str, *, retryable: bool) -> None:
+    """Let the API answer with a task whose second chunk failed with this code."""
+    error = {"code": code, "message": HOSTILE, "retryable": retryable}
+    lost = {"status": "failed", "output": None, "error": error, "startedAt": None, "finishedAt": None}
+    chunks = [chunk(0), chunk(1, **lost, firstStartedAt=None), chunk(2)]
+    shows(stage, task(status="failed", error=error, progress=PARTLY), chunks)
+
+
+def headings(page: Page) -> list[str]:
+    """Return the headings of the view's parts in their order."""
+    return page.locator("main h2").all_inner_texts()
+
+
+def test_a_completed_task_begins_with_its_result(stage: Stage) -> None:
+    """The result is the first part of the view, and the legend has only marks that the plot has."""
+    chunks = [chunk(0), chunk(1, finishReason="length", attempts=2), chunk(2, lane=2)]
+    shows(stage, task(result={"output": "The answer."}), chunks)
+    page = stage.open(f"#/task/{TASK_ID}")
+    expect(page.locator(".fall-row")).to_have_count(3)
+    assert headings(page) == ["Result", "Chunks over time", "Request"]
+    legend = ["waiting", "completed", "cut off", "failed calls, and waits for the next try", "×2Calls", "L2Lane"]
+    expect(page.locator(".legend > span")).to_have_text(legend)
+    expect(page.locator(".figure")).to_have_text(["Model calls 3", "Tokens 30 → 60"])
+    expect(page.get_by_text("sent, no answer seen")).to_be_hidden()
+    page.locator(".figures summary").press("Enter")
+    expect(page.locator(".figures .hint")).to_contain_text("In doubt 0 sent, no answer seen")
+    assert stage.violations() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "retryable", "said", "acts"),
+    [
+        ("model_timeout", True, "the model did not answer in time", ["Retry", "Run again with changes"]),
+        ("model_refused", False, "the model refused", ["Run again with changes", "Retry"]),
+        ("budget_exhausted", False, "the budget of calls ran out", ["Retry", "Run again with changes"]),
+    ],
+)
+def test_a_failed_task_begins_with_what_helps(
+    stage: Stage, code: str, retryable: bool, said: str, acts: list[str]
+) -> None:
+    """The view says which chunk failed and why, quotes the message, and has one button in front: the act that helps."""
+    failed(stage, code, retryable=retryable)
+    page = stage.open(f"#/task/{TASK_ID}")
+    part = page.get_by_role("region", name=f"Chunk 2 of 3 failed because {said}.")
+    expect(part.locator("blockquote[lang='']")).to_have_text(HOSTILE)
+    expect(part.locator("button.primary")).to_have_text(acts[0])
+    assert headings(page)[0] == f"Chunk 2 of 3 failed because {said}."
+    expect(page.locator(".head").get_by_role("button", name=acts[0])).to_have_count(0)
+    expect(page.locator(".head").get_by_role("button", name=acts[1])).to_have_count(1)
+    part.get_by_role("button", name="Show chunk 2").click()
+    quote = page.get_by_role("region", name="Chunk 2", exact=True).locator("q[lang='']")
+    expect(quote).to_have_text(HOSTILE)
+    assert stage.violations() == []
+
+
+def test_a_refusal_of_the_server_is_quoted(stage: Stage) -> None:
+    """The page says in its own language that the server refused, and quotes the server's sentence."""
+    problem = {"status": 422, "code": "invalid_fields", "detail": "input must not be empty", "requestId": "r"}
+    stage.answers[PATH] = lambda route: route.fulfill(status=422, json=problem)
+    page = stage.open(f"#/task/{TASK_ID}")
+    expect(page.get_by_role("alert")).to_contain_text("The server answered 422.")
+    expect(page.get_by_role("alert").locator("q[lang='']")).to_have_text("input must not be empty")
