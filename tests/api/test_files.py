@@ -11,6 +11,7 @@ import pytest
 from openai.pagination import SyncCursorPage
 from openai.types import FileDeleted, FileObject
 
+from simulator.platform.r2.bucket import StoredObject
 from src.composition import CATALOGUE
 from src.core import limits
 from src.core.keys import Scope
@@ -22,7 +23,7 @@ from src.processing.memory import MemoryShare
 from src.store.blobs.d1 import D1Bucket
 from src.store.blobs.r2 import R2Bucket
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data
-from tests.support.memory_r2 import INTERNAL, MemoryR2, Stored
+from tests.support.memory_r2 import INTERNAL, MemoryR2
 
 URL = "http://localhost:8787/v1/files"
 PART = 1_000  # The most bytes of a part in these tests.
@@ -360,7 +361,7 @@ def test_a_part_that_is_missing_may_come_back(files: ApiBench, made: str) -> Non
     file = uploaded(files, b"x" * 1_500)
     if isinstance(files.blobs, MemoryR2):
         key = min(files.blobs.objects)
-        files.blobs.objects[key] = Stored(b"x", 0)
+        files.blobs.objects[key] = StoredObject(b"x", 0)
         if made == "gone":
             del files.blobs.objects[key]
     else:

@@ -1,9 +1,12 @@
-"""An R2 bucket in memory; a test sets its clock and its faults. It implements `store.blobs.r2.R2`."""
+"""The simulation's bucket with faults in the order that a test sets. It implements `store.blobs.r2.R2`."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from random import Random
+from typing import Literal
 
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform.r2.bucket import BucketServer
 from src.store.blobs import Buffer
 from src.store.blobs.r2 import ListedObject
 
@@ -15,14 +18,7 @@ LOST = "Network connection lost."
 type When = Literal["before", "after", "later", "hang"]
 
 
-class Stored(NamedTuple):
-    """An object of the bucket: its bytes, and when it was stored."""
-
-    body: bytes
-    stored_at: int
-
-
-class MemoryR2:
+class MemoryR2(BucketServer):
     """One bucket. `calls` counts the calls that reached the bucket.
 
     `fail(message, when, times)` makes the next calls raise an error. With "before" they have no effect, with "after"
@@ -31,8 +27,7 @@ class MemoryR2:
     """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
-        self.now_ms = now_ms
-        self.objects: dict[str, Stored] = {}
+        super().__init__(FaultPlan(Random(), {}), now_ms)
         self.calls: list[str] = []
         self._faults: list[tuple[str, When]] = []
         self._late: list[Callable[[], object]] = []
@@ -63,43 +58,27 @@ class MemoryR2:
         """Store an object."""
         content = bytes(body.content) if isinstance(body, MemoryPart) else body
         assert isinstance(content, bytes)
-
-        def store() -> None:
-            self.objects[key] = Stored(content, self.now_ms())
-
-        await self._call("put", store)
+        await self._call("put", lambda: self.store(key, content))
 
     async def get(self, key: str, start: int, length: int) -> bytes | None:
         """Return a range of an object."""
-        found = await self._call("get", lambda: self.objects.get(key))
         assert length > 0
-        return None if found is None else found.body[start : start + length]
+        return await self._call("get", lambda: self.part(key, start, length))
 
     async def open(self, key: str, size: int) -> bytes | None:
         """Return a whole object of this size."""
-        found = await self._call("open", lambda: self.objects.get(key))
-        return None if found is None or len(found.body) != size else found.body
+        return await self._call("open", lambda: self.whole(key, size))
 
     async def delete(self, keys: list[str]) -> None:
         """Delete objects."""
         assert 0 < len(keys) <= 1_000
-
-        def remove() -> None:
-            for key in keys:
-                self.objects.pop(key, None)
-
-        await self._call("delete", remove)
+        await self._call("delete", lambda: self.remove(keys))
 
     async def list(self, prefix: str, after: str, most: int) -> tuple[list[ListedObject], bool]:
         """List objects."""
         assert 0 < most <= 1_000
-
-        def found() -> tuple[list[ListedObject], bool]:
-            keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
-            page = [ListedObject(key, self.objects[key].stored_at) for key in keys[:most]]
-            return page, len(keys) > most
-
-        return await self._call("list", found)
+        listed, is_more = await self._call("list", lambda: self.page(prefix, after, most))
+        return [ListedObject(*one) for one in listed], is_more
 
     async def _call[Answer](self, name: str, effect: Callable[[], Answer]) -> Answer:
         self.calls.append(name)
