@@ -12,7 +12,7 @@ import pytest
 from src.core import limits
 from src.core.errors import StoreUnavailable
 from src.core.states import Status
-from src.core.storage import StorageUse
+from src.core.storage import MB, StorageUse
 from src.processing.outcomes import Ended, Released
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import WorkerBench
@@ -233,3 +233,12 @@ def _with(bench: WorkerBench, **changes: Any) -> Any:
 
 async def _sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+
+def test_the_cause_is_in_the_log(bench: WorkerBench):
+    """If a task waits because the database is full, the log has the event `storage_full` with the database's size."""
+    bench.insert(1)
+    fill(bench)
+    bench.run()
+    (line,) = bench.events("storage_full")
+    assert line["bytes"] >= 450 * MB
