@@ -1,5 +1,6 @@
 """`GET /api/tasks/{id}/attempts` shows each known call of a task, although no call has a row of its own."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -29,12 +30,12 @@ class Troubled(ApiBench):
     A key of `fails` has two parts: the text of a call, and the call's number among the calls for this text.
     """
 
-    def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None) -> None:
+    def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
         self.model = Script(self._act)
         self._fails = fails or {}
         self._asked: dict[str, int] = {}
         super().__init__(
-            settings=Settings(provider="demo", chunk_chars=5, webhook_key=WEBHOOK_KEY, concurrency=1),
+            settings=Settings(provider="demo", chunk_chars=5, webhook_key=WEBHOOK_KEY, concurrency=concurrency),
             provider=self.model,
         )
 
@@ -318,4 +319,42 @@ def test_the_log_needs_the_scope_read() -> None:
     assert (refused.status, "secret" in refused.body) == (403, False)
     assert bench.call("GET", path, headers=theirs).status == 404
     assert data(bench.call("GET", path, headers=reader))["attempts"][0]["message"] == "a secret"
+    bench.close()
+
+
+def test_calls_in_doubt_of_a_cancelled_task() -> None:
+    """If a worker gives up its calls because the task was cancelled, the log lists them as in doubt.
+
+    The log, the task and the bill agree on the calls in doubt.
+    """
+    bench = Troubled(concurrency=2)
+    bench.model.seconds = lambda number: 1.0 if number == 1 else 9.0
+
+    async def cancel_in_mid_call() -> None:
+        running = asyncio.ensure_future(bench.worker.run(key(task_id), HOST))
+        await asyncio.sleep(0.5)
+        await bench.store.cancel(key(task_id), 1_000_000)
+        await running
+
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    bench.run(cancel_in_mid_call())
+    read = page(bench, task_id)
+    task = data(bench.call("GET", f"/api/tasks/{task_id}"))
+    assert task["status"] == "cancelled"
+    assert task["usage"]["inDoubt"] == 1 == read["counts"]["inDoubt"]
+    assert task["calls"]["inDoubt"] == [{"level": 0, "index": 1}]
+    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "in_doubt")]
+    assert read["counts"]["unlisted"] == 0
+    bench.close()
+
+
+def test_a_bulk_retry_keeps_the_log() -> None:
+    """A bulk retry keeps the log of each task's calls, as a retry of one task does."""
+    bench = Troubled({("one", 1): ModelRefused("the provider answered 404")})
+    task_id = bench.submit("one")["id"]
+    bench.work_on(task_id)
+    assert data(bench.call("POST", "/api/tasks/retry", {}))["retried"] == 1
+    bench.settle()
+    bench.work_on(task_id)
+    assert said(page(bench, task_id)["attempts"]) == [(0, 0, 1, "failed"), (0, 0, 1, "succeeded")]
     bench.close()

@@ -338,3 +338,13 @@ def test_each_task_has_a_line_and_the_request_one_more(bench: ApiBench) -> None:
         {"event": "cancelled", "task": going["id"], "tenant": "local", "bulk": True, "request": "c"},
         {"event": "cancelled_in_bulk", "tenant": "local", "tasks": 1, "more": False, "request": "c"},
     ]
+
+
+def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
+    """If the routes refuse retried tasks, these tasks stay due, and the next sweep finds them."""
+    tasks = [failed(bench) for _ in range(3)]
+    for sender in bench.senders:
+        sender.refuses = True
+    assert data(retry(bench))["retried"] == 3
+    due = bench.run(bench.store.due(10))
+    assert sorted(key.partition(":")[2] for key in due.idle) == sorted(task["id"] for task in tasks)

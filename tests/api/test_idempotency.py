@@ -364,3 +364,40 @@ def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[st
     bench.call("DELETE", first["links"]["self"])
     wait(bench, DAY)
     assert not is_replay(post(bench, "two"))
+
+
+def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: ApiBench) -> None:
+    """Once an expired key belongs to a new task, erasing the old task does not free the key."""
+    first = data(post(bench, "one"))
+    wait(bench, DAY)
+    second = data(post(bench, "one"))
+    assert bench.call("DELETE", first["links"]["self"]).status == 204
+    assert data(post(bench, "one"))["id"] == second["id"]
+
+
+def test_a_refused_request_under_an_old_key(bench: ApiBench) -> None:
+    """If a refused request used an expired idempotency key, the key is free afterwards."""
+    bench.limit(tasks_in_flight_most=1)
+    first = data(post(bench, "one"))
+    wait(bench, DAY)
+    assert refuses(post(bench, "one"), 429, "limit_reached")
+    bench.call("POST", first["links"]["cancel"])
+    assert not is_replay(post(bench, "one"))
+    assert len(tasks(bench)) == 2
+
+
+def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
+    """Once the first request has withdrawn its task, an equal request makes a new task."""
+
+    async def race() -> tuple[Reply, Reply]:
+        gates = Interleaver(bench)
+        bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
+        first = submit_later(bench)
+        await gates.admit(ALL_LOST + 1)
+        second = submit_later(bench)
+        await gates.admit()
+        return await first, await second
+
+    first, second = bench.run(race())
+    assert (first.status, is_replay(second)) == (503, False)
+    assert len(tasks(bench)) == 1

@@ -8,10 +8,12 @@ import pytest
 
 from src.composition import CATALOGUE
 from src.core import limits
+from src.core.calls.retry import rate_limit_seconds
 from src.core.task import Route
 from src.http.base.messages import Reply
 from src.http.router import handle
 from src.processing.terms import OVERDUE
+from src.store.records.claims import Release
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 
@@ -323,3 +325,27 @@ def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> No
         assert made.submit("x")["route"] == routes[0]
         assert len(noted) == 2 * number
     made.close()
+
+
+def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
+    """A task counts as in flight even if it waits for a long rate limit, or if the sweep checks it only much later."""
+    bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
+    task = bench.submit()
+    longest_ms = round(rate_limit_seconds(1e9, 0, chance=1.0) * 1000)
+    bench.work(bench.claim(task["id"]), {}, Release(longest_ms, longest_ms + bench.settings.lease_ms))
+    assert crowded_out(post(bench))
+    bench.limit(lease_seconds=180.0, timeout_seconds=120.0)
+    for _ in range(10):
+        (row,) = bench.database.rows("SELECT wake_at FROM tasks")
+        wait(bench, max(0, int(str(row["wake_at"])) - bench.now_ms()) / 1000)
+        bench.run(bench.store.take_due(bench.run(bench.store.due(1)), bench.settings.lease_ms))
+        assert crowded_out(post(bench))
+
+
+def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
+    """The limit of tasks in flight and the share of the queue are both exact when both are set."""
+    ours = shared.make_key()
+    shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
+    routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
+    assert routes == ["queue"] * limits.QUEUE_SHARE + ["durable-object"] * 2
+    assert crowded_out(post(shared, secret=ours))

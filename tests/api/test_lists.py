@@ -263,3 +263,13 @@ def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: s
     assert costs[0][0].status == 404
     assert [bench.database.rows(f"SELECT * FROM {table}") for table in tables] == before  # noqa: S608
     bench.close()
+
+
+def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
+    """A list neither reads nor shows another tenant's tasks, or tasks outside its range of time."""
+    fill(bench, "c" * 30, "before")
+    mine = fill(bench, "p" * WALK + "c" * 20)
+    fill(bench, "c" * 30, "z")
+    pages = list(walk(bench, status="completed", createdAfter=moment(1_000 + WALK + 4), limit=10))
+    assert [task["id"] for page in pages for task in page["tasks"]] == mine[: WALK + 4 : -1]
+    assert len(pages) == 2

@@ -331,3 +331,17 @@ def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
     assert looking.call("GET", "/api/tasks").status == 200
     looking.settle()
     assert any('"event":"sweep_failed"' in line for line in looking.log_lines)
+
+
+def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
+    """If the last sweep was less than three minutes ago, a request starts no sweep."""
+    lost = looking.submit()
+    looking.settle()
+    looking.pass_seconds(LEASE_SECONDS - 1)
+    looking.run(looking.store.due(1))
+    before = looking.database.rows("SELECT * FROM seen")
+    looking.pass_seconds(limits.SWEEP_MISSED_SECONDS - 1)
+    looking.call("GET", "/api/tasks")
+    looking.settle()
+    assert looking.database.rows("SELECT * FROM seen") == before
+    assert looking.senders[0].sent == [lost["id"]]

@@ -13,13 +13,14 @@ from openai.types.responses import Response, ResponseInputMessageItem, ResponseI
 from src.core import limits
 from src.core.codes import TaskCode
 from src.core.settings import Settings
+from src.core.states import Status
 from src.core.structure import Structure
 from src.core.task import Failure, Reduce
 from src.http.base.messages import Reply
 from src.http.responses.fields import NewResponseFields, new_request
 from src.http.responses.names import task_id_of
 from src.http.responses.parameters import DEFAULTS
-from src.store.records.claims import Fail
+from src.store.records.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
@@ -464,3 +465,26 @@ def test_models(bench: ApiBench):
     assert error(bench.call("GET", "/v1/models?after=gpt-x")) == ("invalid_fields", "after")
     assert data(bench.call("GET", "/v1/models/@cf%2Fmeta%2Fllama"))["id"] == "@cf/meta/llama"
     assert error(bench.call("GET", "/v1/models/gpt-x"), 404) == ("not_found", None)
+
+
+def test_a_retry_keeps_the_retention(bench: ApiBench):
+    """After a native retry, the task of a `store: false` response is still a response, and is kept for an hour."""
+    response = made(bench, store=False)
+    bench.fail(task_id(response))
+    assert bench.call("POST", f"/api/tasks/{task_id(response)}/retry").status == 202
+    assert read(bench, response["id"])["status"] == "queued"
+    done, end = {1: "output 1", 2: "output 2"}, Finish(bench.settings.retention_ms)
+    bench.work(bench.claim(task_id(response)), done, end, calls_settled=7, completed=3)
+    (row,) = bench.database.rows("SELECT wake_at - finished_at AS kept, status FROM tasks")
+    assert row == {"kept": 3_600_000, "status": Status.COMPLETED}
+
+
+def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
+    """If the deployment's retention is shorter than an hour, it also applies to responses with `store: false`."""
+    bench.limit(retention_days=0.01)
+    response = made(bench, store=False)
+    assert response["onceover"]["retentionSeconds"] == 864
+    bench.complete(task_id(response))
+    assert read(bench, response["id"])["status"] == "completed"
+    (row,) = bench.database.rows("SELECT wake_at - finished_at AS kept FROM tasks")
+    assert row["kept"] == 864_000

@@ -1,5 +1,7 @@
 """What clients see of a database that is full or nearly full."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from src.core import limits
@@ -15,6 +17,14 @@ from tests.support.store_bench import new_task
 FULL = "D1_ERROR: Exceeded maximum DB size"
 MB = 1_000_000
 LONG = "word " * 2_000
+
+
+@pytest.fixture
+def bench() -> Iterator[ApiBench]:
+    """Make a deployment with default settings, which accepts new tasks until the database has 450 MB."""
+    made = ApiBench()
+    yield made
+    made.close()
 
 
 def post(bench: ApiBench, key: str | None = None, text: str = LONG) -> Reply:
@@ -242,3 +252,12 @@ def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
     assert post(bench).status == 507
     assert bench.call("GET", f"{path}/chunks").status == 200
     assert bench.call("DELETE", path).status == 204
+
+
+def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
+    """An expired idempotency key would need a new task, which a full database refuses."""
+    post(bench, "key")
+    bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
+    size(bench, 460)
+    bench.call("GET", "/api/tasks")
+    assert post(bench, "key").status == 507

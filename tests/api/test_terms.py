@@ -18,7 +18,7 @@ from src.http.base.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
 from src.store.d1.database import D1Statement, Database
-from src.store.records.claims import Claim, Continue, Fail, Release, Unclaimed
+from src.store.records.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -448,3 +448,66 @@ def test_what_the_held_answer_shows(bench: ApiBench) -> None:
 
     reply = bench.run(both())
     assert json.loads(reply.body)["usage"]["modelCalls"] == 2
+
+
+def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
+    """A worker that has lost its claim may still start calls that it announced before."""
+    task = bench.submit()
+    bench.run(
+        bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
+    )
+    heir = bench.run(bench.store.claim(key(task["id"]), holder="i", host="h", route=Route.QUEUE, lease_ms=180_000))
+    wait(bench, 5)
+    bench.work(heir, {}, Continue(180_000, 2_000))
+    wait(bench, 4)
+    assert end(bench, "cancel", task) == pytest.approx(11)
+
+
+def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
+    """The erasure of a task waits for announced calls even if the worker has just released the task."""
+    task = bench.submit()
+    claim = bench.claim(task["id"])
+    wait(bench, 0.5)
+    bench.work(claim, {0: "output 0"}, Release(0, 180_000))
+    assert end(bench, "delete", task) == pytest.approx(limits.START_SECONDS - 0.5)
+
+
+@pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
+def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
+    """The erasure of a task that was cancelled and then retried waits for calls that were announced before.
+
+    An earlier worker may still start calls that it announced, whatever has happened to the task since.
+    """
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+
+    async def put_back() -> None:
+        cancelled = asyncio.ensure_future(
+            handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api, CATALOGUE)
+        )
+        await asyncio.sleep(0.25)
+        assert (
+            await handle(BenchRequest("POST", f"http://h{task['links']['self']}/retry"), bench.api, CATALOGUE)
+        ).status == 202
+        cancelled.cancel()
+
+    bench.run(put_back())
+    if then != "waits":
+        claim = bench.claim(task["id"])
+        if then == "completes":
+            bench.work(claim, {0: "output 0", 1: "output 1", 2: "output 2"}, Finish(1_000_000))
+        elif then == "is cancelled":
+            bench.run(bench.store.cancel(key(task["id"]), 1_000_000))
+    end(bench, "delete", task)
+    # The last claim of the task counts as its latest announcement.
+    assert bench.loop.time() == pytest.approx(limits.START_SECONDS + (0 if then == "waits" else 0.25))
+
+
+def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench) -> None:
+    """If announced calls can no longer start, an erasure is answered at once, also after a retry."""
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+    wait(bench, 10)
+    assert bench.call("POST", task["links"]["cancel"]).status == 200
+    assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
+    assert end(bench, "delete", task) == 0

@@ -211,3 +211,17 @@ def test_openai_needs_its_url():
     """AI_PROVIDER=openai without AI_BASE_URL is refused, and the error names AI_BASE_URL."""
     with pytest.raises(ConfigurationError, match=r"^AI_BASE_URL must be set"):
         load({"AI_PROVIDER": "openai"}.get)
+
+
+@given(st.floats(0, 1e6), st.integers(0, 200), st.floats(0, 1))
+def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
+    """A wait of up to an hour that the provider asks for is kept in full, whatever the jitter is."""
+    assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
+    assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST
+
+
+def test_the_lease_must_exceed_the_timeout():
+    """A configuration is refused if LEASE_SECONDS is not greater than AI_TIMEOUT_SECONDS."""
+    with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
+        load({"AI_TIMEOUT_SECONDS": 180}.get)
+    assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000

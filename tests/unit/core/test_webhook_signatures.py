@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 
 from src.core import limits, webhooks
 from src.core.ids import TaskKey
-from src.core.webhooks import AttemptFailure, DeliveryKey, EndpointKey
+from src.core.webhooks import AttemptFailure, DeliveryKey, DeliveryOutcome, EndpointKey, ReceiverAnswer
 
 KEY = "k" * 32
 ENDPOINT = EndpointKey("local:we_" + "0a" * 12)
@@ -118,3 +118,21 @@ def test_attempts_are_spread_over_a_day(chance: float):
     assert day <= age <= day + 1000
     assert waits[0] <= 5_000
     assert waits[:7] == sorted(waits[:7])
+
+
+def test_a_receiver_is_left_alone_for_as_long_as_it_asks():
+    """A receiver's `Retry-After` is obeyed up to an hour, and never shortens a wait."""
+    assert webhooks.delay_ms(1, 120.0, 0, 0.0) == 120_000
+    assert webhooks.delay_ms(1, 0.0, 0, 1.0) == 5_000
+    assert webhooks.delay_ms(1, 90_000.0, 0, 1.0) == 3_600_000
+
+
+def test_when_a_delivery_ends():
+    """A webhook delivery ends with 2xx, with 410, or after a day."""
+    day = round(limits.DELIVERY_SECONDS_MOST * 1000)
+    failed = webhooks.answer_of(500)
+    assert webhooks.outcome_of(webhooks.answer_of(200), day + 1) is DeliveryOutcome.DELIVERED
+    assert webhooks.outcome_of(webhooks.answer_of(410), 0) is DeliveryOutcome.GONE
+    assert webhooks.outcome_of(failed, day - 1) is None
+    assert webhooks.outcome_of(failed, day) is DeliveryOutcome.EXHAUSTED
+    assert webhooks.outcome_of(ReceiverAnswer(None, AttemptFailure.TIMEOUT), 0) is None

@@ -441,3 +441,12 @@ def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
     keys = made.submit(3)
     assert [body["taskId"] for body in sent] == keys
     assert (made.objects.started, made.places()) == ([], 0)
+
+
+def test_a_submission_beyond_the_bound_waits(deploy):
+    """With two object slots, two of five submitted tasks go to objects."""
+    made = deploy(2)
+    keys = made.submit(5)
+    assert made.objects.started == keys[:2]
+    assert made.waited == []
+    assert [made.bench.do(made.bench.store.task(key)).status for key in keys] == [Status.PENDING] * 5

@@ -251,3 +251,8 @@ def test_without_objects_nobody_is_told():
     meter = Meter()
     asyncio.run(ObjectTeller(None, meter, NOBODY).tell(TASK, 7))
     assert meter.subrequests == 0
+
+
+def test_a_task_that_nobody_has_begun_has_no_object(bench: WorkerBench):
+    """The cancellation of a task that no worker has begun notifies no object, since this would only wake it."""
+    assert bench.do(bench.store.cancel(TASK, 1_000)).object_fence is None

@@ -299,3 +299,19 @@ def test_work_goes_on_when_its_request_is_given_up():
     bench.do(story())
     assert ended == [True]
     bench.close()
+
+
+def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
+    """A poll without `wait` runs no task: it only sends the task off, at most once a minute."""
+
+    async def story() -> None:
+        await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)
+        for _ in range(600):
+            await made.poll(0.0)
+            await asyncio.sleep(1.0)
+
+    made.bench.do(story())
+    sent_at = made.objects.sent_at
+    assert not made.bench.model.calls
+    assert len(sent_at) == 10
+    assert all(later - earlier >= LATE_SECONDS for earlier, later in pairwise(sent_at))

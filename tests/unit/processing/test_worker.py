@@ -652,3 +652,53 @@ def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Re
             retry(bench)
         bench.do(asyncio.sleep(dice.choice([0, 200])))
     bench.close()
+
+
+@pytest.mark.parametrize("reduce", list(Reduce))
+def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
+    """A budget of `minimumCalls` suffices if no call fails."""
+    bench, other = make(), make()
+    bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
+    assert bench.run() == Ended(Status.COMPLETED)
+    other.insert(8, reduce, max_calls=7 + (reduce is Reduce.MERGE))
+    assert other.run() == Ended(Status.FAILED)
+    assert (code(other), len(other.model.calls)) == (BUDGET_EXHAUSTED, 7 + (reduce is Reduce.MERGE))
+
+
+def test_max_attempts_comes_first_where_it_is_less(make):
+    """If a chunk's attempts are used up before the budget is, the task fails with the chunk's own error."""
+    bench = make(max_attempts=2, patience_seconds=0)
+    bench.insert(1, max_calls=10)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == ("model_unavailable", 2)
+
+
+@pytest.mark.parametrize("error", [ModelRateLimited("429", 20), ModelUnavailable("503")])
+def test_a_wait_ends_at_the_deadline(make, error: ModelError):
+    """A worker that waits through a rate limit stops waiting at the task's deadline."""
+    bench = make(max_attempts=20)
+    bench.insert(1, deadline_ms=5_000)
+    bench.model.act = lambda call, number: error
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), bench.loop.time()) == (DEADLINE_EXCEEDED, pytest.approx(5.0))
+
+
+def test_rate_limited_calls_are_on_the_budget_too(make):
+    """A call that got a 429 counts on the budget, although it costs no attempt."""
+    bench = make(max_attempts=1)
+    bench.insert(1, max_calls=3)
+    bench.model.act = lambda call, number: ModelRateLimited("429", 1)
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == (BUDGET_EXHAUSTED, 3)
+
+
+def test_a_failure_keeps_what_is_in_flight(make):
+    """When a chunk fails for good, the run waits for the calls that are out, and keeps their outputs."""
+    bench = make(max_attempts=1, patience_seconds=0)
+    bench.insert(6)
+    errors: dict[int, ModelError] = {1: ModelUnavailable("500")}
+    bench.model.seconds = lambda number: 0.1 if number == 1 else 2.0
+    bench.model.act = lambda call, number: errors.pop(1, None)
+    assert bench.run() == Ended(Status.FAILED)
+    assert (bench.task().completed, bench.task().failed, len(bench.model.calls)) == (5, 1, 6)

@@ -246,3 +246,15 @@ def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) 
     bench.do(asyncio.sleep(bench.settings.lease_seconds * 4))
     task = finished(bench)
     assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (4, 1, 6)
+
+
+def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
+    """If the new task of a retry of gaps has gaps again, these gaps can be retried from the new task."""
+    complete_with_gaps(bench, 4, 2, 3)
+    assert isinstance(retry(bench), Accepted)
+    bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
+    task = finished(bench)
+    assert ([gap.chunk for gap in task.gaps], task.coverage) == ([1], 0.75)
+    plan = bench.do(bench.store.plan_gap_retry(NEW))
+    assert plan is not None
+    assert plan.minimum_calls == 1

@@ -33,7 +33,7 @@ from src.store.records.pages import ListFilter
 from src.store.sql import admission, deliveries, latest_calls, seen, sweep, views, work
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
-from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
+from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
 from tests.support.store_bench import (
     DEADLINE_MS,
     FAILURE,
@@ -586,3 +586,11 @@ def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
     bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan
+
+
+def test_the_schema_lists_the_statuses():
+    """The schema's CHECK constraint and the state machine have the same statuses."""
+    text = (MIGRATIONS / "0001_initial.sql").read_text()
+    listed = re.search(r"status TEXT NOT NULL CHECK \(status IN \(([^)]*)\)\)", text)
+    assert listed is not None
+    assert re.findall(r"'(\w+)'", listed[1]) == list(Status)

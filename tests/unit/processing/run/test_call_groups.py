@@ -582,3 +582,15 @@ def test_a_task_has_lanes_from_a_size_on():
     assert lanes_for(limits.LANES_FROM_CHUNKS) == 2
     assert lanes_for(limits.LANES_FROM_CHUNKS + limits.LANE_CHUNKS) == 3
     assert lanes_for(limits.CHUNKS_MOST) == limits.LANES_MOST
+
+
+def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
+    """Once no call is out any more, the ended calls are recorded at once."""
+    local.model.seconds = {"1": 1.01}
+    local.start(KEYS[:2])
+    assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)
+
+
+def test_silence_leaves_the_calls_in_doubt():
+    """The calls of a silent group are billed as those of a lost one, since it is unknown whether they were made."""
+    assert issubclass(Silence, CallerLost)

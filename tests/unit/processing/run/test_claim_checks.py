@@ -343,3 +343,16 @@ def test_the_deadline_aborts_lanes():
         assert bench.run(bench.laned_host()) == Ended(Status.FAILED)
         assert bench.loop.time() < 5.0
         assert (bench.task().completed, bill(bench)) == (2, (12, 10))
+
+
+def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
+    """When the task is erased, its run stops and has no bill to settle."""
+    seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Lost()
+
+
+def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
+    """A run logs `looks_spent` only when it has no check left."""
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.events("looks_spent") == []

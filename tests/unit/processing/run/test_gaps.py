@@ -397,3 +397,35 @@ def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_cl
     bench.model.act = failing(ModelRefused("the provider answered 401"), 6)
     task = ended(bench)
     assert (task.status, task.completed, task.failed, task.gaps, task.coverage) == ("failed", 2, 1, (), None)
+
+
+def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
+    """If the first chunk is refused, it becomes a gap as soon as another chunk has succeeded."""
+    bench.insert(3, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1)
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [0])
+
+
+def test_too_many_gaps_have_their_code_before_any_output(bench: WorkerBench) -> None:
+    """The code of too many gaps does not depend on whether an output was there when the task ended."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1, 2, 3)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 0, 3, 3)
+    assert "model_refused" in task.failure.message
+
+
+def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
+    """If a merge was made and paid for without the gaps, the task completes with these gaps."""
+    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
+    assert ended(bench).status == "failed"
+    assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    assert bench.task().failed == 1
+    task = ended(bench)
+    assert (task.status, task.completed, [gap.chunk for gap in task.gaps]) == ("completed", 7, [2])
+    assert task.coverage == 0.875
+    merged = [call.user[:3] for _, call in bench.model.calls[8:]]
+    assert merged[:5] == ["001", "004", "004", "005", "007"]

@@ -321,3 +321,11 @@ def test_no_time_makes_room_beyond_all_places():
     """If a run that lost lanes has more calls out than places, it waits until a call ends, not for a point in time."""
     assert News().widens_at(6, 6, 100.0) == math.inf
     assert News().widens_at(7, 6, 100.0) == math.inf
+
+
+def test_calls_that_were_out_together_are_one_trouble():
+    """Failures of calls that were out together make one pause, and do not double it."""
+    patience = away(now=10)
+    for at in (10.1, 10.2, 10.3):
+        patience.failed(CHUNK, 9, at, None, 0.0)
+    assert (patience.waits, patience.opens_at(10.3, None)) == (1, 10.5)

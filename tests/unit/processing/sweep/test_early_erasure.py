@@ -325,3 +325,10 @@ def test_early_erasure_waits_for_files_that_leave_the_database(bench: WorkerBenc
     assert not bench.database.rows("SELECT id FROM files")
     bench.do(asyncio.sleep(60))
     assert bench.do(Sweep(bench.worker(), ()).run()).erased == 50
+
+
+def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
+    """Early erasure works on a full database."""
+    fill(bench, "large", 400)
+    bench.database.cap.hold(bench.database.cap.pages)
+    assert clear(bench) == 400
