@@ -17,6 +17,7 @@ from src.core.task import NewTask, Route, TaskOptions
 from src.store.d1.database import D1Statement, Database
 from src.store.records.claims import CallKey, Claim, Continue, Finish, Output, Progress
 from src.store.tasks import TaskStore
+from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import SqliteD1
 
 TASKS = 200
@@ -46,7 +47,7 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
     """Complete a given number of tasks, and return the bytes of used pages and the written rows for each task."""
     database = SqliteD1(now_ms=lambda: START_MS)
     meter = Meter()
-    store = TaskStore(Database(database, meter))
+    store = task_store(Database(database, meter))
     empty = used_bytes(database)
     asyncio.run(_complete(store, prose, together, tasks))
     size = used_bytes(database) - empty
@@ -60,7 +61,7 @@ def database_ms(prose: Prose) -> float:
     The measured time includes the fake of D1's binding around SQLite.
     """
     database = _Timed(now_ms=lambda: START_MS)
-    store = TaskStore(Database(database, Meter()))
+    store = task_store(Database(database, Meter()))
     keys = asyncio.run(_complete(store, prose, TOGETHER[0], TASKS))
 
     async def poll() -> None:

@@ -8,7 +8,7 @@ import asyncio
 
 from src.core import limits
 from src.core.task import Reduce
-from src.processing.sweep.sweep import Sweep
+from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
@@ -44,7 +44,7 @@ def _part(bench: WorkerBench, begins_at: float) -> int:
         bench.database.rows(END, now_ms, RETENTION_MS, name)
         _pass(bench, begins_at + 60.0 * minute + 30.0)
         worker = bench.worker()
-        bench.do(Sweep(worker, []).run())
+        bench.do(new_sweep(worker, []).run())
         written += worker.meter.rows_written
     return written
 

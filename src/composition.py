@@ -1,7 +1,7 @@
 """Makes the parts of the application for one invocation. The Worker and the simulation both use `composition`."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,12 +21,13 @@ from .objects.laned_host import Lanes
 from .objects.sender import ObjectSender, ObjectTeller, places_of
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
-from .processing.deliveries import Courier, Deliverer
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender
+from .processing.invocation import Courier, Invocation, WaitUntil
 from .processing.log import Log
 from .processing.rescue import Rescue
 from .processing.submission import Submission
+from .processing.sweep.duty import Duty
 from .processing.sweep.on_request import SweepOnRequest
 from .processing.sweep.sweep import Sweep
 from .processing.worker import Worker
@@ -35,18 +36,14 @@ from .queue.dead_letter import bury
 from .queue.messages import DEAD_LETTERS, QueueBatch
 from .queue.producer import Queue, QueueSender
 from .store.d1.database import D1, Database
-from .store.deliveries import DeliveryStore
+from .store.hooks import EndHook, Hooks
 from .store.keys import KeyStore
-from .store.outbox import Fresh
-from .store.tasks import TaskStore
 
 if TYPE_CHECKING:
     from .store.blobs.r2 import R2
-    from .store.files import FileStore
-    from .store.webhooks import WebhookStore
 
-WaitUntil = Callable[[Awaitable[None]], None]
 CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature.groups), NewTaskFields)
+JOINER_OF: Final = next((feature.joiner_of for feature in FEATURES if feature.joiner_of is not None), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,42 +111,22 @@ class App:
         self.meter = Meter()
         self.log = Log(runtime.write)
         self.settings = settings
-        self._database = Database(bindings.database, self.meter, load=isolate.load, storage=isolate.storage)
-        self._fresh = Fresh()
-        self.store = TaskStore(self._database, self._fresh)
         self.provider = provider or _provider(self.settings, bindings, runtime)
-
-    def worker(self) -> Worker:
-        """Make the task actor's worker."""
-        return Worker(
-            store=self.store,
+        worker = Worker(
+            database=Database(bindings.database, self.meter, load=isolate.load, storage=isolate.storage),
+            settings=settings,
+            meter=self.meter,
+            chance=runtime.chance,
+            nonce=lambda: runtime.entropy(12).hex(),
+            log=self.log,
+            isolate=isolate,
+            courier=bindings.courier or runtime.courier,
+            bucket=partial(_bucket, bindings.blobs, self.meter),
+            wait_until=wait_until,
             provider=self.provider,
-            settings=self.settings,
-            meter=self.meter,
-            chance=self._runtime.chance,
-            nonce=lambda: self._runtime.entropy(12).hex(),
-            log=self.log,
-            latency=self._isolate.latency,
-            heartbeats=self._isolate.heartbeats,
-            storage=self._isolate.storage,
-            news=self._isolate.news,
-            marks=self._isolate.marks,
-            memory=self._isolate.memory,
-            deliverer=self._deliverer(),
-            open_files=partial(_files, self._database, self._bindings.blobs, self.meter),
         )
-
-    def _deliverer(self) -> Deliverer:
-        return Deliverer(
-            store=self.store.beside(DeliveryStore),
-            courier=self._bindings.courier or self._runtime.courier,
-            settings=self.settings,
-            meter=self.meter,
-            fresh=self._fresh,
-            chance=self._runtime.chance,
-            wait_until=self._wait_until,
-            log=self.log,
-        )
+        self.worker = with_features(worker)
+        self.store = self.worker.store
 
     def dispatcher(self) -> Dispatcher:
         """Make the dispatcher over the deployment's routes, in their order: queue, object, direct."""
@@ -159,7 +136,7 @@ class App:
         return slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS)
 
     def _dispatcher(self, direct_seconds: float) -> Dispatcher:
-        direct = DirectSender(self.worker(), lambda: direct_seconds, lambda run: self._wait_until(run()))
+        direct = DirectSender(self.worker, lambda: direct_seconds, lambda run: self._wait_until(run()))
         return Dispatcher([*self._senders(), direct], self.meter, self.log)
 
     def _senders(self) -> list[Sender]:
@@ -168,7 +145,7 @@ class App:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
             processors = self._bindings.processors
-            senders.append(ObjectSender(processors, places_of(self.worker(), processors)))
+            senders.append(ObjectSender(processors, places_of(self.worker, processors)))
         return senders
 
     def api(self) -> Api:
@@ -181,18 +158,16 @@ class App:
             load=self._isolate.load,
             storage=self._isolate.storage,
         )
-        store = TaskStore(database, self._fresh)
+        invocation: Invocation = replace(self.worker, database=database)
         return Api(
+            invocation=invocation,
             settings=self.settings,
-            store=store,
+            store=invocation.store,
             keys=KeyStore(database),
-            webhooks=partial(_webhooks, database),
-            open_files=partial(_files, database, self._bindings.blobs, self.meter),
-            deliverer=self._deliverer(),
             kind_apis=kind_apis,
             isolate=self._isolate,
             submission=Submission(
-                store=store,
+                store=invocation.store,
                 dispatcher=dispatcher,
                 settings=self.settings,
                 now_ms=self._runtime.now_ms,
@@ -220,9 +195,7 @@ class App:
     def _rescue(self, all_routes: Dispatcher) -> Rescue:
         senders = self._senders()
         routes = Dispatcher(senders, self.meter, self.log) if senders else None
-        return Rescue(
-            self.worker(), routes, all_routes if self._seconds_after_answer() > 0 else routes, self._wait_until
-        )
+        return Rescue(self.worker, routes, all_routes if self._seconds_after_answer() > 0 else routes, self._wait_until)
 
     def _sweeps(self) -> SweepOnRequest:
         """Make the sweeps that begin in a request's invocation.
@@ -234,9 +207,11 @@ class App:
         return SweepOnRequest(
             store=self.store,
             heartbeats=self._isolate.heartbeats,
-            asked=lambda: Sweep(self.worker(), senders, seconds=limits.ASKED_SWEEP_SECONDS, stands_in=True),
+            asked=lambda: Sweep(
+                self.worker, senders, duties(self.worker), seconds=limits.ASKED_SWEEP_SECONDS, stands_in=True
+            ),
             after_answer=(
-                (lambda: Sweep(self.worker(), senders, seconds=after_seconds, folds=False))
+                (lambda: Sweep(self.worker, senders, duties(self.worker), seconds=after_seconds, alone=False))
                 if senders or after_seconds
                 else None
             ),
@@ -248,9 +223,9 @@ class App:
         """Handle a batch of messages of the task queue or of the dead-letter queue."""
         if batch.queue == DEAD_LETTERS:
             await bury(batch, self.store, self.settings, self.log)
-            self._deliverer().begin()
+            self.worker.begin_after_ends()
             return
-        bindings, worker = self._bindings, self.worker()
+        bindings, worker = self._bindings, self.worker
         lanes = Lanes(None if bindings.processors is None else bindings.coordinators, self.log)
         host = lanes.host(worker, Route.QUEUE, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
         # If no other route accepts the message that continues a task, the task does not run in this invocation, whose
@@ -259,7 +234,7 @@ class App:
 
     async def scheduled(self) -> None:
         """Handle a cron trigger by running a sweep."""
-        await Sweep(self.worker(), self._senders()).run()
+        await Sweep(self.worker, self._senders(), duties(self.worker)).run()
 
 
 def kind_apis() -> Sequence[KindApi]:
@@ -267,17 +242,25 @@ def kind_apis() -> Sequence[KindApi]:
     return [feature.api() for feature in FEATURES if feature.api is not None]
 
 
-def _webhooks(database: Database) -> "WebhookStore":
-    from .store.webhooks import WebhookStore  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
+def with_features(worker: Worker) -> Worker:
+    """Return a worker whose stores do what features add to them."""
+    ends: list[EndHook] = []
+    made = replace(worker, hooks=Hooks(ends, JOINER_OF))
+    ends.extend(feature.ends()(made) for feature in FEATURES if feature.ends is not None)
+    return made
 
-    return WebhookStore(database)
+
+def duties(invocation: Invocation) -> Sequence[Duty]:
+    """Make the duties that features add to a sweep."""
+    return [feature.duty()(invocation) for feature in FEATURES if feature.duty is not None]
 
 
-def _files(database: Database, binding: "R2 | None", meter: Meter) -> "FileStore":
-    from .store.blobs.r2 import R2Bucket  # noqa: PLC0415 - as for webhooks
-    from .store.files import FileStore  # noqa: PLC0415
+def _bucket(binding: "R2 | None", meter: Meter) -> object:
+    if binding is None:
+        return None
+    from .store.blobs.r2 import R2Bucket  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
 
-    return FileStore(database, None if binding is None else R2Bucket(binding, meter))
+    return R2Bucket(binding, meter)
 
 
 def bound(bindings: Bindings) -> BoundRoutes:

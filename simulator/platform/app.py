@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, Protocol
 
 from simulator.engine.scope import SCOPE
-from simulator.platform.isolate import Invocation, Isolate
+from simulator.platform.isolate import Isolate, SimulatedInvocation
 from simulator.platform.model import ModelProvider
 from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import DeliveredBatch
@@ -73,7 +73,7 @@ class WorkerContext:
     def waitUntil(self, awaitable: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
         """Continue `awaitable` after the handler has returned, for 30 s at most."""
         invocation = SCOPE.get()
-        assert isinstance(invocation, Invocation), "waitUntil outside an invocation"
+        assert isinstance(invocation, SimulatedInvocation), "waitUntil outside an invocation"
         invocation.wait_until(awaitable)
 
 

@@ -14,7 +14,7 @@ from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import Loop
 from simulator.engine.scope import SCOPE
 from simulator.platform.invocation_limits import InvocationLimits
-from simulator.platform.isolate import Invocation, Isolate
+from simulator.platform.isolate import Isolate, SimulatedInvocation
 
 CONNECTION_LOST = "Network connection lost."
 
@@ -144,8 +144,8 @@ class Port:
         if self.is_closed():
             return Pending(_wait, future, shape)
         scope = SCOPE.get()
-        context = scope.context if isinstance(scope, Invocation) else loop.outside
-        if isinstance(scope, Invocation):
+        context = scope.context if isinstance(scope, SimulatedInvocation) else loop.outside
+        if isinstance(scope, SimulatedInvocation):
             if scope.dead:
                 return Pending(_wait, future, shape)
             scope.calls += 1
@@ -246,7 +246,7 @@ class _Request:
 
     def _deliver(self, value: Any, error: BaseException | None) -> None:
         scope = self.context.get(SCOPE)
-        if isinstance(scope, Invocation) and self.port.network.limits is not None:
+        if isinstance(scope, SimulatedInvocation) and self.port.network.limits is not None:
             scope.use.waiting -= 1
         if not self.future.done():
             self.future.set_result((value, error))

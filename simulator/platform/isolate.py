@@ -26,7 +26,7 @@ class InvocationEnd:
     error: BaseException | None = None
 
 
-class Invocation(InvocationScope):
+class SimulatedInvocation(InvocationScope):
     """One call of a handler in an isolate, together with the work that the handler gave to `waitUntil`."""
 
     __slots__ = ("all_ended", "calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
@@ -96,7 +96,7 @@ class Invocation(InvocationScope):
 class Held(Protocol):
     """Memory outside of Python's, which an invocation holds."""
 
-    owner: Invocation | None
+    owner: SimulatedInvocation | None
 
     def __len__(self) -> int:
         """Return how many bytes are held."""
@@ -126,8 +126,8 @@ class Isolate:
         self.gate.clock = clock
         self.dead = False
         self.keeps_strays = False
-        self.invocations: dict[Invocation, None] = {}
-        self._ended: list[Invocation] = []
+        self.invocations: dict[SimulatedInvocation, None] = {}
+        self._ended: list[SimulatedInvocation] = []
         self.on_death: list[Callable[[], None]] = []
         self.before_output: Callable[[], None] | None = None  # Called before a call leaves: an object's output gate.
         self.buffers: list[Held] = []
@@ -137,9 +137,9 @@ class Isolate:
         self._epoch_ms = epoch_ms
         self._born_seconds = loop.now()
 
-    def start(self, label: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Invocation:
+    def start(self, label: str, function: Callable[..., Awaitable[Any]], *args: Any) -> SimulatedInvocation:
         """Call a handler in a new invocation. The invocation's `outcome` resolves even if the isolate dies."""
-        invocation = Invocation(self, label)
+        invocation = SimulatedInvocation(self, label)
         if self.dead:
             invocation.kill()
             return invocation
@@ -147,7 +147,7 @@ class Isolate:
         self.loop.call_event(0, invocation._begin, function, args, context=invocation.context)
         return invocation
 
-    def forget(self, invocation: Invocation) -> None:
+    def forget(self, invocation: SimulatedInvocation) -> None:
         """Remove an invocation that has ended.
 
         The asyncio tasks that the invocation left behind stop, except in an object.

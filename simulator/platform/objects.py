@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from simulator.platform.alarms import Alarm
 from simulator.platform.binding_port import CONNECTION_LOST, JsError, Network, Port, Reply, entry_failure
-from simulator.platform.isolate import Invocation, InvocationEnd, Isolate
+from simulator.platform.isolate import InvocationEnd, Isolate, SimulatedInvocation
 from simulator.platform.object_instance import Instance, ObjectContext, ObjectId
 from simulator.platform.object_storage import ObjectData
 from simulator.platform.structured_clone import clone
@@ -49,7 +49,7 @@ class Cell:
             self.births += 1
             isolate = host.start_object(class_name, f"{class_name}/{self.name}#{self.births}")
             instance = self.instance = Instance(self, isolate)
-            construction = Invocation(isolate, "constructor")
+            construction = SimulatedInvocation(isolate, "constructor")
             isolate.invocations[construction] = None
             instance.object = construction.context.run(host.make_object, class_name, ObjectContext(instance), isolate)
         return self.instance

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from simulator.platform.binding_port import Network
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST
-from simulator.platform.isolate import Invocation, InvocationEnd
+from simulator.platform.isolate import InvocationEnd, SimulatedInvocation
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +125,7 @@ class QueueServer:
         self.faults = network.faults
         self.settings = settings or QueueSettings()
         self.dead_letter: QueueServer | None = None
-        self.deliver: Callable[[DeliveredBatch], Invocation | None] = lambda _batch: None
+        self.deliver: Callable[[DeliveredBatch], SimulatedInvocation | None] = lambda _batch: None
         self.counts = QueueCounts()
         self.ready: list[Stored] = []
         self.delayed = 0
@@ -205,7 +205,7 @@ class QueueServer:
         else:
             self.pump()
 
-    def _follow(self, invocation: Invocation, flight: _Flight) -> None:
+    def _follow(self, invocation: SimulatedInvocation, flight: _Flight) -> None:
         self.in_flight += 1
         for stored in flight.stored:
             stored.attempts += 1
@@ -254,6 +254,6 @@ class QueueServer:
                 self.dead_letter.accept(stored.body, honest=True)
 
 
-def _kill_running(invocation: Invocation) -> None:
+def _kill_running(invocation: SimulatedInvocation) -> None:
     if not invocation.outcome.done():
         invocation.isolate.kill()

@@ -7,7 +7,7 @@ from typing import Any
 from simulator.platform.binding_port import Network, Port
 from simulator.platform.choices import Deployment
 from simulator.platform.d1 import D1Binding, DatabaseServer
-from simulator.platform.isolate import Invocation
+from simulator.platform.isolate import SimulatedInvocation
 from simulator.platform.model import ModelServer
 from simulator.platform.objects import Cell, NamespaceBinding, ObjectHost, ObjectNamespace
 from simulator.platform.queue_producer import QueueBinding
@@ -72,7 +72,7 @@ class Servers:
             bindings["RATE_LIMITER"] = self.rate_limiter.bind(port)
         return bindings
 
-    def consume_with(self, deliver: Callable[[DeliveredBatch], Invocation | None]) -> None:
+    def consume_with(self, deliver: Callable[[DeliveredBatch], SimulatedInvocation | None]) -> None:
         """Set the function that delivers the batches of the main queue and of the dead-letter queue."""
         self.queue.deliver = self.dlq.deliver = deliver
 

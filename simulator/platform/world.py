@@ -22,7 +22,7 @@ from simulator.platform.app import DeployedWorker, Env, Handlers, Platform, Sche
 from simulator.platform.binding_port import Network, Port, entry_failure
 from simulator.platform.choices import TOP, Deployment, Faults, Scheduling, make_plan, make_policy
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST, WAIT_UNTIL_SECONDS_MOST, InvocationLimits, Plan
-from simulator.platform.isolate import Invocation, InvocationEnd, Isolate
+from simulator.platform.isolate import InvocationEnd, Isolate, SimulatedInvocation
 from simulator.platform.model import ModelProvider
 from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import DeliveredBatch, QueueSettings
@@ -182,7 +182,7 @@ class World:
             raise ClientError("connection lost")
         return outcome.value
 
-    def tick(self) -> Invocation:
+    def tick(self) -> SimulatedInvocation:
         """Fire the cron trigger once."""
         controller = ScheduledController("* * * * *", self.now_ms())
         return self._start("scheduled", lambda handlers, ctx: handlers.scheduled(controller, ctx))
@@ -236,7 +236,7 @@ class World:
 
     # -- isolates --------------------------------------------------------------------------------------
 
-    def _start(self, label: str, call: Callable[[Handlers, WorkerContext], Awaitable[Any]]) -> Invocation:
+    def _start(self, label: str, call: Callable[[Handlers, WorkerContext], Awaitable[Any]]) -> SimulatedInvocation:
         slot = self._slot()
         self.invocations_started += 1
         if label in _DEAD and self.faults.fires(_DEAD[label], slot.isolate.name):
@@ -245,7 +245,7 @@ class World:
         invocation.outcome.add_done_callback(lambda _outcome: self._after_reply(invocation), context=self.loop.outside)
         return invocation
 
-    def _after_reply(self, invocation: Invocation) -> None:
+    def _after_reply(self, invocation: SimulatedInvocation) -> None:
         if invocation.ended():
             return
         cut = self.faults.fires("wait_until_cut", invocation.isolate.name)
@@ -279,7 +279,7 @@ class World:
         platform = Platform(isolate, self._rng(isolate.name), ModelProvider(self.model, port))
         return Env(self.servers.bindings(self.deployment, port), self.variables, platform)
 
-    def _consume(self, batch: DeliveredBatch) -> Invocation | None:
+    def _consume(self, batch: DeliveredBatch) -> SimulatedInvocation | None:
         if not self.deployment.queue:
             return None
         return self._start("queue", lambda handlers, ctx: handlers.queue(batch, ctx))
@@ -299,6 +299,6 @@ class World:
         return self.app.make_object(class_name, ctx, self._env(isolate))
 
 
-def _cut_short(invocation: Invocation) -> None:
+def _cut_short(invocation: SimulatedInvocation) -> None:
     if not invocation.ended():
         invocation.kill()

@@ -274,3 +274,17 @@ class TransitionRefused(OnceoverError):
         super().__init__(f"a task that is {source} cannot become {target}")
         self.source = source
         self.target = target
+
+
+class NotJoinable(OnceoverError):
+    """A task's outputs cannot be joined without a model call.
+
+    `pointer` is the place of the field in the output, and `reason` is a sentence for the client.
+    """
+
+    code = "not_joinable"
+
+    def __init__(self, pointer: str, reason: str) -> None:
+        super().__init__(f"{pointer or 'the root'}: {reason}")
+        self.pointer = pointer
+        self.reason = reason

@@ -14,12 +14,13 @@ from .files.feature import FILES
 from .gaps.feature import GAPS
 from .openai.feature import OPENAI
 from .operate.feature import OPERATE
+from .structured.feature import STRUCTURED
 from .texts.feature import TEXTS
 from .webhooks.feature import WEBHOOKS
 
 # A feature may build on those before it.
 FEATURES: Final[tuple[Feature, ...]] = (
-    *(FILES, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS),
+    *(FILES, STRUCTURED, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS),
     *(BATCHES, OPENAI, OPERATE),
 )
 

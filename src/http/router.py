@@ -58,7 +58,7 @@ async def handle(request: Request, api: Api, catalogue: Catalogue) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    api.deliverer.begin()  # send the webhook deliveries of tasks that the request has ended
+    api.invocation.begin_after_ends()
     reply = _in_shape(reply, request.url)
     return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
 

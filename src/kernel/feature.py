@@ -10,9 +10,15 @@ if TYPE_CHECKING:
     from ..http.base.exchange import Exchange
     from ..http.base.messages import Reply
     from ..http.base.services import Api
+    from ..processing.invocation import Invocation
+    from ..processing.sweep.duty import Duty
     from ..processing.task_request import Planned, TaskRequest
+    from ..store.hooks import EndHook
+    from ..store.records.results import JoinerOf
 
 type Calls = Sequence[Endpoint]
+type MakeDuty = Callable[[Invocation], Duty]
+type MakeEndHook = Callable[[Invocation], EndHook]
 
 
 class PathGroup(NamedTuple):
@@ -69,10 +75,16 @@ class KindApi:
 class Feature(NamedTuple):
     """Something that a deployment can lack. Its functions import late, so that an isolate's start stays small.
 
+    `duty` loads what makes a duty of the sweep, and `ends` what makes a hook for each invocation.
+    `joiner_of` makes what joins the outputs of a task with a schema.
+
     `at_start` imports what the snapshot of the interpreter should have (docs/decisions/python.md#d0033).
     """
 
     name: str
     groups: tuple[PathGroup, ...] = ()
     api: Callable[[], KindApi] | None = None
+    duty: Callable[[], MakeDuty] | None = None
+    ends: Callable[[], MakeEndHook] | None = None
+    joiner_of: "JoinerOf | None" = None
     at_start: Callable[[], object] | None = None

@@ -77,7 +77,7 @@ class AIProcessor(DurableObject):
         await self._processor.alarm()
 
     def _worker(self) -> Worker:
-        return self._surroundings.app(self.env, self.ctx).worker()
+        return self._surroundings.app(self.env, self.ctx).worker
 
 
 class BatchCoordinator(DurableObject):

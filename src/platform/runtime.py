@@ -5,7 +5,7 @@ import random
 import time
 
 from ..inference.protocol import HttpClient
-from ..processing.deliveries import Courier
+from ..processing.invocation import Courier
 from .http_client import FetchClient
 from .webhook_courier import FetchCourier
 

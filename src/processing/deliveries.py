@@ -8,41 +8,23 @@ twice has the same id both times.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..core import limits, webhooks
 from ..core.calls.retry_after import retry_after_seconds
-from ..core.meter import Meter
-from ..core.settings import Settings
 from ..core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, ReceiverAnswer
 from ..inference.protocol import HttpConnectionLost, HttpTimeout
 from ..store.deliveries import Attempt, AttemptResult, DeliveryStore, DueDelivery
-from ..store.outbox import Fresh, Taken
+from ..store.outbox import Outbox, Taken
 from . import clock
-from .log import Log
-
-WaitUntil = Callable[[Awaitable[None]], None]
+from .invocation import Invocation
 
 # One subrequest claims several webhook deliveries, and another one records the attempts to send them. Claiming webhook
 # deliveries takes up to two statements for each delivery, and recording attempts takes up to four for each.
 _CALLS = 2
 _STATEMENTS_OF_CLAIM = 2
 _STATEMENTS_OF_RECORD = 4
-
-
-class Courier(Protocol):
-    """Sends a webhook message over the network."""
-
-    async def post(
-        self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
-    ) -> tuple[int, Mapping[str, str]]:
-        """Send a webhook message once, and return the answer's status and headers. No redirect is followed.
-
-        The body of the endpoint's answer to a webhook message is not read. Raises HttpTimeout or HttpConnectionLost.
-        """
-        ...
 
 
 class SendResult(NamedTuple):
@@ -52,18 +34,13 @@ class SendResult(NamedTuple):
     milliseconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Deliverer:
-    """Sends webhook deliveries in one invocation, within the invocation's allowance."""
+class Deliverer(Outbox):
+    """Writes and sends webhook deliveries in one invocation, within the invocation's allowance."""
 
-    store: DeliveryStore
-    courier: Courier
-    settings: Settings
-    meter: Meter  # Counts what the invocation has spent of its allowance.
-    fresh: Fresh  # The webhook deliveries that this invocation has written itself, and claimed.
-    chance: Callable[[], float]  # Returns random numbers from 0 to 1.
-    wait_until: WaitUntil  # Keeps the invocation alive until the webhook messages are sent.
-    log: Log
+    def __init__(self, invocation: Invocation) -> None:
+        super().__init__()
+        self._invocation = invocation
+        self._store = invocation.store.beside(DeliveryStore)
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
         """Begin to send the webhook deliveries that this invocation wrote, and the due deliveries; return at once.
@@ -71,24 +48,25 @@ class Deliverer:
         Without WEBHOOK_KEY no message can be signed, so none is sent. Deliveries to endpoints whose last attempt failed
         are sent beside the others, a few at a time, because they may hang.
         """
-        fresh, astray = self.fresh.pop(), any(one.astray for one in due)
+        fresh, astray = self.fresh, any(one.astray for one in due)
+        self.fresh = []
         due = [one for one in due if not one.astray]
-        if self.settings.webhook_key is None:
+        if self._invocation.settings.webhook_key is None:
             due, fresh = [], []
         failing, sound = [one for one in due if one.failures], [one for one in due if not one.failures]
         few = limits.DELIVERIES_AT_ONCE_FAILING
         if fresh or sound or astray:
             most = limits.DELIVERIES_AT_ONCE - (few if failing else 0)
-            self.wait_until(self._deliver(fresh, sound, clock.now(), most, astray=astray))
+            self._invocation.wait_until(self._deliver(fresh, sound, clock.now(), most, astray=astray))
         if failing:
-            self.wait_until(self._deliver([], failing, clock.now(), few))
+            self._invocation.wait_until(self._deliver([], failing, clock.now(), few))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
         """Begin to send one claimed webhook delivery.
 
         `asked_at` is when the claim of the delivery was sent to the database, by the steady clock.
         """
-        self.wait_until(self._deliver([(taken, asked_at)], [], clock.now(), 1))
+        self._invocation.wait_until(self._deliver([(taken, asked_at)], [], clock.now(), 1))
 
     async def _deliver(
         self,
@@ -105,7 +83,7 @@ class Deliverer:
         """
         try:
             if astray and self._sendable(taking=False) > 0:
-                await self.store.sort()
+                await self._store.sort()
             while (held or due) and clock.now() - began_at <= limits.DELIVERY_START_SECONDS:
                 most = min(at_once, self._sendable(taking=bool(due and not held)))
                 if most <= 0:
@@ -113,7 +91,7 @@ class Deliverer:
                 part, due = ([], due) if held else (due[:most], due[most:])
                 # The statements that record an attempt are reserved before the attempt, because a sweep spends the same
                 # allowance in the meantime, and an attempt that cannot be recorded is useless.
-                with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
+                with self._invocation.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)
                     group, held = held[:most], held[most:]
@@ -123,25 +101,25 @@ class Deliverer:
                 gone = {one.taken.key.endpoint_key for one in results if one.outcome is DeliveryOutcome.GONE}
                 held = [one for one in held if one[0].key.endpoint_key not in gone]
         except Exception as error:  # noqa: BLE001 - nothing awaits this coroutine; the due deliveries stay due
-            self.log.failure("delivery_failed", error)
+            self._invocation.log.failure("delivery_failed", error)
 
     def _sendable(self, *, taking: bool) -> int:
         """Return how many webhook deliveries may be sent at once, so that each attempt can still be recorded."""
-        meter, settings = self.meter, self.settings
+        meter, settings = self._invocation.meter, self._invocation.settings
         calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
         statements = settings.statements - meter.statements_taken
         return min(calls, statements // (_STATEMENTS_OF_RECORD + _STATEMENTS_OF_CLAIM))
 
     async def _take(self, part: Sequence[DueDelivery]) -> list[tuple[Taken, float]]:
         asked_at = clock.now()
-        self.log("deliveries_taken", deliveries=len(part))
-        with self.meter.reserved(len(part), 0):  # the attempts themselves
-            return [(one, asked_at) for one in await self.store.take(part)]
+        self._invocation.log("deliveries_taken", deliveries=len(part))
+        with self._invocation.meter.reserved(len(part), 0):  # the attempts themselves
+            return [(one, asked_at) for one in await self._store.take(part)]
 
     async def _record(self, tried: Sequence[AttemptResult]) -> None:
         if tried:
-            await self.store.record(tried)
-            self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
+            await self._store.record(tried)
+            self._invocation.log("deliveries_recorded", deliveries=len(tried), **self._invocation.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
         """Make one attempt to send a webhook delivery.
@@ -157,9 +135,9 @@ class Deliverer:
         sent = await self.send(taken.url, self._secrets(taken.key.endpoint_key, taken), taken.key.id, at // 1000, body)
         answer, age_ms = sent.answer, at + sent.milliseconds - taken.begun_at
         outcome = webhooks.outcome_of(answer, age_ms)
-        delay = webhooks.delay_ms(taken.tries_of_day + 1, answer.retry_after, age_ms, self.chance())
+        delay = webhooks.delay_ms(taken.tries_of_day + 1, answer.retry_after, age_ms, self._invocation.chance())
         asked = min(answer.retry_after or 0.0, limits.DELIVERY_RETRY_AFTER_SECONDS_MOST)
-        log = self.log.bind(task=taken.key.task_key, delivery=taken.key.id, event_type=taken.event)
+        log = self._invocation.log.bind(task=taken.key.task_key, delivery=taken.key.id, event_type=taken.event)
         log("delivery_tried", status=answer.status, failure=answer.failure, ms=sent.milliseconds, outcome=outcome)
         attempt = Attempt(at, answer.status, sent.milliseconds, answer.failure)
         return AttemptResult(taken, attempt, outcome, 0 if outcome else delay, round(asked * 1000))
@@ -169,7 +147,7 @@ class Deliverer:
 
     def secrets(self, endpoint_key: EndpointKey, generation: int, *, old_too: bool) -> tuple[str, ...]:
         """Derive the secrets that sign the messages to an endpoint, the newest first."""
-        key = self.settings.webhook_key
+        key = self._invocation.settings.webhook_key
         assert key is not None
         generations = (generation, generation - 1) if old_too and generation else (generation,)
         return tuple(webhooks.secret(key, endpoint_key, one) for one in generations)
@@ -181,12 +159,12 @@ class Deliverer:
         """
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 
-        if webhook_urls.refusal(url, loopback=self.settings.webhook_loopback) is not None:
+        if webhook_urls.refusal(url, loopback=self._invocation.settings.webhook_loopback) is not None:
             return SendResult(ReceiverAnswer(None, AttemptFailure.URL_REFUSED), 0)
         began_at = clock.now()
-        self.meter.spend()
+        self._invocation.meter.spend()
         try:
-            status, found = await self.courier.post(
+            status, found = await self._invocation.courier.post(
                 url,
                 headers=webhooks.headers(secrets, message_id, timestamp, body),
                 body=body,
@@ -198,3 +176,8 @@ class Deliverer:
         except HttpConnectionLost:
             answer = ReceiverAnswer(None, AttemptFailure.CONNECTION)
         return SendResult(answer, round((clock.now() - began_at) * 1000))
+
+
+def deliverer_of(invocation: Invocation) -> Deliverer:
+    """Return the deliverer that was made with the invocation."""
+    return next(hook for hook in invocation.hooks.ends if isinstance(hook, Deliverer))

@@ -16,8 +16,8 @@ from ..core.task import Route, Task
 from ..inference.protocol import ModelCall, Provider
 from . import clock
 from .caller import CallOutcome, HeldCall, LocalCaller
-from .deliveries import WaitUntil
 from .dispatch import Dispatcher
+from .invocation import WaitUntil
 from .worker import Host, Worker
 
 
@@ -90,7 +90,7 @@ class Rescue:
 
         async def complete() -> None:
             if await self.worker.complete_batch(task_key):
-                self.worker.begin_deliveries()
+                self.worker.begin_after_ends()
 
         self.wait_until(complete())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreError, StoreFull, StoreUnavailable
-from ..core.ids import TaskKey, new_task_id, split_task_key, task_key_of
+from ..core.ids import TaskKey, new_task_id, task_key_of
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
@@ -20,7 +20,7 @@ from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Ou
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
-from .task_request import BudgetTooSmall, TaskRequest, check_budget
+from .task_request import TaskRequest, check_budget
 
 if TYPE_CHECKING:
     from ..store.joining import Joining
@@ -94,48 +94,6 @@ class Submission:
     async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
         """Make a failed or cancelled task pending again, without dispatching it (see `AdmissionStore.retry`)."""
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
-
-    async def retry_gaps(self, old_key: TaskKey, max_calls: int | None = None) -> Submitted | LimitReached | None:
-        """Submit a new task that retries the gaps of a completed task.
-
-        For a day, a repeated request gets the same new task again. Returns None if the old task has not completed with
-        gaps, or was erased. Raises BudgetTooSmall, and StoreError. After a StoreError the new task may have been
-        written; a repeated request then finds it.
-        """
-        retry = await self.store.plan_gap_retry(old_key)
-        if retry is None:
-            return None
-        if max_calls is not None and max_calls < retry.minimum_calls:
-            raise BudgetTooSmall(retry.minimum_calls)
-        tenant, old_id = split_task_key(old_key)
-        # The idempotency key for a retry of gaps begins with a space, so it differs from every key of a client. The
-        # characters of the gaps were already counted against the day's limit when the old task was submitted.
-        conditions = self.conditions(f" gaps of {old_id}", old_id)._replace(characters_a_day_most=None)
-        for _ in range(REPLAYS_MOST):
-            task_key = self.task_key(tenant)
-            outcome = await self.refused_by_storage(task_key, conditions) or await self.store.retry_gaps(
-                retry,
-                task_key,
-                route=self.dispatcher.first_route,
-                created_at=self.now_ms(),
-                unclaimed_ms=self.settings.lease_ms,
-                on=conditions,
-                max_calls=max_calls,
-            )
-            # it may only seem that the limit is reached, because the old task was just erased
-            if isinstance(outcome, LimitReached):
-                return outcome if await self.store.has_gaps(old_key) else None
-            task = await self.store.task(outcome.task_key if isinstance(outcome, Replayed) else task_key)
-            if isinstance(outcome, Accepted):
-                self.after_answer(self._send_retry(task_key, crowded=outcome.crowded))
-            if task is not None:
-                return Submitted(task, replayed=not isinstance(outcome, Accepted))
-            # The new task was just erased, together with its idempotency key, so another task is written.
-        raise StoreUnavailable("the retry of the gaps is erased again and again")
-
-    async def _send_retry(self, task_key: TaskKey, *, crowded: bool) -> None:
-        route = await self.dispatcher.dispatch(task_key, crowded=crowded)
-        self.log("gaps_retried", task=task_key, route=route, crowded=crowded or None, **self.meter.facts())
 
     def conditions(
         self, idempotency_key: str | None = None, digest: str = "", joining: "Joining | None" = None

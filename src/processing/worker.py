@@ -3,41 +3,30 @@
 A `Worker` behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..core import limits
-from ..core.calls.news import ModelNews
-from ..core.calls.pace import Latency, start_seconds
+from ..core.calls.pace import start_seconds
 from ..core.calls.stalls import rests
 from ..core.errors import StoreError
 from ..core.ids import TaskKey, split_task_key
-from ..core.marks import LAST_STEP, Marks
-from ..core.meter import Meter
-from ..core.settings import Settings
-from ..core.storage import StorageUse
+from ..core.marks import LAST_STEP
 from ..core.task import Kind, Mark, Route
 from ..inference.protocol import Provider
-from ..store.deliveries import DueDelivery
 from ..store.records.claims import Claim, ClaimRefusal, Unclaimed
-from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
 from .caller import LocalCaller, ModelCaller
-from .deliveries import Deliverer
-from .heartbeats import TriggerHeartbeats
 from .hint import Hint
+from .invocation import Invocation
 from .log import Log
-from .memory import MemoryAllowance
 from .outcomes import Ended, RunOutcome
 from .run.context import RunContext
 from .run.run import Run
 from .terms import OVERDUE, Terms
-
-if TYPE_CHECKING:
-    from ..store.files import FileStore
 
 
 class Host(NamedTuple):
@@ -61,35 +50,11 @@ class Host(NamedTuple):
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """Runs tasks with one store and one provider of models."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker(Invocation):
+    """Runs tasks in one invocation, with one provider of models."""
 
-    store: TaskStore
     provider: Provider
-    settings: Settings
-    meter: Meter  # Counts what the invocation has spent of its allowance.
-    chance: Callable[[], float]  # A function that returns a random number from 0 to 1.
-    nonce: Callable[[], str]  # A function that returns a new name for the holder of each claim.
-    log: Log
-    latency: Latency = field(default_factory=Latency)  # The isolate's estimate of how long D1 takes for a write.
-    storage: StorageUse = field(default_factory=StorageUse)  # What the isolate knows of the database's size and space.
-    # The triggers (queue, alarm) that the isolate has recorded in D1.
-    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
-    news: ModelNews = field(default_factory=ModelNews)  # What the isolate knows about whether each model answers.
-    memory: MemoryAllowance = field(default_factory=MemoryAllowance)  # What the isolate may hold at once.
-    marks: Marks = field(default_factory=Marks)  # The last write to each task by the isolate's workers.
-    deliverer: Deliverer | None = None  # Sends webhooks; None in a deployment without webhooks.
-    open_files: "Callable[[], FileStore] | None" = None  # Makes the store of files; None if all files are stored in D1.
-
-    @property
-    def files(self) -> "FileStore":
-        """Return the store of files, whose modules are imported by the first run or sweep that needs them."""
-        if self.open_files is not None:
-            return self.open_files()
-        from ..store.files import FileStore  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
-
-        return self.store.beside(FileStore)
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Claim the task, and work on it until the task ends or the host's allowance is used up.
@@ -97,7 +62,7 @@ class Worker:
         Raises StoreError, and does not catch unexpected errors.
         """
         asked_at = clock.now()
-        may_start = start_seconds(self.latency.seconds(asked_at))
+        may_start = start_seconds(self.isolate.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
         affordable = allowance.affordable_calls(asked_at, limits.CHUNKS_MOST, 0, 1)
         concurrency = self.settings.concurrency
@@ -111,7 +76,7 @@ class Worker:
             if claim.standing is ClaimRefusal.OVERDUE:
                 await self.store.expire([task_key], OVERDUE, self.settings.retention_ms)
                 if host.delivers:
-                    self.begin_deliveries()
+                    self.begin_after_ends()
             return claim
         log = self.log.bind(task=task_key, route=host.route, fence=claim.fence)
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
@@ -122,12 +87,12 @@ class Worker:
             outcome = await Run(context).work()
         finally:
             ended = isinstance(outcome, Ended)
-            self.marks.left(task_key, claim.fence, ended=ended)
+            self.isolate.marks.left(task_key, claim.fence, ended=ended)
             host.wrote(Mark(claim.fence, LAST_STEP), ended)
         if ended and claim.kind is Kind.BATCH:
             await self.complete_batch(task_key)
         if host.delivers:
-            self.begin_deliveries()
+            self.begin_after_ends()
         log(
             "run_ended",
             outcome=type(outcome).__name__.lower(),
@@ -139,13 +104,8 @@ class Worker:
     def _tell(self, claim: Claim, host: Host, step: int) -> None:
         """Notify clients that wait for the task, in this isolate or at this host, that a write has taken effect."""
         mark = Mark(claim.fence, step)
-        self.marks.wrote(claim.task_key, mark, clock.now() + self.settings.lease_seconds)
+        self.isolate.marks.wrote(claim.task_key, mark, clock.now() + self.settings.lease_seconds)
         host.wrote(mark, False)
-
-    def begin_deliveries(self, due: Sequence[DueDelivery] = ()) -> None:
-        """Start sending the webhook deliveries that this invocation wrote, and the `due` ones that a sweep found."""
-        if self.deliverer is not None:
-            self.deliverer.begin(due)
 
     async def may_stand_in(self, task_key: TaskKey) -> bool:
         """Whether the worker may work in place of the task's host: not while the task waits for an object slot.
@@ -174,11 +134,11 @@ class Worker:
         later.
         """
         settings = self.settings
-        if self.storage.is_tight(settings.storage_bytes_most):
+        if self.isolate.storage.is_tight(settings.storage_bytes_most):
             return 0
         if not settings.patience_seconds:
             return settings.concurrency
-        news = self.news.of(split_task_key(task_key)[0], self._model)
+        news = self.isolate.news.of(split_task_key(task_key)[0], self._model)
         return 0 if news.is_away(now) else news.width(settings.concurrency, now)
 
     async def _claim(
@@ -186,7 +146,7 @@ class Worker:
     ) -> Claim | Unclaimed:
         """Claim the task. The calls that the claim announces must start within `may_start` seconds."""
         asked_at = clock.now()
-        seen = self.heartbeats.due(host.route, asked_at)
+        seen = self.isolate.heartbeats.due(host.route, asked_at)
         try:
             claim = await self.store.claim(
                 task_key,
@@ -203,11 +163,11 @@ class Worker:
                 model=self._model,
             )
         except StoreError:
-            self.latency.note_failure(clock.now() - asked_at, clock.now())
+            self.isolate.latency.note_failure(clock.now() - asked_at, clock.now())
             raise
-        self.latency.note(clock.now() - asked_at, clock.now())
+        self.isolate.latency.note(clock.now() - asked_at, clock.now())
         if seen is not None:
-            self.heartbeats.written(seen, asked_at)
+            self.isolate.heartbeats.written(seen, asked_at)
         return claim
 
     def _context(
@@ -229,17 +189,17 @@ class Worker:
             default_model=self._model,
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
-            latency=self.latency,
-            storage=self.storage,
-            memory=self.memory,
-            news=self.news.of(split_task_key(claim.task_key)[0], model),
+            latency=self.isolate.latency,
+            storage=self.isolate.storage,
+            memory=self.isolate.memory,
+            news=self.isolate.news.of(split_task_key(claim.task_key)[0], model),
             asked_at=asked_at,
             granted_at=granted_at,
             start_seconds=may_start,
             hint=host.hint,
             chance=self.chance,
             wrote=partial(self._tell, claim, host),
-            open_files=lambda: self.files,
+            invocation=self,
         )
 
     async def complete_batch(self, task_key: TaskKey) -> bool:
@@ -248,18 +208,6 @@ class Worker:
         Returns whether the batch has ended, which it has when its files are complete. No error is raised, because
         otherwise the sweep completes the files.
         """
-        from ..store.batch_files import BatchFileStore  # noqa: PLC0415 - only batches need these modules
-        from ..store.batches import BatchStore  # noqa: PLC0415
-        from .batches.writer import BatchWriter  # noqa: PLC0415
+        from .batches.writer import BatchWriter  # noqa: PLC0415 - only batches need it
 
-        writer = BatchWriter(
-            files=lambda: self.files,
-            rows=self.store.beside(BatchStore),
-            store=self.store.beside(BatchFileStore),
-            settings=self.settings,
-            meter=self.meter,
-            nonce=self.nonce,
-            log=self.log,
-            memory=self.memory,
-        )
-        return await writer.run(task_key)
+        return await BatchWriter(self).run(task_key)

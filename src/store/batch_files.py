@@ -9,17 +9,17 @@ from ..core.ids import TaskKey
 from .batches import error_filename, tenant_of
 from .d1 import columns
 from .d1.statement import BoundStatement, Statement, Value, as_json
-from .outbox import OutboxStore
+from .hooks import HookedStore
 from .records import batches as records
 from .records import segments
 from .records.batches import SegmentLines, SegmentSize, Writing
 from .sql import batch_files as sql
-from .sql.sweep import UNWRITTEN
+from .sql.files import UNWRITTEN
 
 _LEASE_MS = round(limits.WRITER_SECONDS * 1000)
 
 
-class BatchFileStore(OutboxStore):
+class BatchFileStore(HookedStore):
     """Reads and writes the files of batches. Each method is one call to D1."""
 
     # --- Reads ------------------------------------------------------------------------------------------------
@@ -123,7 +123,6 @@ class BatchFileStore(OutboxStore):
 
     async def complete(self, of: Writing) -> bool:
         """End a batch once each of its lines is in a file, and write the webhook deliveries about the end."""
-        asked_at = self._now()
         values: dict[str, Value] = {
             **_ours(of),
             "output_file": of.output_file,
@@ -132,8 +131,7 @@ class BatchFileStore(OutboxStore):
         }
         files = (sql.DROP_EMPTY, sql.CLOSE_FILES) if of.is_valid else (sql.DROP_SLICES,)
         closing = (_bind(one, values) for one in (*files, sql.COMPLETE_BATCH))
-        *_, ended, told = await self._database.run(*closing, self._outbox([of.task_key]))
-        self._wrote(told, asked_at)
+        *_, ended = await self._end([of.task_key], *closing)
         return bool(ended)
 
     async def give_back(self, of: Writing) -> None:

@@ -11,7 +11,7 @@ from .admission import Conditions
 from .d1 import columns
 from .d1.database import Row
 from .d1.statement import Value, as_json
-from .outbox import OutboxStore
+from .hooks import HookedStore
 from .records.pages import Span
 from .sql import bulk as sql
 
@@ -49,7 +49,7 @@ class Cancelled(NamedTuple):
     objects: Mapping[TaskKey, int]
 
 
-class BulkStore(OutboxStore):
+class BulkStore(HookedStore):
     """Retries or cancels many tasks.
 
     Each write of `BulkStore` names the generation that each task had when it was read.
@@ -127,13 +127,11 @@ class BulkStore(OutboxStore):
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:
         """Cancel the unfinished ones of the given tasks, or if `status` is given, only those with this status."""
         named = as_json(generations)
-        asked_at = self._now()
-        _, done, told = await self._database.run(
+        _, done = await self._end(
+            list(generations),
             sql.CANCEL_ALL.bind(generations=named, status=status, retention_ms=retention_ms),
             sql.CANCELLED.bind(generations=named, lanes_from_chunks=limits.LANES_FROM_CHUNKS),
-            self._outbox(list(generations)),
         )
-        self._wrote(told, asked_at)
         starting = max((columns.whole(row, "left_ms") for row in done), default=0)
         fences = {columns.task_key(row): columns.whole(row, "fence") for row in done if columns.whole(row, "on_object")}
         return Cancelled([columns.task_key(row) for row in done], max(0, starting), fences)

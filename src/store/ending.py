@@ -10,7 +10,7 @@ from ..core.task import DEADLINE_EXCEEDED, Failure
 from .d1 import columns
 from .d1.database import Row
 from .d1.statement import BoundStatement, as_json
-from .outbox import OutboxStore
+from .hooks import HookedStore
 from .sql import ending as sql
 from .sql.latest_calls import ERASE_CALLS
 from .standing import TOMBSTONE_MS, StandingStore
@@ -31,7 +31,7 @@ class Stopped(NamedTuple):
     object_fence: int | None
 
 
-class EndingStore(StandingStore, OutboxStore):
+class EndingStore(StandingStore, HookedStore):
     """Ends tasks from outside, without a claim.
 
     Some writes must have no effect if they arrive late; they name the fence or the generation that the task had when it
@@ -46,8 +46,8 @@ class EndingStore(StandingStore, OutboxStore):
         now = await self._standing(task_key)
         if now is None:
             return False
-        asked_at = self._now()
-        changed, told = await self._database.run(
+        (changed,) = await self._end(
+            [task_key],
             sql.DEAD_LETTER.bind(
                 task_key=task_key,
                 fence=now.fence,
@@ -55,17 +55,15 @@ class EndingStore(StandingStore, OutboxStore):
                 message=failure.message,
                 retention_ms=retention_ms,
             ),
-            self._outbox([task_key]),
         )
-        self._wrote(told, asked_at)
         return bool(changed)
 
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
         """Fail those of the given tasks that have no worker and on which at least `stalls` workers died in a row."""
-        asked_at = self._now()
-        ended, told = await self._database.run(
+        (ended,) = await self._end(
+            task_keys,
             sql.GIVE_UP.bind(
                 task_keys=as_json(task_keys),
                 stalls=stalls,
@@ -73,16 +71,12 @@ class EndingStore(StandingStore, OutboxStore):
                 message=failure.message,
                 retention_ms=retention_ms,
             ),
-            self._outbox(task_keys),
         )
-        self._wrote(told, asked_at)
         return [columns.task_key(row) for row in ended]
 
     async def expire(self, task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> list[TaskKey]:
         """Fail those of the given tasks whose deadline has passed."""
-        asked_at = self._now()
-        ended, told = await self._database.run(expiry(task_keys, overdue, retention_ms), self._outbox(task_keys))
-        self._wrote(told, asked_at)
+        (ended,) = await self._end(task_keys, expiry(task_keys, overdue, retention_ms))
         return [columns.task_key(row) for row in ended]
 
     async def cancel(self, task_key: TaskKey, retention_ms: int) -> Stopped:
@@ -90,13 +84,11 @@ class EndingStore(StandingStore, OutboxStore):
         now = await self._standing(task_key)
         if now is None:
             return Stopped(False, 0, None)
-        asked_at = self._now()
-        changed, starting, told = await self._database.run(
+        changed, starting = await self._end(
+            [task_key],
             sql.CANCEL.bind(task_key=task_key, generation=now.generation, retention_ms=retention_ms),
             _start_window(task_key),
-            self._outbox([task_key]),
         )
-        self._wrote(told, asked_at)
         stopped = _stopped(bool(changed), starting)
         # If a client retried the task just after it was cancelled, the task continues, perhaps under another claim.
         is_over = starting and columns.text(starting[0], "status") == Status.CANCELLED

@@ -1,6 +1,5 @@
 """Writes webhook deliveries in the same transaction that ends a task, for the endpoints that subscribe to the event."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.webhooks import DeliveryKey, EndpointKey
 from .d1 import columns
-from .d1.database import Database, Row, Store
+from .d1.database import Row
 from .d1.statement import BoundStatement, as_json
 from .sql import deliveries as sql
 
@@ -34,38 +33,17 @@ class Taken(NamedTuple):
     now_ms: int
 
 
-class Fresh:
-    """Webhook deliveries that this invocation has just written, and that no other may send within the next minute.
+class Outbox:
+    """Writes webhook deliveries where this invocation ends tasks.
 
-    For each webhook delivery the list has the time at which the delivery's write was sent, by the invocation's clock,
-    because D1's answer may arrive after more than a minute.
+    `fresh` are the deliveries that it has just written, and that no other may send within the next minute. Each has the
+    time at which its write was sent, by the invocation's clock.
     """
 
     def __init__(self) -> None:
-        self.taken: list[tuple[Taken, float]] = []
+        self.fresh: list[tuple[Taken, float]] = []
 
-    def pop(self) -> list[tuple[Taken, float]]:
-        """Return the webhook deliveries that were just written, and empty the list of them."""
-        given = list(self.taken)
-        self.taken.clear()
-        return given
-
-
-class OutboxStore(Store):
-    """The base class of the stores that end tasks. All such stores of an invocation share the list `fresh`."""
-
-    def __init__(self, database: Database, fresh: Fresh | None = None) -> None:
-        super().__init__(database)
-        self.fresh = fresh or Fresh()
-
-    def beside[S: Store](self, kind: type[S]) -> S:
-        """Make a store of another class for the same database, with the same `fresh` if the class ends tasks too."""
-        made = kind(self._database)
-        if isinstance(made, OutboxStore):
-            made.fresh = self.fresh
-        return made
-
-    def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
+    def ended(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
         """Make the statement that writes webhook deliveries, to follow every statement that ends tasks."""
         return sql.OUTBOX.bind(
             task_keys=as_json(task_keys),
@@ -74,16 +52,9 @@ class OutboxStore(Store):
             share=limits.DELIVERIES_SHARE,
         )
 
-    def _now(self) -> float:
-        """Return the present time by the invocation's clock.
-
-        A caller reads the time before it sends a write, and passes the time to `_wrote`.
-        """
-        return asyncio.get_running_loop().time()
-
-    def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
+    def wrote(self, rows: Sequence[Row], asked_at: float) -> None:
         """Remember the webhook deliveries that a transaction wrote for this invocation; the sweep sends the others."""
-        self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
+        self.fresh.extend((taken(row), asked_at) for row in rows if columns.whole(row, "state") == 1)
 
 
 def delivery_key(row: Row) -> DeliveryKey:

@@ -1,6 +1,5 @@
 """What the sweep reads and writes: it finds due tasks, takes their dispatch, gives object slots and erases tasks."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,6 @@ from ..core.states import Status
 from .d1 import columns
 from .d1.database import Row, Store
 from .d1.statement import BoundStatement, as_json
-from .deliveries import DueDelivery, look, read_look
 from .seen import LATE_MS, Seen, note
 from .sql import sweep as sql
 
@@ -24,8 +22,7 @@ class Due:
     `live` are tasks that have a worker, or that rest after a worker died. `stalls` has the tasks whose worker is gone,
     each with the number of its claims in a row that ended without a finished call. `unanswered` are tasks that were
     dispatched several times and that no worker claimed. `uncounted` says that the sums over ended tasks may lack
-    something of the tasks whose retention is over. `files` says that there are files to erase, or stored
-    parts to search.
+    something of the tasks whose retention is over. `looked` has the rows of the statements that joined the read.
     """
 
     now_ms: int = 0
@@ -36,10 +33,7 @@ class Due:
     stalls: dict[TaskKey, int] = field(default_factory=dict)
     unanswered: set[TaskKey] = field(default_factory=set)
     uncounted: bool = field(default=False, compare=False)
-    deliveries: list[DueDelivery] = field(default_factory=list)
-    # Batches whose task has ended and whose files no writer is completing.
-    unwritten: list[TaskKey] = field(default_factory=list, compare=False)
-    files: bool = field(default=False, compare=False)
+    looked: Sequence[Sequence[Row]] = field(default=(), compare=False)
 
     @property
     def empty(self) -> bool:
@@ -95,18 +89,16 @@ class SweepStore(Store):
         erase_most: int | None = None,
         delay_ms: int = 0,
         stands_in: bool = False,
-        plan: str = "free",
-        claim_ms: int = 0,
+        looks: Sequence[BoundStatement] = (),
     ) -> Due:
         """Find due tasks: the tenants take turns, and each tenant's task that has been due longest comes first.
 
         The read finds at most `most` unfinished tasks. `due` also finds tasks to erase: up to `erase_most`, or up to
-        `most` if `erase_most` is None. If `erase_most` is not 0, the call also removes old tombstones, records that the
-        sweep came, says whether there is work with files, and finds due webhook deliveries and batches without complete
-        files, as many as the `plan` allows. No call of these batches was announced within the last `claim_ms`. `served`
-        is how many of the unfinished tasks the caller will certainly serve; None means all of them. Tasks that
-        `take_due` would not take with the same `delay_ms` are left out. With `stands_in`, tasks that were dispatched in
-        vain are included, because the caller works on them itself.
+        `most` if `erase_most` is None. If `erase_most` is not 0, the call also removes old tombstones, and records that
+        the sweep came. `looks` are statements of other duties that join the read. `served` is how many of the
+        unfinished tasks the caller will certainly serve; None means all of them. Tasks that `take_due` would not take
+        with the same `delay_ms` are left out. With `stands_in`, tasks that were dispatched in vain are included,
+        because the caller works on them itself.
         """
         erasing = most if erase_most is None else erase_most
         batch = [
@@ -119,23 +111,11 @@ class SweepStore(Store):
         ]
         if erasing:
             batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
-            batch += [
-                sql.FILE_WORK.bind(
-                    apart_ms=limits.ORPHANS_APART_SECONDS * 1000,
-                    most=limits.BATCHES_WRITTEN_A_SWEEP[plan],
-                    claim_ms=claim_ms,
-                ),
-                look(plan),
-            ]
-        found, *others = await self._database.run(*batch)
-        due = _read_past_retention(others[0]) if others else Due()
+        found, *others = await self._database.run(*batch, *looks)
+        due = _read_past_retention(others[0]) if erasing else Due()
         if found and not due.past_retention:
             due = Due(columns.whole(found[0], "now"))
-        if others:
-            due.deliveries.extend(read_look(others[-1]))
-            (work,) = others[-2]
-            due = replace(due, files=bool(work["wanted"]))
-            due.unwritten.extend(map(TaskKey, json.loads(columns.text(work, "unwritten"))))
+        due = replace(due, looked=others[len(batch) - 1 :])
         for row in found:
             due.add(
                 columns.task_key(row),

@@ -3,10 +3,10 @@
 Each base class has a module of its own, and its SQL is in the module of the same name in `sql`.
 """
 
+from .admission import AdmissionStore
 from .early_erasure import StorageStore
 from .ending import EndingStore
 from .events import EventStore
-from .gap_retries import GapRetryStore
 from .seen import SeenStore
 from .sweep import SweepStore
 from .views import ViewStore
@@ -15,7 +15,7 @@ from .work import WorkStore
 
 
 class TaskStore(
-    GapRetryStore,
+    AdmissionStore,
     WorkStore,
     WindowStore,
     EndingStore,

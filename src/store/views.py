@@ -8,8 +8,8 @@ from ..core.marks import Pulse
 from ..core.states import Status
 from ..core.task import FinishedChunk, Task
 from .d1 import columns
-from .d1.database import Store
 from .d1.statement import Value, as_json
+from .hooks import HookedStore
 from .records import rows
 from .records.chunk_index import ChunkIndex
 from .records.pages import NO_FILTER, Counts, ListFilter, Page, Span
@@ -27,7 +27,7 @@ class TaskGone(Exception):
     """Raised if outputs that an index listed no longer exist, because their task was erased in the meantime."""
 
 
-class ViewStore(Store):
+class ViewStore(HookedStore):
     """Reads tasks for the API, and writes nothing. Each method of `ViewStore` is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
@@ -50,7 +50,7 @@ class ViewStore(Store):
             ),
             sql.SOURCE.bind(task_key=task_key),
         )
-        return await rows.whole_task(found[0], result, source) if found else None
+        return await rows.whole_task(found[0], result, source, self.hooks.joiner_of) if found else None
 
     async def input(self, task_key: TaskKey) -> str | None:
         """Read the text of a task. Returns None if the text is no longer kept, or if the task does not exist."""

@@ -1,6 +1,7 @@
 """What a worker writes to D1: it claims a task, records its work under the claim, and ends the claim."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import batched, chain
 
 from ..core import limits
@@ -11,7 +12,7 @@ from ..core.task import Failure, Kind, Route, is_truncated
 from . import ending
 from .d1 import columns
 from .d1.statement import BoundStatement, Value, as_json
-from .outbox import OutboxStore
+from .hooks import HookedStore
 from .records import claim_rows, failed_calls, segments
 from .records.batch_steps import NOTHING_ELSE, Also
 from .records.claims import (
@@ -35,7 +36,7 @@ NO_RESTS = Rests()
 _TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
 
 
-class WorkStore(OutboxStore):
+class WorkStore(HookedStore):
     """The writes of a worker for its task; each of them is one call to D1, unless it says otherwise."""
 
     async def claim(
@@ -128,14 +129,11 @@ class WorkStore(OutboxStore):
             mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
             batch.insert(written, sql.FIND_ROOM.bind(**mine, half=step.room_bytes // 2))
             written += 1
-        is_end, asked_at = isinstance(step, Finish | Fail), self._now()
-        if is_end:
-            batch.append(self._outbox([claim.task_key]))
-        elif also.asks is not None:
+        is_end = isinstance(step, Finish | Fail)
+        if not is_end and also.asks is not None:
             batch.append(also.asks)
-        results = await self._database.run(*batch, sends=sends)
-        if is_end:
-            self._wrote(results[-1], asked_at)
+        run = partial(self._end, [claim.task_key]) if is_end else self._database.run
+        results = await run(*batch, sends=sends)
         landed = results[written]
         if landed and not is_end and also.asks is not None:
             also.hears(results[-1])
@@ -178,12 +176,9 @@ class WorkStore(OutboxStore):
         if claim.deadline_left_ms is not None:
             batch.append(ending.expiry([claim.task_key], overdue, retention_ms))
         batch += [*self._records(claim, progress), sql.SETTLE.bind(**told)]
-        if claim.deadline_left_ms is None:  # A task without a deadline can have been ended only by another writer.
-            settled = (await self._database.run(*batch))[-1]
-        else:
-            asked_at = self._now()
-            *_, settled, ends = await self._database.run(*batch, self._outbox([claim.task_key]))
-            self._wrote(ends, asked_at)
+        # A task without a deadline can have been ended only by another writer.
+        run = self._database.run if claim.deadline_left_ms is None else partial(self._end, [claim.task_key])
+        *_, settled = await run(*batch)
         status = Status(columns.text(settled[0], "status")) if settled else None
         return None if status is Status.PROCESSING else status
 

@@ -2,14 +2,13 @@
 
 import asyncio
 
-from src.core.meter import Meter
 from src.core.task import Route
 from src.http.base.views import rfc3339
 from src.inference.protocol import Health, ModelCall, ModelReply
-from src.processing.log import Log
-from src.processing.worker import Host, Worker
+from src.processing.worker import Host
 from src.store.records.claims import CallKey, Claim, Continue
 from tests.support.api_bench import START_MS, ApiBench, data, key
+from tests.support.invocations import new_worker
 
 CALL_SECONDS = 5
 FIRST_CALLS = [{"level": 0, "index": index} for index in range(3)]
@@ -38,15 +37,7 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
     bench = ApiBench()
     bench.pass_seconds(3)
     task = bench.submit()
-    worker = Worker(
-        store=bench.store,
-        provider=SlowModel(),
-        settings=bench.settings,
-        meter=Meter(),
-        chance=lambda: 0.0,
-        nonce=lambda: "n",
-        log=Log(bench.log_lines.append),
-    )
+    worker = new_worker(bench.database, provider=SlowModel(), settings=bench.settings)
     bench.run(worker.run(key(task["id"]), Host(Route.QUEUE, 600.0)))
     done = shown(bench, task["id"])
     assert [(chunk["startedAt"], chunk["finishedAt"]) for chunk in done["chunks"]] == [

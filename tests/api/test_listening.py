@@ -15,6 +15,7 @@ from src.core.task import Mark, Route
 from src.http.base.messages import Reply
 from src.http.router import handle
 from src.objects.audience import Audience
+from src.processing.invocation import Memory
 from src.processing.worker import Host, Worker
 from src.store.records.claims import Claim, Continue
 from src.store.sql import events as events_sql
@@ -64,7 +65,9 @@ class Scene:
 
     async def work(self) -> None:
         """Work on the task until it ends."""
-        worker: Worker = replace(self.bench.api.rescue.worker, provider=self.model, marks=self.marks)
+        isolate = Memory()
+        isolate.marks = self.marks
+        worker: Worker = replace(self.bench.api.rescue.worker, provider=self.model, isolate=isolate)
         host = Host(Route.DURABLE_OBJECT, 600.0, wrote=self.audience.tell)
         await worker.run(key(self.task["id"]), host)
         self.ended_at = self.bench.loop.time()

@@ -293,8 +293,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
         provider=cast("Any", Nothing()),
         keys=cast("Any", Nothing()),
         sweeps=cast("Any", Nothing()),
-        webhooks=cast("Any", Nothing()),
-        open_files=cast("Any", Nothing()),
+        invocation=replace(bench.api.invocation, bucket=cast("Any", Nothing())),
     )
     if needs_only_a_key(path):
         require_keys(bench)

@@ -19,8 +19,8 @@ from src.http.router import handle
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
 from src.store.d1.database import Database
-from src.store.tasks import TaskStore
 from tests.support.api_bench import QUEUES, ApiBench, BenchRequest, data
+from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 from tests.support.tiers import sized
 
@@ -160,7 +160,7 @@ async def crowd(bench: ApiBench, count: int) -> list[Reply]:
 def asked() -> Iterator[ApiBench]:
     """Make a deployment with the production time limit for D1 calls of requests."""
     made = ApiBench()
-    made.api = replace(made.api, store=TaskStore(Database(made.database, Meter(), seconds=GIVEN_UP)))
+    made.api = replace(made.api, store=task_store(Database(made.database, Meter(), seconds=GIVEN_UP)))
     yield made
     made.close()
 

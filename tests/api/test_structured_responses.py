@@ -13,10 +13,8 @@ from src.core.errors import ModelRefused
 from src.core.keys import Scope
 from src.core.settings import Settings
 from src.core.task import Reduce, Route
-from src.http.tasks import joined_value
 from src.inference.protocol import ModelReply
 from src.processing.worker import Host
-from src.store.records import results
 from tests.api.test_responses import error, strict, task_id
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data, key
 from tests.support.event_streams import read_events
@@ -203,10 +201,12 @@ def test_a_stream_joins_a_large_value_once(bench: ApiBench, monkeypatch: pytest.
     joiners: list[Any] = []
 
     def joiner(source: Any) -> Any:
-        joiners.append(results.joiner_of(source))
+        assert hooks.joiner_of is not None
+        joiners.append(hooks.joiner_of(source))
         return joiners[-1]
 
-    monkeypatch.setattr(joined_value, "joiner_of", joiner)
+    hooks = bench.api.store.hooks
+    monkeypatch.setattr(bench.api.store, "hooks", hooks._replace(joiner_of=joiner))
     received = read_events(bench.call("GET", f"/v1/responses/{done['id']}?stream=true").body)
     assert received[-1].json["response"] == done
     assert len(joiners) == 1

@@ -14,6 +14,7 @@ from src.core.structure import Structure
 from src.core.structured.check import faults_of
 from src.core.structured.schema import parse_schema
 from src.core.task import Failure, Reduce, Task, TaskOptions
+from src.features.gaps.submission import retry_gaps
 from src.http.router import handle
 from src.processing.outcomes import Ended
 from src.processing.submission import Submitted
@@ -141,10 +142,10 @@ def test_a_failure_is_held_until_another_chunk_has_succeeded(bench: ApiBench) ->
 def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
     """A repeated retry of gaps gets the same new task, which the demo completes without gaps."""
     old = with_a_gap(bench)
-    made = bench.run(bench.api.submission.retry_gaps(old.task_key))
+    made = bench.run(retry_gaps(bench.api.submission, old.task_key))
     assert isinstance(made, Submitted)
     assert (made.replayed, made.task.retry_of, made.task.status) == (False, old.task_key, Status.PENDING)
-    again = bench.run(bench.api.submission.retry_gaps(old.task_key))
+    again = bench.run(retry_gaps(bench.api.submission, old.task_key))
     assert (again.replayed, again.task.task_key) == (True, made.task.task_key)
     bench.settle()
     assert bench.run(bench.worker.run(made.task.task_key, HOST)) == Ended(Status.COMPLETED)
@@ -157,9 +158,9 @@ def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
 def test_what_cannot_be_retried_so_is_refused(bench: ApiBench) -> None:
     """A retry of gaps is refused without gaps, with too small a budget, and at the limit of tasks in flight."""
     whole = submitted(bench, gaps=True)
-    assert bench.run(bench.api.submission.retry_gaps(whole.task_key)) is None
+    assert bench.run(retry_gaps(bench.api.submission, whole.task_key)) is None
     old = with_a_gap(bench)
     with pytest.raises(BudgetTooSmall):
-        bench.run(bench.api.submission.retry_gaps(old.task_key, 0))
+        bench.run(retry_gaps(bench.api.submission, old.task_key, 0))
     bench.limit(tasks_in_flight_most=1)
-    assert isinstance(bench.run(bench.api.submission.retry_gaps(old.task_key)), LimitReached)
+    assert isinstance(bench.run(retry_gaps(bench.api.submission, old.task_key)), LimitReached)

@@ -20,15 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from src.core import limits
 from src.core.codes import TaskCode
 from src.core.ids import new_task_id, split_task_key, task_key_of
-from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import DEADLINE_EXCEEDED, Failure, Route
 from src.http.base.messages import Reply
-from src.processing.sweep.sweep import Sweep
-from src.processing.worker import Worker
 from src.store.records.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.event_streams import read_events
+from tests.support.invocations import new_sweep, new_worker
 from tests.support.stored_outputs import stored_outputs
 from tests.support.tiers import sized
 
@@ -530,16 +528,8 @@ class TwoTenants(RuleBasedStateMachine):
         """
         api, now = self.bench.api, self.now
         while not self.bench.run(self.bench.store.due(1)).empty:
-            worker = Worker(
-                store=api.store,
-                provider=api.provider,
-                settings=api.settings,
-                meter=Meter(),
-                chance=lambda: 0.0,
-                nonce=lambda: "never asked for: a queue takes each task",
-                log=api.log,
-            )
-            self.bench.run(Sweep(worker, self.bench.senders[:1]).run())
+            worker = new_worker(self.bench.database, provider=api.provider, settings=api.settings, log=api.log)
+            self.bench.run(new_sweep(worker, self.bench.senders[:1]).run())
         for tenant in self.tenants.values():
             for model in list(tenant.tasks.values()):
                 if not model.open and model.ended_ms + api.settings.retention_ms <= now:

@@ -19,8 +19,8 @@ from src.http.router import handle
 from src.processing.terms import exhausted
 from src.store.d1.database import D1Statement, Database
 from src.store.records.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
-from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
+from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 
@@ -423,7 +423,7 @@ def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: Ap
 
     bench.database.batch = slow  # type: ignore[method-assign]
     database = Database(bench.database, Meter(), seconds=limits.STORE_SECONDS_OF_REQUEST)
-    bench.api = replace(bench.api, store=TaskStore(database))
+    bench.api = replace(bench.api, store=task_store(database))
     method, path = ("POST", task["links"]["cancel"]) if how == "cancel" else ("DELETE", task["links"]["self"])
     bench.database.fail(NETWORK_LOST, "after", times=2)
     reply = bench.call(method, path)

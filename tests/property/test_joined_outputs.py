@@ -4,8 +4,9 @@ import json
 import random
 from typing import Any
 
+from src.core.errors import NotJoinable
 from src.core.structured.check import faults_of
-from src.core.structured.joining import Joiner, NotJoinable, join_plan
+from src.core.structured.joining import Joiner, join_plan
 from src.core.structured.pointers import escaped
 from src.core.structured.schema import SchemaRefused, parse_schema
 from tests.support.schema_draws import SchemaDraws

@@ -21,7 +21,7 @@ from src.store.d1.database import Database
 from src.store.d1.statement import Statement, statement
 from src.store.joining import Joining
 from src.store.sql import joining as sql
-from src.store.tasks import TaskStore
+from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task
 from tests.support.tiers import sized
@@ -49,7 +49,7 @@ class Deployment:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
         self.now_ms = START_MS
         self.database = SqliteD1(now_ms=lambda: self.now_ms)
-        self.store = TaskStore(Database(self.database, Meter()))
+        self.store = task_store(Database(self.database, Meter()))
         self.sent: Counter[int] = Counter()
         self.came: set[int] = set()  # The numbers of the clients of which at least one request has arrived.
         self.told: dict[int, str] = {}  # The answers, by client.

@@ -32,7 +32,7 @@ from src.store.d1.database import Database
 from src.store.records.claims import Claim, Continue, Fail, Finish, Release
 from src.store.records.pages import ListFilter, span
 from src.store.sweep import Due
-from src.store.tasks import TaskStore
+from tests.support.invocations import task_store
 from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
 from tests.support.store_bench import OVERDUE, START_MS, new_task
@@ -109,7 +109,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = START_MS
         self.database = SqliteD1(now_ms=lambda: self.now)
-        self.store = TaskStore(Database(self.database, Meter()))
+        self.store = task_store(Database(self.database, Meter()))
         self.model = StoreModel()
         self.holders = 0
         self.submitted: dict[str, tuple[NewTask, Conditions]] = {}

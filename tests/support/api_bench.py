@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
 from simulator.platform.sqlite_database import Template
-from src.composition import CATALOGUE, kind_apis
+from src.composition import CATALOGUE, kind_apis, with_features
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import OWN_SCOPES, Scope, digest, make
@@ -45,18 +45,13 @@ from src.http.webhooks import deliveries, webhook_endpoints
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
 from src.objects.audience import Audience
-from src.processing.deliveries import Deliverer
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.rescue import Rescue
 from src.processing.submission import Submission
 from src.processing.sweep.on_request import SweepOnRequest
-from src.processing.sweep.sweep import Sweep
-from src.processing.worker import Worker
 from src.store.blobs.r2 import R2, R2Bucket
 from src.store.d1.database import Database
-from src.store.deliveries import DeliveryStore
-from src.store.files import FileStore
 from src.store.keys import KeyStore, NewKey
 from src.store.records.claims import (
     CallKey,
@@ -70,9 +65,8 @@ from src.store.records.claims import (
     Progress,
     Step,
 )
-from src.store.tasks import TaskStore
-from src.store.webhooks import WebhookStore
 from tests.support.courier import FakeCourier
+from tests.support.invocations import new_sweep, new_worker
 from tests.support.sqlite_d1 import SqliteD1
 
 START_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
@@ -172,7 +166,6 @@ class ApiBench:
         isolate = RequestMemory()
         self.meter = Meter()  # Counts the API's D1 calls and rows.
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
-        self.store = TaskStore(database)
         self._keys = KeyStore(database)
         self._made = 0 if saved is None else saved.made
         self._step = 0
@@ -188,36 +181,26 @@ class ApiBench:
         self.told: list[tuple[TaskKey, int]] = []
         self._behind: list[asyncio.Future[None]] = []  # Work that continues after the API's answers.
         self.courier = FakeCourier()
-        self.deliverer = Deliverer(
-            store=self.store.beside(DeliveryStore),
-            courier=self.courier,
-            settings=self.settings,
-            meter=Meter(),
-            fresh=self.store.fresh,
-            chance=lambda: 0.0,
-            wait_until=self._wait_until,
-            log=log,
-        )
-        worker = Worker(
-            store=self.store,
+        worker = new_worker(
+            self.database,
+            database=database,
             provider=provider or DemoProvider(),
             settings=self.settings,
-            meter=Meter(),
-            chance=lambda: 0.0,
             nonce=lambda: self._random(12).hex(),
             log=log,
-            marks=isolate.marks,
-            open_files=lambda: FileStore(database, None if self.blobs is None else R2Bucket(self.blobs, Meter())),
+            isolate=isolate,
+            courier=self.courier,
+            bucket=lambda: None if self.blobs is None else R2Bucket(self.blobs, Meter()),
+            wait_until=self._wait_until,
         )
+        self.store = worker.store
         self.worker = worker
         others: list[Sender] = [sender for sender in senders if sender.route is not Route.DIRECT]
         self.api = Api(
+            invocation=worker,
             settings=self.settings,
             store=self.store,
             keys=self._keys,
-            webhooks=lambda: WebhookStore(database),
-            open_files=lambda: FileStore(database, None if self.blobs is None else R2Bucket(self.blobs, Meter())),
-            deliverer=self.deliverer,
             kind_apis=kind_apis,
             isolate=isolate,
             submission=Submission(
@@ -236,8 +219,8 @@ class ApiBench:
             sweeps=SweepOnRequest(
                 store=self.store,
                 heartbeats=isolate.heartbeats,
-                asked=lambda: Sweep(worker, others, seconds=25.0, stands_in=True),
-                after_answer=(lambda: Sweep(worker, others, seconds=0.0)) if looks else None,
+                asked=lambda: new_sweep(worker, others, seconds=25.0, stands_in=True),
+                after_answer=(lambda: new_sweep(worker, others, seconds=0.0)) if looks else None,
                 wait_until=self._wait_until,
                 log=log,
             ),
@@ -261,9 +244,12 @@ class ApiBench:
     def limit(self, **settings: Any) -> None:
         """Change settings of the deployment, for example limits."""
         self.settings = replace(self.settings, **settings)
-        submission = replace(self.api.submission, settings=self.settings)
-        deliverer = replace(self.api.deliverer, settings=self.settings)
-        self.api = replace(self.api, settings=self.settings, submission=submission, deliverer=deliverer)
+        invocation = with_features(replace(self.worker, settings=self.settings))
+        self.store = invocation.store
+        submission = replace(self.api.submission, settings=self.settings, store=self.store)
+        self.api = replace(
+            self.api, settings=self.settings, submission=submission, invocation=invocation, store=self.store
+        )
 
     def _wait_until(self, work: Awaitable[None]) -> None:
         self._behind.append(asyncio.ensure_future(work))

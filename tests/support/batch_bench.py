@@ -31,6 +31,7 @@ from src.store.files import FileStore
 from src.store.records.batches import Batch, NewBatch
 from src.store.records.claims import Unclaimed
 from src.store.tasks import TaskStore
+from tests.support.invocations import new_worker, task_store
 from tests.support.sqlite_d1 import SqliteD1
 from tests.support.store_bench import START_MS
 
@@ -212,7 +213,7 @@ class BatchBench:
 
     def store(self, meter: Meter | None = None) -> TaskStore:
         """Return a store that has such a point before and after each call."""
-        return TaskStore(Database(PointedD1(self.database, self.points), meter or Meter(), storage=StorageUse()))
+        return task_store(Database(PointedD1(self.database, self.points), meter or Meter(), storage=StorageUse()))
 
     def files(self, meter: Meter | None = None) -> FileStore:
         """Return the store of files."""
@@ -291,18 +292,16 @@ class BatchBench:
 
     # --- Workers ----------------------------------------------------------------------------------------------
 
-    def worker(self) -> Worker:
+    def worker(self, **fields: Any) -> Worker:
         """Return the worker of a new invocation."""
-        meter = Meter()
-        return Worker(
-            store=self.store(meter),
+        return new_worker(
+            PointedD1(self.database, self.points),
             provider=self.model,
             settings=self.settings,
-            meter=meter,
-            chance=lambda: 0.0,
             nonce=self._nonce,
             log=Log(lambda line: self.log.append(json.loads(line))),
-            open_files=lambda: self.files(meter),
+            bucket=lambda: self.bucket,
+            **fields,
         )
 
     def _nonce(self) -> str:

@@ -1,25 +1,19 @@
 """A bench for webhooks: workers whose invocations send deliveries to a stand-in for the network, in virtual time."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.task import Reduce
 from src.core.webhooks import EndpointKey, Event, endpoint_key_of
-from src.processing.deliveries import Deliverer
-from src.processing.log import Log
-from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.d1.database import Database
 from src.store.deliveries import Delivery, DeliveryStore
-from src.store.outbox import Fresh
-from src.store.tasks import TaskStore
 from src.store.webhooks import NewEndpoint, WebhookStore
 from tests.support.courier import FakeCourier
+from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import HOST, WorkerBench
 
@@ -44,22 +38,10 @@ class DeliveryBench(WorkerBench):
         self._behind: list[asyncio.Future[None]] = []
         self.sends = True  # True if the invocations of workers last long enough to send webhook deliveries.
 
-    def worker(self) -> Worker:
+    def worker(self, **fields: Any) -> Worker:
         """Return a worker in a new invocation."""
-        worker = super().worker()
-        fresh = Fresh()
-        store = TaskStore(Database(self.database, worker.meter, storage=self.storage), fresh)
-        deliverer = Deliverer(
-            store=store.beside(DeliveryStore),
-            courier=self.courier,
-            settings=self.settings,
-            meter=worker.meter,
-            fresh=fresh,
-            chance=lambda: 1.0,
-            wait_until=self._wait_until,
-            log=Log(lambda line: self.lines.append(json.loads(line))),
-        )
-        return replace(worker, store=store, deliverer=deliverer)
+        parts = {"courier": self.courier, "chance": lambda: 1.0, "wait_until": self._wait_until}
+        return super().worker(**parts | fields)
 
     def _wait_until(self, work: Awaitable[None]) -> None:
         if self.sends:
@@ -99,7 +81,7 @@ class DeliveryBench(WorkerBench):
     def sweep(self, after_seconds: float = 60.0) -> None:
         """Let this many seconds of virtual time pass, and run a sweep."""
         self.do(asyncio.sleep(after_seconds))
-        self.do(Sweep(self.worker(), []).run())
+        self.do(new_sweep(self.worker(), []).run())
         self.settle()
 
     def deliveries(self, key: TaskKey = TASK) -> Sequence[Delivery]:

@@ -12,9 +12,9 @@ from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
 from src.store.d1.database import Database
 from src.store.records.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
-from src.store.tasks import TaskStore
 from src.store.work import NO_RESTS
 from tests.conformance.cases.storyteller import progress
+from tests.support.invocations import task_store
 from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import SqliteD1
 
@@ -32,7 +32,7 @@ class StoreBench:
     def __init__(self) -> None:
         self.time_ms = START_MS
         self.database = SqliteD1(now_ms=lambda: self.time_ms)
-        self.store = TaskStore(Database(self.database, Meter()))
+        self.store = task_store(Database(self.database, Meter()))
         self._named = 0
 
     def pass_ms(self, milliseconds: int) -> int:

@@ -24,7 +24,7 @@ from src.processing.outcomes import RunOutcome
 from src.processing.worker import Host, Worker
 from src.store.d1.database import Database
 from src.store.records.claims import Claim
-from src.store.tasks import TaskStore
+from tests.support.invocations import new_worker, task_store
 from tests.support.sqlite_d1 import SqliteD1
 from tests.support.store_bench import START_MS, new_task
 
@@ -110,7 +110,7 @@ class WorkerBench:
     def __init__(self, **settings: Any) -> None:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
         self.database = SqliteD1(now_ms=lambda: START_MS + round(self.loop.time() * 1000))
-        self.store = TaskStore(Database(self.database, Meter()))
+        self.store = task_store(Database(self.database, Meter()))
         self.model = Script()
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
@@ -124,19 +124,17 @@ class WorkerBench:
     def do(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
 
-    def worker(self) -> Worker:
-        meter = Meter()
-        return Worker(
-            store=TaskStore(Database(self.database, meter, storage=self.storage)),
-            provider=self.model,
-            settings=self.settings,
-            meter=meter,
-            chance=lambda: 0.0,
-            nonce=self._nonce,
-            log=Log(lambda line: self.lines.append(json.loads(line))),
-            latency=self.latency,
-            storage=self.storage,
-        )
+    def worker(self, **fields: Any) -> Worker:
+        """Return the worker of a new invocation. Its isolate shares the bench's latency and storage."""
+        made: dict[str, Any] = {
+            "provider": self.model,
+            "settings": self.settings,
+            "nonce": self._nonce,
+            "log": Log(lambda line: self.lines.append(json.loads(line))),
+            "latency": self.latency,
+            "storage": self.storage,
+        }
+        return new_worker(self.database, **made | fields)
 
     def _nonce(self) -> str:
         self._nonces += 1

@@ -1,5 +1,6 @@
 """Ablations of the safeguards of webhook deliveries: the outbox, the record of a delivery, and its claim."""
 
+import asyncio
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -11,12 +12,12 @@ from simulator.campaign.clients.workload import Workload, draw
 from simulator.campaign.runs import run
 from src.store.d1.database import Database
 from src.store.d1.statement import BoundStatement
-from src.store.outbox import OutboxStore
+from src.store.outbox import Outbox
 from src.store.sql import deliveries
 from src.store.sql.fragments import NOW
 
 _RUN = Database.run
-_WROTE = OutboxStore._wrote
+_WROTE = Outbox.wrote
 
 
 async def _outbox_apart(self: Database, *statements: BoundStatement, **options: Any) -> list[Sequence[Any]]:
@@ -27,9 +28,9 @@ async def _outbox_apart(self: Database, *statements: BoundStatement, **options: 
     return await _RUN(self, *statements, **options)
 
 
-def _wrote_now(self: OutboxStore, found: Sequence[Any], asked_at: float) -> None:
+def _wrote_now(self: Outbox, rows: Sequence[Any], asked_at: float) -> None:
     """Let a sender's time for its deliveries begin at the database's answer instead of at the request."""
-    _WROTE(self, found, self._now())
+    _WROTE(self, rows, asyncio.get_running_loop().time())
 
 
 def _told(rng: Random) -> Workload:
@@ -65,7 +66,7 @@ ABLATIONS = (
     Ablation(
         "time_of_who_ended_a_task",
         "who has ended a task has its deliveries from when it asked, not from when it was answered",
-        ((OutboxStore, "_wrote", _wrote_now),),
+        ((Outbox, "wrote", _wrote_now),),
         {"worker_frozen": 0.15, "d1_slow": 0.3},
         _told,
     ),

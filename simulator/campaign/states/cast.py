@@ -8,6 +8,7 @@ from simulator.campaign.clients.batches import specs
 from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.states.programs import START_MS, Program, Stage
 from simulator.campaign.subject.small_limits import variables
+from src.composition import duties, with_features
 from src.core import settings
 from src.core.errors import StoreError
 from src.core.files import FileKey, FilePart, Purpose
@@ -18,6 +19,8 @@ from src.core.task import NewTask, Reduce, Route, TaskOptions
 from src.core.tenants import LOCAL
 from src.http.base.problems import Refusal
 from src.http.tasks import withdrawal
+from src.processing.files import file_store
+from src.processing.invocation import Memory
 from src.processing.log import Log
 from src.processing.outcomes import Released
 from src.processing.sweep.sweep import Sweep
@@ -27,7 +30,6 @@ from src.store.batches import BatchStore
 from src.store.d1.database import Database
 from src.store.records.batches import NewBatch
 from src.store.seen import Seen
-from src.store.tasks import TaskStore
 
 TASK, _INPUT, _OUTPUT, _ERRORS = (
     task_key_of(LOCAL, new_task_id(START_MS, bytes([number] * 10))) for number in (1, 2, 3, 4)
@@ -62,16 +64,27 @@ def _log(stage: Stage) -> Log:
 
 def _worker(stage: Stage, name: str, concurrency: int) -> Worker:
     meter = Meter()
-    store = TaskStore(Database(stage, meter))  # type: ignore[arg-type]
-    options = _settings(concurrency)
-    return Worker(store, stage, options, meter, lambda: 0.5, lambda: name, _log(stage))
+    worker = Worker(
+        database=Database(stage, meter),  # type: ignore[arg-type]
+        settings=_settings(concurrency),
+        meter=meter,
+        chance=lambda: 0.5,
+        nonce=lambda: name,
+        log=_log(stage),
+        isolate=Memory(),
+        courier=SimpleNamespace(),
+        bucket=lambda: None,
+        wait_until=lambda work: None,
+        provider=stage,
+    )
+    return with_features(worker)
 
 
 async def _prepare(stage: Stage) -> Worker:
     """Let sweep and queue come once before the search, so that no sweep and no claim of the search need note it."""
     acting = _worker(stage, "submission", 1)
     await acting.store.take_turn(Seen.QUEUE, 0)
-    await Sweep(acting, [_Messages(stage)]).run()
+    await Sweep(acting, [_Messages(stage)], duties(acting)).run()
     return acting
 
 
@@ -82,10 +95,11 @@ def batch(lines: int) -> Program:
     async def submit(stage: Stage) -> str:
         acting = await _prepare(stage)
         key = FileKey(_INPUT)
-        await acting.files.begin(key, START_MS)
-        await acting.files.bucket.put(key, "part", content)
+        files = file_store(acting)
+        await files.begin(key, START_MS)
+        await files.bucket.put(key, "part", content)
         parts = [FilePart("part", len(content))]
-        await acting.files.ready(key, purpose=Purpose.BATCH, filename="x", parts=parts, keeps_ms=None, use_most=10**9)
+        await files.ready(key, purpose=Purpose.BATCH, filename="x", parts=parts, keeps_ms=None, use_most=10**9)
         task = NewTask(
             task_key=TASK,
             route=Route.QUEUE,
@@ -167,7 +181,7 @@ def sweep() -> Program:
     async def run(stage: Stage) -> str:
         acting = _worker(stage, "sweep", 1)
         try:
-            await Sweep(acting, [_Messages(stage)]).run()
+            await Sweep(acting, [_Messages(stage)], duties(acting)).run()
         except StoreError as error:
             return f"gave up: {error.code}"
         return "swept"

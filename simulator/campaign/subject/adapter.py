@@ -21,7 +21,7 @@ from src.http.base.messages import Reply
 from src.inference.protocol import HttpClient
 from src.inference.wire import Wire
 from src.platform.surroundings import SURROUNDINGS, Surroundings
-from src.processing.deliveries import Courier
+from src.processing.invocation import Courier
 
 # Log events that name the type of an error that only the Worker's last handler caught.
 MISTAKES = (

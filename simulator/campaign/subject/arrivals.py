@@ -10,7 +10,7 @@ from simulator.engine.scope import SCOPE
 from simulator.platform.app import Env
 from simulator.platform.binding_port import Pending
 from simulator.platform.d1 import D1Binding, PreparedStatement
-from simulator.platform.isolate import Invocation
+from simulator.platform.isolate import SimulatedInvocation
 from simulator.platform.sdk import JsRequest, SdkRequest
 from simulator.platform.streams import IdentityTransformStream
 from src.http.base.messages import Reply
@@ -74,7 +74,7 @@ class Arrival:
     def calls(self) -> int:
         """The number of calls to bindings that the invocation has made."""
         invocation = SCOPE.get()
-        assert isinstance(invocation, Invocation)
+        assert isinstance(invocation, SimulatedInvocation)
         return invocation.calls
 
     def request(self) -> SdkRequest:

@@ -14,7 +14,7 @@ from simulator.engine.fault_kinds import CPU_LIMIT
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import SCOPE
 from simulator.platform.binding_port import IsolateGone
-from simulator.platform.isolate import Invocation
+from simulator.platform.isolate import SimulatedInvocation
 from src.core.batches.file_check import FileCheck
 from src.core.text.file_cuts import FileCuts
 
@@ -23,12 +23,12 @@ def cpu_limit(plan: FaultPlan, slices: int) -> Sequence[Patch]:
     """Return the patches that limit each invocation's CPU time to so many slices of files, unless the rate is 0."""
     if not plan.tallies[CPU_LIMIT].rate:
         return ()
-    spent = Counter[Invocation]()
+    spent = Counter[SimulatedInvocation]()
 
     def limited(feed: Callable[..., Any]) -> Callable[..., Any]:
         def fed(self: Any, content: bytes) -> Any:
             scope = SCOPE.get()
-            if isinstance(scope, Invocation) and not scope.dead:
+            if isinstance(scope, SimulatedInvocation) and not scope.dead:
                 spent[scope] += 1
                 if spent[scope] > slices and plan.strike(CPU_LIMIT, scope.isolate.name):
                     scope.isolate.kill()

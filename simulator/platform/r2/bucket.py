@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import SCOPE
 from simulator.platform.binding_port import CONNECTION_LOST, JsError, Pending, Port, Reply
-from simulator.platform.isolate import Invocation, Isolate
+from simulator.platform.isolate import Isolate, SimulatedInvocation
 
 INTERNAL = "We encountered an internal error. Please try again. (10001)"
 TOO_MANY = "Reduce your concurrent request rate for the same object. (10058)"
@@ -48,7 +48,7 @@ class Bytes:
         self._isolate = isolate
         self.content = bytearray()
         scope = SCOPE.get()
-        self.owner = scope if isinstance(scope, Invocation) else None
+        self.owner = scope if isinstance(scope, SimulatedInvocation) else None
         isolate.buffers.append(self)
 
     def __len__(self) -> int:

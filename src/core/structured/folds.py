@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from itertools import compress
 from typing import Final
 
+from ..errors import NotJoinable
 from .equality import HASHED, Digests, decimal_of, identity, scaled
 from .pointers import Place, pointer_to, tokens_to
-from .refusals import NotJoinable
 
 ABSENT: Final = object()  # there is no value
 UNION_SLICE_ITEMS: Final = 4_000  # How many items of a union are looked at in a slice: some 10 ms.

@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
 from typing import Final
 
+from ..errors import NotJoinable
 from ..limits import JOIN_FIELDS_MOST, VALUE_LEVELS_MOST
 from .folds import ChoiceFold, ListFold, ObjectFold, SumFold, ValueFold
 from .nodes import NUMBERS, SchemaNode
 from .pointers import Place, pointer_to, tokens_of, tokens_to
-from .refusals import NotJoinable
 from .schema import OutputSchema
-
-__all__ = ["JoinPlan", "Joiner", "NotJoinable", "join_plan"]
 
 UNION: Final = "union"
 RULES: Final = ("first", "last", "sum", "min", "max", "any", "all", UNION)

@@ -1,4 +1,4 @@
-"""The errors that refuse an output schema, or a way of joining outputs."""
+"""The error that refuses an output schema."""
 
 from typing import Final
 
@@ -12,20 +12,6 @@ class SchemaRefused(OnceoverError):
     """
 
     code = "unsupported_schema"
-
-    def __init__(self, pointer: str, reason: str) -> None:
-        super().__init__(f"{pointer or 'the root'}: {reason}")
-        self.pointer: Final = pointer
-        self.reason: Final = reason
-
-
-class NotJoinable(OnceoverError):
-    """A task's outputs cannot be joined without a model call.
-
-    `pointer` is the place of the field in the output, and `reason` is a sentence for the client.
-    """
-
-    code = "not_joinable"
 
     def __init__(self, pointer: str, reason: str) -> None:
         super().__init__(f"{pointer or 'the root'}: {reason}")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ...kernel.feature import Calls, Feature, KindApi, PathGroup
+from ...kernel.feature import Calls, Feature, KindApi, MakeDuty, PathGroup
 
 
 def _calls() -> Calls:
@@ -17,8 +17,16 @@ def _api() -> KindApi:
     return BatchesApi()
 
 
+def _duty() -> MakeDuty:
+    from ...processing.sweep.finalizing import Finalizing  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+
+    return Finalizing
+
+
 BATCHES: Final = Feature(
     "batches",
     groups=(PathGroup(150, ("/v1/batches", "/v1/batches/{id}", "/v1/batches/{id}/cancel"), _calls),),
     api=_api,
+    duty=_duty,
+    at_start=_duty,
 )

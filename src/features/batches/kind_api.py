@@ -1,6 +1,7 @@
 """What the calls of `/api/tasks` do for a batch: a retry is a new batch, and the outputs are in a file."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from ...core.files import file_id
 from ...core.ids import TaskKey
@@ -12,6 +13,7 @@ from ...http.follow import wait
 from ...http.tasks.acceptance import accepted_reply, admitted
 from ...http.tasks.conditions import limit_reached
 from ...kernel.feature import KindApi
+from ...processing.files import file_store
 from ...store.admission import LimitReached
 from ...store.batches import BatchStore
 from ...store.files import FilesFull, TooManyFiles
@@ -40,7 +42,7 @@ class BatchesApi(KindApi):
             message = f"must be at least {batch.error_lines}, one call for each line without an answer"
             raise field_refusal([FieldError("maxModelCalls", message)])
         with admitted(api):
-            made = await BatchRetry(api.submission, api.open_files).run(batch, max_calls)
+            made = await BatchRetry(api.submission, partial(file_store, api.invocation)).run(batch, max_calls)
         match made:
             case SubmittedBatch(new, replayed):
                 task = await wait.found(api.store, new.task.task_key)

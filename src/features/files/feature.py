@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ...kernel.feature import Calls, Feature, PathGroup
+from ...kernel.feature import Calls, Feature, MakeDuty, PathGroup
 
 
 def _calls() -> Calls:
@@ -11,6 +11,15 @@ def _calls() -> Calls:
     return ENDPOINTS
 
 
+def _duty() -> MakeDuty:
+    from ...processing.sweep.files import FileErasure  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+
+    return FileErasure
+
+
 FILES: Final = Feature(
-    "files", groups=(PathGroup(140, ("/v1/files", "/v1/files/{id}", "/v1/files/{id}/content"), _calls),)
+    "files",
+    groups=(PathGroup(140, ("/v1/files", "/v1/files/{id}", "/v1/files/{id}/content"), _calls),),
+    duty=_duty,
+    at_start=_duty,
 )

@@ -8,6 +8,7 @@ from ...http.tasks.acceptance import accepted_reply, admitted, cut_flaws, replay
 from ...http.tasks.conditions import limit_reached
 from ...kernel.feature import KindApi
 from ...store.admission import LimitReached
+from .submission import retry_gaps
 
 
 class GapsApi(KindApi):
@@ -19,7 +20,7 @@ class GapsApi(KindApi):
             return None
         api = exchange.api
         with admitted(api), cut_flaws():
-            outcome = await api.submission.retry_gaps(task.task_key, max_calls)
+            outcome = await retry_gaps(api.submission, task.task_key, max_calls)
         if isinstance(outcome, LimitReached):
             raise limit_reached(outcome.limit, api)
         return None if outcome is None else await accepted_reply(exchange, outcome.task, replayed(outcome))

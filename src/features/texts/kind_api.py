@@ -6,6 +6,7 @@ from ...http.base.messages import Reply
 from ...http.base.problems import NOT_RETRYABLE, Refusal
 from ...http.base.services import Api
 from ...kernel.feature import KindApi
+from ...processing.files import file_store
 from ...processing.task_request import Planned, TaskRequest
 
 _NO_TEXT = "The file with the text of the task is gone. Upload the text again, and submit a new task."
@@ -24,6 +25,6 @@ class TextsApi(KindApi):
 
     async def retry(self, exchange: Exchange, task: Task, _max_calls: int | None) -> Reply | None:
         """Refuse (409) to retry a task whose text was in a file that is gone."""
-        if task.text_file is not None and await exchange.api.files.file(task.text_file) is None:
+        if task.text_file is not None and await file_store(exchange.api.invocation).file(task.text_file) is None:
             raise Refusal(NOT_RETRYABLE, _NO_TEXT)
         return None

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ...kernel.feature import Calls, Feature, PathGroup
+from ...kernel.feature import Calls, Feature, MakeDuty, MakeEndHook, PathGroup
 
 
 def _deliveries() -> Calls:
@@ -15,6 +15,18 @@ def _endpoints() -> Calls:
     from ...http.webhooks.webhook_calls import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
+
+
+def _duty() -> MakeDuty:
+    from ...processing.sweep.deliveries import Sending  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+
+    return Sending
+
+
+def _ends() -> MakeEndHook:
+    from ...processing.deliveries import Deliverer  # noqa: PLC0415 - likewise
+
+    return Deliverer
 
 
 WEBHOOKS: Final = Feature(
@@ -30,4 +42,7 @@ WEBHOOKS: Final = Feature(
             _endpoints,
         ),
     ),
+    duty=_duty,
+    ends=_ends,
+    at_start=_duty,
 )

@@ -1,6 +1,6 @@
 """An isolate's memory for requests: what is known of API keys."""
 
-from ...isolate import Memory
+from ...processing.invocation import Memory
 from .known_keys import KeyCache, Lookups, RefusedTexts
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ...core.ids import TaskKey
 from ...core.meter import Meter
@@ -10,8 +10,8 @@ from ...core.settings import Settings
 from ...core.task import Mark
 from ...inference.protocol import Provider
 from ...kernel.feature import KindApi
-from ...processing.deliveries import Deliverer
 from ...processing.dispatch import Dispatcher
+from ...processing.invocation import Invocation
 from ...processing.log import Log
 from ...processing.rescue import Rescue
 from ...processing.submission import Submission
@@ -19,10 +19,6 @@ from ...processing.sweep.on_request import SweepOnRequest
 from ...store.keys import KeyStore
 from ...store.tasks import TaskStore
 from .isolate import RequestMemory
-
-if TYPE_CHECKING:
-    from ...store.files import FileStore
-    from ...store.webhooks import WebhookStore
 
 
 class BoundRoutes(NamedTuple):
@@ -72,12 +68,10 @@ class Api:
     if no object works on the task.
     """
 
+    invocation: Invocation
     settings: Settings
     store: TaskStore
     keys: KeyStore
-    webhooks: "Callable[[], WebhookStore]"
-    open_files: "Callable[[], FileStore]"
-    deliverer: Deliverer
     kind_apis: Callable[[], Sequence[KindApi]]
     isolate: RequestMemory
     submission: Submission
@@ -94,8 +88,3 @@ class Api:
     log: Log
     day_use: DayUse | None = None
     rate_limiter: RateLimiter | None = None
-
-    @property
-    def files(self) -> "FileStore":
-        """Return the store of files, whose modules are imported by the first request that needs them."""
-        return self.open_files()

@@ -8,6 +8,7 @@ from ...core.batches.status import ENDED, BatchStatus
 from ...core.files import file_key_of
 from ...core.ids import TaskKey, split_task_key, task_id_of_batch, task_key_of
 from ...processing.batch_submission import BatchRequest, BatchSubmission, SubmittedBatch
+from ...processing.files import file_store
 from ...store.admission import LimitReached, Mismatched
 from ...store.batches import BatchStore, InputMissing
 from ...store.joining import Joining
@@ -42,7 +43,7 @@ async def create_batch(exchange: Exchange) -> Reply:
     # A request for a response with an equal body has another digest.
     name = digest({"batch": body})
     joins = None if key is not None else joining.joining(exchange, name)
-    input_file = await exchange.api.files.file(file_key)
+    input_file = await file_store(exchange.api.invocation).file(file_key)
     if input_file is None:
         # The file may have been deleted since an earlier send of the same request made its batch.
         accepted = await _earlier(exchange, key, name, joins)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from ...core import limits
 from ...core.files import File, Piped
 from ...core.ids import TaskKey
+from ...processing.files import file_store
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Query, Reply
@@ -77,7 +78,7 @@ async def content_reply(exchange: Exchange, file: File) -> Reply:
     headers["Content-Length"] = str(sum(part.bytes for part in file.parts))
     if exchange.request.method == "HEAD" or not file.parts:
         return Reply(200, headers=headers)
-    pieces = exchange.api.files.pieces(file)
+    pieces = file_store(exchange.api.invocation).pieces(file)
     return Reply(200, headers=headers, content=_content(await anext(pieces), pieces))
 
 

@@ -11,6 +11,7 @@ from ...core.batches.status import ENDED
 from ...core.files import Piped
 from ...core.ids import TaskKey
 from ...processing.batches.early_lines import read_lines
+from ...processing.files import file_store
 from ...store.batch_files import BatchFileStore
 from ...store.batches import BatchStore
 from ...store.records.batches import Batch
@@ -32,7 +33,7 @@ async def lines_reply(
         return None
     most = limits.EARLY_BYTES_MOST[api.settings.plan]
     store = api.store.beside(BatchFileStore)
-    found = await read_lines(api.files, store, batch, offset, limit, most)
+    found = await read_lines(file_store(api.invocation), store, batch, offset, limit, most)
     told = {
         **headers,
         "Content-Length": str(found.size),

@@ -3,6 +3,7 @@
 from ...core.errors import BlobMissing, BlobUnavailable
 from ...core.files import File, FileKey, file_key_of
 from ...core.ids import new_task_id
+from ...processing.files import file_store
 from ...store.files import InUse
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -19,7 +20,7 @@ async def upload_file(exchange: Exchange) -> Reply:
     api, request = exchange.api, exchange.request
     boundary, now = form.boundary(request.headers), api.now_ms()
     key = FileKey(f"{exchange.tenant}:{new_task_id(now, api.entropy(10))}")
-    upload = Upload(api.files, key, now, api.settings, api.isolate.load, api.log, api.isolate.memory)
+    upload = Upload(file_store(api.invocation), key, now, api.settings, api.isolate.load, api.log, api.isolate.memory)
     upload.check_length(request.headers.get("content-length"))
     try:
         await upload.take_memory(request.headers.get("content-length"))
@@ -47,7 +48,7 @@ async def read_file(exchange: Exchange) -> Reply:
 async def delete_file(exchange: Exchange) -> Reply:
     """Delete a file and its bytes. A file that a batch or a task reads or writes stays."""
     key = _key(exchange)
-    deleted = await exchange.api.files.delete(key)
+    deleted = await file_store(exchange.api.invocation).delete(key)
     if deleted is None:
         raise _no_file()
     if isinstance(deleted, InUse):
@@ -63,7 +64,7 @@ async def read_file_content(exchange: Exchange) -> Reply:
     try:
         return await content_reply(exchange, file)
     except BlobMissing as error:
-        if await exchange.api.files.file(file.key) is None:  # it was erased since its row was read
+        if await file_store(exchange.api.invocation).file(file.key) is None:  # it was erased since its row was read
             raise _no_file() from None
         raise BlobUnavailable("a part of a complete file is not in the bucket") from error
 
@@ -77,7 +78,7 @@ def _key(exchange: Exchange) -> FileKey:
 
 
 async def _found(exchange: Exchange) -> File:
-    file = await exchange.api.files.file(_key(exchange))
+    file = await file_store(exchange.api.invocation).file(_key(exchange))
     if file is None:
         raise _no_file()
     return file

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.files import FILE_ID_PATTERN, File, FileKey, Purpose, file_key_of
+from ...processing.files import file_store
 from ...store.files import FileStore
 from ..base.acting import Acting
 from ..base.endpoint import Parameter
@@ -67,7 +68,7 @@ class _Shower:
 
 async def list_reply(exchange: Exchange) -> Reply:
     """Show files. Raises Refusal (400) for a bad value of a parameter."""
-    asked, store, shower = await _read(exchange), exchange.api.files, _Shower(exchange.acting)
+    asked, store, shower = await _read(exchange), file_store(exchange.api.invocation), _Shower(exchange.acting)
     first = await asked.read(store, asked.after, min(asked.limit, limits.FILE_LIST_PAGE) + 1)
     if len(first) > limits.FILE_LIST_PAGE < asked.limit:
         return Reply(200, headers={"Content-Type": "application/json"}, parts=_parts(store, asked, first, shower))
@@ -110,7 +111,7 @@ async def _after(exchange: Exchange) -> FileKey | None:
     if after is None:
         raise refused("after", "must be the id of a file")
     if tenant is None:
-        after = await exchange.api.files.of_some_tenant(after.removeprefix(":"))
+        after = await file_store(exchange.api.invocation).of_some_tenant(after.removeprefix(":"))
         if after is None:
             raise refused("after", "is the id of no file any more: begin again")
     return after

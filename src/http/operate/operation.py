@@ -111,7 +111,7 @@ async def outlook(api: Api) -> OutlookView:
         ),
         # The database reports its size with each answer, so `size` is the size at the last read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
-        files=FilesView(bucket=api.files.bucket.place == "r2", unreachable=await unreachable(api)),
+        files=FilesView(bucket=api.invocation.bucket() is not None, unreachable=await unreachable(api)),
         version=VERSION,
         schema=SchemaView(known=MIGRATION, applied=applied),
     )
@@ -119,7 +119,7 @@ async def outlook(api: Api) -> OutlookView:
 
 async def unreachable(api: Api) -> int:
     """Count the unfinished tasks whose files lie in a bucket that is not bound. With a bucket there are none."""
-    if api.files.bucket.place == "r2":
+    if api.invocation.bucket() is not None:
         return 0
     return await api.store.beside(TallyStore).unreachable(limits.SAMPLE_TASKS_MOST["paid"])
 

@@ -6,6 +6,7 @@ from ...core.files import File
 from ...core.text.chunks import Chunk, chunks
 from ...core.text.file_cuts import CutAt, FileCuts, TextFault
 from ...core.text.tokens import estimated_tokens
+from ...processing.files import file_store
 from ...processing.task_request import Planned, TaskRequest, TooMuchRepeated, repeated_chars
 from ..base.problems import FieldError, Refusal, field_refusal
 from ..base.services import Api
@@ -21,7 +22,7 @@ async def plan_file(request: TaskRequest, api: Api, repeated: str) -> Planned:
     TooMuchRepeated.
     """
     assert request.input_file is not None
-    file = await api.files.file(request.input_file)
+    file = await file_store(api.invocation).file(request.input_file)
     if file is None:
         raise field_refusal([no_such_file()])
     if api.settings.plan == "free" and file.bytes > limits.INPUT_BYTES_MOST:
@@ -52,7 +53,7 @@ async def _planned(request: TaskRequest, api: Api, file: File, repeated: str) ->
     tail, tokens = "", 0
     while not cuts.is_over:
         start = cuts.at.chars
-        found = cuts.feed(await api.files.read(file, *cuts.wanted))
+        found = cuts.feed(await file_store(api.invocation).read(file, *cuts.wanted))
         text, origin = tail + found.text, start - len(tail)
         spans = chunks((start, *found.ends), overlap)[1:]
         within = (Chunk(one.index, one.start - origin, one.end - origin) for one in spans)

@@ -1,15 +1,14 @@
 """The value that joins large outputs: made in slices that leave other requests their turns, in bounded memory."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from ...core import limits
-from ...core.structured.folds import ListFold
-from ...core.structured.refusals import NotJoinable
+from ...core.errors import NotJoinable
 from ...core.task import Task
 from ...store.long_work import LongWork
 from ...store.records.chunk_index import ChunkIndex
-from ...store.records.results import add, joiner_of
+from ...store.records.results import Unheld, add
 from ...store.tasks import TaskStore
 
 _PART_BYTES = 100_000  # of a part that is sent: arrays are in small pieces
@@ -27,7 +26,7 @@ class JoinedValue:
         self._store = store
         self._task = task
         self._index = index
-        self._pieces: list[bytes | ListFold] | None = None  # None: not joined yet. Empty: a sum is no double.
+        self._pieces: Sequence[bytes | Unheld] | None = None  # None: not joined yet. Empty: a sum is no double.
 
     @property
     def pages(self) -> int:
@@ -44,7 +43,9 @@ class JoinedValue:
     async def join(self) -> bool:
         """Join the outputs, unless that is done. Returns False if a sum is no double, so that there is no value."""
         if self._pieces is None:
+            joiner_of = self._store.hooks.joiner_of
             assert self._task.source is not None
+            assert joiner_of is not None
             joiner, work = joiner_of(self._task.source), LongWork()
             is_large = sum(self._index.sizes.values()) > limits.JOINED_CHARS_HELD
             for _ in range(joiner.let_go(self._parts) if is_large else 1):

@@ -53,7 +53,9 @@ async def with_file(
     A request that may be a repetition is not refused here if the file is gone: its task may be there. Raises Refusal:
     422 (400 on `/v1`) that names the field, 413 for a file that is too large, and StoreError.
     """
-    files = exchange.api.files
+    from ...processing.files import file_store  # noqa: PLC0415 - most submissions name no file
+
+    files = file_store(exchange.api.invocation)
     if files.bucket.place != "r2":
         raise field_refusal([FieldError(field, _NO_BUCKET)])
     key = file_key_of(exchange.tenant, file_id)

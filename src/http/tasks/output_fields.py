@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import Field
 
 from ...core import limits
+from ...core.errors import NotJoinable
 from ...core.settings import Settings
 from ...core.structure import GAP_SHARE_DEFAULT, Structure
 from ...core.task import Reduce
@@ -157,7 +158,7 @@ class WantedOutput(NamedTuple):
         """
         if self.schema is None:
             return
-        from ...core.structured.joining import NotJoinable, join_plan  # noqa: PLC0415 - only such tasks need it
+        from ...core.structured.joining import join_plan  # noqa: PLC0415 - only such tasks need it
         from ...core.structured.schema import SchemaRefused, parse_schema  # noqa: PLC0415
 
         try:

@@ -14,6 +14,7 @@ from ...core.webhooks import (
     endpoint_id,
     read_delivery_id,
 )
+from ...processing.deliveries import deliverer_of
 from ...store.deliveries import Attempt, Delivery, DeliveryStore
 from ..base import problems
 from ..base.acting import Reach
@@ -82,7 +83,7 @@ async def redeliver(exchange: Exchange) -> Reply:
     taken = await store.redeliver(found)
     if taken is not None:
         api.log("redelivered", task=key.task_key, delivery=key.id)
-        api.deliverer.begin_one(taken, asked_at)
+        deliverer_of(api.invocation).begin_one(taken, asked_at)
     again = await store.delivery(key)
     # If a webhook delivery's fence has changed, this or another redelivery request has taken the delivery. If this
     # request took the delivery and D1's answer was lost, the sweep sends the message later.

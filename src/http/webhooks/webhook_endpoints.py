@@ -17,7 +17,8 @@ from ...core.webhooks import (
     is_endpoint_id,
     new_endpoint_id,
 )
-from ...store.webhooks import NewEndpoint
+from ...processing.deliveries import deliverer_of
+from ...store.webhooks import NewEndpoint, WebhookStore
 from ...store.webhooks import WebhookEndpoint as StoredEndpoint
 from ..base import queries
 from ..base.bodies import read_object
@@ -143,7 +144,7 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
 async def list_webhook_endpoints(exchange: Exchange) -> Reply:
     """Show a page of the tenant's webhook endpoints."""
     after, limit = exchange.query.get("after"), queries.page_limit(exchange.query)
-    shown_ones = [_view(one, exchange) for one in await exchange.api.webhooks().list(exchange.tenant)]
+    shown_ones = [_view(one, exchange) for one in await exchange.api.store.beside(WebhookStore).list(exchange.tenant)]
     if after is not None:
         place = next((place for place, one in enumerate(shown_ones) if one["id"] == after), None)
         if place is None:
@@ -168,7 +169,7 @@ async def read_webhook_endpoint(exchange: Exchange) -> Reply:
 async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
     """Delete a webhook endpoint. No delivery is sent to a deleted endpoint."""
     key = _key(exchange)
-    if not await exchange.api.webhooks().delete(key):
+    if not await exchange.api.store.beside(WebhookStore).delete(key):
         raise _no_endpoint()
     exchange.api.log("webhook_endpoint_deleted", tenant=exchange.tenant, endpoint=endpoint_id(key))
     return json_reply(
@@ -181,7 +182,7 @@ async def rotate_webhook_secret(exchange: Exchange) -> Reply:
     key = _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     keep_old = bool(checked(RotationFields, body).keep_old_secret_active_for_24_hours)
-    rotated = await exchange.api.webhooks().rotate(await _found(exchange), keep_old=keep_old)
+    rotated = await exchange.api.store.beside(WebhookStore).rotate(await _found(exchange), keep_old=keep_old)
     if rotated is None:
         raise _no_endpoint()
     exchange.api.log("webhook_secret_rotated", tenant=exchange.tenant, endpoint=endpoint_id(rotated.key))
@@ -197,8 +198,9 @@ async def test_webhook_endpoint(exchange: Exchange) -> Reply:
     event, now_ms = asked or endpoint.events[0], api.now_ms()
     message_id = f"evt_test_{api.entropy(16).hex()}"
     told = webhooks.body_of(message_id, event, now_ms, f"test_{endpoint_id(endpoint.key)}")
-    secrets = api.deliverer.secrets(endpoint.key, endpoint.secret_generation, old_too=endpoint.old_secret_signs)
-    sent = await api.deliverer.send(endpoint.url, secrets, message_id, now_ms // 1000, told)
+    deliverer = deliverer_of(api.invocation)
+    secrets = deliverer.secrets(endpoint.key, endpoint.secret_generation, old_too=endpoint.old_secret_signs)
+    sent = await deliverer.send(endpoint.url, secrets, message_id, now_ms // 1000, told)
     api.log("webhook_tested", endpoint=endpoint_id(endpoint.key), status=sent.answer.status, ms=sent.milliseconds)
     if sent.answer.status is None:
         raise Refusal(UNREACHED, f"The endpoint gave no answer: {sent.answer.failure}, after {sent.milliseconds} ms.")
@@ -214,12 +216,12 @@ async def test_webhook_endpoint(exchange: Exchange) -> Reply:
 
 async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
     try:
-        return await exchange.api.webhooks().insert(new)
+        return await exchange.api.store.beside(WebhookStore).insert(new)
     except StoreUnavailable:
         # The insert of a webhook endpoint may have landed, or may still land, although D1's answer was lost. The client
         # never gets the secret of a webhook endpoint whose insert was not confirmed, so the endpoint is deleted.
         with suppress(StoreError):
-            await exchange.api.webhooks().delete(new.key, unseen=True)
+            await exchange.api.store.beside(WebhookStore).delete(new.key, unseen=True)
         raise
 
 
@@ -241,7 +243,7 @@ def _key(exchange: Exchange) -> EndpointKey:
 
 
 async def _found(exchange: Exchange) -> StoredEndpoint:
-    endpoint = await exchange.api.webhooks().find(_key(exchange))
+    endpoint = await exchange.api.store.beside(WebhookStore).find(_key(exchange))
     if endpoint is None:
         raise _no_endpoint()
     return endpoint

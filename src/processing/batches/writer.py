@@ -5,8 +5,8 @@ with a higher fence, and goes on behind the last part that a row names.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ...core import limits
@@ -15,17 +15,15 @@ from ...core.batches.line_json import custom_id_of
 from ...core.errors import BlobMissing, MemoryShort, OnceoverError
 from ...core.files import File, FileKey, Place, touches
 from ...core.ids import TaskKey
-from ...core.meter import Meter
-from ...core.settings import Settings
 from ...core.states import Status
 from ...store.batch_files import BatchFileStore, places_without
 from ...store.batches import BatchStore
 from ...store.blobs import Bucket
-from ...store.files import FileStore
 from ...store.records.batches import Writing
 from .. import clock
+from ..files import file_store
+from ..invocation import Invocation
 from ..log import Log
-from ..memory import MemoryAllowance
 from .growth import PartWriter, object_of, store_segments
 from .line_inputs import LineIndex
 
@@ -66,18 +64,18 @@ class _Input(NamedTuple):
         return self.file is None or touches(self.lost, *self.lines.range_of(place))
 
 
-@dataclass(frozen=True, slots=True)
 class BatchWriter:
-    """Completes files of batches in one invocation. `nonce` makes the names of writers."""
+    """Completes files of batches in one invocation."""
 
-    files: Callable[[], FileStore]
-    rows: BatchStore
-    store: BatchFileStore
-    settings: Settings
-    meter: Meter
-    nonce: Callable[[], str]
-    log: Log
-    memory: MemoryAllowance
+    def __init__(self, invocation: Invocation) -> None:
+        self.files = partial(file_store, invocation)
+        self.rows = invocation.store.beside(BatchStore)
+        self.store = invocation.store.beside(BatchFileStore)
+        self.settings = invocation.settings
+        self.meter = invocation.meter
+        self.nonce = invocation.nonce
+        self.log = invocation.log
+        self.memory = invocation.isolate.memory
 
     async def run(self, task_key: TaskKey) -> bool:
         """Complete the files of a batch as far as the invocation may. Returns whether the batch has ended.

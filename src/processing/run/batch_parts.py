@@ -20,6 +20,7 @@ from .. import clock
 from ..batches.growth import Growth, StoredLines
 from ..batches.line_inputs import LineInputs
 from ..batches.validation import LOST, UNREADABLE, Unfinished, Valid, Validation
+from ..files import file_store
 from ..outcomes import ClaimLost
 from .context import Record, RunContext
 from .ledger import Ledger
@@ -83,7 +84,7 @@ class BatchParts:
         self._claim = context.claim
         self._pacer = pacer
         self._ledger = ledger
-        self._files = context.open_files()
+        self._files = file_store(context.invocation)
         self._reading = reading = _Reading(context, pacer, ledger)
         self.inputs = LineInputs(
             context.claim,

@@ -5,7 +5,7 @@ The worker makes the context of a run once, when the claim is granted.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ...core.calls.news import News
 from ...core.calls.pace import Latency
@@ -19,12 +19,10 @@ from ...store.tasks import TaskStore
 from ..allowance import Allowance
 from ..caller import ModelCaller
 from ..hint import Hint
+from ..invocation import Invocation
 from ..log import Log
 from ..memory import MemoryAllowance
 from ..terms import Terms
-
-if TYPE_CHECKING:
-    from ...store.files import FileStore  # the module is imported with the first batch
 
 
 class Record(Protocol):
@@ -60,7 +58,7 @@ class RunContext:
     hint: Hint | None  # The notice that the host gives when the task may have ended. None if the host gives no notices.
     chance: Callable[[], float]  # A function that returns a random number from 0 to 1.
     wrote: Callable[[int], None]  # A function to call with the step of each write that has taken effect.
-    open_files: "Callable[[], FileStore]"  # A function that makes the store of files, for batches.
+    invocation: Invocation
 
 
 def patience_of(context: RunContext) -> Patience:

@@ -24,6 +24,7 @@ from ...store.file_texts import Cuts, CutStatements, FileTextStore
 from ...store.records.batch_steps import Also
 from ...store.records.claims import Ending, Fail, Release
 from .. import clock
+from ..files import file_store
 from ..outcomes import ClaimLost
 from ..task_request import repeated_chars
 from .context import Record, RunContext
@@ -60,7 +61,7 @@ class FileText:
         self._pacer = pacer
         self._ledger = ledger
         self._rows = context.store.beside(FileTextStore)
-        self._files = context.open_files()
+        self._files = file_store(context.invocation)
         self._opened: tuple[File, Cuts] | None = None
         self._failures = 0  # How often in a row the text could not be read.
 

@@ -25,7 +25,7 @@ class EarlyErasure:
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
         self._store = worker.store
-        self._storage = worker.storage
+        self._storage = worker.isolate.storage
         self._settings = worker.settings
         self._log = worker.log
         self._allowance = allowance

@@ -1,8 +1,15 @@
 """The sweep's duty to erase files, and stored parts that no database row names."""
 
+from collections.abc import Sequence
+
 from ...core import limits
 from ...core.errors import BlobUnavailable, StoreError
-from ..worker import Worker
+from ...core.settings import Settings
+from ...store.d1.database import Row
+from ...store.d1.statement import BoundStatement
+from ...store.sql.files import FILE_WORK
+from ..invocation import Invocation
+from .duty import Duty
 from .sweep_allowance import StepCost, SweepAllowance
 
 # The calls to D1 that the erasure of files takes in addition to the erasure of their parts: to find the files, to mark
@@ -14,46 +21,67 @@ _FILE = StepCost(2, 1)  # The calls that erase the parts of one file, in R2 or i
 _SEARCH = StepCost(10, 8)
 
 
-class FileErasure:
+class FileErasure(Duty):
     """Erases forgotten, expired and deleted files, and orphans; this is done once in a sweep that has found such work.
 
     If the database or the bucket fails, the failure is logged, and a later sweep erases the rest.
     """
 
-    def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
-        self._worker = worker
-        self._allowance = allowance
-        self.is_wanted = False  # Whether a page of the sweep has found work with files.
+    cost = StepCost(*map(sum, zip(_ERASURE, _FILE, strict=True)))
+    alone = True
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._is_wanted = False  # Whether the sweep has found work with files.
+
+    def look(self) -> BoundStatement:
+        """Make the statement that finds out whether there is work with files."""
+        return file_work(self._invocation.settings)
+
+    def found(self, rows: Sequence[Row], *, runs_tasks: bool) -> None:
+        """Learn whether there is work with files."""
+        self._is_wanted = bool(rows[0]["wanted"])
 
     @property
     def frees_space(self) -> bool:
         """Whether the erasure will probably free space in the database."""
-        return self.is_wanted and self._worker.files.bucket.place == "d1"
+        return self._is_wanted and self._invocation.bucket() is None
 
-    async def run(self) -> None:
+    async def step(self, allowance: SweepAllowance) -> bool:
         """Erase files and orphans, as far as the allowance permits."""
-        if not self.is_wanted or not self._most():
-            return
-        self.is_wanted = False
+        if not self._is_wanted:
+            return False
+        from ..files import file_store  # noqa: PLC0415 - only a sweep that has found files needs it
+
         erased = orphans = 0
         try:
-            files = self._worker.files
-            work = await files.work(self._most())
+            files = file_store(self._invocation)
+            work = await files.work(self._most(allowance))
             erased = await files.erase(work)
-            if work.places and self._allowance.affords(_SEARCH):
-                orphans = await files.erase_orphans(limits.ORPHANS_A_PAGE[self._worker.settings.plan])
+            if work.places and allowance.affords(_SEARCH):
+                orphans = await files.erase_orphans(limits.ORPHANS_A_PAGE[self._invocation.settings.plan])
         except (StoreError, BlobUnavailable) as error:
-            self._worker.log.failure("file_erasure_failed", error)
+            self._invocation.log.failure("file_erasure_failed", error)
         if erased or orphans:
-            self._worker.log("files_erased", files=erased, orphans=orphans)
+            self._invocation.log("files_erased", files=erased, orphans=orphans)
+        return False
 
-    def _most(self) -> int:
+    def _most(self, allowance: SweepAllowance) -> int:
         """Return for how many files the rest of the allowance suffices."""
-        return max(
-            0,
-            min(
-                limits.FILES_A_SWEEP[self._worker.settings.plan],
-                (self._allowance.subrequests_left() - _ERASURE.subrequests) // _FILE.subrequests,
-                (self._allowance.statements_left() - _ERASURE.statements) // _FILE.statements,
-            ),
+        return min(
+            limits.FILES_A_SWEEP[self._invocation.settings.plan],
+            (allowance.subrequests_left() - _ERASURE.subrequests) // _FILE.subrequests,
+            (allowance.statements_left() - _ERASURE.statements) // _FILE.statements,
         )
+
+
+def file_work(settings: Settings) -> BoundStatement:
+    """Make the statement that finds work with files, and batches whose files no writer is completing.
+
+    No call of these batches was announced within the time of the longest claim.
+    """
+    return FILE_WORK.bind(
+        apart_ms=limits.ORPHANS_APART_SECONDS * 1000,
+        most=limits.BATCHES_WRITTEN_A_SWEEP[settings.plan],
+        claim_ms=settings.longest_claim_ms,
+    )

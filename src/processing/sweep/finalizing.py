@@ -1,37 +1,58 @@
 """The sweep's duty to complete the files of batches whose task has ended."""
 
+import json
 from collections.abc import Sequence
 
-from ...core import limits
 from ...core.ids import TaskKey
-from ..worker import Worker
+from ...store.d1 import columns
+from ...store.d1.database import Row
+from ...store.d1.statement import BoundStatement
+from ..invocation import Invocation
+from .duty import Duty
+from .files import file_work
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The least that completing a batch takes: to take the batch, to make one object from its lines, and to end or release
-# the batch.
-_BATCH = StepCost(16, 23)
 
+class Finalizing(Duty):
+    """Completes files of batches that no worker completes, because it died or because the task ended without one.
 
-class Finalizing:
-    """Completes files of batches that no worker completes, because it died or because the task ended without one."""
+    If the sweep has no allowance left for a batch, the batch stays due.
+    """
 
-    def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
-        self._worker = worker
-        self._allowance = allowance
-        self._most = limits.BATCHES_WRITTEN_A_SWEEP[worker.settings.plan]
+    # The least that completing a batch takes: to take the batch, to make one object from its lines, and to end or
+    # release the batch.
+    cost = StepCost(16, 23)
 
-    async def run(self, found: Sequence[TaskKey]) -> int:
-        """Complete the files of the batches that the sweep found, and return how many batches have ended.
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._found: list[TaskKey] = []
 
-        If the sweep has no allowance left for a batch, the batch stays due. No error is raised, so that a batch whose
-        files cannot be completed does not keep the sweep from its other duties.
+    def look(self) -> BoundStatement:
+        """Make the statement that finds batches whose files no writer is completing."""
+        return file_work(self._invocation.settings)
+
+    def found(self, rows: Sequence[Row], *, runs_tasks: bool) -> None:
+        """Take the batches."""
+        self._found = [TaskKey(key) for key in json.loads(columns.text(rows[0], "unwritten"))]
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether batches were found: a sweep that runs tasks itself may spend all of its time on a backlog of them."""
+        return bool(self._found)
+
+    async def step(self, allowance: SweepAllowance) -> bool:
+        """Complete the files of one batch.
+
+        No error is raised, so that a batch whose files cannot be completed does not keep the sweep from its other
+        duties.
         """
-        ended = 0
-        for task_key in found[: self._most]:
-            if not (self._allowance.affords(_BATCH) and self._allowance.in_time()):
-                break
-            try:
-                ended += await self._worker.complete_batch(task_key)
-            except Exception as error:  # noqa: BLE001 - a later sweep tries again, and the other duties go on
-                self._worker.log.failure("batch_write_failed", error, task=task_key)
-        return ended
+        if not (self._found and allowance.in_time()):
+            return False
+        task_key = self._found.pop(0)
+        from ..batches.writer import BatchWriter  # noqa: PLC0415 - only batches need it
+
+        try:
+            await BatchWriter(self._invocation).run(task_key)
+        except Exception as error:  # noqa: BLE001 - a later sweep tries again, and the other duties go on
+            self._invocation.log.failure("batch_write_failed", error, task=task_key)
+        return bool(self._found)

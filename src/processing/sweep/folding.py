@@ -8,7 +8,10 @@ from ...core.errors import StoreError
 from ...core.settings import Settings
 from ...store.d1.database import Store
 from ...store.tallies import TallyStore
+from ..invocation import Invocation
 from ..log import Log
+from .duty import Duty
+from .sweep_allowance import StepCost, SweepAllowance
 
 
 class Folding:
@@ -39,3 +42,19 @@ class Folding:
         found = await self._store.foldable(sorted(kept_ms), most, claim_ms)
         await self._store.fold(found, limits.SAMPLE_TASKS_MOST[plan])
         return found.more
+
+
+class FoldingDuty(Duty):
+    """Adds ended tasks to the sums, in as many pages as the plan allows. The next sweep, or reader, adds the others."""
+
+    cost = StepCost(2, 16)  # Adding up one page of ended tasks takes a read and a write, with their statements.
+    alone = True
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._folding = Folding(invocation.store, invocation.settings, invocation.log)
+        self._pages = limits.FOLD_PAGES_MOST[invocation.settings.plan]
+
+    async def step(self, allowance: SweepAllowance) -> bool:
+        """Add one page of ended tasks."""
+        self._pages -= 1
+        return await self._folding.run() and self._pages > 0

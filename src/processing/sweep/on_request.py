@@ -8,8 +8,8 @@ from ...core import limits
 from ...store.seen import Seen
 from ...store.tasks import TaskStore
 from .. import clock
-from ..deliveries import WaitUntil
 from ..heartbeats import TriggerHeartbeats
+from ..invocation import WaitUntil
 from ..log import Log
 from ..rescue import hold
 from .sweep import Sweep, SweepCounts

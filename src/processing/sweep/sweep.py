@@ -7,24 +7,15 @@ from dataclasses import dataclass, replace
 from ...core import limits
 from ...core.errors import StoreFull
 from ...core.ids import TaskKey
-from ...core.webhooks import DeliveryKey
-from ...store.deliveries import DueDelivery
 from ...store.sweep import Due
 from ..dispatch import Sender
 from ..worker import Worker
+from .duty import Duty, do
 from .early_erasure import EarlyErasure
 from .erasure import Erasure
 from .expiry import Expiry
-from .files import FileErasure
-from .finalizing import Finalizing
-from .folding import Folding
 from .resending import Resending
-from .sweep_allowance import StepCost, SweepAllowance
-
-# The most that adding up one page of ended tasks takes: a read and a write, with their statements.
-_FOLD = StepCost(2, 16)
-# What one webhook delivery takes: its claim, the message and the attempt's record, with their statements.
-_DELIVERY = StepCost(3, 6)
+from .sweep_allowance import SweepAllowance
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,8 +35,8 @@ class Sweep:
     `senders` are all routes of the deployment except the direct route. The sweep may start model calls for `seconds`;
     if `seconds` is 0, it may start none. The default is as long as the invocation of a cron trigger may start calls.
     With `stands_in` the sweep itself works on tasks whose earlier dispatches no host answered, after it has dispatched
-    the other tasks. `folds` is False if a task may run in the same invocation, because the checks of this task's claim
-    need the allowance that adding up ended tasks would take.
+    the other tasks. `duties` are those of features. `alone` is False if a task may run in the same invocation after the
+    sweep, because the checks of this task's claim need the allowance that some of these duties would take.
 
     If the database is full and refuses a write, the sweep still erases tasks, because an erasure frees space.
     """
@@ -54,10 +45,11 @@ class Sweep:
         self,
         worker: Worker,
         senders: Sequence[Sender],
+        duties: Sequence[Duty] = (),
         *,
         seconds: float | None = None,
         stands_in: bool = False,
-        folds: bool = True,
+        alone: bool = True,
     ) -> None:
         self._worker = worker
         self._settings = worker.settings
@@ -65,17 +57,15 @@ class Sweep:
         # first task.
         self._turns = limits.SWEEP_TURNS if senders else 1
         self._stands_in = stands_in
-        self._folds = folds
+        # What a dear duty leaves may suffice for a cheap one.
+        kept = [duty for duty in duties if alone or not duty.alone]
+        self._duties = sorted(kept, key=lambda duty: duty.cost.statements, reverse=True)
         self._counts = SweepCounts()
         self._allowance = SweepAllowance(worker.settings, worker.meter, seconds)
         self._resending = Resending(worker, self._allowance, senders, stands_in=stands_in)
         self._expiry = Expiry(worker)
         self._erasure = Erasure(worker)
-        self._files = FileErasure(worker, self._allowance)
         self._early_erasure = EarlyErasure(worker, self._allowance)
-        self._finalizing = Finalizing(worker, self._allowance)
-        self._unwritten: list[TaskKey] = []
-        self._deliveries: dict[DeliveryKey, DueDelivery] = {}  # Those that wait until no task runs in this invocation.
         self._runs_tasks = not senders
         # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
         # allowance.
@@ -92,11 +82,9 @@ class Sweep:
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._erase_early()
-        await self._complete_batches()
-        if self._folds:
-            await self._fold()
-            await self._files.run()
-        self._worker.begin_deliveries([*self._deliveries.values()])
+        for duty in self._duties:
+            await do(duty, self._allowance)
+        self._worker.begin_after_ends()
         return self._counts
 
     def can_afford_run(self) -> bool:
@@ -114,10 +102,12 @@ class Sweep:
                 if not more or not self._resending.affords_page():
                     return
                 page = await self._page(erase_most)
-                # A sweep that runs tasks itself may spend all of its time on a backlog of them. So the files of a batch
-                # go first in half of these sweeps.
-                if self._runs_tasks and self._unwritten and self._worker.chance() < 0.5:
-                    await self._complete_batches()
+                # A sweep that runs tasks itself may spend all of its time on a backlog of them. So what is urgent goes
+                # first in half of these sweeps.
+                urgent = [duty for duty in self._duties if duty.is_urgent]
+                if self._runs_tasks and urgent and self._worker.chance() < 0.5:
+                    for duty in urgent:
+                        await do(duty, self._allowance)
                     if not self._resending.may_go_on():
                         return
                 due = self._resending.put_aside(page)
@@ -129,30 +119,27 @@ class Sweep:
                 return
             while self._resending.runs:
                 await self._erase_early()  # a run of a task may use up the rest of the allowance
-                with self._kept_for_deliveries():
+                with self._kept_for_duties():
                     await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
-        """Read a page of due tasks and due webhook deliveries.
-
-        The deliveries begin at once, or at the sweep's end if tasks may run in this invocation (`Host.delivers`).
-        """
-        settings, storage = self._settings, self._worker.storage
+        """Read a page of due tasks. The first read looks for the work of all duties too."""
+        settings, storage = self._settings, self._worker.isolate.storage
+        runs_tasks = self._runs_tasks or self._stands_in
+        looks = {duty: look for duty in self._duties if erase_most and (look := duty.look()) is not None}
+        shared = list(dict.fromkeys(looks.values()))
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,
             served=self._turns,
             erase_most=erase_most,
             delay_ms=settings.lease_ms,
             stands_in=self._stands_in,
-            plan=settings.plan,
-            claim_ms=settings.longest_claim_ms,
+            looks=shared,
         )
-        if self._runs_tasks or self._stands_in:
-            self._deliveries |= {one.key: one for one in page.deliveries}
-        else:
-            self._worker.begin_deliveries(page.deliveries)
-        self._unwritten += page.unwritten
-        self._files.is_wanted |= page.files
+        for duty, look in looks.items():
+            duty.found(page.looked[shared.index(look)], runs_tasks=runs_tasks)
+        if not runs_tasks:
+            self._worker.begin_after_ends()
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
             await self._erase(page)  # tasks are erased first, because the other duties may need the space
             page = replace(page, past_retention=[])
@@ -180,19 +167,13 @@ class Sweep:
         """Work on tasks whose dispatches no host has answered."""
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
             await self._erase_early()  # a run of a task may use up the rest of the allowance
-            with self._kept_for_deliveries():
+            with self._kept_for_duties():
                 self._counts.worked += await self._resending.stand_in()
 
-    def _kept_for_deliveries(self) -> AbstractContextManager[None]:
-        """Reserve what one webhook delivery takes, if some wait for the end of this sweep."""
-        cost = _DELIVERY if self._deliveries else StepCost()
-        return self._worker.meter.reserved(cost.subrequests, cost.statements)
-
-    async def _complete_batches(self) -> None:
-        """Complete the files of batches that the pages so far have found."""
-        found, self._unwritten = self._unwritten, []
-        if found:
-            await self._finalizing.run(found)
+    def _kept_for_duties(self) -> AbstractContextManager[None]:
+        """Reserve what the duties need at the end of this sweep."""
+        kept = [duty.kept() for duty in self._duties]
+        return self._worker.meter.reserved(sum(one.subrequests for one in kept), sum(one.statements for one in kept))
 
     async def _erase(self, found: Due | None) -> int:
         erased = await self._erasure.run(found)
@@ -200,17 +181,6 @@ class Sweep:
         return erased
 
     async def _erase_early(self) -> None:
-        # Files of erased batches free space when their bytes are erased, at the end of this sweep.
-        if self._folds and self._files.frees_space:
-            return
-        self._counts.erased += await self._early_erasure.run()
-
-    async def _fold(self) -> None:
-        """Add ended tasks to the sums of the metrics, as far as the allowance permits.
-
-        The next sweep, or the next reading of the metrics, adds the remaining tasks.
-        """
-        folding = Folding(self._worker.store, self._settings, self._worker.log)
-        for _ in range(limits.FOLD_PAGES_MOST[self._settings.plan]):
-            if not self._allowance.affords(_FOLD) or not await folding.run():
-                return
+        # A duty may free space at the end of this sweep, such as the bytes of erased files.
+        if not any(duty.frees_space for duty in self._duties):
+            self._counts.erased += await self._early_erasure.run()

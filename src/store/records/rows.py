@@ -42,7 +42,7 @@ from .claims import (
     Output,
 )
 from .pages import NO_FILTER, ListFilter, Page
-from .results import result_of
+from .results import JoinerOf, result_of
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
@@ -119,11 +119,11 @@ def _failure(row: Row) -> Failure | None:
     return Failure(task_code(row, "error_code"), text(row, "error_message"), bool(row["error_retryable"]))
 
 
-async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row]) -> Task:
+async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row], joiner_of: JoinerOf | None) -> Task:
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows."""
     described = _source(source[0]) if source else None
     asked, made = options.read(row), outputs(0, result)
-    text, value = await _result(asked, whole(row, "total"), made, described)
+    text, value = await _result(asked, whole(row, "total"), made, described, joiner_of)
     filtered = any(output.finish_reason == CONTENT_FILTER for output in made)
     return replace(task(row), result=text, value=value, filtered=filtered, source=described)
 
@@ -184,13 +184,13 @@ def task(row: Row) -> Task:
 
 
 async def _result(
-    asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None
+    asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None, joiner_of: JoinerOf | None
 ) -> tuple[str | tuple[str | None, ...] | None, object]:
     """Make a task's result from the outputs that were read, and the result's JSON value if the task has a schema."""
     if not made:
         return None, None
     if asked.structure is not None and source is not None:
-        return await result_of(asked, total, made, source)
+        return await result_of(asked, total, made, source, joiner_of)
     texts = tuple(output.text for output in made)
     return texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts), None
 

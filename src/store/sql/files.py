@@ -1,7 +1,7 @@
 """The SQL of files: their rows, each tenant's use, their parts in D1, and the search for parts that no row names."""
 
 from ..d1.statement import Statement, statement
-from .fragments import NOW
+from .fragments import IS_QUIET, NOW
 
 _FILE = "id, state, purpose, filename, place, bytes, parts, owner, created_at, expires_at"
 # A condition on a row of `files`: a batch or a task still reads the file, which then neither expires nor is deleted.
@@ -242,4 +242,23 @@ DELETE FROM file_parts WHERE (file_id, name) IN (SELECT value ->> 0, value ->> 1
 LIST_PARTS = statement("""
 SELECT file_id, name, stored_at FROM file_parts WHERE (file_id, name) > (:file_key, :name)
 ORDER BY file_id, name LIMIT :most
+""")
+
+# --- What a sweep looks for -------------------------------------------------------------------------------------
+
+# Finds up to `:most` batches whose task has ended and whose files no writer is completing. A batch whose calls may
+# still be recorded is left out: no writer may take it yet, and it would take the turn of another one.
+UNWRITTEN = statement(f"""
+SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
+WHERE ended_at IS NULL AND writer_until <= {NOW} AND {IS_QUIET} ORDER BY writer_until LIMIT :most
+""")
+
+# Says whether a sweep has work with files: files to erase (forgotten, expired or deleted), or a search for parts that
+# no row names. If there was ever a file, such a search is made once in `:apart_ms`. The statement also names up to
+# `:most` batches whose files no writer is completing.
+FILE_WORK = statement(f"""
+SELECT EXISTS (SELECT 1 FROM files WHERE due_at <= {NOW})
+  OR EXISTS (SELECT 1 FROM file_walks WHERE at NOT BETWEEN {NOW} - :apart_ms AND {NOW})
+  OR (NOT EXISTS (SELECT 1 FROM file_walks) AND EXISTS (SELECT 1 FROM files)) AS wanted,
+  (SELECT json_group_array(task_id) FROM ({UNWRITTEN.text})) AS unwritten
 """)

@@ -6,7 +6,6 @@ from .fragments import (
     ABANDONED,
     FREE_AT,
     IN_TIME,
-    IS_QUIET,
     JUST_SENT,
     LATE,
     LISTED,
@@ -57,23 +56,6 @@ SELECT id, {NOW} AS now, uncounted FROM (
     ORDER BY wake_at, id LIMIT :most
   ) WINDOW page AS (ORDER BY wake_at, id)
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
-""")
-
-# Finds up to `:most` batches whose task has ended and whose files no writer is completing. A batch whose calls may
-# still be recorded is left out: no writer may take it yet, and it would take the turn of another one.
-UNWRITTEN = statement(f"""
-SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
-WHERE ended_at IS NULL AND writer_until <= {NOW} AND {IS_QUIET} ORDER BY writer_until LIMIT :most
-""")
-
-# Says whether a sweep has work with files: files to erase (forgotten, expired or deleted), or a search for parts that
-# no row names. If there was ever a file, such a search is made once in `:apart_ms`. The statement also names up to
-# `:most` batches whose files no writer is completing.
-FILE_WORK = statement(f"""
-SELECT EXISTS (SELECT 1 FROM files WHERE due_at <= {NOW})
-  OR EXISTS (SELECT 1 FROM file_walks WHERE at NOT BETWEEN {NOW} - :apart_ms AND {NOW})
-  OR (NOT EXISTS (SELECT 1 FROM file_walks) AND EXISTS (SELECT 1 FROM files)) AS wanted,
-  (SELECT json_group_array(task_id) FROM ({UNWRITTEN.text})) AS unwritten
 """)
 
 # Removes tombstones whose time is over, because the writes that they guard against can no longer arrive.

@@ -12,6 +12,7 @@ from src.store.batches import BatchStore, ValidationStatements
 from src.store.records.batch_steps import NOTHING_ELSE, Also
 from src.store.records.batches import NewBatch
 from src.store.records.claims import CallKey, CallTries, Claim, Continue, Fail, FailedCall, Finish, Output, Release
+from src.store.sql.files import FILE_WORK
 from src.store.tallies import TallyStore
 from tests.conformance.cases.registry import show, worker_case
 from tests.conformance.cases.storyteller import (
@@ -179,6 +180,9 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     ending = Finish(RETENTION_MS, keep_input=True, batch=True)
     assert not await story.store.step(claim, progress(claim, **facts), ending)
     assert await story.lines.take(TASK, "another", LEASE_MS) is None  # the task goes on
+    asked = FILE_WORK.bind(apart_ms=3_600_000, most=9, claim_ms=LEASE_MS)
+    ((work,),) = (await story.store.due(9, looks=[asked])).looked
+    story.outcomes += [work["wanted"], work["unwritten"]]
     story.outcomes.append(await story.lines.unwritten(9, LEASE_MS))
     done = progress(claim, outputs=_lines(2, 4), failures=refused[1:], **facts)
     with limited("PIECE_BYTES_MOST", 60):  # each line is a piece of its own

@@ -9,13 +9,17 @@ from src.core import limits
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
-from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
+from src.core.structured.joining import Joiner, join_plan
+from src.core.structured.schema import accepted_schema
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Source, TaskOptions
 from src.store.bulk import BulkStore
 from src.store.d1.database import Database
 from src.store.d1.statement import Statement
 from src.store.deliveries import DeliveryStore
 from src.store.files import FileStore
+from src.store.hooks import Hooks
 from src.store.keys import KeyStore
+from src.store.outbox import Outbox
 from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
 from src.store.sql import (
     admission,
@@ -164,12 +168,24 @@ def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCA
     )
 
 
+def _joiner_of(source: Source) -> Joiner:
+    return join_plan(accepted_schema(dict(source.output_schema or {})), source.join_rules or {}).joiner()
+
+
+class _Unsent(Outbox):
+    """Writes webhook deliveries where tasks end, and sends none."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+
 class Story:
     """The stores of a story, and the record of their results and statements."""
 
     def __init__(self, env: Any) -> None:
         self.recorder = Recorder(env.DB)
-        self.store = TaskStore(Database(self.recorder, Meter()))
+        self.outbox = _Unsent()
+        self.store = TaskStore(Database(self.recorder, Meter()), Hooks([self.outbox], _joiner_of))
         self.keys = KeyStore(Database(self.recorder, Meter()))
         self.sums = self.store.beside(TallyStore)
         self.bulk = self.store.beside(BulkStore)

@@ -7,6 +7,7 @@ from src.core.codes import TaskCode
 from src.core.structure import Rejected, Rung, Structure
 from src.core.task import Failure, NewTask, Reduce, Route
 from src.store.admission import Conditions
+from src.store.gap_retries import GapRetryStore
 from src.store.records.claims import (
     CallKey,
     CallTries,
@@ -150,13 +151,14 @@ async def gaps_retried_as_a_new_task(env: Any) -> Any:
     assert await store.step(claim, merged, Continue(LEASE_MS))
     top = progress(claim, outputs=outputs(0, level=2), **facts)
     assert await store.step(claim, top, Finish(RETENTION_MS, 2, gaps=True))
-    plan = await store.plan_gap_retry(TASK)
+    gaps = store.beside(GapRetryStore)
+    plan = await gaps.plan_gap_retry(TASK)
     assert plan is not None
     copied = [(piece.level, piece.places, piece.sizes) for piece in plan.merged]
     story.outcomes += [plan.minimum_calls, plan.inherited, copied]
     on = Conditions(idempotency_key=" gaps of it", digest="it")
     for key in (made_key(2), made_key(2), made_key(3)):
-        write = store.retry_gaps(plan, key, route=Route.QUEUE, created_at=2, unclaimed_ms=1, on=on)
+        write = gaps.retry_gaps(plan, key, route=Route.QUEUE, created_at=2, unclaimed_ms=1, on=on)
         story.outcomes.append(await write)
     heir = await story.claim("two", made_key(2), announce=6)
     story.outcomes += [sorted(heir.outputs), heir.announced, heir.inherited]

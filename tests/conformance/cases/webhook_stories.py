@@ -5,7 +5,7 @@ from typing import Any
 
 from src.core.states import Status
 from src.core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
-from src.store.deliveries import Attempt, AttemptResult, DueDelivery
+from src.store.deliveries import Attempt, AttemptResult, DueDelivery, look, read_look
 from src.store.outbox import Taken
 from src.store.records.claims import Fail, Finish
 from src.store.webhooks import NewEndpoint
@@ -56,7 +56,7 @@ async def _due(story: Story) -> list[DueDelivery]:
     If a delivery is astray, the sweep's treatment of stray deliveries runs too.
     """
     await story.alter("UPDATE webhook_deliveries SET due_at = 1")
-    due = (await story.store.due(9)).deliveries
+    due = read_look((await story.store.due(9, looks=[look("free")])).looked[0])
     if any(one.astray for one in due):
         await story.deliveries.sort()
     return due
@@ -116,7 +116,7 @@ async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     for number in (4, 5):
         await story.insert(made_key(number))
     story.outcomes.append(await story.bulk.cancel_all({made_key(4): 0, made_key(5): 7}, Status.PENDING, RETENTION_MS))
-    story.outcomes.append(len(story.store.fresh.pop()))
+    story.outcomes.append(len(story.outbox.fresh))
     await story.note(STATES)
     await story.erase(made_key(4))
     await story.note(STATES)
@@ -128,7 +128,7 @@ async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
     story = Story(env)
     await _endpoint(story, 1)
     await _failed(story)
-    ((fresh, _),) = story.store.fresh.pop()
+    ((fresh, _),) = story.outbox.fresh
     await story.deliveries.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])
     await story.deliveries.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])  # the write is repeated
     await story.note(PAUSES)

@@ -81,7 +81,7 @@ def test_what_is_asked_of_objects_is_on_the_meter(make: Make):
 def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
     """If lanes may make calls, slice and lease allow for the way to the lanes and for their start window."""
     queue = make(objects=objects)
-    worker = queue.app().worker()
+    worker = queue.app().worker
     lanes = Lanes(queue.app()._bindings.coordinators, Log(lambda line: None))
     for timeout, seconds in ((120, limits.QUEUE_SLICE_SECONDS), (600, 272.0 if objects else 295.0)):
         settings = Settings(provider="workers-ai", timeout_seconds=timeout)

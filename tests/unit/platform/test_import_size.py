@@ -36,13 +36,14 @@ MOST: Mapping[str, int] = {
 # What `catalogue` and each `feature.py` import late is not listed: a group of calls is imported with the first request
 # for one of them. `observation` is such a group.
 LATE = {
-    "composition.py": {"inference.demo", "store.blobs.r2", "store.files", "store.webhooks"},
+    "composition.py": {"inference.demo", "store.blobs.r2"},
     "platform/http_messages.py": {"platform.byte_streams"},  # the content of a file
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
     # texts in files need `file_plans`, `file_text` and `file_texts`
     "features/batches/kind_api.py": {"http.files.early", "processing.batch_retries", "processing.batch_submission"},
     "features/texts/kind_api.py": {"http.tasks.file_plans"},
     "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run"},
+    "http/tasks/long_inputs.py": {"processing.files"},
     # a task with a schema needs these imports for its submission, and for its result if that is large
     "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
     "http/tasks/large_answers.py": {"http.tasks.joined_value"},
@@ -56,12 +57,6 @@ LATE = {
         "store.long_work",
     },  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
-    "store/records/results.py": {
-        "store.long_work",
-        "core.structured.joining",
-        "core.structured.refusals",
-        "core.structured.schema",
-    },
     "processing/deliveries.py": {"core.webhook_urls"},
     "processing/run/run.py": {
         "processing.run.batch_parts",
@@ -69,7 +64,9 @@ LATE = {
     },  # a run of a batch, or of a file
     "processing/submission.py": {"store.file_texts"},
     "processing/task_request.py": {"store.long_work"},  # a long text needs it
-    "processing/worker.py": {"processing.batches.writer", "store.batch_files", "store.batches", "store.files"},
+    "processing/sweep/files.py": {"processing.files"},
+    "processing/sweep/finalizing.py": {"processing.batches.writer"},
+    "processing/worker.py": {"processing.batches.writer"},
 }
 
 

@@ -16,17 +16,17 @@ from src.core.meter import Meter
 from src.core.task import Failure, Route
 from src.core.webhooks import AttemptFailure, DeliveryOutcome, Event
 from src.inference.protocol import HttpConnectionLost, HttpTimeout, ModelReply
-from src.processing.sweep.sweep import Sweep
+from src.processing.deliveries import deliverer_of
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
 from src.store.bulk import BulkStore
 from src.store.d1.database import Database
 from src.store.deliveries import Attempt, AttemptResult, DeliveryStore
 from src.store.records.claims import Claim, Fail
-from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
 from tests.support.courier import Message
 from tests.support.delivery_bench import KEY, TASK, URL, DeliveryBench, task_key
+from tests.support.invocations import due_deliveries, new_sweep, task_store
 from tests.support.store_bench import FAILURE, RETENTION_MS
 from tests.support.worker_bench import HOST
 
@@ -275,8 +275,8 @@ def test_of_two_sweeps_one_sends(bench: DeliveryBench):
     bench.submit()
     bench.finish(sends=False)
     bench.do(asyncio.sleep(61))
-    stores = [TaskStore(Database(bench.database, Meter())) for _ in range(2)]
-    found = [bench.do(store.due(9)).deliveries for store in stores]
+    stores = [task_store(Database(bench.database, Meter())) for _ in range(2)]
+    found = [bench.do(due_deliveries(store)) for store in stores]
     assert found[0] == found[1] != []
     taken = [bench.do(store.beside(DeliveryStore).take(due)) for store, due in zip(stores, found, strict=True)]
     assert [len(one) for one in taken] == [1, 0]
@@ -289,7 +289,7 @@ def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
     bench.finish(sends=False)
     stale = bench.store.beside(DeliveryStore)
     bench.do(asyncio.sleep(61))
-    due = bench.do(bench.store.due(9)).deliveries
+    due = bench.do(due_deliveries(bench.store))
     (first,) = bench.do(stale.take(due))
     bench.do(asyncio.sleep(61))
     bench.sweep(0)
@@ -376,8 +376,7 @@ def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
     waits = limits.DELIVERY_HELD_SECONDS - limits.DELIVERY_SECONDS + off
 
     async def send_late() -> None:
-        deliverer, asked_at = bench.worker().deliverer, bench.loop.time()
-        assert deliverer is not None
+        deliverer, asked_at = deliverer_of(bench.worker()), bench.loop.time()
         await asyncio.sleep(waits)
         deliverer.begin_one(taken, asked_at)
 
@@ -432,7 +431,7 @@ def test_nothing_is_sent_after_a_410(bench: DeliveryBench):
 
 
 async def _begin(worker: Worker) -> None:
-    worker.begin_deliveries()
+    worker.begin_after_ends()
 
 
 def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):
@@ -546,7 +545,7 @@ def test_the_free_plans_allowance_is_kept(bench: DeliveryBench):
         bench.do(asyncio.sleep(60))
         worker = bench.worker()
         workers.append(worker)
-        bench.do(Sweep(worker, []).run())
+        bench.do(new_sweep(worker, []).run())
         bench.settle()
     assert {row["outcome"] for row in bench.rows()} == {"delivered"}
     assert len(bench.courier.messages) == 90

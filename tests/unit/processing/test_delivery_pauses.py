@@ -10,11 +10,12 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.webhooks import AttemptFailure, EndpointKey
 from src.inference.protocol import HttpTimeout
-from src.processing.sweep.sweep import Sweep
+from src.processing.deliveries import deliverer_of
 from src.processing.worker import Worker
 from src.store.deliveries import Attempt, AttemptResult, DeliveryStore, DueDelivery
 from src.store.webhooks import WebhookEndpoint
 from tests.support.delivery_bench import TASK, URL, DeliveryBench, task_key
+from tests.support.invocations import due_deliveries, new_sweep
 from tests.support.worker_bench import HOST
 
 DAY_MS = 86_400_000
@@ -160,12 +161,12 @@ def test_an_endpoint_that_timed_out_twice_is_tried_by_one_delivery_at_a_time(ben
         bench.courier.messages.clear()
         bench.courier.most_at_once = 0
         bench.do(asyncio.sleep(after_seconds))
-        due = bench.do(bench.store.due(9)).deliveries
+        due = bench.do(due_deliveries(bench.store))
         workers = [bench.worker(), bench.worker()]
         for worker in workers:
             bench.do(_begin(worker, due))
             bench.do(asyncio.sleep(0.5))
-            due = bench.do(bench.store.due(9)).deliveries or due
+            due = bench.do(due_deliveries(bench.store)) or due
         bench.settle()
         assert (len(bench.courier.messages), bench.courier.most_at_once) == (1, 1)
     bench.courier.receiver, bench.courier.seconds = lambda _message: 200, 0.0
@@ -181,7 +182,7 @@ def test_a_try_whose_sender_dies_is_followed_by_another(bench: DeliveryBench):
     _write(bench, key, range(2))
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     bench.sweep(0)  # files the unsent deliveries as waiting
-    due = bench.do(bench.store.due(9)).deliveries
+    due = bench.do(due_deliveries(bench.store))
     assert len(bench.do(bench.store.beside(DeliveryStore).take(due))) == 1
     bench.sweep(30)
     assert bench.courier.messages == []
@@ -210,7 +211,7 @@ def test_a_tenant_does_not_take_a_sweep_from_others(bench: DeliveryBench):
     for number in range(10):
         _write(bench, bench.add_endpoint(number, tenant="a"), range(10 * number, 10 * number + 10))
     _write(bench, bench.add_endpoint(tenant="z", url=OTHER_URL), range(3), age_ms=61_000)
-    due = bench.do(bench.store.due(9, plan="paid")).deliveries
+    due = bench.do(due_deliveries(bench.store, "paid"))
     tenants = [one.key.endpoint_key[0] for one in due]
     assert tenants[:6] == ["a", "z"] * 3
     assert len({one.key.endpoint_key for one in due[:13]}) == 11
@@ -228,7 +229,7 @@ def test_a_sweep_that_runs_tasks_sends_its_deliveries_last(bench: DeliveryBench,
     bench.courier.seconds, seen = limits.DELIVERY_SECONDS, []
     bench.model.act = lambda _call, _number: seen.append(len(bench.courier.messages))
     bench.do(asyncio.sleep(2 * bench.settings.lease_seconds))
-    bench.do(Sweep(bench.worker(), [], stands_in=stands_in).run())
+    bench.do(new_sweep(bench.worker(), [], stands_in=stands_in).run())
     bench.settle()
     assert seen == [0, 0, 0]
     assert len(bench.courier.messages) == 3
@@ -287,9 +288,7 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
     taken = bench.do(bench.store.beside(DeliveryStore).redeliver(before))
 
     async def send() -> None:
-        deliverer = bench.worker().deliverer
-        assert deliverer is not None
-        deliverer.begin_one(taken, asyncio.get_running_loop().time())
+        deliverer_of(bench.worker()).begin_one(taken, asyncio.get_running_loop().time())
 
     bench.do(send())
     bench.settle()
@@ -311,7 +310,7 @@ def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypat
         return 503
 
     bench.courier.receiver = spend
-    bench.do(Sweep(worker, []).run())
+    bench.do(new_sweep(worker, []).run())
     bench.settle()
     assert [row["tries"] for row in bench.rows()] == [1] * 5
     assert worker.meter.statements <= bench.settings.statements
@@ -338,7 +337,7 @@ def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryB
     these deliveries.
     """
     _write(bench, bench.add_endpoint(), range(2))
-    due = bench.do(bench.store.due(9)).deliveries
+    due = bench.do(due_deliveries(bench.store))
     bench.submit()
     worker = bench.worker()
     bench.do(worker.store.cancel(TASK, DAY_MS))
@@ -353,7 +352,7 @@ def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryB
 def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
     """A sweep sends only as many due deliveries as its remaining calls suffice to claim, send and record."""
     _write(bench, bench.add_endpoint(), range(5))
-    due = bench.do(bench.store.due(9)).deliveries
+    due = bench.do(due_deliveries(bench.store))
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - left)
     bench.do(_begin(worker, due))
@@ -362,7 +361,7 @@ def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int,
 
 
 async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
-    worker.begin_deliveries(due)
+    deliverer_of(worker).begin(due)
 
 
 @pytest.mark.parametrize("disabled", [False, True])
@@ -399,7 +398,7 @@ def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
     key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(1))
     _write(bench, other, range(1))
-    due = bench.do(bench.store.due(9)).deliveries
+    due = bench.do(due_deliveries(bench.store))
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 0)
     if disabled:
         bench.courier.receiver = lambda message: 410 if message.url == URL else 200

@@ -18,6 +18,7 @@ from src.processing.dispatch import Dispatcher
 from src.processing.log import Log
 from src.processing.rescue import BriefCaller, Rescue, hold
 from src.processing.sweep.sweep import Sweep
+from tests.support.invocations import new_sweep
 from tests.support.worker_bench import WorkerBench
 
 KEY = TaskKey("task")
@@ -172,7 +173,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made
     async def story() -> float:
         await made.until_unanswered()
         return await swept_while_polled(
-            made, 300.0, lambda: Sweep(made.bench.worker(), [made.objects], seconds=25.0, stands_in=True)
+            made, 300.0, lambda: new_sweep(made.bench.worker(), [made.objects], seconds=25.0, stands_in=True)
         )
 
     assert made.bench.do(story()) < 900
@@ -195,7 +196,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
         else:
             await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)
         made.queue.send = made.objects.send = refuse  # type: ignore[method-assign]
-        return await swept_while_polled(made, 60.0, lambda: Sweep(made.bench.worker(), [made.queue, made.objects]))
+        return await swept_while_polled(made, 60.0, lambda: new_sweep(made.bench.worker(), [made.queue, made.objects]))
 
     assert made.bench.do(story()) < 900
     assert len(made.bench.model.calls) == 4
@@ -211,7 +212,7 @@ def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
             if second % 7 == 0:
                 await made.poll(0.0)
             if second % 60 == 0:
-                await Sweep(made.bench.worker(), [by_cron]).run()
+                await new_sweep(made.bench.worker(), [by_cron]).run()
             await asyncio.sleep(1.0)
 
     made.bench.do(story())

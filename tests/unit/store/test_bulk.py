@@ -22,7 +22,7 @@ from src.store.bulk import BulkStore
 from src.store.d1.database import Database
 from src.store.records.pages import Span
 from src.store.sql import bulk as sql
-from src.store.tasks import TaskStore
+from tests.support.invocations import task_store
 from tests.support.store_bench import LEASE_MS, RETENTION_MS, StoreBench
 
 ALL = Span("t:", "t:~")
@@ -47,7 +47,7 @@ def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkCh
     """Make the state of an invocation that has spent nothing yet."""
     meter, lines = Meter(), list[str]()
     log = Log(lines.append)
-    store = TaskStore(Database(bench.database, meter))
+    store = task_store(Database(bench.database, meter))
     submission = Submission(
         store=store,
         dispatcher=Dispatcher([sender], meter, log),

@@ -242,7 +242,7 @@ def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
     )
     variables = {"AI_PROVIDER": "demo"}
     app = App(Bindings(database=binding), settings.load(variables.get), runtime, lambda run: None, isolate)
-    store = app.api().store if part == "the API" else app.worker().store
+    store = app.api().store if part == "the API" else app.worker.store
     loop.run_until_complete(store.ready())
     assert isolate.load.is_behind(loop.time())
     binding.close()

@@ -16,6 +16,7 @@ from src.core.task import Reduce, Route, Task
 from src.inference.protocol import ModelReply
 from src.processing.outcomes import Ended
 from src.store.admission import Accepted, Conditions, LimitReached
+from src.store.gap_retries import GapRetryStore
 from tests.support.store_bench import new_task
 from tests.support.worker_bench import HOST, WorkerBench
 
@@ -46,9 +47,10 @@ def complete_with_gaps(
 
 def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
     """Retry the old task's gaps as a new task with the given key."""
-    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    store = bench.store.beside(GapRetryStore)
+    plan = bench.do(store.beside(GapRetryStore).plan_gap_retry(OLD))
     assert plan is not None
-    write = bench.store.retry_gaps(plan, key, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
+    write = store.beside(GapRetryStore).retry_gaps(plan, key, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
     return bench.do(write)
 
 
@@ -111,7 +113,7 @@ def test_the_merges_above_a_call_that_failed_only_once_are_copied(bench: WorkerB
     assert [gap.chunk for gap in bench.task().gaps] == [2]
     levels = bench.database.rows("SELECT ends FROM merges ORDER BY level")
     assert json.loads(levels[0]["ends"]) == [2, 4, 6, 8]
-    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
     assert plan is not None
     assert plan.minimum_calls == 1 + len(levels)
 
@@ -128,14 +130,14 @@ def test_merge_outputs_are_read_in_pages(
     outputs = [(level, place) for level, row in enumerate(levels, 1) for place in range(len(json.loads(row["ends"])))]
     assert len(outputs) > 2 * most
     pages: list[tuple[int, list[int]]] = []
-    read = bench.store._merged
+    read = GapRetryStore._merged
 
-    def noted(old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
+    def noted(store: GapRetryStore, old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
         pages.append((level, list(places)))
-        return read(old_key, level, places)
+        return read(store, old_key, level, places)
 
-    monkeypatch.setattr(bench.store, "_merged", noted)
-    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    monkeypatch.setattr(GapRetryStore, "_merged", noted)
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
     assert plan is not None
     assert max(len(places) for _, places in pages) == most
     assert [(level, place) for level, places in pages for place in places] == outputs
@@ -151,14 +153,14 @@ def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
 ) -> None:
     """If the old task is erased after the lengths of its merge outputs were read, there is nothing to retry."""
     complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
-    read = bench.store._merged
+    read = GapRetryStore._merged
 
-    async def late(old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
+    async def late(store: GapRetryStore, old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
         await bench.store.erase(OLD)
-        return await read(old_key, level, places)
+        return await read(store, old_key, level, places)
 
-    monkeypatch.setattr(bench.store, "_merged", late)
-    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+    monkeypatch.setattr(GapRetryStore, "_merged", late)
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
 
 
 def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
@@ -178,11 +180,11 @@ def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench)
 
 def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) -> None:
     """A retry of gaps has no plan for a task without gaps, an unfinished task, or one that does not exist."""
-    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
     bench.insert(2, structure=Structure(gaps=True))
-    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
 
 
 @pytest.mark.parametrize("error", [None, ModelUnavailable("503")], ids=["without failures", "with a failed call"])
@@ -194,8 +196,8 @@ def test_a_task_without_gaps_has_none_to_retry(bench: WorkerBench, error: ModelU
     bench.do(bench.store.insert(new, bench.settings.lease_ms))
     finished(bench, OTHER)
     assert len(bench.model.calls) == (3 if error is None else 4)
-    assert bench.do(bench.store.plan_gap_retry(OTHER)) is None
-    assert [bench.do(bench.store.has_gaps(key)) for key in (OLD, OTHER)] == [True, False]
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OTHER)) is None
+    assert [bench.do(bench.store.beside(GapRetryStore).has_gaps(key)) for key in (OLD, OTHER)] == [True, False]
 
 
 def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
@@ -211,9 +213,11 @@ def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
 def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBench) -> None:
     """If the old task is erased after the plan was read, the transaction of a retry of gaps makes no new task."""
     complete_with_gaps(bench, 3, 2)
-    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
     bench.do(bench.store.erase(OLD))
-    write = bench.store.retry_gaps(plan, NEW, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=ON)
+    write = bench.store.beside(GapRetryStore).retry_gaps(
+        plan, NEW, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=ON
+    )
     assert isinstance(bench.do(write), LimitReached)
     assert rows(bench, NEW) == [[], [], [], [], []]
 
@@ -255,6 +259,6 @@ def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
     bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
     task = finished(bench)
     assert ([gap.chunk for gap in task.gaps], task.coverage) == ([1], 0.75)
-    plan = bench.do(bench.store.plan_gap_retry(NEW))
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(NEW))
     assert plan is not None
     assert plan.minimum_calls == 1

@@ -23,9 +23,9 @@ from src.store.admission import Accepted, Conditions, Replayed
 from src.store.d1.database import Database
 from src.store.keys import KeyStore, NewKey
 from src.store.records.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
-from src.store.tasks import TaskStore
 from src.store.webhooks import NewEndpoint, WebhookStore
 from tests.conformance.cases.storyteller import outputs, progress
+from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, START_MS, StoreBench, new_task
 
@@ -352,7 +352,7 @@ def test_a_call_that_is_never_answered_is_given_up(seconds: float):
     silent = Silence()
     database = Database(silent, Meter(), seconds=seconds)
     with pytest.raises(StoreSilent):
-        loop.run_until_complete(TaskStore(database).going_on(TaskKey("local:x")))
+        loop.run_until_complete(task_store(database).going_on(TaskKey("local:x")))
     assert loop.time() == seconds
     assert silent.batches == 1
     loop.close()

@@ -1,7 +1,6 @@
 """The notes about triggers, the turns to sweep, and when a client's request sends a task off again."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,7 +72,7 @@ def test_a_run_notes_the_trigger_that_began_it():
     heartbeats = TriggerHeartbeats()
 
     def run(task: str, route: Route, **options: Any) -> None:
-        worker = replace(bench.worker(), heartbeats=heartbeats)
+        worker = bench.worker(heartbeats=heartbeats)
         bench.do(worker.run(TaskKey(task), Host(route, 600.0, **options)))
 
     def noted() -> list[str]:

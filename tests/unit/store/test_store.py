@@ -31,8 +31,8 @@ from src.store.records.claims import (
 )
 from src.store.records.pages import ListFilter
 from src.store.sql import admission, deliveries, latest_calls, seen, sweep, views, work
-from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
+from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
 from tests.support.store_bench import (
     DEADLINE_MS,
@@ -479,7 +479,7 @@ def test_a_missing_schema_is_named():
     empty = SqliteD1(migrated=False)
     bench = StoreBench()
     with pytest.raises(SchemaMissing):
-        bench.run(TaskStore(Database(empty, Meter())).ready())
+        bench.run(task_store(Database(empty, Meter())).ready())
     empty.close()
     bench.database.close()
 

@@ -17,8 +17,10 @@ from simulator.platform.isolate import Isolate
 from src.core.files import FilePart
 from src.processing.batches.early_lines import _Reader
 from src.processing.batches.growth import PartWriter
+from src.processing.files import file_store
 from src.processing.memory import MemoryAllowance, MemoryShare
 from src.processing.sweep.files import FileErasure
+from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.store.d1.statement import Statement, statement
 from src.store.sql import batch_files
 from src.store.sql.files import IN_USE
@@ -121,11 +123,11 @@ async def _put_later(self: Any) -> None:
     self.late = [asyncio.ensure_future(put())]
 
 
-async def _search_nothing(self: Any) -> None:
+async def _search_nothing(self: Any, allowance: SweepAllowance) -> bool:
     """Erase files, and search no orphans."""
-    if self.is_wanted and self._most():
-        self.is_wanted = False
-        await self._worker.files.erase_due(self._most())
+    if self._is_wanted:
+        await file_store(self._invocation).erase_due(self._most(allowance))
+    return False
 
 
 async def _read_what_is_left(self: Any, number: int, line: int, most: int) -> tuple[int, bytes]:
@@ -251,7 +253,7 @@ ABLATIONS = (
     Ablation(
         "orphans_are_searched",
         "a part that lands after its file was erased is found and erased",
-        ((FileErasure, "run", _search_nothing),),
+        ((FileErasure, "step", _search_nothing),),
         {"r2_lands_twice": 0.3, "user_raced": 0.2},
         _batches(20, 45),
     ),

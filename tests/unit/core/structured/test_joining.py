@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.core.structured.joining import NotJoinable, join_plan
+from src.core.errors import NotJoinable
+from src.core.structured.joining import join_plan
 from src.core.structured.schema import parse_schema
 
 from .test_schema import closed

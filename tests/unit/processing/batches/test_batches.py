@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -594,7 +593,7 @@ def test_a_run_waits_for_the_memory_that_other_runs_hold() -> None:
     try:
         bench.begin(lines(6, chars=300))
         memory = MemoryAllowance(1_000)
-        worker = replace(bench.worker(), memory=memory)
+        worker = bench.worker(memory=memory)
 
         async def story() -> RunOutcome:
             share = memory.take("run", 1_000)

@@ -22,8 +22,8 @@ from src.processing.run.call_plan import CallPlan
 from src.processing.run.context import RunContext
 from src.processing.run.write_pacer import WritePacer
 from src.processing.terms import Terms
-from src.store.files import FileStore
 from src.store.records.claims import CallKey, Claim, MergeLevel
+from tests.support.invocations import new_worker
 from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 from tests.support.worker_bench import Script
 
@@ -60,7 +60,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         hint=None,
         chance=lambda: 0.0,
         wrote=lambda step: None,
-        open_files=lambda: bench.store.beside(FileStore),
+        invocation=new_worker(bench.database, provider=Script(), settings=Settings()),
     )
     return CallInputs(context, CallPlan(claim), WritePacer(context))
 

@@ -1,7 +1,6 @@
 """What a run learns of its model from the claim, which holds what earlier runs of the task saw."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -26,7 +25,7 @@ def test_only_a_success_after_the_tasks_last_failure_ends_its_wait(success_secon
     before, failed_at = len(bench.model.calls), bench.model.calls[-1][0] + 1
     bench.do(asyncio.sleep(failed_at + 120 - bench.loop.time()))
     news.of("", bench.model.default_model).succeeded(7, failed_at + success_seconds)
-    bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST))
+    bench.do(bench.worker(news=news).run(TaskKey("task"), HOST))
     times = [at for at, _ in bench.model.calls[before:]]
     assert times.count(times[0]) == at_once
     bench.close()

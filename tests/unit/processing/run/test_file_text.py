@@ -18,6 +18,7 @@ from src.processing.run.file_text import LOST
 from src.processing.worker import Host
 from src.store.admission import Accepted, Conditions
 from src.store.files import Deleted, InUse
+from src.store.gap_retries import GapRetryStore
 from tests.support.text_bench import TEXT_FILE, TEXT_TASK, TextBench, look_near
 
 OTHER = TaskKey("local:01900000-0000-7000-8000-000000000003")
@@ -235,10 +236,14 @@ def test_gaps_are_retried_from_the_file(bench: TextBench) -> None:
     assert 0.8 < task.coverage < 1
     bench.model.calls.clear()
     bench.model.act = lambda text, number: None
-    plan = bench.do(bench.store().plan_gap_retry(TEXT_TASK))
+    plan = bench.do(bench.store().beside(GapRetryStore).plan_gap_retry(TEXT_TASK))
     assert plan is not None
     on = Conditions(idempotency_key=" gaps", digest="d")
-    write = bench.store().retry_gaps(plan, OTHER, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
+    write = (
+        bench.store()
+        .beside(GapRetryStore)
+        .retry_gaps(plan, OTHER, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
+    )
     assert bench.do(write) == Accepted()
     assert bench.do(bench.files().delete(TEXT_FILE)) == InUse(OTHER)
     assert bench.do(bench.worker().run(OTHER, Host(Route.QUEUE, 600.0))) == Ended(Status.COMPLETED)

@@ -26,6 +26,7 @@ from src.processing.run.gaps import Gaps
 from src.processing.run.ledger import Ledger
 from src.store.admission import UNCONDITIONAL
 from src.store.bulk import BulkStore
+from src.store.gap_retries import GapRetryStore
 from src.store.records.claims import CallKey, CallTries, FailedCall
 from src.store.records.ladder import LadderCounts
 from tests.support.worker_bench import WorkerBench
@@ -290,7 +291,7 @@ def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: Worke
     task = ended(bench)
     assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [1], 2 / 3)
     assert (task.failed, task.usage.model_calls, kept_input(bench)) == (1, 5, "xxx")
-    plan = bench.do(bench.store.plan_gap_retry(KEY))
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(KEY))
     assert plan is not None
     assert plan.minimum_calls == 2
 

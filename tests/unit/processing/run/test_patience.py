@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -258,7 +257,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     seen = list[Wait | None]()
 
     async def run() -> RunOutcome:
-        running = asyncio.ensure_future(replace(bench.worker(), news=news).run(TaskKey("task"), OBJECT))
+        running = asyncio.ensure_future(bench.worker(news=news).run(TaskKey("task"), OBJECT))
         await asyncio.sleep(2)
         task = await bench.store.task(TaskKey("task"))
         seen.append(task.waiting_for if task else None)
@@ -276,7 +275,7 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
-    assert bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST)) == outcome
+    assert bench.do(bench.worker(news=news).run(TaskKey("task"), HOST)) == outcome
     if isinstance(outcome, Released):
         wait = bench.task().waiting_for
         assert wait is not None
@@ -292,7 +291,7 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
     for _ in range(8):
         now = bench.loop.time()
         news.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 3.0, 0.0)
-        outcome = bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST))
+        outcome = bench.do(bench.worker(news=news).run(TaskKey("task"), HOST))
         assert isinstance(outcome, Released)
         delays.append(outcome.delay_seconds)
         bench.do(asyncio.sleep(outcome.delay_seconds))
@@ -309,7 +308,7 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
     bench.do(asyncio.sleep(100))
     calls, now = len(bench.model.calls), bench.loop.time()
     news.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 30.0, 0.0)
-    assert bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
+    assert bench.do(bench.worker(news=news).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
     assert (len(bench.model.calls), bench.loop.time()) == (calls, now)
     failure = bench.task().failure
     assert failure is not None

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from src.processing.sweep.early_erasure import EarlyErasure
-from src.processing.sweep.sweep import Sweep
 from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.store.early_erasure import Old
+from tests.support.invocations import new_sweep
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
@@ -321,10 +321,10 @@ def test_early_erasure_waits_for_files_that_leave_the_database(bench: WorkerBenc
     fill(bench, "large", 50)
     upload(bench, "large", 3)
     bench.database.rows("UPDATE files SET expires_at = 1, due_at = 1 RETURNING id")
-    assert bench.do(Sweep(bench.worker(), ()).run()).erased == 0
+    assert bench.do(new_sweep(bench.worker(), ()).run()).erased == 0
     assert not bench.database.rows("SELECT id FROM files")
     bench.do(asyncio.sleep(60))
-    assert bench.do(Sweep(bench.worker(), ()).run()).erased == 50
+    assert bench.do(new_sweep(bench.worker(), ()).run()).erased == 50
 
 
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):

@@ -1,6 +1,7 @@
 """The sweep's duty to complete the files of batches."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,11 +11,12 @@ from src.core.batches.status import BatchStatus
 from src.core.ids import TaskKey, split_task_key
 from src.processing.batches.writer import BatchWriter
 from src.processing.outcomes import Released, RunOutcome
+from src.processing.sweep.duty import do
 from src.processing.sweep.finalizing import Finalizing
-from src.processing.sweep.sweep import Sweep
 from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.processing.worker import Host, Worker
 from tests.support.batch_bench import KEY, BatchBench, lines
+from tests.support.invocations import new_sweep
 
 RETENTION_MS = 1_000_000
 
@@ -31,7 +33,7 @@ def bench() -> Iterator[BatchBench]:
 
 def test_the_sweep_completes_a_batch(bench: BatchBench) -> None:
     """A batch that no worker has ended is completed by the next sweep."""
-    bench.do(Sweep(bench.worker(), ()).run())
+    bench.do(new_sweep(bench.worker(), ()).run())
     assert bench.batch().status is BatchStatus.CANCELLED
 
 
@@ -44,7 +46,7 @@ def test_batches_whose_calls_may_still_be_recorded_keep_no_other_batch_waiting(b
     bench.database.rows("UPDATE tasks SET in_flight = '[[0,0]]', announced_at = finished_at WHERE id LIKE 'greedy:%'")
     bench.database.rows("UPDATE batches SET writer_until = 1 WHERE task_id = ?", KEY)
     bench.settings = replace(bench.settings, plan="free")
-    bench.do(Sweep(bench.worker(), ()).run())
+    bench.do(new_sweep(bench.worker(), ()).run())
     assert bench.batch().status is BatchStatus.CANCELLED
 
 
@@ -60,7 +62,9 @@ def test_the_sweep_begins_no_batch_for_which_it_has_too_little_left(
     worker.meter.statements = bench.settings.statements - statements_left
     before = worker.meter.facts()
     allowance = SweepAllowance(bench.settings, worker.meter, 0)
-    assert bench.do(Finalizing(worker, allowance).run([KEY])) == ends
+    duty = Finalizing(worker)
+    duty.found([{"unwritten": json.dumps([KEY])}], runs_tasks=False)
+    bench.do(do(duty, allowance))
     assert (worker.meter.facts() != before) is ends
     assert bench.batch().status is (BatchStatus.CANCELLED if ends else BatchStatus.CANCELLING)
     assert worker.meter.subrequests <= bench.settings.subrequests
@@ -84,14 +88,14 @@ def test_a_backlog_on_the_direct_route_leaves_the_writer_its_turn(bench: BatchBe
         await asyncio.sleep(host.seconds + 1)
         return Released(0.0)
 
-    async def write(self: Worker, task_key: TaskKey) -> bool:
+    async def write(self: BatchWriter, task_key: TaskKey) -> bool:
         order.append("batch")
         return True
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Worker, "run", run)
-        patch.setattr(Worker, "complete_batch", write)
-        bench.do(Sweep(worker, ()).run())
+        patch.setattr(BatchWriter, "run", write)
+        bench.do(new_sweep(worker, ()).run())
     assert order == (["batch", "task"] if is_first else ["task"])
 
 
@@ -104,7 +108,7 @@ def test_a_batch_that_cannot_be_completed_keeps_the_sweep_from_no_other_duty(
         raise RuntimeError(task_key)
 
     monkeypatch.setattr(BatchWriter, "run", breaks)
-    bench.do(Sweep(bench.worker(), ()).run())
+    bench.do(new_sweep(bench.worker(), ()).run())
     assert bench.batch().status is BatchStatus.CANCELLING
     assert [entry["task"] for entry in bench.log if entry["event"] == "batch_write_failed"] == [split_task_key(KEY)[1]]
     assert bench.database.rows("SELECT 1 FROM file_walks")

@@ -12,8 +12,9 @@ from src.core.states import Status
 from src.core.task import Reduce, Route
 from src.processing.heartbeats import TriggerHeartbeats
 from src.processing.sweep.on_request import SweepOnRequest
-from src.processing.sweep.sweep import Sweep, SweepCounts
+from src.processing.sweep.sweep import SweepCounts
 from src.processing.worker import Worker
+from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
@@ -55,7 +56,7 @@ def in_vain(bench: WorkerBench, *names: str) -> None:
     insert(bench, *names)
     for _ in range(limits.SENDS_IN_VAIN):
         bench.do(asyncio.sleep(LONG_SECONDS))
-        bench.do(Sweep(bench.worker(), [Takes()]).run())
+        bench.do(new_sweep(bench.worker(), [Takes()]).run())
     bench.do(asyncio.sleep(LONG_SECONDS))
 
 
@@ -71,7 +72,7 @@ def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: Wo
     insert(bench, "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()
-    swept = bench.do(Sweep(bench.worker(), [route], seconds=25.0, stands_in=True).run())
+    swept = bench.do(new_sweep(bench.worker(), [route], seconds=25.0, stands_in=True).run())
     assert swept == SweepCounts(dispatched=1, worked=2)
     assert route.sent == ["c"]
     assert [status(bench, name) for name in "abc"] == [Status.COMPLETED, Status.COMPLETED, Status.PENDING]
@@ -82,7 +83,7 @@ def test_crons_sweep_goes_on_sending(bench: WorkerBench):
     """A sweep by cron only sends tasks off, since it cannot tell a dead queue from a backlog and no client waits."""
     in_vain(bench, "a")
     route = Takes()
-    assert bench.do(Sweep(bench.worker(), [route]).run()) == SweepCounts(dispatched=1)
+    assert bench.do(new_sweep(bench.worker(), [route]).run()) == SweepCounts(dispatched=1)
     assert (route.sent, bench.model.calls) == (["a"], [])
 
 
@@ -90,7 +91,7 @@ def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
     """A requested sweep may start calls for a limited number of seconds."""
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0
-    sweeps = [Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
+    sweeps = [new_sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
     assert bench.do(sweeps[0].run()) == SweepCounts(worked=1)
     assert (status(bench, "a"), status(bench, "b")) == (Status.COMPLETED, Status.PENDING)
     assert bench.do(sweeps[1].run()) == SweepCounts(worked=1)
@@ -101,7 +102,7 @@ def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
     """If the run of one task in a requested sweep fails, this is logged, and the next task is run."""
     in_vain(bench, "a", "b")
     bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
-    assert bench.do(Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)
+    assert bench.do(new_sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)
     assert [status(bench, name) for name in "ab"] == [Status.PENDING, Status.COMPLETED]
     assert len(bench.events("run_failed")) == 1
 
@@ -110,11 +111,11 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
     """A requested sweep without time for calls makes none; if routes refuse, the tasks are due again at once."""
     insert(bench, "a", "b", "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
-    assert bench.do(Sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
+    assert bench.do(new_sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
     assert bench.model.calls == []
     assert len(bench.do(bench.store.due(9)).idle) == 3
     route = Takes()
-    assert bench.do(Sweep(bench.worker(), [route], seconds=0.0).run()) == SweepCounts(dispatched=3)
+    assert bench.do(new_sweep(bench.worker(), [route], seconds=0.0).run()) == SweepCounts(dispatched=3)
     assert sorted(route.sent) == ["a", "b", "c"]
 
 
@@ -132,7 +133,7 @@ def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, se
 
     route.send = slowly  # type: ignore[method-assign]
     began = bench.loop.time()
-    swept = bench.do(Sweep(bench.worker(), [route], seconds=seconds).run())
+    swept = bench.do(new_sweep(bench.worker(), [route], seconds=seconds).run())
     assert bench.loop.time() - began < (seconds or limits.DIRECT_SLICE_SECONDS) + 3
     counted = [row["id"] for row in bench.database.rows("SELECT id FROM tasks WHERE dispatches > 0")]
     assert sorted(route.sent) == sorted(counted)
@@ -150,8 +151,8 @@ class Requests:
         parts: dict[str, Any] = {
             "store": bench.store,
             "heartbeats": TriggerHeartbeats(),
-            "asked": lambda: Sweep(worker, [self.route], seconds=25.0, stands_in=True),
-            "after_answer": lambda: Sweep(worker, [self.route], seconds=0.0),
+            "asked": lambda: new_sweep(worker, [self.route], seconds=25.0, stands_in=True),
+            "after_answer": lambda: new_sweep(worker, [self.route], seconds=0.0),
             "wait_until": self._wait_until,
             "log": worker.log,
         }

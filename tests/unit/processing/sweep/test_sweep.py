@@ -8,19 +8,15 @@ import pytest
 from src.core import limits
 from src.core.calls.stalls import Rests
 from src.core.ids import TaskKey, split_task_key
-from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Route
 from src.inference.demo import DemoProvider
 from src.processing.log import Log
-from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
-from src.processing.worker import Worker
-from src.store.d1.database import Database
 from src.store.records.claims import ClaimRefusal, Finish, Release, Unclaimed
 from src.store.sweep import Due
-from src.store.tasks import TaskStore
+from tests.support.invocations import new_sweep, new_worker
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
 
 
@@ -48,17 +44,8 @@ class Recorder:
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
     """Run the whole sweep once, and return the last line of the first read's result."""
     lines: list[str] = []
-    meter = Meter()
-    worker = Worker(
-        store=TaskStore(Database(bench.database, meter)),
-        provider=DemoProvider(),
-        settings=Settings(),
-        meter=meter,
-        chance=lambda: 0.0,
-        nonce=lambda: "holder",
-        log=Log(lines.append),
-    )
-    bench.run(Sweep(worker, senders).run())
+    worker = new_worker(bench.database, provider=DemoProvider(), settings=Settings(), log=Log(lines.append))
+    bench.run(new_sweep(worker, senders).run())
     return next(line for line in lines if '"event":"swept"' in line)
 
 

@@ -10,11 +10,13 @@ from src.core import limits
 from src.core.files import FileKey
 from src.core.ids import TaskKey
 from src.core.task import Reduce, Route
+from src.processing.files import file_store
 from src.processing.outcomes import RunOutcome
+from src.processing.sweep.duty import do
 from src.processing.sweep.files import FileErasure
-from src.processing.sweep.sweep import Sweep
 from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.processing.worker import Host, Worker
+from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
@@ -68,10 +70,10 @@ def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBenc
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
     keys, road = submit(bench, 100), Road()
     worker = invocation(bench, calls_left=800, statements_left=limits.RUN_LEAST)
-    bench.do(Sweep(worker, [road]).run())
+    bench.do(new_sweep(worker, [road]).run())
     assert worker.meter.statements <= bench.settings.statements
     assert 5 < len(road.sent) < 50
-    bench.do(Sweep(bench.worker(), [road]).run())
+    bench.do(new_sweep(bench.worker(), [road]).run())
     assert (len(road.sent), set(road.sent)) == (100, keys)
 
 
@@ -86,7 +88,7 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
     bench.run()
     bench.do(asyncio.sleep(1))
     worker = invocation(bench, calls_left=calls_left, statements_left=statements_left)
-    bench.do(Sweep(worker, []).run())
+    bench.do(new_sweep(worker, []).run())
     assert bool(bench.database.rows("SELECT * FROM folds")) is folds
     assert worker.meter.subrequests <= bench.settings.subrequests
     assert worker.meter.statements <= bench.settings.statements
@@ -106,7 +108,7 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
         submit(bench, 1)
         bench.database.rows("UPDATE tasks SET dispatches = ?", limits.SENDS_IN_VAIN)
         worker = invocation(bench, calls_left=800, statements_left=statements_left)
-        bench.do(Sweep(worker, [], stands_in=True).run())
+        bench.do(new_sweep(worker, [], stands_in=True).run())
         assert all(had_room)
         bench.database.rows("DELETE FROM tasks")
     assert 0 < len(had_room) < limits.RUN_LEAST
@@ -116,7 +118,7 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
 def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
     """A sweep starts no send once its time for sends is over."""
     keys, road = submit(bench, 5), Road(seconds=0.5)
-    bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
+    bench.do(new_sweep(bench.worker(), [road], seconds=seconds).run())
     assert len(road.sent) == sends
     assert set(bench.do(bench.store.due(9)).idle) == keys - set(road.sent)
 
@@ -126,7 +128,7 @@ def test_a_sweep_writes_nothing_for_the_tasks_that_it_has_no_time_for(bench: Wor
     submit(bench, 5)
     before, road = bench.database.rows("SELECT * FROM tasks ORDER BY id"), Road(seconds=1.0)
     bench.do(asyncio.sleep(1))
-    bench.do(Sweep(bench.worker(), [road], seconds=1.0).run())
+    bench.do(new_sweep(bench.worker(), [road], seconds=1.0).run())
     assert len(road.sent) == 1
     left = bench.database.rows("SELECT * FROM tasks WHERE id <> ? ORDER BY id", road.sent[0])
     assert left == [row for row in before if row["id"] != road.sent[0]]
@@ -139,7 +141,7 @@ def test_one_refused_send_makes_no_later_part_of_a_sweep_smaller(bench: WorkerBe
     keys, objects, queue = submit(bench, 30), Road(Route.DURABLE_OBJECT, refused=20), Road()
     worker = invocation(bench, calls_left=45, statements_left=99)
     before = worker.meter.subrequests
-    bench.do(Sweep(worker, [objects, queue]).run())
+    bench.do(new_sweep(worker, [objects, queue]).run())
     assert {*objects.sent, *queue.sent} == keys
     assert len(queue.sent) == 1
     # Two pages are read, the first page is sent off in two parts, and two more calls add up the ended tasks.
@@ -154,13 +156,13 @@ def test_a_run_erases_no_file_that_it_has_no_allowance_for(
     bench: WorkerBench, calls_left: int, statements_left: int, is_erased: bool
 ):
     """A sweep that cannot afford to erase one more file does not even look for one, and leaves it to a later sweep."""
-    bench.do(bench.worker().files.begin(FileKey("local:file"), START_MS))
+    bench.do(file_store(bench.worker()).begin(FileKey("local:file"), START_MS))
     bench.database.rows("UPDATE files SET due_at = 1")
     worker = invocation(bench, calls_left=calls_left, statements_left=statements_left)
     before = worker.meter.subrequests
-    erasure = FileErasure(worker, SweepAllowance(bench.settings, worker.meter, None))
-    erasure.is_wanted = True
-    bench.do(erasure.run())
+    erasure = FileErasure(worker)
+    erasure.found([{"wanted": 1}], runs_tasks=False)
+    bench.do(do(erasure, SweepAllowance(bench.settings, worker.meter, None)))
     assert (worker.meter.subrequests > before) is is_erased
     assert bool(bench.database.rows("SELECT id FROM files")) is not is_erased
     assert worker.meter.subrequests <= bench.settings.subrequests

@@ -11,10 +11,10 @@ import pytest
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import Route
-from src.processing.sweep.sweep import Sweep
 from src.store.d1.statement import BoundStatement
 from src.store.sql import seen
 from src.store.sql import sweep as sql
+from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
@@ -94,7 +94,7 @@ class Cron:
         """Run the sweep once, a minute later, and check that it keeps to the platform's limits."""
         self.bench.do(asyncio.sleep(60))
         worker = self.bench.worker()
-        self.bench.do(Sweep(worker, [self.road]).run())
+        self.bench.do(new_sweep(worker, [self.road]).run())
         assert worker.meter.subrequests <= worker.settings.subrequests
         assert worker.meter.statements <= worker.settings.statements
 

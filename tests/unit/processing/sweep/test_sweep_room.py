@@ -11,7 +11,8 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import Reduce, Route
 from src.inference.protocol import ModelCall
-from src.processing.sweep.sweep import Sweep, SweepCounts
+from src.processing.sweep.sweep import SweepCounts
+from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
@@ -72,7 +73,7 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
     """Run the sweep once, a minute later, and check that it keeps to its limits."""
     bench.do(asyncio.sleep(60))
     worker = bench.worker()
-    swept: SweepCounts = bench.do(Sweep(worker, roads, **terms).run())
+    swept: SweepCounts = bench.do(new_sweep(worker, roads, **terms).run())
     assert worker.meter.subrequests <= bench.settings.subrequests
     assert worker.meter.statements <= bench.settings.statements
     return swept

@@ -19,7 +19,7 @@ from src.http.base.isolate import RequestMemory
 from src.inference.protocol import ModelCall
 from src.processing.allowance import slice_seconds
 from src.processing.direct import DirectSender
-from src.processing.sweep.sweep import Sweep
+from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.stored_outputs import stored_outputs
 from tests.support.worker_bench import WorkerBench
@@ -72,7 +72,7 @@ class Cron:
         self.bench.do(asyncio.sleep(60))
         worker = self.bench.worker()
         self.meter = worker.meter
-        self.bench.do(Sweep(worker, roads).run())
+        self.bench.do(new_sweep(worker, roads).run())
         assert self.meter.subrequests <= self.bench.settings.subrequests
         assert self.meter.statements <= PLATFORM
         assert self.out == 0

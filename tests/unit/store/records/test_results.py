@@ -8,6 +8,7 @@ import pytest
 
 from src.core.structure import Structure
 from src.core.task import Reduce, Source, TaskOptions
+from src.features.structured.feature import STRUCTURED
 from src.store.records import results
 from src.store.records.claims import CallKey, Output
 
@@ -24,8 +25,8 @@ FORMED = Structure(has_schema=True, gaps=True)
 SOURCE = Source("do", 0, 4, SCHEMA, {"/count": "sum", "/people": "union"})
 
 
-def result_of(*given: Any) -> tuple[Any, Any]:
-    return asyncio.run(results.result_of(*given))
+def result_of(options: TaskOptions, total: int, made: list[Output], source: Source) -> tuple[Any, Any]:
+    return asyncio.run(results.result_of(options, total, made, source, STRUCTURED.joiner_of))
 
 
 def outputs(*found: tuple[int, Any]) -> list[Output]:
