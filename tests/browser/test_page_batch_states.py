@@ -89,7 +89,7 @@ def test_a_batch_fits_a_phone(browser: Browser, locale: str, width: int, scheme:
     page.reload()
     expect(page.get_by_text("11,999 lines" if english else "11,999 行", exact=True)).to_be_visible()
     page.get_by_role("button", name="Retry the failed lines" if english else "重试失败的行").click()
-    one = "A new batch retries the line without an answer." if english else "新的批处理只处理没有回答的那一行。"
+    one = "A new batch retries the line without an answer." if english else "新的批处理只处理没有回答的 1 行。"
     expect(page.get_by_role("dialog")).to_contain_text(one)
     assert stage.serious() == []
     page.keyboard.press("Escape")

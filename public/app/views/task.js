@@ -38,9 +38,9 @@ export function Task({ id, query }) {
     const done = data.terminal && data.calls.out.length === 0;
     return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done };
   });
-  const [progress, live] = useEvents(state.data?.kind ? null : state.data, table, state.again, () => setNews((number) => number + 1));
+  const task = state.data;
+  const live = useEvents(task?.kind ? null : task, table, state.again, () => setNews((number) => number + 1));
   followed.current = live;
-  const task = state.data && { ...state.data, progress: newer(state.data, progress) };
   useTitle(task ? titleOf(task) : shortId(id));
   const selected = query.chunk === undefined ? null : Math.min(Number(query.chunk) || 0, (task?.progress.total ?? 1) - 1);
   const select = (index) => replace("task", id, { chunk: String(index) });
@@ -85,23 +85,22 @@ const settled = ({ progress }) => progress.completed + progress.failed;
 /** Whether the task has failures, calls in doubt or rejected answers, which users look up in the log. */
 const hasTrouble = ({ progress, usage, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || usage.rejected > 0 || Boolean(lastError);
 
-/** Follows the task's events. Returns the latest progress, and whether the stream is open. */
+/**
+ * Follows the task's events. A chunk is drawn at once; the numbers of the view are read again, all at one time. Returns
+ * whether the stream is open.
+ */
 function useEvents(task, table, again, news) {
-  const [progress, setProgress] = useState(null);
   const timer = useRef(0);
   useEffect(() => () => clearTimeout(timer.current), []);
   const live = useLive(task, ({ name, data }) => {
-    if (name === "progress") setProgress(data);
     if (name === "chunk") news(table.keep(data));
     const later = ["chunk", "gap", "progress"].includes(name) ? NEWS_MS : 0; // a change of the status is shown at once
     if (later && timer.current) return;
     clearTimeout(timer.current);
     timer.current = setTimeout(() => ((timer.current = 0), again()), later);
   });
-  return [progress, live];
+  return live;
 }
-
-const newer = (task, progress) => (!task.terminal && progress?.completed > task.progress.completed ? progress : task.progress);
 
 function merging({ calls }) {
   const merges = calls.out.filter(({ level }) => level > 0);
