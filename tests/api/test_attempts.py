@@ -358,3 +358,9 @@ def test_a_bulk_retry_keeps_the_log() -> None:
     bench.work_on(task_id)
     assert said(page(bench, task_id)["attempts"]) == [(0, 0, 1, "failed"), (0, 0, 1, "succeeded")]
     bench.close()
+
+
+def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
+    """A cursor may have any index that a line of a batch can have."""
+    task_id = troubled.submit("one")["id"]
+    assert page(troubled, task_id, cursor=f"0.{limits.BATCH_LINES_MOST - 1}.1")["attempts"] == []

@@ -10,12 +10,14 @@ from openai.pagination import SyncCursorPage
 from openai.types import Batch as SdkBatch
 from openai.types.webhooks import BatchCompletedWebhookEvent, BatchFailedWebhookEvent
 
+from src.core import limits
 from src.core.batches.status import ENDED, BatchStatus, batch_status
 from src.core.errors import ModelUnavailable
 from src.core.ids import batch_id, split_task_key, task_id_of_batch
 from src.core.keys import Scope
 from src.core.states import Status
 from src.http.base.messages import Reply
+from src.http.batches.fields import NewBatchFields
 from tests.support import batches
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.batches import (
@@ -32,6 +34,7 @@ from tests.support.batches import (
     upload,
     work,
 )
+from tests.support.event_streams import Received, events_of
 from tests.support.memory_r2 import MemoryR2
 
 UNKNOWN = "batch_" + "0" * 12 + "7" + "0" * 3 + "8" + "0" * 15
@@ -537,3 +540,51 @@ def test_every_status_has_a_case() -> None:
     """The statuses that end a batch are recognized as such."""
     assert {case[-1] for case in CASES} == set(BatchStatus)
     assert {case[-1] for case in CASES if case[3]} == ENDED
+
+
+def test_the_largest_metadata_is_kept(bench: ApiBench) -> None:
+    """The most metadata: 16 pairs of 64 and 512 characters, as at OpenAI, in any script and with any escapes."""
+    metadata = {f"{number:02}" + "键" * 62: "值" * 512 for number in range(16)}
+    assert create(bench, lines(1), metadata=metadata)["metadata"] == metadata
+
+
+def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
+    """The request that cancels a batch which never began also completes the batch."""
+    bench.call("POST", "/v1/webhook_endpoints", RECEIVER)
+    made = create(bench, lines(1))
+    bench.call("POST", f"/v1/batches/{made['id']}/cancel")
+    bench.settle()
+    read(bench, made["id"])  # sends the webhook deliveries that this invocation wrote
+    bench.settle()
+    assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
+
+
+def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
+    """The native API and `/v1` show the same end of a batch."""
+    made = create(bench, lines(2))
+    assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
+    assert run(bench, made)["status"] == "cancelled"
+
+
+def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
+    """The progress and the end of a batch are events of its stream, but its lines are not."""
+    ended = run(bench, create(bench, lines(3)))
+    reply = bench.call("GET", f"{ended['onceover']['task']}/events")
+    found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
+    assert "chunk" not in {one.name for one in found}
+    assert found[-1].name == "end"
+    assert found[-1].json["batch"] == ended["id"]
+
+
+def test_a_plain_task_is_no_batch(bench: ApiBench) -> None:
+    """A task of the native API is no batch of `/v1`, and shows no kind."""
+    task = bench.submit()
+    assert "kind" not in task
+    assert bench.call("GET", f"/v1/batches/{batch_id(task['id'])}").status == 404
+
+
+def test_a_window_is_any_whole_number_of_hours_up_to_the_limit() -> None:
+    """The pattern of the field, which OpenAPI shows, allows exactly what the limit allows."""
+    pattern = NewBatchFields.model_json_schema()["properties"]["completion_window"]["pattern"]
+    taken = [hours for hours in range(2_000) if re.search(pattern, f"{hours}h")]
+    assert taken == list(range(1, limits.BATCH_WINDOW_HOURS_MOST + 1))

@@ -348,3 +348,10 @@ def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
     assert data(retry(bench))["retried"] == 3
     due = bench.run(bench.store.due(10))
     assert sorted(key.partition(":")[2] for key in due.idle) == sorted(task["id"] for task in tasks)
+
+
+def test_a_dry_run_counts_the_calls_that_ask_again(bench: ApiBench) -> None:
+    """An output that must fit a schema may take AI_REASKS more calls: by default one more for each of two chunks."""
+    schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}, "required": ["a"]}
+    failed(bench, outputSchema={**schema, "additionalProperties": False})
+    assert data(retry(bench, dryRun=True))["maximumCalls"] == 2 * (3 + 1)

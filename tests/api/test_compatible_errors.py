@@ -126,3 +126,18 @@ def test_nothing_in_the_answer_asks_for_a_repetition(bench: ApiBench):
     assert "x-should-retry" not in bench.call("POST", "/v1/responses", BODY).headers
     bench.database.fail("no such table: tasks", times=10)
     assert "x-should-retry" not in bench.call("POST", "/api/tasks", {"input": "x"}).headers
+
+
+@pytest.mark.parametrize("path", ["/v1x", "/V1/responses", "//v1/responses", "/api/v1/responses"])
+def test_what_is_not_below_v1_has_problems(bench: ApiBench, path: str):
+    """An unknown path that only resembles `/v1` gets a problem of the native API."""
+    assert data(bench.call("GET", path))["code"] == "not_found"
+
+
+def test_a_deployment_without_webhooks(bench: ApiBench):
+    """Without WEBHOOK_KEY an SDK does not repeat its request, since only an operator can set the variable."""
+    bench.limit(webhook_key=None)
+    fields = {"name": "a", "url": "https://a.example.com/", "event_types": ["task.failed"]}
+    reply = bench.call("POST", "/v1/webhook_endpoints", fields)
+    assert data(reply)["error"]["code"] == "no_webhook_key"
+    assert not retries(reply)

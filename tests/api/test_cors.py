@@ -132,3 +132,10 @@ def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
     # A browser itself sets the header User-Agent. OpenAI's SDK for Python sends `x-stainless-async` and
     # `x-stainless-read-timeout`, for web pages that run it.
     assert {"user-agent", "x-stainless-async", "x-stainless-read-timeout"} <= sendable
+
+
+def test_preflight_of_an_unknown_path(shared: ApiBench) -> None:
+    """A preflight for an unknown path is answered 404, which a browser treats as a refusal."""
+    reply = shared.call("OPTIONS", "/nowhere", headers=preflight(LISTED))
+    assert reply.status == 404
+    assert not set(ON_PREFLIGHTS) & set(reply.headers)

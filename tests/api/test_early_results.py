@@ -16,7 +16,7 @@ from src.store.files import FileStore
 from src.store.records.batches import SegmentLines
 from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data
-from tests.support.batches import Batch, Scripted, create, lines, read, run, work
+from tests.support.batches import Batch, Scripted, create, lines, read, run, upload, work
 from tests.support.memory_r2 import MemoryR2
 
 
@@ -171,3 +171,22 @@ def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatc
     monkeypatch.setattr(FileStore, "pieces", erased)
     reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content")
     assert (reply.status, data(reply)["error"]["code"]) == (404, "not_found")
+
+
+def test_a_batch_without_answers_yet_has_an_empty_file(bench: ApiBench) -> None:
+    """An output file without lines exists from the status `in_progress` on."""
+    scripted(bench).before = away
+    batch = create(bench, lines(2))
+    work(bench, batch, 5.0)
+    batch = read(bench, batch["id"])
+    assert batch["status"] == "in_progress"
+    reply = page(bench, batch, "")
+    assert (reply.body, reply.headers["X-Incomplete"], reply.headers["X-Last-Line"]) == ("", "true", "0")
+    assert bench.call("DELETE", f"/v1/files/{batch['output_file_id']}").status == 409
+
+
+def test_only_output_files_have_lines(bench: ApiBench) -> None:
+    """An input file can only be read whole, not by lines."""
+    file = upload(bench, lines(1))
+    reply = bench.call("GET", f"/v1/files/{file}/content?offset=0")
+    assert (reply.status, data(reply)["error"]["param"]) == (400, "offset")

@@ -442,3 +442,14 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
+
+
+def test_a_listed_page_may_follow(bench: ApiBench):
+    """With CORS a page of a listed origin can read the stream and may send `Last-Event-ID`."""
+    bench.limit(cors_origins=("https://page.example",))
+    task = bench.submit()
+    bench.complete(task["id"])
+    stream = Stream(bench, task, origin="https://page.example")
+    bench.run(stream.reading)
+    assert stream.reply.headers["Access-Control-Allow-Origin"] == "https://page.example"
+    assert replace(stream.reply, parts=None).headers["Cache-Control"] == "no-store"

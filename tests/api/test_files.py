@@ -29,6 +29,8 @@ URL = "http://localhost:8787/v1/files"
 PART = 1_000  # The most bytes of a part in these tests.
 Form = dict[str, Any]
 
+ID = "file-" + "0" * 32
+
 
 @pytest.fixture(name="files", params=["d1", "r2"])
 def files_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
@@ -534,3 +536,11 @@ def test_a_form_that_only_pads_is_refused(files: ApiBench) -> None:
     body = raw(PURPOSE, ('name="file"; filename="a"', b"x")) + b" " * limits.FORM_BYTES_MOST
     assert refusal(send(files, body)) == (413, "too_large", None)
     assert left(files) == []
+
+
+def test_malformed_ids_cost_no_database_call(files: ApiBench) -> None:
+    """They are 404."""
+    before = files.database.batches
+    for name in ("file-1", "resp_1", ID.upper(), ID + "0", "file-" + "g" * 32):
+        assert refusal(files.call("GET", f"/v1/files/{name}")) == (404, "not_found", None)
+    assert files.database.batches == before

@@ -4,7 +4,7 @@ D1.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -23,6 +23,14 @@ ALL_LOST = 2 * limits.STORE_SENDS
 URL = "http://localhost:8787/api/tasks"
 BODY = {"input": "one\n\ntwo\n\nthree and four", "metadata": {"a": 1, "b": [2, {"c": None, "d": "ü"}]}}
 DAY = limits.IDEMPOTENCY_SECONDS
+
+
+@pytest.fixture
+def keyed() -> Iterator[ApiBench]:
+    """A deployment that requires keys."""
+    made = ApiBench(keys=True)
+    yield made
+    made.close()
 
 
 def post(bench: ApiBench, name: str, body: object = BODY, **headers: str) -> Reply:
@@ -401,3 +409,37 @@ def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None
     first, second = bench.run(race())
     assert (first.status, is_replay(second)) == (503, False)
     assert len(tasks(bench)) == 1
+
+
+def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
+    """A request with invalid fields leaves its idempotency key free."""
+    assert post(bench, "one", {"input": ""}).status == 422
+    assert submissions(bench) == []
+    assert not is_replay(post(bench, "one"))
+
+
+def test_a_key_cannot_pretend_to_another_tenant(keyed: ApiBench) -> None:
+    """An idempotency key with a colon, as in internal names, still belongs to the tenant that sent it."""
+    ours, theirs = keyed.make_key(tenant="a"), keyed.make_key(tenant="b")
+    assert not is_replay(post(keyed, "b:x", **bearer(ours)))
+    for name in ("x", "a:b:x", ":x"):
+        assert not is_replay(post(keyed, name, **bearer(theirs)))
+
+
+@pytest.mark.parametrize("name", ["x", "~!", '"quoted"', "x" * 255, "%00", "';--", "k=v;p", "8e03978e-40d5-43dd-bc93"])
+def test_what_is_a_key(bench: ApiBench, name: str) -> None:
+    """An idempotency key has 1 to 255 visible ASCII characters, and is used unchanged."""
+    assert not is_replay(post(bench, name))
+    assert is_replay(post(bench, name))
+    assert not is_replay(post(bench, (name + "y")[-255:]))
+
+
+def test_only_submissions_look_at_it(bench: ApiBench) -> None:
+    """`Idempotency-Key` has no effect on calls other than submissions."""
+    assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200
+
+
+def test_without_a_key_nothing_is_one(bench: ApiBench) -> None:
+    """Without `Idempotency-Key` two equal requests make two tasks, and no key is stored."""
+    assert bench.submit()["id"] != bench.submit()["id"]
+    assert submissions(bench) == []

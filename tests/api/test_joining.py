@@ -12,6 +12,7 @@ import pytest
 from src.core import limits
 from src.http.base.messages import Reply
 from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.sqlite_d1 import NETWORK_LOST
 
 BODY = {"background": True, "input": "one\n\ntwo\n\nthree and four", "metadata": {"a": "1"}}
 MOST = limits.JOINING_SECONDS_MOST
@@ -172,3 +173,32 @@ def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None
     assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1
     assert written(bench, monkeypatch, lambda: post(bench, 1)) == 1
     assert written(bench, monkeypatch, lambda: post(bench, 0, idempotency_key="one")) == native + 1
+
+
+@pytest.mark.parametrize("sends", range(1, limits.STORE_SENDS))
+@pytest.mark.parametrize("when", ["after", "later"])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
+    """Even if its write is sent again after a lost answer, a submission makes one task or joins one task."""
+    first = name(post(bench, 0)) if count else None
+    bench.database.fail(NETWORK_LOST, when, sends)
+    found = name(post(bench, count))
+    bench.run(bench.database.land())
+    assert rows(bench) == (1, 1)
+    assert found == (first or found)
+    assert name(post(bench, count + 1)) == found
+
+
+def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
+    """Erasing a task also deletes its submission's row, so a repetition does not join the erased task."""
+    first = name(post(bench, 0))
+    assert bench.call("DELETE", f"/v1/responses/{first}").status == 200
+    assert rows(bench) == (0, 0)
+    assert name(post(bench, 1)) != first
+
+
+def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
+    """A repetition two minutes later, as `Retry-After` asked, still joins, even if the SDK has a short timeout."""
+    first = name(post(bench, 0, x_stainless_read_timeout="5"))
+    bench.pass_seconds(125)
+    assert name(post(bench, 1, x_stainless_read_timeout="5")) == first

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -21,6 +21,14 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 ID = new_task_id(START_MS, b"0123456789")
 UNKNOWN_KEY = "oo_" + "f" * 16 + "_" + "A" * 43
 MINUTE = limits.KEY_CACHE_SECONDS
+
+
+@pytest.fixture
+def keyed() -> Iterator[ApiBench]:
+    """Make a deployment that requires keys and has no key yet."""
+    made = ApiBench(keys=True)
+    yield made
+    made.close()
 
 
 def ask(bench: ApiBench, key: str | None, path: str = "/api/tasks") -> Reply:
@@ -408,3 +416,47 @@ def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
     keyed.database.fail(NETWORK_LOST, "after")
     made(keyed, admin)
     assert keyed.count_rows() == 2
+
+
+def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) -> None:
+    """If the answer to a revocation is lost, the isolate forgets the key and asks D1 about it again."""
+    admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
+    assert ask(keyed, key).status == 200
+    assert ask(keyed, admin, "/api/keys").status == 200
+    keyed.database.fail(NETWORK_LOST, "after", times=limits.STORE_SENDS)
+    assert keyed.call("DELETE", f"/api/keys/{key_id(key)}", headers=bearer(admin)).status == 503
+    assert ask(keyed, key).status == 401
+
+
+@pytest.mark.parametrize("scope", OWN_SCOPES)
+def test_the_description_takes_any_key(keyed: ApiBench, scope: Scope) -> None:
+    """`/openapi.json` is shown to any valid key, whatever its scopes."""
+    assert ask(keyed, keyed.make_key(scope), "/openapi.json").status == 200
+
+
+@pytest.mark.parametrize("name", ["x", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ID])
+def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
+    """The deletion of an impossible key id is 404, without a D1 call."""
+    admin = keyed.make_key()
+    ask(keyed, admin, "/api/keys")
+    before = keyed.database.batches
+    assert keyed.call("DELETE", f"/api/keys/{name}", headers=bearer(admin)).status == 404
+    assert keyed.database.batches == before
+
+
+def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
+    """If the body of a request for a key exceeds a small limit, the Worker stops reading it."""
+    body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
+    assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"scopes": ["read"]', b'{"label": "a", "label": "b"}'])
+def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
+    """A request for a key is refused if its body is no JSON object."""
+    assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 400
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
+def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
+    """In `Authorization` the scheme may be in any case, as in RFC 9110, and a second space is allowed."""
+    assert keyed.call("GET", "/api/tasks", headers={"authorization": f"{scheme} {keyed.make_key()}"}).status == 200

@@ -239,3 +239,10 @@ def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
     replayed = bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"})
     assert data(replayed)["result"] == {"output": "\n\n".join(("a" * 50, "b" * 50, "c"))}
+
+
+def test_no_pages_of_no_task(bench: ApiBench):
+    """A page of an unknown task's chunks is 404, like the list of all its chunks."""
+    path = submit(bench, 1)
+    assert bench.call("DELETE", path).status == 204
+    assert bench.call("GET", f"{path}/chunks?limit=1").status == 404

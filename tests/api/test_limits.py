@@ -349,3 +349,19 @@ def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
     routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
     assert routes == ["queue"] * limits.QUEUE_SHARE + ["durable-object"] * 2
     assert crowded_out(post(shared, secret=ours))
+
+
+def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBench) -> None:
+    """Even at the limit, the retry of an unfinished task is 409 and of an unknown task 404, never 429."""
+    bench.limit(tasks_in_flight_most=1)
+    task = bench.submit()
+    assert (retry(bench, task).status, data(retry(bench, task))["code"]) == (409, "not_retryable")
+    _erase(bench, task)
+    assert retry(bench, task).status == 404
+
+
+def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
+    """A text longer than the day's limit of characters is refused even if nothing of the day is used."""
+    bench.limit(characters_a_day_most=5)
+    assert used_up(bench, post(bench, "x" * 6))
+    assert bench.database.rows("SELECT * FROM daily_use") == []

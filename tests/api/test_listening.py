@@ -276,3 +276,19 @@ def test_a_quick_task_costs_no_more_looks_than_before(scene: Any, near: str):
     made.audience.tell(Mark(claim.fence, LAST_STEP), True)
     made.bench.run(stream.reading)
     assert made.bench.loop.time() <= 6.0 + limits.NEAR_SECONDS + 1e-6
+
+
+def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
+    """A notice of an end that happened before a retry does not make a waiting request read the task.
+
+    In this test the task was cancelled and retried, and the notice of the cancellation comes late.
+    """
+    made = scene("isolate", seconds=60.0)
+    bench, task_key = made.bench, key(made.task["id"])
+    made.wait((0.0, made.work), seconds=1.0)
+    assert bench.call("POST", made.task["links"]["cancel"]).status == 200
+    assert bench.call("POST", made.task["links"]["retry"], {}).status == 202
+    bench.run(bench.store.claim(task_key, holder="next", host="", route=Route.QUEUE, lease_ms=180_000))
+    made.looks.clear()
+    assert made.wait((1.0, lambda: made.marks.left(task_key, 1, ended=True)), seconds=2.0)["status"] == "processing"
+    assert made.kinds == ["task", "status", "status", "status", "task"]

@@ -273,3 +273,32 @@ def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
     pages = list(walk(bench, status="completed", createdAfter=moment(1_000 + WALK + 4), limit=10))
     assert [task["id"] for page in pages for task in page["tasks"]] == mine[: WALK + 4 : -1]
     assert len(pages) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "0000-02-29T12:00:00Z", "2026-09-21T14:13:20.123456789z"],
+)
+def test_any_time_of_rfc_3339_is_taken(bench: ApiBench, text: str) -> None:
+    """Times before the epoch, in the year 0, or with many digits of fraction are valid bounds of a list."""
+    bench.submit()
+    assert len(data(bench.call("GET", f"/api/tasks?createdAfter={text.replace('+', '%2B')}"))["tasks"]) in {0, 1}
+    if not text.startswith("2026"):
+        assert data(bench.call("GET", f"/api/tasks?createdBefore={text.replace('+', '%2B')}"))["tasks"] == []
+        assert len(data(bench.call("GET", f"/api/tasks?createdAfter={text.replace('+', '%2B')}"))["tasks"]) == 1
+
+
+def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: ApiBench) -> None:
+    """The cursor of a list contains a time, not a tenant."""
+    keyed = ApiBench(keys=True)
+    ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
+    mine = []
+    for _ in range(3):
+        mine.append(data(keyed.call("POST", "/api/tasks", {"input": "x"}, ours))["id"])
+        keyed.run(asyncio.sleep(0.001))
+        keyed.call("POST", "/api/tasks", {"input": "x"}, theirs)
+        keyed.run(asyncio.sleep(0.001))
+    cursor = data(keyed.call("GET", "/api/tasks?limit=1", headers=theirs))["nextCursor"]
+    page = data(keyed.call("GET", f"/api/tasks?cursor={cursor}", headers=ours))
+    assert [task["id"] for task in page["tasks"]] == mine[::-1]
+    keyed.close()

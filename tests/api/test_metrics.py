@@ -229,3 +229,11 @@ def test_hours(bench: ApiBench) -> None:
         refused = bench.call("GET", f"/api/history?hours={text}")
         assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "hours")
     assert data(bench.call("GET", f"/api/history?hours={limits.HISTORY_SECONDS / 3600:.0f}"))["hours"] == 48
+
+
+def test_without_a_database(bench: ApiBench) -> None:
+    """If D1 is out of reach, metrics and history get 503."""
+    for path in PATHS:
+        bench.database.fail("D1_ERROR: Network connection lost.", times=10)
+        assert bench.call("GET", path).status == 503
+        bench.database.heal()

@@ -345,3 +345,15 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
     looking.settle()
     assert looking.database.rows("SELECT * FROM seen") == before
     assert looking.senders[0].sent == [lost["id"]]
+
+
+def test_only_post_sweeps(bench: ApiBench) -> None:
+    """Any method other than POST on `/api/sweep` gets 405."""
+    refused = bench.call("GET", "/api/sweep")
+    assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
+
+
+def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
+    """A request for a sweep is not refused because cron has just swept."""
+    bench.run(bench.store.due(1))
+    assert sweep(bench).status == 200

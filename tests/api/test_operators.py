@@ -13,11 +13,14 @@ import pytest
 from src.composition import CATALOGUE
 from src.core import tenants as core
 from src.core.codes import TaskCode
-from src.core.ids import new_task_id, task_key_of
+from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.keys import OWN_SCOPES, Scope
+from src.core.states import Status
 from src.core.task import Failure, Route
 from src.http.base.messages import Reply
+from src.store.bulk import BulkStore, Generations
 from src.store.records.claims import Claim, Fail
+from src.store.records.pages import Span
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, SavedBench, bearer, data
 
 Json = dict[str, Any]
@@ -609,3 +612,44 @@ def test_a_long_list_of_all_tenants_names_each(two: Two, monkeypatch: pytest.Mon
     listed = data(two.ask("listFiles", two.bench.make_key(*Scope), "*"))["data"]
     assert [one["tenant"] for one in listed] == [OURS, THEIRS, THEIRS, THEIRS]
     assert [line["tenant"] for line in two.acts()] == [THEIRS]
+
+
+@pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])
+@pytest.mark.parametrize("cursor", ["", "zz:"])
+def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str, cursor: str) -> None:
+    """Invalid filters are refused before any tenant's tasks are read, and the log has no act of an operator."""
+    assert two.ask("listTasks", two.bench.make_key(*Scope), f"*&cursor={cursor}&{query}").status == 422
+    assert two.acts() == []
+
+
+def test_a_cursor_outlives_its_tenant(two: Two) -> None:
+    """If the tenant in a cursor has no tasks any more, the page continues with the next tenant."""
+    key = two.bench.make_key(*Scope)
+    page = data(two.ask("listTasks", key, "*&limit=1"))
+    for thing in ("ended", "failed", "going"):
+        assert two.ask("eraseTask", key, THEIRS, two.things[THEIRS][thing]).status == 204
+    rest = data(two.ask("listTasks", key, f"*&cursor={page['nextCursor']}"))
+    assert {task["tenant"] for task in rest["tasks"]} == {OURS}
+    assert len(rest["tasks"]) == 3
+
+
+def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If all tasks that a bulk cancellation found change before its write, its cursor leads to the same tenant."""
+    monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
+    two.submit(THEIRS)
+    key, find = two.bench.make_key(*Scope), BulkStore.going_on_in
+    changed: list[TaskKey] = []
+    body = {"status": "pending"}
+
+    async def find_too_late(store: BulkStore, tenant: str, span: Span, status: Status | None, most: int) -> Generations:
+        found = await find(store, tenant, span, status, most)
+        if tenant == THEIRS and not changed:
+            changed.append(next(iter(found)))
+            await two.bench.store.claim(changed[0], holder="", host="", route=Route.QUEUE, lease_ms=180_000)
+        return found
+
+    monkeypatch.setattr(BulkStore, "going_on_in", find_too_late)
+    first = data(two.ask("cancelTasks", key, "*", body=body))
+    assert (first["tenant"], first["cancelled"], first["more"]) == (THEIRS, 0, True)
+    told = data(two.ask("cancelTasks", key, f"*&cursor={first['nextCursor']}", body=body))
+    assert (told["tenant"], told["cancelled"]) == (THEIRS, 1)

@@ -9,6 +9,7 @@ import pytest
 
 from src.composition import CATALOGUE
 from src.core import limits
+from src.core.keys import Scope
 from src.http.base.messages import Reply
 from src.http.router import handle
 from src.store.d1.database import D1Statement
@@ -296,3 +297,26 @@ def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
         refused.remember(number.to_bytes(32), any_key=True, asked_at=0)
     assert len(refused._entries) == limits.REFUSED_CACHE_MOST
     assert [refused.find((number).to_bytes(32), 1) for number in (0, 1)] == [None, True]
+
+
+def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
+    """Look-ups of keys that exist are not counted, however many new keys come one after the other."""
+    assert keyed.call("GET", "/api/tasks").status == 503
+    keys = [keyed.make_key(tenant=f"t{number}") for number in range(3 * limits.LOOKUPS_AT_ONCE)]
+    assert {keyed.call("GET", "/api/tasks", headers=bearer(key)).status for key in keys} == {200}
+
+
+def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None:
+    """A submission with a bad key or an invalid body does not use up the probe."""
+    key, reader = keyed.make_key(), keyed.make_key(Scope.READ)
+    for known in (key, reader):
+        keyed.call("GET", "/api/tasks", headers=bearer(known))
+    assert submit(keyed, {})[0] == 401
+    keyed.seconds = LATE
+    keyed.run(keyed.store.ready())
+    assert submit(keyed, bearer(key))[0] == 503
+    keyed.wait(limits.OVERLOAD_PROBE_SECONDS)
+    assert submit(keyed, {})[0] == 401
+    assert submit(keyed, bearer(reader))[0] == 403
+    assert keyed.call("POST", "/api/tasks", {"input": 1}, bearer(key)).status == 422
+    assert submit(keyed, bearer(key))[0] == 202

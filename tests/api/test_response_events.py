@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -235,3 +236,16 @@ def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str,
     """A request for a stream that cannot exist gets 400 with `param`, before any event."""
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize("value", ["true", 1, []])
+def test_stream_takes_true_or_false(bench: ApiBench, value: Any):
+    """The query parameter `stream` accepts only true and false."""
+    reply = bench.call("POST", "/v1/responses", {**BODY, "stream": value})
+    assert (reply.status, data(reply)["error"]["param"]) == (400, "stream")
+
+
+def test_a_task_of_the_native_api_is_no_response(bench: ApiBench):
+    """The stream of a native task through `/v1` is 404, like the task itself."""
+    task = bench.submit()
+    assert bench.call("GET", f"/v1/responses/resp_{task['id']}?stream=true").status == 404

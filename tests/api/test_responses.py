@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from openai._models import validate_type
@@ -20,6 +20,7 @@ from src.http.base.messages import Reply
 from src.http.responses.fields import NewResponseFields, new_request
 from src.http.responses.names import task_id_of
 from src.http.responses.parameters import DEFAULTS
+from src.http.responses.shapes import ResponseStatus
 from src.store.records.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
@@ -488,3 +489,28 @@ def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
     assert read(bench, response["id"])["status"] == "completed"
     (row,) = bench.database.rows("SELECT wake_at - finished_at AS kept FROM tasks")
     assert row["kept"] == 864_000
+
+
+@pytest.mark.parametrize("tier", ["auto", "default", "flex"])
+def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
+    """`service_tier: flex`, by which a client accepts a slower answer, is accepted."""
+    response = made(bench, service_tier=tier)
+    assert response["service_tier"] == "default"
+
+
+@pytest.mark.parametrize("name", [*DEFAULTS, *HONOURED])
+def test_null_is_no_value(bench: ApiBench, name: str):
+    """A field that is null counts as absent, since SDKs of other languages send null."""
+    if name not in LEAST:
+        assert made(bench, **{name: None})["status"] == "queued"
+
+
+def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
+    """A response shows `top_p` as its default, since strict clients do not accept null."""
+    assert made(bench, onceover={"modelOptions": {"top_p": None}})["top_p"] == 1.0
+
+
+def test_the_statuses_are_those_of_the_sdk(bench: ApiBench):
+    """onceover shows exactly those statuses of a response that the SDK knows."""
+    theirs = Response.model_fields["status"].annotation
+    assert set(get_args(ResponseStatus)) == set(get_args(get_args(theirs)[0]))

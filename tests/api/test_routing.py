@@ -12,6 +12,7 @@ from src.core import limits
 from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
 from src.http.base.headers import ON_EVERY_ANSWER
+from src.http.base.messages import Reply
 from src.http.router import configuration_problem, handle
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
@@ -243,3 +244,9 @@ def test_nothing_is_accepted_behind_a_503(bench: ApiBench) -> None:
 def test_broken_url(bench: ApiBench, url: str) -> None:
     """A URL that cannot be parsed is 404 like an unknown path, and never a 5xx."""
     assert bench.run(handle(BenchRequest("GET", url), bench.api, CATALOGUE)).status == 404
+
+
+def test_body_is_text(bench: ApiBench) -> None:
+    """Characters beyond ASCII are written into an answer unchanged, without escapes."""
+    reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
+    assert "刘姥姥 😀" in reply.body

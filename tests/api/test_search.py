@@ -237,3 +237,26 @@ def test_counts_do_not_go_with_all_tenants() -> None:
     assert bench.call("GET", "/api/tasks?tenant=*&counts=true", headers=operator).status == 422
     assert bench.call("GET", "/api/tasks?tenant=theirs&counts=true", headers=operator).status == 200
     bench.close()
+
+
+def test_the_longest_search(bench: ApiBench) -> None:
+    """A search may be as long as a hundred characters of four bytes each."""
+    name = "🦜" * limits.SEARCH_CHARS_MOST
+    bench.submit("x", metadata={"name": f"a{name}b"})
+    assert found(bench, q=name) == [f"a{name}b"]
+
+
+def test_a_failed_and_a_cancelled_task_keep_their_names(bench: ApiBench) -> None:
+    """Failed and cancelled tasks keep their text, so they also keep their names."""
+    failed, cancelled = bench.submit("failed one"), bench.submit("cancelled one")
+    bench.fail(failed["id"])
+    bench.call("POST", f"/api/tasks/{cancelled['id']}/cancel")
+    assert found(bench, q="one") == ["cancelled one", "failed one"]
+
+
+def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
+    """However many newer tasks exist, a search by id has its task on the first page."""
+    ids = fill(bench, "p" * (WALK + 20))
+    for q in (ids[0], ids[0][:24]):
+        (page,) = walk(bench, q=q)
+        assert [task["id"] for task in page["tasks"]] == [ids[0]] if q == ids[0] else ids[0] in str(page)

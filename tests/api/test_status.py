@@ -263,3 +263,29 @@ def test_model() -> None:
         "detail": "no connection",
     }
     bench.close()
+
+
+def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
+    """If a status check hangs and then fails, its failure does not replace the result of a check that began later."""
+    asked.database.seconds = 1_000.0
+
+    async def story() -> list[int]:
+        hanging = asyncio.ensure_future(crowd(asked, 1))
+        await asyncio.sleep(GIVEN_UP - 0.5)
+        asked.database.seconds = 0.0
+        later, earlier, now = await crowd(asked, 1), await hanging, await crowd(asked, 1)
+        return [reply.status for (reply,) in (later, earlier, now)]
+
+    assert asked.run(story()) == [200, 503, 200]
+    assert asked.database.batches == 2
+
+
+def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
+    """If D1 is silent, many status requests make one D1 call a second until the first call is given up.
+
+    A status request that itself made a D1 call shows the result of this call.
+    """
+    asked.database.seconds = 1_000.0
+    assert {reply.status for reply in asked.run(crowd(asked, AT_ONCE))} == {503}
+    assert asked.loop.time() <= 2 * GIVEN_UP
+    assert asked.database.batches <= GIVEN_UP

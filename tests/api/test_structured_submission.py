@@ -26,6 +26,14 @@ LISTS: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+ENDS = ("onChunkFailure", "maxGapShare")
+
+
+def shown(bench: ApiBench, **fields: Any) -> dict[str, Any]:
+    """Submit, and return those fields of structured output and of gaps that the task's `request` has."""
+    asked = bench.submit(**fields)["request"]
+    return {name: asked[name] for name in ("outputSchema", "strict", "join", *ENDS) if name in asked}
+
 
 def with_property(schema: object) -> dict[str, Any]:
     return {"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": False}
@@ -200,3 +208,12 @@ def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
     asked = data(reply)["request"]
     assert (asked["outputSchema"], asked["join"], asked["strict"]) == (None, {}, True)
     assert bench.run(bench.store.task(key(data(reply)["id"]))).source.output_schema == SCHEMA
+
+
+def test_defaults_are_shown(bench: ApiBench) -> None:
+    """A task with only a schema, or only `onChunkFailure`, shows the defaults of the fields that belong to it."""
+    ends = {"onChunkFailure": "fail", "maxGapShare": 0.5}
+    assert shown(bench, outputSchema=LISTS) == {"outputSchema": LISTS, "strict": True, "join": {}, **ends}
+    assert shown(bench, onChunkFailure="gap") == {**ends, "onChunkFailure": "gap"}
+    nothing = {"outputSchema": None, "strict": None, "join": None, "onChunkFailure": None, "maxGapShare": None}
+    assert shown(bench, **nothing) == shown(bench) == shown(bench, onChunkFailure="fail") == {}

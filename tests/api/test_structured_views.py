@@ -25,6 +25,8 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTokens"]
+
 
 @pytest.fixture
 def model() -> ScriptedModel:
@@ -272,3 +274,21 @@ def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
     bench.submit()
     refused = bench.call("POST", f"/api/tasks/{old['id']}/retry")
     assert (refused.status, data(refused)["limit"]) == (429, "tasks_in_flight")
+
+
+def test_full_coverage(bench: ApiBench) -> None:
+    """A task that allows gaps and has none shows an empty list of gaps, and coverage 1."""
+    task = run(bench, onChunkFailure="gap")
+    assert (task["gaps"], task["coverage"]) == ([], 1.0)
+    assert task["result"] == {"output": "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"}
+    assert list(task["usage"]) == PLAIN_USAGE
+
+
+@pytest.mark.parametrize(("body", "budget"), [({"maxModelCalls": 9}, 9), (None, 20)])
+def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: object, budget: int) -> None:
+    """Without a budget in its request, a retry of gaps has the old task's."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap", maxModelCalls=20)
+    new = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", body))
+    assert (new["retryOf"], new["maxModelCalls"]) == (old["id"], budget)

@@ -415,3 +415,18 @@ def test_routes_show_in_the_task(route: Route) -> None:
     bench = ApiBench(routes=[route])
     assert bench.submit()["route"] == route
     bench.close()
+
+
+@pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])
+def test_null_counts_as_absent(bench: ApiBench, name: str) -> None:
+    """An optional field with the value null counts as absent."""
+    assert bench.submit("text", **{name: None})["metadata"] == {}
+    assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
+
+
+def test_every_wrong_field_is_named(bench: ApiBench) -> None:
+    """Several mistakes are reported together."""
+    body = {"reduce": "x", "chunk": {"maxChars": 0, "overlapChars": -1}, "model": "", "metadata": 1, "other": 1}
+    problem = refused(bench, body, 422, "invalid_fields")
+    named = {error["field"] for error in problem["errors"]}
+    assert named == {"input", "reduce", "chunk.maxChars", "chunk.overlapChars", "model", "metadata", "other"}

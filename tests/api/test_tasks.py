@@ -414,3 +414,34 @@ def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act
     else:
         assert bench.call("DELETE", f"/api/tasks/{task['id']}").status == 204
         assert bench.count_rows() == 0
+
+
+def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
+    """A retry of a completed task is refused, even if its first send failed and was repeated."""
+    task = bench.submit()
+    bench.complete(task["id"])
+    bench.database.fail(NETWORK_LOST, "after")
+    assert bench.call("POST", f"/api/tasks/{task['id']}/retry").status == 409
+
+
+def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
+    """A request with `wait` gets 404 if its task is erased during the wait."""
+    task = bench.submit()
+
+    async def both() -> Reply:
+        bench.loop.call_later(1.2, lambda: bench.loop.create_task(bench.store.erase(key(task["id"]))))
+        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api, CATALOGUE)
+
+    assert bench.run(both()).status == 404
+
+
+@pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
+def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
+    """One request can show a task's input and its chunks together."""
+    task = bench.submit("one\n\ntwo and three")
+    bench.begin(task["id"], 1)
+    shown = read(bench, task, f"?include={names}")
+    assert (shown["input"], len(shown["chunks"])) == ("one\n\ntwo and three", 1)
+    bench.database.rows("UPDATE texts SET input = ''")
+    later = read(bench, task, f"?include={names}")
+    assert (later["input"], later["chunks"], later["request"]) == (None, shown["chunks"], shown["request"])

@@ -511,3 +511,17 @@ def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench
     assert bench.call("POST", task["links"]["cancel"]).status == 200
     assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
     assert end(bench, "delete", task) == 0
+
+
+def test_null_is_no_bound(bench: ApiBench) -> None:
+    """A deadline or a budget of null counts as absent."""
+    task = bench.submit(deadlineSeconds=None, maxModelCalls=None)
+    assert (task["deadlineAt"], task["maxModelCalls"]) == (None, None)
+
+
+def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
+    """A completed or failed task has no call in flight, so it is erased without a wait."""
+    done, failed = bench.submit(), bench.submit()
+    bench.complete(done["id"])
+    bench.fail(failed["id"])
+    assert [end(bench, "delete", task) for task in (done, failed)] == [0, 0]

@@ -168,3 +168,24 @@ def test_a_clients_own_field_does_not_replace_the_form() -> None:
     given = call("native", options={"response_format": {"type": "text"}, "seed": 1})
     sent = {**asking.fields(given, "max_tokens"), **asking.response_format(given.form)}
     assert sent == {"seed": 1, **asking.response_format(given.form)}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "Incorrect API key provided",
+        "This model's maximum context length is 8192 tokens",
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy",
+        "x" * 4_000 + "response_format",
+    ],
+)
+def test_other_words_are_not_about_the_form(said: str) -> None:
+    """A server's message that is not about the schema is no refusal of it, and keeps the error of its status."""
+    assert asking.form_failure(call("both"), said, "x") is None
+
+
+@pytest.mark.parametrize("output", ["", " \n"])
+def test_an_empty_answer_is_no_empty_message(output: str) -> None:
+    """When a model is asked again after an empty answer, the answer's message is `(empty)`."""
+    assert again(output, [("", "object")])[0] == "(empty)"

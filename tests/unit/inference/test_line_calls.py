@@ -416,3 +416,25 @@ def test_tool_calls_in_openais_shape_stay() -> None:
     """A result of the older shape may have tool calls of the newer one."""
     made = {"id": "chatcmpl-tool-1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     assert only_choice({"response": None, "tool_calls": [made]})["message"]["tool_calls"] == [made]
+
+
+@pytest.mark.parametrize("document", [{}, [], "x", {"choices": []}, {"choices": [{"message": "x"}]}, {"choices": [7]}])
+def test_an_answer_without_a_message_is_malformed(document: object) -> None:
+    """If a server's answer is no chat completion, the call for the line is tried again, as any other call."""
+    assert type(at_openai(document, call())[1]) is errors.ModelReplyMalformed
+
+
+def test_an_older_result_becomes_a_chat_completion() -> None:
+    """A result of Workers AI in the older form (`response`) becomes a chat completion with token counts."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    outcome = at_workers_ai({"response": "fine 多", "usage": usage}, call())[1]
+    message = {"role": "assistant", "content": "fine 多"}
+    answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+    assert outcome == ModelReply("", 7, 2, "stop", answer=answer)
+
+
+def test_a_refusal_of_another_call_has_no_answer() -> None:
+    """Only a line of a batch needs the body of a refusal, so other calls do not carry it."""
+    outcome = at_openai({"error": "no"}, ModelCall("a", "b", "m"), status=400)[1]
+    assert isinstance(outcome, errors.ModelRefused)
+    assert outcome.answer is None

@@ -435,3 +435,37 @@ def test_senseless_counts_are_zero(junk: object) -> None:
     """Implausible token counts of a reply become zero, because the database adds up all counts."""
     body = completion("fine", {"prompt_tokens": junk, "completion_tokens": 3})
     assert infer(reply(200, body)) == ModelReply("fine", 0, 3)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
+    """An output that a filter withheld is empty and has the reason `content_filter`.
+
+    A withheld output is not retried, since the same call would be filtered again.
+    """
+    assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
+
+
+def test_text_parts_are_joined() -> None:
+    """If a reply's content is a list of text parts, they are joined. Only text counts."""
+    parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "x"}, 7, {"type": "text", "text": "b"}]
+    assert infer(reply(200, completion(parts))).output == "ab"
+
+
+def test_the_longest_output_is_accepted() -> None:
+    """An output of exactly the largest allowed length is accepted."""
+    text = "x" * limits.OUTPUT_CHARS_MOST
+    assert infer(reply(200, completion(text))).output == text
+
+
+def test_a_refusal_repeats_no_option() -> None:
+    """If a server's refusal quotes a client's text in an option, the error does not contain it."""
+    call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
+    said = "presence_penalty with stop 'a secret word of mine' is not supported"
+    error = failure(reply(400, {"error": {"message": said}}), call)
+    assert str(error) == "the provider answered 400: presence_penalty with stop '…' is not supported"
+
+
+def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
+    """If a probe without a key gets 401, it reports a missing setting, not a bad key."""
+    assert "AI_API_KEY" in asyncio.run(provider(reply(401, {}), key=None)[0].probe()).detail

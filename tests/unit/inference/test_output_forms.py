@@ -237,3 +237,25 @@ def test_a_second_try_has_the_same_field() -> None:
     body, _ = sent(choice({"content": ANSWER}), call)
     assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
     assert body["response_format"] == sent(choice({"content": ANSWER}))[0]["response_format"]
+
+
+def test_content_counts_more_than_a_refusal() -> None:
+    """If a reply has content and a refusal, the content is the output."""
+    assert sent(choice({"content": ANSWER, "refusal": "no"}))[1].output == ANSWER
+
+
+def test_what_a_filter_withheld_is_an_empty_output() -> None:
+    """If a filter withheld the content, the output is empty, and its schema then refuses it."""
+    assert sent(choice({"content": None}, "content_filter"))[1] == ModelReply("", 7, 2, "content_filter")
+
+
+def test_a_used_up_quota_is_not_about_the_form() -> None:
+    """A used-up quota stays the same error, even if the server's message mentions `json_schema`."""
+    body = {"error": {"message": "no json_schema on your plan", "code": "insufficient_quota"}}
+    assert type(refused(400, body)) is errors.ModelQuotaExhausted
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelRefused), (429, errors.ModelRateLimited)])
+def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelError]) -> None:
+    """A 401 or a 429 keeps its meaning as an error, even if its message mentions `response_format`."""
+    assert type(refused(status, {"error": {"message": "response_format"}})) is kind

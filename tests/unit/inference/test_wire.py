@@ -68,3 +68,10 @@ def test_a_refusal_says_whether_it_is_of_the_call() -> None:
         error = wire.read_outcome(sent)
         assert isinstance(error, ModelRefused)
         assert (error.of_call, sent["error"]) == (of_call, "model_refused")
+
+
+@pytest.mark.parametrize("reason", [None, "length"])
+def test_an_output_arrives_as_it_was(reason: str | None) -> None:
+    """An output arrives from the lane with its token counts and its finish reason."""
+    reply = ModelReply("fine", 7, 3, reason)
+    assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply

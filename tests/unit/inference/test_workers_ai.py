@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from src.core import errors
 from src.inference.protocol import ModelCall, ModelReply
-from src.inference.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
+from src.inference.workers_ai import DEFAULT_MODEL, OUTPUT_TOKENS, WorkersAIProvider
 
 CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years ago.", model="@cf/some/model")
 
@@ -250,3 +250,25 @@ def test_a_probe_makes_no_call() -> None:
     ai = ScriptedAi({"response": "fine"})
     assert asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=1).probe()).status == "healthy"
     assert ai.calls == []
+
+
+def test_the_cause_holds_no_text() -> None:
+    """If an error of the platform quotes the text, onceover's error does not contain it."""
+    message = str(failure(RuntimeError(f"5004: Invalid data: {CALL.user}\n{CALL.system}")))
+    assert "Ishmael" not in message
+    assert "Summarise" not in message
+    assert message.startswith("Workers AI: 5004: Invalid data: …")
+
+
+def test_the_default_model_can_be_overridden() -> None:
+    """AI_MODEL replaces the provider's built-in model name."""
+    assert WorkersAIProvider(None, model="@cf/x", timeout_seconds=1).default_model == "@cf/x"
+    assert WorkersAIProvider(None, model=None, timeout_seconds=1).default_model == DEFAULT_MODEL
+
+
+def test_an_openai_shaped_result_is_read() -> None:
+    """Newer models answer with choices."""
+    choices = [{"message": {"content": "fine"}}]
+    assert infer({"choices": choices, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}) == ModelReply(
+        "fine", 1, 2
+    )

@@ -138,3 +138,17 @@ def test_each_parameter_of_the_sdk_is_decided(endpoint: BatchEndpoint, create: A
     for name in refused:
         found = check_line(with_fields(endpoint, **{name: {"x": 1}}), 1, WIDE._replace(endpoint=endpoint))
         assert found[::3] == (LineCode.UNSUPPORTED_PARAMETER, f"body.{name}")
+
+
+@pytest.mark.parametrize("name", ["tool_choise", "input", "instructions", "max_output_tokens", "text", "reasoning"])
+def test_a_field_that_chat_does_not_have_is_refused(name: str) -> None:
+    """A misspelt field, or one of the other endpoint, is refused by name."""
+    assert fault(with_fields(**{name: "x"}))[::3] == (LineCode.UNSUPPORTED_PARAMETER, f"body.{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("background", True), ("background", False), ("truncation", "disabled"), ("include", [])]
+)
+def test_fields_of_a_response_that_change_nothing(name: str, value: object) -> None:
+    """A line of a batch is answered in the background in any case, so a response may say so or not."""
+    assert checked(with_fields(RESPONSES, **{name: value}), RESPONSES).unsent == {name: value}

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from src.core import limits
 from src.core.batches.file_check import CheckedPart, FileCheck
 from src.core.batches.line_index import digest
@@ -105,3 +107,14 @@ def test_a_line_with_a_fault_has_no_place() -> None:
     bad, fine = line(custom_id="r-0", method="GET"), line(custom_id="r-0")
     found = check(bad + b"\n" + fine)
     assert (len(found.faults), found.total) == (1, 1)
+
+
+def test_a_file_of_faults_is_not_called_empty() -> None:
+    """A file whose only line has a fault has this fault alone."""
+    assert faults(b"{") == [(LineCode.INVALID_JSON_LINE, 1, None)]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b" \r\n"])
+def test_an_empty_file_is_a_fault(content: bytes) -> None:
+    """A file without a line has one fault, which names no line."""
+    assert faults(content) == [(LineCode.EMPTY_FILE, None, None)]

@@ -222,3 +222,11 @@ def test_a_part_that_was_valid_stays_valid(fields: dict[str, Any], sent: dict[st
 def test_every_line_names_its_model(model: object) -> None:
     """A line must name a model: a batch has no default."""
     assert fault(with_fields(model=model))[::3] == (LineCode.INVALID_JSON_LINE, "body.model")
+
+
+def test_escaped_and_deep_json_is_read() -> None:
+    """Surrogate pairs, escapes and JSON of 150 levels are read as usual."""
+    text = b'"\\ud83d\\ude00\\u0000\\\\ud800"'
+    raw = line().replace(b'"Hi"', text).replace(b'"messages"', b'"stop": ' + b"[" * 150 + b"]" * 150 + b', "messages"')
+    found = checked(raw)
+    assert found.body["messages"] == [{"role": "user", "content": "😀\0\\ud800"}]

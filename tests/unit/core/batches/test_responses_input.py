@@ -148,3 +148,12 @@ def test_parts_of_fields_reach_the_provider_by_their_own_names(
     )
     wide = rules_of(Settings(batch_fields=(*names, "reasoning_effort", "text", "verbosity")), RESPONSES, "m-1")
     checked(with_fields(RESPONSES, **{field: value}), RESPONSES, wide)
+
+
+def test_a_text_becomes_a_message_of_the_user() -> None:
+    """The text is the message of the user, and the instructions are the system message."""
+    assert sent() == {"messages": [{"role": "user", "content": "Hi"}]}
+    assert sent(instructions="Be brief.")["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+    ]

@@ -59,3 +59,22 @@ def test_a_scanner_goes_on_where_another_one_ended() -> None:
     second = LineScanner(first.place, first.lines)
     found += second.feed(content[first.place :]) + second.finish()
     assert found == scanned(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\n\r\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"  "])
+def test_a_file_without_lines_gives_none(content: bytes) -> None:
+    """A file of blank lines has no line, whether or not its last line has an end."""
+    assert scanned(content) == []
+
+
+def test_white_space_does_not_make_a_large_line_small() -> None:
+    """A line that is too large is given as such, even if it begins with more than a megabyte of white space."""
+    [large] = scanned(b" " * (MOST + 10) + b"{}\n", 100_000)
+    assert len(large.raw) == MOST + 1
+
+
+def test_a_mark_behind_the_beginning_is_not_skipped_by_a_later_scanner() -> None:
+    """A scanner that goes on in the middle of a file sees no byte order mark there."""
+    scanner = LineScanner(10, 2)
+    [line] = scanner.feed(b"\xef\xbb\xbf{}\n")
+    assert (line.start, line.number, line.raw) == (10, 3, b"\xef\xbb\xbf{}")

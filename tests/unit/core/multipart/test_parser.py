@@ -76,3 +76,22 @@ def test_a_part_without_content_may_lack_the_line_end_before_it() -> None:
     body = FILE[:-2] + END
     for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
         assert parsed(*chunks) == [FileStart("file", "f"), FILE_END]
+
+
+def test_what_follows_the_last_boundary_is_dropped() -> None:
+    """Everything after the last boundary (the epilogue) is ignored."""
+    assert parsed(FIELD + b"1" + END, b"more", FIELD, b"2") == [Field("a", b"1")]
+    assert parsed(b"--b--") == []
+
+
+def test_the_bytes_of_a_file_come_as_they_arrive() -> None:
+    """The parser passes on a chunk without the beginning of a boundary as it is, without a copy."""
+    parser = MultipartParser(b"b")
+    assert list(parser.feed(FILE)) == []  # the next boundary may follow the headers at once
+    assert list(parser.feed(b"first")) == [FileStart("file", "f"), b"first"]
+    chunk = b"x" * 1_000
+    (same,) = parser.feed(chunk)
+    assert same is chunk
+    assert list(parser.feed(b"y\r\n--")) == [b"y"]
+    assert list(parser.feed(b"z\r")) == [b"\r\n--z"]
+    assert list(parser.feed(b"\n--b\r")) == [FILE_END]

@@ -7,7 +7,7 @@ import pytest
 
 from src.core.structured import alone, check, equality, nodes
 from src.core.structured.check import Fault, faults_of
-from src.core.structured.equality import Digests, identity
+from src.core.structured.equality import Digests, identity, scalar_key
 from src.core.structured.schema import accepted_schema, parse_schema
 from tests.support.steps import counted
 
@@ -317,3 +317,31 @@ def test_a_set_of_digests_is_a_set() -> None:
         digest = identity(drawn.randrange(3_000))
         assert seen.add(digest) is (digest not in expected)
         expected.add(digest)
+
+
+def test_equal_numbers_have_one_key_and_large_ones_have_hashes_of_their_own() -> None:
+    """Python's hash of a number is a remainder, so a client could give a thousand of them one hash."""
+    assert scalar_key(1) == scalar_key(1.0) != scalar_key(True)
+    assert scalar_key(10**20) == scalar_key(1e20) != scalar_key(str(10**20))
+    assert scalar_key(-(2**31)) == scalar_key(-2147483648.0)
+    assert scalar_key(2.0**31 + 0.5) != scalar_key(2**31)
+    for prime in (2**31 - 1, 2**61 - 1):
+        numbers = [number * prime for number in range(1_000)]
+        assert len({hash(scalar_key(number)) for number in numbers}) > 990
+        assert len({identity(number) for number in numbers}) == 1_000
+    assert identity(10**20) == identity(1e20) != identity(str(10**20))
+    assert identity(True) != identity(1) == identity(1.0) != identity("1")
+    assert identity("[1]") != identity([1]) == identity([1.0])
+
+
+def test_faults_are_few_and_short() -> None:
+    """At most ten faults are reported, whatever the value holds, and long names in them are cut."""
+    schema = {"type": "array", "items": closed(a={"type": "string"})}
+    assert len(faults(schema, [{"b": 1}] * 1_000)) == 10
+    assert len(faults(schema, [1] * 1_000, most=3)) == 3
+    assert len(faults(closed(), {str(number): 1 for number in range(1_000)})) == 10
+    (fault,) = faults(closed(), {"x" * 100_000 + "\ud800": 1})
+    assert len(fault.pointer) <= 500
+    assert fault.pointer.endswith("…")
+    (fault,) = faults({"enum": ["y" * 1_000]}, "z")
+    assert len(fault.expected) == 200

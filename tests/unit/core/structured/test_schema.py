@@ -348,3 +348,22 @@ def test_a_schema_that_was_accepted_before_stays_so() -> None:
         refusal(document)
         assert accepted_schema(document).document == document
         assert read_schema(json.dumps(document)).document == document
+
+
+def test_strict_needs_no_type_where_values_are_named() -> None:
+    """With `strict` a schema needs no `type` if `enum`, `const`, `anyOf` or `$ref` says which values it allows."""
+    parse_schema(
+        closed(a={"enum": [1]}, b={"const": {}}, c={"anyOf": [STRINGS]}, d={"$ref": "#"}),
+        strict=True,
+    )
+
+
+def test_a_cycle_with_progress_is_a_schema() -> None:
+    """A schema may contain itself in a property or an item, as OpenAI describes trees."""
+    tree = closed(value=STRINGS, children={"type": "array", "items": {"$ref": "#"}})
+    schema = parse_schema(tree, strict=True)
+    value: dict[str, Any] = {"value": "leaf", "children": []}
+    for _ in range(5_000):
+        value = {"value": "node", "children": [value]}
+    assert not faults_of(schema, value)
+    assert faults_of(parse_schema(closed(a=tree), strict=False), {"a": value})  # `#` is this root now

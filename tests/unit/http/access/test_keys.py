@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from simulator.engine.loop import Loop
 from src.core import limits
+from src.core.errors import ConfigurationError
 from src.core.keys import NOBODY, Key, Scope, digest, fingerprint, is_key_id, make, ordered, parse, proves
 from src.core.meter import Meter
 from src.core.settings import load
@@ -309,3 +310,10 @@ def test_the_table_refuses_what_is_no_key(keys: Keys, column: str, value: str | 
     } | {column: value}
     with pytest.raises(Exception, match=r"CHECK|malformed JSON"):
         keys.database.rows("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?)", *row.values())
+
+
+@pytest.mark.parametrize("value", ["no", "0", "False", 0])
+def test_anything_else_is_refused(value: object) -> None:
+    """An unknown value of REQUIRE_KEYS is refused, so that a misspelt one never opens the deployment."""
+    with pytest.raises(ConfigurationError, match=r"^REQUIRE_KEYS must be one of true, false"):
+        load({"REQUIRE_KEYS": value}.get)
