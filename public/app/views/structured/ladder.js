@@ -27,7 +27,7 @@ export function Ladder({ id, chunk: { index, rejected, attempts } }) {
       <${Table}
         label=${t("ladder.faults")}
         columns=${[t("ladder.pointer"), t("ladder.expected")]}
-        rows=${rejected.errors.map(({ pointer, expected }) => [pointer ? html`<code><bdi>${pointer}</bdi></code>` : t("ladder.root"), html`<bdi>${expected}</bdi>`])}
+        rows=${rejected.errors.map(({ pointer, expected }) => [pointer ? html`<code><bdi>${pointer}</bdi></code>` : t("ladder.root"), html`<${Quote}>${expected}<//>`])}
       />
       <h3>${t("ladder.rejected")}</h3>
       <p class="hint">${t("ladder.rejectedHint")}</p>
