@@ -108,7 +108,8 @@ class _Maker:
                 continue
             branches = node["anyOf"]
             others = {name: word for name, word in node.items() if name != "anyOf"}
-            flat = branches if is_generous else [one for one in branches if not _is_nested(one)]
+            is_free = is_generous and followed <= _GENEROUS_DEPTH
+            flat = branches if is_free else [one for one in branches if not _is_nested(one)]
             node = {**others, **(flat or branches)[0]}
         return node
 

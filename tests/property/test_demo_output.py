@@ -86,3 +86,15 @@ def test_any_usual_schema_is_met(schema: dict[str, Any], text: str) -> None:
     jsonschema.Draft202012Validator(schema, validate_formats=True).validate(json.loads(output))
     assert formed(schema, text) == output
     assert len(output) < 200_000
+
+
+def test_a_definition_that_leads_back_to_itself_is_left() -> None:
+    """An alternative that only refers to its own definition is given up for one that ends."""
+    again = {"anyOf": [{"$ref": "#/$defs/one"}, {"type": "null"}]}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/one"}},
+        "required": ["a"],
+        "$defs": {"one": again},
+    }
+    assert json.loads(formed(schema, _TEXT)) == {"a": None}
