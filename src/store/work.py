@@ -1,6 +1,6 @@
 """What a worker writes to D1: it claims a task, records its work under the claim, and ends the claim."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import batched, chain
 
@@ -8,7 +8,7 @@ from ..core import limits
 from ..core.calls.stalls import Rests
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import Failure, Kind, Route, is_truncated
+from ..core.task import Failure, Route, is_truncated
 from . import ending
 from .d1 import columns
 from .d1.statement import BoundStatement, Value, as_json
@@ -123,7 +123,7 @@ class WorkStore(HookedStore):
         if progress.told is not None:
             batch.insert(0, _tell(claim.task_key, told_id, progress.told))
         written = len(batch) - 1
-        if isinstance(step, Finish) and not (step.keep_input or step.gaps):
+        if isinstance(step, Finish) and not step.keeps_input:
             batch.append(sql.EMPTY_INPUT.bind(**_claimed(claim)))
         if isinstance(step, Continue) and step.room_bytes:
             mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
@@ -200,46 +200,38 @@ class WorkStore(HookedStore):
         batch: list[BoundStatement] = []
         if progress.outputs:
             first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
-            batch += _outputs(claim, first, segments.pieces(progress.outputs, progress.tries))
+            batch += _outputs(first, progress)
         if any(is_truncated(output.finish_reason) for output in progress.outputs):
             batch.append(sql.RECORD_CUT.bind(**mine, truncated=progress.truncated))
         batch += [
             sql.RECORD_MERGE.bind(**mine, level=merge.level, ends=as_json(merge.ends)) for merge in progress.merges
         ]
         if progress.failures:
-            write = sql.RECORD_FAILURES if claim.options.structure is None else sql.RECORD_RUNGS
-            if claim.kind is Kind.BATCH:
-                write = sql.RECORD_REFUSALS
             batch += [
-                write.bind(**mine, failures=listed, logged_most=limits.ATTEMPTS_LOGGED_MOST)
-                for listed in failed_calls.written(claim, progress.failures)
+                sql.RECORD_FAILURES.bind(**mine, failures=listed, logged_most=limits.ATTEMPTS_LOGGED_MOST)
+                for listed in failed_calls.written(claim.fence, progress.failures)
             ]
         if progress.ladder is not None:
             batch.append(sql.RECORD_LADDER.bind(**mine, **progress.ladder._asdict()))
         return batch
 
 
-def _outputs(
-    claim: Claim, mine: dict[str, Value], groups: Sequence[Sequence[segments.Piece]]
-) -> Iterator[BoundStatement]:
-    """Make the statements that record pieces of outputs, each for as many pieces of one group as it can take."""
-    one, several = sql.RECORD_OUTPUTS, sql.RECORD_PIECES
-    full: dict[str, Value] = {"segment_bytes": limits.SEGMENT_BYTES}
-    if claim.kind is Kind.BATCH:
-        one, several = sql.RECORD_LINES, sql.RECORD_PIECES_OF_LINES
-        full["segment_chars"] = limits.SEGMENT_CHARS_OF_BATCH
+def _outputs(mine: dict[str, Value], progress: Progress) -> Iterator[BoundStatement]:
+    """Make the statements that record a write's outputs, each for as many pieces of one group as it can take."""
+    full: dict[str, Value] = {"segment_bytes": limits.SEGMENT_BYTES, "segment_chars": progress.segment_chars}
     number = 0
+    groups = segments.pieces(progress.outputs, progress.tries)
     for some in chain.from_iterable(batched(group, limits.PIECES_A_STATEMENT) for group in groups):
         first, *others = some
         if not others:
-            yield one.bind(**mine, **full, **first._asdict(), piece=number)
+            yield sql.RECORD_OUTPUTS.bind(**mine, **full, **first._asdict(), piece=number)
         else:
             values: dict[str, Value] = {
                 f"{name}_{at}": getattr(some[at], name) if at < len(some) else None
                 for at in range(limits.PIECES_A_STATEMENT)
                 for name in ("places", "sizes", "body")
             }
-            yield several.bind(**mine, **full, **values, level=first.level, piece=number)
+            yield sql.RECORD_PIECES.bind(**mine, **full, **values, level=first.level, piece=number)
         number += len(some)
 
 
@@ -299,11 +291,15 @@ def _step(claim: Claim, progress: Progress, step: Step, told_id: str) -> BoundSt
             return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms, told_id=told_id, told_ms=_TOLD_MS)
         case Release(delay_ms, sweep_ms):
             return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
-        case Finish(retention_ms, top_level, keep_input):
-            finish, keeps = sql.FINISH_WITH_GAPS if step.gaps else sql.FINISH, int(keep_input or step.gaps)
-            if step.batch:
-                finish = sql.FINISH_BATCH
-            return finish.bind(**told, retention_ms=retention_ms, top_level=top_level, keeps_input=keeps)
+        case Finish(retention_ms, top_level):
+            return sql.FINISH.bind(
+                **told,
+                retention_ms=retention_ms,
+                top_level=top_level,
+                keeps_input=int(step.keeps_input),
+                may_lack=int(step.gaps),
+                may_be_empty=int(step.may_be_empty),
+            )
         case Fail(retention_ms, failure):
             return sql.FAIL.bind(
                 **told,

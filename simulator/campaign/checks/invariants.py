@@ -64,8 +64,7 @@ class Invariants:
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {one.sql: (name, one.parameters) for name, one in under_claim()}
-        self._tell_failures = {work.RECORD_FAILURES.sql, work.RECORD_RUNGS.sql, work.RECORD_REFUSALS.sql}
-        self._tell_failures.add(admission.RETRY_FAILURES.sql)
+        self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
         self._nudges = Nudges(self._connection)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}

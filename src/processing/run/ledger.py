@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ...core import limits
 from ...core.calls.news import News
 from ...core.calls.patience import Patience
 from ...core.calls.stalls import width
 from ...core.errors import ModelError, ModelRateLimited
-from ...core.task import Failure
+from ...core.task import Failure, Kind
 from ...inference.protocol import ModelReply
 from ...store.records.claims import (
     UNTIMED,
@@ -78,6 +79,7 @@ class Ledger:
         self.gaps = Gaps(claim)
         # Calls that give no output: calls for gaps, and merges of only gaps.
         self.left_out: set[CallKey] = {*claim.gaps, *claim.refused_lines}
+        self._is_batch = claim.kind is Kind.BATCH
         self._is_plain = claim.options.structure is None
         self._counted = self._ladder()
 
@@ -398,6 +400,7 @@ class Ledger:
             wait=self._report.wait(blocks, now),
             pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,
+            segment_chars=limits.SEGMENT_CHARS_OF_BATCH if self._is_batch else None,
             told=told,
             ladder=None if self._is_plain or self._ladder() == self._counted else self._ladder(),
         )

@@ -215,7 +215,7 @@ class Run:
         next_at = self._ledger.next_at(now)
         if next_at is None:
             if self._batch is not None:
-                return Finish(retention_ms, keep_input=True, batch=True)
+                return Finish(retention_ms, gaps=True, may_be_empty=True)
             return Finish(retention_ms, self._plan.top, self._settings.keep_input, gaps=len(self._ledger.gaps) > 0)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.options.max_calls))

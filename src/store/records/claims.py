@@ -242,6 +242,7 @@ class Progress:
     pace_ms: int | None = None
     truncated: int = 0
     told: LatestCallsReport | None = None  # This isolate's latest calls, which the write tells other isolates.
+    segment_chars: int | None = None  # So many characters fill a segment of outputs, too; None if only bytes count.
     ladder: LadderCounts | None = None  # A structured task's new counters; None leaves the last written ones.
 
 
@@ -255,16 +256,21 @@ class Release(NamedTuple):
 class Finish(NamedTuple):
     """Ends a claim by completing its task. `top_level` is the last merge level, or 0 if nothing was merged.
 
-    Completing a task also erases its input text, unless `keep_input` or `gaps` is set. `gaps` says that some chunks
-    have no output; a retry of these gaps needs the input. With `batch`, the task is a batch, which may complete without
-    any output.
+    Completing a task also erases its input text, unless `keep_input` or `gaps` is set. `gaps` says that chunks may have
+    failed without ending the task; a retry of these gaps needs the input. `may_be_empty` says that the task may
+    complete without any output.
     """
 
     retention_ms: int
     top_level: int = 0
     keep_input: bool = False
     gaps: bool = False
-    batch: bool = False
+    may_be_empty: bool = False
+
+    @property
+    def keeps_input(self) -> bool:
+        """Whether the task's input text is kept."""
+        return self.keep_input or self.gaps
 
     @property
     def status(self) -> Status:

@@ -3,29 +3,21 @@
 from collections.abc import Iterator, Sequence
 
 from ...core import limits
-from ...core.task import Kind
 from ..d1.statement import as_json
 from . import structures
-from .claims import Claim, FailedCall
+from .claims import FailedCall
 
 
-def written(claim: Claim, calls: Sequence[FailedCall]) -> Iterator[str]:
-    """Return the parameter of RECORD_FAILURES, or one or more parameters of RECORD_RUNGS or RECORD_REFUSALS.
+def written(fence: int, calls: Sequence[FailedCall]) -> Iterator[str]:
+    """Return one or more parameters of RECORD_FAILURES for the failed calls of a claim.
 
-    Each failed call of a structured task may have rejected answers of up to 8,000 characters, and each failed call of a
-    batch the provider's refusal. Therefore the calls are divided among several parameters, each small enough.
+    A failed call may have a rejected answer of up to 8,000 characters, or a provider's refusal. Therefore the calls are
+    divided among several parameters, each small enough.
     """
-    if claim.options.structure is None and claim.kind is not Kind.BATCH:
-        yield as_json([_failed(call, claim.fence) for call in calls])
-        return
     entries: list[str] = []
     size = 0
     for call in calls:
-        if claim.kind is Kind.BATCH:
-            entry = as_json([*_failed(call, claim.fence), call.gap_chars, call.refusal])
-        else:
-            rung = None if call.rung is None else structures.rung_text(call.rung)
-            entry = as_json([*_failed(call, claim.fence), rung, call.gap_chars])
+        entry = as_json(_failed(call, fence))
         added = len(entry.encode())
         if entries and size + added > limits.PIECE_BYTES_MOST:
             yield f"[{','.join(entries)}]"
@@ -40,7 +32,9 @@ def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
     counts = (tried.attempts, tried.calls, int(call.final))
     words = (failure.code, failure.message, int(failure.retryable))
     held = None if call.held is None else as_json(call.held)
-    return [*call.key, *counts, *words, tried.counted, call.rests_until, held, _log(call, fence)]
+    rung = None if call.rung is None else structures.rung_text(call.rung)
+    kept = (_log(call, fence), rung, call.gap_chars, call.refusal)
+    return [*call.key, *counts, *words, tried.counted, call.rests_until, held, *kept]
 
 
 def _log(call: FailedCall, fence: int) -> str | None:

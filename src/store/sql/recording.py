@@ -1,7 +1,13 @@
-"""The SQL that records outputs and failed model calls, for plain tasks, structured tasks and batches."""
+"""The SQL that records outputs and failed model calls."""
 
 from ...core import limits
 from ..d1.statement import Statement, statement
+
+# The columns of a failed call, in the order of an entry of `:failures`.
+_FAILURE = (
+    *("level", "idx", "attempts", "calls", "final", "code", "message", "retryable", "counted", "rests_until", "held"),
+    *("log", "rung", "gap_chars", "refusal"),
+)
 
 # Adds an entry to the column `failures.log` if the log does not have the entry yet, and keeps the latest `:logged_most`
 # entries. The fence and the number of a call identify its entry in the log. A write adds at most one entry for each
@@ -15,23 +21,14 @@ _LOGGED = """CASE
   END"""
 
 
-def recording_failures(mine: str, *more: str) -> Statement:
-    """Return the statement that records failed calls if the condition `mine` holds.
-
-    `more` are the columns of `failures` that only structured tasks have.
-    """
-    columns = "".join(f", {name}" for name in more)
-    values = "".join(f", value ->> {12 + place}" for place, _ in enumerate(more))
-    updates = "".join(f", {name} = excluded.{name}" for name in more)
+def recording_failures(mine: str) -> Statement:
+    """Return the statement that records failed calls if the condition `mine` holds."""
+    values = ", ".join(f"value ->> {place}" for place, _ in enumerate(_FAILURE))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in _FAILURE[2:] if name != "log")
     return statement(f"""
-INSERT INTO failures
-  (task_id, level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log{columns})
-SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-  value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11{values}
-FROM json_each(:failures) WHERE {mine}
-ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, final = excluded.final,
-  code = excluded.code, message = excluded.message, retryable = excluded.retryable, counted = excluded.counted,
-  rests_until = excluded.rests_until, held = excluded.held, log = {_LOGGED}{updates}
+INSERT INTO failures (task_id, {", ".join(_FAILURE)})
+SELECT :task_key, {values} FROM json_each(:failures) WHERE {mine}
+ON CONFLICT DO UPDATE SET {updates}, log = {_LOGGED}
 """)
 
 

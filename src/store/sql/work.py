@@ -122,25 +122,24 @@ _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 # later write, finds its own piece or a later piece in the segment, and adds nothing. The outputs of a task's last
 # worker are recorded even if the task was cancelled or passed its deadline in the meantime, because these outputs are
 # paid for. `:places`, `:sizes` and `:body` come from a `Piece` of `store.records.segments`.
-_IS_FULL = "length(body) >= :segment_bytes OR fence = 0"
+#
+# `:segment_chars` is NULL, or a worker holds all outputs of a segment in memory when it makes an object of them in the
+# bucket. Then a segment also takes no more outputs once it has become an object, or once its outputs have so many
+# characters. To add up `sizes`, SQLite reads a row for each output, at each write. So it adds them up only if the
+# number of outputs and the digits of the longest one allow so many characters. An output has at most seven digits.
+_CHARS_MOST = """(length(sizes) - length(replace(sizes, ',', '')) + 1) * CASE
+        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9][0-9]*' THEN 10000000
+        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9]*' THEN 10000 ELSE 1000 END"""
+_IS_FULL = f"""CASE WHEN length(body) >= :segment_bytes OR fence = 0 THEN 1
+      WHEN :segment_chars IS NULL THEN 0
+      WHEN object IS NOT NULL THEN 1
+      WHEN {_CHARS_MOST} < :segment_chars THEN 0
+      ELSE (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars END"""
 RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
 
 # RECORD_PIECES records several pieces with one statement, because an invocation on the free plan has few statements,
 # and each large output is a piece. So a write never needs more statements than its run has kept for it.
 RECORD_PIECES = recording_pieces(_MINE, _IS_FULL)
-
-# Records outputs of a batch's lines. A segment takes no more lines once it has become an object in the bucket, or once
-# its lines have `:segment_chars` characters, because a worker holds all lines of a segment in memory when it makes an
-# object of them. To add up `sizes`, SQLite reads a row for each line, at each write. So it adds them up only if the
-# number of lines and the digits of the longest line allow so many characters. A line has at most seven digits.
-_CHARS_MOST = """(length(sizes) - length(replace(sizes, ',', '')) + 1) * CASE
-        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9][0-9]*' THEN 10000000
-        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9]*' THEN 10000 ELSE 1000 END"""
-_IS_FULL_OF_LINES = f"""CASE WHEN {_IS_FULL} OR object IS NOT NULL THEN 1
-      WHEN {_CHARS_MOST} < :segment_chars THEN 0
-      ELSE (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars END"""
-RECORD_LINES = recording_outputs(_MINE, _IS_FULL_OF_LINES)
-RECORD_PIECES_OF_LINES = recording_pieces(_MINE, _IS_FULL_OF_LINES)
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in the
 # meantime, the transaction still records its outputs, but not the other totals of the worker. For an ended task,
@@ -151,21 +150,15 @@ RECORD_CUT = statement(f"UPDATE tasks SET truncated = max(truncated, :truncated)
 
 # Records failed calls. For the output of each call it also records the counts of calls, which the worker knows.
 # `:failures` is a JSON list of [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until,
-# held, log]. `log` is a list with one entry for the log of calls, or null for a failure that is already recorded.
+# held, log, rung, gap_chars, refusal]. `log` is a list with one entry for the log of calls, or null for a failure that
+# is already recorded. `rung` is a JSON object with the rejected answers, `gap_chars` the length of a chunk that may
+# fail without ending the task, and `refusal` a JSON object with the answer of a provider that refused the call for
+# good. Each of the three may be null.
 RECORD_FAILURES = recording_failures(_MINE)
 
-# Records failed calls of a structured task. In addition, each entry of `:failures` has the rejected answers, which are
-# a JSON object, and the chunk's length if the chunk may leave a gap. Both may be null.
-RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
-
-# Records failed calls for lines of a batch. In addition, each entry of `:failures` has a 0 if the line has failed
-# without ending the task, and the provider's answer, a JSON object, if the provider refused the line for good. Both may
-# be null.
-RECORD_REFUSALS = recording_failures(_MINE, "gap_chars", "refusal")
-
-# Records the counters of a structured task, and the share of its text that has outputs. Like RECORD_CUT, RECORD_LADDER
-# takes effect even if the task has ended in the meantime, and keeps the later of two values: under one claim no counter
-# falls, and the share never rises. The share is NULL without a gap.
+# Records the counters of a task with rejected answers or gaps, and the share of its text that has outputs. Like
+# RECORD_CUT, RECORD_LADDER takes effect even if the task has ended in the meantime, and keeps the later of two values:
+# under one claim no counter falls, and the share never rises. The share is NULL without a gap.
 RECORD_LADDER = statement(f"""
 UPDATE tasks SET reasks = max(reasks, :reasks), rejected = max(rejected, :rejected),
   repaired = max(repaired, :repaired), coverage = min(coalesce(coverage, :coverage), coalesce(:coverage, coverage))
@@ -242,37 +235,18 @@ WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)
 
-# Completes a task. All chunks of the task must have an output. With a merge, its top level `:top_level` must also have
-# an output; without a merge, `:top_level` is 0. A task whose deadline has passed is not completed. The first line of
-# the task's text stays in the task's row only if the text is kept.
-_FINISH = f"""UPDATE tasks SET {_TOTALS}, status = 'completed',
-  first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
-WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))"""
+# Completes a task. Each chunk of the task must have an output or, with `:may_lack`, have failed without ending the
+# task. At least one chunk must have an output, unless `:may_be_empty`. With a merge, its top level `:top_level` must
+# also have an output; without a merge, `:top_level` is 0. A task whose deadline has passed is not completed. The first
+# line of the task's text stays in the task's row only if the text is kept.
+_OR_FAILED = "SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0"
 FINISH = statement(f"""
-{_FINISH}
-  AND (SELECT count(*) FROM ({done("0")})) = total
-  AND 0 IN ({done(":top_level")})
-RETURNING fence
-""")
-
-# Completes a structured task with gaps: each chunk must have an output, or have failed without ending the task, and at
-# least one chunk must have an output. Without a merge, position 0 may be a gap. Therefore an output at position 0 of
-# the top level is required only if there was a merge.
-FINISH_WITH_GAPS = statement(f"""
-{_FINISH}
-  AND (SELECT count(*) FROM (
-    {done("0")} UNION SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
-  )) = total
-  AND EXISTS ({done("0")}) AND (:top_level = 0 OR 0 IN ({done(":top_level")}))
-RETURNING fence
-""")
-
-# Completes a batch: each line must have an output, or have failed without ending the task.
-FINISH_BATCH = statement(f"""
-{_FINISH} AND :top_level = 0 AND total >= 1
-  AND (SELECT count(*) FROM (
-    {done("0")} UNION SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
-  )) = total
+UPDATE tasks SET {_TOTALS}, status = 'completed',
+  first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
+WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
+  AND total >= 1 AND total = CASE WHEN :may_lack THEN (SELECT count(*) FROM ({done("0")} UNION {_OR_FAILED}))
+    ELSE (SELECT count(*) FROM ({done("0")})) END
+  AND (:may_be_empty OR EXISTS ({done("0")})) AND (:top_level = 0 OR 0 IN ({done(":top_level")}))
 RETURNING fence
 """)
 

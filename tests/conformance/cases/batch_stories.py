@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from src.core import limits
 from src.core.batches.line_index import slice_of
 from src.core.files import FileKey, FilePart, Purpose
 from src.core.ids import TaskKey
@@ -68,7 +69,8 @@ class _Batch(Story):
 
     async def write(self, claim: Claim, also: Also = NOTHING_ELSE, **changes: Any) -> bool:
         """Make a step of the claim, twice as if its answer had been lost."""
-        made = progress(claim, **{"calls_minimum": TOTAL, **changes})
+        chars = limits.SEGMENT_CHARS_OF_BATCH
+        made = progress(claim, **{"calls_minimum": TOTAL, "segment_chars": chars, **changes})
         first = await self.store.step(claim, made, Continue(LEASE_MS), also=also)
         assert await self.store.step(claim, made, Continue(LEASE_MS), also=also) == first
         return first
@@ -177,7 +179,7 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     again = await story.claim("one")
     story.outcomes += [sorted(again.outputs), sorted(again.refused_lines), again.refused]
     facts = {"calls_minimum": TOTAL, "completed": 3, "failed": 2, "calls_settled": 5}
-    ending = Finish(RETENTION_MS, keep_input=True, batch=True)
+    ending = Finish(RETENTION_MS, gaps=True, may_be_empty=True)
     assert not await story.store.step(claim, progress(claim, **facts), ending)
     assert await story.lines.take(TASK, "another", LEASE_MS) is None  # the task goes on
     asked = FILE_WORK.bind(apart_ms=3_600_000, most=9, claim_ms=LEASE_MS)

@@ -49,7 +49,8 @@ def recorded(bench: BatchBench, claim: Claim, count: int) -> int:
 
 
 def write(bench: BatchBench, claim: Claim, step: int, also: Also | None = None, **changes: Any) -> bool:
-    made = progress(claim, **{"step": step, "calls_minimum": LINES, **changes})
+    chars = limits.SEGMENT_CHARS_OF_BATCH
+    made = progress(claim, **{"step": step, "calls_minimum": LINES, "segment_chars": chars, **changes})
     return bool(bench.do(bench.store().step(claim, made, Continue(LEASE_MS), also=also or NOTHING_ELSE)))
 
 
@@ -270,7 +271,7 @@ def test_a_batch_does_not_end_while_a_line_waits_for_its_next_call(bench: BatchB
     )
     counts: dict[str, Any] = {"completed": LINES - 1, "calls_settled": LINES}
     assert write(bench, claim, claim.step + 1, outputs=outputs, failures=waiting, **counts)
-    end = Finish(10**9, 0, keep_input=False, batch=True)
+    end = Finish(10**9, gaps=True, may_be_empty=True)
 
     def finished(step: int, **changes: Any) -> bool:
         made = progress(claim, **{"step": step, "calls_minimum": LINES, **counts, **changes})
