@@ -1,4 +1,4 @@
-"""Types for structured tasks: their options, answers that do not fit the schema, and gaps that failed chunks leave.
+"""Types for structured tasks: their options, answers that are rejected, and gaps that failed chunks leave.
 
 The output schema itself is in `core.structured`. The rules of structured output are in docs/decisions/state.md#d0048.
 """
@@ -26,26 +26,22 @@ class Structure(NamedTuple):
     max_gap_share: float = GAP_SHARE_DEFAULT
 
 
-class Rejected(NamedTuple):
-    """A model's answer that did not fit the schema, with its faults: where each fault is, and what was expected there.
+class Rejection(NamedTuple):
+    """The last of a model's answers for one output that was rejected.
 
-    A rejected answer is cut to REJECTED_CHARS_MOST characters.
+    The answer is cut to REJECTED_CHARS_MOST characters. `faults` say where each fault is, and what was expected there.
+    `finish_reason` is the provider's reason for the end of the answer, and `times` counts the rejected answers, with
+    this one. `code` and `message` are the failure of the call; after a `final` one the call is not made again. These
+    three are not stored with the answer.
     """
 
-    output: str
-    errors: tuple[tuple[str, str], ...]
-
-
-class Rung(NamedTuple):
-    """Counts in `answers` how many of a model's answers for one output did not fit the schema.
-
-    `rejected` is the last answer that did not fit the schema. `finish_reason` is the provider's reason for the end of
-    this last rejected answer.
-    """
-
-    answers: int
-    rejected: Rejected
+    answer: str
+    faults: tuple[tuple[str, str], ...]
     finish_reason: str | None = None
+    times: int = 1
+    code: TaskCode = TaskCode.INVALID_OUTPUT
+    message: str = ""
+    final: bool = False
 
 
 class Gap(NamedTuple):

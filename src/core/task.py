@@ -10,7 +10,7 @@ from .codes import TaskCode
 from .files import FileKey
 from .ids import TaskKey, split_task_key
 from .states import Status
-from .structure import Gap, Rejected, Structure
+from .structure import Gap, Rejection, Structure
 
 
 class Route(StrEnum):
@@ -271,7 +271,7 @@ class FinishedChunk:
     finished_at: int | None = None  # When the call that gave the output ended; in a lane, when the call's group ended.
     first_started_at: int | None = None  # When the first call for the output started; known if the same worker made it.
     lane: int | None = None  # The number of the lane that made the call; None if the task's own worker made it.
-    rejected: Rejected | None = None  # The last answer for a failed chunk that did not fit the schema.
+    rejected: Rejection | None = None  # The last answer for a failed chunk that did not fit the schema.
     is_gap: bool = False  # Whether the chunk failed, but the task continues or has completed without it.
 
 

@@ -11,8 +11,9 @@ from typing import Final
 
 from ..core import limits
 from ..core.errors import ModelError, ModelReplyMalformed, StructuredOutputUnsupported
+from ..core.structure import Rejection
 from . import replies
-from .protocol import ModelCall, OutputForm, RejectedAnswer
+from .protocol import ModelCall, OutputForm
 
 # HTTP statuses with which a server may refuse the form of the output
 FORM_STATUSES: Final = frozenset({400, 422, 500, 501})
@@ -56,7 +57,7 @@ def messages(call: ModelCall) -> list[dict[str, str]]:
     said = [{"role": "system", "content": system}] if system else []
     said.append({"role": "user", "content": call.user})
     if form is not None and form.rejected is not None:
-        said.append({"role": "assistant", "content": shown(form.rejected.output)})
+        said.append({"role": "assistant", "content": shown(form.rejected.answer)})
         said.append({"role": "user", "content": _again(form.rejected)})
     return said
 
@@ -66,7 +67,7 @@ def shown(output: str) -> str:
     return output[: limits.REJECTED_CHARS_MOST] if output.strip() else _NO_ANSWER
 
 
-def _again(rejected: RejectedAnswer) -> str:
+def _again(rejected: Rejection) -> str:
     """Write the message that lists a rejected answer's faults.
 
     Each fault of the rejected answer becomes a line of limited length.
@@ -74,7 +75,7 @@ def _again(rejected: RejectedAnswer) -> str:
     lines = ["Your answer does not fit the JSON Schema:"]
     for pointer, expected in rejected.faults[: limits.FAULTS_MOST]:
         lines.append(f"- at {_line(pointer) or 'the root'}: expected {_line(expected)}")
-    if len(rejected.output) >= limits.REJECTED_CHARS_MOST:
+    if len(rejected.answer) >= limits.REJECTED_CHARS_MOST:
         lines.append("Only the beginning of your answer is repeated above.")
     lines.append("Write the whole corrected JSON object, and nothing else.")
     return "\n".join(lines)
@@ -117,7 +118,7 @@ def client_texts(call: ModelCall) -> list[str]:
     if call.form is not None:
         texts.append(without_keywords(json.dumps(call.form.schema, ensure_ascii=False)))
         if call.form.rejected is not None:
-            texts += [shown(call.form.rejected.output), _again(call.form.rejected)]
+            texts += [shown(call.form.rejected.answer), _again(call.form.rejected)]
     return texts
 
 

@@ -1,21 +1,11 @@
 """The interfaces that the project requires of a provider of models, and that a provider requires of the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from ..core.model_servers import Sending
-
-
-class RejectedAnswer(NamedTuple):
-    """An answer that did not fit the schema, with its faults: a JSON pointer, and what was expected there, for each.
-
-    A call that asks again shows the model at most REJECTED_CHARS_MOST characters of the answer, and at most FAULTS_MOST
-    faults.
-    """
-
-    output: str
-    faults: Sequence[tuple[str, str]]
+from ..core.structure import Rejection
 
 
 class OutputForm(NamedTuple):
@@ -23,14 +13,14 @@ class OutputForm(NamedTuple):
 
     `schema` is the client's own document. `name` and `strict` are what OpenAI's API requires in addition to a schema.
     `sending` says whether the schema is sent in a field, in the system message, or in both. `rejected` is set if the
-    model is asked again: it is the answer that did not fit.
+    model is asked again: the call then shows the model the answer that did not fit, and its faults.
     """
 
     schema: Mapping[str, object]
     name: str
     strict: bool
     sending: Sending
-    rejected: RejectedAnswer | None = None
+    rejected: Rejection | None = None
 
     @property
     def in_field(self) -> bool:
@@ -73,6 +63,8 @@ class ModelReply(NamedTuple):
     no reason. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if
     the lane is unknown.
 
+    `repaired` says that the output was corrected to fit the task's schema.
+
     `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
     `output` is then empty.
     """
@@ -83,6 +75,7 @@ class ModelReply(NamedTuple):
     finish_reason: str | None = None
     lane: int | None = None
     answer: Mapping[str, object] | None = None
+    repaired: bool = False
 
 
 class Health(NamedTuple):

@@ -5,7 +5,8 @@ from typing import Any
 
 from ..core import errors
 from ..core.errors import ModelConnectionLost, ModelError
-from .protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
+from ..core.structure import Rejection
+from .protocol import ModelCall, ModelReply, OutputForm
 
 Wire = dict[str, str | int | float | None]
 
@@ -47,7 +48,8 @@ def write_call(call: ModelCall) -> Wire:
         "options": json.dumps(dict(call.options)),
     }
     if call.form is not None:
-        written["form"] = json.dumps(call.form)
+        *form, rejected = call.form
+        written["form"] = json.dumps([*form, None if rejected is None else (rejected.answer, rejected.faults)])
     if call.body is not None:
         written["body"] = json.dumps(call.body, ensure_ascii=False)
     return written
@@ -71,8 +73,8 @@ def read_call(wire: Wire) -> ModelCall:
 def _form(schema: Any, name: Any, strict: Any, sending: Any, rejected: Any) -> OutputForm:
     """Read the form of a call's output from the list as which it was written."""
     if rejected is not None:
-        output, faults = rejected
-        rejected = RejectedAnswer(output, tuple((pointer, expected) for pointer, expected in faults))
+        answer, faults = rejected
+        rejected = Rejection(answer, tuple((pointer, expected) for pointer, expected in faults))
     return OutputForm(schema, name, strict, sending, rejected)
 
 

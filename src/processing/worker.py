@@ -25,6 +25,7 @@ from .invocation import Invocation
 from .log import Log
 from .outcomes import Ended, RunOutcome
 from .run.context import RunContext
+from .run.kinds import OutputRule
 from .run.run import Run
 from .terms import OVERDUE, Terms
 
@@ -187,6 +188,7 @@ class Worker(Invocation):
             slack_seconds=host.slack_seconds,
             model=model,
             default_model=self._model,
+            rules=self._rules(claim),
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
             latency=self.isolate.latency,
@@ -201,6 +203,13 @@ class Worker(Invocation):
             wrote=partial(self._tell, claim, host),
             invocation=self,
         )
+
+    def _rules(self, claim: Claim) -> Sequence[OutputRule]:
+        if claim.output_schema is None:
+            return ()
+        from .run.output_forms import SchemaRule  # noqa: PLC0415 - only structured tasks need it
+
+        return (SchemaRule(claim, self.settings.structured_output),)
 
     async def complete_batch(self, task_key: TaskKey) -> bool:
         """Complete the files of a batch whose task has ended, as far as the invocation's allowance permits.

@@ -484,7 +484,9 @@ class StoreModel:
         task.stalled_since = None
         task.failed = task.stalls = task.rate_waits = task.idle_runs = task.dispatches = task.not_before = 0
         task.failures = {
-            key: item._replace(tried=CallTries(), final=False, rests_until=None, held=None, rung=None, gap_chars=None)
+            key: item._replace(
+                tried=CallTries(), final=False, rests_until=None, held=None, rejection=None, gap_chars=None
+            )
             for key, item in task.failures.items()
         }
         task.begin_time(now)

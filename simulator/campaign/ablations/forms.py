@@ -8,13 +8,15 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import CRASHES
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, Action, Reduce, TaskSpec, Workload
+from src.core.structure import Rejection
+from src.inference.protocol import ModelReply
 from src.processing.run import gaps
-from src.processing.run.call_recorder import CallOutput, CallRecorder
+from src.processing.run.output_forms import SchemaRule
 from src.store import gap_retries
-from src.store.records.claims import FailedCall
+from src.store.records.claims import CallKey, FailedCall
 
 _add = gaps.Gaps.add
-_judge = CallRecorder._judge
+_judge = SchemaRule.judge
 
 
 def _formed(*reduces: Reduce, gap_share: float | None = None, mended: bool = False) -> Callable[[Random], Workload]:
@@ -44,11 +46,8 @@ def _add_twice(self: Any, failed: FailedCall) -> None:
     _add(self, failed)
 
 
-def _judge_chunks_alone(self: Any, schema: Any, key: Any, result: Any, started: float, seconds: float) -> Any:
-    if key.level == 0:
-        return _judge(self, schema, key, result, started, seconds)
-    self._record_output(key, result, started, seconds)
-    return [CallOutput(key, result, seconds)]
+def _judge_chunks_alone(self: SchemaRule, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
+    return _judge(self, key, reply) if key.level == 0 else reply
 
 
 def _above_nothing(_gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]]:
@@ -73,7 +72,7 @@ ABLATIONS = (
     Ablation(
         "merges_are_checked",
         "the output of a merge must fit the schema, too",
-        ((CallRecorder, "_judge", _judge_chunks_alone),),
+        ((SchemaRule, "judge", _judge_chunks_alone),),
         {"output_unfit": 0.3},
         _formed("merge"),
     ),

@@ -252,7 +252,7 @@ class Formed:
         if rejected is None:
             return None if is_merge or not rungs else f"asks for chunk {place} as if no answer had been rejected"
         self._judged[ASKS_JUDGED] += 1
-        if not any(rung["output"] == rejected.output and rung["rejected"] <= most for rung in rungs):
+        if not any(rung["output"] == rejected.answer and rung["rejected"] <= most for rung in rungs):
             return f"asks again, and that is not on record: {rungs}"
         return None
 

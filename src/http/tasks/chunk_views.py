@@ -86,8 +86,8 @@ def chunk_view(chunk: core.FinishedChunk) -> ChunkView:
         lane=chunk.lane,
     )
     if chunk.rejected is not None:
-        faults = [FaultView(pointer=pointer, expected=expected) for pointer, expected in chunk.rejected.errors]
-        view["rejected"] = RejectedView(output=chunk.rejected.output, errors=faults)
+        faults = [FaultView(pointer=pointer, expected=expected) for pointer, expected in chunk.rejected.faults]
+        view["rejected"] = RejectedView(output=chunk.rejected.answer, errors=faults)
     return view
 
 

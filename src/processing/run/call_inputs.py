@@ -18,7 +18,7 @@ from ...store.records.claims import CallKey
 from ..outcomes import ClaimLost
 from .call_plan import CallPlan
 from .context import RunContext
-from .output_forms import OutputForms
+from .rungs import Rejections
 from .write_pacer import WritePacer
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ class CallInputs:
         plan: CallPlan,
         pacer: WritePacer,
         left_out: Container[CallKey] = (),
-        forms: OutputForms | None = None,
+        rejections: Rejections | None = None,
         text: "FileText | None" = None,
     ) -> None:
         self._text = text  # the text of a task that is in a file
         self._left_out = left_out  # calls without an output, which the merge above them leaves out
-        self._forms = forms
+        self._rules = context.rules
+        self._rejections = rejections
         self._claim = context.claim
         self._settings = context.settings
         self._model = context.model
@@ -101,7 +102,9 @@ class CallInputs:
         """Make a model call from a system message and a user message."""
         options = self._claim.options
         tokens = options.max_output_tokens or self._settings.max_output_tokens
-        form = None if self._forms is None else self._forms.of(key)
+        form = next((form for rule in self._rules if (form := rule.form(key)) is not None), None)
+        if form is not None and self._rejections is not None:
+            form = form._replace(rejected=self._rejections.of(key))
         return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options, form)
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.errors import CallNotStarted, ModelError
+from ...core.structure import Rejection
 from ...core.task import is_truncated
 from ...inference.protocol import ModelReply
 from ...store.records.claims import CallKey, CallMade, CallTimes
@@ -15,7 +16,6 @@ from .context import RunContext
 from .ledger import Ledger
 
 if TYPE_CHECKING:
-    from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
     from ...store.long_work import LongWork
     from ..batches.line_inputs import LineInputs  # the module is imported with the first batch
 
@@ -32,18 +32,11 @@ class CallOutput(NamedTuple):
 
 
 class CallRecorder:
-    """Records ended calls in `ledger`, checks answers against `schema`, and keeps the inputs of merges in `inputs`."""
+    """Records ended calls in `ledger`, by the judgement of the task's rules, and keeps merges' inputs in `inputs`."""
 
-    def __init__(
-        self,
-        context: RunContext,
-        ledger: Ledger,
-        inputs: "CallInputs | LineInputs",
-        schema: "OutputSchema | None" = None,
-    ) -> None:
+    def __init__(self, context: RunContext, ledger: Ledger, inputs: "CallInputs | LineInputs") -> None:
         self._ledger = ledger
-        self._schema = schema
-        self._join_rules = context.claim.join_rules
+        self._rules = context.rules
         self._inputs = inputs
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.chance
@@ -61,12 +54,15 @@ class CallRecorder:
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):
                 self._record_failure(key, result, started, seconds)
-            elif self._schema is not None:
-                done += self._judge(self._schema, key, result, started, seconds)
-                await self._checked(len(result.output))
             else:
-                self._record_output(key, result, started, seconds)
-                done.append(CallOutput(key, result, seconds))
+                judged = self._judged(key, result)
+                if isinstance(judged, Rejection):
+                    self._record_rejection(key, result, judged, started, seconds)
+                else:
+                    self._record_output(key, judged, started, seconds)
+                    done.append(CallOutput(key, judged, seconds))
+                if self._rules:
+                    await self._checked(len(result.output))
             if not isinstance(result, CallNotStarted):
                 self._inputs.ended(key)
         for level, outputs in groupby(done, lambda output: output.key.level):
@@ -74,7 +70,7 @@ class CallRecorder:
 
     async def _checked(self, chars: int) -> None:
         if self._work is None:
-            from ...store.long_work import LongWork  # noqa: PLC0415 - only structured tasks need it
+            from ...store.long_work import LongWork  # noqa: PLC0415 - only tasks with a rule need it
 
             self._work = LongWork()
         await self._work.did(_CHECK_FACTOR * chars)
@@ -90,26 +86,23 @@ class CallRecorder:
         self._ledger.failed(key, error, clock.now(), self._chance(), made, self._inputs.chars_of(key))
         self._log("call_failed", **facts, code=error.code, error=str(error))
 
-    def _judge(
-        self, schema: "OutputSchema", key: CallKey, result: ModelReply, started: float, seconds: float
-    ) -> list[CallOutput]:
-        """Check an answer against the schema.
+    def _judged(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
+        """Return the reply as the task's rules accept it, one after the other, or why a rule rejects it."""
+        for rule in self._rules:
+            judged = rule.judge(key, reply)
+            if isinstance(judged, Rejection):
+                return judged
+            reply = judged
+        return reply
 
-        Record it as an output and return the output, or record it as rejected.
-        """
-        from ...core.structured.judging import judge  # noqa: PLC0415 - only structured tasks need it
-
-        judged = judge(schema, result.output, result.finish_reason, self._join_rules)
-        if judged.output is None:
-            self._note_first(key, started)
-            made = self._call_made(started, seconds, answered=True)
-            self._ledger.rejected(key, result, judged, clock.now(), made, self._inputs.chars_of(key))
-            facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
-            self._log("output_rejected", **facts, code=judged.code, faults=len(judged.faults))
-            return []
-        accepted = result._replace(output=judged.output)
-        self._record_output(key, accepted, started, seconds, repaired=judged.repaired)
-        return [CallOutput(key, accepted, seconds)]
+    def _record_rejection(
+        self, key: CallKey, reply: ModelReply, rejection: Rejection, started: float, seconds: float
+    ) -> None:
+        self._note_first(key, started)
+        made = self._call_made(started, seconds, answered=True)
+        self._ledger.rejected(key, reply, rejection, clock.now(), made, self._inputs.chars_of(key))
+        facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
+        self._log("output_rejected", **facts, code=rejection.code, faults=len(rejection.faults))
 
     def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
         """Return the entry that a call without an output gets in the log of the task's calls."""
@@ -120,13 +113,11 @@ class CallRecorder:
         if not self._ledger.retries.was_tried(key):
             self._first[key] = started
 
-    def _record_output(
-        self, key: CallKey, result: ModelReply, started: float, seconds: float, *, repaired: bool = False
-    ) -> None:
+    def _record_output(self, key: CallKey, result: ModelReply, started: float, seconds: float) -> None:
         ms, first = self._database_clock.ms, self._first.pop(key, None)
         times = CallTimes(ms(started), ms(started + seconds), None if first is None else ms(first))
         result = self._inputs.formed(key, result, ms(started + seconds))
-        self._ledger.succeeded(key, result, times, clock.now(), repaired=repaired)
+        self._ledger.succeeded(key, result, times, clock.now())
         self._inputs.keep(key, result.output)
 
 

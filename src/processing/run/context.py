@@ -3,7 +3,7 @@
 The worker makes the context of a run once, when the claim is granted.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from ..invocation import Invocation
 from ..log import Log
 from ..memory import MemoryAllowance
 from ..terms import Terms
+from .kinds import OutputRule
 
 
 class Record(Protocol):
@@ -46,6 +47,7 @@ class RunContext:
     slack_seconds: float  # The most seconds that a group of calls may travel to a lane, and its answer back.
     model: str  # The model to which the run's calls are sent.
     default_model: str  # The deployment's model, which is used for tasks that name no model.
+    rules: Sequence[OutputRule]  # What the task's outputs must be; each rule judges what the one before accepts.
     terms: Terms  # The task's deadline and budget.
     allowance: Allowance  # What the run and its invocation may spend.
     latency: Latency  # The isolate's estimate of how long D1 takes for a write.

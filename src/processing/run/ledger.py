@@ -8,13 +8,13 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from ...core import limits
 from ...core.calls.news import News
 from ...core.calls.patience import Patience
 from ...core.calls.stalls import width
 from ...core.errors import ModelError, ModelRateLimited
+from ...core.structure import Rejection
 from ...core.task import Failure, Kind
 from ...inference.protocol import ModelReply
 from ...store.records.claims import (
@@ -33,12 +33,9 @@ from ...store.records.ladder import LadderCounts
 from .bill import Bill
 from .call_retries import CallRetries, NextTry
 from .gaps import Gaps, refusal_of
-from .rungs import Rungs
+from .rungs import Rejections
 from .unsaved import UnsavedProgress
 from .waits import StartBlocks, StartPauses, WaitReport
-
-if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # the module is imported with the first task that has a schema
 
 MESSAGE_CHARS_MOST = 500
 
@@ -47,7 +44,7 @@ class Ledger:
     """Keeps every call of a claim in exactly one state: ready, waiting, in flight or done.
 
     `patience` is the run's patience with its model; without it, each failure counts as an attempt. `now` is when the
-    claim was granted. A call whose answer does not fit the task's schema is made again up to `reasks` times.
+    claim was granted. A call whose answer is rejected is made again up to `reasks` times.
     """
 
     def __init__(
@@ -75,12 +72,11 @@ class Ledger:
         self.ended = 0  # How many calls of the run have ended.
         self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps) + len(claim.refused_lines)
         self._failure: Failure | None = next(iter(claim.refused.values()), None)
-        self.rungs = Rungs(claim, reasks)
+        self.rejections = Rejections(claim, reasks)
         self.gaps = Gaps(claim)
         # Calls that give no output: calls for gaps, and merges of only gaps.
         self.left_out: set[CallKey] = {*claim.gaps, *claim.refused_lines}
         self._is_batch = claim.kind is Kind.BATCH
-        self._is_plain = claim.options.structure is None
         self._counted = self._ladder()
 
     # --- what is to do --------------------------------------------------------------------------------
@@ -206,12 +202,10 @@ class Ledger:
         reply: ModelReply,
         times: CallTimes = UNTIMED,
         now: float = 0.0,
-        *,
-        repaired: bool = False,
     ) -> None:
-        """Record a call's output. `repaired` says that the output was corrected to fit the schema."""
+        """Record a call's output."""
         started_at = self._made(key)
-        self.rungs.accepted(key, repaired=repaired)
+        self.rejections.accepted(key, reply)
         self._bill.succeeded(reply)
         self._stalls = self._pauses.rate_waits = 0
         self.finished = True
@@ -229,18 +223,19 @@ class Ledger:
         self,
         key: CallKey,
         reply: ModelReply,
-        judged: "Judgement",
+        rejection: Rejection,
         now: float,
         made: CallMade | None = None,
         chars: int | None = None,
     ) -> None:
-        """Record an answer that does not fit the schema: the call is made again at once, or has failed for good."""
+        """Record an answer that was rejected: the call is made again at once, or has failed for good."""
         started_at = self._made(key)
         self.gaps.measured(key, chars)
         self._bill.rejected(reply)
         self._stalls = self._pauses.rate_waits = 0
         self.finished = True
-        failure, final = self.rungs.rejected(key, reply, judged)
+        final = self.rejections.rejected(key, rejection)
+        failure = Failure(rejection.code, rejection.message, True)
         self._report.failed(key, failure, started_at, now)
         self._place(NextTry(self.retries.rejected(key, failure, made, now, final=final), now))
 
@@ -285,7 +280,7 @@ class Ledger:
     def _place(self, then: NextTry) -> None:
         """Make a failed call wait for its next try, leave a gap, or end the task."""
         failed, at, rests, held, ends_task = then
-        failed = failed._replace(rung=self.rungs.of(failed.key))
+        failed = failed._replace(rejection=self.rejections.of(failed.key))
         if not (failed.final and ends_task):
             failed = failed._replace(gap_chars=self.gaps.chars(failed.key))
         if rests and not failed.final:
@@ -340,7 +335,7 @@ class Ledger:
     def _made(self, key: CallKey) -> float:
         """Remove a call that has ended from the calls in flight, and return when it started."""
         started_at = self._in_flight.pop(key)
-        self.rungs.made(key)
+        self.rejections.made(key)
         self.ended += 1
         self._announced = False
         self.fruitless = self.idle_runs = 0
@@ -402,11 +397,11 @@ class Ledger:
             truncated=self._bill.truncated,
             segment_chars=limits.SEGMENT_CHARS_OF_BATCH if self._is_batch else None,
             told=told,
-            ladder=None if self._is_plain or self._ladder() == self._counted else self._ladder(),
+            ladder=None if (ladder := self._ladder()) == self._counted else ladder,
         )
 
     def _ladder(self) -> LadderCounts:
-        return self.rungs.counts(self.gaps.coverage)
+        return self.rejections.counts(self.gaps.coverage)
 
     @property
     def last_step(self) -> int:

@@ -1,41 +1,62 @@
-"""Makes the form that calls ask the model for, if their task has a schema."""
+"""Asks for outputs that fit a task's schema, and checks that they do."""
 
-from typing import TYPE_CHECKING
-
-from ...inference.protocol import OutputForm, RejectedAnswer
+from ...core import limits
+from ...core.codes import TaskCode
+from ...core.model_servers import Sending
+from ...core.structure import Rejection
+from ...core.structured.judging import Judgement, judge
+from ...core.structured.schema import read_schema
+from ...inference.protocol import ModelReply, OutputForm
 from ...store.records.claims import CallKey, Claim
-from .context import RunContext
-from .rungs import Rungs
-
-if TYPE_CHECKING:
-    from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
 
 NAME = "output"  # the name that is sent to the model for a schema without a name
+CODES = frozenset({TaskCode.INVALID_OUTPUT, TaskCode.OUTPUT_TRUNCATED})
+_WORDS = {
+    TaskCode.INVALID_OUTPUT: "the output does not fit outputSchema",
+    TaskCode.OUTPUT_TRUNCATED: "the output was cut off, so it does not fit outputSchema",
+}
 
 
-def schema_of(claim: Claim) -> "OutputSchema | None":
-    """Parse the schema that the task's outputs must fit. Return None for a task without a schema."""
-    if claim.output_schema is None:
-        return None
-    from ...core.structured.schema import read_schema  # noqa: PLC0415 - only structured tasks need it
+class SchemaRule:
+    """The rule of a task with a schema: see `OutputRule`."""
 
-    return read_schema(claim.output_schema)
-
-
-class OutputForms:
-    """The forms for the calls of one claim: each has the task's schema and, after a rejected answer, that answer."""
-
-    def __init__(self, context: RunContext, schema: "OutputSchema", rungs: Rungs) -> None:
-        structure = context.claim.options.structure
+    def __init__(self, claim: Claim, sending: Sending) -> None:
+        structure = claim.options.structure
         assert structure is not None
-        self._form = OutputForm(
-            schema.document, structure.name or NAME, structure.strict, context.settings.structured_output
-        )
-        self._rungs = rungs
+        assert claim.output_schema is not None
+        self._schema = read_schema(claim.output_schema)
+        self._join_rules = claim.join_rules
+        self._form = OutputForm(self._schema.document, structure.name or NAME, structure.strict, sending)
 
-    def of(self, key: CallKey) -> OutputForm:
-        """Return the form that a call asks the model for."""
-        rung = self._rungs.of(key)
-        if rung is None:
-            return self._form
-        return self._form._replace(rejected=RejectedAnswer(rung.rejected.output, rung.rejected.errors))
+    def form(self, key: CallKey) -> OutputForm:
+        """Return the form with the schema, which chunks and merges share."""
+        return self._form
+
+    def judge(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
+        """Return the reply with its output as compact JSON, or why the answer is rejected."""
+        judged = judge(self._schema, reply.output, reply.finish_reason, self._join_rules)
+        if judged.output is not None:
+            return reply._replace(output=judged.output, repaired=judged.repaired)
+        assert judged.code is not None
+        code = TaskCode(judged.code)
+        return Rejection(
+            reply.output[: limits.REJECTED_CHARS_MOST],
+            _faults(judged),
+            reply.finish_reason,
+            code=code,
+            message=_message(code, reply),
+            final=code is TaskCode.OUTPUT_TRUNCATED,
+        )
+
+
+def _faults(judged: Judgement) -> tuple[tuple[str, str], ...]:
+    """Return an answer's first faults, for storage; each is cut, as a field's name in a pointer may be long."""
+    most = limits.FAULT_CHARS_MOST
+    return tuple((fault.pointer[:most], fault.expected[:most]) for fault in judged.faults[: limits.FAULTS_MOST])
+
+
+def _message(code: TaskCode, reply: ModelReply) -> str:
+    """Return the message of a rejected answer's failure, which quotes nothing of the output."""
+    if code is TaskCode.OUTPUT_TRUNCATED and reply.finish_reason == "length":
+        return f"{_WORDS[code]}: maxOutputTokens may be too small"
+    return _WORDS[code]

@@ -30,7 +30,6 @@ from .claim_checks import ClaimChecks
 from .context import RunContext, patience_of
 from .gossip import Gossip
 from .ledger import Ledger
-from .output_forms import OutputForms, schema_of
 from .storage_guard import StorageGuard
 from .write_pacer import WritePacer
 
@@ -69,16 +68,14 @@ class Run:
         )
         self._checks = ClaimChecks(context)
         self._plan = CallPlan(context.claim)
-        schema = schema_of(context.claim)
-        form = None if schema is None else OutputForms(context, schema, self._ledger.rungs)
         self._batch = self._batch_parts() if self._claim.kind is Kind.BATCH else None
         self._text = self._file_text() if self._claim.kind is Kind.FILE else None
         self._inputs: CallInputs | LineInputs = (
-            CallInputs(context, self._plan, self._pacer, self._ledger.left_out, form, self._text)
+            CallInputs(context, self._plan, self._pacer, self._ledger.left_out, self._ledger.rejections, self._text)
             if self._batch is None
             else self._batch.inputs
         )
-        self._recorder = CallRecorder(context, self._ledger, self._inputs, schema)
+        self._recorder = CallRecorder(context, self._ledger, self._inputs)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
         # Whether the task's row may already show a wait, because the model was away before or the last run started no

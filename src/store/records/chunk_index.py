@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.ids import TaskKey
-from ...core.structure import Rejected
+from ...core.structure import Rejection
 from ...core.task import Failure, FinishedChunk
 from .claims import Output
 
@@ -60,7 +60,7 @@ class ChunkIndex(NamedTuple):
             lane=output.lane,
         )
 
-    def failed_for_good(self, index: int, rejected: Rejected | None = None) -> FinishedChunk:
+    def failed_for_good(self, index: int, rejected: Rejection | None = None) -> FinishedChunk:
         """Return a chunk that has failed for good, as the API shows it, with its last rejected answer."""
         start, end = self._span(index)
         calls, failure = self.failed[index]

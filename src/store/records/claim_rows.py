@@ -72,7 +72,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         output_schema=maybe_text(source, "output_schema"),
         join_rules=structures.join_rules(source) or {},
         inherited=structures.inherited(source),
-        rungs={_key(row): rung for row in failures if (rung := structures.rung(row)) is not None},
+        rejections={_key(row): found for row in failures if (found := structures.rejection(row)) is not None},
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
         gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
         kind=rows.kind_of(task),
@@ -107,7 +107,9 @@ def _held(row: Row) -> FailedCall:
 
 def _gap(row: Row) -> FailedCall:
     chars = maybe_whole(row, "gap_chars")
-    return FailedCall(_key(row), _tried(row), True, rows.call_failure(row), rung=structures.rung(row), gap_chars=chars)
+    return FailedCall(
+        _key(row), _tried(row), True, rows.call_failure(row), rejection=structures.rejection(row), gap_chars=chars
+    )
 
 
 def unclaimed(rows: Sequence[Row]) -> Unclaimed:

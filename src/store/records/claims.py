@@ -10,7 +10,7 @@ from ...core.calls.latest_calls import LatestCall
 from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.states import Status
-from ...core.structure import Rung
+from ...core.structure import Rejection
 from ...core.task import Failure, Kind, LastError, TaskOptions, Wait
 from ...core.text.window import Window
 from .ladder import NOTHING_COUNTED, Inherited, LadderCounts
@@ -75,7 +75,7 @@ class FailedCall(NamedTuple):
     `final` says that no further call is made for this output. If `final` is not set, the output's next call starts at
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
     counts against the chunk. `made` goes into the log of the task's calls; it is None if an earlier worker recorded the
-    call. `rung` counts how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, or None
+    call. `rejection` is the model's last answer that was rejected. `gap_chars` is the chunk's length, or None
     if the chunk's final failure ends the task; for a line of a batch it is 0. `refusal` is the provider's answer as
     JSON, if the provider refused a line of a batch for good.
     """
@@ -87,7 +87,7 @@ class FailedCall(NamedTuple):
     rests_until: int | None = None
     held: tuple[int, int] | None = None
     made: CallMade | None = None
-    rung: Rung | None = None
+    rejection: Rejection | None = None
     gap_chars: int | None = None
     refusal: str | None = None
 
@@ -139,7 +139,7 @@ class Claim:
     output_schema: str | None = None  # The output schema as JSON; None if outputs are plain texts.
     join_rules: Mapping[str, str] = field(default_factory=dict)  # The rules by which fields of the outputs are joined.
     inherited: Inherited | None = None  # What this task got from the task whose gaps it retries, if any.
-    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # Answers that did not fit the schema, by output.
+    rejections: dict[CallKey, Rejection] = field(default_factory=dict)  # The last rejected answer, by output.
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # Lengths of failed chunks that may leave a gap.
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Failed chunks without which the task continues.
     ladder: LadderCounts = NOTHING_COUNTED

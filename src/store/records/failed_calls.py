@@ -32,7 +32,7 @@ def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
     counts = (tried.attempts, tried.calls, int(call.final))
     words = (failure.code, failure.message, int(failure.retryable))
     held = None if call.held is None else as_json(call.held)
-    rung = None if call.rung is None else structures.rung_text(call.rung)
+    rung = None if call.rejection is None else structures.rung_text(call.rejection)
     kept = (_log(call, fence), rung, call.gap_chars, call.refusal)
     return [*call.key, *counts, *words, tried.counted, call.rests_until, held, *kept]
 

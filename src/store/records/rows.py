@@ -226,7 +226,7 @@ def chunk_views(
     `done` are the outputs of chunks that the index does not list as failed. `answered` are the database rows with the
     last rejected answers of failed chunks.
     """
-    rejected = {whole(row, "idx"): rung.rejected for row in answered if (rung := structures.rung(row)) is not None}
+    rejected = {whole(row, "idx"): found for row in answered if (found := structures.rejection(row)) is not None}
     views = [index.completed(output) for output in done]
     views += [index.failed_for_good(at, rejected.get(at)) for at in index.failed if at in places]
     return sorted(views, key=lambda item: item.index)

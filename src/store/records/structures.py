@@ -2,7 +2,7 @@
 
 import json
 
-from ...core.structure import Gap, Rejected, Rung, Structure
+from ...core.structure import Gap, Rejection, Structure
 from ...core.task import TaskOptions
 from ..d1.columns import maybe_json_object, maybe_text, task_code, whole
 from ..d1.database import Row
@@ -30,21 +30,20 @@ def read(row: Row, name: str) -> Structure | None:
     return Structure(**{name: value for name, value in found.items() if name in _DEFAULTS})  # type: ignore[arg-type]
 
 
-def rung_text(rung: Rung) -> str:
+def rung_text(rejection: Rejection) -> str:
     """Write how often an output was rejected, and the last answer that was rejected."""
-    rejected = rung.rejected
-    written = {"rejected": rung.answers, "output": rejected.output, "errors": rejected.errors}
-    return as_json(written if rung.finish_reason is None else {**written, "reason": rung.finish_reason})
+    written = {"rejected": rejection.times, "output": rejection.answer, "errors": rejection.faults}
+    return as_json(written if rejection.finish_reason is None else {**written, "reason": rejection.finish_reason})
 
 
-def rung(row: Row) -> Rung | None:
+def rejection(row: Row) -> Rejection | None:
     """Read how often an output was rejected, and the last rejected answer, from the output's row in `failures`."""
     text = maybe_text(row, "rung")
     if text is None:
         return None
     found = json.loads(text)
-    errors = tuple((pointer, expected) for pointer, expected in found["errors"])
-    return Rung(found["rejected"], Rejected(found["output"], errors), found.get("reason"))
+    faults = tuple((pointer, expected) for pointer, expected in found["errors"])
+    return Rejection(found["output"], faults, found.get("reason"), found["rejected"])
 
 
 def join_rules(row: Row) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from src.core.codes import TaskCode
-from src.core.structure import Rejected, Rung, Structure
+from src.core.structure import Rejection, Structure
 from src.core.task import Failure, NewTask, Reduce, Route
 from src.store.admission import Conditions
 from src.store.gap_retries import GapRetryStore
@@ -35,7 +35,7 @@ SCHEMA = (
     '{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false,"title":"ü"}'
 )
 INVALID = Failure(TaskCode.INVALID_OUTPUT, "does not fit", True)
-RUNG = Rung(1, Rejected("ü" * 5, (("/a", "a number"),)), "stop")
+REJECTION = Rejection("ü" * 5, (("/a", "a number"),), "stop")
 
 
 def structured(chunks: int = 3, reduce: Reduce = Reduce.CONCAT) -> NewTask:
@@ -51,7 +51,7 @@ def values(*positions: int) -> list[Output]:
 
 def rejected(position: int, *, final: bool = False) -> FailedCall:
     """Return a failed call for a chunk whose answer did not match the schema."""
-    return FailedCall(CallKey(0, position), CallTries(0, 1), final, INVALID, rung=RUNG, gap_chars=2)
+    return FailedCall(CallKey(0, position), CallTries(0, 1), final, INVALID, rejection=REJECTION, gap_chars=2)
 
 
 @worker_case
@@ -65,7 +65,7 @@ async def a_structured_task_with_a_gap(env: Any) -> Any:
     assert await store.step(claim, first, Continue(LEASE_MS))
     assert await store.step(claim, first, Continue(LEASE_MS))
     again = await story.claim("one")
-    story.outcomes += [sorted(again.rungs.items()), again.ladder, again.chunk_chars]
+    story.outcomes += [sorted(again.rejections.items()), again.ladder, again.chunk_chars]
     counts = LadderCounts(1, 2, 1, 4 / 6)
     last = progress(claim, outputs=values(2), failures=[rejected(1, final=True)], completed=2, failed=1, ladder=counts)
     assert await store.step(claim, last, Continue(LEASE_MS))

@@ -13,7 +13,7 @@ from src.http.base import problems
 from src.processing.batches.validation import MISSING
 from src.processing.outcomes import crashed
 from src.processing.run import file_text, gaps
-from src.processing.run import rungs as ladder
+from src.processing.run import output_forms as ladder
 from src.processing.terms import OVERDUE, exhausted
 from src.queue import dead_letter
 

@@ -7,8 +7,9 @@ import pytest
 
 from src.core import errors, limits
 from src.core.model_servers import Sending
+from src.core.structure import Rejection
 from src.inference import asking
-from src.inference.protocol import ModelCall, OutputForm, RejectedAnswer
+from src.inference.protocol import ModelCall, OutputForm
 
 SCHEMA: dict[str, object] = {
     "type": "object",
@@ -18,12 +19,12 @@ SCHEMA: dict[str, object] = {
 }
 FORM = OutputForm(SCHEMA, "output", True, "native")
 CALL = ModelCall("List the people.", "Call me Ishmael.", "m")
-REJECTED = RejectedAnswer('{"people": 7}', [("/people", "array"), ("", "no property x")])
+REJECTED = Rejection('{"people": 7}', (("/people", "array"), ("", "no property x")))
 
 
 def call(
     sending: Sending = "native",
-    rejected: RejectedAnswer | None = None,
+    rejected: Rejection | None = None,
     system: str = CALL.system,
     options: Mapping[str, object] | None = None,
 ) -> ModelCall:
@@ -84,7 +85,7 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(sending: Sending)
 
 
 def again(output: str, faults: list[tuple[str, str]]) -> tuple[str, str]:
-    answer, request = asking.messages(call("native", RejectedAnswer(output, faults)))[-2:]
+    answer, request = asking.messages(call("native", Rejection(output, tuple(faults))))[-2:]
     assert (answer["role"], request["role"]) == ("assistant", "user")
     return answer["content"], request["content"]
 

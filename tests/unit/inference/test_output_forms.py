@@ -20,8 +20,9 @@ import pytest
 
 from src.core import errors
 from src.core.model_servers import Sending
+from src.core.structure import Rejection
 from src.inference.openai import OpenAIProvider
-from src.inference.protocol import HttpReply, ModelCall, ModelReply, OutputForm, RejectedAnswer
+from src.inference.protocol import HttpReply, ModelCall, ModelReply, OutputForm
 from src.inference.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
 from tests.unit.inference.test_openai import ScriptedHttp
 from tests.unit.inference.test_workers_ai import ScriptedAi
@@ -232,7 +233,7 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
 
 def test_a_second_try_has_the_same_field() -> None:
     """When a model is asked again, the answer and its faults follow the text."""
-    rejected = RejectedAnswer('{"name": 7}', [("/name", "string")])
+    rejected = Rejection('{"name": 7}', (("/name", "string"),))
     call = ModelCall(CALL.system, CALL.user, CALL.model, form=FORM._replace(rejected=rejected))
     body, _ = sent(choice({"content": ANSWER}), call)
     assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]

@@ -5,14 +5,15 @@ import json
 import pytest
 
 from src.core.errors import ModelRefused
+from src.core.structure import Rejection
 from src.inference import wire
-from src.inference.protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
+from src.inference.protocol import ModelCall, ModelReply, OutputForm
 
 CALLS = [
     ModelCall("s", "u", "m"),
     ModelCall("s", "u", "m", max_output_tokens=9, temperature=0.0, options={"stop": ["ü"], "top_p": 0.5}),
     ModelCall("s", "u", "m", form=OutputForm({"type": "object", "title": "ü"}, "output", True, "both")),
-    ModelCall("s", "u", "m", form=OutputForm({}, "n", False, "prompt", RejectedAnswer("[1]", (("/a", "string"),)))),
+    ModelCall("s", "u", "m", form=OutputForm({}, "n", False, "prompt", Rejection("[1]", (("/a", "string"),)))),
     ModelCall("", "", "m", 9, body={"messages": [{"role": "user", "content": "ü😀"}], "stop": None, "seed": 7}),
 ]
 

@@ -52,11 +52,7 @@ LATE = {
     "inference/demo.py": {"inference.demo_lines"},
     "inference/openai.py": {"inference.line_calls", "inference.probing"},
     "inference/workers_ai.py": {"inference.line_calls", "inference.workers_ai_lines"},
-    "processing/run/call_recorder.py": {
-        "core.structured.judging",
-        "store.long_work",
-    },  # a structured task's run needs this import
-    "processing/run/output_forms.py": {"core.structured.schema"},
+    "processing/run/call_recorder.py": {"store.long_work"},  # a structured task's run needs this import
     "processing/deliveries.py": {"core.webhook_urls"},
     "processing/run/run.py": {
         "processing.run.batch_parts",
@@ -66,7 +62,7 @@ LATE = {
     "processing/task_request.py": {"store.long_work"},  # a long text needs it
     "processing/sweep/files.py": {"processing.files"},
     "processing/sweep/finalizing.py": {"processing.batches.writer"},
-    "processing/worker.py": {"processing.batches.writer"},
+    "processing/worker.py": {"processing.batches.writer", "processing.run.output_forms"},
 }
 
 

@@ -167,6 +167,7 @@ LATER = (
     "processing/batch_retries",
     "processing/batch_submission",
     "processing/run/file_text",
+    "processing/run/output_forms",
     "processing/batches/",
     "processing/bulk",
     "processing/files",

@@ -48,6 +48,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         slack_seconds=0.0,
         model="m",
         default_model="m",
+        rules=(),
         terms=Terms(claim, 0.0, 0.0),
         allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
         latency=Latency(),

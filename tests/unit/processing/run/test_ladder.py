@@ -10,7 +10,7 @@ import pytest
 from src.core.errors import ModelUnavailable
 from src.core.ids import TaskKey
 from src.core.states import Status
-from src.core.structure import Rejected, Structure
+from src.core.structure import Rejection, Structure
 from src.core.task import Reduce
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.outcomes import Ended, Released
@@ -74,7 +74,7 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
     assert again.form is not None
     assert again == ModelCall(first.system, first.user, first.model, form=again.form)
     assert again.form.rejected is not None
-    assert again.form.rejected.output == BAD
+    assert again.form.rejected.answer == BAD
     ((pointer, _expected),) = again.form.rejected.faults
     assert pointer == "/n"
     task = bench.task()
@@ -98,8 +98,8 @@ def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
     assert "/n" not in task.failure.message
     assert (task.usage.model_calls, task.usage.reasks, task.usage.rejected) == (reasks + 1, reasks, reasks + 1)
     (chunk,) = bench.do(bench.store.chunks(task.task_key))
-    assert isinstance(chunk.rejected, Rejected)
-    assert (chunk.rejected.output, [pointer for pointer, _ in chunk.rejected.errors]) == (BAD, ["/n"])
+    assert isinstance(chunk.rejected, Rejection)
+    assert (chunk.rejected.answer, [pointer for pointer, _ in chunk.rejected.faults]) == (BAD, ["/n"])
     bench.close()
 
 
@@ -206,11 +206,11 @@ def test_a_long_rejected_answer_is_cut(bench: WorkerBench) -> None:
     assert bench.run() == Ended(Status.FAILED)
     (chunk,) = bench.do(bench.store.chunks(bench.task().task_key))
     assert chunk.rejected is not None
-    assert chunk.rejected.output == "x" * 8_000
+    assert chunk.rejected.answer == "x" * 8_000
     form = bench.model.calls[1][1].form
     assert form is not None
     assert form.rejected is not None
-    assert form.rejected.output == "x" * 8_000
+    assert form.rejected.answer == "x" * 8_000
 
 
 def test_lanes_carry_the_form_and_their_worker_judges(bench: WorkerBench) -> None:
