@@ -218,20 +218,24 @@ class WorkStore(HookedStore):
 
 def _outputs(mine: dict[str, Value], progress: Progress) -> Iterator[BoundStatement]:
     """Make the statements that record a write's outputs, each for as many pieces of one group as it can take."""
-    full: dict[str, Value] = {"segment_bytes": limits.SEGMENT_BYTES, "segment_chars": progress.segment_chars}
+    one, several = sql.RECORD_OUTPUTS, sql.RECORD_PIECES
+    full: dict[str, Value] = {"segment_bytes": limits.SEGMENT_BYTES}
+    if progress.segment_chars is not None:
+        one, several = sql.RECORD_OUTPUTS_BY_CHARS, sql.RECORD_PIECES_BY_CHARS
+        full["segment_chars"] = progress.segment_chars
     number = 0
     groups = segments.pieces(progress.outputs, progress.tries)
     for some in chain.from_iterable(batched(group, limits.PIECES_A_STATEMENT) for group in groups):
         first, *others = some
         if not others:
-            yield sql.RECORD_OUTPUTS.bind(**mine, **full, **first._asdict(), piece=number)
+            yield one.bind(**mine, **full, **first._asdict(), piece=number)
         else:
             values: dict[str, Value] = {
                 f"{name}_{at}": getattr(some[at], name) if at < len(some) else None
                 for at in range(limits.PIECES_A_STATEMENT)
                 for name in ("places", "sizes", "body")
             }
-            yield sql.RECORD_PIECES.bind(**mine, **full, **values, level=first.level, piece=number)
+            yield several.bind(**mine, **full, **values, level=first.level, piece=number)
         number += len(some)
 
 

@@ -179,6 +179,7 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     again = await story.claim("one")
     story.outcomes += [sorted(again.outputs), sorted(again.refused_lines), again.refused]
     facts = {"calls_minimum": TOTAL, "completed": 3, "failed": 2, "calls_settled": 5}
+    facts["segment_chars"] = limits.SEGMENT_CHARS_OF_BATCH
     ending = Finish(RETENTION_MS, gaps=True, may_be_empty=True)
     assert not await story.store.step(claim, progress(claim, **facts), ending)
     assert await story.lines.take(TASK, "another", LEASE_MS) is None  # the task goes on
