@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .store.blobs.r2 import R2
 
 CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature.groups), NewTaskFields)
+KINDS: Final = dict(feature.kind for feature in FEATURES if feature.kind is not None)
+RULES: Final = tuple(feature.rule for feature in FEATURES if feature.rule is not None)
 JOINER_OF: Final = next((feature.joiner_of for feature in FEATURES if feature.joiner_of is not None), None)
 
 
@@ -172,6 +174,7 @@ class App:
                 settings=self.settings,
                 now_ms=self._runtime.now_ms,
                 entropy=self._runtime.entropy,
+                kinds=KINDS,
                 meter=self.meter,
                 storage=self._isolate.storage,
                 log=self.log,
@@ -243,9 +246,9 @@ def kind_apis() -> Sequence[KindApi]:
 
 
 def with_features(worker: Worker) -> Worker:
-    """Return a worker whose stores do what features add to them."""
+    """Return a worker that knows the kinds and rules of features, and whose stores do what features add to them."""
     ends: list[EndHook] = []
-    made = replace(worker, hooks=Hooks(ends, JOINER_OF))
+    made = replace(worker, hooks=Hooks(ends, JOINER_OF), kinds=KINDS, rules=RULES)
     ends.extend(feature.ends()(made) for feature in FEATURES if feature.ends is not None)
     return made
 

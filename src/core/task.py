@@ -294,6 +294,7 @@ class NewTask:
     options: TaskOptions
     output_schema: str | None = None  # The output schema as JSON; None if outputs are plain texts.
     join_rules: Mapping[str, str] = field(default_factory=dict)
+    kind: Kind | None = None  # What the task's chunks are; None if they are parts of the text.
     text_file: FileKey | None = None  # The file that has the text, in place of `text`, which is empty then.
     file_bytes: int = 0  # How many bytes the file has.
 

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ..core.ids import TaskKey
-    from ..core.task import Task
+    from ..core.task import Kind, Task
     from ..http.base.endpoint import Endpoint
     from ..http.base.exchange import Exchange
     from ..http.base.messages import Reply
     from ..http.base.services import Api
     from ..processing.invocation import Invocation
+    from ..processing.run.kinds import RuleMaker, TaskKind
     from ..processing.sweep.duty import Duty
     from ..processing.task_request import Planned, TaskRequest
     from ..store.hooks import EndHook
@@ -75,14 +76,17 @@ class KindApi:
 class Feature(NamedTuple):
     """Something that a deployment can lack. Its functions import late, so that an isolate's start stays small.
 
-    `duty` loads what makes a duty of the sweep, and `ends` what makes a hook for each invocation.
-    `joiner_of` makes what joins the outputs of a task with a schema.
+    `kind` is a value of `tasks.kind`, with what gives the kind. The `rule` of a feature judges outputs after those of
+    the features before it. `duty` loads what makes a duty of the sweep, and `ends` what makes a hook for each
+    invocation. `joiner_of` makes what joins the outputs of a task with a schema.
 
     `at_start` imports what the snapshot of the interpreter should have (docs/decisions/python.md#d0033).
     """
 
     name: str
     groups: tuple[PathGroup, ...] = ()
+    kind: "tuple[Kind, Callable[[], TaskKind]] | None" = None
+    rule: "RuleMaker | None" = None
     api: Callable[[], KindApi] | None = None
     duty: Callable[[], MakeDuty] | None = None
     ends: Callable[[], MakeEndHook] | None = None

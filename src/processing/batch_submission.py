@@ -118,6 +118,7 @@ class BatchSubmission:
             overlap=0,
             merge_chars=merge_chars(base.settings.chunk_chars),
             created_at=base.now_ms(),
+            kind=Kind.BATCH,
             options=TaskOptions(
                 reduce=Reduce.NONE,
                 metadata=request.metadata,
@@ -143,7 +144,7 @@ def _fresh(new: NewBatch, route: Route) -> Batch:
     deadline_ms = new.task.options.deadline_ms
     assert deadline_ms is not None
     return Batch(
-        task=fresh_task(new.task, Source("", 0, 0), route, Kind.BATCH),
+        task=fresh_task(new.task, Source("", 0, 0), route),
         endpoint=new.endpoint,
         window_ms=deadline_ms,
         input_file=new.input_file,

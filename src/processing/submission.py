@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import limits
@@ -14,12 +15,14 @@ from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.storage import StorageUse
-from ..core.task import Kind, NewTask, Route, Source, Task, Usage, Wait
+from ..core.task import NewTask, Route, Source, Task, Usage, Wait
 from ..core.text.merge import merge_chars
 from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Outcome, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
+from .run.call_inputs import TEXT
+from .run.kinds import Kinds
 from .task_request import TaskRequest, check_budget
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class Submission:
     storage: StorageUse  # What the isolate knows of the database's size and space.
     log: Log
     after_answer: Callable[[Awaitable[None]], None]  # runs the dispatch of a task after the answer is sent
+    kinds: Kinds = MappingProxyType({})
 
     async def submit(
         self,
@@ -71,7 +75,8 @@ class Submission:
             new = await self._new(tenant, request)
             outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
             if outcome is None:
-                insert = partial(self._insert(new), new, self.settings.lease_ms, conditions)
+                kind = TEXT if new.kind is None else self.kinds[new.kind]()
+                insert = partial(kind.insert, self.store, new, self.settings.lease_ms, conditions)
                 outcome = await self.written(new, conditions, insert)
             if isinstance(outcome, Accepted):
                 self.after_answer(self.send(new, crowded=outcome.crowded))
@@ -172,14 +177,6 @@ class Submission:
         """Make the key for a new task."""
         return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))
 
-    def _insert(self, new: NewTask) -> Callable[[NewTask, int, Conditions], Awaitable[Outcome]]:
-        """Return what writes a new task."""
-        if new.text_file is None:
-            return self.store.insert
-        from ..store.file_texts import FileTextStore  # noqa: PLC0415 - only texts in files need it
-
-        return self.store.beside(FileTextStore).submit
-
     async def _new(self, tenant: str, request: TaskRequest) -> NewTask:
         max_chars = request.max_chars(self.settings)
         new = NewTask(
@@ -194,6 +191,7 @@ class Submission:
             options=replace(request.options, chunk_chars=max_chars),
             output_schema=request.output_schema,
             join_rules=request.join_rules,
+            kind=request.kind,
             text_file=request.input_file,
             file_bytes=request.file_bytes,
         )
@@ -201,7 +199,7 @@ class Submission:
         return new
 
 
-def fresh_task(new: NewTask, source: Source, route: Route, kind: Kind | None = None) -> Task:
+def fresh_task(new: NewTask, source: Source, route: Route) -> Task:
     """Return a task in the state in which the submission has just written it, without a read of D1."""
     deadline_ms = new.options.deadline_ms
     return Task(
@@ -224,7 +222,7 @@ def fresh_task(new: NewTask, source: Source, route: Route, kind: Kind | None = N
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
         source=source,
-        kind=Kind.FILE if new.text_file is not None else kind,
+        kind=new.kind,
         text_file=new.text_file,
         first_line=new.first_line,
     )

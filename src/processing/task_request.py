@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from ..core import limits
 from ..core.files import FileKey
 from ..core.settings import Settings
-from ..core.task import Source, TaskOptions
+from ..core.task import Kind, Source, TaskOptions
 from ..core.text.chunks import Chunk, cuts, cuts_in_slices
 
 type Repeated = Literal["overlaps", "instructions", "schema"]
@@ -31,6 +31,11 @@ class TaskRequest:
     overlap_chars: int = 0
     output_schema: str | None = None
     join_rules: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind | None:
+        """What the task's chunks are."""
+        return None if self.input_file is None else Kind.FILE
 
     def system(self) -> str:
         """The instructions that are sent to the model with each chunk."""

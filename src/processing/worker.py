@@ -3,9 +3,10 @@
 A `Worker` behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..core import limits
@@ -24,8 +25,9 @@ from .hint import Hint
 from .invocation import Invocation
 from .log import Log
 from .outcomes import Ended, RunOutcome
+from .run.call_inputs import TEXT
 from .run.context import RunContext
-from .run.kinds import OutputRule
+from .run.kinds import Kinds, RuleMaker
 from .run.run import Run
 from .terms import OVERDUE, Terms
 
@@ -56,6 +58,8 @@ class Worker(Invocation):
     """Runs tasks in one invocation, with one provider of models."""
 
     provider: Provider
+    kinds: Kinds = MappingProxyType({})
+    rules: Sequence[RuleMaker] = ()
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Claim the task, and work on it until the task ends or the host's allowance is used up.
@@ -188,7 +192,8 @@ class Worker(Invocation):
             slack_seconds=host.slack_seconds,
             model=model,
             default_model=self._model,
-            rules=self._rules(claim),
+            kind=TEXT if claim.kind is None else self.kinds[claim.kind](),
+            rules=[rule for make in self.rules if (rule := make(claim, self.settings)) is not None],
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
             latency=self.isolate.latency,
@@ -203,13 +208,6 @@ class Worker(Invocation):
             wrote=partial(self._tell, claim, host),
             invocation=self,
         )
-
-    def _rules(self, claim: Claim) -> Sequence[OutputRule]:
-        if claim.output_schema is None:
-            return ()
-        from .run.output_forms import SchemaRule  # noqa: PLC0415 - only structured tasks need it
-
-        return (SchemaRule(claim, self.settings.structured_output),)
 
     async def complete_batch(self, task_key: TaskKey) -> bool:
         """Complete the files of a batch whose task has ended, as far as the invocation's allowance permits.

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
 from simulator.platform.sqlite_database import Template
-from src.composition import CATALOGUE, kind_apis, with_features
+from src.composition import CATALOGUE, KINDS, kind_apis, with_features
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import OWN_SCOPES, Scope, digest, make
@@ -209,6 +209,7 @@ class ApiBench:
                 settings=self.settings,
                 now_ms=self.now_ms,
                 entropy=self._entropy,
+                kinds=KINDS,
                 meter=Meter(),
                 storage=isolate.storage,
                 log=log,

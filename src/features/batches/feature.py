@@ -1,8 +1,12 @@
-"""Registers the calls for batches, and what other calls do for a batch."""
+"""Registers the calls for batches, what other calls do for a batch, and the kind of its task."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from ...core.task import Kind
 from ...kernel.feature import Calls, Feature, KindApi, MakeDuty, PathGroup
+
+if TYPE_CHECKING:
+    from ...processing.run.kinds import TaskKind
 
 
 def _calls() -> Calls:
@@ -23,9 +27,16 @@ def _duty() -> MakeDuty:
     return Finalizing
 
 
+def _kind() -> "TaskKind":
+    from ...processing.run.batch_parts import batch_kind  # noqa: PLC0415 - the first batch imports it
+
+    return batch_kind()
+
+
 BATCHES: Final = Feature(
     "batches",
     groups=(PathGroup(150, ("/v1/batches", "/v1/batches/{id}", "/v1/batches/{id}/cancel"), _calls),),
+    kind=(Kind.BATCH, _kind),
     api=_api,
     duty=_duty,
     at_start=_duty,

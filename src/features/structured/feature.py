@@ -1,12 +1,23 @@
-"""Registers how the outputs of a task with a schema are joined."""
+"""Registers the rule for outputs of tasks with a schema, and how they are joined."""
 
 from typing import TYPE_CHECKING, Final
 
 from ...kernel.feature import Feature
 
 if TYPE_CHECKING:
+    from ...core.settings import Settings
     from ...core.task import Source
+    from ...processing.run.kinds import OutputRule
+    from ...store.records.claims import Claim
     from ...store.records.results import OutputJoiner
+
+
+def _rule(claim: "Claim", settings: "Settings") -> "OutputRule | None":
+    if claim.output_schema is None:
+        return None
+    from ...processing.run.output_forms import SchemaRule  # noqa: PLC0415 - the first task with a schema imports it
+
+    return SchemaRule(claim, settings.structured_output)
 
 
 def _joiner_of(source: "Source") -> "OutputJoiner":
@@ -16,4 +27,4 @@ def _joiner_of(source: "Source") -> "OutputJoiner":
     return join_plan(accepted_schema(dict(source.output_schema or {})), source.join_rules or {}).joiner()
 
 
-STRUCTURED: Final = Feature("structured", joiner_of=_joiner_of)
+STRUCTURED: Final = Feature("structured", rule=_rule, joiner_of=_joiner_of)

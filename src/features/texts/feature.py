@@ -1,8 +1,18 @@
-"""Registers what the API does for a text in a file."""
+"""Registers the kind of tasks whose text is in a file, and what the API does for them."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from ...core.task import Kind
 from ...kernel.feature import Feature, KindApi
+
+if TYPE_CHECKING:
+    from ...processing.run.kinds import TaskKind
+
+
+def _kind() -> "TaskKind":
+    from ...processing.run.file_text import FILE  # noqa: PLC0415 - the first text in a file imports it
+
+    return FILE
 
 
 def _api() -> KindApi:
@@ -11,4 +21,4 @@ def _api() -> KindApi:
     return TextsApi()
 
 
-TEXTS: Final = Feature("texts", api=_api)
+TEXTS: Final = Feature("texts", kind=(Kind.FILE, _kind), api=_api)

@@ -111,7 +111,6 @@ class Growth:
     """Makes an object of a batch's segments once their lines suffice for a part. One for each run.
 
     All parts of the output file are stored where the first one is: `bucket_of` gives the bucket of a place.
-    `output_file` is called only after a call of the run has ended, so after the run has read a line.
     """
 
     def __init__(
@@ -121,7 +120,6 @@ class Growth:
         store: BatchFileStore,
         part_bytes: int,
         bucket_of: Callable[[Place], Bucket],
-        output_file: Callable[[], OutputFile],
     ) -> None:
         self._task_key = claim.task_key
         # After a restore of the database another claim may get the same fence, but not the same holder.
@@ -129,7 +127,6 @@ class Growth:
         self._store = store
         self._part_bytes = part_bytes
         self._bucket_of = bucket_of
-        self._output_file = output_file
         self._waiting: int | None = None  # The characters of lines that are not in an object; None until read.
         self._wanted = part_bytes
         self._asks = False  # whether the step in progress reads how many lines wait
@@ -154,7 +151,7 @@ class Growth:
         """Try again when more lines wait, because the bucket did not answer."""
         self._wanted = (self._waiting or 0) + limits.BATCH_SLICE_BYTES
 
-    async def store(self) -> StoredLines | None:
+    async def store(self, output_file: Callable[[], OutputFile]) -> StoredLines | None:
         """Store an object of segments, which no row names yet. Returns None if no segment is full.
 
         Raises `BlobUnavailable`, StoreError and ClaimLost. May be cancelled at any point.
@@ -166,17 +163,16 @@ class Growth:
         full = waiting[:-1]
         if not full:
             return None
-        file = self._output_file()
+        file = output_file()
         bucket = self._bucket_of(file.place)
         chosen = object_of(full, bucket.part_bytes)
         return await store_segments(self._store, bucket, self._task_key, file.key, self._name, chosen)
 
-    async def name(self, stored: StoredLines, record: Callable[[Also], Awaitable[None]]) -> None:
-        """Name a stored object in the output file. `record` writes a step of the claim with further statements.
+    async def name(self, stored: StoredLines, file: FileKey, record: Callable[[Also], Awaitable[None]]) -> None:
+        """Name a stored object in the output `file`. `record` writes a step of the claim with further statements.
 
         Raises StoreError and ClaimLost.
         """
-        file = self._output_file().key
         await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
         assert self._waiting is not None
         self._waiting -= stored.chars

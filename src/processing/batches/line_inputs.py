@@ -56,7 +56,7 @@ class _Opened(NamedTuple):
 
 
 class LineInputs:
-    """The lines that the calls of one claim need, in place of `CallInputs`.
+    """The lines that the calls of one claim need, and what of `Inputs` needs no run.
 
     `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
     the file does not answer. `lose` gives up lines that lie in a part of the file that is gone. `seconds` is how long a
@@ -104,9 +104,6 @@ class LineInputs:
                 return starting[:number]
         return starting
 
-    def keep(self, key: CallKey, output: str) -> None:
-        """Keep nothing: no call merges the outputs of a batch."""
-
     def ended(self, key: CallKey) -> None:
         """Drop the line of a call that has ended."""
         self._out.discard(key)
@@ -122,10 +119,10 @@ class LineInputs:
         return ModelCall("", "", line.model, self._settings.max_output_tokens, body=body)
 
     def chars_of(self, key: CallKey) -> int | None:
-        """Return 0: lines that fail for good are counted, and not measured."""
-        return 0
+        """Return None: lines that fail for good are counted, and not measured."""
+        return None
 
-    def formed(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
+    def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
         """Make the line of the output file of an answer, which is the output of the call."""
         line, opened = self._lines[key], self._opened
         assert opened is not None
@@ -135,11 +132,10 @@ class LineInputs:
         self._count()
         return reply._replace(output=text, answer=None)
 
-    def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
+    def lacks(self, keys: Sequence[CallKey]) -> CallKey | None:
         """Return the first call whose line must be read, None if the lines of all are in memory."""
-        asked = list(keys)
-        self._asked = frozenset(asked)
-        return next((key for key in asked if key not in self._lines), None)
+        self._asked = frozenset(keys)
+        return next((key for key in keys if key not in self._lines), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.

@@ -1,7 +1,7 @@
-"""Gives a run of a batch what only batches need: the check of their lines, their inputs, and their growing file."""
+"""Holds the inputs of a batch: the check of its lines, the lines, and its growing file."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,9 @@ from ..batches.line_inputs import LineInputs
 from ..batches.validation import LOST, UNREADABLE, Unfinished, Valid, Validation
 from ..files import file_store
 from ..outcomes import ClaimLost
-from .context import Record, RunContext
+from .call_plan import CallPlan
+from .context import RunContext
+from .kinds import Record, TaskKind
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
@@ -76,40 +78,39 @@ class _Reading:
         self._failures = 0
 
 
-class BatchParts:
-    """What a run needs for a batch. `inputs` replaces the `CallInputs` of other tasks."""
+class BatchInputs(LineInputs):
+    """The inputs of a batch: the check of its lines, the lines, and its growing file."""
 
-    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
-        self._context = context
-        self._claim = context.claim
-        self._pacer = pacer
-        self._ledger = ledger
-        self._files = file_store(context.invocation)
-        self._reading = reading = _Reading(context, pacer, ledger)
-        self.inputs = LineInputs(
+    def __init__(self, context: RunContext, _: CallPlan, pacer: WritePacer, ledger: Ledger) -> None:
+        files, reading = file_store(context.invocation), _Reading(context, pacer, ledger)
+        super().__init__(
             context.claim,
             context.settings,
             context.model,
-            self._files,
+            files,
             reading.work,
             reading.unread,
             reading.lose,
             reading.seconds,
             context.memory,
         )
+        self._context = context
+        self._pacer = pacer
+        self._ledger = ledger
+        self._reading = reading
         self._growth = Growth(
             context.claim,
             store=context.store.beside(BatchFileStore),
-            part_bytes=self._files.bucket.part_bytes,
-            bucket_of=self._files.bucket_of,
-            output_file=self.inputs.output_file,
+            part_bytes=files.bucket.part_bytes,
+            bucket_of=files.bucket_of,
         )
 
-    async def check(self, record: Record) -> Ending | RunContext:
-        """Check the lines of the batch. Returns how the claim ends, or the context with which the run continues.
+    async def prepare(self, record: Record) -> Ending | RunContext | None:
+        """Check the lines of a batch whose lines are not counted yet. Raises StoreError and ClaimLost."""
+        return None if self._claim.total else await self._check(record)
 
-        Raises StoreError and ClaimLost.
-        """
+    async def _check(self, record: Record) -> Ending | RunContext:
+        """Check the lines. Returns how the claim ends, or the context with which a new run continues."""
         context = self._context
         try:
             outcome = await self._validate(partial(self._record, record))
@@ -165,7 +166,7 @@ class BatchParts:
         context.log("batch_read", outcome=type(outcome).__name__.lower(), **validation.facts())
         return outcome
 
-    def asking(self, outputs: Sequence[Output]) -> Also:
+    def also(self, outputs: Sequence[Output]) -> Also:
         """Return the question that a step with these outputs must also ask the database."""
         return self._growth.asking(outputs)
 
@@ -173,14 +174,13 @@ class BatchParts:
         """Note that a step with these outputs was written."""
         self._growth.recorded(outputs)
         self._reading.recorded()
-        self.inputs.saved()
+        self.saved()
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the recorded lines may suffice for an object."""
-        return self._growth.is_due
+    def beside(self, groups_out: int, record: Record) -> Coroutine[None, None, None] | None:
+        """Return what makes an object of recorded lines in the bucket, if they may suffice for one."""
+        return self._grow(groups_out, record) if self._growth.is_due else None
 
-    async def grow(self, groups_out: int, record: Record) -> None:
+    async def _grow(self, groups_out: int, record: Record) -> None:
         """Make an object in the bucket from recorded lines, if there are enough lines for one object.
 
         Raises StoreError and ClaimLost. Calls may be in flight, and these calls are paid for. A failure to store the
@@ -192,7 +192,7 @@ class BatchParts:
         try:
             stored = await self._stored(seconds)
             if stored is not None:
-                await self._growth.name(stored, partial(self._record, record))
+                await self._growth.name(stored, self.output_file().key, partial(self._record, record))
         # the lines stay in the database, and the end of the batch also moves them to the bucket
         except (BlobUnavailable, StoreFull, MemoryShort) as error:
             self._growth.postpone()
@@ -210,7 +210,7 @@ class BatchParts:
             raise MemoryShort("the isolate's memory is in use")
         try:
             async with asyncio.timeout(seconds):
-                return await self._growth.store()
+                return await self._growth.store(self.output_file)
         except TimeoutError:
             raise BlobUnavailable("an object of lines could not be stored in time") from None
         except StoreUnavailable as error:
@@ -223,3 +223,15 @@ class BatchParts:
         return (
             self._context.allowance.affordable_calls(clock.now(), calls * group_size, groups_out, group_size) >= calls
         )
+
+
+def batch_kind() -> TaskKind:
+    """Return the kind whose chunks are the lines of a batch."""
+    return TaskKind(
+        BatchInputs,
+        always_gaps=True,
+        may_be_empty=True,
+        awaits_calls=True,
+        reads_files=True,
+        segment_chars=limits.SEGMENT_CHARS_OF_BATCH,
+    )

@@ -5,24 +5,24 @@ allowance, a task with thousands of chunks takes hundreds of runs, and otherwise
 text.
 """
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING
+from typing import Final
 
 from ...core import limits
 from ...core.task import Reduce
 from ...core.text.merge import merge_message, merge_system
+from ...core.text.window import Window
 from ...inference.protocol import ModelCall, ModelReply
-from ...store.records.claims import CallKey
+from ...store.records.batch_steps import NOTHING_ELSE, Also
+from ...store.records.claims import CallKey, Ending, Output
 from ..outcomes import ClaimLost
 from .call_plan import CallPlan
 from .context import RunContext
-from .rungs import Rejections
+from .kinds import Record, TaskKind
+from .ledger import Ledger
 from .write_pacer import WritePacer
-
-if TYPE_CHECKING:
-    from .file_text import FileText
 
 
 class CallInputs:
@@ -32,43 +32,37 @@ class CallInputs:
     back to the run: see `Run`.
     """
 
-    def __init__(
-        self,
-        context: RunContext,
-        plan: CallPlan,
-        pacer: WritePacer,
-        left_out: Container[CallKey] = (),
-        rejections: Rejections | None = None,
-        text: "FileText | None" = None,
-    ) -> None:
-        self._text = text  # the text of a task that is in a file
-        self._left_out = left_out  # calls without an output, which the merge above them leaves out
-        self._rules = context.rules
-        self._rejections = rejections
+    def __init__(self, context: RunContext, plan: CallPlan, pacer: WritePacer, ledger: Ledger) -> None:
+        self._context = context
         self._claim = context.claim
         self._settings = context.settings
-        self._model = context.model
         self._plan = plan
         self._store = context.store
         self._pacer = pacer
+        self._ledger = ledger
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
         self._outputs: dict[CallKey, str] = {}  # outputs kept in memory because a later merge needs them as input
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
-    def keep(self, key: CallKey, output: str) -> None:
-        """Keep an output of the run in memory, if a merge will need it and the memory limit allows it.
+    async def prepare(self, record: Record) -> Ending | RunContext | None:
+        """Return None: the chunks are counted when the task is accepted."""
+        return None
+
+    def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
+        """Return the answer unchanged, and keep its output if a merge will need it and the memory limit allows it.
 
         The outputs that the call `key` has merged are dropped from memory, because no other call needs them.
         """
-        if not self._merging:
-            return
-        for member in self._members(key):
-            self._outputs_chars -= len(self._outputs.pop(member, ""))
-        self._sizes[key] = len(output)
-        if self._outputs_chars + len(output) <= limits.OUTPUTS_KEPT_CHARS:
-            self._hold(key, output)
+        if self._merging:
+            for member in self._members(key):
+                self._outputs_chars -= len(self._outputs.pop(member, ""))
+            output = reply.output
+            self._sizes[key] = len(output)
+            if self._outputs_chars + len(output) <= limits.OUTPUTS_KEPT_CHARS:
+                self._hold(key, output)
+        return reply
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
         """Return those calls for whose inputs there is enough memory; here these are all of the calls."""
@@ -77,9 +71,18 @@ class CallInputs:
     def ended(self, key: CallKey) -> None:
         """Do nothing when a call has ended, because the memory of its input may be shared with many other inputs."""
 
-    def formed(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
-        """Return the answer of a call in the form in which it is recorded: here unchanged."""
-        return reply
+    def also(self, outputs: Sequence[Output]) -> Also:
+        """Return nothing: no step writes or asks anything besides."""
+        return NOTHING_ELSE
+
+    def recorded(self, outputs: Sequence[Output]) -> None:
+        """Do nothing when a step has taken effect."""
+
+    def beside(self, groups_out: int, record: Record) -> None:
+        """Return None: there is no work beside calls."""
+
+    def close(self) -> None:
+        """Do nothing: the memory of texts is free with the run."""
 
     def message(self, key: CallKey) -> ModelCall:
         """Return the content of a call: the instructions and the input.
@@ -102,19 +105,19 @@ class CallInputs:
         """Make a model call from a system message and a user message."""
         options = self._claim.options
         tokens = options.max_output_tokens or self._settings.max_output_tokens
-        form = next((form for rule in self._rules if (form := rule.form(key)) is not None), None)
-        if form is not None and self._rejections is not None:
-            form = form._replace(rejected=self._rejections.of(key))
-        return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options, form)
+        form = next((form for rule in self._context.rules if (form := rule.form(key)) is not None), None)
+        if form is not None:
+            form = form._replace(rejected=self._ledger.rejections.of(key))
+        return ModelCall(system, user, self._context.model, tokens, options.temperature, options.model_options, form)
 
-    def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
+    def lacks(self, keys: Sequence[CallKey]) -> CallKey | None:
         """Return the first call whose input must be read from D1; None if the inputs of all calls are in memory."""
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the inputs of a call of the top level and of calls after it, up to `calls` calls in all.
 
-        Texts that no `wanted` call needs are dropped from memory. Of a file that cannot be read, nothing is read.
+        Texts that no `wanted` call needs are dropped from memory.
         Before the input of a merge is read, the caller saves all progress. Raises ClaimLost.
         """
         if key.level:
@@ -122,17 +125,24 @@ class CallInputs:
             first = self._plan.members(key.position).start
             await self._read_outputs(key.level - 1, range(first, self._plan.members(last).stop))
             return
-        if self._text is not None:
-            window = await self._text.window(key.position, calls)
-            if window is None:
-                return
-        else:
-            ask = partial(self._store.window, self._claim.task_key, self._claim.fence, key.position, calls)
-            window = await self._pacer.with_retries(ask, writes=False)
-        if window is None or key.position not in window.chunks:
+        window = await self._window(key.position, calls)
+        if window is None:
+            return
+        if key.position not in window.chunks:
             raise ClaimLost
         self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]
         self._windows.append(window)
+
+    async def _window(self, first: int, chunks: int) -> Window | None:
+        """Read the text of one to `chunks` chunks, from chunk `first` on; None if it cannot be read now.
+
+        Raises StoreError and ClaimLost.
+        """
+        ask = partial(self._store.window, self._claim.task_key, self._claim.fence, first, chunks)
+        window = await self._pacer.with_retries(ask, writes=False)
+        if window is None:
+            raise ClaimLost
+        return window
 
     async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
         """Return the sizes in code points of the top level's outputs, in the order of the outputs.
@@ -152,7 +162,7 @@ class CallInputs:
         """
         if self._knows_sizes(keys):
             return
-        if any(key in self._left_out for key in keys):
+        if any(key in self._ledger.left_out for key in keys):
             await self._learn_sizes_beside_gaps(keys)
             return
         ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
@@ -171,7 +181,7 @@ class CallInputs:
         """
         ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
-        there = [key for key in keys if key not in self._left_out]
+        there = [key for key in keys if key not in self._ledger.left_out]
         if any(key.position not in sizes for key in there):
             raise ClaimLost
         average = sum(sizes[key.position] for key in there) // max(1, len(there))
@@ -202,7 +212,7 @@ class CallInputs:
     async def _read_outputs(self, level: int, places: range) -> None:
         ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
         found = await self._pacer.with_retries(ask, writes=False)
-        if len(found) != sum(CallKey(level, place) not in self._left_out for place in places):
+        if len(found) != sum(CallKey(level, place) not in self._ledger.left_out for place in places):
             raise ClaimLost
         for place, output in found.items():
             if CallKey(level, place) not in self._outputs:
@@ -223,4 +233,8 @@ class CallInputs:
             return []
         assert key.level == self._plan.top
         members = [CallKey(key.level - 1, place) for place in self._plan.members(key.position)]
-        return [member for member in members if member not in self._left_out]
+        return [member for member in members if member not in self._ledger.left_out]
+
+
+# A text that is stored with its task.
+TEXT: Final = TaskKind(CallInputs)

@@ -11,13 +11,12 @@ from ...inference.protocol import ModelReply
 from ...store.records.claims import CallKey, CallMade, CallTimes
 from .. import clock
 from .call_groups import EndedCall
-from .call_inputs import CallInputs
 from .context import RunContext
+from .kinds import Inputs
 from .ledger import Ledger
 
 if TYPE_CHECKING:
     from ...store.long_work import LongWork
-    from ..batches.line_inputs import LineInputs  # the module is imported with the first batch
 
 
 _CHECK_FACTOR = 4  # To check an output takes so many times as long as to read and write it.
@@ -32,9 +31,9 @@ class CallOutput(NamedTuple):
 
 
 class CallRecorder:
-    """Records ended calls in `ledger`, by the judgement of the task's rules, and keeps merges' inputs in `inputs`."""
+    """Records ended calls in `ledger`, by the judgement of the task's rules, and tells `inputs`."""
 
-    def __init__(self, context: RunContext, ledger: Ledger, inputs: "CallInputs | LineInputs") -> None:
+    def __init__(self, context: RunContext, ledger: Ledger, inputs: Inputs) -> None:
         self._ledger = ledger
         self._rules = context.rules
         self._inputs = inputs
@@ -116,9 +115,8 @@ class CallRecorder:
     def _record_output(self, key: CallKey, result: ModelReply, started: float, seconds: float) -> None:
         ms, first = self._database_clock.ms, self._first.pop(key, None)
         times = CallTimes(ms(started), ms(started + seconds), None if first is None else ms(first))
-        result = self._inputs.formed(key, result, ms(started + seconds))
+        result = self._inputs.recorded_form(key, result, ms(started + seconds))
         self._ledger.succeeded(key, result, times, clock.now())
-        self._inputs.keep(key, result.output)
 
 
 def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:

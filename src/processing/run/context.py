@@ -3,9 +3,8 @@
 The worker makes the context of a run once, when the claim is granted.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ...core.calls.news import News
 from ...core.calls.pace import Latency
@@ -13,7 +12,6 @@ from ...core.calls.patience import Patience
 from ...core.settings import Settings
 from ...core.storage import StorageUse
 from ...core.task import Route
-from ...store.records.batch_steps import Also
 from ...store.records.claims import Claim
 from ...store.tasks import TaskStore
 from ..allowance import Allowance
@@ -23,15 +21,7 @@ from ..invocation import Invocation
 from ..log import Log
 from ..memory import MemoryAllowance
 from ..terms import Terms
-from .kinds import OutputRule
-
-
-class Record(Protocol):
-    """Writes a step of the claim with further statements, and with `minimum_calls` if it is given."""
-
-    def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
-        """Raises ClaimLost."""
-        ...
+from .kinds import OutputRule, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +37,7 @@ class RunContext:
     slack_seconds: float  # The most seconds that a group of calls may travel to a lane, and its answer back.
     model: str  # The model to which the run's calls are sent.
     default_model: str  # The deployment's model, which is used for tasks that name no model.
+    kind: TaskKind  # What the task's chunks are.
     rules: Sequence[OutputRule]  # What the task's outputs must be; each rule judges what the one before accepts.
     terms: Terms  # The task's deadline and budget.
     allowance: Allowance  # What the run and its invocation may spend.

@@ -1,4 +1,4 @@
-"""Gives a run what only a task with its text in a file needs: it cuts the text in slices, and reads parts of it.
+"""Holds the inputs of a task with its text in a file: it cuts the text in slices, and reads parts of it.
 
 No call is made before the whole text is cut. Each slice is recorded under the claim, so a run that has used its
 allowance, or that dies, is followed by one that goes on behind the last cut.
@@ -6,28 +6,34 @@ allowance, or that dies, is followed by one that goes on behind the last cut.
 
 import asyncio
 from codecs import getincrementaldecoder
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from ...core import limits
 from ...core.calls.pace import idle_seconds
 from ...core.codes import TaskCode
 from ...core.errors import BlobMissing, BlobUnavailable, MemoryShort
 from ...core.files import File
-from ...core.task import Failure, Route, minimum_calls
+from ...core.task import Failure, NewTask, Route, minimum_calls
 from ...core.text.chunks import TooManyChunks, is_blank
 from ...core.text.file_cuts import CODE_POINT_BYTES, CutAt, CutSlice, FileCuts, TextFault, text_of
 from ...core.text.window import Window
+from ...store.admission import Conditions, Outcome
 from ...store.d1.statement import BoundStatement, Value
 from ...store.file_texts import Cuts, CutStatements, FileTextStore
 from ...store.records.batch_steps import Also
 from ...store.records.claims import Ending, Fail, Release
+from ...store.tasks import TaskStore
 from .. import clock
 from ..files import file_store
 from ..outcomes import ClaimLost
 from ..task_request import repeated_chars
-from .context import Record, RunContext
+from .call_inputs import CallInputs
+from .call_plan import CallPlan
+from .context import RunContext
+from .kinds import Record, TaskKind
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
@@ -52,14 +58,11 @@ def invalid(message: str) -> Failure:
 NO_TEXT = invalid("the file has no text")
 
 
-class FileText:
-    """The text of one claim's task, which is in a file."""
+class FileText(CallInputs):
+    """The inputs of a task whose text is in a file."""
 
-    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
-        self._context = context
-        self._claim = context.claim
-        self._pacer = pacer
-        self._ledger = ledger
+    def __init__(self, context: RunContext, plan: CallPlan, pacer: WritePacer, ledger: Ledger) -> None:
+        super().__init__(context, plan, pacer, ledger)
         self._rows = context.store.beside(FileTextStore)
         self._files = file_store(context.invocation)
         self._opened: tuple[File, Cuts] | None = None
@@ -67,11 +70,13 @@ class FileText:
 
     # --- the cuts --------------------------------------------------------------------------------------------
 
-    async def check(self, record: Record) -> Ending | RunContext:
-        """Cut the text as far as the run may. Returns how the claim ends, or with which context the run goes on.
+    async def prepare(self, record: Record) -> Ending | RunContext | None:
+        """Cut the text as far as the run may, or see whether the task's budget suffices for a text that is cut.
 
-        `record` writes a step of the claim with further statements. Raises StoreError and ClaimLost.
+        Raises StoreError and ClaimLost.
         """
+        if self._claim.total:
+            return self._over_budget()
         context = self._context
         try:
             outcome = await self._cut(record)
@@ -89,12 +94,12 @@ class FileText:
         claim = replace(self._claim, total=outcome.chunks, characters=outcome.chars, step=step, stalls=0, idle_runs=0)
         return replace(context, claim=claim)
 
-    def over_budget(self, minimum: int) -> Fail | None:
-        """Return how the task ends if its budget does not suffice for the `minimum` calls that it needs.
+    def _over_budget(self) -> Fail | None:
+        """Return how the task ends if its budget does not suffice for its calls.
 
         A text of another kind is refused at its submission. Here the calls are counted only after it.
         """
-        most = self._claim.options.max_calls
+        most, minimum = self._claim.options.max_calls, minimum_calls(self._claim.total, self._claim.options.reduce)
         if most is None or most >= minimum or self._claim.outputs:
             return None
         message = f"the task needs at least {minimum} model calls, and its maxModelCalls allows {most}"
@@ -207,16 +212,11 @@ class FileText:
 
     # --- parts of the text -----------------------------------------------------------------------------------
 
-    async def window(self, first: int, chunks: int) -> Window | None:
-        """Read the text of one to `chunks` chunks, from chunk `first` on.
-
-        None: the text cannot be read now, so that no call may start for a while, or ever. Raises StoreError and
-        ClaimLost.
-        """
+    async def _window(self, first: int, chunks: int) -> Window | None:
         seconds = max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
         try:
             async with asyncio.timeout(seconds):
-                window = await self._read(first, chunks)
+                window = await self._read_file(first, chunks)
         except (BlobMissing, TextFault):
             self._context.log("text_missing")
             self._ledger.fail(MISSING if self._opened is None else LOST)
@@ -241,7 +241,7 @@ class FileText:
         self._context.log("text_unread", error=code, retry_seconds=pause)
         ledger.rest(clock.now() + pause)
 
-    async def _read(self, first: int, chunks: int) -> Window:
+    async def _read_file(self, first: int, chunks: int) -> Window:
         file, (ends, byte_ends, overlap) = self._opened or await self._open()
         start = ends[first - 1] if first else 0
         last = first
@@ -267,3 +267,11 @@ class FileText:
         key = self._claim.text_file
         assert key is not None
         return await self._pacer.with_retries(partial(self._files.file, key), writes=False)
+
+
+def _insert(store: TaskStore, new: NewTask, unclaimed_ms: int, on: Conditions) -> Awaitable[Outcome]:
+    return store.beside(FileTextStore).submit(new, unclaimed_ms, on)
+
+
+# A text in a file.
+FILE: Final = TaskKind(FileText, _insert, reads_files=True)

@@ -9,7 +9,7 @@ import json
 from ...core.codes import TaskCode
 from ...core.errors import ModelError, ModelRefused
 from ...core.structure import commonest, coverage
-from ...core.task import Failure, Kind
+from ...core.task import Failure
 from ...store.records.claims import CallKey, Claim, FailedCall
 
 CODES = frozenset({TaskCode.TOO_MANY_GAPS})
@@ -18,14 +18,15 @@ CODES = frozenset({TaskCode.TOO_MANY_GAPS})
 class Gaps:
     """The gaps of a task, under this claim and under earlier claims.
 
-    A task without the option `onChunkFailure: gap` has no gaps. Lines of a batch that fail for good are gaps too, but
-    only those that failed under this claim are kept here.
+    A task without the option `onChunkFailure: gap` has no gaps, unless chunks that fail for good `always` are gaps.
+    Then only those that failed under this claim are kept here, and they never make the task fail, however many they
+    are.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, *, always: bool) -> None:
         structure = claim.options.structure
-        self._lines = claim.kind is Kind.BATCH
-        self._allowed = self._lines or (structure is not None and structure.gaps)
+        self._always = always
+        self._allowed = always or (structure is not None and structure.gaps)
         self._share_most = 0.0 if structure is None else structure.max_gap_share
         self._total = claim.total
         self._characters = claim.characters
@@ -46,8 +47,8 @@ class Gaps:
 
     def chars(self, key: CallKey) -> int | None:
         """Return the number of characters of a chunk that may leave a gap. The result is None for any other call."""
-        if self._lines:
-            return 0  # a line that fails for good is counted, and its length does not matter
+        if self._always:
+            return 0  # the chunk is counted, and its length does not matter
         return self._chars.get(key) if self._allowed and key.level == 0 else None
 
     def add(self, failed: FailedCall) -> None:
@@ -61,23 +62,22 @@ class Gaps:
     @property
     def coverage(self) -> float | None:
         """The share of the text's characters that is not in gaps; None if the task has no gap."""
-        return coverage(self._gap_chars, self._characters) if self._found and not self._lines else None
+        return coverage(self._gap_chars, self._characters) if self._found and not self._always else None
 
     @property
     def too_many(self) -> bool:
         """Whether the gaps have more characters than the task's `maxGapShare` allows, so that the task must fail."""
         # As floats, 0.29 × 100 is less than 29, so the product is rounded.
-        return not self._lines and self._gap_chars > round(self._share_most * self._characters, 6)
+        return not self._always and self._gap_chars > round(self._share_most * self._characters, 6)
 
     def failure(self) -> Failure | None:
         """Return the failure that the gaps cause for the task; None if the task does not fail.
 
         Too many gaps have a code of their own, whether or not an output existed before, because it is chance which
         calls end first. If the gaps may be the whole text and are the whole text, the task has no output, and fails
-        with the most frequent cause of the gaps. Lines that failed for good never make a batch fail, however many they
-        are.
+        with the most frequent cause of the gaps.
         """
-        if self._lines or not self._found or not (self.too_many or len(self._found) == self._total):
+        if self._always or not self._found or not (self.too_many or len(self._found) == self._total):
             return None
         failures = [failed.failure for _, failed in sorted(self._found.items())]
         code = commonest(failure.code for failure in failures)

@@ -9,13 +9,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from ...core import limits
 from ...core.calls.news import News
 from ...core.calls.patience import Patience
 from ...core.calls.stalls import width
 from ...core.errors import ModelError, ModelRateLimited
 from ...core.structure import Rejection
-from ...core.task import Failure, Kind
+from ...core.task import Failure
 from ...inference.protocol import ModelReply
 from ...store.records.claims import (
     UNTIMED,
@@ -44,11 +43,20 @@ class Ledger:
     """Keeps every call of a claim in exactly one state: ready, waiting, in flight or done.
 
     `patience` is the run's patience with its model; without it, each failure counts as an attempt. `now` is when the
-    claim was granted. A call whose answer is rejected is made again up to `reasks` times.
+    claim was granted. A call whose answer is rejected is made again up to `reasks` times. `always_gaps`
+    and `segment_chars` are those of the task's kind.
     """
 
     def __init__(
-        self, claim: Claim, max_attempts: int, patience: Patience | None = None, now: float = 0.0, *, reasks: int = 0
+        self,
+        claim: Claim,
+        max_attempts: int,
+        patience: Patience | None = None,
+        now: float = 0.0,
+        *,
+        reasks: int = 0,
+        always_gaps: bool = False,
+        segment_chars: int | None = None,
     ) -> None:
         self._max_attempts = max_attempts
         self.patience = patience or Patience(News(), 0, now=now)
@@ -70,13 +78,13 @@ class Ledger:
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # How many announcements in a row were followed by no started call.
         self.ended = 0  # How many calls of the run have ended.
-        self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps) + len(claim.refused_lines)
+        self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps) + len(claim.left_out)
         self._failure: Failure | None = next(iter(claim.refused.values()), None)
         self.rejections = Rejections(claim, reasks)
-        self.gaps = Gaps(claim)
+        self.gaps = Gaps(claim, always=always_gaps)
+        self._segment_chars = segment_chars
         # Calls that give no output: calls for gaps, and merges of only gaps.
-        self.left_out: set[CallKey] = {*claim.gaps, *claim.refused_lines}
-        self._is_batch = claim.kind is Kind.BATCH
+        self.left_out: set[CallKey] = {*claim.gaps, *claim.left_out}
         self._counted = self._ladder()
 
     # --- what is to do --------------------------------------------------------------------------------
@@ -348,7 +356,7 @@ class Ledger:
         self._in_flight.clear()
 
     def read_on(self) -> None:
-        """Note that the run has read and recorded a part of its batch's file, so that its claim is no stall."""
+        """Note that the run has read and recorded a part of its file, so that its claim is no stall."""
         self._stalls, self.finished = 0, True
 
     def stalled(self) -> None:
@@ -395,7 +403,7 @@ class Ledger:
             wait=self._report.wait(blocks, now),
             pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,
-            segment_chars=limits.SEGMENT_CHARS_OF_BATCH if self._is_batch else None,
+            segment_chars=self._segment_chars,
             told=told,
             ladder=None if (ladder := self._ladder()) == self._counted else ladder,
         )

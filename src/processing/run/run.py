@@ -9,20 +9,18 @@ doubt.
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ...core import limits
 from ...core.calls.pace import idle_seconds
 from ...core.errors import CallAborted, StoreFull, StoreUnavailable
 from ...core.states import Status
-from ...core.task import Kind, Route
-from ...store.records.batch_steps import NOTHING_ELSE, Also
+from ...core.task import Route
+from ...store.records.batch_steps import Also
 from ...store.records.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step
 from .. import clock
 from ..outcomes import ClaimLost, Ended, Lost, Released, RunOutcome, crashed
 from ..terms import OVERDUE, exhausted
 from .call_groups import CallGroups
-from .call_inputs import CallInputs
 from .call_plan import CallPlan
 from .call_recorder import CallRecorder
 from .call_scheduler import CallScheduler
@@ -33,26 +31,18 @@ from .ledger import Ledger
 from .storage_guard import StorageGuard
 from .write_pacer import WritePacer
 
-if TYPE_CHECKING:
-    from ..batches.line_inputs import LineInputs
-    from .batch_parts import BatchParts
-    from .file_text import FileText
-
 
 class Run:
     """The work under one claim. The worker calls only the method `work` of a `Run`, and calls it once.
 
     No part of a run refers back to the run or to the part that has it: what a part needs of them is passed when it is
     needed. So the memory of a run is free when the run ends, not at some later garbage collection. A run of 20,000
-    lines takes some megabytes, a batch takes many runs, and WebAssembly's memory never shrinks.
+    chunks takes some megabytes, a task may take many runs, and WebAssembly's memory never shrinks.
     """
 
     def __init__(self, context: RunContext) -> None:
-        self._set_up(context)
-
-    def _set_up(self, context: RunContext) -> None:
-        """Make the parts of the run. A batch or a text in a file whose chunks were just counted gets new ones."""
         self._context = context
+        self._kind = kind = context.kind
         self._claim = context.claim
         self._caller = context.caller
         self._terms = context.terms
@@ -64,17 +54,17 @@ class Run:
         self._gossip = Gossip(context)
         self._storage = StorageGuard(context)
         self._ledger = Ledger(
-            context.claim, settings.max_attempts, patience_of(context), context.granted_at, reasks=settings.reasks
+            context.claim,
+            settings.max_attempts,
+            patience_of(context),
+            context.granted_at,
+            reasks=settings.reasks,
+            always_gaps=kind.always_gaps,
+            segment_chars=kind.segment_chars,
         )
         self._checks = ClaimChecks(context)
         self._plan = CallPlan(context.claim)
-        self._batch = self._batch_parts() if self._claim.kind is Kind.BATCH else None
-        self._text = self._file_text() if self._claim.kind is Kind.FILE else None
-        self._inputs: CallInputs | LineInputs = (
-            CallInputs(context, self._plan, self._pacer, self._ledger.left_out, self._ledger.rejections, self._text)
-            if self._batch is None
-            else self._batch.inputs
-        )
+        self._inputs = kind.inputs(context, self._plan, self._pacer, self._ledger)
         self._recorder = CallRecorder(context, self._ledger, self._inputs)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
@@ -82,25 +72,15 @@ class Run:
         # call.
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
-    def _batch_parts(self) -> "BatchParts":
-        from . import batch_parts  # noqa: PLC0415 - only batches need it
-
-        return batch_parts.BatchParts(self._context, self._pacer, self._ledger)
-
-    def _file_text(self) -> "FileText":
-        from . import file_text  # noqa: PLC0415 - only texts in files need it
-
-        return file_text.FileText(self._context, self._pacer, self._ledger)
-
     async def work(self) -> RunOutcome:
         """Do the run's work, and if possible record in D1 how the claim ends."""
         try:
-            return await self._work()
+            outcome = await self._work()
         finally:
-            if self._batch is not None:
-                self._batch.inputs.close()
+            self._inputs.close()
+        return await Run(outcome).work() if isinstance(outcome, RunContext) else outcome
 
-    async def _work(self) -> RunOutcome:
+    async def _work(self) -> RunOutcome | RunContext:
         try:
             try:
                 return await self._until_end()
@@ -125,10 +105,12 @@ class Run:
                 await self._step((), Release(delay_ms, delay_ms or self._settings.lease_ms))
             raise
 
-    async def _until_end(self) -> RunOutcome:
-        refused = await self._refused()
-        if refused is not None:
-            return await self._end(refused)
+    async def _until_end(self) -> RunOutcome | RunContext:
+        found = await self._prepare()
+        if isinstance(found, RunContext):
+            return found
+        if found is not None:
+            return await self._end(found)
         await self._begin()
         while True:
             now = clock.now()
@@ -168,18 +150,12 @@ class Run:
             self._start(announced)
         await self._advance()
 
-    async def _refused(self) -> Ending | None:
-        """Return how the claim ends before any call; None if the run continues with the calls."""
+    async def _prepare(self) -> Ending | RunContext | None:
+        """Return how the claim ends before any call, or the context of a run that goes on; None if this run does."""
         if self._claim.stalls >= self._settings.max_attempts:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return Fail(self._settings.retention_ms, failure)
-        uncounted = self._batch or self._text
-        if uncounted is not None and not self._claim.total:
-            found = await uncounted.check(self._record)
-            if not isinstance(found, RunContext):
-                return found
-            self._set_up(found)
-        return None if self._text is None else self._text.over_budget(self._plan.minimum_calls)
+        return await self._inputs.prepare(self._record)
 
     def _has_untold_wait(self, now: float) -> bool:
         """Whether to write that the run waits for a model that is away, as the task's row does not show this yet."""
@@ -211,9 +187,9 @@ class Run:
             return Fail(retention_ms, self._ledger.failure)
         next_at = self._ledger.next_at(now)
         if next_at is None:
-            if self._batch is not None:
-                return Finish(retention_ms, gaps=True, may_be_empty=True)
-            return Finish(retention_ms, self._plan.top, self._settings.keep_input, gaps=len(self._ledger.gaps) > 0)
+            has_gaps = self._kind.always_gaps or len(self._ledger.gaps) > 0
+            keeps, may_be_empty = self._settings.keep_input, self._kind.may_be_empty
+            return Finish(retention_ms, self._plan.top, keeps, gaps=has_gaps, may_be_empty=may_be_empty)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.options.max_calls))
         if self._terms.forbids_start(now):
@@ -259,12 +235,12 @@ class Run:
 
         A worker without lanes cancels its calls in flight. A worker with lanes asks the lanes to abort their calls
         before it writes the bill, so that a slow database does not prolong unwanted calls. A second write records
-        outputs from lanes that cannot be reached, and outputs of a batch: a batch's calls are not cut off, because each
-        has an answer of its own. If another claim has the task, nothing can be written, and the calls remain in doubt.
+        outputs from lanes that cannot be reached, and outputs of a kind whose calls are awaited. If another claim has
+        the task, nothing can be written, and the calls remain in doubt.
         """
-        if self._caller.slack_seconds or self._batch is not None:
+        if self._caller.slack_seconds or self._kind.awaits_calls:
             await self._recorder.record(self._calls.ended())
-            if self._ledger.in_flight and self._batch is None:
+            if self._ledger.in_flight and not self._kind.awaits_calls:
                 await self._caller.abort()
         else:
             await self._drop()
@@ -276,7 +252,7 @@ class Run:
             await self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
             self._ledger.abandon()
             return await self._write_settlement() or status
-        if self._ledger.in_flight and self._batch is not None:  # another claim has the batch, or the batch is erased
+        if self._ledger.in_flight and self._kind.awaits_calls:  # another claim has the task, or it is erased
             await self._caller.abort()
         await self._drop()
         self._ledger.abandon()
@@ -320,7 +296,7 @@ class Run:
         return Continue(lease_ms, round(seconds * 1000), room_bytes)
 
     async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
-        """Write progress, and in the same transaction what the worker records of its file."""
+        """Write progress, and in the same transaction what the inputs of the run add."""
         self._ledger.read_on()
         await self._step((), self._continue(), also, minimum_calls)
 
@@ -335,7 +311,7 @@ class Run:
         least = self._plan.minimum_calls if minimum_calls is None else minimum_calls
         progress = self._ledger.progress(starting, least, clock.now(), self._plan.unsaved, told)
         if also is None:
-            also = NOTHING_ELSE if self._batch is None else self._batch.asking(progress.outputs)
+            also = self._inputs.also(progress.outputs)
         model, receive = self._context.model, self._gossip.receive
 
         def write() -> Awaitable[bool]:
@@ -349,8 +325,7 @@ class Run:
         self._wait_told = True
         self._context.wrote(progress.step)
         self._ledger.saved()
-        if self._batch is not None:
-            self._batch.recorded(progress.outputs)
+        self._inputs.recorded(progress.outputs)
         self._plan.saved()
 
     async def _save(self) -> None:
@@ -371,22 +346,20 @@ class Run:
         """Read the input of a call, and of as many calls after it as the run may still make."""
         # The outputs that a merge reads must be saved. A bucket may be slow, so outputs that waited for long are
         # recorded first.
-        if key.level or (self._batch is not None and now >= self._pacer.renews_by):
+        if key.level or (self._kind.reads_files and now >= self._pacer.renews_by):
             await self._save()
         calls = self._scheduler.affordable(now, limits.CHUNKS_MOST)
         reading = self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
-        if self._batch is None and self._text is None:
-            await reading
-        else:
+        if self._kind.reads_files:
             self._allowance.spend(await self._calls.beside(reading))
+        else:
+            await reading
 
     async def _wait(self, turn_at: float) -> None:
-        """Let a batch's file grow, and wait until calls end, a call or write may start, a check is due, or the
-        deadline.
-        """
-        if self._batch is not None and self._batch.is_due:
-            growing = self._batch.grow(self._calls.groups_out, self._record)
-            self._allowance.spend(await self._calls.beside(growing))
+        """Wait until calls end, a call or write may start, a check is due, or the deadline."""
+        work = self._inputs.beside(self._calls.groups_out, self._record)
+        if work is not None:
+            self._allowance.spend(await self._calls.beside(work))
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out, last = self._ledger.in_flight > 0, wake_at is None

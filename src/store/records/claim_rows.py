@@ -76,7 +76,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
         gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
         kind=rows.kind_of(task),
-        refused_lines=_calls(row for row in covered if row["failed"]) - done,
+        left_out=_calls(row for row in covered if row["failed"]) - done,
         ladder=LadderCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
     )
 

@@ -145,7 +145,7 @@ class Claim:
     ladder: LadderCounts = NOTHING_COUNTED
     kind: Kind | None = None  # What the chunks are; None if they are parts of the task's text.
     text_file: FileKey | None = None  # The file that has the task's text.
-    refused_lines: frozenset[CallKey] = frozenset()  # Lines of a batch that failed for good; the task goes on.
+    left_out: frozenset[CallKey] = frozenset()  # Further chunks that failed for good; the task goes on without them.
 
 
 class ClaimRefusal(StrEnum):

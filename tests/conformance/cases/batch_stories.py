@@ -177,7 +177,7 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     refused = [_refused(1, '{"status":400,"body":{"error":"ü"}}'), _refused(3)]
     assert await story.write(claim, outputs=_lines(0), failures=refused[:1], completed=1, failed=1, calls_settled=2)
     again = await story.claim("one")
-    story.outcomes += [sorted(again.outputs), sorted(again.refused_lines), again.refused]
+    story.outcomes += [sorted(again.outputs), sorted(again.left_out), again.refused]
     facts = {"calls_minimum": TOTAL, "completed": 3, "failed": 2, "calls_settled": 5}
     facts["segment_chars"] = limits.SEGMENT_CHARS_OF_BATCH
     ending = Finish(RETENTION_MS, gaps=True, may_be_empty=True)

@@ -54,15 +54,10 @@ LATE = {
     "inference/workers_ai.py": {"inference.line_calls", "inference.workers_ai_lines"},
     "processing/run/call_recorder.py": {"store.long_work"},  # a structured task's run needs this import
     "processing/deliveries.py": {"core.webhook_urls"},
-    "processing/run/run.py": {
-        "processing.run.batch_parts",
-        "processing.run.file_text",
-    },  # a run of a batch, or of a file
-    "processing/submission.py": {"store.file_texts"},
     "processing/task_request.py": {"store.long_work"},  # a long text needs it
     "processing/sweep/files.py": {"processing.files"},
     "processing/sweep/finalizing.py": {"processing.batches.writer"},
-    "processing/worker.py": {"processing.batches.writer", "processing.run.output_forms"},
+    "processing/worker.py": {"processing.batches.writer"},
 }
 
 

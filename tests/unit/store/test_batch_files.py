@@ -239,7 +239,7 @@ def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None
     assert write(bench, claim, claim.step + 1, failures=failed, failed=3, calls_settled=3)
     bench.pass_seconds(10_000)
     again = claimed(bench)
-    assert again.refused_lines == {CallKey(0, 3), CallKey(0, 4), CallKey(0, 40)}
+    assert again.left_out == {CallKey(0, 3), CallKey(0, 4), CallKey(0, 40)}
     assert not again.outputs
     assert not again.refused
     assert not again.gaps  # the worker keeps no failure in memory of a line that an earlier claim gave up

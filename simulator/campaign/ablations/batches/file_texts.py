@@ -8,8 +8,8 @@ from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import CPU_LIMIT
 from src.core import limits
 from src.core.text.file_cuts import CutSlice
-from src.processing.run.context import Record
 from src.processing.run.file_text import FileText
+from src.processing.run.kinds import Record
 from src.processing.run.ledger import Ledger
 from src.store.sql.files import IN_USE
 

@@ -17,9 +17,10 @@ from src.processing.caller import LocalCaller
 from src.processing.log import Log
 from src.processing.memory import MemoryAllowance
 from src.processing.outcomes import ClaimLost
-from src.processing.run.call_inputs import CallInputs
+from src.processing.run.call_inputs import TEXT, CallInputs
 from src.processing.run.call_plan import CallPlan
 from src.processing.run.context import RunContext
+from src.processing.run.ledger import Ledger
 from src.processing.run.write_pacer import WritePacer
 from src.processing.terms import Terms
 from src.store.records.claims import CallKey, Claim, MergeLevel
@@ -48,6 +49,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         slack_seconds=0.0,
         model="m",
         default_model="m",
+        kind=TEXT,
         rules=(),
         terms=Terms(claim, 0.0, 0.0),
         allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
@@ -63,7 +65,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         wrote=lambda step: None,
         invocation=new_worker(bench.database, provider=Script(), settings=Settings()),
     )
-    return CallInputs(context, CallPlan(claim), WritePacer(context))
+    return CallInputs(context, CallPlan(claim), WritePacer(context), Ledger(claim, 3))
 
 
 def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):

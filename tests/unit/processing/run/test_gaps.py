@@ -258,7 +258,7 @@ def test_exactly_the_share_may_be_gone_whatever_its_decimals() -> None:
         options = TaskOptions(structure=Structure(gaps=True, max_gap_share=percent / 100))
         found = []
         for chars in (percent, percent + 1):
-            gaps = Gaps(claim(characters=100, options=options))
+            gaps = Gaps(claim(characters=100, options=options), always=False)
             gaps.add(FailedCall(CallKey(0, 0), CallTries(1, 1), True, REFUSED_FAILURE, gap_chars=chars))
             found.append(gaps.too_many)
         assert found == [False, True], percent
