@@ -48,21 +48,21 @@ class BoundStatement:
 class Statement:
     """An SQL statement, once as `text` with named parameters and once as `sql` with numbered parameters.
 
-    `parameters` are the names.
+    `parameters` are the names, and `names` is the set of them, which each binding is compared with.
     """
 
     text: str
     sql: str
     parameters: tuple[str, ...]
+    names: frozenset[str]
 
     def bind(self, **values: Value) -> BoundStatement:
         """Return the statement with values for all of its parameters.
 
         A missing or unknown parameter of an SQL statement is an error.
         """
-        if values.keys() != set(self.parameters):
-            missing = sorted(set(self.parameters) - values.keys())
-            unknown = sorted(values.keys() - set(self.parameters))
+        if values.keys() != self.names:
+            missing, unknown = sorted(self.names - values.keys()), sorted(values.keys() - self.names)
             raise AssertionError(f"missing parameters {missing}, unknown ones {unknown}: {self.text[:60]!r}")
         return BoundStatement(self.sql, tuple([values[name] for name in self.parameters]))
 
@@ -83,7 +83,7 @@ def statement(text: str) -> Statement:
         name = token["name"]
         return f"?{numbers.setdefault(name, len(numbers) + 1)}" if name else token[0]
 
-    return Statement(text, _TOKENS.sub(numbered, text).strip(), tuple(numbers))
+    return Statement(text, _TOKENS.sub(numbered, text).strip(), tuple(numbers), frozenset(numbers))
 
 
 def as_json(value: object) -> str:
