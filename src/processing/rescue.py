@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..core import limits
 from ..core.errors import CallerLost, CallNotStarted, ModelTimeout
 from ..core.ids import TaskKey
-from ..core.task import Route, Task
+from ..core.task import Kind, Route, Task
 from ..inference.protocol import ModelCall, Provider
 from . import clock
 from .caller import CallOutcome, HeldCall, LocalCaller
@@ -85,14 +85,15 @@ class Rescue:
         if (left := ends_at - clock.now()) > 0:  # a route that refused the task may have used up the available time
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
-    def complete_batch(self, task_key: TaskKey) -> None:
-        """If the task of a batch has ended, let the batch's files be completed after the answer."""
+    def after_end(self, task_key: TaskKey, kind: Kind) -> None:
+        """If a task of the kind has ended, let what the end began be finished after the answer."""
 
-        async def complete() -> None:
-            if await self.worker.complete_batch(task_key):
+        async def finish() -> None:
+            after_end = self.worker.kind_of(kind).after_end
+            if after_end is not None and await after_end(self.worker, task_key):
                 self.worker.begin_after_ends()
 
-        self.wait_until(complete())
+        self.wait_until(finish())
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
         """Work on the task.

@@ -27,7 +27,7 @@ from .log import Log
 from .outcomes import Ended, RunOutcome
 from .run.call_inputs import TEXT
 from .run.context import RunContext
-from .run.kinds import Kinds, RuleMaker
+from .run.kinds import Kinds, RuleMaker, TaskKind
 from .run.run import Run
 from .terms import OVERDUE, Terms
 
@@ -94,8 +94,8 @@ class Worker(Invocation):
             ended = isinstance(outcome, Ended)
             self.isolate.marks.left(task_key, claim.fence, ended=ended)
             host.wrote(Mark(claim.fence, LAST_STEP), ended)
-        if ended and claim.kind is Kind.BATCH:
-            await self.complete_batch(task_key)
+        if ended and context.kind.after_end is not None:
+            await context.kind.after_end(self, task_key)
         if host.delivers:
             self.begin_after_ends()
         log(
@@ -192,7 +192,7 @@ class Worker(Invocation):
             slack_seconds=host.slack_seconds,
             model=model,
             default_model=self._model,
-            kind=TEXT if claim.kind is None else self.kinds[claim.kind](),
+            kind=self.kind_of(claim.kind),
             rules=[rule for make in self.rules if (rule := make(claim, self.settings)) is not None],
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
@@ -209,12 +209,6 @@ class Worker(Invocation):
             invocation=self,
         )
 
-    async def complete_batch(self, task_key: TaskKey) -> bool:
-        """Complete the files of a batch whose task has ended, as far as the invocation's allowance permits.
-
-        Returns whether the batch has ended, which it has when its files are complete. No error is raised, because
-        otherwise the sweep completes the files.
-        """
-        from .batches.writer import BatchWriter  # noqa: PLC0415 - only batches need it
-
-        return await BatchWriter(self).run(task_key)
+    def kind_of(self, kind: Kind | None) -> TaskKind:
+        """Return what the chunks of a kind of tasks are."""
+        return TEXT if kind is None else self.kinds[kind]()

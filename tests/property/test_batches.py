@@ -14,6 +14,7 @@ from src.core.batches.status import BatchStatus
 from src.core.errors import BlobUnavailable, ModelRefused, ModelUnavailable, StoreError
 from src.core.states import Status
 from src.core.task import Route
+from src.processing.batches.writer import BatchWriter
 from src.processing.worker import Host
 from tests.support.batch_bench import ERRORS, KEY, OUTPUT, BatchBench, lines
 from tests.support.sqlite_d1 import NETWORK_LOST, When
@@ -80,7 +81,7 @@ class Story:
             works: list[Coroutine[Any, Any, object]] = []
             for number in range(2):
                 if batch.task.status.terminal:
-                    works.append(bench.worker().complete_batch(KEY))
+                    works.append(BatchWriter(bench.worker()).run(KEY))
                 else:
                     works.append(bench.worker().run(KEY, HOSTS[(round_number + number) % len(HOSTS)]))
             if self.lost:

@@ -18,6 +18,7 @@ from src.core.storage import StorageUse
 from src.core.task import NewTask, Reduce, Route, TaskOptions
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.processing.batches.early_lines import EarlyLines, read_lines
+from src.processing.batches.writer import BatchWriter
 from src.processing.log import Log
 from src.processing.outcomes import Released, RunOutcome
 from src.processing.worker import Host, Worker
@@ -327,7 +328,7 @@ class BatchBench:
     def sweep(self) -> bool:
         """Complete the files as a sweep does. Returns whether the batch has ended."""
         ended = [
-            self.do(self.worker().complete_batch(key))
+            self.do(BatchWriter(self.worker()).run(key))
             for key in self.do(self.lines.unwritten(10, self.settings.longest_claim_ms))
         ]
         return any(ended)

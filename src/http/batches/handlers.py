@@ -7,6 +7,7 @@ from ...core import limits
 from ...core.batches.status import ENDED, BatchStatus
 from ...core.files import file_key_of
 from ...core.ids import TaskKey, split_task_key, task_id_of_batch, task_key_of
+from ...core.task import Kind
 from ...processing.batch_submission import BatchRequest, BatchSubmission, SubmittedBatch
 from ...processing.files import file_store
 from ...store.admission import LimitReached, Mismatched
@@ -88,7 +89,7 @@ async def read_batch(exchange: Exchange) -> Reply:
         await wait.current(api, key)
         batch = _check(await store.batch(key))
     if batch.task.status.terminal and batch.ended_at is None:
-        api.rescue.complete_batch(key)
+        api.rescue.after_end(key, Kind.BATCH)
     return _reply(exchange, batch)
 
 
@@ -105,7 +106,7 @@ async def cancel_batch(exchange: Exchange) -> Reply:
     if batch.status not in _CANCELLING:
         raise Refusal(ALREADY_TERMINAL, f"The batch is {batch.status}, so it cannot be cancelled.")
     if batch.ended_at is None:
-        api.rescue.complete_batch(key)
+        api.rescue.after_end(key, Kind.BATCH)
     return _reply(exchange, batch)
 
 

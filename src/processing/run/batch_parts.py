@@ -1,7 +1,7 @@
 """Holds the inputs of a batch: the check of its lines, the lines, and its growing file."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +10,7 @@ from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import rules_of
 from ...core.calls.pace import idle_seconds
 from ...core.errors import BlobMissing, BlobUnavailable, MemoryShort, StoreFull, StoreUnavailable
+from ...core.ids import TaskKey
 from ...core.task import Failure, Route
 from ...store.batch_files import BatchFileStore
 from ...store.batches import BatchStore
@@ -21,6 +22,7 @@ from ..batches.growth import Growth, StoredLines
 from ..batches.line_inputs import LineInputs
 from ..batches.validation import LOST, UNREADABLE, Unfinished, Valid, Validation
 from ..files import file_store
+from ..invocation import Invocation
 from ..outcomes import ClaimLost
 from .call_plan import CallPlan
 from .context import RunContext
@@ -225,10 +227,17 @@ class BatchInputs(LineInputs):
         )
 
 
+def _complete(invocation: Invocation, task_key: TaskKey) -> Awaitable[bool]:
+    from ..batches.writer import BatchWriter  # noqa: PLC0415 - only the run that ends a batch needs it
+
+    return BatchWriter(invocation).run(task_key)
+
+
 def batch_kind() -> TaskKind:
     """Return the kind whose chunks are the lines of a batch."""
     return TaskKind(
         BatchInputs,
+        after_end=_complete,
         always_gaps=True,
         may_be_empty=True,
         awaits_calls=True,

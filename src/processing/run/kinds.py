@@ -6,6 +6,7 @@ The two are apart, because a task with a schema may have its text in a file.
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ...core.ids import TaskKey
 from ...core.settings import Settings
 from ...core.structure import Rejection
 from ...core.task import Kind, NewTask
@@ -14,6 +15,7 @@ from ...store.admission import Conditions, Outcome
 from ...store.records.batch_steps import Also
 from ...store.records.claims import CallKey, Claim, Ending, Output
 from ...store.tasks import TaskStore
+from ..invocation import Invocation
 
 if TYPE_CHECKING:
     from .call_plan import CallPlan
@@ -100,6 +102,8 @@ class TaskKind(NamedTuple):
 
     inputs: "Callable[[RunContext, CallPlan, WritePacer, Ledger], Inputs]"
     insert: Callable[[TaskStore, NewTask, int, Conditions], Awaitable[Outcome]] = TaskStore.insert
+    # Finishes what the end of a task began, and returns whether that was the last of it. Raises nothing.
+    after_end: Callable[[Invocation, TaskKey], Awaitable[bool]] | None = None
     always_gaps: bool = False  # A chunk that fails for good never ends the task.
     may_be_empty: bool = False  # The task may complete without an output.
     awaits_calls: bool = False  # The calls in flight are awaited, not cut off, when a client ends the task.

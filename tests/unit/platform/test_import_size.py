@@ -55,9 +55,9 @@ LATE = {
     "processing/run/call_recorder.py": {"store.long_work"},  # a structured task's run needs this import
     "processing/deliveries.py": {"core.webhook_urls"},
     "processing/task_request.py": {"store.long_work"},  # a long text needs it
+    "processing/run/batch_parts.py": {"processing.batches.writer"},
     "processing/sweep/files.py": {"processing.files"},
     "processing/sweep/finalizing.py": {"processing.batches.writer"},
-    "processing/worker.py": {"processing.batches.writer"},
 }
 
 

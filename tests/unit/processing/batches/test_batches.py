@@ -16,6 +16,7 @@ from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route
 from src.processing.batches.validation import LOST
+from src.processing.batches.writer import BatchWriter
 from src.processing.memory import MemoryAllowance
 from src.processing.outcomes import Ended, Released, RunOutcome
 from src.store.batch_files import BatchFileStore
@@ -93,7 +94,7 @@ def test_refusals_leave_the_database_with_the_lines_of_the_error_file(
             break
         bench.points.deaths = {bench.points.passed + points}
         for key in bench.do(bench.lines.unwritten(1, bench.settings.longest_claim_ms)):
-            bench.do(bench.mortal(bench.worker().complete_batch(key)))
+            bench.do(bench.mortal(BatchWriter(bench.worker()).run(key)))
         bench.points.deaths = set()
         left.append(refusals_left(bench))
         bench.pass_seconds(61)
