@@ -115,7 +115,7 @@ class WorkStore(HookedStore):
 
         Returns False if the claim is lost. The write is sent at most `sends` times, because the worker limits its own
         writes. If the claim continues, `heard` is called with other isolates' latest calls to `model` for this tenant,
-        if a call has failed lately. `also` has further statements of a batch's worker, for the same transaction.
+        if a call has failed lately. `also` has further statements for the same transaction.
         """
         told_id = latest_calls_id(claim.task_key, model)
         more = also.writes(_under(claim, progress))

@@ -94,7 +94,7 @@ class BatchInputs(LineInputs):
             reading.unread,
             reading.lose,
             reading.seconds,
-            context.memory,
+            context.invocation.isolate.memory,
         )
         self._context = context
         self._pacer = pacer
@@ -162,7 +162,7 @@ class BatchInputs(LineInputs):
             record=record,
             may_go_on=lambda: self._affords(_SLICE_CALLS, 0),
             slices_most=limits.BATCH_SLICES_A_RUN[context.settings.plan],
-            memory=context.memory,
+            memory=context.invocation.isolate.memory,
         )
         outcome = await validation.run()
         context.log("batch_read", outcome=type(outcome).__name__.lower(), **validation.facts())
@@ -207,7 +207,9 @@ class BatchInputs(LineInputs):
 
         Raises `BlobUnavailable`, MemoryShort and ClaimLost.
         """
-        share = self._context.memory.take("run", self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES)
+        share = self._context.invocation.isolate.memory.take(
+            "run", self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES
+        )
         if share is None:
             raise MemoryShort("the isolate's memory is in use")
         try:

@@ -38,7 +38,7 @@ class CallRecorder:
         self._rules = context.rules
         self._inputs = inputs
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
-        self._chance = context.chance
+        self._chance = context.invocation.chance
         self._log = context.log
         self._work: LongWork | None = None
         self._goes_to = context.model, context.route

@@ -65,7 +65,7 @@ class ClaimChecks:
             return math.inf
         due_at = math.inf
         if self._context.allowance.allows_read(groups_out):
-            due_at = self._schedule.next_at(wrote_at, self._context.latency.seconds(clock.now()))
+            due_at = self._schedule.next_at(wrote_at, self._context.invocation.isolate.latency.seconds(clock.now()))
         if due_at == math.inf and not self._said_spent:
             self._said_spent = True
             self._context.log("looks_spent", groups=groups_out)
@@ -86,7 +86,7 @@ class ClaimChecks:
         hinted = given is not None and self._context.allowance.allows_read(groups_out)
         if not hinted and clock.now() < self.next_at(wrote_at, groups_out):
             return
-        seconds = start_seconds(self._context.latency.seconds(clock.now()))
+        seconds = start_seconds(self._context.invocation.isolate.latency.seconds(clock.now()))
         goes_on, answered = True, True
         try:
             async with asyncio.timeout(seconds):

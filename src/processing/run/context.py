@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...core.calls.news import News
-from ...core.calls.pace import Latency
 from ...core.calls.patience import Patience
 from ...core.settings import Settings
-from ...core.storage import StorageUse
 from ...core.task import Route
 from ...store.records.claims import Claim
 from ...store.tasks import TaskStore
@@ -19,7 +17,6 @@ from ..caller import ModelCaller
 from ..hint import Hint
 from ..invocation import Invocation
 from ..log import Log
-from ..memory import MemoryAllowance
 from ..terms import Terms
 from .kinds import OutputRule, TaskKind
 
@@ -41,17 +38,13 @@ class RunContext:
     rules: Sequence[OutputRule]  # What the task's outputs must be; each rule judges what the one before accepts.
     terms: Terms  # The task's deadline and budget.
     allowance: Allowance  # What the run and its invocation may spend.
-    latency: Latency  # The isolate's estimate of how long D1 takes for a write.
-    storage: StorageUse  # What the isolate knows of the database's size and space.
-    memory: MemoryAllowance  # What all requests and runs of the isolate may hold at once.
     news: News  # What the isolate knows about whether each model answers.
     asked_at: float  # When the request for the claim was sent to the database.
     granted_at: float  # When the database's answer to the claim came.
     start_seconds: float  # Within how many seconds the calls that the claim announced must start.
     hint: Hint | None  # The notice that the host gives when the task may have ended. None if the host gives no notices.
-    chance: Callable[[], float]  # A function that returns a random number from 0 to 1.
     wrote: Callable[[int], None]  # A function to call with the step of each write that has taken effect.
-    invocation: Invocation
+    invocation: Invocation  # It has the memory of the isolate, and random numbers.
 
 
 def patience_of(context: RunContext) -> Patience:

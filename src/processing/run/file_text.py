@@ -140,7 +140,7 @@ class FileText(CallInputs):
     async def _slice(self, file: File, cuts: FileCuts) -> CutSlice | Failure:
         """Read and cut the next slice, or return why it cannot be cut. Raises `BlobUnavailable` and MemoryShort."""
         size = limits.MEMORY_A_BYTE * (cuts.wanted[1] - cuts.wanted[0])
-        share = await self._context.memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+        share = await self._context.invocation.isolate.memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
         try:
             found = cuts.feed(await self._files.read(file, *cuts.wanted))
             self._check_repeats(cuts.at.chunks)

@@ -53,7 +53,7 @@ class Gossip:
         if not context.allowance.allows_read(groups_out):
             return
         try:
-            async with asyncio.timeout(start_seconds(context.latency.seconds(clock.now()))):
+            async with asyncio.timeout(start_seconds(context.invocation.isolate.latency.seconds(clock.now()))):
                 told = await context.store.told(context.claim.task_key, context.model)
         except (StoreError, TimeoutError) as error:
             context.log("ask_failed", error=type(error).__name__)

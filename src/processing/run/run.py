@@ -374,7 +374,7 @@ class Run:
         check_at = self._checks.next_at(wrote_at, self._calls.groups_out)
         wake_at = min(wake_at, deadline_latest, check_at, self._scheduler.widens_at(now))
         hint = self._checks.hint.awaited()
-        slow = self._context.latency.seconds(now)
+        slow = self._context.invocation.isolate.latency.seconds(now)
         ended_calls = await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest, write_seconds=slow)
         await self._recorder.record(ended_calls)
         self._pacer.earn(self._ledger.ended - ended)

@@ -16,7 +16,7 @@ class StorageGuard:
     """
 
     def __init__(self, context: RunContext) -> None:
-        self._storage = context.storage
+        self._storage = context.invocation.isolate.storage
         self._most = context.settings.storage_bytes_most
         self._log = context.log
 

@@ -18,7 +18,7 @@ class WritePacer:
         tokens = limits.WRITES_AT_FIRST_IDLE if claim.idle_runs else limits.WRITES_AT_FIRST
         self._bucket = WriteBucket(tokens, clock.now())
         self._bucket.spend(clock.now())  # the claim counts as the run's first write
-        self._latency = context.latency
+        self._latency = context.invocation.isolate.latency
         self._lease_seconds = context.settings.lease_seconds
         self._laned = context.caller.slack_seconds > 0
         self._log = context.log

@@ -1,4 +1,4 @@
-"""What a batch's worker writes and reads in the transaction that records a step, in addition to the step."""
+"""What the inputs of a run write and read in the transaction that records a step, in addition to the step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from ..d1.statement import BoundStatement, Value
 
 
 class Also(NamedTuple):
-    """What a batch's worker writes and reads in the transaction that records a step, in addition to the step.
+    """What the inputs of a run write and read in the transaction that records a step, in addition to the step.
 
     `writes` makes SQL statements from the parameters that name the claim and the step. These statements run before the
     step's own statements, and must change nothing if the claim is lost. `hears` gets the rows that the statement `asks`

@@ -6,16 +6,13 @@ import pytest
 
 from src.core import limits
 from src.core.calls.news import News
-from src.core.calls.pace import Latency
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.settings import Settings
-from src.core.storage import StorageUse
 from src.core.task import Reduce, Route
 from src.processing.allowance import Allowance
 from src.processing.caller import LocalCaller
 from src.processing.log import Log
-from src.processing.memory import MemoryAllowance
 from src.processing.outcomes import ClaimLost
 from src.processing.run.call_inputs import TEXT, CallInputs
 from src.processing.run.call_plan import CallPlan
@@ -53,15 +50,11 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         rules=(),
         terms=Terms(claim, 0.0, 0.0),
         allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
-        latency=Latency(),
-        storage=StorageUse(),
-        memory=MemoryAllowance(),
         news=News(),
         asked_at=0.0,
         granted_at=0.0,
         start_seconds=2.0,
         hint=None,
-        chance=lambda: 0.0,
         wrote=lambda step: None,
         invocation=new_worker(bench.database, provider=Script(), settings=Settings()),
     )
