@@ -11,6 +11,7 @@ from src.core.task import Route
 from src.inference.openai import OpenAIProvider
 from src.inference.protocol import HttpReply, Provider
 from src.inference.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
+from src.processing.log import Log
 from src.processing.worker import Host
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.invocations import new_worker
@@ -77,7 +78,8 @@ def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider
     provider = make()
     bench = ApiBench(provider=provider)
     task = bench.submit(TEXT)
-    worker = new_worker(bench.database, provider=provider, settings=bench.settings)
+    log = Log(bench.log_lines.append)
+    worker = new_worker(bench.database, provider=provider, settings=bench.settings, log=log)
     bench.run(asyncio.wait_for(worker.run(key(task["id"]), Host(Route.QUEUE, 600.0)), 60))
 
     truncated = sum(reason in {"length", "content_filter"} for reason in reasons)

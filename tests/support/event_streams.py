@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,9 @@ class Follower:
             assert event.name == "progress"
             self.progress += 1
 
-    def follow(self, seconds: float = 60, *, cut_each: bool = False) -> Any:
+    def follow(
+        self, seconds: float = 60, *, cut_each: bool = False, meanwhile: Callable[[], object] | None = None
+    ) -> Any:
         """Reconnect until the `end` event comes, and return the task in this event.
 
         With `cut_each`, leave the stream after each event.
@@ -98,7 +100,12 @@ class Follower:
         deadline = time.monotonic() + seconds
         while self.end is None:
             assert time.monotonic() < deadline, f"no end within {seconds} s: {self.came[-1:]}"
-            self.connect(len(self.came) + 1 if cut_each else None)
+            try:
+                self.connect(len(self.came) + 1 if cut_each else None)
+            except httpx.TransportError:
+                if meanwhile is None:
+                    raise
+                meanwhile()
         return self.end
 
     @property
