@@ -60,7 +60,7 @@ test: install-dev ## run every test that a change must pass, on the real runtime
 campaign: install-dev ## run what is too long for each commit, in parts that continue after a stop: PARTS="group name-*" ARGS=--list
 	@exec $(PY) -m tests.campaign $(PARTS) $(ARGS)
 
-coverage: install-dev ## run the quick tests, and print how much of the Worker they execute, by room: PYTEST_ARGS="tests/unit/core"
+coverage: install-dev ## run the quick tests, and print how much of the Worker they execute, by room: PYTEST_ARGS="tests/unit/kernel/domain"
 	@exec $(PY) -m tests.covered $(PYTEST_ARGS)
 
 # Each command is also a hook of .pre-commit-config.yaml; a test keeps the two lists the same.

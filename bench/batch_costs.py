@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 
 from bench import measured
-from src.core import limits
+from src.kernel.domain import limits
 
 # For each class of operations, and for a GB that is stored for a month: the amount that a month includes on both plans,
 # and the dollars for a million more, or for a GB more.

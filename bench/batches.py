@@ -30,7 +30,7 @@ from rich.table import Table
 from bench.free_plan import use
 from bench.references.systems import Model, client_of
 from bench.references.works import Work, texts
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support import metered
 from tests.support.client import Client, Json, openai
 from tests.support.dev_server import DevServer, eventually

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import batch_costs, measured
 from bench.costs_chinese import translated
-from src.core import limits
+from src.kernel.domain import limits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "costs.md"
 CHINESE_PAGE = PAGE.with_name("costs.zh-CN.md")

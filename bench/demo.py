@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from bench.figures import Figure
-from src.inference.demo import analysis
+from src.features.demo.demo import analysis
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CHUNK_CHARS, LONG_CHARS = 6_000, 500_000

@@ -26,7 +26,7 @@ from bench.memory_folder import memory_folder
 from bench.prose import english, text_of
 from bench.sweeps import cron_rows
 from bench.tasks import said
-from src.core.limits import FREE_PLAN_DAY
+from src.kernel.domain.limits import FREE_PLAN_DAY
 from tests.support import metered
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually

@@ -18,7 +18,7 @@ from typing import Any
 
 from local import model
 from local.model_server import NAME, OUTPUT_TOKENS, TIMEOUT_SECONDS
-from src.core.model_servers import SENDINGS
+from src.kernel.domain.settings import SENDINGS
 from tests.support.client import Client, openai
 from tests.support.dev_server import ROOT, DevServer, eventually
 from tests.support.real_model import RealModel

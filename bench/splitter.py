@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from bench.figures import Figure
-from src.core.text.chunks import cuts
+from src.kernel.text.chunks import cuts
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 

@@ -11,12 +11,12 @@ from random import Random
 
 from bench.figures import Figure
 from bench.prose import CHUNK_CHARS, LANGUAGES, OUTPUT_CHARS, Prose
-from src.core.ids import TaskKey, new_task_id, task_key_of
-from src.core.meter import Meter
-from src.core.task import NewTask, Route, TaskOptions
-from src.store.d1.database import D1Statement, Database
-from src.store.records.claims import CallKey, Claim, Continue, Finish, Output, Progress
-from src.store.tasks import TaskStore
+from src.kernel.domain.ids import TaskKey, new_task_id, task_key_of
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import NewTask, Route, TaskOptions
+from src.kernel.store.claims import CallKey, Claim, Continue, Finish, Output, Progress
+from src.kernel.store.d1 import D1Statement, Database
+from src.kernel.store.tasks import TaskStore
 from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import SqliteD1
 

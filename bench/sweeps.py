@@ -6,8 +6,8 @@ therefore has too few of the writes that depend on the clock.
 
 import asyncio
 
-from src.core import limits
-from src.core.task import Reduce
+from src.kernel.domain import limits
+from src.kernel.domain.task import Reduce
 from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench

@@ -9,15 +9,23 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.figures import Figure
-from src.core.states import Status
-from src.core.task import TaskOptions
-from src.store import deliveries
-from src.store.d1.statement import BoundStatement, Value
-from src.store.records import options
-from src.store.records.pages import ListFilter
-from src.store.sql import admission, early_erasure, ending, events, seen, sweep, tallies, views, work
-from src.store.sql import deliveries as sql_deliveries
-from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
+from src.features.webhooks import deliveries_store
+from src.kernel.domain.task import Status, TaskOptions
+from src.kernel.store import (
+    admission,
+    early_erasure,
+    ending,
+    events,
+    options,
+    seen,
+    sweep,
+    tallies,
+    views,
+    work_statements,
+)
+from src.kernel.store.d1 import BoundStatement, Value
+from src.kernel.store.fragments import OPTION_PARAMETERS, OPTIONS
+from src.kernel.store.rows import ListFilter
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
@@ -43,7 +51,7 @@ ENDED = "local:00000001-0000-7000-8000-000000000000"
 KEY = "local:00000000-0000-7000-8000-000000000000"
 PAGE: dict[str, Value] = {"first": "local:", "behind": "local:~", "most": 20}
 ACTS: dict[str, BoundStatement] = {
-    "a claim": work.CLAIM.bind(
+    "a claim": work_statements.CLAIM.bind(
         task_key=KEY,
         holder="h",
         host="",
@@ -76,10 +84,10 @@ ACTS: dict[str, BoundStatement] = {
     "a day's history": tallies.HISTORY.bind(back_ms=86_400_000),
     "the sums' share of a deletion": ending.ERASE_COUNT.bind(task_key=KEY),
     "its share of an end that was added": ending.ERASE_COUNT_OPEN.bind(task_key=KEY),
-    "a look for deliveries": deliveries.look("paid"),
-    "deliveries put away": sql_deliveries.SORT_DELIVERIES.bind(walk_most=500, breaker=5, kept_ms=90_000_000),
-    "an end's outbox": sql_deliveries.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000, breaker=5, share=30),
-    "the deliveries of a task": sql_deliveries.DELIVERIES.bind(task_key=ENDED),
+    "a look for deliveries": deliveries_store.look("paid"),
+    "deliveries put away": deliveries_store.SORT_DELIVERIES.bind(walk_most=500, breaker=5, kept_ms=90_000_000),
+    "an end's outbox": deliveries_store.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000, breaker=5, share=30),
+    "the deliveries of a task": deliveries_store.DELIVERIES.bind(task_key=ENDED),
     "a look for who gets a place": sweep.NEXT_PLACES.bind(task_key=None, most=1, give_most=10, walk_most=100),
     "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, apart_ms=60_000, in_vain=None),
 }

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from bench.memory_folder import memory_folder
 from bench.prose import english, text_of
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support import metered
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.core.errors import ConfigurationFaults
-from src.core.settings import Settings, load
-from src.core.task import Route
-from src.core.variables import Reading
-from src.inference import openai
+from src.kernel.calls import openai
+from src.kernel.domain.errors import ConfigurationFaults
+from src.kernel.domain.settings import Reading, Settings, load
+from src.kernel.domain.task import Route
 
 from .dev_vars import SecretsFile, find
 

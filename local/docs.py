@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulator.engine.fault_kinds import KINDS
-from src.core.states import diagram
+from src.kernel.domain.task import diagram
 
 from . import api_page, claims_page
 from .node import ROOT

@@ -13,11 +13,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from src.core import limits
-from src.core.keys import ID_BYTES, SECRET_BYTES, digest, make, ordered
-from src.store.d1.statement import BoundStatement
-from src.store.keys import as_scopes, grave
-from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
+from src.kernel.domain import limits
+from src.kernel.domain.keys import ID_BYTES, SECRET_BYTES, digest, make, ordered
+from src.kernel.store.d1 import BoundStatement
+from src.kernel.store.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY, as_scopes, grave
 
 from .arguments import UsageError, fail, stopped
 from .key_arguments import KeyOptions, parse

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.core import limits
-from src.core.keys import OWN_SCOPES, Scope
-from src.core.tenants import LOCAL, is_tenant
+from src.kernel.domain import limits
+from src.kernel.domain.ids import LOCAL, is_tenant
+from src.kernel.domain.keys import OWN_SCOPES, Scope
 
 from .arguments import DEFAULT_STATE, Parser, UsageError, check_environment, refuse_unknown
 

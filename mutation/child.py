@@ -106,7 +106,7 @@ def trace(report: Report) -> None:
 
     monitoring.register_callback(monitoring.COVERAGE_ID, monitoring.events.PY_START, started)
     monitoring.set_events(monitoring.COVERAGE_ID, monitoring.events.PY_START)
-    statement = importlib.import_module("src.store.d1.statement").Statement
+    statement = importlib.import_module("src.kernel.store.d1").Statement
     bind = statement.bind
 
     def noting(self: Any, **values: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 EXAMPLES = """\
 examples:
   python -m mutation --mutants 30                       thirty mutants, by the quick suite
-  python -m mutation --only src/processing/run/ledger.py    only that file's; patterns are taken too: 'src/store/*'
+  python -m mutation --only src/kernel/run/ledger.py    only that file's; patterns are taken too: 'src/kernel/store/*'
   python -m mutation --deep                             survivors also meet the rest of the suite
   python -m mutation --list                             which mutants would be drawn
   python -m mutation --mutant 1a2b3c4d --judge          one mutant: its diff, a copy of the tree with it, its verdict

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Literal
 
 from mutation.baseline import Baseline
-from mutation.catalogue import STATEMENTS
+from mutation.catalogue import statement_files
 from mutation.checks import Check, Reach, chosen
 from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Journal, Outcome
 from mutation.mutants import Mutant
@@ -32,11 +32,12 @@ def workspaces(root: Path, count: int) -> Iterator[list[Workspace]]:
 def viable(root: Path, mutants: Sequence[Mutant], most: int) -> list[Found]:
     """Return the first mutants, up to a number, with which the code can run."""
     found: list[Found] = []
+    files = frozenset(statement_files(root))
     with closing(Statements(root)) as statements:
         for mutant in mutants:
             if len(found) == most:
                 break
-            is_statement = mutant.path.startswith(STATEMENTS)
+            is_statement = mutant.is_sql and mutant.path in files
             one = statements.viable(mutant) if is_statement else Found(mutant, frozenset())
             if one is not None:
                 found.append(one)

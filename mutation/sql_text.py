@@ -71,18 +71,20 @@ def groups(group: Group) -> Iterator[Group]:
 
 
 def sql_strings(source: Source, *, all_of_them: bool) -> Iterator[Group]:
-    """Yield the strings of SQL: all strings except docstrings, or only those that begin with a verb of SQL."""
+    """Yield the strings of SQL: those that begin with a verb of SQL, or all strings except docstrings and classes'."""
     documents = {
         statement.value
         for statement in ast.walk(source.tree)
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     }
+    classes = (node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
+    of_classes = {node for one in classes for node in ast.walk(one)}
     for node in _strings(source.tree):
         span = _inner(source, node)
         if node in documents or span is None:
             continue
         text = source.text[slice(*span)]
-        if all_of_them or _VERB.match(text):
+        if (all_of_them and node not in of_classes) or _VERB.match(text):
             yield Group("whole", _nested(_tokens(source.text, span, formatted=isinstance(node, ast.JoinedStr))), span)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import NamedTuple
 
-from mutation.catalogue import STATEMENTS
+from mutation.catalogue import statement_files
 from mutation.mutants import Mutant
 from mutation.sql_operators import keeping
 
@@ -91,8 +91,8 @@ def load(root: Path, instead: Mapping[Path, str]) -> dict[str, Text]:
     """Import the modules of statements again, some with another text, and return their statements by name."""
     found: dict[str, Text] = {}
     with _apart(root, instead):
-        for path in sorted((root / STATEMENTS).glob("*.py")):
-            module = importlib.import_module(f"{STATEMENTS.replace('/', '.')}.{path.stem}")
+        for name in statement_files(root):
+            module = importlib.import_module(name.removesuffix(".py").replace("/", "."))
             found |= dict(_of_module(module))
     return found
 

@@ -5,42 +5,40 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from .core import limits
-from .core.meter import Meter
-from .core.settings import Settings
-from .core.task import Route
 from .features import FEATURES, NewTaskFields
-from .http.base.isolate import RequestMemory
-from .http.base.services import Api, BoundRoutes, DayUse, RateLimiter
-from .http.catalogue import Catalogue
-from .inference.openai import OpenAIProvider
-from .inference.protocol import HttpClient, Provider
-from .inference.workers_ai import AiBinding, WorkersAIProvider
+from .kernel.api.base.services import Api, BoundRoutes, DayUse, RateLimiter, RequestMemory
+from .kernel.api.router import Catalogue
+from .kernel.calls.openai import OpenAIProvider
+from .kernel.calls.protocol import HttpClient, Provider
+from .kernel.calls.workers_ai import AiBinding, WorkersAIProvider
+from .kernel.domain import limits
+from .kernel.domain.meter import Meter
+from .kernel.domain.settings import Settings
+from .kernel.domain.task import Route
 from .kernel.feature import KindApi
+from .kernel.run.allowance import slice_seconds
+from .kernel.run.invocation import Courier, Invocation, WaitUntil
+from .kernel.run.log import Log
+from .kernel.store.d1 import D1, Database
+from .kernel.store.hooks import EndHook, Hooks
+from .kernel.store.keys import KeyStore
+from .kernel.work.dispatch import DirectSender, Dispatcher, Sender
+from .kernel.work.rescue import Rescue
+from .kernel.work.submission import Submission
+from .kernel.work.sweep.duty import Duty
+from .kernel.work.sweep.on_request import SweepOnRequest
+from .kernel.work.sweep.sweep import Sweep
+from .kernel.work.worker import Worker
 from .objects.laned_host import Lanes
 from .objects.sender import ObjectSender, ObjectTeller, places_of
 from .objects.stubs import Coordinators, Processors
-from .processing.allowance import slice_seconds
-from .processing.direct import DirectSender
-from .processing.dispatch import Dispatcher, Sender
-from .processing.invocation import Courier, Invocation, WaitUntil
-from .processing.log import Log
-from .processing.rescue import Rescue
-from .processing.submission import Submission
-from .processing.sweep.duty import Duty
-from .processing.sweep.on_request import SweepOnRequest
-from .processing.sweep.sweep import Sweep
-from .processing.worker import Worker
 from .queue.consumer import consume
 from .queue.dead_letter import bury
 from .queue.messages import DEAD_LETTERS, QueueBatch
 from .queue.producer import Queue, QueueSender
-from .store.d1.database import D1, Database
-from .store.hooks import EndHook, Hooks
-from .store.keys import KeyStore
 
 if TYPE_CHECKING:
-    from .store.blobs.r2 import R2
+    from .features.files.blobs.r2 import R2
 
 CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature.groups), NewTaskFields)
 KINDS: Final = dict(feature.kind for feature in FEATURES if feature.kind is not None)
@@ -261,7 +259,7 @@ def duties(invocation: Invocation) -> Sequence[Duty]:
 def _bucket(binding: "R2 | None", meter: Meter) -> object:
     if binding is None:
         return None
-    from .store.blobs.r2 import R2Bucket  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
+    from .features.files.blobs.r2 import R2Bucket  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
 
     return R2Bucket(binding, meter)
 
@@ -280,7 +278,7 @@ def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provi
         case "demo":
             # The demo provider takes a twentieth of the whole import's time, and only trials use it. The modules that
             # an isolate imports at its start serve every request: see docs/decisions/python.md#d0033.
-            from .inference.demo import DemoProvider  # noqa: PLC0415
+            from .features.demo.demo import DemoProvider  # noqa: PLC0415
 
             return DemoProvider()
         case "openai":

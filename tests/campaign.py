@@ -43,7 +43,7 @@ LONG_DRAWS = (
     "tests/property/test_output_disguises.py",
     "tests/property/test_schema_oracle.py",
     "tests/property/test_store_model.py",
-    "tests/unit/core/structured/test_evil_schemas.py",
+    "tests/unit/features/structured/test_evil_schemas.py",
     "tests/api/test_hostile.py",
     "tests/api/test_tenants.py",
     "tests/simulator/campaign/test_campaign.py::TestSchedules",

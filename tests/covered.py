@@ -34,8 +34,9 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """Return the folder directly in `src` that contains the module, or the name of a module directly in `src`."""
-        return self.path.split("/", maxsplit=1)[0]
+        """Return the module's folder in `src`, or in the kernel or the features; or the name of a module in `src`."""
+        parts = self.path.split("/")
+        return "/".join(parts[:2]) if parts[0] in {"kernel", "features"} else parts[0]
 
 
 def measure(arguments: Sequence[str]) -> int:

@@ -27,28 +27,25 @@ CHOSEN = "not slow and not campaign"
 SCHEDULES = 100
 SHARES = 3  # One more than two cores, so that they have work if a share takes longer than its size suggests.
 ONE_SHARE_MOST = 12  # So few modules go to one process, because each process has to import pytest and the Worker.
-# A change in one of the areas in this set can affect simulated schedules.
-SIMULATED = (
-    *("core", "store", "processing", "queue", "objects", "inference", "http", "kernel", "features", "composition"),
-    "simulator",
-)
 PACKAGES = ("simulator", "local", "cli", "bench")
+# A change in an area of this set cannot affect simulated schedules.
+NOT_SIMULATED = ("platform", "local", "cli", "bench")
 
 
 def areas() -> list[str]:
-    """List the areas: the folders of `src`, and the packages beside `src`."""
-    rooms = (path.name for path in (ROOT / "src").iterdir() if path.is_dir() and not path.name.startswith("_"))
-    return sorted({*rooms, *PACKAGES})
+    """List the areas: the folders of `src`, the rooms of the kernel, the features, and the packages beside `src`."""
+    within = (ROOT / "src", ROOT / "src" / "kernel", ROOT / "src" / "features")
+    folders = (path.name for one in within for path in one.iterdir() if path.is_dir())
+    return sorted({*(name for name in folders if not name.startswith("_")), *PACKAGES})
 
 
 def modules_of(area: str) -> Iterator[Path]:
     """Yield the test modules in an area's folders, and the test modules that import the area."""
-    name = {"cli": "onceover_cli"}.get(area, area if area in PACKAGES else rf"src\.{area}")
+    name = {"cli": "onceover_cli"}.get(area, area if area in PACKAGES else rf"src\.(kernel\.|features\.)?{area}")
     imported = re.compile(rf"^\s*(from|import) {name}\b", re.MULTILINE)
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("test_*.py")):
-            is_its_own = area in path.relative_to(ROOT).parts or (area == "http" and folder == "tests/api")
-            if is_its_own or imported.search(path.read_text("utf-8")):
+            if area in path.relative_to(ROOT).parts or imported.search(path.read_text("utf-8")):
                 yield path.relative_to(ROOT)
 
 
@@ -100,7 +97,7 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     every = (path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("test_*.py"))
     commands = [["-m", "pytest", "-q", "-m", CHOSEN, *share] for share in shares(modules_of(area) if area else every)]
-    if not area or area in SIMULATED:
+    if area not in NOT_SIMULATED:
         commands.append(["-m", "simulator", "--seeds", str(SCHEDULES), "--workers", "1"])
     statuses = run(commands)
     print(f"make quick: {'passed' if not any(statuses) else 'FAILED'} in {time.monotonic() - began:.0f} s")

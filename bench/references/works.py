@@ -5,7 +5,7 @@ from random import Random
 from typing import Literal
 
 from bench.prose import english
-from src.core import limits
+from src.kernel.domain import limits
 from src.objects.laned_caller import lanes_for
 
 SEED, WORKFLOWS = "seed", "workflows"

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.core.errors import ConfigurationFaults
-from src.core.settings import load
-from src.core.variables import Reading
+from src.kernel.domain.errors import ConfigurationFaults
+from src.kernel.domain.settings import Reading, load
 
 from ..arguments import Parser, UsageError, refuse_unknown
 from ..dev_vars import SecretsFile, assignments

@@ -5,7 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 
-const PARSER = "src/core/settings.py";
+const PARSER = "src/kernel/domain/settings.py";
 
 /** Returns whether the project is this one, and not one that a test has made. */
 export const isOurs = (project) => fs.existsSync(path.join(project, PARSER));

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from src.core.errors import ModelError, ModelRefused
-from src.inference.protocol import ModelCall, ModelReply
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain.errors import ModelError, ModelRefused
 
 REFUSAL = {"error": {"message": "The model refuses this request.", "code": "refused"}}
 

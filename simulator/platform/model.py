@@ -11,7 +11,8 @@ from typing import Literal
 from simulator.engine import answers, chat
 from simulator.engine.fault_kinds import BROWN_OUT, MODEL_AWAY, POISONED
 from simulator.platform.binding_port import Network, Port, Reply
-from src.core.errors import (
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.domain.errors import (
     ModelConnectionLost,
     ModelError,
     ModelRateLimited,
@@ -20,7 +21,6 @@ from src.core.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
-from src.inference.protocol import Health, ModelCall, ModelReply
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ from typing import Final
 
 from pydantic import ConfigDict
 
-from ..http.tasks.long_inputs import TextFileField
-from ..http.tasks.output_fields import StructuredFields
 from ..kernel.feature import Feature
 from .attempts.feature import ATTEMPTS
 from .batches.feature import BATCHES
@@ -15,7 +13,9 @@ from .gaps.feature import GAPS
 from .openai.feature import OPENAI
 from .operate.feature import OPERATE
 from .structured.feature import STRUCTURED
+from .structured.fields import StructuredFields
 from .texts.feature import TEXTS
+from .texts.submission import TextFileField
 from .webhooks.feature import WEBHOOKS
 
 # A feature may build on those before it.

@@ -4,18 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from ..core.ids import TaskKey
-    from ..core.task import Kind, Task
-    from ..http.base.endpoint import Endpoint
-    from ..http.base.exchange import Exchange
-    from ..http.base.messages import Reply
-    from ..http.base.services import Api
-    from ..processing.invocation import Invocation
-    from ..processing.run.kinds import RuleMaker, TaskKind
-    from ..processing.sweep.duty import Duty
-    from ..processing.task_request import Planned, TaskRequest
-    from ..store.hooks import EndHook
-    from ..store.records.results import JoinerOf
+    from .api.base.endpoint import Endpoint
+    from .api.base.exchange import Exchange
+    from .api.base.messages import Reply
+    from .api.base.services import Api
+    from .domain.ids import TaskKey
+    from .domain.task import Kind, Task
+    from .run.invocation import Invocation
+    from .run.kinds import RuleMaker, TaskKind
+    from .store.hooks import EndHook
+    from .store.rows import JoinerOf
+    from .work.submission import Planned, TaskRequest
+    from .work.sweep.duty import Duty
 
 type Calls = Sequence[Endpoint]
 type MakeDuty = Callable[[Invocation], Duty]

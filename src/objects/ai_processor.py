@@ -10,16 +10,15 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
-from ..core import limits
-from ..core.errors import ConfigurationError
-from ..core.ids import TaskKey
-from ..core.marks import LAST_STEP
-from ..core.task import Mark, Route
-from ..processing.hint import Hint
-from ..processing.log import Log
-from ..processing.outcomes import Released, RunOutcome
-from ..processing.worker import Worker
-from ..store.records.claims import ClaimRefusal, Unclaimed
+from ..kernel.domain import limits
+from ..kernel.domain.errors import ConfigurationError
+from ..kernel.domain.ids import TaskKey
+from ..kernel.domain.marks import LAST_STEP
+from ..kernel.domain.task import Mark, Route
+from ..kernel.run.context import Hint, Released, RunOutcome
+from ..kernel.run.log import Log
+from ..kernel.store.claims import ClaimRefusal, Unclaimed
+from ..kernel.work.worker import Worker
 from .audience import Audience
 from .laned_host import Lanes
 from .naming import task_name

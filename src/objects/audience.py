@@ -8,9 +8,9 @@ waiting calls fail, and their requests read the task.
 import asyncio
 from collections.abc import Callable
 
-from ..core import limits
-from ..core.task import Mark
-from ..processing.clock import seconds_until
+from ..kernel.calls.clock import seconds_until
+from ..kernel.domain import limits
+from ..kernel.domain.task import Mark
 
 
 class Audience:

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from ..core import limits
-from ..core.errors import CallerLost, CallNotStarted
-from ..core.ids import TaskKey
-from ..inference import wire
-from ..inference.wire import Wire, from_lane
-from ..processing.log import Log
+from ..kernel.calls import wire
+from ..kernel.calls.wire import Wire, from_lane
+from ..kernel.domain import limits
+from ..kernel.domain.errors import CallerLost, CallNotStarted
+from ..kernel.domain.ids import TaskKey
+from ..kernel.run.log import Log
 from .naming import lane_name
 from .stubs import CALLS_KNOWN, ObjectStorage, Processors, is_unknown_method
 

@@ -4,16 +4,15 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from ..core import limits
-from ..core.errors import CallAborted, CallerLost, CallNotStarted, ConfigurationError, ModelError, StoreError
-from ..core.ids import TaskKey
-from ..inference import wire
-from ..inference.protocol import ModelReply
-from ..inference.wire import Wire
-from ..processing import clock
-from ..processing.caller import CallOutcome, call_model
-from ..processing.log import Log
-from ..processing.worker import Worker
+from ..kernel.calls import clock, wire
+from ..kernel.calls.caller import CallOutcome, call_model
+from ..kernel.calls.protocol import ModelReply
+from ..kernel.calls.wire import Wire
+from ..kernel.domain import limits
+from ..kernel.domain.errors import CallAborted, CallerLost, CallNotStarted, ConfigurationError, ModelError, StoreError
+from ..kernel.domain.ids import TaskKey
+from ..kernel.run.log import Log
+from ..kernel.work.worker import Worker
 
 
 class Lane:

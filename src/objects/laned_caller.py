@@ -7,17 +7,16 @@ import asyncio
 from collections.abc import Sequence
 from itertools import count
 
-from ..core import limits
-from ..core.errors import CallAborted, CallerLost, CallNotStarted, ModelError
-from ..core.meter import Meter
-from ..core.task import Kind
-from ..inference import wire
-from ..inference.protocol import ModelCall, ModelReply, Provider
-from ..processing import clock
-from ..processing.caller import CallOutcome, HeldCall, Silence, call_model
-from ..processing.log import Log
-from ..processing.worker import Worker
-from ..store.records.claims import Claim
+from ..kernel.calls import clock, wire
+from ..kernel.calls.caller import CallOutcome, HeldCall, Silence, call_model
+from ..kernel.calls.protocol import ModelCall, ModelReply, Provider
+from ..kernel.domain import limits
+from ..kernel.domain.errors import CallAborted, CallerLost, CallNotStarted, ModelError
+from ..kernel.domain.meter import Meter
+from ..kernel.domain.task import Kind
+from ..kernel.run.log import Log
+from ..kernel.store.claims import Claim
+from ..kernel.work.worker import Worker
 from .stubs import LINES_KNOWN, Coordinators, CoordinatorStub
 
 

@@ -3,15 +3,15 @@
 import asyncio
 from functools import partial
 
-from ..core import limits
-from ..core.ids import TaskKey
-from ..core.meter import Meter
-from ..core.task import Route
-from ..processing.allowance import slice_seconds
-from ..processing.caller import ModelCaller
-from ..processing.log import Log
-from ..processing.worker import Host, Worker
-from ..store.records.claims import Claim
+from ..kernel.calls.caller import ModelCaller
+from ..kernel.domain import limits
+from ..kernel.domain.ids import TaskKey
+from ..kernel.domain.meter import Meter
+from ..kernel.domain.task import Route
+from ..kernel.run.allowance import slice_seconds
+from ..kernel.run.log import Log
+from ..kernel.store.claims import Claim
+from ..kernel.work.worker import Host, Worker
 from .laned_caller import laned_caller
 from .stubs import Coordinators
 

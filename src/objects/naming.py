@@ -3,7 +3,7 @@
 A task's object and the task's coordinator have the task's key as their name.
 """
 
-from ..core.ids import TaskKey
+from ..kernel.domain.ids import TaskKey
 
 
 def task_name(task_key: TaskKey) -> str:

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..core import limits
-from ..core.errors import StoreError
-from ..core.ids import TaskKey
-from ..core.meter import Meter
-from ..core.task import Mark, Route
-from ..processing.dispatch import NoPlace
-from ..processing.log import Log
-from ..processing.worker import Worker
-from ..store.tasks import TaskStore
+from ..kernel.domain import limits
+from ..kernel.domain.errors import StoreError
+from ..kernel.domain.ids import TaskKey
+from ..kernel.domain.meter import Meter
+from ..kernel.domain.task import Mark, Route
+from ..kernel.run.log import Log
+from ..kernel.store.tasks import TaskStore
+from ..kernel.work.dispatch import NoPlace
+from ..kernel.work.worker import Worker
 from .stubs import Processors
 
 

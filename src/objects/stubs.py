@@ -6,8 +6,8 @@ project uses.
 
 from typing import Final, Protocol
 
-from ..core.ids import TaskKey
-from ..inference.wire import Wire
+from ..kernel.calls.wire import Wire
+from ..kernel.domain.ids import TaskKey
 
 # Objects may run code of the release before for up to 300 s after a deployment. A coordinator answers `reach` with
 # CALLS_KNOWN, which rises with each kind of call that its code knows. Code that knows no lines of batches answers None.

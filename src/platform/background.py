@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..processing.log import Log
+from ..kernel.run.log import Log
 
 if TYPE_CHECKING:
     from js import ExecutionContext

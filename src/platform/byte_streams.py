@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from ..http.base.messages import BodyBroken, PipedBytes
+from ..kernel.api.base.messages import BodyBroken, PipedBytes
 from .crossing import into_javascript
 
 if TYPE_CHECKING:

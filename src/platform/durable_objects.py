@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 from workers import DurableObject
 
-from ..core.errors import ConfigurationError
-from ..core.ids import TaskKey
-from ..core.task import Mark
-from ..inference.wire import Wire
+from ..kernel.calls.wire import Wire
+from ..kernel.domain.errors import ConfigurationError
+from ..kernel.domain.ids import TaskKey
+from ..kernel.domain.task import Mark
+from ..kernel.run.log import Log
+from ..kernel.work.worker import Worker
 from ..objects.ai_processor import Processor
 from ..objects.batch_coordinator import Coordinator
 from ..objects.lane import Lane, infer_none
-from ..processing.log import Log
-from ..processing.worker import Worker
 from .bindings import bindings
 from .objects import answered, storage_of
 from .surroundings import SURROUNDINGS

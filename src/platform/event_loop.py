@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..core.settings import EVENT_LOOPS
-from ..processing.log import Log
+from ..kernel.domain.settings import EVENT_LOOPS
+from ..kernel.run.log import Log
 from .timers import LONGEST_SECONDS, Timer
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
+from ..kernel.calls.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
 from .crossing import Crossing, says_at_most
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
-from ..http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
+from ..kernel.api.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from .crossing import Crossing, into_javascript, says_at_most
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ The bytes of a file's part are held in JavaScript's memory.
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..store.blobs import Buffer
-from ..store.blobs.r2 import ListedObject
+from ..features.files.blobs import Buffer
+from ..features.files.blobs.r2 import ListedObject
 from .crossing import Crossing, into_javascript
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import os
 import random
 import time
 
-from ..inference.protocol import HttpClient
-from ..processing.invocation import Courier
+from ..kernel.calls.protocol import HttpClient
+from ..kernel.run.invocation import Courier
 from .http_client import FetchClient
 from .webhook_courier import FetchCourier
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..composition import App, Runtime
-from ..core.settings import load
-from ..http.base.isolate import RequestMemory
-from ..inference.protocol import Provider
-from ..processing.log import Log
+from ..kernel.api.base.services import RequestMemory
+from ..kernel.calls.protocol import Provider
+from ..kernel.domain.settings import load
+from ..kernel.run.log import Log
 from .background import Background
 from .bindings import bindings, variable
 from .event_loop import EVENT_LOOP

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..inference.protocol import HttpConnectionLost, HttpTimeout
+from ..kernel.calls.protocol import HttpConnectionLost, HttpTimeout
 from .crossing import Crossing
 from .http_client import HttpExchange
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from workers import WorkerEntrypoint
 
 from ..composition import CATALOGUE, App
-from ..core.errors import ConfigurationError
-from ..http.router import configuration_problem, handle
-from ..processing.log import Log
+from ..kernel.api.router import configuration_problem, handle
+from ..kernel.domain.errors import ConfigurationError
+from ..kernel.run.log import Log
 from ..queue.consumer import put_off
 from ..queue.messages import QueueBatch
 from .background import Background

@@ -7,13 +7,13 @@ task itself does the queue deliver the message again, and finally move it to the
 
 from collections.abc import Awaitable, Callable
 
-from ..core import limits
-from ..core.errors import ConfigurationError, SchemaMissing, StoreFull, StoreQuotaExhausted, StoreUnavailable
-from ..core.ids import TaskKey
-from ..processing.dispatch import Dispatcher
-from ..processing.log import Log
-from ..processing.outcomes import Released
-from ..processing.worker import Host, Worker
+from ..kernel.domain import limits
+from ..kernel.domain.errors import ConfigurationError, SchemaMissing, StoreFull, StoreQuotaExhausted, StoreUnavailable
+from ..kernel.domain.ids import TaskKey
+from ..kernel.run.context import Released
+from ..kernel.run.log import Log
+from ..kernel.work.dispatch import Dispatcher
+from ..kernel.work.worker import Host, Worker
 from . import messages
 from .messages import QueueBatch, QueueMessage
 

@@ -1,12 +1,12 @@
 """Handles the dead-letter queue: fails the tasks whose messages used up their deliveries."""
 
-from ..core import limits
-from ..core.codes import TaskCode
-from ..core.errors import StoreError
-from ..core.settings import Settings
-from ..core.task import Failure
-from ..processing.log import Log
-from ..store.tasks import TaskStore
+from ..kernel.domain import limits
+from ..kernel.domain.codes import TaskCode
+from ..kernel.domain.errors import StoreError
+from ..kernel.domain.settings import Settings
+from ..kernel.domain.task import Failure
+from ..kernel.run.log import Log
+from ..kernel.store.tasks import TaskStore
 from . import messages
 from .messages import QueueBatch
 

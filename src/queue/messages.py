@@ -6,7 +6,7 @@ A message with any other body is ignored, because the project did not send it.
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..core.ids import TaskKey, read_task_key
+from ..kernel.domain.ids import TaskKey, read_task_key
 
 QUEUE = "ai-processing-queue"
 DEAD_LETTERS = "ai-processing-dlq"

@@ -3,9 +3,9 @@
 import math
 from typing import Protocol
 
-from ..core import limits
-from ..core.ids import TaskKey
-from ..core.task import Route
+from ..kernel.domain import limits
+from ..kernel.domain.ids import TaskKey
+from ..kernel.domain.task import Route
 from . import messages
 
 

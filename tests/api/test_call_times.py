@@ -2,11 +2,11 @@
 
 import asyncio
 
-from src.core.task import Route
-from src.http.base.views import rfc3339
-from src.inference.protocol import Health, ModelCall, ModelReply
-from src.processing.worker import Host
-from src.store.records.claims import CallKey, Claim, Continue
+from src.kernel.api.base.views import rfc3339
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.domain.task import Route
+from src.kernel.store.claims import CallKey, Claim, Continue
+from src.kernel.work.worker import Host
 from tests.support.api_bench import START_MS, ApiBench, data, key
 from tests.support.invocations import new_worker
 

@@ -4,11 +4,11 @@ import httpx2
 import openai
 import pytest
 
-from src.core.errors import ConfigurationError
-from src.core.ids import new_task_id
-from src.core.keys import Scope
-from src.http.base.messages import Reply
-from src.http.router import configuration_problem
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import configuration_problem
+from src.kernel.domain.errors import ConfigurationError
+from src.kernel.domain.ids import new_task_id
+from src.kernel.domain.keys import Scope
 from tests.support.api_bench import START_MS, ApiBench, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from local.node import ROOT
-from src.core.ids import new_task_id
-from src.core.settings import Settings
-from src.http.access.cors import ON_ANSWERS, ON_PREFLIGHTS
+from src.kernel.api.access.access import ON_ANSWERS, ON_PREFLIGHTS
+from src.kernel.domain.ids import new_task_id
+from src.kernel.domain.settings import Settings
 from tests.support.api_bench import START_MS, ApiBench
 
 ID = new_task_id(START_MS, b"0123456789")

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.core.model_servers import SENDINGS, Sending
-from src.core.settings import Settings
-from src.inference.asking import messages
-from src.inference.protocol import ModelCall, OutputForm
-from src.processing.task_request import DEFAULT_INSTRUCTIONS
+from src.kernel.calls.asking import messages
+from src.kernel.calls.protocol import ModelCall, OutputForm
+from src.kernel.domain import limits
+from src.kernel.domain.settings import SENDINGS, Sending, Settings
+from src.kernel.work.submission import DEFAULT_INSTRUCTIONS
 from tests.support.api_bench import ApiBench, data
 
 TEXT = "one\n\ntwo\n\nthree and four"

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.keys import Scope
-from src.core.settings import Settings
-from src.http.base.messages import Reply
-from src.http.router import handle
-from src.http.tasks import events as task_events
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import handle
+from src.kernel.api.tasks import events as task_events
+from src.kernel.domain import limits
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.settings import Settings
+from src.kernel.store.claims import Claim, Continue, Finish
 from src.objects.audience import Audience
-from src.store.records.claims import Claim, Continue, Finish
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.event_streams import Received, events_of, read_events
 from tests.support.sqlite_d1 import NETWORK_LOST

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.core.settings import Settings
+from src.kernel.domain.settings import Settings
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.tiers import sized
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.http.base.messages import Reply
-from src.http.router import handle
-from src.store.d1.database import D1Statement
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import handle
+from src.kernel.domain import limits
+from src.kernel.store.d1 import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 

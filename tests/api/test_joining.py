@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain import limits
 from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.http.catalogue import GROUPS, Catalogue
-from src.http.router import handle
+from src.kernel.api.router import GROUPS, Catalogue, handle
 from tests.support.api_bench import ApiBench, BenchRequest
 
 ALONE = Catalogue()

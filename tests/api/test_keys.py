@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.ids import new_task_id
-from src.core.keys import OWN_SCOPES, Scope, digest, fingerprint, parse
-from src.http.base.isolate import RequestMemory
-from src.http.base.messages import Reply
-from src.http.router import handle
-from src.store.d1.database import D1Statement
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.base.services import RequestMemory
+from src.kernel.api.router import handle
+from src.kernel.domain import limits
+from src.kernel.domain.ids import new_task_id
+from src.kernel.domain.keys import OWN_SCOPES, Scope, digest, fingerprint, parse
+from src.kernel.store.d1 import D1Statement
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 

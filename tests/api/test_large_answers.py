@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.codes import TaskCode
-from src.core.task import Failure, FinishedChunk
-from src.http.router import handle
-from src.store.records.chunk_index import ChunkIndex
-from src.store.records.claims import Continue, Fail, Finish
-from src.store.views import TaskGone, ViewStore
+from src.kernel.api.router import handle
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.task import Failure, FinishedChunk
+from src.kernel.store.claims import Continue, Fail, Finish
+from src.kernel.store.rows import ChunkIndex
+from src.kernel.store.views import TaskGone, ViewStore
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.calls.retry import rate_limit_seconds
-from src.core.task import Route
-from src.http.base.messages import Reply
-from src.http.router import handle
-from src.processing.terms import OVERDUE
-from src.store.records.claims import Release
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import handle
+from src.kernel.calls.pace import rate_limit_seconds
+from src.kernel.domain import limits
+from src.kernel.domain.task import Route
+from src.kernel.run.waits import OVERDUE
+from src.kernel.store.claims import Release
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 

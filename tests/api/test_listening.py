@@ -8,23 +8,21 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.marks import LAST_STEP, Marks
-from src.core.states import Status
-from src.core.task import Mark, Route
-from src.http.base.messages import Reply
-from src.http.router import handle
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import handle
+from src.kernel.domain import limits
+from src.kernel.domain.marks import LAST_STEP, Marks
+from src.kernel.domain.task import Mark, Route, Status
+from src.kernel.run.invocation import Memory
+from src.kernel.store import events, views
+from src.kernel.store.claims import Claim, Continue
+from src.kernel.work.worker import Host, Worker
 from src.objects.audience import Audience
-from src.processing.invocation import Memory
-from src.processing.worker import Host, Worker
-from src.store.records.claims import Claim, Continue
-from src.store.sql import events as events_sql
-from src.store.sql import views as views_sql
 from tests.api.test_events import PAID, Stream, numbered
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.worker_bench import Script
 
-LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.LOOK.sql: "look"}
+LOOKS = {views.TASK.sql: "task", views.STATUS.sql: "status", events.LOOK.sql: "look"}
 
 
 class Scene:
@@ -155,7 +153,7 @@ def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: st
 
     async def overtaken(statements: Any) -> Any:
         answer = await batch(statements)
-        if views_sql.TASK.sql in {statement.sql for statement in statements} and made.ended_at is None:
+        if views.TASK.sql in {statement.sql for statement in statements} and made.ended_at is None:
             made.ended_at = 0.0
             await made.work()
         return answer

@@ -9,9 +9,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from src.core import limits
-from src.core.ids import new_task_id, task_key_of
-from src.core.tenants import LOCAL
+from src.kernel.domain import limits
+from src.kernel.domain.ids import LOCAL, new_task_id, task_key_of
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 
 START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=START_MS)

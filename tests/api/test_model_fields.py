@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.core.settings import Settings
+from src.kernel.domain import limits
+from src.kernel.domain.settings import Settings
 from tests.support.api_bench import ApiBench, data
 
 MOST = "x" * (limits.MODEL_OPTIONS_BYTES_MOST - len('{"stop":""}'))

@@ -9,17 +9,16 @@ from typing import Any, cast
 import pytest
 
 from src.composition import CATALOGUE
-from src.core.errors import ConfigurationError
-from src.core.ids import batch_id, new_task_id
-from src.core.keys import Scope
-from src.core.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
-from src.http.base import problems
-from src.http.base.messages import Reply
-from src.http.catalogue import Catalogue
-from src.http.router import configuration_problem
-from src.inference.protocol import HttpTimeout
-from src.processing.terms import exhausted
-from src.store.records.claims import Fail
+from src.kernel.api.base import problems
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import Catalogue, configuration_problem
+from src.kernel.calls.protocol import HttpTimeout
+from src.kernel.domain.errors import ConfigurationError
+from src.kernel.domain.ids import batch_id, new_task_id
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
+from src.kernel.run.waits import exhausted
+from src.kernel.store.claims import Fail
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, BenchRequest, bearer, check_documented, data
 from tests.support.batches import CHAT, create, lines, run, upload
 from tests.support.memory_r2 import INTERNAL, MemoryR2

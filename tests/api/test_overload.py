@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.keys import Scope
-from src.http.base.messages import Reply
-from src.http.router import handle
-from src.store.d1.database import D1Statement
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import handle
+from src.kernel.domain import limits
+from src.kernel.domain.keys import Scope
+from src.kernel.store.d1 import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, check_documented, data
 
 LATE = limits.OVERLOAD_SECONDS + 1

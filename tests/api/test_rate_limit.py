@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from src.core import limits
-from src.core.ids import new_task_id
+from src.kernel.domain import limits
+from src.kernel.domain.ids import new_task_id
 from tests.support.api_bench import START_MS, ApiBench, data
 
 ID = new_task_id(START_MS, b"0123456789")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from src.core.errors import ConfigurationError
-from src.http.base.messages import Reply
-from src.http.router import configuration_problem
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import configuration_problem
+from src.kernel.domain.errors import ConfigurationError
 from tests.support.api_bench import ApiBench, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 

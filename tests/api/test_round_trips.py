@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support.api_bench import ApiBench, bearer, data
 
 type Ask = Callable[[ApiBench, dict[str, str], dict[str, str]], int]

@@ -8,14 +8,13 @@ import json
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.errors import ConfigurationError
-from src.core.ids import new_task_id
-from src.http.base.headers import ON_EVERY_ANSWER
-from src.http.base.messages import Reply
-from src.http.router import configuration_problem, handle
-from src.inference.demo import DemoProvider
-from src.inference.protocol import Health
+from src.features.demo.demo import DemoProvider
+from src.kernel.api.base.messages import ON_EVERY_ANSWER, Reply
+from src.kernel.api.router import configuration_problem, handle
+from src.kernel.calls.protocol import Health
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ConfigurationError
+from src.kernel.domain.ids import new_task_id
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 

@@ -6,10 +6,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from src.core import limits
-from src.core.ids import task_key_of
-from src.core.keys import Scope
-from src.core.tenants import LOCAL
+from src.kernel.domain import limits
+from src.kernel.domain.ids import LOCAL, task_key_of
+from src.kernel.domain.keys import Scope
 from tests.api.test_lists import fill, listed, walk
 from tests.support.api_bench import ApiBench, bearer, data
 

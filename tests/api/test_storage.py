@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from src.core import limits
-from src.core.ids import TaskKey
-from src.core.task import NewTask, Reduce
-from src.http.base.messages import Reply
-from src.store.admission import Conditions
-from src.store.tasks import TaskStore
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import NewTask, Reduce
+from src.kernel.store.admission import Conditions
+from src.kernel.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import new_task

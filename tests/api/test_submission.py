@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.core.settings import Settings
-from src.core.task import Route
-from src.processing.task_request import DEFAULT_INSTRUCTIONS
+from src.kernel.domain import limits
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Route
+from src.kernel.work.submission import DEFAULT_INSTRUCTIONS
 from tests.support.api_bench import ApiBench, BenchRequest, data
 
 URL = "http://localhost:8787/api/tasks"

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from src.core.settings import Settings
-from src.core.task import TaskOptions
 from src.features import NewTaskFields
-from src.http.base.acting import Acting
-from src.http.base.content import without_content
-from src.http.tasks.new_task import checked_fields
-from src.http.tasks.task_views import TaskView, whole_task_view
-from src.store.records import options
+from src.kernel.api.base.exchange import Acting, without_content
+from src.kernel.api.tasks.submission import checked_fields
+from src.kernel.api.tasks.views import TaskView, whole_task_view
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import TaskOptions
+from src.kernel.store import options
 from tests.support import canaries
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.sqlite_d1 import MIGRATIONS

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.ids import new_task_id
-from src.core.task import Route
-from src.http.base.messages import Reply
-from src.http.router import handle
-from src.store.sql import views as sql_of
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import handle
+from src.kernel.domain import limits
+from src.kernel.domain.ids import new_task_id
+from src.kernel.domain.task import Route
+from src.kernel.store import views as sql_of
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
 

@@ -17,13 +17,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from src.core import limits
-from src.core.codes import TaskCode
-from src.core.ids import new_task_id, split_task_key, task_key_of
-from src.core.settings import Settings
-from src.core.task import DEADLINE_EXCEEDED, Failure, Route
-from src.http.base.messages import Reply
-from src.store.records.claims import Claim, Continue, Fail, Finish, Step
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import new_task_id, split_task_key, task_key_of
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, Route
+from src.kernel.store.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.event_streams import read_events
 from tests.support.invocations import new_sweep, new_worker

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.ids import TaskKey
-from src.core.meter import Meter
-from src.core.settings import Settings
-from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
-from src.http.base.messages import Reply
-from src.http.router import handle
-from src.processing.terms import exhausted
-from src.store.d1.database import D1Statement, Database
-from src.store.records.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.router import handle
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
+from src.kernel.run.waits import exhausted
+from src.kernel.store.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
+from src.kernel.store.d1 import D1Statement, Database
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
-from src.core.task import Route
-from src.inference.openai import OpenAIProvider
-from src.inference.protocol import HttpReply, Provider
-from src.inference.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
-from src.processing.log import Log
-from src.processing.worker import Host
+from src.kernel.calls.openai import OpenAIProvider
+from src.kernel.calls.protocol import HttpReply, Provider
+from src.kernel.calls.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
+from src.kernel.domain.task import Route
+from src.kernel.run.log import Log
+from src.kernel.work.worker import Host
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.invocations import new_worker
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.core.codes import TaskCode
-from src.core.task import Failure, LastError, Route, Wait
-from src.http.base.views import rfc3339
-from src.store.records.claims import Claim, Continue, Fail, Progress, Release
+from src.kernel.api.base.views import rfc3339
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.task import Failure, LastError, Route, Wait
+from src.kernel.store.claims import Claim, Continue, Fail, Progress, Release
 from tests.support.api_bench import START_MS, ApiBench, data, key
 
 MINUTE_MS = 60_000

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.keys import Scope
-from src.core.settings import Settings
-from src.http.base.messages import Reply
-from src.store.records.claims import Fail, Finish
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain import limits
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.settings import Settings
+from src.kernel.store.claims import Fail, Finish
 from tests.api.test_large_answers import FAILURE
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
 

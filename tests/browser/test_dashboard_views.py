@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Route, ViewportSize, expect
 from standardwebhooks.webhooks import Webhook
 
-from src.core.tallies import BOUNDS_MS
+from src.kernel.store.tallies import BOUNDS_MS
 from tests.support.browser import HOSTILE, Watched
 from tests.support.client import Client, Json
 from tests.support.databases import d1_file

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from src.core.codes import TaskCode
+from src.kernel.domain.codes import TaskCode
 from tests.browser.test_page_plots import bucket
 from tests.support.browser import HOSTILE
 from tests.support.stage import HEALTH, Stage, refuse

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from src.core.tallies import BOUNDS_MS
+from src.kernel.store.tallies import BOUNDS_MS
 from tests.support.stage import HEALTH, Stage
 
 pytestmark = pytest.mark.runtime

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from src.core.tallies import BOUNDS_MS
+from src.kernel.store.tallies import BOUNDS_MS
 from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, chunk, refuse, task
 
 pytestmark = pytest.mark.runtime

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from local.node import find_node
-from src.core import webhooks
-from src.core.ids import TaskKey
-from src.core.webhooks import DeliveryKey, EndpointKey
+from src.features.webhooks import rules as webhooks
+from src.features.webhooks.rules import DeliveryKey, EndpointKey
+from src.kernel.domain.ids import TaskKey
 from tests.clients.people import PeopleModel, check_structured
 from tests.clients.walking import EXPECTED_OF_BATCHER, EXPECTED_OF_STREAM, WALKED, run, unwrapped, walk
 from tests.support.client import openai, variables

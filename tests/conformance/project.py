@@ -141,7 +141,7 @@ def write_project(folder: Path) -> Path:
     The function returns `folder`.
     """
     source = folder / "src"
-    for part in ("src/core", "src/store", "src/platform", "tests/conformance/cases"):
+    for part in ("src/kernel", "src/features", "src/platform", "tests/conformance/cases"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "tests" / "conformance" / "worker.py", source / "tests" / "conformance")
     (source / "entry.py").write_text(dedent(ENTRY))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mutation.catalogue import statement_files
 from simulator.platform.sqlite_database import Template
 from tests.conformance import worker
 from tests.conformance.cases.registry import OBJECT_CASES, WORKER_CASES
@@ -15,8 +16,7 @@ from tests.conformance.cases.storyteller import STATEMENT_MODULES, statement_nam
 from tests.conformance.exceptions import DIFFERENCES
 from tests.conformance.project import ROOT, make_template, run_on_fakes
 
-SQL = ROOT / "src" / "store" / "sql"
-PIECES = {SQL / "statement.py", SQL / "fragments.py", SQL / "recording.py"}  # modules without whole statements
+PIECES = {"src/kernel/store/fragments.py"}  # modules without whole statements
 GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read", "write")]
 
 
@@ -47,7 +47,7 @@ def test_differences_name_cases_and_give_their_source():
 
 
 def test_the_stories_run_every_statement_of_the_store(template: Template):
-    """The stories run every statement of `src/store/sql`, including the statements in tuples."""
+    """The stories run every statement of the store, including the statements in tuples."""
     names = set(statement_names().values())
     assert {"CLAIM", "OUTCOME", "LIST_FILTERED", "FIND_KEY", "ERASE[0]", "WITHDRAW_PARTS[3]"} <= names
     ran: set[str] = set()
@@ -58,8 +58,9 @@ def test_the_stories_run_every_statement_of_the_store(template: Template):
 
 
 def test_statements_stand_in_the_modules_that_the_stories_know():
-    """The stories know every module of `src/store/sql` with statements."""
-    assert {Path(str(module.__file__)) for module in STATEMENT_MODULES} == set(SQL.glob("*.py")) - PIECES
+    """The stories know every module of `src` with statements."""
+    known = {Path(str(module.__file__)).relative_to(ROOT).as_posix() for module in STATEMENT_MODULES}
+    assert known == set(statement_files(ROOT)) - PIECES
 
 
 def _strings(value: Any) -> Iterator[str]:

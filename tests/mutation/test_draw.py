@@ -16,7 +16,7 @@ from mutation.statements import Statements
 ROOT = Path(__file__).resolve().parents[2]
 
 SQL = """
-    from ..d1.statement import statement
+    from .d1 import statement
 
     NOW = "CAST(unixepoch() AS INTEGER)"
     _MINE = "id = :task_key AND fence = :fence"
@@ -42,12 +42,12 @@ def mutants_of_the_worker() -> list[Mutant]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Make a project with one module of SQL statements and one module of Python."""
-    for name, text in {"src/store/sql/work.py": SQL, "src/processing/run.py": PYTHON}.items():
+    for name, text in {"src/kernel/store/work_statements.py": SQL, "src/kernel/run/run.py": PYTHON}.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True)
         path.write_text(dedent(text))
-    (tmp_path / "src/store/d1").mkdir()
-    shutil.copy(ROOT / "src/store/d1/statement.py", tmp_path / "src/store/d1")
+    shutil.copy(ROOT / "src/kernel/store/d1.py", tmp_path / "src/kernel/store/d1.py")
+    shutil.copytree(ROOT / "src/kernel/domain", tmp_path / "src/kernel/domain")
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations/1.sql").write_text("CREATE TABLE tasks (id TEXT, fence INTEGER, wake_at INTEGER) STRICT;")
     return tmp_path
@@ -80,7 +80,7 @@ def test_a_seed_draws_the_same_mutants_again(project: Path):
 def test_a_change_elsewhere_leaves_the_draw_as_it_was(project: Path):
     """New lines and new code in a file change neither the names of the other mutants nor their order."""
     before = [mutant.id for mutant in drawn(all_mutants(project), 1)]
-    path = project / "src/processing/run.py"
+    path = project / "src/kernel/run/run.py"
     path.write_text("# A comment.\n\n\ndef less(count):\n    return count - 1\n\n\n" + path.read_text())
     after = [mutant.id for mutant in drawn(all_mutants(project), 1) if mutant.scope != "less"]
     assert after == before
@@ -93,17 +93,24 @@ def test_the_worker_has_mutants_of_every_kind_in_every_place(mutants_of_the_work
     assert len({mutant.operator for mutant in mutants}) > 25
     paths = {mutant.path for mutant in mutants}
     assert {path.rpartition("/")[0] for path in paths} == {
-        "src/store/sql",
-        "src/processing",
-        "src/processing/batches",
-        "src/processing/run",
-        "src/processing/sweep",
+        "src/features/attempts",
+        "src/features/batches/store",
+        "src/features/batches/work",
+        "src/features/bulk",
+        "src/features/files",
+        "src/features/gaps",
+        "src/features/texts",
+        "src/features/webhooks",
+        "src/kernel/run",
+        "src/kernel/store",
+        "src/kernel/work",
+        "src/kernel/work/sweep",
         "src/objects",
         "src/queue",
     }
-    assert "src/processing/log.py" not in paths
+    assert "src/kernel/run/log.py" not in paths
     assert any(mutant.is_sql and mutant.path.startswith("src/objects") for mutant in mutants)
-    assert not any(mutant.is_sql and "statement.py" in mutant.path for mutant in mutants)
+    assert not any(mutant.is_sql and "d1.py" in mutant.path for mutant in mutants)
 
 
 def test_a_mutant_of_another_text_is_refused(project: Path):
@@ -130,6 +137,6 @@ def test_parameters_that_are_lost_are_kept_without_a_meaning(project: Path, stat
 
 def test_nearly_all_mutants_of_the_store_can_be_tried(mutants_of_the_worker: list[Mutant]):
     """Of 60 mutants of the store, at least 58 can be tried."""
-    some = drawn(mutants_of_the_worker, 1, ["src/store/sql/*"])[:60]
+    some = drawn(mutants_of_the_worker, 1, ["src/kernel/store/*"])[:60]
     assert len(viable(ROOT, some, 60)) >= 58
     assert len(viable(ROOT, some, 10)) == 10

@@ -36,7 +36,7 @@ WORKER = """
         return 1
 """
 TESTS = """
-    from src.processing.run import more
+    from src.kernel.run.run import more
 
     def test_more():
         assert more(1, 3) == 3
@@ -46,7 +46,7 @@ TESTS = """
 """
 # These files stand in for the Worker's code that the plugin of the mutation tests needs.
 SURROUNDINGS = {
-    "src/store/d1/statement.py": "class Statement:\n    def bind(self, **values): ...\n",
+    "src/kernel/store/d1.py": "class Statement:\n    def bind(self, **values): ...\n",
     "simulator/campaign/ablations/__init__.py": "",
     "simulator/campaign/ablations/substitutes.py": "def swapped(name, old, new): ...\n",
     "simulator/campaign/__init__.py": "",
@@ -64,7 +64,7 @@ SURROUNDINGS = {
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a small project with one module and its tests."""
     root = tmp_path_factory.mktemp("project")
-    files = SURROUNDINGS | {"src/processing/run.py": WORKER, "tests/unit/test_run.py": TESTS}
+    files = SURROUNDINGS | {"src/kernel/run/run.py": WORKER, "tests/unit/test_run.py": TESTS}
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def test_a_mutant_that_a_test_notices_is_killed(project: Path, judge: Judge):
     assert (outcome.verdict, outcome.killer) == (KILLED, "tests/unit/test_run.py::test_more")
     assert "assert 4 == 3" in outcome.message
     for copy in judge.copies:
-        assert (copy.path / "src/processing/run.py").read_text() == dedent(WORKER)
+        assert (copy.path / "src/kernel/run/run.py").read_text() == dedent(WORKER)
 
 
 def test_a_mutant_that_nobody_notices_survives(project: Path, judge: Judge):
@@ -181,7 +181,7 @@ def test_the_checks_are_files_and_parts():
     names = {check.name for check in deep}
     assert {check for check in quick if not check.is_part} < {check for check in deep if not check.is_part}
     assert {
-        "tests/unit/processing/run/test_ledger.py",
+        "tests/unit/kernel/run/test_ledger.py",
         "tests/property/test_store_model.py",
         "tests/api/test_tasks.py",
     } <= names
@@ -215,14 +215,14 @@ def worker() -> Iterator[Workspace]:
 def test_the_tree_without_a_mutant_passes(worker: Workspace):
     """In a copy without a mutant, tests and parts of the simulation pass."""
     verdict = trial.run(
-        worker.path, [Check("tests/unit/processing/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
+        worker.path, [Check("tests/unit/kernel/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
     )
     assert verdict.passed, verdict
-    assert "src/processing/run/ledger.py::Ledger.failed" in verdict.facts["functions"]
-    assert "src/processing/run/run.py::Run.work" not in verdict.facts["functions"]
+    assert "src/kernel/run/ledger.py::Ledger.failed" in verdict.facts["functions"]
+    assert "src/kernel/run/run.py::Run.work" not in verdict.facts["functions"]
     verdict = trial.run(worker.path, [Check("simulate crafted", is_quick=True)], 120, quick=True, trace=True)
     assert verdict.passed, verdict
-    assert "src/processing/run/run.py::Run.work" in verdict.facts["functions"]
+    assert "src/kernel/run/run.py::Run.work" in verdict.facts["functions"]
     assert len(verdict.facts["statements"]) > 20
 
 
@@ -231,7 +231,7 @@ def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: W
     (fenceless,) = [
         mutant
         for mutant in all_mutants(ROOT)
-        if mutant.path == "src/store/sql/fragments.py"
+        if mutant.path == "src/kernel/store/fragments.py"
         and mutant.scope == "UNDER_CLAIM"
         and mutant.before == "fence = :fence"
     ]
@@ -244,7 +244,7 @@ def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: W
 def known_mistake(name: str, old: str, new: str, test: str = "test_more") -> Mistake:
     return Mistake(
         name=name,
-        path="src/processing/run.py",
+        path="src/kernel/run/run.py",
         old=old,
         new=new,
         promise="It counts.",
@@ -274,5 +274,5 @@ def test_a_known_mistake_is_noticed_by_a_test_that_fails(project: Path, copies: 
 @pytest.mark.parametrize("old", ["count", "nowhere"])
 def test_a_known_mistake_has_one_place(project: Path, old: str):
     """A mistake whose old text occurs twice, or not at all, is refused by name."""
-    with pytest.raises(ValueError, match=r"astray: src/processing/run.py has the old text \d times"):
+    with pytest.raises(ValueError, match=r"astray: src/kernel/run/run.py has the old text \d times"):
         known_mistake("astray", old, "x").mutant(project)

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
-from src.core.batches.answers import output_line
-from src.core.batches.endpoints import CHAT, ENDPOINTS
-from src.core.batches.line_index import Slice, StoredSlice, pack, read_ids, slice_of
-from src.core.batches.line_json import LineNotJson, parse_line
-from src.core.batches.lines import Line, LineFault, LineRules, check_line
-from src.core.batches.requests import call_body
-from src.core.batches.scan import LineScanner
-from src.core.ids import TaskKey
-from src.core.settings import BATCH_FIELDS, MODEL_OPTIONS
+from src.features.batches.lines.answers import output_line
+from src.features.batches.lines.line_index import Slice, StoredSlice, pack, read_ids, slice_of
+from src.features.batches.lines.line_json import LineNotJson, parse_line
+from src.features.batches.lines.lines import CHAT, ENDPOINTS, Line, LineFault, LineRules, call_body, check_line
+from src.features.batches.lines.scan import LineScanner
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import BATCH_FIELDS, MODEL_OPTIONS
 
 KEY = TaskKey("acme:019a0000-0000-7000-8000-000000000000")
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

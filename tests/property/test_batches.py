@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.core import limits
-from src.core.batches.status import BatchStatus
-from src.core.errors import BlobUnavailable, ModelRefused, ModelUnavailable, StoreError
-from src.core.states import Status
-from src.core.task import Route
-from src.processing.batches.writer import BatchWriter
-from src.processing.worker import Host
+from src.features.batches.status import BatchStatus
+from src.features.batches.work.writer import BatchWriter
+from src.kernel.domain import limits
+from src.kernel.domain.errors import BlobUnavailable, ModelRefused, ModelUnavailable, StoreError
+from src.kernel.domain.task import Route, Status
+from src.kernel.work.worker import Host
 from tests.support.batch_bench import ERRORS, KEY, OUTPUT, BatchBench, lines
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 from tests.support.tiers import sized

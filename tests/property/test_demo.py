@@ -7,7 +7,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.inference.demo import analysis
+from src.features.demo.demo import analysis
 
 _PROSE = ["word ", "Lamp. ", "灯塔亮了。", "灯", "\n", "\r\n", "\u0301", "😀", "\x00", "…", "?", "Mr.", "0,"]
 _MARKDOWN = ["# ", "*", "## a\n\n", "> b\n\n", "**Key terms:** a (1)\n\n", "**关键词：**灯（1）\n\n"]
@@ -34,7 +34,7 @@ def test_a_merge_of_more_than_a_thousand_characters_shrinks(texts: list[str]) ->
 
 def test_the_order_of_sets_does_not_show() -> None:
     """The demo's report does not depend on the interpreter's string hashes."""
-    script = "import sys; from src.inference.demo import analysis; print(ascii(analysis(sys.argv[1])))"
+    script = "import sys; from src.features.demo.demo import analysis; print(ascii(analysis(sys.argv[1])))"
     text = " ".join(f"Word{n % 7} walks{n % 5} alone{n % 3} here{n % 11} with{n % 13}." for n in range(200))
     outputs = {
         subprocess.run(

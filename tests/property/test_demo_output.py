@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.inference.demo import formed
+from src.features.demo.demo import formed
 from tests.support.tiers import sized
 
 jsonschema: Any = importlib.import_module("jsonschema_rs")

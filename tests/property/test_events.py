@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.events import EventPlace, Phase, State, TaskEvent, events, has_been, place_of, takes_chunks
-from src.core.states import TRANSITIONS, Status
+from src.kernel.domain.events import EventPlace, Phase, State, TaskEvent, events, has_been, place_of, takes_chunks
+from src.kernel.domain.task import TRANSITIONS, Status
 
 CHUNKS = 5
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.core.text import chunks
-from src.core.text.chunks import TooManyChunks, cuts, cuts_between, cuts_in_slices
-from src.core.text.file_cuts import CutAt, FileCuts, TextFault, text_of
+from src.features.texts.file_cuts import CutAt, FileCuts, TextFault, text_of
+from src.kernel.text import chunks
+from src.kernel.text.chunks import TooManyChunks, cuts, cuts_between, cuts_in_slices
 from tests.support.text_bench import look_near
 from tests.support.tiers import sized
 

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.core import limits
-from src.core.errors import ModelUnavailable, StoreError
-from src.core.states import Status
-from src.core.task import Reduce, Route, Task
-from src.core.text.chunks import chunks, cuts, is_blank
-from src.processing.worker import Host
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelUnavailable, StoreError
+from src.kernel.domain.task import Reduce, Route, Status, Task
+from src.kernel.text.chunks import chunks, cuts, is_blank
+from src.kernel.work.worker import Host
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 from tests.support.text_bench import TEXT_FILE, TEXT_TASK, TextBench, look_near
 from tests.support.tiers import sized

@@ -14,10 +14,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from src.core.errors import BlobUnavailable, StoreUnavailable
-from src.core.files import File, FileKey, FilePart, Purpose
-from src.core.limits import FILE_ERASE_SECONDS, FILE_IN_USE_SECONDS, LATE_SECONDS_MOST, UPLOAD_SECONDS_MOST
-from src.store.files import Deleted
+from src.features.files.file import File, FilePart, Purpose
+from src.features.files.store import Deleted
+from src.kernel.domain.errors import BlobUnavailable, StoreUnavailable
+from src.kernel.domain.ids import FileKey
+from src.kernel.domain.limits import FILE_ERASE_SECONDS, FILE_IN_USE_SECONDS, LATE_SECONDS_MOST, UPLOAD_SECONDS_MOST
 from tests.support.file_bench import MOST, FileBench
 from tests.support.memory_r2 import INTERNAL
 from tests.support.same_loop import run_coroutine
@@ -219,8 +220,8 @@ class FileMachine(RuleBasedStateMachine):
 
 def test_no_order_of_effects_breaks_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uploads, erasures and sweeps in any order leave visible files complete, and no remains of other files."""
-    monkeypatch.setattr("src.core.limits.STORE_RESEND_SECONDS", 0.0)
-    monkeypatch.setattr("src.core.limits.BLOB_RESEND_SECONDS", 0.0)
+    monkeypatch.setattr("src.kernel.domain.limits.STORE_RESEND_SECONDS", 0.0)
+    monkeypatch.setattr("src.kernel.domain.limits.BLOB_RESEND_SECONDS", 0.0)
     run_state_machine_as_test(
         FileMachine,
         settings=settings(

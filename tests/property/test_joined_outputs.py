@@ -4,11 +4,12 @@ import json
 import random
 from typing import Any
 
-from src.core.errors import NotJoinable
-from src.core.structured.check import faults_of
-from src.core.structured.joining import Joiner, join_plan
-from src.core.structured.pointers import escaped
-from src.core.structured.schema import SchemaRefused, parse_schema
+from src.features.structured.joining import Joiner, join_plan
+from src.features.structured.schema.check import faults_of
+from src.features.structured.schema.pointers import escaped
+from src.features.structured.schema.refusals import SchemaRefused
+from src.features.structured.schema.schema import parse_schema
+from src.kernel.domain.errors import NotJoinable
 from tests.support.schema_draws import SchemaDraws
 from tests.support.tiers import sized
 

@@ -10,17 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.engine.loop import Loop
-from src.core import limits
-from src.core.errors import StoreUnavailable
-from src.core.ids import new_task_id, task_key_of
-from src.core.meter import Meter
-from src.core.task import Reduce
-from src.core.tenants import LOCAL
-from src.store.admission import Accepted, Conditions, Replayed
-from src.store.d1.database import Database
-from src.store.d1.statement import Statement, statement
-from src.store.joining import Joining
-from src.store.sql import joining as sql
+from src.kernel.domain import limits
+from src.kernel.domain.errors import StoreUnavailable
+from src.kernel.domain.ids import LOCAL, new_task_id, task_key_of
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import Reduce
+from src.kernel.store import joining
+from src.kernel.store.admission import Accepted, Conditions, Replayed
+from src.kernel.store.d1 import Database, Statement, statement
+from src.kernel.store.joining import Joining
 from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task
@@ -167,10 +165,10 @@ def test_without_a_part_of_it_tasks_are_doubled(
     """
     with played(script) as deployment:
         assert len(deployment.tasks()) == 1
-    whole: Statement = getattr(sql, name)
+    whole: Statement = getattr(joining, name)
     assert part in whole.text
     without = statement(whole.text.replace(part, instead))
-    monkeypatch.setattr(sql, name, _Tolerant(without))
+    monkeypatch.setattr(joining, name, _Tolerant(without))
     with played(script) as deployment:
         assert len(deployment.tasks()) == 2
 

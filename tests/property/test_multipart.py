@@ -9,8 +9,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.core.multipart.headers import Malformed
-from src.core.multipart.parser import FILE_END, Field, FileStart, MultipartParser
+from src.features.files.multipart import FILE_END, Field, FileStart, Malformed, MultipartParser
 
 BOUNDARY = b"b-1"
 # A part: its name, its filename or None, and its content.

@@ -4,8 +4,7 @@ import json
 import random
 from typing import Any
 
-from src.core.structured.disguises import THOUGHTS
-from src.core.structured.reading import read_output
+from src.features.structured.reading import THOUGHTS, read_output
 from tests.support.schema_draws import SchemaDraws
 from tests.support.tiers import sized
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core import limits
-from src.core.calls.pace import WriteBucket
+from src.kernel.calls.pace import WriteBucket
+from src.kernel.domain import limits
 
 EVENTS = st.lists(
     st.one_of(

@@ -5,8 +5,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.response_events import FIRST_DELTA, ResponseEvent, ResponseEventKind, ResponseProgress, response_events
-from src.core.states import Status
+from src.features.openai.response_events import (
+    FIRST_DELTA,
+    ResponseEvent,
+    ResponseEventKind,
+    ResponseProgress,
+    response_events,
+)
+from src.kernel.domain.task import Status
 
 ENDS = st.sampled_from([Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 

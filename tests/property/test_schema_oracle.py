@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from src.core.structured.check import faults_of
-from src.core.structured.formats import FORMATS
-from src.core.structured.pointers import tokens_of
-from src.core.structured.schema import OutputSchema, SchemaRefused, accepted_schema, parse_schema
+from src.features.structured.schema.check import faults_of
+from src.features.structured.schema.formats import FORMATS
+from src.features.structured.schema.pointers import tokens_of
+from src.features.structured.schema.refusals import SchemaRefused
+from src.features.structured.schema.schema import OutputSchema, accepted_schema, parse_schema
 from tests.support.schema_draws import FORMATTED, SchemaDraws
 from tests.support.tiers import sized
 

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.core import limits
-from src.core.codes import TaskCode
-from src.core.ids import new_task_id, split_task_key, task_key_of
-from src.core.states import Status
-from src.core.task import Failure, NewTask, Route, TaskOptions
-from src.store.records.claims import Fail, Finish
-from src.store.records.pages import ListFilter, folded, span
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import new_task_id, split_task_key, task_key_of
+from src.kernel.domain.task import Failure, NewTask, Route, Status, TaskOptions
+from src.kernel.store.claims import Fail, Finish
+from src.kernel.store.rows import ListFilter, folded, span
 from tests.support.store_bench import RETENTION_MS, START_MS, StoreBench, outputs
 
 DEFAULT_MODEL = "usual"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core import limits
-from src.store.records.claims import CallKey, Output
-from src.store.records.segments import Piece, pieces, unpack
+from src.kernel.domain import limits
+from src.kernel.store.claims import CallKey, Output
+from src.kernel.store.segments import Piece, pieces, unpack
 
 # These texts have no lone surrogates, because `inference.replies` replaces them in every reply.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)

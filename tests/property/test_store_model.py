@@ -20,18 +20,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from src.core import limits
-from src.core.calls.stalls import Rests
-from src.core.codes import TaskCode
-from src.core.ids import TaskKey, split_task_key
-from src.core.meter import Meter
-from src.core.states import Status
-from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
-from src.store.admission import UNCONDITIONAL, Accepted, Conditions
-from src.store.d1.database import Database
-from src.store.records.claims import Claim, Continue, Fail, Finish, Release
-from src.store.records.pages import ListFilter, span
-from src.store.sweep import Due
+from src.kernel.calls.pace import Rests
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import TaskKey, split_task_key
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route, Status
+from src.kernel.store.admission import UNCONDITIONAL, Accepted, Conditions
+from src.kernel.store.claims import Claim, Continue, Fail, Finish, Release
+from src.kernel.store.d1 import Database
+from src.kernel.store.rows import ListFilter, span
+from src.kernel.store.sweep import Due
 from tests.support.invocations import task_store
 from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support.client import openai
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.tenants import TENANT_TAKES
+from src.kernel.domain.ids import TENANT_TAKES
 from tests.support.dev_server import ROOT, DevServer, run_dev
 
 pytestmark = pytest.mark.runtime

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from src.core import limits
-from src.core.ids import task_key_of
-from src.core.tenants import LOCAL
+from src.kernel.domain import limits
+from src.kernel.domain.ids import LOCAL, task_key_of
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support import canaries
 from tests.support.canaries import WORDS, loaded

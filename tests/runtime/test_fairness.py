@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.ids import new_task_id, task_key_of
+from src.kernel.domain.ids import new_task_id, task_key_of
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json, openai
 from tests.support.databases import d1_file, opened

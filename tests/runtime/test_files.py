@@ -20,7 +20,7 @@ import pytest
 
 from bench import memory
 from local.node import ROOT, find_node
-from src.core import limits
+from src.kernel.domain import limits
 from tests.clients.walking import EXPECTED_OF_FILES, FILE_BYTES, HERE, walk
 from tests.support import metered
 from tests.support.client import Json, openai, variables

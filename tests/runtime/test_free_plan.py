@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import free_plan, measured
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support import metered
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src.core.ids import TaskKey, split_task_key
+from src.kernel.domain.ids import TaskKey, split_task_key
 from tests.support.client import Client, paragraphs, variables
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support.client import Client
 from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
@@ -86,7 +86,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
     remembers the key.
 
     In this test two runtimes share one database, and an isolate remembers keys for a few seconds instead of 60. If each
-    use renewed the memory, it would never end. `tests/unit/http/access/test_keys.py` tests the time exactly.
+    use renewed the memory, it would never end. `tests/unit/kernel/api/access/test_keys.py` tests the time exactly.
 
     The first key was made before the first start: `make key` has created the database with its tables, and `make dev`
     accepts the key. With `--tenant` and `--scopes` the key is another tenant's, and sees only its tenant's keys.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support import metered
 from tests.support.client import Client, openai, paragraphs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually

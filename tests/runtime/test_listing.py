@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from src.core.ids import new_task_id, task_key_of
-from src.core.tenants import LOCAL
+from src.kernel.domain.ids import LOCAL, new_task_id, task_key_of
 from tests.support import metered
 from tests.support.client import Client, Json
 from tests.support.databases import d1_file

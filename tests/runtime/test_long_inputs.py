@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from local.node import ROOT, find_node
-from src.core.text.chunks import cuts
+from src.kernel.text.chunks import cuts
 from tests.clients.walking import EXPECTED_OF_LONG_TEXT, HERE, walk
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, openai, variables

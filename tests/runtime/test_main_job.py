@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from src.core.version import MIGRATION, VERSION
+from src.kernel.domain.version import MIGRATION, VERSION
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client
 from tests.support.dev_server import DevServer, eventually

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.ids import task_key_of
-from src.core.tenants import LOCAL
+from src.kernel.domain.ids import LOCAL, task_key_of
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, openai, paragraphs, variables
 from tests.support.dev_server import DevServer, eventually

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer

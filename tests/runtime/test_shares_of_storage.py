@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support.client import Client, Json, openai
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local import key
-from src.core.keys import parse
+from src.kernel.domain.keys import parse
 from tests.support.cloudflare_api import CloudflareApi
 from tests.support.deployed import QUEUES
 from tests.wrangler_trial import deploy_once, environment

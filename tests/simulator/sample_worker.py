@@ -16,8 +16,8 @@ from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import DeliveredBatch
 from simulator.platform.sqlite_database import Template
 from simulator.platform.world import ClientError, World
-from src.core.errors import ModelError
-from src.inference.protocol import ModelCall
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain.errors import ModelError
 
 SCHEMA = """
 CREATE TABLE jobs (id TEXT PRIMARY KEY, state TEXT NOT NULL, lease INTEGER NOT NULL DEFAULT 0) STRICT;

@@ -20,40 +20,32 @@ from pydantic import TypeAdapter
 from simulator.engine.loop import Loop
 from simulator.platform.sqlite_database import Template
 from src.composition import CATALOGUE, KINDS, kind_apis, with_features
-from src.core.codes import TaskCode
-from src.core.ids import TaskKey, split_task_key, task_key_of
-from src.core.keys import OWN_SCOPES, Scope, digest, make
-from src.core.meter import Meter
-from src.core.settings import Settings
-from src.core.task import Failure, Mark, Route, is_truncated
-from src.core.tenants import LOCAL
-from src.http import openapi
-from src.http.access import keys
-from src.http.base import problems
-from src.http.base.headers import ON_EVERY_ANSWER
-from src.http.base.isolate import RequestMemory
-from src.http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
-from src.http.base.services import Api, BoundRoutes
-from src.http.batches import shapes as batch_shapes
-from src.http.files import content
-from src.http.files import shapes as file_shapes
-from src.http.operate import figures, health, operation, tenants
-from src.http.responses import errors, shapes
-from src.http.router import handle
-from src.http.tasks import attempts, bulk, chunk_views, dry_run, list_views, task_views
-from src.http.webhooks import deliveries, webhook_endpoints
-from src.inference.demo import DemoProvider
-from src.inference.protocol import Provider
-from src.objects.audience import Audience
-from src.processing.dispatch import Dispatcher, Sender
-from src.processing.log import Log
-from src.processing.rescue import Rescue
-from src.processing.submission import Submission
-from src.processing.sweep.on_request import SweepOnRequest
-from src.store.blobs.r2 import R2, R2Bucket
-from src.store.d1.database import Database
-from src.store.keys import KeyStore, NewKey
-from src.store.records.claims import (
+from src.features.attempts import api as attempts
+from src.features.batches.api import shapes as batch_shapes
+from src.features.bulk import api as bulk
+from src.features.demo.demo import DemoProvider
+from src.features.files.api import content
+from src.features.files.api import shapes as file_shapes
+from src.features.files.blobs.r2 import R2, R2Bucket
+from src.features.openai import shapes
+from src.features.operate import figures, health, operation, tenants
+from src.features.webhooks import deliveries, handlers
+from src.kernel.api import openapi
+from src.kernel.api.access import keys
+from src.kernel.api.base import problems
+from src.kernel.api.base.messages import ON_EVERY_ANSWER, BodyBroken, BodyTooLarge, CutOff, Reply
+from src.kernel.api.base.services import Api, BoundRoutes, RequestMemory
+from src.kernel.api.router import handle
+from src.kernel.api.tasks import dry_run, views
+from src.kernel.calls.protocol import Provider
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import LOCAL, TaskKey, split_task_key, task_key_of
+from src.kernel.domain.keys import OWN_SCOPES, Scope, digest, make
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Failure, Mark, Route, is_truncated
+from src.kernel.run.log import Log
+from src.kernel.store.claims import (
     CallKey,
     CallTries,
     Claim,
@@ -65,6 +57,13 @@ from src.store.records.claims import (
     Progress,
     Step,
 )
+from src.kernel.store.d1 import Database
+from src.kernel.store.keys import KeyStore, NewKey
+from src.kernel.work.dispatch import Dispatcher, Sender
+from src.kernel.work.rescue import Rescue
+from src.kernel.work.submission import Submission
+from src.kernel.work.sweep.on_request import SweepOnRequest
+from src.objects.audience import Audience
 from tests.support.courier import FakeCourier
 from tests.support.invocations import new_sweep, new_worker
 from tests.support.sqlite_d1 import SqliteD1
@@ -509,7 +508,7 @@ _MODELS = (
         bulk,
         deliveries,
         dry_run,
-        errors,
+        problems,
         figures,
         file_shapes,
         health,
@@ -518,10 +517,10 @@ _MODELS = (
         operation,
         problems,
         shapes,
-        task_views,
-        chunk_views,
+        views,
+        views,
     ),
-    *(list_views, tenants, webhook_endpoints),
+    *(views, tenants, handlers),
 )
 
 

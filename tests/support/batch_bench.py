@@ -8,30 +8,29 @@ from typing import Any
 
 from simulator.engine.loop import Loop
 from simulator.engine.scope import SCOPE, Gate, InvocationScope
-from src.core.batches.endpoints import CHAT, BatchEndpoint
-from src.core.errors import BlobMissing, BlobUnavailable
-from src.core.files import FileKey, FilePart, Place, Purpose
-from src.core.ids import TaskKey
-from src.core.meter import Meter
-from src.core.settings import Settings
-from src.core.storage import StorageUse
-from src.core.task import NewTask, Reduce, Route, TaskOptions
-from src.inference.protocol import Health, ModelCall, ModelReply
-from src.processing.batches.early_lines import EarlyLines, read_lines
-from src.processing.batches.writer import BatchWriter
-from src.processing.log import Log
-from src.processing.outcomes import Released, RunOutcome
-from src.processing.worker import Host, Worker
-from src.store.admission import UNCONDITIONAL, Conditions
-from src.store.batch_files import BatchFileStore
-from src.store.batches import BatchStore
-from src.store.blobs import Buffer, StoredPart
-from src.store.blobs.d1 import MemoryBuffer
-from src.store.d1.database import D1Statement, Database
-from src.store.files import FileStore
-from src.store.records.batches import Batch, NewBatch
-from src.store.records.claims import Unclaimed
-from src.store.tasks import TaskStore
+from src.features.batches.lines.lines import CHAT, BatchEndpoint
+from src.features.batches.store.batch_files import BatchFileStore
+from src.features.batches.store.batches import Batch, BatchStore, NewBatch
+from src.features.batches.work.early_lines import EarlyLines, read_lines
+from src.features.batches.work.writer import BatchWriter
+from src.features.files.blobs import Buffer, StoredPart
+from src.features.files.blobs.d1 import MemoryBuffer
+from src.features.files.file import FilePart, Place, Purpose
+from src.features.files.store import FileStore
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.domain.database_state import StorageUse
+from src.kernel.domain.errors import BlobMissing, BlobUnavailable
+from src.kernel.domain.ids import FileKey, TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import NewTask, Reduce, Route, TaskOptions
+from src.kernel.run.context import Released, RunOutcome
+from src.kernel.run.log import Log
+from src.kernel.store.admission import UNCONDITIONAL, Conditions
+from src.kernel.store.claims import Unclaimed
+from src.kernel.store.d1 import D1Statement, Database
+from src.kernel.store.tasks import TaskStore
+from src.kernel.work.worker import Host, Worker
 from tests.support.invocations import new_worker, task_store
 from tests.support.sqlite_d1 import SqliteD1
 from tests.support.store_bench import START_MS

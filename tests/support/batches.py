@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from src.core.errors import ModelRefused
-from src.core.ids import TaskKey, task_key_of
-from src.core.meter import Meter
-from src.core.task import Route
-from src.inference.demo import DemoProvider
-from src.inference.protocol import ModelCall, ModelReply
-from src.processing.worker import Host
+from src.features.demo.demo import DemoProvider
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain.errors import ModelRefused
+from src.kernel.domain.ids import TaskKey, task_key_of
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import Route
+from src.kernel.work.worker import Host
 from tests.support.api_bench import ApiBench, BenchRequest, data
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"

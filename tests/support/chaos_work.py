@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from src.core.task import CONCAT_SEPARATOR
-from src.core.text.chunks import chunks, cuts
-from src.core.text.merge import merge_chars, merge_groups
+from src.kernel.domain.task import CONCAT_SEPARATOR
+from src.kernel.text.chunks import chunks, cuts
+from src.kernel.text.merge import merge_chars, merge_groups
 from tests.support.client import paragraphs
 from tests.support.model_plan import output_for
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from src.core.ids import TaskKey
-from src.core.meter import Meter
-from src.core.task import Reduce
-from src.core.webhooks import EndpointKey, Event, endpoint_key_of
-from src.processing.worker import Worker
-from src.store.d1.database import Database
-from src.store.deliveries import Delivery, DeliveryStore
-from src.store.webhooks import NewEndpoint, WebhookStore
+from src.features.webhooks.deliveries_store import Delivery, DeliveryStore
+from src.features.webhooks.endpoints_store import NewEndpoint, WebhookStore
+from src.features.webhooks.rules import EndpointKey, Event, endpoint_key_of
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import Reduce
+from src.kernel.store.d1 import Database
+from src.kernel.work.worker import Worker
 from tests.support.courier import FakeCourier
 from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task

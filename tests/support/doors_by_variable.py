@@ -12,7 +12,7 @@ from tests.support.client import variables
 def doors(**asked: object) -> list[str]:
     """Return the flags of `make dev` that open doors.
 
-    - `limits`: values of `src.core.limits`, by name. Code that has copied a limit keeps its own value.
+    - `limits`: values of `src.kernel.domain.limits`, by name. Code that has copied a limit keeps its own value.
     - `key_seconds`: for how long an isolate remembers an API key.
     - `variables`: values that the Worker reads instead of its variables. `make dev` does not check them.
     - `hold`: a submission waits for a minute when its task is in D1: before it is sent to its host (`send`), or before
@@ -53,7 +53,7 @@ def _open(env):
         assert hasattr(_limits, name), name
         setattr(_limits, name, value)
     if "key_seconds" in asked:
-        from src.http.access import authentication
+        from src.kernel.api.access import authentication
 
         assert authentication.caller_of.__defaults__ == (_limits.KEY_CACHE_SECONDS,)
         authentication.caller_of.__defaults__ = (asked["key_seconds"],)

@@ -4,13 +4,13 @@ import json
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
-from src.core.files import File, FileKey, FilePart, Purpose
-from src.core.ids import new_task_id
-from src.core.limits import ORPHAN_SECONDS, ORPHANS_APART_SECONDS
-from src.core.meter import Meter
-from src.store.blobs.r2 import R2Bucket
-from src.store.d1.database import Database
-from src.store.files import FilesFull, FileStore
+from src.features.files.blobs.r2 import R2Bucket
+from src.features.files.file import File, FilePart, Purpose
+from src.features.files.store import FilesFull, FileStore
+from src.kernel.domain.ids import FileKey, new_task_id
+from src.kernel.domain.limits import ORPHAN_SECONDS, ORPHANS_APART_SECONDS
+from src.kernel.domain.meter import Meter
+from src.kernel.store.d1 import Database
 from tests.support.memory_r2 import MemoryR2
 from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import SqliteD1

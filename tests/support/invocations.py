@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from src.composition import JOINER_OF, duties, with_features
-from src.core.meter import Meter
-from src.processing.dispatch import Sender
-from src.processing.invocation import Memory
-from src.processing.log import Log
-from src.processing.sweep.sweep import Sweep
-from src.processing.worker import Worker
-from src.store.d1.database import D1, Database
-from src.store.deliveries import DueDelivery, look, read_look
-from src.store.hooks import Hooks
-from src.store.outbox import Outbox
-from src.store.tasks import TaskStore
+from src.features.webhooks.deliveries_store import DueDelivery, Outbox, look, read_look
+from src.kernel.domain.meter import Meter
+from src.kernel.run.invocation import Memory
+from src.kernel.run.log import Log
+from src.kernel.store.d1 import D1, Database
+from src.kernel.store.hooks import Hooks
+from src.kernel.store.tasks import TaskStore
+from src.kernel.work.dispatch import Sender
+from src.kernel.work.sweep.sweep import Sweep
+from src.kernel.work.worker import Worker
 from tests.support.courier import FakeCourier
 
 

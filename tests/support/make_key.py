@@ -8,8 +8,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from src.core.keys import ID_BYTES, OWN_SCOPES, SECRET_BYTES, Scope, digest, make
-from src.store.keys import as_scopes
+from src.kernel.domain.keys import ID_BYTES, OWN_SCOPES, SECRET_BYTES, Scope, digest, make
+from src.kernel.store.keys import as_scopes
 from tests.support.databases import d1_file
 from tests.support.dev_server import ROOT
 

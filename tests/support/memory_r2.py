@@ -7,8 +7,8 @@ from typing import Literal
 
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.r2.bucket import BucketServer
-from src.store.blobs import Buffer
-from src.store.blobs.r2 import ListedObject
+from src.features.files.blobs import Buffer
+from src.features.files.blobs.r2 import ListedObject
 
 INTERNAL = "put: We encountered an internal error. Please try again. (10001)"
 RATE_LIMITED = "put: Reduce your concurrent request rate for the same object. (10058)"

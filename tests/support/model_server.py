@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from src.inference.openai import DEFAULT_MODEL
+from src.kernel.calls.openai import DEFAULT_MODEL
 from tests.support import model_plan
 from tests.support.model_plan import Behaviour, Call, Plan, output_for
 from tests.support.model_wire import Connection, Request

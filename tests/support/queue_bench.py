@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from src.composition import App, Bindings
-from src.core import limits
-from src.core.ids import TaskKey
-from src.core.settings import load
-from src.core.task import Reduce, Task
-from src.http.base.isolate import RequestMemory
-from src.inference import wire
-from src.inference.protocol import Health, ModelCall, ModelReply
-from src.inference.wire import Wire
+from src.kernel.api.base.services import RequestMemory
+from src.kernel.calls import wire
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.calls.wire import Wire
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import load
+from src.kernel.domain.task import Reduce, Task
 from src.objects.lane import Lane
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench

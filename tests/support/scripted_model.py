@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from src.inference.protocol import Health, ModelCall, ModelReply
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
 
 type Said = str | ModelReply | Exception
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from simulator.campaign.subject.row_changes import UNDER_CLAIM
-from src.store.sql import work
+from src.kernel.store import work_statements
 from tests.support.loopback import Loopback, Quiet
 from tests.support.miniflare_d1 import write_hook
 
@@ -38,7 +38,9 @@ _ASK = """
       await scheduler.wait(300000);
     }
 """
-_OF_A_WORKER = {getattr(work, name).sql: getattr(work, name).parameters for name in (*UNDER_CLAIM, "CLAIM")}
+_OF_A_WORKER = {
+    getattr(work_statements, name).sql: getattr(work_statements, name).parameters for name in (*UNDER_CLAIM, "CLAIM")
+}
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 

@@ -50,7 +50,7 @@ RUN_BY_PAGES = {
     "mutate": "docs/verification.md",
 }
 
-_FEW_TESTS = "tests/unit/core/calls/test_pace.py"
+_FEW_TESTS = "tests/unit/kernel/calls/test_pace.py"
 
 # For each make target that takes minutes, arguments with which it checks its flags but does little work.
 _SHORT = {

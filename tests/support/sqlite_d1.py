@@ -12,7 +12,7 @@ from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import DirectPort, JsError
 from simulator.platform.d1 import D1Binding, DatabaseServer, PreparedStatement
 from simulator.platform.sqlite_database import Template
-from src.store.d1.database import D1Statement
+from src.kernel.store.d1 import D1Statement
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 

@@ -4,15 +4,14 @@ from collections.abc import Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from src.core.calls.stalls import Rests
-from src.core.codes import TaskCode
-from src.core.ids import TaskKey
-from src.core.meter import Meter
-from src.core.states import Status
-from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
-from src.store.d1.database import Database
-from src.store.records.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
-from src.store.work import NO_RESTS
+from src.kernel.calls.pace import Rests
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Status, TaskOptions
+from src.kernel.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
+from src.kernel.store.d1 import Database
+from src.kernel.store.work import NO_RESTS
 from tests.conformance.cases.storyteller import progress
 from tests.support.invocations import task_store
 from tests.support.same_loop import run_coroutine

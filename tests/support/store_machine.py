@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.core.task import Failure
-from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, MergeLevel, Output, Progress
+from src.kernel.domain.task import Failure
+from src.kernel.store.claims import CallKey, CallTries, Claim, FailedCall, MergeLevel, Output, Progress
 from tests.support.store_model import ModelTask
 
 

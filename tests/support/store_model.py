@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.core import limits
-from src.core.calls.stalls import Rests
-from src.core.ids import TaskKey
-from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
-from src.core.states import Status
-from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
-from src.store.admission import Accepted, Conditions, Limit, LimitReached, Mismatched, Outcome, Replayed
-from src.store.records.claims import (
+from src.kernel.calls.pace import Rests
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
+from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Status, TaskOptions
+from src.kernel.store.admission import Accepted, Conditions, Limit, LimitReached, Mismatched, Outcome, Replayed
+from src.kernel.store.claims import (
     CallKey,
     CallTries,
     ClaimRefusal,
@@ -27,7 +26,7 @@ from src.store.records.claims import (
     Release,
     Step,
 )
-from src.store.sweep import Due
+from src.kernel.store.sweep import Due
 
 EARLY_MS = 1_000
 DAY_MS = 86_400_000

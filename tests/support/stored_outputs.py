@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from src.store.records import rows
+from src.kernel.store import rows
 from tests.support.sqlite_d1 import SqliteD1
 
 

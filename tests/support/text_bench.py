@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
-from src.core.files import FileKey, Purpose
-from src.core.ids import TaskKey
-from src.core.task import NewTask, Reduce, Route, Task, TaskOptions
-from src.core.text import boundaries, chunks, file_cuts
-from src.inference.protocol import Health, ModelCall, ModelReply
-from src.processing.outcomes import Released
-from src.processing.worker import Host
-from src.store.admission import UNCONDITIONAL, Conditions
-from src.store.file_texts import FileTextStore
-from src.store.records.claims import Unclaimed
+from src.features.files.file import Purpose
+from src.features.texts import file_cuts
+from src.features.texts.store import FileTextStore
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.domain.ids import FileKey, TaskKey
+from src.kernel.domain.task import NewTask, Reduce, Route, Task, TaskOptions
+from src.kernel.run.context import Released
+from src.kernel.store.admission import UNCONDITIONAL, Conditions
+from src.kernel.store.claims import Unclaimed
+from src.kernel.text import chunks
+from src.kernel.work.worker import Host
 from tests.support.batch_bench import HOST, BatchBench, Points
 from tests.support.store_bench import START_MS
 
@@ -26,7 +27,7 @@ TEXT_FILE = FileKey("local:01900000-0000-7000-8000-0000000000b1")
 def look_near(patch: pytest.MonkeyPatch, mark_chars: int = 12) -> int:
     """Let the rules of the cuts look at little text, so that short texts have slices. Returns how far they look."""
     look = 2 * mark_chars + 48
-    patch.setattr(boundaries, "MARK_CHARS_MOST", mark_chars)
+    patch.setattr(chunks, "MARK_CHARS_MOST", mark_chars)
     patch.setattr(chunks, "LOOK_CHARS", look)
     patch.setattr(file_cuts, "LOOK_CHARS", look)
     patch.setattr(file_cuts, "_LOOK_BYTES", file_cuts.CODE_POINT_BYTES * look)

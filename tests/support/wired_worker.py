@@ -14,10 +14,10 @@ _MESSAGES = '''
 import json as _json
 
 from src.core import limits as _limits
-from src.inference.demo import DemoProvider as _DemoProvider
+from src.features.demo.demo import DemoProvider as _DemoProvider
 from src.platform.crossing import into_javascript as _into_javascript
 from src.queue.producer import QueueSender as _QueueSender
-from src.store.d1 import database as _database
+from src.kernel.store.d1 import database as _database
 from workers import Response as _Response
 
 _send = _QueueSender.send
@@ -104,9 +104,9 @@ from js import Object as _Object
 from js import fetch as _fetch
 from pyodide.ffi import create_proxy as _create_proxy
 from pyodide.ffi import to_js as _to_js
-from src.core.errors import ModelError as _ModelError
-from src.inference.protocol import ModelCall as _ModelCall
-from src.inference.workers_ai import WorkersAIProvider as _WorkersAIProvider
+from src.kernel.domain.errors import ModelError as _ModelError
+from src.kernel.calls.protocol import ModelCall as _ModelCall
+from src.kernel.calls.workers_ai import WorkersAIProvider as _WorkersAIProvider
 from src.platform.ai import BoundAi as _BoundAi
 from workers import Response as _Response
 from workers.rpc import _BindingWrapper

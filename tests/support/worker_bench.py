@@ -6,24 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 from simulator.engine.loop import Loop
-from src.core import limits
-from src.core.calls.pace import Latency
-from src.core.errors import CallAborted, ModelError
-from src.core.ids import TaskKey
-from src.core.meter import Meter
-from src.core.settings import Settings
-from src.core.storage import StorageUse
-from src.core.task import Reduce, Route, Task
-from src.inference import wire
-from src.inference.protocol import Health, ModelCall, ModelReply
-from src.inference.wire import Wire
+from src.kernel.calls import wire
+from src.kernel.calls.pace import Latency
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.calls.wire import Wire
+from src.kernel.domain import limits
+from src.kernel.domain.database_state import StorageUse
+from src.kernel.domain.errors import CallAborted, ModelError
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Reduce, Route, Task
+from src.kernel.run.context import Hint, RunOutcome
+from src.kernel.run.log import Log
+from src.kernel.store.claims import Claim
+from src.kernel.store.d1 import Database
+from src.kernel.work.worker import Host, Worker
 from src.objects.laned_caller import LanedCaller
-from src.processing.hint import Hint
-from src.processing.log import Log
-from src.processing.outcomes import RunOutcome
-from src.processing.worker import Host, Worker
-from src.store.d1.database import Database
-from src.store.records.claims import Claim
 from tests.support.invocations import new_worker, task_store
 from tests.support.sqlite_d1 import SqliteD1
 from tests.support.store_bench import START_MS, new_task

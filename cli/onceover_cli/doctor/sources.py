@@ -11,18 +11,7 @@ from .findings import Check, fault, ok, warning
 type Table = dict[str, Any]
 
 # The names of the packages of the Worker's code in `src/`. A test compares `PACKAGES` with the folder `src/`.
-PACKAGES: Final = (
-    "core",
-    "features",
-    "http",
-    "inference",
-    "kernel",
-    "objects",
-    "platform",
-    "processing",
-    "queue",
-    "store",
-)
+PACKAGES: Final = ("features", "kernel", "objects", "platform", "queue")
 # The compatibility date from which on Cloudflare runs the version of Python for which the packages in `python_modules/`
 # are built.
 PYTHON_DATE: Final = date(2026, 9, 8)

@@ -5,9 +5,9 @@ from typing import Any
 from simulator.campaign.ablations.circumstances import some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import FREE, TOP
-from src.core.errors import ModelError
-from src.inference.protocol import ModelReply
-from src.processing.run.bill import Bill
+from src.kernel.calls.protocol import ModelReply
+from src.kernel.domain.errors import ModelError
+from src.kernel.run.ledger import Bill
 
 _succeeded = Bill.succeeded
 _MODEL_TROUBLE = {"model_unavailable": 0.2, "model_malformed": 0.1}

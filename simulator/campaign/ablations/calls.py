@@ -13,10 +13,9 @@ from simulator.campaign.ablations.circumstances import (
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS
 from simulator.platform.choices import FREE, TOP
-from src.processing.run import call_groups, ledger
-from src.store import tasks
-from src.store.records import segments
-from src.store.sql.fragments import UNDER_CLAIM
+from src.kernel.run import call_groups, ledger
+from src.kernel.store import segments, tasks
+from src.kernel.store.fragments import UNDER_CLAIM
 
 ABLATIONS = (
     Ablation(

@@ -24,10 +24,10 @@ from simulator.platform.choices import FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
-from src.core import limits
-from src.processing import worker
-from src.processing.run import claim_checks, write_pacer
-from src.store import tasks
+from src.kernel.domain import limits
+from src.kernel.run import claim_checks, write_pacer
+from src.kernel.store import tasks
+from src.kernel.work import worker
 
 # The rates of the faults under which a worker goes on after it has lost its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}

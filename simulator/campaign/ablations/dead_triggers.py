@@ -12,8 +12,8 @@ from simulator.campaign.clients.workload import Workload, polled
 from simulator.campaign.subject.patches import Patch
 from simulator.engine.fault_kinds import DEAD_TRIGGERS
 from simulator.platform.choices import FREE, TOP
-from src.processing import rescue
-from src.store.sql.fragments import NOW
+from src.kernel.store.fragments import NOW
+from src.kernel.work import rescue
 
 ALL_DEAD = dict.fromkeys(DEAD_TRIGGERS, 1.0)
 ALARMS_DEAD = {"cron_dead": 1.0, "alarm_dead": 1.0}

@@ -6,14 +6,13 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import Change
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src import composition
+from src.kernel.run import ledger
+from src.kernel.store import claiming, tasks
+from src.kernel.store.fragments import FREE_AT, NOW
+from src.kernel.work import dispatch, worker
+from src.kernel.work.sweep import sweep
 from src.objects import ai_processor
-from src.processing import dispatch, worker
-from src.processing.run import ledger
-from src.processing.sweep import sweep
 from src.queue import consumer
-from src.store import tasks
-from src.store.records import claim_rows
-from src.store.sql.fragments import FREE_AT, NOW
 
 ABLATIONS = (
     Ablation(
@@ -69,7 +68,7 @@ ABLATIONS = (
     Ablation(
         "stalls_bound",
         "a task that kills its worker each time is given up",
-        ((claim_rows, "claim", without.claim_however_stalled),),
+        ((claiming, "claim", without.claim_however_stalled),),
         {"crash_before": 0.25, "crash_after": 0.25},
         some_tasks(FREE, DIRECT),
     ),

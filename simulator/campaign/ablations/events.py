@@ -6,8 +6,8 @@ from random import Random
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import STREAM_CUT
-from src.core import events as core
-from src.http.tasks import events
+from src.kernel.api.tasks import events
+from src.kernel.domain import events as core
 
 CUTS = {STREAM_CUT: 0.4}
 

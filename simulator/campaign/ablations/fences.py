@@ -4,8 +4,8 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import ALONE, BLIND, LOST_REPLIES, ZOMBIES, merging, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import DIRECT, FREE, TOP
-from src.store.d1.database import Database
-from src.store.sql.fragments import NOW
+from src.kernel.store.d1 import Database
+from src.kernel.store.fragments import NOW
 
 ABLATIONS = (
     Ablation(

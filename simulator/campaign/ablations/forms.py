@@ -8,14 +8,14 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import CRASHES
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, Action, Reduce, TaskSpec, Workload
-from src.core.structure import Rejection
-from src.inference.protocol import ModelReply
-from src.processing.run import gaps
-from src.processing.run.output_forms import SchemaRule
-from src.store import gap_retries
-from src.store.records.claims import CallKey, FailedCall
+from src.features.gaps import gap_retries
+from src.features.structured.forms import SchemaRule
+from src.kernel.calls.protocol import ModelReply
+from src.kernel.domain.structure import Rejection
+from src.kernel.run import failed_calls
+from src.kernel.store.claims import CallKey, FailedCall
 
-_add = gaps.Gaps.add
+_add = failed_calls.Gaps.add
 _judge = SchemaRule.judge
 
 
@@ -65,7 +65,7 @@ ABLATIONS = (
     Ablation(
         "gap_counted_once",
         "a gap takes its characters from the coverage once",
-        ((gaps.Gaps, "add", _add_twice),),
+        ((failed_calls.Gaps, "add", _add_twice),),
         {"call_refused": 0.3},
         _formed("concat", "none", gap_share=1.0),
     ),

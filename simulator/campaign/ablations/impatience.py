@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.platform.model import ModelServer
-from src.core.calls.news import ModelNews, News
-from src.core.errors import ModelError, ModelUnavailable
-from src.inference.protocol import ModelCall
-from src.store.records import claim_rows
-from src.store.records.claims import Claim
+from src.kernel.calls.model_health import ModelNews, News
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain.errors import ModelError, ModelUnavailable
+from src.kernel.store import claiming
+from src.kernel.store.claims import Claim
 
-_read_claim = claim_rows.claim
+_read_claim = claiming.claim
 _decide = ModelServer._decide
 
 

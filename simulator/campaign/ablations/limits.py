@@ -6,16 +6,16 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import metered, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS
-from src.core import limits
-from src.core.keys import Scope
-from src.http import router
-from src.http.access import authentication, rate_limit
-from src.http.base.messages import Reply, Request
-from src.http.base.problems import LIMIT_REACHED, Refusal
-from src.http.base.services import Api
-from src.http.catalogue import Catalogue
+from src.kernel.api import router
+from src.kernel.api.access import access
+from src.kernel.api.base.messages import Reply, Request
+from src.kernel.api.base.problems import LIMIT_REACHED, Refusal
+from src.kernel.api.base.services import Api
+from src.kernel.api.router import Catalogue
+from src.kernel.domain import limits
+from src.kernel.domain.keys import Scope
 
-_check = rate_limit.check
+_check = access.check
 
 
 _answer = router._answer
@@ -28,7 +28,7 @@ async def check_all_as_one(api: Api, _tenant: str) -> None:
 async def answer_and_check(request: Request, api: Api, catalogue: Catalogue) -> Reply:
     reply = await _answer(request, replace(api, rate_limiter=None), catalogue)
     if "/api/tasks" in request.url:
-        await _check(api, (await authentication.caller_of(request, api, Scope.READ)).tenant)
+        await _check(api, (await access.caller_of(request, api, Scope.READ)).tenant)
     return reply
 
 
@@ -61,7 +61,7 @@ ABLATIONS = (
     Ablation(
         "requests_by_tenant",
         "a tenant's requests use up its own allowance only",
-        ((rate_limit, "check", check_all_as_one),),
+        ((access, "check", check_all_as_one),),
         {},
         metered,
     ),
@@ -75,7 +75,7 @@ ABLATIONS = (
     Ablation(
         "failed_limiter_refuses_nothing",
         "a limiter of requests that fails lets requests through",
-        ((rate_limit, "check", check_or_refuse),),
+        ((access, "check", check_or_refuse),),
         {"rate_limiter_failed": 0.3},
         metered,
     ),

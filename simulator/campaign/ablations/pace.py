@@ -3,8 +3,8 @@
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import CROWDED, STUBBORN, waiting_long
 from simulator.campaign.ablations.definition import Ablation
-from src.core.calls.pace import WriteBucket
-from src.processing.run import run
+from src.kernel.calls.pace import WriteBucket
+from src.kernel.run import run
 
 SHARED = {"d1_shared": 0.01}
 

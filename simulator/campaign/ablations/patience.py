@@ -13,11 +13,10 @@ from simulator.campaign.ablations.circumstances import (
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.ablations.substitutes import swapped
 from simulator.engine.fault_kinds import MODEL_AWAY
-from src.core.calls import trouble
-from src.core.calls.news import ModelNews
-from src.core.calls.patience import Patience
+from src.kernel.calls import model_health
+from src.kernel.calls.model_health import ModelNews, Patience
+from src.kernel.store import claiming
 from src.objects.sender import Places
-from src.store.records import claim_rows
 
 AWAY = {MODEL_AWAY: 0.1}
 
@@ -39,14 +38,14 @@ ABLATIONS = (
     Ablation(
         "growing_pauses",
         "the pauses between the calls that ask for a model double",
-        ((trouble, "away_seconds", without.a_second),),
+        ((model_health, "away_seconds", without.a_second),),
         AWAY,
         bearing_absence,
     ),
     Ablation(
         "stored_wait",
         "a task's next claim knows since when its model has been away, and how often it was asked for",
-        ((claim_rows, "claim", without.claim_without_wait),),
+        ((claiming, "claim", without.claim_without_wait),),
         AWAY,
         bearing_absence,
     ),

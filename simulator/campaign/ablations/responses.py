@@ -8,7 +8,7 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.shares import hooked
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import STREAM_CUT
-from src.http.responses import stream
+from src.features.openai import stream
 
 
 def _from_the_beginning(_query: object) -> int:

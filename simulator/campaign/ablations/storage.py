@@ -5,12 +5,12 @@ from typing import Any
 
 from simulator.campaign.ablations.circumstances import HELD_BRIEFLY, TIDY, waiting_long
 from simulator.campaign.ablations.definition import Ablation
-from src.core.errors import StoreUnavailable
-from src.core.storage import StorageUse
-from src.processing.run import write_pacer
-from src.processing.run.storage_guard import StorageGuard
-from src.store import early_erasure as store
-from src.store.tasks import TaskStore
+from src.kernel.domain.database_state import StorageUse
+from src.kernel.domain.errors import StoreUnavailable
+from src.kernel.run import write_pacer
+from src.kernel.run.write_pacer import StorageGuard
+from src.kernel.store import early_erasure as store
+from src.kernel.store.tasks import TaskStore
 
 FULL = {"d1_full": 0.03}
 

@@ -4,8 +4,8 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import NO_LOOKS, some_tasks, twins
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS
-from src.store import tasks
-from src.store.sql.fragments import NOW
+from src.kernel.store import tasks
+from src.kernel.store.fragments import NOW
 
 ABLATIONS = (
     Ablation(

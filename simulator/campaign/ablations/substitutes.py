@@ -11,46 +11,43 @@ from typing import Any
 from simulator.campaign.subject.patches import Patch
 from simulator.platform.isolate import Isolate
 from simulator.platform.shared_database import Sharing
-from src.core import limits
-from src.core.calls.stalls import Rests
-from src.core.errors import StoreUnavailable
-from src.core.ids import TaskKey
-from src.inference.protocol import ModelCall
-from src.processing import caller
-from src.processing.outcomes import Released
-from src.processing.run import call_groups, ledger
-from src.queue import messages
-from src.store import tasks
-from src.store.d1.database import Database
-from src.store.d1.statement import BoundStatement, statement
-from src.store.ending import Stopped
-from src.store.records import claim_rows, segments
-from src.store.records.claims import Claim, Output, Progress, Step
-from src.store.sql import (
+from src.features.batches.store import batch_files, batches
+from src.features.files import sql as files
+from src.features.texts import store as file_texts
+from src.features.webhooks import deliveries_store
+from src.kernel.calls import caller
+from src.kernel.calls.pace import Rests
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain import limits
+from src.kernel.domain.errors import StoreUnavailable
+from src.kernel.domain.ids import TaskKey
+from src.kernel.run import call_groups, ledger
+from src.kernel.run.context import Released
+from src.kernel.store import (
     admission,
-    batch_files,
-    batches,
-    claimed,
-    deliveries,
+    claiming,
     ending,
-    file_texts,
-    files,
     joining,
     keys,
     seen,
+    segments,
     sweep,
+    tasks,
     views,
-    webhooks,
-    work,
+    work_statements,
 )
-from src.store.sql import tallies as sums
-from src.store.sql.fragments import IN_TIME, NOW, UNDER_CLAIM
+from src.kernel.store import tallies as sums
+from src.kernel.store.claims import Claim, Output, Progress, Step
+from src.kernel.store.d1 import BoundStatement, Database, statement
+from src.kernel.store.ending import Stopped
+from src.kernel.store.fragments import IN_TIME, NOW, UNDER_CLAIM
+from src.queue import messages
 
 # --- statements ---------------------------------------------------------------------------------------------
 
 _STATEMENT_MODULES: tuple[ModuleType, ...] = (
-    *(admission, batch_files, batches, claimed, deliveries, ending, file_texts, files, joining, keys),
-    *(seen, sums, sweep, views, webhooks, work),
+    *(admission, batch_files, batches, claiming, deliveries_store, ending, file_texts, files, joining, keys),
+    *(seen, sums, sweep, views, work_statements),
 )
 
 
@@ -97,7 +94,7 @@ _progress = ledger.Ledger.progress
 _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
 _pieces = segments.pieces
-_read_claim = claim_rows.claim
+_read_claim = claiming.claim
 _call = caller.LocalCaller.call
 _drop = call_groups.CallGroups.drop
 _cancel = tasks.TaskStore.cancel

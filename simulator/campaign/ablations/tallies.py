@@ -6,7 +6,7 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import CRASHES, cancelling_late, erasing_soon, putting_back
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
-from src.store.sql.tallies import COUNTED
+from src.kernel.store.tallies import COUNTED
 
 
 def _for_minutes(rng: Random) -> Workload:

@@ -3,8 +3,8 @@
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import SHORT_FREEZES, hurried, thrifty
 from simulator.campaign.ablations.definition import Ablation
-from src.processing import terms
-from src.store import tasks
+from src.kernel.run import waits
+from src.kernel.store import tasks
 
 ABLATIONS = (
     Ablation(
@@ -24,7 +24,7 @@ ABLATIONS = (
     Ablation(
         "deadline_of_worker",
         "a worker starts nothing once the deadline may have come",
-        ((terms.Terms, "starts_by", without.starts_by_announcement),),
+        ((waits.Terms, "starts_by", without.starts_by_announcement),),
         {"d1_slow": 0.2, "worker_frozen": 0.05},
         hurried,
         SHORT_FREEZES,
@@ -39,7 +39,7 @@ ABLATIONS = (
     Ablation(
         "budget_of_worker",
         "a worker announces no call beyond the budget",
-        ((terms.Terms, "calls_left", without.calls_without_end),),
+        ((waits.Terms, "calls_left", without.calls_without_end),),
         {},
         thrifty,
     ),

@@ -8,9 +8,9 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.shares import hooked
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.platform.choices import FREE
-from src.core import limits
+from src.kernel.domain import limits
+from src.kernel.run.call_groups import CallGroups
 from src.platform.background import Background
-from src.processing.run.call_groups import CallGroups
 
 _HEAR = CallGroups._hear
 HOSTED = {"clock_standing": 1.0, "stock_loop": 1.0}

@@ -10,11 +10,10 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.shares import beside_hanging, hooked
 from simulator.campaign.clients.workload import Workload, draw
 from simulator.campaign.runs import run
-from src.store.d1.database import Database
-from src.store.d1.statement import BoundStatement
-from src.store.outbox import Outbox
-from src.store.sql import deliveries
-from src.store.sql.fragments import NOW
+from src.features.webhooks import deliveries_store
+from src.features.webhooks.deliveries_store import Outbox
+from src.kernel.store.d1 import BoundStatement, Database
+from src.kernel.store.fragments import NOW
 
 _RUN = Database.run
 _WROTE = Outbox.wrote
@@ -22,7 +21,7 @@ _WROTE = Outbox.wrote
 
 async def _outbox_apart(self: Database, *statements: BoundStatement, **options: Any) -> list[Sequence[Any]]:
     """Write the outbox in a separate transaction, after the one that ends the task."""
-    if len(statements) > 1 and statements[-1].sql == deliveries.OUTBOX.sql:
+    if len(statements) > 1 and statements[-1].sql == deliveries_store.OUTBOX.sql:
         ended = await _RUN(self, *statements[:-1], **options)
         return [*ended, *await _RUN(self, statements[-1], **options)]
     return await _RUN(self, *statements, **options)

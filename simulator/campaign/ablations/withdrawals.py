@@ -12,10 +12,9 @@ from simulator.campaign.ablations.circumstances import (
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, LONG_CHUNKS
 from simulator.platform.choices import FREE, TOP
+from src.kernel.calls import caller
+from src.kernel.store import ending, tasks
 from src.objects import ai_processor
-from src.processing import caller
-from src.store import tasks
-from src.store.sql import ending
 
 ABLATIONS = (
     Ablation(

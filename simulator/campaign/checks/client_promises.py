@@ -17,11 +17,11 @@ from simulator.campaign.clients import responses
 from simulator.campaign.clients.request_limit import RequestLimit
 from simulator.campaign.clients.tenants import tenant_of
 from simulator.campaign.subject.row_changes import InvariantBroken
-from src.core import limits
-from src.core.ids import TaskKey
-from src.http.base.messages import Reply
-from src.inference.protocol import ModelCall
-from src.store.sql.admission import WITHDRAW
+from src.kernel.api.base.messages import Reply
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.store.admission import WITHDRAW
 
 if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 from simulator.campaign.checks.batches.lines import said
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.campaign.subject.small_limits import LEASE_SECONDS
-from src.core.errors import ModelError
-from src.core.ids import TaskKey, task_key_of
-from src.inference.protocol import ModelCall, ModelReply
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain.errors import ModelError
+from src.kernel.domain.ids import TaskKey, task_key_of
 
 if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants

@@ -14,10 +14,9 @@ from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
 from simulator.engine.fault_kinds import CPU_LIMIT, MODEL_AWAY, POISONED, STORAGE
 from simulator.platform.model import AWAY_SECONDS
 from simulator.platform.world import World
-from src.core import limits
-from src.core.ids import TaskKey
-from src.store.records import rows
-from src.store.sql import views
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.store import rows, views
 
 # The error codes of failures of the model service.
 OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})

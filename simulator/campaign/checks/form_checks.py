@@ -9,7 +9,7 @@ from simulator.campaign.checks.shown import ShownTasks
 from simulator.campaign.clients.clients import Clients
 from simulator.campaign.clients.menders import check_told
 from simulator.platform.world import World
-from src.core.ids import task_key_of
+from src.kernel.domain.ids import task_key_of
 
 
 class FormChecks:

@@ -18,8 +18,8 @@ from simulator.campaign.checks.client_promises import tag_of
 from simulator.campaign.checks.custody import run_of_call
 from simulator.campaign.clients.forms import REASKS
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
-from src.core.limits import START_SECONDS_MOST
-from src.core.text.chunks import chunks
+from src.kernel.domain.limits import START_SECONDS_MOST
+from src.kernel.text.chunks import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from simulator.platform.binding_port import Reply
     from simulator.platform.d1 import PreparedStatement
     from simulator.platform.world import World
-    from src.core.ids import TaskKey
-    from src.inference.protocol import ModelCall
+    from src.kernel.calls.protocol import ModelCall
+    from src.kernel.domain.ids import TaskKey
 
 OUTPUTS_JUDGED: Final = "outputs that their schema allows"
 MERGES_JUDGED: Final = "merged outputs that their schema allows"

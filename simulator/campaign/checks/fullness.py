@@ -6,7 +6,7 @@ announced before the first reply that reports a full database may still start.
 
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.core import limits
+from src.kernel.domain import limits
 
 
 class Fullness:

@@ -11,7 +11,7 @@ from simulator.campaign.checks.client_promises import tag_of
 from simulator.campaign.checks.custody import run_of_call
 from simulator.campaign.checks.results import gaps_of
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
-from src.core.text.merge import merge_message
+from src.kernel.text.merge import merge_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants
     from simulator.platform.d1 import PreparedStatement
     from simulator.platform.world import World
-    from src.core.ids import TaskKey
-    from src.inference.protocol import ModelCall
+    from src.kernel.calls.protocol import ModelCall
+    from src.kernel.domain.ids import TaskKey
 
 RETRIES_JUDGED: Final = "retries of gaps, by what they copy"
 CALLS_JUDGED: Final = "calls of retries of gaps"

@@ -27,9 +27,9 @@ from simulator.engine.fault_kinds import KINDS
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import PreparedStatement
 from simulator.platform.world import World
-from src.core.ids import TaskKey
-from src.inference.protocol import ModelCall
-from src.store.sql import admission, ending, work
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain.ids import TaskKey
+from src.kernel.store import admission, ending, work_statements
 
 Results = list[dict[str, Any]]
 _OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
@@ -64,7 +64,7 @@ class Invariants:
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {one.sql: (name, one.parameters) for name, one in under_claim()}
-        self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
+        self._tell_failures = {work_statements.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
         self._nudges = Nudges(self._connection)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import PreparedStatement
-from src.core.ids import TaskKey
+from src.kernel.domain.ids import TaskKey
 
 if TYPE_CHECKING:
     from simulator.platform.world import World

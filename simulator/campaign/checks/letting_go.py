@@ -19,9 +19,9 @@ from simulator.campaign.checks.disturbances import CRASHES, MODEL
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.engine.fault_kinds import MODEL_AWAY
 from simulator.engine.scope import SCOPE, InvocationScope
-from src.core import limits
-from src.core.ids import TaskKey, task_key_of
-from src.core.task import Kind, Route
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey, task_key_of
+from src.kernel.domain.task import Kind, Route
 
 if TYPE_CHECKING:
     from simulator.platform.world import World

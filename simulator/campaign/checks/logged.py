@@ -13,11 +13,10 @@ from typing import Any, Final
 from simulator.campaign.checks.invariants import Invariants
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.platform.world import World
-from src.core import limits
-from src.store.d1.statement import BoundStatement
-from src.store.records import attempts
-from src.store.records.attempts import AttemptIndex, AttemptOutcome, CallAttempt
-from src.store.sql import attempts as sql
+from src.features.attempts import log as attempts
+from src.features.attempts.log import AttemptIndex, AttemptOutcome, CallAttempt
+from src.kernel.domain import limits
+from src.kernel.store.d1 import BoundStatement
 
 LOGS_JUDGED: Final = "logs that agree with the model's books, with failed calls"
 LOGS_JUDGED_EXACTLY: Final = "logs that have each call of the bill, with failed calls"
@@ -70,9 +69,11 @@ def check_log(invariants: Invariants, world: World, row: Row, *, complete: bool)
 def read_log(world: World, row: Row) -> tuple[AttemptIndex, list[CallAttempt]]:
     """Read the log of all calls of a task, as the API shows them."""
     key = {"task_key": row.task_key}
-    (task,), outputs, failures = (_rows(world, one.bind(**key)) for one in (sql.CALLS, sql.OUTPUTS, sql.FAILURES))
-    index = attempts.index(task, outputs, failures, "simulated-1")
-    bodies, logs = (_rows(world, one.bind(**key, **_WHOLE)) for one in (sql.SOME_OUTPUTS, sql.SOME_FAILURES))
+    (task,), outputs, failures = (
+        _rows(world, one.bind(**key)) for one in (attempts.CALLS, attempts.OUTPUTS, attempts.FAILURES)
+    )
+    index = attempts.index_of(task, outputs, failures, "simulated-1")
+    bodies, logs = (_rows(world, one.bind(**key, **_WHOLE)) for one in (attempts.SOME_OUTPUTS, attempts.SOME_FAILURES))
     keys, is_last = index.page(AttemptOutcome, None, 1_000_000, 1_000_000_000)
     assert is_last
     return index, index.attempts(keys, bodies, logs)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.platform.d1 import PreparedStatement
-from src.core.ids import TaskKey
-from src.store.sql import seen, sweep
+from src.kernel.domain.ids import TaskKey
+from src.kernel.store import seen, sweep
 
 if TYPE_CHECKING:
     from sqlite3 import Connection

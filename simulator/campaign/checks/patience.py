@@ -10,9 +10,9 @@ from collections import Counter
 from simulator.campaign.checks.disturbances import CRASHES
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.core import limits
-from src.core.calls.retry import away_seconds
-from src.core.ids import TaskKey
+from src.kernel.calls.pace import away_seconds
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
 from src.objects.laned_caller import lanes_for
 
 # The seconds before the model went away in which no worker may have been disturbed, because a dead worker's task is

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken, Row
 from simulator.platform.d1 import PreparedStatement
-from src.core.ids import TaskKey
-from src.store.sql import batch_files, batches, file_texts, work
+from src.features.batches.store import batch_files, batches
+from src.features.texts import store as file_texts
+from src.kernel.domain.ids import TaskKey
+from src.kernel.store import work_statements
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
@@ -102,7 +104,9 @@ class WriteBudget:
 
     def __init__(self, spare_most: float = WRITES_SPARE, *, short_runs: bool = False) -> None:
         # The parameters of each statement that workers write with, as ablations have left it.
-        self.parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
+        self.parameters = {
+            getattr(work_statements, name).sql: getattr(work_statements, name).parameters for name in _BY_WORKERS
+        }
         self.spare = 0.0
         self.writes = 0
         self.slice_parameters = {

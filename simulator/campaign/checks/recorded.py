@@ -6,9 +6,8 @@ from functools import lru_cache
 from simulator.campaign.checks.batches.stored import NAMING, StoredFiles
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.core.files import FileKey
-from src.core.ids import TaskKey
-from src.store.records import segments
+from src.kernel.domain.ids import FileKey, TaskKey
+from src.kernel.store import segments
 
 type OutputKey = tuple[TaskKey, str, str]  # The key of an output: its task, its merge level and its index in the level.
 

@@ -10,9 +10,9 @@ from simulator.campaign.subject.row_changes import Row
 from simulator.engine.answers import SEEN
 from simulator.platform.model import output_of
 from simulator.platform.world import World
-from src.core.text.chunks import chunks
-from src.core.text.merge import merge_ends, merge_message, merge_system
-from src.inference.protocol import ModelCall
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.text.chunks import chunks
+from src.kernel.text.merge import merge_ends, merge_message, merge_system
 
 type Require = Callable[[bool, str], None]
 

@@ -12,13 +12,13 @@ from simulator.campaign.clients import responses, tenants
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.engine.answers import compact
-from src.core.ids import split_task_key
+from src.kernel.domain.ids import split_task_key
 
 if TYPE_CHECKING:
     from simulator.campaign.checks.formed import Formed
     from simulator.campaign.checks.invariants import Invariants
     from simulator.campaign.clients.clients import Clients
-    from src.core.ids import TaskKey
+    from src.kernel.domain.ids import TaskKey
 
 TASKS_JUDGED: Final = "tasks with a form, as the API shows them"
 VALUES_JUDGED: Final = "values that were joined by hand"

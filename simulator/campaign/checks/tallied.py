@@ -6,15 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
-from src.core.tallies import MEASURES
-from src.store.d1.statement import statement
-from src.store.sql.tallies import UNCOUNTED
+from src.kernel.store.d1 import statement
+from src.kernel.store.tallies import MEASURES, UNCOUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from simulator.platform.world import World
-    from src.core.ids import TaskKey
+    from src.kernel.domain.ids import TaskKey
 
 _TOTALS = f"SELECT {', '.join(f'coalesce(sum({name}), 0)' for name in MEASURES)} FROM tallies WHERE at = 0"  # noqa: S608
 _BY_STATUS = "SELECT status, sum(ended) FROM tallies WHERE at = 0 GROUP BY status"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
-from src.core.ids import TaskKey, split_task_key
+from src.kernel.domain.ids import TaskKey, split_task_key
 
 TASKS, CHARACTERS = "MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY"
 

@@ -21,10 +21,10 @@ from simulator.campaign.checks.disturbances import CRASHES
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.engine.fault_kinds import KINDS, RECEIVERS_HANG
 from simulator.platform.binding_port import Reply
-from src.core import limits
-from src.core.ids import TaskKey, split_task_key, task_key_of
-from src.core.task import Route
-from src.inference.protocol import ModelCall
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey, split_task_key, task_key_of
+from src.kernel.domain.task import Route
 
 if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants

@@ -17,10 +17,9 @@ from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.receivers import ReceivedMessage, Receivers
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.core import limits
-from src.core.ids import TaskKey, batch_id, split_task_key
-from src.core.tenants import LOCAL
-from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, endpoint_id, endpoint_key_of
+from src.features.webhooks.rules import DeliveryKey, DeliveryOutcome, EndpointKey, Event, endpoint_id, endpoint_key_of
+from src.kernel.domain import limits
+from src.kernel.domain.ids import LOCAL, TaskKey, batch_id, split_task_key
 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for the database's clock that jumped or a sender that could not see time pass"

@@ -6,7 +6,7 @@ from typing import Any
 
 from simulator.campaign.checks.recorded import OutputKey
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
-from src.core.ids import TaskKey
+from src.kernel.domain.ids import TaskKey
 
 
 def check_fences(

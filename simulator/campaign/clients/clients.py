@@ -16,8 +16,8 @@ from simulator.campaign.clients.workload import TaskSpec
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import ClientError, World
-from src.core.ids import TaskKey, split_task_key
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain.ids import TaskKey, split_task_key
 
 PATIENCE_SECONDS = 60  # how many seconds a client waits for the answer to one request
 SUBMITS_MOST = 3

@@ -17,8 +17,8 @@ from simulator.engine.fault_kinds import STREAM_CUT
 from simulator.platform.binding_port import JsError
 from simulator.platform.streams import IdentityTransformStream
 from simulator.platform.world import World
-from src.core.ids import TaskKey, split_task_key
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain.ids import TaskKey, split_task_key
 
 FOLLOWED_SECONDS_MOST = 300.0  # How many seconds a client follows a task's events while faults last.
 # How many seconds a client waits for the end of an ended task's events once faults have stopped.

@@ -10,14 +10,14 @@ from simulator.campaign.clients import tenants
 from simulator.campaign.clients.responses import key_of
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
-from src.core.ids import TaskKey, split_task_key
+from src.kernel.domain.ids import TaskKey, split_task_key
 
 if TYPE_CHECKING:
     from random import Random
 
     from simulator.campaign.clients.clients import Clients
     from simulator.platform.world import World
-    from src.http.base.messages import Reply
+    from src.kernel.api.base.messages import Reply
 
 MENDED_SECONDS_MOST = 120.0  # The seconds that a client waits for the end while faults last.
 _SENDINGS_MOST = 3

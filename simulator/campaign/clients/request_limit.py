@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.campaign.clients.tenants import tenant_of
 from simulator.engine.fault_kinds import RATE_LIMITER
-from src.http.base.messages import Reply
-from src.http.base.problems import LIMIT_REACHED
-from src.store.sql.keys import FIND_KEY
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.base.problems import LIMIT_REACHED
+from src.kernel.store.keys import FIND_KEY
 
 if TYPE_CHECKING:
     from simulator.campaign.subject.arrivals import Arrival

@@ -11,7 +11,7 @@ from simulator.campaign.clients import responses, tenants
 from simulator.campaign.clients.followers import ENDED_SECONDS_MOST, StreamClient
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
 
 _TEXT = "response.output_text.delta"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")

@@ -6,7 +6,7 @@ from typing import Any
 from simulator.campaign.clients import forms, tenants
 from simulator.campaign.clients.workload import TaskSpec
 from simulator.campaign.subject.arrivals import ClientRequest
-from src.core.ids import TaskKey, split_task_key, task_id_of_batch, task_key_of
+from src.kernel.domain.ids import TaskKey, split_task_key, task_id_of_batch, task_key_of
 
 PATH = "/v1/responses"
 PAUSE_SECONDS = 0.4  # The shortest time for which the SDKs wait before they send a request again.

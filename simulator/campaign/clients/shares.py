@@ -12,7 +12,7 @@ from simulator.campaign.clients.tenants import CROWD, TENANTS
 from simulator.campaign.clients.workload import LIMITS_OF_TENANTS, PATIENCE, Action, TaskSpec, Workload, draw
 from simulator.platform.choices import DIRECT, FREE, TOP
 from simulator.platform.rate_limits import RateLimit
-from src.core.tenants import LOCAL
+from src.kernel.domain.ids import LOCAL
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12

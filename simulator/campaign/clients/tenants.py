@@ -3,8 +3,8 @@
 import sqlite3
 from random import Random
 
-from src.core.keys import OWN_SCOPES, digest, make, ordered
-from src.core.tenants import LOCAL
+from src.kernel.domain.ids import LOCAL
+from src.kernel.domain.keys import OWN_SCOPES, digest, make, ordered
 
 TENANTS = ("one", "two")
 CROWD = (*TENANTS, "three", "four")

@@ -8,7 +8,7 @@ from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.clients.tenants import TENANTS
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.rate_limits import RateLimit
-from src.core.tenants import LOCAL
+from src.kernel.domain.ids import LOCAL
 
 type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude", "status", "mend"]
 type Reduce = Literal["concat", "merge", "none"]

@@ -21,18 +21,19 @@ from simulator.platform.invocation_limits import InvocationLimits, Plan, Use
 from simulator.platform.queues import QueueSettings
 from simulator.platform.r2.bucket import BucketBinding
 from simulator.platform.world import World
-from src.core.database_load import DatabaseLoad
-from src.core.files import FileKey, Purpose
-from src.core.meter import Meter
-from src.core.settings import Settings
-from src.http.files.form import NewFile
-from src.http.files.upload import Upload
-from src.inference.protocol import ModelCall
-from src.processing.log import Log
-from src.processing.memory import MemoryAllowance
-from src.store.blobs.r2 import R2Bucket
-from src.store.d1.database import Database
-from src.store.files import FileStore
+from src.features.files.api.form import NewFile
+from src.features.files.api.upload import Upload
+from src.features.files.blobs.r2 import R2Bucket
+from src.features.files.file import Purpose
+from src.features.files.store import FileStore
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain.database_state import DatabaseLoad
+from src.kernel.domain.ids import FileKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.settings import Settings
+from src.kernel.run.log import Log
+from src.kernel.run.memory import MemoryAllowance
+from src.kernel.store.d1 import Database
 
 ENDPOINT = "/v1/chat/completions"
 CRON_SECONDS = 60

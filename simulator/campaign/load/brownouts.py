@@ -22,7 +22,7 @@ from simulator.platform.binding_port import Reply
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
-from src.inference.protocol import ModelCall
+from src.kernel.calls.protocol import ModelCall
 
 ROUTES: dict[str, Deployment] = {"queue": TOP, "objects": FREE, "direct": DIRECT}
 CHUNKS = 24

@@ -22,9 +22,9 @@ from simulator.platform.d1 import PreparedStatement
 from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World
-from src.core import limits
-from src.core.ids import TaskKey
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
 
 ROUTES = {"queue": Deployment("queue", queue=True, objects=False), "objects": FREE, "direct": DIRECT}
 ISOLATES = 8  # The number of isolates of a queue's consumers. Each object has its own.

@@ -12,7 +12,7 @@ from simulator.campaign.subject.patches import patched
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.choices import Deployment
 from simulator.platform.world import World
-from src.inference.protocol import ModelCall
+from src.kernel.calls.protocol import ModelCall
 
 KILLS = 20
 CRON_SECONDS = 60  # The interval of cron, as in a deployment.

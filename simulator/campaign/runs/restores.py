@@ -28,9 +28,10 @@ from simulator.platform.choices import Deployment
 from simulator.platform.d1 import PreparedStatement
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import ClientError, World
-from src.core.ids import TaskKey
-from src.http.base.messages import Reply
-from src.store.sql import batch_files, work
+from src.features.batches.store import batch_files
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain.ids import TaskKey
+from src.kernel.store import work_statements
 
 TASKS, CHUNKS = 4, 12
 END_SECONDS_MOST = 7_200
@@ -87,7 +88,7 @@ class Writers:
         self._forgotten: Claims = {}
         self.twins = self.refused = 0
         self.before_take: tuple[bytes, Claims] | None = None
-        fenced = [getattr(work, name) for name in UNDER_CLAIM]
+        fenced = [getattr(work_statements, name) for name in UNDER_CLAIM]
         by_writers = [getattr(batch_files, name) for name in BY_WRITERS]
         fenced += [part for one in by_writers for part in (one if isinstance(one, tuple) else (one,))]
         self._fenced = {one.sql: one.parameters for one in fenced}
@@ -113,8 +114,8 @@ class Writers:
         before = self.snapshot() if takes else None
         results = self._execute(statements)
         for statement, result in zip(statements, results, strict=True):
-            if statement.sql == work.CLAIM.sql and result["results"]:
-                named = dict(zip(work.CLAIM.parameters, statement.values, strict=True))
+            if statement.sql == work_statements.CLAIM.sql and result["results"]:
+                named = dict(zip(work_statements.CLAIM.parameters, statement.values, strict=True))
                 self._claimed((named["task_key"], int(result["results"][0][0])), named["holder"])  # RETURNING fence
             elif statement.sql == batch_files.TAKE_BATCH.sql and result["results"]:
                 named = dict(zip(batch_files.TAKE_BATCH.parameters, statement.values, strict=True))

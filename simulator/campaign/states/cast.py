@@ -9,27 +9,25 @@ from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.states.programs import START_MS, Program, Stage
 from simulator.campaign.subject.small_limits import variables
 from src.composition import duties, with_features
-from src.core import settings
-from src.core.errors import StoreError
-from src.core.files import FileKey, FilePart, Purpose
-from src.core.ids import TaskKey, new_task_id, task_key_of
-from src.core.marks import Marks
-from src.core.meter import Meter
-from src.core.task import NewTask, Reduce, Route, TaskOptions
-from src.core.tenants import LOCAL
-from src.http.base.problems import Refusal
-from src.http.tasks import withdrawal
-from src.processing.files import file_store
-from src.processing.invocation import Memory
-from src.processing.log import Log
-from src.processing.outcomes import Released
-from src.processing.sweep.sweep import Sweep
-from src.processing.worker import Host, Worker
+from src.features.batches.store.batches import BatchStore, NewBatch
+from src.features.files.file import FilePart, Purpose
+from src.features.files.store import file_store
+from src.kernel.api.base.problems import Refusal
+from src.kernel.api.tasks import withdrawal
+from src.kernel.domain import settings
+from src.kernel.domain.errors import StoreError
+from src.kernel.domain.ids import LOCAL, FileKey, TaskKey, new_task_id, task_key_of
+from src.kernel.domain.marks import Marks
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import NewTask, Reduce, Route, TaskOptions
+from src.kernel.run.context import Released
+from src.kernel.run.invocation import Memory
+from src.kernel.run.log import Log
+from src.kernel.store.d1 import Database
+from src.kernel.store.seen import Seen
+from src.kernel.work.sweep.sweep import Sweep
+from src.kernel.work.worker import Host, Worker
 from src.queue.dead_letter import FAILURE
-from src.store.batches import BatchStore
-from src.store.d1.database import Database
-from src.store.records.batches import NewBatch
-from src.store.seen import Seen
 
 TASK, _INPUT, _OUTPUT, _ERRORS = (
     task_key_of(LOCAL, new_task_id(START_MS, bytes([number] * 10))) for number in (1, 2, 3, 4)

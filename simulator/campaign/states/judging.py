@@ -14,9 +14,9 @@ from simulator.campaign.states.programs import Models
 from simulator.campaign.states.tables import Effect, Tables
 from simulator.campaign.subject.row_changes import COLUMNS, InvariantBroken, Row, check_change, under_claim
 from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
-from src.core.ids import TaskKey
-from src.store.sql import admission, ending, sweep
-from src.store.sql.tallies import UNCOUNTED
+from src.kernel.domain.ids import TaskKey
+from src.kernel.store import admission, ending, sweep
+from src.kernel.store.tallies import UNCOUNTED
 
 _ANSWERS = ("ok", "5xx", "refused")
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1 AND gap_chars IS NULL"

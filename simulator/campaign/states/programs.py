@@ -19,8 +19,8 @@ from simulator.engine.burial import bury
 from simulator.platform.binding_port import CONNECTION_LOST
 from simulator.platform.model import output_of
 from simulator.platform.sql_values import bound
-from src.core.errors import ModelRefused, ModelUnavailable
-from src.inference.protocol import Health, ModelCall, ModelReply
+from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.domain.errors import ModelRefused, ModelUnavailable
 
 START_MS = 1_800_000_000_000
 # What a program hears in place of an answer: the connection was lost; the model failed, or refused the call for good.

@@ -8,7 +8,7 @@ from typing import Literal
 from simulator.campaign.states.cast import CHUNK, Act, batch, client, submission, sweep, worker
 from simulator.campaign.states.search import Bounds, Scene
 from simulator.campaign.subject.small_limits import small_limits
-from src.core.task import Route
+from src.kernel.domain.task import Route
 
 type Work = Literal["plain", "merge", "batch"]
 type Reach = Literal["queue", "object"]

@@ -28,7 +28,7 @@ from simulator.campaign.states.programs import (
 from simulator.campaign.states.tables import Tables
 from simulator.campaign.states.words import Words
 from simulator.campaign.subject.row_changes import InvariantBroken
-from src.store.sql import admission, ending, work
+from src.kernel.store import admission, ending, work_statements
 
 SHORT_MS, LONG_MS = 2_500, 43_000  # Longer than calls may take to start; longer than a lease.
 IDLE, OVER = 0, 1  # The numbers of the slots of programs that have not started, or are over.
@@ -161,7 +161,7 @@ class Search:
         self._affords: dict[tuple[int, str], int | None] = {}
         self._asks: dict[int, bool] = {}
         # The statements that must not take effect if something else has happened since they were asked for.
-        self._asking = {work.CLAIM.sql, ending.CANCEL.sql, admission.RETRY.sql}
+        self._asking = {work_statements.CLAIM.sql, ending.CANCEL.sql, admission.RETRY.sql}
         first = TaskState(self._set_up(), 0, 0, 0, 0, 0, 0, (IDLE,) * self._count)
         self._add(first, 0, ())
 

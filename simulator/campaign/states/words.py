@@ -4,29 +4,40 @@ from types import ModuleType
 from typing import Any
 
 from simulator.campaign.states.tables import Tables
-from src.store.d1.statement import Statement
-from src.store.sql import (
+from src.features.attempts import log as attempts
+from src.features.batches.store import batch_files, batches
+from src.features.files import sql as files
+from src.features.webhooks import deliveries_store
+from src.kernel.store import (
     admission,
-    attempts,
-    batch_files,
-    batches,
-    claimed,
-    deliveries,
+    claiming,
     early_erasure,
     ending,
     events,
-    files,
     seen,
     sweep,
     tallies,
     views,
     window,
-    work,
+    work_statements,
 )
+from src.kernel.store.d1 import Statement
 
 _MODULES: tuple[ModuleType, ...] = (
-    *(admission, attempts, batch_files, batches, claimed, deliveries, early_erasure, ending, events, files, seen),
-    *(sweep, tallies, views, window, work),
+    *(
+        admission,
+        attempts,
+        batch_files,
+        batches,
+        claiming,
+        deliveries_store,
+        early_erasure,
+        ending,
+        events,
+        files,
+        seen,
+    ),
+    *(sweep, tallies, views, window, work_statements),
 )
 _STEPS = {
     "lands": "{call} lands",

@@ -14,14 +14,14 @@ from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import DeliveredBatch
 from simulator.platform.streams import IdentityTransformStream
 from src import entry
-from src.core import limits
-from src.core.ids import TaskKey
-from src.http.base.isolate import RequestMemory
-from src.http.base.messages import Reply
-from src.inference.protocol import HttpClient
-from src.inference.wire import Wire
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.base.services import RequestMemory
+from src.kernel.calls.protocol import HttpClient
+from src.kernel.calls.wire import Wire
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.run.invocation import Courier
 from src.platform.surroundings import SURROUNDINGS, Surroundings
-from src.processing.invocation import Courier
 
 # Log events that name the type of an error that only the Worker's last handler caught.
 MISTAKES = (

@@ -13,7 +13,7 @@ from simulator.platform.d1 import D1Binding, PreparedStatement
 from simulator.platform.isolate import SimulatedInvocation
 from simulator.platform.sdk import JsRequest, SdkRequest
 from simulator.platform.streams import IdentityTransformStream
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
 
 BOUNDARY = "simulated-boundary"
 

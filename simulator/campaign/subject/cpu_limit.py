@@ -15,8 +15,8 @@ from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import SCOPE
 from simulator.platform.binding_port import IsolateGone
 from simulator.platform.isolate import SimulatedInvocation
-from src.core.batches.file_check import FileCheck
-from src.core.text.file_cuts import FileCuts
+from src.features.batches.lines.file_check import FileCheck
+from src.features.texts.file_cuts import FileCuts
 
 
 def cpu_limit(plan: FaultPlan, slices: int) -> Sequence[Patch]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.engine.fault_kinds import RECEIVERS_HANG
 from simulator.platform.binding_port import Reply
-from src.inference.protocol import HttpConnectionLost, HttpTimeout
+from src.kernel.calls.protocol import HttpConnectionLost, HttpTimeout
 
 if TYPE_CHECKING:
     from simulator.platform.app import Env

@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from src.core import limits
-from src.core.calls.stalls import width
-from src.core.ids import TaskKey
-from src.core.states import TRANSITIONS, Status
-from src.store.d1.statement import Statement
-from src.store.sql import batch_files, batches, file_texts, work
+from src.features.batches.store import batch_files, batches
+from src.features.texts import store as file_texts
+from src.kernel.calls.pace import width
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import TRANSITIONS, Status
+from src.kernel.store import work_statements
+from src.kernel.store.d1 import Statement
 
 CONCURRENCY_MOST = 6
 STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
@@ -100,7 +102,7 @@ COLUMNS = (
 
 def under_claim() -> Iterator[tuple[str, Statement]]:
     """Give the statements that name the claim of a task, with their names."""
-    yield from ((name, getattr(work, name)) for name in UNDER_CLAIM)
+    yield from ((name, getattr(work_statements, name)) for name in UNDER_CLAIM)
     yield from ((name, getattr(batches, name)) for name in _BATCHES_UNDER_CLAIM)
     yield from ((name, getattr(file_texts, name)) for name in _CUTS_UNDER_CLAIM)
     yield from (("GROW", one) for one in batch_files.GROW)

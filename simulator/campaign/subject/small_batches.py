@@ -5,16 +5,17 @@ from dataclasses import replace
 from typing import Any, Final
 
 from simulator.campaign.subject.patches import Patch
-from src.core import limits
-from src.core.files import File
-from src.core.text import chunks, file_cuts
-from src.http.batches import handlers
-from src.http.batches.fields import NewBatchFields, new_request
-from src.processing.batch_submission import BatchRequest
-from src.store import files
-from src.store.blobs import orphans
-from src.store.blobs.d1 import D1Bucket
-from src.store.blobs.r2 import R2Bucket
+from src.features.batches.api import handlers
+from src.features.batches.api.fields import NewBatchFields, new_request
+from src.features.batches.work.submission import BatchRequest
+from src.features.files import store as files
+from src.features.files.blobs import orphans
+from src.features.files.blobs.d1 import D1Bucket
+from src.features.files.blobs.r2 import R2Bucket
+from src.features.files.file import File
+from src.features.texts import file_cuts
+from src.kernel.domain import limits
+from src.kernel.text import chunks
 
 HURRY: Final = 120  # By how much the times of batches are shorter: an hour is half a minute.
 _PART_BYTES = 1_500

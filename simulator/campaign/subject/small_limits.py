@@ -7,9 +7,9 @@ from typing import Any
 
 from simulator.campaign.subject import small_batches
 from simulator.campaign.subject.patches import Patch, patched
-from src.core import limits
-from src.core.text import merge
-from src.processing import submission
+from src.kernel.domain import limits
+from src.kernel.text import merge
+from src.kernel.work import submission
 
 LEASE_SECONDS = 40
 TIMEOUT_SECONDS = 15

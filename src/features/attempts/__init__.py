@@ -1,1 +1,1 @@
-"""The log of a task's model calls."""
+"""The log of a task's calls."""

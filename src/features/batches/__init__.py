@@ -1,1 +1,1 @@
-"""Files of requests, each of which is one model call."""
+"""Batches: files of requests, one model call for each."""

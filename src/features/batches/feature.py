@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Final
 
-from ...core.task import Kind
+from ...kernel.domain.task import Kind
 from ...kernel.feature import Calls, Feature, KindApi, MakeDuty, PathGroup
 
 if TYPE_CHECKING:
-    from ...processing.run.kinds import TaskKind
+    from ...kernel.run.kinds import TaskKind
 
 
 def _calls() -> Calls:
-    from ...http.batches.endpoints import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+    from .api.endpoints import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 
@@ -22,13 +22,13 @@ def _api() -> KindApi:
 
 
 def _duty() -> MakeDuty:
-    from ...processing.sweep.finalizing import Finalizing  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+    from .work.finalizing import Finalizing  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return Finalizing
 
 
 def _kind() -> "TaskKind":
-    from ...processing.run.batch_parts import batch_kind  # noqa: PLC0415 - the first batch imports it
+    from .work.kind import batch_kind  # noqa: PLC0415 - the first batch imports it
 
     return batch_kind()
 

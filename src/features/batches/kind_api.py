@@ -3,21 +3,17 @@
 from collections.abc import Mapping
 from functools import partial
 
-from ...core.files import file_id
-from ...core.ids import TaskKey
-from ...core.task import Kind, Task
-from ...http.base.exchange import Exchange
-from ...http.base.messages import Reply
-from ...http.base.problems import FILES_FULL, NOT_RETRYABLE, FieldError, Refusal, field_refusal, no_task
-from ...http.follow import wait
-from ...http.tasks.acceptance import accepted_reply, admitted
-from ...http.tasks.conditions import limit_reached
+from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.messages import Reply
+from ...kernel.api.base.problems import FILES_FULL, NOT_RETRYABLE, FieldError, Refusal, field_refusal, no_task
+from ...kernel.api.follow import wait
+from ...kernel.api.tasks.submission import accepted_reply, admitted, limit_reached
+from ...kernel.domain.ids import TaskKey, file_id
+from ...kernel.domain.task import Kind, Task
 from ...kernel.feature import KindApi
-from ...processing.files import file_store
-from ...store.admission import LimitReached
-from ...store.batches import BatchStore
-from ...store.files import FilesFull, TooManyFiles
-from ...store.records.batches import Batch
+from ...kernel.store.admission import LimitReached
+from ..files.store import FilesFull, TooManyFiles, file_store
+from .store.batches import Batch, BatchStore
 
 _NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
 
@@ -29,8 +25,8 @@ class BatchesApi(KindApi):
         """Start a new batch over an ended batch's lines without an answer, or find the one of an earlier request."""
         if task.kind is not Kind.BATCH:
             return None
-        from ...processing.batch_retries import BatchRetry  # noqa: PLC0415 - only a retry needs both
-        from ...processing.batch_submission import SubmittedBatch  # noqa: PLC0415
+        from .work.retries import BatchRetry  # noqa: PLC0415 - only a retry needs both
+        from .work.submission import SubmittedBatch  # noqa: PLC0415
 
         api = exchange.api
         batch = await api.store.beside(BatchStore).batch(task.task_key)
@@ -74,7 +70,7 @@ class BatchesApi(KindApi):
         headers: Mapping[str, str],
     ) -> Reply | None:
         """Send lines of the output file, also while it grows."""
-        from ...http.files.early import lines_reply  # noqa: PLC0415 - only such files need it
+        from .api.early import lines_reply  # noqa: PLC0415 - only such files need it
 
         return await lines_reply(exchange, owner, file, offset, limit, headers)
 

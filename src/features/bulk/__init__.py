@@ -1,1 +1,1 @@
-"""Calls that change many tasks at once."""
+"""Changes of many tasks at once."""

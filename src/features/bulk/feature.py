@@ -6,7 +6,7 @@ from ...kernel.feature import Calls, Feature, PathGroup
 
 
 def _calls() -> Calls:
-    from ...http.tasks.bulk import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+    from .api import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 

@@ -1,1 +1,1 @@
-"""Files that clients upload, and files that hold results."""
+"""Files that clients upload, and the parts in which they are stored."""

@@ -6,13 +6,13 @@ from ...kernel.feature import Calls, Feature, MakeDuty, PathGroup
 
 
 def _calls() -> Calls:
-    from ...http.files.endpoints import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+    from .api.endpoints import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 
 
 def _duty() -> MakeDuty:
-    from ...processing.sweep.files import FileErasure  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+    from .erasure import FileErasure  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return FileErasure
 

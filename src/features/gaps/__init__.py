@@ -1,1 +1,1 @@
-"""Tasks that go on without some of their chunks, and retries of these gaps."""
+"""A retry of a completed task's gaps."""

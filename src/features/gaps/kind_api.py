@@ -1,13 +1,11 @@
 """A retry of a completed task that has gaps is a new task for the chunks of the gaps."""
 
-from ...core.states import Status
-from ...core.task import Kind, Task
-from ...http.base.exchange import Exchange
-from ...http.base.messages import Reply
-from ...http.tasks.acceptance import accepted_reply, admitted, cut_flaws, replayed
-from ...http.tasks.conditions import limit_reached
+from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.messages import Reply
+from ...kernel.api.tasks.submission import accepted_reply, admitted, cut_flaws, limit_reached, replayed
+from ...kernel.domain.task import Kind, Status, Task
 from ...kernel.feature import KindApi
-from ...store.admission import LimitReached
+from ...kernel.store.admission import LimitReached
 from .submission import retry_gaps
 
 

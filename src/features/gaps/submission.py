@@ -1,11 +1,10 @@
 """Submits a new task that retries the gaps of a completed one."""
 
-from ...core.errors import StoreUnavailable
-from ...core.ids import TaskKey, split_task_key
-from ...processing.submission import REPLAYS_MOST, Submission, Submitted
-from ...processing.task_request import BudgetTooSmall
-from ...store.admission import Accepted, LimitReached, Replayed
-from ...store.gap_retries import GapRetryStore
+from ...kernel.domain.errors import StoreUnavailable
+from ...kernel.domain.ids import TaskKey, split_task_key
+from ...kernel.store.admission import Accepted, LimitReached, Replayed
+from ...kernel.work.submission import REPLAYS_MOST, BudgetTooSmall, Submission, Submitted
+from .gap_retries import GapRetryStore
 
 
 async def retry_gaps(

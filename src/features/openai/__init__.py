@@ -1,1 +1,1 @@
-"""OpenAI's Responses API in background mode, over the same tasks."""
+"""OpenAI's Responses API, below `/v1/responses`."""

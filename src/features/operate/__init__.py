@@ -1,1 +1,1 @@
-"""What operators see and do: health, metrics, history, tenants, sweeps."""
+"""Health, metrics, history, tenants, sweeps: what operators use."""

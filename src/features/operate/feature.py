@@ -6,31 +6,31 @@ from ...kernel.feature import Calls, Feature, MakeDuty, PathGroup
 
 
 def _tenants() -> Calls:
-    from ...http.operate.tenants import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+    from .tenants import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 
 
 def _sweep() -> Calls:
-    from ...http.operate.operation import ENDPOINTS  # noqa: PLC0415 - likewise
+    from .operation import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
 
 
 def _observation() -> Calls:
-    from ...http.operate.observation import ENDPOINTS  # noqa: PLC0415 - likewise
+    from .observation import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
 
 
 def _health() -> Calls:
-    from ...http.operate.health import ENDPOINTS  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+    from .health import ENDPOINTS  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return ENDPOINTS
 
 
 def _duty() -> MakeDuty:
-    from ...processing.sweep.folding import FoldingDuty  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+    from .folding import FoldingDuty  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return FoldingDuty
 

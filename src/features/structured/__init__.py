@@ -1,1 +1,1 @@
-"""Tasks whose outputs fit a schema."""
+"""Outputs that are JSON and fit a schema."""

@@ -5,24 +5,24 @@ from typing import TYPE_CHECKING, Final
 from ...kernel.feature import Feature
 
 if TYPE_CHECKING:
-    from ...core.settings import Settings
-    from ...core.task import Source
-    from ...processing.run.kinds import OutputRule
-    from ...store.records.claims import Claim
-    from ...store.records.results import OutputJoiner
+    from ...kernel.domain.settings import Settings
+    from ...kernel.domain.task import Source
+    from ...kernel.run.kinds import OutputRule
+    from ...kernel.store.claims import Claim
+    from ...kernel.store.rows import OutputJoiner
 
 
 def _rule(claim: "Claim", settings: "Settings") -> "OutputRule | None":
     if claim.output_schema is None:
         return None
-    from ...processing.run.output_forms import SchemaRule  # noqa: PLC0415 - the first task with a schema imports it
+    from .forms import SchemaRule  # noqa: PLC0415 - the first task with a schema imports it
 
     return SchemaRule(claim, settings.structured_output)
 
 
 def _joiner_of(source: "Source") -> "OutputJoiner":
-    from ...core.structured.joining import join_plan  # noqa: PLC0415 - only such a task needs it
-    from ...core.structured.schema import accepted_schema  # noqa: PLC0415
+    from .joining import join_plan  # noqa: PLC0415 - only such a task needs it
+    from .schema.schema import accepted_schema  # noqa: PLC0415
 
     return join_plan(accepted_schema(dict(source.output_schema or {})), source.join_rules or {}).joiner()
 

@@ -1,1 +1,1 @@
-"""Tasks whose text is in a file."""
+"""Tasks whose text is in an uploaded file."""

@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Final
 
-from ...core.task import Kind
+from ...kernel.domain.task import Kind
 from ...kernel.feature import Feature, KindApi
 
 if TYPE_CHECKING:
-    from ...processing.run.kinds import TaskKind
+    from ...kernel.run.kinds import TaskKind
 
 
 def _kind() -> "TaskKind":
-    from ...processing.run.file_text import FILE  # noqa: PLC0415 - the first text in a file imports it
+    from .file_text import FILE  # noqa: PLC0415 - the first text in a file imports it
 
     return FILE
 

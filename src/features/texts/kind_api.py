@@ -1,13 +1,13 @@
 """Retries and plans of tasks whose text is in a file."""
 
-from ...core.task import Task
-from ...http.base.exchange import Exchange
-from ...http.base.messages import Reply
-from ...http.base.problems import NOT_RETRYABLE, Refusal
-from ...http.base.services import Api
+from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.messages import Reply
+from ...kernel.api.base.problems import NOT_RETRYABLE, Refusal
+from ...kernel.api.base.services import Api
+from ...kernel.domain.task import Task
 from ...kernel.feature import KindApi
-from ...processing.files import file_store
-from ...processing.task_request import Planned, TaskRequest
+from ...kernel.work.submission import Planned, TaskRequest
+from ..files.store import file_store
 
 _NO_TEXT = "The file with the text of the task is gone. Upload the text again, and submit a new task."
 
@@ -19,7 +19,7 @@ class TextsApi(KindApi):
         """Plan a task whose text is in a file."""
         if request.input_file is None:
             return None
-        from ...http.tasks.file_plans import plan_file  # noqa: PLC0415 - only texts in files need it
+        from .plans import plan_file  # noqa: PLC0415 - only texts in files need it
 
         return await plan_file(request, api, repeated)
 

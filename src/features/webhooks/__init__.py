@@ -1,1 +1,1 @@
-"""Deliveries of the ends of tasks to clients' servers."""
+"""Endpoints of webhooks, and deliveries to them."""

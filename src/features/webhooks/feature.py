@@ -6,25 +6,25 @@ from ...kernel.feature import Calls, Feature, MakeDuty, MakeEndHook, PathGroup
 
 
 def _deliveries() -> Calls:
-    from ...http.webhooks.deliveries import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+    from .deliveries import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 
 
 def _endpoints() -> Calls:
-    from ...http.webhooks.webhook_calls import ENDPOINTS  # noqa: PLC0415 - likewise
+    from .endpoints import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
 
 
 def _duty() -> MakeDuty:
-    from ...processing.sweep.deliveries import Sending  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+    from .sending import Sending  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return Sending
 
 
 def _ends() -> MakeEndHook:
-    from ...processing.deliveries import Deliverer  # noqa: PLC0415 - likewise
+    from .deliverer import Deliverer  # noqa: PLC0415 - likewise
 
     return Deliverer
 

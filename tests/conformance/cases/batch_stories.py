@@ -3,18 +3,28 @@
 from dataclasses import replace
 from typing import Any
 
-from src.core import limits
-from src.core.batches.line_index import slice_of
-from src.core.files import FileKey, FilePart, Purpose
-from src.core.ids import TaskKey
-from src.core.task import Reduce
-from src.store.batch_files import BatchFileStore, growing, look
-from src.store.batches import BatchStore, ValidationStatements
-from src.store.records.batch_steps import NOTHING_ELSE, Also
-from src.store.records.batches import NewBatch
-from src.store.records.claims import CallKey, CallTries, Claim, Continue, Fail, FailedCall, Finish, Output, Release
-from src.store.sql.files import FILE_WORK
-from src.store.tallies import TallyStore
+from src.features.batches.lines.line_index import slice_of
+from src.features.batches.store.batch_files import BatchFileStore, growing, look
+from src.features.batches.store.batches import BatchStore, NewBatch, ValidationStatements
+from src.features.files.file import FilePart, Purpose
+from src.features.files.sql import FILE_WORK
+from src.features.operate.tallies import TallyStore
+from src.kernel.domain import limits
+from src.kernel.domain.ids import FileKey, TaskKey
+from src.kernel.domain.task import Reduce
+from src.kernel.store.claims import (
+    NOTHING_ELSE,
+    Also,
+    CallKey,
+    CallTries,
+    Claim,
+    Continue,
+    Fail,
+    FailedCall,
+    Finish,
+    Output,
+    Release,
+)
 from tests.conformance.cases.registry import show, worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from src.core.errors import StoreError
-from src.core.task import BUDGET_EXHAUSTED, Failure
-from src.store.records.claims import CallKey, Continue, Fail, Finish, Release
+from src.kernel.domain.errors import StoreError
+from src.kernel.domain.task import BUDGET_EXHAUSTED, Failure
+from src.kernel.store.claims import CallKey, Continue, Fail, Finish, Release
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

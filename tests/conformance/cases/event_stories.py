@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from src.store.records.claims import Continue, Finish
+from src.kernel.store.claims import Continue, Finish
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     LEASE_MS,

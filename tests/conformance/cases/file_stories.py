@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from src.core import limits
-from src.core.files import FileKey, FilePart, Purpose
+from src.features.files.file import FilePart, Purpose
+from src.kernel.domain import limits
+from src.kernel.domain.ids import FileKey
 from tests.conformance.cases.registry import attempt, worker_case
 from tests.conformance.cases.storyteller import Story, made_key
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from src.core.keys import Key, Scope, ordered
-from src.store.keys import KeyLookup, NewKey
+from src.kernel.domain.keys import Key, Scope, ordered
+from src.kernel.store.keys import KeyLookup, NewKey
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import Story, limited
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from src.core import limits
-from src.core.states import Status
-from src.store.admission import Conditions
-from src.store.records.claims import Continue, Fail, Finish, Release
-from src.store.records.pages import Span
+from src.kernel.domain import limits
+from src.kernel.domain.task import Status
+from src.kernel.store.admission import Conditions
+from src.kernel.store.claims import Continue, Fail, Finish, Release
+from src.kernel.store.rows import Span
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from src.core.task import Route
-from src.store.records.claims import Claim
-from src.store.seen import Seen
+from src.kernel.domain.task import Route
+from src.kernel.store.claims import Claim
+from src.kernel.store.seen import Seen
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key
 

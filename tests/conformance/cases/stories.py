@@ -5,10 +5,10 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from src.core.calls.latest_calls import LatestCall
-from src.core.task import Reduce
-from src.store.records.claims import CallKey, Continue, Fail, Finish, LatestCallsReport, MergeLevel, Output, Release
-from src.store.views import TooMuchAtOnce
+from src.kernel.calls.model_health import LatestCall
+from src.kernel.domain.task import Reduce
+from src.kernel.store.claims import CallKey, Continue, Fail, Finish, LatestCallsReport, MergeLevel, Output, Release
+from src.kernel.store.views import TooMuchAtOnce
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

@@ -5,36 +5,31 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from src.core import limits
-from src.core.codes import TaskCode
-from src.core.ids import TaskKey, new_task_id, task_key_of
-from src.core.meter import Meter
-from src.core.structured.joining import Joiner, join_plan
-from src.core.structured.schema import accepted_schema
-from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Source, TaskOptions
-from src.store.bulk import BulkStore
-from src.store.d1.database import Database
-from src.store.d1.statement import Statement
-from src.store.deliveries import DeliveryStore
-from src.store.files import FileStore
-from src.store.hooks import Hooks
-from src.store.keys import KeyStore
-from src.store.outbox import Outbox
-from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
-from src.store.sql import (
+from src.features.attempts import log as attempts
+from src.features.batches.store import batch_files, batches
+from src.features.bulk import store as bulk
+from src.features.bulk.store import BulkStore
+from src.features.files import sql as files
+from src.features.files.store import FileStore
+from src.features.gaps import gap_retries
+from src.features.operate.tallies import TallyStore
+from src.features.structured.joining import Joiner, join_plan
+from src.features.structured.schema.schema import accepted_schema
+from src.features.texts import store as file_texts
+from src.features.webhooks import deliveries_store
+from src.features.webhooks.deliveries_store import DeliveryStore, Outbox
+from src.features.webhooks.endpoints_store import WebhookStore
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import TaskKey, new_task_id, task_key_of
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Source, TaskOptions
+from src.kernel.store import (
     admission,
-    attempts,
-    batch_files,
-    batches,
-    bulk,
-    claimed,
-    deliveries,
+    claiming,
     early_erasure,
     ending,
     events,
-    file_texts,
-    files,
-    gap_retries,
     joining,
     keys,
     latest_calls,
@@ -42,13 +37,14 @@ from src.store.sql import (
     sweep,
     tallies,
     views,
-    webhooks,
     window,
-    work,
+    work_statements,
 )
-from src.store.tallies import TallyStore
-from src.store.tasks import TaskStore
-from src.store.webhooks import WebhookStore
+from src.kernel.store.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
+from src.kernel.store.d1 import Database, Statement
+from src.kernel.store.hooks import Hooks
+from src.kernel.store.keys import KeyStore
+from src.kernel.store.tasks import TaskStore
 from tests.conformance.cases.registry import show
 
 LEASE_MS = 60_000
@@ -72,8 +68,8 @@ STATEMENT_MODULES = (
         batch_files,
         batches,
         bulk,
-        claimed,
-        deliveries,
+        claiming,
+        deliveries_store,
         ending,
         events,
         file_texts,
@@ -87,7 +83,7 @@ STATEMENT_MODULES = (
         sweep,
         tallies,
     ),
-    *(views, webhooks, window, work),
+    *(views, window, work_statements),
 )
 
 
@@ -102,7 +98,7 @@ def statement_names() -> dict[str, str]:
             row = {f"{name}[{at}]": one for at, one in enumerate(value)} if isinstance(value, tuple) else {name: value}
             for full_name, one in row.items():
                 if isinstance(one, Statement):
-                    assert one.sql not in names, (full_name, names[one.sql])
+                    assert names.get(one.sql, full_name) == full_name, (full_name, names[one.sql])
                     names[one.sql] = full_name
     assert len(set(names.values())) == len(names), "two statements have one name"
     return names

@@ -3,21 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from src.core.codes import TaskCode
-from src.core.structure import Rejection, Structure
-from src.core.task import Failure, NewTask, Reduce, Route
-from src.store.admission import Conditions
-from src.store.gap_retries import GapRetryStore
-from src.store.records.claims import (
-    CallKey,
-    CallTries,
-    Continue,
-    FailedCall,
-    Finish,
-    MergeLevel,
-    Output,
-)
-from src.store.records.ladder import LadderCounts
+from src.features.gaps.gap_retries import GapRetryStore
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.structure import Rejection, Structure
+from src.kernel.domain.task import Failure, NewTask, Reduce, Route
+from src.kernel.store.admission import Conditions
+from src.kernel.store.claims import CallKey, CallTries, Continue, FailedCall, Finish, MergeLevel, Output
+from src.kernel.store.options import LadderCounts
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from src.core.task import NewTask
-from src.store.admission import Accepted, Conditions, Outcome
-from src.store.joining import Joining
-from src.store.records.claims import Continue, Finish
+from src.kernel.domain.task import NewTask
+from src.kernel.store.admission import Accepted, Conditions, Outcome
+from src.kernel.store.claims import Continue, Finish
+from src.kernel.store.joining import Joining
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     LEASE_MS,

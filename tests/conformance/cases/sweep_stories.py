@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from src.core.calls.stalls import Rests
-from src.core.ids import split_task_key
-from src.store.records.claims import Finish
+from src.kernel.calls.pace import Rests
+from src.kernel.domain.ids import split_task_key
+from src.kernel.store.claims import Finish
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import FAILURE, LEASE_MS, RETENTION_MS, Story, made_key, outputs, progress
 

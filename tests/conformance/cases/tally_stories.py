@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from src.core.states import Status
-from src.store.admission import UNCONDITIONAL
-from src.store.bulk import BulkStore
-from src.store.early_erasure import Old
-from src.store.records.claims import Continue, Fail, Finish
+from src.features.bulk.store import BulkStore
+from src.kernel.domain.task import Status
+from src.kernel.store.admission import UNCONDITIONAL
+from src.kernel.store.claims import Continue, Fail, Finish
+from src.kernel.store.early_erasure import Old
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

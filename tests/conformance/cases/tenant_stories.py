@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from src.store.records.claims import Fail, Finish
-from src.store.tenants import TenantStore
+from src.kernel.store.claims import Fail, Finish
+from src.kernel.store.tenants import TenantStore
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import FAILURE, RETENTION_MS, Story, made_key, outputs, progress
 

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from src.core.errors import TextFileGone
-from src.core.files import FileKey, FilePart, Purpose
-from src.core.text.file_cuts import CutAt, CutSlice
-from src.store.admission import Conditions
-from src.store.file_texts import CutStatements, FileTextStore
-from src.store.records.batch_steps import NOTHING_ELSE, Also
-from src.store.records.claims import Claim, Continue
+from src.features.files.file import FilePart, Purpose
+from src.features.texts.file_cuts import CutAt, CutSlice
+from src.features.texts.store import CutStatements, FileTextStore
+from src.kernel.domain.errors import TextFileGone
+from src.kernel.domain.ids import FileKey
+from src.kernel.store.admission import Conditions
+from src.kernel.store.claims import NOTHING_ELSE, Also, Claim, Continue
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, new_task, progress
 

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from src.core.codes import TaskCode
-from src.core.ids import split_task_key
-from src.core.states import Status
-from src.core.task import Failure, Route
-from src.store.attempts import AttemptStore
-from src.store.records.attempts import AttemptOutcome, Place
-from src.store.records.claims import CallKey, CallMade, CallTries, Continue, FailedCall, Output
-from src.store.records.pages import ListFilter, Page, span
+from src.features.attempts.log import AttemptOutcome, AttemptStore, Place
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import split_task_key
+from src.kernel.domain.task import Failure, Route, Status
+from src.kernel.store.claims import CallKey, CallMade, CallTries, Continue, FailedCall, Output
+from src.kernel.store.rows import ListFilter, Page, span
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import Story, limited, made_key, progress
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from src.core.states import Status
-from src.core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
-from src.store.deliveries import Attempt, AttemptResult, DueDelivery, look, read_look
-from src.store.outbox import Taken
-from src.store.records.claims import Fail, Finish
-from src.store.webhooks import NewEndpoint
+from src.features.webhooks.deliveries_store import Attempt, AttemptResult, DueDelivery, Taken, look, read_look
+from src.features.webhooks.endpoints_store import NewEndpoint
+from src.features.webhooks.rules import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
+from src.kernel.domain.task import Status
+from src.kernel.store.claims import Fail, Finish
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

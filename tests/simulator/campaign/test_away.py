@@ -14,11 +14,11 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.model import Absence
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
-from src.core import limits
-from src.core.calls.patience import Patience
-from src.core.errors import ModelError, ModelUnavailable
-from src.core.task import Route
-from src.inference.protocol import ModelCall, ModelReply
+from src.kernel.calls.model_health import Patience
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelError, ModelUnavailable
+from src.kernel.domain.task import Route
 from tests.simulator.campaign.test_walls import Nobody
 
 CHUNKS = 20

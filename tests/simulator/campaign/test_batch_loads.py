@@ -11,8 +11,8 @@ from bench import measured
 from simulator.campaign.load.batch_neighbours import LATE_SECONDS_MOST, MOMENTS, LateTask, lateness
 from simulator.campaign.load.batches import BatchLoad, BatchUse, used
 from simulator.platform.invocation_limits import Plan
-from src.core import limits
-from src.store.blobs.r2 import R2Bucket
+from src.features.files.blobs.r2 import R2Bucket
+from src.kernel.domain import limits
 
 LINES = limits.BATCH_LINES_MOST
 GROUPS = -(-LINES // limits.LANE_CALLS)  # A lane makes six calls at a time.

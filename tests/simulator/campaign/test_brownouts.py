@@ -10,12 +10,10 @@ import pytest
 
 from simulator.campaign.load.brownouts import BrownOut, BrownOutResult, apart, play
 from simulator.campaign.load.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
-from src.core import limits
-from src.core.calls import failures
-from src.core.calls import news as core_news
-from src.core.calls.news import ModelNews, News
-from src.core.calls.patience import Patience
-from src.store.work import WorkStore
+from src.kernel.calls import model_health
+from src.kernel.calls.model_health import ModelNews, News, Patience
+from src.kernel.domain import limits
+from src.kernel.store.work import WorkStore
 
 
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
@@ -74,7 +72,7 @@ def test_without_the_others_share_a_brown_out_fails_tasks(monkeypatch: pytest.Mo
 def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytest.MonkeyPatch):
     """Without pauses between the failures that count, three failures follow each other quickly and end sound chunks."""
     monkeypatch.setattr(limits, "FAILURES_COUNTED_MOST", 3)
-    monkeypatch.setattr(failures, "pause_seconds", lambda counted, chance: 0.5)
+    monkeypatch.setattr(model_health, "pause_seconds", lambda counted, chance: 0.5)
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.3, 600)))
 
 
@@ -113,7 +111,7 @@ def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.
     """If an isolate keeps one record of a model for all tenants, a task waits because of another tenant's failures."""
     usual = ModelNews.of
     monkeypatch.setattr(ModelNews, "of", lambda news, tenant, model: usual(news, "", model))
-    monkeypatch.setattr(core_news.Answers, "note", lambda answers, at: None)
+    monkeypatch.setattr(model_health.Answers, "note", lambda answers, at: None)
     assert max(lateness(Neighbours(100, "queue", isolates=1, come_at=(5.0,)))) > LATE_SECONDS_MOST
 
 

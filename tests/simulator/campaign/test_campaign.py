@@ -37,7 +37,7 @@ from simulator.campaign.runs.run import Result, run_seed
 from simulator.campaign.runs.tally import CampaignTally
 from simulator.engine.fault_kinds import HOSTED, KINDS, R2, RECEIVER
 from simulator.engine.fault_plan import hosted_rates
-from src.store.sql import work as sql
+from src.kernel.store import work_statements
 from tests.support.tiers import sized
 
 # The campaign runs all schedules, and `make test` the first two fifths. Each least count in this module is that of all
@@ -222,9 +222,9 @@ def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
 
 def test_an_ablation_leaves_no_trace():
     """After a run that removed a safeguard, the Worker has the safeguard again."""
-    before = {name: getattr(sql, name) for name in dir(sql)}
+    before = {name: getattr(work_statements, name) for name in dir(work_statements)}
     BY_NAME["fence_in_outputs"].run(1)
-    assert {name: getattr(sql, name) for name in dir(sql)} == before
+    assert {name: getattr(work_statements, name) for name in dir(work_statements)} == before
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from simulator.campaign.checks.client_promises import ClientPromises
 from simulator.campaign.checks.custody import BILLS_JUDGED, RUNS_JUDGED, RUNS_JUDGED_FULL, Custody
 from simulator.campaign.subject.row_changes import InvariantBroken
-from src.core.errors import ModelConnectionLost, ModelError, ModelTimeout, ModelUnavailable
-from src.core.ids import TaskKey
-from src.inference.protocol import ModelCall, ModelReply
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain.errors import ModelConnectionLost, ModelError, ModelTimeout, ModelUnavailable
+from src.kernel.domain.ids import TaskKey
 
 KEY = TaskKey("local:t")
 CALL = ModelCall("\ntag", "", "")

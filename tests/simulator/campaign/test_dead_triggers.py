@@ -17,10 +17,10 @@ from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import JsError
 from simulator.platform.choices import TOP, Deployment
 from simulator.platform.world import World
-from src.core import limits
-from src.core.ids import TaskKey
-from src.processing.dispatch import Dispatcher
-from src.processing.rescue import Rescue
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.work.dispatch import Dispatcher
+from src.kernel.work.rescue import Rescue
 from tests.simulator.toy_app import ToyApp, mark, marks, play
 from tests.support.tiers import sized
 

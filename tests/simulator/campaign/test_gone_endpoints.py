@@ -12,8 +12,8 @@ from simulator.campaign.checks.webhooks import Webhooks
 from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.subject.receivers import ReceivedMessage
 from simulator.campaign.subject.row_changes import InvariantBroken
-from src.core.ids import TaskKey
-from src.core.webhooks import DeliveryKey, endpoint_key_of
+from src.features.webhooks.rules import DeliveryKey, endpoint_key_of
+from src.kernel.domain.ids import TaskKey
 
 EPOCH_MS, ENDED_SECONDS = 1_790_000_000_000, 10
 ENDED_MS = EPOCH_MS + 1000 * ENDED_SECONDS

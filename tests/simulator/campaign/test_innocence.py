@@ -11,9 +11,9 @@ from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.small_limits import SMALL_LANE_CALLS, SMALL_LANE_CHUNKS
 from simulator.innocence import main
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
-from src.core import limits
-from src.core.calls.stalls import Rests
-from src.processing import worker
+from src.kernel.calls.pace import Rests
+from src.kernel.domain import limits
+from src.kernel.work import worker
 from tests.support.tiers import sized
 
 RUNS = sized(quick=30, test=30, campaign=60)

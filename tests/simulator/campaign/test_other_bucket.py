@@ -10,7 +10,7 @@ from simulator.campaign.runs.run import Result, run_plan
 from simulator.campaign.runs.scenario import Scenario
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.world import World
-from src.core import limits
+from src.kernel.domain import limits
 from tests.support.tiers import sized
 
 SCHEDULES = sized(quick=10, test=10, campaign=200)

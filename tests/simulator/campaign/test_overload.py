@@ -6,7 +6,7 @@ import pytest
 
 from simulator.campaign.load import overload
 from simulator.campaign.load.overload import Load, play
-from src.core import limits
+from src.kernel.domain import limits
 
 WORKERS = 60
 # The seconds that each call to D1 takes. If all workers wait in line, the wait is longer than a call may usually take

@@ -13,7 +13,7 @@ from simulator.campaign.checks.progress import (
     WriteBudget,
 )
 from simulator.campaign.subject.row_changes import COLUMNS, InvariantBroken, Row
-from src.core.ids import TaskKey
+from src.kernel.domain.ids import TaskKey
 
 KEY = TaskKey("local:t")
 SPARE = 5

@@ -6,8 +6,9 @@ from simulator.campaign.runs.restores import BY_WRITERS, Writers, restored, rest
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
-from src.store.d1.statement import statement
-from src.store.sql import batch_files, fragments, work
+from src.features.batches.store import batch_files
+from src.kernel.store import fragments, work_statements
+from src.kernel.store.d1 import statement
 from tests.simulator.campaign.test_walls import Nobody
 from tests.support.tiers import sized
 
@@ -33,7 +34,11 @@ def test_without_the_claims_name_they_mix():
     """If writes checked only the fence, and not the name of the claim, the writes of two workers would mix."""
     known = fragments.UNDER_CLAIM
     unnamed = [
-        (work, name, statement(getattr(work, name).text.replace(known, "fence = :fence AND :holder = :holder")))
+        (
+            work_statements,
+            name,
+            statement(getattr(work_statements, name).text.replace(known, "fence = :fence AND :holder = :holder")),
+        )
         for name in UNDER_CLAIM
     ]
     with patched(unnamed), pytest.raises(InvariantBroken, match="two claims write under fence"):

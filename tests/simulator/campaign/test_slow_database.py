@@ -14,7 +14,7 @@ from simulator.platform.binding_port import Reply
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.d1 import DatabaseServer, PreparedStatement
 from simulator.platform.world import World
-from src.core import limits
+from src.kernel.domain import limits
 from tests.simulator.campaign.test_walls import Nobody
 
 OPTIONS = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", "PLAN": "paid", "AI_TIMEOUT_SECONDS": "20"}

@@ -9,7 +9,7 @@ from simulator.campaign.ablations.substitutes import swapped
 from simulator.campaign.states.ablated import found_without, guards
 from simulator.campaign.states.scenes import limits_of_scenes, scene
 from simulator.campaign.states.search import Bounds, Search
-from src.store.sql.fragments import IN_DOUBT
+from src.kernel.store.fragments import IN_DOUBT
 
 NAMED = {ablation.name: ablation for ablation in ABLATIONS}
 

@@ -16,8 +16,8 @@ from simulator.engine.fault_plan import FaultPlan
 from simulator.platform import model
 from simulator.platform.choices import TOP
 from simulator.platform.world import ClientError, World
-from src.core import limits
-from src.core.storage import MB
+from src.kernel.domain import limits
+from src.kernel.domain.database_state import MB
 from tests.support.tiers import sized
 
 SEEDS = sized(quick=2, test=2, campaign=50)

@@ -14,7 +14,7 @@ from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import EPOCH_MS, World
-from src.core.errors import ModelError, ModelRateLimited, ModelTimeout
+from src.kernel.domain.errors import ModelError, ModelRateLimited, ModelTimeout
 from tests.simulator.campaign.test_walls import Nobody
 
 type Decide = Callable[[float], tuple[str, ModelError | None, float]]

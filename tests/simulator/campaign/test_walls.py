@@ -11,7 +11,7 @@ from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.arrivals import Arrival, ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.world import World
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
 
 CHUNKS = 13  # three waves of six calls
 

@@ -10,9 +10,9 @@ from simulator.campaign.clients.forms import FORMS
 from simulator.engine.answers import answer
 from simulator.engine.fault_kinds import MISFORMED
 from simulator.engine.fault_plan import FaultPlan
-from src.core.structured.joining import join_plan
-from src.core.structured.judging import judge
-from src.core.structured.schema import parse_schema
+from src.features.structured.joining import join_plan
+from src.features.structured.judging import judge
+from src.features.structured.schema.schema import parse_schema
 
 ANSWERS = 400
 

@@ -7,7 +7,7 @@ from simulator.platform.app import Env
 from simulator.platform.binding_port import JsError
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.world import World
-from src.core import limits
+from src.kernel.domain import limits
 from tests.simulator.toy_app import ToyApp, play
 
 PERIOD = 60

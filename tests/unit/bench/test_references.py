@@ -9,7 +9,7 @@ from bench.references.outcome import Outcome, Spread, verdict
 from bench.references.systems import Sample
 from bench.references.tables import goal_shown
 from bench.references.works import QUEUE, SEED, WORKFLOWS, WORKS, Goal, Work
-from src.core.text.chunks import cuts
+from src.kernel.text.chunks import cuts
 
 SUBMIT, INSTANT, SHORT = (next(work for work in WORKS if work.key == key) for key in ("submit", "instant", "24"))
 

@@ -17,8 +17,7 @@ from onceover_cli.doctor.findings import Check, Level
 from onceover_cli.doctor.sources import MARKDOWN, PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
 from onceover_cli.doctor.variables import KNOWN
-from src.core.settings import load
-from src.core.variables import Reading
+from src.kernel.domain.settings import Reading, load
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, failed, problem, task
 

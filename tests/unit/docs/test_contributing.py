@@ -10,7 +10,7 @@ import pytest
 from local.node import ROOT
 
 INSTALLED = (".venv", "node_modules", "python_modules", ".build", "public/vendor/markdown")
-ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/run/test_ledger.py"'
+ONE_FILE = 'make test PYTEST_ARGS="tests/unit/kernel/run/test_ledger.py"'
 # Commands of CONTRIBUTING.md that the test runs, with a shorter replacement if a command takes long.
 RUN = {
     "make install-dev": "make install-dev",

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from src.core.states import TRANSITIONS, diagram
+from src.kernel.domain.task import TRANSITIONS, diagram
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"

@@ -3,8 +3,8 @@
 import re
 
 from src.composition import CATALOGUE
-from src.core import limits
-from src.core.batches.endpoints import ENDPOINTS
+from src.features.batches.lines.lines import ENDPOINTS
+from src.kernel.domain import limits
 from tests.support.shell_blocks import ROOT, blocks, commands, documents
 
 README = ROOT / "README.md"
@@ -39,7 +39,7 @@ def test_every_submission_has_an_idempotency_key():
 
 def test_the_variables_of_the_documents_are_those_of_the_code():
     """docs/configuration.md lists exactly the variables that the settings read."""
-    source = (ROOT / "src" / "core" / "settings.py").read_text()
+    source = (ROOT / "src" / "kernel" / "domain" / "settings.py").read_text()
     read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN)"', source))
     tables = (ROOT / "docs" / "configuration.md").read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
     listed = re.findall(r"^\| `([A-Z_]+)` \|", tables, re.MULTILINE)

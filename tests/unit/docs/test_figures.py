@@ -14,7 +14,8 @@ HOMES = ("performance.md", "costs.md", "limits.md")
 # Records of their own time, and pages whose figures other tests compare with those of the homes.
 _APART = ("decisions", "costs.md", "api.md")
 _LIMITS = {
-    f"{int(number.replace('_', '')):,}" for number in re.findall(r"\d[\d_]+", (ROOT / "src/core/limits.py").read_text())
+    f"{int(number.replace('_', '')):,}"
+    for number in re.findall(r"\d[\d_]+", (ROOT / "src/kernel/domain/limits.py").read_text())
 }
 _FIGURE = re.compile(r"(?<![\w.,/·-])(?:\d{1,3}(?:,\d{3})+|\d+\.\d+)(?![\w.,]*\d)")
 _NOT_MEASURED = re.compile(

@@ -41,4 +41,6 @@ def test_each_feature_is_registered_once() -> None:
 def test_registering_imports_no_code_of_the_feature(module: Path) -> None:
     """At its top, a `feature.py` imports only `Feature` and `Kind`, so it costs an isolate's start nothing more."""
     top = [node.module or "" for node in ast.parse(module.read_text()).body if isinstance(node, ast.ImportFrom)]
-    assert {name for name in top if name not in {"collections.abc", "typing", "core.task"}} == {"kernel.feature"}
+    assert {name for name in top if name not in {"collections.abc", "typing", "kernel.domain.task"}} == {
+        "kernel.feature"
+    }

@@ -15,7 +15,7 @@ from local.remote.account import needs
 from local.remote.cloud import StepFailed
 from local.remote.deploy import Shape, deploy
 from local.remote.fixes import FIXES
-from src.core.keys import parse
+from src.kernel.domain.keys import parse
 from tests.support.cloud_account import CloudAccount
 from tests.support.deployed import Internet, wrong
 

@@ -9,8 +9,8 @@ import pytest
 from local import key as command
 from local import key_arguments
 from local.arguments import UsageError
-from src.core import limits
-from src.core.keys import OWN_SCOPES, Scope, digest, parse
+from src.kernel.domain import limits
+from src.kernel.domain.keys import OWN_SCOPES, Scope, digest, parse
 from tests.support.sqlite_d1 import SqliteD1
 
 ROOT = Path(__file__).resolve().parents[3]

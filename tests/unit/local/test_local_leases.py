@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from local.node import ROOT
-from src.core.ids import TaskKey
-from src.core.states import Status
-from src.store.records.claims import CallKey, Claim
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import Status
+from src.kernel.store.claims import CallKey, Claim
 from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 
 STATEMENT = (ROOT / "local" / "runtime" / "expire_leases.sql").read_text()

@@ -7,7 +7,7 @@ import pytest
 from local import model, model_server
 from local.arguments import parse
 from local.node import ROOT
-from src.core.settings import load
+from src.kernel.domain.settings import load
 
 
 def variables(command: str) -> dict[str, str]:

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.core.errors import ModelRateLimited, ModelRefused
-from src.core.ids import TaskKey
-from src.core.states import Status
-from src.inference import wire
-from src.inference.protocol import ModelCall, ModelReply, Provider
-from src.inference.wire import Wire
+from src.kernel.calls import wire
+from src.kernel.calls.protocol import ModelCall, ModelReply, Provider
+from src.kernel.calls.wire import Wire
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelRateLimited, ModelRefused
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import Status
+from src.kernel.run.context import RunOutcome
+from src.kernel.run.log import Log
+from src.kernel.work.worker import Host, Worker
 from src.objects.ai_processor import Processor
 from src.objects.lane import Lane
-from src.processing.log import Log
-from src.processing.outcomes import RunOutcome
-from src.processing.worker import Host, Worker
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from src.core import limits
-from src.core.errors import CallAborted, CallerLost
-from src.core.ids import TaskKey
-from src.core.states import Status
-from src.inference import wire
-from src.inference.protocol import ModelCall, ModelReply
-from src.inference.wire import Wire
+from src.kernel.calls import wire
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.calls.wire import Wire
+from src.kernel.domain import limits
+from src.kernel.domain.errors import CallAborted, CallerLost
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import Status
 from src.objects.lane import Lane
 from tests.support.queue_bench import TASK, QueueBench
 from tests.support.worker_bench import WorkerBench

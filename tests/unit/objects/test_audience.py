@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from simulator.engine.loop import Loop
-from src.core import limits
-from src.core.ids import TaskKey
-from src.core.marks import LAST_STEP, Marks
-from src.core.meter import Meter
-from src.core.task import Mark
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.marks import LAST_STEP, Marks
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import Mark
+from src.kernel.run.log import Log
 from src.objects.audience import Audience
 from src.objects.sender import ObjectTeller
-from src.processing.log import Log
 
 TASK = TaskKey("local:task")
 NOBODY = Log(lambda _line: None)

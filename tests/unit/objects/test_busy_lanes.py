@@ -7,10 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from src.core.ids import TaskKey
-from src.inference.wire import Wire, write_held
+from src.kernel.calls.wire import Wire, write_held
+from src.kernel.domain.ids import TaskKey
+from src.kernel.run.log import Log
 from src.objects.batch_coordinator import Coordinator
-from src.processing.log import Log
 from tests.unit.objects.test_coordinator import NOW_MS, PATIENCE_MS, SECONDS, LanesInParts, Storage, ask, line
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from simulator.engine.loop import Loop
-from src.core import limits
-from src.core.errors import CallerLost, CallNotStarted
-from src.core.ids import TaskKey
-from src.inference.protocol import ModelCall
-from src.inference.wire import GOES_ON, Wire, numbered, read_outcome, write_call, write_held
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.calls.wire import GOES_ON, Wire, numbered, read_outcome, write_call, write_held
+from src.kernel.domain import limits
+from src.kernel.domain.errors import CallerLost, CallNotStarted
+from src.kernel.domain.ids import TaskKey
+from src.kernel.run.log import Log
 from src.objects.batch_coordinator import Coordinator, ObjectSql
-from src.processing.log import Log
 
 SECONDS = 30.0  # of each call
 PATIENCE_MS = round((SECONDS + limits.LANE_SLACK_SECONDS) * 1000)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.core.states import Status
+from src.kernel.domain.task import Status
 from tests.support.queue_bench import QueueBench
 
 FAR_SECONDS, CALL_SECONDS = 0.025, 0.2

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 
 from src.composition import App, Bindings
-from src.core.calls.stalls import Rests
-from src.core.ids import TaskKey
-from src.core.settings import load
-from src.core.states import Status
-from src.core.task import Route, Task, TaskOptions
-from src.http.base.isolate import RequestMemory
-from src.processing.submission import Submitted
-from src.processing.task_request import TaskRequest
-from src.store.records.claims import Release
+from src.kernel.api.base.services import RequestMemory
+from src.kernel.calls.pace import Rests
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import load
+from src.kernel.domain.task import Route, Status, Task, TaskOptions
+from src.kernel.store.claims import Release
+from src.kernel.work.submission import Submitted, TaskRequest
 from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench

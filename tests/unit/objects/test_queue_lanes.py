@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.core.errors import CallAborted
-from src.core.settings import Settings
-from src.core.states import Status
-from src.core.task import Route
+from src.kernel.domain import limits
+from src.kernel.domain.errors import CallAborted
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Route, Status
+from src.kernel.run.log import Log
 from src.objects.laned_host import Lanes
-from src.processing.log import Log
 from tests.support.queue_bench import ALONE, LONG, TASK, QueueBench
 
 

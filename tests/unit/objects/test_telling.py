@@ -10,21 +10,20 @@ from typing import Any
 import pytest
 
 from simulator.engine.loop import Loop
-from src.core import limits
-from src.core.errors import CallAborted, CallNotStarted
-from src.core.ids import TaskKey
-from src.core.meter import Meter
-from src.core.states import Status
-from src.core.task import Route
-from src.inference import wire
-from src.inference.protocol import ModelCall, ModelReply
-from src.inference.wire import Wire
+from src.kernel.calls import wire
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.calls.wire import Wire
+from src.kernel.domain import limits
+from src.kernel.domain.errors import CallAborted, CallNotStarted
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import Route, Status
+from src.kernel.run.log import Log
+from src.kernel.store.claims import Claim
+from src.kernel.store.ending import Stopped
 from src.objects.batch_coordinator import Coordinator
 from src.objects.lane import Lane
 from src.objects.sender import ObjectTeller
-from src.processing.log import Log
-from src.store.ending import Stopped
-from src.store.records.claims import Claim
 from tests.support.worker_bench import WorkerBench
 from tests.unit.objects.test_coordinator import NOW_MS, SECONDS, Storage
 

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]  # it comes with schemathesis, witho
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops import invocations
-from src.core.version import MIGRATION, VERSION
+from src.kernel.domain.version import MIGRATION, VERSION
 from tests.support.api_bench import ApiBench
 from tests.support.log_events import log_events
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from src.core import errors
-from src.inference.protocol import ModelCall
-from src.inference.workers_ai import WorkersAIProvider
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.calls.workers_ai import WorkersAIProvider
+from src.kernel.domain import errors
 from src.platform import ai
 from src.platform.ai import BoundAi
 from src.platform.bindings import bindings

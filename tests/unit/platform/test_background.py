@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from src.kernel.run.log import Log
 from src.platform.background import Background
-from src.processing.log import Log
 
 
 class Resolvers:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import simulator.platform.sdk  # noqa: F401 - stands in for the SDK that the classes below import
-from src.core import limits
-from src.core.errors import CallNotStarted, ConfigurationError
-from src.core.ids import TaskKey
-from src.http.base.isolate import RequestMemory
-from src.inference import wire
-from src.inference.protocol import ModelCall
+from src.kernel.api.base.services import RequestMemory
+from src.kernel.calls import wire
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain import limits
+from src.kernel.domain.errors import CallNotStarted, ConfigurationError
+from src.kernel.domain.ids import TaskKey
 from src.platform.durable_objects import AIProcessor
 from src.platform.surroundings import SURROUNDINGS, Surroundings
 from src.platform.worker_entrypoint import Default

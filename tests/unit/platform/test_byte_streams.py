@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from src.core.errors import BlobUnavailable
-from src.http.base.messages import BodyBroken, PipedBytes
+from src.kernel.api.base.messages import BodyBroken, PipedBytes
+from src.kernel.domain.errors import BlobUnavailable
 from src.platform.byte_streams import CHUNK_BYTES, read_chunks, send_content
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from src.kernel.run.log import Log
 from src.platform.event_loop import EVENT_LOOP, Adaptation
-from src.processing.log import Log
 
 HOUR = 3600.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from src.inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
+from src.kernel.calls.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
 from src.platform.http_client import FetchClient
 
 HOUR = 3600.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from src.http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
+from src.kernel.api.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from src.platform.http_messages import IncomingRequest, outgoing
 
 

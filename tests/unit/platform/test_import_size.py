@@ -25,7 +25,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # The most that the start of an isolate may import: the present counts plus a little. `syntax` is the compiled code in
 # nodes of the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
-    "modules": 252,
+    "modules": 174,
     "syntax": 97_500,
     "dataclasses": 36,
     "named_tuples": 116,
@@ -33,31 +33,39 @@ MOST: Mapping[str, int] = {
 }
 # The imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that
 # may read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks.
-# What `catalogue` and each `feature.py` import late is not listed: a group of calls is imported with the first request
+# What the router and each `feature.py` import late is not listed: a group of calls is imported with the first request
 # for one of them. `observation` is such a group.
 LATE = {
-    "composition.py": {"inference.demo", "store.blobs.r2"},
+    "composition.py": {"features.demo.demo", "features.files.blobs.r2"},
     "platform/http_messages.py": {"platform.byte_streams"},  # the content of a file
-    "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
+    "features/operate/observation.py": {"features.operate.history", "features.operate.metrics"},
     # texts in files need `file_plans`, `file_text` and `file_texts`
-    "features/batches/kind_api.py": {"http.files.early", "processing.batch_retries", "processing.batch_submission"},
-    "features/texts/kind_api.py": {"http.tasks.file_plans"},
-    "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run"},
-    "http/tasks/long_inputs.py": {"processing.files"},
+    "features/batches/kind_api.py": {
+        "features.batches.api.early",
+        "features.batches.work.retries",
+        "features.batches.work.submission",
+    },
+    "features/texts/kind_api.py": {"features.texts.plans"},
+    "kernel/api/tasks/endpoints.py": {"kernel.api.tasks.across", "kernel.api.tasks.dry_run"},
+    "features/texts/submission.py": {"features.files.store"},
     # a task with a schema needs these imports for its submission, and for its result if that is large
-    "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
-    "http/tasks/large_answers.py": {"http.tasks.joined_value"},
+    "features/structured/fields.py": {
+        "features.structured.joining",
+        "features.structured.schema.refusals",
+        "features.structured.schema.schema",
+    },
+    "kernel/api/tasks/large_answers.py": {"kernel.api.tasks.joined_value"},
     # only the calls of a batch's lines need these imports
-    "inference/asking.py": {"inference.line_calls"},
-    "inference/demo.py": {"inference.demo_lines"},
-    "inference/openai.py": {"inference.line_calls", "inference.probing"},
-    "inference/workers_ai.py": {"inference.line_calls", "inference.workers_ai_lines"},
-    "processing/run/call_recorder.py": {"store.long_work"},  # a structured task's run needs this import
-    "processing/deliveries.py": {"core.webhook_urls"},
-    "processing/task_request.py": {"store.long_work"},  # a long text needs it
-    "processing/run/batch_parts.py": {"processing.batches.writer"},
-    "processing/sweep/files.py": {"processing.files"},
-    "processing/sweep/finalizing.py": {"processing.batches.writer"},
+    "kernel/calls/asking.py": {"kernel.calls.whole_answers"},
+    "features/demo/demo.py": {"features.demo.lines"},
+    "kernel/calls/openai.py": {"kernel.calls.whole_answers"},
+    "kernel/calls/workers_ai.py": {"kernel.calls.whole_answers", "kernel.calls.workers_ai_whole"},
+    "kernel/run/call_recorder.py": {"kernel.store.long_work"},  # a structured task's run needs this import
+    "features/webhooks/deliverer.py": {"features.webhooks.rules"},
+    "kernel/work/submission.py": {"kernel.store.long_work"},  # a long text needs it
+    "features/batches/work/kind.py": {"features.batches.work.writer"},
+    "features/files/erasure.py": {"features.files.store"},
+    "features/batches/work/finalizing.py": {"features.batches.work.writer"},
 }
 
 
@@ -114,12 +122,16 @@ def test_an_import_of_a_rare_call_at_the_start_is_noticed(tmp_path: Path):
     """If `entry` imported the calls of batches and webhooks, modules, code and models would exceed their bounds."""
     shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     entry = tmp_path / "src" / "entry.py"
-    entry.write_text(entry.read_text() + "\nimport src.http.batches.endpoints, src.http.webhooks.webhook_endpoints\n")
+    entry.write_text(
+        entry.read_text() + "\nimport src.features.batches.api.endpoints, src.features.webhooks.handlers\n"
+    )
     assert {"modules", "syntax", "models"} <= over(counted(entry.parent)).keys()
 
 
 def test_what_is_imported_late_is_seldom_needed():
     """Each import within a function is listed in `LATE`, or registers something."""
     found = {str(path.relative_to(SRC)): set(late_imports(path)) for path in SRC.rglob("*.py")}
-    listed = {name: late for name, late in found.items() if late and not name.endswith(("catalogue.py", "/feature.py"))}
+    listed = {
+        name: late for name, late in found.items() if late and not name.endswith(("api/router.py", "/feature.py"))
+    }
     assert listed == LATE

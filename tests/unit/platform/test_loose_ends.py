@@ -14,7 +14,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 AWAITED_ELSEWHERE = {
     ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
-    ("processing/run/call_groups.py", "_hear", "timer"): "a handle of the loop, and no task",
+    ("kernel/run/call_groups.py", "_hear", "timer"): "a handle of the loop, and no task",
     ("platform/timers.py", "cancel", "self._handed_over"): "a handle of the loop, and no task",
     ("platform/timers.py", "cancel", "super()"): "a handle of the loop, and no task",
     ("platform/ai.py", "run", "call"): "the promise was waited for, and what it says is asked for",

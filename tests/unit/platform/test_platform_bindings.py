@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from src.core.ids import TaskKey
+from src.kernel.domain.ids import TaskKey
 from src.platform.bindings import bindings
 from src.platform.objects import answered, storage_of
 from src.platform.queues import delivered

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from src.core import limits
+from src.kernel.domain import limits
 from src.platform.r2 import ROOM_AT_FIRST, JsBytes
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from src.processing.outcomes import Ended
+from src.kernel.run.context import Ended
 from tests.api.test_events import Stream
 from tests.api.test_listening import Scene
 from tests.support import api_bench, worker_bench

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.codes import TaskCode
+from src.kernel.domain.codes import TaskCode
 
 PUBLIC = Path(__file__).resolve().parents[3] / "public"
 APP, WORDS = PUBLIC / "app", PUBLIC / "words"

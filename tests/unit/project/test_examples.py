@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from src.core.text.chunks import chunks, cuts
-from src.inference.demo import analysis
+from src.features.demo.demo import analysis
+from src.kernel.text.chunks import chunks, cuts
 
 _EXAMPLES = Path(__file__).parents[3] / "examples"
 _DEFAULT_MAX_CHARS = 6000

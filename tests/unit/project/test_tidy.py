@@ -168,12 +168,15 @@ def strings(path: Path) -> Iterator[str]:
             yield node.value
 
 
-def test_sql_stands_in_one_place():
-    """All SQL statements for D1 are in src/store/sql. Outside this folder only the coordinator's own SQLite has SQL."""
+def test_sql_stands_beside_its_subject():
+    """All SQL statements for D1 are in src/kernel/store and in features.
+
+    Elsewhere the coordinator's own SQLite has SQL.
+    """
     found = {
         named(path)
         for path in modules("src", "cli", "local")
-        if not named(path).startswith("src/store/sql/") and _VERB.search(path.read_text())
+        if not named(path).startswith(("src/kernel/store/", "src/features/")) and _VERB.search(path.read_text())
         for text in strings(path)
         if _SQL.match(text)
     }

@@ -7,16 +7,22 @@ from typing import Any
 
 import pytest
 
-from src.core import limits
-from src.core.errors import SchemaMissing, StoreError, StoreFull, StoreQuotaExhausted, StoreUnavailable
-from src.core.ids import TaskKey
-from src.core.meter import Meter
-from src.core.quota import is_used_up, seconds_until_reset
-from src.core.states import Status
-from src.core.task import Reduce, Route
-from src.processing.allowance import Allowance
-from src.processing.dispatch import Dispatcher
-from src.processing.log import Log
+from src.kernel.domain import limits
+from src.kernel.domain.errors import (
+    SchemaMissing,
+    StoreError,
+    StoreFull,
+    StoreQuotaExhausted,
+    StoreUnavailable,
+    is_used_up,
+    seconds_until_reset,
+)
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import Reduce, Route, Status
+from src.kernel.run.allowance import Allowance
+from src.kernel.run.log import Log
+from src.kernel.work.dispatch import Dispatcher
 from src.queue.consumer import consume
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
 from tests.support.store_bench import START_MS, new_task

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from src.core.text.chunks import chunks, cuts
+from src.kernel.text.chunks import chunks, cuts
 from tests.support.chaos_audit import audit
 from tests.support.chaos_work import MAX_CHARS, Submission
 from tests.support.model_plan import Call

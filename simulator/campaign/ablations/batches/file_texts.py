@@ -6,12 +6,12 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import CPU_LIMIT
-from src.core import limits
-from src.core.text.file_cuts import CutSlice
-from src.processing.run.file_text import FileText
-from src.processing.run.kinds import Record
-from src.processing.run.ledger import Ledger
-from src.store.sql.files import IN_USE
+from src.features.files.sql import IN_USE
+from src.features.texts.file_cuts import CutSlice
+from src.features.texts.file_text import FileText
+from src.kernel.domain import limits
+from src.kernel.run.kinds import Record
+from src.kernel.run.ledger import Ledger
 
 _recorded = FileText._recorded
 

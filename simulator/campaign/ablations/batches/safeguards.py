@@ -14,16 +14,16 @@ from simulator.campaign.subject import small_batches
 from simulator.campaign.subject.patches import Patch
 from simulator.platform.choices import FREE
 from simulator.platform.isolate import Isolate
-from src.core.files import FilePart
-from src.processing.batches.early_lines import _Reader
-from src.processing.batches.growth import PartWriter
-from src.processing.files import file_store
-from src.processing.memory import MemoryAllowance, MemoryShare
-from src.processing.sweep.files import FileErasure
-from src.processing.sweep.sweep_allowance import SweepAllowance
-from src.store.d1.statement import Statement, statement
-from src.store.sql import batch_files
-from src.store.sql.files import IN_USE
+from src.features.batches.store import batch_files
+from src.features.batches.work.early_lines import _Reader
+from src.features.batches.work.growth import PartWriter
+from src.features.files.erasure import FileErasure
+from src.features.files.file import FilePart
+from src.features.files.sql import IN_USE
+from src.features.files.store import file_store
+from src.kernel.run.memory import MemoryAllowance, MemoryShare
+from src.kernel.store.d1 import Statement, statement
+from src.kernel.work.sweep.duty import SweepAllowance
 
 LOST: Final = {"d1_failed_after_commit": 0.2}
 _freeze = Isolate.freeze

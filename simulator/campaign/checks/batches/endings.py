@@ -16,9 +16,8 @@ from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.campaign.subject.small_limits import TIMEOUT_SECONDS
 from simulator.platform.model import output_of
 from simulator.platform.world import World
-from src.core.files import FileKey
-from src.core.ids import TaskKey
-from src.inference.protocol import ModelCall
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain.ids import FileKey, TaskKey
 
 BATCHES_JUDGED = "batches whose files were complete"
 MOVES_JUDGED = "writes that moved lines of a batch to an object"

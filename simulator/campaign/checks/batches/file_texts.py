@@ -11,9 +11,8 @@ from typing import NamedTuple
 from simulator.campaign.checks.batches.stored import FileRow, StoredFiles
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.core.files import FileKey
-from src.core.ids import TaskKey
-from src.core.text import chunks
+from src.kernel.domain.ids import FileKey, TaskKey
+from src.kernel.text import chunks
 
 CUTS_JUDGED = "texts in files, cut as if they were whole"
 SLICES_JUDGED = "slices of texts in files, cut in order"

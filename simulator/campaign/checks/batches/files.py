@@ -10,8 +10,8 @@ from collections import Counter
 from simulator.campaign.checks.batches.stored import NAMING, FileRow, StoredFiles, object_key
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.core import limits
-from src.core.files import FileKey
+from src.kernel.domain import limits
+from src.kernel.domain.ids import FileKey
 
 FILES_JUDGED = "files whose parts had to be there"
 ORPHANS_JUDGED = "parts that no row named once all was quiet, erased"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.r2.bucket import StoredObject
 from simulator.platform.world import World
-from src.core.files import FileKey, file_id
+from src.kernel.domain.ids import FileKey, file_id
 
 _FILES = "SELECT id, state, purpose, place, bytes, parts, owner, expires_at, due_at FROM files"
 _PARTS = "SELECT file_id, name, body FROM file_parts"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from src.core.tenants import LOCAL
+from src.kernel.domain.ids import LOCAL
 
 
 @dataclass(frozen=True, slots=True)

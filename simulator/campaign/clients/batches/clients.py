@@ -16,8 +16,8 @@ from simulator.campaign.clients.request_limit import is_refusal
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.core.ids import TaskKey, batch_id, split_task_key
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain.ids import TaskKey, batch_id, split_task_key
 
 PATH = "/v1/batches"
 FOLLOWED_SECONDS_MOST = 240.0  # How many seconds a client polls its batch while faults last.

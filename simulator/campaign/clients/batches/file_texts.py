@@ -12,9 +12,9 @@ from simulator.campaign.clients.batches.uploads import form, upload
 from simulator.campaign.clients.workload import CHUNK_CHARS, TaskSpec, Workload
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
-from src.core.ids import TaskKey
-from src.core.text.chunks import cuts
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain.ids import TaskKey
+from src.kernel.text.chunks import cuts
 
 FILED_SHARE: Final = 0.5
 _NO_UTF8: Final = b"\xff"

@@ -10,8 +10,8 @@ from simulator.campaign.subject.arrivals import ClientRequest, StreamedReply
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.binding_port import JsError
 from simulator.platform.world import World
-from src.core.ids import TaskKey, batch_id, split_task_key
-from src.http.base.messages import Reply
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain.ids import TaskKey, batch_id, split_task_key
 
 READ_SECONDS_MOST = 300.0  # How many seconds a client reads a batch's output while faults last.
 ENDED_SECONDS_MOST = 900.0  # How many seconds a client reads once faults have stopped.

@@ -8,7 +8,7 @@ from typing import Any, Final
 from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.clients.tenants import TENANTS
 from simulator.campaign.clients.workload import LIMITS_OF_TENANTS, SLOW_VARIABLES, Workload
-from src.core.tenants import LOCAL
+from src.kernel.domain.ids import LOCAL
 
 BATCHED_SHARE: Final = 0.125
 # Other models than the first are not the deployment's own, so a batch of them begins anew once its model is known.

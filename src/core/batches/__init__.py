@@ -1,1 +1,0 @@
-"""Batches: the lines of a file, the requests in them, and the lines of answers and errors. Pure."""

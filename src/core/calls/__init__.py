@@ -1,1 +1,0 @@
-"""The rules for calls to a model: what a failed call means, how long to wait, and how fast to make calls. Pure."""

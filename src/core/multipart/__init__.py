@@ -1,1 +1,0 @@
-"""Parses bodies of the type `multipart/form-data` while their bytes arrive."""

@@ -1,0 +1,179 @@
+"""The handlers of `/v1/batches` and of the paths below it."""
+
+import asyncio
+import re
+
+from ....kernel.api.base.exchange import Exchange
+from ....kernel.api.base.fields import read_object
+from ....kernel.api.base.messages import Reply, json_reply
+from ....kernel.api.base.problems import ALREADY_TERMINAL, NOT_FOUND, FieldError, Refusal, field_refusal
+from ....kernel.api.follow import wait
+from ....kernel.api.tasks import submission, withdrawal
+from ....kernel.api.tasks.submission import admitted, digest, idempotency_key, limit_reached, mismatch
+from ....kernel.api.tasks.waiting_for import retry_after
+from ....kernel.domain import limits
+from ....kernel.domain.ids import TaskKey, file_key_of, split_task_key, task_id_of_batch, task_key_of
+from ....kernel.domain.task import Kind
+from ....kernel.store.admission import LimitReached, Mismatched
+from ....kernel.store.joining import Joining
+from ...files.store import file_store
+from ..status import ENDED, BatchStatus
+from ..store.batches import Batch, BatchStore, InputMissing
+from ..work.submission import BatchRequest, BatchSubmission, SubmittedBatch
+from .fields import new_fields, new_request, no_input
+from .shapes import BatchListView, BatchView
+from .view import batch_view
+
+_WHOLE = re.compile("[0-9]{1,3}")
+_SOON = {"Retry-After": "1"}
+_CANCELLING = frozenset({BatchStatus.CANCELLING, BatchStatus.CANCELLED})
+
+
+async def create_batch(exchange: Exchange) -> Reply:
+    """Accept a batch when it is durable in D1, or find that an earlier request made it."""
+    key = idempotency_key(exchange.request.headers)
+    body = await read_object(exchange.request, limits.BATCH_BODY_BYTES_MOST)
+    fields = new_fields(body)
+    file_key = file_key_of(exchange.tenant, fields.input_file_id)
+    if file_key is None:
+        raise no_input()
+    # A request for a response with an equal body has another digest.
+    name = digest({"batch": body})
+    joins = None if key is not None else submission.joining(exchange, name)
+    input_file = await file_store(exchange.api.invocation).file(file_key)
+    if input_file is None:
+        # The file may have been deleted since an earlier send of the same request made its batch.
+        accepted = await _earlier(exchange, key, name, joins)
+    else:
+        accepted = await _accept(exchange, new_request(fields, input_file), key, name, joins)
+    headers = {"Idempotency-Replayed": "true"} if accepted.replayed else {}
+    return _reply(exchange, accepted.batch, headers)
+
+
+async def list_batches(exchange: Exchange) -> Reply:
+    """Show a page of the tenant's batches, newest first. With `tenant=*` one tenant follows the other."""
+    api, tenant = exchange.api, exchange.acting.listed_tenant
+    store = api.store.beside(BatchStore)
+    after, limit = await _page(exchange, store)
+    found = await store.batches(tenant, after, limit + 1)
+    overdue = [batch.task.task_key for batch in found if batch.task.overdue]
+    if overdue and await wait.expired(api, overdue):
+        found = await store.batches(tenant, after, limit + 1)
+    shown = [batch_view(batch) for batch in found[:limit]]
+    if tenant is None:
+        owners = [split_task_key(batch.task.task_key)[0] for batch in found[:limit]]
+        for owner in dict.fromkeys(owners):
+            exchange.acting.enter(owner)
+        shown = [BatchView(**view, tenant=owner) for view, owner in zip(shown, owners, strict=True)]
+    view = BatchListView(
+        object="list",
+        data=shown,
+        first_id=shown[0]["id"] if shown else None,
+        last_id=shown[-1]["id"] if shown else None,
+        has_more=len(found) > limit,
+    )
+    return json_reply(200, view)
+
+
+async def read_batch(exchange: Exchange) -> Reply:
+    """Show a batch. If its worker is late, or if it has ended without complete files, it is helped."""
+    api, key = exchange.api, _task_key(exchange)
+    store = api.store.beside(BatchStore)
+    batch = _check(await store.batch(key))
+    task = batch.task
+    if task.overdue or task.late or task.unanswered:
+        await wait.current(api, key)
+        batch = _check(await store.batch(key))
+    if batch.task.status.terminal and batch.ended_at is None:
+        api.rescue.after_end(key, Kind.BATCH)
+    return _reply(exchange, batch)
+
+
+async def cancel_batch(exchange: Exchange) -> Reply:
+    """Cancel a batch: no new call starts, and what was out is kept. A cancelled batch is shown unchanged."""
+    began, api, key = asyncio.get_running_loop().time(), exchange.api, _task_key(exchange)
+    store = api.store.beside(BatchStore)
+    batch = _check(await store.batch(key))
+    if not batch.task.status.terminal or batch.status in _CANCELLING:
+        # For a batch that is already cancelled the answer waits as well: an announced call may still start, and the
+        # answer promises that none will.
+        await withdrawal.ended_by_client(api, key, began)
+        batch = _check(await store.batch(key))
+    if batch.status not in _CANCELLING:
+        raise Refusal(ALREADY_TERMINAL, f"The batch is {batch.status}, so it cannot be cancelled.")
+    if batch.ended_at is None:
+        api.rescue.after_end(key, Kind.BATCH)
+    return _reply(exchange, batch)
+
+
+async def _accept(
+    exchange: Exchange, request: BatchRequest, key: str | None, name: str, joins: Joining | None
+) -> SubmittedBatch:
+    """Submit a batch for a checked request. Raises Refusal with the reason if it is refused."""
+    api = exchange.api
+    with admitted(api):
+        outcome = await BatchSubmission(api.submission).submit(exchange.tenant, request, key, name, joins)
+    match outcome:
+        case SubmittedBatch():
+            return outcome
+        case InputMissing():
+            raise no_input()
+        case Mismatched():
+            raise mismatch()
+        case LimitReached(limit):
+            raise limit_reached(limit, api)
+
+
+async def _earlier(exchange: Exchange, key: str | None, name: str, joins: Joining | None) -> SubmittedBatch:
+    """Find the batch of an earlier send of a request whose input file is gone. Raises Refusal (400) without one."""
+    found = await BatchSubmission(exchange.api.submission).earlier(exchange.tenant, key, name, joins)
+    if isinstance(found, Mismatched):
+        raise mismatch()
+    if found is None:
+        raise no_input()
+    return found
+
+
+def _reply(exchange: Exchange, batch: Batch, headers: dict[str, str] | None = None) -> Reply:
+    """Answer with a batch, and when to ask again if it goes on."""
+    later: dict[str, str] = {}
+    if batch.status not in ENDED:
+        later = _SOON if batch.task.status.terminal else retry_after(exchange.api, batch.task)
+    return json_reply(200, batch_view(batch, may_read=exchange.may_read), {**later, **(headers or {})})
+
+
+async def _page(exchange: Exchange, store: BatchStore) -> tuple[TaskKey | None, int]:
+    """Read `after` and `limit`. Raises Refusal (400) for a bad value.
+
+    In a list of all tenants the batch `after` must still be there, because its id has no tenant.
+    """
+    query, after, tenant = exchange.query, None, exchange.acting.listed_tenant
+    if "after" in query:
+        task_id = task_id_of_batch(query["after"])
+        if task_id is None:
+            raise field_refusal([FieldError("after", "must be the id of a batch")])
+        after = await store.of_some_tenant(task_id) if tenant is None else task_key_of(tenant, task_id)
+        if after is None:
+            raise field_refusal([FieldError("after", "is the id of no batch any more: begin again")])
+    limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
+    if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= limits.LIST_LIMIT_MOST:
+        raise field_refusal([FieldError("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")])
+    return after, int(limit)
+
+
+def _task_key(exchange: Exchange) -> TaskKey:
+    """Return the key of the batch's task. Raises Refusal (404) for a malformed id, without a D1 call."""
+    task_id = task_id_of_batch(exchange.parts["id"])
+    if task_id is None:
+        raise _no_batch()
+    return task_key_of(exchange.tenant, task_id)
+
+
+def _check(batch: Batch | None) -> Batch:
+    if batch is None:
+        raise _no_batch()
+    return batch
+
+
+def _no_batch() -> Refusal:
+    return Refusal(NOT_FOUND, "There is no batch with this id.")

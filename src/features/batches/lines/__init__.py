@@ -1,0 +1,1 @@
+"""The lines of a batch: requests, answers and errors, each checked. Pure."""

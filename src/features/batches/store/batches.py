@@ -1,0 +1,591 @@
+"""Batches in D1: accepts them, reads them, and records how far their input is read.
+
+A batch is a task whose chunks are the lines of a file, with a row in `tasks` and a row in `batches`. Its rows in the
+tables of tasks are written as those of any task, and this module writes what only batches have. `batch_files` writes
+their files.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from ....kernel.domain import limits
+from ....kernel.domain.errors import StoreUnavailable
+from ....kernel.domain.ids import FileKey, TaskKey, split_task_key
+from ....kernel.domain.task import DEADLINE_EXCEEDED, NewTask, Status, Task
+from ....kernel.store import admission, d1, rows, views
+from ....kernel.store.admission import (
+    UNCONDITIONAL,
+    AdmissionStore,
+    Conditions,
+    Mismatched,
+    Outcome,
+    Replayed,
+    holding,
+    insert_task,
+    outcome_of,
+    task_values,
+    text_row,
+)
+from ....kernel.store.d1 import (
+    BoundStatement,
+    Row,
+    Value,
+    as_json,
+    maybe_text,
+    maybe_whole,
+    statement,
+    task_key,
+    text,
+    whole,
+)
+from ....kernel.store.fragments import NOW, UNDER_CLAIM
+from ....kernel.store.seen import LATE_MS
+from ....kernel.store.views import VIEW
+from ...files.file import Place
+from ...files.store import keys_of
+from ..lines import line_index
+from ..lines.line_index import Slice, StoredSlice, read_ids
+from ..lines.lines import BatchEndpoint, LineFault
+from ..status import BatchStatus, batch_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
+    """A batch that will be written to the database.
+
+    `task` has no text. Its deadline is the batch's completion window. `output_ms` is how long the batch's files are
+    kept after its end, None if as long as the task. `input_bytes` count against the tenant's characters of the day.
+    `retry_of` is the task of the batch whose lines without an answer this one makes.
+    """
+
+    task: NewTask
+    endpoint: BatchEndpoint
+    input_file: FileKey
+    output_file: FileKey
+    error_file: FileKey
+    input_bytes: int
+    output_ms: int | None = None
+    retry_of: TaskKey | None = None
+
+
+class RequestCounts(NamedTuple):
+    """How many lines a batch has, how many of its lines have an answer, and how many have failed.
+
+    `total` is 0 until the batch's lines are counted.
+    """
+
+    total: int
+    completed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch, as it was when the database was read. Times are milliseconds since the epoch."""
+
+    task: Task
+    endpoint: BatchEndpoint
+    window_ms: int
+    input_file: FileKey
+    output_file: FileKey
+    error_file: FileKey
+    output_ms: int | None
+    model: str | None
+    read_bytes: int  # Up to which byte the input file has been read.
+    # The faults of the batch's lines, each with `code`, `line`, `message` and `param`.
+    errors: Sequence[Mapping[str, object]]
+    valid_at: int | None
+    finalizing_at: int | None
+    ended_at: int | None
+    output_lines: int  # The value is 0 until the batch has ended.
+    error_lines: int
+
+    @property
+    def status(self) -> BatchStatus:
+        """The batch's status, which follows from the status of its task and from whether its files are complete."""
+        failure = self.task.failure
+        return batch_status(
+            self.task.status,
+            is_valid=self.valid_at is not None,
+            is_expired=failure is not None and failure.code == DEADLINE_EXCEEDED,
+            has_ended=self.ended_at is not None,
+        )
+
+    @property
+    def has_output_file(self) -> bool:
+        """Whether clients can read the output file, even while the file still grows."""
+        return self.valid_at is not None and (self.ended_at is None or self.output_lines > 0)
+
+    @property
+    def has_error_file(self) -> bool:
+        """Whether the error file is complete. A batch without failed lines has no error file."""
+        return self.ended_at is not None and self.error_lines > 0
+
+    @property
+    def counts(self) -> RequestCounts:
+        """How many of the batch's lines have ended.
+
+        After the batch's end, each line is in either the output file or the error file.
+        """
+        task = self.task
+        if self.ended_at is not None and self.valid_at is not None:
+            return RequestCounts(task.total, self.output_lines, self.error_lines)
+        return RequestCounts(task.total, task.completed, task.failed)
+
+
+class OutputFile(NamedTuple):
+    """The output file of a batch, and where all of its parts are stored, whatever the deployment binds later."""
+
+    key: FileKey
+    place: Place
+
+
+class BatchWork(NamedTuple):
+    """What a worker needs to know of its batch, in addition to the claim.
+
+    `output_place` is where the parts of the output file are stored, None before the file begins.
+    """
+
+    endpoint: BatchEndpoint
+    input_file: FileKey
+    output_file: FileKey
+    model: str | None
+    read_bytes: int
+    read_lines: int
+    errors: Sequence[Mapping[str, object]]
+    output_place: Place | None
+
+
+class SegmentSize(NamedTuple):
+    """A segment of a batch whose lines have not been written to the bucket as an object yet.
+
+    `chars` are the characters of the segment's lines, which are ASCII, and `body_bytes` the lines' compressed bytes.
+    """
+
+    part: int
+    body_bytes: int
+    chars: int
+
+
+class SegmentLines(NamedTuple):
+    """The lengths of the lines of a segment, in the order that the lines have in the output file.
+
+    `in_file` says that the lines have become an object in the bucket.
+    """
+
+    part: int
+    in_file: bool
+    sizes: tuple[int, ...]
+
+
+class Writing(NamedTuple):
+    """A batch that the writer named `writer` has taken in order to complete the batch's files.
+
+    `answered` are the ranges of places whose lines have an output. `total` is 0 if the lines were never counted.
+    `waited_ms` is how long ago the first writer took the batch. `output_place` and `error_place` are where the parts of
+    the files are stored, None for a file that has not begun.
+    """
+
+    task_key: TaskKey
+    fence: int
+    writer: str
+    endpoint: BatchEndpoint
+    input_file: FileKey
+    output_file: FileKey
+    error_file: FileKey
+    output_ms: int | None
+    is_valid: bool
+    written_places: int
+    status: Status
+    expired: bool
+    total: int
+    answered: Sequence[range]
+    waited_ms: int
+    output_place: Place | None
+    error_place: Place | None
+
+
+def batch(row: Row, of: Task) -> Batch:
+    """Read a batch from its database row."""
+    return Batch(
+        task=of,
+        endpoint=_endpoint(row),
+        window_ms=whole(row, "window_ms"),
+        input_file=FileKey(text(row, "input_file")),
+        output_file=FileKey(text(row, "output_file")),
+        error_file=FileKey(text(row, "error_file")),
+        output_ms=maybe_whole(row, "output_ms"),
+        model=maybe_text(row, "model"),
+        read_bytes=whole(row, "read_bytes"),
+        errors=json.loads(text(row, "errors")),
+        valid_at=maybe_whole(row, "valid_at"),
+        finalizing_at=maybe_whole(row, "finalizing_at"),
+        ended_at=maybe_whole(row, "ended_at"),
+        output_lines=whole(row, "output_lines"),
+        error_lines=whole(row, "error_lines"),
+    )
+
+
+def work(row: Row) -> BatchWork:
+    """Read what a worker needs to know of its batch."""
+    return BatchWork(
+        endpoint=_endpoint(row),
+        input_file=FileKey(text(row, "input_file")),
+        output_file=FileKey(text(row, "output_file")),
+        model=maybe_text(row, "model"),
+        read_bytes=whole(row, "read_bytes"),
+        read_lines=whole(row, "read_lines"),
+        errors=json.loads(text(row, "errors")),
+        output_place=_place(row, "output_place"),
+    )
+
+
+def stored_slices(found: Sequence[Row]) -> list[StoredSlice]:
+    """Read where each line of a batch is in the batch's input file."""
+    return [
+        StoredSlice(whole(row, "first"), whole(row, "lines"), whole(row, "start"), bytes.fromhex(text(row, "spans")))
+        for row in found
+    ]
+
+
+def digests(found: Sequence[Row]) -> list[tuple[int, ...]]:
+    """Read the digests of a batch's lines, slice by slice."""
+    return [read_ids(bytes.fromhex(text(row, "ids")), whole(row, "lines")) for row in found]
+
+
+def segment_sizes(found: Sequence[Row]) -> list[SegmentSize]:
+    """Read the segments of a batch that have not become objects in the bucket."""
+    return [SegmentSize(whole(row, "part"), whole(row, "bytes"), sum(_sizes(row))) for row in found]
+
+
+def segment_lines(found: Sequence[Row]) -> list[SegmentLines]:
+    """Read the lengths of a batch's lines."""
+    return [SegmentLines(whole(row, "part"), row["object"] is not None, _sizes(row)) for row in found]
+
+
+def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
+    """Read a batch that a writer has just taken."""
+    return Writing(
+        task_key=task_key(row, "task_id"),
+        fence=whole(row, "writer_fence"),
+        writer=text(row, "writer"),
+        endpoint=_endpoint(row),
+        input_file=FileKey(text(row, "input_file")),
+        output_file=FileKey(text(row, "output_file")),
+        error_file=FileKey(text(row, "error_file")),
+        output_ms=maybe_whole(row, "output_ms"),
+        is_valid=row["valid_at"] is not None,
+        written_places=whole(row, "written_places"),
+        status=Status(text(task, "status")),
+        expired=task["error_code"] == DEADLINE_EXCEEDED,
+        total=whole(task, "total"),
+        answered=answered_ranges(answered),
+        waited_ms=whole(row, "waited_ms"),
+        output_place=_place(row, "output_place"),
+        error_place=_place(row, "error_place"),
+    )
+
+
+def answered_ranges(found: Sequence[Row]) -> list[range]:
+    """Find out from the places in segments which lines have an output, as ranges of neighbouring lines, in order."""
+    ranges: list[range] = []
+    for place in sorted({int(place) for row in found for place in text(row, "places").split(",")}):
+        if ranges and ranges[-1].stop == place:
+            ranges[-1] = range(ranges[-1].start, place + 1)
+        else:
+            ranges.append(range(place, place + 1))
+    return ranges
+
+
+def _sizes(row: Row) -> tuple[int, ...]:
+    return tuple(map(int, text(row, "sizes").split(",")))
+
+
+def _place(row: Row, name: str) -> Place | None:
+    return cast("Place | None", maybe_text(row, name))
+
+
+def _endpoint(row: Row) -> BatchEndpoint:
+    return cast("BatchEndpoint", text(row, "endpoint"))
+
+
+# --- A new batch -----------------------------------------------------------------------------------------
+
+# A condition: the file `:input_file` is complete, is for batches and has not expired.
+_INPUT_READY = f"""EXISTS (SELECT 1 FROM files WHERE id = :input_file AND state = 'ready' AND purpose = 'batch'
+  AND coalesce(expires_at > {NOW}, 1))"""
+
+# Writes the task of a batch, as INSERT_TASK does, if the input file is there. From then on the row in `batches` keeps
+# the file from being erased.
+INSERT_BATCH_TASK = insert_task("'batch'", _INPUT_READY)
+
+# Writes the row of a batch whose task was written in the same transaction, or before if the write is sent again.
+INSERT_BATCH = statement("""
+INSERT INTO batches (task_id, endpoint, window_ms, input_file, output_file, error_file, output_ms)
+SELECT :task_key, :endpoint, :window_ms, :input_file, :output_file, :error_file, :output_ms
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) ON CONFLICT DO NOTHING
+""")
+
+# Notes that a batch retries the lines without an answer of the batch with the task `:old_key`.
+LINK_RETRY = statement("UPDATE tasks SET retry_of = :old_key WHERE id = :task_key")
+
+# Says whether the task of a batch was written, and whether the input file is there.
+IS_ACCEPTED = statement(f"""
+SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_INPUT_READY} AS has_input
+""")
+
+# --- Reads -----------------------------------------------------------------------------------------------
+
+# Reads the row of a batch.
+BATCH = statement("SELECT * FROM batches WHERE task_id = :task_key")
+
+# Reads the row of a batch for a worker, and where the parts of its output file are stored, NULL before the file begins.
+WORK = statement("""
+SELECT *, (SELECT place FROM files WHERE id = output_file) AS output_place FROM batches WHERE task_id = :task_key
+""")
+
+# Read a page of the batches whose keys are above `:first` and below `:behind`, newest first, and the rows of their
+# tasks.
+_PAGE = "batches WHERE task_id > :first AND task_id < :behind ORDER BY task_id DESC LIMIT :most"
+BATCHES = statement(f"SELECT * FROM {_PAGE}")
+BATCH_TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")
+
+# Finds the batch with the key `:rest` behind its tenant, in the list of all tenants: reads two rows a tenant.
+BATCH_OF_SOME_TENANT = statement("""
+WITH RECURSIVE found (tenant) AS (
+  SELECT (SELECT substr(task_id, 1, instr(task_id, ':') - 1) FROM batches ORDER BY task_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT substr(task_id, 1, instr(task_id, ':') - 1) FROM batches WHERE task_id >= found.tenant || ';'
+    ORDER BY task_id LIMIT 1)
+  FROM found WHERE found.tenant IS NOT NULL
+)
+SELECT task_id FROM found CROSS JOIN batches ON task_id = found.tenant || :rest LIMIT 1
+""")
+
+# Reads where the lines of a batch lie in its input file.
+SPANS = statement("""
+SELECT first, lines, start, hex(spans) AS spans FROM batch_slices WHERE task_id = :task_key ORDER BY first
+""")
+
+# Reads the digests of the lines of a batch. Only the validation needs them, and they are most of a slice's bytes.
+DIGESTS = statement("SELECT lines, hex(ids) AS ids FROM batch_slices WHERE task_id = :task_key ORDER BY first")
+
+# --- The validation of the input file --------------------------------------------------------------------
+# Each statement is part of a step of the worker that has the claim, and names the claim and the step. A write that is
+# sent again, or that arrives after a later one, finds that the file is read farther than `:from_bytes`.
+
+_UNDER_CLAIM = f"{UNDER_CLAIM} AND step <= :step AND status = 'processing'"
+_MINE = f"EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_UNDER_CLAIM})"
+_FROM_HERE = f"task_id = :task_key AND read_bytes = :from_bytes AND valid_at IS NULL AND {_MINE}"
+
+# Records the lines that were read at once. Goes before READ_ON.
+ADD_SLICE = statement(f"""
+INSERT INTO batch_slices (task_id, first, lines, start, spans, ids)
+SELECT :task_key, :first, :lines, :start, unhex(:spans), unhex(:ids)
+WHERE EXISTS (SELECT 1 FROM batches WHERE {_FROM_HERE}) ON CONFLICT DO NOTHING
+""")
+
+# Records that the input file is read up to `:read_bytes`, the model of its first line, and the faults found so far, a
+# JSON list. `:model` is NULL if no line was read yet.
+READ_ON = statement(f"""
+UPDATE batches SET read_bytes = :read_bytes, read_lines = :read_lines, model = coalesce(model, :model), errors = :errors
+WHERE {_FROM_HERE}
+""")
+
+# Records that the whole file was read and that each of its `:total` lines is valid. The output file is there from now
+# on, so that clients can read early results. `:place` is where its parts will be stored. FOUND_VALID goes last.
+START_LINES = statement(f"""
+UPDATE tasks SET total = :total, model = :model WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
+""")
+BEGIN_OUTPUT = statement(f"""
+INSERT INTO files (id, state, purpose, filename, place, owner, created_at)
+SELECT output_file, 'growing', 'batch_output', :filename, :place, task_id, {NOW} FROM batches
+WHERE task_id = :task_key AND valid_at IS NULL AND {_MINE} ON CONFLICT DO NOTHING
+""")
+FOUND_VALID = statement(f"""
+UPDATE batches SET valid_at = {NOW} WHERE task_id = :task_key AND valid_at IS NULL AND {_MINE}
+""")
+
+
+_QUEUED_MS = round(limits.AHEAD_COUNTED_SECONDS * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class InputMissing:
+    """A batch was not accepted, because its input file is gone, has expired, or is not for batches."""
+
+
+class BatchStore(AdmissionStore):
+    """Reads and writes the rows of batches. Each method is one call to D1, unless it says otherwise."""
+
+    async def submit(self, new: NewBatch, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome | InputMissing:
+        """Write a new batch with its task, if the conditions `on` are met and its input file is there.
+
+        From the write on the input file is in use, so it is not erased before the batch has ended. See
+        `AdmissionStore.insert` for what is the same with any task.
+        """
+        task_key = new.task.task_key
+        *results, (facts,) = await self._database.run(*_submission(new, unclaimed_ms, on))
+        outcome: Outcome | InputMissing = outcome_of(task_key, on, results)
+        if not facts["accepted"] and not facts["has_input"] and not isinstance(outcome, Replayed | Mismatched):
+            outcome = InputMissing()
+        if not facts["accepted"] and self._database.sends > 1:
+            try:
+                await self.withdraw(new.task, on, characters=new.input_bytes)
+            except StoreUnavailable as error:
+                error.withdrawing = True
+                raise
+        return outcome
+
+    async def batch(self, task_key: TaskKey) -> Batch | None:
+        """Read a batch. Returns None if there is no such batch."""
+        found, task = await self._database.run(
+            BATCH.bind(task_key=task_key),
+            views.TASK.bind(
+                task_key=task_key,
+                late_ms=LATE_MS,
+                in_vain=limits.SENDS_IN_VAIN,
+                queued_ms=_QUEUED_MS,
+                most_ahead=limits.AHEAD_COUNTED_MOST,
+            ),
+        )
+        return batch(found[0], rows.task(task[0])) if found and task else None
+
+    async def batches(self, tenant: str | None, after: TaskKey | None, most: int) -> list[Batch]:
+        """Read up to `most` batches of a tenant, newest first, those that are older than the batch `after`.
+
+        Without a tenant the batches of all tenants are read, one tenant after the other, behind `after` in that order.
+        """
+        first, behind = keys_of(tenant)
+        page: dict[str, Value] = {"first": first, "behind": after or behind, "most": most}
+        found, tasks = await self._database.run(BATCHES.bind(**page), BATCH_TASKS.bind(**page))
+        of = {task.task_key: task for task in map(rows.task, tasks)}
+        made = [(row, of.get(TaskKey(str(row["task_id"])))) for row in found]
+        return [batch(row, task) for row, task in made if task is not None]
+
+    async def of_some_tenant(self, task_id: str) -> TaskKey | None:
+        """Find a batch of any tenant by the id of its task."""
+        (found,) = await self._database.run(BATCH_OF_SOME_TENANT.bind(rest=f":{task_id}"))
+        return d1.task_key(found[0], "task_id") if found else None
+
+    async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredSlice]] | None:
+        """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
+        found, slices = await self._database.run(WORK.bind(task_key=task_key), SPANS.bind(task_key=task_key))
+        return (work(found[0]), stored_slices(slices)) if found else None
+
+    async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
+        """Read what the validation of a batch goes on from: the batch, and the digests of its lines so far, slice by
+        slice. None: the batch is gone.
+        """
+        found, slices = await self._database.run(WORK.bind(task_key=task_key), DIGESTS.bind(task_key=task_key))
+        return (work(found[0]), digests(slices)) if found else None
+
+
+class ValidationStatements:
+    """Makes the statements with which the worker of a batch records the validation, as parts of its steps.
+
+    `under` are the parameters that name the claim and the step.
+    """
+
+    def __init__(self, under: Mapping[str, Value]) -> None:
+        self._under = dict(under)
+
+    def read_on(
+        self,
+        from_bytes: int,
+        *,
+        read_bytes: int,
+        read_lines: int,
+        model: str | None,
+        faults: Sequence[Mapping[str, object]],
+        found: Slice | None,
+    ) -> list[BoundStatement]:
+        """Record the lines of a part of the file, and that it is read up to `read_bytes`.
+
+        `faults` are all that were found so far.
+        """
+        here: dict[str, Value] = {**self._under, "from_bytes": from_bytes}
+        batch: list[BoundStatement] = []
+        if found is not None:
+            spans, ids = line_index.pack(found)
+            batch.append(
+                ADD_SLICE.bind(
+                    **here,
+                    first=found.first,
+                    lines=len(found.spans),
+                    start=found.start,
+                    spans=spans.hex(),
+                    ids=ids.hex(),
+                )
+            )
+        batch.append(
+            READ_ON.bind(
+                **here, read_bytes=read_bytes, read_lines=read_lines, model=model, errors=as_json(list(faults))
+            )
+        )
+        return batch
+
+    def found_valid(self, total: int, model: str, filename: str, place: Place) -> list[BoundStatement]:
+        """Record that each of the `total` lines is valid, and begin the output file."""
+        return [
+            START_LINES.bind(**self._under, total=total, model=model),
+            BEGIN_OUTPUT.bind(**self._under, filename=filename, place=place),
+            FOUND_VALID.bind(**self._under),
+        ]
+
+
+def fault_row(fault: LineFault) -> Mapping[str, object]:
+    """Return a fault of a line as its batch stores it."""
+    return {"code": str(fault.code), "line": fault.line, "message": fault.message, "param": fault.param}
+
+
+def batch_digits(task_key: TaskKey) -> str:
+    """Return the digits of a batch's id, which are also in the names of its files."""
+    return split_task_key(task_key)[1].replace("-", "")
+
+
+def output_filename(task_key: TaskKey) -> str:
+    """Return the name of a batch's output file."""
+    return f"batch_{batch_digits(task_key)}_output.jsonl"
+
+
+def error_filename(task_key: TaskKey) -> str:
+    """Return the name of a batch's error file."""
+    return f"batch_{batch_digits(task_key)}_error.jsonl"
+
+
+def tenant_of(file: FileKey) -> str:
+    """Return the tenant of a file."""
+    return file.partition(":")[0]
+
+
+def _submission(new: NewBatch, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
+    """Return the statements of the transaction that writes a new batch."""
+    task, task_key = new.task, new.task.task_key
+    assert not task.cuts, "a batch whose lines are counted before its file is read"
+    assert task.options.deadline_ms is not None, "a batch without a completion window"
+    submission = on.submission(task_key)
+    tenant, _ = split_task_key(task_key)
+    values = {**task_values(task, unclaimed_ms, on, submission), "characters": new.input_bytes}
+    writes = [INSERT_BATCH_TASK.bind(**values, input_file=new.input_file)]
+    if on.characters_a_day_most is not None:
+        count = admission.COUNT_CHARACTERS
+        writes.append(count.bind(task_key=task_key, tenant=tenant, characters=new.input_bytes))
+    writes += [
+        text_row(task, submission),
+        INSERT_BATCH.bind(
+            task_key=task_key,
+            endpoint=new.endpoint,
+            window_ms=task.options.deadline_ms,
+            input_file=new.input_file,
+            output_file=new.output_file,
+            error_file=new.error_file,
+            output_ms=new.output_ms,
+        ),
+    ]
+    if new.retry_of is not None:
+        writes.append(LINK_RETRY.bind(task_key=task_key, old_key=new.retry_of))
+    accepted = IS_ACCEPTED.bind(task_key=task_key, input_file=new.input_file)
+    return [*holding(task_key, on, writes), accepted]

@@ -1,0 +1,1 @@
+"""Validates a batch, runs its lines, and writes its files."""

@@ -1,0 +1,181 @@
+"""Lets the output file of a batch grow: its finished segments become objects while the batch goes on."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from ....kernel.domain import limits
+from ....kernel.domain.ids import FileKey, TaskKey
+from ....kernel.store.claims import NOTHING_ELSE, Also, Claim, Output
+from ....kernel.store.d1 import Row
+from ...files.blobs import Bucket
+from ...files.file import FilePart, Place
+from ..store import batches as records
+from ..store.batch_files import BatchFileStore, growing, look
+from ..store.batches import OutputFile, SegmentSize
+
+
+class StoredLines(NamedTuple):
+    """Segments whose lines are stored as parts of a file, which no row names yet. `chars` are those of the lines."""
+
+    segments: range
+    added: Sequence[FilePart]
+    chars: int
+
+
+class PartWriter:
+    """Puts bytes into a bucket, as parts of a file that have at most the bucket's `part_bytes`.
+
+    `name` begins the names of the parts. No other content may ever be written under it.
+    """
+
+    def __init__(self, bucket: Bucket, file: FileKey, name: str) -> None:
+        self._bucket = bucket
+        self._file = file
+        self._name = name
+        self._buffer = bucket.buffer()
+        self.added: list[FilePart] = []
+
+    @property
+    def bytes_most(self) -> int:
+        """How many bytes one part may have."""
+        return self._bucket.part_bytes
+
+    async def write(self, chunk: bytes) -> None:
+        """Add bytes, and store each part that is full."""
+        view = memoryview(chunk)
+        while view:
+            room = self.bytes_most - len(self._buffer)
+            self._buffer.append(bytes(view[:room]))
+            view = view[room:]
+            if len(self._buffer) == self.bytes_most:
+                await self._put()
+
+    async def finish(self) -> list[FilePart]:
+        """Store the last part, and return all."""
+        if len(self._buffer):
+            await self._put()
+        self._buffer.free()
+        return self.added
+
+    async def _put(self) -> None:
+        part = FilePart(f"{self._name}-{len(self.added)}", len(self._buffer))
+        await self._bucket.put(self._file, part.name, self._buffer)
+        self._buffer.clear()
+        self.added.append(part)
+
+
+async def store_segments(
+    store: BatchFileStore, bucket: Bucket, task_key: TaskKey, file: FileKey, fence: str, chosen: Sequence[SegmentSize]
+) -> StoredLines:
+    """Store the lines of segments that follow one another as parts of the output file.
+
+    The segments are read in groups, so that memory has only a part of their lines at a time. Segments that take no more
+    outputs have the same lines for ever, so the names of the parts, which have the `fence` of the writer and the
+    numbers of the segments, are used for one content.
+    """
+    segments = range(chosen[0].part, chosen[-1].part + 1)
+    writer = PartWriter(bucket, file, f"{fence}-{segments.start}-{segments.stop - 1}")
+    for group in _groups(chosen):
+        for lines in await store.bodies(task_key, group):
+            await writer.write("".join(f"{line}\n" for line in lines).encode("ascii"))
+    return StoredLines(segments, await writer.finish(), sum(one.chars for one in chosen))
+
+
+def object_of(waiting: Sequence[SegmentSize], bytes_most: int) -> Sequence[SegmentSize]:
+    """Choose the first segments that together have at most `bytes_most` characters; at least one."""
+    chars = behind = 0
+    for one in waiting:
+        chars += one.chars
+        if behind and chars > bytes_most:
+            break
+        behind += 1
+    return waiting[:behind]
+
+
+def _groups(chosen: Sequence[SegmentSize]) -> list[range]:
+    """Divide segments into groups that are read at once."""
+    groups: list[range] = []
+    chars = 0
+    for one in chosen:
+        chars += one.chars
+        if groups and chars <= limits.BATCH_SLICE_BYTES:
+            groups[-1] = range(groups[-1].start, one.part + 1)
+        else:
+            groups.append(range(one.part, one.part + 1))
+            chars = one.chars
+    return groups
+
+
+class Growth:
+    """Makes an object of a batch's segments once their lines suffice for a part. One for each run.
+
+    All parts of the output file are stored where the first one is: `bucket_of` gives the bucket of a place.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        store: BatchFileStore,
+        part_bytes: int,
+        bucket_of: Callable[[Place], Bucket],
+    ) -> None:
+        self._task_key = claim.task_key
+        # After a restore of the database another claim may get the same fence, but not the same holder.
+        self._name = f"c{claim.fence}-{claim.holder[:8]}"
+        self._store = store
+        self._part_bytes = part_bytes
+        self._bucket_of = bucket_of
+        self._waiting: int | None = None  # The characters of lines that are not in an object; None until read.
+        self._wanted = part_bytes
+        self._asks = False  # whether the step in progress reads how many lines wait
+
+    def asking(self, outputs: Sequence[Output]) -> Also:
+        """Return what a step with these outputs must ask: the first one of a run reads how many lines wait."""
+        self._asks = bool(outputs) and self._waiting is None
+        return Also(asks=look(self._task_key), hears=self._heard) if self._asks else NOTHING_ELSE
+
+    def recorded(self, outputs: Sequence[Output]) -> None:
+        """Note that a step with outputs has landed."""
+        if self._waiting is not None and not self._asks:
+            self._waiting += sum(len(output.text) for output in outputs)
+        self._asks = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the lines that wait suffice for a part."""
+        return self._waiting is not None and self._waiting >= self._wanted
+
+    def postpone(self) -> None:
+        """Try again when more lines wait, because the bucket did not answer."""
+        self._wanted = (self._waiting or 0) + limits.BATCH_SLICE_BYTES
+
+    async def store(self, output_file: Callable[[], OutputFile]) -> StoredLines | None:
+        """Store an object of segments, which no row names yet. Returns None if no segment is full.
+
+        Raises `BlobUnavailable`, StoreError and ClaimLost. May be cancelled at any point.
+        """
+        waiting = await self._store.waiting(self._task_key)
+        self._waiting = sum(one.chars for one in waiting)
+        self._wanted = self._waiting + limits.BATCH_SLICE_BYTES
+        # The last segment may still take outputs. The others are full, and those that suffice for a part are moved.
+        full = waiting[:-1]
+        if not full:
+            return None
+        file = output_file()
+        bucket = self._bucket_of(file.place)
+        chosen = object_of(full, bucket.part_bytes)
+        return await store_segments(self._store, bucket, self._task_key, file.key, self._name, chosen)
+
+    async def name(self, stored: StoredLines, file: FileKey, record: Callable[[Also], Awaitable[None]]) -> None:
+        """Name a stored object in the output `file`. `record` writes a step of the claim with further statements.
+
+        Raises StoreError and ClaimLost.
+        """
+        await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
+        assert self._waiting is not None
+        self._waiting -= stored.chars
+        self._wanted = self._part_bytes
+
+    def _heard(self, rows: Sequence[Row]) -> None:
+        self._waiting = sum(one.chars for one in records.segment_sizes(rows))

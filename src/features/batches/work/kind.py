@@ -1,0 +1,245 @@
+"""Holds the inputs of a batch: the check of its lines, the lines, and its growing file."""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from ....kernel.calls import clock
+from ....kernel.calls.pace import idle_seconds
+from ....kernel.domain import limits
+from ....kernel.domain.errors import BlobMissing, BlobUnavailable, MemoryShort, StoreFull, StoreUnavailable
+from ....kernel.domain.ids import TaskKey
+from ....kernel.domain.task import Failure, Route
+from ....kernel.run.call_plan import CallPlan
+from ....kernel.run.context import ClaimLost, RunContext
+from ....kernel.run.invocation import Invocation
+from ....kernel.run.kinds import Record, TaskKind
+from ....kernel.run.ledger import Ledger
+from ....kernel.run.write_pacer import WritePacer
+from ....kernel.store.claims import Also, CallKey, Ending, Fail, Output, Release
+from ...files.store import file_store
+from ..lines.line_index import StoredSlice
+from ..lines.lines import rules_of
+from ..store.batch_files import BatchFileStore
+from ..store.batches import BatchStore, BatchWork
+from .growth import Growth, StoredLines
+from .line_inputs import LineInputs
+from .validation import LOST, UNREADABLE, Unfinished, Valid, Validation
+
+# How much of the allowance a slice of the validation, and an object of the output file, take, counted in calls to the
+# model.
+_SLICE_CALLS = 2
+_OBJECT_CALLS = 7
+
+
+class _Reading:
+    """Reads the rows of a batch for its run, and says for how long and when the run may read lines."""
+
+    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
+        self._claim = context.claim
+        self._rows = context.store.beside(BatchStore)
+        self._log = context.log
+        self._pacer = pacer
+        self._ledger = ledger
+        self._failures = 0  # How many times in a row the lines could not be read.
+
+    async def work(self) -> tuple[BatchWork, list[StoredSlice]] | None:
+        """Read the batch, and where its lines lie. None: it is gone."""
+        return await self._pacer.with_retries(partial(self._rows.work, self._claim.task_key), writes=False)
+
+    async def checked(self) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
+        """Read the batch, and the digests of the lines that are checked. None: it is gone."""
+        return await self._pacer.with_retries(partial(self._rows.checked, self._claim.task_key), writes=False)
+
+    def seconds(self) -> float:
+        """Return for how long the run may read lines before it must write again to keep its claim."""
+        return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
+
+    def lose(self, keys: Iterable[CallKey]) -> None:
+        """Give up lines that cannot be read any more: each goes to the error file without a call."""
+        lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
+        self._log("lines_lost", lines=lost)
+
+    def unread(self, error: BlobUnavailable | MemoryShort) -> None:
+        """Let no call start for a while, because its line could not be read: longer each time in a row.
+
+        The calls that are already in flight continue.
+        """
+        self._failures += 1
+        pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
+        pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        self._log("lines_unread", error=error.code, retry_seconds=pause)
+        self._ledger.rest(clock.now() + pause)
+
+    def recorded(self) -> None:
+        """Note that a step was written, so that the next pause is a short one."""
+        self._failures = 0
+
+
+class BatchInputs(LineInputs):
+    """The inputs of a batch: the check of its lines, the lines, and its growing file."""
+
+    def __init__(self, context: RunContext, _: CallPlan, pacer: WritePacer, ledger: Ledger) -> None:
+        files, reading = file_store(context.invocation), _Reading(context, pacer, ledger)
+        super().__init__(
+            context.claim,
+            context.settings,
+            context.model,
+            files,
+            reading.work,
+            reading.unread,
+            reading.lose,
+            reading.seconds,
+            context.invocation.isolate.memory,
+        )
+        self._context = context
+        self._pacer = pacer
+        self._ledger = ledger
+        self._reading = reading
+        self._growth = Growth(
+            context.claim,
+            store=context.store.beside(BatchFileStore),
+            part_bytes=files.bucket.part_bytes,
+            bucket_of=files.bucket_of,
+        )
+
+    async def prepare(self, record: Record) -> Ending | RunContext | None:
+        """Check the lines of a batch whose lines are not counted yet. Raises StoreError and ClaimLost."""
+        return None if self._claim.total else await self._check(record)
+
+    async def _check(self, record: Record) -> Ending | RunContext:
+        """Check the lines. Returns how the claim ends, or the context with which a new run continues."""
+        context = self._context
+        try:
+            outcome = await self._validate(partial(self._record, record))
+        except BlobMissing:
+            return Fail(context.settings.retention_ms, LOST)
+        except (BlobUnavailable, MemoryShort) as error:
+            seconds = idle_seconds(self._ledger.idle_runs)
+            self._ledger.idled()
+            context.log("lines_unread", error=error.code, delay_seconds=seconds)
+            return self._back(seconds)
+        if isinstance(outcome, Failure):
+            return Fail(context.settings.retention_ms, outcome)
+        if isinstance(outcome, Unfinished):
+            return self._back(0)
+        # Until its lines are counted, a run has no lanes and follows only the deployment's own model, so a long batch,
+        # or a batch of another model, is left to the next run. On all routes except the direct route, the next run
+        # comes at once.
+        long = outcome.total >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT
+        if long or outcome.model != context.model:
+            return self._back(0)
+        options = replace(self._claim.options, model=outcome.model)
+        total, step = outcome.total, self._ledger.last_step
+        claim = replace(self._claim, total=total, options=options, step=step, stalls=0, idle_runs=0)
+        return replace(context, claim=claim)
+
+    async def _record(self, record: Record, also: Also, minimum_calls: int | None = None) -> None:
+        await record(also, minimum_calls)
+        self._pacer.recorded_part()
+
+    def _back(self, seconds: float) -> Release:
+        """Give the task back. On the direct route no host continues the task, so the sweep continues it."""
+        delay_ms = round(seconds * 1000)
+        lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
+        return Release(delay_ms, delay_ms + lease_ms)
+
+    async def _validate(self, record: Record) -> Valid | Failure | Unfinished:
+        found = await self._reading.checked()
+        if found is None:
+            raise ClaimLost
+        (work, digests), context = found, self._context
+        validation = Validation(
+            self._claim.task_key,
+            work,
+            digests,
+            rules_of(context.settings, work.endpoint, context.default_model, work.model),
+            files=self._files,
+            record=record,
+            may_go_on=lambda: self._affords(_SLICE_CALLS, 0),
+            slices_most=limits.BATCH_SLICES_A_RUN[context.settings.plan],
+            memory=context.invocation.isolate.memory,
+        )
+        outcome = await validation.run()
+        context.log("batch_read", outcome=type(outcome).__name__.lower(), **validation.facts())
+        return outcome
+
+    def also(self, outputs: Sequence[Output]) -> Also:
+        """Return the question that a step with these outputs must also ask the database."""
+        return self._growth.asking(outputs)
+
+    def recorded(self, outputs: Sequence[Output]) -> None:
+        """Note that a step with these outputs was written."""
+        self._growth.recorded(outputs)
+        self._reading.recorded()
+        self.saved()
+
+    def beside(self, groups_out: int, record: Record) -> Coroutine[None, None, None] | None:
+        """Return what makes an object of recorded lines in the bucket, if they may suffice for one."""
+        return self._grow(groups_out, record) if self._growth.is_due else None
+
+    async def _grow(self, groups_out: int, record: Record) -> None:
+        """Make an object in the bucket from recorded lines, if there are enough lines for one object.
+
+        Raises StoreError and ClaimLost. Calls may be in flight, and these calls are paid for. A failure to store the
+        object therefore never ends the run, and the run writes again in time to keep its claim.
+        """
+        seconds = min(self._pacer.renews_by - clock.now(), limits.BLOB_SECONDS)
+        if seconds <= 0 or not self._affords(_OBJECT_CALLS, groups_out):
+            return
+        try:
+            stored = await self._stored(seconds)
+            if stored is not None:
+                await self._growth.name(stored, self.output_file().key, partial(self._record, record))
+        # the lines stay in the database, and the end of the batch also moves them to the bucket
+        except (BlobUnavailable, StoreFull, MemoryShort) as error:
+            self._growth.postpone()
+            self._context.log("batch_not_grown", error=error.code)
+        else:
+            self._context.log("batch_grown", segments=0 if stored is None else len(stored.segments))
+
+    async def _stored(self, seconds: float) -> StoredLines | None:
+        """Store an object of recorded lines in the bucket within `seconds`.
+
+        Raises `BlobUnavailable`, MemoryShort and ClaimLost.
+        """
+        share = self._context.invocation.isolate.memory.take(
+            "run", self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES
+        )
+        if share is None:
+            raise MemoryShort("the isolate's memory is in use")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._growth.store(self.output_file)
+        except TimeoutError:
+            raise BlobUnavailable("an object of lines could not be stored in time") from None
+        except StoreUnavailable as error:
+            raise BlobUnavailable("the lines of an object could not be read") from error
+        finally:
+            share.close()
+
+    def _affords(self, calls: int, groups_out: int) -> bool:
+        group_size = self._context.caller.group_size
+        return (
+            self._context.allowance.affordable_calls(clock.now(), calls * group_size, groups_out, group_size) >= calls
+        )
+
+
+def _complete(invocation: Invocation, task_key: TaskKey) -> Awaitable[bool]:
+    from .writer import BatchWriter  # noqa: PLC0415 - only the run that ends a batch needs it
+
+    return BatchWriter(invocation).run(task_key)
+
+
+def batch_kind() -> TaskKind:
+    """Return the kind whose chunks are the lines of a batch."""
+    return TaskKind(
+        BatchInputs,
+        after_end=_complete,
+        always_gaps=True,
+        may_be_empty=True,
+        awaits_calls=True,
+        reads_files=True,
+        segment_chars=limits.SEGMENT_CHARS_OF_BATCH,
+    )

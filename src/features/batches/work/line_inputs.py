@@ -1,0 +1,245 @@
+"""Holds the inputs of a batch's calls: lines of its input file, which a run reads when it needs them.
+
+A run keeps only the lines of its present calls in memory, and the index of all lines.
+"""
+
+import asyncio
+from array import array
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from ....kernel.calls.protocol import ModelCall, ModelReply
+from ....kernel.domain import limits
+from ....kernel.domain.errors import BlobMissing, BlobUnavailable, MemoryShort
+from ....kernel.domain.settings import Settings
+from ....kernel.run.context import ClaimLost
+from ....kernel.run.memory import MemoryAllowance, MemoryShare
+from ....kernel.store.claims import CallKey, Claim
+from ...files.blobs import PartAway
+from ...files.file import File, touches
+from ...files.store import FileStore
+from ..lines.answers import output_line
+from ..lines.line_index import StoredSlice
+from ..lines.lines import Line, LineRules, call_body, line_again, memory_bytes, rules_of
+from ..store.batches import BatchWork, OutputFile
+
+
+class LineIndex:
+    """Knows where each line of a batch lies in its file. Only the slices that are asked for are spread out."""
+
+    def __init__(self, slices: Sequence[StoredSlice]) -> None:
+        self._slices = slices
+        self._firsts = [one.first for one in slices]
+        # By slice: for each line where it begins, and then the byte behind it. An array takes a tenth of a list.
+        self._bounds: dict[int, array[int]] = {}
+
+    def range_of(self, place: int) -> tuple[int, int]:
+        """Return where a line begins in the file, and the byte behind it."""
+        number = bisect_right(self._firsts, place) - 1
+        if number not in self._bounds:
+            self._bounds[number] = array("q", chain.from_iterable(self._slices[number].ranges()))
+        at = 2 * (place - self._firsts[number])
+        first, behind = self._bounds[number][at : at + 2]
+        return first, behind
+
+
+class _Opened(NamedTuple):
+    """What a run reads once: the batch, its file, and the index of its lines."""
+
+    work: BatchWork
+    file: File
+    lines: LineIndex
+    rules: LineRules
+
+
+class LineInputs:
+    """The lines that the calls of one claim need, and what of `Inputs` needs no run.
+
+    `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
+    the file does not answer. `lose` gives up lines that lie in a part of the file that is gone. `seconds` is how long a
+    read may take now. All lines that are held are one share of `memory`, the isolate's.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        settings: Settings,
+        model: str,
+        files: FileStore,
+        work: Callable[[], Awaitable[tuple[BatchWork, list[StoredSlice]] | None]],
+        unread: Callable[[BlobUnavailable | MemoryShort], None],
+        lose: Callable[[Iterable[CallKey]], None],
+        seconds: Callable[[], float],
+        memory: MemoryAllowance,
+    ) -> None:
+        self._share = MemoryShare(memory, "run", 0, lambda: None)
+        self._unsaved_bytes = 0  # of the lines of answers that are not recorded
+        self._claim = claim
+        self._settings = settings
+        self._model = model
+        self._files = files
+        self._work = work
+        self._unread = unread
+        self._lose = lose
+        self._seconds = seconds
+        self._opened: _Opened | None = None
+        self._lines: dict[CallKey, Line] = {}
+        self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
+        self._out: set[CallKey] = set()  # The lines whose calls are in flight.
+        self._asked: frozenset[CallKey] = frozenset()
+        self._lost: Sequence[range] = ()  # The bytes of the file that cannot be read any more.
+
+    def within(self, starting: list[CallKey]) -> list[CallKey]:
+        """Return the first of the calls that may start: as many as the memory for lines allows, but at least one."""
+        if self._opened is None:
+            return starting
+        held = sum(self._sizes[key] for key in self._out)
+        for number, key in enumerate(starting):
+            first, behind = self._opened.lines.range_of(key.position)
+            held += self._sizes.get(key, behind - first)
+            if held > limits.BATCH_LINES_KEPT_BYTES and (number or self._out):
+                return starting[:number]
+        return starting
+
+    def ended(self, key: CallKey) -> None:
+        """Drop the line of a call that has ended."""
+        self._out.discard(key)
+        self._drop(key)
+        self._count()
+
+    def message(self, key: CallKey) -> ModelCall:
+        """Return the content of a call. The line must be in memory, and stays until the call has ended."""
+        line, opened = self._lines[key], self._opened
+        assert opened is not None
+        self._out.add(key)
+        body = call_body(opened.work.endpoint, line.body)
+        return ModelCall("", "", line.model, self._settings.max_output_tokens, body=body)
+
+    def chars_of(self, key: CallKey) -> int | None:
+        """Return None: lines that fail for good are counted, and not measured."""
+        return None
+
+    def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
+        """Make the line of the output file of an answer, which is the output of the call."""
+        line, opened = self._lines[key], self._opened
+        assert opened is not None
+        assert reply.answer is not None, "a provider gave no whole answer for a line"
+        text = output_line(self._claim.task_key, key.position, opened.work.endpoint, line, reply.answer, now_ms)
+        self._unsaved_bytes += len(text)
+        self._count()
+        return reply._replace(output=text, answer=None)
+
+    def lacks(self, keys: Sequence[CallKey]) -> CallKey | None:
+        """Return the first call whose line must be read, None if the lines of all are in memory."""
+        self._asked = frozenset(keys)
+        return next((key for key in keys if key not in self._lines), None)
+
+    async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+        """Read the line of a call, and of further calls after it, up to `calls` in all.
+
+        If the bucket does not answer in time, or does not have a part of the file now, `unread` is called. If a part is
+        gone, `lose` is called with the lines that touch it. Raises StoreError and ClaimLost.
+        """
+        try:
+            async with asyncio.timeout(self._seconds()):
+                await self._read_or_lose(key, calls, wanted)
+        except TimeoutError:
+            self._unread(BlobUnavailable("the lines could not be read in time"))
+        except (BlobUnavailable, MemoryShort) as error:
+            self._unread(error)
+
+    async def _read_or_lose(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+        opened = self._opened or await self._open()
+        try:
+            if not self._is_lost(opened, key.position):
+                await self._read(opened, key, calls, wanted)
+                return
+        except BlobMissing:
+            self._lost = await self._files.lost(opened.file)
+            if not self._is_lost(opened, key.position):
+                raise PartAway("lines after this one are lost") from None  # the next read leaves them out
+        places = range(key.position, self._claim.total)
+        self._lose(CallKey(0, place) for place in places if self._is_lost(opened, place))
+
+    def _is_lost(self, opened: _Opened, place: int) -> bool:
+        return bool(self._lost) and touches(self._lost, *opened.lines.range_of(place))
+
+    async def _read(self, opened: _Opened, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+        self._make_room()
+        places = self._places(opened, key.position, calls)
+        start, end = opened.lines.range_of(places.start)[0], opened.lines.range_of(places.stop - 1)[1]
+        if not self._share.resize(limits.MEMORY_A_BYTE * (self._held_bytes + end - start)):
+            raise MemoryShort("other runs hold their lines")
+        found = await self._files.read(opened.file, start, end)
+        for place in places:
+            first, behind = opened.lines.range_of(place)
+            one = CallKey(0, place)
+            if one not in self._lines and wanted(one):
+                line = self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
+                self._sizes[one] = memory_bytes(line, behind - first)
+        self._count()
+
+    def output_file(self) -> OutputFile:
+        """Return the batch's output file, which has begun. The run must have read a line. Raises ClaimLost."""
+        assert self._opened is not None
+        work = self._opened.work
+        if work.output_place is None:
+            raise ClaimLost  # the file was erased with its batch
+        return OutputFile(work.output_file, work.output_place)
+
+    async def sizes(self, save: object) -> Sequence[int]:
+        """Fail, because the outputs of a batch are not merged."""
+        raise AssertionError("a batch has no merge")
+
+    async def _open(self) -> _Opened:
+        found = await self._work()
+        if found is None:
+            raise ClaimLost
+        work, slices = found
+        file = await self._files.file(work.input_file)
+        if file is None:
+            raise ClaimLost  # a file is in use until its batch has ended
+        rules = rules_of(self._settings, work.endpoint, self._model, work.model)
+        self._opened = _Opened(work, file, LineIndex(slices), rules)
+        return self._opened
+
+    def _places(self, opened: _Opened, first: int, calls: int) -> range:
+        """Return the places of lines that are read together: as many as a read may have, but at least one."""
+        index = opened.lines
+        start = index.range_of(first)[0]
+        behind = first + 1
+        while behind < min(first + calls, self._claim.total):
+            if index.range_of(behind)[1] - start > limits.BATCH_SLICE_BYTES or self._is_lost(opened, behind):
+                break
+            behind += 1
+        return range(first, behind)
+
+    def _make_room(self) -> None:
+        """Drop lines that were read ahead if they take too much memory."""
+        if sum(self._sizes.values()) <= limits.BATCH_LINES_KEPT_BYTES:
+            return
+        for key in [key for key in self._lines if key not in self._out and key not in self._asked]:
+            self._drop(key)
+
+    def _drop(self, key: CallKey) -> None:
+        self._lines.pop(key, None)
+        self._sizes.pop(key, None)
+
+    def saved(self) -> None:
+        """Note that all answers are recorded."""
+        self._unsaved_bytes = 0
+        self._count()
+
+    def close(self) -> None:
+        """Give back the memory of the lines, when the run has ended."""
+        self._share.close()
+
+    def _count(self) -> None:
+        """Count what is held, even if it is more than was lent: it is there."""
+        self._share.count(limits.MEMORY_A_BYTE * self._held_bytes)
+
+    @property
+    def _held_bytes(self) -> int:
+        return sum(self._sizes.values()) + self._unsaved_bytes

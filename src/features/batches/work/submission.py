@@ -1,0 +1,161 @@
+"""Accepts a batch: writes the batch and its task to D1, so that they are durable, and then sends the task to a host."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ....kernel.domain.errors import StoreUnavailable
+from ....kernel.domain.ids import FileKey, TaskKey
+from ....kernel.domain.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
+from ....kernel.store.admission import Accepted, LimitReached, Mismatched, Outcome, Replayed
+from ....kernel.text.merge import merge_chars
+from ....kernel.work.submission import REPLAYS_MOST, Submission, fresh_task
+from ...files.file import File
+from ..lines.lines import BatchEndpoint
+from ..store.batches import Batch, BatchStore, InputMissing, NewBatch
+
+if TYPE_CHECKING:
+    from ....kernel.store.joining import Joining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """A checked request for a batch. `window_ms` is the completion window.
+
+    `output_ms` is how long the batch's files are kept after its end, None if as long as its task. `retry_of` is the
+    task of the batch that this one retries.
+    """
+
+    endpoint: BatchEndpoint
+    input_file: File
+    window_ms: int
+    metadata: Mapping[str, object]
+    max_calls: int | None = None
+    output_ms: int | None = None
+    retry_of: TaskKey | None = None
+
+
+class SubmittedBatch(NamedTuple):
+    """An accepted batch.
+
+    `replayed` says that an earlier request with the same key, or an earlier send of an SDK, made the batch.
+    """
+
+    batch: Batch
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSubmission:
+    """Makes batches from checked requests, as `Submission` makes tasks."""
+
+    base: Submission
+
+    async def submit(
+        self,
+        tenant: str,
+        request: BatchRequest,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        joining: "Joining | None" = None,
+    ) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
+        """Write a new batch, or return why it was not written. Raises StoreError only if nothing was accepted.
+
+        See `Submission.submit` for everything that is the same as for other tasks.
+        """
+        base, store = self.base, self.base.store.beside(BatchStore)
+        for _ in range(REPLAYS_MOST):
+            conditions = base.conditions(idempotency_key, digest, joining)
+            new = self._new(tenant, request)
+            task_key, size = new.task.task_key, new.input_bytes
+            outcome: Outcome | InputMissing | None = await base.refused_by_storage(task_key, conditions)
+            if outcome is None:
+                insert = partial(store.submit, new, base.settings.lease_ms, conditions)
+                outcome = await base.written(new.task, conditions, insert, characters=size)
+            if isinstance(outcome, Accepted):
+                base.after_answer(base.send(new.task, crowded=outcome.crowded))
+                return SubmittedBatch(_fresh(new, base.dispatcher.first_choice(crowded=outcome.crowded)))
+            if not isinstance(outcome, Replayed):
+                return outcome
+            if (found := await store.batch(outcome.task_key)) is not None:
+                base.log("replayed", task=outcome.task_key)
+                return SubmittedBatch(found, replayed=True)
+            # The batch of the idempotency key was just erased, together with the key, so the request is submitted
+            # again.
+        raise StoreUnavailable("the batch of the idempotency key is erased again and again")
+
+    async def earlier(
+        self, tenant: str, idempotency_key: str | None, digest: str, joining: "Joining | None"
+    ) -> SubmittedBatch | Mismatched | None:
+        """Find the batch of an earlier request that this one repeats. Raises StoreError.
+
+        Writes no batch, so it also serves a repetition that could not be accepted any more, because the input file was
+        deleted since.
+        """
+        base = self.base
+        on = base.conditions(idempotency_key, digest, joining)
+        if not on.may_be_replayed:
+            return None
+        found = await base.store.key_holder(base.task_key(tenant), on)
+        if not isinstance(found, Replayed):
+            return found
+        batch = await base.store.beside(BatchStore).batch(found.task_key)
+        if batch is None:
+            return None
+        base.log("replayed", task=found.task_key)
+        return SubmittedBatch(batch, replayed=True)
+
+    def _new(self, tenant: str, request: BatchRequest) -> NewBatch:
+        base = self.base
+        task = NewTask(
+            task_key=base.task_key(tenant),
+            route=base.dispatcher.first_route,
+            text="",
+            instructions="",
+            cuts=(),
+            overlap=0,
+            merge_chars=merge_chars(base.settings.chunk_chars),
+            created_at=base.now_ms(),
+            kind=Kind.BATCH,
+            options=TaskOptions(
+                reduce=Reduce.NONE,
+                metadata=request.metadata,
+                deadline_ms=request.window_ms,
+                max_calls=request.max_calls,
+            ),
+        )
+        return NewBatch(
+            task=task,
+            endpoint=request.endpoint,
+            input_file=request.input_file.key,
+            # The keys of files are made in the same way as those of tasks.
+            output_file=FileKey(base.task_key(tenant)),
+            error_file=FileKey(base.task_key(tenant)),
+            input_bytes=request.input_file.bytes,
+            output_ms=request.output_ms,
+            retry_of=request.retry_of,
+        )
+
+
+def _fresh(new: NewBatch, route: Route) -> Batch:
+    """Return a batch in the state in which the submission has just written it, without a read of D1."""
+    deadline_ms = new.task.options.deadline_ms
+    assert deadline_ms is not None
+    return Batch(
+        task=fresh_task(new.task, Source("", 0, 0), route),
+        endpoint=new.endpoint,
+        window_ms=deadline_ms,
+        input_file=new.input_file,
+        output_file=new.output_file,
+        error_file=new.error_file,
+        output_ms=new.output_ms,
+        model=None,
+        read_bytes=0,
+        errors=(),
+        valid_at=None,
+        finalizing_at=None,
+        ended_at=None,
+        output_lines=0,
+        error_lines=0,
+    )

@@ -1,0 +1,268 @@
+"""Completes the files of a batch whose task has ended, so that each of its lines is in one of them.
+
+The worker that ends the task begins, and the sweep goes on. A writer may die anywhere: the next one takes the batch
+with a higher fence, and goes on behind the last part that a row names.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from ....kernel.calls import clock
+from ....kernel.domain import limits
+from ....kernel.domain.errors import BlobMissing, MemoryShort, OnceoverError
+from ....kernel.domain.ids import FileKey, TaskKey
+from ....kernel.domain.task import Status
+from ....kernel.run.invocation import Invocation
+from ....kernel.run.log import Log
+from ...files.blobs import Bucket
+from ...files.file import File, Place, touches
+from ...files.store import file_store
+from ..lines.answers import refused_line, unanswered_line
+from ..lines.line_json import custom_id_of
+from ..store.batch_files import BatchFileStore, places_without
+from ..store.batches import BatchStore, Writing
+from .growth import PartWriter, object_of, store_segments
+from .line_inputs import LineIndex
+
+# What a step of a writer takes at most, in subrequests and statements: to store an object of segments, or to read lines
+# and to name the part that is full with them.
+_MOVE = (14, 14)
+_ERRORS = (6, 9)
+_SEARCH = (limits.FILE_BYTES_MOST // limits.FILE_PART_BYTES + 1, 4)  # To look for each part of the input file.
+_CODES = {Status.CANCELLED: "batch_cancelled", Status.FAILED: "batch_failed", Status.COMPLETED: "batch_failed"}
+_MESSAGES = {
+    "batch_expired": "The completion window of the batch was over before this request was answered.",
+    "batch_cancelled": "The batch was cancelled before this request was answered.",
+    "batch_failed": "The batch failed before this request was answered.",
+}
+_LOST = "Request {} of the input file cannot be read: a part of the file is gone."
+
+
+class _Lost(Exception):
+    """Another writer has the batch."""
+
+
+class _Spent(Exception):
+    """The invocation may not spend more, so that another one goes on."""
+
+
+class _Input(NamedTuple):
+    """The input file of a batch, from which the `custom_id` of a line without an answer is read.
+
+    `lost` are the bytes of the file that cannot be read any more. `file` is None if it is gone.
+    """
+
+    file: File | None
+    lines: LineIndex
+    lost: Sequence[range] = ()
+
+    def lacks(self, place: int) -> bool:
+        """Whether a line cannot be read any more."""
+        return self.file is None or touches(self.lost, *self.lines.range_of(place))
+
+
+class BatchWriter:
+    """Completes files of batches in one invocation."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.files = partial(file_store, invocation)
+        self.rows = invocation.store.beside(BatchStore)
+        self.store = invocation.store.beside(BatchFileStore)
+        self.settings = invocation.settings
+        self.meter = invocation.meter
+        self.nonce = invocation.nonce
+        self.log = invocation.log
+        self.memory = invocation.isolate.memory
+
+    async def run(self, task_key: TaskKey) -> bool:
+        """Complete the files of a batch as far as the invocation may. Returns whether the batch has ended.
+
+        Errors of the database and of the bucket are logged, because another writer goes on when the lease is over.
+        """
+        log = self.log.bind(task=task_key)
+        try:
+            if not self._affords(*_ERRORS):
+                return False
+            of = await self.store.take(task_key, self.nonce(), self.settings.longest_claim_ms)
+            return of is not None and await self._write(of, log)
+        except OnceoverError as error:
+            log.failure("batch_write_failed", error)
+            return False
+
+    async def _write(self, of: Writing, log: Log) -> bool:
+        work = _Work(self, of)
+        try:
+            await work.run()
+        except _Lost:
+            log("batch_lost", fence=of.fence)
+            return False
+        except _Spent:
+            await self.store.give_back(of)
+            log("batch_unfinished", fence=of.fence, written=work.written)
+            return False
+        log("batch_ended", fence=of.fence, status=of.status, lines=of.total)
+        return True
+
+    def _affords(self, subrequests: int, statements: int) -> bool:
+        settings, meter = self.settings, self.meter
+        return (
+            settings.subrequests - meter.subrequests_taken >= subrequests
+            and settings.statements - meter.statements_taken >= statements
+        )
+
+    def may_go_on(self, cost: tuple[int, int], ends_at: float) -> bool:
+        """Whether time and allowance suffice for another step."""
+        return clock.now() < ends_at and self._affords(*cost)
+
+
+class _Work:
+    """The work of a writer on the batch `of` that it has taken."""
+
+    def __init__(self, by: BatchWriter, of: Writing) -> None:
+        self._by = by
+        self._of = of
+        self._files = by.files()
+        self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
+        self._name = f"w{of.fence}-{of.writer[:8]}"
+        self._slices_left = limits.BATCH_SLICES_A_WRITER[by.settings.plan]
+        self._error_place = of.error_place
+        self.written = of.written_places
+
+    async def run(self) -> None:
+        """Write what the files lack, and end the batch. Raises _Spent and _Lost."""
+        if self._of.is_valid:
+            size = self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES
+            try:
+                share = await self._by.memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+            except MemoryShort:
+                raise _Spent from None
+            try:
+                await self._finish_output()
+                await self._write_errors()
+            finally:
+                share.close()
+        if not await self._by.store.complete(self._of):
+            raise _Lost
+
+    async def _finish_output(self) -> None:
+        """Make objects of the segments that are left."""
+        of, store = self._of, self._by.store
+        waiting = await store.waiting(of.task_key)
+        while waiting:
+            if not self._by.may_go_on(_MOVE, self._ends_at):
+                raise _Spent
+            bucket = self._bucket(of.output_place)
+            chosen = object_of(waiting, bucket.part_bytes)
+            stored = await store_segments(store, bucket, of.task_key, of.output_file, self._name, chosen)
+            if not await store.move(of, stored.segments, stored.added):
+                raise _Lost
+            waiting = waiting[len(chosen) :]
+
+    async def _write_errors(self) -> None:
+        """Write a line for each place without an answer, from where the last writer stopped."""
+        missing = places_without(self._of.answered, self._of.total)
+        places = [place for one in missing for place in one if place >= self.written]
+        if places:
+            await self._write_lines(places, await self._input())
+        if self.written < self._of.total:
+            await self._add(None, self._of.total, 0)
+
+    async def _write_lines(self, places: Sequence[int], source: _Input) -> None:
+        writer, lines, done = self._part(), 0, 0
+        while done < len(places):
+            if not (self._slices_left and self._by.may_go_on(_ERRORS, self._ends_at)):
+                await self._add(writer, places[done - 1] + 1 if done else self.written, lines)
+                raise _Spent
+            self._slices_left -= 1
+            try:
+                made = await self._lines(_together(places, done, source), source)
+            except BlobMissing:
+                source = await self._without_lost(source)
+                continue
+            await writer.write("".join(f"{line}\n" for line in made).encode("ascii"))
+            done += len(made)
+            lines += len(made)
+            if writer.added:  # a part is full, and a crash would lose no more than that
+                await self._add(writer, places[done - 1] + 1, lines)
+                writer, lines = self._part(), 0
+        await self._add(writer, self._of.total, lines)
+
+    def _bucket(self, place: Place | None) -> Bucket:
+        """Return the bucket of a file: the one that has its first parts, or the deployment's if it has not begun."""
+        return self._files.bucket if place is None else self._files.bucket_of(place)
+
+    def _part(self) -> PartWriter:
+        return PartWriter(self._bucket(self._error_place), self._of.error_file, f"{self._name}-e{self.written}")
+
+    async def _add(self, writer: PartWriter | None, behind: int, lines: int) -> None:
+        """Name what was written in the error file, which then has the lines of all places before `behind`."""
+        if behind == self.written:
+            return
+        added = [] if writer is None else await writer.finish()
+        places = range(self.written, behind)
+        place = self._error_place or self._files.bucket.place
+        if not await self._by.store.add_errors(self._of, places, added, lines=lines, place=place):
+            raise _Lost
+        self.written = behind
+
+    async def _lines(self, places: Sequence[int], source: _Input) -> list[str]:
+        """Make the lines of the error file for the first of places that lie near one another, or for all of them."""
+        failures, left_out = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
+        places = [place for place in places if place < left_out]
+        if source.file is None or source.lacks(places[0]):
+            return [self._line(place, None, failures) for place in places]
+        start, end = source.lines.range_of(places[0])[0], source.lines.range_of(places[-1])[1]
+        raw = await self._files.read(source.file, start, end)
+        made = []
+        for place in places:
+            first, behind = source.lines.range_of(place)
+            made.append(self._line(place, custom_id_of(raw[first - start : behind - start]), failures))
+        return made
+
+    async def _without_lost(self, source: _Input) -> _Input:
+        """Find the parts of the input file that are gone, so that their lines are written without their `custom_id`."""
+        assert source.file is not None
+        if not self._by.may_go_on(_SEARCH, self._ends_at):
+            raise _Spent
+        lost = await self._files.lost(source.file)
+        if lost == source.lost:
+            raise BlobMissing("a part of the input file of a batch is gone, and there again")
+        return source._replace(lost=lost)
+
+    def _line(self, place: int, custom_id: str | None, failures: Mapping[int, tuple[str, str | None]]) -> str:
+        """Make one line. `custom_id` is None if the line of the input file cannot be read any more."""
+        task_key = self._of.task_key
+        if custom_id is None and (place not in failures or failures[place][1] is None):
+            return unanswered_line(task_key, place, None, "batch_failed", _LOST.format(place + 1))
+        if place in failures:
+            message, refusal = failures[place]
+            if refusal is None:
+                return unanswered_line(task_key, place, custom_id, "batch_failed", message)
+            found = json.loads(refusal)
+            return refused_line(task_key, place, custom_id, found["status"], found["body"])
+        code = "batch_expired" if self._of.expired else _CODES[self._of.status]
+        return unanswered_line(task_key, place, custom_id, code, _MESSAGES[code])
+
+    async def _input(self) -> _Input:
+        found = await self._by.rows.work(self._of.task_key)
+        key: FileKey = self._of.input_file
+        file = await self._files.file(key)
+        if found is None:
+            raise _Lost
+        if file is None and self._of.waited_ms < limits.LOST_PART_SECONDS * 1000:
+            raise BlobMissing("the input file of a batch is gone before its end")
+        return _Input(file, LineIndex(found[1]))
+
+
+def _together(places: Sequence[int], first: int, source: _Input) -> Sequence[int]:
+    """Return the next places whose lines one read of the input file gives; at least one. All can be read, or none."""
+    index, is_lost = source.lines, source.lacks(places[first])
+    start = index.range_of(places[first])[0]
+    behind = first + 1
+    while behind < len(places) and index.range_of(places[behind])[1] - start <= limits.BATCH_SLICE_BYTES:
+        if source.lacks(places[behind]) is not is_lost:
+            break
+        behind += 1
+    return places[first:behind]

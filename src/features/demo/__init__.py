@@ -1,0 +1,1 @@
+"""The provider for demonstrations, which needs no model."""

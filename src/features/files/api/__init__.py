@@ -1,0 +1,1 @@
+"""Uploads, lists and contents of files, below `/v1/files`."""

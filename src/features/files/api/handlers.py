@@ -1,0 +1,87 @@
+"""The handlers of `/v1/files` and of the paths below it."""
+
+from ....kernel.api.base.exchange import Exchange
+from ....kernel.api.base.messages import Reply, json_reply
+from ....kernel.api.base.problems import FILE_IN_USE, NOT_FOUND, Refusal
+from ....kernel.domain.errors import BlobMissing, BlobUnavailable
+from ....kernel.domain.ids import FileKey, file_key_of, new_task_id
+from ..file import File
+from ..store import InUse, file_store
+from . import form
+from .content import content_reply
+from .listing import list_reply
+from .shapes import DeletedFileView, file_view
+from .upload import Upload
+
+
+async def upload_file(exchange: Exchange) -> Reply:
+    """Store a file while its bytes arrive. A failed upload leaves nothing."""
+    api, request = exchange.api, exchange.request
+    boundary, now = form.boundary(request.headers), api.now_ms()
+    key = FileKey(f"{exchange.tenant}:{new_task_id(now, api.entropy(10))}")
+    upload = Upload(file_store(api.invocation), key, now, api.settings, api.isolate.load, api.log, api.isolate.memory)
+    upload.check_length(request.headers.get("content-length"))
+    try:
+        await upload.take_memory(request.headers.get("content-length"))
+        new = await form.read_form(request.chunks(), boundary, upload.body_bytes_most, upload.add)
+        file = await upload.finish(new)
+    except BaseException:  # a cancellation too
+        await upload.abort()
+        raise
+    finally:
+        upload.close()
+    api.log("file_uploaded", file=key, bytes=file.bytes, purpose=file.purpose, **api.meter.facts())
+    return json_reply(200, file_view(file))
+
+
+async def list_files(exchange: Exchange) -> Reply:
+    """Show a page of the tenant's files."""
+    return await list_reply(exchange)
+
+
+async def read_file(exchange: Exchange) -> Reply:
+    """Show one file."""
+    return json_reply(200, file_view(await _found(exchange)))
+
+
+async def delete_file(exchange: Exchange) -> Reply:
+    """Delete a file and its bytes. A file that a batch or a task reads or writes stays."""
+    key = _key(exchange)
+    deleted = await file_store(exchange.api.invocation).delete(key)
+    if deleted is None:
+        raise _no_file()
+    if isinstance(deleted, InUse):
+        detail = "A batch or a task still reads or writes this file. Cancel it, or wait until it has ended."
+        raise Refusal(FILE_IN_USE, detail)
+    exchange.api.log("file_deleted", file=key)
+    return json_reply(200, DeletedFileView(id=exchange.parts["id"], object="file", deleted=True))
+
+
+async def read_file_content(exchange: Exchange) -> Reply:
+    """Send the bytes of a file."""
+    file = await _found(exchange)
+    try:
+        return await content_reply(exchange, file)
+    except BlobMissing as error:
+        if await file_store(exchange.api.invocation).file(file.key) is None:  # it was erased since its row was read
+            raise _no_file() from None
+        raise BlobUnavailable("a part of a complete file is not in the bucket") from error
+
+
+def _key(exchange: Exchange) -> FileKey:
+    """Return the key of the file that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
+    key = file_key_of(exchange.tenant, exchange.parts["id"])
+    if key is None:
+        raise _no_file()
+    return key
+
+
+async def _found(exchange: Exchange) -> File:
+    file = await file_store(exchange.api.invocation).file(_key(exchange))
+    if file is None:
+        raise _no_file()
+    return file
+
+
+def _no_file() -> Refusal:
+    return Refusal(NOT_FOUND, "There is no file with this id.")

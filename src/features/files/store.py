@@ -1,0 +1,411 @@
+"""Reads and writes files: their rows in D1, by the SQL in `sql`, and their parts in a bucket.
+
+The row of an upload is written first, then its parts, and then the write that names the parts and makes the file ready.
+A file is erased in the other direction: its row is marked, then its parts are erased, then the row.
+"""
+
+import json
+import math
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from ...kernel.domain import limits
+from ...kernel.domain.errors import BlobMissing, BlobUnavailable, StoreError, StoreFull
+from ...kernel.domain.ids import FileKey, TaskKey
+from ...kernel.run.invocation import Invocation
+from ...kernel.store import d1
+from ...kernel.store.d1 import Database, Row, Store, as_json
+from ...kernel.store.ending import TOMBSTONE_MS
+from . import sql
+from .blobs import Bucket, BucketUnbound, PartAway
+from .blobs.d1 import D1Bucket
+from .blobs.orphans import APART_MS, erase_orphans
+from .file import File, FilePart, Piped, Place, Purpose
+
+
+class DueFile(NamedTuple):
+    """A file that the sweep must erase or check."""
+
+    key: FileKey
+    place: Place
+
+
+class FileWork(NamedTuple):
+    """The work with files that a sweep finds: files to erase or check, and places to search for parts that no file has.
+
+    `now_ms` is the database's time.
+    """
+
+    now_ms: int
+    files: Sequence[DueFile]
+    places: Sequence[Place]
+
+
+def place_of(row: Row) -> Place:
+    """Return where the parts of a file are stored."""
+    return "r2" if row["place"] == "r2" else "d1"
+
+
+def file_of(row: Row) -> File:
+    """Return the file that a row describes."""
+    return File(
+        key=FileKey(d1.text(row, "id")),
+        purpose=Purpose(d1.text(row, "purpose")),
+        filename=d1.text(row, "filename"),
+        bytes=d1.whole(row, "bytes"),
+        parts=tuple(FilePart(name, size) for name, size in json.loads(d1.text(row, "parts"))),
+        created_at=d1.whole(row, "created_at"),
+        expires_at=d1.maybe_whole(row, "expires_at"),
+        owner=d1.maybe_text(row, "owner"),
+        growing=row["state"] == "growing",
+        place=place_of(row),
+    )
+
+
+def keys_of(tenant: str | None) -> tuple[str, str]:
+    """Return a text before all keys of a tenant, and one behind them. Without a tenant: of the keys of all tenants."""
+    return ("", "~") if tenant is None else (f"{tenant}:", f"{tenant};")
+
+
+_FORGET_MS = limits.MISS_KEPT_SECONDS * 1000
+_UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000
+
+
+class FilesFull(NamedTuple):
+    """The refusal of a file that would give the tenant's files more than `most` bytes. They have `used` bytes now."""
+
+    used: int
+    most: int
+
+
+class TooManyFiles(NamedTuple):
+    """The refusal of a file of a tenant who has `most` files already."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A file was deleted: no client sees it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """A file was not deleted, because the batch `batch` still reads or writes it."""
+
+    batch: TaskKey
+
+
+class FileStore(Store):
+    """Reads and writes files. Every write is safe to send again, and safe to land late.
+
+    `bucket` stores the parts of new files: in R2, or in D1 if no bucket is given. Files of both places can be read, so
+    a deployment that gets a bucket later keeps its files. Methods that read or erase parts may raise `BlobUnavailable`.
+    """
+
+    def __init__(self, database: Database, bucket: Bucket | None = None) -> None:
+        super().__init__(database)
+        in_d1 = D1Bucket(database)
+        self.bucket: Bucket = bucket or in_d1
+        self._buckets: dict[Place, Bucket] = {"d1": in_d1, self.bucket.place: self.bucket}
+        self._missed: set[tuple[FileKey, str]] = set()  # The parts whose files' rows have a note that they are missing.
+
+    # --- Upload ---------------------------------------------------------------------------------------------------
+
+    async def begin(
+        self, key: FileKey, now_created: int, files_most: int = limits.FILES_MOST, storage_most: float = math.inf
+    ) -> TooManyFiles | None:
+        """Write the row of a new file, before its first part. `now_created` is when the file was made, ms.
+
+        Returns TooManyFiles, and writes nothing, if the tenant has `files_most` files already. Raises StoreFull if the
+        file would lie in the database, and its size exceeds the share FILES_FRACTION of `storage_most` bytes: the rest
+        is for tasks. The row may then have been written.
+        """
+        self._check_share(storage_most)
+        place = self.bucket.place
+        *_, (row,) = await self._database.run(
+            sql.BEGIN_UPLOAD.bind(
+                file_key=key,
+                place=place,
+                created_at=now_created,
+                upload_ms=_UPLOAD_MS,
+                grave=f"file/{key}",
+                files_most=files_most,
+                first=f"{_tenant(key)}:",
+                behind=f"{_tenant(key)};",
+            ),
+            sql.BEGIN_WALKS.bind(file_key=key, place=place),
+            sql.UPLOAD_BEGUN.bind(file_key=key),
+        )
+        self._check_share(storage_most)  # the reply has told the size
+        return None if row["begun"] else TooManyFiles(files_most)
+
+    def _check_share(self, storage_most: float) -> None:
+        if self.bucket.place == "d1" and self._database.storage.size >= limits.FILES_FRACTION * storage_most:
+            raise StoreFull("the database has reached the share of STORAGE_MB_MOST up to which it takes files")
+
+    async def ready(
+        self,
+        key: FileKey,
+        *,
+        purpose: Purpose,
+        filename: str,
+        parts: Sequence[FilePart],
+        keeps_ms: int | None,
+        use_most: int,
+    ) -> File | FilesFull | None:
+        """Make an uploaded file visible, after all of its parts were stored.
+
+        The file expires `keeps_ms` after its creation; None if it is kept until it is deleted. Returns FilesFull if the
+        tenant's files would have more than `use_most` bytes, and None if the file is gone, because its upload has taken
+        too long or was aborted.
+        """
+        size = sum(part.bytes for part in parts)
+        late, add, ready, take_back = sql.MAKE_READY
+        *_, found = await self._database.run(
+            late.bind(file_key=key),
+            add.bind(file_key=key, tenant=_tenant(key), bytes=size),
+            ready.bind(
+                file_key=key,
+                tenant=_tenant(key),
+                purpose=purpose,
+                filename=filename,
+                bytes=size,
+                parts=as_json(parts),
+                keeps_ms=keeps_ms,
+                use_most=use_most,
+            ),
+            take_back.bind(file_key=key, tenant=_tenant(key), bytes=size),
+            sql.READY_OUTCOME.bind(file_key=key),
+        )
+        if not found:
+            return None
+        (row,) = found
+        return file_of(row) if row["state"] == "ready" else FilesFull(d1.whole(row, "used"), use_most)
+
+    async def abort(self, key: FileKey) -> None:
+        """End a failed upload: mark the file for its erasure at once, then erase the parts that are there.
+
+        Parts that cannot be erased now are erased by the sweep.
+        """
+        *_, standing = await self._database.run(
+            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.ABORT_UPLOAD.bind(file_key=key),
+            sql.FILE_STANDING.bind(file_key=key),
+        )
+        if standing and standing[0]["state"] == "erasing":
+            await self._try_to_erase(DueFile(key, place_of(standing[0])))
+
+    # --- Reads ----------------------------------------------------------------------------------------------------
+
+    async def file(self, key: FileKey) -> File | None:
+        """Read a file that clients see: growing or ready, and not expired."""
+        (found,) = await self._database.run(sql.FIND_FILE.bind(file_key=key))
+        if not found:
+            return None
+        self._missed.update((key, name) for name in json.loads(d1.maybe_text(found[0], "missing") or "{}"))
+        return file_of(found[0])
+
+    async def files(
+        self, tenant: str | None, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
+    ) -> list[File]:
+        """List up to `most` files of a tenant, or of each tenant in turn, by creation: those behind `after`."""
+        listed = sql.NEWEST_FILES if newest_first else sql.OLDEST_FILES
+        first, behind = keys_of(tenant)
+        page = listed.bind(first=first, behind=behind, purpose=purpose, after=after, most=most)
+        (found,) = await self._database.run(page)
+        return [file_of(row) for row in found]
+
+    async def of_some_tenant(self, digits: str) -> FileKey | None:
+        """Find a file of any tenant by the part of its key behind the tenant."""
+        (found,) = await self._database.run(sql.FILE_OF_SOME_TENANT.bind(rest=f":{digits}"))
+        return FileKey(d1.text(found[0], "id")) if found else None
+
+    async def read(self, file: File, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to `end`, exclusive, of a file: at most FILE_READ_BYTES_MOST.
+
+        Each part that the range touches is one call. If the bucket does not have a part, the file's row decides. While
+        clients see the file, that is an outage for LOST_PART_SECONDS, `BlobUnavailable`: the bucket may be wrong for a
+        moment, or another one is bound by mistake. After that, and if the file was erased since its row was read, the
+        part is gone: `BlobMissing`.
+        """
+        assert 0 <= start <= end <= file.bytes, "a range outside of the file"
+        assert end - start <= limits.FILE_READ_BYTES_MOST, "a range too long to be read at once"
+        found: list[bytes] = []
+        at = 0
+        for part in file.parts:
+            first, last = max(start - at, 0), min(end - at, part.bytes)
+            if first < last:
+                found.append(await self._read(file, part.name, first, last))
+            at += part.bytes
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    async def lost(self, file: File) -> list[range]:
+        """Return which bytes of a file are gone. Reads the last byte of each part, and notes which parts are missing.
+
+        A part that is missing, but not yet for long enough, is not among them.
+        """
+        bucket, missing = self.bucket_of(file.place), set[str]()
+        for part in file.parts:
+            try:
+                await bucket.read(file.key, part.name, part.bytes - 1, part.bytes)
+            except BlobMissing:
+                missing.add(part.name)
+        gone, found, at = await self._gone(file.key, missing), list[range](), 0
+        for part in file.parts:
+            if part.name in gone:
+                found.append(range(at, at + part.bytes))
+            at += part.bytes
+        return found
+
+    async def _read(self, file: File, name: str, first: int, last: int) -> bytes:
+        try:
+            content = await self.bucket_of(file.place).read(file.key, name, first, last)
+        except BlobMissing as error:
+            if await self._gone(file.key, {name}):
+                raise
+            raise PartAway("a part of a file is not in the bucket now") from error
+        if (file.key, name) in self._missed:
+            with suppress(StoreError):  # else the next reader removes the note
+                await self._database.run(sql.FIND_PART.bind(file_key=file.key, name=name))
+                self._missed.discard((file.key, name))
+        return content
+
+    async def _gone(self, key: FileKey, missing: set[str]) -> set[str]:
+        """Note that a file's parts are missing in the bucket, and return those that will not come back."""
+        self._missed.update((key, name) for name in missing)
+        try:
+            (found,) = await self._database.run(
+                sql.MISS_PARTS.bind(file_key=key, names=as_json(sorted(missing)), forget_ms=_FORGET_MS)
+            )
+        except StoreError:
+            return set()
+        if not found:
+            return missing
+        lost_by = d1.whole(found[0], "now") - limits.LOST_PART_SECONDS * 1000
+        notes: dict[str, tuple[int, int]] = json.loads(d1.text(found[0], "missing"))
+        return {name for name in missing if notes[name][0] <= lost_by}
+
+    async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
+        """Open the parts of a file one after the other, to be sent to a client. Each part is one call.
+
+        Raises `BlobMissing` if a part is gone, because the file was erased since its row was read.
+        """
+        bucket = self.bucket_of(file.place)
+        for part in file.parts:
+            yield await bucket.open(file.key, part.name, part.bytes)
+
+    # --- Erasure --------------------------------------------------------------------------------------------------
+
+    async def delete(self, key: FileKey) -> Deleted | InUse | None:
+        """Delete a file: mark it, so that no client sees it, and then erase its parts.
+
+        Returns None if there is no such file. Parts that cannot be erased now are erased by the sweep.
+        """
+        standing, *_ = await self._database.run(
+            sql.FILE_STANDING.bind(file_key=key),
+            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.DELETE_FILE.bind(file_key=key),
+        )
+        if not standing:
+            return None
+        (row,) = standing
+        if row["reader"] is not None:
+            return InUse(d1.task_key(row, "reader"))
+        if row["state"] == "growing":
+            return InUse(d1.task_key(row, "owner"))
+        # After a lost answer, the row is already marked by the send before.
+        was_sent = row["state"] == "erasing" and self._database.sends > 1
+        if not (row["visible"] or was_sent):
+            return None
+        await self._try_to_erase(DueFile(key, place_of(row)))
+        return Deleted()
+
+    async def work(self, most: int) -> FileWork:
+        """Find what a sweep must do: up to `most` files to look at, and places to search for orphans."""
+        found, places = await self._database.run(
+            sql.DUE_FILES.bind(most=most),
+            sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=APART_MS),
+        )
+        now_ms = d1.whole(found[0], "now") if found else 0
+        due = [DueFile(FileKey(d1.text(row, "id")), place_of(row)) for row in found]
+        return FileWork(now_ms, due, [place_of(row) for row in places])
+
+    async def erase_due(self, most: int) -> int:
+        """Erase up to `most` forgotten, expired and deleted files, and return how many were erased."""
+        return await self.erase(await self.work(most))
+
+    async def erase(self, work: FileWork) -> int:
+        """Erase the files of `work` that are still due, and return how many were erased whole.
+
+        Raises `BlobUnavailable` at the first part that cannot be erased, after the rows of erased files are removed.
+        """
+        if not work.files:
+            return 0
+        use, mark = sql.TAKE_FILES
+        names = as_json([one.key for one in work.files])
+        _, found = await self._database.run(
+            use.bind(file_keys=names, now_ms=work.now_ms),
+            mark.bind(
+                file_keys=names,
+                now_ms=work.now_ms,
+                in_use_ms=limits.FILE_IN_USE_SECONDS * 1000,
+                again_ms=limits.FILE_ERASE_SECONDS * 1000,
+            ),
+        )
+        erased: list[FileKey] = []
+        try:
+            for row in found:
+                key = FileKey(d1.text(row, "id"))
+                if row["state"] == "erasing" and await self.bucket_of(place_of(row)).erase(key):
+                    erased.append(key)
+        finally:
+            gone = await self._remove(erased)
+        return gone
+
+    async def erase_orphans(self, most: int) -> int:
+        """Search up to `most` parts of each place for those that no row names, and erase them. Returns how many.
+
+        A place is searched once an hour. Only parts older than a day are erased, because the row of a younger one may
+        still be written.
+        """
+        return sum([await erase_orphans(self._database, bucket, most) for bucket in self._buckets.values()])
+
+    async def _try_to_erase(self, file: DueFile) -> None:
+        """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
+        try:
+            if await self.bucket_of(file.place).erase(file.key):
+                await self._remove([file.key])
+        except BlobUnavailable:
+            return
+
+    async def _remove(self, keys: Sequence[FileKey]) -> int:
+        """Delete the rows of files whose parts are erased."""
+        if not keys:
+            return 0
+        names = as_json(keys)
+        bury, unused, rows = sql.REMOVE_FILES
+        *_, gone = await self._database.run(
+            bury.bind(file_keys=names, tombstone_ms=TOMBSTONE_MS),
+            unused.bind(file_keys=names),
+            rows.bind(file_keys=names),
+        )
+        return len(gone)
+
+    def bucket_of(self, place: Place) -> Bucket:
+        """Return the bucket with a file's parts. Raises `BucketUnbound` for R2 without the binding."""
+        bucket = self._buckets.get(place)
+        if bucket is None:
+            raise BucketUnbound("the file lies in R2, and the binding BLOBS is missing")
+        return bucket
+
+
+def _tenant(key: FileKey) -> str:
+    return key.partition(":")[0]
+
+
+def file_store(invocation: Invocation) -> FileStore:
+    """Make the store of files, whose new parts lie in the deployment's bucket, or without one in D1."""
+    return FileStore(invocation.database, cast("Bucket | None", invocation.bucket()))

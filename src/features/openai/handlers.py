@@ -1,0 +1,149 @@
+"""The handlers of `/v1/responses` and of the paths below it."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.messages import Reply, json_reply
+from ...kernel.api.base.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal, forbidden
+from ...kernel.api.follow import wait
+from ...kernel.api.tasks import submission, withdrawal
+from ...kernel.api.tasks.submission import digest, idempotency_key
+from ...kernel.domain.ids import TaskKey, file_id, task_key_of
+from ...kernel.domain.keys import Scope
+from ...kernel.domain.task import Status, Task
+from ..texts.submission import with_file
+from . import names, paging, prompt, stream
+from .answers import response_reply
+from .fields import new_request
+from .shapes import DeletedView, InputFileView, InputListView, InputMessageView, InputTextView
+from .text_format import SCHEMA_FIELD
+
+# Beginnings of the names of native fields, as a refusal may contain them. In a body of `/v1/responses` the native
+# fields are members of `onceover`.
+_ELSEWHERE = ("chunk.", "maxModelCalls")
+
+
+async def create_response(exchange: Exchange) -> Reply:
+    """Accept a response when its task is durable in D1, or find that an earlier request made it."""
+    api, headers = exchange.api, exchange.request.headers
+    key = idempotency_key(headers)
+    body = await submission.read_submission(exchange)
+    request = new_request(body, api.settings, api.provider.default_model)
+    if body.get("stream") and not exchange.may_read:
+        raise forbidden(Scope.READ)
+    file, name = prompt.read(body.get("input")).file, digest(body)
+    # An Idempotency-Key in a request identifies the repetitions of the request. A request without an Idempotency-Key
+    # that an SDK repeats by itself is identified by the SDK's headers.
+    joins = None if key is not None else submission.joining(exchange, name)
+    if file is not None:
+        again = key is not None or (joins is not None and joins.sendings > 0)
+        request = await with_file(exchange, request, file.id, file.path, may_be_replayed=again)
+    with _named_here():
+        accepted = await submission.accept(exchange, request, key, name, joins)
+    if body.get("stream"):
+        # The stream of a new task opens without a read of D1, so a failing database cannot refuse a task that was just
+        # accepted.
+        streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
+        return replace(streamed, headers={**streamed.headers, **submission.replayed(accepted)})
+    headers = submission.replayed(accepted)
+    return await response_reply(exchange, 200, accepted.task, headers)
+
+
+async def read_response(exchange: Exchange) -> Reply:
+    """Show a response, or the stream of its events.
+
+    If no worker comes for the task, the request helps the task, as a poll of the native API does.
+    """
+    stream.check_obfuscation(exchange.query)
+    wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
+    if wanted:
+        return await stream.stream_reply(exchange, await found(exchange), first)
+    if first:
+        raise field_refusal([FieldError("starting_after", "needs stream=true")])
+    return await response_reply(exchange, 200, await found(exchange))
+
+
+async def cancel_response(exchange: Exchange) -> Reply:
+    """Cancel a response. A completed or failed response is shown unchanged, as at OpenAI."""
+    began = asyncio.get_running_loop().time()
+    key = task_key(exchange)
+    task = check(await exchange.api.store.task(key))
+    # For a task that is already cancelled, the answer waits as well, because an announced call may still start, and the
+    # answer promises that no call will start.
+    if task.status not in {Status.COMPLETED, Status.FAILED}:
+        _, task = await withdrawal.ended_by_client(exchange.api, key, began)
+    return await response_reply(exchange, 200, check(task))
+
+
+async def erase_response(exchange: Exchange) -> Reply:
+    """Erase a response: its task with input, chunks and output."""
+    key = task_key(exchange)
+    task = check(await exchange.api.store.task(key))
+    if not await withdrawal.erase_task(exchange.api, key):
+        raise no_response()
+    return json_reply(200, DeletedView(id=names.response_id(task.id), object="response", deleted=True))
+
+
+async def read_input_items(exchange: Exchange) -> Reply:
+    """Show the input of a response as a list of one item, which is empty once a text is no longer kept."""
+    paging.check(exchange.query)
+    task = check(await exchange.api.store.task(task_key(exchange)))
+    text = await exchange.api.store.input(task.task_key)
+    name = names.input_id(task.id)
+    places, _ = paging.page(exchange.query, [name])
+    content: InputTextView | InputFileView = InputTextView(type="input_text", text=text or "")
+    if task.text_file is not None:
+        content = InputFileView(type="input_file", file_id=file_id(task.text_file))
+    item = InputMessageView(id=name, type="message", status="completed", role="user", content=[content])
+    items = [item] if (text or task.text_file is not None) and places else []
+    shown = name if items else None
+    return json_reply(200, InputListView(object="list", data=items, first_id=shown, last_id=shown, has_more=False))
+
+
+async def found(exchange: Exchange) -> Task:
+    """Read the task of the response that the path names. Raises Refusal (404) if the task does not exist."""
+    return check(await wait.current(exchange.api, task_key(exchange)))
+
+
+def task_key(exchange: Exchange) -> TaskKey:
+    """Return the key of the task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
+    task_id = names.task_id_of(exchange.parts["id"])
+    if task_id is None:
+        raise no_response()
+    return task_key_of(exchange.tenant, task_id)
+
+
+def check(task: Task | None) -> Task:
+    """Check that a task came from `/v1`, and return it.
+
+    Raises Refusal (404) for a task of the native API, which lacks fields that a response has to show.
+    """
+    if task is None or task.options.response is None:
+        raise no_response()
+    return task
+
+
+def no_response() -> Refusal:
+    """Make the refusal (404) of an id that names no response."""
+    return Refusal(NOT_FOUND, "There is no response with this id.")
+
+
+@contextmanager
+def _named_here() -> Iterator[None]:
+    """Give the fields that a refusal names the names that they have in the body of `POST /v1/responses`."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.kind is not INVALID_FIELDS:
+            raise
+        renamed = [error._replace(field=_named_as_here(error.field)) for error in refusal.errors]
+        raise field_refusal(renamed) from None
+
+
+def _named_as_here(field: str) -> str:
+    if field in {"outputSchema", "inputFile"}:
+        return SCHEMA_FIELD if field == "outputSchema" else "input"
+    return f"onceover.{field}" if field.startswith(_ELSEWHERE) else field

@@ -1,0 +1,98 @@
+"""Health checks of the model and of the database: the result of one check serves all requests for a few seconds."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from ...kernel.calls.protocol import Health, Provider
+from ...kernel.domain import limits
+from ...kernel.domain.errors import StoreError
+
+_PAUSE_SECONDS = 0.1
+
+
+class Checked(NamedTuple):
+    """The result of a probe of the model, and the time of the probe in milliseconds since the epoch."""
+
+    health: Health
+    at_ms: int
+
+
+class ModelCheck:
+    """Probes the model at most once in MODEL_CHECK_SECONDS, for any number of requests."""
+
+    def __init__(self) -> None:
+        self._last: Checked | None = None
+        self._done_at = 0.0
+        self._began_at: float | None = None
+
+    async def read(self, provider: Provider, now_ms: Callable[[], int]) -> Checked:
+        """Return the last probe's result while it is recent, else probe the model.
+
+        A request that comes during another request's probe sleeps until the result is there, because the runtime does
+        not let a request await another request's future. If a probe has no result after MODEL_CHECK_SECONDS, its
+        request may have died, and the next request probes again.
+        """
+        clock = asyncio.get_running_loop().time
+        while True:
+            now = clock()
+            if self._last is not None and now - self._done_at < limits.MODEL_CHECK_SECONDS:
+                return self._last
+            if self._began_at is None or now - self._began_at >= limits.MODEL_CHECK_SECONDS:
+                return await self._probe(provider, now_ms, now)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _probe(self, provider: Provider, now_ms: Callable[[], int], began_at: float) -> Checked:
+        self._began_at = began_at
+        try:
+            health = await provider.probe()
+        finally:
+            self._began_at = None
+        self._last = Checked(health, now_ms())
+        self._done_at = asyncio.get_running_loop().time()
+        return self._last
+
+
+class DatabaseCheck:
+    """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
+
+    Between requests the object keeps only times and the class of an error, and not the error, which would keep objects
+    of a request alive.
+    """
+
+    def __init__(self) -> None:
+        self._began_at = -math.inf  # When the newest check of the database began, by the loop's clock.
+        self._answered = -math.inf  # When the database check whose result is kept began.
+        self._done_at = -math.inf  # When the database check whose result is kept ended.
+        self._refused: type[StoreError] | None = None
+
+    async def read(self, ready: Callable[[], Awaitable[None]]) -> None:
+        """Check the database, or repeat the last finished check's result: return, or raise StoreError.
+
+        The kept result is a second old if the database is fast, and at most STORE_SECONDS_OF_REQUEST old otherwise. A
+        request that finds no kept result of the database check sleeps until a running check has one. After
+        DATABASE_CHECK_SECONDS without a result, a waiting request checks the database itself, because the request that
+        ran the check may have died.
+        """
+        clock = asyncio.get_running_loop().time
+        while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:
+            if now - self._done_at < limits.STORE_SECONDS_OF_REQUEST:
+                if self._refused is not None:
+                    raise self._refused("as the database answered a moment ago")
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+        await self._check(ready, now)
+
+    async def _check(self, ready: Callable[[], Awaitable[None]], began_at: float) -> None:
+        self._began_at = began_at
+        try:
+            await ready()
+        except StoreError as error:
+            self._keep(began_at, type(error))
+            raise
+        self._keep(began_at, None)
+
+    def _keep(self, began_at: float, refused: type[StoreError] | None) -> None:
+        if began_at >= self._answered:  # of two checks, the one that began later has the newer result
+            self._answered, self._done_at, self._refused = began_at, asyncio.get_running_loop().time(), refused

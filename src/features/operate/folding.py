@@ -1,0 +1,59 @@
+"""Adds the figures of ended tasks to the sums over ended tasks.
+
+Metrics and plots read these sums, and never the tasks themselves.
+"""
+
+from ...kernel.domain import limits
+from ...kernel.domain.errors import StoreError
+from ...kernel.domain.settings import Settings
+from ...kernel.run.invocation import Invocation
+from ...kernel.run.log import Log
+from ...kernel.store.d1 import Store
+from ...kernel.work.sweep.duty import Duty, StepCost, SweepAllowance
+from .tallies import TallyStore
+
+
+class Folding:
+    """Adds the figures of ended tasks to the sums, in a sweep and before the metrics are read."""
+
+    def __init__(self, store: Store, settings: Settings, log: Log) -> None:
+        self._store = store.beside(TallyStore)
+        self._settings = settings
+        self._log = log
+
+    async def run(self) -> bool:
+        """Add tasks that have ended since the last run to the sums, in one transaction.
+
+        Calls that a dead worker has left on an ended task are put in doubt, and added too. Return whether there is more
+        to add. If D1 fails, the failure is logged, and the next call of `run`
+        continues.
+        """
+        try:
+            return await self._page()
+        except StoreError as error:
+            self._log.failure("fold_failed", error)
+            return False
+
+    async def _page(self) -> bool:
+        plan = self._settings.plan
+        kept_ms = {self._settings.retention_ms, limits.RESPONSE_UNSTORED_SECONDS * 1000}
+        most, claim_ms = limits.FOLD_TASKS_MOST[plan], self._settings.longest_claim_ms
+        found = await self._store.foldable(sorted(kept_ms), most, claim_ms)
+        await self._store.fold(found, limits.SAMPLE_TASKS_MOST[plan])
+        return found.more
+
+
+class FoldingDuty(Duty):
+    """Adds ended tasks to the sums, in as many pages as the plan allows. The next sweep, or reader, adds the others."""
+
+    cost = StepCost(2, 16)  # Adding up one page of ended tasks takes a read and a write, with their statements.
+    alone = True
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._folding = Folding(invocation.store, invocation.settings, invocation.log)
+        self._pages = limits.FOLD_PAGES_MOST[invocation.settings.plan]
+
+    async def step(self, allowance: SweepAllowance) -> bool:
+        """Add one page of ended tasks."""
+        self._pages -= 1
+        return await self._folding.run() and self._pages > 0

@@ -1,0 +1,256 @@
+"""The calls that show the deployment's state: its bindings, its database and its model."""
+
+import asyncio
+from typing import Annotated, Final, Literal, TypedDict
+
+from pydantic import Field
+
+from ...kernel.api.access.access import caller_of
+from ...kernel.api.base import fields, problems
+from ...kernel.api.base.endpoint import Access, Answer, Endpoint, Parameter
+from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.messages import Reply, json_reply
+from ...kernel.api.base.problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
+from ...kernel.api.base.services import BoundRoutes
+from ...kernel.api.base.views import Count, Time, rfc3339, shown
+from ...kernel.domain import limits
+from ...kernel.domain.errors import StoreError
+from . import operation
+from .checks import DatabaseCheck, ModelCheck
+from .figures import BacklogView
+from .operation import FilesView, SchemaView, StorageView
+
+
+@shown
+class QueueCheckView(TypedDict):
+    """The bindings that the deployment has. The names of these fields are older than the camel case of other fields."""
+
+    hasAIQueue: bool
+    hasAIDLQ: bool
+    hasDurableObjects: bool
+
+
+@shown
+class ServiceView(TypedDict):
+    """How the deployment processes tasks.
+
+    `status` is `degraded` if queue and objects are missing, and while the database has no space for new tasks.
+    """
+
+    status: Literal["healthy", "degraded"]
+    service: str
+    architecture: str
+    queueCheck: QueueCheckView
+
+
+@shown
+class AllowanceView(TypedDict):
+    """How much of a daily allowance of the free plan was used."""
+
+    used: Annotated[int | float, Field(ge=0)]
+    limit: Count
+
+
+@shown
+class DayUseView(TypedDict):
+    """The use of each daily allowance since midnight UTC. `rows…` count rows of D1, `object…` Durable Objects."""
+
+    day: Annotated[str, Field(json_schema_extra={"format": "date"})]
+    requests: AllowanceView
+    rowsRead: AllowanceView
+    rowsWritten: AllowanceView
+    queueOperations: AllowanceView
+    objectRequests: AllowanceView
+    objectRowsWritten: AllowanceView
+    objectGbSeconds: AllowanceView
+
+
+@shown
+class VerboseServiceView(ServiceView):
+    """The status with `?verbose=1`. `usage` is set under `make dev --limits …`, and null on a deployed Worker.
+
+    A deployed Worker cannot know what its account has used. Cloudflare's dashboard shows it.
+    """
+
+    usage: DayUseView | None
+
+
+@shown
+class OperatorServiceView(VerboseServiceView):
+    """The status with `?verbose=1` for operators: last times of the triggers, backlog, database size, code and schema.
+
+    A time may be up to five minutes too old. A time is null if its trigger never fired.
+    """
+
+    lastSweepAt: Time | None
+    lastQueueAt: Time | None
+    lastAlarmAt: Time | None
+    backlog: BacklogView
+    storage: StorageView
+    files: FilesView
+    version: str
+    schema: SchemaView
+
+
+@shown
+class UnhealthyServiceView(TypedDict):
+    """The status of a deployment that cannot accept tasks. `detail` says which command to run."""
+
+    status: Literal["unhealthy"]
+    service: str
+    architecture: str
+    queueCheck: QueueCheckView
+    detail: str
+
+
+@shown
+class ModelView(TypedDict):
+    """Whether model calls would work."""
+
+    status: Literal["healthy", "degraded", "unavailable"]
+    provider: str
+    model: str
+    checkedAt: Time
+    detail: str
+
+
+async def read_service(exchange: Exchange) -> Reply:
+    """Show how this deployment processes tasks, and whether D1 could take tasks a second ago. Operators see more.
+
+    Any client may ask for the service's state as often as it likes, because D1 gets at most one check per second.
+    """
+    bound = exchange.api.bound
+    name, parts = _architecture(bound)
+    service, architecture = f"{name} Async Processing", f"Workers + D1{parts}"
+    check = QueueCheckView(hasAIQueue=bound.queue, hasAIDLQ=bound.dead_letter_queue, hasDurableObjects=bound.objects)
+    is_verbose = fields.is_verbose(exchange.query)
+    try:
+        await exchange.api.isolate.of(DatabaseCheck).read(exchange.api.store.ready)
+        outlook = await operation.outlook(exchange.api) if is_verbose and await _is_operator(exchange) else None
+    except StoreError as error:
+        exchange.api.log("unhealthy", code=error.code)
+        refusal = store_refusal(error, exchange.api.now_ms())
+        unhealthy = UnhealthyServiceView(
+            status="unhealthy",
+            service=service,
+            architecture=architecture,
+            queueCheck=check,
+            # If D1 refuses the check's statement, the detail is the same as if D1 did not answer.
+            detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
+        )
+        return json_reply(503, unhealthy, refusal.headers)
+    # The database reports its size with each answer, and the isolate keeps the size of the latest answer to any
+    # request.
+    most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
+    has_room = not exchange.api.isolate.storage.refuses(most, now)
+    status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"
+    view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
+    if not is_verbose:
+        return json_reply(200, view)
+    verbose = VerboseServiceView(**view, usage=await _day_use(exchange))
+    return json_reply(200, verbose if outlook is None else OperatorServiceView(**verbose, **outlook))
+
+
+async def _is_operator(exchange: Exchange) -> bool:
+    """Whether the request has an operator's key. A request with a key that is not an operator's is refused.
+
+    While keys cannot be looked up, or while no key exists, every request counts as not an operator's.
+    """
+    api, request = exchange.api, exchange.request
+    if api.settings.require_keys and "authorization" not in request.headers:
+        return False
+    try:
+        await caller_of(request, api, Access.OPERATOR)
+    except Refusal as refusal:
+        if refusal.kind.status == 503:
+            return False
+        raise
+    return True
+
+
+async def _day_use(exchange: Exchange) -> DayUseView | None:
+    """Return how much of the free plan's daily allowances was used today, None on a deployed Worker.
+
+    Only the local runtime counts how much of the daily allowances is used. Cloudflare shows an account's use to the
+    account's owner, in the dashboard and its analytics, and not to a Worker.
+    """
+    meter = exchange.api.day_use
+    if meter is None:
+        return None
+    found = await meter.read()
+
+    def allowance(name: str) -> AllowanceView:
+        used = found[name]
+        assert isinstance(used, int | float)
+        return AllowanceView(used=round(used, 1), limit=limits.FREE_PLAN_DAY[name])
+
+    exchange.api.log("day_use", **found)
+    return DayUseView(
+        day=str(found["day"]),
+        requests=allowance("requests"),
+        rowsRead=allowance("rowsRead"),
+        rowsWritten=allowance("rowsWritten"),
+        queueOperations=allowance("queueOperations"),
+        objectRequests=allowance("objectRequests"),
+        objectRowsWritten=allowance("objectRowsWritten"),
+        objectGbSeconds=allowance("objectGbSeconds"),
+    )
+
+
+async def read_model(exchange: Exchange) -> Reply:
+    """Show whether model calls would have worked a few seconds ago. The check of the model makes no paid call."""
+    api = exchange.api
+    checked = await api.isolate.of(ModelCheck).read(api.provider, api.now_ms)
+    view = ModelView(
+        status=checked.health.status,
+        provider=api.provider.name,
+        model=api.settings.model or api.provider.default_model,
+        checkedAt=rfc3339(checked.at_ms),
+        detail=checked.health.detail,
+    )
+    return json_reply(200, view)
+
+
+def _architecture(bound: BoundRoutes) -> tuple[str, str]:
+    if bound.queue:
+        return "Cloudflare Queues", " + Queues"
+    if bound.objects:
+        return "Cloudflare Durable Objects", " + Durable Objects"
+    return "Direct", ""
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/async-status",
+        summary="Read how this deployment processes tasks, and whether its database could take them a second ago",
+        handler=read_service,
+        access=Access.PUBLIC,
+        parameters=(
+            Parameter(
+                "verbose",
+                "1 also shows the day's use of the free plan. Operators also see when sweep, queue and "
+                "alarms last ran, the backlog, version and schema. A key is optional, and only checked with "
+                "1.",
+                {"type": "string", "enum": ["0", "1"]},
+            ),
+        ),
+        answers=(
+            Answer(
+                200,
+                "The database answers; `verbose=1` shows more",
+                (ServiceView, VerboseServiceView, OperatorServiceView),
+            ),
+            Answer(503, "The database cannot take tasks", (UnhealthyServiceView,), ("Retry-After",)),
+        ),
+        problems=(problems.UNAUTHENTICATED, problems.FORBIDDEN),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/ai-status",
+        summary="Read whether model calls would work, without making one",
+        handler=read_model,
+        access=Access.PUBLIC,
+        answers=(Answer(200, "The model's state, good or bad", (ModelView,)),),
+    ),
+)

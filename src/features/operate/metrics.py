@@ -1,0 +1,300 @@
+"""`GET /api/metrics`: the deployment's finished and unfinished work, in Prometheus' text format, version 0.0.4.
+
+The metrics' counters come from sums that only rise (`tallies`). A scrape first adds the tasks that have ended since the
+last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, two for each unfinished task up to a
+limit, and about 30 more, however many tasks are stored. Two of the metrics show how many rows of D1 the scrape read and
+wrote.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.messages import Reply
+from ...kernel.api.base.services import Api
+from ...kernel.domain import limits
+from ...kernel.domain.settings import Settings
+from ...kernel.domain.task import Route, Status
+from ...kernel.domain.version import MIGRATION, VERSION
+from ...kernel.store.tallies import BOUNDS_MS, Sums, added
+from ..batches.status import ENDED, BatchStatus
+from .figures import TEXT
+from .folding import Folding
+from .operation import unreachable
+from .tallies import OpenBatches, Scrape, TallyStore
+
+Labels = Mapping[str, str]
+
+
+class Point(NamedTuple):
+    """One sample of a metric. `suffix` is appended to the family's name, such as `_bucket`."""
+
+    labels: Labels
+    value: float
+    suffix: str = ""
+
+
+class Family(NamedTuple):
+    """One metric: its name, its type, its meaning, and its samples. `write` leaves out a metric without samples."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    points: Sequence[Point]
+
+
+def histogram(labels: Labels, counts: Mapping[float, int], count: int, total: float) -> list[Point]:
+    """Make the samples of a histogram: the count up to each bound, the count of all values, and their sum."""
+    buckets = [Point({**labels, "le": _number(bound)}, value, "_bucket") for bound, value in counts.items()]
+    return [
+        *buckets,
+        Point({**labels, "le": "+Inf"}, count, "_bucket"),
+        Point(labels, total, "_sum"),
+        Point(labels, count, "_count"),
+    ]
+
+
+def write(families: Iterable[Family]) -> str:
+    """Write families of samples in Prometheus' text format, in the given order."""
+    return "".join(_written(family) for family in families if family.points)
+
+
+def _written(family: Family) -> str:
+    lines = [f"# HELP {family.name} {_escaped(family.help)}", f"# TYPE {family.name} {family.kind}"]
+    for point in family.points:
+        labels = ",".join(f'{name}="{_quoted(value)}"' for name, value in point.labels.items())
+        lines.append(f"{family.name}{point.suffix}{f'{{{labels}}}' if labels else ''} {_number(point.value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', '\\"')
+
+
+_ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+_AT_WORK = (Status.PENDING, Status.PROCESSING)
+
+# Counters with a value for each route: the counter's name, the sum that it shows, and its meaning.
+_BY_ROUTE = (
+    ("model_calls", "calls", "Model calls of ended tasks, including failed calls and calls in doubt."),
+    ("model_calls_in_doubt", "in_doubt", "Calls of ended tasks with an unknown outcome: their worker died."),
+    ("model_calls_fruitless", "fruitless", "Calls of ended tasks without output: failed, rate-limited or in doubt."),
+    ("outputs_truncated", "truncated", "Outputs that the model or its provider cut off."),
+    ("outputs_rejected", "rejections", "Answers that did not fit their task's schema, repaired ones left out."),
+    ("outputs_repaired", "repairs", "Outputs that fitted their task's schema after a repair."),
+    ("reasks", "asked_again", "Model calls that asked again for an output that fits."),
+    ("gaps", "gap_chunks", "Chunks without an output in tasks that completed without them."),
+    ("input_tokens", "input_tokens", "Tokens that models read, by their own count."),
+    ("output_tokens", "output_tokens", "Tokens that models wrote, by their own count."),
+    ("task_retries", "retries", "Ends of tasks that their clients had retried."),
+    ("dead_letters", "dead_letters", "Tasks that failed because their message had used up its deliveries."),
+)  # fmt: skip
+_NOTHING: Sums = added(())
+
+
+async def read_metrics(exchange: Exchange) -> Reply:
+    """Add the tasks that have ended to the sums over ended tasks, and write all metrics."""
+    api = exchange.api
+    settings = api.settings
+    await Folding(api.store, settings, api.log).run()
+    most, store = limits.SAMPLE_TASKS_MOST[settings.plan], api.store.beside(TallyStore)
+    scraped, cut_off = await store.scrape(most), await unreachable(api)
+    families = _families(api, scraped, most, store.rows, cut_off)
+    return Reply(200, write(families), {"Content-Type": TEXT})
+
+
+def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_off: int) -> list[Family]:
+    return [
+        *_tasks(standing, most),
+        *_sums(standing.totals),
+        *_storage(api),
+        *_quota(api.settings, standing),
+        Family(
+            "onceover_deliveries",
+            "gauge",
+            "Webhook deliveries that are still open: unsent, or failed and to be tried again. At most "
+            f"{most} are counted.",
+            [Point({"state": state}, count) for state, count in standing.deliveries.items()],
+        ),
+        *_batches(standing, most),
+        Family(
+            "onceover_tasks_without_files",
+            "gauge",
+            "Unfinished tasks, batches included, whose files lie in R2 although the binding BLOBS is missing.",
+            [Point({}, cut_off)],
+        ),
+        *_service(api, standing, rows),
+    ]
+
+
+def _batches(standing: Scrape, most: int) -> list[Family]:
+    found = {status: standing.batches.get(status, OpenBatches(0, 0)) for status in BatchStatus if status not in ENDED}
+    return [
+        Family(
+            "onceover_batches",
+            "gauge",
+            f"Batches that have not ended, by status. At most {most} are counted.",
+            [Point({"status": status}, group.batches) for status, group in found.items()],
+        ),
+        Family(
+            "onceover_batch_lines",
+            "gauge",
+            "Lines of these batches without an answer or a failure. The lines of a file that is being checked are not "
+            "counted.",
+            [Point({}, sum(group.lines for group in found.values()))],
+        ),
+    ]
+
+
+def _tasks(standing: Scrape, most: int) -> list[Family]:
+    going = Counter({(status, route): 0 for status in _AT_WORK for route in Route})
+    for group in standing.at_work:
+        going[group.status, group.route] += group.tasks
+    oldest_ms = max((group.oldest_ms or 0 for group in standing.at_work), default=0)
+    return [
+        Family(
+            "onceover_tasks",
+            "gauge",
+            f"Unfinished tasks, by status and route. At most {most} are counted.",
+            [Point(_labels(*which), count) for which, count in going.items()],
+        ),
+        Family(
+            "onceover_oldest_pending_seconds",
+            "gauge",
+            "Age of the oldest pending task; 0 without one.",
+            [Point({}, oldest_ms / 1000)],
+        ),
+        Family(
+            "onceover_tasks_ended_total",
+            "counter",
+            "Ends of tasks, by status and route. A retried task ends again. A task erased before its end "
+            "counts as cancelled.",
+            [
+                Point(_labels(status, route), standing.totals.get((status, route), _NOTHING)["ended"])
+                for status in _ENDED
+                for route in Route
+            ],
+        ),
+    ]
+
+
+def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
+    routes = {route: added([sums for (_, its), sums in totals.items() if its is route]) for route in Route}
+
+    def lasting(name: str) -> list[Point]:
+        return [
+            point
+            for route, sums in routes.items()
+            for point in histogram(
+                {"route": route},
+                {bound / 1000: sums[f"{name}_le_{bound}"] for bound in BOUNDS_MS},
+                sums[name],
+                sums[f"{name}_ms"] / 1000,
+            )
+        ]
+
+    return [
+        *(
+            Family(
+                f"onceover_{name}_total",
+                "counter",
+                meaning,
+                [Point({"route": route}, sums[measure]) for route, sums in routes.items()],
+            )
+            for name, measure, meaning in _BY_ROUTE
+        ),
+        Family(
+            "onceover_task_wait_seconds",
+            "histogram",
+            "Time from submission to first start, of ended tasks that were never retried.",
+            lasting("waited"),
+        ),
+        Family(
+            "onceover_task_duration_seconds",
+            "histogram",
+            "Time from submission to end, of ended tasks that were never retried.",
+            lasting("took"),
+        ),
+    ]
+
+
+def _storage(api: Api) -> list[Family]:
+    size, most = api.isolate.storage.size, api.settings.storage_bytes_most
+    return [
+        Family("onceover_storage_bytes", "gauge", "Size of the database.", [Point({}, size)]),
+        Family("onceover_storage_limit_bytes", "gauge", "Size at which new tasks are refused.", [Point({}, most)]),
+    ]
+
+
+def _quota(settings: Settings, standing: Scrape) -> list[Family]:
+    """Show how much of its limits each tenant uses. Without a limit of characters a day, no characters are counted."""
+    going: Counter[str] = Counter()
+    for group in standing.at_work:
+        going[group.tenant] += group.tasks
+    most, characters = limits.METRICS_TENANTS_MOST, settings.characters_a_day_most
+    in_flight = settings.tasks_in_flight_most
+    return [
+        Family(
+            "onceover_quota_tasks",
+            "gauge",
+            f"Unfinished tasks, of the {most} tenants that have most.",
+            [Point({"tenant": tenant}, count) for tenant, count in going.most_common(most)],
+        ),
+        Family(
+            "onceover_quota_tasks_limit",
+            "gauge",
+            "MAX_TASKS_IN_FLIGHT.",
+            [] if in_flight is None else [Point({}, in_flight)],
+        ),
+        Family(
+            "onceover_quota_characters",
+            "gauge",
+            f"Characters accepted today (UTC), of the {most} tenants that have most; only if there is a limit.",
+            [Point({"tenant": tenant}, used) for tenant, used in standing.characters.items()],
+        ),
+        Family(
+            "onceover_quota_characters_limit",
+            "gauge",
+            "MAX_CHARACTERS_PER_DAY.",
+            [] if characters is None else [Point({}, characters)],
+        ),
+    ]
+
+
+def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
+    read, written = rows
+    return [
+        Family(
+            "onceover_last_seen_timestamp_seconds",
+            "gauge",
+            "When a sweep, a queue batch and an object's alarm last ran. The true time may be up to 150 s later.",
+            [Point({"trigger": what}, at / 1000) for what, at in sorted(standing.seen.items())],
+        ),
+        Family(
+            "onceover_counted_until_timestamp_seconds",
+            "gauge",
+            "The counters include all ends up to this time.",
+            [] if standing.until is None else [Point({}, standing.until / 1000)],
+        ),
+        Family(
+            "onceover_build_info",
+            "gauge",
+            "Always 1.",
+            [Point({"version": VERSION, "schema": MIGRATION, "provider": api.provider.name}, 1)],
+        ),
+        Family("onceover_scrape_rows_read", "gauge", "Rows of D1 that this scrape read.", [Point({}, read)]),
+        Family("onceover_scrape_rows_written", "gauge", "Rows of D1 that this scrape wrote.", [Point({}, written)]),
+    ]
+
+
+def _labels(status: Status, route: Route) -> dict[str, str]:
+    return {"status": status, "route": route}

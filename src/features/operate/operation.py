@@ -1,0 +1,137 @@
+"""The handler of `/api/sweep`, and the views of the whole deployment's state."""
+
+from math import ceil
+from typing import Final, TypedDict
+
+from ...kernel.api.base import problems
+from ...kernel.api.base.endpoint import Access, Answer, Endpoint
+from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.messages import Reply, json_reply
+from ...kernel.api.base.problems import TOO_SOON, Refusal
+from ...kernel.api.base.services import Api
+from ...kernel.api.base.views import Count, Time, maybe_rfc3339, shown
+from ...kernel.domain import limits
+from ...kernel.domain.version import MIGRATION, VERSION
+from ...kernel.store.seen import Seen
+from ...kernel.work.sweep.on_request import TooSoon
+from .figures import BacklogView
+from .tallies import TallyStore
+
+
+@shown
+class SweptView(TypedDict):
+    """The result of a sweep, as numbers of tasks.
+
+    `dispatched` counts tasks that the sweep sent to a host again, `worked` tasks that the sweep worked on itself
+    because earlier dispatches were in vain, `expired` tasks whose deadline has passed, `failed` tasks that the sweep
+    ended because their workers kept dying, and `erased` tasks that the sweep erased because their retention was over.
+    """
+
+    dispatched: Count
+    worked: Count
+    expired: Count
+    failed: Count
+    erased: Count
+
+
+@shown
+class StorageView(TypedDict):
+    """The size of the database, and the size from which on it refuses new tasks (`STORAGE_MB_MOST`), both in bytes."""
+
+    bytes: Count
+    most: Count
+
+
+@shown
+class FilesView(TypedDict):
+    """Where new files are stored: in R2 (`bucket` is true) or in the database.
+
+    `unreachable` counts the unfinished tasks, batches included, whose files lie in R2 although the bucket is not bound
+    any more. They wait for it. At most 10,000 are counted.
+    """
+
+    bucket: bool
+    unreachable: Count
+
+
+@shown
+class SchemaView(TypedDict):
+    """The newest migration that the code knows, and the newest that was applied, null if the database has no record."""
+
+    known: str
+    applied: str | None
+
+
+@shown
+class OutlookView(TypedDict):
+    """When the triggers last came, the backlog, the size of the database, the files, and version and schema.
+
+    A time may be up to five minutes too old. The time is null if the trigger never came.
+    """
+
+    lastSweepAt: Time | None
+    lastQueueAt: Time | None
+    lastAlarmAt: Time | None
+    backlog: BacklogView
+    storage: StorageView
+    files: FilesView
+    version: str
+    schema: SchemaView
+
+
+async def sweep(exchange: Exchange) -> Reply:
+    """Run a sweep, wait until its last model call has ended, and show what the sweep did."""
+    swept = await exchange.api.sweeps.ask()
+    if isinstance(swept, TooSoon):
+        again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
+        raise Refusal(TOO_SOON, "A sweep was requested a moment ago. At most one runs in 30 s.", headers=again)
+    view = SweptView(
+        dispatched=swept.dispatched,
+        worked=swept.worked,
+        expired=swept.expired,
+        failed=swept.failed,
+        erased=swept.erased,
+    )
+    return json_reply(200, view)
+
+
+async def outlook(api: Api) -> OutlookView:
+    """Read the state of the whole deployment for operators: triggers, backlog, size, version and schema."""
+    times, backlog = await api.store.outlook()
+    applied = await api.store.beside(TallyStore).applied_migration()
+    oldest_ms = backlog.oldest_ms
+    return OutlookView(
+        lastSweepAt=maybe_rfc3339(times.get(Seen.SWEEP)),
+        lastQueueAt=maybe_rfc3339(times.get(Seen.QUEUE)),
+        lastAlarmAt=maybe_rfc3339(times.get(Seen.ALARM)),
+        backlog=BacklogView(
+            pending=backlog.pending,
+            processing=backlog.processing,
+            oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
+        ),
+        # The database reports its size with each answer, so `size` is the size at the last read.
+        storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
+        files=FilesView(bucket=api.invocation.bucket() is not None, unreachable=await unreachable(api)),
+        version=VERSION,
+        schema=SchemaView(known=MIGRATION, applied=applied),
+    )
+
+
+async def unreachable(api: Api) -> int:
+    """Count the unfinished tasks whose files lie in a bucket that is not bound. With a bucket there are none."""
+    if api.invocation.bucket() is not None:
+        return 0
+    return await api.store.beside(TallyStore).unreachable(limits.SAMPLE_TASKS_MOST["paid"])
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/sweep",
+        summary="Run a sweep now and wait for it: it resends stalled tasks or works on them; at most one in 30 s",
+        handler=sweep,
+        access=Access.OPERATOR,
+        answers=(Answer(200, "What the sweep did", (SweptView,)),),
+        problems=(problems.TOO_SOON,),
+    ),
+)

@@ -1,0 +1,305 @@
+"""Reads a model's output as JSON; if it is not JSON, finds the one JSON object in it.
+
+`object_in` never closes, adds or guesses anything in the output. It removes a byte order mark, a model's thoughts at
+the beginning, prose and a code fence around the object, and commas before a closing bracket. An output from which it
+would have to remove anything else is refused. Finding the object takes time linear in the length of the output.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Never
+
+from ...kernel.domain.limits import VALUE_LEVELS_MOST
+from .schema.check import Fault
+from .schema.document import is_finite_integer
+from .schema.pointers import shown
+
+BYTE_ORDER_MARK: Final = "\ufeff"
+# The tags with which models begin and end their thoughts, in any case of letters.
+THOUGHTS: Final = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<reflection>", "</reflection>"),
+    ("[think]", "[/think]"),
+    ("<|start_thinking|>", "<|end_thinking|>"),
+    ("◁think▷", "◁/think▷"),
+)
+_OPENING_TAGS = re.compile("|".join(re.escape(opening) for opening, _ in THOUGHTS), re.IGNORECASE)
+_CLOSING_TAGS = {opening: re.compile(re.escape(closing), re.IGNORECASE) for opening, closing in THOUGHTS}
+_ANY_CLOSING_TAG = re.compile("|".join(re.escape(closing) for _, closing in THOUGHTS), re.IGNORECASE)
+# Matches a token of JSON: a whole string, one structural character, or a quotation mark whose string does not end. The
+# pattern for a string in JSON never gives back what it has read, so the text is read only once.
+_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]|[^\s\[\]{},:"]++', re.DOTALL)
+_JSON_LINE = re.compile(r'^[ \t]*+["\[]', re.MULTILINE)
+_VALUE_MAY_FOLLOW = frozenset("[{,:")
+_FENCE: Final = "```"
+_MARKS_OF_A_FENCE: Final = 2
+
+
+class NoObject(Exception):
+    """A model's output does not contain exactly one whole JSON object.
+
+    The error's message says which JSON object was expected.
+    """
+
+
+def object_in(text: str) -> str:
+    """Return the text of the one JSON object in a model's output, without commas before closing brackets.
+
+    The text that `object_in` returns may still not be valid JSON. Raises NoObject.
+    """
+    text = _without_thoughts(text.removeprefix(BYTE_ORDER_MARK))
+    start = text.find("{")
+    if start < 0:
+        raise NoObject("a JSON object; the text has none")
+    _check_before(text[:start])
+    found, end = _whole_object(text, start)
+    _check_after(text[end:])
+    if text.count(_FENCE, 0, start) + text.count(_FENCE, end) >= 2 * _MARKS_OF_A_FENCE:
+        raise NoObject("one JSON object; the text has more than one code fence")
+    return found
+
+
+def _without_thoughts(text: str) -> str:
+    """Remove a model's thoughts from the beginning of its output.
+
+    Raises NoObject if a model's thoughts in the output do not end.
+    """
+    place = 0
+    while True:
+        place = _solid(text, place)
+        opening = _OPENING_TAGS.match(text, place)
+        if opening is None:
+            return text[place:]
+        closing = _CLOSING_TAGS[opening[0].lower()].search(text, opening.end())
+        if closing is None:
+            raise NoObject("a JSON object; the text is a thought that does not end")
+        place = closing.end()
+
+
+def _solid(text: str, place: int) -> int:
+    """Return the place of the next character that is not white space."""
+    while place < len(text) and text[place].isspace():
+        place += 1
+    return place
+
+
+def _check_before(before: str) -> None:
+    """Refuse an object if the text before it may belong to a larger JSON value around it, or to a model's thoughts."""
+    if "}" in before:
+        raise NoObject("one JSON object; the text has a closing brace before it")
+    if _OPENING_TAGS.search(before):
+        raise NoObject("a JSON object; thoughts begin before it and do not end")
+    tail = before.rstrip()
+    is_named = tail.endswith(":") and tail[:-1].rstrip().endswith('"')
+    if is_named or tail.endswith(",") or _JSON_LINE.search(before):
+        raise NoObject("one JSON object; it stands inside another JSON value")
+
+
+def _check_after(after: str) -> None:
+    """Refuse an object if a second one follows, or text that makes it a part of a larger JSON value or of thoughts.
+
+    Some servers leave out the tag with which thoughts begin, because it belongs to the prompt.
+    """
+    if "{" in after or "}" in after:
+        raise NoObject("one JSON object; the text has more than one, or a brace too many")
+    if after.lstrip()[:1] in {",", ":", "[", "]"}:
+        raise NoObject("one JSON object; it stands inside another JSON value")
+    if _ANY_CLOSING_TAG.search(after):
+        raise NoObject("a JSON object; the only one stands in thoughts, which end after it")
+
+
+def _whole_object(text: str, start: int) -> tuple[str, int]:
+    """Return the object that begins at `start`, without commas before closing brackets, and the place after it."""
+    depth = 0
+    kept: list[str] = []
+    kept_to = start
+    comma: int | None = None  # the latest token's place, if it is a comma after a value
+    before = "{"
+    for match in _TOKENS.finditer(text, start):
+        mark = match[0]
+        if mark in {"}", "]"}:
+            if comma is not None:
+                kept.append(text[kept_to:comma])
+                kept_to = comma + 1
+            depth -= 1
+            if depth == 0:
+                kept.append(text[kept_to : match.end()])
+                return "".join(kept), match.end()
+        elif mark in {"{", "["}:
+            depth += 1
+        elif mark == '"':
+            break
+        comma = match.start() if mark == "," and before not in _VALUE_MAY_FOLLOW else None
+        before = mark
+    raise NoObject("a whole JSON object; the text ends inside it")
+
+
+# A whole number with 309 digits may be beyond the largest double.
+_MAYBE_INFINITE = re.compile(r"[0-9]{309}")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_BRACES = bytes.maketrans(b"[]", b"{}")
+_NAME_CHARS_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class OutputReading:
+    """What was read from a model's output, either a `value`, with the same as `compact` JSON, or a `fault`.
+
+    `repaired` says that the model's output was not JSON, and the object was taken out of it.
+    """
+
+    value: dict[str, object] | None = None
+    compact: str = ""
+    repaired: bool = False
+    fault: Fault | None = None
+
+
+class _Unacceptable(ValueError):
+    """Raised for a text that is JSON but not acceptable as an output.
+
+    The message of `_Unacceptable` says what was expected.
+    """
+
+
+class _NotJson(ValueError):
+    """A text is not JSON. The message of `_NotJson` says what was expected."""
+
+
+def read_output(text: str) -> OutputReading:
+    """Read the JSON object in a model's output: numbers finite, each name once in an object, characters whole.
+
+    If a model's output is not JSON, `object_in` looks for the one JSON object in it. If a model's output is JSON but
+    not an object, that is a fault, and no object is taken out of it.
+    """
+    try:
+        return _reading(text, repaired=False)
+    except _Unacceptable as error:
+        return _faulty(str(error))
+    except _NotJson as error:
+        return _repaired(text, str(error))
+
+
+def compact(value: object) -> str:
+    """Write a value as compact JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _repaired(text: str, expected: str) -> OutputReading:
+    """Read the one JSON object in an output that is not JSON itself."""
+    try:
+        return _reading(object_in(text), repaired=True)
+    except NoObject as error:
+        return _faulty(str(error))
+    except _NotJson:
+        return _faulty(expected)  # the place of the syntax error in the model's own text, before any repair
+    except _Unacceptable as error:
+        return _faulty(str(error))
+
+
+def _reading(text: str, *, repaired: bool) -> OutputReading:
+    """Read a text that must be JSON as a whole. Raises _NotJson, or _Unacceptable."""
+    skeleton = _skeleton(text)
+    if _levels_at_most(skeleton) > VALUE_LEVELS_MOST:
+        raise _Unacceptable(f"JSON that is at most {VALUE_LEVELS_MOST} levels deep")
+    value = _parse(text, is_large=_MAYBE_INFINITE.search(skeleton) is not None)
+    try:
+        written = compact(value)
+    except ValueError:
+        raise _infinite() from None
+    # Fewer colons in the rewritten JSON than in the model's text mean that an object had a name twice: the parser keeps
+    # only the last of two equal names.
+    if _skeleton(written).count(":") < skeleton.count(":"):
+        _refuse_repeated(text)
+    if not written.isascii():
+        try:
+            written.encode()
+        except UnicodeEncodeError:
+            expected = "text without halves of surrogate pairs, which are not characters"
+            raise _Unacceptable(expected) from None
+    return OutputReading(value, written, repaired) if isinstance(value, dict) else _faulty("a JSON object")
+
+
+def _faulty(expected: str) -> OutputReading:
+    return OutputReading(fault=Fault("", expected))
+
+
+def _skeleton(text: str) -> str:
+    """Return the part of a JSON text that is outside strings.
+
+    If the text has a syntax error, the part of the result after the error means nothing. In JSON, backslashes occur
+    only in strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation
+    mark begins or ends a string.
+    """
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    return "".join(text.split('"')[::2])
+
+
+def _levels_at_most(skeleton: str) -> int:
+    """Return how deep brackets are nested, or more if they do not match.
+
+    Stops counting levels when VALUE_LEVELS_MOST is passed.
+    """
+    brackets = skeleton.encode("ascii", "replace").translate(_BRACES, _NOT_BRACKETS)
+    levels = 0
+    size = -1
+    while brackets and len(brackets) != size and levels <= VALUE_LEVELS_MOST:
+        size = len(brackets)
+        brackets = brackets.replace(b"{}", b"")  # removes each innermost pair
+        levels += 1
+    return levels + brackets.count(b"{")
+
+
+def _parse(text: str, *, is_large: bool) -> object:
+    """Parse JSON.
+
+    `is_large` says that some whole number in the text may be too large, so that each number is checked. `_parse` does
+    not find infinite floats, but writing them as JSON fails later.
+    """
+    try:
+        found: object = json.loads(text, parse_constant=_no_constant, parse_int=_finite_integer if is_large else None)
+    except json.JSONDecodeError as error:
+        reason = error.msg.removesuffix(" at")  # some of Python's error messages end with " at"
+        raise _NotJson(f"JSON; at line {error.lineno}, column {error.colno}: {reason}") from None
+    return found
+
+
+def _refuse_repeated(text: str) -> Never:
+    """Raise _Unacceptable, with the name that an object in the text has twice."""
+    json.loads(text, object_pairs_hook=_unique)
+    raise AssertionError("no name is repeated")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        twice = shown(_first_repeated(name for name, _ in pairs), _NAME_CHARS_MOST)
+        raise _Unacceptable(f"each name once in an object; {json.dumps(twice)} stands twice")
+
+
+def _first_repeated(names: Iterable[str]) -> str:
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise AssertionError("no name is repeated")
+
+
+def _no_constant(name: str) -> object:
+    raise _Unacceptable(f"finite numbers; {name} is none")
+
+
+def _infinite() -> _Unacceptable:
+    return _Unacceptable("finite numbers; one is larger than the largest double")
+
+
+def _finite_integer(digits: str) -> int:
+    # Digits are counted first, because Python refuses to read much longer integers.
+    if len(digits) > 310 or not is_finite_integer(int(digits)):
+        raise _infinite()
+    return int(digits)

@@ -1,0 +1,1 @@
+"""JSON Schema: the subset that is accepted, and the check of a value. Pure."""

@@ -1,0 +1,238 @@
+"""Compiles an output schema, a document of the supported subset of JSON Schema, so that outputs can be checked."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Final
+
+from ....kernel.domain.limits import (
+    SCHEMA_ALTERNATIVES_MOST,
+    SCHEMA_BYTES_MOST,
+    SCHEMA_ENUM_PARTS_MOST,
+    SCHEMA_ENUM_VALUES_MOST,
+    SCHEMA_LEVELS_MOST,
+    SCHEMA_PROPERTIES_MOST,
+)
+from .alternatives import CountedAlternatives
+from .document import check_document
+from .equality import size_of
+from .keywords import ANNOTATIONS, CONSTRAINTS, ROOT_ONLY, refused, unknown
+from .nodes import SchemaNode
+from .pointers import Place
+from .references import link
+from .refusals import SchemaRefused
+
+__all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "accepted_schema", "parse_schema", "read_schema"]
+
+_NESTING: Final = frozenset({"object", "array"})  # The types whose values contain values.
+_NULL: Final = {"type": "null"}
+_DEFINITIONS: Final = frozenset({"$defs", "definitions"})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSchema:
+    """A compiled output schema. `document` is the schema as the client gave it, and must not be changed."""
+
+    document: dict[str, object]
+    root: SchemaNode = field(repr=False, compare=False)
+
+
+def parse_schema(document: object, *, strict: bool) -> OutputSchema:
+    """Compile the document of an output schema, as `json.loads` has parsed it.
+
+    `strict` says that OpenAI's strict rule must hold, too. Raises SchemaRefused for the first thing in the document
+    that is not supported.
+    """
+    if not isinstance(document, dict):
+        raise refused(None, "A schema is a JSON object.")
+    check_document(document)
+    return _compiled(document, _Compiler(strict=strict, is_new=True))
+
+
+def read_schema(text: str) -> OutputSchema:
+    """Compile an output schema that was accepted before and stored as JSON."""
+    return accepted_schema(json.loads(text))
+
+
+def accepted_schema(document: dict[str, object]) -> OutputSchema:
+    """Compile the document of an output schema that was accepted before, perhaps by a release with other limits."""
+    return _compiled(document, _Compiler(strict=False, is_new=False))
+
+
+def _compiled(document: dict[str, object], compiler: "_Compiler") -> OutputSchema:
+    compiler.compile(document)
+    if document.get("type") != "object":
+        raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
+    counted = CountedAlternatives() if compiler.is_new else None
+    root = link(document, compiler.nodes, compiler.by_schema, counted.add if counted else None)
+    return OutputSchema(document, root)
+
+
+class _Compiler:
+    """Makes a `SchemaNode` of each schema in one document, and recurses no deeper than the document.
+
+    `is_new` says that the schema is of a submission. The limits of alternatives and of `enum` bind only new schemas.
+    """
+
+    def __init__(self, *, strict: bool, is_new: bool) -> None:
+        self._strict = strict
+        self.is_new = is_new
+        self.nodes: list[SchemaNode] = []
+        # The node of each schema in the document, by the schema's Python `id`. A document that no parser made may use
+        # one dict in two places.
+        self.by_schema: dict[int, SchemaNode] = {}
+        # The one node of all schemas `{}`, which may be thousands. None before the first, and if `strict` refuses it.
+        self._any: SchemaNode | None = None
+        # The one node of all schemas with nothing but a certain `$ref`, or a certain `type` that has no values inside.
+        self._shareable: dict[tuple[str, str], SchemaNode] = {}
+        self._properties = 0
+        self._enum_values = 0
+        self._enum_parts = 0
+        self._alternatives = 0
+
+    def compile(self, document: dict[str, object]) -> None:
+        """Compile the whole document."""
+        self._schema(document, None, 0)
+
+    def _schema(self, schema: object, place: Place, outer: int) -> SchemaNode:
+        """Compile the schema of a value that is inside `outer` levels of objects and arrays."""
+        if not isinstance(schema, dict):
+            raise refused(place, "A schema is a JSON object.")
+        if len(schema) < 2 and (shared := self._shared(schema)) is not None:
+            self.by_schema[id(schema)] = shared
+            return shared
+        node = SchemaNode(place)
+        self.nodes.append(node)
+        self.by_schema[id(schema)] = node
+        if not schema and not self._strict:
+            self._any = node
+            return node
+        subschemas = []
+        for name, value in schema.items():
+            if name in _SUBSCHEMAS:
+                subschemas.append(name)
+            else:
+                self._keyword(node, schema, name, value, (place, name))
+        if node.ref is not None:
+            self._reference(node, node.ref, schema)
+        is_container = "properties" in schema or "items" in schema or not _NESTING.isdisjoint(node.type_names)
+        inner = outer + is_container
+        if inner > SCHEMA_LEVELS_MOST:
+            raise refused(place, f"Objects and arrays are nested more than {SCHEMA_LEVELS_MOST} levels deep.")
+        for name in subschemas:
+            _SUBSCHEMAS[name](self, node, schema[name], (place, name), outer if name == "anyOf" else inner)
+        if self._strict:
+            _check_strict(node, schema)
+        return node
+
+    def _shared(self, schema: dict[str, object]) -> SchemaNode | None:
+        """Return the node of an equal schema before, if the schema is `{}`, a `$ref` or a scalar `type`."""
+        for name, value in schema.items():
+            return self._shareable.get((name, value)) if isinstance(value, str) else None
+        return self._any
+
+    def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, place: Place) -> None:
+        """Compile one keyword of a schema that contains no further schema."""
+        if name in ANNOTATIONS:
+            return
+        is_misplaced = (name in ROOT_ONLY and node.place is not None) or (name == "pattern" and "format" not in schema)
+        if name == "$ref":
+            if not isinstance(value, str):
+                raise refused(place, "A reference is a text.")
+            node.ref = value
+        elif name not in CONSTRAINTS or is_misplaced:
+            raise unknown(name, place)
+        else:
+            if self.is_new and name in {"enum", "const"}:
+                self._count_values(value if name == "enum" and isinstance(value, list) else [value], place)
+            CONSTRAINTS[name](node, value, place)
+            if name == "type" and len(schema) == 1 and isinstance(value, str) and value not in _NESTING:
+                self._shareable[name, value] = node
+
+    def _count_values(self, values: list[object], place: Place) -> None:
+        """Refuse the values of an `enum` or a `const` that exceed a limit."""
+        self._enum_values += len(values)
+        if self._enum_values > SCHEMA_ENUM_VALUES_MOST:
+            reason = f"The schema has more than {SCHEMA_ENUM_VALUES_MOST:,} values of `enum` and `const`."
+            raise refused(place, reason)
+        self._enum_parts += size_of(values) - 1
+        if self._enum_parts > SCHEMA_ENUM_PARTS_MOST:
+            reason = f"The values of `enum` and `const` consist of more than {SCHEMA_ENUM_PARTS_MOST:,} values."
+            raise refused(place, reason)
+
+    def _reference(self, node: SchemaNode, ref: str, schema: dict[str, object]) -> None:
+        """Refuse constraints beside `$ref`: drafts of JSON Schema, and servers, disagree about what they mean."""
+        if len(schema) == 1:
+            self._shareable["$ref", ref] = node
+            return
+        beside = schema.keys() - ANNOTATIONS - ROOT_ONLY - _DEFINITIONS - {"$ref"}
+        if beside:
+            name = next(name for name in schema if name in beside)
+            raise refused(
+                (node.place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`."
+            )
+
+    def properties(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+        """Compile `properties`."""
+        if not isinstance(value, dict):
+            raise refused(place, "`properties` is an object.")
+        self._properties += len(value)
+        if self._properties > SCHEMA_PROPERTIES_MOST:
+            raise refused(place, f"The schema has more than {SCHEMA_PROPERTIES_MOST:,} properties.")
+        node.properties = {name: self._schema(child, (place, name), outer) for name, child in value.items()}
+
+    def items(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+        """Compile `items`."""
+        node.items = self._schema(value, place, outer)
+
+    def branches(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+        """Compile `anyOf`.
+
+        The schemas of `anyOf` apply to the same value as the schema around it, so they are not a level deeper.
+        """
+        if not isinstance(value, list) or not value:
+            raise refused(place, "`anyOf` is a list of at least one schema.")
+        self._alternatives += len(value) - value.count(_NULL)
+        if self.is_new and self._alternatives > SCHEMA_ALTERNATIVES_MOST:
+            reason = (
+                f"The schema has more than {SCHEMA_ALTERNATIVES_MOST:,} schemas of `anyOf` for values besides null."
+            )
+            raise refused(place, reason)
+        node.branches = tuple([self._schema(child, (place, index), outer) for index, child in enumerate(value)])
+
+    def definitions(self, _node: SchemaNode, value: object, place: Place, _outer: int) -> None:
+        """Compile `$defs` or `definitions`. Levels of objects and arrays are counted from 0 in each definition."""
+        if not isinstance(value, dict):
+            raise refused(place, "Definitions are an object.")
+        for name, child in value.items():
+            self._schema(child, (place, name), 0)
+
+
+_SUBSCHEMAS: Final = {
+    "properties": _Compiler.properties,
+    "items": _Compiler.items,
+    "anyOf": _Compiler.branches,
+    "$defs": _Compiler.definitions,
+    "definitions": _Compiler.definitions,
+}
+
+
+def _check_strict(node: SchemaNode, schema: dict[str, object]) -> None:
+    """Check OpenAI's strict rule: objects require all their properties and allow no others, and arrays have `items`."""
+    if node.ref is not None or (not node.type_names and (node.branches or node.members)):
+        return
+    if not node.type_names:
+        raise refused(node.place, "`strict` needs a `type`: without it every value is allowed.")
+    if dict in node.kinds:
+        if not node.is_closed:
+            raise refused(node.place, '`strict` needs `"additionalProperties": false` in every object.')
+        for name in node.properties:
+            if name not in node.required:
+                raise refused(
+                    ((node.place, "properties"), name),
+                    "`strict` needs every property in `required`; allow null where a value may be missing.",
+                )
+        for index, name in enumerate(node.required):
+            if name not in node.properties:
+                raise refused(((node.place, "required"), index), "`required` names no property of the object.")
+    if list in node.kinds and "items" not in schema:
+        raise refused(node.place, "`strict` needs `items` in every array.")

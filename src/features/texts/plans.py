@@ -1,0 +1,74 @@
+"""Plans a task whose text is in a file, for a dry run: reads the whole file in slices, and keeps only the cuts."""
+
+from ...kernel.api.base.problems import FieldError, Refusal, field_refusal
+from ...kernel.api.base.services import Api
+from ...kernel.api.tasks.submission import no_such_file
+from ...kernel.domain import limits
+from ...kernel.domain.errors import BlobMissing
+from ...kernel.text.chunks import Chunk, chunks
+from ...kernel.text.tokens import estimated_tokens
+from ...kernel.work.submission import Planned, TaskRequest, TooMuchRepeated, repeated_chars
+from ..files.file import File
+from ..files.store import file_store
+from .file_cuts import CutAt, FileCuts, TextFault
+
+_FIELD = "inputFile"
+
+
+async def plan_file(request: TaskRequest, api: Api, repeated: str) -> Planned:
+    """Plan a request. `repeated` is what each call repeats besides overlaps.
+
+    Raises the Refusals with which a real task would fail, and `BlobUnavailable`, StoreError, TooManyChunks and
+    TooMuchRepeated.
+    """
+    assert request.input_file is not None
+    file = await file_store(api.invocation).file(request.input_file)
+    if file is None:
+        raise field_refusal([no_such_file()])
+    if api.settings.plan == "free" and file.bytes > limits.INPUT_BYTES_MOST:
+        message = (
+            f"has more than {limits.INPUT_BYTES_MOST} bytes, which a dry run cannot read on PLAN=free, because a "
+            "request has too little CPU time there"
+        )
+        raise field_refusal([FieldError(_FIELD, message)])
+    try:
+        return await _planned(request, api, file, repeated)
+    except TextFault as fault:
+        raise _refusal(fault) from None
+    except BlobMissing:
+        raise field_refusal([no_such_file()]) from None
+
+
+async def _planned(request: TaskRequest, api: Api, file: File, repeated: str) -> Planned:
+    overlap, settings = request.overlap_chars, api.settings
+    cuts = FileCuts(
+        file.bytes,
+        request.max_chars(settings),
+        overlap,
+        CutAt(),
+        most=limits.CHUNKS_MOST,
+        slice_bytes=limits.TEXT_SLICE_BYTES,
+    )
+    ends: list[int] = []
+    tail, tokens = "", 0
+    while not cuts.is_over:
+        start = cuts.at.chars
+        found = cuts.feed(await file_store(api.invocation).read(file, *cuts.wanted))
+        text, origin = tail + found.text, start - len(tail)
+        spans = chunks((start, *found.ends), overlap)[1:]
+        within = (Chunk(one.index, one.start - origin, one.end - origin) for one in spans)
+        tokens += estimated_tokens(text, within, repeated)
+        ends += found.ends
+        tail = text[len(text) - overlap :] if overlap else ""
+        _check_repeats(request, len(ends))
+    return Planned(chunks(tuple(ends), overlap), cuts.at.chars, tokens)
+
+
+def _check_repeats(request: TaskRequest, count: int) -> None:
+    repeats = repeated_chars(count, request.overlap_chars, request.system(), request.output_schema)
+    if sum(repeats.values()) > limits.SENT_CHARS_MOST:
+        raise TooMuchRepeated(max(repeats, key=repeats.__getitem__))
+
+
+def _refusal(fault: TextFault) -> Refusal:
+    return field_refusal([FieldError(_FIELD, str(fault))])

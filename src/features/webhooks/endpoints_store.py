@@ -1,0 +1,133 @@
+"""Reads and writes the endpoints of webhooks in D1."""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...kernel.domain import limits
+from ...kernel.store import d1
+from ...kernel.store.d1 import Row, Store, Value, as_json
+from ...kernel.store.ending import TOMBSTONE_MS
+from . import deliveries_store
+from .rules import EndpointKey, Event, endpoint_key_of
+
+_OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
+
+
+class NewEndpoint(NamedTuple):
+    """A webhook endpoint that will be written to the database."""
+
+    key: EndpointKey
+    name: str
+    url: str
+    events: tuple[Event, ...]
+
+
+class WebhookEndpoint(NamedTuple):
+    """A webhook endpoint, as the database has it.
+
+    Times are ms since the epoch. `old_secret_signs` says that the webhook endpoint's previous secret still signs, too.
+    """
+
+    key: EndpointKey
+    name: str
+    url: str
+    events: tuple[Event, ...]
+    secret_generation: int
+    old_secret_signs: bool
+    failures: int
+    paused_until: int
+    disabled_at: int | None
+    created_at: int
+    updated_at: int
+
+
+class WebhookStore(Store):
+    """Reads and writes webhook endpoints. Each method of `WebhookStore` is one call to D1."""
+
+    async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
+        """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST webhook endpoints."""
+        tenant = new.key.partition(":")[0]
+        _, found = await self._database.run(
+            deliveries_store.INSERT_ENDPOINT.bind(
+                endpoint=new.key,
+                name=new.name,
+                url=new.url,
+                event_types=as_json(new.events),
+                most=limits.WEBHOOK_ENDPOINTS_MOST,
+                grave=_grave(new.key),
+                **_of(tenant),
+            ),
+            deliveries_store.ENDPOINT.bind(endpoint=new.key),
+        )
+        return _endpoint(found[0]) if found else None
+
+    async def find(self, key: EndpointKey) -> WebhookEndpoint | None:
+        """Read one endpoint."""
+        (found,) = await self._database.run(deliveries_store.ENDPOINT.bind(endpoint=key))
+        return _endpoint(found[0]) if found else None
+
+    async def list(self, tenant: str) -> Sequence[WebhookEndpoint]:
+        """Read the tenant's webhook endpoints, oldest first."""
+        (found,) = await self._database.run(deliveries_store.LIST_ENDPOINTS.bind(**_of(tenant)))
+        return [_endpoint(row) for row in found]
+
+    async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
+        """Give a webhook endpoint a new secret.
+
+        With `keep_old`, the previous secret of the endpoint also signs for another day. If another request gave the
+        webhook endpoint a new secret in between, the other request's secret stays. Returns None if the webhook endpoint
+        is gone.
+        """
+        _, found = await self._database.run(
+            deliveries_store.ROTATE.bind(
+                endpoint=endpoint.key, generation=endpoint.secret_generation, old_ms=_OLD_SECRET_MS if keep_old else 0
+            ),
+            deliveries_store.ENDPOINT.bind(endpoint=endpoint.key),
+        )
+        return _endpoint(found[0]) if found else None
+
+    async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
+        """Delete a webhook endpoint, and end its remaining deliveries.
+
+        Returns False if the webhook endpoint does not exist. If the write had to be sent again, the webhook endpoint
+        counts as deleted. `unseen` says that the write which created the webhook endpoint may still arrive; if it does,
+        it must change nothing.
+        """
+        _, *_, gone = await self._database.run(
+            deliveries_store.BURY_ENDPOINT.bind(
+                endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)
+            ),
+            *deliveries_store.end_all_of(key),
+            deliveries_store.DELETE_ENDPOINT.bind(endpoint=key),
+        )
+        return bool(gone) or self._database.sends > 1
+
+
+def _of(tenant: str) -> dict[str, Value]:
+    # `;` is the character that follows the colon in ASCII
+    return {"first": endpoint_key_of(tenant, ""), "behind": f"{tenant};"}
+
+
+def _grave(key: EndpointKey) -> str:
+    """Return the name under which the tombstone of a webhook endpoint is stored.
+
+    The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
+    """
+    return f"webhook/{key}"
+
+
+def _endpoint(row: Row) -> WebhookEndpoint:
+    return WebhookEndpoint(
+        key=EndpointKey(d1.text(row, "id")),
+        name=d1.text(row, "name"),
+        url=d1.text(row, "url"),
+        events=tuple(Event(name) for name in json.loads(d1.text(row, "event_types"))),
+        secret_generation=d1.whole(row, "secret_generation"),
+        old_secret_signs=bool(row["old_secret_signs"]),
+        failures=d1.whole(row, "failures"),
+        paused_until=d1.whole(row, "paused_until"),
+        disabled_at=d1.maybe_whole(row, "disabled_at"),
+        created_at=d1.whole(row, "created_at"),
+        updated_at=d1.whole(row, "updated_at"),
+    )

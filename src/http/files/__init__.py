@@ -1,1 +1,0 @@
-"""Files over HTTP, below `/v1/files`: uploads, lists, contents and deletion, in the shapes of OpenAI's SDKs."""

@@ -1,1 +1,0 @@
-"""The calls of `/api/tasks`: submit, read, list, wait for, cancel, erase and retry one task or many."""

@@ -1,0 +1,183 @@
+"""`Exchange`, the only argument of every handler of a call, and the tenant on which its request acts.
+
+The request's API key and its `?tenant=` decide the tenant, and only here. The API's table of calls says for each call
+which tenants a request may name. A handler gets only the tenant that its request names, so it cannot act on another
+tenant by mistake. A request for a tenant that the key may not reach is refused without looking that tenant up, so the
+refusal does not tell whether the tenant exists. Only a key with the scope `read` sees the texts of a task.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, Literal, NamedTuple
+
+from ...domain.ids import (
+    LOCAL,
+    TENANT_PATTERN,
+    TENANT_TAKES,
+    TaskKey,
+    is_task_id,
+    is_tenant,
+    split_task_key,
+    task_key_of,
+)
+from ...domain.keys import Scope
+from ...domain.task import OPTION_TEXTS, Task, TaskOptions
+from .messages import Query, Request
+from .problems import FieldError, field_refusal, forbidden, no_task
+from .services import Api
+
+TENANT: Final = "tenant"
+ALL: Final = "*"
+_DETAIL: Final = "This key is for its own tenant. Another tenant needs a key with the scope `operator`."
+
+
+class Caller(NamedTuple):
+    """The tenant and the id of a request's API key. The id is empty if the call needs no key.
+
+    `may_read` says that the key has the scope `read`, and `may_operate` that it has the scope `operator`.
+    """
+
+    tenant: str
+    key_id: str
+    may_read: bool = True
+    may_operate: bool = False
+
+
+class Reach(Enum):
+    """Which tenants a request of a call may name: only the key's own, one tenant, or one tenant or all.
+
+    The value of each member is the pattern of the parameter `tenant`.
+    """
+
+    OWN = None
+    ONE = f"^{TENANT_PATTERN}$"
+    EACH = f"^(?:{TENANT_PATTERN}|\\*)$"
+
+
+class Everyone(Enum):
+    """The value of `Acting.whose` for a request on all tenants (`tenant=*`), one after the other."""
+
+    EVERYONE = ALL
+
+
+EVERYONE: Final = Everyone.EVERYONE
+
+
+def _unheard(_tenant: str) -> None:
+    """Ignore the tenant that a request acts on: the default of `Acting.note`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """The tenants of a request. `by` is the tenant of the request's key, and `whose` the tenant acted on, or EVERYONE.
+
+    `note` is called with each tenant that the request acts on and that is not the key's own.
+    """
+
+    by: str = LOCAL
+    whose: str | Literal[Everyone.EVERYONE] = LOCAL
+    note: Callable[[str], None] = _unheard
+
+    @property
+    def tenant(self) -> str:
+        """The one tenant that the request acts on. A request with `tenant=*` acts on no single tenant."""
+        assert self.whose is not EVERYONE
+        return self.whose
+
+    @property
+    def listed_tenant(self) -> str | None:
+        """The tenant whose rows a list shows, None for those of all tenants."""
+        return None if self.whose is EVERYONE else self.whose
+
+    @property
+    def names_tenants(self) -> bool:
+        """Whether answers name each task's tenant, because the task may belong to another tenant than the key."""
+        return self.whose != self.by
+
+    def enter(self, tenant: str) -> str:
+        """Begin to act on a tenant. If the tenant is not the key's own, `note` writes a line to the log."""
+        assert self.whose in {EVERYONE, tenant}
+        if tenant != self.by:
+            self.note(tenant)
+        return tenant
+
+    def query(self, task_key: TaskKey) -> str:
+        """Return the query (`?tenant=…`) of a link to a task, empty if the task belongs to the key's own tenant."""
+        tenant = split_task_key(task_key)[0]
+        return "" if tenant == self.by else f"?{TENANT}={tenant}"
+
+
+def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
+    """Return the tenants that a request acts on, from its caller and its query.
+
+    Raises Refusal: 422 for a bad tenant name, 403 for another tenant than the key's own without the scope `operator`.
+    """
+    named = query.get(TENANT, caller.tenant)
+    assert reach is not Reach.OWN or named == caller.tenant
+    if named == caller.tenant:
+        return Acting(caller.tenant, caller.tenant)
+    is_all = named == ALL and reach is Reach.EACH
+    if not is_all and not is_tenant(named):
+        also = ", or * for all" if reach is Reach.EACH else ""
+        raise field_refusal([FieldError(TENANT, f"must be the name of a tenant, {TENANT_TAKES}{also}")])
+    if not caller.may_operate:
+        raise forbidden(Scope.OPERATOR, _DETAIL)
+    return Acting(caller.tenant, EVERYONE if is_all else named, note)
+
+
+_DEFAULTS = {name: getattr(TaskOptions(), name) for name in OPTION_TEXTS}
+
+
+def without_content(task: Task) -> Task:
+    """Return a task without its texts, for a caller without the scope `read`: its state, its terms and its bill.
+
+    The result lacks the output and the client's texts: the instructions, the output schema with its name and its join
+    rules, the options of OPTION_TEXTS, and the task's name, which is made from them. The input needs no removal here:
+    only calls that need the scope `read` show it.
+    """
+    options = replace(task.options, **_DEFAULTS)
+    if options.response is not None:
+        options = replace(options, response={**options.response, "instructions": False})
+    if options.structure is not None:
+        options = replace(options, structure=options.structure._replace(name=None))
+    source = task.source
+    if source is not None:
+        source = source._replace(instructions="", output_schema=None, join_rules=None)
+    return replace(task, options=options, source=source, first_line=None, result=None, value=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request with its call: the values of the path's variable segments, the parsed query, and the caller.
+
+    `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. The result
+    of a key's check is trusted for EVENT_KEY_SECONDS. `acting` says on which tenants the request acts. `key_id` is the
+    id of the caller's API key, empty if the call needs no key. `may_read` says that the key has the scope `read`, even
+    if the call needs another scope.
+    """
+
+    api: Api
+    request: Request
+    parts: Mapping[str, str]
+    query: Query
+    check_key: Callable[[], Awaitable[object]]
+    acting: Acting
+    key_id: str = ""
+    may_read: bool = True
+
+    @property
+    def tenant(self) -> str:
+        """The tenant on whose tasks the request acts."""
+        return self.acting.tenant
+
+    @property
+    def task_key(self) -> TaskKey:
+        """The key of the task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
+        if not is_task_id(self.parts["id"]):
+            raise no_task()
+        return task_key_of(self.tenant, self.parts["id"])
+
+    def visible(self, task: Task) -> Task:
+        """Return a task as the caller may see it: without its texts if the key lacks the scope `read`."""
+        return task if self.may_read else without_content(task)

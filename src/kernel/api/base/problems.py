@@ -1,0 +1,406 @@
+"""Every kind of refusal of the API, and its answer: a problem, in the format "problem details" (RFC 9457).
+
+Below `/v1` the same problems have the shape of OpenAI's errors. OpenAI's SDKs repeat a request by themselves after an
+answer 408, 409, 429 or 5xx, unless the answer's header `x-should-retry` is `false`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict, cast
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from ...domain import limits
+from ...domain.codes import ProblemCode
+from ...domain.errors import (
+    ConfigurationError,
+    SchemaMissing,
+    StoreError,
+    StoreFull,
+    StoreQuotaExhausted,
+    StoreUnavailable,
+    seconds_until_reset,
+)
+from ...domain.keys import Scope
+from ...store.admission import Limit
+from .messages import Reply, json_reply
+from .views import shown
+
+TYPE_PREFIX = "urn:onceover:problem:"
+PROBLEM_TYPE = "application/problem+json"
+
+_ERRORS_MOST = 20
+_NAME_CHARS_MOST = 60
+_RETRY_SECONDS = "5"
+_ROOM_SECONDS = "300"
+_AGAIN = ("Retry-After",)
+
+SCHEMA_DETAIL = (
+    "The database has no tables yet. Locally, `make dev` applies the migrations. For a deployed Worker, run "
+    "`make deploy`, or `npx wrangler d1 migrations apply DB --remote`."
+)
+DATABASE_DETAIL = (
+    "The database (D1, binding DB) does not answer. If this lasts, start `make dev` again locally. For a "
+    "deployed Worker, run `npx wrangler d1 migrations list DB --remote` to see whether the database answers."
+)
+OVERLOAD_DETAIL = (
+    "The database is too slow, so the service refuses new tasks and files. Nothing was accepted. Earlier tasks go "
+    "on, and can be read, cancelled and deleted."
+)
+STORAGE_DETAIL = (
+    "The database is full, or nearly full (STORAGE_MB_MOST). Nothing was accepted. Earlier tasks can be "
+    "read, cancelled and deleted, and go on once there is space. Delete ended tasks and files, shorten "
+    "RETENTION_DAYS, or give the database more space. Without the binding BLOBS, files are refused earlier than tasks."
+)
+FILES_DETAIL = (
+    "The bucket of files (R2, binding BLOBS; without it the database, binding DB) does not answer. Try again. The "
+    "service's log has the cause."
+)
+MEMORY_DETAIL = (
+    "The service is handling other large requests, and its memory is limited. Nothing was accepted. Try again."
+)
+NO_KEY_DETAIL = (
+    "This deployment has no WEBHOOK_KEY, from which the signing secrets of webhooks are made. Make one with "
+    "`openssl rand -base64 32`. Set it with `npx wrangler secret put WEBHOOK_KEY`, or under `make dev` as a "
+    "line `WEBHOOK_KEY=…` in `.dev.vars`."
+)
+QUOTA_DETAIL = (
+    "The day's allowance of database rows is used up (D1 on the free plan). It resets at midnight UTC. The "
+    "paid plan has no such limit."
+)
+
+
+class ProblemKind(NamedTuple):
+    """One kind of problem: its stable code, the status and the title of its answer, and the answer's headers."""
+
+    code: ProblemCode
+    status: int
+    title: str
+    headers: tuple[str, ...] = ()
+
+
+BAD_IDEMPOTENCY_KEY = ProblemKind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is malformed")
+MALFORMED_BODY = ProblemKind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
+UNSUPPORTED_PARAMETER = ProblemKind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported")
+UNAUTHENTICATED = ProblemKind(ProblemCode.UNAUTHENTICATED, 401, "The request has no valid key", ("WWW-Authenticate",))
+FORBIDDEN = ProblemKind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
+NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "The path or id does not exist")
+METHOD_NOT_ALLOWED = ProblemKind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
+ALREADY_TERMINAL = ProblemKind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
+BUDGET_SPENT = ProblemKind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
+NOT_RETRYABLE = ProblemKind(
+    ProblemCode.NOT_RETRYABLE, 409, "The task has not failed, was not cancelled, and has no gaps"
+)
+ENDPOINT_GONE = ProblemKind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
+ENDPOINT_LIMIT = ProblemKind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has reached its limit of webhook endpoints")
+KEY_LIMIT = ProblemKind(ProblemCode.KEY_LIMIT, 409, "The tenant has reached its limit of keys")
+FILE_IN_USE = ProblemKind(ProblemCode.FILE_IN_USE, 409, "A batch or a task still reads or writes the file")
+TOO_LARGE = ProblemKind(ProblemCode.TOO_LARGE, 413, "The request is too large")
+UNSUPPORTED_MEDIA_TYPE = ProblemKind(ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body's media type is not supported")
+IDEMPOTENCY_MISMATCH = ProblemKind(
+    ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key belongs to another request"
+)
+INVALID_FIELDS = ProblemKind(ProblemCode.INVALID_FIELDS, 422, "Some fields have invalid values")
+UNSUPPORTED_SCHEMA = ProblemKind(ProblemCode.UNSUPPORTED_SCHEMA, 422, "The output schema is not supported")
+NOT_JOINABLE = ProblemKind(ProblemCode.NOT_JOINABLE, 422, "Outputs of this schema cannot be joined without a call")
+LIMIT_REACHED = ProblemKind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
+TOO_SOON = ProblemKind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
+INTERNAL = ProblemKind(ProblemCode.INTERNAL, 500, "The service failed")
+BAD_CONFIGURATION = ProblemKind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
+NOT_CONFIGURED = ProblemKind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
+NO_WEBHOOK_KEY = ProblemKind(ProblemCode.NO_WEBHOOK_KEY, 503, "The deployment has no key for webhooks", _AGAIN)
+OVERLOADED = ProblemKind(ProblemCode.OVERLOADED, 503, "The service is overloaded", _AGAIN)
+DATABASE_UNAVAILABLE = ProblemKind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database cannot be reached", _AGAIN)
+DATABASE_QUOTA_EXHAUSTED = ProblemKind(
+    ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
+)
+DATABASE_ERROR = ProblemKind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
+FILES_UNAVAILABLE = ProblemKind(ProblemCode.FILES_UNAVAILABLE, 503, "The bucket of files cannot be reached", _AGAIN)
+UNREACHED = ProblemKind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
+STORAGE_FULL = ProblemKind(ProblemCode.STORAGE_FULL, 507, "The database is full", _AGAIN)
+FILES_FULL = ProblemKind(ProblemCode.FILES_FULL, 507, "The tenant's files have reached their limit")
+SCHEMA_MISSING = ProblemKind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
+
+KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, ProblemKind))
+
+KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
+DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
+BODY_KINDS = (MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+IDEMPOTENCY_KINDS = (BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH)
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field of a request. `field` is the field's path, such as `chunk.maxChars`.
+
+    `pointer` is set if the field holds an output schema or join rules: the JSON pointer to the wrong place.
+    """
+
+    field: str
+    message: str
+    pointer: str | None = None
+
+    def view(self) -> "FieldErrorView":
+        """Return what is wrong with the field, as a problem shows it."""
+        if self.pointer is None:
+            return FieldErrorView(field=self.field, message=self.message)
+        return FieldErrorView(field=self.field, message=self.message, pointer=self.pointer)
+
+
+@shown
+class FieldErrorView(TypedDict):
+    """What is wrong with one field of a request. `field` is the path of the field.
+
+    `pointer` is a JSON pointer to the place in an output schema, or in the output; for the root it is an empty text.
+    """
+
+    field: Annotated[str, Field(examples=["chunk.maxChars"])]
+    message: str
+    pointer: NotRequired[str]
+
+
+@shown
+class ProblemView(TypedDict):
+    """Problem details (RFC 9457). `code` is stable. `requestId` is the answer's `X-Request-Id`.
+
+    `errors` is set if fields are wrong, `limit` if the tenant has reached the limit that it names.
+    """
+
+    type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
+    title: str
+    status: int
+    detail: str
+    code: ProblemCode
+    limit: NotRequired[str]
+    errors: NotRequired[list[FieldErrorView]]
+    requestId: NotRequired[str]
+
+
+class Refusal(Exception):
+    """Raised to refuse a request with a problem. `detail` is for people, and quotes no text of a task.
+
+    `limit` names the limit that the tenant has reached, for a problem with the status 429.
+    """
+
+    def __init__(
+        self,
+        kind: ProblemKind,
+        detail: str,
+        errors: Iterable[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        limit: str | None = None,
+    ) -> None:
+        super().__init__(kind.code)
+        self.kind = kind
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+        self.limit = limit
+
+    def reply(self) -> Reply:
+        """Make the answer."""
+        problem = ProblemView(
+            type=TYPE_PREFIX + self.kind.code,
+            title=self.kind.title,
+            status=self.kind.status,
+            detail=self.detail,
+            code=self.kind.code,
+        )
+        if self.limit is not None:
+            problem["limit"] = self.limit
+        if self.errors:
+            problem["errors"] = [error.view() for error in self.errors]
+        return json_reply(self.kind.status, problem, self.headers, PROBLEM_TYPE)
+
+
+def named(name: str) -> str:
+    """Return a field's name from a request, made safe to show: shortened, with unprintable characters escaped."""
+    bounded = name if len(name) <= _NAME_CHARS_MOST else name[:_NAME_CHARS_MOST] + "…"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in bounded)
+
+
+def field_refusal(errors: Iterable[FieldError], kind: ProblemKind = INVALID_FIELDS) -> Refusal:
+    """Make the refusal of a request with wrong fields. The refusal's detail names the first 20 of the wrong fields."""
+    first = tuple(errors)[:_ERRORS_MOST]
+    assert first
+    return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)
+
+
+def forbidden(scope: Scope, detail: str | None = None) -> Refusal:
+    """Make the refusal (403) of a valid key that lacks a scope."""
+    detail = detail or f"This call needs a key with the scope `{scope}`."
+    challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+    return Refusal(FORBIDDEN, detail, headers=challenge)
+
+
+def no_task() -> Refusal:
+    """Make the refusal (404) of a task id that is unknown, erased or malformed."""
+    return Refusal(NOT_FOUND, "There is no task with this id.")
+
+
+def no_webhook_key() -> Refusal:
+    """Make the refusal of a request that needs a signature in a deployment without WEBHOOK_KEY."""
+    return Refusal(NO_WEBHOOK_KEY, NO_KEY_DETAIL, headers={"Retry-After": "60"})
+
+
+def store_refusal(error: StoreError, now_ms: int) -> Refusal:
+    """Make the refusal of a request for a failure of the database."""
+    again = {"Retry-After": _RETRY_SECONDS}
+    match error:
+        case SchemaMissing():
+            return Refusal(SCHEMA_MISSING, SCHEMA_DETAIL, headers=again)
+        case StoreQuotaExhausted():
+            tomorrow = {"Retry-After": str(seconds_until_reset(now_ms))}
+            return Refusal(DATABASE_QUOTA_EXHAUSTED, QUOTA_DETAIL, headers=tomorrow)
+        case StoreFull():
+            return Refusal(STORAGE_FULL, STORAGE_DETAIL, headers={"Retry-After": _ROOM_SECONDS})
+        case StoreUnavailable():
+            return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
+        case _:
+            detail = "The database refused the operation. Try again. The service's log has the cause."
+            return Refusal(DATABASE_ERROR, detail, headers=again)
+
+
+def files_refusal() -> Refusal:
+    """Make the refusal of a request that needs the bucket of files while the bucket does not answer."""
+    return Refusal(FILES_UNAVAILABLE, FILES_DETAIL, headers={"Retry-After": _RETRY_SECONDS})
+
+
+def overload_refusal() -> Refusal:
+    """Make the refusal of a new task or file while the database is overloaded."""
+    again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
+    return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
+
+
+def memory_refusal() -> Refusal:
+    """Make the refusal of a request for which the isolate has no memory now."""
+    return Refusal(OVERLOADED, MEMORY_DETAIL, headers={"Retry-After": _RETRY_SECONDS})
+
+
+def internal_refusal() -> Refusal:
+    """Make the refusal for an error of our own."""
+    return Refusal(INTERNAL, "The service failed. Its log has the cause.")
+
+
+def configuration_refusal(error: ConfigurationError) -> Refusal:
+    """Make the refusal of every request to a deployment with a bad variable. The detail names the variable."""
+    return Refusal(BAD_CONFIGURATION, f"{error}.")
+
+
+# The status below `/v1` of a request with a wrong value, as at OpenAI. The native API answers 422.
+BAD_VALUE_STATUS = 400
+POLL_AFTER = "openai-poll-after-ms"
+SHOULD_RETRY = "x-should-retry"
+
+_BAD_VALUES = frozenset({INVALID_FIELDS.code, UNSUPPORTED_SCHEMA.code, NOT_JOINABLE.code})
+# Statuses after which OpenAI's SDKs repeat a request, besides all from 500 on.
+_REPEATED_STATUSES = frozenset({408, 409, 429})
+_WAIT_SECONDS_MOST = 120  # The longest `Retry-After`, in seconds, that OpenAI's SDKs wait for.
+# Problems after which a repeated request would fail too, until an operator acts or until the next day.
+_HOPELESS = frozenset(
+    {
+        ProblemCode.NOT_CONFIGURED,
+        ProblemCode.BAD_CONFIGURATION,
+        ProblemCode.SCHEMA_MISSING,
+        ProblemCode.DATABASE_QUOTA_EXHAUSTED,
+        ProblemCode.NO_WEBHOOK_KEY,
+        ProblemCode.FILES_FULL,
+    }
+)
+_NOT_SERVED = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+@shown
+class ErrorDetailView(TypedDict):
+    """What went wrong. `code` is the native API's code of the problem, `param` the wrong field or parameter."""
+
+    message: str
+    type: str
+    param: str | None
+    code: ProblemCode
+
+
+@shown
+class ErrorView(TypedDict):
+    """The refusal of a request below `/v1`."""
+
+    error: ErrorDetailView
+
+
+def no_path(path: str) -> str:
+    """Return what to tell a client that asks for a path without a call, as programs for OpenAI's other APIs do."""
+    if path in _NOT_SERVED:
+        return f"{path} is not served here. Use POST /v1/responses with background: true; see docs/openai.md."
+    return "There is no such path."
+
+
+def is_compatible(url: str) -> bool:
+    """Whether a URL or a path is below `/v1`."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return False
+    return path == "/v1" or path.startswith("/v1/")
+
+
+def status_of(code: ProblemCode, status: int) -> int:
+    """Return the status that a problem has below `/v1`."""
+    return BAD_VALUE_STATUS if code in _BAD_VALUES else status
+
+
+def headers_of(kind: ProblemKind) -> tuple[str, ...]:
+    """Return the headers that an answer with a problem of the given kind may have below `/v1`."""
+    status = status_of(kind.code, kind.status)
+    return (
+        *kind.headers,
+        *((POLL_AFTER,) if "Retry-After" in kind.headers else ()),
+        *((SHOULD_RETRY,) if _is_repeated(status) else ()),
+    )
+
+
+def type_of(status: int) -> str:
+    """Return OpenAI's error type for an answer's status."""
+    return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def dressed(reply: Reply) -> Reply:
+    """Give an answer of a call below `/v1` the shape of OpenAI's API.
+
+    A problem becomes an error of OpenAI's shape, and the value of `Retry-After` is repeated in milliseconds.
+    """
+    again = reply.headers.get("Retry-After")
+    headers = {**reply.headers, **({} if again is None else {POLL_AFTER: str(int(again) * 1000)})}
+    if reply.headers.get("Content-Type") != PROBLEM_TYPE:
+        return replace(reply, headers=headers)
+    problem = cast("ProblemView", json.loads(reply.body))
+    status = status_of(problem["code"], reply.status)
+    if _is_repeated(status) and _is_hopeless(problem, again):
+        headers[SHOULD_RETRY] = "false"
+    del headers["Content-Type"]
+    return json_reply(status, ErrorView(error=_detail(problem, status)), headers)
+
+
+def _detail(problem: ProblemView, status: int) -> ErrorDetailView:
+    errors = problem.get("errors")
+    return ErrorDetailView(
+        message=problem["detail"],
+        type=type_of(status),
+        param=errors[0]["field"] if errors else None,
+        code=problem["code"],
+    )
+
+
+def _is_repeated(status: int) -> bool:
+    return status in _REPEATED_STATUSES or status >= 500
+
+
+def _is_hopeless(problem: ProblemView, again: str | None) -> bool:
+    """Whether an SDK that repeats the request within its longest wait would get the same refusal."""
+    return (
+        problem["status"] == 409
+        or problem["code"] in _HOPELESS
+        or problem.get("limit") == Limit.CHARACTERS_PER_DAY
+        or (again is not None and int(again) > _WAIT_SECONDS_MOST)
+    )

@@ -1,0 +1,196 @@
+"""The services that the API's handlers call, and what an isolate remembers of API keys."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ...calls.protocol import Provider
+from ...domain import limits
+from ...domain.ids import TaskKey
+from ...domain.keys import Key
+from ...domain.meter import Meter
+from ...domain.settings import Settings
+from ...domain.task import Mark
+from ...feature import KindApi
+from ...run.invocation import Invocation, Memory
+from ...run.log import Log
+from ...store.keys import KeyStore
+from ...store.tasks import TaskStore
+from ...work.dispatch import Dispatcher
+from ...work.rescue import Rescue
+from ...work.submission import Submission
+from ...work.sweep.on_request import SweepOnRequest
+
+
+class _Entry(NamedTuple):
+    key: Key
+    asked_at: float
+
+
+class KeyCache:
+    """Valid API keys by the fingerprint of the whole text that a client sent, so a wrong secret finds no key.
+
+    The times in seconds are by the loop's clock, which does not jump. `revision` rises with each removal of a key. A
+    request notes the `revision` of the `KeyCache` before it reads an API key from D1. `remember` ignores the key if the
+    revision has changed, so a key that was read before its removal is not kept after it.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, _Entry] = {}
+        self.revision = 0
+
+    def find(
+        self, fingerprint: bytes, seconds: float, now_ms: int, within: float = limits.KEY_CACHE_SECONDS
+    ) -> Key | None:
+        """Return a key that D1 confirmed less than `within` seconds ago and that has not expired."""
+        entry = self._entries.get(fingerprint)
+        if entry is None:
+            return None
+        key, asked_at = entry
+        is_fresh = 0 <= seconds - asked_at < within
+        return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
+
+    def has_had(self, fingerprint: bytes) -> bool:
+        """Whether a key with the given fingerprint, which D1 has confirmed, is still kept, expired or not."""
+        return fingerprint in self._entries
+
+    def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
+        """Keep an API key that D1 confirmed at `asked_at`.
+
+        Above KEY_CACHE_MOST API keys, the one kept longest is dropped.
+        """
+        if revision != self.revision:
+            return
+        self._entries.pop(fingerprint, None)
+        self._entries[fingerprint] = _Entry(key, asked_at)
+        if len(self._entries) > limits.KEY_CACHE_MOST:
+            del self._entries[next(iter(self._entries))]
+
+    def refuse(self, fingerprint: bytes) -> None:
+        """Drop an API key that D1 no longer confirms."""
+        self._entries.pop(fingerprint, None)
+
+    def forget(self, key_id: str) -> None:
+        """Drop a key. API keys that are being read from D1 while `forget` is called are not remembered."""
+        self.revision += 1
+        self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
+
+
+class RefusedTexts:
+    """The fingerprints of texts that clients sent as keys, and that D1 refused a moment ago."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, tuple[bool, float]] = {}
+
+    def find(self, fingerprint: bytes, seconds: float) -> bool | None:
+        """Return None if D1 did not refuse the text lately, else whether D1 had any key when it refused the text."""
+        any_key, asked_at = self._entries.get(fingerprint, (False, -math.inf))
+        return any_key if 0 <= seconds - asked_at < limits.REFUSED_CACHE_SECONDS else None
+
+    def remember(self, fingerprint: bytes, *, any_key: bool, asked_at: float) -> None:
+        """Keep a text that D1 refused at `asked_at`. Above REFUSED_CACHE_MOST texts, the oldest is dropped."""
+        self._entries.pop(fingerprint, None)
+        self._entries[fingerprint] = (any_key, asked_at)
+        if len(self._entries) > limits.REFUSED_CACHE_MOST:
+            del self._entries[next(iter(self._entries))]
+
+
+class Lookups:
+    """Limits the look-ups of unknown keys to LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more each second."""
+
+    def __init__(self) -> None:
+        self._left = float(limits.LOOKUPS_AT_ONCE)
+        self._at = -math.inf
+
+    def take(self, seconds: float) -> bool:
+        """Take a lookup. False: none is left."""
+        gained = max(0.0, seconds - self._at) * limits.LOOKUPS_A_SECOND
+        self._left, self._at = min(self._left + gained, limits.LOOKUPS_AT_ONCE), seconds
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Give a look-up back, because its key turned out valid: only look-ups of refused keys use up the allowance."""
+        self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)
+
+
+class RequestMemory(Memory):
+    """The memory of an isolate that answers HTTP requests as well as working on tasks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = KeyCache()
+        self.refused = RefusedTexts()
+        self.lookups = Lookups()
+
+
+class BoundRoutes(NamedTuple):
+    """Which bindings the deployment has: the queue, the dead-letter queue, the Durable Objects."""
+
+    queue: bool
+    dead_letter_queue: bool
+    objects: bool
+
+
+class DayUse(Protocol):
+    """The local runtime's count of today's use, by the names of `limits.FREE_PLAN_DAY`, with the date (`day`)."""
+
+    async def read(self) -> Mapping[str, object]:
+        """Read today's count."""
+        ...
+
+
+class RateLimiter(Protocol):
+    """The deployment's limiter of requests."""
+
+    async def allows(self, key: str) -> bool:
+        """Count a request under a key of the rate limiter, and return whether the request is within the limit.
+
+        Raises the error of the rate limiter's binding.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """The isolate's time."""
+
+    def __call__(self) -> int:
+        """Return milliseconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """All functions and services that a handler may use. `entropy` gives random bytes for secrets.
+
+    `kind_apis` gives what features add to the calls of tasks, and imports it.
+
+    `meter` counts what the invocation uses of its allowance. `tell_object` tells a task's object under which fence the
+    task has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits until a task's
+    object reports a write that is later than a mark (see `Audience.hear`). `hear_object` raises nothing, and gives None
+    if no object works on the task.
+    """
+
+    invocation: Invocation
+    settings: Settings
+    store: TaskStore
+    keys: KeyStore
+    kind_apis: Callable[[], Sequence[KindApi]]
+    isolate: RequestMemory
+    submission: Submission
+    dispatcher: Dispatcher
+    rescue: Rescue
+    sweeps: SweepOnRequest
+    tell_object: Callable[[TaskKey, int], Awaitable[None]]
+    hear_object: Callable[[TaskKey, Mark, float, float], Awaitable[bool | None]]
+    provider: Provider
+    bound: BoundRoutes
+    now_ms: Clock
+    entropy: Callable[[int], bytes]
+    meter: Meter
+    log: Log
+    day_use: DayUse | None = None
+    rate_limiter: RateLimiter | None = None

@@ -1,0 +1,56 @@
+"""The building blocks of the bodies of the API's answers.
+
+The body of an answer is a typed dictionary with the API's field names. The type checker checks the dictionaries of
+answers, so they need no validators, and the isolate's start builds none. `/openapi.json` describes them.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypedDict
+
+from pydantic import ConfigDict, Field, with_config
+
+from ...domain import task as core
+from ...domain.codes import TaskCode
+
+Count = Annotated[int, Field(ge=0)]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
+
+shown = with_config(ConfigDict(extra="forbid"))
+
+
+@shown
+class FailureView(TypedDict):
+    """Why a task or a chunk failed. `retryable` says whether another try can help."""
+
+    code: TaskCode
+    message: str
+    retryable: bool
+
+
+@shown
+class FailedTasksView(TypedDict):
+    """How many tasks failed with one code."""
+
+    code: TaskCode
+    tasks: Count
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Write a time as RFC 3339 in UTC, with milliseconds."""
+    moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def maybe_rfc3339(milliseconds: int | None) -> str | None:
+    """Write a time as RFC 3339, or None for None."""
+    return None if milliseconds is None else rfc3339(milliseconds)
+
+
+def failure_view(failure: core.Failure | None) -> FailureView | None:
+    """Show a failure."""
+    if failure is None:
+        return None
+    return FailureView(code=failure.code, message=failure.message, retryable=failure.retryable)

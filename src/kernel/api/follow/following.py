@@ -1,0 +1,160 @@
+"""Decides when an open stream of a task's events reads the task again, and when the stream stops.
+
+A follower reads the task in D1 at a bounded rate, checks the client's API key again, and stops before the invocation's
+allowance is used up. A follower knows neither the events nor their format.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from ...calls.clock import seconds_until
+from ...domain import limits
+from ...domain.errors import StoreError
+from ...domain.ids import TaskKey
+from ...domain.task import Task
+from ...run.waits import OVERDUE
+from ...store.events import Look
+from ..base.exchange import Exchange
+from ..base.problems import Refusal
+from .listening import Listener, look_seconds
+
+# Subrequests that a stream keeps back for the reads after its last look: the whole task, twice if its deadline has
+# passed by then, and the client's API key.
+_RESERVE = 4
+
+
+class Follower:
+    """Reads a task again and again until its stream has sent the task's end.
+
+    `first` is the task's state at the opening of the stream, for which `reads` reads of D1 were made. `following` is
+    the index of the chunk whose output the stream sends next; the code that sends the outputs advances it. While
+    `following` is None, the follower reads no outputs.
+    """
+
+    def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
+        self._api = exchange.api
+        self._check_key = exchange.check_key
+        self._key = key
+        self._clock = asyncio.get_running_loop().time
+        self._began_at = self._clock()
+        self._ends_at = self._began_at + limits.EVENT_SECONDS
+        plan = self._api.settings.plan
+        self._reads_left = limits.EVENT_READS[plan] - reads
+        self._subrequests_most = limits.SUBREQUESTS[plan] - _RESERVE
+        self._help_at = self._clock()
+        self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
+        self._first = first
+        self._listener = Listener(self._api, key)
+        self.following = following
+
+    async def looks(self) -> AsyncGenerator[Look | None]:
+        """Yield the result of each read of the task, and None whenever the stream has to send a comment.
+
+        The iteration ends when the task is gone, when the client's API key is no longer valid, when the database fails,
+        and before the invocation's allowance is used up.
+        """
+        look, took = self._first, 0.0
+        try:
+            while True:
+                yield look
+                async with aclosing(self._between(look, took)) as dues:
+                    async for due in dues:
+                        yield due
+                known = look.completed if self.following is not None and look.all_read else -1
+                if not self._may_look():
+                    return
+                began = self._clock()
+                looking = asyncio.ensure_future(self._look(known))
+                async with aclosing(self._beside(looking)) as dues:
+                    async for due in dues:
+                        yield due
+                found = looking.result()
+                if found is None:
+                    return
+                look, took = found, self._clock() - began
+        except Refusal as refusal:
+            self._api.log("stream_refused", task=self._key, code=refusal.kind.code)
+        except StoreError as error:
+            self._api.log("stream_failed", task=self._key, code=error.code)
+        finally:
+            seconds = round(self._clock() - self._began_at, 1)
+            self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
+
+    async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
+        """Pause between two reads, and run or send off a task that no worker comes for.
+
+        Yields None when the stream has to send a comment.
+        """
+        if look.needs_help and self._clock() >= self._help_at:
+            async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
+                async for due in dues:
+                    yield due
+        if look.all_read or self.following is None:
+            async with aclosing(self._beside(asyncio.ensure_future(self._rest(look, took)))) as dues:
+                async for due in dues:
+                    yield due
+
+    def _may_look(self) -> bool:
+        """Count one read, and say whether the allowance suffices for it and for the reads at the stream's end."""
+        self._reads_left -= 1
+        spent = self._api.meter.subrequests >= self._subrequests_most
+        return self._reads_left >= 0 and not spent and self._clock() < self._ends_at
+
+    async def _look(self, known: int) -> Look | None:
+        """Check the client's API key, and read the task. Fail a task whose deadline has passed, and read it again."""
+        api = self._api
+        await self._check_key()
+        look = await api.store.look(self._key, self.following, known)
+        if look is None or not look.overdue:
+            return look
+        await api.store.expire([self._key], OVERDUE, api.settings.retention_ms)
+        return await api.store.look(self._key, self.following, known)
+
+    async def _help(self) -> None:
+        """Run or send off a task that no worker comes for, as a poll does.
+
+        The stream continues while the task is being helped.
+        """
+        self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
+        task = await self._api.store.task(self._key)
+        if task is not None:
+            self._api.rescue.wait_until(self._rescue(task))
+
+    async def _rescue(self, task: Task) -> None:
+        try:
+            await self._api.rescue.help(task, limits.WAIT_SECONDS_MOST)
+        except StoreError as error:
+            self._api.log("help_failed", task=self._key, code=error.code)
+
+    async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
+        """Wait until `work` is done.
+
+        While the work runs, the generator yields None whenever the stream has to send a comment.
+        """
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
+                if self._is_comment_due():
+                    yield None
+            await work
+        finally:
+            if work.cancel():
+                await asyncio.wait({work}, timeout=limits.DROP_SECONDS_MOST)
+
+    async def _rest(self, look: Look, took: float) -> None:
+        """Pause.
+
+        If a host that works on the task reports its writes, each notice ends the pause, but not before the shortest
+        pause between two reads.
+        """
+        pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
+        await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
+
+    def _is_comment_due(self) -> bool:
+        """Whether a comment is due: it keeps the connection open, and shows whether the client still reads."""
+        due = self._clock() >= self._comment_at
+        if due:
+            self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
+        return due

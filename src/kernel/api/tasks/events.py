@@ -1,0 +1,160 @@
+"""The stream of a task's events: the handler of `GET /api/tasks/{id}/events`, and the form of each event."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TypedDict
+
+from ...domain import limits
+from ...domain.events import ID_PATTERN, EventPlace, Phase, TaskEvent, events, has_been, place_of, takes_chunks
+from ...domain.keys import Scope
+from ...domain.structure import Gap
+from ...domain.task import Status
+from ...store.claims import Output
+from ...store.events import Look, Opening
+from ...store.rows import ChunkIndex
+from ..base.endpoint import Answer, Endpoint, Parameter
+from ..base.exchange import Exchange, Reach
+from ..base.messages import Query, Reply, Request
+from ..base.problems import FieldError, Refusal, field_refusal, no_task
+from ..base.views import shown
+from ..follow import sse
+from ..follow.following import Follower
+from .large_answers import task_text
+from .views import ProgressView, chunk_view, gap_view, whole_task_view
+
+_HEADER = "Last-Event-ID"
+_PART_CHARS = 16_384  # A part of a stream with more characters is sent before further events are added to it.
+_ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+_ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
+_SUMMARY = "Follow a task as it happens: its status, its chunks in the order of the text, its progress and its end"
+_ABOUT = (
+    "Server-sent events: `status` and `chunk`, each once and with an `id`; `gap` in the place of a `chunk` without "
+    "which the task goes on; `progress`; and at last `end`, with the task. A stream without `end` ends with `retry`: "
+    "open it again after the last `id`."
+)
+
+
+@shown
+class StatusEventView(TypedDict):
+    """The data of `status`: a task waits (`pending`), a worker has had it (`processing`), or it has ended."""
+
+    status: Status
+
+
+async def follow_task(exchange: Exchange) -> Reply:
+    """Open the stream of a task's events, after the event that the client names."""
+    place = _behind(exchange.request, exchange.query)
+    opening = await exchange.api.store.opening(exchange.task_key, 0 if place is None else place.chunks)
+    if opening is None:
+        raise no_task()
+    if place is not None and not has_been(place, opening.look.state, opening.ready):
+        raise _refused("is not the id of an event of this task")
+    return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
+
+
+async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None) -> AsyncGenerator[str]:
+    """Write the events after `place`, until the task's end. A stream that ends early asks the client to come back."""
+    follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
+    told: Look | None = None
+    index, was_uncut = opening.index, not opening.look.total
+    async with aclosing(follower.looks()) as looks:
+        async for look in looks:
+            if look is None:
+                yield sse.COMMENT
+                continue
+            if was_uncut and look.ready:  # the text of a file was cut since the stream opened
+                index, was_uncut = await _cut_index(exchange) or index, False
+            outputs = {output.key.position: output for output in look.outputs}
+            written = ""  # events that are sent as one part, because each part costs three turns of the event loop
+            for event in events(place, look.state, look.ready, all_ready=look.all_read, gaps=look.gaps):
+                place = event.place
+                output = None if event.chunk is None else outputs[event.chunk]
+                written += _written(event, index, output, None if event.gap is None else look.gaps[event.gap])
+                if len(written) > _PART_CHARS:
+                    yield written
+                    written = ""
+            assert place is not None
+            follower.following = place.chunks if takes_chunks(place, look.state) else None
+            if told is None or _progress(told) != _progress(look):
+                told = look
+                written += sse.event("progress", _progress(look))
+            if written:
+                yield written
+            if place.phase is Phase.ENDED:
+                async for part in _end(exchange):
+                    yield part
+                return
+    yield sse.come_back(limits.EVENT_RETRY_MS)
+
+
+async def _cut_index(exchange: Exchange) -> ChunkIndex | None:
+    """Read where the chunks of the task are in its text. None: the task is gone."""
+    opening = await exchange.api.store.opening(exchange.task_key, limits.CHUNKS_MOST)
+    return None if opening is None else opening.index
+
+
+def _written(event: TaskEvent, index: ChunkIndex, output: Output | None, gap: Gap | None) -> str:
+    if gap is not None:
+        return sse.event("gap", gap_view(gap), event.place.id)
+    if output is None:
+        assert event.status is not None
+        return sse.event("status", StatusEventView(status=event.status), event.place.id)
+    return sse.event("chunk", chunk_view(index.completed(output)), event.place.id)
+
+
+def _progress(look: Look) -> ProgressView:
+    return ProgressView(
+        total=look.total or None, completed=look.completed, failed=look.failed, truncated=look.truncated
+    )
+
+
+async def _end(exchange: Exchange) -> AsyncGenerator[str]:
+    """Write the last event, `end`, with the task as `GET /api/tasks/{id}` shows it."""
+    task = await exchange.api.store.task(exchange.task_key)
+    # the task was erased or retried a moment ago, so there is no last event
+    if task is None or not task.status.terminal:
+        yield sse.come_back(limits.EVENT_RETRY_MS)
+        return
+    yield sse.opened("end")
+    async for part in task_text(exchange.api.store, task, whole_task_view(task, exchange.api, exchange.acting)):
+        yield sse.escaped(part)
+    yield sse.CLOSED
+
+
+def _behind(request: Request, query: Query) -> EventPlace | None:
+    """Read the id of the event after which the stream continues.
+
+    If the client sends the header and the parameter, the header counts, because its value is newer.
+
+    Raises Refusal (422).
+    """
+    text = request.headers.get(_HEADER.lower()) or query.get("after")
+    if text is None:
+        return None
+    place = place_of(text)
+    if place is None:
+        raise _refused("must be the id of an event of this task")
+    return place
+
+
+def _refused(message: str) -> Refusal:
+    return field_refusal([FieldError(f"after, {_HEADER}", message)])
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}/events",
+        summary=_SUMMARY,
+        handler=follow_task,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        parameters=(
+            Parameter(
+                "after", f"The id of the event after which the stream continues. `{_HEADER}` takes precedence.", _ID
+            ),
+            Parameter(_HEADER, "The same: the id of the last event received.", _ID_OR_NONE, "header"),
+        ),
+        answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
+    ),
+)

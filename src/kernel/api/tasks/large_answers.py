@@ -1,0 +1,185 @@
+"""Writes answers with more text than one read of D1 may return: they are sent in parts.
+
+Each part is read from D1 after the previous part was sent, so an isolate holds only one part in memory, and not several
+copies of the whole text.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import TYPE_CHECKING
+
+from ...domain import limits
+from ...domain.task import CONCAT_SEPARATOR, Kind, Reduce, Status, Task
+from ...store.rows import ChunkIndex
+from ...store.tasks import TaskStore
+from ...store.views import TooMuchAtOnce
+from ..base.messages import Reply, json_reply
+from ..base.problems import no_task
+from .views import WholeTaskView, chunk_view, has_schema, with_chunks
+
+if TYPE_CHECKING:
+    from .joined_value import JoinedValue
+
+JSON = {"Content-Type": "application/json"}
+_PART_CHARS = 16_384  # A part with more characters is sent before further chunks are added to it.
+
+
+async def task_reply(
+    store: TaskStore,
+    status: int,
+    task: Task,
+    view: WholeTaskView,
+    headers: Mapping[str, str],
+    *,
+    chunks_too: bool = False,
+) -> Reply:
+    """Show a task, with `chunks_too` also its finished chunks. `view` has everything except a large result.
+
+    Raises Refusal (404).
+    """
+    # A completed task that was read without its result has a large result. The result of a batch is its files.
+    large = task.status is Status.COMPLETED and task.result is None and task.kind is not Kind.BATCH
+    if not large and not chunks_too:
+        return json_reply(status, view, headers)
+    if not large:
+        try:
+            chunks = await store.chunks(task.task_key)
+        except TooMuchAtOnce:
+            pass
+        else:
+            if chunks is None:
+                raise no_task()
+            return json_reply(status, with_chunks(view, chunks), headers)
+    index = await chunk_index(store, task)
+    return Reply(status, headers={**JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
+
+
+async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncGenerator[str]:
+    """Write a task as JSON, in parts if its result is large. Raises Refusal (404) if the task is gone."""
+    reply = await task_reply(store, 200, task, view, {})
+    if reply.parts is None:
+        yield reply.body
+        return
+    async for part in reply.parts:
+        yield part
+
+
+def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
+    """Show all finished chunks from the index `first` on."""
+    return Reply(200, headers=JSON, parts=_chunk_list(store, index, first))
+
+
+async def chunk_index(store: TaskStore, task: Task) -> ChunkIndex:
+    """Read which chunks of a task are finished. Raises Refusal (404) if the task is gone."""
+    index = await store.chunk_index(task.task_key)
+    if index is None:
+        raise no_task()
+    return index
+
+
+async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncGenerator[str]:
+    yield '{"chunks": '
+    async for part in _chunks(store, index, first):
+        yield part
+    yield ', "nextCursor": null}'
+
+
+async def _task(
+    store: TaskStore, task: Task, view: WholeTaskView, index: ChunkIndex, large: bool, chunks_too: bool
+) -> AsyncGenerator[str]:
+    """Write a task as a JSON object, with its fields in the order of `view`."""
+    before = "{"
+    for name, value in view.items():
+        yield f"{before}{_text(name)}: "
+        before = ", "
+        if large and name == "result":
+            async for part in _result(store, task, index):
+                yield part
+        else:
+            yield _text(value)
+    if chunks_too:
+        yield ', "chunks": '
+        async for part in _chunks(store, index):
+            yield part
+    yield "}"
+
+
+async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncGenerator[str]:
+    before = "["
+    for places in index.pages(first, limits.CHUNKS_AT_ONCE):
+        written = ""
+        for chunk in await store.some_chunks(index, places, with_rejected=True):
+            written += before + _text(chunk_view(chunk))
+            before = ", "
+            if len(written) > _PART_CHARS:
+                yield written
+                written = ""
+        if written:
+            yield written
+    yield "]" if before == ", " else "[]"
+
+
+async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
+    """Write a task's large result, which is `output`, and for a task with a schema also `value`."""
+    joined = joined_value(store, task, index)
+    if joined is not None and not await joined.join():
+        yield "null"
+        return
+    yield '{"output": '
+    async for part in outputs_text(store, task, index, joined):
+        yield part
+    if has_schema(task):
+        yield ', "value": '
+        async for part in _values(store, index) if joined is None else joined.parts():
+            yield part
+    yield "}"
+
+
+def joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> "JoinedValue | None":
+    """Return the joined value of a task with a schema and `concat`; None for another task."""
+    if not has_schema(task) or task.options.reduce is not Reduce.CONCAT:
+        return None
+    from .joined_value import JoinedValue  # noqa: PLC0415 - only tasks with a schema need it
+
+    return JoinedValue(store, task, index)
+
+
+async def outputs_text(
+    store: TaskStore, task: Task, index: ChunkIndex, joined: "JoinedValue | None"
+) -> AsyncGenerator[str]:
+    """Write a task's `output` as JSON: a list of outputs, the joined text, or the text of the joined value.
+
+    The one output of a merge is never large, so it is not sent in parts. A gap is null in a list, and adds nothing to a
+    text.
+    """
+    assert task.options.reduce is not Reduce.MERGE
+    if joined is not None:
+        await joined.join()
+        async for part in joined.as_text():
+            yield part
+        return
+    as_list = task.options.reduce is Reduce.NONE
+    begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
+    before = begin
+    for places in index.pages():
+        for chunk in await store.some_chunks(index, places):
+            if chunk.output is None and not as_list:
+                continue
+            text = _text(chunk.output)
+            yield before + (text if as_list else text[1:-1])
+            before = between
+    yield end
+
+
+async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
+    """Write the list of the values of a task with a schema. Each output is JSON already, so it is written unchanged."""
+    before = "["
+    for places in index.pages():
+        for chunk in await store.some_chunks(index, places):
+            yield before + ("null" if chunk.output is None else chunk.output)
+            before = ", "
+    yield "]"
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

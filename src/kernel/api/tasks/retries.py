@@ -1,0 +1,110 @@
+"""`POST /api/tasks/{id}/retry`: its body, its handler, and its refusals."""
+
+from dataclasses import replace
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from ...domain import limits
+from ...domain.keys import Scope
+from ...domain.task import BUDGET_EXHAUSTED, Status, Task, calls_left
+from ...run.waits import OVERDUE
+from ...store.admission import Limit
+from ..base import problems
+from ..base.endpoint import OF_TASK, Answer, Endpoint
+from ..base.exchange import Exchange, Reach
+from ..base.fields import Asked, Whole, checked, read_object
+from ..base.messages import Reply
+from ..base.problems import BUDGET_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
+from ..base.services import Api
+from ..follow import wait
+from .submission import accepted_reply, limit_reached
+from .views import WholeTaskView
+
+_ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
+
+
+class RetryFields(Asked):
+    """The optional body of a retry."""
+
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
+        None,
+        description="A new budget: the most calls of all attempts together. It must cover the calls already made and "
+        "those still needed without failures. Without it the old budget stays. "
+        "A retry of gaps has made no calls yet. A retry of a batch is a new batch: without this field it has no "
+        "budget, and a budget must cover the lines without an answer.",
+    )
+
+
+def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
+    """Make the refusal that says why a task was not retried."""
+    if task.status not in _ENDED_BADLY:
+        detail = (
+            f"The task is {task.status}. Only a failed or cancelled task, or a completed one with gaps, can be retried."
+        )
+        return Refusal(NOT_RETRYABLE, detail)
+    spent, left = task.usage.model_calls, calls_left(task.total, task.completed, task.options.reduce)
+    old = task.options.max_calls
+    ran_out = task.failure is not None and task.failure.code == BUDGET_EXHAUSTED
+    if ran_out and (max_calls is None or (old is not None and max_calls <= old)):
+        detail = f"The task has made {spent} calls and needs at least {left} more. Set a larger maxModelCalls."
+        return Refusal(BUDGET_SPENT, detail)
+    if max_calls is not None and max_calls < spent + left:
+        message = f"must be at least {spent + left}: {spent} calls are spent, and at least {left} more are needed"
+        return field_refusal([FieldError("maxModelCalls", message)])
+    if api.settings.tasks_in_flight_most is not None:
+        return limit_reached(Limit.TASKS_IN_FLIGHT, api)
+    return Refusal(NOT_RETRYABLE, f"The task is {task.status}. Another request changed it just now.")
+
+
+async def retry_task(exchange: Exchange) -> Reply:
+    """Retry a failed or cancelled task, perhaps with a new budget. A task that is retried keeps its finished chunks.
+
+    A retry does not change a completed task. If a completed task has gaps, a new task processes the chunks of the gaps.
+    A retry of a batch is a new batch of the lines without an answer.
+    """
+    body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
+    max_calls = checked(RetryFields, body).max_model_calls
+    api, key = exchange.api, exchange.task_key
+    accepted = await api.submission.retry(key, max_calls)
+    if accepted is None:
+        task = await wait.found(api.store, key)
+        if task.overdue:  # the task's deadline has passed, and no write has failed it yet
+            await api.store.expire([key], OVERDUE, api.settings.retention_ms)
+            accepted = await api.submission.retry(key, max_calls)
+    if accepted is None:
+        for kind in api.kind_apis():
+            if (reply := await kind.retry(exchange, task, max_calls)) is not None:
+                return reply
+        raise not_retryable(await wait.found(api.store, key), max_calls, api)
+    api.log("retried", task=key, max_calls=max_calls)
+    route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
+    task = await wait.found(api.store, key)
+    task = replace(task, news_at=task.read_at)  # the answer's `Retry-After` counts from the retry
+    if route is not None and task.status is Status.PENDING:
+        task = replace(task, route=route)
+    return await accepted_reply(exchange, task)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/tasks/{id}/retry",
+        summary="Retry a failed or cancelled task from its finished chunks; a completed one's gaps, or a batch's lines "
+        "without an answer, as a new task",
+        handler=retry_task,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        body=RetryFields,
+        body_optional=True,
+        answers=(
+            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
+        ),
+        problems=(
+            problems.NOT_RETRYABLE,
+            problems.BUDGET_SPENT,
+            problems.FILES_FULL,
+            problems.FILES_UNAVAILABLE,
+        ),
+    ),
+)

@@ -1,0 +1,114 @@
+"""Makes a run's model calls: the protocol `ModelCaller`, and its implementation without lanes.
+
+Calls are sent in groups. A group is one subrequest of the run's invocation, and one connection that waits for an
+answer. The receiver of a group answers when all calls of the group have ended, or when some have ended, if the group
+may be answered in parts. The implementation that lets lanes make the calls is in `objects.laned_caller`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from ..domain.errors import CallerLost, CallNotStarted, ModelError, ModelTimeout
+from . import clock
+from .protocol import ModelCall, ModelReply, Provider
+
+CallOutcome = ModelReply | ModelError
+
+
+class HeldCall(NamedTuple):
+    """A call that a lane still makes after it has answered for other calls of the group."""
+
+    lane: int
+    number: int  # The call's number in its claim.
+
+
+class Silence(CallerLost):
+    """A lane gave no answer in time; its connection may still be open."""
+
+
+class ModelCaller(Protocol):
+    """Makes the model calls of a run: at most `groups_most` groups at a time, each of at most `group_size` calls.
+
+    `slack_seconds` is the time that a group may need to reach the lane that makes its calls, and that its answer may
+    need to come back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls
+    itself can cancel a call in flight.
+    """
+
+    @property
+    def group_size(self) -> int:
+        """The most model calls in one group of calls."""
+        ...
+
+    @property
+    def groups_most(self) -> int:
+        """The most groups that may be in flight at the same time."""
+        ...
+
+    @property
+    def slack_seconds(self) -> float:
+        """The most seconds that a group may take in addition to the time of its calls."""
+        ...
+
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome | HeldCall]:
+        """Make a group of calls, and return their outcomes in the calls' order when the last one has ended.
+
+        With `in_parts` a lane answers soon after the first call has ended, and the outcome of a call that goes on is a
+        HeldCall. A group that contains the held calls of a lane goes to this lane, which makes the new calls of the
+        group beside them. If the lane no longer knows a held call, the outcome of this call is CallerLost.
+
+        Each call may take `seconds`. The outcome of a call that cannot start before `starts_by`, by the run's clock, is
+        CallNotStarted. If the group's connection is lost, the outcome of each of its calls is ModelConnectionLost. If
+        the group gives no answer in time, the outcome of each of its calls is Silence. An error of the model is
+        returned as an outcome, and not raised.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Ask the lanes to end the calls in flight soon, because the run itself cannot cancel calls that a lane makes.
+
+        If the request to a lane fails, `abort` raises no error.
+        """
+        ...
+
+
+class LocalCaller:
+    """Implements `ModelCaller` for a worker that makes its calls itself. A group is one call."""
+
+    group_size = 1
+    slack_seconds = 0.0
+
+    def __init__(self, provider: Provider, concurrency: int) -> None:
+        self.groups_most = concurrency
+        self._provider = provider
+
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome]:
+        """See `ModelCaller.call`. Cancelling the coroutine `call` cancels the model call."""
+        (call,) = calls
+        assert not isinstance(call, HeldCall)
+        return [await call_model(self._provider, call, seconds, starts_by)]
+
+    async def abort(self) -> None:
+        """Do nothing, because a run without lanes cancels its calls itself."""
+
+
+async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
+    """Make one model call within `seconds`, unless `starts_by` has passed.
+
+    Errors of the model are returned, not raised. An error that is returned has no traceback, and no errors before it:
+    their frames have the error in a variable, and refer to the whole run, which would be garbage in a cycle.
+    """
+    if clock.now() >= starts_by:
+        return CallNotStarted("too late to start the call")
+    try:
+        async with asyncio.timeout(seconds):
+            return await provider.infer(call)
+    except TimeoutError:
+        return ModelTimeout(f"no reply from the model within {seconds:g} s")
+    except ModelError as error:
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        return error

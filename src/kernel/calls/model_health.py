@@ -1,0 +1,490 @@
+"""What an isolate knows of each model from the calls of its tasks, and how a task waits for a model that is away. Pure.
+
+The caller passes the time, from a steady clock. A model is away for a task when the task's latest calls have failed
+because of the model service, and no call has succeeded since. While the model is away, one call at a time probes
+whether it is back. While some other calls of the task's tenant succeed, the model is in a brown-out: pauses stay short,
+and the share of calls that succeed decides how many calls a run may have in flight.
+
+The model service counts as in trouble when the calls for other chunks fail too. A chunk counts as at fault when its
+call fails while the same model answers the tenant's other chunks. A failed call counts against its chunk only if the
+chunk is at fault. See decision 0042.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ..domain import limits
+from .pace import away_seconds, backoff_seconds
+
+
+class LatestCall(NamedTuple):
+    """How the latest call for a chunk ended. `chunk` is a number that identifies the chunk and reveals nothing else."""
+
+    chunk: int
+    at: float
+    succeeded: bool
+
+
+class LatestCalls:
+    """The latest model call of each chunk, for the chunks that had a call most recently.
+
+    `LatestCalls` keeps one chunk more than `others` returns, because a chunk is not judged by its own calls.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[int, LatestCall] = {}
+
+    def __iter__(self) -> Iterator[LatestCall]:
+        """The latest call is the first in the list."""
+        return iter(sorted(self._calls.values(), key=lambda call: -call.at))
+
+    def note(self, call: LatestCall) -> bool:
+        """Record a call.
+
+        Returns False if the call is dropped: a call of the same chunk is as new or newer, or enough other chunks have
+        newer calls.
+        """
+        known = self._calls.get(call.chunk)
+        if known is not None and known.at >= call.at:
+            return False
+        self._calls[call.chunk] = call
+        if len(self._calls) > limits.LATEST_CALLS_KEPT:
+            oldest = min(self._calls.values(), key=lambda kept: kept.at)
+            del self._calls[oldest.chunk]
+            return oldest is not call
+        return True
+
+
+def others(chunk: int, calls: Iterable[LatestCall], now: float) -> list[LatestCall]:
+    """Return the latest calls of up to ten chunks other than `chunk`, newest first, none older than 15 minutes."""
+    found = [call for call in calls if call.chunk != chunk and now - call.at <= limits.OTHERS_SECONDS]
+    return sorted(found, key=lambda call: -call.at)[: limits.OTHERS_MOST]
+
+
+class Trouble:
+    """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
+
+    `since` is the time of the model's first failure since this task's or tenant's own last success. `away` says that
+    the latest calls have failed, and that no call of other tasks is known to have succeeded after them; `began_at` is
+    when the model became away. `open_at` is when the next call may probe the model, `asked_until` is the time until
+    which the provider asked us to wait, and `probed_at` is when a call last probed the model.
+    """
+
+    def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:
+        self.success_at = -math.inf
+        self.failure_at = failure_at
+        self.since = since
+        self.away = since is not None
+        self.waits = waits
+        self.began_at = -math.inf if since is None else since
+        self.open_at = -math.inf
+        self.asked_until = -math.inf
+        self.probed_at = -math.inf
+        self._paused_at = self.began_at
+
+    def returned(self, at: float) -> None:
+        """Record that a call of this task or tenant succeeded: the model is not away."""
+        self.since = None
+        self.heard(at)
+
+    def heard(self, at: float) -> None:
+        """Record that a call of another task or tenant succeeded. The model is not away, but this one's failures keep
+        counting.
+        """
+        self.success_at = max(self.success_at, at)
+        if at >= self.failure_at:
+            self.away, self.waits = False, 0
+            self.open_at = self.asked_until = -math.inf
+
+    def answered(self) -> None:
+        """Record an answer that is neither a success nor trouble of the model service: the model is not away."""
+        self.since, self.away, self.waits = None, False, 0
+
+    def failed(self, started_at: float, now: float, asked: float, chance: float) -> None:
+        """Record a failed call. A call that was already in flight when the last pause began causes no further pause."""
+        self.failure_at = now
+        self.asked_until = max(self.asked_until, now + asked)
+        self.since = now if self.since is None else self.since
+        if not self.away:
+            self.away, self.began_at, self.waits = True, now, 0
+        elif started_at < self._paused_at:
+            self.open_at = max(self.open_at, self.asked_until)
+            return
+        self._paused_at = now
+        self.waits += 1
+        self.open_at = max(self.asked_until, now + away_seconds(self.waits, chance))
+
+    def probed(self, now: float) -> None:
+        """Record a call that probes the model.
+
+        After a call probes the model, no other call may probe it for as long as the longest pause that a failure of the
+        probe may cause.
+        """
+        self.probed_at = now
+        self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))
+
+
+class Verdict(NamedTuple):
+    """What a failed model call means for its chunk.
+
+    `attempts` and `counted` are the chunk's totals of attempts and of counted failures, the judged call included.
+    `final` says that the chunk gets no further call. `wait` is how many seconds the chunk's next call waits; if the
+    model is away, that call may wait longer.
+    """
+
+    attempts: int
+    counted: int
+    final: bool
+    wait: float
+
+
+def counts(chunk: int, started_at: float, success_at: float, calls: Iterable[LatestCall], now: float) -> bool:
+    """Whether a failed call counts against its chunk, although the error looks like the model service's fault.
+
+    `success_at` is when the model last answered a call for any chunk of any task. `calls` are the latest calls of the
+    tenant's chunks to the called model.
+    """
+    if success_at <= started_at:
+        return False
+    found = others(chunk, calls, now)
+    succeeded = sum(call.succeeded for call in found)
+    return len(found) >= limits.OTHERS_LEAST and succeeded >= limits.OTHERS_SHARE * len(found)
+
+
+def judge(
+    *,
+    of_service: bool,
+    patient: bool,
+    own: bool,
+    attempts: int,
+    counted: int,
+    calls: int,
+    attempts_most: int,
+    chance: float,
+) -> Verdict:
+    """Decide what a failed model call means for its chunk, if the call may be made again.
+
+    `of_service` says that the error looks like the model service's fault. `patient` says that MODEL_PATIENCE_SECONDS is
+    not 0. `own` is the result of `counts`: whether the failure counts against the chunk. `attempts` and `counted` are
+    the chunk's totals before the failed call, and `calls` is how many calls the chunk has had, the failed one included.
+    """
+    assert calls >= 1
+    if not (of_service and patient):
+        attempts += 1
+        return Verdict(attempts, counted, attempts >= attempts_most, backoff_seconds(attempts, chance))
+    if not own:
+        wait = min(limits.UNCOUNTED_SECONDS_MOST, backoff_seconds(calls, chance))
+        return Verdict(attempts, counted, False, wait)
+    counted += 1
+    final = counted >= limits.FAILURES_COUNTED_MOST
+    return Verdict(attempts, counted, final, 0.0 if final else pause_seconds(counted, chance))
+
+
+def pause_seconds(counted: int, chance: float) -> float:
+    """Return how many seconds a chunk waits after `counted` counted failures; up to a sixth of the wait is jitter."""
+    pauses = limits.COUNTED_PAUSES_SECONDS
+    return pauses[min(counted, len(pauses)) - 1] * (5 + chance) / 6
+
+
+class Answers:
+    """When a model last answered a call of any tenant, and when it last answered after BROWN_OUT_SECONDS of silence."""
+
+    def __init__(self) -> None:
+        self.at = -math.inf
+        self.back_at = -math.inf
+
+    def note(self, at: float) -> None:
+        """Record that the model answered a call."""
+        if at - self.at > limits.BROWN_OUT_SECONDS:
+            self.back_at = at
+        self.at = max(self.at, at)
+
+
+class News:
+    """What an isolate knows about one model from one tenant's calls.
+
+    `answers` has the times of answers to all tenants.
+    """
+
+    def __init__(self, answers: Answers | None = None) -> None:
+        self.trouble = Trouble()
+        self.calls = LatestCalls()
+        self.answers = answers or Answers()
+        self.untold = False  # Whether other isolates cannot yet read the newest calls in the database.
+
+    @property
+    def heard_at(self) -> float:
+        """The latest time of a success that shows a waiting task that its model is back.
+
+        Such a success is one of the task's own tenant, or any tenant's first success after the model was silent for
+        BROWN_OUT_SECONDS.
+        """
+        return max(self.trouble.success_at, self.answers.back_at)
+
+    def succeeded(self, chunk: int, now: float) -> None:
+        """Record a call that succeeded."""
+        self.trouble.returned(now)
+        self.answers.note(now)
+        self._note(LatestCall(chunk, now, True))
+
+    def failed(self, chunk: int, started_at: float, now: float, asked: float, chance: float) -> None:
+        """Record a call that failed because of the model service."""
+        self.trouble.failed(started_at, now, asked, chance)
+        self._note(LatestCall(chunk, now, False))
+
+    def failed_alone(self, chunk: int, now: float) -> None:
+        """Record a failed call that counts against its chunk, and so does not show that the model is away."""
+        self.trouble.failure_at = now
+        self._note(LatestCall(chunk, now, False))
+
+    def malformed(self, chunk: int, now: float) -> None:
+        """Record a model's reply without usable output.
+
+        A reply without usable output counts neither as a success nor as trouble of the model service.
+        """
+        self._note(LatestCall(chunk, now, False))
+
+    def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
+        """Record what other isolates have written to the database: their latest calls, and when a call last failed."""
+        for call in calls:
+            self.calls.note(call)
+            if call.succeeded:
+                self.trouble.heard(min(call.at, now))
+                self.answers.note(min(call.at, now))
+        self.trouble.failure_at = max(self.trouble.failure_at, min(failure_at, now))
+
+    def is_away(self, now: float) -> bool:
+        """Whether the model is away.
+
+        A model is not away if its last failure is older than AWAY_SECONDS_KEPT, or if it is only in a brown-out.
+        """
+        trouble = self.trouble
+        return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
+
+    def is_brown(self, now: float) -> bool:
+        """Whether the tenant had a success within BROWN_OUT_SECONDS, so that its failures mean at most a brown-out."""
+        return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
+
+    def is_mixed(self, now: float) -> bool:
+        """Whether recent calls both failed and succeeded.
+
+        When recent calls both failed and succeeded, isolates exchange them through the database.
+
+        While all calls fail, isolates exchange nothing, because each task sees the failures itself.
+        """
+        return now - self.trouble.failure_at <= limits.TELL_CALLS_SECONDS and self.is_brown(now)
+
+    def width(self, usual: int, now: float) -> int:
+        """Return how many calls a run may have in flight: the more of the latest calls failed, the fewer.
+
+        The width is `usual` times the share of successes among the latest calls of OTHERS_MOST chunks; a chunk without
+        a known call counts as a success. Within WIDEN_SECONDS after the last failure, the number of calls that may be
+        in flight grows back to `usual`.
+        """
+        return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
+
+    def widens_at(self, out: int, usual: int, now: float) -> float:
+        """Return when a run that has `out` calls in flight may start one more, if no call fails before.
+
+        Returns infinity if `out` has reached `usual`, because then only the end of a call lets another one start.
+        """
+        if out >= usual:
+            return math.inf
+        return self.trouble.failure_at + limits.WIDEN_SECONDS * max(0.0, (out + 0.01) / usual - self._share(now))
+
+    def _share(self, now: float) -> float:
+        recent = [call for call in self.calls if now - call.at <= limits.OTHERS_SECONDS][: limits.OTHERS_MOST]
+        return 1 - sum(not call.succeeded for call in recent) / limits.OTHERS_MOST
+
+    def _healed(self, now: float) -> float:
+        return (now - self.trouble.failure_at) / limits.WIDEN_SECONDS
+
+    def _note(self, call: LatestCall) -> None:
+        self.untold = self.calls.note(call) or self.untold
+
+
+class ModelNews:
+    """What an isolate knows about its models, by tenant and model.
+
+    When an isolate knows more than NEWS_MODELS_MOST pairs of tenant and model, the one that was used least recently is
+    dropped.
+    """
+
+    def __init__(self) -> None:
+        self._news: dict[tuple[str, str], News] = {}
+        self._answers: dict[str, Answers] = {}
+
+    def of(self, tenant: str, model: str) -> News:
+        """Return what the isolate knows about a model from a tenant's calls, in one object for all their tasks."""
+        answers = self._answers.pop(model, None) or Answers()
+        self._answers[model] = answers
+        news = self._news.pop((tenant, model), None) or News()
+        news.answers = answers
+        self._news[tenant, model] = news
+        for kept in (self._news, self._answers):
+            if len(kept) > limits.NEWS_MODELS_MOST:
+                del kept[next(iter(kept))]  # type: ignore[arg-type]
+        return news
+
+
+class Patience:
+    """Decides for one run, whose model may be away, when and how many calls may start, and which failures count.
+
+    The run waits up to `seconds` for a model that is away; with 0 it does not wait. `news` is the isolate's knowledge
+    of the model. `away_for`, `waits` and `failed_for` say what earlier runs of the task saw: the model has been away
+    for `away_for` seconds, `waits` probes in a row failed, and the last probe failed `failed_for` seconds ago.
+    """
+
+    def __init__(
+        self,
+        news: News,
+        seconds: float,
+        *,
+        now: float,
+        away_for: float | None = None,
+        waits: int = 0,
+        failed_for: float = 0.0,
+    ) -> None:
+        self._news = news
+        self._seconds = seconds
+        if away_for is None or not seconds:
+            self._own = Trouble()
+        # `failed_for` is shortened, because the database's clock measured it, and a success may end the model's absence
+        # only if it surely came after the failure.
+        else:
+            self._own = Trouble(now - away_for, waits, now - max(0.0, failed_for - limits.AWAY_CLOCK_SECONDS))
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the task waits for a model that is away.
+
+        A task that does not wait counts each failure as an attempt.
+        """
+        return self._seconds > 0
+
+    @property
+    def away_since(self) -> float | None:
+        """When the task's first call after its last successful call failed; None if no call has failed since."""
+        return self._own.since
+
+    @property
+    def waits(self) -> int:
+        """How many of this task's probes of the model have failed in a row."""
+        return self._own.waits
+
+    @property
+    def there_at(self) -> float:
+        """When the model last answered a call of any task and tenant."""
+        return self._news.answers.at
+
+    def counts(self, chunk: int, started_at: float, now: float) -> bool:
+        """Whether a failed call counts against its chunk, as far as this run knows now."""
+        return counts(chunk, started_at, self.there_at, self._news.calls, now)
+
+    def succeeded(self, chunk: int, now: float) -> None:
+        """Record a successful call: the model is not away, for this task and all others."""
+        self._own.returned(now)
+        self._news.succeeded(chunk, now)
+
+    def answered(self, chunk: int | None, now: float) -> None:
+        """Record an answer that is neither a success nor trouble of the model service: the model is not away.
+
+        `chunk` is set if the model's reply had no usable output. A reply without usable output does not prove that
+        other failures are their chunks' fault.
+        """
+        self._own.answered()
+        self._news.trouble.answered()
+        if chunk is not None:
+            self._news.malformed(chunk, now)
+
+    def failed(self, chunk: int, started_at: float, now: float, asked: float | None, chance: float) -> None:
+        """Record a call that failed because of the model service, which may have asked for `asked` seconds of pause."""
+        if self._seconds:
+            self._own.failed(started_at, now, asked or 0.0, chance)
+            self._news.failed(chunk, started_at, now, asked or 0.0, chance)
+
+    def failed_alone(self, chunk: int, now: float) -> None:
+        """Record a failed call that counts against its chunk, and so does not show that the model is away."""
+        self._news.failed_alone(chunk, now)
+
+    def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
+        """Record what other isolates wrote to the database about their latest calls of the model."""
+        self._news.told(calls, failure_at, now)
+
+    def started(self, now: float) -> None:
+        """Record that calls start."""
+        if self.narrow(now):
+            self._news.trouble.probed(now)
+
+    def narrow(self, now: float) -> bool:
+        """Whether this run may have only one call at a time in flight, as a probe of a model that is away.
+
+        The run is narrow when this task's own calls show that the model is away, or when they show nothing yet and the
+        calls of other tasks do.
+        """
+        self._hear()
+        return self._own.away or self._new_to_it(now)
+
+    def away(self, now: float) -> bool:
+        """Whether the model is away, and not just in a brown-out: the tenant has had no recent success."""
+        return self.narrow(now) and not self._news.is_brown(now)
+
+    def troubled_for(self, now: float) -> float:
+        """Return for how many seconds the tenant's calls of the model have failed, as far as the isolate knows."""
+        since = self._news.trouble.since
+        return 0.0 if since is None else now - since
+
+    def width(self, usual: int, now: float) -> int:
+        """Return how many calls the run may have in flight, which is `usual`, or fewer if calls failed lately."""
+        return self._news.width(usual, now) if self._seconds else usual
+
+    def widens_at(self, out: int, usual: int, now: float) -> float:
+        """Return when a run that has `out` calls in flight may start one more, if no call ends before."""
+        return self._news.widens_at(out, usual, now)
+
+    def over(self, now: float) -> bool:
+        """Whether the model has been away for longer than the task waits for a model."""
+        return self._own.since is not None and now >= self._own.since + self._seconds
+
+    def opens_at(self, now: float, latest_start: float | None) -> float:
+        """Return when the run's next call may start, or infinity while a probe of the model is in flight.
+
+        `latest_start` is when the newest call in flight started, None if no call is in flight. A call may start at the
+        latest when the task's wait for the model is over, unless the provider asked for a longer pause.
+        """
+        if not self.narrow(now):
+            return -math.inf
+        own = self._own
+        if not own.away:  # Only other tasks' calls have failed so far, so this task's first probe waits only briefly.
+            return math.inf if latest_start is not None else self._others_at(now, limits.AWAY_NEWCOMER_SECONDS)
+        if latest_start is not None and latest_start >= own.began_at:
+            return math.inf
+        assert own.since is not None
+        ends_at = own.since + self._seconds
+        own_at = max(min(own.open_at, ends_at), own.asked_until)
+        if self._news.is_brown(now):
+            return max(own.asked_until, min(own_at, own.failure_at + limits.UNCOUNTED_SECONDS_MOST))
+        others_at = self._others_at(now, limits.AWAY_TURN_SECONDS)
+        return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
+
+    def _others_at(self, now: float, seconds_most: float) -> float:
+        """Return until when other tasks' probes keep this task from probing: at most `seconds_most` after the last
+        probe.
+        """
+        if not self._news.is_away(now):
+            return -math.inf
+        trouble = self._news.trouble
+        return max(trouble.asked_until, min(trouble.open_at, max(trouble.probed_at, trouble.failure_at) + seconds_most))
+
+    def _hear(self) -> None:
+        """Treat the model as back if another task had a success after this task's last failure.
+
+        This task's own calls have not succeeded, so the time that it has waited for the model keeps counting.
+        """
+        if self._own.away and self._news.heard_at > self._own.failure_at:
+            self._own.heard(self._news.heard_at)
+
+    def _new_to_it(self, now: float) -> bool:
+        own = self._own
+        return self.lasts and own.success_at == -math.inf and own.since is None and self._news.is_away(now)

@@ -1,0 +1,232 @@
+"""Calls an OpenAI-compatible server, with one request `POST {base_url}/chat/completions` for each call.
+
+Statuses and error bodies mean what OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`) say.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+
+from ..domain import limits
+from ..domain.errors import (
+    ModelConnectionLost,
+    ModelError,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefused,
+    ModelReplyMalformed,
+    ModelUnavailable,
+)
+from ..domain.settings import is_openais_own
+from . import asking, replies
+from .pace import retry_after_seconds
+from .protocol import (
+    Health,
+    HttpClient,
+    HttpConnectionLost,
+    HttpError,
+    HttpReply,
+    HttpReplyTooLarge,
+    HttpTimeout,
+    ModelCall,
+    ModelReply,
+)
+
+DEFAULT_MODEL = "gpt-5.4-mini"
+PROBE_TIMEOUT_SECONDS = 5.0
+PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # gateways of several providers list hundreds of models
+
+_TRANSIENT_4XX = frozenset({408, 409, 425})
+# HTTP statuses that blame the request, and not the API key, the model or the address.
+_AT_FAULT = frozenset({400, 413, 422})
+# Codes with which OpenAI answers 429 if the account's quota is used up. Other servers answer 402.
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+# OpenAI's current models, even behind a gateway, refuse the field `max_tokens` and accept `max_completion_tokens`.
+# Other servers accept `max_tokens`, and some of them ignore `max_completion_tokens`
+# (docs/decisions/calls.md#d0023).
+_OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
+
+
+class OpenAIProvider:
+    """Calls an OpenAI-compatible server through the HTTP client `http`. `base_url` ends with `/v1`."""
+
+    name = "openai"
+
+    def __init__(
+        self,
+        http: HttpClient,
+        *,
+        base_url: str,
+        api_key: str | None,
+        model: str | None,
+    ) -> None:
+        self.default_model = model or DEFAULT_MODEL
+        self._http = http
+        self._base_url = base_url.rstrip("/")
+        self._at_openai = is_openais_own(base_url)
+        self._api_key = api_key
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Send the call once. Raises a `ModelError` that names the cause, without client text or API key."""
+        try:
+            reply = await self._http.request(
+                "POST",
+                f"{self._base_url}/chat/completions",
+                headers={**self._headers(), "content-type": "application/json"},
+                body=json.dumps(self._body(call), ensure_ascii=False),
+                timeout_seconds=None,
+                max_reply_bytes=limits.REPLY_BYTES_MOST,
+            )
+        except HttpError as error:
+            raise self._transport_failure(error) from None
+        if not 200 <= reply.status < 300:
+            raise self._failure(reply, call)
+        try:
+            if call.body is not None:
+                from .whole_answers import line_reply  # noqa: PLC0415 - only batches make such calls
+
+                return line_reply(replies.parse(reply.body), len(reply.body))
+            return replies.chat_reply(replies.parse(reply.body), formed=call.form is not None)
+        except ModelReplyMalformed as error:
+            error.delay_seconds = retry_after_seconds(reply.headers)
+            raise
+
+    def _body(self, call: ModelCall) -> dict[str, object]:
+        new_spelling = self._at_openai or _OPENAI_MODEL.match(call.model)
+        tokens_name = "max_completion_tokens" if new_spelling else "max_tokens"
+        if call.body is not None:
+            from .whole_answers import sent_fields  # noqa: PLC0415 - only batches make such calls
+
+            return {"model": call.model, **sent_fields(call, tokens_name)}
+        fields = {**asking.fields(call, tokens_name), **asking.response_format(call.form)}
+        return {"model": call.model, "messages": asking.messages(call), **fields}
+
+    async def probe(self) -> Health:
+        """Check the server by requesting its list of models, which costs nothing."""
+        try:
+            reply = await self._http.request(
+                "GET",
+                f"{self._base_url}/models",
+                headers=self._headers(),
+                body=None,
+                timeout_seconds=PROBE_TIMEOUT_SECONDS,
+                max_reply_bytes=PROBE_BYTES_MOST,
+            )
+        except HttpTimeout:
+            return Health("unavailable", f"the server did not answer within {PROBE_TIMEOUT_SECONDS:g} s")
+        except HttpReplyTooLarge:
+            return Health("degraded", "the server's list of models is too long to read")
+        except HttpError:
+            return Health("unavailable", "the connection to the server was refused or lost")
+        return health_of(reply, self.default_model, has_key=self._api_key is not None)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"accept": "application/json"}
+        if self._api_key is not None:
+            headers["authorization"] = f"Bearer {self._api_key}"
+        return headers
+
+    def _transport_failure(self, error: HttpError) -> ModelError:
+        match error:
+            case HttpReplyTooLarge():
+                return ModelReplyMalformed(f"the reply exceeds {limits.REPLY_BYTES_MOST} bytes")
+            case HttpConnectionLost():
+                return ModelConnectionLost("the connection to the provider was refused or lost")
+            case _:
+                return ModelConnectionLost("the provider's reply was incomplete")
+
+    def _failure(self, reply: HttpReply, call: ModelCall) -> ModelError:
+        said, codes = _error_body(reply.body)
+        if call.body is not None and _passes(reply.status) and not codes & _QUOTA_CODES:
+            from .whole_answers import passing_words  # noqa: PLC0415 - only batches make such calls
+
+            said = passing_words(said, call.body)
+        texts = asking.client_texts(call) if said else ()
+        detail = replies.cause(said, key=self._api_key, client_texts=texts)
+        message = f"the provider answered {reply.status}{': ' if detail else ''}{detail}"
+        if reply.status in asking.FORM_STATUSES and not codes & _QUOTA_CODES:
+            about = asking.form_failure(call, reply.body.decode("utf-8", "replace"), message)
+            if about is not None:
+                return about
+        error = self._of_status(reply, codes, message)
+        if call.body is not None and reply.status >= 400:
+            from .whole_answers import with_refusal  # noqa: PLC0415 - only batches make such calls
+
+            return with_refusal(error, reply.status, reply.body, self._api_key)
+        return error
+
+    def _of_status(self, reply: HttpReply, codes: frozenset[str], message: str) -> ModelError:
+        status = reply.status
+        if status == 402 or (400 <= status < 500 and codes & _QUOTA_CODES):
+            return ModelQuotaExhausted(message)
+        if status == 429:
+            return ModelRateLimited(message, retry_after_seconds(reply.headers))
+        if _passes(status):
+            return ModelUnavailable(message, retry_after_seconds(reply.headers))
+        if 300 <= status < 400:
+            # Redirects are not followed, because a followed redirect would send the API key to a host that is not
+            # configured.
+            return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
+        if 400 <= status < 500:
+            return ModelRefused(message, of_call=status in _AT_FAULT)
+        return ModelReplyMalformed(message, retry_after_seconds(reply.headers))
+
+
+def _passes(status: int) -> bool:
+    """Whether the HTTP status of an answer says that the same call may succeed later."""
+    return status == 429 or status in _TRANSIENT_4XX or status >= 500
+
+
+def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
+    """Read the message and the codes of an error's body.
+
+    A body that is not JSON, such as a proxy's page, gives an empty message and no codes.
+    """
+    try:
+        document = replies.parse(body)
+    except ModelReplyMalformed:
+        return "", frozenset()
+    error = document.get("error", document) if isinstance(document, Mapping) else None
+    if isinstance(error, str):
+        return error, frozenset()
+    message = error.get("message", error.get("detail")) if isinstance(error, Mapping) else None
+    codes = frozenset(code for name in ("code", "type") if isinstance(code := replies.member(error, name), str))
+    return (message if isinstance(message, str) else ""), codes
+
+
+def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
+    """Judge the answer to `GET {AI_BASE_URL}/models`.
+
+    The `detail` of the health names the variable that should be checked, if there is one.
+    """
+    status = reply.status
+    if 200 <= status < 300:
+        if _lacks(reply.body, model):
+            return Health("degraded", f"the server answers but does not list the model {model}: check AI_MODEL")
+        return Health("healthy", "the server answers")
+    if status in {401, 403}:
+        said = "the server refused the key: check AI_API_KEY" if has_key else "the server needs a key: set AI_API_KEY"
+        return Health("unavailable", said)
+    if status in {404, 405}:
+        return Health("degraded", "the server answers but lists no models: calls may or may not work")
+    if 300 <= status < 400:
+        return Health("unavailable", "the server redirects: AI_BASE_URL must be the final address")
+    return Health("degraded", f"the server answered {status}")
+
+
+def _lacks(body: bytes, model: str) -> bool:
+    """Whether the reply lists models, and none of them is `model` in any spelling that servers accept for this name.
+
+    Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each name. llama.cpp and
+    llama-cpp-python list their one model and serve it under any name.
+    """
+    try:
+        listed = replies.member(replies.parse(body), "data")
+    except ModelReplyMalformed:
+        return False
+    if not isinstance(listed, list) or not listed:
+        return False
+    if len(listed) == 1 and replies.member(listed[0], "owned_by") in {"llamacpp", "me"}:
+        return False
+    names = [replies.member(one, "id") for one in listed]
+    return not any(name in {model, f"{model}:latest", f"models/{model}"} for name in names if isinstance(name, str))

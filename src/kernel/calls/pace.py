@@ -1,0 +1,226 @@
+"""How fast a worker may go: how soon its model calls must start, and how often it may write to the database.
+
+The functions of this module are pure: their caller passes the time.
+
+A slow database must not get more requests because it is slow. Three rules keep the load of a slow database low: calls
+get more time to start, calls that did not start are announced again only after a growing pause, and a worker may write
+only in proportion to the calls that it finished.
+
+How long to wait before a model call is tried again.
+
+`chance` is the caller's random number from 0 to 1, for jitter.
+
+`Retry-After`: how long a server asks us to wait.
+
+Distinguishes a worker that died by chance from a task that kills every worker that takes it.
+
+A stall is a claim of a task that ended without a finished model call. In a row of stalls, the first claim makes as many
+calls at a time as usual. When the worker of the first claim dies, another worker takes the task over at once, and makes
+half as many calls at a time. Each later claim in the row of stalls starts after a longer rest and makes fewer calls at
+a time. The last claim in a row of stalls makes one call at a time, after a long rest. If the worker of the last claim
+dies too, the task counts as the cause. See decision 0018.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+from ..domain import limits
+
+
+class Latency:
+    """Estimates how long the database takes for a write, from the latest writes of an isolate.
+
+    A slower write raises the estimate to its own time at once, and a faster write at most halves the estimate. The
+    estimate is forgotten LATENCY_SECONDS_KEPT after the last write to the database.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._at = 0.0
+
+    def note(self, seconds: float, now: float) -> None:
+        """Record that a write to the database took `seconds`."""
+        self._seconds = max(seconds, self.seconds(now) / 2)
+        self._at = now
+
+    def note_failure(self, seconds: float, now: float) -> None:
+        """Record that a write to the database failed after `seconds`.
+
+        A fast failure does not lower the estimate of how long a write takes.
+        """
+        self.note(max(seconds, self.seconds(now)), now)
+
+    def seconds(self, now: float) -> float:
+        """Return how many seconds a write to the database is expected to take, 0 if that is unknown."""
+        return self._seconds if now - self._at <= limits.LATENCY_SECONDS_KEPT else 0.0
+
+
+def start_seconds(latency: float) -> float:
+    """Return within how many seconds after their announcement calls must start, if a database write takes `latency`."""
+    wanted = limits.START_LATENCIES * latency + limits.START_SECONDS_MORE
+    return min(limits.START_SECONDS_MOST, max(limits.START_SECONDS, wanted))
+
+
+def start_pause_seconds(fruitless: int) -> float:
+    """Return the seconds until calls are announced again, after `fruitless` announcements in a row started no call."""
+    assert fruitless >= 1
+    return min(limits.START_PAUSE_SECONDS_MOST, limits.START_PAUSE_SECONDS_FIRST * 2.0 ** min(fruitless - 1, 16))
+
+
+def idle_seconds(idle_runs: int) -> float:
+    """Return how many seconds a task rests after a run that started no call.
+
+    `idle_runs` is how many runs in a row before this one started no call.
+    """
+    return min(limits.IDLE_SECONDS_MOST, limits.IDLE_SECONDS_FIRST * 2.0 ** min(idle_runs, 16))
+
+
+class WriteBucket:
+    """Limits a run's database writes to WRITES_A_CALL for each ended call, plus WRITES_A_MINUTE.
+
+    A run starts with `tokens` tokens in the bucket, and each write to the database costs one token. The bucket is
+    refilled by WRITES_A_MINUTE tokens a minute, up to WRITES_AT_FIRST. Tokens that ended calls have earned may exceed
+    WRITES_AT_FIRST.
+    """
+
+    def __init__(self, tokens: float, now: float) -> None:
+        self._tokens = tokens
+        self._at = now
+
+    def earn(self, calls: int) -> None:
+        """Add tokens for ended calls, successful or not, to pay for recording a call and announcing the next one."""
+        self._tokens += limits.WRITES_A_CALL * calls
+
+    def ready_at(self, now: float) -> float:
+        """Return the time from which the run may send its next write, `now` if it may send it at once."""
+        self._refill(now)
+        return now + max(0.0, 1 - self._tokens) * 60 / limits.WRITES_A_MINUTE
+
+    def spend(self, now: float) -> None:
+        """Take a token for a write that is about to be sent.
+
+        A write that cannot wait may take the bucket below zero.
+        """
+        self._refill(now)
+        self._tokens -= 1
+
+    def refund(self) -> None:
+        """Give back the token of a write that a full database refused, or that recorded a part of a file.
+
+        A write that a full database refused changed nothing, and the pauses between the tries already limit the load.
+        Writes about a file need no other limit: each slice and each object of the file is recorded once.
+        """
+        self._tokens += 1
+
+    def _refill(self, now: float) -> None:
+        earned = (now - self._at) * limits.WRITES_A_MINUTE / 60
+        self._at = now
+        if self._tokens < limits.WRITES_AT_FIRST:
+            self._tokens = min(float(limits.WRITES_AT_FIRST), self._tokens + earned)
+
+
+def backoff_seconds(attempts: int, chance: float) -> float:
+    """Return the seconds to wait after the `attempts`-th transient failure.
+
+    The wait doubles with each failure, up to a limit. Half of the wait is fixed and up to half is jitter, unlike AWS's
+    "full jitter", so that a server in trouble always gets some rest.
+    """
+    assert attempts >= 1
+    ceiling = min(limits.BACKOFF_SECONDS_MOST, limits.BACKOFF_SECONDS_FIRST * 2.0 ** min(attempts - 1, 16))
+    return ceiling * (0.5 + 0.5 * chance)
+
+
+def away_seconds(waits: int, chance: float) -> float:
+    """Return the seconds before the next probe of a model that is away.
+
+    `waits` is how many probes of the model have failed in a row. The wait doubles with each of them, up to a limit, and
+    up to half of the wait is jitter.
+    """
+    assert waits >= 1
+    ceiling = min(limits.AWAY_SECONDS_MOST, limits.AWAY_SECONDS_FIRST * 2.0 ** min(waits - 1, 16))
+    return ceiling * (0.5 + 0.5 * chance)
+
+
+def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
+    """Return how many seconds to wait after a 429.
+
+    `waits` is how many waits after a 429 in a row precede this one. The provider's own wait, `asked`, is
+    obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The wait after a 429 is never less than a
+    floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait in a row up to five minutes, and gets up
+    to half of itself as jitter on top. Because of the floor, the waits after 429s grow even if the provider keeps
+    asking for no wait, and RATE_LIMIT_WAITS_MOST such waits take hours. If `asked` is None, the wait starts at
+    RATE_LIMIT_SECONDS_FIRST and also doubles, and up to half of the wait is jitter.
+    """
+    ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
+    doubling = 2.0 ** min(waits, 16)
+    if asked is None:
+        return min(ceiling, limits.RATE_LIMIT_SECONDS_FIRST * doubling) * (0.5 + 0.5 * chance)
+    floor = min(ceiling, limits.RATE_LIMIT_SECONDS_LEAST * doubling) * (1 + 0.5 * chance)
+    return min(limits.RATE_LIMIT_SECONDS_MOST, max(asked + 0.1 * chance, floor))
+
+
+_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Read how long the provider asks to wait, from 0 to RATE_LIMIT_SECONDS_MOST, or None if it asks for nothing.
+
+    `retry-after-ms` is OpenAI's own header. A date in `Retry-After` is compared with the reply's own `Date` header, so
+    our own clock does not matter (RFC 9110, 10.2.3 and 6.6.1).
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        if _NUMBER.fullmatch(text):
+            return _clamped(float(text) * unit)
+    until, now = _date(headers.get("retry-after")), _date(headers.get("date"))
+    return None if until is None or now is None else _clamped((until - now).total_seconds())
+
+
+def _clamped(seconds: float) -> float:
+    return min(max(seconds, 0.0), limits.RATE_LIMIT_SECONDS_MOST)
+
+
+def _date(text: str | None) -> datetime | None:
+    if text is None or len(text) > 64:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+class Rests(NamedTuple):
+    """How long a task rests, in ms, after each claim that ended without a finished call.
+
+    `between_ms` has a time for each claim of a row of claims without a finished call, except for the last claim. After
+    a claim, the next claim starts at least `between_ms` after the first claim of the row, and at least half that time
+    after the claim before. After the last claim of the row, the task rests until `least_ms` have passed since the first
+    claim.
+    """
+
+    between_ms: tuple[int, ...] = ()
+    least_ms: int = 0
+
+
+def rests(max_attempts: int) -> Rests:
+    """Return a task's rests for a row of `max_attempts` stalls.
+
+    The first rest is 0, the second is positive, and each later rest is three times the rest before. If `max_attempts`
+    is 2, the rest between the two claims is the long one.
+    """
+    last_ms = limits.STALL_REST_SECONDS * 1000
+    waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]
+    if len(waits) > 1:
+        waits[0] = 0  # No rest after the first stall: most workers that die are not killed by their task.
+    return Rests(tuple(map(round, waits)), round(limits.STALL_SECONDS_LEAST * 1000))
+
+
+def width(stalls: int, max_attempts: int, usual: int) -> int:
+    """Return how many calls a task may have in flight after `stalls` claims in a row without a finished call."""
+    if stalls == 0:
+        return usual
+    return 1 if stalls >= max_attempts - 1 else max(1, usual >> stalls)

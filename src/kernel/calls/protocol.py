@@ -1,0 +1,150 @@
+"""The interfaces that the project requires of a provider of models, and that a provider requires of the network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from ..domain.settings import Sending
+from ..domain.structure import Rejection
+
+
+class OutputForm(NamedTuple):
+    """The form that a call's output must have: a JSON object that `schema` allows.
+
+    `schema` is the client's own document. `name` and `strict` are what OpenAI's API requires in addition to a schema.
+    `sending` says whether the schema is sent in a field, in the system message, or in both. `rejected` is set if the
+    model is asked again: the call then shows the model the answer that did not fit, and its faults.
+    """
+
+    schema: Mapping[str, object]
+    name: str
+    strict: bool
+    sending: Sending
+    rejected: Rejection | None = None
+
+    @property
+    def in_field(self) -> bool:
+        """Whether the schema is sent in a field of the request, which a server may refuse."""
+        return self.sending != "prompt"
+
+    @property
+    def in_prompt(self) -> bool:
+        """Whether the schema is sent in the system message."""
+        return self.sending != "native"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One model call. `user` is the text to work on, and `system` says what to do with it.
+
+    If `max_output_tokens` or `temperature` is None, the provider's own value applies. `options` are further fields of
+    the request. If `form` is None, the output may be any text.
+
+    `body` is a line of a batch, in the form of a chat completion's body without a model. The provider sends this body
+    unchanged, instead of `system`, `user`, `temperature`, `options` and `form`. In `body`, the limit of tokens is
+    called `max_completion_tokens`. If `body` has no limit of tokens, `max_output_tokens` applies. The reply to a call
+    with a body contains the whole answer.
+    """
+
+    system: str
+    user: str
+    model: str
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    form: OutputForm | None = field(default=None, hash=False)
+    body: Mapping[str, object] | None = field(default=None, hash=False)
+
+
+class ModelReply(NamedTuple):
+    """A model's usable output. The token counts are those that the provider reports, and 0 if it reports none.
+
+    `finish_reason` is `stop`, `length`, `content_filter`, another word of the provider, or None if the provider names
+    no reason. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if
+    the lane is unknown.
+
+    `repaired` says that the output was corrected to fit the task's schema.
+
+    `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
+    `output` is then empty.
+    """
+
+    output: str
+    input_tokens: int
+    output_tokens: int
+    finish_reason: str | None = None
+    lane: int | None = None
+    answer: Mapping[str, object] | None = None
+    repaired: bool = False
+
+
+class Health(NamedTuple):
+    """What `GET /api/ai-status` answers about the health of the model.
+
+    `detail` is a text for people, and contains no secret.
+    """
+
+    status: Literal["healthy", "degraded", "unavailable"]
+    detail: str
+
+
+class Provider(Protocol):
+    """A service that answers model calls. Implementations: `demo`, `openai`, `workers_ai`."""
+
+    name: str
+    default_model: str
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Send the call to the model once, without retries. Failures are raised as subclasses of `ModelError`.
+
+        The code that awaits `infer` limits its time by cancelling it: see `processing.caller.call_model`.
+        """
+        ...
+
+    async def probe(self) -> Health:
+        """Check whether model calls would work, without a call that costs money. Never raises a `ModelError`."""
+        ...
+
+
+class HttpReply(NamedTuple):
+    """A whole HTTP reply. The names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpError(Exception):
+    """Raised if a request did not get a whole HTTP reply."""
+
+
+class HttpTimeout(HttpError):
+    """The time limit of a request was over before the whole reply had arrived."""
+
+
+class HttpConnectionLost(HttpError):
+    """The connection was refused or reset, or the name has no address.
+
+    The server may have received the request although the connection was lost.
+    """
+
+
+class HttpReplyTooLarge(HttpError):
+    """Raised if an HTTP reply is larger than `max_reply_bytes`. Reading stopped there."""
+
+
+class HttpClient(Protocol):
+    """Sends HTTP requests for providers. The package `platform` implements the protocol `HttpClient` over `fetch`."""
+
+    async def request(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: str | None,
+        timeout_seconds: float | None,
+        max_reply_bytes: int,
+    ) -> HttpReply:
+        """Send a request once and read the whole reply. Raises an `HttpError` subclass."""
+        ...

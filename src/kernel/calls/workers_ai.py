@@ -1,0 +1,185 @@
+"""Calls Cloudflare Workers AI through its binding, which raises errors whose text contains a code.
+
+Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list
+contains only some of the error codes in use.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+from ..domain.errors import (
+    ModelConnectionLost,
+    ModelError,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefused,
+    ModelReplyMalformed,
+    ModelUnavailable,
+)
+from . import asking, replies
+from .protocol import Health, ModelCall, ModelReply
+
+# The default model costs a sixth of what a dense model with 70 billion parameters costs: docs/configuration.md has the
+# figures.
+DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
+# The limit of output tokens for a call that sets no limit of its own. The default limit of Workers AI, 256 or 2,000
+# tokens, would cut off many answers in mid-sentence.
+OUTPUT_TOKENS = 4_096
+
+_NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'
+# Matches the code at the beginning of an error's text: "3040: Capacity …", "InferenceUpstreamError: 3040: Capacity …".
+_CODE = re.compile(r"\s*(?:[A-Za-z]+:\s*){0,4}(\d{4})\b")
+# 4006 means the same as the documented 3036: the day's free allocation is used up.
+_QUOTA_CODES = frozenset({3036, 4006})
+_TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
+_REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
+# The listed codes 5xxx mean the statuses 400, 403 or 405, and so do the codes 7xxx and 8xxx of Cloudflare's API: the
+# request is at fault.
+_REFUSAL_THOUSANDS = frozenset({5, 7, 8})
+# Error codes for an output that does not have the requested form. If the call is repeated, the output may have the
+# requested form.
+_MALFORMED_CODES = frozenset({5024})
+# Words in the error for a request that is too long for the model. The error for a request that is too long has the code
+# 5021 or 3010, or no code.
+_TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
+_AT_FAULT = re.compile(
+    r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"
+    r"|too large|required propert)",
+    re.IGNORECASE,
+)
+# The reasoning that a model may write before its answer; the platform does not always remove it.
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
+
+
+class AiBinding(Protocol):
+    """The binding `AI`, which returns its results as Python dicts and lists."""
+
+    async def run(self, model: str, inputs: dict[str, object]) -> object:
+        """Run a model once.
+
+        Cancelling the coroutine aborts the run of the model. Raises the platform's error, whose text contains a code.
+        """
+        ...
+
+
+class WorkersAIProvider:
+    """Makes model calls through the binding `AI`.
+
+    If the binding is missing, the provider refuses each call, and says what must be set.
+    """
+
+    name = "workers-ai"
+
+    def __init__(self, ai: AiBinding | None, *, model: str | None, timeout_seconds: float) -> None:
+        self.default_model = model or DEFAULT_MODEL
+        self._ai = ai
+        self._timeout_seconds = timeout_seconds
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Send the call once. Raises a `ModelError` that names the cause, without client text."""
+        if self._ai is None:
+            raise ModelRefused(_NO_BINDING)
+        if call.body is not None:
+            from . import workers_ai_whole  # noqa: PLC0415 - only batches make such calls
+
+            inputs = workers_ai_whole.inputs(call, OUTPUT_TOKENS)
+            return workers_ai_whole.reply(await self._run(self._ai, call, inputs), inputs.get("max_tokens"))
+        fields = {
+            **asking.fields(call, "max_tokens", OUTPUT_TOKENS),
+            **asking.response_format(call.form, bare=True),
+        }
+        result = await self._run(self._ai, call, {"messages": asking.messages(call), **fields})
+        formed = call.form is not None
+        if isinstance(result, Mapping) and "choices" not in result:
+            return _without_thoughts(_text_reply(result, fields.get("max_tokens"), formed=formed), formed=formed)
+        return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
+
+    async def _run(self, ai: AiBinding, call: ModelCall, inputs: dict[str, object]) -> object:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await ai.run(call.model, inputs)
+        except TimeoutError:
+            raise replies.too_late(self._timeout_seconds) from None
+        except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
+            raise _failure(str(error), call) from None
+
+    async def probe(self) -> Health:
+        """Check only whether the binding exists, because every call through the binding costs money."""
+        if self._ai is None:
+            return Health("unavailable", _NO_BINDING)
+        return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
+
+
+def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
+    """Read a reply in the older shape of Workers AI's replies.
+
+    If the reply has no finish reason, an output of `tokens_most` tokens counts as cut off.
+    """
+    usage, reason = result.get("usage"), result.get("finish_reason")
+    if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
+        reason = "length"
+    return replies.text_reply(result.get("response"), usage, reason, formed=formed)
+
+
+def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
+    """Remove the reasoning that comes before a model's answer. Raises ModelReplyMalformed if the reply has no answer.
+
+    `formed` says that the call asked the model for JSON. If a call asked for JSON, reasoning without an answer is kept
+    as the output, which then does not fit the schema.
+    """
+    thoughts = _THOUGHTS.match(reply.output)
+    if thoughts is None:
+        return reply
+    if formed and thoughts.end() == len(reply.output):
+        return reply
+    if not (output := reply.output[thoughts.end() :]):
+        raise ModelReplyMalformed("the reply has thoughts but no text: maxOutputTokens may be too small")
+    return reply._replace(output=output)
+
+
+def _failure(said: str, call: ModelCall) -> ModelError:
+    found = _CODE.match(said)
+    code = int(found[1]) if found else None
+    words = said
+    if call.body is not None and code not in _QUOTA_CODES and not _is_refusal(code, said):
+        from .whole_answers import passing_words  # noqa: PLC0415 - only batches make such calls
+
+        words = passing_words(said, call.body) or (found[1] if found else "")
+    texts = asking.client_texts(call) if words == said else ()
+    detail = replies.cause(words, client_texts=texts)
+    message = f"Workers AI: {detail}" if detail else "Workers AI gave no reason"
+    if code not in _TRANSIENT_CODES and (about := asking.form_failure(call, said, message)) is not None:
+        return about
+    if code in _QUOTA_CODES:
+        return ModelQuotaExhausted(message)
+    if code == 3021:
+        return ModelRateLimited(message)
+    if code in _MALFORMED_CODES:
+        return ModelReplyMalformed(message)
+    if code is None and "network connection lost" in said.lower():
+        return ModelConnectionLost(message)
+    return _refusal(message, said, code, call) if _is_refusal(code, said) else ModelUnavailable(message)
+
+
+def _refusal(message: str, said: str, code: int | None, call: ModelCall) -> ModelRefused:
+    too_long = _TOO_LONG.search(said) is not None
+    if call.body is None:
+        return ModelRefused(message, of_call=too_long)
+    from . import workers_ai_whole  # noqa: PLC0415 - only batches make such calls
+
+    return workers_ai_whole.refusal(message, said, code, too_long=too_long)
+
+
+def _is_refusal(code: int | None, said: str) -> bool:
+    """Whether the same call would be refused again.
+
+    An error whose code is not listed is judged by the thousands digit of the code and by the error's text. Any error
+    that is not a refusal counts as temporary: the call is made again, with at most MAX_ATTEMPTS attempts.
+    """
+    if code in _TRANSIENT_CODES:
+        return False
+    if code in _REFUSAL_CODES or _TOO_LONG.search(said):
+        return True
+    return code is not None and (code // 1000 in _REFUSAL_THOUSANDS or _AT_FAULT.search(said) is not None)

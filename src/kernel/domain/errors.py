@@ -1,0 +1,318 @@
+"""The errors that the code expects; each has a stable code and says whether a retry can help.
+
+They describe failures of models, networks and databases. Mistakes of our own code raise AssertionError instead. No
+error's message contains text of a client or an API key.
+
+A used-up daily allowance of the free plan shows in the platform's texts. As of November 2026 these are: for D1 "Your
+account has exceeded D1's free tier daily row write limit" (Debug D1, List of D1_ERRORs); for Durable Objects "Exceeded
+allowed duration in Durable Objects free tier", with similar texts for rows and request volume; for Queues the error
+code 10253, FreeTierLimitExceeded (Queues error codes).
+"""
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from .codes import TaskCode
+
+
+class OnceoverError(Exception):
+    """The base class of every expected error.
+
+    `code` never changes, and `retryable` says whether trying again can help.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(OnceoverError):
+    """A variable of the deployment has a value that is not allowed.
+
+    A `ConfigurationError`'s message names the variable and its allowed values.
+    """
+
+    code = "bad_configuration"
+
+    def __init__(self, variable: str, takes: str) -> None:
+        super().__init__(f"{variable} must be {takes}")
+        self.variable = variable
+
+
+class ConfigurationFaults(ConfigurationError):
+    """Raised if one or more variables of a deployment have bad values.
+
+    The message of `ConfigurationFaults` has a sentence for each bad variable.
+    """
+
+    def __init__(self, faults: Sequence[ConfigurationError]) -> None:
+        OnceoverError.__init__(self, ". ".join(map(str, faults)))
+        self.variable = faults[0].variable
+        self.faults = tuple(faults)
+
+
+class ModelError(OnceoverError):
+    """Raised if a model call gave no usable output.
+
+    A `ModelError`'s message names the cause, and never contains the client's text or the API key. `answered` says that
+    the provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or
+    not. `of_service` says that the likely cause of the error is the model service, and not the call. `delay_seconds` is
+    how long the provider asks us to wait, or None.
+    """
+
+    code = "model_error"
+    answered: ClassVar[bool] = True
+    of_service: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", delay_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
+
+
+class ModelUnavailable(ModelError):
+    """The provider answered 408, 409, 425 or 5xx, or has no capacity. Transient."""
+
+    code = TaskCode.MODEL_UNAVAILABLE
+    retryable = True
+    of_service = True
+
+
+class ModelTimeout(ModelError):
+    """Raised if a model call got no reply within AI_TIMEOUT_SECONDS.
+
+    Transient. The provider may or may not have worked on a call that timed out.
+    """
+
+    code = TaskCode.MODEL_TIMEOUT
+    retryable = True
+    answered = False
+    of_service = True
+
+
+class ModelConnectionLost(ModelError):
+    """Raised if a model call got no HTTP reply at all.
+
+    Transient. After a lost connection we cannot tell whether the provider saw the call.
+    """
+
+    code = TaskCode.MODEL_CONNECTION_LOST
+    retryable = True
+    answered = False
+    of_service = True
+
+
+class CallerLost(ModelConnectionLost):
+    """The worker or lane that made a model call was lost or ran out of time; the model service may be well."""
+
+    of_service = False
+
+
+class CallAborted(CallerLost):
+    """A lane closed the connection of a model call, because the task of the call has ended.
+
+    The provider may have counted an aborted call.
+    """
+
+
+class ModelReplyMalformed(ModelError):
+    """The provider answered a model call with 2xx, but without usable output. Transient: models do recover."""
+
+    code = TaskCode.MODEL_REPLY_MALFORMED
+    retryable = True
+
+
+class ModelRateLimited(ModelError):
+    """The provider answered 429, and asked us to wait `delay_seconds`; None if it named no time.
+
+    A 429 does not count as an attempt of the chunk.
+    """
+
+    code = TaskCode.MODEL_RATE_LIMITED
+    retryable = True
+
+
+class CallNotStarted(ModelError):
+    """An announced model call was not made, because its time to start, or its worker's claim, ran out.
+
+    No provider has seen the call.
+    """
+
+    code = "not_started"
+    retryable = True
+
+
+class ModelRefused(ModelError):
+    """The provider answered 400, 401, 403, 404 or similar.
+
+    The provider would refuse the same model call again, so the task fails at once, without another try. `of_call` says
+    that the provider refused the content of this call (400, 413 or 422), and may accept another call. `answer` is set
+    for a line of a batch: the provider's HTTP status and the body of its refusal, without the API key.
+    """
+
+    code = TaskCode.MODEL_REFUSED
+
+    def __init__(
+        self,
+        message: str = "",
+        delay_seconds: float | None = None,
+        *,
+        of_call: bool = False,
+        answer: tuple[int, object] | None = None,
+    ) -> None:
+        super().__init__(message, delay_seconds)
+        self.of_call = of_call
+        self.answer = answer
+
+
+class ModelQuotaExhausted(ModelRefused):
+    """Raised if the provider's allowance is used up (Workers AI 3036).
+
+    Unlike after an outage, no retry helps before the provider's allowance is renewed.
+    """
+
+    code = TaskCode.MODEL_QUOTA_EXHAUSTED
+
+
+class StructuredOutputUnsupported(ModelRefused):
+    """The provider refused a model call's field with the output schema, or the schema itself.
+
+    The error's message names the variable STRUCTURED_OUTPUT, which decides whether the schema is sent in that field.
+    """
+
+    code = TaskCode.STRUCTURED_OUTPUT_UNSUPPORTED
+
+
+class StoreError(OnceoverError):
+    """D1 refused an SQL statement, which therefore changed nothing."""
+
+    code = "database_error"
+    retryable = True
+
+
+class StoreUnavailable(StoreError):
+    """D1 gave no result for a call. If a D1 call got no result, its write may or may not have taken effect.
+
+    `passing` says that the same call to D1 may succeed if it is sent again. `sends` is how often the write was sent to
+    D1; the error followed the last send. `withdrawing` says that a new task could not be withdrawn, so the write of the
+    task may still take effect at any time.
+    """
+
+    code = "database_unavailable"
+    passing: ClassVar[bool] = True
+    sends = 1
+    withdrawing = False
+
+
+class StoreSilent(StoreUnavailable):
+    """Raised if D1 gave no answer in time. Sending the call again at once would only add to the load of D1."""
+
+
+class StoreQuotaExhausted(StoreUnavailable):
+    """The account's daily allowance of D1 rows is used up.
+
+    Before midnight UTC no further call to D1 works, so no call is sent again.
+    """
+
+    code = "database_quota_exhausted"
+    passing = False
+
+
+class StoreFull(StoreUnavailable):
+    """The database has no space for the rows that a write would add. The full database still allows reads and erasures.
+
+    The last send of the write changed nothing, and sending the write again at once does not help. The database has
+    space again when something is erased, or when the account gets more space.
+    """
+
+    code = "storage_full"
+    passing = False
+
+
+class StoreCallsSpent(StoreUnavailable):
+    """The platform takes no more database calls from this invocation. The next invocation may continue."""
+
+    code = "database_calls_spent"
+    passing = False
+
+
+class SchemaMissing(StoreError):
+    """The database lacks its tables, because the migrations have not been applied."""
+
+    code = "schema_missing"
+    retryable = False
+
+
+class MemoryShort(OnceoverError):
+    """The other requests and runs of the isolate hold so much memory that there is none for this one now."""
+
+    code = "memory_short"
+    retryable = True
+
+
+class BlobUnavailable(OnceoverError):
+    """The bucket of files (R2) did not answer, or refused the call.
+
+    A write to the bucket that got no answer may have taken effect, or may take effect later.
+    """
+
+    code = "files_unavailable"
+    retryable = True
+
+
+class BlobMissing(OnceoverError):
+    """A part of a file is missing in the bucket, although a row of the database names the part."""
+
+    code = "file_part_missing"
+
+
+class TextFileGone(OnceoverError):
+    """The file of a new task is gone, has expired, or is not for texts. The task was not written."""
+
+    code = "text_file_gone"
+
+
+class TransitionRefused(OnceoverError):
+    """A task was to change from status `source` to `target`, a transition that the state machine does not allow."""
+
+    code = "transition_refused"
+
+    def __init__(self, source: str, target: str) -> None:
+        super().__init__(f"a task that is {source} cannot become {target}")
+        self.source = source
+        self.target = target
+
+
+class NotJoinable(OnceoverError):
+    """A task's outputs cannot be joined without a model call.
+
+    `pointer` is the place of the field in the output, and `reason` is a sentence for the client.
+    """
+
+    code = "not_joinable"
+
+    def __init__(self, pointer: str, reason: str) -> None:
+        super().__init__(f"{pointer or 'the root'}: {reason}")
+        self.pointer = pointer
+        self.reason = reason
+
+
+_USED_UP = re.compile(r"free[ _-]?tier|\b10253\b", re.IGNORECASE)
+_DAY_MS = 86_400_000
+
+
+def is_used_up(message: str) -> bool:
+    """Whether an error's text says that a daily allowance of the free plan is used up.
+
+    A used-up allowance is no outage, because the allowance is renewed at midnight UTC.
+    """
+    return _USED_UP.search(message) is not None
+
+
+def seconds_since_reset(now_ms: int) -> float:
+    """Return the seconds since midnight UTC."""
+    return now_ms % _DAY_MS / 1000
+
+
+def seconds_until_reset(now_ms: int) -> int:
+    """Return the seconds until midnight UTC, when all daily allowances begin anew."""
+    return -(-(_DAY_MS - now_ms % _DAY_MS) // 1000)

@@ -1,0 +1,138 @@
+"""Computes the events of a task's event stream, and their numbers, from the task's state alone. Pure.
+
+An `EventPlace` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
+in text order. The `id` of an event names the place right after it. Because of the events' ids, a client can open the
+stream again after any event: on another isolate, after a retry of the task, or after its end. A stream that is opened
+again continues with the same events under the same ids.
+
+A generation of a task begins with its submission or with a retry by its client, and ends with the next retry. The
+events of a generation are, in this order, `pending`, `processing`, the chunks, and the final status. The output of a
+chunk is sent once the outputs of all chunks before it were sent, so a chunk after a failed one waits for a retry.
+Outputs that an earlier generation sent are not sent again, because they do not change.
+
+If a task continues without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that
+later chunks do not wait. If a retry makes the output of a gap later, the stream has no event for this output, because
+the stream has already passed its place.
+"""
+
+import re
+from collections.abc import Container, Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from .task import Status
+
+_NUMBER = "(?:0|[1-9][0-9]{0,8})"
+ID_PATTERN = f"{_NUMBER}-{_NUMBER}"
+_ID = re.compile(ID_PATTERN)
+
+
+class Phase(IntEnum):
+    """How far a generation of a task has progressed: not claimed by a worker yet, claimed, or ended.
+
+    A generation never returns to an earlier phase: a task that its worker gave back stays in PROCESSING.
+    """
+
+    PENDING = 0
+    PROCESSING = 1
+    ENDED = 2
+
+
+class EventPlace(NamedTuple):
+    """How much a client has seen of an event stream: the first `chunks` chunks, up to the `phase` of a `generation`."""
+
+    generation: int
+    phase: Phase
+    chunks: int
+
+    @property
+    def id(self) -> str:
+        """The `id` of the event before this place of the stream: a generation, and a number that rises within it."""
+        return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
+
+
+class State(NamedTuple):
+    """The part of a task's row from which the task's events are computed.
+
+    `started` says that a worker has taken the task at some time, in this generation or in an earlier one.
+    """
+
+    generation: int
+    status: Status
+    started: bool
+
+
+class TaskEvent(NamedTuple):
+    """One event of a task: a new status, the output of chunk `chunk`, or a gap in the place of chunk `gap`.
+
+    `place` says how much of the stream a client has seen once it has this event.
+    """
+
+    place: EventPlace
+    status: Status | None = None
+    chunk: int | None = None
+    gap: int | None = None
+
+
+def place_of(text: str) -> EventPlace | None:
+    """Read the `id` of an event as a place in the event stream; None if the text cannot be an `id`."""
+    if not _ID.fullmatch(text):
+        return None
+    generation, number = map(int, text.split("-"))
+    chunks, phase = divmod(number, len(Phase))
+    return EventPlace(generation, Phase(phase), chunks)
+
+
+def has_been(place: EventPlace, state: State, ready: int) -> bool:
+    """Whether a client can have seen the event stream up to the given place, if the task is in the given state.
+
+    `ready` says that each of the task's first `ready` chunks has an output or had a gap.
+    """
+    if place.generation > state.generation or place.chunks > ready:
+        return False
+    if place.generation < state.generation or place.phase is Phase.PENDING:
+        return True
+    return state.status.terminal if place.phase is Phase.ENDED else state.started
+
+
+def takes_chunks(place: EventPlace | None, state: State) -> bool:
+    """Whether events of chunks may follow at this place of a stream: only after `processing` and before the end."""
+    if place is not None and place.generation == state.generation and place.phase is not Phase.PENDING:
+        return place.phase is Phase.PROCESSING
+    return _has_begun(state)
+
+
+def events(
+    place: EventPlace | None, state: State, ready: int, *, all_ready: bool, gaps: Container[int] = ()
+) -> Iterator[TaskEvent]:
+    """Return a task's events after `place`, or from the beginning if `place` is None, up to the task's present state.
+
+    `ready` is how many chunks after `place` have an output or a gap; the chunks in `gaps` have no output. `all_ready`
+    says that no further chunks will follow; while it is False, the event of the task's end is not given yet.
+    """
+    chunks = 0 if place is None else place.chunks
+    if place is None or place.generation < state.generation:
+        place = EventPlace(state.generation, Phase.PENDING, chunks)
+        yield TaskEvent(place, status=Status.PENDING)
+    if place.phase is Phase.PENDING and _has_begun(state):
+        place = EventPlace(state.generation, Phase.PROCESSING, chunks)
+        yield TaskEvent(place, status=Status.PROCESSING)
+    if place.phase is Phase.PROCESSING:
+        for chunk in range(chunks, chunks + ready):
+            place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
+            yield TaskEvent(place, gap=chunk) if chunk in gaps else TaskEvent(place, chunk=chunk)
+    # the phase is PENDING if no worker has had the task in this generation
+    ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)
+    if ends and place.phase is not Phase.ENDED:
+        yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)
+
+
+def _has_begun(state: State) -> bool:
+    """Whether a worker has taken the task in its present generation, as far as the task's row says.
+
+    A retried task that a worker took and released looks like a retried task that no worker has taken yet, until a
+    worker takes it again.
+    """
+    if state.status is Status.PENDING:
+        return state.started and state.generation == 0
+    return state.started

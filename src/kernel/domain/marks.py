@@ -1,0 +1,81 @@
+"""Remembers how far tasks have progressed, as an isolate learns from the workers that run in the isolate.
+
+The progress of tasks is stored as plain numbers, because the requests of an isolate may share numbers. A request must
+not await another request's objects, so a request that waits for a task checks from time to time what the isolate
+remembers of the task. What an isolate remembers of a task is only a hint: it is lost with the isolate, and may describe
+a claim that is over. Only the database knows the task's state.
+"""
+
+from typing import NamedTuple
+
+from . import limits
+from .ids import TaskKey
+from .task import Mark, Route, Status
+
+# A step number that is higher than that of every write of a claim: the largest whole number that JavaScript represents
+# exactly.
+LAST_STEP = 2**53 - 1
+
+
+class Pulse(NamedTuple):
+    """What one read of a task's row found: its last write, its status and its route."""
+
+    mark: Mark
+    status: Status
+    route: Route
+
+
+class Known(NamedTuple):
+    """What an isolate knows about a task's progress.
+
+    `mark` is the task's last write that the isolate knows, and `ended` says that this write ended the task. Until the
+    time `until`, by a clock that does not jump, a worker of the isolate works on the task, unless it has died.
+    """
+
+    mark: Mark
+    ended: bool
+    until: float
+
+
+class Marks:
+    """The last known write of each task that an isolate remembers.
+
+    Losing what `Marks` remembers only costs reads of the database.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[TaskKey, Known] = {}
+
+    def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
+        """Record a write of a task that has succeeded.
+
+        The worker that made the write still works on the task, at the longest until `until`, when its lease ends.
+        """
+        self._note(task_key, Known(mark, ended=False, until=until))
+
+    def left(self, task_key: TaskKey, fence: int, *, ended: bool) -> None:
+        """Record that a worker is done with its claim. `ended` says that the task has ended."""
+        self._note(task_key, Known(Mark(fence, LAST_STEP), ended=ended, until=0.0))
+
+    def ended(self, task_key: TaskKey) -> None:
+        """Record that a client cancelled or erased a task that a worker of this isolate has had."""
+        known = self._known.get(task_key)
+        if known is not None:
+            self.left(task_key, known.mark.fence, ended=True)
+
+    def find(self, task_key: TaskKey) -> Known | None:
+        """Return what the isolate knows about the task."""
+        return self._known.get(task_key)
+
+    def _note(self, task_key: TaskKey, known: Known) -> None:
+        """Remember a task's last write, unless a later one is known.
+
+        If more than MARKS_MOST tasks are remembered, the task that was written least recently is forgotten.
+        """
+        before = self._known.get(task_key)
+        if before is not None and before.mark > known.mark:
+            return
+        self._known.pop(task_key, None)
+        self._known[task_key] = known
+        if len(self._known) > limits.MARKS_MOST:
+            del self._known[next(iter(self._known))]

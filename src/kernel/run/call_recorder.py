@@ -1,0 +1,132 @@
+"""Records a run's ended calls in the run's ledger and in the log."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..calls import clock
+from ..calls.protocol import ModelReply
+from ..domain.errors import CallNotStarted, ModelError
+from ..domain.structure import Rejection
+from ..domain.task import is_truncated
+from ..store.claims import CallKey, CallMade, CallTimes
+from .call_groups import EndedCall
+from .context import RunContext
+from .kinds import Inputs
+from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from ..store.long_work import LongWork
+
+
+_CHECK_FACTOR = 4  # To check an output takes so many times as long as to read and write it.
+
+
+class CallOutput(NamedTuple):
+    """An accepted output of a call, for the log."""
+
+    key: CallKey
+    reply: ModelReply
+    seconds: float  # how many seconds the model call took
+
+
+class CallRecorder:
+    """Records ended calls in `ledger`, by the judgement of the task's rules, and tells `inputs`."""
+
+    def __init__(self, context: RunContext, ledger: Ledger, inputs: Inputs) -> None:
+        self._ledger = ledger
+        self._rules = context.rules
+        self._inputs = inputs
+        self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
+        self._chance = context.invocation.chance
+        self._log = context.log
+        self._work: LongWork | None = None
+        self._goes_to = context.model, context.route
+        self._first: dict[CallKey, float] = {}  # for each output, when the first call that this run made for it started
+
+    async def record(self, ended: Sequence[EndedCall]) -> None:
+        """Record ended calls. Between checks of long outputs, other events of the isolate have a turn.
+
+        Outputs of one level are logged together in one line, because each line costs CPU time.
+        """
+        done = []
+        for key, result, started, seconds in ended:
+            if isinstance(result, ModelError):
+                self._record_failure(key, result, started, seconds)
+            else:
+                judged = self._judged(key, result)
+                if isinstance(judged, Rejection):
+                    self._record_rejection(key, result, judged, started, seconds)
+                else:
+                    self._record_output(key, judged, started, seconds)
+                    done.append(CallOutput(key, judged, seconds))
+                if self._rules:
+                    await self._checked(len(result.output))
+            if not isinstance(result, CallNotStarted):
+                self._inputs.ended(key)
+        for level, outputs in groupby(done, lambda output: output.key.level):
+            self._log("calls_done", **_facts(level, list(outputs)))
+
+    async def _checked(self, chars: int) -> None:
+        if self._work is None:
+            from ..store.long_work import LongWork  # noqa: PLC0415 - only tasks with a rule need it
+
+            self._work = LongWork()
+        await self._work.did(_CHECK_FACTOR * chars)
+
+    def _record_failure(self, key: CallKey, error: ModelError, started: float, seconds: float) -> None:
+        facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
+        if isinstance(error, CallNotStarted):
+            self._ledger.not_started(key, clock.now())
+            self._log("call_not_started", **facts)
+            return
+        self._note_first(key, started)
+        made = self._call_made(started, seconds, answered=error.answered)
+        self._ledger.failed(key, error, clock.now(), self._chance(), made, self._inputs.chars_of(key))
+        self._log("call_failed", **facts, code=error.code, error=str(error))
+
+    def _judged(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
+        """Return the reply as the task's rules accept it, one after the other, or why a rule rejects it."""
+        for rule in self._rules:
+            judged = rule.judge(key, reply)
+            if isinstance(judged, Rejection):
+                return judged
+            reply = judged
+        return reply
+
+    def _record_rejection(
+        self, key: CallKey, reply: ModelReply, rejection: Rejection, started: float, seconds: float
+    ) -> None:
+        self._note_first(key, started)
+        made = self._call_made(started, seconds, answered=True)
+        self._ledger.rejected(key, reply, rejection, clock.now(), made, self._inputs.chars_of(key))
+        facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
+        self._log("output_rejected", **facts, code=rejection.code, faults=len(rejection.faults))
+
+    def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
+        """Return the entry that a call without an output gets in the log of the task's calls."""
+        ms = self._database_clock.ms
+        return CallMade(ms(started), ms(started + seconds), answered, *self._goes_to)
+
+    def _note_first(self, key: CallKey, started: float) -> None:
+        if not self._ledger.retries.was_tried(key):
+            self._first[key] = started
+
+    def _record_output(self, key: CallKey, result: ModelReply, started: float, seconds: float) -> None:
+        ms, first = self._database_clock.ms, self._first.pop(key, None)
+        times = CallTimes(ms(started), ms(started + seconds), None if first is None else ms(first))
+        result = self._inputs.recorded_form(key, result, ms(started + seconds))
+        self._ledger.succeeded(key, result, times, clock.now())
+
+
+def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
+    """Return what a log line says about outputs of one level, and which of the outputs were cut off."""
+    reasons = {output.key.position: output.reply.finish_reason for output in outputs}
+    return {
+        "level": level,
+        "chunks": list(reasons),
+        "ms": [round(output.seconds * 1000) for output in outputs],
+        "input_tokens": [output.reply.input_tokens for output in outputs],
+        "output_tokens": [output.reply.output_tokens for output in outputs],
+        "truncated": {chunk: reason for chunk, reason in reasons.items() if is_truncated(reason)} or None,
+    }

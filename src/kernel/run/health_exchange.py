@@ -1,0 +1,62 @@
+"""Exchanges the outcomes of a tenant's latest calls to one model between isolates, while some of the calls fail.
+
+A run sends the outcomes of its isolate's latest calls with a write that it makes anyway. A run receives the outcomes of
+other isolates' calls with its claim, and with each of its writes. A run makes a separate read only if its own isolate's
+calls do not decide whether a failure counts as an attempt: it reads once, before the failed call is repeated.
+"""
+
+import asyncio
+
+from ..calls import clock
+from ..calls.model_health import LatestCall
+from ..calls.pace import start_seconds
+from ..domain.errors import StoreError
+from ..store.claims import LatestCallsReport
+from .context import RunContext
+
+
+class Gossip:
+    """Exchanges the outcomes of the latest calls with other isolates, for one run."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._news = context.news
+        self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.granted_at)
+        if context.claim.told is not None:
+            self.receive(context.claim.told)
+
+    def to_send(self, groups_out: int) -> LatestCallsReport | None:
+        """Return the outcomes of the latest calls for the next write, if some calls fail and they were not sent yet."""
+        news, now = self._news, clock.now()
+        if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_read(groups_out)):
+            return None
+        ms = self._database_clock.ms
+        calls = tuple(call._replace(at=ms(call.at)) for call in news.calls)
+        return LatestCallsReport(calls, ms(news.trouble.failure_at))
+
+    def sent(self) -> None:
+        """Note that the write with the latest outcomes has taken effect."""
+        self._news.untold = False
+
+    def receive(self, told: LatestCallsReport) -> None:
+        """Take in the outcomes of calls that other isolates have written to the database."""
+        moment = self._database_clock.moment
+        calls = [LatestCall(call.chunk, moment(call.at), call.succeeded) for call in told.calls]
+        self._news.told(calls, moment(told.failed_ms), clock.now())
+
+    async def ask(self, groups_out: int) -> None:
+        """Read other isolates' latest outcomes.
+
+        If reading other isolates' calls takes too long, the run continues without them.
+        """
+        context = self._context
+        if not context.allowance.allows_read(groups_out):
+            return
+        try:
+            async with asyncio.timeout(start_seconds(context.invocation.isolate.latency.seconds(clock.now()))):
+                told = await context.store.told(context.claim.task_key, context.model)
+        except (StoreError, TimeoutError) as error:
+            context.log("ask_failed", error=type(error).__name__)
+            return
+        if told is not None:
+            self.receive(told)

@@ -1,0 +1,128 @@
+"""What the chunks of a task are, and what its outputs must be: what a run asks of features.
+
+The two are apart, because a task with a schema may have its text in a file.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ..calls.protocol import ModelCall, ModelReply, OutputForm
+from ..domain.ids import TaskKey
+from ..domain.settings import Settings
+from ..domain.structure import Rejection
+from ..domain.task import Kind, NewTask
+from ..store.admission import Conditions, Outcome
+from ..store.claims import Also, CallKey, Claim, Ending, Output
+from ..store.tasks import TaskStore
+from .invocation import Invocation
+
+if TYPE_CHECKING:
+    from .call_plan import CallPlan
+    from .context import RunContext
+    from .ledger import Ledger
+    from .write_pacer import WritePacer
+
+
+class Record(Protocol):
+    """Writes a step of the claim with further statements, and with `minimum_calls` if it is given."""
+
+    def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
+        """Raises ClaimLost."""
+        ...
+
+
+class Inputs(Protocol):
+    """The inputs of one claim's calls."""
+
+    async def prepare(self, record: Record) -> "Ending | RunContext | None":
+        """Do what must be done before the first call, such as to count the chunks.
+
+        Returns how the claim ends, or the context for a new run with what was found. None: this run makes its calls.
+        """
+        ...
+
+    def within(self, starting: list[CallKey]) -> list[CallKey]:
+        """Return those calls for whose inputs there is memory: at least one if no call is in flight."""
+        ...
+
+    def lacks(self, keys: Sequence[CallKey]) -> CallKey | None:
+        """Return the first call whose input must be read; None if the inputs of all calls are in memory."""
+        ...
+
+    async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+        """Read the input of a call, and those of `wanted` calls after it, up to `calls` in all. Raises ClaimLost.
+
+        If an input cannot be read now, no call starts for a while, or ever; nothing is raised.
+        """
+        ...
+
+    def message(self, key: CallKey) -> ModelCall:
+        """Return the content of a call whose input is in memory."""
+        ...
+
+    def chars_of(self, key: CallKey) -> int | None:
+        """Return a chunk's size in characters without overlap; None for a merge, or if it is unknown."""
+        ...
+
+    def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
+        """Return an accepted answer as it is recorded, and keep its output if a later call needs it."""
+        ...
+
+    def ended(self, key: CallKey) -> None:
+        """Note that a call has ended, so that its input may be dropped."""
+        ...
+
+    async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
+        """Return the sizes in code points of the top level's outputs, in the order of the outputs.
+
+        `save` writes unsaved progress, before sizes are read from D1. Raises ClaimLost.
+        """
+        ...
+
+    def also(self, outputs: Sequence[Output]) -> Also:
+        """Return what the step with these outputs writes and asks besides."""
+        ...
+
+    def recorded(self, outputs: Sequence[Output]) -> None:
+        """Note that a step with these outputs has taken effect."""
+        ...
+
+    def beside(self, groups_out: int, record: Record) -> Coroutine[None, None, None] | None:
+        """Return work that the run does now, beside its calls; None if there is none."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held, when the run has ended."""
+        ...
+
+
+class TaskKind(NamedTuple):
+    """What the chunks of a task are. The defaults are those of a text that is stored with its task."""
+
+    inputs: "Callable[[RunContext, CallPlan, WritePacer, Ledger], Inputs]"
+    insert: Callable[[TaskStore, NewTask, int, Conditions], Awaitable[Outcome]] = TaskStore.insert
+    # Finishes what the end of a task began, and returns whether that was the last of it. Raises nothing.
+    after_end: Callable[[Invocation, TaskKey], Awaitable[bool]] | None = None
+    always_gaps: bool = False  # A chunk that fails for good never ends the task.
+    may_be_empty: bool = False  # The task may complete without an output.
+    awaits_calls: bool = False  # The calls in flight are awaited, not cut off, when a client ends the task.
+    reads_files: bool = False  # Inputs are read from a bucket, which may be slow, while calls are in flight.
+    segment_chars: int | None = None  # So many characters fill a segment of outputs, too.
+
+
+class OutputRule(Protocol):
+    """What an output must be. Without a rule every text is accepted."""
+
+    def form(self, key: CallKey) -> OutputForm | None:
+        """Return the form that a call asks the model for; None if the rule asks for none."""
+        ...
+
+    def judge(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
+        """Return the reply as it is accepted, or why it is rejected: then the call is made again, or has failed."""
+        ...
+
+
+# What gives the kinds of tasks that are not TEXT, by the value of `tasks.kind`.
+type Kinds = Mapping[Kind, Callable[[], TaskKind]]
+# What makes a rule for the outputs of a claim; None if the claim needs none.
+type RuleMaker = Callable[[Claim, Settings], OutputRule | None]

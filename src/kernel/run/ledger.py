@@ -1,0 +1,509 @@
+"""Keeps the calls under one claim, which are ready, in flight or waiting, and their cost and unsaved progress. Pure.
+
+Times are seconds of the run's steady clock, and times and random numbers are passed in.
+"""
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from ..calls.model_health import News, Patience
+from ..calls.pace import width
+from ..calls.protocol import ModelReply
+from ..domain.errors import ModelError, ModelRateLimited
+from ..domain.structure import Rejection
+from ..domain.task import Failure, is_truncated
+from ..store.claims import (
+    UNTIMED,
+    CallKey,
+    CallMade,
+    CallTimes,
+    Claim,
+    FailedCall,
+    LatestCallsReport,
+    MergeLevel,
+    Output,
+    Progress,
+)
+from ..store.options import LadderCounts
+from .failed_calls import CallRetries, Gaps, NextTry, Rejections, refusal_of
+from .waits import StartBlocks, StartPauses, WaitReport
+
+
+class Bill:
+    """A task's bill over all of its claims: settled calls, calls in doubt, and tokens.
+
+    The bill starts from the calls and tokens that the claim found. A call in flight is not on the bill yet.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self.settled = claim.calls_settled
+        self.in_doubt = claim.calls_in_doubt
+        self.input_tokens = claim.input_tokens
+        self.output_tokens = claim.output_tokens
+        self.truncated = claim.truncated
+
+    def succeeded(self, reply: ModelReply) -> None:
+        """Count a model call that gave an output."""
+        self.settled += 1
+        self.input_tokens += reply.input_tokens
+        self.output_tokens += reply.output_tokens
+        self.truncated += is_truncated(reply.finish_reason)
+
+    def rejected(self, reply: ModelReply) -> None:
+        """Count a model call whose answer does not fit the task's schema."""
+        self.settled += 1
+        self.input_tokens += reply.input_tokens
+        self.output_tokens += reply.output_tokens
+
+    def failed(self, error: ModelError) -> None:
+        """Count a failed call: as settled if the provider answered, otherwise as in doubt."""
+        if error.answered:
+            self.settled += 1
+        else:
+            self.in_doubt += 1
+
+    def abandoned(self, calls: int) -> None:
+        """Count calls for which the run no longer waits as in doubt, because the provider may have charged for them."""
+        self.in_doubt += calls
+
+
+class UnsavedProgress:
+    """The outputs and failures since the last saved write.
+
+    `step` is the number of the row's last write at the time of the claim. A write of progress that failed may have
+    taken effect, or may still take effect. A failed write keeps its number as long as it is sent again. After a failed
+    write was given up, the next write has the next number, and also names the number of the first unconfirmed write
+    (`first_step`). The next write divides the outputs into the same pieces as the unconfirmed writes did; `tries` says
+    how they were divided.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.outputs: list[Output] = []
+        self.failures: dict[CallKey, FailedCall] = {}
+        self._first_step = self._step = step + 1
+        self._tries: list[int] = []  # for each write that was not confirmed, how many outputs it contained
+
+    def __bool__(self) -> bool:
+        return bool(self.outputs or self.failures)
+
+    def next_write(self) -> dict[str, Any]:
+        """Return the content of the next write, as members of a `Progress`."""
+        tries = tuple(self._tries)
+        self._tries.append(len(self.outputs))
+        return {
+            "step": self._step,
+            "first_step": self._first_step,
+            "outputs": tuple(self.outputs),
+            "tries": tries,
+            "failures": tuple(self.failures.values()),
+        }
+
+    @property
+    def last_step(self) -> int:
+        """The number of the last write that took effect or was given up."""
+        return self._step - 1
+
+    def given_up(self) -> None:
+        """Note that a failed write will not be sent again."""
+        self._step += 1
+
+    def saved(self) -> None:
+        """Note that the last write is saved, and drop its content."""
+        self._first_step = self._step = self._step + 1
+        self.outputs.clear()
+        self.failures.clear()
+        self._tries.clear()
+
+
+MESSAGE_CHARS_MOST = 500
+
+
+class Ledger:
+    """Keeps every call of a claim in exactly one state: ready, waiting, in flight or done.
+
+    `patience` is the run's patience with its model; without it, each failure counts as an attempt. `now` is when the
+    claim was granted. A call whose answer is rejected is made again up to `reasks` times. `always_gaps`
+    and `segment_chars` are those of the task's kind.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        max_attempts: int,
+        patience: Patience | None = None,
+        now: float = 0.0,
+        *,
+        reasks: int = 0,
+        always_gaps: bool = False,
+        segment_chars: int | None = None,
+    ) -> None:
+        self._max_attempts = max_attempts
+        self.patience = patience or Patience(News(), 0, now=now)
+        self._report = WaitReport(claim, now)
+        self.retries = CallRetries(claim, max_attempts, self.patience, now)
+        self._ready: deque[CallKey] = deque()
+        self._waiting: list[tuple[float, CallKey]] = []
+        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # by call: its pause's end
+        self._in_flight: dict[CallKey, float] = {}  # The run's calls in flight, and when each started.
+        self._done = set(claim.outputs)
+        self._completed = sum(key.level == 0 for key in self._done)
+        self._pauses = StartPauses(claim.rate_waits)
+        self._announced = False  # true if calls were announced and no call has ended since then
+        self._unsaved = UnsavedProgress(claim.step)
+        self._bill = Bill(claim)
+        self._doubted = claim.doubted
+        self._stalls = claim.stalls
+        self.finished = False  # true if a call has finished under this claim
+        self.idle_runs = claim.idle_runs
+        self.fruitless = 0  # How many announcements in a row were followed by no started call.
+        self.ended = 0  # How many calls of the run have ended.
+        self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps) + len(claim.left_out)
+        self._failure: Failure | None = next(iter(claim.refused.values()), None)
+        self.rejections = Rejections(claim, reasks)
+        self.gaps = Gaps(claim, always=always_gaps)
+        self._segment_chars = segment_chars
+        # Calls that give no output: calls for gaps, and merges of only gaps.
+        self.left_out: set[CallKey] = {*claim.gaps, *claim.left_out}
+        self._counted = self._ladder()
+
+    # --- what is to do --------------------------------------------------------------------------------
+
+    def add(self, keys: Iterable[CallKey]) -> None:
+        """Add calls to the ledger, except calls that already have an output and calls that are left out."""
+        for key in keys:
+            if key in self._done or key in self.left_out:
+                continue
+            if key in self._resting:
+                heapq.heappush(self._waiting, (self._resting.pop(key), key))
+            else:
+                self._ready.append(key)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure with which the task must end as soon as no call is in flight; None if the task need not fail."""
+        return self._failure or self.gaps.failure()
+
+    def startable(self, now: float, most: int) -> list[CallKey]:
+        """Return up to `most` calls that may start now, in order: none after a final failure, and none during a pause.
+
+        While the model is away, `startable` returns only one call, as a probe, and none if another probe is in flight.
+        """
+        pauses = self._pauses
+        if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
+            return []
+        narrow = self.patience.narrow(now)
+        while self._waiting and self._waiting[0][0] <= now:
+            key = heapq.heappop(self._waiting)[1]
+            # A failed call is made again before other calls start; only while the model is away, others start first.
+            self._ready.append(key) if narrow else self._ready.appendleft(key)
+        return self.first(min(most, 1) if narrow else most)
+
+    def first(self, most: int) -> list[CallKey]:
+        """Return up to `most` ready calls in their order, whether they may start now or not."""
+        return [self._ready[place] for place in range(min(most, len(self._ready)))]
+
+    @property
+    def ready(self) -> int:
+        """How many calls could start at once if there were places for them."""
+        return len(self._ready)
+
+    def start(self, keys: Iterable[CallKey], now: float) -> None:
+        """Record that calls that `startable` or `first` returned are in flight."""
+        self._announced = True
+        for key in keys:
+            assert self._ready.popleft() == key
+            self._in_flight[key] = now
+            self.patience.started(now)
+
+    def next_at(self, now: float) -> float | None:
+        """Return when a call may start next; None if there is no more call to start, or if the task must fail."""
+        if self.failure is not None or not (self._ready or self._waiting):
+            return None
+        return self.blocks(now).latest
+
+    def waits_for_model(self, now: float) -> bool:
+        """Whether the model is away, so that the run only probes the model.
+
+        Several waits for the model may follow one another without a write that renews the claim.
+        """
+        return self.patience.narrow(now)
+
+    def give_up(self, now: float) -> None:
+        """Fail the task if the model has been away for too long and it is another task that probes the model now."""
+        error = self._report.last_error
+        if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
+            self._failure = Failure(error.code, error.message, True)
+
+    def fail(self, failure: Failure) -> None:
+        """Let no further call start, and fail the task once no call is in flight."""
+        self._failure = self._failure or failure
+
+    def _opens_at(self, now: float) -> float:
+        return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
+
+    def blocks(self, now: float) -> StartBlocks:
+        """Return for each of several reasons the time until which it keeps calls from starting."""
+        pauses, opens_at = self._pauses, self._opens_at(now)
+        backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
+        if self.patience.narrow(now):
+            opens_at, backoff = max(opens_at, backoff), 0.0
+        return StartBlocks(opens_at, pauses.provider_until, pauses.database_until, backoff)
+
+    def all_done(self, keys: Iterable[CallKey]) -> bool:
+        """Whether each of the given calls has an output, or is left out because it will give none."""
+        return all(key in self._done or key in self.left_out for key in keys)
+
+    def leave_out(self, keys: Iterable[CallKey]) -> None:
+        """Leave out calls that need not be made, because all of their inputs are gaps."""
+        self.left_out.update(keys)
+
+    def lacks(self, key: CallKey) -> bool:
+        """Whether at least one call of the ledger has no output."""
+        return key not in self._done
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are in flight."""
+        return len(self._in_flight)
+
+    def narrowed(self, usual: int) -> float:
+        """Return how many more calls may be in flight: fewer than usual after workers died without a finished call."""
+        allowed = width(self._stalls, self._max_attempts, usual) if self._stalls else math.inf
+        return allowed - len(self._in_flight)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether some outputs or failures of the run are not saved yet."""
+        return bool(self._unsaved)
+
+    @property
+    def sent(self) -> int:
+        """How many calls the task has made in all, including the calls in flight."""
+        return self._bill.settled + self._bill.in_doubt + len(self._in_flight)
+
+    # --- what happened ----------------------------------------------------------------------------------
+
+    def succeeded(
+        self,
+        key: CallKey,
+        reply: ModelReply,
+        times: CallTimes = UNTIMED,
+        now: float = 0.0,
+    ) -> None:
+        """Record a call's output."""
+        started_at = self._made(key)
+        self.rejections.accepted(key, reply)
+        self._bill.succeeded(reply)
+        self._stalls = self._pauses.rate_waits = 0
+        self.finished = True
+        self._done.add(key)
+        self._completed += key.level == 0
+        self._unsaved.failures.pop(key, None)
+        calls = self.retries.tried(key).calls + 1
+        self._unsaved.outputs.append(
+            Output(key, reply.output, calls, reply.finish_reason, times.started, times.ended, reply.lane, times.first)
+        )
+        self._report.succeeded(started_at, now)
+        self.retries.succeeded(key, now)
+
+    def rejected(
+        self,
+        key: CallKey,
+        reply: ModelReply,
+        rejection: Rejection,
+        now: float,
+        made: CallMade | None = None,
+        chars: int | None = None,
+    ) -> None:
+        """Record an answer that was rejected: the call is made again at once, or has failed for good."""
+        started_at = self._made(key)
+        self.gaps.measured(key, chars)
+        self._bill.rejected(reply)
+        self._stalls = self._pauses.rate_waits = 0
+        self.finished = True
+        final = self.rejections.rejected(key, rejection)
+        failure = Failure(rejection.code, rejection.message, True)
+        self._report.failed(key, failure, started_at, now)
+        self._place(NextTry(self.retries.rejected(key, failure, made, now, final=final), now))
+
+    def failed(
+        self,
+        key: CallKey,
+        error: ModelError,
+        now: float,
+        chance: float,
+        made: CallMade | None = None,
+        chars: int | None = None,
+    ) -> None:
+        """Record a failed call: it is made again later, leaves a gap, or ends the task. `made` is for the log."""
+        started_at = self._made(key)
+        self.gaps.measured(key, chars)
+        self._bill.failed(error)
+        if error.of_service:
+            self._stalls, self.finished = 0, True  # a failure of the service does not show that the task kills workers
+        limited = isinstance(error, ModelRateLimited)
+        given_up = limited and self._pauses.rate_limited(error, now, chance)
+        self._pauses.asked(error, now)
+        failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
+        self._report.failed(key, failure, started_at, now)
+        if limited:
+            self._place(NextTry(self.retries.limited(key, failure, made, final=given_up), now, ends_task=True))
+        else:
+            then = self.retries.failed(key, error, failure, started_at, now, chance, made)
+            self._place(then._replace(failed=then.failed._replace(refusal=refusal_of(error))))
+
+    def settle(self, now: float) -> None:
+        """Count held failures that proved to be their chunks' fault, after all ended calls were recorded."""
+        for late in self.retries.settle(now, self._in_flight):
+            self._remove({late.failed.key})
+            self._place(late)
+
+    def _remove(self, keys: set[CallKey]) -> None:
+        """Remove calls from those that may start now or later."""
+        self._ready = deque(key for key in self._ready if key not in keys)
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] not in keys]
+        heapq.heapify(self._waiting)
+
+    def _place(self, then: NextTry) -> None:
+        """Make a failed call wait for its next try, leave a gap, or end the task."""
+        failed, at, rests, held, ends_task = then
+        failed = failed._replace(rejection=self.rejections.of(failed.key))
+        if not (failed.final and ends_task):
+            failed = failed._replace(gap_chars=self.gaps.chars(failed.key))
+        if rests and not failed.final:
+            failed = failed._replace(rests_until=self._report.at_ms(at))
+        elif held is not None:
+            failed = failed._replace(held=(self._report.at_ms(held[0]), self._report.at_ms(held[1])))
+        if failed.made is None and (before := self._unsaved.failures.get(failed.key)) is not None:
+            failed = failed._replace(made=before.made)  # the latest failure is not yet in the log of the calls
+        self._unsaved.failures[failed.key] = failed
+        if failed.final and failed.gap_chars is not None:
+            self._failed += 1
+            self.gaps.add(failed)
+            self.left_out.add(failed.key)
+        elif failed.final:
+            self._failed += failed.key.level == 0
+            self._failure = self._failure or failed.failure
+        else:
+            heapq.heappush(self._waiting, (at, failed.key))
+
+    def not_started(self, key: CallKey, now: float) -> None:
+        """Take back a model call that was announced and not made: the call is ready again, and loses no attempt.
+
+        If none of the announced calls was made, the database was too slow, and no call starts for a while; this pause
+        grows with each such announcement in a row. If another announced call was made, only the call `key` was late,
+        and there is no pause.
+        """
+        del self._in_flight[key]
+        self._ready.appendleft(key)
+        self.fruitless += self._announced
+        self._announced = False
+        self._pauses.unstarted(self.fruitless, now)
+
+    def lose(self, keys: Iterable[CallKey], failure: Failure, most: int) -> int:
+        """Give up calls that can never be made, up to `most`, and return how many. Each leaves a gap.
+
+        Calls that have ended, or that are in flight, are not given up.
+        """
+        lost = set(islice((key for key in keys if not (self.all_done([key]) or key in self._in_flight)), most))
+        self._remove(lost)
+        for key in sorted(lost):
+            self._place(NextTry(FailedCall(key, self.retries.lost(key), True, failure), 0.0))
+        return len(lost)
+
+    def rest(self, until: float) -> None:
+        """Let no call start before `until`. Calls in flight continue."""
+        self._pauses.rest(until)
+
+    def idled(self) -> None:
+        """Count a run that releases its task because none of its calls started."""
+        self.idle_runs += 1
+
+    def _made(self, key: CallKey) -> float:
+        """Remove a call that has ended from the calls in flight, and return when it started."""
+        started_at = self._in_flight.pop(key)
+        self.rejections.made(key)
+        self.ended += 1
+        self._announced = False
+        self.fruitless = self.idle_runs = 0
+        return started_at
+
+    def abandon(self) -> None:
+        """Record all calls in flight as in doubt, because the run no longer waits for their answers."""
+        self._bill.abandoned(len(self._in_flight))
+        self._doubted = self._doubted.union(self._in_flight)
+        self._in_flight.clear()
+
+    def read_on(self) -> None:
+        """Note that the run has read and recorded a part of its file, so that its claim is no stall."""
+        self._stalls, self.finished = 0, True
+
+    def stalled(self) -> None:
+        """Record that the claim ends with an unexpected error, so that its calls in flight are in doubt."""
+        self._stalls += not self.finished
+        self.abandon()
+
+    # --- what is saved ---------------------------------------------------------------------------
+
+    def progress(
+        self,
+        starting: Sequence[CallKey],
+        minimum_calls: int,
+        now: float = 0.0,
+        merges: Sequence[MergeLevel] = (),
+        told: LatestCallsReport | None = None,
+    ) -> Progress:
+        """Return the content of the next write: all progress since the last saved write, and the announced calls.
+
+        `told` are the outcomes of the latest calls, for other isolates.
+        """
+        if starting:  # as long as these calls are announced, no other task of the isolate may probe the model
+            self.patience.started(now)
+        away_since, blocks = self.patience.away_since, self.blocks(now)
+        return Progress(
+            **self._unsaved.next_write(),
+            merges=merges,
+            in_flight=(*self._in_flight, *starting),
+            doubted=sorted(self._doubted),
+            calls_settled=self._bill.settled,
+            calls_in_doubt=self._bill.in_doubt,
+            calls_minimum=minimum_calls,
+            completed=self._completed,
+            failed=self._failed,
+            input_tokens=self._bill.input_tokens,
+            output_tokens=self._bill.output_tokens,
+            stalls=self._stalls,
+            rate_waits=self._pauses.rate_waits,
+            idle_runs=self.idle_runs,
+            finished=self.finished or self.failure is not None,
+            away_since=None if away_since is None else self._report.at_ms(away_since),
+            away_waits=self.patience.waits,
+            last_error=self._report.last_error,
+            wait=self._report.wait(blocks, now),
+            pace_ms=self._report.pace_ms,
+            truncated=self._bill.truncated,
+            segment_chars=self._segment_chars,
+            told=told,
+            ladder=None if (ladder := self._ladder()) == self._counted else ladder,
+        )
+
+    def _ladder(self) -> LadderCounts:
+        return self.rejections.counts(self.gaps.coverage)
+
+    @property
+    def last_step(self) -> int:
+        """The number of the last write that took effect or was given up."""
+        return self._unsaved.last_step
+
+    def given_up(self) -> None:
+        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
+        self._unsaved.given_up()
+
+    def saved(self) -> None:
+        """Note that the last write has taken effect, so that all of its progress is saved."""
+        self._unsaved.saved()
+        self._counted = self._ladder()

@@ -1,0 +1,377 @@
+"""The work under one claim: make model calls, record them, merge outputs, and end or release the task.
+
+A run keeps as many calls in flight as its caller accepts. One transaction in D1 records the calls that have ended and
+announces the calls that will start next. The platform may kill the worker of a run at any await. The next claim of the
+task finds every recorded output. It also finds the announced calls without an outcome, and these calls count as in
+doubt.
+"""
+
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from ..calls import clock
+from ..calls.pace import idle_seconds
+from ..domain import limits
+from ..domain.errors import CallAborted, StoreFull, StoreUnavailable
+from ..domain.task import Route, Status
+from ..store.claims import Also, CallKey, Continue, Ending, Fail, Finish, Release, Step
+from .call_groups import CallGroups
+from .call_plan import CallPlan
+from .call_recorder import CallRecorder
+from .call_scheduler import CallScheduler
+from .claim_checks import ClaimChecks
+from .context import ClaimLost, Ended, Lost, Released, RunContext, RunOutcome, crashed, patience_of
+from .health_exchange import Gossip
+from .ledger import Ledger
+from .waits import OVERDUE, exhausted
+from .write_pacer import StorageGuard, WritePacer
+
+
+class Run:
+    """The work under one claim. The worker calls only the method `work` of a `Run`, and calls it once.
+
+    No part of a run refers back to the run or to the part that has it: what a part needs of them is passed when it is
+    needed. So the memory of a run is free when the run ends, not at some later garbage collection. A run of 20,000
+    chunks takes some megabytes, a task may take many runs, and WebAssembly's memory never shrinks.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._kind = kind = context.kind
+        self._claim = context.claim
+        self._caller = context.caller
+        self._terms = context.terms
+        self._allowance = context.allowance
+        self._store = context.store
+        self._settings = settings = context.settings
+        self._log = context.log
+        self._pacer = WritePacer(context)
+        self._gossip = Gossip(context)
+        self._storage = StorageGuard(context)
+        self._ledger = Ledger(
+            context.claim,
+            settings.max_attempts,
+            patience_of(context),
+            context.granted_at,
+            reasks=settings.reasks,
+            always_gaps=kind.always_gaps,
+            segment_chars=kind.segment_chars,
+        )
+        self._checks = ClaimChecks(context)
+        self._plan = CallPlan(context.claim)
+        self._inputs = kind.inputs(context, self._plan, self._pacer, self._ledger)
+        self._recorder = CallRecorder(context, self._ledger, self._inputs)
+        self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
+        self._scheduler = CallScheduler(context, self._calls, self._ledger)
+        # Whether the task's row may already show a wait, because the model was away before or the last run started no
+        # call.
+        self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
+
+    async def work(self) -> RunOutcome:
+        """Do the run's work, and if possible record in D1 how the claim ends."""
+        try:
+            outcome = await self._work()
+        finally:
+            self._inputs.close()
+        return await Run(outcome).work() if isinstance(outcome, RunContext) else outcome
+
+    async def _work(self) -> RunOutcome | RunContext:
+        try:
+            try:
+                return await self._until_end()
+            except ClaimLost:
+                self._log("claim_lost", in_flight=self._ledger.in_flight)
+                status = await self._settle()
+                return Lost() if status is None else Ended(status)
+        except StoreFull:
+            await self._calls.drop()
+            back = self._back(limits.STORAGE_REST_SECONDS)
+            progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
+            given_back = await self._store.stand_down(self._claim, progress, back)
+            return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
+        except StoreUnavailable:
+            await self._calls.drop()
+            raise  # no write of the run is possible, so the sweep continues the task when the lease runs out
+        except Exception:
+            await self._drop()
+            self._ledger.stalled()
+            delay_ms = 0 if self._ledger.finished else self._terms.rest_ms(clock.now())
+            with suppress(ClaimLost):
+                await self._step((), Release(delay_ms, delay_ms or self._settings.lease_ms))
+            raise
+
+    async def _until_end(self) -> RunOutcome | RunContext:
+        found = await self._prepare()
+        if isinstance(found, RunContext):
+            return found
+        if found is not None:
+            return await self._end(found)
+        await self._begin()
+        while True:
+            now = clock.now()
+            if now >= self._terms.deadline_latest:
+                return await self._overdue()
+            self._ledger.settle(now)
+            starting = self._inputs.within(self._scheduler.starting(now))
+            if self._ledger.retries.in_question(starting):
+                self._ledger.retries.asked()
+                await self._gossip.ask(self._calls.groups_out)
+                continue
+            # No call starts before the pacer allows a write, which then records all calls that have ended.
+            turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
+            if turn_at > now:
+                starting = []
+            lacking = self._inputs.lacks(starting)
+            if lacking is not None:
+                await self._read(lacking, now)
+                continue
+            ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
+            if ending is not None:
+                return await self._end(ending)
+            wanted = starting or self._ledger.unsaved or self._has_untold_wait(now)
+            if turn_at <= now and wanted and not await self._go_on(starting):
+                continue
+            self._start(starting)
+            await self._wait(turn_at)
+            await self._advance()
+
+    async def _begin(self) -> None:
+        """Add the calls that are not done to the ledger, and start the calls that the claim has announced."""
+        self._ledger.leave_out(self._plan.missing_below(self._claim.outputs))
+        self._add_top()
+        announced = self._ledger.first(len(self._claim.announced))
+        assert set(announced) == self._claim.announced
+        if not self._storage.tight:  # otherwise the write that checks for space announces these calls again
+            self._start(announced)
+        await self._advance()
+
+    async def _prepare(self) -> Ending | RunContext | None:
+        """Return how the claim ends before any call, or the context of a run that goes on; None if this run does."""
+        if self._claim.stalls >= self._settings.max_attempts:
+            failure = self._ledger.failure or crashed(self._claim.stalls)
+            return Fail(self._settings.retention_ms, failure)
+        return await self._inputs.prepare(self._record)
+
+    def _has_untold_wait(self, now: float) -> bool:
+        """Whether to write that the run waits for a model that is away, as the task's row does not show this yet."""
+        if self._wait_told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
+            return False
+        return self._pacer.ready_at(now) <= now
+
+    async def _advance(self) -> None:
+        """Plan the next level of merges when all calls of the level below it have ended."""
+        # The calls start in order, so a look that begins with the last one ends at once in most cases.
+        while not self._plan.complete and self._ledger.all_done(reversed(self._plan.keys())):
+            if self._ledger.failure is not None:
+                return  # the task must fail: all of its chunks have failed, or too many of them
+            self._plan.add_level(() if self._plan.inherits else await self._inputs.sizes(self._save))
+            self._add_top()
+
+    def _add_top(self) -> None:
+        """Add the calls of the top level to the ledger, except merges all of whose inputs are gaps."""
+        self._ledger.leave_out(self._plan.leave_out(self._ledger.left_out))
+        self._ledger.add(self._plan.keys())
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def _ending(self, now: float, turn_at: float) -> Ending | None:
+        """Return how the claim ends while no call is in flight; None if the run continues after a short wait."""
+        retention_ms = self._settings.retention_ms
+        self._ledger.give_up(now)
+        if self._ledger.failure is not None:
+            return Fail(retention_ms, self._ledger.failure)
+        next_at = self._ledger.next_at(now)
+        if next_at is None:
+            has_gaps = self._kind.always_gaps or len(self._ledger.gaps) > 0
+            keeps, may_be_empty = self._settings.keep_input, self._kind.may_be_empty
+            return Finish(retention_ms, self._plan.top, keeps, gaps=has_gaps, may_be_empty=may_be_empty)
+        if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
+            return Fail(retention_ms, exhausted(self._claim.options.max_calls))
+        if self._terms.forbids_start(now):
+            return None
+        return self._giving_back(now, max(0.0, next_at - now), turn_at)
+
+    def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
+        """Return how a task that must wait for `wait` seconds is released; None if the run itself waits."""
+        idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
+        silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
+        short = wait + silent < self._settings.lease_seconds / 2
+        if not idle and short and self._scheduler.sits_out(wait, now):
+            return None
+        # A run whose time was over before a call could start is as idle as one whose announced calls did not start.
+        if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
+            wait = max(wait, idle_seconds(self._ledger.idle_runs))
+            self._ledger.idled()
+            self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
+        else:
+            wait = self._scheduler.returns_in(wait, now)
+        return self._back(wait)
+
+    def _back(self, seconds: float) -> Release:
+        delay_ms = round(seconds * 1000)
+        # When the sweep may dispatch the task: on the direct route after the delay, because there no host continues the
+        # task. On any other route, the host has the time of one more lease to continue the task.
+        return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
+
+    async def _end(self, ending: Ending) -> RunOutcome:
+        await self._step((), ending)
+        return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
+
+    async def _overdue(self) -> RunOutcome:
+        """End the task at its deadline, even if calls are in flight."""
+        self._log("overdue", in_flight=self._ledger.in_flight)
+        status = await self._settle()
+        if status is None:  # the database's clock has not reached the deadline; the next run ends the task
+            return await self._end(Release(0, self._settings.lease_ms))
+        return Ended(status)
+
+    async def _settle(self) -> Status | None:
+        """Write the bill and the paid outputs of a task that was ended by a client or by its deadline.
+
+        A worker without lanes cancels its calls in flight. A worker with lanes asks the lanes to abort their calls
+        before it writes the bill, so that a slow database does not prolong unwanted calls. A second write records
+        outputs from lanes that cannot be reached, and outputs of a kind whose calls are awaited. If another claim has
+        the task, nothing can be written, and the calls remain in doubt.
+        """
+        if self._caller.slack_seconds or self._kind.awaits_calls:
+            await self._recorder.record(self._calls.ended())
+            if self._ledger.in_flight and not self._kind.awaits_calls:
+                await self._caller.abort()
+        else:
+            await self._drop()
+            self._ledger.abandon()
+        status = await self._write_settlement()
+        if status is not None and self._ledger.in_flight:
+            self._ledger.saved()
+            rest = await self._calls.rest()
+            await self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
+            self._ledger.abandon()
+            return await self._write_settlement() or status
+        if self._ledger.in_flight and self._kind.awaits_calls:  # another claim has the task, or it is erased
+            await self._caller.abort()
+        await self._drop()
+        self._ledger.abandon()
+        return status
+
+    async def _drop(self) -> None:
+        """Cancel the calls in flight. Calls that ended earlier, for example during a write, are recorded."""
+        await self._recorder.record(await self._calls.drop())
+
+    async def _write_settlement(self) -> Status | None:
+        """Write the progress of a task that has ended, and return the task's status.
+
+        Returns None if the task has not ended, whether it is still under this claim or under another one.
+        """
+        progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
+        settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
+        return await self._pacer.with_retries(settle)
+
+    # --- writes ------------------------------------------------------------------------------------------
+
+    async def _go_on(self, starting: list[CallKey]) -> bool:
+        """Write, and announce calls.
+
+        Return False if the calls may not start yet, because the database has no space for their outputs.
+        """
+        if not starting:
+            await self._step((), self._continue())
+            return True
+        room_bytes = self._storage.room_for(self._ledger.in_flight + len(starting))
+        write = self._step(starting, self._continue(room_bytes))
+        if not await self._storage.announce(write, self._ledger, room_bytes):
+            return False
+        # If D1's reply says that the database is nearly full, the calls are announced again, in a write that checks for
+        # space for their outputs.
+        return room_bytes > 0 or not self._storage.tight
+
+    def _continue(self, room_bytes: int = 0) -> Continue:
+        """Renew the claim for as long as the announced calls may take, including the time that they have to start."""
+        seconds = self._pacer.next_start_seconds()
+        lease_ms = self._settings.claim_ms(self._context.slack_seconds, seconds)
+        return Continue(lease_ms, round(seconds * 1000), room_bytes)
+
+    async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
+        """Write progress, and in the same transaction what the inputs of the run add."""
+        self._ledger.read_on()
+        await self._step((), self._continue(), also, minimum_calls)
+
+    async def _step(
+        self, starting: Sequence[CallKey], step: Step, also: Also | None = None, minimum_calls: int | None = None
+    ) -> None:
+        """Write progress. The write is repeated while the lease lasts, so that paid outputs are not lost.
+
+        `also` are statements that are written in the same transaction.
+        """
+        told = None if self._storage.tight else self._gossip.to_send(self._calls.groups_out)
+        least = self._plan.minimum_calls if minimum_calls is None else minimum_calls
+        progress = self._ledger.progress(starting, least, clock.now(), self._plan.unsaved, told)
+        if also is None:
+            also = self._inputs.also(progress.outputs)
+        model, receive = self._context.model, self._gossip.receive
+
+        def write() -> Awaitable[bool]:
+            self._pacer.announced_at = clock.now()
+            return self._store.step(self._claim, progress, step, sends=1, model=model, heard=receive, also=also)
+
+        if not await self._pacer.with_retries(write, when_full=not starting):
+            raise ClaimLost
+        if told is not None:
+            self._gossip.sent()
+        self._wait_told = True
+        self._context.wrote(progress.step)
+        self._ledger.saved()
+        self._inputs.recorded(progress.outputs)
+        self._plan.saved()
+
+    async def _save(self) -> None:
+        """Write the progress that is not saved yet, if there is any."""
+        if self._ledger.unsaved:
+            await self._step((), self._continue())
+
+    # --- calls -------------------------------------------------------------------------------------------
+
+    def _start(self, keys: list[CallKey]) -> None:
+        self._ledger.start(keys, clock.now())
+        starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
+        if not self._caller.slack_seconds:  # a call without lanes must start within the seconds of the run itself
+            starts_by = min(starts_by, self._allowance.latest_start)
+        self._allowance.spend(self._calls.start(keys, starts_by, in_parts=self._scheduler.in_parts))
+
+    async def _read(self, key: CallKey, now: float) -> None:
+        """Read the input of a call, and of as many calls after it as the run may still make."""
+        # The outputs that a merge reads must be saved. A bucket may be slow, so outputs that waited for long are
+        # recorded first.
+        if key.level or (self._kind.reads_files and now >= self._pacer.renews_by):
+            await self._save()
+        calls = self._scheduler.affordable(now, limits.CHUNKS_MOST)
+        reading = self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
+        if self._kind.reads_files:
+            self._allowance.spend(await self._calls.beside(reading))
+        else:
+            await reading
+
+    async def _wait(self, turn_at: float) -> None:
+        """Wait until calls end, a call or write may start, a check is due, or the deadline."""
+        work = self._inputs.beside(self._calls.groups_out, self._record)
+        if work is not None:
+            self._allowance.spend(await self._calls.beside(work))
+        now = clock.now()
+        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
+        out, last = self._ledger.in_flight > 0, wake_at is None
+        if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
+            wake_at = deadline_latest
+        if not out and self._ledger.waits_for_model(now):  # this run may learn from another task that the model is back
+            wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
+        if turn_at > now:
+            wake_at = turn_at
+        self._allowance.spend(self._calls.resume(in_parts=self._scheduler.in_parts))
+        wrote_at, ended = self._pacer.announced_at, self._ledger.ended
+        check_at = self._checks.next_at(wrote_at, self._calls.groups_out)
+        wake_at = min(wake_at, deadline_latest, check_at, self._scheduler.widens_at(now))
+        hint = self._checks.hint.awaited()
+        slow = self._context.invocation.isolate.latency.seconds(now)
+        ended_calls = await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest, write_seconds=slow)
+        await self._recorder.record(ended_calls)
+        self._pacer.earn(self._ledger.ended - ended)
+        await self._checks.check(wrote_at, self._calls.groups_out)

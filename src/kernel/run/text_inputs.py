@@ -1,0 +1,238 @@
+"""Holds the inputs of a run's calls: the texts of chunks, and the outputs that merges combine.
+
+A run keeps only the inputs of its present calls in memory, and reads other inputs when it needs them. On a small
+allowance, a task with thousands of chunks takes hundreds of runs, and otherwise each of these runs would read the whole
+text.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import accumulate, takewhile
+from typing import Final
+
+from ..calls.protocol import ModelCall, ModelReply
+from ..domain import limits
+from ..domain.task import Reduce
+from ..store.claims import NOTHING_ELSE, Also, CallKey, Ending, Output
+from ..text.chunks import Window
+from ..text.merge import merge_message, merge_system
+from .call_plan import CallPlan
+from .context import ClaimLost, RunContext
+from .kinds import Record, TaskKind
+from .ledger import Ledger
+from .write_pacer import WritePacer
+
+
+class CallInputs:
+    """The texts of chunks, and the outputs, that the calls of one claim need as inputs.
+
+    Outputs are read from D1 only after the unsaved progress is written. The run writes it, and its parts do not refer
+    back to the run: see `Run`.
+    """
+
+    def __init__(self, context: RunContext, plan: CallPlan, pacer: WritePacer, ledger: Ledger) -> None:
+        self._context = context
+        self._claim = context.claim
+        self._settings = context.settings
+        self._plan = plan
+        self._store = context.store
+        self._pacer = pacer
+        self._ledger = ledger
+        self._windows = [context.claim.window]
+        self._merging = context.claim.options.reduce is Reduce.MERGE
+        self._outputs: dict[CallKey, str] = {}  # outputs kept in memory because a later merge needs them as input
+        self._outputs_chars = 0
+        self._sizes: dict[CallKey, int] = {}
+
+    async def prepare(self, record: Record) -> Ending | RunContext | None:
+        """Return None: the chunks are counted when the task is accepted."""
+        return None
+
+    def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
+        """Return the answer unchanged, and keep its output if a merge will need it and the memory limit allows it.
+
+        The outputs that the call `key` has merged are dropped from memory, because no other call needs them.
+        """
+        if self._merging:
+            for member in self._members(key):
+                self._outputs_chars -= len(self._outputs.pop(member, ""))
+            output = reply.output
+            self._sizes[key] = len(output)
+            if self._outputs_chars + len(output) <= limits.OUTPUTS_KEPT_CHARS:
+                self._hold(key, output)
+        return reply
+
+    def within(self, starting: list[CallKey]) -> list[CallKey]:
+        """Return those calls for whose inputs there is enough memory; here these are all of the calls."""
+        return starting
+
+    def ended(self, key: CallKey) -> None:
+        """Do nothing when a call has ended, because the memory of its input may be shared with many other inputs."""
+
+    def also(self, outputs: Sequence[Output]) -> Also:
+        """Return nothing: no step writes or asks anything besides."""
+        return NOTHING_ELSE
+
+    def recorded(self, outputs: Sequence[Output]) -> None:
+        """Do nothing when a step has taken effect."""
+
+    def beside(self, groups_out: int, record: Record) -> None:
+        """Return None: there is no work beside calls."""
+
+    def close(self) -> None:
+        """Do nothing: the memory of texts is free with the run."""
+
+    def message(self, key: CallKey) -> ModelCall:
+        """Return the content of a call: the instructions and the input.
+
+        The input of the model call must be in memory.
+        """
+        instructions = self._claim.instructions
+        if key.level == 0:
+            window = next(window for window in self._windows if key.position in window.chunks)
+            return self._ask(key, instructions, window.text_of(key.position))
+        outputs = [self._outputs[member] for member in self._members(key)]
+        return self._ask(key, merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
+
+    def chars_of(self, key: CallKey) -> int | None:
+        """Return a chunk's size in characters without overlap; None for a merge, or if the text is not in memory."""
+        windows = (window for window in self._windows if key.position in window.chunks)
+        return next((window.chars_of(key.position) for window in windows), None) if key.level == 0 else None
+
+    def _ask(self, key: CallKey, system: str, user: str) -> ModelCall:
+        """Make a model call from a system message and a user message."""
+        options = self._claim.options
+        tokens = options.max_output_tokens or self._settings.max_output_tokens
+        form = next((form for rule in self._context.rules if (form := rule.form(key)) is not None), None)
+        if form is not None:
+            form = form._replace(rejected=self._ledger.rejections.of(key))
+        return ModelCall(system, user, self._context.model, tokens, options.temperature, options.model_options, form)
+
+    def lacks(self, keys: Sequence[CallKey]) -> CallKey | None:
+        """Return the first call whose input must be read from D1; None if the inputs of all calls are in memory."""
+        return next((key for key in keys if not self._has(key)), None)
+
+    async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+        """Read the inputs of a call of the top level and of calls after it, up to `calls` calls in all.
+
+        Texts that no `wanted` call needs are dropped from memory.
+        Before the input of a merge is read, the caller saves all progress. Raises ClaimLost.
+        """
+        if key.level:
+            last = await self._last_read(key, calls)
+            first = self._plan.members(key.position).start
+            await self._read_outputs(key.level - 1, range(first, self._plan.members(last).stop))
+            return
+        window = await self._window(key.position, calls)
+        if window is None:
+            return
+        if key.position not in window.chunks:
+            raise ClaimLost
+        self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]
+        self._windows.append(window)
+
+    async def _window(self, first: int, chunks: int) -> Window | None:
+        """Read the text of one to `chunks` chunks, from chunk `first` on; None if it cannot be read now.
+
+        Raises StoreError and ClaimLost.
+        """
+        ask = partial(self._store.window, self._claim.task_key, self._claim.fence, first, chunks)
+        window = await self._pacer.with_retries(ask, writes=False)
+        if window is None:
+            raise ClaimLost
+        return window
+
+    async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
+        """Return the sizes in code points of the top level's outputs, in the order of the outputs.
+
+        `save` writes unsaved progress, before sizes are read from D1. Raises ClaimLost.
+        """
+        keys = self._plan.keys()
+        if not self._knows_sizes(keys):
+            await save()
+            await self._learn_sizes(keys)
+        return [self._sizes[key] for key in keys]
+
+    async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
+        """Read those sizes of a level's outputs that are unknown, starting with the level's first output.
+
+        Raises ClaimLost.
+        """
+        if self._knows_sizes(keys):
+            return
+        if any(key in self._ledger.left_out for key in keys):
+            await self._learn_sizes_beside_gaps(keys)
+            return
+        ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
+        sizes = await self._pacer.with_retries(ask, writes=False)
+        if len(sizes) < len(keys):
+            raise ClaimLost  # an output is deleted only together with its task
+        self._sizes.update(zip(keys, sizes, strict=False))
+
+    def _knows_sizes(self, keys: Sequence[CallKey]) -> bool:
+        return all(key in self._sizes for key in keys)
+
+    async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
+        """Read the sizes of the outputs of a level that has gaps.
+
+        A gap gets the average size of the level's outputs, so that the plan still fits if the gap is filled later.
+        """
+        ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
+        sizes = await self._pacer.with_retries(ask, writes=False)
+        there = [key for key in keys if key not in self._ledger.left_out]
+        if any(key.position not in sizes for key in there):
+            raise ClaimLost
+        average = sum(sizes[key.position] for key in there) // max(1, len(there))
+        self._sizes.update({key: sizes.get(key.position, average) for key in keys})
+
+    async def _last_read(self, key: CallKey, calls: int) -> int:
+        """Return the position of the last merge whose inputs are read together with those of `key`.
+
+        The inputs of all merges that are read together have at most OUTPUTS_KEPT_CHARS.
+        """
+        behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
+        keys = [CallKey(key.level, position) for position in range(key.position, behind)]
+        if sum(map(self._most_chars, keys)) > limits.OUTPUTS_KEPT_CHARS:
+            below = self._plan.members(behind - 1).stop
+            await self._learn_sizes([CallKey(key.level - 1, place) for place in range(below)])
+        within = takewhile(lambda chars: chars <= limits.OUTPUTS_KEPT_CHARS, accumulate(map(self._most_chars, keys)))
+        return key.position + max(1, len(list(within))) - 1
+
+    def _most_chars(self, key: CallKey) -> int:
+        """Return the total size of the outputs that a call merges, or the most that it can be if sizes are unknown."""
+        members = self._members(key)
+        if all(member in self._sizes for member in members):
+            return sum(self._sizes[member] for member in members)
+        # Only two outputs, or three at the end of a level, may be merged in one call even if they are together larger
+        # than `merge_chars`.
+        return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
+
+    async def _read_outputs(self, level: int, places: range) -> None:
+        ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
+        found = await self._pacer.with_retries(ask, writes=False)
+        if len(found) != sum(CallKey(level, place) not in self._ledger.left_out for place in places):
+            raise ClaimLost
+        for place, output in found.items():
+            if CallKey(level, place) not in self._outputs:
+                self._hold(CallKey(level, place), output)
+
+    def _hold(self, key: CallKey, output: str) -> None:
+        self._outputs[key] = output
+        self._outputs_chars += len(output)
+
+    def _has(self, key: CallKey) -> bool:
+        if key.level == 0:
+            return any(key.position in window.chunks for window in self._windows)
+        return all(member in self._outputs for member in self._members(key))
+
+    def _members(self, key: CallKey) -> list[CallKey]:
+        """Return the calls whose outputs are merged by a call of the top level, without gaps. A chunk merges none."""
+        if key.level == 0:
+            return []
+        assert key.level == self._plan.top
+        members = [CallKey(key.level - 1, place) for place in self._plan.members(key.position)]
+        return [member for member in members if member not in self._ledger.left_out]
+
+
+# A text that is stored with its task.
+TEXT: Final = TaskKind(CallInputs)

@@ -1,0 +1,158 @@
+"""Why a run's calls do not start: the reasons, of which a task's readers see the longest, and the task's terms.
+
+A client sets the terms: a deadline, and a budget of model calls over all attempts.
+"""
+
+import math
+from typing import NamedTuple
+
+from ..calls.clock import DatabaseClock
+from ..calls.pace import rate_limit_seconds, start_pause_seconds
+from ..domain import limits
+from ..domain.errors import ModelError
+from ..domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, LastError, Wait
+from ..store.claims import CallKey, Claim
+
+
+class StartBlocks(NamedTuple):
+    """For each reason, until when it keeps calls from starting, in seconds of the run's clock; 0 if it does not."""
+
+    model_away: float
+    rate_limited: float
+    database: float
+    backoff: float
+
+    @property
+    def latest(self) -> float:
+        """When the pause that ends last is over, so that a call may start."""
+        return max(self.model_away, self.rate_limited, self.database, self.backoff)
+
+    @property
+    def reason(self) -> str:
+        """Return the reason for the pause of the run's calls that ends last."""
+        blocks = {name: getattr(self, name) for name in ("model_away", "rate_limited", "database", "backoff")}
+        return max(blocks, key=blocks.__getitem__)
+
+
+class StartPauses:
+    """Pauses in which a run starts no call: the provider asked for a pause, or the database is too slow or too full.
+
+    `rate_waits` counts the waits in a row for the provider's rate limit, including waits of earlier runs.
+    """
+
+    def __init__(self, rate_waits: int) -> None:
+        self.provider_until = 0.0  # the end of the pause, by the run's clock
+        self.database_until = 0.0
+        self.rate_waits = rate_waits
+
+    def asked(self, error: ModelError, now: float) -> None:
+        """Pause as long as the provider's answer asks for, whatever the HTTP status of the answer is."""
+        self.provider_until = max(self.provider_until, now + (error.delay_seconds or 0.0))
+
+    def rate_limited(self, error: ModelError, now: float, chance: float) -> bool:
+        """Pause after an answer with the status 429.
+
+        Return whether there were too many pauses in a row after answers with the status 429.
+        """
+        if now >= self.provider_until:  # several answers with the status 429 during one pause count as one wait
+            self.rate_waits += 1
+        wait = rate_limit_seconds(error.delay_seconds, self.rate_waits - 1, chance)
+        self.provider_until = max(self.provider_until, now + wait)
+        return self.rate_waits > limits.RATE_LIMIT_WAITS_MOST
+
+    def unstarted(self, fruitless: int, now: float) -> None:
+        """Pause after `fruitless` announcements in a row. In each announcement all calls were too late to start."""
+        if fruitless:
+            self.rest(now + start_pause_seconds(fruitless))
+
+    def rest(self, until: float) -> None:
+        """Pause until a given time, because the database is slow or must get space."""
+        self.database_until = max(self.database_until, until)
+
+
+class WaitReport:
+    """Collects what the readers of a task see of a run: the last error, what the run waits for, and the pace.
+
+    `granted_at` is when the claim was granted, by the run's clock.
+    """
+
+    def __init__(self, claim: Claim, granted_at: float) -> None:
+        self.last_error = claim.last_error  # The last failed call of the run; None after a success.
+        # The average ms from one finished call to the next since the last failure; the pause after the failure does not
+        # count.
+        self.pace_ms = claim.pace_ms
+        self._calls = 0  # How many calls have succeeded since the last failure, or since the claim.
+        self._began_at = granted_at  # When the first of the calls that `_calls` counts started.
+        self._database_clock = DatabaseClock(claim.claimed_ms, granted_at)
+
+    def at_ms(self, at: float) -> int:
+        """Convert a time from the run's clock into ms since the epoch by the database's clock."""
+        return self._database_clock.ms(at)
+
+    def failed(self, key: CallKey, failure: Failure, started_at: float, now: float) -> None:
+        """Record a failed call. If the failed call is a merge, no chunk is reported."""
+        before = self.last_error
+        calls, since = (1, self.at_ms(started_at)) if before is None else (1 + before.calls, before.since)
+        chunk = key.position if key.level == 0 else None
+        self.last_error = LastError(failure.code, failure.message, self.at_ms(now), chunk, calls, since)
+
+    def succeeded(self, started_at: float, now: float) -> None:
+        """Forget the last error, because a call has succeeded, and measure the time between successes."""
+        if self.last_error is not None or not self._calls:
+            self._calls, self._began_at = 0, started_at
+        self.last_error = None
+        self._calls += 1
+        self.pace_ms = max(0, round((now - self._began_at) * 1000 / self._calls))
+
+    def wait(self, blocks: StartBlocks, now: float) -> Wait | None:
+        """Return what the run waits for; None if a call may start, or if a call in flight must end first."""
+        return Wait(blocks.reason, self.at_ms(blocks.latest)) if now < blocks.latest < math.inf else None
+
+
+OVERDUE = Failure(
+    DEADLINE_EXCEEDED, "the task was not finished by its deadline; a retry gives it the same time again", True
+)
+
+
+def exhausted(calls: int) -> Failure:
+    """Return the failure of a task that needs more model calls than its budget allows."""
+    return Failure(BUDGET_EXHAUSTED, f"the task needs more than the {calls} model calls of its maxModelCalls", False)
+
+
+class Terms:
+    """The deadline and the budget of a task, as one claim of the task sees them.
+
+    Times are seconds of the worker's steady clock. The database's clock decides whether a task's deadline has passed.
+    The answer to the claim says how much time was left until the deadline when the database wrote the claim. The
+    database wrote the claim between the worker's request and the answer, so the worker knows the earliest and the
+    latest moment at which the deadline can be. The worker starts no call after the earliest of these moments, and ends
+    the task at the latest of them.
+    """
+
+    def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
+        left = math.inf if claim.deadline_left_ms is None else claim.deadline_left_ms / 1000
+        self._max_calls = claim.options.max_calls
+        self._rests_until = granted_at + claim.rest_ms / 1000
+        self._deadline_earliest = asked_at + left
+        self.deadline_latest = granted_at + left
+
+    def calls_left(self, sent: int) -> float:
+        """Return how many more model calls the budget allows after `sent` calls were sent."""
+        return math.inf if self._max_calls is None else max(0, self._max_calls - sent)
+
+    def starts_by(self, announcing_at: float, seconds: float) -> float:
+        """Return until when calls announced at `announcing_at` may start, if they must start within `seconds`."""
+        return min(announcing_at + seconds, self._deadline_earliest)
+
+    def rest_ms(self, now: float) -> int:
+        """Return for how many ms the task rests after an unexpected error: as long as after the death of a worker.
+
+        The rest is longer by EARLY_SECONDS_ALLOWED, because the message that continues the task may come a little
+        early.
+        """
+        left = self._rests_until - now
+        return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
+
+    def forbids_start(self, now: float) -> bool:
+        """Whether the deadline may have passed, so that no call may start."""
+        return now >= self._deadline_earliest

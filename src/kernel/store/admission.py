@@ -1,0 +1,495 @@
+"""Writes new tasks to D1, if their idempotency key and their tenant's limits allow it, and retries ended tasks.
+
+Each submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
+refuses it. The condition `_FRESH` tells the first run of a submission's transaction from a repetition of the
+transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..domain import limits
+from ..domain.errors import StoreUnavailable
+from ..domain.ids import TaskKey, split_task_key
+from ..domain.task import BUDGET_EXHAUSTED, NewTask, Status
+from . import d1, options
+from .d1 import BoundStatement, Row, Statement, Value, as_json, statement
+from .ending import TOMBSTONE_MS, StandingStore
+from .fragments import COVERAGE, HAS_TEXT, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
+from .tallies import COUNTED, count_erased, count_retried
+
+if TYPE_CHECKING:
+    from .joining import Joining  # The module is imported only when the first request to /v1 comes.
+
+
+# --- With an Idempotency-Key -----------------------------------------------------------------------------
+# `:submission` is the tenant, a colon and the client's Idempotency-Key. `:digest` identifies the content of the
+# request.
+
+# Takes an Idempotency-Key for a task, if the key is free or has expired. If two requests with one Idempotency-Key come
+# at once, the first gets the key. Goes before INSERT_TASK.
+TAKE_KEY = statement(f"""
+INSERT INTO submissions (id, task_id, digest, expires_at) VALUES (:submission, :task_key, :digest, {NOW} + :valid_ms)
+ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, expires_at = excluded.expires_at,
+  replayed = 0
+WHERE expires_at <= {NOW} AND task_id <> excluded.task_id
+""")
+
+# Records that a repeated request is about to be answered with the task of its Idempotency-Key, so that this task is not
+# withdrawn. `:task_key` is the task that the repeated request would have made if it were not a repetition.
+NOTE_REPLAY = statement("""
+UPDATE submissions SET replayed = 1
+WHERE id = :submission AND task_id <> :task_key AND digest = :digest AND replayed = 0
+""")
+
+# Frees an Idempotency-Key again if the task that took it was refused.
+GIVE_KEY_BACK = statement("""
+DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
+  AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
+""")
+
+# Reads which task has an Idempotency-Key.
+KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
+
+# Reads which task has an Idempotency-Key, unless that key has expired. An expired key must not count for this read,
+# because the read runs without TAKE_KEY, which replaces expired keys.
+VALID_KEY_HOLDER = statement(f"""
+SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
+""")
+
+# --- The new task ----------------------------------------------------------------------------------------
+
+_TODAY = f"({NOW} / 86400000)"
+_DEADLINE_AT = f"{NOW} + :deadline_ms"
+
+
+# Writes a pending task, unless another request has its Idempotency-Key or a limit of its tenant is reached. If
+# INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
+# arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
+# `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
+# `:max_calls` are NULL for a task without a deadline or budget, `:submission` is NULL without an Idempotency-Key, and
+# `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
+def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = ()) -> Statement:
+    """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL.
+
+    `also` are further columns, with parameters of the same names.
+    """
+    columns = "".join(f", {name}" for name in ("kind", *also)) if kind != "NULL" else ""
+    values = "".join(f", {value}" for value in (kind, *(f":{name}" for name in also))) if kind != "NULL" else ""
+    return statement(f"""
+INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
+  deadline_at, wake_at{columns})
+SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
+  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}{values}
+WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
+  AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
+  AND (:characters_most IS NULL OR :characters_most >=
+    :characters + coalesce((SELECT characters FROM daily_use WHERE tenant = :tenant AND day = {_TODAY}), 0))
+  AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :task_key) AND {condition}
+ON CONFLICT DO NOTHING
+""")
+
+
+INSERT_TASK = insert_task()
+
+# A condition: the task's row was written just now, and its text has not been written yet.
+_FRESH = """EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
+  AND NOT EXISTS (SELECT 1 FROM texts WHERE task_id = :task_key)"""
+
+# Adds the characters of a new task, once, to those that its tenant has used today. Goes before INSERT_TEXT.
+COUNT_CHARACTERS = statement(f"""
+INSERT INTO daily_use (tenant, day, characters) SELECT :tenant, {_TODAY}, :characters WHERE {_FRESH}
+ON CONFLICT DO UPDATE SET day = excluded.day,
+  characters = excluded.characters + CASE day WHEN excluded.day THEN characters ELSE 0 END
+""")
+
+
+def _insert_text(*more: str) -> Statement:
+    """Write the text of a new task. `more` are the columns of `texts` that only structured tasks have."""
+    columns, values = ("".join(f", {mark}{name}" for name in more) for mark in ("", ":"))
+    return statement(f"""
+INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission{columns})
+SELECT :task_key, :input, :instructions, :cuts, :overlap, :submission{values}
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
+ON CONFLICT DO NOTHING
+""")
+
+
+# Writes the text of a new plain task. `:submission` is NULL without an Idempotency-Key.
+INSERT_TEXT = _insert_text()
+
+# Writes the text of a new structured task. `:output_schema` and `:join_rules` are JSON objects, or NULL.
+INSERT_STRUCTURED_TEXT = _insert_text("output_schema", "join_rules")
+
+# Says whether a task exists, in which status, and how many tasks of its tenant are unfinished, counted up to
+# `:counted_most`.
+OUTCOME = statement(f"""
+SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
+  (SELECT status FROM tasks WHERE id = :task_key) AS status, {unended(":counted_most")} AS unended
+""")
+
+# --- The new task taken back -----------------------------------------------------------------------------
+
+# A condition: a repeated request has been answered with this task.
+_SHARED = """EXISTS (SELECT 1 FROM submissions JOIN texts ON submissions.id = texts.submission
+  WHERE texts.task_id = :task_key AND submissions.task_id = :task_key AND replayed = 1)"""
+
+# Subtracts the characters of a task that is about to be withdrawn from those that its tenant has used today. Goes
+# before WITHDRAW.
+UNCOUNT_CHARACTERS = statement(f"""
+UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant = :tenant AND day = {_TODAY}
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
+""")
+
+# Withdraws a task, because the answer says that nothing was accepted. WITHDRAW does not withdraw a task with which a
+# repeated request was answered. A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`,
+# because the submission may still arrive after the withdrawal.
+BURY_WITHDRAWN = statement(f"""
+INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
+ON CONFLICT DO NOTHING
+""")
+# Adds a task that is about to be withdrawn to the sums over ended tasks, if a worker has already claimed it. Goes
+# before WITHDRAW.
+WITHDRAW_COUNT = count_erased(f"id = :task_key AND started_at IS NOT NULL AND NOT {_SHARED}")
+WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}")
+
+# Deletes the parts of a withdrawn task, if the task's row is gone.
+WITHDRAW_PARTS = delete_parts("=", ":task_key", "AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)")
+
+# --- A retried task --------------------------------------------------------------------------------------
+
+# SPENT counts all model calls of an ended task, and LEFT the least number of calls that the task still needs.
+SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
+LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
+
+# A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
+# `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
+# old one. If the task's budget ran out, the new budget must be larger than the old one. A batch is not retried, because
+# its files are complete, and neither is a task whose text was in a file that is gone.
+_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch' AND {HAS_TEXT}
+  AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
+  AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
+  AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
+
+# Adds the end of a task that is retried to the sums over ended tasks, unless that was done before. Goes before RETRY.
+RETRY_COUNT = statement(count_retried(f"id = :task_key AND {_RETRYABLE}"))
+
+# Sets the counts of all failed calls to 0, even of calls that failed for good, so that their outputs get all their
+# attempts again. SET_BACK keeps the logs of the failed calls.
+SET_BACK = (
+    "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
+)
+
+# A gap stays open once merges are planned, because the merges that were already paid for were made without it.
+# Otherwise gaps open again.
+OPENS_AGAIN = """(level > 0 OR gap_chars IS NULL OR final = 0
+  OR NOT EXISTS (SELECT 1 FROM merges WHERE merges.task_id = failures.task_id))"""
+
+# Sets the counts of a retried task's failed calls to 0. Goes before RETRY.
+RETRY_FAILURES = statement(f"""
+UPDATE failures SET {SET_BACK} WHERE task_id = :task_key AND {OPENS_AGAIN}
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
+""")
+
+# The assignments with which an UPDATE retries a task. The task becomes pending and counts as just dispatched, as after
+# a submission: the sweep dispatches it again if no worker claims it within `:unclaimed_ms`. After the other statements
+# of a retry, only gaps that stay open count as failed for good.
+_GAPS_LEFT = "(SELECT count(*) FROM failures WHERE task_id = tasks.id AND level = 0 AND final = 1)"
+PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
+  attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
+  failed = iif(structured IS NULL, 0, {_GAPS_LEFT}),
+  coverage = {COVERAGE},
+  stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
+  away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0,
+  sent_at = {NOW}, not_before = 0,
+  finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
+  deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}"""
+
+# Retries a failed or cancelled task. The outputs of finished chunks stay, and the deadline begins anew. The task's
+# fence rises, so that the database refuses writes of an earlier worker. The task's generation rises too. RETRY names
+# the generation that was read before. A retry that arrives late, after the task has ended again, therefore changes
+# nothing.
+RETRY = statement(f"""
+UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls)
+WHERE id = :task_key AND {_RETRYABLE}
+RETURNING status
+""")
+
+
+class Limit(StrEnum):
+    """A limit of a tenant that can cause the refusal of a task. The refusal of a task shows the name of the limit."""
+
+    TASKS_IN_FLIGHT = "tasks_in_flight"
+    CHARACTERS_PER_DAY = "characters_per_day"
+
+
+class Conditions(NamedTuple):
+    """The conditions under which a new or retried task is accepted.
+
+    A condition of a submission that is None is not checked. `idempotency_key` is the client's key, and `digest`
+    identifies the content of the request. `joining` detects a repeated request that has no idempotency key.
+    `queue_share` is how many unfinished tasks a tenant may have before its tasks count as crowded.
+    """
+
+    idempotency_key: str | None = None
+    digest: str = ""
+    tasks_in_flight_most: int | None = None
+    characters_a_day_most: int | None = None
+    queue_share: int | None = None
+    joining: "Joining | None" = None
+
+    @property
+    def may_be_replayed(self) -> bool:
+        """Whether the request may be a repetition of a request that was accepted before."""
+        return self.idempotency_key is not None or (self.joining is not None and self.joining.sendings > 0)
+
+    def submission(self, task_key: TaskKey) -> str | None:
+        """Return the id of the row in `submissions` that a new task needs, or None if it needs none."""
+        if self.joining is not None:
+            return self.joining.submission(task_key)
+        return None if self.idempotency_key is None else f"{split_task_key(task_key)[0]}:{self.idempotency_key}"
+
+
+UNCONDITIONAL = Conditions()
+
+
+class Accepted(NamedTuple):
+    """The task is stored.
+
+    `crowded` says that the task's tenant has more unfinished tasks than its share of the queue.
+    """
+
+    crowded: bool = False
+
+
+class Replayed(NamedTuple):
+    """The outcome of a submission that repeats one that was accepted before.
+
+    `task_key` names the task that the earlier request made.
+    """
+
+    task_key: TaskKey
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatched:
+    """Another request, with other content, has already used the idempotency key."""
+
+
+class LimitReached(NamedTuple):
+    """A task is refused because a limit of its tenant is reached. Nothing was written."""
+
+    limit: Limit
+
+
+Outcome = Accepted | Replayed | Mismatched | LimitReached
+
+
+class AdmissionStore(StandingStore):
+    """Accepts new tasks, withdraws them, and retries ended ones.
+
+    Each method of `AdmissionStore` writes in one transaction of D1.
+    """
+
+    async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
+        """Write a new pending task to D1 if the conditions `on` are met.
+
+        If no worker claims the task within `unclaimed_ms`, the sweep dispatches it.
+
+        The write of a task is safe to send again. Suppose the first send succeeded without an answer, and a client has
+        deleted the task since: then a tombstone keeps the second send from writing the task again. If a resend is
+        refused, the task is withdrawn, because the first send may still succeed.
+        """
+        outcome = outcome_of(new.task_key, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
+        if not isinstance(outcome, Accepted) and self._database.sends > 1:
+            try:
+                await self.withdraw(new, on)
+            except StoreUnavailable as error:
+                error.withdrawing = True
+                raise
+        return outcome
+
+    async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
+        """Return the task of an earlier request with the same idempotency key, or the task that this request joins.
+
+        Returns None if the request has no earlier task. `key_holder` also works on a full database; D1's reply then
+        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With an
+        idempotency key, `key_holder` also records that the key's task is about to be returned, so that the task is not
+        withdrawn.
+        """
+        if on.joining is not None:
+            joins = on.joining
+            return _joined((await self._database.run(joins.join(task_key), joins.joined(task_key)))[-1], task_key)
+        tenant, _ = split_task_key(task_key)
+        submission = f"{tenant}:{on.idempotency_key or ''}"
+        batch = [VALID_KEY_HOLDER.bind(submission=submission)]
+        if on.idempotency_key is not None:
+            batch.insert(0, NOTE_REPLAY.bind(submission=submission, task_key=task_key, digest=on.digest))
+        return _held((await self._database.run(*batch))[-1], on.digest)
+
+    async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL, *, characters: int | None = None) -> None:
+        """Withdraw a new task whose write may have succeeded, or may still succeed.
+
+        `characters` is how many characters count against the tenant's limit; by default those of the text.
+
+        If a repeated request was already answered with the task, the task is not withdrawn.
+        """
+        task_key = new.task_key
+        buried = BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
+        parts = (part.bind(task_key=task_key) for part in (*WITHDRAW_COUNT, WITHDRAW, *WITHDRAW_PARTS))
+        batch = [buried, *parts]
+        if on.characters_a_day_most is not None:
+            tenant, _ = split_task_key(task_key)
+            counted = new.characters if characters is None else characters
+            batch.insert(0, UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=counted))
+        await self._database.run(*batch)
+
+    async def retry(
+        self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL, max_calls: int | None = None
+    ) -> Accepted | None:
+        """Retry a failed or cancelled task if its tenant's limit allows one more.
+
+        `max_calls` is the retried task's new budget, or None. Returns None if the task is neither failed nor cancelled,
+        if the tenant's limit of tasks in flight is reached, if the task's budget ran out and does not grow, or if the
+        new budget is too small. If the write had to be sent again, a task that is now pending counts as retried,
+        because the first send may have retried it.
+        """
+        now = await self._standing(task_key)
+        if now is None:
+            return None
+        tenant, _ = split_task_key(task_key)
+        which: dict[str, Value] = {
+            "task_key": task_key,
+            "generation": now.generation,
+            "tenant": tenant,
+            "tasks_most": on.tasks_in_flight_most,
+            "max_calls": max_calls,
+        }
+        _, _, changed, (facts,) = await self._database.run(
+            RETRY_COUNT.bind(**which),
+            RETRY_FAILURES.bind(**which),
+            RETRY.bind(**which, unclaimed_ms=unclaimed_ms),
+            OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=1 + (on.queue_share or 0)),
+        )
+        resent = self._database.sends > 1 and facts["status"] == Status.PENDING
+        return _accepted(facts, on) if changed or resent else None
+
+
+def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
+    """Return the SQL statements of the transaction that writes a new task.
+
+    `outcome_of` reads the rows that the transaction's last statements return. The transaction of a plain task without
+    conditions has two statements.
+    """
+    task_key = new.task_key
+    submission = on.submission(task_key)
+    writes = [_task_row(new, unclaimed_ms, on, submission)]
+    if on.characters_a_day_most is not None:
+        tenant, _ = split_task_key(task_key)
+        writes.append(COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=new.characters))
+    writes.append(text_row(new, submission))
+    return holding(task_key, on, writes)
+
+
+def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement]) -> list[BoundStatement]:
+    """Wrap a new task's writes in the statements that take its idempotency key and read what became of the new task."""
+    tenant, _ = split_task_key(task_key)
+    submission = on.submission(task_key)
+    batch: list[BoundStatement] = []
+    if on.joining is not None:
+        batch += [on.joining.join(task_key), on.joining.take_row(task_key)]
+    elif submission is not None:
+        valid_ms = limits.IDEMPOTENCY_SECONDS * 1000
+        batch += [
+            TAKE_KEY.bind(submission=submission, task_key=task_key, digest=on.digest, valid_ms=valid_ms),
+            NOTE_REPLAY.bind(submission=submission, task_key=task_key, digest=on.digest),
+        ]
+    batch += writes
+    if submission is not None:
+        batch.append(GIVE_KEY_BACK.bind(submission=submission, task_key=task_key))
+        holder = KEY_HOLDER.bind(submission=submission) if on.joining is None else on.joining.joined(task_key)
+        batch.append(holder)
+    if _is_conditional(on):
+        counted_most = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
+        batch.append(OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=counted_most))
+    return batch
+
+
+def _task_row(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None) -> BoundStatement:
+    return INSERT_TASK.bind(**task_values(new, unclaimed_ms, on, submission))
+
+
+def task_values(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None) -> dict[str, Value]:
+    """Return the parameters of the statement that writes a new task."""
+    return {
+        "task_key": new.task_key,
+        "tenant": split_task_key(new.task_key)[0],
+        "submission": submission,
+        "route": new.route,
+        "total": len(new.cuts),
+        "merge_chars": new.merge_chars,
+        "calls_minimum": new.minimum_calls,
+        "created_at": new.created_at,
+        "unclaimed_ms": unclaimed_ms,
+        "first_line": new.first_line,
+        "characters": new.characters,
+        "characters_most": on.characters_a_day_most,
+        "tasks_most": on.tasks_in_flight_most,
+        **options.written(new.options),
+    }
+
+
+def text_row(new: NewTask, submission: str | None) -> BoundStatement:
+    """Make the statement that writes the text of a new task."""
+    values: dict[str, Value] = {
+        "task_key": new.task_key,
+        "input": new.text,
+        "instructions": new.instructions,
+        "cuts": as_json(new.cuts),
+        "overlap": new.overlap,
+        "submission": submission,
+    }
+    if new.options.structure is None:
+        return INSERT_TEXT.bind(**values)
+    rules = as_json(dict(new.join_rules)) if new.join_rules else None
+    return INSERT_STRUCTURED_TEXT.bind(**values, output_schema=new.output_schema, join_rules=rules)
+
+
+def _is_conditional(on: Conditions) -> bool:
+    conditions = (on.idempotency_key, on.joining, on.tasks_in_flight_most, on.characters_a_day_most, on.queue_share)
+    return any(condition is not None for condition in conditions)
+
+
+def outcome_of(task_key: TaskKey, on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
+    """Read from the rows of a submission's transaction whether the new task was accepted, and if not, why."""
+    if not _is_conditional(on):
+        return Accepted()
+    ((facts,), holders) = results[-1], results[-2] if on.submission(task_key) is not None else ()
+    if facts["accepted"]:
+        return _accepted(facts, on)
+    held = _held(holders, on.digest) if on.joining is None else _joined(holders, task_key)
+    if held is not None:
+        return held
+    full = on.tasks_in_flight_most is not None and d1.whole(facts, "unended") >= on.tasks_in_flight_most
+    return LimitReached(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
+
+
+def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
+    """Read which task has an idempotency key, from the rows of KEY_HOLDER or VALID_KEY_HOLDER."""
+    if not holders:
+        return None
+    same = d1.text(holders[0], "digest") == digest
+    return Replayed(d1.task_key(holders[0], "task_id")) if same else Mismatched()
+
+
+def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
+    """Read from the rows of JOINED the task of an earlier send of the request, if the present send joined that task."""
+    others = [task_key for row in found if (task_key := d1.task_key(row, "task_id")) != own]
+    return Replayed(others[0]) if others else None
+
+
+def _accepted(facts: Row, on: Conditions) -> Accepted:
+    """Read from the OUTCOME row of an accepted task whether its tenant has more than its share of the queue."""
+    return Accepted(crowded=on.queue_share is not None and d1.whole(facts, "unended") > on.queue_share)

@@ -1,0 +1,543 @@
+"""Makes records from rows of the database: tasks, pages of lists, indexes of chunks, results.
+
+A reader reads the outputs of finished chunks page by page, with an index of them. The result of a structured task is
+made from outputs that are added one after the other, and that memory holds only once, as text.
+"""
+
+import json
+import string
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple, Protocol
+
+from ..domain import limits
+from ..domain.errors import NotJoinable
+from ..domain.ids import FileKey, TaskKey, first_id, task_key_of
+from ..domain.marks import Pulse
+from ..domain.structure import Rejection, Structure
+from ..domain.task import (
+    CONCAT_SEPARATOR,
+    CONTENT_FILTER,
+    Failure,
+    FinishedChunk,
+    Kind,
+    LastError,
+    Mark,
+    Reduce,
+    Route,
+    Source,
+    Status,
+    Task,
+    TaskOptions,
+    Usage,
+    Wait,
+)
+from ..text.chunks import Window
+from . import options, segments
+from .claims import CallKey, Output
+from .d1 import (
+    Row,
+    maybe_json_object,
+    maybe_number,
+    maybe_text,
+    maybe_whole,
+    task_code,
+    task_key,
+    text,
+    whole,
+    whole_list,
+)
+from .long_work import LongWork
+
+
+class ChunkIndex(NamedTuple):
+    """A task's finished chunks: in `sizes` with the lengths of their outputs, or in `failed` with calls and failure.
+
+    Lengths are code points. `cuts` and `overlap` say where the chunks are in the task's input.
+    """
+
+    task_key: TaskKey
+    cuts: tuple[int, ...]
+    overlap: int
+    sizes: Mapping[int, int]
+    failed: Mapping[int, tuple[int, Failure]]
+    answered: frozenset[int] = frozenset()  # The failed chunks whose last answer was rejected, and is kept.
+    gaps: frozenset[int] = frozenset()  # The failed chunks without which the task continues or has completed.
+
+    def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
+        """Yield the finished chunks from `first` on as ranges of indices, each small enough to be read at once.
+
+        A range has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE characters of output and of rejected
+        answers together, or one chunk of any size.
+        """
+        page: list[int] = []
+        chars = 0
+        for index in sorted(index for index in {*self.sizes, *self.failed} if index >= first):
+            size = self.sizes.get(index, limits.REJECTED_CHARS_MOST if index in self.answered else 0)
+            if page and (len(page) == most or chars + size > limits.ANSWER_CHARS_AT_ONCE):
+                yield range(page[0], page[-1] + 1)
+                page, chars = [], 0
+            page.append(index)
+            chars += size
+        if page:
+            yield range(page[0], page[-1] + 1)
+
+    def completed(self, output: Output) -> FinishedChunk:
+        """Return the finished chunk that has the given output, as the API shows it."""
+        index = output.key.position
+        start, end = self._span(index)
+        return FinishedChunk(
+            index=index,
+            start=start,
+            end=end,
+            output=output.text,
+            attempts=output.calls,
+            failure=None,
+            finish_reason=output.finish_reason,
+            started_at=output.started_ms,
+            finished_at=output.ended_ms,
+            first_started_at=output.started_ms if output.calls == 1 else output.first_ms,
+            lane=output.lane,
+        )
+
+    def failed_for_good(self, index: int, rejected: Rejection | None = None) -> FinishedChunk:
+        """Return a chunk that has failed for good, as the API shows it, with its last rejected answer."""
+        start, end = self._span(index)
+        calls, failure = self.failed[index]
+        return FinishedChunk(
+            index=index,
+            start=start,
+            end=end,
+            output=None,
+            attempts=calls,
+            failure=failure,
+            rejected=rejected,
+            is_gap=index in self.gaps,
+        )
+
+    def _span(self, index: int) -> tuple[int, int]:
+        if not self.cuts:
+            return 0, 0
+        return max(0, self.cuts[index - 1] - self.overlap) if index else 0, self.cuts[index]
+
+
+_BEHIND_ALL = "~"  # A text that sorts after every task id.
+
+
+class Span(NamedTuple):
+    """A range of one tenant's task keys: from `first` on, and up to but not including `behind`."""
+
+    first: str
+    behind: str
+
+
+class ListFilter(NamedTuple):
+    """Says which tasks of a span a list shows: the tasks that have the given value in each field that is set.
+
+    None allows any value. The SQL statement LIST_FILTERED has a condition for each field of the filter. `text` must
+    occur in a name of the task, or the task's id must begin with `text`; `text` contains no capital A to Z.
+    `default_model` is the model that counts for a task that names no model.
+    """
+
+    status: Status | None = None
+    route: Route | None = None
+    error_code: str | None = None
+    model: str | None = None
+    text: str | None = None
+    default_model: str | None = None
+
+    def takes(self, task: Task) -> bool:
+        """Whether a list with the filter shows the task."""
+        return (
+            self.status in {None, task.status}
+            and self.route in {None, task.route}
+            and self.error_code in {None, task.failure.code if task.failure else ""}
+            and self.model in {None, task.options.model or self.default_model}
+            and (self.text is None or self._finds(self.text, task))
+        )
+
+    def _finds(self, text: str, task: Task) -> bool:
+        return task.id.startswith(text) or any(text in folded(name) for name in task.names)
+
+
+NO_FILTER: Final = ListFilter()
+_FOLDED: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def folded(text: str) -> str:
+    """Write A to Z in lower case, and leave all other characters, as SQLite's `lower` does."""
+    return text.translate(_FOLDED)
+
+
+class Page(NamedTuple):
+    """A page of a list of tasks, newest first.
+
+    The next page begins after the task key `last`; None means that there is no next page. A page with a filter may
+    contain fewer tasks than requested, or none, and still have a next page.
+    """
+
+    tasks: Sequence[Task]
+    last: TaskKey | None
+
+
+class Counts(NamedTuple):
+    """Of the newest `among` tasks of a span, how many have each status.
+
+    `all` says that the span has no other tasks than these `among` tasks.
+    """
+
+    of: Mapping[Status, int]
+    among: int
+    all: bool
+
+
+def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None, prefix: str = "") -> Span:
+    """Make the span of a tenant's tasks created at or after `from_ms`, before `until_ms`, and before task `before_id`.
+
+    If one of these bounds is None, it does not limit the span. All task ids in the span begin with `prefix`.
+    """
+    bounds = [prefix + _BEHIND_ALL]
+    bounds += [before_id] if before_id else []
+    bounds += [first_id(until_ms)] if until_ms is not None else []
+    first = "" if from_ms is None else first_id(from_ms)
+    return Span(task_key_of(tenant, max(first, prefix)), task_key_of(tenant, min(bounds)))
+
+
+type Texts = str | tuple[str | None, ...]
+
+
+class Unheld(Protocol):
+    """An array of a joined value that is not held: the outputs are read anew whenever it is written."""
+
+    def piece(self, number: int, output: dict[str, object]) -> bytes:
+        """Write the array's items from the output with this number, without brackets; b"" if there are none."""
+        ...
+
+
+class OutputJoiner(Protocol):
+    """Joins the outputs of one task with a schema, which are added in order, into one value."""
+
+    def let_go(self, parts: int) -> int:
+        """Hold no arrays, because the outputs can be read again. Return how often the outputs are to be added."""
+        ...
+
+    def again(self) -> None:
+        """Begin anew with the first output."""
+        ...
+
+    def adding(self, value: dict[str, object]) -> Iterator[int]:
+        """Add an output, in slices. Yields after each slice how much it has done, in characters."""
+        ...
+
+    def written(self) -> Sequence[bytes | Unheld]:
+        """Write the joined value as compact JSON, in pieces of UTF-8. Raises NotJoinable if a sum is no double."""
+        ...
+
+    def held(self) -> Sequence[bytes]:
+        """Write the joined value, whose arrays are held. Raises NotJoinable if a sum is no double."""
+        ...
+
+
+type JoinerOf = Callable[[Source], OutputJoiner]  # Makes a joiner by the schema and the rules of a task.
+
+
+async def add(joiner: OutputJoiner, output: str, work: LongWork) -> None:
+    """Add an output to a joined value, in slices."""
+    for chars in joiner.adding(json.loads(output)):
+        await work.did(chars)
+    await work.did(len(output))
+
+
+async def result_of(
+    options: TaskOptions, total: int, outputs: Sequence[Output], source: Source, joiner_of: JoinerOf | None
+) -> tuple[Texts | None, object]:
+    """Make a task's result, as a text and as a JSON value, from outputs that were all read at once.
+
+    With `reduce: none` the result is a list, with None in the place of a gap. With `concat` and a schema the result is
+    the joined value as compact JSON. There is no value without a schema. The text and the value are both None if a sum
+    in the result exceeds the largest double.
+    """
+    has_schema = (options.structure or Structure()).has_schema
+    if options.reduce is Reduce.NONE:
+        texts: list[str | None] = [None] * total
+        for output in outputs:
+            texts[output.key.position] = output.text
+        values = [None if text is None else json.loads(text) for text in texts] if has_schema else None
+        return tuple(texts), values
+    if options.reduce is Reduce.CONCAT and has_schema:
+        text = await _joined(outputs, source, joiner_of)
+        return text, None if text is None else json.loads(text)
+    text = CONCAT_SEPARATOR.join(output.text for output in outputs)
+    return text, json.loads(text) if has_schema else None
+
+
+async def _joined(outputs: Sequence[Output], source: Source, joiner_of: JoinerOf | None) -> str | None:
+    assert joiner_of is not None, "a task with a schema in a deployment without structured tasks"
+    joiner, work = joiner_of(source), LongWork()
+    for output in outputs:
+        await add(joiner, output.text, work)
+    try:
+        return b"".join(joiner.held()).decode()
+    except NotJoinable:
+        return None
+
+
+# After a rollback, an error that newer code stored may have more fields than the class LastError.
+_KNOWN = frozenset(LastError._fields)
+
+
+def last_error(row: Row) -> LastError | None:
+    """Read a task's latest failed model call from its row; None if a call has succeeded since."""
+    found = maybe_text(row, "last_error")
+    if found is None:
+        return None
+    return LastError(**{name: value for name, value in json.loads(found).items() if name in _KNOWN})
+
+
+def news_at(row: Row) -> int:
+    """Return when something last happened to a task, or the start of the first call in the present row of failures."""
+    error = last_error(row)
+    if error is not None:
+        return error.since
+    return max(whole(row, "created_at"), maybe_whole(row, "announced_at") or 0, maybe_whole(row, "sent_at") or 0)
+
+
+def waiting_for(row: Row, status: Status) -> Wait | None:
+    """Find out what a task waits for.
+
+    Returns None if the task has calls in flight, if its worker is about to make some, or if the task has ended.
+
+    If the task's worker has died, the task waits for the end of the worker's lease.
+    """
+    now = whole(row, "read_at")
+    if status is Status.PENDING:
+        not_before = whole(row, "not_before")
+        return Wait(_reason(row), not_before) if not_before > now else Wait("queued", None, _ahead(row))
+    return _held(row, now) if status is Status.PROCESSING else None
+
+
+def _held(row: Row, now: int) -> Wait | None:
+    """Find out what a task waits for, if it has a worker or its worker died."""
+    lease_until = maybe_whole(row, "lease_until") or 0
+    free_at = max(lease_until, whole(row, "rest_until"))
+    if lease_until <= now:
+        return Wait("lease", free_at if free_at > now else None)
+    if whole(row, "calls_in_flight"):
+        return None
+    until = maybe_whole(row, "wait_until")
+    if until is not None and until > now:
+        return Wait(_reason(row), until)
+    # A live worker renews its lease before half of it has passed. If more than half of the lease has passed, the worker
+    # has not renewed it and so seems dead. In the first half of its lease, a worker without calls may wait for its turn
+    # to probe a model that is away.
+    if now - whole(row, "announced_at") > lease_until - now:
+        return Wait("lease", free_at)
+    return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None
+
+
+def _ahead(row: Row) -> int | None:
+    return maybe_whole(row, "ahead") if "ahead" in row else None
+
+
+def _reason(row: Row) -> str:
+    """Return the reason for a task's wait: the reason that its worker wrote, or why its worker released it or died."""
+    if whole(row, "idle_runs"):
+        return "database"
+    return maybe_text(row, "wait_reason") or ("lease" if whole(row, "stalls") else "backoff")
+
+
+def keys(row: Row, name: str) -> frozenset[CallKey]:
+    """Read a column that contains calls, written as a JSON list of [level, idx]."""
+    return frozenset(CallKey(*pair) for pair in json.loads(text(row, name)))
+
+
+def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
+    """Read the outputs of one level from its segments, in order. If an output was stored twice, the first one counts.
+
+    With `wanted`, only the outputs at the places in `wanted` are returned, even if the segments contain many more.
+    """
+    first: dict[CallKey, Output] = {}
+    for row in sorted(found, key=lambda row: whole(row, "part")):
+        for output in segments.unpack(level, text(row, "body")):
+            if wanted is None or output.key.position in wanted:
+                first.setdefault(output.key, output)
+    return [first[key] for key in sorted(first)]
+
+
+def sizes(found: Sequence[Row]) -> dict[int, int]:
+    """Read the lengths of one level's outputs in code points, by position.
+
+    If an output was stored twice, the length of the first one counts.
+    """
+    first: dict[int, int] = {}
+    for row in sorted(found, key=lambda row: whole(row, "part")):
+        places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
+        for place, length in zip(places, lengths, strict=True):
+            first.setdefault(place, length)
+    return first
+
+
+def mark(row: Row) -> Mark:
+    """Read the mark of the last write to a task from its row."""
+    return Mark(whole(row, "fence"), whole(row, "step"))
+
+
+def pulse(row: Row) -> Pulse:
+    """Read from a task's row how far the task has progressed."""
+    return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
+
+
+def window(row: Row, *, in_file: bool = False) -> Window:
+    """Read a window of a task's text from a row of the expression in `sql.window`.
+
+    The window has no chunk if the text is in a file (`in_file`).
+    """
+    if in_file:
+        return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="")
+    return Window(
+        first=whole(row, "first"),
+        start=whole(row, "start"),
+        ends=tuple(sorted(whole_list(row, "ends"))),
+        overlap=whole(row, "overlap"),
+        text=text(row, "text"),
+    )
+
+
+def kind_of(row: Row) -> Kind | None:
+    """Read a task's kind. A kind that only newer code knows is shown as none, and the task is not claimed here."""
+    found = maybe_text(row, "kind")
+    return next((kind for kind in Kind if kind == found), None)
+
+
+def call_failure(row: Row) -> Failure:
+    """Read from a row of the database why a model call failed."""
+    return Failure(task_code(row, "code"), text(row, "message"), bool(row["retryable"]))
+
+
+def _failure(row: Row) -> Failure | None:
+    if row["error_code"] is None:
+        return None
+    return Failure(task_code(row, "error_code"), text(row, "error_message"), bool(row["error_retryable"]))
+
+
+async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row], joiner_of: JoinerOf | None) -> Task:
+    """Build a task from a VIEW row, and from its RESULT and SOURCE rows."""
+    described = _source(source[0]) if source else None
+    asked, made = options.read(row), outputs(0, result)
+    text, value = await _result(asked, whole(row, "total"), made, described, joiner_of)
+    filtered = any(output.finish_reason == CONTENT_FILTER for output in made)
+    return replace(task(row), result=text, value=value, filtered=filtered, source=described)
+
+
+def task(row: Row) -> Task:
+    """Build a task from a VIEW row, without its result and its source."""
+    status, asked = Status(text(row, "status")), options.read(row)
+    announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
+    in_flight, live, in_doubt = len(announced), bool(row["live"]), whole(row, "calls_in_doubt")
+    return Task(
+        task_key=task_key(row),
+        status=status,
+        route=Route(text(row, "route")),
+        options=asked,
+        total=whole(row, "total"),
+        completed=whole(row, "completed"),
+        failed=whole(row, "failed"),
+        truncated=whole(row, "truncated"),
+        usage=Usage(
+            model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
+            minimum_calls=whole(row, "calls_minimum"),
+            # Announced calls are in doubt once their worker's lease is over, even before a takeover.
+            in_doubt=in_doubt + (0 if live else in_flight),
+            input_tokens=whole(row, "input_tokens"),
+            output_tokens=whole(row, "output_tokens"),
+            reasks=whole(row, "reasks"),
+            rejected=whole(row, "rejected"),
+            repaired=whole(row, "repaired"),
+        ),
+        attempts=whole(row, "attempts"),
+        failure=_failure(row),
+        created_at=whole(row, "created_at"),
+        started_at=maybe_whole(row, "started_at"),
+        finished_at=maybe_whole(row, "finished_at"),
+        expires_at=whole(row, "wake_at") if status.terminal else None,
+        deadline_at=maybe_whole(row, "deadline_at"),
+        overdue=bool(row["overdue"]),
+        late=bool(row.get("late")),
+        unanswered=bool(row.get("unanswered")),
+        waiting_for=waiting_for(row, status),
+        last_error=last_error(row),
+        starts_by=whole(row, "announced_at") + whole(row, "start_ms") if in_flight else None,
+        free_at=None if row["lease_until"] is None else max(whole(row, "lease_until"), whole(row, "rest_until")),
+        pace_ms=maybe_whole(row, "pace_ms"),
+        news_at=news_at(row),
+        read_at=whole(row, "read_at"),
+        first_line=maybe_text(row, "first_line"),
+        announced_at=maybe_whole(row, "announced_at"),
+        calls_out=tuple(sorted(announced if live else ())),
+        calls_in_doubt=tuple(sorted(doubted if live else doubted | announced)),
+        mark=mark(row),
+        gaps=options.gaps(row),
+        coverage=maybe_number(row, "coverage"),
+        retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
+        kind=kind_of(row),
+        text_file=None if row["text_file"] is None else FileKey(text(row, "text_file")),
+    )
+
+
+async def _result(
+    asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None, joiner_of: JoinerOf | None
+) -> tuple[str | tuple[str | None, ...] | None, object]:
+    """Make a task's result from the outputs that were read, and the result's JSON value if the task has a schema."""
+    if not made:
+        return None, None
+    if asked.structure is not None and source is not None:
+        return await result_of(asked, total, made, source, joiner_of)
+    texts = tuple(output.text for output in made)
+    return texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts), None
+
+
+def _source(row: Row) -> Source:
+    return Source(
+        text(row, "instructions"),
+        whole(row, "overlap"),
+        whole(row, "characters"),
+        maybe_json_object(row, "output_schema"),
+        options.join_rules(row),
+    )
+
+
+def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
+    """Read which chunks of a task are finished. `found` are the database rows that give the lengths of the outputs."""
+    return ChunkIndex(
+        task_key=key,
+        cuts=whole_list(places, "cuts"),
+        overlap=whole(places, "overlap"),
+        sizes=sizes(found),
+        failed={whole(row, "idx"): (whole(row, "calls"), call_failure(row)) for row in failed},
+        answered=frozenset(whole(row, "idx") for row in failed if row["has_rung"]),
+        gaps=frozenset(whole(row, "idx") for row in failed if row["gap"]),
+    )
+
+
+def chunk_views(
+    index: ChunkIndex, done: Sequence[Output], places: range, answered: Sequence[Row]
+) -> list[FinishedChunk]:
+    """Build the finished chunks at the given places, in order, as the API shows them.
+
+    `done` are the outputs of chunks that the index does not list as failed. `answered` are the database rows with the
+    last rejected answers of failed chunks.
+    """
+    rejected = {whole(row, "idx"): found for row in answered if (found := options.rejection(row)) is not None}
+    views = [index.completed(output) for output in done]
+    views += [index.failed_for_good(at, rejected.get(at)) for at in index.failed if at in places]
+    return sorted(views, key=lambda item: item.index)
+
+
+def page(found: Sequence[Row], only: ListFilter, most: int) -> Page:
+    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if the filter `only` is set."""
+    tasks = [task(row) for row in found]
+    if len(tasks) > most:
+        return Page(tasks[:most], tasks[most - 1].task_key)
+    if only == NO_FILTER or not found or not found[-1]["ends_walk"]:
+        return Page(tasks, None)
+    return Page([one for one in tasks if only.takes(one)], tasks[-1].task_key)

@@ -1,0 +1,107 @@
+"""The format of segments: rows that each store many outputs of a task, compressed, so that a task needs few rows.
+
+The body of a segment consists of pieces, one after the other. A piece has the outputs that one SQL statement added. It
+is a JSON list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane,
+first]` for each output. The times in an entry are milliseconds since the epoch by the database's clock; `first` is when
+the first of several calls for the output started. The finish reason and every later member of an entry may be null.
+An entry omits `lane` and `first` if both are null. A reader must ignore unknown members at the end of an entry, so that
+later code can add some.
+
+D1 returns a blob as a list of numbers, with one number for each byte. Therefore the bodies of segments are sent to the
+database and read from it as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import NamedTuple
+
+from ..domain import limits
+from .claims import CallKey, Output
+
+
+class Piece(NamedTuple):
+    """The outputs that one SQL statement adds to a segment; all of them have the same level.
+
+    `places`, `sizes` and `body` are parameters of the statements RECORD_OUTPUTS, RECORD_PIECES and COPY_MERGED.
+    """
+
+    level: int
+    places: str
+    sizes: str
+    body: str
+
+
+def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[list[Piece]]:
+    """Pack the outputs of a write into pieces; each piece has one level and is small enough for an SQL parameter.
+
+    The pieces come in groups. More than one piece is in a group only if its outputs are too large for one parameter.
+
+    `tries` says how many outputs each earlier try of the same write contained. An earlier try of the write may have
+    taken effect, or may still take effect later. The outputs that a later try added form pieces of their own, so that
+    each try contains the same pieces as the tries before it.
+    """
+    bounds = sorted({0, *tries, len(outputs)})
+    told = [outputs[first:behind] for first, behind in pairwise(bounds)]
+    return [
+        [
+            Piece(level, _numbers(output.key.position for output in part), _sizes(part), _packed(entries))
+            for part, entries in _parts(same)
+        ]
+        for group in told
+        for level, same in groupby(group, key=attrgetter("key.level"))
+    ]
+
+
+def unpack(level: int, body: str) -> Iterator[Output]:
+    """Yield the outputs in the body of a segment, in the order in which they were recorded."""
+    left = bytes.fromhex(body)
+    while left:
+        piece = zlib.decompressobj()
+        text = piece.decompress(left)
+        assert piece.eof, "a piece of a segment is cut off"
+        left = piece.unused_data
+        for idx, output, calls, reason, started_ms, ended_ms, *more in json.loads(text):
+            lane, first_ms = [*more, None, None][:2]
+            yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms, lane, first_ms)
+
+
+def _sizes(outputs: Sequence[Output]) -> str:
+    """Write the lengths of the outputs in code points, in the form that a segment's row has."""
+    return _numbers(len(output.text) for output in outputs)
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes]]]:
+    """Split outputs into parts of limited size, and write each output as an entry of a piece."""
+    part: list[Output] = []
+    entries: list[bytes] = []
+    size = 0
+    for output in outputs:
+        entry = _entry(output)
+        if part and size + len(entry) > limits.PIECE_BYTES_MOST:
+            yield part, entries
+            part, entries, size = [], [], 0
+        part.append(output)
+        entries.append(entry)
+        size += len(entry)
+    yield part, entries
+
+
+def _entry(output: Output) -> bytes:
+    _, position = output.key
+    entry = [position, output.text, output.calls, output.finish_reason, output.started_ms, output.ended_ms]
+    if output.first_ms is not None:
+        entry += [output.lane, output.first_ms]
+    elif output.lane is not None:
+        entry.append(output.lane)
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _packed(entries: Sequence[bytes]) -> str:
+    return zlib.compress(b"[" + b",".join(entries) + b"]", limits.COMPRESSION_LEVEL).hex()

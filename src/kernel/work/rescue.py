@@ -1,0 +1,132 @@
+"""Lets a poll help a task on which no host works: the poll dispatches the task again, or works on the task itself.
+
+On the platform, queue, cron, alarms and RPC may all fail for hours before they run any of our code, while HTTP requests
+still arrive. Even if no trigger comes, a poll still advances its own task (decision 0017).
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ..calls import clock
+from ..calls.caller import CallOutcome, HeldCall, LocalCaller
+from ..calls.protocol import ModelCall, Provider
+from ..domain import limits
+from ..domain.errors import CallerLost, CallNotStarted, ModelTimeout
+from ..domain.ids import TaskKey
+from ..domain.task import Kind, Route, Task
+from ..run.invocation import WaitUntil
+from .dispatch import Dispatcher
+from .worker import Host, Worker
+
+
+class BriefCaller(LocalCaller):
+    """Makes model calls that are cut off at `cut_at`, by the run's clock, because the invocation ends soon after that.
+
+    A call that was cut off is in doubt, because the provider may have done the work.
+    """
+
+    def __init__(self, provider: Provider, concurrency: int, cut_at: float) -> None:
+        super().__init__(provider, concurrency)
+        self._cut_at = cut_at
+
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome]:
+        """See `ModelCaller.call`."""
+        left = self._cut_at - clock.now()
+        if left <= 0:
+            return [CallNotStarted("too late to start the call")]
+        (outcome,) = await super().call(calls, min(seconds, left), starts_by)
+        if left < seconds and isinstance(outcome, ModelTimeout):
+            return [CallerLost(f"the poll that made the call had only {left:.0f} s left for it")]
+        return [outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Helps a task that is late, or for which no host answers, during a request that reads the task."""
+
+    worker: Worker
+    # Dispatches by all routes except the direct route; None if there is only the direct route.
+    routes: Dispatcher | None
+    # Dispatches by `routes` and by the direct route. `all_routes` is None if no call may start after an answer, so that
+    # only the sweep can run tasks.
+    all_routes: Dispatcher | None
+    wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
+
+    async def help(self, task: Task, wait_seconds: float) -> None:
+        """Help a task that has no working host in the way that its state requires.
+
+        Returns as soon as the answer to the poll need no longer wait. A late task is dispatched again, first to an
+        object if objects are bound, because the submission has already tried the queue. If earlier dispatches had no
+        effect, or if no route takes the task, a poll with `wait` works on the task itself. A poll without `wait`
+        dispatches the task again, at most once a minute; a task that no route accepts is left to the sweep. A task that
+        waits for an object slot (MAX_OBJECTS_AT_WORK) is left waiting. After a StoreError, nothing was dispatched.
+        """
+        ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
+        dispatcher = self.routes if waits else self.all_routes
+        if dispatcher is None and not waits:
+            # without another route, a poll that takes the task's dispatch would only hide the task from the sweep
+            return
+        if waits and task.unanswered:
+            if not await self.worker.may_stand_in(task.task_key):
+                return
+        else:
+            if not (task.late and await self.worker.store.nudge(task.task_key, self.worker.settings.lease_ms)):
+                return
+            if dispatcher is not None and (
+                await dispatcher.dispatch(task.task_key, crowded=True) is not None or dispatcher.no_place
+            ):
+                return
+            if not waits:
+                await self.worker.store.unsent(task.task_key)
+        if (left := ends_at - clock.now()) > 0:  # a route that refused the task may have used up the available time
+            await hold(self._work(task.task_key, left), left, self.wait_until)
+
+    def after_end(self, task_key: TaskKey, kind: Kind) -> None:
+        """If a task of the kind has ended, let what the end began be finished after the answer."""
+
+        async def finish() -> None:
+            after_end = self.worker.kind_of(kind).after_end
+            if after_end is not None and await after_end(self.worker, task_key):
+                self.worker.begin_after_ends()
+
+        self.wait_until(finish())
+
+    async def _work(self, task_key: TaskKey, seconds: float) -> None:
+        """Work on the task.
+
+        Model calls start only while the answer to the poll waits, and they are cut off STAND_IN_SECONDS later.
+        """
+        worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
+        host = Host(
+            Route.DIRECT,
+            seconds,
+            caller_for=lambda claim: BriefCaller(worker.provider, worker.settings.concurrency, cut_at),
+            stands_in=True,
+        )
+        try:
+            await worker.run(task_key, host)
+        except Exception as error:  # noqa: BLE001 - the poll answers in spite of the error
+            worker.log.failure("run_failed", error, task=task_key)
+
+
+async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
+    """Start a coroutine, and wait for its end, but at most `seconds`.
+
+    The coroutine is passed to `wait_until`, so it continues after the wait is over or the answer is sent.
+    """
+    done = asyncio.Event()
+
+    async def announced() -> None:
+        try:
+            await work
+        finally:
+            done.set()
+
+    wait_until(announced())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await done.wait()

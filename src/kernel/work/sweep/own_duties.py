@@ -1,0 +1,141 @@
+"""The kernel's duties of the sweep: it fails tasks that are late or whose workers keep dying, and erases ended tasks.
+
+Tasks are erased after their retention, or before it is over to make space in a nearly full database.
+"""
+
+from ...domain import limits
+from ...domain.errors import StoreError
+from ...run.context import crashed
+from ...run.waits import OVERDUE
+from ...store.sweep import Due
+from ..worker import Worker
+from .duty import StepCost, SweepAllowance
+
+# The most that the erasure of one page of tasks takes: to find tasks, count the storage, find tasks again, and erase
+# them.
+_PAGE = StepCost(4, 16)
+
+
+class EarlyErasure:
+    """Erases ended tasks early, the tasks of the largest tenants first, once in a sweep.
+
+    If the database has reached nine tenths of STORAGE_MB_MOST, early erasure takes the tenant that stores most and
+    erases a page of its oldest ended tasks. Then it takes the tenant that stores most after that. Early erasure erases
+    no task that ended less than a day ago. A walk over a tenant's tasks skips tasks that may not be erased, and the
+    next walk, in this sweep or a later one, begins after them. If the database is below nine tenths of STORAGE_MB_MOST,
+    early erasure makes no call to D1.
+
+    Files that clients uploaded are never erased early. They count for their tenant, and no task is erased because files
+    have more than their share.
+    """
+
+    def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
+        self._store = worker.store
+        self._storage = worker.isolate.storage
+        self._settings = worker.settings
+        self._log = worker.log
+        self._allowance = allowance
+        self._is_done = False
+
+    async def run(self) -> int:
+        """Erase ended tasks while the database is nearly full, and return how many tasks were erased.
+
+        A failure of D1 is logged, and the next sweep continues the erasure.
+        """
+        if self._is_done:
+            return 0
+        self._is_done = True
+        erased = 0
+        try:
+            for _ in range(limits.CLEAR_PAGES_MOST[self._settings.plan]):
+                if not (self._allowance.affords(_PAGE) and self._is_wanted()):
+                    break
+                gone = await self._page()
+                if gone is None:
+                    break
+                erased += gone
+        except StoreError as error:
+            self._log.failure("clearance_failed", error)
+        if erased:
+            self._log("cleared", erased=erased, bytes=self._storage.size)
+        return erased
+
+    async def _page(self) -> int | None:
+        """Erase the tasks that one walk finds. Return how many these are, or None if no walk would find more tasks."""
+        keep_input = self._settings.keep_input
+        found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
+        if found is None:
+            await self._store.count_storage(keep_input=keep_input)
+            found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
+        if found is None or not (found.task_keys or found.walks_on):
+            return None
+        tasks_bytes = self._storage.size - found.files_bytes
+        if tasks_bytes < (limits.CLEAR_FRACTION - limits.FILES_FRACTION) * self._settings.storage_bytes_most:
+            return None  # the files alone have more than their share, so the erasure of tasks would not help
+        return await self._store.erase_early(found, keep_input=keep_input)
+
+    def cost(self) -> StepCost:
+        """Return what early erasure still needs of the sweep's allowance, which duties before it must leave."""
+        return _PAGE if not self._is_done and self._is_wanted() else StepCost()
+
+    def _is_wanted(self) -> bool:
+        return self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))
+
+
+class Erasure:
+    """Erases ended tasks whose retention is over; this is done once in a sweep, for at most ERASE_PAGES_MOST pages."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._store = worker.store
+        self._plan = worker.settings.plan
+        self._log = worker.log
+        self._is_done = False
+
+    async def run(self, found: Due | None) -> int:
+        """Erase the tasks in `found`, then the tasks that further reads find, and return how many tasks were erased.
+
+        `found` is None if the sweep has not read a page of due tasks yet. A failure of D1 is only logged, because
+        unfinished tasks are more urgent, and the next sweep erases the rest.
+        """
+        erased, pages = 0, 0 if self._is_done else limits.ERASE_PAGES_MOST[self._plan]
+        self._is_done = True
+        try:
+            for _ in range(pages):
+                due = found or await self._store.past_retention(limits.ERASE_TASKS_MOST[self._plan])
+                found = None
+                if not due.past_retention:
+                    break
+                erased += await self._store.erase_expired(due)
+        except StoreError as error:
+            self._log.failure("erasure_failed", error)
+        return erased
+
+
+class Expiry:
+    """Fails tasks whose deadline has passed, and tasks whose workers keep dying."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._store = worker.store
+        self._settings = worker.settings
+        self._log = worker.log
+
+    async def fail_overdue(self, due: Due) -> int:
+        """Fail the tasks whose deadline has passed, and return how many failed."""
+        if not due.overdue:
+            return 0
+        return len(await self._store.expire(due.overdue, OVERDUE, self._settings.retention_ms))
+
+    async def give_up(self, due: Due) -> int:
+        """Fail the tasks whose workers died too often (stalls), and return how many tasks failed.
+
+        A worker that claims a task with too many stalls also fails the task. `give_up` fails tasks with too many stalls
+        that no worker claims.
+        """
+        settings = self._settings
+        hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]
+        if not hopeless:
+            return 0
+        reason = crashed(settings.max_attempts)
+        ended = await self._store.give_up(hopeless, settings.max_attempts, reason, settings.retention_ms)
+        self._log("gave_up", tasks=len(ended))
+        return len(ended)

@@ -1,0 +1,366 @@
+"""`GET /api/tasks/{id}/attempts` shows each known call of a task, although no call has a row of its own."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from src.kernel.calls.protocol import ModelCall
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable
+from src.kernel.domain.ids import new_task_id
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Failure, Route
+from src.kernel.store.claims import Claim, Continue, Fail
+from src.kernel.work.worker import Host
+from tests.support.api_bench import START_MS, WEBHOOK_KEY, ApiBench, bearer, data, key
+from tests.support.worker_bench import Script
+
+HOST = Host(Route.QUEUE, 600.0)
+TABLES = ("tasks", "texts", "segments", "merges", "failures")
+
+
+class Troubled(ApiBench):
+    """A deployment whose model fails those calls that `fails` lists.
+
+    A key of `fails` has two parts: the text of a call, and the call's number among the calls for this text.
+    """
+
+    def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
+        self.model = Script(self._act)
+        self._fails = fails or {}
+        self._asked: dict[str, int] = {}
+        super().__init__(
+            settings=Settings(provider="demo", chunk_chars=5, webhook_key=WEBHOOK_KEY, concurrency=concurrency),
+            provider=self.model,
+        )
+
+    def _act(self, call: ModelCall, number: int) -> object:
+        self._asked[call.user] = self._asked.get(call.user, 0) + 1
+        return self._fails.get((call.user.strip(), self._asked[call.user]))
+
+    def work_on(self, task_id: str) -> None:
+        """Let a worker run a task until the task ends or the worker releases it."""
+        self.run(self.worker.run(key(task_id), HOST))
+
+    def take(self, task_id: str, holder: str) -> Claim:
+        """Claim a task as a worker with the given name."""
+        claim = self.store.claim(key(task_id), holder=holder, host="", route=Route.QUEUE, lease_ms=180_000)
+        made = self.run(claim)
+        assert isinstance(made, Claim)
+        return made
+
+    def rows(self) -> int:
+        """Count the rows of tasks and their parts."""
+        return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in TABLES)  # noqa: S608 - constants
+
+
+@pytest.fixture
+def troubled() -> Iterator[Troubled]:
+    """Make a deployment whose model fails the first two calls for the second chunk, and answers the third call."""
+    made = Troubled({("two", 1): ModelUnavailable("the provider answered 503"), ("two", 2): ModelTimeout("no reply")})
+    yield made
+    made.close()
+
+
+def page(bench: ApiBench, task_id: str, **query: object) -> Any:
+    """Read one page."""
+    reply = bench.call("GET", f"/api/tasks/{task_id}/attempts?{urlencode(query)}")
+    assert reply.status == 200, reply
+    return data(reply)
+
+
+def all_of(bench: ApiBench, task_id: str, **query: object) -> list[Any]:
+    """Read all pages."""
+    found: list[Any] = []
+    cursor: dict[str, object] = {}
+    while True:
+        read = page(bench, task_id, **query, **cursor)
+        assert len(read["attempts"]) <= query.get("limit", limits.LIST_LIMIT_DEFAULT)  # type: ignore[operator]
+        found += read["attempts"]
+        if read["nextCursor"] is None:
+            return found
+        assert read["attempts"], "an empty page leads nowhere"
+        cursor = {"cursor": read["nextCursor"]}
+
+
+def said(attempts: list[Any]) -> list[tuple[object, ...]]:
+    """The calls in short."""
+    return [(one["level"], one["index"], one["number"], one["outcome"]) for one in attempts]
+
+
+def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
+    """A failed call shows its cause, its own times, model and route."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    read = page(troubled, task_id)
+    assert said(read["attempts"]) == [
+        (0, 0, 1, "succeeded"),
+        (0, 1, 1, "failed"),
+        (0, 1, 2, "failed"),
+        (0, 1, 3, "succeeded"),
+        (0, 2, 1, "succeeded"),
+    ]
+    first, second = read["attempts"][1:3]
+    assert (first["code"], first["message"], first["answered"]) == (
+        "model_unavailable",
+        "the provider answered 503",
+        True,
+    )
+    assert (second["code"], second["answered"]) == ("model_timeout", False)
+    assert {(one["model"], one["route"]) for one in read["attempts"]} == {("script-1", "queue")}
+    assert {one["milliseconds"] for one in read["attempts"]} == {1000}
+    assert first["finishedAt"] < second["startedAt"]
+    assert read["counts"] == {"calls": 5, "succeeded": 3, "failed": 2, "inDoubt": 0, "out": 0, "unlisted": 0}
+    assert read["nextCursor"] is None
+
+
+def test_the_log_of_a_task_without_failures_has_no_row() -> None:
+    """The log of calls adds no row to a task without failed calls: three chunks have three rows."""
+    smooth, rough = Troubled(), Troubled({("two", at): ModelUnavailable("503") for at in (1, 2, 3)})
+    made = {}
+    for bench in (smooth, rough):
+        task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+        bench.work_on(task_id)
+        made[bench] = bench.rows(), len(page(bench, task_id)["attempts"])
+    assert made == {smooth: (3, 3), rough: (4, 6)}
+    smooth.close()
+    rough.close()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
+    """All pages of the log, with any `limit`, together list the calls that a single page lists, in the same order."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+@pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
+def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
+    """With `outcome`, the log shows only calls with this outcome; this is true over several pages, too."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    everything = page(troubled, task_id)
+    wanted = [one for one in everything["attempts"] if one["outcome"] == outcome]
+    assert all_of(troubled, task_id, outcome=outcome, limit=limit) == wanted
+    assert page(troubled, task_id, outcome=outcome, limit=1)["counts"] == everything["counts"]
+
+
+def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of calls ends before its outputs are too large together, but it has at least one call."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    everything = page(troubled, task_id)["attempts"]
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 5)
+    assert len(page(troubled, task_id)["attempts"]) == 1
+    assert all_of(troubled, task_id) == everything
+    assert len(page(troubled, task_id, outcome="failed")["attempts"]) == 2  # reads no output
+
+
+def test_merge_levels_are_shown() -> None:
+    """The log shows a merge's call with its level. A merge's call comes after the calls for the chunks."""
+    bench = Troubled()
+    task_id = bench.submit("one\n\ntwo\n\nthree", reduce="merge")["id"]
+    bench.work_on(task_id)
+    assert said(page(bench, task_id)["attempts"]) == [(0, at, 1, "succeeded") for at in range(3)] + [
+        (1, 0, 1, "succeeded")
+    ]
+    assert said(all_of(bench, task_id, limit=1)) == said(page(bench, task_id)["attempts"])
+    bench.close()
+
+
+def test_a_retry_keeps_the_log() -> None:
+    """After a retry the log still shows the calls that failed before it."""
+    bench = Troubled({("two", 1): ModelRefused("the provider answered 404")})
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    bench.work_on(task_id)
+    assert bench.call("POST", f"/api/tasks/{task_id}/retry").status == 202
+    bench.settle()
+    assert page(bench, task_id)["counts"]["failed"] == 1
+    bench.work_on(task_id)
+    read = page(bench, task_id)
+    assert said(read["attempts"])[1:3] == [(0, 1, 1, "failed"), (0, 1, 1, "succeeded")]
+    assert read["counts"] == {"calls": 4, "succeeded": 3, "failed": 1, "inDoubt": 0, "out": 0, "unlisted": 0}
+    chunks = data(bench.call("GET", f"/api/tasks/{task_id}/chunks"))["chunks"]
+    assert [one["attempts"] for one in chunks] == [1, 1, 1]
+    bench.close()
+
+
+def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
+    """Announced calls count as in flight (`out`) while their worker has its lease, and as in doubt afterwards."""
+    bench = troubled
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    claim = bench.take(task_id, "first")
+    bench.work(claim, {0: "output 0"}, Continue(180_000), in_flight=[(0, 1), (0, 2)])
+    read = page(bench, task_id)
+    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "out"), (0, 2, None, "out")]
+    assert read["counts"] == {"calls": 3, "succeeded": 1, "failed": 0, "inDoubt": 0, "out": 2, "unlisted": 0}
+    announced = data(bench.call("GET", f"/api/tasks/{task_id}"))["calls"]["announcedAt"]
+    out = read["attempts"][1]
+    assert (out["announcedAt"], out["answered"], out["startedAt"]) == (announced, None, None)
+    bench.pass_seconds(181)
+    assert said(page(bench, task_id)["attempts"])[1:] == [(0, 1, None, "in_doubt"), (0, 2, None, "in_doubt")]
+    assert page(bench, task_id)["counts"]["inDoubt"] == 2
+    bench.take(task_id, "second")
+    taken = page(bench, task_id)
+    assert said(taken["attempts"])[1:] == [(0, 1, None, "in_doubt"), (0, 2, None, "in_doubt")]
+    assert taken["attempts"][1]["answered"] is False
+    assert taken["counts"] == {"calls": 3, "succeeded": 1, "failed": 0, "inDoubt": 2, "out": 0, "unlisted": 0}
+
+
+def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
+    """After a takeover, the log lists only those calls in doubt that the previous claim had announced.
+
+    Calls in doubt of earlier claims are on the bill, and the log counts them as `unlisted`.
+    """
+    task_id = troubled.submit("one\n\ntwo")["id"]
+    for holder in ("first", "second"):
+        claim = troubled.take(task_id, holder)
+        bill: dict[str, Any] = {
+            "calls_in_doubt": claim.calls_in_doubt,
+            "calls_settled": 0,
+            "in_flight": [(0, 0), (0, 1)],
+        }
+        troubled.work(claim, {}, Continue(180_000), **bill)
+        troubled.pass_seconds(181)
+    assert said(page(troubled, task_id)["attempts"]) == [(0, at, None, "in_doubt") for at in (0, 0, 1, 1)]
+    troubled.take(task_id, "third")
+    read = page(troubled, task_id)
+    assert said(read["attempts"]) == [(0, 0, None, "in_doubt"), (0, 1, None, "in_doubt")]
+    assert read["counts"] == {"calls": 4, "succeeded": 0, "failed": 0, "inDoubt": 2, "out": 0, "unlisted": 2}
+
+
+def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
+    """If older code wrote a failure without a log, its row gives the latest failed call."""
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    bench.fail(task_id)
+    (failed,) = page(bench, task_id, outcome="failed")["attempts"]
+    assert (failed["number"], failed["code"], failed["startedAt"], failed["answered"]) == (
+        4,
+        "model_unavailable",
+        None,
+        None,
+    )
+    assert page(bench, task_id)["counts"]["unlisted"] == 3
+    bench.database.rows("UPDATE failures SET held = ?", f"[{START_MS + 1000}, {START_MS + 3500}]")
+    (failed,) = page(bench, task_id, outcome="failed")["attempts"]
+    assert (failed["startedAt"], failed["milliseconds"]) == ("2026-09-21T14:13:21.000Z", 2500)
+
+
+def test_an_entry_may_have_further_members(troubled: Troubled) -> None:
+    """The present code can read a failed call's log entry that has additional members, which later code may write."""
+    task_id = troubled.submit("two")["id"]
+    troubled.work_on(task_id)
+    before = page(troubled, task_id)
+    troubled.database.rows("UPDATE failures SET log = json_insert(log, '$[0][#]', 'more')")
+    assert page(troubled, task_id) == before
+
+
+def test_the_latest_ten_failures_of_an_output_are_kept() -> None:
+    """Twelve failures of one chunk are twelve calls on the bill and ten in the log, with long messages cut."""
+    message = "y" * 400
+    bench = Troubled({("one", at): ModelUnavailable(message) for at in range(1, 13)})
+    task_id = bench.submit("one")["id"]
+    bench.work_on(task_id)
+    while data(bench.call("GET", f"/api/tasks/{task_id}"))["status"] == "pending":
+        bench.pass_seconds(60)
+        bench.work_on(task_id)
+    read = page(bench, task_id)
+    assert [one["number"] for one in read["attempts"]] == list(range(3, 14))
+    assert read["counts"] == {"calls": 13, "succeeded": 1, "failed": 10, "inDoubt": 0, "out": 0, "unlisted": 2}
+    assert {one["message"] for one in read["attempts"][:-1]} == {message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]}
+    bench.close()
+
+
+def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
+    """The log of an unknown, an erased or a malformed task id is 404."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    assert troubled.call("DELETE", f"/api/tasks/{task_id}").status == 204
+    assert troubled.database.rows("SELECT 1 FROM failures") == []
+    for one in (task_id, new_task_id(START_MS, b"0123456789"), "x"):
+        assert troubled.call("GET", f"/api/tasks/{one}/attempts").status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("outcome=lost", "outcome"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=0.1.", "cursor"),
+        ("cursor=-1.0", "cursor"),
+        ("status=failed", "status"),
+    ],
+)
+def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> None:
+    """An invalid query parameter of the log is refused, and the error names the parameter."""
+    reply = bench.call("GET", f"/api/tasks/{bench.submit()['id']}/attempts?{query}")
+    assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
+
+
+def test_the_log_needs_the_scope_read() -> None:
+    """A key with only the scope `write` sees no part of a task's log, whatever parameters it sends."""
+    bench = ApiBench(keys=True)
+    writer, reader = bearer(bench.make_key(Scope.WRITE)), bearer(bench.make_key(Scope.READ))
+    theirs = bearer(bench.make_key(tenant="theirs"))
+    task_id = data(bench.call("POST", "/api/tasks", {"input": "x"}, writer))["id"]
+    failure = Failure(TaskCode.MODEL_REFUSED, "a secret", False)
+    bench.work(bench.claim(task_id), {}, Fail(1_000_000, failure), failed=failure)
+    path = f"/api/tasks/{task_id}/attempts"
+    refused = bench.call("GET", path, headers=writer)
+    assert (refused.status, "secret" in refused.body) == (403, False)
+    assert bench.call("GET", path, headers=theirs).status == 404
+    assert data(bench.call("GET", path, headers=reader))["attempts"][0]["message"] == "a secret"
+    bench.close()
+
+
+def test_calls_in_doubt_of_a_cancelled_task() -> None:
+    """If a worker gives up its calls because the task was cancelled, the log lists them as in doubt.
+
+    The log, the task and the bill agree on the calls in doubt.
+    """
+    bench = Troubled(concurrency=2)
+    bench.model.seconds = lambda number: 1.0 if number == 1 else 9.0
+
+    async def cancel_in_mid_call() -> None:
+        running = asyncio.ensure_future(bench.worker.run(key(task_id), HOST))
+        await asyncio.sleep(0.5)
+        await bench.store.cancel(key(task_id), 1_000_000)
+        await running
+
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    bench.run(cancel_in_mid_call())
+    read = page(bench, task_id)
+    task = data(bench.call("GET", f"/api/tasks/{task_id}"))
+    assert task["status"] == "cancelled"
+    assert task["usage"]["inDoubt"] == 1 == read["counts"]["inDoubt"]
+    assert task["calls"]["inDoubt"] == [{"level": 0, "index": 1}]
+    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "in_doubt")]
+    assert read["counts"]["unlisted"] == 0
+    bench.close()
+
+
+def test_a_bulk_retry_keeps_the_log() -> None:
+    """A bulk retry keeps the log of each task's calls, as a retry of one task does."""
+    bench = Troubled({("one", 1): ModelRefused("the provider answered 404")})
+    task_id = bench.submit("one")["id"]
+    bench.work_on(task_id)
+    assert data(bench.call("POST", "/api/tasks/retry", {}))["retried"] == 1
+    bench.settle()
+    bench.work_on(task_id)
+    assert said(page(bench, task_id)["attempts"]) == [(0, 0, 1, "failed"), (0, 0, 1, "succeeded")]
+    bench.close()
+
+
+def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
+    """A cursor may have any index that a line of a batch can have."""
+    task_id = troubled.submit("one")["id"]
+    assert page(troubled, task_id, cursor=f"0.{limits.BATCH_LINES_MOST - 1}.1")["attempts"] == []

@@ -1,0 +1,590 @@
+"""`/v1/batches`: create, read, list and cancel, in the shapes of OpenAI's SDKs, and the batch as a native task."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai.pagination import SyncCursorPage
+from openai.types import Batch as SdkBatch
+from openai.types.webhooks import BatchCompletedWebhookEvent, BatchFailedWebhookEvent
+
+from src.features.batches.api.fields import NewBatchFields
+from src.features.batches.status import ENDED, BatchStatus, batch_status
+from src.kernel.api.base.messages import Reply
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelUnavailable
+from src.kernel.domain.ids import batch_id, split_task_key, task_id_of_batch
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.task import Status
+from tests.support import batches
+from tests.support.api_bench import START_MS, ApiBench, bearer, data
+from tests.support.batches import (
+    CHAT,
+    Scripted,
+    content,
+    create,
+    ids,
+    key_of,
+    line,
+    lines,
+    read,
+    run,
+    upload,
+    work,
+)
+from tests.support.event_streams import Received, events_of
+from tests.support.memory_r2 import MemoryR2
+
+UNKNOWN = "batch_" + "0" * 12 + "7" + "0" * 3 + "8" + "0" * 15
+START = START_MS // 1000
+DAY = 86_400
+
+
+@pytest.fixture(name="bench", params=["d1", "r2"])
+def batch_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
+    """A deployment with and without the binding BLOBS."""
+    made = ApiBench()
+    if request.param == "r2":
+        made.blobs = MemoryR2(made.now_ms)
+    yield made
+    made.close()
+
+
+def refusal(reply: Reply) -> tuple[int, str, str | None]:
+    """Return a refusal's status, its code, and the parameter that it names."""
+    error = data(reply)["error"]
+    assert error["message"]
+    return reply.status, error["code"], error["param"]
+
+
+def post(bench: ApiBench, body: object, **headers: str) -> Reply:
+    """Start a batch."""
+    return bench.call("POST", "/v1/batches", body, {name.replace("_", "-"): one for name, one in headers.items()})
+
+
+def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
+    """Each answer is an object of the SDK, and each line is in the output exactly once."""
+    made = create(bench, lines(3), metadata={"night": "1"})
+    batch = SdkBatch.model_validate(made, strict=True)
+    assert SdkBatch.model_fields.keys() <= made.keys()
+    assert made.keys() - SdkBatch.model_fields.keys() == {"onceover"}
+    assert (batch.status, batch.created_at, batch.expires_at) == ("validating", START, START + DAY)
+    assert (batch.endpoint, batch.completion_window, batch.metadata) == (CHAT, "24h", {"night": "1"})
+    assert made["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
+    missing = ("model", "errors", "output_file_id", "error_file_id", "in_progress_at", "finalizing_at", "completed_at")
+    assert [made[name] for name in missing] == [None] * len(missing)
+    assert read(bench, batch.id) == made
+
+    ended = run(bench, made)
+    batch = SdkBatch.model_validate(ended, strict=True)
+    assert (batch.status, batch.model, batch.errors, batch.error_file_id) == ("completed", "demo", None, None)
+    assert ended["request_counts"] == {"total": 3, "completed": 3, "failed": 0}
+    assert ended["onceover"]["usage"] == {"modelCalls": 3, "minimumCalls": 3, "inDoubt": 0}
+    assert None not in (batch.in_progress_at, batch.finalizing_at, batch.completed_at)
+    assert batch.output_file_id is not None
+    found = content(bench, batch.output_file_id)
+    assert ids(found) == ["line-0", "line-1", "line-2"]
+    assert ended["usage"]["total_tokens"] == sum(one["response"]["body"]["usage"]["total_tokens"] for one in found)
+    file = data(bench.call("GET", f"/v1/files/{batch.output_file_id}"))
+    assert (file["purpose"], file["filename"]) == ("batch_output", f"{batch.id}_output.jsonl")
+
+
+def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
+    """The id of a batch and the id of its task are converted both ways, and no other text is accepted as an id."""
+    made = create(bench, lines(1))
+    _, task_id = split_task_key(key_of(made))
+    assert (batch_id(task_id), task_id_of_batch(made["id"])) == (made["id"], task_id)
+    for wrong in ("", "batch_", "batch_0", task_id, made["id"].upper(), "batch_" + "0" * 32, f"x{made['id']}"):
+        assert task_id_of_batch(wrong) is None
+        if wrong:
+            assert bench.call("GET", f"/v1/batches/{wrong}").status == 404
+    assert refusal(bench.call("GET", f"/v1/batches/{UNKNOWN}")) == (404, "not_found", None)
+    assert refusal(bench.call("POST", f"/v1/batches/{UNKNOWN}/cancel")) == (404, "not_found", None)
+
+
+BODY = {"input_file_id": "file-" + "0" * 32, "endpoint": CHAT, "completion_window": "24h"}
+FLAWS: list[tuple[dict[str, Any], str, str]] = [
+    ({}, "invalid_fields", "input_file_id"),
+    ({"input_file_id": "x"}, "invalid_fields", "input_file_id"),
+    ({"input_file_id": None}, "invalid_fields", "input_file_id"),
+    ({"endpoint": "/v1/embeddings"}, "invalid_fields", "endpoint"),
+    ({"endpoint": None}, "invalid_fields", "endpoint"),
+    *(
+        ({"completion_window": one}, "invalid_fields", "completion_window")
+        for one in ("0h", "169h", "24", "1d", "024h")
+    ),
+    ({"completion_window": 24}, "invalid_fields", "completion_window"),
+    ({"metadata": {"a": 1}}, "invalid_fields", "metadata.a"),
+    ({"metadata": {str(n): "" for n in range(17)}}, "invalid_fields", "metadata"),
+    ({"metadata": {"a": "\0"}}, "invalid_fields", "metadata"),
+    ({"output_expires_after": {"anchor": "created_at"}}, "invalid_fields", "output_expires_after.seconds"),
+    *(
+        (
+            {"output_expires_after": {"anchor": "created_at", "seconds": n}},
+            "invalid_fields",
+            "output_expires_after.seconds",
+        )
+        for n in (3_599, 2_592_001)
+    ),
+    (
+        {"output_expires_after": {"anchor": "now", "seconds": 3_600}},
+        "invalid_fields",
+        "output_expires_after.anchor",
+    ),
+    ({"onceover": {"maxModelCalls": 0}}, "invalid_fields", "onceover.maxModelCalls"),
+    ({"onceover": {"reduce": "merge"}}, "unsupported_parameter", "onceover.reduce"),
+    ({"priority": "high"}, "unsupported_parameter", "priority"),
+]
+
+
+@pytest.mark.parametrize(("fields", "code", "param"), FLAWS)
+def test_each_wrong_field_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], code: str, param: str) -> None:
+    """A refused request gets 400, as at OpenAI, and nothing is stored."""
+    assert refusal(post(bench, BODY | fields)) == (400, code, param)
+    assert bench.database.rows("SELECT 1 FROM tasks") == bench.database.rows("SELECT 1 FROM batches") == []
+
+
+def test_a_file_of_another_purpose_is_refused(bench: ApiBench) -> None:
+    """A batch can read only files of the purpose `batch`, and only files of its own tenant."""
+    text = upload(bench, "text", purpose="user_data")
+    assert refusal(post(bench, BODY | {"input_file_id": text})) == (400, "invalid_fields", "input_file_id")
+    file = upload(bench, lines(1))
+    reply = bench.call("POST", "/v1/batches", BODY | {"input_file_id": file})
+    output = run(bench, data(reply))["output_file_id"]
+    assert refusal(post(bench, BODY | {"input_file_id": output})) == (400, "invalid_fields", "input_file_id")
+
+
+@pytest.mark.parametrize(("window", "hours"), [("1h", 1), ("24h", 24), ("168h", 168)])
+def test_the_window_is_the_deadline(bench: ApiBench, window: str, hours: int) -> None:
+    """A batch shows its completion window as it was sent, and the time when this window ends."""
+    made = create(bench, lines(1), completion_window=window)
+    assert (made["completion_window"], made["expires_at"]) == (window, START + hours * 3_600)
+
+
+def test_a_batch_expires_with_its_window() -> None:
+    """Lines that were never answered are in the error file, and answered lines are in the output file."""
+
+    def before(text: str) -> None:
+        if "number 1" in text:
+            raise ModelUnavailable
+
+    bench = ApiBench(provider=Scripted(before))
+    made = create(bench, lines(2), completion_window="1h")
+    for _ in range(2):  # the first run checks the lines
+        work(bench, made, 20.0)
+    assert read(bench, made["id"])["status"] == "in_progress"
+    bench.pass_seconds(3_600)
+    read(bench, made["id"])
+    bench.pass_seconds(600)
+    ended = run(bench, made)
+    assert (ended["status"], ended["expired_at"] is not None, ended["completed_at"]) == ("expired", True, None)
+    assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+    assert ids(content(bench, ended["output_file_id"])) == ["line-0"]
+    (error,) = content(bench, ended["error_file_id"])
+    assert (error["custom_id"], error["response"], error["error"]["code"]) == ("line-1", None, "batch_expired")
+    assert (ended["errors"], ended["usage"]["total_tokens"] > 0) == (None, True)
+    bench.close()
+
+
+INVALID = {
+    "invalid_json_line": "{",
+    "duplicate_custom_id": line("line-0"),
+    "url_mismatch": line("x", endpoint="/v1/responses"),
+    "mismatched_model": line("x", model="other"),
+    "unsupported_parameter": line("x", stream=True),
+}
+
+
+@pytest.mark.parametrize("code", INVALID)
+def test_a_wrong_line_fails_the_batch_before_any_call(bench: ApiBench, code: str) -> None:
+    """The fault of a line is in the list `errors`, with its code and the line's number."""
+    ended = run(bench, create(bench, lines(2) + INVALID[code]))
+    batch = SdkBatch.model_validate(ended, strict=True)
+    assert batch.status == "failed"
+    assert batch.errors is not None
+    assert batch.errors.data is not None
+    (error,) = batch.errors.data
+    assert (error.code, error.line) == (code, 3)
+    assert ended["onceover"]["usage"]["modelCalls"] == 0
+    assert (batch.output_file_id, batch.error_file_id, batch.in_progress_at) == (None, None, None)
+    assert batch.failed_at is not None
+    assert ended["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
+
+
+def test_a_cancelled_batch_keeps_what_it_has() -> None:
+    """A batch may be cancelled twice, but a batch that has ended otherwise cannot be cancelled."""
+    bench = ApiBench()
+    made = create(bench, lines(2))
+    reply = bench.call("POST", f"/v1/batches/{made['id']}/cancel")
+    bench.settle()
+    assert (reply.status, data(reply)["status"]) == (200, "cancelling")
+    ended = run(bench, made)
+    assert (ended["status"], ended["cancelled_at"] is not None) == ("cancelled", True)
+    assert ended["cancelling_at"] is not None
+    assert bench.call("POST", f"/v1/batches/{made['id']}/cancel").status == 200
+    done = run(bench, create(bench, lines(1)))
+    reply = bench.call("POST", f"/v1/batches/{done['id']}/cancel")
+    assert refusal(reply) == (409, "already_terminal", None)
+    assert reply.headers["x-should-retry"] == "false"
+    bench.close()
+
+
+def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
+    """The parameters `after` and `limit` page through the list as the SDK expects."""
+    file = upload(bench, lines(1))
+    made: list[str] = []
+    for _ in range(3):
+        made.insert(0, data(post(bench, BODY | {"input_file_id": file}))["id"])
+        bench.pass_seconds(1)
+    listed = data(bench.call("GET", "/v1/batches?limit=2"))
+    page = SyncCursorPage[SdkBatch].model_validate(listed, strict=True)
+    assert ([one.id for one in page.data], page.has_more) == (made[:2], True)
+    assert (listed["first_id"], listed["last_id"]) == (made[0], made[1])
+    rest = data(bench.call("GET", f"/v1/batches?after={made[1]}"))
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == (made[2:], False)
+    assert data(bench.call("GET", f"/v1/batches?after={made[2]}"))["first_id"] is None
+    for query, param in (("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("after=x", "after")):
+        assert refusal(bench.call("GET", f"/v1/batches?{query}")) == (400, "invalid_fields", param)
+
+
+def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
+    """A repeated request is recognized by its Idempotency-Key, or by the number of tries that the SDK sends."""
+    file = upload(bench, lines(1))
+    body = BODY | {"input_file_id": file}
+    first = post(bench, body, idempotency_key="a")
+    second = post(bench, body, idempotency_key="a")
+    assert (data(first)["id"], second.headers["Idempotency-Replayed"]) == (data(second)["id"], "true")
+    assert refusal(post(bench, body | {"completion_window": "1h"}, idempotency_key="a"))[:2] == (
+        422,
+        "idempotency_mismatch",
+    )
+    lost = post(bench, body, x_stainless_retry_count="0")
+    joined = post(bench, body, x_stainless_retry_count="1")
+    assert (data(lost)["id"], joined.headers["Idempotency-Replayed"]) == (data(joined)["id"], "true")
+    assert data(post(bench, body, x_stainless_retry_count="0"))["id"] != data(lost)["id"]
+
+
+@pytest.mark.parametrize("name", ["idempotency-key", "x-stainless-retry-count"])
+def test_a_repeated_request_joins_after_its_file_was_deleted(bench: ApiBench, name: str) -> None:
+    """The batch may have ended before the repetition, and its input file may be gone by then."""
+    first, second = ("a", "a") if name == "idempotency-key" else ("0", "1")
+    body = BODY | {"input_file_id": upload(bench, lines(1))}
+    made = data(bench.call("POST", "/v1/batches", body, {name: first}))
+    ended = run(bench, made)
+    assert bench.call("DELETE", f"/v1/files/{made['input_file_id']}").status == 200
+    joined = bench.call("POST", "/v1/batches", body, {name: second})
+    assert (joined.status, joined.headers.get("Idempotency-Replayed")) == (200, "true")
+    assert data(joined) == ended
+    other = bench.call("POST", "/v1/batches", body | {"completion_window": "1h"}, {name: second})
+    assert refusal(other)[:2] in {(422, "idempotency_mismatch"), (400, "invalid_fields")}
+    assert refusal(bench.call("POST", "/v1/batches", body)) == (400, "invalid_fields", "input_file_id")
+    assert bench.database.rows("SELECT count(*) FROM batches") == [{"count(*)": 1}]
+
+
+def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
+    """A batch counts as a task in flight until the batch's task has ended."""
+    bench.limit(tasks_in_flight_most=1)
+    file = upload(bench, lines(1))
+    assert post(bench, BODY | {"input_file_id": file}).status == 200
+    assert refusal(post(bench, BODY | {"input_file_id": file}))[:2] == (429, "limit_reached")
+
+
+def test_the_input_file_stays_while_the_batch_reads_it(bench: ApiBench) -> None:
+    """Deleting the input file before the batch's end gets 409; after the end, the batch no longer needs the file."""
+    made = create(bench, lines(1))
+    file = f"/v1/files/{made['input_file_id']}"
+    assert refusal(bench.call("DELETE", file))[:2] == (409, "file_in_use")
+    run(bench, made)
+    assert bench.call("DELETE", file).status == 200
+
+
+def test_files_of_a_batch_expire_on_their_own(bench: ApiBench) -> None:
+    """`output_expires_after` is counted from the end of the batch."""
+    made = create(bench, lines(1), output_expires_after={"anchor": "created_at", "seconds": 3_600})
+    ended = run(bench, made)
+    file = data(bench.call("GET", f"/v1/files/{ended['output_file_id']}"))
+    assert file["expires_at"] == ended["completed_at"] + 3_600
+
+
+def test_tenants_and_scopes_are_kept_apart() -> None:
+    """Another tenant's batch is 404; an operator may name the tenant; and each call needs its own scope."""
+    bench = ApiBench(keys=True)
+    own = bearer(bench.make_key())
+    other = bearer(bench.make_key(tenant="acme"))
+    operator = bearer(bench.make_key(Scope.READ, Scope.WRITE, Scope.OPERATOR))
+    file = upload(bench, lines(1), **other)
+    reply = bench.call("POST", "/v1/batches", BODY | {"input_file_id": file}, other)
+    made = data(reply)
+    path = f"/v1/batches/{made['id']}"
+    assert bench.call("GET", path, headers=own).status == 404
+    assert bench.call("POST", f"{path}/cancel", headers=own).status == 404
+    assert data(bench.call("GET", "/v1/batches", headers=own))["data"] == []
+    body = BODY | {"input_file_id": file}
+    assert refusal(bench.call("POST", "/v1/batches", body, own)) == (400, "invalid_fields", "input_file_id")
+    assert bench.call("GET", f"{path}?tenant=acme", headers=own).status == 403
+    assert data(bench.call("GET", f"{path}?tenant=acme", headers=operator))["id"] == made["id"]
+    writer = bearer(bench.make_key(Scope.WRITE, tenant="acme"))
+    reader = bearer(bench.make_key(Scope.READ, tenant="acme"))
+    assert bench.call("GET", path, headers=writer).status == 403
+    assert bench.call("POST", "/v1/batches", body, reader).status == 403
+    reply = bench.call("POST", "/v1/batches", body | {"metadata": {"a": "secret"}}, writer)
+    assert (reply.status, data(reply)["metadata"]) == (200, {})
+    bench.close()
+
+
+def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
+    """In the native API a batch is listed, read, followed and erased as a task, which says that it is a batch."""
+    made = create(bench, lines(2), metadata={"name": "nightly"})
+    path = made["onceover"]["task"]
+    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None, "outputFile": None}
+    task = data(bench.call("GET", path))
+    assert (task["kind"], task["batch"], task["name"]) == ("batch", made["id"], "nightly")
+    assert (task["progress"]["total"], task["usage"]["minimumCalls"], task["result"]) == (None, 0, None)
+    assert [one["kind"] for one in data(bench.call("GET", "/api/tasks"))["tasks"]] == ["batch"]
+    ended = run(bench, made)
+    task = data(bench.call("GET", f"{path}?include=chunks"))
+    assert (task["status"], task["progress"]["total"], task["progress"]["completed"]) == ("completed", 2, 2)
+    assert (task["result"], task["chunks"]) == (None, [])
+    for query in ("", "?limit=1", "?cursor=1"):
+        pointer = {"chunks": [], "nextCursor": None, "outputFile": ended["output_file_id"]}
+        assert data(bench.call("GET", f"{path}/chunks{query}")) == pointer
+    assert data(bench.call("POST", f"{path}/retry"))["code"] == "not_retryable"
+    assert bench.call("GET", f"/v1/responses/resp_{task['id']}").status == 404
+    assert bench.call("DELETE", path).status == 204
+    assert bench.call("GET", f"/v1/batches/{made['id']}").status == 404
+    assert bench.call("GET", f"/v1/files/{ended['output_file_id']}").status == 404
+
+
+def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
+    """A batch whose budget has fewer calls than the batch has lines fails, and keeps its answers."""
+    ended = run(bench, create(bench, lines(4), onceover={"maxModelCalls": 3}))
+    assert ended["status"] == "failed"
+    assert [(one["code"], one["line"]) for one in ended["errors"]["data"]] == [("budget_exhausted", None)]
+    assert ended["request_counts"]["total"] == 4
+    counts = ended["request_counts"]
+    assert (counts["completed"], counts["failed"]) == (3, 1)
+    assert len(content(bench, ended["output_file_id"])) == 3
+    (error,) = content(bench, ended["error_file_id"])
+    assert error["error"]["code"] == "batch_failed"
+
+
+def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) -> None:
+    """The new batch pays only for the lines without an answer, and a repeated request gets the same new batch."""
+    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}, metadata={"a": "b"}))
+    missing = ids(content(bench, old["error_file_id"]))
+    retry = f"{old['onceover']['task']}/retry"
+    reply = bench.call("POST", retry, {"maxModelCalls": 9})
+    assert reply.status == 202
+    task = data(reply)
+    assert (task["kind"], task["maxModelCalls"], reply.headers["Location"]) == ("batch", 9, task["links"]["self"])
+    assert task["retryOf"] == split_task_key(key_of(old))[1]
+    again = bench.call("POST", retry, {"maxModelCalls": 9})
+    assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (task["id"], "true")
+    new = read(bench, task["batch"])
+    assert new["onceover"]["retryOf"] == old["id"]
+    assert "retryOf" not in old["onceover"]
+    assert (new["metadata"], new["endpoint"], new["completion_window"]) == ({"a": "b"}, CHAT, "24h")
+    ended = run(bench, new)
+    assert (ended["status"], ended["onceover"]["usage"]["modelCalls"]) == ("completed", 4)
+    assert ids(content(bench, ended["output_file_id"])) == missing
+    assert read(bench, old["id"]) == old
+    file = data(bench.call("GET", f"/v1/files/{ended['input_file_id']}"))
+    assert file["filename"] == f"{old['id']}_retry.jsonl"
+
+
+def test_a_retry_has_the_budget_of_a_new_batch(bench: ApiBench) -> None:
+    """Without `maxModelCalls` it has none, whatever the old batch had, and a budget must cover its lines."""
+    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}))
+    retry = f"{old['onceover']['task']}/retry"
+    reply = bench.call("POST", retry, {"maxModelCalls": 3})
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "maxModelCalls")
+    assert "at least 4" in data(reply)["errors"][0]["message"]
+    task = data(bench.call("POST", retry))
+    assert task["maxModelCalls"] is None
+    assert run(bench, read(bench, task["batch"]))["status"] == "completed"
+
+
+def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:
+    """A refusal says what is wrong, and no file is left behind."""
+
+    def refused_retry(batch: batches.Batch) -> None:
+        before = bench.database.rows("SELECT id FROM files")
+        reply = bench.call("POST", f"{batch['onceover']['task']}/retry")
+        assert (reply.status, data(reply)["code"]) == (409, "not_retryable")
+        assert bench.database.rows("SELECT id FROM files") == before
+
+    refused_retry(create(bench, lines(1)))
+    refused_retry(run(bench, create(bench, "{")))
+    refused_retry(run(bench, create(bench, lines(1))))
+    gone = run(bench, create(bench, lines(2), onceover={"maxModelCalls": 1}))
+    assert bench.call("DELETE", f"/v1/files/{gone['input_file_id']}").status == 200
+    refused_retry(gone)
+
+
+def test_a_retry_that_is_refused_leaves_no_copy_of_the_lines(bench: ApiBench) -> None:
+    """If a limit of the tenant refuses the new batch, the lines that were copied for it are erased."""
+    old = run(bench, create(bench, lines(3), onceover={"maxModelCalls": 1}))
+    create(bench, lines(1))
+    bench.limit(tasks_in_flight_most=1)
+    before = bench.database.rows("SELECT id FROM files"), bench.database.rows("SELECT * FROM file_use")
+    reply = bench.call("POST", f"{old['onceover']['task']}/retry")
+    assert (reply.status, data(reply)["code"]) == (429, "limit_reached")
+    assert (bench.database.rows("SELECT id FROM files"), bench.database.rows("SELECT * FROM file_use")) == before
+
+
+def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
+    """If the worker that ended the task died, a poll completes the batch's files."""
+    made = create(bench, lines(1))
+    assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
+    bench.pass_seconds(600)
+    assert read(bench, made["id"])["status"] == "cancelling"
+    bench.settle()
+    assert read(bench, made["id"])["status"] == "cancelled"
+
+
+def test_responses_are_an_endpoint_of_batches(bench: ApiBench) -> None:
+    """The answers to lines for /v1/responses are whole responses."""
+    made = create(bench, lines(2, batches.RESPONSES), endpoint=batches.RESPONSES)
+    found = content(bench, run(bench, made)["output_file_id"])
+    assert {one["response"]["body"]["object"] for one in found} == {"response"}
+
+
+EVENTS = ["batch.completed", "batch.failed", "batch.expired", "batch.cancelled", "task.completed", "task.failed"]
+RECEIVER = {"name": "one", "url": "https://hooks.example.com/a", "event_types": EVENTS}
+
+
+ENDS = [
+    (lines(1), "batch.completed", BatchCompletedWebhookEvent),
+    ("{", "batch.failed", BatchFailedWebhookEvent),
+]
+
+
+@pytest.mark.parametrize(("content_of", "event", "model"), ENDS)
+def test_a_webhook_tells_about_the_end(
+    bench: ApiBench,
+    content_of: str,
+    event: str,
+    model: type[BatchCompletedWebhookEvent] | type[BatchFailedWebhookEvent],
+) -> None:
+    """OpenAI's SDK accepts the webhook message, which has the batch's id."""
+    secret = data(bench.call("POST", "/v1/webhook_endpoints", RECEIVER))["signing_secret"]
+    ended = run(bench, create(bench, content_of))
+    bench.settle()
+    (message,) = bench.courier.messages
+    assert message.event["type"] == event
+    client = openai.OpenAI(api_key="none", webhook_secret=secret)
+    client.webhooks.verify_signature(message.body, dict(message.headers), tolerance=10**9)
+    told = model.model_validate(message.event, strict=True)
+    assert told.data.id == ended["id"]
+    deliveries = data(bench.call("GET", f"{ended['onceover']['task']}/deliveries"))["deliveries"]
+    assert [one["type"] for one in deliveries] == [event]
+
+
+def test_metrics_count_batches_and_their_lines() -> None:
+    """A batch counts as unfinished until its files are complete."""
+    bench = ApiBench(provider=Scripted(lambda text: None, seconds=1.0))
+
+    def found() -> dict[str, float]:
+        text = bench.call("GET", "/api/metrics").body
+        pattern = r'^onceover_(batches\{status="(\w+)"\}|batch_lines) (\d+)$'
+        return {of or "lines": float(value) for _, of, value in re.findall(pattern, text, re.MULTILINE)}
+
+    none = dict.fromkeys(("validating", "in_progress", "finalizing", "cancelling", "lines"), 0)
+    assert found() == none
+    made = create(bench, lines(20))
+    assert found() == none | {"validating": 1}
+    for _ in range(2):  # the first run checks the lines
+        work(bench, made, 1.0)
+    done = read(bench, made["id"])["request_counts"]["completed"]
+    assert 0 < done < 20
+    assert found() == none | {"in_progress": 1, "lines": 20 - done}
+    bench.call("POST", f"{made['onceover']['task']}/cancel")
+    assert found() == none | {"cancelling": 1, "lines": 20 - done}
+    run(bench, made)
+    assert found() == none
+    bench.close()
+
+
+CASES = [
+    (Status.PENDING, False, False, False, "validating"),
+    (Status.PROCESSING, False, False, False, "validating"),
+    (Status.PENDING, True, False, False, "in_progress"),
+    (Status.PROCESSING, True, False, False, "in_progress"),
+    (Status.COMPLETED, True, False, False, "finalizing"),
+    (Status.COMPLETED, True, False, True, "completed"),
+    (Status.FAILED, False, False, False, "finalizing"),
+    (Status.FAILED, False, False, True, "failed"),
+    (Status.FAILED, True, False, False, "finalizing"),
+    (Status.FAILED, True, False, True, "failed"),
+    (Status.FAILED, True, True, False, "finalizing"),
+    (Status.FAILED, True, True, True, "expired"),
+    (Status.FAILED, False, True, True, "expired"),
+    (Status.CANCELLED, False, False, False, "cancelling"),
+    (Status.CANCELLED, True, False, False, "cancelling"),
+    (Status.CANCELLED, True, False, True, "cancelled"),
+    (Status.CANCELLED, False, False, True, "cancelled"),
+]
+
+
+@pytest.mark.parametrize(("task", "is_valid", "is_expired", "has_ended", "status"), CASES)
+def test_the_status_follows_from_the_task_and_the_files(
+    task: Status, is_valid: bool, is_expired: bool, has_ended: bool, status: str
+) -> None:
+    """The table of a batch's statuses in decision 0051."""
+    assert batch_status(task, is_valid=is_valid, is_expired=is_expired, has_ended=has_ended) == status
+
+
+def test_every_status_has_a_case() -> None:
+    """The statuses that end a batch are recognized as such."""
+    assert {case[-1] for case in CASES} == set(BatchStatus)
+    assert {case[-1] for case in CASES if case[3]} == ENDED
+
+
+def test_the_largest_metadata_is_kept(bench: ApiBench) -> None:
+    """The most metadata: 16 pairs of 64 and 512 characters, as at OpenAI, in any script and with any escapes."""
+    metadata = {f"{number:02}" + "键" * 62: "值" * 512 for number in range(16)}
+    assert create(bench, lines(1), metadata=metadata)["metadata"] == metadata
+
+
+def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
+    """The request that cancels a batch which never began also completes the batch."""
+    bench.call("POST", "/v1/webhook_endpoints", RECEIVER)
+    made = create(bench, lines(1))
+    bench.call("POST", f"/v1/batches/{made['id']}/cancel")
+    bench.settle()
+    read(bench, made["id"])  # sends the webhook deliveries that this invocation wrote
+    bench.settle()
+    assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
+
+
+def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
+    """The native API and `/v1` show the same end of a batch."""
+    made = create(bench, lines(2))
+    assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
+    assert run(bench, made)["status"] == "cancelled"
+
+
+def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
+    """The progress and the end of a batch are events of its stream, but its lines are not."""
+    ended = run(bench, create(bench, lines(3)))
+    reply = bench.call("GET", f"{ended['onceover']['task']}/events")
+    found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
+    assert "chunk" not in {one.name for one in found}
+    assert found[-1].name == "end"
+    assert found[-1].json["batch"] == ended["id"]
+
+
+def test_a_plain_task_is_no_batch(bench: ApiBench) -> None:
+    """A task of the native API is no batch of `/v1`, and shows no kind."""
+    task = bench.submit()
+    assert "kind" not in task
+    assert bench.call("GET", f"/v1/batches/{batch_id(task['id'])}").status == 404
+
+
+def test_a_window_is_any_whole_number_of_hours_up_to_the_limit() -> None:
+    """The pattern of the field, which OpenAPI shows, allows exactly what the limit allows."""
+    pattern = NewBatchFields.model_json_schema()["properties"]["completion_window"]["pattern"]
+    taken = [hours for hours in range(2_000) if re.search(pattern, f"{hours}h")]
+    assert taken == list(range(1, limits.BATCH_WINDOW_HOURS_MOST + 1))

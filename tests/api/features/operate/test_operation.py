@@ -1,0 +1,359 @@
+"""`POST /api/sweep`, the operators' status with `verbose=1`, and sweeps that other requests start."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.kernel.api.base.messages import Reply
+from src.kernel.api.base.services import RequestMemory
+from src.kernel.domain import limits
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.task import Route
+from src.kernel.domain.version import MIGRATION, VERSION
+from src.kernel.work.worker import Host
+from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.api_bench import key as key_of
+from tests.support.batches import upload
+from tests.support.memory_r2 import MemoryR2
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+NOTHING = {"dispatched": 0, "worked": 0, "expired": 0, "failed": 0, "erased": 0}
+LEASE_SECONDS = 180
+
+
+@pytest.fixture
+def looking() -> Iterator[ApiBench]:
+    """Make a deployment in which any request checks whether a sweep was missed."""
+    made = ApiBench(looks=True)
+    yield made
+    made.close()
+
+
+def sweep(bench: ApiBench, key: str | None = None) -> Reply:
+    """Ask for a sweep."""
+    return bench.call("POST", "/api/sweep", headers=None if key is None else bearer(key))
+
+
+def verbose(bench: ApiBench, key: str | None = None) -> Any:
+    """Read the verbose status."""
+    return bench.call("GET", "/api/async-status?verbose=1", headers=None if key is None else bearer(key))
+
+
+def scrape(bench: ApiBench) -> str:
+    """Read the metrics."""
+    return bench.call("GET", "/api/metrics").body
+
+
+def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
+    """A requested sweep dispatches a lost task, ends a task past its deadline, erases a task whose retention is over,
+    and counts each of them.
+    """
+    old = bench.submit()
+    bench.complete(old["id"])
+    bench.pass_seconds(bench.settings.retention_days * 86_400)
+    late = bench.submit(deadlineSeconds=60)
+    lost = bench.submit()
+    bench.pass_seconds(LEASE_SECONDS)
+    sent = len(bench.senders[0].sent)
+    reply = sweep(bench)
+    assert (reply.status, data(reply)) == (200, {**NOTHING, "dispatched": 1, "expired": 1, "erased": 1})
+    assert bench.senders[0].sent[sent:] == [lost["id"]]
+    assert data(bench.call("GET", f"/api/tasks/{late['id']}"))["error"]["code"] == "deadline_exceeded"
+    assert bench.call("GET", f"/api/tasks/{old['id']}").status == 404
+
+
+def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
+    """A second requested sweep within 30 s is refused with the time that is left, in another isolate too."""
+    assert sweep(bench).status == 200
+    bench.pass_seconds(10)
+    bench.restart()
+    refused = sweep(bench)
+    assert (refused.status, data(refused)["code"], refused.headers["Retry-After"]) == (429, "too_soon", "20")
+    bench.pass_seconds(19.5)
+    assert sweep(bench).headers["Retry-After"] == "1"
+    bench.pass_seconds(0.5)
+    assert sweep(bench).status == 200
+
+
+def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> None:
+    """If a queue accepts tasks and delivers none, requested sweeps themselves run a task, and count its calls."""
+    task = bench.submit()
+    done: list[dict[str, int]] = []
+    for _ in range(30):
+        bench.pass_seconds(60)
+        done.append(data(sweep(bench)))
+        if done[-1]["worked"]:
+            break
+    shown = data(bench.call("GET", f"/api/tasks/{task['id']}"))
+    assert (shown["status"], shown["usage"]["modelCalls"], shown["route"]) == ("completed", 3, "direct")
+    assert sum(one["dispatched"] for one in done) == limits.SENDS_IN_VAIN
+    assert bench.senders[0].sent == [task["id"]] * (1 + limits.SENDS_IN_VAIN)
+
+
+def test_who_may_sweep(keyed: ApiBench) -> None:
+    """Only an `admin` key of the operators' tenant may start a sweep. By default the operators' tenant is `local`."""
+    assert sweep(keyed).status == 503  # no key exists yet
+    reader = keyed.make_key(Scope.READ, Scope.WRITE)
+    foreign = keyed.make_key(tenant="elsewhere")
+    keyed.restart()  # for a moment the isolate still remembers that no key existed
+    assert (sweep(keyed).status, sweep(keyed).headers["WWW-Authenticate"]) == (401, "Bearer")
+    for key in (reader, foreign):
+        refused = sweep(keyed, key)
+        assert (refused.status, data(refused)["code"]) == (403, "forbidden")
+        assert 'scope="admin"' in refused.headers["WWW-Authenticate"]
+    assert keyed.database.rows("SELECT what FROM seen") == []
+    assert sweep(keyed, keyed.make_key(Scope.ADMIN)).status == 200
+    keyed.limit(operator_tenant="elsewhere")
+    keyed.pass_seconds(30)
+    assert sweep(keyed, keyed.make_key(Scope.ADMIN)).status == 403
+    assert sweep(keyed, foreign).status == 200
+
+
+def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
+    """If D1 fails, a requested sweep is answered with 503, whether D1 fails before or after the sweep's turn is
+    reserved.
+    """
+    bench.database.fail(NETWORK_LOST, times=10)
+    assert sweep(bench).status == 503
+    bench.database.heal()
+    bench.run(bench.store.due(1))
+    bench.database.fail("string or blob too big: SQLITE_TOOBIG", passing=1)
+    reply = sweep(bench)
+    assert (reply.status, data(reply)["code"]) == (503, "database_error")
+
+
+def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
+    """At first the operators' status shows that no trigger has fired."""
+    shown = data(verbose(bench))
+    assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
+    assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
+    bench.submit()
+    bench.pass_seconds(7)
+    bench.submit()
+    held = bench.submit()
+    bench.claim(held["id"])
+    ended = bench.submit()
+    bench.complete(ended["id"])
+    sweep(bench)
+    shown = data(verbose(bench))
+    assert shown["lastSweepAt"] == "2026-09-21T14:13:27.000Z"
+    assert (shown["lastQueueAt"], shown["lastAlarmAt"]) == (None, None)
+    assert shown["backlog"] == {"pending": 2, "processing": 1, "oldestPendingSeconds": 7}
+
+
+def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) -> None:
+    """Status and metrics count the unfinished tasks and batches that wait for a binding that was removed."""
+
+    def shown() -> tuple[bool, int, str]:
+        files = data(verbose(bench))["files"]
+        (metric,) = re.findall(r"^onceover_tasks_without_files (\d+)$", scrape(bench), re.MULTILINE)
+        return files["bucket"], files["unreachable"], metric
+
+    small = upload(bench, "in D1", purpose="user_data")
+    assert shown() == (False, 0, "0")
+    bench.blobs = MemoryR2(bench.now_ms)
+    text = upload(bench, "A text.", purpose="user_data")
+    tasks = [data(bench.call("POST", "/api/tasks", {"inputFile": text}))["id"] for _ in range(2)]
+    body = {"input_file_id": upload(bench, "{}"), "endpoint": "/v1/responses", "completion_window": "24h"}
+    assert bench.call("POST", "/v1/batches", body).status == 200
+    assert shown() == (True, 0, "0")
+    bench.blobs = None
+    assert bench.call("GET", f"/v1/files/{small}/content").status == 200
+    assert bench.call("GET", f"/v1/files/{text}/content").status == 503
+    assert shown() == (False, 3, "3")
+    bench.call("POST", f"/api/tasks/{tasks[0]}/cancel")
+    assert shown() == (False, 2, "2")
+
+
+@pytest.mark.parametrize(
+    ("route", "name"),
+    [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)],
+)
+def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
+    """For the operators' status, a run by a consumer or an object records only the time of its own trigger."""
+    shown = []
+    for seconds in (7, 100, 100):
+        bench.pass_seconds(seconds)
+        bench.run(bench.worker.run(key_of(bench.submit()["id"]), Host(route, 600.0)))
+        found = data(verbose(bench))
+        shown.append({one: found[one] for one in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")})
+    empty = dict.fromkeys(shown[0])
+    first, last = "2026-09-21T14:13:27.000Z", "2026-09-21T14:16:47.000Z"
+    noted = [{name: at} if name else {} for at in (first, first, last)]
+    assert shown == [empty | one for one in noted]
+
+
+def test_operators_see_version_and_schema(bench: ApiBench) -> None:
+    """Operators see the code's version, the schema that it needs, and the schema of the database."""
+    shown = data(verbose(bench))
+    assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
+    bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
+    assert data(verbose(bench))["schema"]["applied"] is None
+    bench.database.rows("INSERT INTO d1_migrations (name) VALUES ('0001_initial.sql'), ('0002_second.sql')")
+    assert data(verbose(bench))["schema"]["applied"] == "0002_second.sql"
+
+
+def test_who_sees_them(keyed: ApiBench) -> None:
+    """With `verbose=1`, a caller without a key sees the public view of the status."""
+    assert not {"backlog", "version", "schema"} & set(data(verbose(keyed)))
+    assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
+    admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
+    keyed.restart()
+    assert "backlog" not in data(verbose(keyed))
+    assert "backlog" in data(verbose(keyed, admin))
+    assert verbose(keyed, admin[:-1]).status == 401
+    assert verbose(keyed, reader).status == 403
+    assert verbose(keyed, keyed.make_key(tenant="elsewhere")).status == 403
+    # If the answer is the same for every caller, no key is checked.
+    assert keyed.call("GET", "/api/async-status", headers=bearer("oo_none")).status == 200
+
+
+def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
+    """If cron has not swept for three minutes, any client's request starts a sweep, which dispatches the lost task."""
+    lost = looking.submit()
+    looking.settle()
+    looking.pass_seconds(LEASE_SECONDS)
+    looking.call("GET", "/api/tasks")
+    looking.settle()
+    assert looking.senders[0].sent == [lost["id"]] * 2
+
+
+def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
+    """However many requests an isolate serves, it reads the last sweep's time once a minute, in one D1 call.
+
+    Another isolate makes its own D1 call to read the last sweep's time.
+    """
+
+    def calls(seconds: float) -> int:
+        looking.pass_seconds(seconds)
+        before = looking.database.batches
+        looking.call("GET", "/api/tasks")
+        looking.settle()
+        return looking.database.batches - before - 1
+
+    assert calls(0) > 0
+    assert [calls(29), calls(29), calls(3), calls(0)] == [0, 0, 1, 0]
+
+
+def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
+    """Two isolates notice at the same time that no sweep has run."""
+    looking.submit()
+    looking.settle()
+    looking.pass_seconds(LEASE_SECONDS)
+    looking.log_lines.clear()
+    other = replace(looking.api, isolate=RequestMemory())
+    other = replace(other, sweeps=replace(other.sweeps, heartbeats=other.isolate.heartbeats))
+    for api in (looking.api, other):
+        looking.api = api
+        looking.call("GET", "/api/tasks")
+    looking.settle()
+    assert sum('"event":"sweep_missed"' in line for line in looking.log_lines) == 1
+
+
+def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
+    """A request without a key starts no sweep."""
+    for path in ("/api/async-status", "/api/ai-status", "/nowhere"):
+        looking.call("GET", path)
+    looking.settle()
+    assert looking.database.rows("SELECT * FROM seen") == []
+
+
+def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
+    """A poll dispatches a task that no worker claimed in time, at most once a minute, however many clients poll."""
+    task = bench.submit()
+    path = f"/api/tasks/{task['id']}"
+    sent = bench.senders[0].sent
+    counts = []
+    for _ in range(5 * 60 // 5):
+        bench.call("GET", path)
+        bench.call("GET", path)
+        counts.append(len(sent))
+        bench.pass_seconds(5)
+    assert counts[(LEASE_SECONDS + 60) // 5 - 1] == 1
+    assert counts[(LEASE_SECONDS + 60) // 5] == 2
+    assert counts[-1] == 2
+    bench.call("GET", path)
+    assert len(sent) == 3
+
+
+def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> None:
+    """After dispatches in vain, a poll with `wait` runs the task itself, and its answer shows the ended task."""
+    task = bench.submit()
+    bench.pass_seconds(LEASE_SECONDS + 60)
+    for _ in range(limits.SENDS_IN_VAIN):
+        shown = data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))
+        assert shown["status"] == "pending"
+        bench.pass_seconds(60)
+    shown = data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))
+    assert (shown["status"], shown["route"]) == ("completed", "direct")
+    assert (shown["usage"]["modelCalls"], shown["usage"]["inDoubt"]) == (3, 0)
+    assert len(bench.senders[0].sent) == 1 + limits.SENDS_IN_VAIN
+
+
+@pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
+def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...]) -> None:
+    """If the routes refuse a late task, or there is no route, the first poll with `wait` runs the task."""
+    bench = ApiBench(routes=routes)
+    task = bench.submit()
+    for sender in bench.senders:
+        sender.refuses = sender.route is not Route.DIRECT
+    bench.pass_seconds(LEASE_SECONDS + 60)
+    assert data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))["status"] == "completed"
+    bench.close()
+
+
+def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
+    """A poll writes nothing while its task is new, while a worker has the task, or after the task's end."""
+    task = bench.submit()
+    path = f"/api/tasks/{task['id']}?wait=1"
+
+    def written() -> list[dict[str, Any]]:
+        before = bench.database.rows("SELECT * FROM tasks")
+        bench.call("GET", path)
+        return [row for row in bench.database.rows("SELECT * FROM tasks") if row not in before]
+
+    assert written() == []
+    bench.claim(task["id"])
+    bench.pass_seconds(LEASE_SECONDS - 2)
+    assert written() == []
+    bench.pass_seconds(LEASE_SECONDS)
+    bench.complete(task["id"])
+    assert written() == []
+    assert bench.database.rows("SELECT * FROM seen") == []
+
+
+def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
+    """If an isolate's check of the last sweep fails, the answer has already been sent, and the log has the failure."""
+    looking.database.fail(NETWORK_LOST, times=10, passing=1)
+    assert looking.call("GET", "/api/tasks").status == 200
+    looking.settle()
+    assert any('"event":"sweep_failed"' in line for line in looking.log_lines)
+
+
+def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
+    """If the last sweep was less than three minutes ago, a request starts no sweep."""
+    lost = looking.submit()
+    looking.settle()
+    looking.pass_seconds(LEASE_SECONDS - 1)
+    looking.run(looking.store.due(1))
+    before = looking.database.rows("SELECT * FROM seen")
+    looking.pass_seconds(limits.SWEEP_MISSED_SECONDS - 1)
+    looking.call("GET", "/api/tasks")
+    looking.settle()
+    assert looking.database.rows("SELECT * FROM seen") == before
+    assert looking.senders[0].sent == [lost["id"]]
+
+
+def test_only_post_sweeps(bench: ApiBench) -> None:
+    """Any method other than POST on `/api/sweep` gets 405."""
+    refused = bench.call("GET", "/api/sweep")
+    assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
+
+
+def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
+    """A request for a sweep is not refused because cron has just swept."""
+    bench.run(bench.store.due(1))
+    assert sweep(bench).status == 200

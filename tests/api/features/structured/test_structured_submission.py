@@ -1,0 +1,219 @@
+"""Fields of a submission that decide the form of its outputs: which values are accepted, and which are refused before
+any write.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from src.kernel.domain import limits
+from src.kernel.domain.keys import Scope
+from tests.support.api_bench import ApiBench, bearer, data, key
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "people": TEXTS, "total": {"type": "integer"}},
+    "required": ["title", "people", "total"],
+    "additionalProperties": False,
+}
+JOIN = {"/title": "first", "/people": "union", "/total": "sum"}
+LISTS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"people": TEXTS},
+    "required": ["people"],
+    "additionalProperties": False,
+}
+
+ENDS = ("onChunkFailure", "maxGapShare")
+
+
+def shown(bench: ApiBench, **fields: Any) -> dict[str, Any]:
+    """Submit, and return those fields of structured output and of gaps that the task's `request` has."""
+    asked = bench.submit(**fields)["request"]
+    return {name: asked[name] for name in ("outputSchema", "strict", "join", *ENDS) if name in asked}
+
+
+def with_property(schema: object) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": False}
+
+
+def test_request_shows_the_fields(bench: ApiBench) -> None:
+    """The 202, a later read and a dry run show schema, join rules and gap settings exactly as the client sent them."""
+    body: dict[str, Any] = {"outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
+    task = bench.submit(**body)
+    asked = body | {"strict": True}
+    assert {name: task["request"].get(name) for name in asked} == asked
+    assert data(bench.call("GET", task["links"]["self"])) == task
+    plan = data(bench.call("POST", "/api/tasks?dryRun=true", {"input": "one\n\ntwo\n\nthree and four", **body}))
+    assert plan["request"] == task["request"]
+
+
+def test_fields_are_kept(bench: ApiBench) -> None:
+    """The claim of a task has its schema as the client sent it, with the names in the client's order."""
+    schema = {"type": "object", "properties": {"z": TEXTS, "a": TEXTS}}
+    claim = bench.claim(bench.submit(outputSchema=schema, strict=False, reduce="merge")["id"])
+    assert claim.output_schema == json.dumps(schema, separators=(",", ":"))
+    assert claim.options.structure is not None
+    assert not claim.options.structure.strict
+
+
+def nullable(levels: int) -> dict[str, Any]:
+    """Nested objects, each of them or null, as pydantic writes such schemas, have four brackets for each level."""
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(levels - 1):
+        schema = with_property({"anyOf": [schema, {"type": "null"}]})
+    return with_property(schema)
+
+
+def test_a_deep_schema_is_judged_by_its_own_limit(bench: ApiBench) -> None:
+    """Ten levels of `anyOf` are 40 brackets deep, and are accepted."""
+    join = {"/a": "first"}
+    assert bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(10), "join": join}).status == 202
+    refused = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(11), "join": join})
+    (flaw,) = data(refused)["errors"]
+    assert (refused.status, data(refused)["code"], flaw["pointer"]) == (
+        422,
+        "unsupported_schema",
+        "/properties/a" + "/properties/a/anyOf/0" * 9,
+    )
+    form = {"type": "json_schema", "name": "deep", "schema": nullable(11)}
+    refused = bench.call("POST", "/v1/responses", {"input": "x", "background": True, "text": {"format": form}})
+    assert (refused.status, data(refused)["error"]["code"]) == (400, "unsupported_schema")
+
+
+ENUM = "/properties/a/enum"
+# Refused submissions: the fields that are sent, the code of the error, the field that the error names, and its pointer.
+REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
+    ({"outputSchema": {"type": "array"}, "strict": False}, "unsupported_schema", "outputSchema", "/type"),
+    ({"outputSchema": {}}, "unsupported_schema", "outputSchema", ""),
+    (
+        {"outputSchema": with_property({"type": "string", "pattern": "^(a+)+$"})},
+        "unsupported_schema",
+        "outputSchema",
+        "/properties/a/pattern",
+    ),
+    (
+        {"outputSchema": with_property({"oneOf": [{"type": "string"}]})},
+        "unsupported_schema",
+        "outputSchema",
+        "/properties/a/oneOf",
+    ),
+    (
+        {"outputSchema": with_property({"$ref": "https://example.com/s"})},
+        "unsupported_schema",
+        "outputSchema",
+        "/properties/a/$ref",
+    ),
+    ({"outputSchema": {"type": "object", "properties": {}}}, "unsupported_schema", "outputSchema", ""),  # strict
+    (
+        {"outputSchema": LISTS | {"description": "x" * limits.SCHEMA_BYTES_MOST}},
+        "unsupported_schema",
+        "outputSchema",
+        "",
+    ),
+    ({"outputSchema": SCHEMA}, "not_joinable", "join", "/title"),
+    ({"outputSchema": SCHEMA, "join": JOIN | {"/more": "first"}}, "not_joinable", "join", "/more"),
+    ({"outputSchema": SCHEMA, "join": JOIN | {"/title": "sum"}}, "not_joinable", "join", "/title"),
+    ({"outputSchema": with_property({**TEXTS, "maxItems": 3})}, "not_joinable", "join", "/a"),
+    (
+        {"outputSchema": with_property({"type": "integer", "minimum": 0}), "join": {"/a": "sum"}},
+        "not_joinable",
+        "join",
+        "/a",
+    ),
+    ({"outputSchema": []}, "invalid_fields", "outputSchema", None),
+    ({"outputSchema": "{}"}, "invalid_fields", "outputSchema", None),
+    ({"outputSchema": LISTS, "strict": "yes"}, "invalid_fields", "strict", None),
+    ({"outputSchema": LISTS, "join": {"/people": "both"}}, "invalid_fields", "join./people", None),
+    ({"outputSchema": LISTS, "join": []}, "invalid_fields", "join", None),
+    ({"outputSchema": LISTS, "reduce": "merge", "join": {}}, "invalid_fields", "join", None),
+    ({"outputSchema": LISTS, "join": {"/x" * 20_000: "first"}}, "invalid_fields", "join", None),
+    ({"outputSchema": LISTS | {"title": "a\0b"}}, "unsupported_schema", "outputSchema", "/title"),
+    ({"outputSchema": with_property({"enum": ["a", "\ud800"]})}, "unsupported_schema", "outputSchema", ENUM + "/1"),
+    ({"outputSchema": with_property({"/\0": 1})}, "unsupported_schema", "outputSchema", "/properties/a/~1\0"),
+    ({"outputSchema": with_property({"\udc00": 1})}, "unsupported_schema", "outputSchema", "/properties/a/\ufffd"),
+    ({"strict": True}, "invalid_fields", "strict", None),
+    ({"join": {}}, "invalid_fields", "join", None),
+    ({"onChunkFailure": "skip"}, "invalid_fields", "onChunkFailure", None),
+    ({"maxGapShare": 0.5}, "invalid_fields", "maxGapShare", None),
+    ({"onChunkFailure": "gap", "maxGapShare": 1.01}, "invalid_fields", "maxGapShare", None),
+    ({"onChunkFailure": "gap", "maxGapShare": -0.01}, "invalid_fields", "maxGapShare", None),
+    ({"onChunkFailure": "gap", "maxGapShare": True}, "invalid_fields", "maxGapShare", None),
+]
+
+
+@pytest.mark.parametrize(("fields", "code", "field", "pointer"), REFUSED, ids=lambda value: ascii(value)[:50])
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
+def test_refusals(
+    bench: ApiBench, path: str, fields: dict[str, Any], code: str, field: str, pointer: str | None
+) -> None:
+    """An invalid field gets 422, which names the field, even if the input is very short."""
+    reply = bench.call("POST", path, {"input": "x", **fields})
+    problem = data(reply)
+    assert (reply.status, problem["code"]) == (422, code), problem
+    (error,) = problem["errors"]
+    assert (error["field"], error.get("pointer")) == (field, pointer)
+    assert problem["detail"].startswith(f"{field}: ")
+    assert bench.count_rows() == 0
+    assert not bench.senders[0].sent
+
+
+def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
+    """A long schema is refused by name if the task has many chunks, since each of its calls sends the whole schema."""
+    body = {"input": "x" * 2_000, "chunk": {"maxChars": 1}, "outputSchema": LISTS | {"description": "d" * 25_000}}
+    problem = data(bench.call("POST", "/api/tasks", body))
+    assert [error["field"] for error in problem["errors"]] == ["outputSchema"]
+    formed = {"format": {"type": "json_schema", "name": "n", "schema": body["outputSchema"]}}
+    onceover = {"chunk": {"maxChars": 1}}
+    asked = {"background": True, "input": body["input"], "text": formed, "onceover": onceover}
+    assert data(bench.call("POST", "/v1/responses", asked))["error"]["param"] == "text.format.schema"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"outputSchema": SCHEMA, "reduce": "merge"},
+        {"outputSchema": SCHEMA, "reduce": "none"},
+        {"outputSchema": SCHEMA, "join": JOIN},
+        {"outputSchema": {"type": "object"}, "strict": False, "reduce": "merge"},
+        {"onChunkFailure": "gap", "maxGapShare": 0},
+        {"onChunkFailure": "gap", "maxGapShare": 1, "reduce": "none"},
+    ],
+)
+def test_accepted(bench: ApiBench, fields: dict[str, Any]) -> None:
+    """With `merge` or `none` a schema needs no join rules. `maxGapShare` may be exactly 0 or 1."""
+    assert bench.submit(**fields)["status"] == "pending"
+
+
+def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
+    """A repeated submission with the same key, schema, join rules and gap settings gets the same task."""
+    body = {"input": "x", "outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
+    named = {"idempotency-key": "k"}
+    first = bench.call("POST", "/api/tasks", body, named)
+    again = bench.call("POST", "/api/tasks", body, named)
+    assert data(again) == data(first)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for other in ({"outputSchema": SCHEMA | {"title": "t"}}, {"join": JOIN | {"/title": "last"}}, {"maxGapShare": 0.3}):
+        refused = bench.call("POST", "/api/tasks", body | other, named)
+        assert (refused.status, data(refused)["code"]) == (422, "idempotency_mismatch")
+
+
+def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
+    """A key with only `write` sees that a task has a schema, but neither the schema nor the join rules."""
+    secret = bench.make_key(Scope.WRITE)
+    bench.limit(require_keys=True)
+    reply = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": SCHEMA, "join": JOIN}, bearer(secret))
+    asked = data(reply)["request"]
+    assert (asked["outputSchema"], asked["join"], asked["strict"]) == (None, {}, True)
+    assert bench.run(bench.store.task(key(data(reply)["id"]))).source.output_schema == SCHEMA
+
+
+def test_defaults_are_shown(bench: ApiBench) -> None:
+    """A task with only a schema, or only `onChunkFailure`, shows the defaults of the fields that belong to it."""
+    ends = {"onChunkFailure": "fail", "maxGapShare": 0.5}
+    assert shown(bench, outputSchema=LISTS) == {"outputSchema": LISTS, "strict": True, "join": {}, **ends}
+    assert shown(bench, onChunkFailure="gap") == {**ends, "onChunkFailure": "gap"}
+    nothing = {"outputSchema": None, "strict": None, "join": None, "onChunkFailure": None, "maxGapShare": None}
+    assert shown(bench, **nothing) == shown(bench) == shown(bench, onChunkFailure="fail") == {}

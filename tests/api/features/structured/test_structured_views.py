@@ -1,0 +1,294 @@
+"""How the native API shows structured tasks and gaps that a real worker made with a scripted model."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.kernel.calls.protocol import ModelReply
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelRefused
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Route
+from src.kernel.work.worker import Host
+from tests.support.api_bench import WEBHOOK_KEY, ApiBench, bearer, data, key
+from tests.support.scripted_model import ScriptedModel
+
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"said": {"type": "array", "items": {"type": "string"}}},
+    "required": ["said"],
+    "additionalProperties": False,
+}
+
+PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTokens"]
+
+
+@pytest.fixture
+def model() -> ScriptedModel:
+    """Make a model that gives a valid answer to every call until a test changes it."""
+    return ScriptedModel()
+
+
+@pytest.fixture
+def bench(model: ScriptedModel) -> Iterator[ApiBench]:
+    """The API with the model of the test."""
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), provider=model)
+    yield made
+    made.close()
+
+
+def run(bench: ApiBench, **fields: Any) -> dict[str, Any]:
+    """Submit a task, let a worker finish it, and read it."""
+    return finish(bench, bench.submit(TEXT, **fields)["id"])
+
+
+def finish(bench: ApiBench, task_id: str) -> dict[str, Any]:
+    """Let a worker finish the task, and read it."""
+    bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+    task: dict[str, Any] = read(bench, task_id)
+    assert task["terminal"], task
+    return task
+
+
+def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
+    return data(bench.call("GET", f"/api/tasks/{task_id}{query}"))
+
+
+def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
+    """With `concat` a result's `value` is the joined object, and `output` is this object as compact JSON.
+
+    The bill counts the calls that asked the model again after a rejected answer.
+    """
+    model: Any = bench.api.provider
+    model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON", '{"said": ["2"]}']}
+    task = run(bench, outputSchema=SCHEMA)
+    value = {"said": ["1", "2", "third 3", "fourth 4"]}
+    assert task["result"] == {"output": json.dumps(value, separators=(",", ":")), "value": value}
+    assert {name: task["usage"][name] for name in ("modelCalls", "reasks", "rejected", "repaired")} == {
+        "modelCalls": task["progress"]["total"] + 1,
+        "reasks": 1,
+        "rejected": 1,
+        "repaired": 1,
+    }
+    assert not {"gaps", "coverage", "retryOf"} & task.keys()
+    (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert (listed["result"], listed["usage"]) == (None, task["usage"])
+
+
+@pytest.mark.parametrize("rule", [None, "union"])
+def test_a_large_value_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, rule: str | None) -> None:
+    """A joined value is the same whether its outputs are read at once or in parts, and held or read anew."""
+    model: Any = bench.api.provider
+    model.says = {"second": ['{"said": ["first 1", "x", "x"]}'], "third": ['{"said": []}']}
+    asked = {"outputSchema": SCHEMA, "join": rule and {"/said": rule}}
+    shown = run(bench, **asked)
+    assert shown["result"]["value"] == {"said": ["first 1", *(["x"] if rule else ["first 1", "x", "x"]), "fourth 4"]}
+    for name in ("ANSWER_CHARS_AT_ONCE", "JOINED_CHARS_HELD", "UNION_CHARS_AT_ONCE"):
+        monkeypatch.setattr(limits, name, 20)
+        assert read(bench, shown["id"])["result"] == shown["result"]
+
+
+def test_others_have_turns_while_a_value_is_joined(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many items a union has, no event compares more than some thousands of them without a turn for others."""
+    turns = 0
+
+    async def turn(seconds: float) -> None:
+        nonlocal turns
+        assert seconds >= limits.TIMER_SECONDS_LEAST  # a shorter delay is a microtask
+        turns += 1
+
+    model: Any = bench.api.provider
+    said = [f'{{"said": [{",".join(f"{number}" for number in range(at, at + 20_000))}]}}' for at in (1, 20_001, 1)]
+    model.says = {name: [text] for name, text in zip(("first", "second", "third"), said, strict=True)}
+    numbers = SCHEMA | {"properties": {"said": {"type": "array"}}}
+    model.says["fourth"] = ['{"said": []}']
+    for at_once in (limits.ANSWER_CHARS_AT_ONCE, 20):
+        monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
+        task_id = run(bench, outputSchema=numbers, join={"/said": "union"}, strict=False)["id"]
+        turns, before = 0, asyncio.sleep
+        monkeypatch.setattr(asyncio, "sleep", turn)
+        assert read(bench, task_id)["result"]["value"] == {"said": list(range(1, 40_001))}
+        monkeypatch.setattr(asyncio, "sleep", before)
+        assert turns >= 60_000 // 7_000
+        model.says = {name: [text] for name, text in zip(("first", "second", "third"), said, strict=True)}
+        model.says["fourth"] = ['{"said": []}']
+
+
+def test_a_gap_is_shown(bench: ApiBench) -> None:
+    """A task with a gap completes, and shows the gap's place and code, and the share of the text that is covered."""
+    model: Any = bench.api.provider
+    model.says = {"second": ['{"said": 7}']}
+    task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    assert (task["status"], task["progress"]["failed"]) == ("completed", 1)
+    (gap,) = task["gaps"]
+    assert gap == {"chunk": 1, "start": 9, "end": 19, "code": "invalid_output"}
+    assert task["coverage"] == pytest.approx(1 - 10 / len(TEXT))
+    assert "second" not in task["result"]["output"]
+    chunks = read(bench, task["id"], "?include=chunks")["chunks"]
+    assert [chunk["status"] for chunk in chunks] == ["completed", "gap", "completed", "completed"]
+    assert chunks[1]["rejected"] == {
+        "output": '{"said": 7}',
+        "errors": [{"pointer": "/said", "expected": "an array"}],
+    }
+    assert chunks[1]["error"]["code"] == "invalid_output"
+    assert data(bench.call("GET", f"/api/tasks/{task['id']}/chunks"))["chunks"] == chunks
+    assert data(bench.call("GET", f"/api/tasks/{task['id']}/chunks?limit=9"))["chunks"] == chunks
+    (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert listed["coverage"] == task["coverage"]
+    assert "gaps" not in listed
+
+
+def test_a_gap_is_without_its_overlap(bench: ApiBench) -> None:
+    """A gap begins where the previous chunk ends, so that gaps and accepted chunks are the text, and
+    coverage is exact.
+    """
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)], "fourth": [ModelRefused("bad", of_call=True)]}
+    task = run(bench, onChunkFailure="gap", maxGapShare=0.9, chunk={"maxChars": 13, "overlapChars": 3})
+    chunks = read(bench, task["id"], "?include=chunks")["chunks"]
+    assert [chunk["start"] for chunk in chunks] == [0, 6, 16, 25]
+    assert [(gap["chunk"], gap["start"], gap["end"]) for gap in task["gaps"]] == [(1, 9, 19), (3, 28, len(TEXT))]
+    assert task["coverage"] == pytest.approx(1 - (10 + len(TEXT) - 28) / len(TEXT))
+
+
+def test_a_failure_without_gaps_ends_the_task(bench: ApiBench) -> None:
+    """Without `onChunkFailure` a chunk whose answer is rejected fails the task, and shows this answer."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelReply('{"said": ["cut', 10, 1, "length")]}
+    task = run(bench, outputSchema=SCHEMA)
+    assert (task["status"], task["error"]["code"]) == ("failed", "output_truncated")
+    chunks = read(bench, task["id"], "?include=chunks")["chunks"]
+    (failed,) = [chunk for chunk in chunks if chunk["status"] != "completed"]
+    assert (failed["status"], failed["rejected"]["output"]) == ("failed", '{"said": ["cut')
+
+
+def test_too_many_gaps(bench: ApiBench) -> None:
+    """If more than `maxGapShare` of the text are gaps, the task fails. The gaps stay visible."""
+    model: Any = bench.api.provider
+    model.says = {"second": ["no"]}
+    task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap", maxGapShare=0.1)
+    assert (task["status"], task["error"]["code"]) == ("failed", "too_many_gaps")
+    assert [gap["chunk"] for gap in task["gaps"]] == [1]
+
+
+@pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
+def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """With `reduce: none`, outputs and values are lists with null for each gap; this is also true if they are read in
+    parts.
+    """
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap", reduce="none")
+    values = [{"said": ["first 1"]}, None, {"said": ["third 3"]}, {"said": ["fourth 4"]}]
+    assert task["result"]["value"] == values
+    assert task["result"]["output"] == [
+        None if value is None else json.dumps(value, separators=(",", ":")) for value in values
+    ]
+    assert task["gaps"][0]["code"] == "model_refused"
+
+
+def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
+    """A task that has completed always has a result. The failed chunk shows what is wrong, and where."""
+    total = {"properties": {"n": {"type": "number"}}, "required": ["n"], "additionalProperties": False}
+    model: Any = bench.api.provider
+    model.says = {part: ['{"n": 1e308}'] for part in ("first", "second", "third", "fourth")}
+    task = run(bench, outputSchema={"type": "object", **total}, join={"/n": "sum"})
+    assert (task["status"], task["error"]["code"]) == ("failed", "invalid_output")
+    (chunk, *_) = data(bench.call("GET", f"/api/tasks/{task['id']}/chunks"))["chunks"]
+    assert chunk["rejected"]["errors"][0]["pointer"] == "/n"
+
+
+def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
+    """A retry of gaps is answered 202 with a new task, which calls the model only for the gap."""
+    model: Any = bench.api.provider
+    model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
+    old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    reply = bench.call("POST", f"/api/tasks/{old['id']}/retry")
+    new = data(reply)
+    assert reply.status == 202
+    assert (new["retryOf"], new["id"] != old["id"], new["usage"]["minimumCalls"]) == (old["id"], True, 1)
+    assert reply.headers["Location"] == f"/api/tasks/{new['id']}"
+    again = bench.call("POST", f"/api/tasks/{old['id']}/retry")
+    assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (new["id"], "true")
+    done = finish(bench, new["id"])
+    assert done["result"]["value"] == {"said": ["first 1", "second 2", "third 3", "fourth 4"]}
+    assert (done["gaps"], done["coverage"], done["usage"]["modelCalls"]) == ([], 1.0, 1)
+    assert read(bench, old["id"]) == old
+
+
+def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
+    """A retry is refused if the completed task has no gaps."""
+    model: Any = bench.api.provider
+    whole = run(bench, onChunkFailure="gap")
+    refused = bench.call("POST", f"/api/tasks/{whole['id']}/retry")
+    assert (refused.status, data(refused)["code"]) == (409, "not_retryable")
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap", reduce="merge")
+    small = bench.call("POST", f"/api/tasks/{old['id']}/retry", {"maxModelCalls": 1})
+    assert (small.status, [error["field"] for error in data(small)["errors"]]) == (422, ["maxModelCalls"])
+    assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 2
+    assert bench.call("POST", f"/api/tasks/{old['id']}/retry", {"maxModelCalls": 2}).status == 202
+
+
+def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
+    """For a key with only `write`, the answer to a retry of gaps has gaps and bill, but neither schema nor value."""
+    model: Any = bench.api.provider
+    model.says = {"second": ["no"]}
+    old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    secret = bench.make_key(Scope.WRITE)
+    bench.limit(require_keys=True)
+    first = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", headers=bearer(secret)))
+    bench.run(bench.worker.run(key(first["id"]), Host(Route.QUEUE, 600.0)))
+    shown = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", headers=bearer(secret)))
+    assert (shown["id"], shown["status"], shown["result"]) == (first["id"], "completed", None)
+    assert (shown["request"]["outputSchema"], shown["gaps"][0]["chunk"]) == (None, 1)
+    assert "said" not in json.dumps(shown)
+
+
+def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
+    """Metrics and history count gaps, and answers that were rejected, repaired or asked for again."""
+    model: Any = bench.api.provider
+    model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON"]}
+    run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    bench.pass_seconds(1)
+    text = bench.call("GET", "/api/metrics").body
+    expected = {"reasks": 1, "outputs_rejected": 2, "outputs_repaired": 1, "gaps": 1, "outputs_truncated": 0}
+    for name, count in expected.items():
+        assert f'onceover_{name}_total{{route="queue"}} {count}\n' in text
+    (five,) = data(bench.call("GET", "/api/history"))["buckets"]
+    assert [five[name] for name in ("reasks", "rejected", "repaired", "gaps")] == [1, 2, 1, 1]
+
+
+def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
+    """A retry of gaps makes a task, so it is refused at the tenant's limit of tasks in flight."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap")
+    bench.limit(tasks_in_flight_most=1)
+    bench.submit()
+    refused = bench.call("POST", f"/api/tasks/{old['id']}/retry")
+    assert (refused.status, data(refused)["limit"]) == (429, "tasks_in_flight")
+
+
+def test_full_coverage(bench: ApiBench) -> None:
+    """A task that allows gaps and has none shows an empty list of gaps, and coverage 1."""
+    task = run(bench, onChunkFailure="gap")
+    assert (task["gaps"], task["coverage"]) == ([], 1.0)
+    assert task["result"] == {"output": "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"}
+    assert list(task["usage"]) == PLAIN_USAGE
+
+
+@pytest.mark.parametrize(("body", "budget"), [({"maxModelCalls": 9}, 9), (None, 20)])
+def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: object, budget: int) -> None:
+    """Without a budget in its request, a retry of gaps has the old task's."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap", maxModelCalls=20)
+    new = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", body))
+    assert (new["retryOf"], new["maxModelCalls"]) == (old["id"], budget)

@@ -1,0 +1,147 @@
+"""How a run checks the lines of a batch, after a run that could not or without the file, and reads them for calls."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from src.features.batches.work.line_inputs import LineInputs
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.ids import FileKey
+from src.kernel.domain.task import Route, Status
+from src.kernel.run.context import Ended, Released
+from src.kernel.run.memory import MemoryAllowance
+from src.kernel.store.claims import CallKey, Claim
+from tests.support.batch_bench import HOST, INPUT, KEY, BatchBench, line, lines
+
+
+@pytest.fixture
+def bench() -> Iterator[BatchBench]:
+    """Give a bench whose input files have one part."""
+    made = BatchBench(part_bytes=20_000)
+    yield made
+    made.close()
+
+
+def unread(bench: BatchBench, seconds: float = limits.IDLE_SECONDS_FIRST) -> None:
+    """Let a run release the batch for some seconds because the bucket does not answer, and let these pass."""
+    assert bench.bucket is not None
+    bench.bucket.fail(1)
+    assert bench.run() == Released(seconds)
+    bench.pass_seconds(seconds)
+
+
+def test_a_batch_whose_bucket_does_not_answer_rests_longer_each_time(bench: BatchBench) -> None:
+    """The first rest is as short as that of any task, and each further one twice as long."""
+    bench.begin(lines(3))
+    unread(bench)
+    unread(bench, 2 * limits.IDLE_SECONDS_FIRST)
+    unread(bench, 4 * limits.IDLE_SECONDS_FIRST)
+
+
+def test_once_the_bucket_answers_the_lines_are_checked_without_a_pause(bench: BatchBench) -> None:
+    """A run after an idle one may make few writes, but the read of what is already checked is none of them."""
+    bench.begin(lines(60))
+    unread(bench)
+    began = bench.loop.time()
+    bench.run()
+    assert bench.batch().valid_at is not None
+    assert bench.loop.time() == began
+
+
+def test_a_check_ends_a_row_of_idle_runs(bench: BatchBench) -> None:
+    """A run that has checked the lines was of use. If no time is left for a call, the batch rests as briefly as after
+    its first idle run.
+    """
+    bench.begin(lines(3))
+    unread(bench)
+    assert bench.run(HOST._replace(seconds=0.0)) == Released(limits.IDLE_SECONDS_FIRST)
+    assert bench.batch().valid_at is not None
+    assert not bench.model.calls
+    bench.pass_seconds(limits.IDLE_SECONDS_FIRST)
+    assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_a_batch_whose_input_file_is_gone_fails_for_good(bench: BatchBench) -> None:
+    """Without the file the same batch can never run, so its failure does not say that a retry may help."""
+    bench.begin(lines(3))
+    bench.database.rows("DELETE FROM files RETURNING id")
+    assert bench.run() == Ended(Status.FAILED)
+    failure = bench.batch().task.failure
+    assert failure is not None
+    assert (failure.code, failure.message) == (TaskCode.INVALID_BATCH, "the input file of the batch is gone")
+    assert not failure.retryable
+    assert not bench.model.calls
+
+
+def test_a_read_has_as_many_lines_as_fit(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read of the bucket costs a request, so a run reads whole lines together, up to BATCH_SLICE_BYTES."""
+    content = "".join(line(f"line-{number:02}") + "\n" for number in range(60)).encode()
+    size = len(content) // 60
+    bench.begin(content)
+    assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 30 * size - 1)  # without the last line's line feed
+    assert bench.bucket is not None
+    read, reads = bench.bucket.read, list[tuple[int, int]]()
+
+    async def noted(file: FileKey, name: str, start: int, end: int) -> bytes:
+        if file == INPUT:
+            reads.append((start, end))
+        return await read(file, name, start, end)
+
+    monkeypatch.setattr(bench.bucket, "read", noted)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert reads == [(0, 30 * size - 1), (30 * size, 60 * size - 1)]
+    bench.sweep_to_end()
+    bench.check_end([f"line-{number:02}" for number in range(60)])
+
+
+def inputs_of(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> LineInputs:
+    """Claim a batch of 60 valid lines, and return its lines, for which there is hardly any memory."""
+    content = lines(60)
+    bench.begin(content)
+    assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
+    claim = bench.do(bench.store().claim(KEY, holder="one", host="", route=Route.QUEUE, lease_ms=60_000))
+    assert isinstance(claim, Claim)
+    monkeypatch.setattr(limits, "BATCH_LINES_KEPT_BYTES", 0)
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", len(content) // 6)
+
+    def fail(_: object) -> None:
+        raise AssertionError("the lines are there")
+
+    rows, settings = bench.rows, bench.settings
+    seconds, memory = lambda: limits.BLOB_SECONDS, MemoryAllowance()
+    return LineInputs(claim, settings, "m", bench.files(), lambda: rows.work(KEY), fail, fail, seconds, memory)
+
+
+async def _ended(inputs: LineInputs, call: CallKey) -> None:
+    inputs.ended(call)
+
+
+def test_a_line_that_fills_the_memory_is_sent_alone(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line starts although it has no room, because it never would, but not beside a call that is in flight."""
+    inputs = inputs_of(bench, monkeypatch)
+    first, second = CallKey(0, 0), CallKey(0, 1)
+    bench.do(inputs.read(first, 60, lambda _: True))
+    assert inputs.within([first, second]) == [first]
+    inputs.message(first)
+    assert inputs.within([second]) == []
+    bench.do(_ended(inputs, first))
+    assert inputs.within([second]) == [second]
+
+
+def test_a_read_leaves_the_other_lines_that_are_to_be_sent_in_memory(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many lines were read ahead, the lines of calls that start together are all in memory after their reads.
+
+    Otherwise two lines far apart could push each other out of memory again and again, and neither would be sent.
+    """
+    inputs = inputs_of(bench, monkeypatch)
+    far_apart = [CallKey(0, 50), CallKey(0, 0)]
+    for key in far_apart:
+        assert inputs.lacks(far_apart) == key
+        bench.do(inputs.read(key, 60, lambda _: True))
+    assert inputs.lacks(far_apart) is None
+    # Lines that no call waits for are dropped, because they take too much memory.
+    assert inputs.lacks([CallKey(0, 51)]) == CallKey(0, 51)

@@ -1,0 +1,283 @@
+"""A bulk request in the store: what it costs, what its late writes do, and that it fits into one invocation."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.features.bulk import store as sql
+from src.features.bulk.bulk import BulkChange, BulkResult
+from src.features.bulk.store import BulkStore
+from src.kernel.domain import limits
+from src.kernel.domain.database_state import StorageUse
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Route, Status
+from src.kernel.run.log import Log
+from src.kernel.store.admission import Conditions, LimitReached
+from src.kernel.store.d1 import Database
+from src.kernel.store.rows import Span
+from src.kernel.work.dispatch import Dispatcher, Sender
+from src.kernel.work.submission import Submission
+from tests.support.invocations import task_store
+from tests.support.store_bench import LEASE_MS, RETENTION_MS, StoreBench
+
+ALL = Span("t:", "t:~")
+FREE = Settings(plan="free", lease_seconds=LEASE_MS / 1000, timeout_seconds=1.0)
+
+
+class CountedSender:
+    """A route that takes each task after a while."""
+
+    route = Route.QUEUE
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.sent: list[TaskKey] = []
+        self._seconds = seconds
+
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
+        await asyncio.sleep(self._seconds)
+        self.sent.append(task_key)
+
+
+def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkChange:
+    """Make the state of an invocation that has spent nothing yet."""
+    meter, lines = Meter(), list[str]()
+    log = Log(lines.append)
+    store = task_store(Database(bench.database, meter))
+    submission = Submission(
+        store=store,
+        dispatcher=Dispatcher([sender], meter, log),
+        settings=settings,
+        now_ms=lambda: bench.time_ms,
+        entropy=bytes,
+        meter=meter,
+        storage=StorageUse(),
+        log=log,
+        after_answer=lambda sending: None,
+    )
+    return BulkChange(submission)
+
+
+def keys(status: Status, bench: StoreBench, count: int) -> list[TaskKey]:
+    """Write this many tasks of one tenant with this status, and return their keys."""
+    found = [TaskKey(f"t:{number:03}") for number in range(count)]
+    for key in found:
+        bench.in_status(status, key)
+    return found
+
+
+def statuses(bench: StoreBench) -> list[str]:
+    """Read the statuses of all tasks, by key."""
+    return [row["status"] for row in bench.database.rows("SELECT status FROM tasks ORDER BY id")]
+
+
+def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
+    """A bulk retry of 100 tasks stays within the subrequests and statements of an invocation of the free plan."""
+    bench = StoreBench()
+    tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
+    sender = CountedSender()
+    made = bulk(bench, sender)
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(limits.BULK_TASKS_MOST, more=True)
+    meter = made.submission.meter
+    assert meter.database_calls == 3
+    assert meter.subrequests <= limits.SUBREQUESTS["free"]
+    assert meter.statements <= limits.STATEMENTS["free"]
+    assert 30 <= len(sender.sent) < limits.BULK_TASKS_MOST
+    due = bench.run(bench.store.due(limits.BULK_TASKS_MOST * 2))
+    assert [*sender.sent, *sorted(due.idle)] == tasks[: limits.BULK_TASKS_MOST]
+    assert statuses(bench) == ["pending"] * limits.BULK_TASKS_MOST + ["failed"] * 5
+
+
+def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
+    """On the paid plan a bulk retry takes two D1 calls: one finds the tasks, and one puts them back."""
+    bench = StoreBench()
+    tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST)
+    sender = CountedSender()
+    made = bulk(bench, sender, Settings(plan="paid"))
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(limits.BULK_TASKS_MOST, more=False)
+    assert (made.submission.meter.database_calls, sender.sent) == (2, tasks)
+
+
+def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bulk retry with slow sends ends in time, and leaves the tasks that it has not sent to the sweep."""
+    monkeypatch.setattr(limits, "BULK_SEND_SECONDS", 0.05)
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 10)
+    sender = CountedSender(seconds=0.03)
+    assert bench.run(bulk(bench, sender, Settings(plan="paid")).retry("t", ALL, None)) == BulkResult(10, more=False)
+    assert 1 <= len(sender.sent) < 5
+    assert len(bench.run(bench.store.due(20)).idle) == 10 - len(sender.sent)
+
+
+def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
+    """A bulk cancellation of 100 tasks takes two D1 calls: one finds the tasks, and one cancels them."""
+    bench = StoreBench()
+    keys(Status.PROCESSING, bench, limits.BULK_TASKS_MOST)
+    made = bulk(bench, CountedSender())
+    done = bench.run(made.cancel("t", ALL, None))
+    assert (done.tasks, done.more) == (limits.BULK_TASKS_MOST, False)
+    assert (made.submission.meter.database_calls, made.submission.meter.statements) == (2, 4)
+    assert set(statuses(bench)) == {"cancelled"}
+
+
+def test_queues_crowd_as_with_single_tasks() -> None:
+    """Of a bulk retry's tasks, those beyond their tenant's share of the queue go to objects."""
+
+    class ObjectSender(CountedSender):
+        route = Route.DURABLE_OBJECT
+
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 5)
+    queue, objects = CountedSender(), ObjectSender()
+    made = bulk(bench, queue, Settings(plan="paid"))
+    meter, log = made.submission.meter, made.submission.log
+    object.__setattr__(made.submission, "dispatcher", Dispatcher([queue, objects], meter, log))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "QUEUE_SHARE", 3)
+        bench.run(made.retry("t", ALL, None))
+    assert (len(queue.sent), len(objects.sent)) == (3, 2)
+
+
+_CHANGED = "UPDATE tasks SET generation = generation + 2"
+_ONE_PUT_BACK = """UPDATE tasks SET status = 'pending', finished_at = NULL,
+  error_code = NULL, error_message = NULL, error_retryable = NULL WHERE id = 't:000'"""
+
+
+@pytest.mark.parametrize("change", [_CHANGED, _ONE_PUT_BACK], ids=["all changed", "one put back, no room for two"])
+def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """If the tasks that a bulk retry found change before its write, it puts none back, and searches again."""
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 2)
+    made = bulk(bench, CountedSender(), Settings(plan="paid", tasks_in_flight_most=2))
+    usual = BulkStore.failed
+
+    async def failed(*arguments: Any) -> Any:
+        found = await usual(*arguments)
+        bench.database.rows(change)
+        return found
+
+    monkeypatch.setattr(BulkStore, "failed", failed)
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=True)
+
+
+def test_a_retry_takes_the_last_room() -> None:
+    """If the tenant's limit allows only one more task, a bulk retry puts back one of two failed tasks."""
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 2)
+    bench.insert("t:9")
+    made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(1, more=True)
+    assert isinstance(bench.run(made.retry("t", ALL, None)), LimitReached)
+    assert statuses(bench) == ["pending", "failed", "pending"]
+
+
+def test_where_nothing_has_failed_no_limit_refuses() -> None:
+    """A bulk retry that matches no task is not refused, even if its tenant is at its limit."""
+    bench = StoreBench()
+    keys(Status.PENDING, bench, 2)
+    made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=False)
+    bench.in_status(Status.FAILED, TaskKey("t:9"))
+    assert isinstance(bench.run(made.retry("t", ALL, None)), LimitReached)
+
+
+def test_a_retry_that_lands_late_changes_nothing() -> None:
+    """A bulk retry that lands late puts no task back that was put back before and has failed again."""
+    bench = StoreBench()
+    (key,) = keys(Status.FAILED, bench, 1)
+    found = bench.run(bench.store.beside(BulkStore).failed("t", ALL, None, 10, Conditions()))
+    assert bench.run(bench.store.beside(BulkStore).retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
+    bench.database.rows("UPDATE tasks SET status = 'failed', error_code = 'x', finished_at = 1")
+    assert bench.run(bench.store.beside(BulkStore).retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
+    assert statuses(bench) == ["failed"]
+
+
+def test_a_cancellation_that_lands_late_changes_nothing() -> None:
+    """A bulk cancellation that lands late does not cancel a task that was cancelled and put back in between."""
+    bench = StoreBench()
+    (key,) = keys(Status.PENDING, bench, 1)
+    found = bench.run(bench.store.beside(BulkStore).going_on_in("t", ALL, None, 10))
+    assert bench.run(bench.store.beside(BulkStore).cancel_all(found, None, RETENTION_MS)).task_keys == [key]
+    assert bench.run(bench.store.retry(key, LEASE_MS)) is not None
+    assert bench.run(bench.store.beside(BulkStore).cancel_all(found, None, RETENTION_MS)).task_keys == []
+    assert statuses(bench) == ["pending"]
+    assert bench.run(bench.store.cancel(key, RETENTION_MS)).changed
+    assert (
+        bench.run(bench.store.beside(BulkStore).cancel_all(found, None, RETENTION_MS)).task_keys == []
+    )  # another client's cancellation
+
+
+def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
+    """A bulk cancellation for one status cancels only tasks that still have this status at its write."""
+    bench = StoreBench()
+    (key,) = keys(Status.PENDING, bench, 1)
+    found = bench.run(bench.store.beside(BulkStore).going_on_in("t", ALL, Status.PENDING, 10))
+    bench.claim(key)
+    assert bench.run(bench.store.beside(BulkStore).cancel_all(found, Status.PENDING, RETENTION_MS)).task_keys == []
+    assert statuses(bench) == ["processing"]
+
+
+def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
+    """A bulk retry puts back all tasks that it found, or none.
+
+    If the tenant begins a task between the bulk retry's two D1 calls, this task counts towards the limit.
+    """
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 3)
+    on = Conditions(tasks_in_flight_most=3)
+    found = bench.run(bench.store.beside(BulkStore).failed("t", ALL, None, 10, on))
+    assert (len(found.generations), found.unended) == (3, 0)
+    bench.insert("t:999")
+    assert bench.run(bench.store.beside(BulkStore).retry_all("t", found.generations, LEASE_MS, on)) == []
+    assert statuses(bench) == ["failed"] * 3 + ["pending"]
+    assert (
+        bench.run(bench.store.beside(BulkStore).retry_all("t", dict(list(found.generations.items())[:2]), LEASE_MS, on))
+        != []
+    )
+
+
+def plan(bench: StoreBench, bound: Any) -> str:
+    """Return SQLite's query plan of a statement."""
+    return "; ".join(row["detail"] for row in bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values))
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
+    """The search of a bulk retry reads only failed and unfinished tasks, however many others a tenant has."""
+    bench = StoreBench()
+    where: dict[str, Any] = {"first": "t:", "behind": "t:~", "most": 5}
+    failed = (
+        sql.COUNT_FAILED.bind(**where, code=None, attempts=3, reasks=1)
+        if counts
+        else sql.FAILED.bind(**where, code=None, tenant="t", counted_most=0)
+    )
+    going = (sql.COUNT_GOING_ON if counts else sql.GOING_ON).bind(**where, tenant="t", status=None)
+    assert "tasks_failed (id>? AND id<?)" in plan(bench, failed)
+    assert "tasks_to_wake (tenant=?)" in plan(bench, going)
+
+
+@pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
+def test_writes_find_their_tasks_by_key(write: str) -> None:
+    """The writes of bulk requests find their tasks by key and never scan the table."""
+    bench = StoreBench()
+    statement = getattr(sql, write)
+    values: dict[str, Any] = dict.fromkeys(statement.parameters, 1) | {"generations": '{"t:1": 0}'}
+    found = plan(bench, statement.bind(**values))
+    assert "SEARCH tasks USING PRIMARY KEY (id=?)" in found
+    assert "SCAN tasks" not in found
+
+
+def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
+    """A task that never fails has no entry in the index that bulk retries search."""
+    bench = StoreBench()
+    for number, status in enumerate(Status):
+        bench.in_status(status, f"t:{number}")
+    (row,) = bench.database.rows(
+        "SELECT count(*) AS entries FROM tasks INDEXED BY tasks_failed WHERE status = 'failed'"
+    )
+    assert row["entries"] == 1

@@ -1,0 +1,139 @@
+"""The demo provider's reports, by example: in English, in Chinese, merged, and for unusual texts."""
+
+import asyncio
+
+import pytest
+
+from src.features.demo import demo, report
+from src.features.demo.demo import DemoProvider, analysis, estimated_tokens
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from tests.support.steps import counted
+
+_ENGLISH = """\
+# The lighthouse
+
+The lighthouse stood on the northern rocks, and its lamp had burnt every night for ninety years.
+Mr. Hale, the keeper, trimmed the lamp at dusk. "Is the oil low?" asked his daughter. He said no.
+
+In the storm of that winter the lamp went out, and the keeper climbed the stairs of the lighthouse
+in the dark. It was cold. The daughter counted the ships until the lamp burnt again at midnight.
+"""
+_CHINESE = """\
+第一章
+
+灯塔立在北面的礁石上，塔上的灯已经亮了九十年。守塔人老何在黄昏时修剪灯芯。“油够吗？”女儿问。他点点头。
+
+那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯。很冷。女儿数着海上的船，直到半夜灯塔重新亮起来。
+"""
+
+
+def infer(user: str, system: str = "") -> ModelReply:
+    return asyncio.run(DemoProvider().infer(ModelCall(system=system, user=user, model="demo-1")))
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 17, 60, 1_000])
+@pytest.mark.parametrize("text", [_ENGLISH, _CHINESE])
+def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
+    """If a call's token limit is small, the demo's report is cut between two characters."""
+    whole = infer(text).output
+    call = ModelCall(system="", user=text, model="demo-1", max_output_tokens=tokens)
+    reply = asyncio.run(DemoProvider().infer(call))
+    assert whole.startswith(reply.output)
+    assert 0 < reply.output_tokens <= tokens
+    assert (reply.output == whole) == (estimated_tokens(whole) <= tokens)
+    assert reply.finish_reason == ("stop" if reply.output == whole else "length")
+
+
+def test_chinese_text_is_analysed_in_chinese() -> None:
+    """The demo's report of a Chinese text has Chinese labels and sentences."""
+    output = infer(_CHINESE).output
+    assert output == (
+        "## 第一章：那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯\n\n"
+        "> 那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯。\n\n"
+        "> 女儿数着海上的船，直到半夜灯塔重新亮起来。\n\n"
+        "**关键词：**灯塔（3）、守塔人（2）、女儿（2）\n\n"
+        "*字符 109 · 句子 8*"
+    )
+
+
+def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
+    """The demo's merge of reports has quotes from them, adds up their counts and terms, and is itself a report."""
+    texts = [_ENGLISH, _ENGLISH.replace("lighthouse", "harbour"), _ENGLISH.replace("keeper", "captain")]
+    joined = "\n\n".join(analysis(text) for text in texts)
+    merged = analysis(joined)
+    assert len(joined) > 1000
+    assert len(merged) < len(joined) / 2
+    assert merged.startswith("## The lighthouse\n\n> ")
+    assert all(line in joined for line in merged.splitlines() if line.startswith("> "))
+    assert "lamp (12)" in merged
+    assert f"*Characters {sum(map(len, texts)):,} · sentences 21 · parts 3*" in merged
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x", "## x\n\n> x\n\n*Characters 1 · sentences 1*"),
+        ("字", "## 字\n\n> 字\n\n*字符 1 · 句子 1*"),
+        ("?!", "## ?!\n\n> ?!\n\n*Characters 2 · sentences 1*"),
+        (" \n\t", "## Blank text\n\n*Characters 3 · sentences 0*"),
+        ("😀", "## 😀\n\n> 😀\n\n*Characters 1 · sentences 1*"),
+        ("#", "## #\n\n> #\n\n*Characters 1 · sentences 1*"),
+        (
+            "# Only a title",
+            "## Only a title\n\n> Only a title\n\n**Key terms:** title (1)\n\n*Characters 14 · sentences 1*",
+        ),
+    ],
+)
+def test_the_smallest_texts_get_an_answer(text: str, expected: str) -> None:
+    """The demo makes a report even of one character, of marks only, of white space, or of an emoji."""
+    assert analysis(text) == expected
+
+
+def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
+    """The demo counts a token for each four UTF-8 bytes of its input and of its output, rounded up."""
+    assert [estimated_tokens(text) for text in ("", "a", "abcd", "abcde", "四个汉字")] == [0, 1, 1, 2, 3]
+    reply = infer("user text", "system ")
+    assert reply.input_tokens == 4
+    assert reply.output_tokens == estimated_tokens(reply.output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "unit",
+    [
+        _ENGLISH,
+        _CHINESE,
+        "a",
+        "字",
+        "#",
+        "\n",
+        ". ",
+        "Mr. ",
+        "。a",
+        "a\n",
+        "Ab. ",
+        "\u0301",
+        "> b\n\n",
+        "## a\n\n> b\n\n",
+    ],
+)
+def test_the_work_grows_with_the_text_alone(unit: str) -> None:
+    """For any text, friendly or hostile, the demo runs at most twenty lines of Python for each character."""
+    text = unit * (20_000 // len(unit.encode()))
+    assert _lines(text) <= 20 * len(text) + 500
+    assert len(analysis(50 * text)) < 1_000
+
+
+@pytest.mark.parametrize("unit", [_ENGLISH, _CHINESE])
+def test_a_chunk_of_the_default_size_costs_little(unit: str) -> None:
+    """The demo runs at most 10,000 lines of Python for a chunk of the default size.
+
+    A costlier demo would hide what the Worker itself costs.
+    """
+    assert _lines((unit * 20)[:6000]) <= 10_000
+
+
+def _lines(text: str) -> int:
+    with counted(demo, report, report) as steps:
+        analysis(text)
+    return steps.lines

@@ -1,0 +1,263 @@
+"""A retry of gaps makes a new task: these tests say what it copies and calls, and that the old task stays."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from src.features.gaps.gap_retries import GapRetryStore
+from src.kernel.calls.protocol import ModelReply
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelRefused, ModelUnavailable
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.structure import Structure
+from src.kernel.domain.task import Reduce, Route, Status, Task
+from src.kernel.run.context import Ended
+from src.kernel.store.admission import Accepted, Conditions, LimitReached
+from tests.support.store_bench import new_task
+from tests.support.worker_bench import HOST, WorkerBench
+
+OLD, NEW, OTHER = (TaskKey(name) for name in ("task", "t:new", "t:other"))
+REFUSED = ModelRefused("the provider answered 400", of_call=True)
+ON = Conditions(idempotency_key=" gaps of task", digest="task")
+LONG = "x" * 1_200
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """Make a worker that makes one call at a time."""
+    made = WorkerBench(concurrency=1)
+    yield made
+    made.close()
+
+
+def complete_with_gaps(
+    bench: WorkerBench, chunks: int, *gaps: int, reduce: Reduce = Reduce.CONCAT, **terms: Any
+) -> Task:
+    """Run a task whose calls with the given numbers are refused, so that their chunks become gaps."""
+    bench.insert(chunks, reduce, structure=Structure(gaps=True), **terms)
+    bench.model.act = lambda call, number: REFUSED if number in gaps else f"{number:03}{LONG}"
+    assert bench.run() == Ended(Status.COMPLETED)
+    bench.model.calls.clear()
+    return bench.task()
+
+
+def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
+    """Retry the old task's gaps as a new task with the given key."""
+    store = bench.store.beside(GapRetryStore)
+    plan = bench.do(store.beside(GapRetryStore).plan_gap_retry(OLD))
+    assert plan is not None
+    write = store.beside(GapRetryStore).retry_gaps(plan, key, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
+    return bench.do(write)
+
+
+def finished(bench: WorkerBench, key: TaskKey = NEW) -> Task:
+    """Run the new task to its end, and read it."""
+    assert bench.do(bench.worker().run(key, HOST)) == Ended(Status.COMPLETED)
+    task = bench.do(bench.store.task(key))
+    assert isinstance(task, Task)
+    return task
+
+
+def rows(bench: WorkerBench, key: TaskKey) -> list[Any]:
+    """Return all stored rows of a task."""
+    tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "merges": "task_id", "failures": "task_id"}
+    return [bench.database.rows(f"SELECT * FROM {table} WHERE {name} = ?", key) for table, name in tables.items()]  # noqa: S608
+
+
+def test_it_calls_the_gaps_alone_and_the_old_task_stays(bench: WorkerBench) -> None:
+    """A retry of two gaps among five chunks calls the model for these two, and the new task's result is complete."""
+    old = complete_with_gaps(bench, 5, 2, 4)
+    before = rows(bench, OLD)
+    assert isinstance(retry(bench), Accepted)
+    fresh = bench.do(bench.store.task(NEW))
+    assert (fresh.status, fresh.completed, fresh.failed, fresh.retry_of) == ("pending", 3, 0, OLD)
+    assert (fresh.usage.minimum_calls, fresh.usage.model_calls) == (2, 0)
+    bench.model.act = lambda call, number: f"new {number}"
+    task = finished(bench)
+    assert len(bench.model.calls) == 2
+    assert (task.usage.model_calls, task.usage.minimum_calls, task.coverage) == (2, 2, None)
+    assert str(task.result).split("\n\n")[1::2] == ["new 1", "new 2"]
+    assert str(task.result).split("\n\n")[::2] == str(old.result).split("\n\n")
+    assert rows(bench, OLD) == before
+
+
+def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
+    """A retry of gaps repeats only the merges that depend on a gap, and copies the other merges' outputs.
+
+    In this test eight chunks have four merges, and two levels above them.
+    """
+    old = complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
+    plan = [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
+    assert plan[0] == [2, 4, 6, 8]
+    assert isinstance(retry(bench), Accepted)
+    bench.model.act = lambda call, number: f"new {number}" + LONG
+    task = finished(bench)
+    assert len(bench.model.calls) == 1 + len(plan) == task.usage.minimum_calls
+    first_merge = bench.model.calls[1][1].user
+    assert first_merge.split("\n\n")[0].startswith("new 1")
+    assert task.result != old.result
+    levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", NEW)
+    assert [json.loads(row["ends"]) for row in levels] == plan
+
+
+def test_the_merges_above_a_call_that_failed_only_once_are_copied(bench: WorkerBench) -> None:
+    """A chunk whose second call succeeded is no gap, so a retry of gaps does not make the merges above it again."""
+    bench.insert(8, Reduce.MERGE, structure=Structure(gaps=True))
+    failing = {3: REFUSED, 7: ModelUnavailable("503")}
+    bench.model.act = lambda call, number: failing.get(number, f"{number:03}{LONG}")
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert [gap.chunk for gap in bench.task().gaps] == [2]
+    levels = bench.database.rows("SELECT ends FROM merges ORDER BY level")
+    assert json.loads(levels[0]["ends"]) == [2, 4, 6, 8]
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
+    assert plan is not None
+    assert plan.minimum_calls == 1 + len(levels)
+
+
+@pytest.mark.parametrize(("at_once", "chars", "most"), [(2, 10**6, 2), (500, 2 * len(LONG) + 500, 2), (3, 10**6, 3)])
+def test_merge_outputs_are_read_in_pages(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, at_once: int, chars: int, most: int
+) -> None:
+    """The plan of a retry reads a limited number of a level's outputs and characters at once, and each output once."""
+    monkeypatch.setattr(limits, "MERGE_OUTPUTS_COPIED", at_once)
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", chars)
+    complete_with_gaps(bench, 16, 3, reduce=Reduce.MERGE)
+    levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", OLD)
+    outputs = [(level, place) for level, row in enumerate(levels, 1) for place in range(len(json.loads(row["ends"])))]
+    assert len(outputs) > 2 * most
+    pages: list[tuple[int, list[int]]] = []
+    read = GapRetryStore._merged
+
+    def noted(store: GapRetryStore, old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
+        pages.append((level, list(places)))
+        return read(store, old_key, level, places)
+
+    monkeypatch.setattr(GapRetryStore, "_merged", noted)
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
+    assert plan is not None
+    assert max(len(places) for _, places in pages) == most
+    assert [(level, place) for level, places in pages for place in places] == outputs
+    assert sum(len(piece.places.split(",")) for piece in plan.merged) == len(outputs) - len(levels)
+    assert isinstance(retry(bench), Accepted)
+    bench.model.act = lambda call, number: f"new {number}" + LONG
+    finished(bench)
+    assert len(bench.model.calls) == 1 + len(levels)
+
+
+def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the old task is erased after the lengths of its merge outputs were read, there is nothing to retry."""
+    complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
+    read = GapRetryStore._merged
+
+    async def late(store: GapRetryStore, old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
+        await bench.store.erase(OLD)
+        return await read(store, old_key, level, places)
+
+    monkeypatch.setattr(GapRetryStore, "_merged", late)
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+
+
+def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
+    """Of three outputs that were cut off, the retry copies those of two chunks.
+
+    The retry makes the merge above the gap again, so the merge's cut-off output does not count.
+    """
+    bench.insert(3, Reduce.MERGE, structure=Structure(gaps=True))
+    bench.model.act = lambda call, number: REFUSED if number == 2 else ModelReply(f"{number}", 1, 1, "length")
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.task().truncated == 3
+    assert isinstance(retry(bench), Accepted)
+    assert bench.do(bench.store.task(NEW)).truncated == 2
+    bench.model.act = lambda call, number: "whole"
+    assert finished(bench).truncated == 2
+
+
+def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) -> None:
+    """A retry of gaps has no plan for a task without gaps, an unfinished task, or one that does not exist."""
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+    bench.insert(2, structure=Structure(gaps=True))
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+
+
+@pytest.mark.parametrize("error", [None, ModelUnavailable("503")], ids=["without failures", "with a failed call"])
+def test_a_task_without_gaps_has_none_to_retry(bench: WorkerBench, error: ModelUnavailable | None) -> None:
+    """Neither a gap of another task nor a failed call that was made again is a gap of the task."""
+    complete_with_gaps(bench, 5, 5)
+    bench.model.act = lambda call, number: error if number == 1 else None
+    new = new_task(OTHER, 3, Reduce.CONCAT, 5, structure=Structure(gaps=True))
+    bench.do(bench.store.insert(new, bench.settings.lease_ms))
+    finished(bench, OTHER)
+    assert len(bench.model.calls) == (3 if error is None else 4)
+    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OTHER)) is None
+    assert [bench.do(bench.store.beside(GapRetryStore).has_gaps(key)) for key in (OLD, OTHER)] == [True, False]
+
+
+def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
+    """A task of a minute that is retried an hour later has a minute, and not a deadline that is over."""
+    complete_with_gaps(bench, 2, 2, deadline_ms=60_000)
+    bench.do(asyncio.sleep(3_600))
+    assert isinstance(retry(bench), Accepted)
+    (row,) = bench.database.rows("SELECT deadline_at FROM tasks WHERE id = ?", NEW)
+    assert row["deadline_at"] == bench.database.now_ms() + 60_000
+    assert finished(bench).coverage is None
+
+
+def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBench) -> None:
+    """If the old task is erased after the plan was read, the transaction of a retry of gaps makes no new task."""
+    complete_with_gaps(bench, 3, 2)
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
+    bench.do(bench.store.erase(OLD))
+    write = bench.store.beside(GapRetryStore).retry_gaps(
+        plan, NEW, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=ON
+    )
+    assert isinstance(bench.do(write), LimitReached)
+    assert rows(bench, NEW) == [[], [], [], [], []]
+
+
+def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> None:
+    """If the old task is erased, the new task of a retry of gaps keeps the outputs that it copied."""
+    complete_with_gaps(bench, 3, 2)
+    assert isinstance(retry(bench), Accepted)
+    bench.do(bench.store.erase(OLD))
+    bench.model.act = lambda call, number: "new"
+    assert str(finished(bench).result).split("\n\n")[1] == "new"
+
+
+def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
+    """If a worker of a retry of gaps dies, the next one finds the copied outputs, too, and makes only missing calls."""
+    complete_with_gaps(bench, 6, 2, 3, 4)
+    assert isinstance(retry(bench), Accepted)
+
+    class Dies(BaseException):
+        pass
+
+    def act(call: Any, number: int) -> str:
+        if number == 2:
+            raise Dies
+        return "new"
+
+    bench.model.act = act
+    with pytest.raises(Dies):
+        bench.do(bench.worker().run(NEW, HOST))
+    bench.do(asyncio.sleep(bench.settings.lease_seconds * 4))
+    task = finished(bench)
+    assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (4, 1, 6)
+
+
+def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
+    """If the new task of a retry of gaps has gaps again, these gaps can be retried from the new task."""
+    complete_with_gaps(bench, 4, 2, 3)
+    assert isinstance(retry(bench), Accepted)
+    bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
+    task = finished(bench)
+    assert ([gap.chunk for gap in task.gaps], task.coverage) == ([1], 0.75)
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(NEW))
+    assert plan is not None
+    assert plan.minimum_calls == 1

@@ -1,0 +1,347 @@
+"""The checker of values: what is wrong and where, equality as JSON has it, and work that is linear and bounded."""
+
+import random
+from typing import Any
+
+import pytest
+
+from src.features.structured.schema import alone, check, equality, nodes
+from src.features.structured.schema.check import Fault, faults_of
+from src.features.structured.schema.equality import Digests, identity, scalar_key
+from src.features.structured.schema.schema import accepted_schema, parse_schema
+from tests.support.steps import counted
+
+from .test_schema import STRINGS, closed
+
+
+def faults(schema: dict[str, Any], value: object, most: int = 10) -> list[Fault]:
+    document = {"type": "object", "properties": {"a": schema}}
+    return [
+        Fault(fault.pointer.removeprefix("/a"), fault.expected)
+        for fault in faults_of(parse_schema(document, strict=False), {"a": value}, most)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        ({"type": "string"}, 1, "a string"),
+        ({"type": ["integer", "null"]}, "x", "a whole number or null"),
+        ({"type": "integer"}, 1.5, "a whole number"),
+        ({"type": "integer"}, True, "a whole number"),
+        ({"type": "number"}, False, "a number"),
+        ({"type": "boolean"}, 0, "true or false"),
+        ({"minimum": 3}, 2.5, "at least 3"),
+        ({"maximum": 3}, 4, "at most 3"),
+        ({"exclusiveMinimum": 3}, 3, "more than 3"),
+        ({"exclusiveMaximum": 3}, 3.0, "less than 3"),
+        ({"multipleOf": 0.01}, 0.015, "a multiple of 0.01"),
+        ({"minLength": 2}, "𝒳", "a string of 2 characters or more"),
+        ({"maxLength": 1}, "ab", "a string of 1 characters or fewer"),
+        ({"format": "date"}, "2023-02-29", "a string of the format date"),
+        ({"minItems": 1}, [], "an array of 1 items or more"),
+        ({"maxItems": 1}, [1, 2], "an array of 1 items or fewer"),
+        ({"const": "a"}, "b", '"a"'),
+        ({"enum": ["a", None, 1]}, True, 'one of "a", null, 1'),
+        ({"anyOf": [{"type": "string"}, {"minimum": 3}]}, 2, "at least 3"),
+        (
+            {"anyOf": [{"type": "integer", "minimum": 3}, {"type": "number", "maximum": 1}]},
+            2,
+            "a value that one of the 2 schemas of `anyOf` allows (a number, a whole number)",
+        ),
+    ],
+)
+def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, expected: str) -> None:
+    """The fault of each keyword says in plain words what was expected."""
+    assert faults(schema, value) == [Fault("", expected)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "integer"}, 1.0),
+        ({"type": "number"}, 10**300),
+        ({"maxLength": 1}, "𝒳"),
+        ({"minLength": 2}, 1),
+        ({"minimum": 2}, "1"),
+        ({"minItems": 2}, {}),
+        ({"required": ["x"]}, []),
+        ({"const": 1}, 1.0),
+        ({"const": [{"a": 1.0, "b": 2}]}, [{"b": 2, "a": 1}]),
+        ({"enum": [0, False]}, False),
+        ({"multipleOf": 0.1}, 0.3),
+        ({"multipleOf": 0.01}, 4.35),
+        ({"multipleOf": 1e-7}, 0.3),
+        ({"multipleOf": 3}, 3 * 10**300),
+        ({"multipleOf": 0.5}, 1e300),
+        ({"multipleOf": 1e-300}, 1e300),
+        ({"multipleOf": 1e22}, 3e22),
+        ({"multipleOf": 2.5}, -5),
+        ({"multipleOf": 8}, 1.0000000000000008e18),
+        ({}, {"anything": [1]}),
+    ],
+)
+def test_what_a_keyword_does_not_mean_is_no_fault(schema: dict[str, Any], value: object) -> None:
+    """A keyword applies only to values of its own type, so `minLength` says nothing about a number."""
+    assert faults(schema, value) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"const": 1}, True),
+        ({"const": True}, 1),
+        ({"const": 0}, False),
+        ({"const": [0]}, [False]),
+        ({"const": {"a": 1}}, {"a": 1, "b": 2}),
+        ({"const": []}, {}),
+        ({"const": None}, False),
+        ({"const": "1"}, 1),
+        ({"enum": [[1], [2]]}, [[1]]),
+        ({"multipleOf": 0.1}, 0.30000000000000004),
+        ({"multipleOf": 0.01}, 1e-3),
+        ({"multipleOf": 7}, 10**300),
+        ({"multipleOf": 1e-7}, 1.5e-7),
+        ({"multipleOf": 1e300}, 1e-300),
+        ({"multipleOf": 12345678901234567890}, 12345678901234567891),
+        ({"multipleOf": 8}, 1.0000000000000005e18),
+    ],
+)
+def test_values_that_only_python_takes_for_equal_differ(schema: dict[str, Any], value: object) -> None:
+    """true is not equal to 1, although Python says so, and a float counts as the decimal that JSON writes."""
+    assert len(faults(schema, value)) == 1
+
+
+def test_faults_have_their_places_those_near_the_root_first() -> None:
+    """Each fault has a pointer to its place, and faults near the root come first."""
+    person = closed(name={"type": "string", "minLength": 1}, kids={"type": "array", "items": {"$ref": "#/$defs/p"}})
+    schema = parse_schema(closed(p={"$ref": "#/$defs/p"}) | {"$defs": {"p": person}}, strict=True)
+    value = {"p": {"name": "", "kids": [{"name": "x", "kids": []}, {"name": 1, "a/~b": 0}]}, "q": 1}
+    assert faults_of(schema, value) == [
+        ("/q", "no property of this name"),
+        ("/p/name", "a string of 1 characters or more"),
+        ("/p/kids/1/kids", "a value: this property is required"),
+        ("/p/kids/1/a~1~0b", "no property of this name"),
+        ("/p/kids/1/name", "a string"),
+    ]
+
+
+def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
+    """If only one schema of `anyOf` can fit, its faults are reported."""
+    circle = closed(kind={"const": "circle"}, radius={"type": "number", "minimum": 0})
+    square = closed(kind={"enum": ["square", "box"]}, side={"type": "number"})
+    union = {"anyOf": [circle, square, {"type": "null"}]}
+    assert faults(union, {"kind": "circle", "radius": -1}) == [("/radius", "at least 0")]
+    assert faults(union, {"kind": "box"}) == [("/side", "a value: this property is required")]
+    assert faults(union, {"kind": "triangle"}) == [("", 'an object whose "kind" is one that `anyOf` names')]
+    assert faults(union, {"side": 1}) == [("", 'an object whose "kind" is one that `anyOf` names')]
+    assert faults(union, {"kind": ["box"]}) == [("", 'an object whose "kind" is one that `anyOf` names')]
+    assert faults(union, None) == []
+    assert faults(union, 3) == [("", "a value that one of the 3 schemas of `anyOf` allows (an object, null)")]
+
+
+def test_a_constant_that_two_schemas_share_decides_nothing() -> None:
+    """If two schemas of `anyOf` share a constant, or if its property is optional in one, both are tried."""
+    shared = [
+        closed(kind={"enum": ["a", "b"]}, x={"type": "string"}),
+        closed(kind={"enum": ["b", "c"]}, x={"type": "number", "minimum": 0}),
+    ]
+    optional = [closed(kind={"const": "a"}, x={}) | {"required": []}, closed(kind={"const": "b"}, x={"type": "string"})]
+    for value in ({"kind": "b", "x": "text"}, {"kind": "b", "x": 1}):
+        assert faults({"anyOf": shared}, value) == []
+    assert len(faults({"anyOf": shared}, {"kind": "b", "x": -1})) == 1
+    assert faults({"anyOf": optional}, {"x": 1}) == []
+
+
+MODULES = (alone, check, equality, nodes)
+
+
+def steps_of(document: dict[str, Any], value: object, *, is_valid: bool) -> int:
+    """Return how many lines of Python a check of the value takes. The limits of new schemas do not count."""
+    schema = accepted_schema(document)
+    with counted(*MODULES) as steps:
+        found = faults_of(schema, value)
+    assert (not found) == is_valid, found
+    return steps.lines
+
+
+TWINS = {
+    "type": "object",
+    "properties": {"t": {"$ref": "#/$defs/t"}},
+    "$defs": {
+        "t": {
+            "anyOf": [
+                closed(x={"type": "integer"}, left={"$ref": "#/$defs/t"}, right={"$ref": "#/$defs/t"}),
+                closed(x={"type": "number"}, left={"$ref": "#/$defs/t"}, right={"$ref": "#/$defs/t"}),
+                {"type": "null"},
+            ]
+        }
+    },
+}
+
+
+def chain(length: int, leaf: object) -> object:
+    """Return a tree in which each node has only a left child."""
+    value = leaf
+    for _ in range(length):
+        value = {"x": 1, "left": value, "right": None}
+    return value
+
+
+@pytest.mark.parametrize(("leaf", "is_valid"), [(None, True), ("wrong", False)])
+def test_any_of_takes_linear_time(leaf: object, is_valid: bool) -> None:
+    """A check of `anyOf` takes linear time although both schemas fit every node down to the leaf.
+
+    If the results for each node were not kept, each level of the value would double the work.
+    """
+    short, long = (steps_of(TWINS, {"t": chain(size, leaf)}, is_valid=is_valid) for size in (200, 400))
+    assert long < short * 2.1
+    assert long < 400 * 300
+
+
+def test_a_search_without_an_end_is_a_fault() -> None:
+    """A value whose check exceeds the budget of steps counts as invalid, even if it is valid."""
+    schema = parse_schema(TWINS, strict=False)
+    assert not faults_of(schema, {"t": chain(50, None)})
+    (fault,) = faults_of(schema, {"t": chain(5_000, None)}, steps=10_000)
+    assert fault.pointer == "/t"
+    assert "bounded search" in fault.expected
+
+
+@pytest.mark.parametrize("wrong_at", [None, 0, 7, 8, 71, 72, 999])
+@pytest.mark.parametrize("owners", [1, 3])
+def test_values_that_are_asked_in_turn_are_all_asked(owners: int, wrong_at: int | None) -> None:
+    """A value anywhere among the many values inside an alternative decides, and only about the value around it."""
+    items = {"anyOf": [{"type": "integer", "minimum": 5}, {"type": "integer", "maximum": 3}]}
+    lists = {"anyOf": [closed(l={"type": "array", "items": items}), closed(l={"type": "array"}, z={"type": "null"})]}
+    document = {"type": "object", "properties": {"o": {"type": "array", "items": lists}}}
+    values = [{"l": [number % 3 for number in range(1_000)]} for _ in range(owners)]
+    if wrong_at is not None:
+        values[-1]["l"][wrong_at] = 4
+    inner = {"type": "object", "properties": {"p": {"anyOf": [document, {"type": "array"}, closed(q=STRINGS)]}}}
+    found = faults_of(parse_schema(inner, strict=False), {"p": {"o": values}})
+    assert bool(found) == (wrong_at is not None)
+
+
+def test_an_optional_constant_tells_alternatives_apart() -> None:
+    """A constant that is not required tells alternatives apart, and a value without it may fit each of them."""
+    choices = [
+        {"type": "object", "properties": {"kind": {"const": kind}, "n": {"type": type_}}}
+        for kind, type_ in (("a", "string"), ("b", "integer"), ("c", "null"))
+    ]
+    schema = parse_schema(
+        {"type": "object", "properties": {"v": {"type": "array", "items": {"anyOf": choices}}}}, strict=False
+    )
+    good = [{"kind": "a", "n": "x"}, {"kind": "b", "n": 1}, {"n": None}, {"n": 2}, {}, {"kind": "c"}]
+    assert not faults_of(schema, {"v": good})
+    assert not any(faults_of(schema, {"v": [one]}) for one in good)
+    for bad in ({"kind": "a", "n": 1}, {"kind": "z"}, {"kind": 1}, {"n": True}):
+        assert [fault.pointer[:4] for fault in faults_of(schema, {"v": [*good, bad]})] == ["/v/6"], bad
+
+
+@pytest.mark.parametrize("wide", [1, 7, 8, 9, 40])
+@pytest.mark.parametrize("deep", [1, 5])
+def test_faults_have_their_place_however_values_are_checked(wide: int, deep: int) -> None:
+    """The pointer of a fault is right for values that are checked singly, in groups, and in turns of both."""
+    schema: dict[str, Any] = {"type": "integer"}
+    value: Any = list(range(wide))
+    value[-1] = "wrong"
+    schema, at = {"type": "array", "items": schema}, f"/{wide - 1}"
+    for level in range(deep):
+        schema = closed(**{f"k{level}": schema})
+        value, at = {f"k{level}": value}, f"/k{level}{at}"
+        if level % 2:
+            schema, value, at = {"type": "array", "items": schema}, [value] * wide, f"/{{}}{at}"
+    document = {"type": "object", "properties": {"r": schema}}
+    pointers = [
+        fault.pointer
+        for fault in faults_of(
+            parse_schema(document | {"properties": {"r": schema}}, strict=False), {"r": value}, 100_000, 10**7
+        )
+    ]
+    places = [""]
+    for part in at.split("{}")[:-1]:
+        places = [f"{place}{part}{number}" for place in places for number in range(wide)]
+    assert sorted(pointers) == sorted(f"/r{place}{at.split('{}')[-1]}" for place in places)
+
+
+def test_many_schemas_of_any_of_are_bounded() -> None:
+    """The budget of steps bounds the check of many objects against many schemas of `anyOf`.
+
+    In this test each of 200 schemas fits until the last item.
+    """
+    options = [closed(a={"type": "array", "items": {"minimum": number}}) for number in range(200)]
+    document = {"type": "object", "properties": {"l": {"type": "array", "items": {"anyOf": options}}}}
+    value = {"l": [{"a": [-1, "x"]} for _ in range(2_000)]}
+    assert steps_of(document, value, is_valid=False) < 4_000_000
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        closed(name={"type": "string", "minLength": 1}, tags={"type": "array", "items": {"enum": ["x", "y"]}}),
+        {"anyOf": [closed(name={"type": "string"}), closed(name={"type": "string"}, tags={"type": "array"})]},
+        {"enum": [{"name": "n", "tags": ["x"] * size} for size in range(1, 9)]},
+    ],
+)
+def test_a_check_is_linear(items: dict[str, Any]) -> None:
+    """A check of twice as many items takes at most about twice as many lines of Python."""
+    document = {"type": "object", "properties": {"l": {"type": "array", "items": items}}}
+    short, long = (
+        steps_of(document, {"l": [{"name": "n", "tags": ["x"] * 4}] * size}, is_valid=True) for size in (500, 1_000)
+    )
+    assert long < short * 2.1
+    assert long < 1_000 * 200
+
+
+def test_nothing_recurses() -> None:
+    """The checker handles a value of any depth, since it does not recurse.
+
+    Readers of JSON refuse a deep value before the check, because parsers recurse.
+    """
+    schema = parse_schema(closed(a={"$ref": "#/$defs/l"}) | {"$defs": {"l": {"anyOf": [
+        {"type": "array", "items": {"$ref": "#/$defs/l"}}, {"type": "array", "items": {"type": "null"}},
+        {"enum": [[[]]]},
+    ]}}}, strict=True)  # fmt: skip
+    value: list[Any] = []
+    for _ in range(5_000):
+        value = [value]
+    assert not faults_of(schema, {"a": value}, steps=10**7)
+
+
+def test_a_set_of_digests_is_a_set() -> None:
+    """It says of each digest whether it is new, also after it has grown."""
+    drawn = random.Random(7)
+    seen, expected = Digests(), set[bytes]()
+    for _ in range(5_000):
+        digest = identity(drawn.randrange(3_000))
+        assert seen.add(digest) is (digest not in expected)
+        expected.add(digest)
+
+
+def test_equal_numbers_have_one_key_and_large_ones_have_hashes_of_their_own() -> None:
+    """Python's hash of a number is a remainder, so a client could give a thousand of them one hash."""
+    assert scalar_key(1) == scalar_key(1.0) != scalar_key(True)
+    assert scalar_key(10**20) == scalar_key(1e20) != scalar_key(str(10**20))
+    assert scalar_key(-(2**31)) == scalar_key(-2147483648.0)
+    assert scalar_key(2.0**31 + 0.5) != scalar_key(2**31)
+    for prime in (2**31 - 1, 2**61 - 1):
+        numbers = [number * prime for number in range(1_000)]
+        assert len({hash(scalar_key(number)) for number in numbers}) > 990
+        assert len({identity(number) for number in numbers}) == 1_000
+    assert identity(10**20) == identity(1e20) != identity(str(10**20))
+    assert identity(True) != identity(1) == identity(1.0) != identity("1")
+    assert identity("[1]") != identity([1]) == identity([1.0])
+
+
+def test_faults_are_few_and_short() -> None:
+    """At most ten faults are reported, whatever the value holds, and long names in them are cut."""
+    schema = {"type": "array", "items": closed(a={"type": "string"})}
+    assert len(faults(schema, [{"b": 1}] * 1_000)) == 10
+    assert len(faults(schema, [1] * 1_000, most=3)) == 3
+    assert len(faults(closed(), {str(number): 1 for number in range(1_000)})) == 10
+    (fault,) = faults(closed(), {"x" * 100_000 + "\ud800": 1})
+    assert len(fault.pointer) <= 500
+    assert fault.pointer.endswith("…")
+    (fault,) = faults({"enum": ["y" * 1_000]}, "z")
+    assert len(fault.expected) == 200

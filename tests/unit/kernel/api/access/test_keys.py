@@ -1,0 +1,319 @@
+"""The form of API keys, an isolate's memory of keys, and the store's statements about keys."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.engine.loop import Loop
+from src.features.demo.demo import DemoProvider
+from src.features.operate.checks import ModelCheck
+from src.kernel.api.base.services import KeyCache
+from src.kernel.calls.protocol import Health
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ConfigurationError
+from src.kernel.domain.keys import NOBODY, Key, Scope, digest, fingerprint, is_key_id, make, ordered, parse, proves
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.settings import load
+from src.kernel.store.d1 import Database
+from src.kernel.store.keys import KeyStore, NewKey
+from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1, When
+
+GOOD = "oo_" + "0" * 16 + "_" + "A" * 43
+
+
+@given(st.binary(min_size=40, max_size=40))
+def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
+    """A key made of any random bytes has one fixed length, and is parsed into id and secret, underscores included."""
+    parts, text = make(entropy)
+    assert parse(text) == parts
+    assert is_key_id(parts.id)
+    assert len(text) == 63
+    assert text == f"oo_{entropy[:8].hex()}_{parts.secret}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "oo__",
+        GOOD[:-1],
+        GOOD + "A",
+        GOOD + "\n",
+        " " + GOOD,
+        GOOD.replace("oo", "OO"),
+        GOOD.replace("0", "g"),
+        GOOD.replace("0", "F"),
+        GOOD.replace("A", "+"),
+        GOOD.replace("A", "ａ"),
+        GOOD.replace("0", "٠"),
+        GOOD.replace("_", "-"),
+        "oo_" * 100_000,
+    ],
+)
+def test_what_is_no_key(text: str) -> None:
+    """The parser refuses a key with another length, case or character."""
+    assert parse(text) is None
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
+    secret, other = secret.encode("utf-8", "replace").decode(), other.encode("utf-8", "replace").decode()
+    assert proves(secret, digest(secret))
+    assert proves(other, digest(secret)) == (other == secret)
+    assert not proves(secret, None)
+
+
+def test_nobody_proves_nothing() -> None:
+    """The stand-in for the id and the secret of a malformed key proves no secret."""
+    assert not proves(NOBODY.secret, None)
+    assert not is_key_id(NOBODY.id)
+
+
+def test_digest_is_sha256() -> None:
+    """The stored digest is SHA-256 of the secret in hexadecimal, so other tools can make and check it."""
+    assert digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert fingerprint("abc").hex() == digest("abc")
+
+
+def test_scopes_are_shown_in_one_order() -> None:
+    """A key's scopes are always shown in the same order, whatever the order of the set is."""
+    assert ordered(frozenset(reversed(Scope))) == ["read", "write", "admin", "operator"]
+
+
+@pytest.mark.parametrize(
+    ("value", "means"), [(None, True), ("", True), ("true", True), ("false", False), (True, True), (False, False)]
+)
+def test_keys_are_required_unless_a_variable_says_no(value: object, means: bool) -> None:
+    """REQUIRE_KEYS is true by default, and may be a bare boolean in wrangler.toml."""
+    assert load({"REQUIRE_KEYS": value}.get).require_keys is means
+
+
+def key(name: str = "a", expires_at: int | None = None) -> Key:
+    return Key(id=name, tenant="t", scopes=frozenset(Scope), label=None, created_at=0, expires_at=expires_at)
+
+
+def test_a_key_is_remembered_from_the_time_of_asking() -> None:
+    """An isolate remembers a key for KEY_CACHE_SECONDS after it asked D1, and no longer."""
+    cache = KeyCache()
+    cache.remember(b"a", key(), asked_at=100, revision=0)
+    assert cache.find(b"a", 100 + limits.KEY_CACHE_SECONDS - 0.001, 0) == key()
+    assert cache.find(b"b", 100, 0) is None
+    assert cache.find(b"a", 100 + limits.KEY_CACHE_SECONDS, 0) is None
+    cache.remember(b"a", key(), asked_at=100, revision=0)
+    assert cache.find(b"a", 99, 0) is None
+
+
+def test_a_remembered_key_expires_by_its_own_time() -> None:
+    """A remembered key ends at its time of expiry, by the isolate's clock and without a D1 call."""
+    cache = KeyCache()
+    cache.remember(b"a", key(expires_at=50), asked_at=0, revision=0)
+    assert cache.find(b"a", 1, 49) is not None
+    assert cache.find(b"a", 1, 50) is None
+
+
+def test_the_memory_is_bounded() -> None:
+    """An isolate remembers a limited number of keys, and drops the oldest first."""
+    cache = KeyCache()
+    for number in range(limits.KEY_CACHE_MOST):
+        cache.remember(b"%d" % number, key(str(number)), asked_at=0, revision=0)
+    cache.remember(b"0", key("0"), asked_at=0, revision=0)
+    cache.remember(b"one more", key("one more"), asked_at=0, revision=0)
+    assert cache.find(b"0", 1, 0) is not None
+    assert cache.find(b"1", 1, 0) is None
+    assert len(cache._entries) == limits.KEY_CACHE_MOST
+
+
+def test_a_forgotten_key_stays_forgotten() -> None:
+    """If a key is removed from the memory during its look-up, the result of this look-up is not remembered."""
+    cache = KeyCache()
+    cache.remember(b"a", key("a"), asked_at=0, revision=0)
+    cache.remember(b"b", key("b"), asked_at=0, revision=0)
+    cache.forget("a")
+    cache.remember(b"a", key("a"), asked_at=0, revision=0)
+    assert cache.find(b"a", 1, 0) is None
+    assert cache.find(b"b", 1, 0) is not None
+    cache.remember(b"a", key("a"), asked_at=0, revision=cache.revision)
+    assert cache.find(b"a", 1, 0) is not None
+
+
+class Probed(DemoProvider):
+    """A provider that counts the probes of its model. A probe takes a while, and may raise an error or never end."""
+
+    def __init__(self) -> None:
+        self.probes = 0
+        self.seconds = 1.0
+        self.error: Exception | None = None
+
+    async def probe(self) -> Health:
+        """Count."""
+        self.probes += 1
+        await asyncio.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return Health("healthy", f"probe {self.probes}")
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """Virtual time."""
+    made = Loop(max_steps=1_000_000)  # type: ignore[abstract]
+    yield made
+    made.close()
+
+
+def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
+    """However many requests ask for the model's state, the Worker probes the provider once in MODEL_CHECK_SECONDS."""
+    provider, check = Probed(), ModelCheck()
+
+    async def ask() -> list[str]:
+        found = await asyncio.gather(*(check.read(provider, lambda: 7) for _ in range(100)))
+        assert {checked.at_ms for checked in found} == {7}
+        return [checked.health.detail for checked in found]
+
+    async def story() -> None:
+        assert set(await ask()) == {"probe 1"}
+        await asyncio.sleep(limits.MODEL_CHECK_SECONDS - 1.2)
+        assert set(await ask()) == {"probe 1"}
+        await asyncio.sleep(1.2)
+        assert set(await ask()) == {"probe 2"}
+
+    loop.run_until_complete(story())
+    assert provider.probes == 2
+
+
+def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
+    """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS."""
+    provider, check = Probed(), ModelCheck()
+
+    async def story() -> None:
+        provider.seconds = 1e9
+        lost = asyncio.ensure_future(check.read(provider, lambda: 0))
+        await asyncio.sleep(1)
+        provider.seconds = 1.0
+        began = asyncio.get_running_loop().time()
+        assert (await check.read(provider, lambda: 0)).health.detail == "probe 2"
+        assert asyncio.get_running_loop().time() - began < limits.MODEL_CHECK_SECONDS + 2
+        lost.cancel()
+        await asyncio.sleep(limits.MODEL_CHECK_SECONDS)
+        provider.error = KeyError("mistake")
+        with pytest.raises(KeyError):
+            await check.read(provider, lambda: 0)
+        provider.error = None
+        assert (await check.read(provider, lambda: 0)).health.detail == "probe 4"
+
+    loop.run_until_complete(story())
+
+
+class Keys:
+    """A store of keys over SQLite with its own clock."""
+
+    def __init__(self) -> None:
+        self.time_ms = 1_000_000
+        self.database = SqliteD1(now_ms=lambda: self.time_ms)
+        self.store = KeyStore(Database(self.database, Meter()))
+
+    def insert(self, name: int, tenant: str = "t", valid_ms: int | None = None) -> Key | None:
+        """Write a key."""
+        new = NewKey(
+            id=f"{name:016x}",
+            tenant=tenant,
+            digest=digest(str(name)),
+            scopes=frozenset({Scope.READ}),
+            label=None,
+            valid_ms=valid_ms,
+        )
+        return asyncio.run(self.store.insert(new))
+
+
+@pytest.fixture
+def keys() -> Iterator[Keys]:
+    """Make an empty memory of keys over a fresh database."""
+    made = Keys()
+    yield made
+    made.database.close()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
+    for name in range(limits.KEYS_MOST - 1):
+        keys.insert(name)
+    keys.database.fail(NETWORK_LOST, when)
+    made = keys.insert(1000)
+    assert made is not None
+    assert (made.id, made.created_at, made.expires_at) == (f"{1000:016x}", 1_000_000, None)
+    assert len(asyncio.run(keys.store.list("t"))) == limits.KEYS_MOST
+    assert keys.insert(1001) is None
+    assert keys.insert(1002, "another") is not None
+
+
+def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
+    """A second key with an id that exists is not inserted, and does not pass for the first one."""
+    first = keys.insert(1)
+    again = NewKey(id=f"{1:016x}", tenant="u", digest=digest("x"), scopes=frozenset(Scope), label=None, valid_ms=None)
+    assert asyncio.run(keys.store.insert(again)) is None
+    assert asyncio.run(keys.store.find(f"{1:016x}")).key == first
+
+
+def test_finding(keys: Keys) -> None:
+    """A look-up returns, in one D1 call with one statement, the key, its digest, and whether any key exists."""
+    assert asyncio.run(keys.store.find("0" * 16)) == (found := asyncio.run(keys.store.find("")))
+    assert (found.key, found.digest, found.any_key) == (None, None, False)
+    made = keys.insert(1, valid_ms=10)
+    before = keys.database.batches
+    there = asyncio.run(keys.store.find(f"{1:016x}"))
+    assert (there.key, there.digest, there.any_key) == (made, digest("1"), True)
+    keys.time_ms += 10
+    gone = asyncio.run(keys.store.find(f"{1:016x}"))
+    assert (gone.key, gone.digest, gone.any_key) == (None, None, True)
+    assert keys.database.batches - before == 2
+
+
+def test_deleting(keys: Keys) -> None:
+    """A deletion deletes a key only within its own tenant. A second deletion of a key finds no key."""
+    keys.insert(1)
+    name = f"{1:016x}"
+    assert not asyncio.run(keys.store.delete("other", name))
+    assert asyncio.run(keys.store.delete("t", name))
+    assert not asyncio.run(keys.store.delete("t", name))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("id", "x"),
+        ("id", "G" * 16),
+        ("tenant", ""),
+        ("tenant", "a:b"),
+        ("tenant", "-a"),
+        ("tenant", "x" * 64),
+        ("digest", "secret"),
+        ("scopes", "read"),
+        ("scopes", "[]"),
+        ("label", ""),
+        ("label", "x" * 101),
+        ("expires_at", 1),
+    ],
+)
+def test_the_table_refuses_what_is_no_key(keys: Keys, column: str, value: str | int) -> None:
+    """The CHECK constraints of the table refuse an invalid key, even if the code does not."""
+    row: dict[str, str | int | None] = {
+        "id": "0" * 16,
+        "tenant": "t",
+        "digest": digest("x"),
+        "scopes": '["read"]',
+        "label": None,
+        "created_at": 1,
+        "expires_at": None,
+    } | {column: value}
+    with pytest.raises(Exception, match=r"CHECK|malformed JSON"):
+        keys.database.rows("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?)", *row.values())
+
+
+@pytest.mark.parametrize("value", ["no", "0", "False", 0])
+def test_anything_else_is_refused(value: object) -> None:
+    """An unknown value of REQUIRE_KEYS is refused, so that a misspelt one never opens the deployment."""
+    with pytest.raises(ConfigurationError, match=r"^REQUIRE_KEYS must be one of true, false"):
+        load({"REQUIRE_KEYS": value}.get)

@@ -1,0 +1,85 @@
+"""A worker's pace: the window in which calls may start, the pauses, and the bucket that limits writes."""
+
+import pytest
+
+from src.kernel.calls.pace import Latency, WriteBucket, idle_seconds, start_pause_seconds, start_seconds
+from src.kernel.domain import limits
+
+
+@pytest.mark.parametrize(
+    ("latency", "window"), [(0, 2), (0.01, 2), (0.5, 2), (0.51, 2.02), (2.2, 5.4), (9.5, 20), (9.6, 20), (300, 20)]
+)
+def test_the_start_window_follows_the_latency(latency: float, window: float):
+    """The start window of calls is twice the expected time of a write plus a second, between 2 and 20 s."""
+    assert start_seconds(latency) == pytest.approx(window)
+
+
+def test_latency_rises_at_once_and_falls_by_halves():
+    """One slow write raises the expected latency at once; each quick write lowers it by only half of the difference."""
+    latency = Latency()
+    assert latency.seconds(0) == 0
+    latency.note(8, 10)
+    assert latency.seconds(10) == 8
+    latency.note(1, 11)
+    assert latency.seconds(11) == 4
+    latency.note(3, 12)
+    assert latency.seconds(12) == 3
+
+
+def test_latency_is_forgotten():
+    """After a minute without database calls an isolate has no expected latency."""
+    latency = Latency()
+    latency.note(8, 10)
+    assert latency.seconds(10 + limits.LATENCY_SECONDS_KEPT) == 8
+    assert latency.seconds(10 + limits.LATENCY_SECONDS_KEPT + 0.1) == 0
+
+
+def test_a_quick_no_does_not_make_the_database_fast():
+    """If D1 quickly refuses a write, the expected latency does not fall."""
+    latency = Latency()
+    latency.note(8, 10)
+    latency.note_failure(0.01, 11)
+    assert latency.seconds(11) == 8
+    latency.note_failure(30, 41)
+    assert latency.seconds(41) == 30
+
+
+def test_pauses_double_up_to_their_most():
+    """The pause after an announcement whose calls could not start doubles each time, up to a limit."""
+    assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
+    assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]
+
+
+def test_a_bucket_gives_two_writes_a_minute():
+    """Once a run has used its first writes, its next write is allowed 30 s later."""
+    bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
+    for _ in range(limits.WRITES_AT_FIRST):
+        assert bucket.ready_at(0) == 0
+        bucket.spend(0)
+    assert [bucket.ready_at(now) for now in (0, 10, 29.9, 30, 31)] == pytest.approx([30, 30, 30, 30, 31])
+
+
+def test_a_bucket_that_rests_holds_no_more_than_at_first():
+    """A run that has not written for an hour may not make more writes at once than at its start."""
+    bucket = WriteBucket(0, 0)
+    for _ in range(limits.WRITES_AT_FIRST):
+        assert bucket.ready_at(3_600) == 3_600
+        bucket.spend(3_600)
+    assert bucket.ready_at(3_600) == pytest.approx(3_630)
+
+
+def test_a_call_that_has_ended_earns_two_writes():
+    """Each ended call allows two more writes, at once or later, however many such writes are left."""
+    bucket = WriteBucket(0, 0)
+    bucket.earn(6)
+    for _ in range(12):
+        assert bucket.ready_at(0) == 0
+        bucket.spend(0)
+    assert bucket.ready_at(0) == pytest.approx(30)
+
+
+def test_a_write_that_could_not_wait_is_paid_for_later():
+    """A write that cannot wait for its turn brings the bucket of writes below zero."""
+    bucket = WriteBucket(0, 0)
+    bucket.spend(0)
+    assert bucket.ready_at(0) == pytest.approx(60)

@@ -1,0 +1,93 @@
+"""The bytes that the Worker sends to D1, clients and providers, besides texts and outputs, stay within 5 % of today's.
+
+No figure grows unnoticed. D1 and a provider are other machines, so Python must write every byte that is sent to them.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from src.kernel.calls.openai import OpenAIProvider
+from src.kernel.calls.protocol import HttpReply, ModelCall
+from tests.support.api_bench import ApiBench, data
+from tests.support.worker_bench import WorkerBench
+from tests.unit.kernel.calls.test_openai import ScriptedHttp
+
+CHUNKS = 20
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    made = WorkerBench()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api() -> Iterator[ApiBench]:
+    made = ApiBench()
+    yield made
+    made.close()
+
+
+def within(measured: int, today: int) -> bool:
+    """Return whether a figure is within 5 % of today's.
+
+    If a measured figure becomes smaller, this test must be changed, too.
+    """
+    return 0.95 * today <= measured <= 1.05 * today
+
+
+@pytest.mark.parametrize(("least", "most", "calls", "today"), [(0.0, 0.0, 5, 19_237), (2.0, 10.0, 13, 35_440)])
+def test_what_a_run_of_20_chunks_sends_to_d1(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, least: float, most: float, calls: int, today: int
+) -> None:
+    """A run of 20 chunks sends D1 as many bytes as today, within 5 %, with equal calls and with uneven ones.
+
+    The figure of bytes sent to D1 counts all statements and their values. The figure of bytes sent to D1 hardly depends
+    on the text of 20 letters and on its outputs.
+    """
+    sent: list[int] = []
+    batch = bench.database.batch
+
+    async def counted(statements: list[Any]) -> Any:
+        sent.append(sum(len(one.sql) + len(json.dumps(one.values)) for one in statements))
+        return await batch(statements)
+
+    dice = Random(1)
+    bench.model.seconds = lambda number: dice.uniform(least, most)
+    bench.insert(CHUNKS)
+    monkeypatch.setattr(bench.database, "batch", counted)
+    bench.run()
+    assert bench.task().status == "completed"
+    # With equal calls the run's five D1 calls are the claim, three waves, and the end. The last call is this test's own
+    # read.
+    assert len(sent[:-1]) == calls
+    assert within(sum(sent[:-1]), today), sent
+
+
+def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
+    """The answers about a task of 20 chunks are as long as today, within 5 %."""
+    reply = api.call("POST", "/api/tasks", {"input": "abc def. " * 20, "chunk": {"maxChars": 10}})
+    assert (reply.status, data(reply)["progress"]["total"]) == (202, CHUNKS)
+    assert within(len(reply.body), 1_501), len(reply.body)
+    poll = api.call("GET", f"/api/tasks/{data(reply)['id']}")
+    assert within(len(poll.body), 1_501), len(poll.body)
+    chunks = api.call("GET", f"/api/tasks/{data(reply)['id']}/chunks")
+    assert within(len(chunks.body), 34), len(chunks.body)
+
+
+def test_what_a_call_sends_to_its_provider_beside_the_texts() -> None:
+    """A call's body and headers for an OpenAI-compatible server are as long as today, within 5 %, besides the texts."""
+    answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
+    http = ScriptedHttp(HttpReply(200, {}, json.dumps(answer).encode()))
+    made = OpenAIProvider(http, base_url="http://m/v1", api_key="k", model=None)
+    asyncio.run(made.infer(ModelCall(system="", user="", model="m", max_output_tokens=1, temperature=0.5)))
+    (_, _, headers, body, *_) = http.requests[0]
+    assert body is not None
+    assert within(len(body), 98), len(body)
+    assert within(len(json.dumps(headers)), 95), len(json.dumps(headers))

@@ -1,0 +1,83 @@
+"""The list of task codes and the list of problem codes are complete and documented."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.composition import CATALOGUE
+from src.features.batches.work.validation import MISSING
+from src.features.structured import forms as ladder
+from src.features.texts import file_text
+from src.kernel.api.base import problems
+from src.kernel.domain import errors
+from src.kernel.domain.codes import TASK_CODES, ProblemCode, TaskCode
+from src.kernel.domain.task import Failure
+from src.kernel.run import failed_calls
+from src.kernel.run.context import crashed
+from src.kernel.run.waits import OVERDUE, exhausted
+from src.queue import dead_letter
+
+API = Path(__file__).resolve().parents[4] / "docs" / "api.md"
+
+# `CallNotStarted` becomes no failure, since the call is announced again; `ModelError` is only the base class.
+NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]
+
+
+def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
+    """Return a class and all its subclasses."""
+    found = {base}
+    for kind in base.__subclasses__():
+        found |= kinds_of(kind)
+    return found
+
+
+def code_of(kind: type[errors.ModelError]) -> str:
+    """Return the error code of an error class."""
+    return kind.code
+
+
+def test_each_failure_of_a_call_has_a_task_code() -> None:
+    """Each error of `core.errors` with which a call may end has a task code, which a chunk can show."""
+    kinds = {kind for kind in kinds_of(errors.ModelError) if kind.__module__ == errors.__name__} - set(NEVER_SHOWN)
+    assert {Failure.of(kind.code, "", kind.retryable).code for kind in kinds} <= set(TaskCode)
+
+
+@pytest.mark.parametrize("kind", NEVER_SHOWN, ids=code_of)
+def test_no_other_code_becomes_a_failure(kind: type[errors.ModelError]) -> None:
+    """A failure can be made only from a call's error, and only with a code of the list."""
+    with pytest.raises(ValueError, match=kind.code):
+        Failure.of(kind.code, "", kind.retryable)
+
+
+def test_each_task_code_is_one_that_comes_about() -> None:
+    """The task codes are exactly those of the call errors that a client may see, and those of the failures of tasks."""
+    of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
+    of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
+    of_tasks |= {MISSING.code, file_text.MISSING.code, file_text.invalid("").code}
+    assert of_calls | of_tasks | ladder.CODES | failed_calls.GAP_CODES == set(TaskCode) == set(TASK_CODES)
+
+
+def test_each_problem_code_has_one_kind() -> None:
+    """Each problem code has exactly one status and one title, and each listed code belongs to a problem."""
+    assert sorted(kind.code for kind in problems.KINDS) == sorted(ProblemCode)
+
+
+@pytest.mark.parametrize("codes", [TaskCode, ProblemCode])
+def test_both_lists_are_documented(codes: Any) -> None:
+    """`/openapi.json` has both lists of codes, with each code's meaning, and docs/api.md has them as tables."""
+    described: Any = CATALOGUE.document
+    schema = described["components"]["schemas"][codes.__name__]
+    assert schema["enum"] == list(codes)
+    assert list(schema["x-enumDescriptions"]) == list(codes)
+    page = API.read_text("utf-8").partition(f"### {codes.__name__}\n")[2].partition("\n### ")[0]
+    assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")] == list(codes)
+
+
+def test_views_show_nothing_but_codes_of_the_lists() -> None:
+    """Where the API shows an error code of a task, chunk, call or problem, it comes from one of the two lists."""
+    described: Any = CATALOGUE.document
+    schemas = described["components"]["schemas"]
+    assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")
+    assert schemas["LastErrorView"]["properties"]["code"]["$ref"].endswith("/TaskCode")
+    assert schemas["ProblemView"]["properties"]["code"]["$ref"].endswith("/ProblemCode")

@@ -1,0 +1,227 @@
+"""The small pure modules of the core: states, settings, ids and retries."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.kernel.calls.pace import backoff_seconds, rate_limit_seconds
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ConfigurationError, ConfigurationFaults, TransitionRefused
+from src.kernel.domain.ids import is_task_id, new_task_id
+from src.kernel.domain.settings import BATCH_FIELDS, MODEL_OPTIONS, load
+from src.kernel.domain.task import TRANSITIONS, Status, check
+
+
+def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
+    """A transition of the state machine is allowed only from the states in its row; its refusal names both states."""
+    for transition, source in itertools.product(TRANSITIONS.values(), Status):
+        if source in transition.sources:
+            assert check(transition.name, source) is transition.target
+        else:
+            with pytest.raises(TransitionRefused, match=f"{source} cannot become {transition.target}"):
+                check(transition.name, source)
+
+
+def test_settings_have_the_defaults_of_the_contract():
+    """Without variables each setting has the default of section 3 of the contract."""
+    settings = load(lambda name: None)
+    assert (settings.provider, settings.model, settings.timeout_seconds, settings.concurrency) == (
+        "workers-ai",
+        None,
+        120,
+        6,
+    )
+    assert (settings.chunk_chars, settings.input_bytes, settings.lease_ms, settings.max_attempts) == (
+        6000,
+        1_000_000,
+        180_000,
+        3,
+    )
+    assert settings.retention_ms == 30 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AI_PROVIDER", "gpt"),
+        ("AI_PROVIDER", "Demo"),
+        ("AI_TIMEOUT_SECONDS", "soon"),
+        ("AI_TIMEOUT_SECONDS", "nan"),
+        ("AI_TIMEOUT_SECONDS", "0"),
+        ("AI_CONCURRENCY", "7"),
+        ("AI_CONCURRENCY", "0"),
+        ("AI_CONCURRENCY", "2.5"),
+        ("CHUNK_MAX_CHARS", "-1"),
+        ("MAX_INPUT_BYTES", "1e6"),
+        ("MAX_FILE_BYTES", "95000001"),
+        ("MAX_FILES", "0"),
+        ("MAX_FILES_BYTES", "0"),
+        ("MAX_INPUT_BYTES", "99999999"),
+        ("LEASE_SECONDS", "120"),
+        ("LEASE_SECONDS", "inf"),
+        ("MAX_ATTEMPTS", "0"),
+        ("RETENTION_DAYS", "-1"),
+        ("PLAN", "enterprise"),
+        ("AI_BASE_URL", "ftp://models.example/v1"),
+        ("AI_BASE_URL", "https://user:secret@models.example/v1"),
+        ("AI_BASE_URL", "https://[bad/v1"),
+        ("AI_BASE_URL", "https://models.example/v1?key=1"),
+        ("AI_MAX_OUTPUT_TOKENS", "1000001"),
+        ("AI_MODEL_OPTIONS", "top_p, max_tokens"),
+        ("AI_MODEL_OPTIONS", "top p"),
+        ("AI_BATCH_FIELDS", "messages, stream"),
+        ("AI_BATCH_FIELDS", "messages, n"),
+        ("AI_BATCH_FIELDS", "a b"),
+        ("STRUCTURED_OUTPUT", "json_schema"),
+        ("STRUCTURED_OUTPUT", "Native"),
+        ("AI_REASKS", "-1"),
+        ("AI_REASKS", "4"),
+        ("AI_REASKS", "1.5"),
+        ("AI_API_KEY", "two words"),
+        ("AI_API_KEY", "schlüssel"),
+    ],
+)
+def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: str):
+    """The error for a bad variable has its name and its allowed values, but not its value, which may be a secret."""
+    with pytest.raises(ConfigurationError) as caught:
+        load({name: value}.get)
+    message = str(caught.value)
+    assert message.startswith(f"{name} must be ")
+    assert len(value) < 4 or value not in message
+
+
+def test_lists_are_separated_by_commas():
+    """In a variable with a list, spaces, empty places and repetitions have no effect."""
+    settings = load({"AI_MODELS": " a, b/c ,,a", "AI_MODEL_OPTIONS": "top_k,min_p", "AI_MAX_OUTPUT_TOKENS": 700}.get)
+    assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
+    assert settings.max_output_tokens == 700
+    assert load({"AI_MODEL_OPTIONS": " , "}.get).model_options == MODEL_OPTIONS
+
+
+def test_the_fields_of_batches_have_a_default_list():
+    """Without AI_BATCH_FIELDS the list ends with the names of AI_MODEL_OPTIONS; AI_BATCH_FIELDS replaces all of it."""
+    assert load({"AI_BATCH_FIELDS": "messages, tools"}.get).batch_fields == ("messages", "tools")
+    assert load({"AI_MODEL_OPTIONS": "top_k"}.get).batch_fields == (*BATCH_FIELDS, "top_k")
+    assert load(lambda _name: None).batch_fields == (*BATCH_FIELDS, *MODEL_OPTIONS)
+
+
+def test_a_model_is_asked_again_once_unless_the_variable_says_otherwise():
+    """AI_REASKS is 1 by default, and may be 0 to 3."""
+    assert load(lambda _name: None).reasks == 1
+    assert [load({"AI_REASKS": str(times)}.get).reasks for times in range(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "sending"),
+    [
+        ("workers-ai", None, "prompt"),
+        ("demo", None, "native"),
+        ("openai", "https://api.openai.com/v1", "native"),
+        ("openai", "https://eu.api.openai.com:443/v1", "native"),
+        ("openai", "https://mine.openai.azure.com/openai/v1", "native"),
+        ("openai", "https://API.OpenAI.com", "native"),
+        ("openai", "http://127.0.0.1:11434/v1", "both"),
+        ("openai", "https://openai.com.example/v1", "both"),
+        ("openai", "https://notopenai.com/v1", "both"),
+        ("openai", "https://gateway.example/api.openai.com/v1", "both"),
+    ],
+)
+def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url: str | None, sending: str):
+    """How an output schema is sent depends by default on the provider and on the server's host."""
+    variables = {"AI_PROVIDER": provider, "AI_BASE_URL": base_url}
+    assert load(variables.get).structured_output == sending
+    for own in ("native", "prompt", "both"):
+        assert load((variables | {"STRUCTURED_OUTPUT": own}).get).structured_output == own
+
+
+def test_all_bad_variables_are_named_at_once():
+    """If several variables are bad, the error has a sentence for each of them."""
+    bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
+    with pytest.raises(ConfigurationFaults) as caught:
+        load(bad.get)
+    assert [fault.variable for fault in caught.value.faults] == ["AI_PROVIDER", "LEASE_SECONDS", "CORS_ORIGINS"]
+    assert str(caught.value).startswith(
+        "AI_PROVIDER must be one of workers-ai, openai, demo. LEASE_SECONDS must be a number from 0.2 to 3600. CORS_"
+    )
+
+
+@pytest.mark.parametrize(("lease", "alone_ms", "laned_ms"), [(180, 180_000, 180_000), (121, 124_000, 129_000)])
+def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, laned_ms: int):
+    """A claim lasts LEASE_SECONDS, or longer if its longest call would outlast this."""
+    settings = load({"LEASE_SECONDS": lease}.get)
+    assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
+    assert settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS) == laned_ms
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))
+def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int):
+    """Any time and random bytes make a valid UUID of version 7, and ids sort by their times."""
+    first, second = new_task_id(now, entropy), new_task_id(later, entropy)
+    assert is_task_id(first)
+    assert first[14] == "7"
+    assert (now < later) == (first < second)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "0" * 36, new_task_id(1, b"\xff" * 10).upper(), new_task_id(1, bytes(10)) + "0"]
+)
+def test_what_is_no_id_is_known_as_such(text: str):
+    """A malformed task id is recognised without the database."""
+    assert not is_task_id(text)
+
+
+@given(st.integers(1, 100), st.floats(0, 1))
+def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
+    """The wait before a retry is between half of a ceiling and the ceiling, which grows up to a stated maximum."""
+    wait = backoff_seconds(attempts, chance)
+    assert limits.BACKOFF_SECONDS_FIRST / 2 <= wait <= limits.BACKOFF_SECONDS_MOST
+    assert backoff_seconds(attempts, 0) <= wait <= backoff_seconds(attempts, 1)
+
+
+@given(st.floats(2, 3_599), st.integers(0, 3), st.floats(0, 1))
+def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, waits: int, chance: float):
+    """The first rate-limit waits of two seconds or more are kept with a jitter of at most a tenth of a second."""
+    assert asked <= rate_limit_seconds(asked, waits, chance) <= asked + 0.1 + 1e-9
+
+
+@pytest.mark.slow
+@given(
+    st.lists(st.one_of(st.none(), st.just(0.0), st.floats(-1e6, 1e6)), min_size=100, max_size=100),
+    st.lists(st.floats(0, 1), min_size=100, max_size=100),
+)
+def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[float | None], chances: list[float]):
+    """A row of rate limits ends a task after over an hour at the earliest, and no single wait exceeds an hour."""
+    assert limits.RATE_LIMIT_WAITS_MOST == 100
+    waits = [rate_limit_seconds(*wait) for wait in zip(asked, range(100), chances, strict=True)]
+    assert sum(waits) > 3_600
+    assert min(waits) >= 0.125
+    assert max(waits) <= 3_600
+
+
+@given(st.one_of(st.none(), st.floats(0, 1e6)), st.floats(0, 1))
+def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | None, chance: float):
+    waits = [rate_limit_seconds(asked, count, chance) for count in range(150)]
+    assert waits == sorted(waits)
+    assert [rate_limit_seconds(0, count, 0) for count in range(5)] == [0.125, 0.25, 0.5, 1, 2]
+
+
+def test_openai_needs_its_url():
+    """AI_PROVIDER=openai without AI_BASE_URL is refused, and the error names AI_BASE_URL."""
+    with pytest.raises(ConfigurationError, match=r"^AI_BASE_URL must be set"):
+        load({"AI_PROVIDER": "openai"}.get)
+
+
+@given(st.floats(0, 1e6), st.integers(0, 200), st.floats(0, 1))
+def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
+    """A wait of up to an hour that the provider asks for is kept in full, whatever the jitter is."""
+    assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
+    assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST
+
+
+def test_the_lease_must_exceed_the_timeout():
+    """A configuration is refused if LEASE_SECONDS is not greater than AI_TIMEOUT_SECONDS."""
+    with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
+        load({"AI_TIMEOUT_SECONDS": 180}.get)
+    assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000

@@ -1,0 +1,77 @@
+"""How many calls a merge needs at least, before its merge calls are planned."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import Reduce, Status
+from src.kernel.run.context import Ended
+from src.kernel.run.ledger import Ledger
+from src.kernel.store.claims import CallKey
+from tests.support.text_bench import TextBench
+from tests.support.worker_bench import HOST, WorkerBench
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """Make a worker that makes one call at a time."""
+    made = WorkerBench(concurrency=1)
+    yield made
+    made.close()
+
+
+def test_a_merge_that_is_not_planned_counts_as_one_call(bench: WorkerBench) -> None:
+    """While the chunks of a merge are called, polls show that it needs one call more than it has chunks."""
+    bench.insert(3, Reduce.MERGE)
+    seen = list[tuple[int, int]]()
+
+    async def polled() -> object:
+        running = asyncio.ensure_future(bench.worker().run(TaskKey("task"), HOST))
+        while not running.done():
+            task = await bench.store.task(TaskKey("task"))
+            assert task is not None
+            seen.append((task.completed, task.usage.minimum_calls))
+            await asyncio.sleep(0.5)
+        return running.result()
+
+    assert bench.do(polled()) == Ended(Status.COMPLETED)
+    assert {completed for completed, _ in seen} > {0, 1, 2}
+    assert {minimum for _, minimum in seen} == {4}
+
+
+@pytest.mark.parametrize(("spare", "status"), [(0, Status.COMPLETED), (-1, Status.FAILED)])
+def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spare: int, status: Status) -> None:
+    """Such a text is cut after its submission, and the task fails before its first call if its budget is too small."""
+    made = TextBench()
+    made.begin_text(b"One two three. " * 10, reduce=Reduce.MERGE, max_calls=5 + spare)
+    task = made.work_to_end()
+    assert (task.total, task.status, len(made.model.calls)) == (4, status, 5 if status is Status.COMPLETED else 0)
+    made.close()
+
+
+def looked_at(chunks: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many calls a merge of so many chunks looks at, to find out whether levels are done."""
+    looks, all_done = [0], Ledger.all_done
+
+    def counting(ledger: Ledger, keys: Iterable[CallKey]) -> bool:
+        def taken() -> Iterator[CallKey]:
+            for key in keys:
+                looks[0] += 1
+                yield key
+
+        return all_done(ledger, taken())
+
+    monkeypatch.setattr(Ledger, "all_done", counting)
+    made = WorkerBench(concurrency=1)
+    made.insert(chunks, Reduce.MERGE)
+    assert made.run() == Ended(Status.COMPLETED)
+    made.close()
+    monkeypatch.undo()
+    return looks[0]
+
+
+def test_a_look_whether_a_level_is_done_costs_the_same_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run looks after each call, so twice as many calls make twice as many looks, and no more."""
+    assert looked_at(160, monkeypatch) < 2.2 * looked_at(80, monkeypatch)

@@ -1,0 +1,356 @@
+"""A run that waits for slow calls checks whether its claim is still valid."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelRateLimited
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Route, Status
+from src.kernel.run.claim_checks import CheckSchedule
+from src.kernel.run.context import Ended, Hint, Lost, RunOutcome
+from src.kernel.store import work_statements
+from src.kernel.store.tasks import TaskStore
+from src.kernel.work.worker import Host
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.worker_bench import HOST, OneLaneEach, WorkerBench
+
+TASK = TaskKey("task")
+FOREVER = 100.0  # The seconds that a slow call takes, which are less than its timeout.
+FREED_SECONDS_MOST = 15.0  # The most seconds from a task's cancellation until its host is free.
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """Make a task of two calls that take very long."""
+    made = WorkerBench(concurrency=2)
+    made.model.seconds = lambda number: FOREVER
+    made.insert(2)
+    yield made
+    made.close()
+
+
+def cancel(bench: WorkerBench) -> Awaitable[Any]:
+    return bench.store.cancel(TASK, 1_000_000)
+
+
+def looks(bench: WorkerBench) -> list[float]:
+    """Record the times at which the run checks its claim in the database."""
+    at: list[float] = []
+    batch = bench.database.batch
+
+    async def noted(statements: Any) -> Any:
+        if [statement.sql for statement in statements] == [work_statements.MAY_START.sql]:
+            at.append(bench.loop.time())
+        return await batch(statements)
+
+    bench.database.batch = noted  # type: ignore[method-assign]
+    return at
+
+
+def freed(
+    bench: WorkerBench, ended: Callable[[], Awaitable[Any]], after: float, host: Host = HOST
+) -> tuple[float, RunOutcome]:
+    """Run the task, end it after a time, and return how long after that the run let go of its host.
+
+    The second value that `freed` returns is what the host got from the run.
+    """
+
+    async def play() -> RunOutcome:
+        run = asyncio.ensure_future(bench.worker().run(TASK, host))
+        await asyncio.sleep(after)
+        await ended()
+        return await run
+
+    outcome = bench.do(play())
+    return bench.loop.time() - after, outcome
+
+
+def bill(bench: WorkerBench) -> tuple[int, int]:
+    usage = bench.task().usage
+    return usage.model_calls, usage.in_doubt
+
+
+def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
+    """Return the times of the next checks after a write at time 0, if a check takes no time."""
+    found = []
+    for _ in range(count):
+        found.append(schedule.next_at(0.0, latency))
+        schedule.checked(found[-1], answered=answered)
+    return found
+
+
+def test_looks_start_late_and_double_and_never_come_too_late():
+    """A run checks its claim 5 s after its last write, and then every 10 s, so it notices an ended task within 10 s."""
+    assert times(CheckSchedule(100), 4) == [5.0, 15.0, 25.0, 35.0]
+
+
+def test_a_write_begins_them_anew():
+    """A successful write of the run also shows that the claim is valid, so the next check comes 5 s after the write."""
+    schedule = CheckSchedule(100)
+    assert times(schedule, 2) == [5.0, 15.0]
+    assert schedule.next_at(17.0, 0.0) == 22.0
+
+
+def test_a_database_that_does_not_answer_is_asked_less_and_less():
+    """Each check without an answer doubles the time until the run's next check, without limit."""
+    schedule = CheckSchedule(100)
+    assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
+    schedule.checked(200.0, answered=True)
+    assert schedule.next_at(0.0, 0.0) == 200.0 + limits.LOOK_SECONDS_MOST
+
+
+def test_a_slow_database_is_asked_in_proportion():
+    """Checks of a run take at most a tenth of the time: if a write takes 3 s, half a minute lies between two checks."""
+    assert times(CheckSchedule(100), 2, latency=3.0) == [30.0, 60.0]
+
+
+def test_looks_are_counted():
+    """A run makes only a limited number of checks, and after the last of these no further check is due."""
+    schedule = CheckSchedule(2)
+    assert times(schedule, 2) == [5.0, 15.0]
+    assert schedule.next_at(100.0, 0.0) == float("inf")
+
+
+@pytest.mark.parametrize("after", [0.5, 4.9, 16.0, 40.0, 90.0])
+def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
+    """If a task is cancelled during long calls, its run notices this and ends the calls, which are in doubt."""
+    seconds, outcome = freed(bench, lambda: cancel(bench), after)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Ended(Status.CANCELLED)
+    assert bill(bench) == (2, 2)
+    assert len(bench.events("let_go")) == 1
+
+
+def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
+    """If a task was put back and claimed by another worker, the old worker ends its calls and writes nothing.
+
+    The calls that an overtaken worker has ended are in doubt on the bill of the second claim.
+    """
+
+    async def put_back_and_claim() -> None:
+        await cancel(bench)
+        assert await bench.store.retry(TASK, bench.settings.lease_ms) is not None
+
+    seconds, outcome = freed(bench, put_back_and_claim, 2.0)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Lost()
+    assert bench.task().status is Status.PENDING
+    bench.model.seconds = lambda number: 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bill(bench) == (4, 2)
+
+
+def test_what_had_come_is_kept(bench: WorkerBench):
+    """In this test one of two outputs is recorded before the cancellation."""
+    bench.model.seconds = lambda number: FOREVER if number == 2 else 2.0
+    assert freed(bench, lambda: cancel(bench), 7.5)[0] < FREED_SECONDS_MOST
+    assert (bench.task().completed, bill(bench)) == (1, (2, 1))
+    assert bench.do(bench.store.retry(TASK, bench.settings.lease_ms)) is not None
+    bench.model.seconds = lambda number: 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (len(bench.model.calls), bill(bench)) == (3, (3, 1))
+
+
+def test_quick_calls_are_not_looked_at(bench: WorkerBench):
+    """A run whose calls take less than 5 s makes no check of its claim."""
+    bench.model.seconds = lambda number: 4.0
+    at = looks(bench)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert at == []
+
+
+def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
+    """On the free plan a run checks its claim at most ten times, however long it waits."""
+    bench.settings = Settings(plan="free", concurrency=2, timeout_seconds=300, lease_seconds=400)
+    bench.model.seconds = lambda number: 250.0
+    at = looks(bench)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(at) == 10
+
+
+def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """If a run's calls need its whole allowance, the run makes no check, and the task completes as usual."""
+    monkeypatch.setitem(limits.SUBREQUESTS, "paid", 8)
+    at = looks(bench)
+    outcome = bench.run()
+    assert at == []
+    assert outcome == Ended(Status.COMPLETED)
+    assert [line["groups"] for line in bench.events("looks_spent")] == [2]
+
+
+def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
+    """If a check fails because the database is away, the run goes on to its end with its paid calls."""
+
+    async def away() -> None:
+        bench.database.fail(NETWORK_LOST, times=1_000)
+        await asyncio.sleep(30)
+        bench.database.heal()
+
+    _, outcome = freed(bench, away, 1.0)
+    assert outcome == Ended(Status.COMPLETED)
+    assert [line["error"] for line in bench.events("look_failed")] == ["StoreUnavailable"] * 2
+    assert len(bench.model.calls) == 2
+
+
+def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
+    """If D1 never answers a check at 5 s, an output that comes at 6 s is still recorded soon after."""
+    batch = bench.database.batch
+
+    async def silent(statements: Any) -> Any:
+        if [statement.sql for statement in statements] == [work_statements.MAY_START.sql]:
+            await asyncio.Event().wait()
+        return await batch(statements)
+
+    bench.database.batch = silent  # type: ignore[method-assign]
+    bench.model.seconds = lambda number: 6.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.loop.time() <= 5.0 + limits.START_SECONDS + 1
+
+
+def host(hint: Hint) -> Host:
+    """Make a host that can be notified of its task's end."""
+    return Host(Route.DURABLE_OBJECT, 600.0, "object/task", hint=hint)
+
+
+def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
+    """A run that gets notice of its claim's end stops without asking the database."""
+    hint, at = Hint(), looks(bench)
+
+    async def cancel_and_tell() -> None:
+        await cancel(bench)
+        hint.give(1)
+
+    assert freed(bench, cancel_and_tell, 20.0, host(hint)) == (0.0, Ended(Status.CANCELLED))
+    assert [line["told"] for line in bench.events("let_go")] == [True]
+    assert at == [5.0, 15.0]
+
+
+def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench):
+    """A notice that comes while the run awaits a write is not lost: the run checks its claim after the write."""
+    hint = Hint()
+    hint.give()
+    at = looks(bench)
+    bench.model.seconds = lambda number: 1.0
+    assert bench.do(bench.worker().run(TASK, host(hint))) == Ended(Status.COMPLETED)
+    assert at == [0.0]
+
+
+def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
+    """A run ignores a notice with a lower fence than its own fence: such a notice is from before a retry."""
+    hint = Hint()
+
+    async def tell() -> None:
+        hint.give(0)
+
+    assert freed(bench, tell, 20.0, host(hint)) == (FOREVER - 20.0, Ended(Status.COMPLETED))
+
+
+def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
+    """A run that waits and has no call out makes no check of its claim, but a notice stops the run."""
+    hint = Hint()
+
+    async def cancel_and_tell() -> None:
+        await cancel(bench)
+        hint.give(1)
+
+    bench.model.seconds = lambda number: 1.0
+    bench.model.act = lambda call, number: ModelRateLimited("429", 25.0)
+    assert freed(bench, cancel_and_tell, 10.0, host(hint)) == (0.0, Ended(Status.CANCELLED))
+
+
+@pytest.fixture
+def laned() -> Iterator[WorkerBench]:
+    """Make a task of 18 chunks with two lanes of six calls. All calls of the first lane take very long, except two."""
+    made = WorkerBench()
+    made.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
+    made.insert(18)
+    yield made
+    made.close()
+
+
+def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
+    """When a task is cancelled, its lanes are aborted; the two calls of twelve that had ended are
+    recorded and billed.
+    """
+    seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Ended(Status.CANCELLED)
+    assert (laned.task().completed, bill(laned)) == (2, (12, 10))
+    assert laned.task().last_error is None
+    laned.model.seconds = lambda number: 1.0
+    assert laned.do(laned.store.retry(TASK, laned.settings.lease_ms)) is not None
+    assert laned.run(laned.laned_host()) == Ended(Status.COMPLETED)
+    assert (len(laned.model.calls), bill(laned)) == (28, (28, 10))
+
+
+def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
+    """If a task was put back and claimed again, the lanes of its old worker are aborted.
+
+    Outputs of an old claim's lanes could not be kept, and further calls would only cost money.
+    """
+    out = 0
+    infer = laned.model.infer
+
+    async def counted(call: Any) -> Any:
+        nonlocal out
+        out += 1
+        try:
+            return await infer(call)
+        finally:
+            out -= 1
+
+    laned.model.infer = counted  # type: ignore[method-assign]
+    seconds, outcome = freed(laned, lambda: laned.store.erase(TASK), 8.0, laned.laned_host())
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Lost()
+    laned.do(asyncio.sleep(1))
+    assert out == 0
+
+
+@pytest.mark.parametrize("end", ["cancel", "erase"])
+def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkeypatch: pytest.MonkeyPatch, end: str):
+    """A worker aborts its lanes before it writes the bill, since a slow database must not keep unwanted calls going."""
+    did: list[str] = []
+
+    def noted(kind: type[Any], name: str) -> None:
+        usual = getattr(kind, name)
+
+        async def act(*arguments: Any) -> Any:
+            did.append(name)
+            return await usual(*arguments)
+
+        monkeypatch.setattr(kind, name, act)
+
+    noted(TaskStore, "settle")
+    noted(OneLaneEach, "abort")
+    freed(laned, lambda: cancel(laned) if end == "cancel" else laned.store.erase(TASK), 8.0, laned.laned_host())
+    assert did[:2] == ["abort", "settle"]
+
+
+def test_the_deadline_aborts_lanes():
+    """At its deadline a task fails and its lanes are aborted, so its host does not wait for the last lane's calls."""
+    with closing(WorkerBench()) as bench:
+        bench.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
+        bench.insert(18, deadline_ms=3_000)
+        assert bench.run(bench.laned_host()) == Ended(Status.FAILED)
+        assert bench.loop.time() < 5.0
+        assert (bench.task().completed, bill(bench)) == (2, (12, 10))
+
+
+def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
+    """When the task is erased, its run stops and has no bill to settle."""
+    seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Lost()
+
+
+def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
+    """A run logs `looks_spent` only when it has no check left."""
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.events("looks_spent") == []

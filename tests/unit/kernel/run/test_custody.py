@@ -1,0 +1,167 @@
+"""Outputs that are paid for are kept, even if they come during a write, or after the task has ended."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import DEADLINE_EXCEEDED, Status
+from src.kernel.run.context import Ended, Lost
+from src.kernel.work.worker import Host
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.worker_bench import HOST, WorkerBench
+
+TASK = TaskKey("task")
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """Make a worker with two calls at a time: the first takes 1 s, the second 1.5 s."""
+    made = WorkerBench(concurrency=2)
+    made.model.seconds = lambda number: 1.5 if number == 2 else 1.0
+    yield made
+    made.close()
+
+
+def slowly(bench: WorkerBench, meanwhile: Callable[[], Awaitable[Any]] | None = None, *, which: int = 2) -> None:
+    """Make the database take a second for the write of the first output. `meanwhile` comes first."""
+    batch, number = bench.database.batch, 0
+
+    async def slow(statements: Any) -> Any:
+        nonlocal number
+        number += 1
+        if number == which:
+            if meanwhile is not None:
+                await meanwhile()
+            await asyncio.sleep(1)
+        return await batch(statements)
+
+    bench.database.batch = slow  # type: ignore[method-assign]
+
+
+def cancel(bench: WorkerBench) -> Awaitable[Any]:
+    return bench.store.cancel(TASK, 1_000_000)
+
+
+def go_on(bench: WorkerBench, host: Host = HOST) -> None:
+    """Put the task back, and run it to its end."""
+    assert bench.do(bench.store.retry(TASK, bench.settings.lease_ms)) is not None
+    assert bench.run(host) == Ended(Status.COMPLETED)
+
+
+def bill(bench: WorkerBench) -> tuple[int, int]:
+    usage = bench.task().usage
+    return usage.model_calls, usage.in_doubt
+
+
+def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
+    """In this test a client cancels the task during the write of its first output, and the second output comes then."""
+    bench.insert(3)
+    slowly(bench, lambda: cancel(bench))
+    assert bench.run() == Ended(Status.CANCELLED)
+    assert (bench.task().completed, bill(bench)) == (2, (2, 0))
+    go_on(bench)
+    assert (len(bench.model.calls), bill(bench)) == (3, (3, 0))
+
+
+def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerBench):
+    """In this test the task's deadline passes during the write of its first output."""
+    bench.insert(3, deadline_ms=1_800)
+    slowly(bench)
+    assert bench.run() == Ended(Status.FAILED)
+    failure = bench.task().failure
+    assert failure is not None
+    assert (failure.code, bench.task().completed, bill(bench)) == (DEADLINE_EXCEEDED, 2, (2, 0))
+    go_on(bench)
+    assert (len(bench.model.calls), bill(bench)) == (3, (3, 0))
+
+
+def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBench):
+    """If two calls end during a write, and one by a bug in the Worker's code, the other's output is kept."""
+    bench.settings = Settings(plan="paid", concurrency=3)
+    bench.insert(3)
+    bench.model.seconds = lambda number: 1.0 if number == 1 else 1.5
+    bench.model.act = lambda call, number: ValueError("a mistake") if number == 3 else None
+    slowly(bench)
+    with pytest.raises(ValueError, match="a mistake"):
+        bench.run()
+    assert (bench.task().status, bench.task().completed, bill(bench)) == (Status.PENDING, 2, (3, 1))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 4
+
+
+def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
+    """If a task was put back and claimed again, the old worker's outputs are not written."""
+
+    async def cancel_and_retry() -> None:
+        await cancel(bench)
+        await bench.store.retry(TASK, bench.settings.lease_ms)
+
+    bench.insert(3)
+    slowly(bench, cancel_and_retry)
+    assert bench.run() == Lost()
+    assert (bench.task().completed, bill(bench)) == (0, (2, 2))
+
+
+def test_the_last_write_is_insisted_on(bench: WorkerBench):
+    """If D1 is away when a worker learns that its task was cancelled, it writes its paid outputs once D1 is back."""
+    bench.insert(3)
+    settle = type(bench.store).settle
+    outages = [20]
+
+    async def away(store: Any, *args: Any) -> Any:
+        if outages:
+            bench.database.fail(NETWORK_LOST, times=outages.pop())
+        return await settle(store, *args)
+
+    slowly(bench, lambda: cancel(bench))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(bench.store), "settle", away)
+        assert bench.run() == Ended(Status.CANCELLED)
+    assert (bench.task().completed, bill(bench)) == (2, (2, 0))
+
+
+@pytest.fixture
+def laned(bench: WorkerBench) -> WorkerBench:
+    """Make a task of 18 chunks with two lanes of six calls."""
+    bench.settings = Settings(plan="paid")
+    return bench
+
+
+def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
+    """A lane that gets no notice of the cancellation makes all its calls to the end.
+
+    The run waits for this lane and keeps its outputs, so that a retry repeats none of its calls.
+    """
+    laned.insert(18)
+    laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0
+    slowly(laned, lambda: cancel(laned), which=3)
+    assert laned.run(laned.laned_host(deaf=True)) == Ended(Status.CANCELLED)
+    assert laned.loop.time() == pytest.approx(9.0)
+    assert (laned.task().completed, bill(laned)) == (12, (12, 0))
+    go_on(laned, laned.laned_host())
+    assert (len(laned.model.calls), bill(laned)) == (18, (18, 0))
+
+
+def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
+    """A task with lanes fails at its deadline, and not when the last lane has answered."""
+    laned.insert(18, deadline_ms=3_000)
+    laned.model.seconds = lambda number: 9.0
+    run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))
+    laned.do(asyncio.sleep(3.5))
+    assert (laned.task().status, laned.task().completed, bill(laned)) == (Status.FAILED, 0, (12, 12))
+    assert laned.do(run) == Ended(Status.FAILED)
+    assert laned.loop.time() == pytest.approx(9.0)
+    assert (laned.task().completed, bill(laned)) == (12, (12, 0))
+
+
+def test_lanes_of_an_erased_task_are_not_waited_for(laned: WorkerBench):
+    """The run of an erased task does not wait for lanes, since their outputs cannot be kept."""
+    laned.insert(18)
+    laned.model.seconds = lambda number: 100.0 if number == 7 else 1.0
+    slowly(laned, lambda: laned.store.erase(TASK), which=3)
+    assert laned.run(laned.laned_host()) == Lost()
+    assert laned.loop.time() < 5

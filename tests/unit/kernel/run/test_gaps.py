@@ -1,0 +1,431 @@
+"""Gaps of chunks that fail for good: which failures leave a gap, when the task fails instead, and what is kept."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.features.bulk.store import BulkStore
+from src.features.gaps.gap_retries import GapRetryStore
+from src.kernel.calls.model_health import News, Patience
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.errors import (
+    ModelError,
+    ModelQuotaExhausted,
+    ModelRefused,
+    ModelReplyMalformed,
+    ModelUnavailable,
+    StructuredOutputUnsupported,
+)
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.structure import Gap, Structure
+from src.kernel.domain.task import Failure, Reduce, Task, TaskOptions
+from src.kernel.run.context import Ended, Released
+from src.kernel.run.failed_calls import Gaps
+from src.kernel.run.ledger import Ledger
+from src.kernel.store.admission import UNCONDITIONAL
+from src.kernel.store.claims import CallKey, CallTries, FailedCall
+from src.kernel.store.options import LadderCounts
+from tests.support.worker_bench import WorkerBench
+from tests.unit.kernel.run.test_ledger import claim
+
+WITH_GAPS: dict[str, Any] = {"structure": Structure(gaps=True)}
+KEY = TaskKey("task")
+
+
+class Dies(BaseException):
+    """The error with which a test kills a worker."""
+
+
+REFUSED = ModelRefused("the provider answered 400", of_call=True)
+REFUSED_FAILURE = Failure(TaskCode.MODEL_REFUSED, "the provider answered 400", False)
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """Make a worker that makes one call at a time, so that its calls have an order."""
+    made = WorkerBench(concurrency=1)
+    yield made
+    made.close()
+
+
+def failing(error: ModelError, *numbers: int) -> Any:
+    """Return an act of the model in which the calls with the given numbers fail with the given error."""
+    return lambda call, number: error if number in numbers else None
+
+
+def ended(bench: WorkerBench) -> Task:
+    """Run the task until it has ended, and read it."""
+    outcome = bench.run()
+    while isinstance(outcome, Released):
+        sleep(bench, outcome.delay_seconds + 1)
+        outcome = bench.run()
+    assert isinstance(outcome, Ended), outcome
+    return bench.task()
+
+
+def sleep(bench: WorkerBench, seconds: float) -> None:
+    """Let time pass."""
+    bench.do(asyncio.sleep(seconds))
+
+
+def kept_input(bench: WorkerBench) -> str:
+    """Return the task's stored input."""
+    ((text,),) = [row.values() for row in bench.database.rows("SELECT input FROM texts")]
+    return text
+
+
+def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -> None:
+    """With `onChunkFailure: gap` a task completes without a chunk that the model refused."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2)
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed, task.failure) == ("completed", 3, 1, None)
+    assert task.gaps == (Gap(1, 1, 2, TaskCode.MODEL_REFUSED),)
+    assert task.coverage == 0.75
+    assert task.result == "<x>\n\n<x>\n\n<x>"
+    assert kept_input(bench) == "xxxx"
+    assert (task.usage.model_calls, task.usage.minimum_calls) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelRefused("the provider answered 401"),
+        ModelRefused("the provider answered 404"),
+        ModelQuotaExhausted("402"),
+        StructuredOutputUnsupported("400"),
+    ],
+    ids=["credentials", "model", "quota", "schema"],
+)
+def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelError) -> None:
+    """Refused credentials, an unknown model, a used-up quota and a refused schema fail the task and leave no gap."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(error, 2)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, task.gaps) == ("failed", error.code, ())
+    assert len(bench.model.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("terms", "calls", "code"),
+    [({"max_calls": 3}, 3, "budget_exhausted"), ({"deadline_ms": 2_500}, 3, "deadline_exceeded")],
+)
+def test_budget_and_deadline_end_a_task_with_a_gap(
+    bench: WorkerBench, terms: dict[str, Any], calls: int, code: str
+) -> None:
+    bench.insert(5, **(terms | WITH_GAPS))
+    bench.model.act = failing(REFUSED, 2)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, [gap.chunk for gap in task.gaps]) == ("failed", code, [1])
+    assert len(bench.model.calls) == calls
+
+
+def test_the_end_of_the_patience_ends_the_task() -> None:
+    """If the model is away for longer than the patience, the task fails without a gap, since no chunk is at fault."""
+    bench = WorkerBench(concurrency=1, patience_seconds=60.0)
+    bench.insert(3, **WITH_GAPS)
+    bench.model.act = lambda call, number: ModelUnavailable("503") if number > 1 else None
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, task.gaps) == ("failed", "model_unavailable", ())
+    bench.close()
+
+
+def test_a_chunk_whose_replies_are_malformed_leaves_a_gap(bench: WorkerBench) -> None:
+    """A chunk becomes a gap after MAX_ATTEMPTS malformed replies."""
+    bench.insert(3, **WITH_GAPS)
+    bench.database.rows("UPDATE texts SET input = 'xyx'")
+    bench.model.act = lambda call, number: ModelReplyMalformed("no text") if call.user == "y" else None
+    task = ended(bench)
+    assert (task.status, len(bench.model.calls)) == ("completed", 5)
+    assert [(gap.chunk, gap.code) for gap in task.gaps] == [(1, "model_reply_malformed")]
+
+
+def test_a_poisoned_chunk_leaves_a_gap() -> None:
+    """A chunk that always gets 500 becomes a gap after ten such failures, if the other chunks succeed."""
+    keys = [CallKey(0, place) for place in range(4)]
+    structure = TaskOptions(structure=Structure(gaps=True))
+    found = claim(total=4, characters=40, options=structure, tried={keys[3]: CallTries(0, 9, 9)})
+    ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 4), 0.0)
+    for key in keys[:3]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
+    ledger.failed(keys[3], ModelUnavailable("500"), 2.0, 0.0, chars=10)
+    assert (ledger.failure, keys[3] in ledger.gaps, ledger.gaps.coverage) == (None, True, 0.75)
+    told = ledger.progress([], 4)
+    assert ([(one.final, one.gap_chars) for one in told.failures], told.failed) == ([(True, 10)], 1)
+    assert told.ladder == LadderCounts(0, 0, 0, 0.75)
+
+
+def test_coverage_is_of_characters_and_not_of_chunks() -> None:
+    """The gap is one of four chunks, but has a tenth of the text, as the last chunk of a text often does."""
+    keys = [CallKey(0, place) for place in range(4)]
+    found = claim(total=4, characters=100, options=TaskOptions(structure=Structure(gaps=True, max_gap_share=0.2)))
+    ledger = Ledger(found, 1, Patience(News(), 0, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 4), 0.0)
+    for key in keys[:3]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
+    ledger.failed(keys[3], REFUSED, 2.0, 0.0, chars=10)
+    assert (ledger.failure, ledger.gaps.coverage) == (None, 0.9)
+
+
+@pytest.mark.parametrize("last", [REFUSED, ModelReplyMalformed("no text")], ids=["refused", "malformed"])
+def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> None:
+    """If a failure was held back when its chunk failed for good, the held failure does not count later."""
+    keys = [CallKey(0, place) for place in range(6)]
+    found = claim(total=6, characters=60, options=TaskOptions(structure=Structure(gaps=True)))
+    ledger = Ledger(found, 1, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 6), 0.0)
+    ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
+    ledger.settle(1.0)
+    ledger.start(ledger.startable(30.0, 1), 30.0)
+    ledger.failed(keys[0], last, 31.0, 0.0, chars=10)
+    assert keys[0] in ledger.gaps
+    for key in keys[1:]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=32.0)
+    ledger.settle(33.0)
+    assert ledger.next_at(33.0) is None
+    told = ledger.progress([], 6)
+    assert [(one.key, one.final, one.failure.code) for one in told.failures] == [(keys[0], True, last.code)]
+    assert (told.failed, ledger.gaps.coverage) == (1, 50 / 60)
+
+
+def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: WorkerBench) -> None:
+    """If every chunk is refused, the task fails with this cause, although it may have gaps.
+
+    A task that failed because every chunk was refused counts its chunks in `failed`, and has no gaps.
+    """
+    bench.insert(3, **(WITH_GAPS | {"structure": Structure(gaps=True, max_gap_share=1.0)}))
+    bench.model.act = failing(REFUSED, 1, 2, 3)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, task.failed) == ("failed", "model_refused", 3)
+    assert task.gaps == ()
+
+
+def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBench) -> None:
+    """A task fails with `too_many_gaps`, and makes no further call, once gaps exceed their share.
+
+    In this test three of five chunks are more than half of the characters.
+    """
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 3, 4)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 1, 3, 4)
+    assert "model_refused" in task.failure.message
+    assert kept_input(bench) == "xxxxx"
+
+
+@pytest.mark.parametrize("gaps_first", [True, False])
+def test_too_many_gaps_have_one_code_whichever_call_ends_first(gaps_first: bool) -> None:
+    """Five calls are in flight, and three of them fail. The task's code is the same in both orders of their ends."""
+    keys = [CallKey(0, place) for place in range(5)]
+    found = claim(total=5, characters=50, options=TaskOptions(structure=Structure(gaps=True)))
+    ledger = Ledger(found, 5, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 5), 0.0)
+    codes = []
+    for key in keys if gaps_first else reversed(keys):
+        if key in keys[:3]:
+            ledger.failed(key, REFUSED, 1.0, 0.0, chars=10)
+        else:
+            ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
+        codes.append(ledger.failure and ledger.failure.code)
+    assert set(codes) == {None, "too_many_gaps"}
+    assert codes[-1] == "too_many_gaps"
+
+
+def test_exactly_the_share_may_be_gone(bench: WorkerBench) -> None:
+    """A task completes if its gaps are exactly the allowed share of the characters."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1, 3)
+    assert ended(bench).status == "completed"
+
+
+def test_exactly_the_share_may_be_gone_whatever_its_decimals() -> None:
+    """Each share in hundredths counts as the client wrote it, although 0.29 × 100 is less than 29 for floats."""
+    for percent in range(1, 100):
+        options = TaskOptions(structure=Structure(gaps=True, max_gap_share=percent / 100))
+        found = []
+        for chars in (percent, percent + 1):
+            gaps = Gaps(claim(characters=100, options=options), always=False)
+            gaps.add(FailedCall(CallKey(0, 0), CallTries(1, 1), True, REFUSED_FAILURE, gap_chars=chars))
+            found.append(gaps.too_many)
+        assert found == [False, True], percent
+
+
+def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> None:
+    """After the retry of a failed task its gaps are called again, and coverage counts only the new gaps."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 3, 4)
+    assert ended(bench).status == "failed"
+    assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed, task.coverage) == ("completed", 5, 0, None)
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
+def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: WorkerBench, bulk: bool) -> None:
+    """The outputs of merges may have been made without the chunks that are gaps."""
+    bench.insert(3, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 4)
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed) == ("failed", 2, 1)
+    if bulk:
+        assert bench.do(bench.store.beside(BulkStore).retry_all("", {KEY: 0}, 1000, UNCONDITIONAL)) == [KEY]
+    else:
+        assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    task = bench.task()
+    assert (task.status, task.failed, [gap.chunk for gap in task.gaps]) == ("pending", 1, [1])
+    assert task.coverage == 2 / 3
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [1], 2 / 3)
+    assert (task.failed, task.usage.model_calls, kept_input(bench)) == (1, 5, "xxx")
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(KEY))
+    assert plan is not None
+    assert plan.minimum_calls == 2
+
+
+def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:
+    """A worker that takes a task over makes no call for its gaps, and counts them."""
+    bench.insert(4, **WITH_GAPS)
+
+    def act(call: ModelCall, number: int) -> Any:
+        if number == 3:
+            raise Dies
+        return REFUSED if number == 1 else None
+
+    bench.model.act = act
+    with pytest.raises(Dies):
+        bench.run()
+    sleep(bench, bench.settings.lease_seconds * 4)
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [0], 0.75)
+    assert len(bench.model.calls) == 5
+
+
+def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
+    """A merge call has the outputs beside a gap, and every planned call is made."""
+    bench.insert(3, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = lambda call, number: REFUSED if number == 2 else f"out {number}"
+    task = ended(bench)
+    assert (task.status, task.usage.minimum_calls, task.usage.model_calls) == ("completed", 4, 4)
+    assert bench.model.calls[3][1].user == "out 1\n\nout 3"
+    assert task.result == "out 4"
+
+
+def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
+    """A merge call that would merge only gaps is not made, and the place of its output stays empty.
+
+    In this test long outputs are merged two by two, and both outputs of one pair are gaps.
+    """
+    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = lambda call, number: REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200
+    task = ended(bench)
+    assert task.status == "completed"
+    rows = bench.database.rows("SELECT level, ends FROM merges ORDER BY level")
+    assert rows[0] == {"level": 1, "ends": "[2,4,6,8]"}
+    merged = [call.user[:3] for _, call in bench.model.calls[8:]]
+    assert merged[:3] == ["001", "005", "007"]
+    assert task.usage.model_calls == task.usage.minimum_calls == 8 + 3 + len(rows[1:]) * 2 - 1 - (len(rows) == 2)
+
+
+def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
+    """A claim in the middle of a merge knows which calls have nothing to merge, since all their outputs are missing."""
+    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
+
+    def act(call: ModelCall, number: int) -> Any:
+        if number == 10:
+            raise Dies
+        return REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200
+
+    bench.model.act = act
+    with pytest.raises(Dies):
+        bench.run()
+    sleep(bench, bench.settings.lease_seconds * 4)
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [2, 3])
+    assert task.usage.model_calls == task.usage.minimum_calls + 1
+
+
+def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
+    """In this test a 503 is held at first, because the service may be at fault."""
+    keys = [CallKey(0, place) for place in range(8)]
+    found = claim(total=8, characters=80, options=TaskOptions(structure=Structure(gaps=True)))
+    ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 8), 0.0)
+    ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
+    ledger.settle(1.0)
+    ledger.saved()
+    again_at = ledger.blocks(1.0).latest
+    ledger.start(ledger.startable(again_at, 1), again_at)
+    ledger.failed(keys[0], REFUSED, again_at + 1, 0.0, chars=10)
+    ledger.saved()
+    for key in keys[1:]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=again_at + 2)
+    ledger.settle(again_at + 3)
+    told = ledger.progress([], 8)
+    assert (ledger.next_at(again_at + 4), told.failures, ledger.gaps.coverage) == (None, (), 0.875)
+
+
+def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
+    """The previous release's code opens gaps again without a change to the column `coverage`."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1)
+    assert ended(bench).coverage == 0.75
+    bench.database.rows("UPDATE tasks SET failed = 0, completed = total")
+    assert bench.task().coverage is None
+
+
+def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_claim(bench: WorkerBench) -> None:
+    """A failed task whose gaps were opened again by a retry of older code does not show the coverage of these gaps."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 3, 4)
+    assert ended(bench).coverage == 0.4
+    assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    bench.database.rows("UPDATE tasks SET coverage = 0.4")  # a retry by older code does not change the column
+    bench.model.act = failing(ModelRefused("the provider answered 401"), 6)
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed, task.gaps, task.coverage) == ("failed", 2, 1, (), None)
+
+
+def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
+    """If the first chunk is refused, it becomes a gap as soon as another chunk has succeeded."""
+    bench.insert(3, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1)
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [0])
+
+
+def test_too_many_gaps_have_their_code_before_any_output(bench: WorkerBench) -> None:
+    """The code of too many gaps does not depend on whether an output was there when the task ended."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1, 2, 3)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 0, 3, 3)
+    assert "model_refused" in task.failure.message
+
+
+def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
+    """If a merge was made and paid for without the gaps, the task completes with these gaps."""
+    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
+    assert ended(bench).status == "failed"
+    assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    assert bench.task().failed == 1
+    task = ended(bench)
+    assert (task.status, task.completed, [gap.chunk for gap in task.gaps]) == ("completed", 7, [2])
+    assert task.coverage == 0.875
+    merged = [call.user[:3] for _, call in bench.model.calls[8:]]
+    assert merged[:5] == ["001", "004", "004", "005", "007"]

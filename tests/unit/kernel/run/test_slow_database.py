@@ -1,0 +1,273 @@
+"""Runs on a slow or absent database continue where they can, and make no additional writes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from src.kernel.calls import wire
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain import limits
+from src.kernel.domain.errors import CallNotStarted, StoreUnavailable
+from src.kernel.domain.task import Route, Status
+from src.kernel.run.context import Ended, Released
+from src.kernel.work.worker import Host
+from src.objects.lane import Lane
+from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED
+from tests.support.worker_bench import WorkerBench
+
+
+@pytest.fixture
+def make():
+    made: list[WorkerBench] = []
+
+    def build(**settings: Any) -> WorkerBench:
+        made.append(WorkerBench(**settings))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        bench.close()
+
+
+def row(bench: WorkerBench) -> dict[str, Any]:
+    (found,) = bench.database.rows("SELECT * FROM tasks")
+    return found
+
+
+def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
+    """Record how late after its announcement each call starts, by the database's clock, and the stored start window."""
+    noted: list[tuple[int, int]] = []
+    infer = bench.model.infer
+
+    async def noting(call: ModelCall) -> ModelReply:
+        task = row(bench)
+        noted.append((bench.database.now_ms() - task["announced_at"], task["start_ms"]))
+        return await infer(call)
+
+    bench.model.infer = noting  # type: ignore[method-assign]
+    return noted
+
+
+@pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
+def test_a_task_on_a_slow_database_ends(make, seconds: float):
+    """A worker that does not know yet that the database is slow announces its first calls in vain."""
+    bench = make()
+    bench.insert(12)
+    bench.database.seconds = seconds
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
+    # The claim and the announcement take one D1 call each, and so do the two groups of calls when they end.
+    assert bench.database.batches - before - 1 == 1 + 1 + 2
+    assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
+
+
+def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
+    """If an isolate knows that its database is slow, its next worker stores a longer start window at once."""
+    bench = make()
+    bench.insert(12)
+    noted = note_windows(bench)
+    bench.latency.note(5.0, 0.0)
+    bench.database.seconds = 5.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert noted[0][1] == 11_000
+    assert bench.events("call_not_started") == []
+
+
+def test_calls_start_within_the_window_that_is_stored(make):
+    """If the database becomes slower or quicker, each call still starts within the window that a cancellation reads."""
+    bench = make()
+    bench.insert(90)
+    noted = note_windows(bench)
+    bench.model.act = lambda call, number: setattr(bench.database, "seconds", 4.0 if 6 < number <= 18 else 0.0)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert all(late <= window for late, window in noted)
+    windows = [window for _, window in noted]
+    assert (windows[0], max(windows), windows[-1]) == (2_000, 9_000, 2_000)
+
+
+def test_lanes_keep_the_longest_window(make):
+    """With lanes the stored start window does not become shorter.
+
+    A lane reads the window when it starts its calls, so a cancellation must wait for the longest window that a lane may
+    have read.
+    """
+    bench = make()
+    bench.insert(60)
+    noted = note_windows(bench)
+    bench.model.act = lambda call, number: setattr(bench.database, "seconds", 4.0 if 12 < number <= 24 else 0.0)
+    assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)
+    windows = [window for _, window in noted]
+    assert (windows[0], max(windows), windows[-1]) == (2_000, 9_000, 9_000)
+
+
+def test_lanes_keep_the_window_of_the_run_before(make):
+    """A run with lanes keeps the longer start window of the previous run, whose lanes may still be at work."""
+    bench = make()
+    bench.insert(60)
+    bench.database.rows("UPDATE tasks SET start_ms = 9000")
+    noted = note_windows(bench)
+    assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)
+    assert {window for _, window in noted} == {9_000}
+
+
+def test_a_write_without_an_answer_was_slow(make):
+    """After half a minute without an answer to a write, the isolate expects a slow database."""
+    bench = make()
+    bench.insert(12)
+
+    def hang(call: ModelCall, number: int) -> None:
+        if number == 1:
+            bench.database.seconds = 70.0
+            bench.loop.call_later(20, setattr, bench.database, "seconds", 0.0)
+
+    bench.model.act = hang
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.latency.seconds(bench.loop.time()) >= 5
+
+
+def test_a_claim_without_an_answer_was_slow(make):
+    """After a claim without an answer the isolate's next worker expects a slow database."""
+    bench = make()
+    bench.insert(1)
+    bench.database.seconds = 70.0
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    assert bench.latency.seconds(bench.loop.time()) == limits.STORE_SECONDS
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool):
+    """A lease outlasts a call that uses up its start window and its timeout, announced with the claim or later."""
+    bench = make(timeout_seconds=10, lease_seconds=11)
+    bench.insert(1)
+    bench.database.seconds = 5.0
+    if known:
+        bench.latency.note(5.0, 0.0)
+    leases: list[int] = []
+    bench.model.act = lambda call, number: leases.append(row(bench)["lease_until"] - row(bench)["announced_at"])
+    bench.run()
+    assert leases == [round(1000 * (11 + 10 + limits.LINGER_SECONDS_MOST))]
+
+
+def test_no_window_reaches_beyond_the_end_of_the_slice(make):
+    """No call may start after the end of its slice.
+
+    A call that started after its slice's end would still be out when the platform ends the invocation.
+    """
+    bench = make()
+    bench.insert(1)
+    bench.latency.note(8.0, 0.0)
+    bench.database.seconds = 8.0
+    assert isinstance(bench.run(Host(Route.DIRECT, 5.0)), Released)
+    assert bench.model.calls == []
+    bench.latency.note(8.0, bench.loop.time())
+    bench.do(asyncio.sleep(60))
+    assert bench.run(Host(Route.DIRECT, 30.0)) == Ended(Status.COMPLETED)
+
+
+@pytest.mark.parametrize(("start_ms", "made"), [(2_000, False), (17_000, True)])
+def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made: bool):
+    """On a slow database a lane starts calls as late as the stored window allows, and no later."""
+    bench = make()
+    bench.insert(1)
+    task_key = bench.task().task_key
+    bench.do(bench.store.claim(task_key, holder="h", host="", route=Route.QUEUE, lease_ms=99_000, start_ms=start_ms))
+    bench.database.seconds = 8.0
+    (told,) = bench.do(Lane().infer(bench.worker(), task_key, 1, [wire.write_call(ModelCall("", "x", ""))]))
+    assert ("output" in told, len(bench.model.calls)) == (made, int(made))
+
+
+def test_a_run_that_starts_nothing_gives_its_task_back(make):
+    """After three announcements in vain a run gives its task back, each time for longer, without an attempt.
+
+    In this test the database takes longer than any start window.
+    """
+    bench = make()
+    bench.insert(3)
+    bench.database.seconds = 25.0
+    writes, delays = [], []
+    for _ in range(9):
+        before = bench.database.batches
+        outcome = bench.run()
+        assert isinstance(outcome, Released)
+        writes.append(bench.database.batches - before)
+        delays.append(outcome.delay_seconds)
+        bench.do(asyncio.sleep(outcome.delay_seconds))
+    assert delays == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+    assert writes[0] == 1 + 2 + 1  # the first claim announces
+    assert max(writes[1:]) <= 1 + 3 + 1
+    task = row(bench)
+    assert (task["idle_runs"], task["attempts"], task["stalls"], bench.model.calls) == (9, 1, 0, [])
+    bench.database.seconds = 0.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (row(bench)["idle_runs"], len(bench.model.calls)) == (0, 3)
+
+
+def test_a_client_that_retries_begins_anew(make):
+    """After a client's retry the number of idle runs is 0 again."""
+    bench = make()
+    bench.insert(1)
+    bench.database.seconds = 25.0
+    bench.run()
+    bench.database.seconds = 0.0
+    bench.do(bench.store.cancel(bench.task().task_key, 1_000))
+    assert row(bench)["idle_runs"] == 1
+    bench.do(bench.store.retry(bench.task().task_key, 1_000))
+    assert row(bench)["idle_runs"] == 0
+
+
+@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
+def test_an_outage_makes_no_storm(make, message: str):
+    """If every write fails for a whole lease, a worker sends only a limited number of writes."""
+    bench = make()
+    bench.insert(2)
+    bench.model.act = lambda call, number: bench.database.fail(message, times=10_000) if number == 1 else None
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    minutes = bench.loop.time() / 60
+    assert minutes > 2
+    assert bench.database.batches - 1 <= limits.WRITES_AT_FIRST + limits.WRITES_A_CALL * 2 + 2 * minutes
+    assert bench.events("store_unavailable")
+
+
+def test_paid_outputs_wait_for_their_turn(make):
+    """If a run may not write yet, it keeps its paid outputs until it may write."""
+    bench = make()
+    bench.insert(6)
+    # After one idle run, the run may make two writes at first: the claim and the announcement.
+    bench.database.rows("UPDATE tasks SET idle_runs = 1")
+    bench.model.seconds = float
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=3) if number == 1 else None
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.loop.time() > 29
+    # The D1 calls are the claim, three sends in vain, the write of the first call, and one write for all others.
+    assert bench.database.batches - before == 1 + 3 + 1 + 1
+    assert len(bench.model.calls) == 6 == bench.task().usage.model_calls
+
+
+@pytest.mark.parametrize(("seconds", "announced_at"), [(10.0, 10), (100.0, 30)])
+def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: float, announced_at: float):
+    """A run that may not write an announcement waits until a call ends, which earns writes, or until its turn comes."""
+    bench = make(concurrency=2)
+    bench.insert(3)
+    bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")  # the claim announces nothing
+    bench.model.act = lambda call, number: CallNotStarted("late") if number in {3, 4} else None
+    bench.model.seconds = lambda number: seconds if number == 2 else 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    # The third model call waits until the first one is recorded. The fourth model call waits until the third is
+    # recorded, and for a pause. The fifth model call waits until the second has ended or the turn to write comes.
+    assert [at for at, _ in bench.model.calls] == pytest.approx([0, 0, 1.2, 3.4, announced_at], abs=0.2)
+
+
+def test_a_short_lease_does_not_run_out_over_a_turn(make):
+    """A run waits for its turn to write at most half its lease, so that it does not lose its claim."""
+    bench = make(timeout_seconds=1, lease_seconds=4)
+    bench.insert(1)
+    bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")
+    bench.model.seconds = lambda number: 0.5
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=2)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.loop.time() < 4

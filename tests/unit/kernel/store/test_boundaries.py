@@ -1,0 +1,716 @@
+"""At which millisecond a time in the database is over."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.features.webhooks import deliveries_store
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, Status
+from src.kernel.store import (
+    early_erasure,
+    ending,
+    joining,
+    keys,
+    latest_calls,
+    seen,
+    sweep,
+    tallies,
+    views,
+    work_statements,
+)
+from src.kernel.store.claims import Claim, ClaimRefusal, Finish, Unclaimed
+from src.kernel.store.d1 import Database, Statement, as_json
+from src.kernel.store.keys import KeyStore
+from src.kernel.store.rows import ListFilter
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
+
+TASK = TaskKey("local:t")
+ENDPOINT = "local:e"
+NOW = START_MS + 500_000
+LATE_MS = 60_000
+EARLY_MS = round(limits.EARLY_SECONDS_ALLOWED * 1000)
+
+
+class Table(StoreBench):
+    """A database whose clock shows NOW, and whose rows a test can give any values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time_ms = NOW
+
+    def ask(self, statement: Statement, **values: Any) -> list[dict[str, Any]]:
+        """Run one statement, and return its rows."""
+        (found,) = self.run(Database(self.database, Meter()).run(statement.bind(**values)))
+        return [dict(row) for row in found]
+
+    def give(self, table: str = "tasks", **columns: Any) -> None:
+        """Set columns in all rows of a table."""
+        named = ", ".join(f"{name} = ?" for name in columns)
+        self.database.rows(f"UPDATE {table} SET {named}", *columns.values())  # noqa: S608 - a test's own names
+
+    def write(self, table: str, **columns: Any) -> None:
+        """Insert a row."""
+        places = ", ".join("?" * len(columns))
+        self.database.rows(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", *columns.values())  # noqa: S608
+
+    def value(self, query: str) -> Any:
+        """Read one value."""
+        (row,) = self.database.rows(query)
+        (value,) = row.values()
+        return value
+
+    def pending(self, **columns: Any) -> None:
+        """Make a waiting task with the given values of columns."""
+        self.insert(TASK)
+        self.give(**columns)
+
+    def held(self, **columns: Any) -> None:
+        """Make a task with a worker and the given values of columns."""
+        self.insert(TASK)
+        self.claim(TASK)
+        self.give(**columns)
+
+    def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
+        """Make an ended task with the given values of columns."""
+        self.insert(TASK)
+        given: dict[str, Any] = {"status": status, "finished_at": NOW - 1}
+        self.give(**given | columns)
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    made = Table()
+    yield made
+    made.database.close()
+
+
+AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
+
+
+@AROUND
+def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
+    """A worker can claim and continue a task until the millisecond before its deadline."""
+    table.pending(deadline_ms=1, deadline_at=NOW + off)
+    found = table.try_claim(TASK)
+    in_time = off > 0
+    assert isinstance(found, Claim) == in_time
+    if isinstance(found, Unclaimed):
+        assert found.standing is ClaimRefusal.OVERDUE
+    assert table.row(TASK)["status"] == ("processing" if in_time else "pending")
+    assert bool(table.ask(views.STATUS, task_key=TASK)[0]["overdue"]) != in_time
+    assert bool(table.run(table.store.expire([TASK], OVERDUE, RETENTION_MS))) != in_time
+
+
+@AROUND
+def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
+    """A worker's write is accepted until the millisecond before the task's deadline."""
+    table.insert(TASK)
+    claim = table.claim(TASK)
+    table.give(deadline_ms=1, deadline_at=NOW + off)
+    assert table.step(claim) == (off > 0)
+
+
+@AROUND
+def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
+    """From the millisecond at which a lease ends another worker can claim the task, and not before."""
+    table.held(lease_until=NOW + off, rest_until=0)
+    assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
+
+
+@AROUND
+def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
+    """A task is shown as at work until the same millisecond at which its lease ends."""
+    table.held(lease_until=NOW + off, rest_until=0)
+    assert bool(table.ask(views.TASKS, task_keys=as_json([TASK]))[0]["live"]) == (off > 0)
+
+
+@AROUND
+def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
+    """A task that rests after a worker's death can be claimed from the millisecond at which its rest ends."""
+    table.held(lease_until=NOW - 10, rest_until=NOW + off)
+    assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
+
+
+@AROUND
+def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
+    """A message that comes up to a second before a task's time counts as on time."""
+    table.pending(not_before=NOW + EARLY_MS + off)
+    found = table.try_claim(TASK)
+    assert isinstance(found, Claim) == (off <= 0)
+    if isinstance(found, Unclaimed):
+        assert (found.standing, found.left_ms) == (ClaimRefusal.EARLY, EARLY_MS + off)
+
+
+@pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
+def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
+    """If the sweep's next check of a task is later than the end of the task's lease, the check moves to this end."""
+    table.pending(wake_at=NOW + LEASE_MS + wake_off)
+    claim = table.claim(TASK)
+    assert claim.fence == 1
+    assert table.row(TASK)["wake_at"] == NOW + LEASE_MS + (0 if moved else wake_off)
+
+
+@AROUND
+def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
+    """If the start window of a dead worker's calls lasts longer than a new claim's own window, the new claim keeps the
+    longer one.
+
+    If the window were lost, a cancellation would not wait for the dead worker's announced calls.
+    """
+    table.insert(TASK)
+    claim = table.claim(TASK)
+    table.give(announced_at=NOW - 1_000, start_ms=3_000 + off)
+    assert table.step(claim)
+    assert table.row(TASK)["start_ms"] == max(2_000, 2_000 + off)
+
+
+@AROUND
+def test_a_dead_letter_ends_what_is_due(table: Table, off: int) -> None:
+    """A dead letter fails a task that is due, but not one that waits for its time."""
+    table.pending(not_before=NOW + off)
+    assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
+
+
+@AROUND
+def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: int) -> None:
+    """A dead letter does not fail a task whose lease lasts one millisecond more."""
+    table.held(lease_until=NOW + off, rest_until=0)
+    assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
+
+
+@pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
+def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
+    """Announced calls may start for the rest of their start window."""
+    table.held(announced_at=NOW + announced_off, start_ms=2_000)
+    (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
+    assert found["left_ms"] == left
+
+
+@AROUND
+def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
+    """A repeated request joins a submission until the last millisecond of its window."""
+    table.write(
+        "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
+    )
+    ours = {"first": "local:r:", "behind": "local:r;", "path": '$."1"', "task_key": "local:b"}
+    values = {"before": '$."0"', "sendings": 1, "submission": "local:r:2", "window_ms": 300, "valid_ms": 9_000}
+    table.ask(joining.JOIN, **ours, **values)
+    assert [row["task_id"] for row in table.ask(joining.JOINED, **ours)] == (["local:a"] if off >= 0 else [])
+
+
+def due(table: Table, **values: Any) -> list[dict[str, Any]]:
+    """Return the tasks that a sweep finds due, without those that were sent off within the last minute."""
+    given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
+    return table.ask(sweep.DUE, **given | values)
+
+
+@AROUND
+def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
+    table.pending(wake_at=NOW + off)
+    assert bool(due(table)) == (off <= 0)
+
+
+@AROUND
+def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
+    """A sweep does not send off a task again until a minute after it was last sent."""
+    table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
+    assert bool(due(table)) == (off <= 0)
+    assert bool(due(table, in_vain=3)) == (off <= 0)
+    assert due(table, in_vain=2)
+    taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
+    assert bool(taken) == (off <= 0)
+    table.give(dispatches=0, wake_at=NOW)
+    assert due(table)
+
+
+@AROUND
+def test_a_task_that_is_not_due_is_not_taken_on(table: Table, off: int) -> None:
+    """If a task's check was put off after a sweep found it due, the sweep does not send it off."""
+    table.pending(wake_at=NOW + off)
+    taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
+    assert bool(taken) == (off <= 0)
+
+
+@AROUND
+def test_an_overdue_task_is_found_though_it_was_just_sent_off(table: Table, off: int) -> None:
+    table.pending(wake_at=NOW, dispatches=1, sent_at=NOW, deadline_ms=1, deadline_at=NOW + off)
+    assert bool(due(table)) == (off <= 0)
+
+
+@pytest.mark.parametrize(("dispatches", "delay_ms"), [(0, 2_000), (1, 4_000), (2, 8_000), (3, 8_000)])
+def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> None:
+    """With each dispatch of a task the time to the sweep's next check doubles, up to a limit."""
+    table.pending(wake_at=NOW, dispatches=dispatches)
+    table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=3)
+    row = table.row(TASK)
+    assert (row["dispatches"], row["sent_at"], row["wake_at"]) == (dispatches + 1, NOW, NOW + delay_ms)
+
+
+@pytest.mark.parametrize(
+    ("lease_off", "rest_off", "wakes"), [(5, 0, 5), (0, 7, 7), (9, 7, 9), (0, 0, None), (-1, 0, None)]
+)
+def test_the_look_at_a_task_is_put_off_until_it_is_free(
+    table: Table, lease_off: int, rest_off: int, wakes: int | None
+) -> None:
+    """The sweep puts its check of a task off until both its lease and its rest are over."""
+    table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
+    table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
+    assert table.row(TASK)["wake_at"] == NOW + (-3 if wakes is None else wakes)
+
+
+@AROUND
+def test_a_retention_is_over_at_its_time(table: Table, off: int) -> None:
+    table.ended(wake_at=NOW + off)
+    found = table.run(table.store.past_retention(10))
+    assert found.past_retention == ([TASK] if off <= 0 else [])
+
+
+@pytest.mark.parametrize("chunks_most", [3, 4, 5])
+def test_a_page_of_erasures_has_as_many_chunks_as_it_may(table: Table, chunks_most: int) -> None:
+    """Tasks are erased together as long as their chunks do not exceed the limit, to the chunk."""
+    for name in ("local:a", "local:b"):
+        table.insert(name)
+    table.give(status="cancelled", finished_at=NOW - 1, wake_at=NOW)
+    assert len(table.ask(sweep.PAST_RETENTION, most=10, chunks_most=chunks_most)) == (2 if chunks_most >= 4 else 1)
+    assert len(table.ask(sweep.PAST_RETENTION, most=10, chunks_most=1)) == 1
+
+
+@AROUND
+def test_a_tombstone_is_over_at_its_time(table: Table, off: int) -> None:
+    table.write("tombstones", id="x", until=NOW + off)
+    table.ask(sweep.REMOVE_TOMBSTONES)
+    assert len(table.database.rows("SELECT * FROM tombstones")) == (off > 0)
+
+
+@AROUND
+def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
+    """A task without a dispatch counts as late from a minute after it was due."""
+    table.pending(wake_at=NOW - LATE_MS + off)
+    assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
+
+
+@AROUND
+def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
+    """A task that was sent off counts as late a minute later, unless a worker has taken it."""
+    table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
+    assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
+
+
+@AROUND
+def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
+    """The turn to sweep can be taken once in the stated time, to the millisecond."""
+    table.write("seen", what="sweep", at=NOW - LATE_MS + off)
+    assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
+    table.give("seen", at=NOW + off)
+    assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off > 0)
+    table.give("seen", at=NOW - LATE_MS + off)
+    table.ask(seen.SEE, what="sweep", apart_ms=LATE_MS)
+    assert (table.value("SELECT at FROM seen") == NOW) == (off <= 0)
+
+
+@AROUND
+def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
+    """An API key is valid until the millisecond before it expires."""
+    row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
+    table.write("api_keys", **row, expires_at=NOW + off)
+    found = table.run(KeyStore(Database(table.database, Meter())).find("0" * 16))
+    assert (found.key is not None) == (off > 0)
+    table.ask(keys.DELETE_EXPIRED_KEYS, tenant="local")
+    assert len(table.database.rows("SELECT * FROM api_keys")) == (off > 0)
+
+
+def endpoint(table: Table, **columns: Any) -> None:
+    """Register an endpoint."""
+    given = {"id": ENDPOINT, "name": "n", "url": "https://x.example", "event_types": '["task.cancelled"]'}
+    table.write("webhook_endpoints", **given | {"created_at": NOW - 9, "updated_at": NOW - 9} | columns)
+
+
+@AROUND
+def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
+    """A webhook's old secret is shown and signs until the same millisecond."""
+    table.ended()
+    endpoint(table, old_secret_until=NOW + off)
+    for found in (table.ask(deliveries_store.ENDPOINT, endpoint=ENDPOINT), outbox(table)):
+        assert bool(found[0]["old_secret_signs"]) == (off > 0)
+
+
+@AROUND
+def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
+    """A success ends its endpoint's pause only if its attempt began after the pause did."""
+    endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
+    table.ask(deliveries_store.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    assert (row["failures"], row["paused_until"]) == (0, 0 if off <= 0 else NOW + 9_000)
+    table.give("webhook_endpoints", paused_at=NOW + off, paused_until=NOW + 9_000)
+    table.ask(deliveries_store.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
+    assert table.value("SELECT paused_until FROM webhook_endpoints") == (0 if off <= 0 else NOW + 9_000)
+
+
+@pytest.mark.parametrize(
+    ("failures", "weight", "failed_off", "asked_ms", "then", "pause_ms"),
+    [
+        (0, 1, -5, 0, 1, 0),  # too few failures in a row to open the breaker
+        (1, 1, -5, 0, 2, 0),
+        (2, 1, -5, 0, 3, 1_000),  # the third failure in a row
+        (3, 1, -5, 0, 4, 2_000),
+        (4, 1, -5, 0, 5, 4_000),
+        (5, 1, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
+        (5, 1, 0, 0, 6, 5_000),  # The attempt began when the last one failed, so it counts.
+        (5, 1, 1, 0, 5, 1),  # The attempt began before the last one failed, so it does not count.
+        (5, 1, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
+        (5, 1, 1, 2, 5, 2),
+        (0, 1, -5, 700, 1, 700),  # a pause that the receiver asks for, without a breaker
+        (2, 1, -5, 7_000, 3, 7_000),
+        (0, 2, -5, 0, 2, 0),  # a timeout, which counts as several failures
+        (2, 2, -5, 0, 3, 1_000),  # It opens the breaker, and the first pause is as long as after other failures.
+        (3, 2, -5, 0, 4, 2_000),  # With the breaker open it counts as one failure.
+    ],
+)
+def test_what_a_failure_does_to_an_endpoint(
+    table: Table, failures: int, weight: int, failed_off: int, asked_ms: int, then: int, pause_ms: int
+) -> None:
+    """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit."""
+    endpoint(table, failures=failures, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
+    values = {"breaker": 3, "weight": weight, "pause_ms": 1_000, "pause_most_ms": 5_000, "asked_ms": asked_ms}
+    table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, **values)
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    assert (row["failures"], row["paused_until"]) == (then, NOW + pause_ms)
+    counted = then > failures or asked_ms > failed_off > 0
+    assert row["paused_at"] == (NOW if counted else NOW + failed_off)
+
+
+@pytest.mark.parametrize(("failed_off", "asked_ms", "failures"), [(-1, 0, 3), (-1, 1, 3), (-501, 0, 4), (-500, 0, 4)])
+def test_an_attempt_that_began_before_the_last_failure_does_not_count(
+    table: Table, failed_off: int, asked_ms: int, failures: int
+) -> None:
+    """Of several attempts that run and fail at the same time, only the first counts."""
+    endpoint(table, failures=3, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
+    values = {"breaker": 9, "weight": 1, "pause_ms": 1_000, "pause_most_ms": 5_000}
+    table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    assert row["failures"] == failures
+    changed = failures > 3 or asked_ms > 0
+    assert row["paused_until"] == (NOW + asked_ms if changed else NOW + failed_off)
+    assert row["paused_at"] == (NOW if changed else NOW + failed_off)
+
+
+@pytest.mark.parametrize(("failures", "paused_off"), [(2, 0), (3, 0), (3, -1), (3, 1), (4, 0)])
+def test_a_try_pauses_an_endpoint_that_has_failed_too_often(table: Table, failures: int, paused_off: int) -> None:
+    """While one delivery tries a failing endpoint, the endpoint is paused, so no other sender takes another one."""
+    table.ended()
+    endpoint(table, failures=failures, paused_until=NOW + paused_off)
+    outbox(table, breaker=9)
+    table.give("webhook_deliveries", due_at=NOW)
+    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "fence": 0}
+    taken = table.ask(deliveries_store.TAKE_DELIVERY, **named, held_ms=700, breaker=3)
+    assert bool(taken) == (failures < 3 or paused_off <= 0)
+    table.ask(deliveries_store.PAUSE_FOR_TRIAL, endpoint=ENDPOINT, held_ms=700, breaker=3)
+    tried = failures >= 3 and paused_off <= 0
+    assert table.value("SELECT paused_until FROM webhook_endpoints") == NOW + (700 if tried else paused_off)
+
+
+def outbox(table: Table, *, breaker: int = 3, share: int = 9) -> list[dict[str, Any]]:
+    """Write the deliveries of the task's end for each endpoint that subscribes to it."""
+    return table.ask(deliveries_store.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker, share=share)
+
+
+@AROUND
+def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
+    """If a task ends after an endpoint's pause is over, its delivery is due at once."""
+    table.ended()
+    endpoint(table, paused_until=NOW + off)
+    (row,) = outbox(table)
+    assert row["state"] == (2 if off > 0 else 1)
+    assert table.value("SELECT due_at FROM webhook_deliveries") == NOW + 1_000
+    table.give("webhook_endpoints", paused_until=NOW + 5_000)
+    table.database.rows("DELETE FROM webhook_deliveries")
+    outbox(table)
+    assert table.value("SELECT due_at FROM webhook_deliveries") == NOW + 5_000
+
+
+@pytest.mark.parametrize("failures", [2, 3, 4])
+def test_a_delivery_for_an_endpoint_that_has_failed_waits(table: Table, failures: int) -> None:
+    table.ended()
+    endpoint(table, failures=failures)
+    (row,) = outbox(table)
+    assert row["state"] == (2 if failures >= 3 else 1)
+
+
+@pytest.mark.parametrize(
+    ("share", "tenant", "held_off", "waits"),
+    [(3, "local", 1, False), (2, "local", 1, True), (2, "local", 0, False), (2, "other", 1, False)],
+)
+def test_a_tenant_has_a_share_of_the_deliveries_under_way(
+    table: Table, share: int, tenant: str, held_off: int, waits: bool
+) -> None:
+    """If so many deliveries of a tenant are held by their senders, the tenant's next ones wait for the sweep."""
+    table.ended()
+    endpoint(table)
+    for number in range(2):
+        key = f"{tenant}:0197b2f0-0000-7000-8000-00000000000{number}"
+        held = {"state": 1, "event": "task.completed", "ended_at": NOW, "begun_at": NOW, "due_at": NOW + held_off}
+        table.write("webhook_deliveries", task_id=key, generation=0, endpoint_id=ENDPOINT, **held)
+    (row,) = outbox(table, share=share)
+    assert row["state"] == (2 if waits else 1)
+
+
+@AROUND
+def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, off: int) -> None:
+    table.ended()
+    endpoint(table, created_at=NOW - 1 + 60_000 + off)
+    assert bool(outbox(table)) == (off <= 0)
+
+
+@AROUND
+def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
+    """A sender can claim a delivery from the millisecond at which it is due, and once for each fence that was read."""
+    table.ended()
+    endpoint(table)
+    outbox(table)
+    table.give("webhook_deliveries", due_at=NOW + off)
+    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "held_ms": 700, "breaker": 3}
+    assert not table.ask(deliveries_store.TAKE_DELIVERY, **named, fence=1)
+    taken = table.ask(deliveries_store.TAKE_DELIVERY, **named, fence=0)
+    assert bool(taken) == (off <= 0)
+    if taken:
+        (row,) = table.database.rows("SELECT * FROM webhook_deliveries")
+        assert (row["fence"], row["due_at"], row["state"]) == (1, NOW + 700, 2)
+
+
+@pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
+def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
+    """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over."""
+    table.ended()
+    endpoint(table)
+    outbox(table)
+    table.give("webhook_deliveries", due_at=NOW)
+    table.give("webhook_endpoints", paused_until=NOW + paused_off, failures=failures)
+    (found,) = table.ask(deliveries_store.DUE_DELIVERIES, most=5, of_each=5, breaker=3, kept_ms=9_000)
+    rests = paused_off > 0 or failures >= 3
+    assert bool(found["astray"]) == rests
+    table.ask(deliveries_store.SORT_DELIVERIES, walk_most=5, breaker=3, kept_ms=9_000)
+    assert table.value("SELECT state FROM webhook_deliveries") == (2 if rests else 1)
+
+
+def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
+    """The attempts before a redelivery are shown, but do not count towards the limit of attempts."""
+    table.ended()
+    endpoint(table)
+    outbox(table)
+    tries = as_json([[NOW - 1, 500, 1, None], [NOW, 500, 1, None], [NOW + 1, 500, 1, None]])
+    table.give("webhook_deliveries", attempts=tries, due_at=NOW, begun_at=NOW, state=1)
+    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "fence": 0}
+    (row,) = table.ask(deliveries_store.TAKE_DELIVERY, **named, held_ms=700, breaker=3)
+    assert row["tries_of_day"] == 2
+
+
+@AROUND
+def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
+    """Early erasure erases a task only once its protected time after its end is over, to the millisecond."""
+    table.insert(TASK)
+    table.give(status="cancelled", finished_at=NOW - 10_000 + off)
+    table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
+    (row,) = table.ask(early_erasure.OLDEST, kept_ms=10_000, most=5, chunks_most=100, walk_most=100)
+    assert row["id"] == (TASK if off <= 0 else None)
+
+
+@pytest.mark.parametrize(
+    ("most", "chunks_most", "found"), [(1, 100, 1), (2, 100, 2), (3, 100, 3), (3, 4, 2), (3, 1, 1)]
+)
+def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, found: int) -> None:
+    """Each transaction of early erasure has a limited number of tasks and of chunks."""
+    for name in ("local:a", "local:b", "local:c"):
+        table.insert(name)
+    table.give(status="cancelled", finished_at=NOW - 20_000)
+    table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
+    assert (
+        len(table.ask(early_erasure.OLDEST, kept_ms=10_000, most=most, chunks_most=chunks_most, walk_most=100)) == found
+    )
+
+
+@AROUND
+def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
+    """Sums over ended tasks for five minutes are deleted after exactly two days.
+
+    The sums over all ended tasks since the beginning are never deleted.
+    """
+    kept_ms = round(limits.HISTORY_SECONDS * 1000)
+    for at in (0, NOW - kept_ms + off):
+        table.write("tallies", at=at, status="completed", route="queue")
+    table.write("samples", at=NOW - kept_ms + off, pending=0, processing=0, oldest_ms=0)
+    table.ask(tallies.FORGET_TALLIES)
+    table.ask(tallies.FORGET_SAMPLES)
+    assert table.value("SELECT count(*) FROM tallies") == 1 + (off > 0)
+    assert table.value("SELECT count(*) FROM samples") == (off > 0)
+
+
+@AROUND
+def test_latest_calls_are_kept_as_long_as_they_count(table: Table, off: int) -> None:
+    """Latest calls are deleted exactly when they are too old to decide about other calls."""
+    kept_ms = round(limits.OTHERS_SECONDS * 1000)
+    table.write("latest_calls", id="local:m", calls="[]", failed_at=NOW - kept_ms + off)
+    table.ask(latest_calls.FORGET_CALLS, kept_ms=kept_ms, most=10)
+    assert table.value("SELECT count(*) FROM latest_calls") == (off > 0)
+
+
+@pytest.mark.parametrize(("minute", "left"), [(0, 1), (4, 1), (5, 3), (59, 3)])
+def test_counts_of_characters_are_kept_for_their_day(table: Table, minute: int, left: int) -> None:
+    """Counts of earlier days are deleted in the first minutes of an hour, and today's stay."""
+    today = NOW // 86_400_000
+    table.time_ms = today * 86_400_000 + minute * 60_000
+    for days in range(3):
+        table.write("daily_use", tenant=f"t{days}", day=today - days, characters=1)
+    table.ask(tallies.FORGET_USE, most=10)
+    assert table.value("SELECT count(*) FROM daily_use") == left
+
+
+@AROUND
+def test_open_calls_are_left_to_a_worker_that_may_live(table: Table, off: int) -> None:
+    """Open calls of an ended task are found exactly when the longest claim is over."""
+    table.ended(in_flight="[[0,0]]", announced_at=NOW - 5_000 + off)
+    assert len(table.ask(tallies.SILENT, claim_ms=5_000, most=10)) == (off <= 0)
+
+
+@AROUND
+def test_an_old_end_is_added_to_five_minutes_that_are_kept(table: Table, off: int) -> None:
+    """An end whose five-minute sums would already be deleted counts only in the sums since the beginning."""
+    bucket_ms = round(limits.HISTORY_BUCKET_SECONDS * 1000)
+    bucket = NOW // bucket_ms * bucket_ms
+    table.time_ms = bucket + round(limits.HISTORY_SECONDS * 1000) + off
+    table.ended(finished_at=bucket, wake_at=bucket + RETENTION_MS)
+    table.ask(ending.ERASE_COUNT, task_key=TASK)
+    assert [row["at"] for row in table.database.rows("SELECT at FROM tallies")] == [0, bucket][: 1 + (off < 0)]
+
+
+@AROUND
+def test_a_history_begins_after_its_first_millisecond(table: Table, off: int) -> None:
+    table.write("tallies", at=NOW - 60_000 + off, status="completed", route="queue", ended=3)
+    table.write("samples", at=NOW - 60_000 + off, pending=0, processing=0, oldest_ms=0)
+    assert len(table.ask(tallies.HISTORY, back_ms=60_000)) == (off > 0)
+    assert len(table.ask(tallies.SAMPLES, back_ms=60_000)) == (off > 0)
+
+
+@AROUND
+def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> None:
+    """Adding up ended tasks leaves out the present millisecond, in which further tasks may end."""
+    table.insert(TASK)
+    table.give(status="cancelled", finished_at=NOW - 1 + off, wake_at=NOW - 1 + off + RETENTION_MS)
+    (found,) = table.ask(tallies.FOLDABLE, kept_ms=as_json([RETENTION_MS]), most=10)
+    assert (bool(found["some"]), found["now"]) == (off <= 0, NOW - 1)
+
+
+@AROUND
+def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
+    """A task that was added to the sums of ended tasks is not added again when it is erased."""
+    table.ended(wake_at=NOW - 1 + RETENTION_MS)
+    table.write("folds", kept_ms=RETENTION_MS, until=NOW - 1 + off)
+    table.ask(ending.ERASE_COUNT, task_key=TASK)
+    assert table.value("SELECT count(*) FROM tallies") == (2 if off < 0 else 0)
+
+
+@AROUND
+def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> None:
+    """A task shows how many tasks come before it only once it has been due for long enough."""
+    table.pending(created_at=NOW - 5_000 + off, not_before=0)
+    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": 3}
+    (found,) = table.ask(views.TASK, task_key=TASK, **values)
+    assert found["ahead"] == (0 if off <= 0 else None)
+    table.give(created_at=0, not_before=NOW - 5_000 + off)
+    (found,) = table.ask(views.TASK, task_key=TASK, **values)
+    assert found["ahead"] == (0 if off <= 0 else None)
+
+
+@pytest.mark.parametrize("most_ahead", [1, 2, 3])
+def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
+    """A task shows how many of its tenant's tasks come before it, unless the tenant has too many unfinished tasks."""
+    for name in ("local:a", "local:b"):
+        table.insert(name)
+    table.give(created_at=0)
+    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
+    (first,), (second,) = (table.ask(views.TASK, task_key=name, **values) for name in ("local:a", "local:b"))
+    assert (first["ahead"], second["ahead"]) == ((0, 1) if most_ahead >= 2 else (None, None))
+
+
+@pytest.mark.parametrize("most_ahead", [1, 2, 3])
+def test_who_has_the_slots_is_before_a_task_without_one(table: Table, most_ahead: int) -> None:
+    """A task that waits for an object slot shows the slots of others too, unless there are too many of them."""
+    for name in ("local:a", "other:b", "other:c"):
+        table.insert(name)
+    table.give(created_at=0, route="durable-object")
+    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
+    for name in ("other:b", "other:c"):
+        table.write("object_places", id=name)
+    (found,) = table.ask(views.TASK, task_key="local:a", **values)
+    assert found["ahead"] == (2 if most_ahead >= 2 else None)
+    table.write("object_places", id="local:a")
+    (found,) = table.ask(views.TASK, task_key="local:a", **values)
+    assert found["ahead"] == 0
+
+
+@pytest.mark.parametrize("most_chars", [19, 20, 21])
+def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
+    """A task's outputs are read with the task if they are not too large together."""
+    for name, tag in ((TASK, "12345678"), ("local:other", "1")):
+        table.insert(name)
+        assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)
+    asked = {"task_key": TASK, "most_chars": most_chars}
+    whole = most_chars >= 20
+    (places,) = table.ask(views.PLACES, **asked)
+    assert bool(places["whole"]) == whole
+    assert bool(table.ask(views.CHUNKS, **asked)) == whole
+    assert bool(table.ask(views.RESULT, **asked, most_of_value=0)) == whole
+    table.give(structured="{}")
+    assert bool(table.ask(views.RESULT, **asked | {"most_chars": 99}, most_of_value=most_chars)) == whole
+
+
+def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
+    """List the completed tasks among `local:a`, `local:b` and `local:c`.
+
+    In the table of the test exactly one of the three tasks is completed.
+    """
+    for name in ("local:a", "local:b", "local:c"):
+        table.insert(name)
+    table.database.rows(
+        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = ?", completed
+    )
+    return table.ask(
+        views.LIST_FILTERED,
+        first="local:",
+        behind="local;",
+        **ListFilter(Status.COMPLETED)._asdict(),
+        walk_most=walk_most,
+        most=10,
+    )
+
+
+@pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
+def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
+    """A page of a list by status names the last task that it scanned, of whatever status, if more may follow."""
+    found = completed_of_three(table, "local:c", walk_most)
+    ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
+    assert [row["id"] for row in found] == ends[walk_most]
+
+
+@pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
+def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
+    """A page of a list by status shows only tasks that it may scan, and the next page shows further tasks."""
+    found = completed_of_three(table, "local:a", walk_most)
+    assert [row["id"] for row in found] == [f"local:{shown}"]
+
+
+@AROUND
+def test_lanes_start_within_the_window_or_the_deadline(table: Table, off: int) -> None:
+    table.held(start_ms=2_000, deadline_ms=1, deadline_at=NOW + 2_000 + off)
+    (found,) = table.ask(work_statements.MAY_START, task_key=TASK, fence=1, holder=None)
+    assert found["left_ms"] == min(2_000, 2_000 + off)
+
+
+@AROUND
+def test_lanes_start_under_the_present_claim_alone(table: Table, off: int) -> None:
+    table.held(start_ms=2_000, fence=5)
+    found = table.ask(work_statements.MAY_START, task_key=TASK, fence=5 + off, holder=None)
+    assert len(found) == (off == 0)

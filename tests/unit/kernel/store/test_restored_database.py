@@ -1,0 +1,171 @@
+"""A database that is set back in time while workers are at work.
+
+The writes of two workers of one task must not mix, and no two ends of the task may have the same id.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from src.features.webhooks.deliveries_store import DeliveryStore
+from src.features.webhooks.rules import DeliveryKey
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import Status
+from src.kernel.store.claims import Claim, Continue, Fail, Finish, Release, Step
+from tests.conformance.cases.storyteller import progress
+from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
+
+TASK = TaskKey("task")
+STEP = 1_000  # the first step of the worker with the forgotten claim is later than any step of the other worker
+FORGOTTEN: dict[str, Any] = {
+    "outputs": outputs(0, 1, tag="forgotten"),
+    "calls_settled": 90,
+    "completed": 2,
+    "step": STEP,
+    "truncated": 1,
+}
+STEPS: dict[str, Step] = {
+    "goes on": Continue(LEASE_MS),
+    "gives back": Release(0, 0),
+    "completes": Finish(RETENTION_MS),
+    "fails": Fail(RETENTION_MS, FAILURE),
+}
+
+
+@pytest.fixture
+def bench() -> Iterator[StoreBench]:
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def everything(bench: StoreBench) -> list[Any]:
+    """Return all stored rows of all tasks."""
+    tables = ("tasks", "texts", "segments", "failures", "merges")
+    return [bench.database.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608 - constants
+
+
+def twins(bench: StoreBench) -> tuple[Claim, Claim]:
+    """Make two live workers of one task with the same fence.
+
+    The database was set back after the first worker's claim, and has forgotten it.
+    """
+    bench.insert()
+    before = bench.database.snapshot()
+    forgotten = bench.claim()
+    assert bench.step(forgotten, in_flight=[(0, 0), (0, 1)])
+    bench.pass_ms(1_000)
+    bench.database.restore(before)
+    known = bench.claim()
+    assert known.fence == forgotten.fence
+    return forgotten, known
+
+
+def gives_back(bench: StoreBench, claim: Claim) -> None:
+    assert bench.step(claim, Release(0, LEASE_MS), outputs=outputs(0), completed=1, calls_settled=1)
+
+
+def completes(bench: StoreBench, claim: Claim) -> None:
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2, calls_settled=2)
+
+
+def fails(bench: StoreBench, claim: Claim) -> None:
+    assert bench.step(claim, Fail(RETENTION_MS, FAILURE), outputs=outputs(0), completed=1, failed=1, calls_settled=2)
+
+
+def goes_on(bench: StoreBench, claim: Claim) -> None:
+    assert bench.step(claim, outputs=outputs(0), completed=1, calls_settled=1, in_flight=[(0, 1)])
+
+
+def is_cancelled(bench: StoreBench, claim: Claim) -> None:
+    goes_on(bench, claim)
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS)).changed
+
+
+@pytest.mark.parametrize("meanwhile", [goes_on, gives_back, completes, fails, is_cancelled])
+@pytest.mark.parametrize("name", [*STEPS, "stands down", "settles"])
+def test_a_worker_that_the_database_has_forgotten_changes_nothing(
+    bench: StoreBench, name: str, meanwhile: Callable[[StoreBench, Claim], None]
+):
+    forgotten, known = twins(bench)
+    meanwhile(bench, known)
+    before = everything(bench)
+    told = progress(forgotten, **FORGOTTEN)
+    if name in STEPS:
+        assert not bench.run(bench.store.step(forgotten, told, STEPS[name]))
+    elif name == "stands down":
+        assert not bench.run(bench.store.stand_down(forgotten, told, Release(0, 0)))
+    else:
+        assert bench.run(bench.store.settle(forgotten, told, OVERDUE, RETENTION_MS)) is None
+    assert not bench.run(bench.store.stands(forgotten))
+    assert everything(bench) == before
+
+
+def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
+    """The worker whose claim the restored database knows continues, and has only its own bill and outputs."""
+    forgotten, known = twins(bench)
+    assert not bench.run(bench.store.step(forgotten, progress(forgotten, **FORGOTTEN), Continue(LEASE_MS)))
+    assert bench.run(bench.store.stands(known))
+    completes(bench, known)
+    task = bench.run(bench.store.task(TASK))
+    assert task is not None
+    assert (task.status, task.result, task.usage.model_calls) == (Status.COMPLETED, "output 0\n\noutput 1", 2)
+
+
+def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
+    """The task keeps its last claim's name after the claim, so that a repeated write or settlement is recognised."""
+    bench.insert()
+    claim = bench.claim()
+    told = progress(claim)
+    for _ in range(2):
+        assert bench.run(bench.store.step(claim, told, Release(0, 0)))
+    claim = bench.claim()
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS)).changed
+    told = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
+    assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    assert bench.row(TASK)["calls_settled"] == 1
+
+
+def test_a_claim_asked_for_again_after_its_end_is_a_new_one(bench: StoreBench):
+    """If a claim's write lands again after the claim's end, it makes a new claim with a higher fence."""
+    bench.insert()
+    claim = bench.claim(holder="one")
+    assert bench.step(claim, Release(0, 0))
+    assert bench.claim(holder="one").fence == claim.fence + 1
+
+
+@pytest.mark.parametrize("holder", [None, "the worker"])
+def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str | None):
+    """If a worker stood down and left no claim's name in the task's row, a write counts by its fence alone."""
+    bench.insert()
+    claim = bench.claim(holder="the worker")
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS)).changed
+    bench.database.rows("UPDATE tasks SET holder = ?", holder)
+    told = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
+    assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+
+
+def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
+    """If a database forgets a task's end, receivers have already got a message about it."""
+    columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
+    bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
+    bench.database.rows(
+        "INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at) "
+        "VALUES ('local:we_0a0a0a0a0a0a0a0a0a0a0a0a', ?, ?, ?, 0, 0)",
+        *columns.values(),
+    )
+    before, key = bench.database.snapshot(), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
+    found: list[DeliveryKey] = []
+    for _ in range(2):
+        bench.database.restore(before)
+        bench.pass_ms(1)
+        claim = bench.claim(key)
+        completes(bench, claim)
+        found += [one.key for one in bench.run(bench.store.beside(DeliveryStore).deliveries(key))]
+    assert [one.generation for one in found] == [0, 0]
+    assert found[0].id != found[1].id
+    # The old delivery has gone with the restored database, so no sweep sends it.
+    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[0])) is None
+    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[1])) is not None

@@ -1,0 +1,325 @@
+"""The notes about triggers, the turns to sweep, and when a client's request sends a task off again."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import Route, Status
+from src.kernel.store.claims import Claim, Finish, Release
+from src.kernel.store.seen import Backlog, Seen, TriggerHeartbeats
+from src.kernel.work.worker import Host
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.store_bench import LEASE_MS, RETENTION_MS, START_MS, StoreBench, outputs
+from tests.support.worker_bench import WorkerBench
+
+KEY = TaskKey("task")
+LATE_MS = 60_000
+
+
+@pytest.fixture
+def bench():
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def seen(bench: StoreBench) -> dict[str, int]:
+    return {row["what"]: row["at"] for row in bench.database.rows("SELECT what, at FROM seen")}
+
+
+def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
+    """A claim notes the time of its trigger, but an isolate makes at most one such write in five minutes."""
+    times = []
+    for second in range(0, 600, 10):
+        bench.insert(f"task {second}")
+        key = TaskKey(f"task {second}")
+        claimed = bench.store.claim(key, holder="h", host="", route=Route.QUEUE, lease_ms=1, seen=Seen.QUEUE)
+        assert isinstance(bench.run(claimed), Claim)
+        times.append(seen(bench)[Seen.QUEUE] - START_MS)
+        bench.pass_ms(10_000)
+    assert sorted(set(times)) == [0, 150_000, 300_000, 450_000]
+    assert 2 * limits.SEEN_SECONDS <= 300
+
+
+def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBench):
+    """With cron once a minute the last sweep's noted time is never older than two minutes, so no request sweeps."""
+    for _ in range(20):
+        bench.run(bench.store.due(1))
+        bench.pass_ms(59_999)
+        assert bench.time_ms - seen(bench)[Seen.SWEEP] < 1000 * limits.SWEEP_MISSED_SECONDS - 30_000
+        bench.pass_ms(1)
+
+
+def test_an_isolate_does_not_repeat_itself():
+    """An isolate notes each kind of trigger once in the stated time, and none for the direct route."""
+    heartbeats = TriggerHeartbeats()
+    assert heartbeats.due(Route.DIRECT, 0) is None
+    assert heartbeats.due(Route.QUEUE, 0) is Seen.QUEUE
+    heartbeats.written(Seen.QUEUE, 0)
+    assert heartbeats.due(Route.QUEUE, limits.SEEN_SECONDS - 1) is None
+    assert heartbeats.due(Route.DURABLE_OBJECT, 1) is Seen.ALARM
+    assert heartbeats.due(Route.QUEUE, limits.SEEN_SECONDS) is Seen.QUEUE
+
+
+def test_a_run_notes_the_trigger_that_began_it():
+    """A run notes the trigger that began it, and if this write fails, the next run notes its own."""
+    bench = WorkerBench()
+    heartbeats = TriggerHeartbeats()
+
+    def run(task: str, route: Route, **options: Any) -> None:
+        worker = bench.worker(heartbeats=heartbeats)
+        bench.do(worker.run(TaskKey(task), Host(route, 600.0, **options)))
+
+    def noted() -> list[str]:
+        return [row["what"] for row in bench.database.rows("SELECT what FROM seen ORDER BY what")]
+
+    run("none", Route.DIRECT, stands_in=True)
+    assert noted() == []
+    bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG")
+    with pytest.raises(Exception, match="refused"):
+        run("none", Route.QUEUE)
+    run("none", Route.QUEUE)
+    assert noted() == ["queue"]
+    run("none", Route.DURABLE_OBJECT)
+    assert noted() == ["alarm", "queue"]
+    bench.close()
+
+
+def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
+    """Of two isolates that ask for a turn, one gets it, and the other learns how long it has to wait for a turn."""
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
+    bench.pass_ms(29_999)
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 1
+    bench.pass_ms(1)
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
+    bench.pass_ms(-3_600_000)
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
+
+
+def test_outlook_counts_what_goes_on(bench: StoreBench):
+    """The backlog counts the unfinished tasks of all tenants by status, and has the age of the oldest pending one."""
+    assert bench.run(bench.store.outlook()) == ({}, Backlog(0, 0, None))
+    bench.insert("a:1")
+    bench.pass_ms(5_000)
+    bench.insert("b:1")
+    bench.in_status(Status.PROCESSING, "b:2")
+    bench.in_status(Status.COMPLETED, "b:3")
+    bench.in_status(Status.CANCELLED, "c:1")
+    times, backlog = bench.run(bench.store.outlook())
+    assert (times, backlog) == ({}, Backlog(2, 1, 5_000))
+
+
+def flags(bench: StoreBench) -> tuple[bool, bool]:
+    task = bench.run(bench.store.task(KEY))
+    assert task is not None
+    return task.late, task.unanswered
+
+
+def nudge(bench: StoreBench) -> bool:
+    """Reserve a send for a poll, and check that it is granted exactly if the task is late."""
+    late, _ = flags(bench)
+    granted = bench.run(bench.store.nudge(KEY, LEASE_MS))
+    assert granted == late
+    return granted
+
+
+def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS - 1)
+    assert not nudge(bench)
+    bench.pass_ms(1)
+    for times in range(1, 9):
+        assert nudge(bench)
+        assert not nudge(bench)
+        row = bench.row(KEY)
+        if times <= limits.SENDS_IN_VAIN:
+            wakes_at = bench.time_ms + LATE_MS  # more than a lease in this test
+        assert (row["dispatches"], row["wake_at"]) == (times, wakes_at)
+        bench.pass_ms(LATE_MS - 1)
+        assert not nudge(bench)
+        bench.pass_ms(1)
+
+
+def test_what_the_sweep_sent_off_counts(bench: StoreBench):
+    """A poll may send a task off a minute after the sweep has sent it, however late the sweep's next check is."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS)
+    assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
+    bench.pass_ms(LATE_MS - 1)
+    assert not nudge(bench)
+    bench.pass_ms(1)
+    assert nudge(bench)
+
+
+def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
+    """A poll that sends a task off brings the sweep's check forward if it was put off for long."""
+    bench.insert()
+    for times in range(limits.SENDS_IN_VAIN + 3):
+        bench.pass_ms(LEASE_MS << (times + 1))
+        assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
+    bench.pass_ms(LATE_MS)
+    assert bench.row(KEY)["wake_at"] > bench.time_ms + LATE_MS
+    assert nudge(bench)
+    assert bench.row(KEY)["wake_at"] == bench.time_ms + LATE_MS
+
+
+def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
+    """For a minute after a poll has sent a task off, the sweep does not send it."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    for _ in range(limits.SENDS_IN_VAIN + 1):
+        assert nudge(bench)
+        bench.pass_ms(LATE_MS)
+    stale = bench.run(bench.store.due(9))
+    assert stale.idle == [KEY]
+    assert nudge(bench)
+
+    def found(delay_ms: int, *, stands_in: bool = False) -> list[TaskKey]:
+        return bench.run(bench.store.due(9, delay_ms=delay_ms, stands_in=stands_in)).idle
+
+    for delay_ms in (LEASE_MS, 10 * LATE_MS):
+        bench.pass_ms(min(delay_ms, LATE_MS) - 1 - (bench.time_ms - bench.row(KEY)["sent_at"]))
+        assert found(delay_ms) == []
+        assert found(delay_ms, stands_in=True) == [KEY]
+        assert bench.run(bench.store.take_due(stale, delay_ms)) == []
+    bench.pass_ms(1)
+    assert found(10 * LATE_MS) == [KEY]
+    assert bench.run(bench.store.take_due(stale, 10 * LATE_MS)) == [KEY]
+
+
+def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
+    """After a poll has sent a task off, the sweep leaves the task alone for a while, but at most until its deadline."""
+    bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    assert nudge(bench)
+    bench.pass_ms(10)
+    assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).overdue == [KEY]
+
+
+def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
+    """If no route takes a task that a poll sends, the task is due at once, and a poll may send it a minute later."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    for _ in range(limits.SENDS_IN_VAIN):
+        assert nudge(bench)
+        bench.run(bench.store.unsent(KEY))
+        before = bench.row(KEY)
+        assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).idle == [KEY]
+        bench.pass_ms(1)
+        bench.run(bench.store.unsent(KEY))
+        assert bench.row(KEY) == before
+        bench.pass_ms(LATE_MS - 2)
+        assert not nudge(bench)
+        bench.pass_ms(1)
+    assert nudge(bench)
+    claim = bench.claim()
+    before = bench.row(KEY)
+    bench.run(bench.store.unsent(KEY))  # a worker has claimed the task, so the note is late
+    assert bench.row(KEY) == before
+    assert bench.step(claim)
+
+
+def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
+    """The note that no route took a task has no effect if it lands when a stand-in already works on the task."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    assert nudge(bench)
+    asked = bench.store.claim(KEY, holder="h", host="", route=Route.DIRECT, lease_ms=LEASE_MS, stands_in=True)
+    claim = bench.run(asked)
+    assert isinstance(claim, Claim)
+    before = bench.row(KEY)
+    bench.run(bench.store.unsent(KEY))
+    assert bench.row(KEY) == before
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    ended = bench.row(KEY)
+    bench.run(bench.store.unsent(KEY))
+    assert bench.row(KEY) == ended
+    assert (ended["dispatches"], ended["wake_at"]) == (1, bench.time_ms + RETENTION_MS)
+
+
+def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
+    """A task that a sweep made due again without a send may be sent by a poll at once."""
+    bench.insert()
+    for delay_ms in (LEASE_MS, 10 * LATE_MS):
+        bench.pass_ms(delay_ms)
+        assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
+    assert not nudge(bench)
+    for _ in range(2):
+        bench.run(bench.store.make_due([KEY]))
+    assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).idle == [KEY]
+    assert nudge(bench)
+
+
+def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBench):
+    """A poll sends off no task that has a live lease, waits for its worker's delay, is overdue or has ended."""
+    bench.insert()
+    claim = bench.claim()
+    bench.pass_ms(LEASE_MS - 1)
+    assert flags(bench) == (False, False)
+    assert bench.step(claim, Release(10 * LATE_MS, 0))
+    bench.pass_ms(10 * LATE_MS - 1)
+    assert flags(bench) == (False, False)
+    bench.pass_ms(1)
+    assert flags(bench) == (True, False)
+    bench.run(bench.store.cancel(KEY, 1_000_000))
+    assert not nudge(bench)
+    bench.insert("overdue", deadline_ms=1)
+    bench.pass_ms(10 * LATE_MS)
+    assert not bench.run(bench.store.nudge(TaskKey("overdue"), LEASE_MS))
+
+
+def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench):
+    """A task with a dead worker is late a minute after the lease's end, whenever it was due before the claim."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS - 1)
+    claim = bench.claim()
+    bench.pass_ms(LEASE_MS - 1)
+    assert bench.step(claim)
+    bench.pass_ms(LEASE_MS + LATE_MS - 1)
+    assert not nudge(bench)
+    bench.pass_ms(1)
+    assert nudge(bench)
+
+
+def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
+    """A task counts as unanswered a minute after its second send in vain."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    for _ in range(limits.SENDS_IN_VAIN):
+        assert flags(bench) == (True, False)
+        assert nudge(bench)
+        assert flags(bench) == (False, False)
+        bench.pass_ms(LATE_MS)
+    assert flags(bench) == (True, True)
+    claim = bench.run(
+        bench.store.claim(KEY, holder="poll", host="", route=Route.DIRECT, lease_ms=LEASE_MS, stands_in=True)
+    )
+    assert isinstance(claim, Claim)
+    assert flags(bench) == (False, False)
+    assert bench.step(claim, Release(0, 0))
+    assert flags(bench)[1]  # the next poll may run the task at once
+    claim = bench.claim()
+    assert bench.step(claim, Release(0, 0))
+    assert flags(bench) == (False, False)
+
+
+def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
+    """If a reservation of a send is repeated after a lost answer, it is not granted."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    bench.database.fail(NETWORK_LOST, "after")
+    assert bench.run(bench.store.nudge(KEY, LEASE_MS)) is False
+    assert bench.row(KEY)["dispatches"] == 1
+    bench.pass_ms(LATE_MS)
+    bench.database.fail(NETWORK_LOST, "later")
+    bench.database.fail(NETWORK_LOST, times=2)
+    with pytest.raises(Exception, match="reach"):
+        bench.run(bench.store.nudge(KEY, LEASE_MS))
+    bench.claim()
+    before = bench.row(KEY)
+    asyncio.run(bench.database.land())
+    assert bench.row(KEY) == before

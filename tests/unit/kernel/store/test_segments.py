@@ -1,0 +1,362 @@
+"""Outputs in segments: which worker may add to a segment, and how each output is added exactly once."""
+
+import asyncio
+import json
+import zlib
+
+import pytest
+
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ConfigurationError, ModelReplyMalformed
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import load
+from src.kernel.domain.task import DEADLINE_EXCEEDED, Reduce, Route, Status
+from src.kernel.run.context import Ended, Released
+from src.kernel.store import claiming
+from src.kernel.store.claims import CallKey, Claim, Finish, Output, Progress
+from src.kernel.store.segments import pieces, unpack
+from src.kernel.work.worker import Host
+from tests.conformance.cases.storyteller import progress
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
+from tests.support.worker_bench import WorkerBench
+
+TASK = TaskKey("task")
+BEGUN = 1_800_000_000_001
+
+
+@pytest.fixture
+def bench():
+    """Make a store with a task of four chunks."""
+    made = StoreBench()
+    made.insert(chunks=4)
+    yield made
+    made.database.close()
+
+
+def segments(bench: StoreBench) -> list[tuple[int, str]]:
+    """Return each segment's number within its level, and the chunks whose outputs are in the segment."""
+    rows = bench.database.rows("SELECT part, places FROM segments ORDER BY level, part")
+    return [(row["part"], row["places"]) for row in rows]
+
+
+def texts(bench: StoreBench) -> list[str | None]:
+    """Return the chunks' outputs as a client sees them."""
+    return [chunk.output for chunk in bench.run(bench.store.chunks(TASK)) or []]
+
+
+def settle(bench: StoreBench, claim: Claim, told: Progress) -> None:
+    bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
+
+
+def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """A write adds its outputs to the last segment of their level."""
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(2), completed=1)
+    assert bench.step(claim, outputs=outputs(0), completed=2)
+    assert segments(bench) == [(0, "2,0")]
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
+    assert bench.step(claim, outputs=outputs(3), completed=3)
+    assert segments(bench) == [(0, "2,0"), (1, "3")]
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=4)
+    assert texts(bench) == ["output 0", "output 1", "output 2", "output 3"]
+
+
+def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """A write that is sent again adds no output twice, and makes no new segment, even if it has just filled one."""
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
+    claim = bench.claim()
+    told = progress(claim, outputs=outputs(0, 1), completed=2)
+    settle(bench, claim, told)
+    settle(bench, claim, told)
+    assert segments(bench) == [(0, "0,1")]
+
+
+def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
+    """If a write landed unnoticed and its next try has one output more, each output is stored once."""
+    claim = bench.claim()
+    first = progress(claim, outputs=outputs(0, 1), completed=2)
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    settle(bench, claim, first)
+    again = progress(claim, step=first.step, outputs=outputs(0, 1, 2), tries=(2,), completed=3)
+    settle(bench, claim, again)
+    settle(bench, claim, first)
+    assert segments(bench) == [(0, "0,1,2")]
+    assert texts(bench) == ["output 0", "output 1", "output 2"]
+
+
+def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
+    """A write's outputs may be stored although its number is not.
+
+    In this test a cancellation comes before a write, whose outputs are kept and whose totals are refused; then its
+    worker dies.
+    """
+    claim = bench.claim()
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    told = progress(claim, step=claim.step + 1, outputs=outputs(0, 1), completed=2)
+    assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
+    heir = bench.claim()
+    assert heir.step == claim.step
+    assert heir.outputs == {CallKey(0, 0), CallKey(0, 1)}
+    rest = progress(heir, step=heir.step + 1, outputs=outputs(2, 3), completed=4)
+    assert bench.run(bench.store.step(heir, rest, Finish(RETENTION_MS)))
+    assert texts(bench) == ["output 0", "output 1", "output 2", "output 3"]
+
+
+def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
+    """A write of the next claim that is sent again adds nothing to the segment that it continues.
+
+    In this test the previous claim began the segment, with a write of a higher number.
+    """
+    claim = bench.claim()
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    told = progress(claim, step=5, outputs=outputs(0), completed=1)
+    assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
+    heir = bench.claim()
+    told = progress(heir, step=1, outputs=outputs(1), completed=2)
+    settle(bench, heir, told)
+    settle(bench, heir, told)
+    assert segments(bench) == [(0, "0,1")]
+
+
+def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
+    """Cut-off outputs of a write whose totals were refused count once, even if the write lands twice.
+
+    In this test a cancellation comes before the write, and its worker dies afterwards.
+    """
+    claim = bench.claim()
+    (cut,) = outputs(0)
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    told = progress(
+        claim, step=claim.step + 1, outputs=[cut._replace(finish_reason="length")], completed=1, truncated=1
+    )
+    for _ in range(2):
+        assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
+    assert bench.claim().truncated == 1
+
+
+def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBench):
+    """Outputs of a worker whose claim was taken over are refused, whether its successor has written or not."""
+    zombie = bench.claim()
+    assert bench.step(zombie, outputs=outputs(0, tag="zombie's first"), completed=1)
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    assert heir.outputs == {CallKey(0, 0)}
+    late = progress(zombie, outputs=outputs(1, 2, tag="late"), completed=3)
+    settle(bench, zombie, late)
+    assert bench.step(heir, outputs=outputs(1, 2, tag="heir's"), completed=3)
+    settle(bench, zombie, late)
+    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(3, tag="heir's"), completed=4)
+    assert texts(bench) == ["zombie's first 0", "heir's 1", "heir's 2", "heir's 3"]
+
+
+def test_a_merges_result_is_its_top_level(bench: StoreBench):
+    """A merge's result is the output of its top level, and the levels below keep their outputs."""
+    bench.insert("merged", chunks=2, reduce=Reduce.MERGE)
+    claim = bench.claim("merged")
+    assert bench.step(claim, outputs=outputs(0, 1, tag="below"), completed=2)
+    merged = outputs(0, tag="top", level=1)
+    assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
+    task = bench.run(bench.store.task(TaskKey("merged")))
+    assert task is not None
+    assert task.result == "top 0"
+    assert bench.run(bench.store.level_outputs(TaskKey("merged"), 0, 0, 1)) == {0: "below 0", 1: "below 1"}
+
+
+def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
+    """A merged task's result is the output of the top level among the levels of this task.
+
+    In this test another task has one level more.
+    """
+    for name, levels in (("lower", 1), ("higher", 2)):
+        bench.insert(name, chunks=2, reduce=Reduce.MERGE)
+        claim = bench.claim(name)
+        made = [*outputs(0, 1), *(one for level in range(levels) for one in outputs(0, tag=name, level=level + 1))]
+        assert bench.step(claim, Finish(RETENTION_MS, levels), outputs=made, completed=2, calls_minimum=2 + levels)
+    lower = bench.run(bench.store.task(TaskKey("lower")))
+    assert lower is not None
+    assert lower.result == "lower 0"
+
+
+def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
+    """A chunk that has both an output and a final failure is shown once, as finished."""
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(0), completed=1)
+    bench.database.rows(
+        "INSERT INTO failures (task_id, level, idx, attempts, calls, final, code, message, retryable) "
+        "VALUES ('task', 0, 0, 1, 1, 1, 'model_refused', 'no', 0)"
+    )
+    assert texts(bench) == ["output 0"]
+
+
+def test_a_claim_reads_a_row_for_each_segment(bench: StoreBench):
+    """A claim reads the finished chunks of a segment as one row, so thousands of them take a few rows."""
+    bench.insert("long", chunks=1_000)
+    claim = bench.claim("long")
+    done = [*range(400), *range(401, 1_000)]
+    for first in range(0, len(done), 6):
+        some = done[first : first + 6]
+        assert bench.step(claim, outputs=outputs(*some), completed=first + len(some))
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim("long", holder="heir")
+    assert {key.position for key in heir.outputs} == set(done)
+    covered = claiming.CLAIM_OUTPUTS.bind(task_key="long", holder="heir")
+    found = bench.database.rows(covered.sql, *covered.values)
+    (segments,) = bench.database.rows("SELECT count(*) AS count FROM segments")
+    assert 1 <= len(found) == segments["count"] <= 3
+    assert {(row["level"], row["failed"]) for row in found} == {(0, 0)}
+    assert sorted(int(place) for row in found for place in row["places"].split(",")) == done
+
+
+@pytest.mark.parametrize("more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000)])
+def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int | None, ...]):
+    """A segment keeps an output's text, number of calls, finish reason, times and lane, and its first call's start."""
+    told = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
+    assert bench.step(bench.claim(), outputs=[told], completed=1)
+    (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
+    assert list(unpack(0, row["body"])) == [told]
+    chunks = bench.run(bench.store.chunks(TASK)) or []
+    assert [(chunk.index, chunk.attempts, chunk.lane, chunk.first_started_at) for chunk in chunks] == [
+        (2, 3, told.lane, told.first_ms)
+    ]
+
+
+@pytest.mark.parametrize("members", [6, 7, 8, 9])
+def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
+    """In a segment's entry, missing members at the end count as unknown, and additional ones are ignored."""
+    entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, "later"][:members]
+    (read,) = unpack(0, zlib.compress(json.dumps([entry]).encode()).hex())
+    assert read[1:6] == ("said", 1, "stop", BEGUN, BEGUN + 1)
+    assert (read.lane, read.first_ms) == (3 if members > 6 else None, BEGUN - 9 if members > 7 else None)
+
+
+def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
+    """A segment stores only the six values of older code for an output of a single call without a lane."""
+    ((piece,),) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
+    assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
+    """The statement that completes a task also deletes its input, unless the input is to be kept."""
+    claim = bench.claim()
+    end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
+    assert bench.run(bench.store.step(claim, end, Finish(RETENTION_MS, keep_input=keep)))
+    (row,) = bench.database.rows("SELECT input, instructions FROM texts")
+    assert row == {"input": "xxxx" if keep else "", "instructions": "do"}
+    assert [(chunk.start, chunk.end) for chunk in bench.run(bench.store.chunks(TASK)) or []] == [
+        *((0, 1), (1, 2), (2, 3), (3, 4))
+    ]
+
+
+def test_the_input_of_another_task_stays(bench: StoreBench):
+    """The end of a task does not delete the input of another task."""
+    bench.insert("other", chunks=3)
+    assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1, 2, 3), completed=4)
+    assert bench.run(bench.store.input(TaskKey("other"))) == "xxx"
+
+
+def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
+    """If a task's end is refused, its input stays.
+
+    A task's end is refused because of missing outputs, an earlier cancellation, or a passed deadline.
+    """
+    claim = bench.claim()
+    assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1, 2, 3), completed=4)
+    bench.insert("late", chunks=1, deadline_ms=1)
+    late = bench.claim("late")
+    bench.pass_ms(2)
+    assert not bench.step(late, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
+    settle(bench, late, progress(late, completed=1))
+    assert bench.row("late")["error_code"] == DEADLINE_EXCEEDED
+    assert {row["input"] for row in bench.database.rows("SELECT input FROM texts")} == {"xxxx", "x"}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
+    """A worker deletes its task's input at the end, unless KEEP_INPUT is true."""
+    worker = WorkerBench(keep_input=keep)
+    worker.insert(2)
+    assert worker.run() == Ended(Status.COMPLETED)
+    (row,) = worker.database.rows("SELECT input FROM texts")
+    assert row == {"input": "xx" if keep else ""}
+    worker.close()
+
+
+@pytest.mark.parametrize(("value", "means"), [(None, False), ("true", True), (True, True), ("false", False)])
+def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
+    """KEEP_INPUT is false by default, and may be a bare boolean in wrangler.toml."""
+    assert load({"KEEP_INPUT": value}.get).keep_input is means
+
+
+def test_anything_else_than_a_boolean_is_refused():
+    """A misspelt value of KEEP_INPUT is refused."""
+    with pytest.raises(ConfigurationError, match=r"^KEEP_INPUT must be one of true, false"):
+        load({"KEEP_INPUT": "yes"}.get)
+
+
+def test_a_worker_says_when_each_call_started_and_ended():
+    """An output's start and end are times of the database's clock.
+
+    In this test a run makes two calls at a time, of a second each, from its claim on.
+    """
+    worker = WorkerBench(concurrency=2)
+    worker.do(asyncio.sleep(7))
+    worker.insert(4)
+    assert worker.run() == Ended(Status.COMPLETED)
+    (row,) = worker.database.rows("SELECT hex(body) AS body FROM segments")
+    times = [(output.started_ms, output.ended_ms) for output in unpack(0, row["body"])]
+    begun = START_MS + 7_000
+    assert times == [(begun, begun + 1_000)] * 2 + [(begun + 1_000, begun + 2_000)] * 2
+    worker.close()
+
+
+def recorded(worker: WorkerBench) -> list[Output]:
+    """Return what the segments keep of the chunks' outputs, in the order of the chunks."""
+    rows = worker.database.rows("SELECT hex(body) AS body FROM segments")
+    return sorted(output for row in rows for output in unpack(0, row["body"]))
+
+
+def test_a_worker_says_when_the_first_of_several_calls_started():
+    """If a chunk had several calls, its output also has the start of the first call.
+
+    In this test the chunk's first call failed, and the chunk waited before the next.
+    """
+    worker = WorkerBench(concurrency=2)
+    worker.insert(2)
+    worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number < 3 else None
+    assert worker.run() == Ended(Status.COMPLETED)
+    for output in recorded(worker):
+        assert output.calls == 2
+        assert output.first_ms == START_MS
+        assert output.started_ms is not None
+        assert output.started_ms > START_MS + 1_000
+    worker.close()
+
+
+def test_the_first_call_of_an_earlier_worker_has_no_time():
+    """If an earlier worker made a chunk's first call, the number of calls shows this, but the start is unknown."""
+    worker = WorkerBench()
+    worker.insert(2)
+    worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number in {1, 3} else None
+    back = worker.run(Host(Route.QUEUE, 0.5))
+    assert isinstance(back, Released)
+    worker.do(asyncio.sleep(back.delay_seconds))
+    assert worker.run() == Ended(Status.COMPLETED)
+    assert [(output.calls, output.first_ms) for output in recorded(worker)] == [(3, None), (1, None)]
+    worker.close()
+
+
+def test_an_output_says_which_lane_made_its_call():
+    """An output names the lane that made its call; each group of six calls has its own lane."""
+    worker = WorkerBench()
+    worker.insert(14)
+    assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)
+    assert [output.lane for output in recorded(worker)] == [1] * 6 + [2] * 6 + [3] * 2
+    chunks = worker.do(worker.store.chunks(TASK))
+    assert [chunk.lane for chunk in chunks] == [1] * 6 + [2] * 6 + [3] * 2
+    worker.close()

@@ -1,0 +1,146 @@
+"""SQL statements: named parameters become numbered ones, and a call must set exactly the statement's own parameters."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.features.bulk import store as bulk
+from src.features.webhooks import deliveries_store
+from src.kernel.store import admission, ending, keys, sweep, views, work_statements
+from src.kernel.store.d1 import BoundStatement, Statement, as_json, statement
+from src.kernel.store.fragments import delete_parts
+from tests.support.sqlite_d1 import SqliteD1
+
+PARAMETERS_MOST = 100  # D1's limit for one statement
+
+
+def test_names_become_numbers_in_the_order_of_their_first_use():
+    """A parameter that a statement uses twice has one number, and its value is sent once."""
+    made = statement("UPDATE t SET a = :worth, b = :other WHERE c = :worth AND d = :key_2")
+    assert made.sql == "UPDATE t SET a = ?1, b = ?2 WHERE c = ?1 AND d = ?3"
+    assert made.parameters == ("worth", "other", "key_2")
+    assert made.bind(key_2=None, other="x", worth=1) == BoundStatement(made.sql, (1, "x", None))
+
+
+def test_a_longer_name_is_not_taken_for_a_shorter_one():
+    """A statement may have the parameters `:fence` and `:fence_most`, and each gets its own number."""
+    assert statement("SELECT :fence_most, :fence, :fence_most").sql == "SELECT ?1, ?2, ?1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'at :noon'",
+        "SELECT 'it''s :noon'",
+        "SELECT a ->> '$.b:c', '?', '::'",
+        "SELECT ':a' || ':b'",
+        'SELECT ":a" FROM t',
+        'SELECT "a "" :b"',
+        "SELECT 1 -- not :this, isn't it?",
+        "SELECT 1 /* nor :that\n'nor this' :one */",
+        "SELECT 1 /* unfinished :one",
+        "SELECT 1 -- it's\n, 'x' -- :a",
+        "SELECT a::text",
+    ],
+)
+def test_what_only_looks_like_a_parameter_stays(text: str):
+    """Colons in SQL text, JSON paths, quoted names and comments, and pairs of colons, are not taken for parameters."""
+    made = statement(text)
+    assert (made.sql, made.parameters, made.bind().values) == (text, (), ())
+
+
+def test_parameters_are_found_around_what_looks_like_one():
+    """Parameters directly before and after a quoted text or a comment are found."""
+    made = statement("SELECT ':a', :a /* :b */, ':b', :b, a::c, -- :c\n:c, 'it''s', :d")
+    assert made.sql == "SELECT ':a', ?1 /* :b */, ':b', ?2, a::c, -- :c\n?3, 'it''s', ?4"
+    assert made.parameters == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT ?", "SELECT ?1", "SELECT @a", "SELECT $a", "SELECT :A", "SELECT :1", "SELECT :"]
+)
+def test_other_forms_of_parameters_are_refused(text: str):
+    """A statement with another form of parameter is refused, although SQLite accepts some of these forms."""
+    with pytest.raises(AssertionError, match="a parameter without a name"):
+        statement(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"task_key": "t"}, "missing parameters ['fence'], unknown ones []"),
+        ({}, "missing parameters ['fence', 'task_key'], unknown ones []"),
+        ({"task_key": "t", "fence": 1, "lease": 2}, "missing parameters [], unknown ones ['lease']"),
+        ({"task_key": "t", "fense": 1}, "missing parameters ['fence'], unknown ones ['fense']"),
+    ],
+)
+def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says: str):
+    """If parameters are missing or unknown, the error names them and the statement."""
+    made = statement("SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence")
+    with pytest.raises(AssertionError, match=re.escape(says)) as caught:
+        made.bind(**values)
+    assert "SELECT 1 FROM tasks" in str(caught.value)
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.integers(0, 9) | st.text(), min_size=1)
+)
+def test_sqlite_reads_the_values_where_the_names_stand(values: dict[str, int | str]):
+    """SQLite sees each value where the statement has its name, in whatever order the values are given."""
+    names = [*values, *reversed(values)]
+    made = statement(f"SELECT {', '.join(f':{name}' for name in names)}")
+    bound = made.bind(**dict(reversed(values.items())))
+    connection = sqlite3.connect(":memory:")
+    (row,) = connection.execute(bound.sql, bound.values)
+    connection.close()
+    assert list(row) == [values[name] for name in names]
+
+
+def _all() -> Iterator[Statement]:
+    for module in (admission, bulk, deliveries_store, ending, keys, sweep, views, work_statements):
+        for value in vars(module).values():
+            yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Statement))
+
+
+def test_each_statement_keeps_to_the_limits_of_d1():
+    """Each statement has at most 100 parameters and 100 KB of text, which are D1's limits."""
+    made = list(_all())
+    assert len(made) > 60
+    assert max(len(one.parameters) for one in made) <= PARAMETERS_MOST
+    assert max(len(one.sql.encode()) for one in made) <= 100_000
+
+
+def test_no_two_subjects_have_statements_of_one_name():
+    """No two modules have statements of the same name."""
+    names = [
+        name
+        for module in (admission, bulk, deliveries_store, ending, keys, sweep, views, work_statements)
+        for name in vars(module)
+        if name.isupper() and not name.startswith("_") and isinstance(vars(module)[name], Statement | tuple)
+    ]
+    assert len(names) == len(set(names))
+
+
+def test_every_part_of_a_task_is_deleted():
+    """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes."""
+    database = SqliteD1()
+    found = database.rows(
+        "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c ON c.name = 'task_id'"
+    )
+    with_task = database.rows(
+        """SELECT m.name FROM sqlite_master AS m JOIN pragma_foreign_key_list(m.name) AS k
+        WHERE k."table" = 'tasks' AND k."from" = 'task_id' AND k.on_delete = 'CASCADE'"""
+    )
+    database.close()
+    deleted = {one.sql.split()[2] for one in delete_parts("=", ":task_key") if one.sql.startswith("DELETE")}
+    deleted |= {row["name"] for row in with_task}
+    assert deleted == {row["name"] for row in found} > set()
+
+
+def test_json_is_short_and_keeps_its_letters():
+    """JSON for the database has no spaces between its parts, and Chinese in it is not escaped."""
+    assert as_json([["漢", 1], ("a", None)]) == '[["漢",1],["a",null]]'

@@ -1,0 +1,602 @@
+"""The store's transitions: which worker may make each, which are refused, and what sending a write twice does."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from src.features.webhooks import deliveries_store
+from src.kernel.calls.model_health import LatestCall
+from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.errors import (
+    SchemaMissing,
+    StoreCallsSpent,
+    StoreError,
+    StoreFull,
+    StoreQuotaExhausted,
+    StoreUnavailable,
+)
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import CONCAT_SEPARATOR, TRANSITIONS, Failure, Kind, Reduce, Route, Status
+from src.kernel.store import admission, latest_calls, seen, sweep, views, work_statements
+from src.kernel.store.claims import (
+    CallKey,
+    CallTries,
+    Claim,
+    ClaimRefusal,
+    Continue,
+    Fail,
+    FailedCall,
+    Finish,
+    LatestCallsReport,
+    Progress,
+    Release,
+    Unclaimed,
+)
+from src.kernel.store.d1 import BoundStatement, Database
+from src.kernel.store.rows import ListFilter
+from tests.conformance.cases.storyteller import progress
+from tests.support.invocations import task_store
+from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
+from tests.support.store_bench import (
+    DEADLINE_MS,
+    FAILURE,
+    LEASE_MS,
+    OVERDUE,
+    RETENTION_MS,
+    StoreBench,
+    outputs,
+)
+
+Act = Callable[[StoreBench, Claim | None], object]
+
+
+@pytest.fixture
+def bench():
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def _step(step) -> Act:
+    def act(bench: StoreBench, claim: Claim | None) -> object:
+        # If the claim was refused, there is no step, which counts as refused.
+        if claim is None:
+            return False
+        return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
+
+    return act
+
+
+ACTS: dict[str, Act] = {
+    "claim": lambda bench, claim: isinstance(bench.try_claim(), Claim),
+    "take_over": lambda bench, claim: (bench.pass_ms(LEASE_MS + 1), isinstance(bench.try_claim(), Claim))[1],
+    "progress": _step(Continue(LEASE_MS)),
+    "release": _step(Release(0, LEASE_MS)),
+    "finish": _step(Finish(RETENTION_MS)),
+    "fail": _step(Fail(RETENTION_MS, FAILURE)),
+    "dead_letter": lambda bench, claim: (
+        bench.pass_ms(LEASE_MS + 1),
+        bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS)),
+    )[1],
+    "give_up": lambda bench, claim: (
+        bench.pass_ms(LEASE_MS + 1),
+        bench.run(bench.store.give_up([TaskKey("task")], 0, FAILURE, RETENTION_MS)),
+    )[1],
+    "expire": lambda bench, claim: (
+        bench.pass_ms(DEADLINE_MS),
+        bench.run(bench.store.expire([TaskKey("task")], OVERDUE, RETENTION_MS)),
+    )[1],
+    "cancel": lambda bench, claim: bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS))[0],
+    "retry": lambda bench, claim: bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)),
+}
+
+
+def settle(bench: StoreBench, claim: Claim, told: Progress) -> Status | None:
+    """Settle the bill of a claim whose task has been ended by others."""
+    return bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
+
+
+# A claim that repeats its own write succeeds and changes nothing, since the write has already been made.
+RESENT = {("fail", Status.FAILED), ("finish", Status.COMPLETED)}
+
+
+@pytest.mark.parametrize("source", Status)
+@pytest.mark.parametrize("name", TRANSITIONS)
+def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
+    """Each transition's SQL accepts exactly the statuses in its row of the table, and leads to the row's target."""
+    claim = bench.in_status(source)
+    before = bench.row("task")
+    granted = ACTS[name](bench, claim)
+    after = bench.row("task")
+    # A task that another worker takes over has a holder. A take-over of a pending task is a plain claim.
+    sources = {*TRANSITIONS[name].sources, *({Status.PENDING} if name == "take_over" else ())}
+    if source in sources:
+        assert granted
+        assert after["status"] == TRANSITIONS[name].target if name != "claim" else "processing"
+    elif (name, source) in RESENT:
+        assert granted
+        assert {**before, "calls_minimum": 2, "step": after["step"], "wake_at": after["wake_at"]} == {
+            **after,
+            "failed": before["failed"],
+            "completed": before["completed"],
+        }
+    else:
+        assert not granted
+        assert after == before
+
+
+def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
+    """While a lease lasts, no other worker can claim the task."""
+    bench.insert()
+    first = bench.claim()
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, LEASE_MS)
+    bench.pass_ms(LEASE_MS - 1)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, 1)
+    bench.pass_ms(1)
+    second = bench.claim()
+    assert (first.fence, second.fence, second.attempts, second.stalls) == (1, 2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "step", [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)], ids=repr
+)
+def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
+    """A worker whose claim was taken over changes no output, no failure, no total and no status."""
+    bench.insert()
+    zombie = bench.claim()
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    failed = FailedCall(CallKey(0, 1), CallTries(1, 1), True, Failure(TaskCode.MODEL_TIMEOUT, "late", True))
+    before = bench.row("task")
+    late = {"outputs": outputs(0, 1, tag="late"), "failures": [failed], "completed": 2, "calls_settled": 99}
+    assert not bench.step(zombie, step, **late)
+    settle(bench, zombie, progress(zombie, **late))
+    assert bench.row("task") == before
+    assert bench.database.rows("SELECT * FROM segments") == bench.database.rows("SELECT * FROM failures") == []
+    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1, tag="right"), completed=2)
+    task = bench.run(bench.store.task(TaskKey("task")))
+    assert task is not None
+    assert task.result == "right 0\n\nright 1"
+
+
+def test_an_output_is_accepted_once(bench: StoreBench):
+    """A chunk's first output stays; a later one, even of the same claim, does not replace it."""
+    bench.insert()
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(0, tag="first"), completed=1)
+    assert bench.step(claim, outputs=outputs(0, tag="second"), completed=1)
+    chunks = bench.run(bench.store.chunks(TaskKey("task")))
+    assert [chunk.output for chunk in chunks or []] == ["first 0"]
+    assert not bench.step(claim, Finish(RETENTION_MS), completed=2)
+
+
+def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
+    """The next claim gets final and other failures separately, but none of a chunk that has an output."""
+    bench.insert(chunks=3)
+    claim = bench.claim()
+    failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]
+    assert bench.step(claim, failures=failed, failed=2)
+    assert bench.step(claim, outputs=outputs(2), completed=1, failed=1)
+    bench.pass_ms(LEASE_MS)
+    heir = bench.claim()
+    assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): CallTries(2, 3)})
+    chunks = bench.run(bench.store.chunks(TaskKey("task")))
+    assert chunks is not None
+    assert [(chunk.index, chunk.failure) for chunk in chunks] == [(0, FAILURE), (2, None)]
+    assert bench.step(heir, Fail(RETENTION_MS, FAILURE), completed=1, failed=1)
+    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)) is not None
+    again = bench.claim()
+    assert (again.refused, again.tried) == ({}, {})
+
+
+def test_only_the_last_output_finishes(bench: StoreBench):
+    """A task cannot be completed while a chunk has no output, whatever its worker says."""
+    bench.insert()
+    claim = bench.claim()
+    assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=2)
+    assert bench.row("task")["status"] == "processing"
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=2)
+
+
+def test_a_merge_needs_its_top(bench: StoreBench):
+    """A merge can be completed only with its top level's output, which is then the result."""
+    bench.insert(reduce=Reduce.MERGE)
+    claim = bench.claim()
+    assert not bench.step(claim, Finish(RETENTION_MS, 1), outputs=outputs(0, 1), completed=2, calls_minimum=3)
+    merged = outputs(0, tag="merged", level=1)
+    assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
+    task = bench.run(bench.store.task(TaskKey("task")))
+    assert task is not None
+    assert task.result == "merged 0"
+
+
+def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: StoreBench):
+    """Once a worker's lease is over, its announced calls are in doubt, before and after a take-over, and count once."""
+    bench.insert()
+    claim = bench.claim()
+    keys = [CallKey(0, 0), CallKey(0, 1)]
+    assert bench.step(claim, in_flight=keys)
+    bench.pass_ms(LEASE_MS + 1)
+    before = bench.run(bench.store.task(TaskKey("task")))
+    heir = bench.claim()
+    after = bench.run(bench.store.task(TaskKey("task")))
+    assert before is not None
+    assert after is not None
+    for usage in (before.usage, after.usage):
+        assert (usage.model_calls, usage.in_doubt) == (2, 2)
+    assert heir.doubted == frozenset(keys)
+
+
+def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
+    """A new task's first claim announces as many calls as its worker asks for and the task needs."""
+    bench.insert()
+
+    def claim(holder: str) -> Claim:
+        claimed = bench.store.claim(
+            TaskKey("task"), holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS, announce=6
+        )
+        made = bench.run(claimed)
+        assert isinstance(made, Claim)
+        return made
+
+    both = frozenset({CallKey(0, 0), CallKey(0, 1)})
+    assert claim("me").announced == claim("me").announced == both
+    bench.pass_ms(LEASE_MS)
+    heir = claim("you")
+    assert (heir.announced, heir.doubted, heir.calls_in_doubt) == (frozenset(), both, 2)
+
+
+def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
+    """A Durable Object that was evicted can claim its task again although its own lease is live."""
+    bench.insert()
+    bench.claim(host="object/task")
+    assert isinstance(bench.try_claim(host="object/other"), Unclaimed)
+    assert isinstance(bench.try_claim(host=""), Unclaimed)
+    assert bench.claim(host="object/task").fence == 2
+
+
+def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
+    """A task that was given back with a delay cannot be claimed more than a second before the delay is over."""
+    bench.insert()
+    assert bench.step(bench.claim(), Release(5000, 15000))
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.EARLY, 5000)
+    bench.pass_ms(3999)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.EARLY, 1001)
+    bench.pass_ms(1)
+    assert bench.claim().fence == 2
+
+
+def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
+    """The sweep checks a task that was given back for lack of space when its rest is over, or at its deadline."""
+    bench.insert(deadline_ms=700_000)
+    claim = bench.claim()
+    assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
+    row = bench.row("task")
+    assert (row["not_before"], row["wake_at"]) == (bench.time_ms + 600_000, bench.time_ms + 660_000)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
+def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
+    """If a worker's announcement is refused, the space that the announcement reserved is free again."""
+    bench.insert(deadline_ms=LEASE_MS + 1)
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[CallKey(0, 1)])
+    match end:
+        case "cancelled":
+            assert bench.run(bench.store.cancel(TaskKey("task"), 1_000)).changed
+        case "given back":
+            assert bench.step(claim, Release(0, 0), in_flight=[CallKey(0, 1)])
+        case _:
+            bench.pass_ms(LEASE_MS + (end == "overdue"))
+            assert isinstance(bench.try_claim(), Claim) == (end == "taken over")
+    before = bench.row("task")
+    assert not bench.step(claim, Continue(LEASE_MS, room_bytes=1_000), in_flight=[CallKey(0, 0)])
+    assert bench.row("task") == before
+
+
+@pytest.mark.parametrize(("max_calls", "enough"), [(3, False), (4, True)])
+def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max_calls: int, enough: bool):
+    """Calls that were out when a task ended count towards the budget of its retry.
+
+    In this test a worker died with two calls out, the task was cancelled and needs two more, so four in all.
+    """
+    bench.insert()
+    assert bench.step(bench.claim(), in_flight=[CallKey(0, 0), CallKey(0, 1)])
+    assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS)).changed
+    put_back = bench.run(bench.store.retry(TaskKey("task"), LEASE_MS, max_calls=max_calls))
+    assert (put_back is not None) is enough
+
+
+def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
+    """A claim of a task that does not exist, or has ended, is refused with this reason."""
+    bench.insert("other")
+    assert bench.try_claim("nobody") == Unclaimed(ClaimRefusal.MISSING)
+    bench.in_status(Status.COMPLETED)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.TERMINAL)
+
+
+def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreBench):
+    """No worker claims it, and no sweep fails it or tells webhooks about it, because newer code ends it another way."""
+    bench.insert()
+    bench.database.rows("PRAGMA ignore_check_constraints = ON")
+    bench.database.rows("UPDATE tasks SET kind = 'newer', deadline_at = created_at + 1")
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.UNKNOWN_KIND)
+    assert bench.run(bench.store.expire([TaskKey("task")], OVERDUE, RETENTION_MS)) == []
+    found = bench.run(bench.store.task(TaskKey("task")))
+    assert found is not None
+    assert (found.kind, found.status) == (None, Status.PENDING)
+    bench.database.rows("UPDATE tasks SET kind = 'file', deadline_at = NULL")
+    assert bench.claim().kind is Kind.FILE
+
+
+def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):
+    """Calls paid for before a cancellation are on the bill without doubt, and a retry does not pay again."""
+    bench.insert()
+    claim = bench.claim()
+    bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
+    assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS))[0]
+    assert not bench.step(claim, outputs=outputs(0), completed=1, calls_settled=2)
+    settle(bench, claim, progress(claim, outputs=outputs(0), completed=1, calls_settled=2))
+    task = bench.run(bench.store.task(TaskKey("task")))
+    assert task is not None
+    assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
+    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
+    assert bench.claim().outputs == {CallKey(0, 0)}
+    # the fence has risen, so the old worker's settlement is refused, too
+    settle(bench, claim, progress(claim, calls_settled=50))
+    assert bench.row("task")["calls_settled"] == 2
+
+
+def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(bench: StoreBench):
+    """In this test the worker's clock is ahead, so the worker settles its bill before the task's deadline.
+
+    A settlement stores outputs and totals in one write, since the worker may die before its next write.
+    """
+    bench.insert(deadline_ms=DEADLINE_MS)
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
+    paid = progress(claim, outputs=outputs(0), completed=1, calls_settled=1, calls_in_doubt=1)
+    assert settle(bench, claim, paid) is None
+    task = bench.run(bench.store.task(TaskKey("task")))
+    assert task is not None
+    assert (task.status, task.completed) == (Status.PROCESSING, 1)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (2, 1)
+    assert bench.step(claim, Release(0, LEASE_MS), outputs=outputs(0), completed=1, calls_settled=1, calls_in_doubt=1)
+
+
+def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: StoreBench):
+    """A task with a live lease, a running delay or an ended status is not failed by its dead letter."""
+    bench.insert()
+    claim = bench.claim()
+    bury = lambda: bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS))  # noqa: E731
+    assert not bury()
+    bench.step(claim, Release(500, LEASE_MS))
+    assert not bury()
+    bench.pass_ms(500)
+    assert bury()
+    assert bench.row("task")["error_code"] == FAILURE.code
+    assert not bury()
+
+
+@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
+    """If a write is sent again after a lost answer, the task ends as if the write had been sent once.
+
+    The test of repeated writes repeats each write except the first one, which is the submission's.
+    """
+    monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
+
+    def story(fail_at: int) -> tuple[dict, list]:
+        bench = StoreBench()
+        acts: list[Callable[[], object]] = [
+            bench.insert,
+            lambda: claims.append(bench.claim(holder="me")),
+            lambda: bench.step(claims[-1], in_flight=[CallKey(0, 0)]) or pytest.fail("lost"),
+            lambda: bench.step(claims[-1], outputs=outputs(0), completed=1, calls_settled=1) or pytest.fail("lost"),
+            lambda: bench.step(claims[-1], Release(0, 1), calls_settled=1, completed=1) or pytest.fail("lost"),
+            lambda: claims.append(bench.claim(holder="you")),
+            lambda: (
+                bench.step(claims[-1], Fail(1, FAILURE), calls_settled=2, failed=1, completed=1) or pytest.fail("lost")
+            ),
+            lambda: bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)),
+            lambda: claims.append(bench.claim(holder="them")),
+            lambda: (
+                bench.step(claims[-1], Finish(RETENTION_MS), outputs=outputs(1), calls_settled=3, completed=2)
+                or pytest.fail("lost")
+            ),
+        ]
+        claims: list[Claim] = []
+        for place, act in enumerate(acts):
+            if place == fail_at:
+                bench.database.fail(message, when)
+            act()
+        found = bench.row("task") | {"step": 0}, bench.database.rows("SELECT places, body FROM segments")
+        bench.database.close()
+        return found
+
+    expected = story(-1)
+    for fail_at in range(1, 10):
+        assert story(fail_at) == expected, f"write {fail_at}"
+
+
+def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
+    """A temporary D1 error raises StoreUnavailable after three sends, and any other error a StoreError after one."""
+    bench.insert()
+    sent = bench.database.batches
+    bench.database.fail(OVERLOADED, times=3)
+    with pytest.raises(StoreUnavailable):
+        bench.run(bench.store.task(TaskKey("task")))
+    assert bench.database.batches == sent + 3
+    bench.database.fail("D1_ERROR: UNIQUE constraint failed: SQLITE_CONSTRAINT")
+    with pytest.raises(StoreError) as caught:
+        bench.run(bench.store.task(TaskKey("task")))
+    assert type(caught.value) is StoreError
+    assert bench.database.batches == sent + 4
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "D1 DB reset because its code was updated.",
+        "D1 DB exceeded its CPU time limit and was reset.",
+        "D1 DB storage operation exceeded timeout which caused object to be reset.",
+        "Internal error while starting up D1 DB storage caused object to be reset.",
+        "Cannot resolve D1 DB due to transient issue on remote node.",
+        "words that Cloudflare has not written yet",
+    ],
+)
+def test_an_unknown_error_may_have_landed(bench: StoreBench, message: str):
+    """If an error does not say that the statement was refused, the write may have landed, so it is sent again."""
+    bench.insert()
+    sent = bench.database.batches
+    bench.database.fail(f"D1_ERROR: {message}", "after", 1)
+    claim = bench.claim()
+    assert (bench.database.batches, claim.fence) == (sent + 2, bench.row("task")["fence"])
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (ROWS_USED_UP, StoreQuotaExhausted),
+        (ROWS_USED_UP.replace("write", "read"), StoreQuotaExhausted),
+        ("D1_ERROR: Exceeded maximum DB size", StoreFull),
+        ("D1_ERROR: Exceeded maximum account storage limit", StoreFull),
+        ("D1_ERROR: database or disk is full: SQLITE_FULL", StoreFull),
+        ("D1_ERROR: Too many API requests by single Worker invocation.", StoreCallsSpent),
+        ("Error: Too many subrequests by single Worker invocation.", StoreCallsSpent),
+    ],
+)
+def test_what_an_allowance_refuses_is_not_sent_again(bench: StoreBench, message: str, expected: type[StoreError]):
+    """A write that is refused for a used-up allowance is not sent again, since that would only cost more."""
+    sent = bench.database.batches
+    bench.database.fail(message)
+    with pytest.raises(expected) as caught:
+        bench.run(bench.store.task(TaskKey("task")))
+    assert isinstance(caught.value, StoreUnavailable)
+    assert bench.database.batches == sent + 1
+
+
+def test_a_missing_schema_is_named():
+    """Without the tables every call raises an error that says so."""
+    empty = SqliteD1(migrated=False)
+    bench = StoreBench()
+    with pytest.raises(SchemaMissing):
+        bench.run(task_store(Database(empty, Meter())).ready())
+    empty.close()
+    bench.database.close()
+
+
+def test_big_outputs_are_split_over_statements(bench: StoreBench):
+    """Outputs that are too large for one parameter together are written with several statements."""
+    bench.insert(chunks=6)
+    claim = bench.claim()
+    big = [item._replace(text="€" * 200_000) for item in outputs(*range(6))]
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=big, completed=6)
+    task = bench.run(bench.store.task(TaskKey("task")))
+    assert task is not None
+    assert len(str(task.result)) == 6 * 200_000 + 5 * len(CONCAT_SEPARATOR)
+
+
+def test_erase_leaves_nothing(bench: StoreBench):
+    """Erasing a task deletes all its rows, and no late write of a worker brings one back."""
+    bench.insert()
+    claim = bench.claim()
+    failed = FailedCall(CallKey(0, 1), CallTries(1, 1), False, FAILURE)
+    bench.step(claim, outputs=outputs(0), failures=[failed], completed=1)
+    assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000), None)
+    assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0, None)
+    assert not bench.step(claim, outputs=outputs(1), failures=[failed], completed=2)
+    for table in ("tasks", "texts", "segments", "failures"):
+        assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        sweep.DUE.bind(most=10, tenants_served=10, apart_ms=1, in_vain=2),
+        sweep.PAST_RETENTION.bind(most=10, chunks_most=10),
+        views.TASK.bind(task_key="t", late_ms=1, in_vain=2, queued_ms=1, most_ahead=1),
+        seen.NUDGE.bind(task_key="t", delay_ms=1, late_ms=1, in_vain=2),
+        seen.BACKLOG.bind(),
+        views.STATUS.bind(task_key="t"),
+        views.RESULT.bind(task_key="t", most_chars=9, most_of_value=9),
+        views.LIST.bind(first="a:", behind="a:~", most=10),
+        views.LIST_FILTERED.bind(
+            first="a:", behind="a:~", most=10, **ListFilter(Status.FAILED)._asdict(), walk_most=500
+        ),
+        admission.OUTCOME.bind(task_key="t", tenant="a", counted_most=10),
+        work_statements.CLAIM.bind(
+            task_key="t",
+            holder="h",
+            host="",
+            route="queue",
+            lease_ms=1,
+            start_ms=1,
+            early_ms=1,
+            first_chunks="[]",
+            seen_fence=None,
+            rests_ms="[]",
+            least_ms=0,
+            stands_in=0,
+            model="m",
+            told_ms=1,
+        ),
+        latest_calls.HEAR.bind(id="a:m"),
+        deliveries_store.DELIVERIES.bind(task_key="t"),
+        deliveries_store.DELIVERY.bind(task_key="t", generation=0, endpoint="e"),
+        deliveries_store.TAKE_DELIVERY.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1, breaker=5),
+        deliveries_store.REDELIVER.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1),
+    ],
+)
+def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):
+    """Claims, polls, lists, sweep pages and deliveries use an index, so that large tables do not slow them down."""
+    plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
+    details = [str(row["detail"]) for row in plan]
+    assert details
+    # The plan may scan only small things: a subquery's result, a recursion over tenants, object slots, or one row.
+    bounded = r"json_each|tenants|turns|found|seated|taken|CONSTANT ROW|\(subquery-\d+\)"
+    assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
+    # To search a minimum without an index has no bound: SQLite reads up to the first row that fits.
+    assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details
+    assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details
+
+
+def test_latest_calls_go_with_the_tenants_last_task(bench: StoreBench):
+    """The latest calls of a tenant, whose rows name models, are erased with its last task, and not with another one."""
+    told = LatestCallsReport((LatestCall(1, 100, False),), bench.time_ms)
+    tasks = [bench.insert(key) for key in ("acme:1", "acme:2", "acme2:1")]
+    claims = [bench.claim(key) for key in tasks]
+    for claim in claims:
+        for model in ("m", "n"):
+            made = progress(claim, told=told, step=claim.step + 1)
+            assert bench.run(bench.store.step(claim, made, Continue(LEASE_MS), model=model))
+
+    def left() -> list[str]:
+        return [str(row["id"]) for row in bench.database.rows("SELECT id FROM latest_calls ORDER BY id")]
+
+    bench.run(bench.store.erase(tasks[0]))
+    assert left() == ["acme2:m", "acme2:n", "acme:m", "acme:n"]
+    bench.run(bench.store.erase(tasks[1]))
+    assert left() == ["acme2:m", "acme2:n"]
+    late = progress(claims[1], told=told, step=claims[1].step + 2)
+    assert not bench.run(bench.store.step(claims[1], late, Continue(LEASE_MS), model="m"))
+    assert left() == ["acme2:m", "acme2:n"]
+
+
+def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
+    """A count of a tenant's tasks in flight reads only unfinished tasks, by an index, and none of its ended ones."""
+    bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
+    plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
+    assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan
+
+
+def test_the_schema_lists_the_statuses():
+    """The schema's CHECK constraint and the state machine have the same statuses."""
+    text = (MIGRATIONS / "0001_initial.sql").read_text()
+    listed = re.search(r"status TEXT NOT NULL CHECK \(status IN \(([^)]*)\)\)", text)
+    assert listed is not None
+    assert re.findall(r"'(\w+)'", listed[1]) == list(Status)

@@ -1,0 +1,317 @@
+"""What a run reads from D1: its text, each part once, and the outputs that it merges."""
+
+import json
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.task import NewTask, Reduce, Route, Status, TaskOptions
+from src.kernel.run import call_plan
+from src.kernel.run.context import Ended, Released
+from src.kernel.store.claims import CallKey, Finish, MergeLevel
+from src.kernel.store.tasks import TaskStore
+from src.kernel.text.chunks import Window, chunks, cuts
+from src.kernel.work.worker import Host
+from tests.conformance.cases.storyteller import progress
+from tests.support.sqlite_d1 import SqliteD1
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
+from tests.support.worker_bench import WorkerBench
+
+TASK = TaskKey("task")
+
+
+class Counted(SqliteD1):
+    """A database that counts the bytes of all answers of D1, as JSON, and those of the largest answer."""
+
+    bytes_read = 0
+    largest = 0
+
+    async def _batch(self, statements: Any) -> list[Mapping[str, object]]:
+        results = await super()._batch(statements)
+        size = sum(len(json.dumps(result["results"], ensure_ascii=False).encode()) for result in results)
+        self.bytes_read += size
+        self.largest = max(self.largest, size)
+        return results
+
+
+def task_of(text: str, max_chars: int, overlap: int = 0, reduce: Reduce = Reduce.CONCAT) -> NewTask:
+    return NewTask(
+        task_key=TASK,
+        route=Route.QUEUE,
+        text=text,
+        instructions="do",
+        cuts=cuts(text, max_chars, overlap),
+        overlap=overlap,
+        merge_chars=2000,
+        created_at=START_MS,
+        options=TaskOptions(reduce=reduce),
+    )
+
+
+@pytest.fixture
+def bench():
+    """A store."""
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+@pytest.mark.parametrize("text", ["ab", "abcd"])
+def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
+    """A text whose length does not fit the cuts of its chunks is refused.
+
+    If the text were accepted, the model would be called for pieces that are not the task's.
+    """
+    assert Window(0, 0, (1, 3), 0, "abc").text_of(1) == "bc"
+    with pytest.raises(AssertionError, match="does not fit its cuts"):
+        Window(0, 0, (1, 3), 0, text)
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch):
+    """Make a worker on the free plan, over a database that counts the bytes of its answers."""
+    monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
+    made = WorkerBench()
+    made.settings = replace(made.settings, plan="free")
+    yield made
+    made.close()
+
+
+def to_the_end(bench: WorkerBench) -> int:
+    """Run workers until the task is completed. Return how many claims the task took."""
+    claims = 1
+    while (outcome := bench.run()) != Ended(Status.COMPLETED):
+        assert isinstance(outcome, Released)
+        claims += 1
+    return claims
+
+
+@pytest.mark.parametrize("overlap", [0, 7])
+@pytest.mark.parametrize("most_chars", [1, 25, 100_000])
+def test_a_window_has_the_text_of_its_chunks(
+    bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
+):
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
+    new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
+    bench.run(bench.store.insert(new, LEASE_MS))
+    claim = bench.claim()
+    wanted = [new.text[chunk.start : chunk.end] for chunk in chunks(new.cuts, overlap)]
+    for first in range(len(wanted)):
+        window = bench.run(bench.store.window(TASK, claim.fence, first, 4))
+        assert window is not None
+        assert window.chunks.start == first
+        assert [window.text_of(index) for index in window.chunks] == wanted[first : window.chunks.stop]
+        new_chars = new.cuts[window.chunks.stop - 1] - (new.cuts[first - 1] if first else 0)
+        assert 1 <= len(window.chunks) <= 4
+        assert len(window.chunks) == 1 or new_chars <= most_chars
+
+
+def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """A claim gets the text of chunks after the existing outputs, and always the text of the calls it announces."""
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
+    bench.insert(chunks=9)
+
+    def ask(holder: str) -> Any:
+        claiming = bench.store.claim(
+            TASK, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS, announce=3, chunks=5
+        )
+        return bench.run(claiming)
+
+    claim = ask("one")
+    assert (claim.total, claim.window.chunks) == (9, range(3))
+    assert bench.step(claim, outputs=outputs(0, 1, 2, 3), completed=4)
+    bench.pass_ms(LEASE_MS + 1)
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 100)
+    assert ask("two").window.chunks == range(4, 9)
+
+
+def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
+    """A worker that has lost its claim gets no text, since the task may be completed and its input deleted."""
+    bench.insert()
+    zombie = bench.claim()
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    assert bench.run(bench.store.window(TASK, zombie.fence, 0, 1)) is None
+    assert bench.run(bench.store.window(TASK, heir.fence, 0, 1)) is not None
+    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    assert bench.run(bench.store.window(TASK, heir.fence, 0, 1)) is None
+
+
+def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
+    """A claim has the whole text of 20 chunks of 6,000 characters, so no further D1 call reads it."""
+    free.do(free.store.insert(task_of("word " * 24_000, 6_000), LEASE_MS))
+    before = free.database.batches
+    assert to_the_end(free) == 1
+    assert len(free.model.calls) == 20
+    # The D1 calls are the claim, and a write for each group of up to six model calls.
+    assert free.database.batches - before == 1 + 4
+
+
+def merging(bench: WorkerBench, seconds: float = 0.5) -> None:
+    """Run until a level of merges has begun and is not complete, in slices of one group of calls."""
+    while True:
+        assert isinstance(bench.run(Host(Route.QUEUE, seconds)), Released)
+        if bench.database.rows("SELECT * FROM merges"):
+            break
+    assert isinstance(bench.run(Host(Route.QUEUE, seconds)), Released)
+
+
+def levels(bench: WorkerBench) -> list[list[int]]:
+    """The stored plan."""
+    return [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
+
+
+@pytest.fixture
+def merge():
+    """Make a merge in which three outputs fit into a call, so that the levels have 40, 13, 4 and 1 outputs."""
+    made = WorkerBench()
+    made.insert(40, Reduce.MERGE)
+    made.model.act = lambda call, number: f"{number:03} " + "y" * 596
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def long_merge():
+    """Make a merge in which nine outputs fit into a call, so that the levels have 200, 22, 2 and 1 outputs."""
+    made = WorkerBench()
+    made.insert(200, Reduce.MERGE)
+    made.model.act = lambda call, number: f"{number:03} " + "y" * 196
+    yield made
+    made.close()
+
+
+def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """A worker whose code would group outputs differently keeps a level's stored plan, and plans only higher levels."""
+    merging(merge)
+    begun = levels(merge)
+    assert begun == [[*range(3, 39, 3), 40]]
+    monkeypatch.setattr(call_plan, "merge_ends", lambda sizes, most: (*range(2, len(sizes) - 1, 2), len(sizes)))
+    to_the_end(merge)
+    assert levels(merge) == [*begun, [2, 4, 6, 8, 10, 13], [2, 4, 6], [3]]
+    assert len(merge.model.calls) == 40 + 13 + 6 + 3 + 1 == merge.task().usage.minimum_calls
+    assert merge.task().usage.model_calls == 40 + 13 + 6 + 3 + 1
+
+
+def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
+    """If older code stored no plan for a level of merges, newer code makes the same plan again and stores it."""
+    merging(merge)
+    before = levels(merge)
+    merge.database.rows("DELETE FROM merges")
+    assert isinstance(merge.run(Host(Route.QUEUE, 0.5)), Released)
+    assert levels(merge) == before
+    to_the_end(merge)
+    assert len(merge.model.calls) == 40 + 13 + 4 + 1 == merge.task().usage.model_calls
+
+
+def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """A run that can keep hardly one output in memory makes the same merge calls, with the same texts."""
+    other = WorkerBench()
+    other.insert(40, Reduce.MERGE)
+    other.model.act = merge.model.act
+    to_the_end(merge)
+    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 1000)
+    monkeypatch.setattr(limits, "MERGE_CALLS_READ", 2)
+    to_the_end(other)
+    assert sorted(call.user for _, call in other.model.calls) == sorted(call.user for _, call in merge.model.calls)
+    assert other.task().result == merge.task().result
+    other.close()
+
+
+@pytest.mark.parametrize(("chars", "members"), [(600, 3), (200, 9)])
+def test_a_merge_reads_no_more_at_once_than_it_may_keep(
+    long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch, chars: int, members: int
+):
+    """A run that continues a level of merges reads no more outputs at once than it may keep."""
+    long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
+    merging(long_merge)
+    assert levels(long_merge)[0][0] == members
+    most, read, reads = 5_000, TaskStore.level_outputs, list[tuple[int, int]]()
+
+    async def counted(store: TaskStore, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, str]:
+        found = await read(store, task_key, level, first, last)
+        if level == 0:
+            reads.append((len(found), sum(map(len, found.values()))))
+        return found
+
+    monkeypatch.setattr(TaskStore, "level_outputs", counted)
+    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", most)
+    assert long_merge.run() == Ended(Status.COMPLETED)
+    assert max(size for _, size in reads) <= most
+    assert max(count for count, _ in reads) >= 2 * members  # one read takes the outputs of several calls if these fit
+
+
+def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
+    long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch
+):
+    """If the stored plan of a level shows that its outputs fit into memory, a run makes no D1 call to measure them."""
+    merging(long_merge)
+    read, measured = TaskStore.level_sizes, list[int]()
+
+    async def counted(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
+        measured.append(level)
+        return await read(store, task_key, level)
+
+    monkeypatch.setattr(TaskStore, "level_sizes", counted)
+    assert long_merge.run() == Ended(Status.COMPLETED)
+    assert measured == [1]  # the run measures the first level, to plan the next one
+
+
+def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """The outputs of a single merge call are read whatever their size is."""
+    merging(merge)
+    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 100)
+    assert merge.run() == Ended(Status.COMPLETED)
+
+
+def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
+    """A segment of 32 kB may hold megabytes of text if the text repeats itself."""
+    bench.insert(chunks=100)
+    claim, long = bench.claim(), "y" * 200_000
+    for first in range(0, 100, 4):
+        told = [one._replace(text=long) for one in outputs(*range(first, first + 4))]
+        assert bench.step(claim, outputs=told, completed=first + 4)
+    assert len(bench.database.rows("SELECT part FROM segments")) == 1
+    index = bench.run(bench.store.chunk_index(TASK))
+    assert index is not None
+    for read in (bench.store.level_outputs(TASK, 0, 7, 7), bench.store.some_chunks(index, range(7, 8))):
+        tracemalloc.start()
+        assert len(bench.run(read)) == 1
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 5_000_000, f"{peak:,} bytes"  # of 20 MB
+
+
+def test_a_zombie_plans_nothing(bench: StoreBench):
+    """A worker that has lost its claim cannot store a plan for merges; the first plan stays."""
+    bench.insert(chunks=4, reduce=Reduce.MERGE)
+    zombie = bench.claim()
+    late = progress(zombie, merges=[MergeLevel(1, (4,))])
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    bench.run(bench.store.settle(zombie, late, OVERDUE, RETENTION_MS))
+    assert bench.database.rows("SELECT * FROM merges") == []
+    assert bench.step(heir, outputs=outputs(0, 1, 2, 3), merges=[MergeLevel(1, (2, 4))], completed=4)
+    assert bench.step(heir, merges=[MergeLevel(1, (3, 4))], completed=4)
+    bench.pass_ms(LEASE_MS + 1)
+    found = bench.claim()
+    assert (found.merges, found.merge_ends) == ((2,), (2, 4))
+    assert found.outputs == {CallKey(0, position) for position in range(4)}
+
+
+def test_sizes_are_those_of_the_first_outputs(bench: StoreBench):
+    """The sizes that a merge reads are in the order of the outputs, and end before the first missing one."""
+    bench.insert(chunks=5)
+    claim = bench.claim()
+    told = [
+        output._replace(text="文" * length) for output, length in zip(outputs(2, 0, 1, 4), (3, 1, 2, 5), strict=True)
+    ]
+    assert bench.step(claim, outputs=told[:2], completed=2)
+    assert bench.step(claim, outputs=told[2:], completed=4)
+    assert bench.run(bench.store.level_sizes(TASK, 0)) == [1, 2, 3]
+    assert bench.run(bench.store.level_outputs(TASK, 0, 1, 3)) == {1: "文文", 2: "文文文"}

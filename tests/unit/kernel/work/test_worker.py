@@ -1,0 +1,703 @@
+"""The worker of a task in virtual time: slices, waits, crashes, outages and merges, with a scripted model."""
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from src.kernel.calls.pace import rests
+from src.kernel.calls.protocol import ModelCall, ModelReply
+from src.kernel.domain import limits
+from src.kernel.domain.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnavailable, StoreUnavailable
+from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, Status, TaskOptions
+from src.kernel.run.context import Ended, Released, RunOutcome
+from src.kernel.store.claims import Claim, ClaimRefusal, Unclaimed
+from src.kernel.store.tasks import TaskStore
+from src.kernel.work.worker import Host
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.store_bench import START_MS, new_task
+from tests.support.worker_bench import HOST, WorkerBench
+
+
+@pytest.fixture
+def make():
+    made: list[WorkerBench] = []
+
+    def build(**settings: Any) -> WorkerBench:
+        made.append(WorkerBench(**settings))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        bench.close()
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+@pytest.mark.parametrize("own", [9, None])
+def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
+    """Every call has the task's options, for chunks and merges, whether the worker or lanes make it."""
+    bench = make(max_output_tokens=70)
+    asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
+    task = new_task("task", 2, Reduce.MERGE, START_MS)
+    bench.do(bench.store.insert(replace(task, options=asked), bench.settings.lease_ms))
+    assert bench.run(bench.laned_host() if lanes else HOST) == Ended(Status.COMPLETED)
+    calls = [(call.max_output_tokens, call.temperature, call.options) for _, call in bench.model.calls]
+    assert calls == [(own or 70, 0.5, {"seed": 1})] * 3
+
+
+def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
+    """A task of 20 chunks takes 20 calls, six at a time, and one transaction for each group that ends together."""
+    bench = make()
+    bench.insert(20)
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    # The claim announces the first group of calls, and each of the four groups ends with one write.
+    assert bench.database.batches - before == 1 + 4
+    assert [at for at, _ in bench.model.calls] == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 2
+    task = bench.task()
+    assert (task.usage.model_calls, task.usage.input_tokens, task.usage.output_tokens) == (20, 200, 100)
+    assert task.result == "\n\n".join(["<x>"] * 20)
+
+
+@pytest.mark.parametrize("route", [Route.QUEUE, Route.DIRECT])
+def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
+    """On the free plan a task of 200 chunks takes 34 waves of six calls in seven runs on the queue's route.
+
+    A run starts no partial wave of calls, since a partial wave takes as long as a whole one.
+    """
+    bench = make()
+    bench.settings = replace(bench.settings, plan="free")
+    bench.insert(200)
+    host = HOST._replace(route=route)
+    outcomes = [bench.run(host)]
+    while outcomes[-1] == Released(0.0):
+        outcomes.append(bench.run(host))
+    assert outcomes[-1] == Ended(Status.COMPLETED)
+    waves = [len(list(calls)) for _, calls in groupby(at for at, _ in bench.model.calls)]
+    whole = [6] * 33 + [2]
+    assert (sum(waves), len(outcomes), waves == whole) == (200, 7 if route is Route.QUEUE else 6, route is Route.QUEUE)
+
+
+def test_a_slow_call_does_not_hold_up_the_others(make):
+    """While one call takes long, calls that end are replaced by others, so that six are always in flight."""
+    bench = make()
+    bench.insert(16)
+    bench.model.seconds = lambda number: 3.0 if number == 1 else 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert max(at for at, _ in bench.model.calls) == pytest.approx(2 * (1 + limits.LINGER_FRACTION))
+
+
+def test_every_call_is_announced_before_it_is_made(make):
+    """When a call arrives at the model, the database already lists it as in flight."""
+    bench = make()
+    bench.insert(9)
+
+    def look(call: ModelCall, number: int) -> None:
+        (row,) = bench.database.rows("SELECT in_flight, calls_settled FROM tasks")
+        assert len(json.loads(row["in_flight"])) + row["calls_settled"] >= number
+
+    infer = bench.model.infer
+
+    async def announced(call: ModelCall) -> ModelReply:
+        look(call, len(bench.model.calls) + 1)
+        return await infer(call)
+
+    bench.model.infer = announced
+    assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_a_slice_stays_within_its_subrequests(make):
+    """On the free plan a run gives its task back before its 45th subrequest, and the next run continues."""
+    bench = make()
+    bench.settings = Settings(plan="free")
+    bench.insert(100)
+    # Calls that end one after the other cost most, since each may need a write of its own.
+    bench.model.seconds = lambda number: 1.0 + number % 7
+    runs = 0
+    while bench.run() != Ended(Status.COMPLETED):
+        runs += 1
+        assert bench.task().status is Status.PENDING
+    assert all(line["subrequests"] <= 45 for line in bench.events("run_ended"))
+    assert 3 <= runs <= 6
+    assert len(bench.model.calls) == 100 == bench.task().usage.model_calls
+    assert bench.task().attempts == 1
+
+
+def test_a_slice_stays_within_its_seconds(make):
+    """When the time of its slice is over, a run starts no further call."""
+    bench = make()
+    bench.insert(20)
+    assert bench.run(Host(Route.QUEUE, 1.5)) == Released(0)
+    assert (bench.task().completed, len(bench.model.calls)) == (12, 12)
+
+
+def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
+    """A run waits through a rate limit of 20 s."""
+    bench = make(max_attempts=1)
+    bench.insert(2)
+    bench.model.act = lambda call, number: ModelRateLimited("429", 20) if number == 1 else None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.model.calls[-1][0] >= 21
+    other = make(max_attempts=1)
+    other.insert(2)
+    other.model.act = lambda call, number: ModelRateLimited("429", 600) if number <= 2 else None
+    assert other.run() == Released(600)
+    assert other.run() == Unclaimed(ClaimRefusal.EARLY, 600_000)
+    assert len(other.model.calls) == 2
+    other.do(asyncio.sleep(600))
+    assert other.run() == Ended(Status.COMPLETED)
+    assert len(other.model.calls) == 4 == other.task().usage.model_calls
+
+
+def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
+    """A provider that answers 429 with Retry-After: 0 for half a minute gets only a few calls in this time."""
+    bench = make()
+    bench.insert(12)
+    bench.model.seconds = lambda number: 0.05
+    bench.model.act = lambda call, number: ModelRateLimited("429", 0.0) if bench.loop.time() < 30 else None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) < 12 + 6 * 10
+
+
+def test_a_poison_task_ends(make):
+    """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten
+    minutes at least.
+    """
+    bench = make(lease_seconds=180, max_attempts=3)
+    bench.insert(9)
+    for starts, width in ((0, 6), (180, 3), (500, 1)):
+        while isinstance(unclaimed := kill_soon(bench), Unclaimed):
+            assert unclaimed.left_ms > 0
+            bench.do(asyncio.sleep(unclaimed.left_ms / 1000))
+        assert bench.loop.time() == pytest.approx(starts, abs=2)
+        assert len([at for at, _ in bench.model.calls if at >= starts]) == width
+    bench.do(asyncio.sleep(179))
+    assert bench.run() == Unclaimed(ClaimRefusal.HELD, 500)
+    bench.do(asyncio.sleep(1))
+    assert bench.loop.time() > limits.STALL_SECONDS_LEAST
+    assert bench.run() == Ended(Status.FAILED)
+    task = bench.task()
+    assert task.failure is not None
+    assert (task.failure.code, task.failure.retryable) == ("worker_crashed", True)
+    assert (task.usage.model_calls, task.usage.in_doubt, task.attempts) == (10, 10, 4)
+
+
+def kill_soon(bench: WorkerBench) -> RunOutcome | None:
+    """Begin a run, and kill its worker half a second later, unless the run has ended by then."""
+    run = bench.loop.create_task(bench.worker().run(TaskKey("task"), HOST))
+    bench.do(asyncio.sleep(0.5))
+    if run.done():
+        return run.result()
+    run.cancel()  # no await of the worker runs after this, so it counts as killed
+    return None
+
+
+def test_no_task_fails_for_its_workers_before_ten_minutes(make):
+    """However short leases are, a task whose workers die fails ten minutes after its first claim at the earliest."""
+    bench = make(timeout_seconds=1, lease_seconds=2, max_attempts=3)
+    bench.insert(2)
+    ends: list[float] = []
+    while not ends:
+        outcome = kill_soon(bench)
+        if outcome == Ended(Status.FAILED):
+            ends.append(bench.loop.time())
+        bench.do(asyncio.sleep(1))
+    assert limits.STALL_SECONDS_LEAST <= ends[0] < limits.STALL_SECONDS_LEAST + 10
+    assert len(bench.model.calls) == 2 + 2 + 1
+
+
+def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
+    """A worker that takes over after a death makes three calls at a time, until one has finished."""
+    bench = make(lease_seconds=180)
+    bench.insert(20)
+    kill_soon(bench)
+    bench.do(asyncio.sleep(180))
+    assert bench.run() == Ended(Status.COMPLETED)
+    starts = [at for at, _ in bench.model.calls[6:]]
+    assert [starts.count(at) for at in sorted(set(starts))] == [3, 6, 6, 5]
+
+
+def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
+    """If each worker dies after a finished call, the task is taken over at once, and never fails because of deaths."""
+    bench = make(lease_seconds=180, max_attempts=2)
+    bench.insert(6)
+    bench.model.seconds = lambda number: 0.1 if number in {1, 7, 12, 16, 19} else 100.0
+    for _ in range(5):
+        assert kill_soon(bench) is None
+        bench.do(asyncio.sleep(180))
+    bench.model.seconds = lambda number: 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
+    """An error in a provider's code is raised, and the task is given back, at first at once, later
+    after longer rests.
+    """
+    bench = make()
+    bench.insert(2)
+    bench.model.act = lambda call, number: ValueError("a bug")
+    for rest_seconds in (0, 498, 98):
+        with pytest.raises(ValueError, match="a bug"):
+            bench.run()
+        assert bench.task().status is Status.PENDING
+        assert rest_seconds == 0 or bench.run() == Unclaimed(ClaimRefusal.EARLY, rest_seconds * 1000)
+        bench.do(asyncio.sleep(rest_seconds + 1))
+    assert bench.loop.time() > limits.STALL_SECONDS_LEAST
+    assert bench.run() == Ended(Status.FAILED)
+    assert bench.task().usage.in_doubt >= 3
+
+
+def test_paid_outputs_outlast_an_outage(make):
+    """While D1 is out of reach the worker keeps its paid outputs, and writes them when D1 is back."""
+    bench = make()
+    bench.insert(6)
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=8) if number == 1 else None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 6
+    assert len(bench.events("store_unavailable")) > 3
+
+
+def test_an_outage_beyond_the_lease_ends_the_run(make):
+    """If D1 stays away for a whole lease, the run ends.
+
+    After an outage of D1 the task continues, and its bill shows the lost calls.
+    """
+    bench = make(timeout_seconds=5, lease_seconds=10)
+    bench.insert(2)
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=10_000) if number == 1 else None
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    bench.database.heal()
+    bench.do(asyncio.sleep(10))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (4, 2)
+
+
+def test_a_cancelled_task_starts_no_call(make):
+    """If a task is cancelled with six calls in flight, its worker bills the six calls, starts no other, and ends."""
+    bench = make()
+    bench.insert(20)
+    bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
+    assert bench.run() == Ended(Status.CANCELLED)
+    task = bench.task()
+    assert (task.status, len(bench.model.calls)) == (Status.CANCELLED, 6)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (6, 0)
+
+
+def test_a_merge_goes_on_where_it_was(make):
+    """If a merge is given back between two levels, the next run plans the same levels and repeats no call."""
+    bench = make()
+    bench.insert(40, Reduce.MERGE)
+    bench.model.act = lambda call, number: "y" * 600
+    outcomes = [bench.run(Host(Route.QUEUE, 0.5))]
+    while outcomes[-1] != Ended(Status.COMPLETED):
+        outcomes.append(bench.run(Host(Route.QUEUE, 0.5)))
+    # A merge call has room for three outputs of 600 characters, so the levels have 40, 13, 4 and 1 outputs.
+    assert len(bench.model.calls) == 40 + 13 + 4 + 1 == bench.task().usage.minimum_calls
+    assert bench.task().result == "y" * 600
+
+
+def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Make D1 unreachable when a worker first reads outputs for a merge."""
+    read, outages = TaskStore.level_sizes, [times]
+
+    async def failing(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
+        if outages:
+            bench.database.fail(NETWORK_LOST, times=outages.pop())
+        return await read(store, task_key, level)
+
+    monkeypatch.setattr(TaskStore, "level_sizes", failing)
+
+
+def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.MonkeyPatch):
+    """If D1 is away when a worker reads outputs for a merge, the worker waits, keeps its claim and repeats no call."""
+    bench = make()
+    bench.insert(12, Reduce.MERGE)
+    assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
+    at_the_read(bench, monkeypatch, times=20)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 12 + 1 == bench.task().usage.model_calls
+    assert len(bench.events("store_unavailable")) > 3
+    assert bench.task().usage.in_doubt == 0
+
+
+def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytest.MonkeyPatch):
+    """A worker saves its outputs before it reads for a merge, so none is lost if D1 then stays away.
+
+    In this test D1 stays away for the whole lease, and the run ends within it.
+    """
+    bench = make(timeout_seconds=5, lease_seconds=10)
+    bench.insert(12, Reduce.MERGE)
+    assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
+    at_the_read(bench, monkeypatch, times=10_000)
+    before = bench.loop.time()
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    # The model calls take one second, and the rest of the time is the lease that the last save renewed.
+    assert 5 < bench.loop.time() - before < 1 + 10
+    bench.database.heal()
+    assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
+    bench.do(asyncio.sleep(10))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 12 + 1 == bench.task().usage.model_calls
+
+
+def test_only_a_merge_that_must_read_costs_more_writes(make):
+    """If one run makes the whole merge, the merge reads no outputs, and the outputs are saved with its next
+    announcement.
+    """
+    bench, other = make(), make()
+    for made in (bench, other):
+        made.insert(12, Reduce.MERGE)
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    # The D1 calls are the claim, and one for the end of each group of six calls and of the merge.
+    assert bench.database.batches - before == 1 + 3
+    assert isinstance(other.run(Host(Route.QUEUE, 0.5)), Released)
+    before = other.database.batches
+    assert other.run() == Ended(Status.COMPLETED)
+    # The D1 calls are the claim, an announcement, the save, two reads, an announcement, and the end.
+    assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1
+
+
+def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
+    bench = make()
+    bench.insert(12)
+    bench.model.seconds = lambda number: 1e6
+    outcome = bench.run(bench.laned_host())
+    assert isinstance(outcome, Released)
+    assert outcome.delay_seconds > 0
+    assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
+
+
+def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunOutcome, RunOutcome]:
+    """Run the task, and some seconds later run it with another worker, too."""
+
+    async def both() -> tuple[RunOutcome, RunOutcome]:
+        first = asyncio.ensure_future(bench.worker().run(TaskKey("task"), host))
+        await asyncio.sleep(seconds)
+        return await bench.worker().run(TaskKey("task"), HOST), await first
+
+    return bench.do(both())
+
+
+def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
+    """While a worker's calls are out, its claim lasts, even if LEASE_SECONDS is only a second more than the timeout.
+
+    In this test the claim's answer is slow, so model calls start late, and a call that ends just before the others
+    waits for them.
+    """
+    bench = make(timeout_seconds=120, lease_seconds=121, patience_seconds=0)
+    bench.insert(6)
+    bench.model.seconds = lambda number: 119.9 if number == 1 else 1.0 if number > 6 else 1e6
+    batch = bench.database.batch
+
+    async def slow(statements: Any) -> Any:
+        bench.database.batch = batch
+        result = await batch(statements)
+        await asyncio.sleep(1.9)
+        return result
+
+    bench.database.batch = slow
+    second, first = second_message(bench, HOST, 121.85)
+    assert isinstance(second, Unclaimed)
+    assert (second.standing, first) == (ClaimRefusal.HELD, Ended(Status.COMPLETED))
+    usage = bench.task().usage
+    assert (usage.model_calls, usage.in_doubt) == (len(bench.model.calls), 5)  # those that timed out
+
+
+def test_a_claim_outlasts_the_way_to_its_lanes(make):
+    """A claim with lanes also outlasts the seconds that the run waits for silent lanes after their calls' timeout."""
+    bench = make(timeout_seconds=120, lease_seconds=121)
+    bench.insert(12)
+    bench.model.seconds = lambda number: 1e6
+    second, first = second_message(bench, bench.laned_host(), 124.9)
+    assert isinstance(second, Unclaimed)
+    assert second.standing is ClaimRefusal.HELD
+    assert isinstance(first, Released)
+    assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
+
+
+@pytest.mark.parametrize(
+    "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
+)
+def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
+    """If a worker dies after a chunk's final failure, the next worker makes no call and fails the task."""
+    monkeypatch.setattr(limits, "RATE_LIMIT_WAITS_MOST", 0)
+    bench = make(max_attempts=1, patience_seconds=0)
+    bench.insert(12)
+    bench.model.seconds = lambda number: 1.0 if number in {1, 7} else 50.0 if number < 7 else 1.0
+    bench.model.act = lambda call, number: error if number == 1 else None
+    run = bench.loop.create_task(bench.worker().run("task", HOST))
+    bench.do(asyncio.sleep(5))
+    run.cancel()
+    bench.do(asyncio.sleep(bench.settings.lease_seconds))
+    assert bench.task().status is Status.PROCESSING
+    assert bench.run() == Ended(Status.FAILED)
+    task = bench.task()
+    assert (code(bench), task.completed, task.failed) == (error.code, 0, 1)
+    assert (len(bench.model.calls), task.usage.model_calls, task.usage.in_doubt) == (6, 6, 5)
+    assert [(chunk.index, chunk.output) for chunk in bench.do(bench.store.chunks("task"))] == [(0, None)]
+    assert bench.do(bench.store.retry("task", bench.settings.lease_ms)) is not None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (bench.task().failed, len(bench.model.calls)) == (0, 6 + 12)
+    assert [chunk.index for chunk in bench.do(bench.store.chunks("task"))] == list(range(12))
+
+
+def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
+    """If workers die after a chunk's final failure, this failure stays the reason why the task failed."""
+    bench = make(max_attempts=3)
+    bench.insert(2)
+    bench.model.seconds = lambda number: 0.1 if number == 1 else 50.0
+    bench.model.act = lambda call, number: ModelRefused("401")
+    assert kill_soon(bench) is None
+    for number in range(3):
+        bench.do(asyncio.sleep(600))
+        lease_ms, holder = bench.settings.lease_ms, f"dead-{number}"
+        claimed = bench.store.claim(
+            TaskKey("task"), holder=holder, host="", route=Route.QUEUE, lease_ms=lease_ms, rests=rests(3)
+        )
+        assert isinstance(bench.do(claimed), Claim)
+    bench.do(asyncio.sleep(600))
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == ("model_refused", 2)
+
+
+def code(bench: WorkerBench) -> str | None:
+    failure = bench.task().failure
+    return None if failure is None else failure.code
+
+
+def retry(bench: WorkerBench) -> None:
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms)) is not None
+
+
+def test_a_worker_stops_at_the_deadline(make):
+    """At the task's deadline the calls that are out are given up, and are in doubt on the bill."""
+    bench = make()
+    bench.insert(20, deadline_ms=2_500)
+    assert bench.run() == Ended(Status.FAILED)
+    assert bench.loop.time() == pytest.approx(2.5)
+    task = bench.task()
+    assert (code(bench), task.completed, len(bench.model.calls)) == (DEADLINE_EXCEEDED, 12, 18)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (18, 6)
+
+
+def test_an_end_with_calls_out_is_one_write(make):
+    """At the deadline a run drops its calls before it writes the end, so one write has the end and the whole bill."""
+    bench = make()
+    bench.insert(2, deadline_ms=2_500)
+    bench.model.seconds = lambda number: 50.0
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.FAILED)
+    # The claim includes the announcement, and the write of the end includes the bill.
+    assert bench.database.batches - before == 2
+    usage = bench.task().usage
+    assert (usage.model_calls, usage.in_doubt) == (2, 2)
+
+
+def test_nobody_waits_for_company_beyond_the_deadline(make):
+    """In this test a slow call ends shortly before the deadline, while another one is out."""
+    bench = make()
+    bench.insert(2, deadline_ms=10_000)
+    bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), bench.task().completed, bench.loop.time()) == (DEADLINE_EXCEEDED, 1, 10.0)
+
+
+def test_no_call_starts_at_the_deadline_or_after(make):
+    """If calls end exactly at the deadline, no further call starts."""
+    bench = make()
+    bench.insert(20, deadline_ms=2_000)
+    bench.run()
+    assert max(at for at, _ in bench.model.calls) < 2
+    assert code(bench) == DEADLINE_EXCEEDED
+
+
+def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
+    """If the answer to an announcement comes after the deadline, the announced calls are not made."""
+    bench = make()
+    bench.insert(12, deadline_ms=2_500)
+    batch = bench.database.batch
+
+    async def slow(statements: Any) -> Any:
+        result = await batch(statements)
+        await asyncio.sleep(0.9)
+        return result
+
+    bench.database.batch = slow
+    bench.run()
+    assert bench.model.calls
+    assert max(at for at, _ in bench.model.calls) < 2.5
+    assert (bench.task().status, code(bench)) == (Status.FAILED, DEADLINE_EXCEEDED)
+    assert bench.task().usage.model_calls >= len(bench.model.calls)
+
+
+def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
+    """A worker whose claim was answered slowly announces no call from the earliest possible moment of
+    the deadline on.
+    """
+    bench = make()
+    bench.insert(20, deadline_ms=2_500)
+    batch = bench.database.batch
+
+    async def late(statements: Any) -> Any:
+        bench.database.batch = batch
+        await asyncio.sleep(0.9)
+        return await batch(statements)
+
+    bench.database.batch = late
+    assert bench.run() == Ended(Status.FAILED)
+    assert [at for at, _ in bench.model.calls] == [pytest.approx(0.9)] * 6
+    assert (bench.loop.time(), bench.task().completed) == (pytest.approx(2.5), 6)
+    assert bench.events("call_not_started") == []
+
+
+def test_a_retry_after_the_deadline_goes_on(make):
+    """After a retry a task that failed at its deadline has its whole time again, and makes only the missing calls."""
+    bench = make()
+    bench.insert(18, deadline_ms=2_500)
+    bench.run()
+    retry(bench)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 18 + 6 == bench.task().usage.model_calls
+
+
+def test_a_budget_is_spent_to_the_last_call(make):
+    """A worker makes exactly as many calls as the budget allows, and then fails the task."""
+    bench = make()
+    bench.insert(20, max_calls=14)
+    assert bench.run() == Ended(Status.FAILED)
+    task = bench.task()
+    assert (code(bench), task.completed, task.usage.model_calls) == (BUDGET_EXHAUSTED, 14, 14)
+    assert [view.output for view in bench.do(bench.store.chunks("task"))] == ["<x>"] * 14
+    for most in (None, 14, 19):
+        assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=most)) is None
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=20)) is not None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 20
+
+
+def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
+    """A task of one chunk has no merge, so a retry needs a budget for the one remaining call only."""
+    bench = make()
+    bench.insert(1, Reduce.MERGE)
+    assert bench.do(bench.store.cancel(TaskKey("task"), 1_000)).changed
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=1)) is not None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 1
+
+
+def test_failed_calls_are_on_the_budget(make):
+    """Failed calls count on the budget: two chunks that never succeed use up five calls before MAX_ATTEMPTS each."""
+    bench = make(max_attempts=10)
+    bench.insert(2, max_calls=5)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls), bench.task().usage.model_calls) == (BUDGET_EXHAUSTED, 5, 5)
+
+
+def test_calls_in_doubt_are_on_the_budget(make):
+    """Calls in doubt count on the budget: a worker that dies with six calls out has spent six."""
+    bench = make()
+    bench.insert(6, max_calls=8)
+    run = bench.loop.create_task(bench.worker().run("task", HOST))
+    bench.do(asyncio.sleep(0.5))
+    run.cancel()
+    bench.do(asyncio.sleep(bench.settings.lease_seconds))
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls), bench.task().usage.in_doubt) == (BUDGET_EXHAUSTED, 8, 6)
+
+
+@pytest.mark.slow
+@given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
+@examples(max_examples=100)
+def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
+    """Whatever goes wrong, a task makes no more calls than its budget allows.
+
+    The test of budgets mixes failing calls, 429s, dying workers, lost writes, short slices and client retries.
+    """
+    dice = random.Random(seed)
+    bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
+    bench.insert(chunks, reduce, max_calls=most)
+    mishaps = [None, None, None, ModelUnavailable("503"), ModelRateLimited("429", 1), ModelRateLimited("429", 100)]
+    bench.model.act = lambda call, number: dice.choice(mishaps)
+    for _ in range(12):
+        if dice.random() < 0.3:
+            bench.database.fail(NETWORK_LOST, dice.choice(["before", "after"]), dice.randint(1, 4))
+        run = bench.loop.create_task(
+            bench.worker().run(TaskKey("task"), Host(Route.QUEUE, dice.choice([0.5, 3.0, 600.0])))
+        )
+        bench.do(asyncio.wait([run], timeout=dice.choice([0.2, 1.5, 4.0, 400.0])))
+        run.cancel()
+        bench.do(asyncio.wait([run]))
+        if not run.cancelled() and (error := run.exception()) is not None:
+            assert isinstance(error, StoreUnavailable), error
+        bench.database.heal()
+        task = bench.task()
+        assert len(bench.model.calls) <= most
+        assert len(bench.model.calls) <= task.usage.model_calls <= most
+        if task.status is Status.FAILED and dice.random() < 0.8 and code(bench) != BUDGET_EXHAUSTED:
+            retry(bench)
+        bench.do(asyncio.sleep(dice.choice([0, 200])))
+    bench.close()
+
+
+@pytest.mark.parametrize("reduce", list(Reduce))
+def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
+    """A budget of `minimumCalls` suffices if no call fails."""
+    bench, other = make(), make()
+    bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
+    assert bench.run() == Ended(Status.COMPLETED)
+    other.insert(8, reduce, max_calls=7 + (reduce is Reduce.MERGE))
+    assert other.run() == Ended(Status.FAILED)
+    assert (code(other), len(other.model.calls)) == (BUDGET_EXHAUSTED, 7 + (reduce is Reduce.MERGE))
+
+
+def test_max_attempts_comes_first_where_it_is_less(make):
+    """If a chunk's attempts are used up before the budget is, the task fails with the chunk's own error."""
+    bench = make(max_attempts=2, patience_seconds=0)
+    bench.insert(1, max_calls=10)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == ("model_unavailable", 2)
+
+
+@pytest.mark.parametrize("error", [ModelRateLimited("429", 20), ModelUnavailable("503")])
+def test_a_wait_ends_at_the_deadline(make, error: ModelError):
+    """A worker that waits through a rate limit stops waiting at the task's deadline."""
+    bench = make(max_attempts=20)
+    bench.insert(1, deadline_ms=5_000)
+    bench.model.act = lambda call, number: error
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), bench.loop.time()) == (DEADLINE_EXCEEDED, pytest.approx(5.0))
+
+
+def test_rate_limited_calls_are_on_the_budget_too(make):
+    """A call that got a 429 counts on the budget, although it costs no attempt."""
+    bench = make(max_attempts=1)
+    bench.insert(1, max_calls=3)
+    bench.model.act = lambda call, number: ModelRateLimited("429", 1)
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == (BUDGET_EXHAUSTED, 3)
+
+
+def test_a_failure_keeps_what_is_in_flight(make):
+    """When a chunk fails for good, the run waits for the calls that are out, and keeps their outputs."""
+    bench = make(max_attempts=1, patience_seconds=0)
+    bench.insert(6)
+    errors: dict[int, ModelError] = {1: ModelUnavailable("500")}
+    bench.model.seconds = lambda number: 0.1 if number == 1 else 2.0
+    bench.model.act = lambda call, number: errors.pop(1, None)
+    assert bench.run() == Ended(Status.FAILED)
+    assert (bench.task().completed, bench.task().failed, len(bench.model.calls)) == (5, 1, 6)
