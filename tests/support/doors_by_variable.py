@@ -29,10 +29,10 @@ BY_VARIABLE = '''
 import asyncio as _asyncio
 import json as _json
 
-from src.core import limits as _limits
+from src.kernel.domain import limits as _limits
 from src.platform import surroundings as _surroundings
 from src.queue.producer import QueueSender as _QueueSender
-from src.store import seen as _seen, views as _views
+from src.kernel.store import seen as _seen, views as _views
 from workers import Response as _Response
 
 _asked, _dead, _set = {}, [""], {}
@@ -53,10 +53,10 @@ def _open(env):
         assert hasattr(_limits, name), name
         setattr(_limits, name, value)
     if "key_seconds" in asked:
-        from src.kernel.api.access import authentication
+        from src.kernel.api.access import access
 
-        assert authentication.caller_of.__defaults__ == (_limits.KEY_CACHE_SECONDS,)
-        authentication.caller_of.__defaults__ = (asked["key_seconds"],)
+        assert access.caller_of.__defaults__ == (_limits.KEY_CACHE_SECONDS,)
+        access.caller_of.__defaults__ = (asked["key_seconds"],)
     if "variables" in asked:
         _set.update(asked["variables"])
         _surroundings.variable = lambda env, name: _set.get(name) or _variable(env, name)

@@ -13,11 +13,11 @@ _MESSAGES = '''
 
 import json as _json
 
-from src.core import limits as _limits
+from src.kernel.domain import limits as _limits
 from src.features.demo.demo import DemoProvider as _DemoProvider
 from src.platform.crossing import into_javascript as _into_javascript
 from src.queue.producer import QueueSender as _QueueSender
-from src.kernel.store.d1 import database as _database
+from src.kernel.store import d1 as _database
 from workers import Response as _Response
 
 _send = _QueueSender.send

@@ -204,11 +204,11 @@ def _repeated(unit: str, size: int) -> str:
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 @pytest.mark.parametrize(("max_chars", "overlap"), [(6000, 0), (6000, 3000), (20, 0)])
 def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: int) -> None:
-    """For any text, friendly or hostile, the splitter runs at most eight lines of Python for each character."""
+    """For any text, friendly or hostile, the splitter runs at most ten lines of Python for each character."""
     text = _repeated(unit, 50_000)
     with counted(splitter) as steps:
         cuts(text, max_chars, overlap)
-    assert steps.lines <= 8 * len(text)
+    assert steps.lines <= 10 * len(text)
 
 
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
