@@ -104,7 +104,7 @@ _ALL = (
     FaultKind(
         36, "cpu_limit", 1.0, "an isolate dies within a slice, without an await, at the same slice of each invocation"
     ),
-    FaultKind(37, "d1_stands_still", 0.006, "D1 serves nobody for 30 to 90 s"),
+    FaultKind(37, "d1_stands_still", 0.006, "D1 answers no request for 30 to 90 s"),
     FaultKind(38, "receivers_hang", 1.0, "all webhook receivers of one tenant hang, and get deliveries by the hundred"),
     FaultKind(39, "r2_finds_nothing", 0.04, "R2 says for up to a minute that no object is there"),
 )

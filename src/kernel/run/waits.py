@@ -1,6 +1,6 @@
-"""Why a run's calls do not start: the reasons, of which a task's readers see the longest, and the task's terms.
+"""What keeps a run's calls from starting: pauses, and the task's terms.
 
-A client sets the terms: a deadline, and a budget of model calls over all attempts.
+Of several pauses, the API shows the longest. A client sets the terms: a deadline, and a budget of calls.
 """
 
 import math
