@@ -20,7 +20,6 @@ async def upload_file(exchange: Exchange) -> Reply:
     boundary, now = form.boundary(request.headers), api.now_ms()
     key = FileKey(f"{exchange.tenant}:{new_task_id(now, api.entropy(10))}")
     upload = Upload(file_store(api.invocation), key, now, api.settings, api.isolate.load, api.log, api.isolate.memory)
-    upload.check_length(request.headers.get("content-length"))
     try:
         await upload.take_memory(request.headers.get("content-length"))
         new = await form.read_form(request.chunks(), boundary, upload.body_bytes_most, upload.add)

@@ -58,16 +58,15 @@ class Upload:
         """How many bytes the body of a request with a file may have."""
         return self._most + limits.FORM_BYTES_MOST
 
-    def check_length(self, content_length: str | None) -> None:
-        """Refuse (413) a body that says that it is too long. A body without a length is counted while it is read."""
-        digits = (content_length or "").strip()
-        if digits.isascii() and digits.isdigit() and int(digits[:20]) > self.body_bytes_most:
-            raise self._too_large()
-
     async def take_memory(self, content_length: str | None) -> None:
-        """Take the memory for one part, before the body is read. Raises MemoryShort."""
+        """Take the memory for one part, before the body is read. Raises MemoryShort.
+
+        Refuses (413) a body that says that it is too long. A body without a length is counted while it is read.
+        """
         part, digits = self._store.bucket.part_bytes, (content_length or "").strip()
         if digits.isascii() and digits.isdigit():
+            if int(digits[:20]) > self.body_bytes_most:
+                raise self._too_large()
             part = min(part, int(digits[:20]))
         if self._store.bucket.place == "d1":
             part *= limits.MEMORY_A_BYTE
@@ -113,8 +112,8 @@ class Upload:
 
     async def finish(self, new: NewFile) -> File:
         """Store the last part, and make the file ready. Raises Refusal (507) if the tenant's files have no room."""
-        self._renew()
         await self._begin()
+        self._renew()
         if self._buffer is not None and len(self._buffer):
             await self._put(self._buffer)
         file = await self._store.ready(
@@ -165,6 +164,7 @@ class Upload:
         self._renew()
         part = FilePart(str(len(self._parts)), len(buffer))
         await self._store.bucket.put(self._key, part.name, buffer)
+        self._renew()  # memory that was lent to others is empty, and a repeated `put` may have stored it so
         self._parts.append(part)
         buffer.clear()
 

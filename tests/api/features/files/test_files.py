@@ -17,6 +17,7 @@ from src.features.files.api.content import disposition
 from src.features.files.api.form import shown_name
 from src.features.files.blobs.d1 import D1Bucket
 from src.features.files.blobs.r2 import R2Bucket
+from src.features.files.store import FileStore
 from src.kernel.api.base.messages import Reply
 from src.kernel.api.router import handle
 from src.kernel.domain import limits
@@ -513,6 +514,27 @@ def test_an_upload_beyond_the_isolate_s_memory_is_refused(files: ApiBench) -> No
     assert upload(files, form(b"x" * 2_500)).status == 200
     assert send(files, raw(FILE, end=b"")).status == 400
     assert files.api.isolate.memory.taken == 0
+
+
+@pytest.mark.parametrize("size", [500, 2_500], ids=["one part", "three parts"])
+@pytest.mark.parametrize("slow", ["begin", "put"])
+def test_memory_lent_to_others_while_bytes_are_stored_refuses_the_upload(
+    files: ApiBench, monkeypatch: pytest.MonkeyPatch, slow: str, size: int
+) -> None:
+    """An isolate that stood still while it stored a part may have freed the part's bytes: no file becomes ready."""
+    store = FileStore if slow == "begin" else R2Bucket if isinstance(files.blobs, MemoryR2) else D1Bucket
+    at_once = getattr(store, slow)
+
+    async def late(*given: Any) -> object:
+        answer = await at_once(*given)
+        await asyncio.sleep(limits.MEMORY_SHARE_SECONDS + 1)
+        (await _held(files, limits.MEMORY_BYTES)).close()
+        return answer
+
+    monkeypatch.setattr(store, slow, late)
+    refused = upload(files, form(b"x" * size))
+    assert (refused.status, data(refused)["error"]["code"]) == (503, "overloaded")
+    assert left(files) == []
 
 
 def test_a_large_body_waits_for_memory(files: ApiBench) -> None:
