@@ -65,7 +65,7 @@ ACTS: dict[str, BoundStatement] = {
         least_ms=600000,
         stands_in=0,
         model="m",
-        told_ms=300_000,
+        shared_ms=300_000,
     ),
     "a poll": views.TASK.bind(task_key=KEY, late_ms=60_000, in_vain=2, queued_ms=10_000, most_ahead=100),
     "a look of a stream": events.LOOK.bind(task_key=KEY, late_ms=60_000, in_vain=2),

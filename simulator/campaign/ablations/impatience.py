@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.platform.model import ModelServer
-from src.kernel.calls.model_health import ModelNews, News
+from src.kernel.calls.model_health import ModelHealth, ModelHealths
 from src.kernel.calls.protocol import ModelCall
 from src.kernel.domain.errors import ModelError, ModelUnavailable
 from src.kernel.store import claiming
@@ -49,9 +49,9 @@ def fail_one_chunk(self: ModelServer, call: ModelCall, sender: str) -> tuple[str
     return "5xx", ModelUnavailable("503"), 0.1
 
 
-_OF = ModelNews.of
+_OF = ModelHealths.of
 
 
-def one_for_all(news: ModelNews, _tenant: str, model: str) -> News:
+def one_for_all(health: ModelHealths, _tenant: str, model: str) -> ModelHealth:
     """Return the same record of a model's failures for all tenants."""
-    return _OF(news, "all", model)
+    return _OF(health, "all", model)

@@ -14,7 +14,7 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.ablations.substitutes import swapped
 from simulator.engine.fault_kinds import MODEL_AWAY
 from src.kernel.calls import model_health
-from src.kernel.calls.model_health import ModelNews, Patience
+from src.kernel.calls.model_health import ModelHealths, Patience
 from src.kernel.store import claiming
 from src.objects.sender import Places
 
@@ -67,7 +67,7 @@ ABLATIONS = (
     Ablation(
         "trouble_by_tenant",
         "what an isolate knows of a model's trouble is one tenant's, and no other tenant's task waits for it",
-        ((ModelNews, "of", without.one_for_all),),
+        ((ModelHealths, "of", without.one_for_all),),
         {},
         beside_trouble,
     ),

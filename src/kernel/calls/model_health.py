@@ -62,7 +62,7 @@ def others(chunk: int, calls: Iterable[LatestCall], now: float) -> list[LatestCa
     return sorted(found, key=lambda call: -call.at)[: limits.OTHERS_MOST]
 
 
-class Trouble:
+class Absence:
     """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
 
     `since` is the time of the model's first failure since this task's or tenant's own last success. `away` says that
@@ -86,9 +86,9 @@ class Trouble:
     def returned(self, at: float) -> None:
         """Record that a call of this task or tenant succeeded: the model is not away."""
         self.since = None
-        self.heard(at)
+        self.another_succeeded(at)
 
-    def heard(self, at: float) -> None:
+    def another_succeeded(self, at: float) -> None:
         """Record that a call of another task or tenant succeeded. The model is not away, but this one's failures keep
         counting.
         """
@@ -201,41 +201,41 @@ class Answers:
         self.at = max(self.at, at)
 
 
-class News:
+class ModelHealth:
     """What an isolate knows about one model from one tenant's calls.
 
     `answers` has the times of answers to all tenants.
     """
 
     def __init__(self, answers: Answers | None = None) -> None:
-        self.trouble = Trouble()
+        self.absence = Absence()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # Whether other isolates cannot yet read the newest calls in the database.
+        self.unshared = False  # Whether other isolates cannot yet read the newest calls in the database.
 
     @property
-    def heard_at(self) -> float:
+    def returned_at(self) -> float:
         """The latest time of a success that shows a waiting task that its model is back.
 
         Such a success is one of the task's own tenant, or any tenant's first success after the model was silent for
         BROWN_OUT_SECONDS.
         """
-        return max(self.trouble.success_at, self.answers.back_at)
+        return max(self.absence.success_at, self.answers.back_at)
 
     def succeeded(self, chunk: int, now: float) -> None:
         """Record a call that succeeded."""
-        self.trouble.returned(now)
+        self.absence.returned(now)
         self.answers.note(now)
         self._note(LatestCall(chunk, now, True))
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float, chance: float) -> None:
         """Record a call that failed because of the model service."""
-        self.trouble.failed(started_at, now, asked, chance)
+        self.absence.failed(started_at, now, asked, chance)
         self._note(LatestCall(chunk, now, False))
 
     def failed_alone(self, chunk: int, now: float) -> None:
         """Record a failed call that counts against its chunk, and so does not show that the model is away."""
-        self.trouble.failure_at = now
+        self.absence.failure_at = now
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
@@ -245,26 +245,26 @@ class News:
         """
         self._note(LatestCall(chunk, now, False))
 
-    def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
+    def shared(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
         """Record what other isolates have written to the database: their latest calls, and when a call last failed."""
         for call in calls:
             self.calls.note(call)
             if call.succeeded:
-                self.trouble.heard(min(call.at, now))
+                self.absence.another_succeeded(min(call.at, now))
                 self.answers.note(min(call.at, now))
-        self.trouble.failure_at = max(self.trouble.failure_at, min(failure_at, now))
+        self.absence.failure_at = max(self.absence.failure_at, min(failure_at, now))
 
     def is_away(self, now: float) -> bool:
         """Whether the model is away.
 
         A model is not away if its last failure is older than AWAY_SECONDS_KEPT, or if it is only in a brown-out.
         """
-        trouble = self.trouble
-        return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
+        absence = self.absence
+        return absence.away and now - absence.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
 
     def is_brown(self, now: float) -> bool:
         """Whether the tenant had a success within BROWN_OUT_SECONDS, so that its failures mean at most a brown-out."""
-        return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
+        return now - self.absence.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
         """Whether recent calls both failed and succeeded.
@@ -273,7 +273,7 @@ class News:
 
         While all calls fail, isolates exchange nothing, because each task sees the failures itself.
         """
-        return now - self.trouble.failure_at <= limits.TELL_CALLS_SECONDS and self.is_brown(now)
+        return now - self.absence.failure_at <= limits.SHARE_CALLS_SECONDS and self.is_brown(now)
 
     def width(self, usual: int, now: float) -> int:
         """Return how many calls a run may have in flight: the more of the latest calls failed, the fewer.
@@ -291,54 +291,54 @@ class News:
         """
         if out >= usual:
             return math.inf
-        return self.trouble.failure_at + limits.WIDEN_SECONDS * max(0.0, (out + 0.01) / usual - self._share(now))
+        return self.absence.failure_at + limits.WIDEN_SECONDS * max(0.0, (out + 0.01) / usual - self._share(now))
 
     def _share(self, now: float) -> float:
         recent = [call for call in self.calls if now - call.at <= limits.OTHERS_SECONDS][: limits.OTHERS_MOST]
         return 1 - sum(not call.succeeded for call in recent) / limits.OTHERS_MOST
 
     def _healed(self, now: float) -> float:
-        return (now - self.trouble.failure_at) / limits.WIDEN_SECONDS
+        return (now - self.absence.failure_at) / limits.WIDEN_SECONDS
 
     def _note(self, call: LatestCall) -> None:
-        self.untold = self.calls.note(call) or self.untold
+        self.unshared = self.calls.note(call) or self.unshared
 
 
-class ModelNews:
+class ModelHealths:
     """What an isolate knows about its models, by tenant and model.
 
-    When an isolate knows more than NEWS_MODELS_MOST pairs of tenant and model, the one that was used least recently is
-    dropped.
+    When an isolate knows more than MODEL_HEALTHS_MOST pairs of tenant and model, it drops the one that was used least
+    recently.
     """
 
     def __init__(self) -> None:
-        self._news: dict[tuple[str, str], News] = {}
+        self._by_tenant: dict[tuple[str, str], ModelHealth] = {}
         self._answers: dict[str, Answers] = {}
 
-    def of(self, tenant: str, model: str) -> News:
+    def of(self, tenant: str, model: str) -> ModelHealth:
         """Return what the isolate knows about a model from a tenant's calls, in one object for all their tasks."""
         answers = self._answers.pop(model, None) or Answers()
         self._answers[model] = answers
-        news = self._news.pop((tenant, model), None) or News()
-        news.answers = answers
-        self._news[tenant, model] = news
-        for kept in (self._news, self._answers):
-            if len(kept) > limits.NEWS_MODELS_MOST:
+        health = self._by_tenant.pop((tenant, model), None) or ModelHealth()
+        health.answers = answers
+        self._by_tenant[tenant, model] = health
+        for kept in (self._by_tenant, self._answers):
+            if len(kept) > limits.MODEL_HEALTHS_MOST:
                 del kept[next(iter(kept))]  # type: ignore[arg-type]
-        return news
+        return health
 
 
 class Patience:
     """Decides for one run, whose model may be away, when and how many calls may start, and which failures count.
 
-    The run waits up to `seconds` for a model that is away; with 0 it does not wait. `news` is the isolate's knowledge
+    The run waits up to `seconds` for a model that is away; with 0 it does not wait. `health` is the isolate's knowledge
     of the model. `away_for`, `waits` and `failed_for` say what earlier runs of the task saw: the model has been away
     for `away_for` seconds, `waits` probes in a row failed, and the last probe failed `failed_for` seconds ago.
     """
 
     def __init__(
         self,
-        news: News,
+        health: ModelHealth,
         seconds: float,
         *,
         now: float,
@@ -346,14 +346,14 @@ class Patience:
         waits: int = 0,
         failed_for: float = 0.0,
     ) -> None:
-        self._news = news
+        self._health = health
         self._seconds = seconds
         if away_for is None or not seconds:
-            self._own = Trouble()
+            self._own = Absence()
         # `failed_for` is shortened, because the database's clock measured it, and a success may end the model's absence
         # only if it surely came after the failure.
         else:
-            self._own = Trouble(now - away_for, waits, now - max(0.0, failed_for - limits.AWAY_CLOCK_SECONDS))
+            self._own = Absence(now - away_for, waits, now - max(0.0, failed_for - limits.AWAY_CLOCK_SECONDS))
 
     @property
     def lasts(self) -> bool:
@@ -376,16 +376,16 @@ class Patience:
     @property
     def there_at(self) -> float:
         """When the model last answered a call of any task and tenant."""
-        return self._news.answers.at
+        return self._health.answers.at
 
     def counts(self, chunk: int, started_at: float, now: float) -> bool:
         """Whether a failed call counts against its chunk, as far as this run knows now."""
-        return counts(chunk, started_at, self.there_at, self._news.calls, now)
+        return counts(chunk, started_at, self.there_at, self._health.calls, now)
 
     def succeeded(self, chunk: int, now: float) -> None:
         """Record a successful call: the model is not away, for this task and all others."""
         self._own.returned(now)
-        self._news.succeeded(chunk, now)
+        self._health.succeeded(chunk, now)
 
     def answered(self, chunk: int | None, now: float) -> None:
         """Record an answer that is neither a success nor trouble of the model service: the model is not away.
@@ -394,28 +394,28 @@ class Patience:
         other failures are their chunks' fault.
         """
         self._own.answered()
-        self._news.trouble.answered()
+        self._health.absence.answered()
         if chunk is not None:
-            self._news.malformed(chunk, now)
+            self._health.malformed(chunk, now)
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float | None, chance: float) -> None:
         """Record a call that failed because of the model service, which may have asked for `asked` seconds of pause."""
         if self._seconds:
             self._own.failed(started_at, now, asked or 0.0, chance)
-            self._news.failed(chunk, started_at, now, asked or 0.0, chance)
+            self._health.failed(chunk, started_at, now, asked or 0.0, chance)
 
     def failed_alone(self, chunk: int, now: float) -> None:
         """Record a failed call that counts against its chunk, and so does not show that the model is away."""
-        self._news.failed_alone(chunk, now)
+        self._health.failed_alone(chunk, now)
 
-    def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
+    def shared(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
         """Record what other isolates wrote to the database about their latest calls of the model."""
-        self._news.told(calls, failure_at, now)
+        self._health.shared(calls, failure_at, now)
 
     def started(self, now: float) -> None:
         """Record that calls start."""
         if self.narrow(now):
-            self._news.trouble.probed(now)
+            self._health.absence.probed(now)
 
     def narrow(self, now: float) -> bool:
         """Whether this run may have only one call at a time in flight, as a probe of a model that is away.
@@ -423,25 +423,25 @@ class Patience:
         The run is narrow when this task's own calls show that the model is away, or when they show nothing yet and the
         calls of other tasks do.
         """
-        self._hear()
+        self._notice_return()
         return self._own.away or self._new_to_it(now)
 
     def away(self, now: float) -> bool:
         """Whether the model is away, and not just in a brown-out: the tenant has had no recent success."""
-        return self.narrow(now) and not self._news.is_brown(now)
+        return self.narrow(now) and not self._health.is_brown(now)
 
-    def troubled_for(self, now: float) -> float:
+    def failing_for(self, now: float) -> float:
         """Return for how many seconds the tenant's calls of the model have failed, as far as the isolate knows."""
-        since = self._news.trouble.since
+        since = self._health.absence.since
         return 0.0 if since is None else now - since
 
     def width(self, usual: int, now: float) -> int:
         """Return how many calls the run may have in flight, which is `usual`, or fewer if calls failed lately."""
-        return self._news.width(usual, now) if self._seconds else usual
+        return self._health.width(usual, now) if self._seconds else usual
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
         """Return when a run that has `out` calls in flight may start one more, if no call ends before."""
-        return self._news.widens_at(out, usual, now)
+        return self._health.widens_at(out, usual, now)
 
     def over(self, now: float) -> bool:
         """Whether the model has been away for longer than the task waits for a model."""
@@ -463,7 +463,7 @@ class Patience:
         assert own.since is not None
         ends_at = own.since + self._seconds
         own_at = max(min(own.open_at, ends_at), own.asked_until)
-        if self._news.is_brown(now):
+        if self._health.is_brown(now):
             return max(own.asked_until, min(own_at, own.failure_at + limits.UNCOUNTED_SECONDS_MOST))
         others_at = self._others_at(now, limits.AWAY_TURN_SECONDS)
         return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
@@ -472,19 +472,19 @@ class Patience:
         """Return until when other tasks' probes keep this task from probing: at most `seconds_most` after the last
         probe.
         """
-        if not self._news.is_away(now):
+        if not self._health.is_away(now):
             return -math.inf
-        trouble = self._news.trouble
-        return max(trouble.asked_until, min(trouble.open_at, max(trouble.probed_at, trouble.failure_at) + seconds_most))
+        absence = self._health.absence
+        return max(absence.asked_until, min(absence.open_at, max(absence.probed_at, absence.failure_at) + seconds_most))
 
-    def _hear(self) -> None:
+    def _notice_return(self) -> None:
         """Treat the model as back if another task had a success after this task's last failure.
 
         This task's own calls have not succeeded, so the time that it has waited for the model keeps counting.
         """
-        if self._own.away and self._news.heard_at > self._own.failure_at:
-            self._own.heard(self._news.heard_at)
+        if self._own.away and self._health.returned_at > self._own.failure_at:
+            self._own.another_succeeded(self._health.returned_at)
 
     def _new_to_it(self, now: float) -> bool:
         own = self._own
-        return self.lasts and own.success_at == -math.inf and own.since is None and self._news.is_away(now)
+        return self.lasts and own.success_at == -math.inf and own.since is None and self._health.is_away(now)

@@ -335,7 +335,7 @@ AWAY_LOOK_SECONDS = 2.0  # How often a run that waits for its model checks wheth
 QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
 # The longest time for which a run on the queue releases a task that only waits for its turn to probe the model.
 QUEUE_TURN_WAIT_SECONDS_MOST = 120.0
-NEWS_MODELS_MOST = 1_000  # The most pairs of tenant and model that an isolate remembers, some 3 KB each.
+MODEL_HEALTHS_MOST = 1_000  # The most pairs of tenant and model that an isolate remembers, some 3 KB each.
 
 # --- Failures of the service: see `kernel/calls/model_health.py` ------------------------------------------------------
 OTHERS_MOST = 10  # How many other chunks' latest calls at most decide whether a chunk's failure counts.
@@ -349,7 +349,7 @@ COUNTED_PAUSES_SECONDS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 160.0, 160.0, 160.0
 UNCOUNTED_SECONDS_MOST = 8.0  # The longest pause after an uncounted failure, unless the model is away.
 BROWN_OUT_SECONDS = 30.0  # How long after a tenant's success a failing model is in a brown-out, not away.
 WIDEN_SECONDS = 10.0  # How long after the last failure a run may have its usual number of calls in flight again.
-TELL_CALLS_SECONDS = 300.0  # How long after a failed call isolates exchange their latest calls through D1.
+SHARE_CALLS_SECONDS = 300.0  # How long after a failed call isolates exchange their latest calls through D1.
 PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # The first pause after an answer 429 without a Retry-After.
 # The least first pause after an answer 429 with a Retry-After; obeying a Retry-After of 0 would cause a storm of calls.

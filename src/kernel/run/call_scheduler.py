@@ -82,7 +82,7 @@ class CallScheduler:
             and not self._ledger.ended
             and self._ledger.patience.away(now)
         ):
-            wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
+            wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.failing_for(now)))
         most = limits.INLINE_WAIT_SECONDS_MOST
         early = self._route is Route.DIRECT and wait > most and self._ledger.blocks(now).reason == "backoff"
         return wait - most if early else wait

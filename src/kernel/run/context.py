@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..calls.caller import ModelCaller
-from ..calls.model_health import News, Patience
+from ..calls.model_health import ModelHealth, Patience
 from ..domain.codes import TaskCode
 from ..domain.settings import Settings
 from ..domain.task import Failure, Route, Status
@@ -98,7 +98,7 @@ class RunContext:
     rules: Sequence[OutputRule]  # What the task's outputs must be; each rule judges what the one before accepts.
     terms: Terms  # The task's deadline and budget.
     allowance: Allowance  # What the run and its invocation may spend.
-    news: News  # What the isolate knows about whether each model answers.
+    health: ModelHealth  # What the isolate knows about whether each model answers.
     asked_at: float  # When the request for the claim was sent to the database.
     granted_at: float  # When the database's answer to the claim came.
     start_seconds: float  # Within how many seconds the calls that the claim announced must start.
@@ -111,7 +111,7 @@ def patience_of(context: RunContext) -> Patience:
     """Return the run's patience with its model, which starts from the failures that earlier runs have stored."""
     claim = context.claim
     return Patience(
-        context.news,
+        context.health,
         context.settings.patience_seconds,
         now=context.granted_at,
         away_for=None if claim.away_ms is None else claim.away_ms / 1000,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..calls.model_health import ModelNews
+from ..calls.model_health import ModelHealths
 from ..calls.pace import Latency
 from ..domain.database_state import DatabaseLoad, StorageUse
 from ..domain.marks import Marks
@@ -32,7 +32,7 @@ class Memory:
         self.latency = Latency()  # How long D1 takes for a write.
         self.heartbeats = TriggerHeartbeats()  # The triggers (queue, alarm) that the isolate has recorded in D1.
         self.storage = StorageUse()  # What is known of the database's size and space.
-        self.news = ModelNews()  # Whether each model answers.
+        self.health = ModelHealths()  # Whether each model answers.
         self.marks = Marks()  # The last write to each task by the isolate's workers.
         self.memory = MemoryAllowance()  # What all requests and runs may hold at once.
         self._kept: dict[type, Any] = {}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from ..calls.model_health import News, Patience
+from ..calls.model_health import ModelHealth, Patience
 from ..calls.pace import width
 from ..calls.protocol import ModelReply
 from ..domain.errors import ModelError, ModelRateLimited
@@ -23,10 +23,10 @@ from ..store.claims import (
     CallTimes,
     Claim,
     FailedCall,
-    LatestCallsReport,
     MergeLevel,
     Output,
     Progress,
+    SharedCalls,
 )
 from ..store.options import LadderCounts
 from .failed_calls import CallRetries, Gaps, NextTry, Rejections, refusal_of
@@ -142,7 +142,7 @@ class Ledger:
         segment_chars: int | None = None,
     ) -> None:
         self._max_attempts = max_attempts
-        self.patience = patience or Patience(News(), 0, now=now)
+        self.patience = patience or Patience(ModelHealth(), 0, now=now)
         self._report = WaitReport(claim, now)
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
@@ -455,11 +455,11 @@ class Ledger:
         minimum_calls: int,
         now: float = 0.0,
         merges: Sequence[MergeLevel] = (),
-        told: LatestCallsReport | None = None,
+        shared: SharedCalls | None = None,
     ) -> Progress:
         """Return the content of the next write: all progress since the last saved write, and the announced calls.
 
-        `told` are the outcomes of the latest calls, for other isolates.
+        `shared` are the outcomes of the latest calls, for other isolates.
         """
         if starting:  # as long as these calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
@@ -487,7 +487,7 @@ class Ledger:
             pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,
             segment_chars=self._segment_chars,
-            told=told,
+            shared=shared,
             ladder=None if (ladder := self._ladder()) == self._counted else ladder,
         )
 

@@ -22,7 +22,7 @@ from .call_recorder import CallRecorder
 from .call_scheduler import CallScheduler
 from .claim_checks import ClaimChecks
 from .context import ClaimLost, Ended, Lost, Released, RunContext, RunOutcome, crashed, patience_of
-from .health_exchange import Gossip
+from .health_exchange import HealthExchange
 from .ledger import Ledger
 from .waits import OVERDUE, exhausted
 from .write_pacer import StorageGuard, WritePacer
@@ -47,7 +47,7 @@ class Run:
         self._settings = settings = context.settings
         self._log = context.log
         self._pacer = WritePacer(context)
-        self._gossip = Gossip(context)
+        self._exchange = HealthExchange(context)
         self._storage = StorageGuard(context)
         self._ledger = Ledger(
             context.claim,
@@ -66,7 +66,7 @@ class Run:
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
         # Whether the task's row may already show a wait, because the model was away before or the last run started no
         # call.
-        self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
+        self._wait_written = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     async def work(self) -> RunOutcome:
         """Do the run's work, and if possible record in D1 how the claim ends."""
@@ -116,7 +116,7 @@ class Run:
             starting = self._inputs.within(self._scheduler.starting(now))
             if self._ledger.retries.in_question(starting):
                 self._ledger.retries.asked()
-                await self._gossip.ask(self._calls.groups_out)
+                await self._exchange.ask(self._calls.groups_out)
                 continue
             # No call starts before the pacer allows a write, which then records all calls that have ended.
             turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
@@ -129,7 +129,7 @@ class Run:
             ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
-            wanted = starting or self._ledger.unsaved or self._has_untold_wait(now)
+            wanted = starting or self._ledger.unsaved or self._has_unwritten_wait(now)
             if turn_at <= now and wanted and not await self._go_on(starting):
                 continue
             self._start(starting)
@@ -153,9 +153,9 @@ class Run:
             return Fail(self._settings.retention_ms, failure)
         return await self._inputs.prepare(self._record)
 
-    def _has_untold_wait(self, now: float) -> bool:
+    def _has_unwritten_wait(self, now: float) -> bool:
         """Whether to write that the run waits for a model that is away, as the task's row does not show this yet."""
-        if self._wait_told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
+        if self._wait_written or self._ledger.in_flight or not self._ledger.waits_for_model(now):
             return False
         return self._pacer.ready_at(now) <= now
 
@@ -303,22 +303,22 @@ class Run:
 
         `also` are statements that are written in the same transaction.
         """
-        told = None if self._storage.tight else self._gossip.to_send(self._calls.groups_out)
+        shared = None if self._storage.tight else self._exchange.to_send(self._calls.groups_out)
         least = self._plan.minimum_calls if minimum_calls is None else minimum_calls
-        progress = self._ledger.progress(starting, least, clock.now(), self._plan.unsaved, told)
+        progress = self._ledger.progress(starting, least, clock.now(), self._plan.unsaved, shared)
         if also is None:
             also = self._inputs.also(progress.outputs)
-        model, receive = self._context.model, self._gossip.receive
+        model, receive = self._context.model, self._exchange.receive
 
         def write() -> Awaitable[bool]:
             self._pacer.announced_at = clock.now()
-            return self._store.step(self._claim, progress, step, sends=1, model=model, heard=receive, also=also)
+            return self._store.step(self._claim, progress, step, sends=1, model=model, receive=receive, also=also)
 
         if not await self._pacer.with_retries(write, when_full=not starting):
             raise ClaimLost
-        if told is not None:
-            self._gossip.sent()
-        self._wait_told = True
+        if shared is not None:
+            self._exchange.sent()
+        self._wait_written = True
         self._context.wrote(progress.step)
         self._ledger.saved()
         self._inputs.recorded(progress.outputs)

@@ -7,7 +7,7 @@ from ..calls.model_health import LatestCall
 from ..domain.ids import FileKey, TaskKey
 from ..domain.task import Status
 from . import options, rows
-from .claims import CallKey, CallTries, Claim, ClaimRefusal, FailedCall, LatestCallsReport, Unclaimed
+from .claims import CallKey, CallTries, Claim, ClaimRefusal, FailedCall, SharedCalls, Unclaimed
 from .d1 import Row, maybe_text, maybe_whole, statement, text, whole, whole_list
 from .fragments import NOW
 from .options import LadderCounts
@@ -59,7 +59,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         away_waits=whole(task, "away_waits"),
         last_error=rows.last_error(task),
         pace_ms=maybe_whole(task, "pace_ms"),
-        told=told(task),
+        shared=shared(task),
         characters=whole(source, "characters"),
         output_schema=maybe_text(source, "output_schema"),
         join_rules=options.join_rules(source) or {},
@@ -79,13 +79,13 @@ def _calls(covered: Iterable[Row]) -> frozenset[CallKey]:
     )
 
 
-def told(row: Row) -> LatestCallsReport | None:
+def shared(row: Row) -> SharedCalls | None:
     """Read the latest calls with a model that isolates have written to the database."""
-    found = maybe_text(row, "told")
+    found = maybe_text(row, "shared")
     if found is None:
         return None
     failed_ms, calls = json.loads(found)
-    return LatestCallsReport(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
+    return SharedCalls(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
 
 
 def _tried(row: Row) -> CallTries:

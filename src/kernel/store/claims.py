@@ -59,7 +59,7 @@ class CallTries(NamedTuple):
         return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
 
 
-class LatestCallsReport(NamedTuple):
+class SharedCalls(NamedTuple):
     """A tenant's latest calls to one model, as isolates exchange them, and when a call to this model last failed.
 
     Times are milliseconds since the epoch, by the database's clock.
@@ -149,7 +149,7 @@ class Claim:
     away_waits: int = 0  # How many of the task's probes of the model have failed in a row.
     last_error: LastError | None = None
     pace_ms: int | None = None  # How many ms pass from one finished call to the next; None if unknown.
-    told: LatestCallsReport | None = None  # Other isolates' latest calls; None if no call has failed lately.
+    shared: SharedCalls | None = None  # Other isolates' latest calls; None if no call has failed lately.
     # All further fields of a `Claim` are for structured tasks only.
     characters: int = 0  # How many characters the task's whole text has.
     output_schema: str | None = None  # The output schema as JSON; None if outputs are plain texts.
@@ -257,7 +257,7 @@ class Progress:
     wait: Wait | None = None  # What the run waits for; None if a call is in flight.
     pace_ms: int | None = None
     truncated: int = 0
-    told: LatestCallsReport | None = None  # This isolate's latest calls, which the write tells other isolates.
+    shared: SharedCalls | None = None  # This isolate's latest calls, which the write shares with other isolates.
     segment_chars: int | None = None  # So many characters fill a segment of outputs, too; None if only bytes count.
     ladder: LadderCounts | None = None  # A structured task's new counters; None leaves the last written ones.
 

@@ -29,7 +29,7 @@ FROM tasks WHERE id = :task_key
 
 # Reads the segment that has the output of chunk `:next`, if more than `:known` chunks of the task have outputs. If no
 # more chunks than `:known` have outputs, the statement reads no segment.
-NEWS = statement(f"""
+NEW_OUTPUTS = statement(f"""
 SELECT * FROM ({stored("0", first=":next", last=":next")})
 WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known
 """)
@@ -95,7 +95,7 @@ class EventStore(Store):
 
         Returns None if the task does not exist.
         """
-        found, news, places, ready = await self._database.run(
+        found, found_outputs, places, ready = await self._database.run(
             *_looking(task_key, following, -1),
             CUTS.bind(task_key=task_key),
             READY_CHUNKS.bind(task_key=task_key),
@@ -104,7 +104,7 @@ class EventStore(Store):
             return None
         index = rows.chunk_index(task_key, places[0], (), ())
         passed = whole(found[0], "total") if found[0]["may_leave_gaps"] else whole(ready[0], "ready")
-        return Opening(index, passed, _look(found[0], news, following))
+        return Opening(index, passed, _look(found[0], found_outputs, following))
 
     async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
         """Read a task, and if more than `known` of its chunks have outputs, also outputs from chunk `following` on.
@@ -112,8 +112,8 @@ class EventStore(Store):
         Returns None if the task does not exist. One read gives at most EVENT_CHUNKS_AT_ONCE outputs, all from one
         stored segment. If `following` is None, the read returns no output.
         """
-        found, news = await self._database.run(*_looking(task_key, following, known))
-        return _look(found[0], news, following) if found else None
+        found, found_outputs = await self._database.run(*_looking(task_key, following, known))
+        return _look(found[0], found_outputs, following) if found else None
 
 
 def _looking(task_key: TaskKey, following: int | None, known: int) -> tuple[BoundStatement, BoundStatement]:
@@ -121,14 +121,14 @@ def _looking(task_key: TaskKey, following: int | None, known: int) -> tuple[Boun
         following, known = 0, limits.CHUNKS_MOST
     return (
         LOOK.bind(task_key=task_key, late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN),
-        NEWS.bind(task_key=task_key, next=following, known=known),
+        NEW_OUTPUTS.bind(task_key=task_key, next=following, known=known),
     )
 
 
-def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
+def _look(row: Row, found_outputs: Sequence[Row], following: int | None) -> Look:
     first, status = following or 0, Status(text(row, "status"))
     wanted = range(first, first + limits.EVENT_CHUNKS_AT_ONCE)
-    read = {output.key.position: output for output in rows.outputs(0, news, wanted)}
+    read = {output.key.position: output for output in rows.outputs(0, found_outputs, wanted)}
     found = {gap.chunk: gap for gap in options.gaps(row)}
     places = list(takewhile(lambda place: place in read or place in found, wanted))
     outputs = [read[place] for place in places if place in read]

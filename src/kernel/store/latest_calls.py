@@ -14,7 +14,7 @@ _MERGED = """(
       ORDER BY nth, value ->> 1 DESC LIMIT :most
     ) WHERE nth = 1
   )"""
-TELL = statement(f"""
+SHARE = statement(f"""
 INSERT INTO latest_calls (id, calls, failed_at)
 SELECT :id, :calls, :failed_ms WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
 ON CONFLICT DO UPDATE SET failed_at = max(failed_at, excluded.failed_at), calls = {_MERGED}
@@ -35,11 +35,11 @@ DELETE FROM latest_calls WHERE id > {_TENANT} || ':' AND id < {_TENANT} || ';'
 """)
 
 # Reads the row with a tenant's latest calls to one model, however old the row is.
-HEAR = statement("SELECT json_array(failed_at, json(calls)) AS told FROM latest_calls WHERE id = :id")
+READ_SHARED = statement("SELECT json_array(failed_at, json(calls)) AS shared FROM latest_calls WHERE id = :id")
 
 
-def told(id_: str) -> str:
-    """Return an expression that reads the same as HEAR, or NULL if no call has failed within the last `:told_ms`."""
+def shared(id_: str) -> str:
+    """Return an expression that reads what READ_SHARED does, or NULL if no call failed in the last `:shared_ms`."""
     return f"""(
-    SELECT json_array(failed_at, json(calls)) FROM latest_calls WHERE id = {id_} AND failed_at > {NOW} - :told_ms
+    SELECT json_array(failed_at, json(calls)) FROM latest_calls WHERE id = {id_} AND failed_at > {NOW} - :shared_ms
   )"""

@@ -44,13 +44,13 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[list[Pi
     each try contains the same pieces as the tries before it.
     """
     bounds = sorted({0, *tries, len(outputs)})
-    told = [outputs[first:behind] for first, behind in pairwise(bounds)]
+    tried = [outputs[first:behind] for first, behind in pairwise(bounds)]
     return [
         [
             Piece(level, _numbers(output.key.position for output in part), _sizes(part), _packed(entries))
             for part, entries in _parts(same)
         ]
-        for group in told
+        for group in tried
         for level, same in groupby(group, key=attrgetter("key.level"))
     ]
 

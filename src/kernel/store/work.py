@@ -21,9 +21,9 @@ from .claims import (
     Fail,
     FailedCall,
     Finish,
-    LatestCallsReport,
     Progress,
     Release,
+    SharedCalls,
     Step,
     Unclaimed,
 )
@@ -74,7 +74,7 @@ def _log(call: FailedCall, fence: int) -> str | None:
 
 
 NO_RESTS = Rests()
-_TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
+_SHARED_MS = round(limits.SHARE_CALLS_SECONDS * 1000)
 
 
 class WorkStore(HookedStore):
@@ -123,7 +123,7 @@ class WorkStore(HookedStore):
                     least_ms=rests.least_ms,
                     stands_in=int(stands_in),
                     model=model,
-                    told_ms=_TOLD_MS,
+                    shared_ms=_SHARED_MS,
                 ),
                 work_statements.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
                 claiming.CLAIM_TEXT.bind(
@@ -149,20 +149,20 @@ class WorkStore(HookedStore):
         *,
         sends: int = limits.STORE_SENDS,
         model: str = "",
-        heard: Callable[[LatestCallsReport], None] | None = None,
+        receive: Callable[[SharedCalls], None] | None = None,
         also: Also = NOTHING_ELSE,
     ) -> bool:
         """Record a worker's progress, and continue or end its claim, in one transaction.
 
         Returns False if the claim is lost. The write is sent at most `sends` times, because the worker limits its own
-        writes. If the claim continues, `heard` is called with other isolates' latest calls to `model` for this tenant,
-        if a call has failed lately. `also` has further statements for the same transaction.
+        writes. If the claim continues, `receive` gets other isolates' latest calls to `model` for this tenant, if a
+        call has failed lately. `also` has further statements for the same transaction.
         """
-        told_id = latest_calls_id(claim.task_key, model)
+        shared_id = latest_calls_id(claim.task_key, model)
         more = also.writes(_under(claim, progress))
-        batch = [*self._records(claim, progress), *more, _step(claim, progress, step, told_id)]
-        if progress.told is not None:
-            batch.insert(0, _tell(claim.task_key, told_id, progress.told))
+        batch = [*self._records(claim, progress), *more, _step(claim, progress, step, shared_id)]
+        if progress.shared is not None:
+            batch.insert(0, _share(claim.task_key, shared_id, progress.shared))
         written = len(batch) - 1
         if isinstance(step, Finish) and not step.keeps_input:
             batch.append(work_statements.EMPTY_INPUT.bind(**_claimed(claim)))
@@ -178,19 +178,19 @@ class WorkStore(HookedStore):
         landed = results[written]
         if landed and not is_end and also.asks is not None:
             also.hears(results[-1])
-        if heard is not None and landed and isinstance(step, Continue):
-            told = claiming.told(landed[0])
-            if told is not None:
-                heard(told)
+        if receive is not None and landed and isinstance(step, Continue):
+            shared = claiming.shared(landed[0])
+            if shared is not None:
+                receive(shared)
         return bool(landed)
 
-    async def told(self, task_key: TaskKey, model: str) -> LatestCallsReport | None:
+    async def shared_calls(self, task_key: TaskKey, model: str) -> SharedCalls | None:
         """Read the latest calls to a model for a task's tenant that isolates have written to the database.
 
         The read of the latest calls is sent to D1 only once.
         """
-        (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
-        return claiming.told(found[0]) if found else None
+        (found,) = await self._database.run(latest_calls.READ_SHARED.bind(id=latest_calls_id(task_key, model)), sends=1)
+        return claiming.shared(found[0]) if found else None
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
         """Release a task without recording the work since the last write. Returns False if the claim is lost.
@@ -210,13 +210,13 @@ class WorkStore(HookedStore):
         in two cases: the claim is still valid, and its outputs and totals are recorded; or the claim was lost in
         another way, and nothing has changed.
         """
-        told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
+        values: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
         counts = progress.ladder
-        late = {**told, **(dict.fromkeys(LadderCounts._fields) if counts is None else counts._asdict())}
+        late = {**values, **(dict.fromkeys(LadderCounts._fields) if counts is None else counts._asdict())}
         batch = [tallies.SETTLE_LATE.bind(**{name: late[name] for name in tallies.SETTLE_LATE.parameters})]
         if claim.deadline_left_ms is not None:
             batch.append(ending.expiry([claim.task_key], overdue, retention_ms))
-        batch += [*self._records(claim, progress), work_statements.SETTLE.bind(**told)]
+        batch += [*self._records(claim, progress), work_statements.SETTLE.bind(**values)]
         # A task without a deadline can have been ended only by another writer.
         run = self._database.run if claim.deadline_left_ms is None else partial(self._end, [claim.task_key])
         *_, settled = await run(*batch)
@@ -291,10 +291,10 @@ def latest_calls_id(task_key: TaskKey, model: str) -> str:
     return task_key[: task_key.find(":") + 1] + model
 
 
-def _tell(task_key: TaskKey, told_id: str, told: LatestCallsReport) -> BoundStatement:
-    calls = as_json([[call.chunk, round(call.at), int(call.succeeded)] for call in told.calls])
-    return latest_calls.TELL.bind(
-        task_key=task_key, id=told_id, calls=calls, failed_ms=told.failed_ms, most=limits.LATEST_CALLS_KEPT
+def _share(task_key: TaskKey, shared_id: str, shared: SharedCalls) -> BoundStatement:
+    calls = as_json([[call.chunk, round(call.at), int(call.succeeded)] for call in shared.calls])
+    return latest_calls.SHARE.bind(
+        task_key=task_key, id=shared_id, calls=calls, failed_ms=shared.failed_ms, most=limits.LATEST_CALLS_KEPT
     )
 
 
@@ -330,18 +330,18 @@ def _totals(progress: Progress) -> dict[str, Value]:
     }
 
 
-def _step(claim: Claim, progress: Progress, step: Step, told_id: str) -> BoundStatement:
-    told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
+def _step(claim: Claim, progress: Progress, step: Step, shared_id: str) -> BoundStatement:
+    values: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
     match step:
         case Continue(lease_ms, start_ms):
             return work_statements.PROGRESS.bind(
-                **told, lease_ms=lease_ms, start_ms=start_ms, told_id=told_id, told_ms=_TOLD_MS
+                **values, lease_ms=lease_ms, start_ms=start_ms, shared_id=shared_id, shared_ms=_SHARED_MS
             )
         case Release(delay_ms, sweep_ms):
-            return work_statements.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
+            return work_statements.RELEASE.bind(**values, delay_ms=delay_ms, sweep_ms=sweep_ms)
         case Finish(retention_ms, top_level):
             return work_statements.FINISH.bind(
-                **told,
+                **values,
                 retention_ms=retention_ms,
                 top_level=top_level,
                 keeps_input=int(step.keeps_input),
@@ -350,7 +350,7 @@ def _step(claim: Claim, progress: Progress, step: Step, told_id: str) -> BoundSt
             )
         case Fail(retention_ms, failure):
             return work_statements.FAIL.bind(
-                **told,
+                **values,
                 retention_ms=retention_ms,
                 code=failure.code,
                 message=failure.message,

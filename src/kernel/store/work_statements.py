@@ -19,7 +19,7 @@ from .fragments import (
     failed,
     wake,
 )
-from .latest_calls import told
+from .latest_calls import shared
 
 # The columns of a failed call, in the order of an entry of `:failures`.
 _FAILURE = (
@@ -110,7 +110,7 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # arrive too early. `:stands_in` is 1 for a worker that replaces a host that did not come: the task then still counts as
 # dispatched in vain.
 #
-# CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:model` is the
+# CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:shared_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
 # structured tasks, `kind_fence` that it knows batches, and `text_fence` that it knows texts in files: see the CHECKs of
 # the columns. CLAIM removes a `coverage` without a gap: see COVERAGE.
@@ -152,7 +152,7 @@ RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_w
   kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
   output_tokens, truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW}
   - away_since)
-  AS away_ms, away_waits, last_error, pace_ms, {told("tenant || ':' || coalesce(model, :model)")} AS told """)
+  AS away_ms, away_waits, last_error, pace_ms, {shared("tenant || ':' || coalesce(model, :model)")} AS shared """)
 
 # If `wake_at`, when the sweep checks the task, is later than the end of the new lease, moves it to the end of the
 # lease. Usually `wake_at` is not later, and then no row is written.
@@ -256,12 +256,12 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
 
 # Records the work so far, announces the next calls (`:in_flight`) and renews the lease. The announced calls must start
 # within `:start_ms`; later they may not start. If PROGRESS gives no row, the claim is lost, or the deadline has passed.
-# PROGRESS returns the latest calls that other isolates wrote, if a call has failed within the last `:told_ms`.
-# `:told_id` names the tenant and the model of the latest calls.
+# PROGRESS returns the latest calls that other isolates wrote, if a call has failed within the last `:shared_ms`.
+# `:shared_id` names the tenant and the model of the latest calls.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
-RETURNING fence, {told(":told_id")} AS told
+RETURNING fence, {shared(":shared_id")} AS shared
 """)
 
 # Checks that the database has twice `:half` bytes of free space, and fails otherwise. The task's row grows by 2 *

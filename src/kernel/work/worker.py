@@ -140,8 +140,8 @@ class Worker(Invocation):
             return 0
         if not settings.patience_seconds:
             return settings.concurrency
-        news = self.isolate.news.of(split_task_key(task_key)[0], self._model)
-        return 0 if news.is_away(now) else news.width(settings.concurrency, now)
+        health = self.isolate.health.of(split_task_key(task_key)[0], self._model)
+        return 0 if health.is_away(now) else health.width(settings.concurrency, now)
 
     async def _claim(
         self, task_key: TaskKey, host: Host, may_start: float, announce: int, chunks: int
@@ -193,7 +193,7 @@ class Worker(Invocation):
             rules=[rule for make in self.rules if (rule := make(claim, self.settings)) is not None],
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
-            news=self.isolate.news.of(split_task_key(claim.task_key)[0], model),
+            health=self.isolate.health.of(split_task_key(claim.task_key)[0], model),
             asked_at=asked_at,
             granted_at=granted_at,
             start_seconds=may_start,

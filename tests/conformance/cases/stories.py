@@ -7,7 +7,7 @@ from typing import Any
 
 from src.kernel.calls.model_health import LatestCall
 from src.kernel.domain.task import Reduce
-from src.kernel.store.claims import CallKey, Continue, Fail, Finish, LatestCallsReport, MergeLevel, Output, Release
+from src.kernel.store.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release, SharedCalls
 from src.kernel.store.views import TooMuchAtOnce
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
@@ -60,12 +60,12 @@ async def what_isolates_tell_each_other_of_a_model(env: Any) -> Any:
     store = story.store
     await story.insert()
     claim = await story.claim("one")
-    told = LatestCallsReport((LatestCall(2, 200, False), LatestCall(1, 100, True)), 200)
-    later = LatestCallsReport((LatestCall(3, 300, True), LatestCall(2, 250, True), LatestCall(1, 50, False)), 190)
+    told = SharedCalls((LatestCall(2, 200, False), LatestCall(1, 100, True)), 200)
+    later = SharedCalls((LatestCall(3, 300, True), LatestCall(2, 250, True), LatestCall(1, 50, False)), 190)
     for each in (told, later, told):  # the last report repeats the first report late
-        assert await store.step(claim, progress(claim, told=each), Continue(LEASE_MS), model="m")
-        story.outcomes.append(await store.told(TASK, "m"))
-    story.outcomes.append(await store.told(TASK, "another"))
+        assert await store.step(claim, progress(claim, shared=each), Continue(LEASE_MS), model="m")
+        story.outcomes.append(await store.shared_calls(TASK, "m"))
+    story.outcomes.append(await store.shared_calls(TASK, "another"))
     return story.told()
 
 

@@ -11,7 +11,7 @@ import pytest
 from simulator.campaign.load.brownouts import BrownOut, BrownOutResult, apart, play
 from simulator.campaign.load.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
 from src.kernel.calls import model_health
-from src.kernel.calls.model_health import ModelNews, News, Patience
+from src.kernel.calls.model_health import ModelHealth, ModelHealths, Patience
 from src.kernel.domain import limits
 from src.kernel.store.work import WorkStore
 
@@ -83,7 +83,7 @@ def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(mo
     async def told(*_arguments: Any) -> None:
         return None
 
-    monkeypatch.setattr(News, "is_mixed", lambda news, now: False)
+    monkeypatch.setattr(ModelHealth, "is_mixed", lambda health, now: False)
     monkeypatch.setattr(WorkStore, "told", told)
     assert wrong(BrownOut(0.3, 60, "objects", 20)) != []
 
@@ -97,31 +97,31 @@ def test_without_short_pauses_in_a_brown_out_runs_stay_narrow(monkeypatch: pytes
 
 def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: pytest.MonkeyPatch):
     """While four in five calls fail, a run that followed the share of failures would make at most two calls at once."""
-    usual = News.width
-    news, now = News(), 100.0
+    usual = ModelHealth.width
+    health, now = ModelHealth(), 100.0
     for chunk in range(10):
-        (news.succeeded(chunk, now) if chunk < 2 else news.failed(chunk, 99, now, 0.0, 0.5))
-    assert usual(news, 6, now) == 2
-    assert [usual(news, 6, now + seconds) for seconds in (2, 4, 6, 8)] == [3, 4, 5, 6]
-    assert news.widens_at(2, 6, now) == pytest.approx(now + 10 * (2.01 / 6 - 0.2))
+        (health.succeeded(chunk, now) if chunk < 2 else health.failed(chunk, 99, now, 0.0, 0.5))
+    assert usual(health, 6, now) == 2
+    assert [usual(health, 6, now + seconds) for seconds in (2, 4, 6, 8)] == [3, 4, 5, 6]
+    assert health.widens_at(2, 6, now) == pytest.approx(now + 10 * (2.01 / 6 - 0.2))
 
 
 @pytest.mark.campaign
 def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.MonkeyPatch):
     """If an isolate keeps one record of a model for all tenants, a task waits because of another tenant's failures."""
-    usual = ModelNews.of
-    monkeypatch.setattr(ModelNews, "of", lambda news, tenant, model: usual(news, "", model))
+    usual = ModelHealths.of
+    monkeypatch.setattr(ModelHealths, "of", lambda health, tenant, model: usual(health, "", model))
     monkeypatch.setattr(model_health.Answers, "note", lambda answers, at: None)
     assert max(lateness(Neighbours(100, "queue", isolates=1, come_at=(5.0,)))) > LATE_SECONDS_MOST
 
 
 def test_patience_runs_on_while_others_succeed():
     """A task whose failures do not count fails when its patience ends, if other tasks succeed and it has no answer."""
-    news = News()
-    patience = Patience(news, 600, now=0.0)
+    health = ModelHealth()
+    patience = Patience(health, 600, now=0.0)
     for at in range(0, 700, 10):
         patience.failed(1, at, at + 1, None, 0.5)
-        news.succeeded(2, at + 2)
+        health.succeeded(2, at + 2)
         assert not patience.narrow(at + 3)
     assert patience.over(700)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from src.kernel.calls.caller import LocalCaller
-from src.kernel.calls.model_health import News
+from src.kernel.calls.model_health import ModelHealth
 from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
@@ -49,7 +49,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         rules=(),
         terms=Terms(claim, 0.0, 0.0),
         allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
-        news=News(),
+        health=ModelHealth(),
         asked_at=0.0,
         granted_at=0.0,
         start_seconds=2.0,

@@ -8,7 +8,7 @@ import pytest
 
 from src.features.bulk.store import BulkStore
 from src.features.gaps.gap_retries import GapRetryStore
-from src.kernel.calls.model_health import News, Patience
+from src.kernel.calls.model_health import ModelHealth, Patience
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.errors import (
@@ -151,7 +151,7 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
     keys = [CallKey(0, place) for place in range(4)]
     structure = TaskOptions(structure=Structure(gaps=True))
     found = claim(total=4, characters=40, options=structure, tried={keys[3]: CallTries(0, 9, 9)})
-    ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))
+    ledger = Ledger(found, 3, Patience(ModelHealth(), 3600, now=0.0))
     ledger.add(keys)
     ledger.start(ledger.startable(0.0, 4), 0.0)
     for key in keys[:3]:
@@ -167,7 +167,7 @@ def test_coverage_is_of_characters_and_not_of_chunks() -> None:
     """The gap is one of four chunks, but has a tenth of the text, as the last chunk of a text often does."""
     keys = [CallKey(0, place) for place in range(4)]
     found = claim(total=4, characters=100, options=TaskOptions(structure=Structure(gaps=True, max_gap_share=0.2)))
-    ledger = Ledger(found, 1, Patience(News(), 0, now=0.0))
+    ledger = Ledger(found, 1, Patience(ModelHealth(), 0, now=0.0))
     ledger.add(keys)
     ledger.start(ledger.startable(0.0, 4), 0.0)
     for key in keys[:3]:
@@ -181,7 +181,7 @@ def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> N
     """If a failure was held back when its chunk failed for good, the held failure does not count later."""
     keys = [CallKey(0, place) for place in range(6)]
     found = claim(total=6, characters=60, options=TaskOptions(structure=Structure(gaps=True)))
-    ledger = Ledger(found, 1, Patience(News(), 3600, now=0.0))
+    ledger = Ledger(found, 1, Patience(ModelHealth(), 3600, now=0.0))
     ledger.add(keys)
     ledger.start(ledger.startable(0.0, 6), 0.0)
     ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
@@ -230,7 +230,7 @@ def test_too_many_gaps_have_one_code_whichever_call_ends_first(gaps_first: bool)
     """Five calls are in flight, and three of them fail. The task's code is the same in both orders of their ends."""
     keys = [CallKey(0, place) for place in range(5)]
     found = claim(total=5, characters=50, options=TaskOptions(structure=Structure(gaps=True)))
-    ledger = Ledger(found, 5, Patience(News(), 3600, now=0.0))
+    ledger = Ledger(found, 5, Patience(ModelHealth(), 3600, now=0.0))
     ledger.add(keys)
     ledger.start(ledger.startable(0.0, 5), 0.0)
     codes = []
@@ -361,7 +361,7 @@ def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
     """In this test a 503 is held at first, because the service may be at fault."""
     keys = [CallKey(0, place) for place in range(8)]
     found = claim(total=8, characters=80, options=TaskOptions(structure=Structure(gaps=True)))
-    ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))
+    ledger = Ledger(found, 3, Patience(ModelHealth(), 3600, now=0.0))
     ledger.add(keys)
     ledger.start(ledger.startable(0.0, 8), 0.0)
     ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.kernel.calls.model_health import ModelNews, News, Patience
+from src.kernel.calls.model_health import ModelHealth, ModelHealths, Patience
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.errors import CallerLost, ModelError, ModelRateLimited, ModelReplyMalformed, ModelUnavailable
@@ -29,9 +29,11 @@ CHUNK = 7
 TENANT, MODEL = "", "m"
 
 
-def away(news: News | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0) -> Patience:
+def away(
+    health: ModelHealth | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0
+) -> Patience:
     """Return the patience of a task whose latest call has just failed."""
-    patience = Patience(news or News(), seconds, now=now)
+    patience = Patience(health or ModelHealth(), seconds, now=now)
     patience.failed(CHUNK, now - 1, now, None, chance)
     return patience
 
@@ -73,8 +75,8 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
     """A success of one task ends the wait for the model for the isolate's other tasks."""
-    news = News()
-    one, other, late = away(news), away(news), away(news, now=30)
+    health = ModelHealth()
+    one, other, late = away(health), away(health), away(health, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
     # All failures of `other` may be the fault of its own chunk, so this task's model counts as away from time 0 on.
@@ -83,8 +85,8 @@ def test_a_success_ends_it_for_all_tasks_of_the_isolate():
 
 def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
     """While a model is away, an isolate's tasks together call it at most every half minute, after the first pauses."""
-    news, tasks, now, probes = News(), [], 0.0, 0
-    tasks = [away(news) for _ in range(1_000)]
+    health, tasks, now, probes = ModelHealth(), [], 0.0, 0
+    tasks = [away(health) for _ in range(1_000)]
     while now < HOUR:
         now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
         patience.started(now)
@@ -95,9 +97,9 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 
 def test_tasks_that_come_while_a_model_is_away_take_turns():
     """While a model is away, a task without failed calls of its own calls it within 5 s of other tasks' last call."""
-    news = News()
-    away(news)
-    tasks, now, probes = [Patience(news, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
+    health = ModelHealth()
+    away(health)
+    tasks, now, probes = [Patience(health, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
     while now < 600:
         now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
         patience.started(now)
@@ -120,27 +122,27 @@ def test_patience_ends():
 
 def test_the_next_claim_goes_on_where_the_last_one_was():
     """A claim learns for how long the model has been away, and how often the task has called it since."""
-    patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
+    patience = Patience(ModelHealth(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
     assert not patience.over(1_000)
     assert patience.over(100 + HOUR)
-    assert Patience(News(), 0, now=1_000.0, away_for=900, waits=8).away_since is None
+    assert Patience(ModelHealth(), 0, now=1_000.0, away_for=900, waits=8).away_since is None
 
 
 def test_an_isolate_remembers_so_many_models():
     """An isolate remembers the state of a limited number of models, and drops the one that was called longest ago."""
-    news = ModelNews()
-    news.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
-    assert news.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
-    assert not news.of(TENANT, MODEL).is_away(2 + limits.AWAY_SECONDS_KEPT)
-    for number in range(limits.NEWS_MODELS_MOST):
-        news.of(TENANT, f"m{number}")
-    assert not news.of(TENANT, MODEL).is_away(2)
+    health = ModelHealths()
+    health.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
+    assert health.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
+    assert not health.of(TENANT, MODEL).is_away(2 + limits.AWAY_SECONDS_KEPT)
+    for number in range(limits.MODEL_HEALTHS_MOST):
+        health.of(TENANT, f"m{number}")
+    assert not health.of(TENANT, MODEL).is_away(2)
 
 
 def patient(max_attempts: int = 3) -> Ledger:
     """Return the ledger of a new task with patience and 99 chunks."""
-    ledger = Ledger(claim(total=99), max_attempts, Patience(News(), HOUR, now=0.0))
+    ledger = Ledger(claim(total=99), max_attempts, Patience(ModelHealth(), HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(99))
     return ledger
 
@@ -220,12 +222,12 @@ def test_who_asks_next_is_another_call():
 @pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
 def test_a_model_that_answers_is_not_away(error: ModelError):
     """A model that answers anything, even a malformed reply or a 429, is not away."""
-    news = News()
-    ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
+    health = ModelHealth()
+    ledger = Ledger(claim(total=9), 3, Patience(health, HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(9))
     ledger.start([FIRST], 0)
     ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
-    other = Patience(news, HOUR, now=1)
+    other = Patience(health, HOUR, now=1)
     assert (ledger.waits_for_model(1), other.narrow(1)) == (True, True)
     (probe,) = ledger.startable(3, 3)
     ledger.start([probe], 3)
@@ -249,13 +251,13 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     """A run that waits for a model that other tasks have found away writes the reason for its wait."""
-    bench, news = WorkerBench(), ModelNews()
+    bench, health = WorkerBench(), ModelHealths()
     bench.insert(2)
-    news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
+    health.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
     seen = list[Wait | None]()
 
     async def run() -> RunOutcome:
-        running = asyncio.ensure_future(bench.worker(news=news).run(TaskKey("task"), OBJECT))
+        running = asyncio.ensure_future(bench.worker(health=health).run(TaskKey("task"), OBJECT))
         await asyncio.sleep(2)
         task = await bench.store.task(TaskKey("task"))
         seen.append(task.waiting_for if task else None)
@@ -270,10 +272,10 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
     """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back."""
-    bench, news = WorkerBench(), ModelNews()
+    bench, health = WorkerBench(), ModelHealths()
     bench.insert(2)
-    news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
-    assert bench.do(bench.worker(news=news).run(TaskKey("task"), HOST)) == outcome
+    health.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
+    assert bench.do(bench.worker(health=health).run(TaskKey("task"), HOST)) == outcome
     if isinstance(outcome, Released):
         wait = bench.task().waiting_for
         assert wait is not None
@@ -284,12 +286,12 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
 
 def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
     """A task on the queue's route that never gets its turn to call comes back after longer and longer delays."""
-    bench, news, delays = WorkerBench(), ModelNews(), list[float]()
+    bench, health, delays = WorkerBench(), ModelHealths(), list[float]()
     bench.insert(2)
     for _ in range(8):
         now = bench.loop.time()
-        news.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 3.0, 0.0)
-        outcome = bench.do(bench.worker(news=news).run(TaskKey("task"), HOST))
+        health.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 3.0, 0.0)
+        outcome = bench.do(bench.worker(health=health).run(TaskKey("task"), HOST))
         assert isinstance(outcome, Released)
         delays.append(outcome.delay_seconds)
         bench.do(asyncio.sleep(outcome.delay_seconds))
@@ -299,14 +301,14 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
     """If a task's patience is over and others have just called in vain, the task fails without another call."""
-    bench, news = WorkerBench(patience_seconds=60), ModelNews()
+    bench, health = WorkerBench(patience_seconds=60), ModelHealths()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")
     assert isinstance(bench.run(Host(Route.QUEUE, 20.0)), Released)
     bench.do(asyncio.sleep(100))
     calls, now = len(bench.model.calls), bench.loop.time()
-    news.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 30.0, 0.0)
-    assert bench.do(bench.worker(news=news).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
+    health.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 30.0, 0.0)
+    assert bench.do(bench.worker(health=health).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
     assert (len(bench.model.calls), bench.loop.time()) == (calls, now)
     failure = bench.task().failure
     assert failure is not None
@@ -316,8 +318,8 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
 
 def test_no_time_makes_room_beyond_all_places():
     """If a run that lost lanes has more calls out than places, it waits until a call ends, not for a point in time."""
-    assert News().widens_at(6, 6, 100.0) == math.inf
-    assert News().widens_at(7, 6, 100.0) == math.inf
+    assert ModelHealth().widens_at(6, 6, 100.0) == math.inf
+    assert ModelHealth().widens_at(7, 6, 100.0) == math.inf
 
 
 def test_calls_that_were_out_together_are_one_trouble():

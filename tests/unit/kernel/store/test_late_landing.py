@@ -84,11 +84,11 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
     In this test the worker had no answer to the write, and then found no space for it.
     """
     claim = claimed(bench)
-    told = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)
+    made = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
     with pytest.raises(StoreUnavailable):
-        bench.run(bench.store.step(claim, told, step))
-    assert bench.run(bench.store.stand_down(claim, told, Release(600_000, 660_000)))
+        bench.run(bench.store.step(claim, made, step))
+    assert bench.run(bench.store.stand_down(claim, made, Release(600_000, 660_000)))
     assert not lands(bench)
     assert bench.row(TASK)["calls_settled"] == 0
 

@@ -92,13 +92,13 @@ def test_a_worker_that_the_database_has_forgotten_changes_nothing(
     forgotten, known = twins(bench)
     meanwhile(bench, known)
     before = everything(bench)
-    told = progress(forgotten, **FORGOTTEN)
+    made = progress(forgotten, **FORGOTTEN)
     if name in STEPS:
-        assert not bench.run(bench.store.step(forgotten, told, STEPS[name]))
+        assert not bench.run(bench.store.step(forgotten, made, STEPS[name]))
     elif name == "stands down":
-        assert not bench.run(bench.store.stand_down(forgotten, told, Release(0, 0)))
+        assert not bench.run(bench.store.stand_down(forgotten, made, Release(0, 0)))
     else:
-        assert bench.run(bench.store.settle(forgotten, told, OVERDUE, RETENTION_MS)) is None
+        assert bench.run(bench.store.settle(forgotten, made, OVERDUE, RETENTION_MS)) is None
     assert not bench.run(bench.store.stands(forgotten))
     assert everything(bench) == before
 
@@ -118,13 +118,13 @@ def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
     """The task keeps its last claim's name after the claim, so that a repeated write or settlement is recognised."""
     bench.insert()
     claim = bench.claim()
-    told = progress(claim)
+    made = progress(claim)
     for _ in range(2):
-        assert bench.run(bench.store.step(claim, told, Release(0, 0)))
+        assert bench.run(bench.store.step(claim, made, Release(0, 0)))
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS)).changed
-    told = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
-    assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    made = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
+    assert bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS)) is Status.CANCELLED
     assert bench.row(TASK)["calls_settled"] == 1
 
 
@@ -143,8 +143,8 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
     claim = bench.claim(holder="the worker")
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS)).changed
     bench.database.rows("UPDATE tasks SET holder = ?", holder)
-    told = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
-    assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    made = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
+    assert bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS)) is Status.CANCELLED
 
 
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):

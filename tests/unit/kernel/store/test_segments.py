@@ -44,8 +44,8 @@ def texts(bench: StoreBench) -> list[str | None]:
     return [chunk.output for chunk in bench.run(bench.store.chunks(TASK)) or []]
 
 
-def settle(bench: StoreBench, claim: Claim, told: Progress) -> None:
-    bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
+def settle(bench: StoreBench, claim: Claim, made: Progress) -> None:
+    bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS))
 
 
 def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
@@ -65,9 +65,9 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
     """A write that is sent again adds no output twice, and makes no new segment, even if it has just filled one."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     claim = bench.claim()
-    told = progress(claim, outputs=outputs(0, 1), completed=2)
-    settle(bench, claim, told)
-    settle(bench, claim, told)
+    made = progress(claim, outputs=outputs(0, 1), completed=2)
+    settle(bench, claim, made)
+    settle(bench, claim, made)
     assert segments(bench) == [(0, "0,1")]
 
 
@@ -92,8 +92,8 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
     """
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
-    told = progress(claim, step=claim.step + 1, outputs=outputs(0, 1), completed=2)
-    assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    made = progress(claim, step=claim.step + 1, outputs=outputs(0, 1), completed=2)
+    assert not bench.run(bench.store.step(claim, made, Finish(RETENTION_MS)))
     assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
     heir = bench.claim()
     assert heir.step == claim.step
@@ -110,13 +110,13 @@ def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreB
     """
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
-    told = progress(claim, step=5, outputs=outputs(0), completed=1)
-    assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    made = progress(claim, step=5, outputs=outputs(0), completed=1)
+    assert not bench.run(bench.store.step(claim, made, Finish(RETENTION_MS)))
     assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
     heir = bench.claim()
-    told = progress(heir, step=1, outputs=outputs(1), completed=2)
-    settle(bench, heir, told)
-    settle(bench, heir, told)
+    made = progress(heir, step=1, outputs=outputs(1), completed=2)
+    settle(bench, heir, made)
+    settle(bench, heir, made)
     assert segments(bench) == [(0, "0,1")]
 
 
@@ -128,11 +128,11 @@ def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
     claim = bench.claim()
     (cut,) = outputs(0)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
-    told = progress(
+    made = progress(
         claim, step=claim.step + 1, outputs=[cut._replace(finish_reason="length")], completed=1, truncated=1
     )
     for _ in range(2):
-        assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+        assert not bench.run(bench.store.step(claim, made, Finish(RETENTION_MS)))
     assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
     assert bench.claim().truncated == 1
 
@@ -213,13 +213,13 @@ def test_a_claim_reads_a_row_for_each_segment(bench: StoreBench):
 @pytest.mark.parametrize("more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000)])
 def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int | None, ...]):
     """A segment keeps an output's text, number of calls, finish reason, times and lane, and its first call's start."""
-    told = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
-    assert bench.step(bench.claim(), outputs=[told], completed=1)
+    made = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
+    assert bench.step(bench.claim(), outputs=[made], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
-    assert list(unpack(0, row["body"])) == [told]
+    assert list(unpack(0, row["body"])) == [made]
     chunks = bench.run(bench.store.chunks(TASK)) or []
     assert [(chunk.index, chunk.attempts, chunk.lane, chunk.first_started_at) for chunk in chunks] == [
-        (2, 3, told.lane, told.first_ms)
+        (2, 3, made.lane, made.first_ms)
     ]
 
 

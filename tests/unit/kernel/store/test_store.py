@@ -30,9 +30,9 @@ from src.kernel.store.claims import (
     Fail,
     FailedCall,
     Finish,
-    LatestCallsReport,
     Progress,
     Release,
+    SharedCalls,
     Unclaimed,
 )
 from src.kernel.store.d1 import BoundStatement, Database
@@ -543,9 +543,9 @@ def test_erase_leaves_nothing(bench: StoreBench):
             least_ms=0,
             stands_in=0,
             model="m",
-            told_ms=1,
+            shared_ms=1,
         ),
-        latest_calls.HEAR.bind(id="a:m"),
+        latest_calls.READ_SHARED.bind(id="a:m"),
         deliveries_store.DELIVERIES.bind(task_key="t"),
         deliveries_store.DELIVERY.bind(task_key="t", generation=0, endpoint="e"),
         deliveries_store.TAKE_DELIVERY.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1, breaker=5),
@@ -567,12 +567,12 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
 
 def test_latest_calls_go_with_the_tenants_last_task(bench: StoreBench):
     """The latest calls of a tenant, whose rows name models, are erased with its last task, and not with another one."""
-    told = LatestCallsReport((LatestCall(1, 100, False),), bench.time_ms)
+    shared = SharedCalls((LatestCall(1, 100, False),), bench.time_ms)
     tasks = [bench.insert(key) for key in ("acme:1", "acme:2", "acme2:1")]
     claims = [bench.claim(key) for key in tasks]
     for claim in claims:
         for model in ("m", "n"):
-            made = progress(claim, told=told, step=claim.step + 1)
+            made = progress(claim, shared=shared, step=claim.step + 1)
             assert bench.run(bench.store.step(claim, made, Continue(LEASE_MS), model=model))
 
     def left() -> list[str]:
@@ -582,7 +582,7 @@ def test_latest_calls_go_with_the_tenants_last_task(bench: StoreBench):
     assert left() == ["acme2:m", "acme2:n", "acme:m", "acme:n"]
     bench.run(bench.store.erase(tasks[1]))
     assert left() == ["acme2:m", "acme2:n"]
-    late = progress(claims[1], told=told, step=claims[1].step + 2)
+    late = progress(claims[1], shared=shared, step=claims[1].step + 2)
     assert not bench.run(bench.store.step(claims[1], late, Continue(LEASE_MS), model="m"))
     assert left() == ["acme2:m", "acme2:n"]
 

@@ -407,10 +407,10 @@ def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: 
     cut = [Output(CallKey(0, 0), "output 0", 1, "length")]
     facts = {"calls_settled": 3, "completed": 1, "outputs": cut, "truncated": 1, "ladder": LadderCounts(2, 3, 1)}
     for _ in range(2):
-        told = progress(claim, **facts)
-        assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
-    told = progress(claim, **(facts | {"ladder": None, "outputs": [], "calls_settled": 4}))
-    assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+        made = progress(claim, **facts)
+        assert bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    made = progress(claim, **(facts | {"ladder": None, "outputs": [], "calls_settled": 4}))
+    assert bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS)) is Status.CANCELLED
     fold(bench)
     figures = totals(bench)
     names = ("calls", "truncated", "asked_again", "rejections", "repairs")
