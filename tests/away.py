@@ -53,8 +53,6 @@ class Outcome:
 
 
 def submitted(client: Client, tasks: int, chunks: int) -> list[Json]:
-    """Submit a number of tasks that differ by their instructions."""
-
     def submit(at: int) -> Json:
         return client.submit(paragraphs(chunks), chunk={"maxChars": 40}, instructions=f"task {at:04}")
 
@@ -63,7 +61,6 @@ def submitted(client: Client, tasks: int, chunks: int) -> list[Json]:
 
 
 def be_away(client: Client, port: int, seconds: float, tasks: int, chunks: int) -> Outcome:
-    """Keep the model away for a set time in the middle of tasks, and wait until the tasks have ended."""
     with ModelServer(api_key="test-key", latency_seconds=2, port=port) as model:
         made = submitted(client, tasks, chunks)
         model.wait_for_calls(min(30, tasks * chunks // 2), 300)

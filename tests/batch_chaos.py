@@ -49,7 +49,6 @@ class Plan:
     settle_seconds: float = 1200
 
     def kill_at(self) -> list[int]:
-        """Draw after how many answered lines each kill comes."""
         if self.kills == 1:
             return [self.lines // 3]
         random = Random(f"{self.seed}/kills")
@@ -76,13 +75,11 @@ class Report:
 
 
 def say(text: str) -> None:
-    """Print a line of progress."""
     print(text, flush=True)
 
 
 @contextlib.contextmanager
 def model_process(ledger: Path, plan: Plan) -> Iterator[str]:
-    """Serve the model from a process group that no kill reaches, and yield its URL."""
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
     command += ["--latency", str(plan.latency_seconds), "--seed", str(plan.seed)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
@@ -105,18 +102,15 @@ class Reader(threading.Thread):
         self._ended = threading.Event()
 
     def end(self) -> None:
-        """Stop reading."""
         self._ended.set()
         self.join()
 
     def run(self) -> None:
-        """Read one page after the other until `end` is called."""
         while not self._ended.wait(LOOK_SECONDS):
             with contextlib.suppress(httpx.HTTPError):
                 self.read()
 
     def read(self) -> None:
-        """Read the next page, if a server runs."""
         if not self.url or not self.file_id:
             return
         query = {"offset": len(self.lines), "limit": PAGE_LINES}
@@ -211,7 +205,6 @@ def _resumed(report: Report, url: str, batch_id: str, reader: Reader, begun_at: 
 
 
 def _watch(url: str, batch_id: str, reader: Reader, *, until: int, seconds: float) -> int:
-    """Wait until a number of lines have an answer, or the batch has ended, and return how many have."""
     reader.url, deadline = url, time.monotonic() + seconds
     while True:
         found = _batch(url, batch_id)
@@ -248,7 +241,6 @@ def _let_finish(report: Report, batch_id: str, state: Path, flags: Sequence[str]
 
 
 def _audit_files(report: Report, found: dict[str, Any], whole: list[str], read: list[str]) -> None:
-    """Note each fault of the files of a batch that has ended."""
     counts = Counter(json.loads(line)["custom_id"] for line in whole)
     missing = [number for number in range(report.plan.lines) if f"line-{number}" not in counts]
     checks = {
@@ -268,7 +260,6 @@ def _doubled(ledger: Path) -> int:
 
 
 def _audit_bill(report: Report) -> None:
-    """Note where the bill does not agree with the model server's ledger."""
     if not report.billed - report.in_doubt <= report.calls <= report.billed:
         report.violations.append(f"{report.calls} calls by the ledger, {report.billed} billed")
     if report.doubled > report.in_doubt:
@@ -276,7 +267,6 @@ def _audit_bill(report: Report) -> None:
 
 
 def table(report: Report) -> str:
-    """Return the report as text for people."""
     resumed = ", ".join(f"{seconds:.1f}" for seconds in report.resumed_seconds) or "no restart"
     lines = [
         ("seed", report.plan.seed),

@@ -17,7 +17,6 @@ _LOAD = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def _loaded(command: Sequence[str], loads: int) -> int:
-    """Run a command beside a number of processes at full load. Returns its exit status."""
     with ExitStack() as stack:
         for _ in range(loads):
             load = stack.enter_context(subprocess.Popen([sys.executable, "-c", _LOAD]))
@@ -26,7 +25,6 @@ def _loaded(command: Sequence[str], loads: int) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse the arguments and run the tests. Returns the exit status, which is 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.busy", description="Run make test on a busy machine.")
     parser.add_argument("--loads", type=int, default=LOADS, help=f"processes at full load (default {LOADS})")
     options = parser.parse_args(arguments)

@@ -89,12 +89,10 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """The path of the file with the record of a part's last run."""
         return RECORDS / f"{self.part}.json"
 
 
 def parts() -> list[Part]:
-    """List all parts in the order in which they run; the parts that find most faults in the least time come first."""
     return [
         Part("tests", "long-tests", f"{_PYTEST} -m campaign tests", ((tiers.VARIABLE, "campaign"),)),
         Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
@@ -145,7 +143,6 @@ def judged_files() -> list[str]:
 
 
 def digest() -> str:
-    """Return a digest of all judged files."""
     found = sha256()
     for name in judged_files():
         if (path := ROOT / name).is_file():
@@ -154,7 +151,6 @@ def digest() -> str:
 
 
 def known(part: Part) -> Record | None:
-    """Return the record of the part's last run, or None if there is none."""
     try:
         return Record(**json.loads((RECORDS / f"{part.name}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -162,7 +158,6 @@ def known(part: Part) -> Record | None:
 
 
 def run(part: Part, judged: str) -> Record:
-    """Run a part with its output in a log file, and write its record."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with (RECORDS / f"{part.name}.log").open("w") as log:
@@ -204,7 +199,6 @@ def chosen(patterns: Sequence[str]) -> list[Part]:
 
 
 def show(selected: Sequence[Part], judged: str) -> int:
-    """Print a table with a row for each part, and return how many parts failed."""
     table = Table("part", "command", "what became of it", "minutes")
     failed = 0
     for part in selected:

@@ -64,13 +64,11 @@ class Report:
 
 
 def say(text: str) -> None:
-    """Print a line of progress."""
     print(text, flush=True)
 
 
 @contextlib.contextmanager
 def model_process(ledger: Path, seed: int) -> Iterator[str]:
-    """Serve the model from a process group that no kill reaches, and yield its URL."""
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
     command += ["--latency", str(LATENCY_SECONDS), "--seed", str(seed)]
     command += [part for fault in FAULTS for part in ("--fault", fault)]
@@ -97,7 +95,6 @@ class Stream:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Start to submit tasks. The client sends nothing before `connect`."""
         self._thread.start()
 
     def connect(self, url: str) -> None:
@@ -146,9 +143,7 @@ class Client(Protocol):
     accepted: list[str]
     resubmitted: int
 
-    def start(self) -> None:
-        """Start to submit tasks. The client sends nothing before `connect`."""
-        ...
+    def start(self) -> None: ...
 
     def connect(self, url: str) -> None:
         """Set the server's address; an empty text means that no server runs."""
@@ -164,7 +159,6 @@ class Client(Protocol):
 
 
 def run(plan: Plan, folder: Path, make_client: Callable[[Plan, float], Client] = Stream) -> Report:
-    """Run the plan in an empty folder. `make_client` gets the mean pause in seconds between two submissions."""
     report = Report(plan)
     started = time.monotonic()
     random = Random(f"{plan.seed}/kills")
@@ -218,7 +212,6 @@ def _kill_over_and_over(report: Report, random: Random, stream: Client, state: P
 
 
 def _let_finish(report: Report, stream: Client, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
-    """Run the runtime without kills until every task has ended or the time is up, and return all tasks of the run."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
@@ -255,7 +248,6 @@ def _list(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def table(report: Report) -> str:
-    """Return the report as text for people."""
     found = report.audit
     lines = [
         ("seed", report.plan.seed),

@@ -46,7 +46,6 @@ _QUICK = {"unit", "property", "api"}
 
 
 def tier_of(item: pytest.Item) -> Tier:
-    """Return the tier whose bound applies to a test. In the campaign, tests draw more cases than in `make test`."""
     if tier() == "campaign" or item.get_closest_marker("campaign"):
         return "campaign"
     is_quick = item.path.relative_to(Path(__file__).parent).parts[0] in _QUICK and not item.get_closest_marker("slow")
@@ -80,5 +79,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> order.ByModule | None:
-    """Share whole modules among the processes of `make test`."""
     return order.ByModule(config, log) if config.getoption("dist") == "loadscope" else None

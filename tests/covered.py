@@ -34,7 +34,6 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """Return the module's folder in `src`, or in the kernel or the features; or the name of a module in `src`."""
         parts = self.path.split("/")
         return "/".join(parts[:2]) if parts[0] in {"kernel", "features"} else parts[0]
 
@@ -48,7 +47,6 @@ def measure(arguments: Sequence[str]) -> int:
 
 
 def modules() -> list[Module]:
-    """Return the measured figures of each module, also of modules that no test imported."""
     coverage = Coverage(data_file=DATA, config_file=False)
     coverage.load()
     found = []
@@ -60,7 +58,6 @@ def modules() -> list[Module]:
 
 
 def table(found: Sequence[Module]) -> str:
-    """Return a Markdown table of the folders, followed by the modules with the most missed statements."""
     statements, executed = Counter[str](), Counter[str]()
     for module in found:
         for room in (module.room, "all"):

@@ -33,14 +33,12 @@ NOT_SIMULATED = ("platform", "local", "cli", "bench")
 
 
 def areas() -> list[str]:
-    """List the areas: the folders of `src`, the rooms of the kernel, the features, and the packages beside `src`."""
     within = (ROOT / "src", ROOT / "src" / "kernel", ROOT / "src" / "features")
     folders = (path.name for one in within for path in one.iterdir() if path.is_dir())
     return sorted({*(name for name in folders if not name.startswith("_")), *PACKAGES})
 
 
 def modules_of(area: str) -> Iterator[Path]:
-    """Yield the test modules in an area's folders, and the test modules that import the area."""
     name = {"cli": "onceover_cli"}.get(area, area if area in PACKAGES else rf"src\.(kernel\.|features\.)?{area}")
     imported = re.compile(rf"^\s*(from|import) {name}\b", re.MULTILINE)
     for folder in FOLDERS:

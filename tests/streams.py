@@ -27,20 +27,17 @@ WANTED = ["status", "status", *["chunk"] * CHUNKS, "status", "end"]
 
 
 async def follow(http: httpx.AsyncClient, path: str) -> tuple[list[str], float]:
-    """Follow the task in one connection. Return the names of the events, and the time at which the stream ended."""
     async with http.stream("GET", path) as answer:
         lines = [line async for line in answer.aiter_lines()]
     return [each.name for each in events_of(lines) if isinstance(each, Received)], time.monotonic()
 
 
 async def follow_all(url: str, path: str, streams: int) -> list[tuple[list[str], float]]:
-    """Follow the task in this number of connections at once."""
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=streams)) as http:
         return await asyncio.gather(*(follow(http, path) for _ in range(streams)))
 
 
 async def hold(url: str, path: str, streams: int, seconds: float) -> None:
-    """Keep this number of streams of the task open for some seconds, then close them."""
     async with httpx.AsyncClient(
         base_url=url, timeout=seconds + 30, limits=httpx.Limits(max_connections=streams)
     ) as http:
@@ -52,7 +49,6 @@ async def hold(url: str, path: str, streams: int, seconds: float) -> None:
 
 
 def idle(streams: int, seconds: float, plan: str) -> int:
-    """Measure the cost of streams of a task whose only model call hangs. Return the exit status."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(3_600.0))) as model,
@@ -75,7 +71,6 @@ def idle(streams: int, seconds: float, plan: str) -> int:
 
 
 def main() -> int:
-    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--idle", type=float, help="seconds for which they follow a task to which nothing happens")

@@ -84,7 +84,6 @@ def _server(project: Path, state: Path, env: str, flags: Sequence[str]) -> DevSe
 def _take_turns(
     report: Report, turns: Counter[str], stream: Stream, state: Path, projects: Sequence[Path], flags: Sequence[str]
 ) -> None:
-    """Serve with the older and the newer code in turns, each for a random time."""
     plan, random = report.plan, Random(f"{report.plan.seed}/turns")
     for turn in range(plan.kills):
         project, env = projects[turn % 2], random.choice(ENVIRONMENTS)
@@ -111,7 +110,6 @@ def _take_turns(
 def _let_finish(
     report: Report, stream: Stream, project: Path, state: Path, flags: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Run one version without kills until every task has ended or the time is up, and return all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(project, state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
@@ -124,7 +122,6 @@ def _let_finish(
 
 
 def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Report, Counter[str]]:
-    """Run the plan in an empty folder; with `ends_old`, the older code has the last turn, as after a rollback."""
     report, turns, started = Report(plan), Counter[str](), time.monotonic()
     projects = lay_out(folder, commit)
     ledger = folder / "ledger.jsonl"

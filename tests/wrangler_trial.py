@@ -26,13 +26,10 @@ WAY = ("", "", "free", "direct", "")  # the environments in the order of their d
 
 
 def environment(api: CloudflareApi, home: Path) -> dict[str, str]:
-    """Return the environment that points wrangler to the stand-in, with a token and without the user's settings."""
     return {"CLOUDFLARE_API_BASE_URL": api.url, "CLOUDFLARE_API_TOKEN": "token", "XDG_CONFIG_HOME": str(home)}
 
 
 def web(api: CloudflareApi) -> Web:
-    """Return a stand-in for the web that answers like the last uploaded Worker."""
-
     def get(url: str) -> DeploymentReply:
         assert url.startswith("https://onceover.example.workers.dev/api/"), url
         if url.endswith("/ai-status"):
@@ -49,7 +46,6 @@ def web(api: CloudflareApi) -> Web:
 
 
 def wrong(api: CloudflareApi, env: str) -> list[str]:
-    """Return descriptions of what is wrong after a deployment of this environment."""
     kinds = {"d1": "d1 ", "queue": "queue ", "durable_object_namespace": "object ", "r2_bucket": "bucket "}
     names = {"d1": "onceover", "r2_bucket": "onceover-files"}
     bound = sorted(
@@ -71,13 +67,11 @@ def wrong(api: CloudflareApi, env: str) -> list[str]:
 
 
 def deploy_once(api: CloudflareApi, env: str, said: list[str] | None = None) -> list[str]:
-    """Deploy an environment, and return what is wrong afterwards. Raise `Failed` if wrangler fails to deploy."""
     deploy(run, web(api), needs(ROOT, env), Shape(), (said if said is not None else []).append)
     return wrong(api, env)
 
 
 def refused(api: CloudflareApi, part: str, error: ApiError) -> str | None:
-    """Deploy the top level while the API refuses requests whose path has this part, and return the id of the fix."""
     api.refuse = {part: error}
     try:
         deploy(run, web(api), needs(ROOT, ""), Shape(), lambda _: None)

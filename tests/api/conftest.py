@@ -17,7 +17,6 @@ def bench() -> Iterator[ApiBench]:
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """Make a deployment that requires keys and has no key yet."""
     made = ApiBench(keys=True)
     yield made
     made.close()

@@ -33,7 +33,6 @@ def shown(bench: ApiBench, task_id: str) -> dict:
 
 
 def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
-    """A chunk shows its call's start and end by the database's clock, within the task's own start and end."""
     bench = ApiBench()
     bench.pass_seconds(3)
     task = bench.submit()
@@ -48,7 +47,6 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
 
 
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
-    """A task lists its announced calls as in flight while its worker has the lease, and as in doubt afterwards."""
     task = bench.submit()
     assert task["calls"] == {"announcedAt": None, "out": [], "inDoubt": []}
     calls = [CallKey(0, index) for index in range(3)]

@@ -20,14 +20,12 @@ SUBMISSION = {
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """A deployment that requires keys."""
     made = ApiBench(keys=True)
     yield made
     made.close()
 
 
 def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
-    """Return the log lines of one request, without lines about routes."""
     found = [json.loads(line) for line in bench.log_lines]
     return [line for line in found if line["request"] == request and line["event"] != "dispatched"]
 

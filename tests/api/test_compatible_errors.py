@@ -55,7 +55,6 @@ def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: s
 
 
 def test_a_misconfigured_deployment_says_so_in_the_shape():
-    """A misconfigured deployment also answers paths below `/v1` in OpenAI's shape, though it has no `Api` object."""
     reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of"), "POST", {}, "http://h/v1/responses")
     assert data(reply)["error"]["code"] == "bad_configuration"
     assert not retries(reply)

@@ -33,7 +33,6 @@ CALLS = [
 
 @pytest.fixture
 def shared() -> Iterator[ApiBench]:
-    """Make the API with two listed origins."""
     settings = Settings(provider="demo", cors_origins=frozenset({LISTED, "http://localhost:5173"}))
     made = ApiBench(settings=settings)
     yield made
@@ -41,7 +40,6 @@ def shared() -> Iterator[ApiBench]:
 
 
 def preflight(origin: str) -> dict[str, str]:
-    """The headers of a preflight."""
     return {
         "origin": origin,
         "access-control-request-method": "POST",
@@ -59,7 +57,6 @@ def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) ->
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: str, path: str, status: int) -> None:
-    """Successes and problems alike allow a listed origin, and expose the headers that a page needs."""
     reply = shared.call(method, path, headers={"origin": LISTED})
     assert reply.status == status
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
@@ -135,7 +132,6 @@ def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
 
 
 def test_preflight_of_an_unknown_path(shared: ApiBench) -> None:
-    """A preflight for an unknown path is answered 404, which a browser treats as a refusal."""
     reply = shared.call("OPTIONS", "/nowhere", headers=preflight(LISTED))
     assert reply.status == 404
     assert not set(ON_PREFLIGHTS) & set(reply.headers)

@@ -38,7 +38,6 @@ REFUSED: list[tuple[object, int]] = [
 
 
 def plan(bench: ApiBench, body: object) -> Any:
-    """Ask for a plan, and fail the test if the API refuses."""
     reply = bench.call("POST", "/api/tasks?dryRun=true", body)
     assert reply.status == 200, reply
     assert set(reply.headers) & {"Location", "Retry-After"} == set()

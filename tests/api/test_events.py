@@ -25,7 +25,6 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
@@ -57,26 +56,21 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """All text that came."""
         return "".join(part for _, part in self.came)
 
     @property
     def events(self) -> list[Received]:
-        """The events that came."""
         return read_events(self.text)
 
     @property
     def retry(self) -> list[int]:
-        """Return the milliseconds that the stream's `retry:` tells the client to wait before it reconnects."""
         return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
 
     def named(self, *names: str) -> list[Received]:
-        """Return the events that have one of these names."""
         return [event for event in self.events if event.name in names]
 
 
 def numbered(stream: Stream) -> list[tuple[str | None, object]]:
-    """Return the contents of the events that have an id, and their ids."""
     return [(each.id, each.json.get("output", each.json["status"])) for each in stream.named("status", "chunk")]
 
 
@@ -160,14 +154,12 @@ def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
 
 
 def test_an_unknown_task_is_404(bench: ApiBench):
-    """The stream of an unknown or impossible task id is 404. HEAD opens no stream."""
     assert bench.call("GET", "/api/tasks/01a0c450-6c00-7031-b233-343536373839/events").status == 404
     assert bench.call("GET", "/api/tasks/x/events").status == 404
     assert bench.call("HEAD", bench.submit()["links"]["events"]).status == 200
 
 
 def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
-    """A retry begins a new generation of events."""
     task = bench.submit()
     bench.fail(task["id"])
     failed = Stream(bench, task)
@@ -235,7 +227,6 @@ def test_events_that_are_ready_together_are_sent_together(bench: ApiBench, monke
 
 
 def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
-    """A stream sends a comment or an event at least every 15 seconds. A task without progress causes only comments."""
     task = held(bench)
     stream = Stream(bench, task)
     bench.pass_seconds(300)
@@ -312,7 +303,6 @@ def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytes
 
 
 def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
-    """However often a stream reads a task that no worker takes, the task is dispatched at most once a minute."""
     helped: list[float] = []
 
     class Counting:
@@ -385,7 +375,6 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
 
 
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
-    """If the database fails, the stream breaks off."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)
@@ -397,7 +386,6 @@ def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
 
 
 def test_an_erased_task_has_no_end(bench: ApiBench):
-    """If its task is erased, a stream ends without the event `end`."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)
@@ -429,7 +417,6 @@ def test_whoever_follows_a_task_moves_it(bench: ApiBench):
 
 
 def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):
-    """After a retry a new client gets no chunk before the status `processing`, and then all finished chunks at once."""
     task = bench.submit()
     bench.fail(task["id"])
     assert bench.call("POST", task["links"]["retry"]).status == 202

@@ -27,29 +27,24 @@ DAY = limits.IDEMPOTENCY_SECONDS
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that requires keys."""
     made = ApiBench(keys=True)
     yield made
     made.close()
 
 
 def post(bench: ApiBench, name: str, body: object = BODY, **headers: str) -> Reply:
-    """Submit under an idempotency key."""
     return bench.call("POST", "/api/tasks", body, {"idempotency-key": name, **headers})
 
 
 def tasks(bench: ApiBench) -> list[dict[str, object]]:
-    """Return the rows of `tasks`."""
     return bench.database.rows("SELECT * FROM tasks")
 
 
 def submissions(bench: ApiBench) -> list[dict[str, object]]:
-    """Return the rows of `submissions`."""
     return bench.database.rows("SELECT * FROM submissions")
 
 
 def is_replay(reply: Reply) -> bool:
-    """Return whether an answer is marked as a replay."""
     assert reply.status == 202, reply
     said = reply.headers.get("Idempotency-Replayed")
     assert said in {None, "true"}
@@ -57,12 +52,10 @@ def is_replay(reply: Reply) -> bool:
 
 
 def wait(bench: ApiBench, seconds: float) -> None:
-    """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
 
 def refuses(reply: Reply, status: int, code: str) -> bool:
-    """Return whether an answer is the problem with this code."""
     return (reply.status, data(reply)["code"]) == (status, code)
 
 
@@ -223,7 +216,6 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 
 
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
-    """If D1 fails after the commit, and the withdrawal fails too, the client gets 503 although the task exists."""
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
     assert post(bench, "one").status == 503
@@ -247,7 +239,6 @@ class Interleaver:
         return await self._batch(statements)
 
     def end(self) -> None:
-        """Stop holding calls back."""
         self._bench.database.batch = self._batch  # type: ignore[method-assign]
 
     async def gate(self) -> asyncio.Event:
@@ -314,8 +305,6 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
 
 
 def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
-    """A request with another body under the same key does not stop the first request's withdrawal of its task."""
-
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
         bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
@@ -384,7 +373,6 @@ def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: ApiBench) 
 
 
 def test_a_refused_request_under_an_old_key(bench: ApiBench) -> None:
-    """If a refused request used an expired idempotency key, the key is free afterwards."""
     bench.limit(tasks_in_flight_most=1)
     first = data(post(bench, "one"))
     wait(bench, DAY)
@@ -395,8 +383,6 @@ def test_a_refused_request_under_an_old_key(bench: ApiBench) -> None:
 
 
 def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
-    """Once the first request has withdrawn its task, an equal request makes a new task."""
-
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
         bench.database.fail(NETWORK_LOST, "after", ALL_LOST)

@@ -26,7 +26,6 @@ def post(bench: ApiBench, count: object = None, body: object = BODY, **headers: 
 
 
 def name(reply: Reply) -> str:
-    """Return the id of the response in this answer."""
     assert reply.status == 200, reply
     found: str = data(reply)["id"]
     return found
@@ -39,7 +38,6 @@ def joined(reply: Reply) -> bool:
 
 
 def rows(bench: ApiBench) -> tuple[int, int]:
-    """Count the rows of `tasks` and of `submissions`."""
     counts = [len(bench.database.rows(f"SELECT * FROM {table}")) for table in ("tasks", "submissions")]  # noqa: S608
     return counts[0], counts[1]
 
@@ -108,7 +106,6 @@ def test_a_key_settles_it(bench: ApiBench) -> None:
 
 
 def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
-    """The key of a row for joining contains a space, so no client's idempotency key equals it."""
     post(bench, 0)
     ((row,),) = [bench.database.rows("SELECT id FROM submissions")]
     taken = row["id"].removeprefix("local:")

@@ -17,7 +17,6 @@ class KernelBench(ApiBench):
     """An API whose catalogue has only the kernel's own calls."""
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Make a call, and return its status and its body."""
         sent = b"" if body is None else json.dumps(body).encode()
         reply = self.run(handle(BenchRequest(method, f"http://h{path}", {}, sent), self.api, ALONE))
         return reply.status, json.loads(reply.body) if reply.body else None
@@ -25,7 +24,6 @@ class KernelBench(ApiBench):
 
 @pytest.fixture(name="alone")
 def kernel_bench() -> Iterator[KernelBench]:
-    """An API without features."""
     bench = KernelBench()
     bench.api = replace(bench.api, kind_apis=list)
     yield bench

@@ -25,26 +25,22 @@ MINUTE = limits.KEY_CACHE_SECONDS
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """Make a deployment that requires keys and has no key yet."""
     made = ApiBench(keys=True)
     yield made
     made.close()
 
 
 def ask(bench: ApiBench, key: str | None, path: str = "/api/tasks") -> Reply:
-    """Send a GET request with this key."""
     return bench.call("GET", path, headers=None if key is None else bearer(key))
 
 
 def cost(bench: ApiBench, key: str | None) -> int:
-    """Return how many D1 calls the check of a key costs in a list of tasks, or how many calls its refusal costs."""
     before = bench.database.batches
     reply = ask(bench, key)
     return bench.database.batches - before - (1 if reply.status == 200 else 0)
 
 
 def wait(bench: ApiBench, seconds: float) -> None:
-    """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
 
@@ -55,7 +51,6 @@ def key_id(key: str) -> str:
 
 
 def wrong(key: str) -> str:
-    """Return a key with the same id and a different secret."""
     return key[:-1] + ("A" if key[-1] != "A" else "B")
 
 
@@ -119,7 +114,6 @@ def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
 
 
 def bad_headers(good: str) -> dict[str, dict[str, str]]:
-    """Return headers that have no valid key; each is listed under the name of its fault."""
     return {
         "none": {},
         "empty": {"authorization": ""},
@@ -161,7 +155,6 @@ def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
 
 
 def test_a_bad_key_is_the_first_thing_that_is_said(keyed: ApiBench) -> None:
-    """The key is checked before query and body: with a bad key, no byte of the body is read."""
     keyed.make_key()
     request = BenchRequest("POST", "http://h/api/tasks?surprise=1", {"content-type": "text/plain"}, b"x" * 100)
     assert keyed.send(request).status == 401
@@ -232,7 +225,6 @@ def test_expiry(keyed: ApiBench) -> None:
 
 
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
-    """The isolate that revoked a key refuses the key at once."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=RequestMemory())
     for keyed.api in (first, second):
@@ -295,7 +287,6 @@ def test_d1_away(keyed: ApiBench) -> None:
 
 
 def made(bench: ApiBench, admin: str, **fields: object) -> dict[str, object]:
-    """Make a key with the API."""
     reply = bench.call("POST", "/api/keys", fields, bearer(admin))
     assert reply.status == 201, reply
     shown = data(reply)
@@ -396,7 +387,6 @@ def test_tenants_do_not_meet(keyed: ApiBench) -> None:
 
 
 def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
-    """Expired keys do not count toward the limit of keys, and making a key deletes them."""
     admin = keyed.make_key()
     for _ in range(limits.KEYS_MOST - 1):
         made(keyed, admin, expiresInSeconds=5)
@@ -407,7 +397,6 @@ def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
 
 
 def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
-    """If D1's answer to a key's insertion is lost, the client gets 503, and the key does not stay."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
     keyed.database.fail(NETWORK_LOST, "after", times=limits.STORE_SENDS)
@@ -419,7 +408,6 @@ def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) -> None:
-    """If the answer to a revocation is lost, the isolate forgets the key and asks D1 about it again."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, key).status == 200
     assert ask(keyed, admin, "/api/keys").status == 200

@@ -25,14 +25,12 @@ FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", T
 
 @pytest.fixture
 def bench():
-    """An API with a database."""
     made = ApiBench()
     yield made
     made.close()
 
 
 def submit(bench: ApiBench, chunks: int, **fields: object) -> str:
-    """Make a task of this many chunks, and return its path."""
     body = {"input": "word " * chunks, "chunk": {"maxChars": 5}, **fields}
     path: str = data(bench.call("POST", "/api/tasks", body))["links"]["self"]
     return path
@@ -44,7 +42,6 @@ def record(bench: ApiBench, path: str, outputs: Mapping[int, str], *, end: bool 
 
 
 def pages(bench: ApiBench, path: str, limit: int) -> list[list[Any]]:
-    """Read all pages in turn."""
     found, cursor = [], ""
     while True:
         page = data(bench.call("GET", f"{path}/chunks?limit={limit}{cursor}"))
@@ -123,7 +120,6 @@ def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch:
 def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str
 ):
-    """If a task is erased while its answer is sent in parts, the connection ends before the JSON is complete."""
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
@@ -203,7 +199,6 @@ def large() -> Iterator[tuple[ApiBench, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
 def test_40_mb_are_read_within_100_mb(large: tuple[ApiBench, str], query: str):
-    """A list of outputs of 40 MB can be read whole or by pages within the 100 MB of an isolate's memory."""
     bench, path = large
 
     async def read() -> int:
@@ -232,7 +227,6 @@ def test_many_chunks_are_shown_in_parts(bench: ApiBench):
 
 
 def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """The replay of a submission also shows a large result, which is null only before the task has completed."""
     body = {"input": "word " * 3, "chunk": {"maxChars": 5}}
     path = data(bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"}))["links"]["self"]
     record(bench, path, {0: "a" * 50, 1: "b" * 50, 2: "c"})

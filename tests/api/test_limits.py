@@ -21,7 +21,6 @@ DAY_MS = 86_400_000
 
 
 def post(bench: ApiBench, text: str = "x", secret: str | None = None, **headers: str) -> Reply:
-    """Submit a text."""
     return bench.call("POST", "/api/tasks", {"input": text}, headers | (bearer(secret) if secret else {}))
 
 
@@ -30,7 +29,6 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def refused(reply: Reply, limit: str, retry_after: int) -> bool:
-    """Return whether the limit named `limit` refused the request."""
     if reply.status != 429:
         return False
     problem = data(reply)
@@ -50,18 +48,15 @@ def used_up(bench: ApiBench, reply: Reply) -> bool:
 
 
 def wait(bench: ApiBench, seconds: float) -> None:
-    """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
 
 def characters(bench: ApiBench, tenant: str = "local") -> int:
-    """Return how many characters the tenant has used today."""
     rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
     return int(str(rows[0]["characters"])) if rows else 0
 
 
 def statements(bench: ApiBench) -> list[str]:
-    """Record each database statement from now on."""
     noted: list[str] = []
     prepare = bench.database.prepare
 
@@ -75,7 +70,6 @@ def statements(bench: ApiBench) -> list[str]:
 
 @pytest.mark.parametrize("most", [1, 3])
 def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
-    """Pending and processing tasks together are accepted up to exactly the limit of tasks in flight."""
     bench.limit(tasks_in_flight_most=most)
     made = [bench.submit() for _ in range(most)]
     bench.begin(made[0]["id"], 1)
@@ -147,7 +141,6 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
 
 
 def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
-    """A tenant that has reached its limits does not reduce another tenant's limits."""
     ours, theirs = keyed.make_key(), keyed.make_key(tenant="theirs")
     keyed.limit(tasks_in_flight_most=1, characters_a_day_most=3)
     for secret in (ours, theirs):
@@ -206,7 +199,6 @@ def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> None:
-    """If D1's answer is lost and the write sent again, its characters count once, with or without a key."""
     bench.limit(characters_a_day_most=10)
     for number, headers in enumerate(({}, {"idempotency-key": "k"}), 1):
         bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS - 1)
@@ -279,7 +271,6 @@ def shared() -> Iterator[ApiBench]:
 
 
 def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
-    """Beyond its share of the queue a tenant's new tasks go to objects, while another tenant's go to the queue."""
     ours, theirs = shared.make_key(), shared.make_key(tenant="theirs")
     queue, objects = shared.senders
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 3)]
@@ -328,7 +319,6 @@ def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> No
 
 
 def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
-    """A task counts as in flight even if it waits for a long rate limit, or if the sweep checks it only much later."""
     bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
     task = bench.submit()
     longest_ms = round(rate_limit_seconds(1e9, 0, chance=1.0) * 1000)
@@ -343,7 +333,6 @@ def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
 
 
 def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
-    """The limit of tasks in flight and the share of the queue are both exact when both are set."""
     ours = shared.make_key()
     shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
     routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
@@ -352,7 +341,6 @@ def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
 
 
 def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBench) -> None:
-    """Even at the limit, the retry of an unfinished task is 409 and of an unknown task 404, never 429."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     assert (retry(bench, task).status, data(retry(bench, task))["code"]) == (409, "not_retryable")

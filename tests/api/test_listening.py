@@ -53,7 +53,6 @@ class Scene:
         self.bench.database.prepare = noted  # type: ignore[method-assign]
 
     def claim(self) -> Claim:
-        """Claim the task in the way in which a slice of its object does."""
         store, task_key = self.bench.store, key(self.task["id"])
         claiming = store.claim(task_key, holder="h", host="", route=Route.DURABLE_OBJECT, lease_ms=180_000)
         claim: Claim = self.bench.run(claiming)
@@ -62,7 +61,6 @@ class Scene:
         return claim
 
     async def work(self) -> None:
-        """Work on the task until it ends."""
         isolate = Memory()
         isolate.marks = self.marks
         worker: Worker = replace(self.bench.api.rescue.worker, provider=self.model, isolate=isolate)
@@ -92,13 +90,11 @@ class Scene:
 
     @property
     def kinds(self) -> list[str]:
-        """Return the kinds of the request's reads, in order."""
         return [kind for _, kind in self.looks]
 
 
 @pytest.fixture
 def scene() -> Iterator[Callable[..., Scene]]:
-    """Make scenes."""
     made: list[Scene] = []
 
     def build(near: str, seconds: float = 3.3, plan: str = "paid") -> Scene:
@@ -146,7 +142,6 @@ def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: str):
-    """If a task ends after a request's first read and before it listens, the request reads again at once."""
     made = scene(near)
     task_id = made.task["id"]
     batch = made.bench.database.batch
@@ -202,7 +197,6 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
 
 
 def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
-    """A cancellation ends other clients' waits in its isolate at once if the task's worker runs in this isolate."""
     made = scene("isolate", seconds=60.0)
     path = f"http://h{made.task['links']['cancel']}"
     shown = made.wait((0.0, made.work), (2.0, lambda: handle(BenchRequest("POST", path), made.bench.api, CATALOGUE)))

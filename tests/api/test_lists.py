@@ -22,7 +22,6 @@ def moment(milliseconds: float, zone: str = "Z") -> str:
 
 
 def listed(bench: ApiBench, **query: object) -> list[str]:
-    """List one page of tasks, and return their ids, newest first."""
     reply = bench.call("GET", f"/api/tasks?{urlencode(query)}")
     assert reply.status == 200, reply
     return [task["id"] for task in data(reply)["tasks"]]
@@ -43,7 +42,6 @@ def walk(bench: ApiBench, headers: dict[str, str] | None = None, **query: object
 
 @pytest.fixture
 def three(bench: ApiBench) -> list[str]:
-    """Make three tasks, at 0, 1 and 2 ms."""
     made = []
     for _ in range(3):
         made.append(bench.submit()["id"])
@@ -125,7 +123,6 @@ def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
 
 
 def test_filters_hold_over_pages(bench: ApiBench) -> None:
-    """The filters by time and status hold for all pages of a list."""
     made = []
     for number in range(12):
         made.append(bench.submit()["id"])
@@ -196,7 +193,6 @@ def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None
 
 
 def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
-    """A page reads a limited number of tasks, so it may be empty without being the last page."""
     ids = fill(bench, LAYOUTS["oldest"])
     pages = list(walk(bench, status="completed"))
     assert [len(page["tasks"]) for page in pages] == [0, 0, 1]
@@ -288,7 +284,6 @@ def test_any_time_of_rfc_3339_is_taken(bench: ApiBench, text: str) -> None:
 
 
 def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: ApiBench) -> None:
-    """The cursor of a list contains a time, not a tenant."""
     keyed = ApiBench(keys=True)
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     mine = []

@@ -73,7 +73,6 @@ def test_the_deployment_lists_the_options() -> None:
 
 
 def test_the_deployment_lists_the_models() -> None:
-    """With AI_MODELS a task may name only a listed model, or no model."""
     bench = ApiBench(settings=Settings(provider="demo", models=("small", "large")))
     assert bench.call("POST", "/api/tasks", {"input": "x", "model": "large"}).status == 202
     assert bench.call("POST", "/api/tasks", {"input": "x"}).status == 202

@@ -37,7 +37,6 @@ def plain(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def there(bench: ApiBench, path: str, task_id: str) -> str:
-    """Return the id of an existing thing of the kind that the path names, such as a task."""
     if "/keys/" in path:
         return a_key(bench)
     if "/models/" in path:
@@ -54,7 +53,6 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
 
 
 def unknown(path: str) -> str:
-    """Return an id of the kind that the path names, to which nothing belongs."""
     if "/webhook_endpoints/" in path:
         return "we_" + "0" * 24
     if "/files/" in path:
@@ -67,24 +65,20 @@ def unknown(path: str) -> str:
 
 
 def a_key(bench: ApiBench) -> str:
-    """Write an API key and return its id."""
     return bench.make_key().split("_")[1]
 
 
 def an_endpoint(bench: ApiBench) -> str:
-    """Register a webhook endpoint and return its id."""
     made: str = data(bench.call("POST", "/v1/webhook_endpoints", ENDPOINT))["id"]
     return made
 
 
 def a_file(bench: ApiBench) -> str:
-    """Upload a file and return its id."""
     made: str = data(bench.upload())["id"]
     return made
 
 
 def a_delivery(bench: ApiBench) -> str:
-    """Let a task end, so that a webhook endpoint gets a delivery. Return the delivery's id."""
     an_endpoint(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -106,15 +100,12 @@ BODIES: dict[str, Any] = {
 
 
 def call(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a request for a call of the API, with a valid body if the call needs one."""
     if (method, path) == ("POST", "/v1/files"):
         return bench.upload()
     return bench.call(method, path, BODIES.get(path) if method == "POST" else None)
 
 
 def body(raw: bytes, media_type: str = "application/json") -> Provoke:
-    """Send this body."""
-
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         return bench.send(BenchRequest(method, f"http://h{path}", {"content-type": media_type}, raw))
 
@@ -122,61 +113,51 @@ def body(raw: bytes, media_type: str = "application/json") -> Provoke:
 
 
 def unknown_parameter(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a query parameter that no call accepts."""
     return call(bench, method, path.replace("{id}", unknown(path)) + "?surprise=1")
 
 
 def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a field or a query parameter with a value that is not accepted."""
     if method == "POST":
         return bench.call(method, path, BODIES[path] | {"temperature": 3})
     return call(bench, method, path.replace("{id}", unknown(path)) + "?limit=0")
 
 
 def bad_file(bench: ApiBench, method: str, path: str) -> Reply:
-    """Upload a file for a purpose that is not supported, or list too many files."""
     return bench.upload(purpose="vision") if method == "POST" else bench.call(method, f"{path}?limit=0")
 
 
 def new_batch(bench: ApiBench, _method: str, path: str) -> Reply:
-    """Start a batch over an uploaded file."""
     return bench.call("POST", path, BODIES[path] | {"input_file_id": upload(bench, lines(1))})
 
 
 def bad_batch(bench: ApiBench, method: str, path: str) -> Reply:
-    """Start a batch with a window that is not supported, or list too few batches."""
     if method == "GET":
         return bench.call(method, f"{path}?limit=0")
     return bench.call(method, path, BODIES[path] | {"completion_window": "0h"})
 
 
 def other_batch(bench: ApiBench, method: str, path: str) -> Reply:
-    """Start another batch with an idempotency key that is in use."""
     sent = BODIES[path] | {"input_file_id": upload(bench, lines(1))}
     bench.call(method, path, sent, {"idempotency-key": "key"})
     return bench.call(method, path, sent | {"completion_window": "1h"}, {"idempotency-key": "key"})
 
 
 def ended_batch(bench: ApiBench, method: str, path: str) -> Reply:
-    """Cancel a completed batch."""
     return bench.call(method, path.replace("{id}", str(run(bench, create(bench, lines(1)))["id"])))
 
 
 def failed_batch(bench: ApiBench, path: str) -> str:
-    """Return a path with the task of a batch whose lines have no answers."""
     batch = run(bench, create(bench, lines(2), onceover={"maxModelCalls": 1}))
     return path.replace("{id}", str(batch["onceover"]["task"]).rpartition("/")[2])
 
 
 def full_retry(bench: ApiBench, method: str, path: str) -> Reply:
-    """Retry a batch while the tenant's files have no space left."""
     path = failed_batch(bench, path)
     bench.limit(files_bytes=1)
     return bench.call(method, path)
 
 
 def retry_without_bucket(bench: ApiBench, method: str, path: str) -> Reply:
-    """Retry a batch while the bucket does not answer."""
     bucket = bench.blobs = MemoryR2(bench.now_ms)
     path = failed_batch(bench, path)
     bucket.fail(INTERNAL, times=100)
@@ -184,12 +165,10 @@ def retry_without_bucket(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def bad_tenant(bench: ApiBench, method: str, path: str) -> Reply:
-    """Name a tenant in the request whose name no tenant can have."""
     return bench.call(method, f"{path.replace('{id}', unknown(path))}?tenant=A")
 
 
 def large_file(bench: ApiBench, _method: str, _path: str) -> Reply:
-    """Upload a file that is larger than one file may be."""
     bench.limit(file_bytes=1)
     return bench.upload()
 
@@ -208,13 +187,11 @@ def bucket_away(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def file_in_use(bench: ApiBench, method: str, path: str) -> Reply:
-    """Delete a file that a batch reads."""
     path = path.replace("{id}", str(create(bench, lines(1))["input_file_id"]))
     return call(bench, method, path)
 
 
 def strange_schema(bench: ApiBench, method: str, path: str) -> Reply:
-    """Submit an output schema whose root is an array, which is not supported."""
     return with_schema(bench, method, path, {"type": "array", "items": {"type": "string"}})
 
 
@@ -225,7 +202,6 @@ def unjoined_schema(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def with_schema(bench: ApiBench, method: str, path: str, schema: object) -> Reply:
-    """Submit a task with the given output schema, whose outputs are to be joined."""
     formed: dict[str, Any] = {"outputSchema": schema}
     if path.startswith("/v1/"):
         named = {"type": "json_schema", "name": "n", "schema": schema}
@@ -234,19 +210,16 @@ def with_schema(bench: ApiBench, method: str, path: str, schema: object) -> Repl
 
 
 def unknown_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Call a path with the id of a task, or of another thing, that does not exist."""
     return call(bench, method, path.replace("{id}", unknown(path)))
 
 
 def completed_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Call a path with the id of a completed task."""
     task = bench.submit()
     bench.complete(task["id"])
     return call(bench, method, path.replace("{id}", task["id"]))
 
 
 def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Call a path with the id of a task that has used up its budget."""
     task = bench.submit(maxModelCalls=3)
     spent = Fail(bench.settings.retention_ms, exhausted(3))
     bench.work(bench.claim(task["id"]), {0: "output 0"}, spent)
@@ -254,19 +227,15 @@ def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send an invalid Idempotency-Key."""
     return bench.call(method, path, BODIES[path], {"idempotency-key": "a key"})
 
 
 def other_body(bench: ApiBench, method: str, path: str) -> Reply:
-    """Submit another body with an idempotency key that is already used."""
     bench.call(method, path, BODIES[path], {"idempotency-key": "key"})
     return bench.call(method, path, BODIES[path] | {"input": "y"}, {"idempotency-key": "key"})
 
 
 def database_away(message: str) -> Provoke:
-    """Return a function that makes the database fail with the given message before the call."""
-
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         if needs_only_a_key(path):
             require_keys(bench)  # these calls use D1 only to look up the caller's key
@@ -300,7 +269,6 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def needs_only_a_key(path: str) -> bool:
-    """Return whether this call uses the database only to look up the key of the caller."""
     return path == "/openapi.json" or path.startswith("/v1/models")
 
 
@@ -309,19 +277,16 @@ def require_keys(bench: ApiBench) -> None:
 
 
 def no_keys(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make the deployment require keys while no key exists."""
     require_keys(bench)
     return unknown_task(bench, method, path)
 
 
 def no_header(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send no key."""
     bench.make_key()
     return no_keys(bench, method, path)
 
 
 def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make the call with a key that has all scopes except the required one."""
     paths: Any = CATALOGUE.document["paths"]
     ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
     key = bench.make_key(*(scope for scope in Scope if [scope] != needed))
@@ -330,40 +295,34 @@ def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
-    """Try to make one API key more than allowed."""
     for _ in range(KEYS_MOST):
         bench.make_key()
     return call(bench, method, path)
 
 
 def bad_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
-    """Call a webhook endpoint's path with an invalid field or an invalid limit."""
     if method == "GET":
         return bench.call(method, f"{path}?limit=0")
     return bench.call(method, path.replace("{id}", there(bench, path, "")), {"surprise": 1})
 
 
 def too_many_endpoints(bench: ApiBench, method: str, path: str) -> Reply:
-    """Try to register one webhook endpoint more than allowed."""
     for _ in range(WEBHOOK_ENDPOINTS_MOST):
         an_endpoint(bench)
     return call(bench, method, path)
 
 
 def no_webhook_key(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make the call on a deployment without WEBHOOK_KEY."""
     bench.limit(webhook_key=None)
     return unknown_task(bench, method, path)
 
 
 def silent_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a test call to a webhook endpoint that gives no answer."""
     bench.courier.receiver = lambda _message: HttpTimeout("late")
     return plain(bench, method, path)
 
 
 def endpoint_gone(bench: ApiBench, method: str, path: str) -> Reply:
-    """Ask for a redelivery after the delivery's endpoint was deleted."""
     path = path.replace("{id}", a_delivery(bench))
     (one,) = data(bench.call("GET", "/v1/webhook_endpoints"))["data"]
     bench.call("DELETE", f"/v1/webhook_endpoints/{one['id']}")
@@ -378,8 +337,6 @@ def misconfigured(_bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make the call on a deployment whose limiter of requests lets no request through."""
-
     class Nothing:
         async def allows(self, key: str) -> bool:
             return False
@@ -397,17 +354,14 @@ def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def bad_flag(bench: ApiBench, method: str, path: str) -> Reply:
-    """Ask for a stream with an invalid value of `stream`."""
     return bench.call(method, path.replace("{id}", unknown(path)) + "?stream=maybe")
 
 
 def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
-    """Request only the plan of a task."""
     return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
 
 
 def twice(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the same call twice, the second time immediately after the first."""
     call(bench, method, path)
     return call(bench, method, path)
 
@@ -591,7 +545,6 @@ def test_every_endpoint_is_described() -> None:
 
 
 def every_value(node: Any, key: str) -> Iterator[Any]:
-    """Return every value that this key has in the document, at any depth."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == key:
@@ -625,7 +578,6 @@ def test_document_is_sound(bench: ApiBench) -> None:
 
 
 def test_document_is_built_upon_request() -> None:
-    """The document is not built at import, but once, on the first request for it."""
     catalogue = Catalogue()
     assert not {"document", "document_text"} & vars(catalogue).keys()
     ((endpoint,), _) = catalogue.at(["", "openapi.json"])

@@ -34,13 +34,11 @@ class SlowBench(ApiBench):
         self.database.batch = slow  # type: ignore[method-assign]
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
         self.run(asyncio.sleep(seconds))
 
 
 @pytest.fixture
 def slow() -> Iterator[SlowBench]:
-    """Make a deployment that requires no keys, over a database that a test can slow down."""
     made = SlowBench()
     yield made
     made.close()
@@ -48,20 +46,17 @@ def slow() -> Iterator[SlowBench]:
 
 @pytest.fixture
 def keyed() -> Iterator[SlowBench]:
-    """Make a deployment that requires keys, over a database that a test can slow down."""
     made = SlowBench(keys=True)
     yield made
     made.close()
 
 
 def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[int, str | None, str | None]:
-    """Submit a task. Return the submission's status, its error code and its Retry-After."""
     reply = bench.call("POST", "/api/tasks", {"input": "x"}, headers)
     return reply.status, data(reply).get("code"), reply.headers.get("Retry-After")
 
 
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
-    """While the database answers late, a new task is refused without a D1 call and leaves no row."""
     task, other = slow.submit(), slow.submit()
     slow.seconds = LATE
     assert slow.call("GET", task["links"]["self"]).status == 200
@@ -82,7 +77,6 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
 
 
 def upload() -> BenchRequest:
-    """Make the request of an upload."""
     sent = httpx.Request("POST", "http://h/v1/files", files={"file": ("a", b"x" * 9_000)}, data={"purpose": "batch"})
     return BenchRequest("POST", "http://h/v1/files", dict(sent.headers), sent.read())
 
@@ -110,7 +104,6 @@ def test_no_file_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
 
 
 def test_a_database_that_becomes_late_while_a_file_arrives_gets_no_upload(slow: SlowBench) -> None:
-    """An upload whose bytes take long to arrive is refused before its first write."""
     boundary = "multipart/form-data; boundary=b"
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     rest = b'x\r\n--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
@@ -140,7 +133,6 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 
 
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
-    """If no other request uses the database, one submission is let through as a probe after a stated time."""
     slow.seconds = LATE
     assert submit(slow)[0] == 202  # nothing was known
     assert submit(slow)[0] == 503
@@ -181,7 +173,6 @@ def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
 
 
 def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -> None:
-    """While new tasks are refused, the isolate does not look up keys that it does not know, except for a probe."""
     key = keyed.make_key()
     keyed.seconds = LATE
     keyed.run(keyed.store.ready())
@@ -206,7 +197,6 @@ def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -
 def test_a_probe_is_not_spent_on_what_is_refused_from_memory(
     slow: SlowBench, fields: dict[str, object], status: int
 ) -> None:
-    """A submission that is refused without a D1 call does not use up the probe."""
     slow.database.cap.reported = limits.STORAGE_MB_MOST["free"] * 1_000_000 if status == 507 else None
     slow.seconds = LATE
     slow.run(slow.store.ready())
@@ -221,7 +211,6 @@ def test_a_probe_is_not_spent_on_what_is_refused_from_memory(
 
 
 def strange(number: int) -> dict[str, str]:
-    """Return the header of an unknown key."""
     return bearer(f"oo_{number:016x}_" + "A" * 43)
 
 
@@ -261,7 +250,6 @@ def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> Non
 
 
 def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> None:
-    """A wrong key costs at most one D1 call in ten seconds, however often a client sends it."""
     keyed.make_key()
     before = keyed.database.batches
     for _ in range(100):
@@ -275,7 +263,6 @@ def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> Non
 
 
 def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
-    """Even in a flood, a key that has worked is looked up again once a minute, so that a revoked key stops working."""
     key = keyed.make_key()
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
     for _ in range(5):
@@ -300,7 +287,6 @@ def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
 
 
 def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
-    """Look-ups of keys that exist are not counted, however many new keys come one after the other."""
     assert keyed.call("GET", "/api/tasks").status == 503
     keys = [keyed.make_key(tenant=f"t{number}") for number in range(3 * limits.LOOKUPS_AT_ONCE)]
     assert {keyed.call("GET", "/api/tasks", headers=bearer(key)).status for key in keys} == {200}

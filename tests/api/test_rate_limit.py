@@ -43,7 +43,6 @@ class Limiter:
         self.trouble: Callable[[], object] | None = None
 
     async def allows(self, key: str) -> bool:
-        """Count a request and return whether it is let through, after the fault that a test has set."""
         if self.trouble is not None:
             found = self.trouble()
             if isinstance(found, Exception):
@@ -55,7 +54,6 @@ class Limiter:
 
 @pytest.fixture
 def limiter(bench: ApiBench) -> Limiter:
-    """Make the binding of a limiter that lets one request through."""
     made = Limiter(1)
     object.__setattr__(bench.api, "rate_limiter", made)
     return made

@@ -24,7 +24,6 @@ CALLS = [
 
 
 def check(reply: Reply, name: str) -> None:
-    """Check that the header X-Request-Id, and the problem if there is one, have this id."""
     assert reply.headers["X-Request-Id"] == name
     if reply.headers.get("Content-Type") == "application/problem+json" and reply.body:
         assert data(reply)["requestId"] == name

@@ -11,8 +11,6 @@ type Ask = Callable[[ApiBench, dict[str, str], dict[str, str]], int]
 
 
 def submission(characters: int) -> Ask:
-    """Return a submission of a text of this length. Each submission has another text."""
-
     def ask(bench: ApiBench, headers: dict[str, str], ids: dict[str, str]) -> int:
         text = f"{bench.database.batches} ".ljust(characters, "x")
         return bench.call("POST", "/api/tasks", {"input": text, "chunk": {"maxChars": 6_000}}, headers).status
@@ -21,7 +19,6 @@ def submission(characters: int) -> Ask:
 
 
 def get(path: str) -> Ask:
-    """Return a GET request, whose path names a task or a response."""
     return lambda bench, headers, ids: bench.call("GET", path.format_map(ids), headers=headers).status
 
 
@@ -37,7 +34,6 @@ KINDS: dict[str, Ask] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_request_with_a_remembered_key_waits_for_d1_once(keyed: ApiBench, kind: str):
-    """A submission and a poll make one D1 call before the answer, and one more if the isolate must look up the key."""
     headers = bearer(keyed.make_key())
     task = data(keyed.call("POST", "/api/tasks", {"input": "A text."}, headers))
     response = data(keyed.call("POST", "/v1/responses", RESPONSE, headers))

@@ -71,7 +71,6 @@ def test_unknown_path(bench: ApiBench, path: str) -> None:
 
 
 def test_percent_encoding(bench: ApiBench) -> None:
-    """The segments of a path may be percent-encoded."""
     task = bench.submit()
     assert (
         bench.run(
@@ -190,7 +189,6 @@ class BrokenProvider(DemoProvider):
     error: BaseException = KeyError("the client's text")
 
     async def probe(self) -> Health:
-        """Fail."""
         raise self.error
 
 

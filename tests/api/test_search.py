@@ -16,7 +16,6 @@ WALK = limits.LIST_WALK_MOST
 
 
 def found(bench: ApiBench, **query: object) -> list[str | None]:
-    """Return the names of all tasks that a search finds, over all pages."""
     return [task["name"] for page in walk(bench, None, **query) for task in page["tasks"]]
 
 
@@ -167,7 +166,6 @@ def test_a_search_over_many_tasks(bench: ApiBench) -> None:
 
 
 def counts(bench: ApiBench, **query: object) -> dict[str, Any]:
-    """Return the counts of a list."""
     reply = bench.call("GET", f"/api/tasks?{urlencode({**query, 'counts': 'true'})}")
     assert reply.status == 200, reply
     shown: dict[str, Any] = data(reply)["counts"]
@@ -246,7 +244,6 @@ def test_the_longest_search(bench: ApiBench) -> None:
 
 
 def test_a_failed_and_a_cancelled_task_keep_their_names(bench: ApiBench) -> None:
-    """Failed and cancelled tasks keep their text, so they also keep their names."""
     failed, cancelled = bench.submit("failed one"), bench.submit("cancelled one")
     bench.fail(failed["id"])
     bench.call("POST", f"/api/tasks/{cancelled['id']}/cancel")
@@ -254,7 +251,6 @@ def test_a_failed_and_a_cancelled_task_keep_their_names(bench: ApiBench) -> None
 
 
 def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
-    """However many newer tasks exist, a search by id has its task on the first page."""
     ids = fill(bench, "p" * (WALK + 20))
     for q in (ids[0], ids[0][:24]):
         (page,) = walk(bench, q=q)

@@ -28,18 +28,15 @@ def bench() -> Iterator[ApiBench]:
 
 
 def post(bench: ApiBench, key: str | None = None, text: str = LONG) -> Reply:
-    """Submit a task."""
     body = {"input": text, "chunk": {"maxChars": 6000}}
     return bench.call("POST", "/api/tasks", body, headers=None if key is None else {"idempotency-key": key})
 
 
 def size(bench: ApiBench, megabytes: float) -> None:
-    """Make every D1 reply report this size of the database."""
     bench.database.cap.reported = round(megabytes * MB)
 
 
 def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
-    """From 450 MB on, a new task is refused with 507 `storage_full` and a Retry-After."""
     task = bench.submit()
     size(bench, 450)
     # the reply to this read reports the size of the database
@@ -89,7 +86,6 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
 
 
 def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
-    """A late withdrawal of a submission does not delete the task if another request has been answered with it."""
     task = data(post(bench, "key"))
     size(bench, 460)
     bench.call("GET", "/api/tasks")

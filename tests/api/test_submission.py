@@ -311,7 +311,6 @@ def test_input_size(text: str, status: int) -> None:
 
 
 def test_escaped_input_of_full_size() -> None:
-    """An input of the largest size is accepted even if each character is escaped in the JSON."""
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=300_000))
     body = {"input": "\x01" * 300_000, "instructions": "é" * limits.INSTRUCTIONS_CHARS_MOST}
     assert bench.call("POST", "/api/tasks", body).status == 202
@@ -379,7 +378,6 @@ def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
 def test_others_have_turns_while_a_long_text_is_cut(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """A text of nearly a million characters is cut in slices, and other requests have a turn after each."""
     turns: list[float] = []
     sleep = asyncio.sleep
 
@@ -411,7 +409,6 @@ def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("route", list(Route))
 def test_routes_show_in_the_task(route: Route) -> None:
-    """A new task shows the first route that the deployment has."""
     bench = ApiBench(routes=[route])
     assert bench.submit()["route"] == route
     bench.close()
@@ -419,7 +416,6 @@ def test_routes_show_in_the_task(route: Route) -> None:
 
 @pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])
 def test_null_counts_as_absent(bench: ApiBench, name: str) -> None:
-    """An optional field with the value null counts as absent."""
     assert bench.submit("text", **{name: None})["metadata"] == {}
     assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
 

@@ -62,7 +62,6 @@ NEWEST = len(list(MIGRATIONS.glob("*.sql")))
 
 
 def test_every_field_of_the_request_is_tried_here():
-    """`BODY` and `ALONE` together have exactly the fields that a request may have."""
     assert set(BODY) | set(ALONE) == {field.alias for field in NewTaskFields.model_fields.values()}
 
 
@@ -89,7 +88,6 @@ def test_every_option_is_kept(bench: ApiBench):
 
 @pytest.mark.parametrize("name", [name for name in BODY if name not in NOT_SHOWN])
 def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
-    """Submission, poll and list show each field as it was sent, except the fields in `NOT_SHOWN`."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"]))
     (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
@@ -115,14 +113,12 @@ def test_what_is_not_shown_is_not_there():
 
 
 def test_every_text_is_looked_for_after_an_erasure():
-    """Each field with a client's text has a marker word for which the tests of erasure search."""
     fields: dict[str, Any] = NewTaskFields.model_json_schema()["properties"]
     texts = {name for name, field in fields.items() if takes_text(field)}
     assert texts - NO_TEXT == set(canaries.CANARIES)
 
 
 def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
-    """A key without the scope `read` sees no text that a task's client sent."""
     task_id = bench.submit(**canaries.loaded(2))["id"]
     task = bench.run(bench.store.task(key(task_id)))
 
@@ -140,7 +136,6 @@ def takes_text(schema: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("applied", range(NEWEST + 1))
 def test_the_status_asks_for_the_newest_migration(applied: int):
-    """The status shows that a database lacks the newest migration, and says what to run."""
     bench = ApiBench(migrated=False)
     bench.database.migrate(applied)
     reply = bench.call("GET", "/api/async-status")

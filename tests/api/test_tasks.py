@@ -105,7 +105,6 @@ def test_failed(bench: ApiBench) -> None:
 
 
 def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
-    """A task's `request` shows the values that its calls use."""
     bench.limit(max_output_tokens=500)
     task = bench.submit("one\n\ntwo")
     shown = read(bench, task)["request"]
@@ -172,7 +171,6 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 
 @pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
 def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
-    """On the free plan, a waiting request is answered at the latest after four times the task's duration plus 0.5 s."""
     task = bench.submit()
     before = bench.database.batches
 
@@ -202,7 +200,6 @@ def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
 
 
 def test_wait_on_an_ended_task(bench: ApiBench) -> None:
-    """A request with `wait` for an ended task is answered at once, after one read."""
     task = bench.submit()
     bench.complete(task["id"])
     before = bench.database.batches
@@ -294,7 +291,6 @@ async def _pause() -> None:
 
 
 def test_list_by_status(bench: ApiBench) -> None:
-    """`status` limits a list, over all its pages, to the tasks with this status."""
     done = [bench.submit()["id"], bench.submit()["id"]]
     for number in done:
         bench.complete(number)
@@ -316,7 +312,6 @@ def test_list_defaults(bench: ApiBench) -> None:
 
 
 def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
-    """Cancel a task with the link that the task shows."""
     return bench.call("POST", task["links"]["cancel"])
 
 
@@ -425,7 +420,6 @@ def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
 
 
 def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
-    """A request with `wait` gets 404 if its task is erased during the wait."""
     task = bench.submit()
 
     async def both() -> Reply:
@@ -437,7 +431,6 @@ def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
 def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
-    """One request can show a task's input and its chunks together."""
     task = bench.submit("one\n\ntwo and three")
     bench.begin(task["id"], 1)
     shown = read(bench, task, f"?include={names}")

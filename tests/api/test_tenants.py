@@ -128,11 +128,9 @@ class ModelTask:
 
     @property
     def open(self) -> bool:
-        """Return whether the task is unfinished."""
         return self.status in {"pending", "processing"}
 
     def end(self, status: str, now_ms: int, error: str | None = None) -> None:
-        """End the task."""
         self.status, self.ended_ms, self.error = status, now_ms, error
 
     def look(self, now_ms: int) -> None:
@@ -160,15 +158,12 @@ class Tenant:
 
     @property
     def canary(self) -> str:
-        """The word that is in all texts of this tenant."""
         return f"canary-{self.name}-7Q9Z"
 
     def used(self, now_ms: int) -> int:
-        """Return how many characters the tenant has used today."""
         return self.characters if self.day == now_ms // 86_400_000 else 0
 
     def forget(self, id_: str) -> None:
-        """Erase a task."""
         del self.tasks[id_]
         self.submissions = {name: held for name, held in self.submissions.items() if held[0] != id_}
 
@@ -209,13 +204,11 @@ class TwoTenants(RuleBasedStateMachine):
 
     @property
     def now(self) -> int:
-        """The one clock."""
         return self.bench.now_ms()
 
     def ask(
         self, tenant: Tenant, call: str, path: str, body: object = None, key: str | None = None, **headers: str
     ) -> Reply:
-        """Make a call as a tenant, and check the rules that apply to every answer to this tenant."""
         sent = bearer(key or tenant.admin) | headers
         reply = self.bench.call(call.partition(" ")[0], path, body, sent)
         text = reply.body + "\n".join(reply.headers.values())
@@ -230,12 +223,10 @@ class TwoTenants(RuleBasedStateMachine):
         return reply
 
     def pick(self, pick: int) -> tuple[str, str]:
-        """Pick a task of either tenant, or an unknown one. Return the name of the task's tenant, and the task's id."""
         known = [(name, id_) for name in TENANTS for id_ in self.tenants[name].tasks]
         return ("nobody", UNKNOWN) if pick % 10 == 0 or not known else known[pick % len(known)]
 
     def shows(self, task: Json, model: ModelTask, *, results: bool = True) -> None:
-        """Compare a task in an answer with its model."""
         assert (task["id"], task["status"], task["terminal"]) == (model.id, model.status, not model.open)
         assert task["metadata"] == model.body["metadata"]
         assert task["progress"] == {"total": model.total, "completed": model.done, "failed": 0, "truncated": 0}
@@ -293,7 +284,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks, chunks=st.booleans())
     def read(self, name: str, pick: int, *, chunks: bool) -> None:
-        """A tenant can read its own task, which is as the model says, and not another tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         query = "?include=chunks" if chunks else ""
         reply = self.ask(tenant, f"GET /api/tasks/{{id}}{query}", f"/api/tasks/{id_}{query}")
@@ -308,7 +298,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def follow(self, name: str, pick: int) -> None:
-        """A tenant gets the events of its own ended task, and none of another tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         if owner == name and tenant.tasks[id_].open:
             return
@@ -326,7 +315,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def read_chunks(self, name: str, pick: int) -> None:
-        """A tenant can read its own task's chunks, and no other tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "GET /api/tasks/{id}/chunks", f"/api/tasks/{id_}/chunks")
         if owner != name:
@@ -336,7 +324,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def read_attempts(self, name: str, pick: int) -> None:
-        """A tenant can read the log of its own task's calls, and no other tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         path = f"/api/tasks/{id_}/attempts?outcome=succeeded&limit=100"
         reply = self.ask(tenant, "GET /api/tasks/{id}/attempts", path)
@@ -400,7 +387,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def cancel(self, name: str, pick: int) -> None:
-        """A tenant can cancel its own task if it is unfinished or already cancelled."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         now = self.now
         reply = self.ask(tenant, "POST /api/tasks/{id}/cancel", f"/api/tasks/{id_}/cancel")
@@ -464,14 +450,12 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants)
     def list_keys(self, name: str) -> None:
-        """A tenant's list of keys has its own keys only."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "GET /api/keys", "/api/keys"))["keys"]
         assert {key["id"] for key in shown} == set(tenant.keys)
 
     @rule(name=tenants, pick=picks)
     def revoke(self, name: str, pick: int) -> None:
-        """A tenant revokes one of its keys, and the key is refused afterwards. Another tenant's key stays."""
         tenant = self.tenants[name]
         known = [
             (other, id_) for other in self.tenants.values() for id_, text in other.keys.items() if text != tenant.admin
@@ -539,7 +523,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_the_models(self) -> None:
-        """After every act, each tenant's rows in the database are those of its model."""
         stored: dict[str, dict[str, object]] = {name: {} for name in TENANTS}
         for row in self.bench.database.rows("SELECT id, tenant, status FROM tasks"):
             owner, id_ = split_task_key(row["id"])

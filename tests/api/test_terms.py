@@ -25,7 +25,6 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 
 
 def wait(bench: ApiBench, seconds: float) -> None:
-    """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
 
@@ -73,7 +72,6 @@ def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None
 
 @pytest.mark.parametrize("working", [False, True])
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
-    """The first read after a task's deadline shows that the task has failed."""
     task = bench.submit(deadlineSeconds=60)
     if working:
         bench.begin(task["id"], 1)
@@ -179,7 +177,6 @@ def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None:
-    """A task that has failed with `budget_exhausted` shows its chunks, and cannot be retried with the same budget."""
     task = exhausted_task(bench)
     shown = read(bench, task, "?include=chunks")
     assert (code(shown), shown["error"]["retryable"]) == (BUDGET_EXHAUSTED, False)
@@ -188,7 +185,6 @@ def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None
 
 
 def exhausted_task(bench: ApiBench) -> dict[str, Any]:
-    """Make a task of three chunks that has spent its three calls on two of them."""
     task = bench.submit(maxModelCalls=3)
     claim = bench.claim(task["id"])
     bench.work(claim, {0: "output 0", 1: "output 1"}, Fail(bench.settings.retention_ms, exhausted(3)))
@@ -257,7 +253,6 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 3), ("none", 3), ("merge", 4)])
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
-    """A budget below the task's minimum of calls gets 422, which names the minimum."""
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
     assert reply.status == 422
@@ -283,7 +278,6 @@ def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) 
 
 
 def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
-    """Cancel or erase a task, and return how long the call took."""
     began = bench.loop.time()
     if how == "cancel":
         assert bench.call("POST", task["links"]["cancel"]).status == 200
@@ -297,7 +291,6 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
-    """An announced call either starts within two seconds or never starts."""
     task = bench.submit()
     wait(bench, 10)
     bench.begin(task["id"], 1)
@@ -356,7 +349,6 @@ def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) -> None:
-    """A repeated cancellation or erasure also waits until no announced call can start."""
     task = bench.submit()
     bench.begin(task["id"], 1)
 
@@ -464,7 +456,6 @@ def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench)
 
 
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    """The erasure of a task waits for announced calls even if the worker has just released the task."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     wait(bench, 0.5)
@@ -504,7 +495,6 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
 
 
 def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench) -> None:
-    """If announced calls can no longer start, an erasure is answered at once, also after a retry."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     wait(bench, 10)

@@ -22,7 +22,6 @@ TEXT = "\n\n".join(f"{name:8}" for name in ENDS)
 
 
 def choice(text: str) -> Mapping[str, object]:
-    """Return a chat completion with one choice. If a filter withheld the output, `content` is None."""
     reason = ENDS[text.strip()]
     content = None if reason == "content_filter" else f"of {text.strip()}"
     return {
@@ -41,8 +40,6 @@ def own_shape(text: str) -> Mapping[str, object]:
 
 
 class Server:
-    """An OpenAI-compatible server."""
-
     async def request(self, method: Literal["GET", "POST"], url: str, **sent: Any) -> HttpReply:
         return HttpReply(200, {}, json.dumps(choice(json.loads(sent["body"])["messages"][1]["content"])).encode())
 
@@ -74,7 +71,6 @@ PROVIDERS: dict[str, tuple[Callable[[], Provider], list[str | None]]] = {
 
 @pytest.mark.parametrize(("make", "reasons"), PROVIDERS.values(), ids=PROVIDERS)
 def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider], reasons: list[str | None]) -> None:
-    """The chunk of a cut-off output shows the reason, and the task and the list count such outputs."""
     provider = make()
     bench = ApiBench(provider=provider)
     task = bench.submit(TEXT)

@@ -24,7 +24,6 @@ def claim(bench: ApiBench, task_id: str, route: Route, lease_ms: int = 3 * MINUT
 
 
 def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
-    """Read a task. A list shows the same `waitingFor` as the task, but without the number of tasks ahead."""
     shown: dict[str, Any] = data(bench.call("GET", task["links"]["self"]))
     listed = next(one for one in data(bench.call("GET", "/api/tasks?limit=100"))["tasks"] if one["id"] == task["id"])
     wait = shown["waitingFor"]
@@ -34,7 +33,6 @@ def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def at(seconds: float) -> str:
-    """Return the time that is this many seconds after the bench's start, as the API writes it."""
     return rfc3339(START_MS + round(seconds * 1000))
 
 
@@ -55,7 +53,6 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
-    """A worker that keeps its task during a short wait writes the reason, which the task shows."""
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())
     wait = Wait(reason, START_MS + 20_000)
@@ -72,7 +69,6 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 
 @each_route
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
-    """If none of a run's calls could start in time, the task shows `database` as the reason for its wait."""
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
     assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(10), "ahead": None}
@@ -80,7 +76,6 @@ def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, rout
 
 @each_route
 def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
-    """After a worker's unexpected error the task rests and shows `lease` as the reason, as after a worker's death."""
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), stalls=1)
     assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(10), "ahead": None}
@@ -88,7 +83,6 @@ def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
 
 @each_route
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
-    """If the database has no space for outputs, the task shows `database` as the reason."""
     task = bench.submit()
     taken = claim(bench, task["id"], route)
     bench.work(taken, {}, Continue(MINUTE_MS), wait=Wait("backoff", START_MS + 500))
@@ -125,7 +119,6 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 
 @pytest.mark.parametrize("wait", [0, 2])
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
-    """When the day's rows are used up, a poll of a late task shows the task, although the poll cannot dispatch it."""
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
     for _ in range(3):
@@ -140,7 +133,6 @@ def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: i
 
 @pytest.mark.parametrize("path", ["/api/tasks/{id}", "/api/tasks/{id}?wait=0", "/api/tasks", "/api/tasks/{id}/chunks"])
 def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench: ApiBench, path: str):
-    """When the day's rows are used up, a task past its deadline is shown as stored, in the list too."""
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
     bench.database.fail(QUOTA, passing=1)  # the database allows the list's read, but not the write that fails the task
@@ -192,7 +184,6 @@ def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Ro
 
 
 def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: ApiBench):
-    """A task that has been queued for 5 s shows how many tasks of its tenant come before it."""
     tasks = [bench.submit() for _ in range(limits.AHEAD_COUNTED_MOST)]
     bench.complete(tasks[0]["id"])
     assert read(bench, tasks[9])["waitingFor"] == {"reason": "queued", "until": None, "ahead": None}
@@ -222,7 +213,6 @@ def test_a_retry_is_news(bench: ApiBench, bulk: bool):
 
 
 def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
-    """Until a call succeeds, `lastError` shows chunk, cause, time, and how many calls have failed in a row."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS + 4_000, 1, 3, START_MS)

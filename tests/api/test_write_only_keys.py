@@ -48,13 +48,11 @@ def complete(bench: ApiBench, task_id: str) -> None:
 
 
 def fail(bench: ApiBench, task_id: str) -> None:
-    """Let a worker finish one chunk, and then fail the task."""
     outputs = {0: f"{CANARY} output"}
     bench.work(bench.claim(task_id), outputs, Fail(bench.settings.retention_ms, FAILURE), failed=FAILURE)
 
 
 def check(writer: Reply, status: int) -> Any:
-    """Check that the answer to a key that only writes contains no text."""
     assert writer.status == status, writer
     assert CANARY not in writer.body
     assert CANARY not in str(writer.headers)
@@ -71,7 +69,6 @@ class Walk:
         self.made: set[tuple[str, str]] = set()
 
     def call(self, method: str, template: str, status: int, body: object = None, at: str = "", **headers: str) -> Any:
-        """Make a call with the key that only writes, and check its answer."""
         self.made.add((method, template))
         path = template.replace("{id}", at)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -102,7 +99,6 @@ class Walk:
         self.call("DELETE", "/api/tasks/{id}", 204, at=task_id)
 
     def many(self) -> None:
-        """Bulk calls."""
         task_id = self.call("POST", "/api/tasks", 202, NATIVE)["id"]
         fail(self.bench, task_id)
         for body, status in (({"dryRun": True}, 200), ({}, 202)):
@@ -128,13 +124,11 @@ class Walk:
         self.call("POST", "/v1/responses", 403, {**RESPONSE, "stream": True}, idempotency_key="two")
 
     def files(self) -> None:
-        """A file is uploaded and deleted."""
         self.made.add(("POST", "/v1/files"))
         made = check(self.bench.upload(CANARY.encode(), self.writer), 200)
         self.call("DELETE", "/v1/files/{id}", 200, at=made["id"])
 
     def batches(self) -> None:
-        """A batch is started, started again by the same key, and cancelled."""
         file = check(self.bench.upload(f"{CANARY}\n".encode(), self.writer), 200)["id"]
         body = {"input_file_id": file, "endpoint": "/v1/responses", "completion_window": "24h"}
         named = {**body, "metadata": {"of": CANARY}}
@@ -144,7 +138,6 @@ class Walk:
         self.call("POST", "/v1/batches/{id}/cancel", 200, at=made["id"])
 
     def deliveries(self) -> None:
-        """A delivery is sent again."""
         assert self.bench.call("POST", "/v1/webhook_endpoints", ENDPOINT, self.admin).status == 200
         task_id = self.call("POST", "/api/tasks", 202, NATIVE)["id"]
         self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)
@@ -154,7 +147,6 @@ class Walk:
 
 
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
-    """A key with only `write` sees no output, instructions, input, metadata or options in any call and any state."""
     walk = Walk(keyed)
     walk.native()
     walk.many()

@@ -86,7 +86,6 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
 
 
 def _is_valid(case: schemathesis.Case) -> bool:
-    """Return whether schemathesis meant this generated request to be valid."""
     return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
 
 
@@ -94,7 +93,6 @@ def _is_valid(case: schemathesis.Case) -> bool:
 def sayable_data_acceptance(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
 ) -> bool | None:
-    """`positive_data_acceptance`, which also allows a 422 whose errors all come from rules that no schema can state."""
     if case.method.upper() == "HEAD" and case.path in UNSAYABLE_OF_HEAD and response.status_code in {400, 422}:
         return None  # an answer to HEAD has no body that could name the broken rule
     if response.status_code == 400 and response.content and case.path.startswith("/v1/"):
@@ -113,7 +111,6 @@ def sayable_data_acceptance(
 def use_of_erased_task(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
 ) -> bool | None:
-    """`use_after_free`, except for OPTIONS, which lists the methods of a path without reading the task."""
     return None if case.method.upper() == "OPTIONS" else use_after_free(ctx, response, case)
 
 

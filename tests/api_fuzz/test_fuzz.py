@@ -44,7 +44,6 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429,
 
 
 def upload(url: str, key: str) -> str:
-    """Upload the requests of a batch, and return the id of the file."""
     line = {"custom_id": "one", "method": "POST", "url": "/v1/responses", "body": {"model": "demo", "input": "A text."}}
     answer = httpx.post(
         f"{url}/v1/files",
@@ -89,14 +88,12 @@ def fuzz(url: str, folder: Path, seed: int, key: str, existing: Mapping[str, str
 
 
 def cases(output: str) -> int:
-    """Return the number of cases of a run, from its output."""
     found = re.search(r"^  ([0-9,]+) generated", output, re.MULTILINE)
     assert found, output
     return int(found[1].replace(",", ""))
 
 
 def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield the method, the path without its id, and the status of each answered call."""
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
         path = re.sub(
@@ -108,7 +105,6 @@ def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def mistakes(lines: Sequence[str]) -> list[str]:
-    """Return the lines of a server's output that report a mistake in the server's own code."""
     return [
         line for line in lines if re.search(r'Traceback|"event":"(unexpected|database_error|database_trouble)"', line)
     ]

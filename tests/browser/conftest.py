@@ -20,7 +20,6 @@ expect.set_options(timeout=20_000)
 
 
 def behave(call: Call) -> Behaviour | None:
-    """Return what the model does with a call, depending on words in its text; None means a usual answer."""
     if "doom" in call.user:
         return Behaviour("status", status_code=400, text="<svg onload=alert(3)> no")
     if "lingers" in call.user:
@@ -34,14 +33,12 @@ def behave(call: Call) -> Behaviour | None:
 
 @pytest.fixture(scope="package")
 def model() -> Iterator[ModelServer]:
-    """Serve a model whose answers a test can hold back."""
     with ModelServer(api_key="test-key", plan=Plan(decide=behave)) as server:
         yield server
 
 
 @pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
-    """Run a receiver of webhooks."""
     with Receiver() as made:
         yield made
 
@@ -61,7 +58,6 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="package")
 def key(server: DevServer) -> str:
-    """Make an API key with all scopes."""
     return insert_key(server.persist_to)
 
 
@@ -81,7 +77,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
-    """Open a tab in which a test fails if a script fails or if the page contacts another host."""
     watched = Watched(browser, server.url)
     yield watched
     watched.close()

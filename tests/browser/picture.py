@@ -26,7 +26,6 @@ REFUSED = {6, 10}  # The numbers of the calls that the model refuses.
 
 
 def behave(call: Call) -> Behaviour:
-    """Answer a call after a time that depends only on the call's number, or refuse the call."""
     return rate_limit(1) if call.number in REFUSED else slow(random.Random(call.number).uniform(0.6, 2.8))
 
 

@@ -16,7 +16,6 @@ CHUNKS = {"maxChars": 40}
 
 
 def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str) -> None:
-    """A user goes from a wrong key to a result."""
     page = tab.open("#/tasks")
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("API key").fill("oo_wrong")
@@ -70,7 +69,6 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 
 
 def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """A user cancels and retries a running task, and then cancels and retries many tasks at once."""
     failed = [client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS)["id"])["id"] for _ in range(2)]
     model.hold()
     held = client.submit(paragraphs(3), chunk=CHUNKS)["id"]
@@ -138,7 +136,6 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
 def test_a_restart_of_the_server_is_survived(
     tab: Watched, client: Client, model: ModelServer, server: DevServer, key: str
 ) -> None:
-    """The page continues to work after a restart of the server."""
     task = client.submit(f"{paragraphs(2)}\n\nThis part lingers on.", chunk=CHUNKS)["id"]
     page = tab.open(f"#/task/{task}", key)
     expect(page.locator(".fall .call.is-done")).to_have_count(2)

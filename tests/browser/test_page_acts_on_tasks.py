@@ -102,7 +102,6 @@ def test_a_task_is_run_again_with_changes(stage: Stage) -> None:
 
 
 def test_a_text_is_submitted_in_one_step_with_its_plan_beside_it(stage: Stage) -> None:
-    """The page requests the plan of a text when the user stops typing, and ignores an answer for an older text."""
     held: list[Route] = []
 
     def answer(route: Route) -> None:
@@ -135,7 +134,6 @@ def test_a_text_is_submitted_in_one_step_with_its_plan_beside_it(stage: Stage) -
 
 
 def test_a_key_that_may_only_read_sees_no_button_that_changes_tasks(stage: Stage) -> None:
-    """The page tries once for each key by a dry run whether the key may write, and hides buttons and forms if not."""
     several(stage)
     stage.answers["POST /api/tasks"] = lambda route: refuse(route, 403, "forbidden")
     stage.answers["/api/tenants"] = lambda route: refuse(route, 403, "forbidden")

@@ -15,8 +15,6 @@ PARTLY = {"total": 3, "completed": 2, "failed": 1, "truncated": 0}
 
 
 def shows(stage: Stage, shown: dict[str, Any], chunks: list[dict[str, Any]]) -> None:
-    """Let the API answer with this task, and with its chunks from the one that is asked for on."""
-
     def answer(route: Route) -> None:
         first = int(parse_qs(urlsplit(route.request.url).query).get("cursor", ["0"])[0])
         route.fulfill(json={"chunks": chunks[first:], "nextCursor": None})
@@ -25,7 +23,6 @@ def shows(stage: Stage, shown: dict[str, Any], chunks: list[dict[str, Any]]) -> 
 
 
 def failed(stage: Stage, code: str, *, retryable: bool) -> None:
-    """Let the API answer with a task whose second chunk failed with this code."""
     error = {"code": code, "message": HOSTILE, "retryable": retryable}
     lost = {"status": "failed", "output": None, "error": error, "startedAt": None, "finishedAt": None}
     chunks = [chunk(0), chunk(1, **lost, firstStartedAt=None), chunk(2)]
@@ -33,7 +30,6 @@ def failed(stage: Stage, code: str, *, retryable: bool) -> None:
 
 
 def headings(page: Page) -> list[str]:
-    """Return the headings of the view's parts in their order."""
     return page.locator("main h2").all_inner_texts()
 
 

@@ -36,7 +36,6 @@ BUTTONS = {"validating": "Cancel", "in_progress": "Cancel", "cancelled": "Retry"
 
 
 def no_nonsense(page: Page) -> None:
-    """Check that the page shows no number as missing or undefined."""
     text = page.locator("#main").inner_text()
     assert re.search(r"NaN|null|undefined|of 0\b|0 / 0|\{\w+\}|\b[a-z]+\.[a-z]+\b", text) is None, text
 
@@ -135,7 +134,6 @@ def test_early_answers_are_read_in_parts(stage: Stage) -> None:
 
 
 def test_an_operator_sees_and_changes_batches_of_another_tenant(stage: Stage) -> None:
-    """Each request about a batch or its files names the tenant that the operator has chosen."""
     stage.answers |= answers("in_progress", 3, 2, 0)
     stage.answers |= {
         f"POST {BATCH}/cancel": {},

@@ -21,7 +21,6 @@ def figure(page: Page, name: str) -> Locator:
 
 
 def saved(page: Page, button: str) -> tuple[str, list[dict[str, Any]]]:
-    """Save a file by Enter on a button. Return the saved file's name and lines."""
     with page.expect_download() as download:
         page.get_by_role("button", name=button).press("Enter")
     lines = Path(download.value.path()).read_text().splitlines()
@@ -29,7 +28,6 @@ def saved(page: Page, button: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def test_a_batch_from_the_list_to_its_files(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """In the list a running batch is marked as a batch."""
     model.hold()
     batch = start(client, MIXED, metadata={"name": f"Nightly {HOSTILE}"})
     model.wait_for_in_flight(1)
@@ -79,7 +77,6 @@ def test_a_batch_from_the_list_to_its_files(tab: Watched, client: Client, model:
 def test_early_answers_are_saved_and_the_rest_is_cancelled(
     tab: Watched, client: Client, model: ModelServer, key: str
 ) -> None:
-    """While one line of a batch waits for its answer, the answers of the other lines can be saved."""
     texts = ["text a", "text b", "lingers"]
     batch = start(client, "".join(line(f"r-{number}", text) for number, text in enumerate(texts)))
     page = tab.open(f"#/task/{task_of(batch)}", key)

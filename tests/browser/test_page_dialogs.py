@@ -81,7 +81,6 @@ def gives_the_focus_back(stage: Stage, name: str) -> None:
 
 
 def test_each_dialog_of_the_list_gives_the_focus_back(stage: Stage) -> None:
-    """The dialogs over the list are closed by Esc, also those about chosen rows."""
     shows(stage, LIST)
     page = stage.open("#/tasks", "oo_key")
     for name, chosen in OF_LIST:
@@ -94,7 +93,6 @@ def test_each_dialog_of_the_list_gives_the_focus_back(stage: Stage) -> None:
 
 
 def test_each_dialog_of_a_task_gives_the_focus_back(stage: Stage) -> None:
-    """The dialogs about a task and about a batch are closed by Esc."""
     stage.context.add_init_script('sessionStorage["onceover.draft"] ??= \'{"input": "A text"}\'')
     for shown, names in OF_TASK:
         shows(stage, shown)
@@ -108,7 +106,6 @@ def test_each_dialog_of_a_task_gives_the_focus_back(stage: Stage) -> None:
 
 
 def test_each_dialog_of_keys_and_webhooks_gives_the_focus_back(stage: Stage) -> None:
-    """The dialogs about a key and about an endpoint of webhooks are closed by Esc."""
     shows(stage, task())
     stage.open("#/access", "oo_key")
     for name in OF_ACCESS:
@@ -116,7 +113,6 @@ def test_each_dialog_of_keys_and_webhooks_gives_the_focus_back(stage: Stage) -> 
 
 
 def closes(page: Page, secret: str) -> None:
-    """Press the button of the dialog that shows this secret."""
     expect(page.get_by_role("dialog").locator("code")).to_have_text(secret)
     page.get_by_role("button", name="I have saved it").click()
 

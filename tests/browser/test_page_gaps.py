@@ -20,18 +20,15 @@ FAULTS = [{"pointer": f"/people/0/{HOSTILE}", "expected": HOSTILE}, {"pointer": 
 
 
 def gap(index: int, code: str = "invalid_output") -> dict[str, Any]:
-    """A gap of 30 characters, as a task shows it."""
     return {"chunk": index, "start": index * 30, "end": index * 30 + 30, "code": code}
 
 
 def gap_chunk(index: int, **changed: Any) -> dict[str, Any]:
-    """A chunk that left a gap, as the API shows it."""
     one = chunk(index, status="gap", output=None, error=FAILURE, finishReason=None, startedAt=None, finishedAt=None)
     return one | {"attempts": 2, "firstStartedAt": None} | changed
 
 
 def with_gaps(stage: Stage, total: int, gaps: list[dict[str, Any]], **changed: Any) -> dict[str, Any]:
-    """Let the API answer with a completed task of `total` chunks with these gaps, and with a list of this task."""
     progress = {"total": total, "completed": total - len(gaps), "failed": len(gaps), "truncated": 0}
     request = task()["request"] | SHAPE | {"inputCharacters": total * 30}
     usage = task()["usage"] | {"reasks": 3, "rejected": 5, "repaired": 1}

@@ -19,7 +19,6 @@ FIGURES: dict[str, Any] = {"tasks": 302, "failed": 136, "failures": [REFUSED, SC
 
 
 def history(stage: Stage, **changed: Any) -> None:
-    """Let the API answer with a history of one step, and the time be noon."""
     stage.page.clock.set_fixed_time(NOW)
     buckets = [bucket("2026-11-28T11:50:00Z", **changed)]
     stage.answers |= HEALTH
@@ -59,7 +58,6 @@ def test_the_failures_are_a_sentence_with_links(browser: Browser, locale: str) -
 
 
 def test_a_key_that_is_no_operator_s_sees_its_own_tenant(stage: Stage) -> None:
-    """Without the history, the sentence counts the latest tasks of the key's tenant. Without a key there is none."""
     stage.answers |= HEALTH
     stage.answers["/api/history"] = lambda route: refuse(route, 403, "forbidden")
     stage.answers["/api/tenants"] = {"tenants": [FIGURES | {"more": True}], "nextCursor": None}

@@ -18,7 +18,6 @@ NONE_YET = {"total": 3, "completed": 0, "failed": 0, "truncated": 0}
 
 
 def running(completed: int = 0) -> dict[str, Any]:
-    """Return a task of three chunks that is being processed."""
     return task(status="processing", terminal=False, finishedAt=None, progress=NONE_YET | {"completed": completed})
 
 
@@ -42,7 +41,6 @@ def test_a_running_task_is_live(tab: Watched, client: Client, model: ModelServer
 
 
 def test_a_stream_that_ends_early_is_opened_behind_its_last_event(stage: Stage) -> None:
-    """After an early end of the stream, the page opens the stream again, with the last event's id in a header."""
     behind: list[str | None] = []
     bodies = [
         ":\n\n" + event("status", {"status": "processing"}, "0-1") + event("chunk", chunk(0), "0-4") + "retry: 1\n\n",
@@ -64,7 +62,6 @@ def test_a_stream_that_ends_early_is_opened_behind_its_last_event(stage: Stage) 
 
 
 def test_without_a_stream_the_page_polls(stage: Stage) -> None:
-    """If the stream is refused, the page says that it polls, and shows what the polls return."""
     stage.answers |= {PATH: running(), f"{PATH}/events": lambda route: refuse(route, 503, "overloaded")}
     stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0)], "nextCursor": None}
     page = stage.open(f"#/task/{TASK_ID}")

@@ -61,7 +61,6 @@ def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
 
 
 def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -> None:
-    """Neither the list nor the view of a task with its result as text loads the libraries for Markdown."""
     answer_with(stage, "a *word*")
     stage.answers["/api/tasks"] = {"tasks": [task()], "nextCursor": None}
     page = stage.open("#/tasks")

@@ -152,7 +152,6 @@ HARD = {
 
 
 def test_markdown_that_is_hard_to_read_stays_bounded(stage: Stage) -> None:
-    """A deeply nested text, or one that is hard to parse, becomes elements of bounded depth, and no text is lost."""
     depths = """(root) => Math.max(...[...root.querySelectorAll("*")].map((one) => {
       let depth = 0;
       for (let at = one; at !== root; at = at.parentElement) depth += 1;

@@ -14,7 +14,6 @@ FIELDS = ("failed", "cancelled", "retries", "deadLetters", "inDoubt", "truncated
 
 
 def bucket(at: str, **changed: Any) -> dict[str, Any]:
-    """Return five minutes of the history, in which one task ended after 70 s."""
     took = {"count": 1, "sumMs": 70_000, "upTo": [int(bound >= 70_000) for bound in BOUNDS_MS]}
     took |= {"p50Ms": 180_000, "p95Ms": 288_000}
     one = dict.fromkeys(FIELDS, 0) | {"at": at, "completed": 10, "modelCalls": 40, "fruitlessCalls": 4}
@@ -23,7 +22,6 @@ def bucket(at: str, **changed: Any) -> dict[str, Any]:
 
 
 def history(stage: Stage) -> None:
-    """Let the API answer with an hour of history that has tasks at two times."""
     stage.page.clock.set_fixed_time("2026-11-28T12:00:00Z")
     codes = ("model_refused", "model_timeout", "worker_crashed", "dead_lettered", "invalid_output")
     by_code = [{"code": code, "tasks": tasks} for code, tasks in zip(codes, (3, 3, 2, 1, 1), strict=True)]

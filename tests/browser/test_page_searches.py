@@ -17,12 +17,10 @@ COUNTS = {"pending": 0, "processing": 1, "completed": 80, "failed": 2, "cancelle
 
 
 def answer(route: Route) -> None:
-    """Answer with a list, and with counts if the request asks for them."""
     route.fulfill(json=LIST | ({"counts": COUNTS} if "counts=true" in route.request.url else {}))
 
 
 def asked(stage: Stage) -> dict[str, str]:
-    """Return the parameters of the latest request for a list, except the one for the counts."""
     paths = [path for method, path, _ in stage.asked if method == "GET"]
     return {name: value for name, value in parse_qsl(urlsplit(paths[-1]).query) if name != "counts"}
 
@@ -71,7 +69,6 @@ def test_the_counts_by_status_are_the_filters(stage: Stage) -> None:
 
 
 def test_a_list_that_changes_is_counted_again_after_a_minute(stage: Stage) -> None:
-    """While the list stays the same, only the button counts again; after a change, a request a minute counts."""
     stage.answers["/api/tasks"] = answer
     page = stage.page
     page.clock.install(time=NOW)
@@ -132,7 +129,6 @@ def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
 
 
 def test_a_link_an_id_and_a_command_are_copied_without_the_key(browser: Browser) -> None:
-    """A task's page can copy its link, its id, and a command with a variable instead of the API key."""
     stage = Stage(browser, permissions=["clipboard-read", "clipboard-write"])
     stage.answers[f"/api/tasks/{TASK_ID}"] = task()
     page = stage.open(f"#/task/{TASK_ID}?chunk=1", "oo_key")

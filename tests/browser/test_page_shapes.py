@@ -44,7 +44,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture
 def visit(browser: Browser, demo: DevServer) -> Iterator[Watched]:
-    """Open a page of the server `demo`, and check that no script of the page fails."""
     watched = Watched(browser, demo.url)
     yield watched
     watched.close()

@@ -17,7 +17,6 @@ LATE = "2026-11-28T11:55:00Z"  # the last step but one of the history that ends 
 
 
 def test_a_cancelled_task_s_calls_are_followed_until_they_are_settled(stage: Stage) -> None:
-    """A call that was under way at the cancellation of its task is shown as under way, and later as in doubt."""
     progress = {"total": 3, "completed": 1, "failed": 0, "truncated": 0}
 
     def cancelled(**calls: Any) -> dict[str, Any]:
@@ -55,7 +54,6 @@ OF_CHOSEN = {"Cancel all unfinished"}  # The buttons that are there while a row 
 
 
 def test_nothing_that_cannot_be_read_claims_to_be_reading(stage: Stage) -> None:
-    """If parts of a view cannot be read, the view says so for each part, and says of no part that it is being read."""
     stage.answers |= HEALTH | {PATH: task(), "/api/tasks": NO_TASKS | {"tasks": [task()]}}
     for path in ("/api/keys", "/v1/webhook_endpoints", "/api/history", "/api/tenants", "POST /api/tasks/cancel"):
         stage.answers[path] = lambda route: refuse(route, 500, "unexpected")
@@ -80,7 +78,6 @@ def test_nothing_that_cannot_be_read_claims_to_be_reading(stage: Stage) -> None:
 
 
 def history(at: str, took: list[int]) -> dict[str, Any]:
-    """Return an hour of history with the backlogs 0, 1, 2 and so on, and with tasks of these durations at first."""
     upto = [sum(one <= bound for one in took) for bound in BOUNDS_MS]
     duration = {"count": len(took), "sumMs": sum(took), "upTo": upto, "p50Ms": 102_000, "p95Ms": 192_000}
     names = ("failed", "cancelled", "retries", "deadLetters", "modelCalls", "inDoubt", "inputTokens", "outputTokens")

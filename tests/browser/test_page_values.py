@@ -22,7 +22,6 @@ VALUE: dict[str, Any] = {
 
 
 def shown(stage: Stage, value: object, **changed: Any) -> dict[str, Any]:
-    """Let the API answer with a task that has this value as its result."""
     whole = shaped(value, **changed)
     chunks = [chunk(index, output='{"said":["a word"]}') for index in range(3)]
     stage.answers |= {PATH: whole, f"{PATH}/chunks": {"chunks": chunks, "nextCursor": None}}
@@ -98,7 +97,6 @@ def test_a_tree_is_walked_by_the_keyboard(stage: Stage) -> None:
 
 
 def test_a_value_is_saved_and_copied_as_the_api_wrote_it(browser: Browser) -> None:
-    """The saved file and the clipboard get the API's own text, so no number has changed."""
     stage = Stage(browser, permissions=["clipboard-read", "clipboard-write"])
     whole = shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
@@ -114,7 +112,6 @@ def test_a_value_is_saved_and_copied_as_the_api_wrote_it(browser: Browser) -> No
 
 
 def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
-    """Of a value with 5,000 items the tree and the table each show one page of rows at a time."""
     rows_of = [{"name": f"Person {index}", "notes": "many words " * 50} for index in range(ITEMS)]
     shown(stage, {"people": rows_of, "fields": {f"field {index}": index for index in range(ITEMS)}})
     page = stage.open(f"#/task/{TASK_ID}")

@@ -22,7 +22,6 @@ NAMES = {"onceover", "english", "utc", "url", "task", "response", "batch", "canc
 
 
 def answers(stage: Stage) -> None:
-    """Set the answers of the stage's API: it accepts a task, shows it as completed, and lists a failed task."""
     plan = {"chunks": [{"index": 0, "start": 0, "end": 8}], "request": task()["request"], "characters": 8}
     failed = task(id=OTHER, name="会议纪要", status="failed", error=FAILURE, metadata={"name": "会议纪要"})
     done = task(name="新的任务", metadata={"name": "新的任务"}, result={"output": PLAIN})
@@ -44,7 +43,6 @@ def answers(stage: Stage) -> None:
 
 
 def tab_to(page: Page, selector: str, back: bool = False) -> None:
-    """Press Tab until an element that the selector describes has the focus, and check that the focus can be seen."""
     for _ in range(TABS_MOST):
         page.keyboard.press("Shift+Tab" if back else "Tab")
         found = page.evaluate(

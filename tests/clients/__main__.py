@@ -33,7 +33,6 @@ TYPE = "response.completed"
 
 
 def python_with(package: str, folder: Path) -> Path:
-    """Make a virtual environment with a package, and return the path of its Python."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
@@ -41,7 +40,6 @@ def python_with(package: str, folder: Path) -> Path:
 
 
 def signed() -> tuple[str, dict[str, str], list[str]]:
-    """Return the body, the headers and the secrets of a webhook that is signed with the first two of three secrets."""
     endpoint, task = EndpointKey("local:we_" + "0a" * 12), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
     old, new, other = (webhooks.secret("k" * 32, endpoint, generation) for generation in range(3))
     now = int(time.time())
@@ -51,7 +49,6 @@ def signed() -> tuple[str, dict[str, str], list[str]]:
 
 
 def check_unwrap(command: Sequence[str | Path]) -> str:
-    """Check that the SDK accepts a webhook with each secret that signed it, and refuses it with another secret."""
     body, headers, secrets = signed()
     *taken, refused = unwrapped(command, body, headers, secrets)
     event = json.loads(body)
@@ -61,14 +58,12 @@ def check_unwrap(command: Sequence[str | Path]) -> str:
 
 
 def check_stream(command: Sequence[str | Path]) -> str:
-    """Check that a stream is complete, also for a client that continues after any event."""
     seen = run(command)
     assert seen == EXPECTED_OF_STREAM, seen
     return "streams"
 
 
 def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield the name of each client with a function that checks the client."""
     older, batcher = python_with(OLDER, folder / "older"), python_with(BATCHER, folder / "batcher")
     javascript: Sequence[tuple[str, Sequence[str | Path], str]] = [
         (f"npm's {package}", [find_node()], package) for package in ("openai", "openai6")

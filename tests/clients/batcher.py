@@ -24,7 +24,6 @@ def batcher(url: str, key: str, **arguments: Any) -> Any:
 
 
 async def chat(client: Any) -> list[object]:
-    """Make a chat completion, for which the client sends a background response."""
     messages = [{"role": "system", "content": "Say it."}, {"role": "user", "content": "A short text."}]
     done = await client.chat.completions.create(model="demo-1", messages=messages)
     (choice,) = done.choices
@@ -87,7 +86,6 @@ async def cancelled(url: str, key: str) -> list[object]:
 
 
 async def refused(client: Any) -> list[object]:
-    """Send fields that onceover does not support, and return the errors of the client."""
     try:
         await client.responses.create(model="demo-1", input="x", tools=[{"type": "web_search"}])
     except openai.BadRequestError as error:

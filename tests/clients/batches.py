@@ -17,7 +17,6 @@ GOING_ON = {"validating", "in_progress", "finalizing", "cancelling"}
 
 
 def refused(call: object, *arguments: object, **fields: object) -> list[object]:
-    """Make a call that is refused, and return facts of the error."""
     try:
         call(*arguments, **fields)  # type: ignore[operator]
     except openai.APIStatusError as error:
@@ -33,7 +32,6 @@ class Program:
         self.folder = Path(folder)
 
     def create(self, name: str, endpoint: str = CHAT) -> openai.types.Batch:
-        """Upload a file of the folder, and start a batch over it."""
         file = self.client.files.create(file=self.folder / f"{name}.jsonl", purpose="batch")
         return self.client.batches.create(
             input_file_id=file.id,
@@ -49,7 +47,6 @@ class Program:
         return batch
 
     def ids(self, file_id: str | None) -> list[str] | None:
-        """Return the ids of the lines of a file, sorted."""
         if file_id is None:
             return None
         lines = self.client.files.content(file_id).text.splitlines()
@@ -62,7 +59,6 @@ class Program:
         return [batch.status, shown, self.ids(batch.output_file_id), self.ids(batch.error_file_id)]
 
     def walk(self) -> dict[str, object]:
-        """Use each call of the SDK, and return the results."""
         client, seen = self.client, {"version": openai.__version__}  # type: tuple[openai.OpenAI, dict[str, object]]
         chat, responses = self.create("chat"), self.create("responses", "/v1/responses")
         seen["created"] = [chat.status, chat.object, chat.metadata, chat.completion_window, chat.errors]

@@ -42,7 +42,6 @@ class SdkStream:
         self._threads = [threading.Thread(target=self._run, args=(at,), daemon=True) for at in range(AT_ONCE)]
 
     def start(self) -> None:
-        """Start the clients."""
         for thread in self._threads:
             thread.start()
 
@@ -51,7 +50,6 @@ class SdkStream:
         self.proxy.target = url
 
     def done(self) -> bool:
-        """Whether all clients have ended."""
         self.resubmitted = self.proxy.repeated
         return not any(thread.is_alive() for thread in self._threads)
 
@@ -74,7 +72,6 @@ class SdkStream:
         self.read.extend(self._polled(client, response_id) for response_id in mine)
 
     def _polled(self, client: openai.OpenAI, response_id: str) -> str:
-        """Poll a response as OpenAI's guide does, and return the last status."""
         while (status := client.responses.retrieve(response_id).status) in {"queued", "in_progress"}:
             if self._ended.wait(POLL_SECONDS):
                 break
@@ -82,7 +79,6 @@ class SdkStream:
 
 
 def _submit(client: openai.OpenAI, submission: Submission) -> str:
-    """Submit a text once, and return the id of the response."""
     body = submission.body()
     response = client.responses.create(
         input=body["input"],
@@ -123,7 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def doubles(report: Report) -> int:
-    """Return how many texts have more than one task."""
     return sum(count > 1 for count in report.tags.values())
 
 

@@ -36,7 +36,6 @@ class CuttingProxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def breaks(self, fate: str) -> None:
-        """Count an answer that the proxy breaks."""
         with self._lock:
             self.broken[fate] += 1
 
@@ -78,7 +77,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def do_POST(self) -> None:
-        """Forward a request."""
         self.do_GET()
 
     def log_message(self, *args: object) -> None:
@@ -86,7 +84,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _events(answer: httpx.Response) -> Iterator[bytes]:
-    """Split an answer after each event. Comments are omitted, and an answer that is no stream of events is one part."""
     rest = b""
     for came in answer.iter_raw():
         *parts, rest = (rest + came).split(b"\n\n")

@@ -18,18 +18,15 @@ class Stream(io.RawIOBase):
         self._left = io.BytesIO(content)
 
     def readable(self) -> bool:
-        """Return true, as a stream that can be read does."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read a piece of the content."""
         piece = self._left.read(min(len(buffer), 10_007))
         buffer[: len(piece)] = piece
         return len(piece)
 
 
 def refused(call: object, *arguments: object, **fields: object) -> list[object]:
-    """Make a call that is refused, and return facts of the error."""
     try:
         call(*arguments, **fields)  # type: ignore[operator]
     except openai.APIStatusError as error:

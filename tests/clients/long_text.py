@@ -16,7 +16,6 @@ ASKED = "List who met whom."
 
 
 def refused(call: object, **fields: object) -> list[object]:
-    """Make a call that is refused, and return facts of the error."""
     try:
         call(**fields)  # type: ignore[operator]
     except openai.APIStatusError as error:
@@ -25,7 +24,6 @@ def refused(call: object, **fields: object) -> list[object]:
 
 
 def message(file_id: str, *more: str) -> list[Any]:
-    """Return the input of a response: a user message with a file, and with texts that say what to do with it."""
     parts = [{"type": "input_file", "file_id": file_id}, *({"type": "input_text", "text": text} for text in more)]
     return [{"role": "user", "content": parts}]
 

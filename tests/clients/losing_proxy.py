@@ -34,11 +34,9 @@ class LosingProxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The proxy's own address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def loses(self) -> bool:
-        """Draw whether an answer is lost."""
         with self._lock:
             lost = self._random.random() < self._losses
             self.lost += lost
@@ -53,7 +51,6 @@ class _Handler(BaseHTTPRequestHandler):
     server: LosingProxy
 
     def do_GET(self) -> None:
-        """Forward a request."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         target = self.server.target
         self.server.repeated += self.headers.get(COUNTS, "0") != "0"
@@ -81,7 +78,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.content)
 
     def do_POST(self) -> None:
-        """Forward a request."""
         self.do_GET()
 
     def log_message(self, *args: object) -> None:

@@ -23,7 +23,6 @@ _DISGUISES = {
 
 
 def person(name: str) -> dict[str, object]:
-    """Return what the model knows about a person. The age and the birthday of Cyd are unknown."""
     known = name != "Cyd"
     return {
         "name": name,
@@ -43,7 +42,6 @@ class PeopleModel:
         self._about_zed = 0
 
     def __call__(self, call: Call) -> Behaviour:
-        """Answer a call for a chunk, a call that asks again, or a call for a merge."""
         names = _NAME.findall(call.assistant or call.user)
         asked_again = call.assistant != ""
         if names == ["Zed"]:

@@ -17,19 +17,16 @@ TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def submit(client: openai.OpenAI, **ours: object) -> Any:
-    """Submit a response, and follow its events from the beginning."""
     return client.responses.create(
         model="demo-1", input=LONG, background=True, stream=True, extra_body={"onceover": {**CHUNKS, **ours}}
     )
 
 
 def read_on(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Follow the events of a response after a given event."""
     return client.responses.retrieve(response_id, stream=True, starting_after=after)
 
 
 def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
-    """Follow a response to its end, and then follow it again after each of its events."""
     events = list(submit(client, **ours))
     response = events[-1].response
     deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
@@ -76,7 +73,6 @@ def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = op
 
 
 def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Continue to follow a response after an event, once the server is back."""
     for _ in range(100):
         try:
             return read_on(client, response_id, after)
@@ -86,7 +82,6 @@ def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
 
 
 def cancelled(client: openai.OpenAI) -> list[str]:
-    """Cancel a response while its events are followed."""
     event: Any = None
     for event in submit(client):
         if event.type == "response.created":
@@ -95,7 +90,6 @@ def cancelled(client: openai.OpenAI) -> list[str]:
 
 
 def transport_error() -> type[Exception]:
-    """Return the error class of the HTTP client that this version of the SDK uses."""
     name = next(base.__module__.partition(".")[0] for base in openai.DefaultHttpxClient.__mro__[1:])
     found: type[Exception] = importlib.import_module(name).TransportError
     return found

@@ -21,8 +21,6 @@ CHUNKS = {"chunk": {"maxChars": 24}}  # each paragraph is a chunk
 
 
 class Person(BaseModel):
-    """A person whom the text mentions."""
-
     name: str
     role: Literal["author", "reader"]
     age: int | None
@@ -58,7 +56,6 @@ def ask(client: openai.OpenAI, model: type[BaseModel], text: str = TEXT, **ours:
 
 
 def typed(client: openai.OpenAI, model: type[BaseModel]) -> dict[str, object]:
-    """Get an object from a stream (which may break), from a second stream, and from the retrieved response."""
     response_id, streamed, broken = "", None, False
     try:
         with ask(client, model) as stream:

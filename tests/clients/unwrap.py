@@ -12,7 +12,6 @@ import openai
 
 
 def unwrapped(body: str, headers: dict[str, str], secret: str) -> list[str]:
-    """Verify and parse a webhook with one secret."""
     try:
         event: Any = openai.OpenAI(api_key="any").webhooks.unwrap(body, headers, secret=secret)
     except openai.InvalidWebhookSignatureError as error:

@@ -15,7 +15,6 @@ OURS = {"onceover": {"chunk": {"maxChars": 80}}}
 
 
 def ended(client: openai.OpenAI, response: openai.types.responses.Response) -> openai.types.responses.Response:
-    """Poll a response as OpenAI's guide does, and return the ended response."""
     until = time.monotonic() + 60
     while response.status in {"queued", "in_progress"}:
         assert time.monotonic() < until, response
@@ -25,7 +24,6 @@ def ended(client: openai.OpenAI, response: openai.types.responses.Response) -> o
 
 
 def error(client: openai.OpenAI, **fields: object) -> list[object]:
-    """Submit a response that is refused, and return facts of the error."""
     try:
         client.responses.create(**{"model": "demo-1", "input": "x", "background": True, **fields})  # type: ignore[call-overload]
     except openai.APIStatusError as refused:

@@ -118,5 +118,4 @@ def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) 
 
 
 def unwrapped(command: Sequence[str | Path], body: str, headers: Mapping[str, str], secrets: Sequence[str]) -> Any:
-    """Return the output of `unwrap.py` or `unwrap.mjs` for a webhook, which has one result for each secret."""
     return run(command, json.dumps({"body": body, "headers": dict(headers), "secrets": list(secrets)}))

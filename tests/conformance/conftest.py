@@ -14,7 +14,6 @@ type Run = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def in_workerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Return a function that runs one case inside workerd."""
     folder = tmp_path_factory.mktemp("conformance")
     with (
         DevServer(folder / "state", project=write_project(folder / "project")) as server,
@@ -25,5 +24,4 @@ def in_workerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    """Return the template of the database for the fakes."""
     return make_template()

@@ -152,7 +152,6 @@ def write_project(folder: Path) -> Path:
 
 
 def make_template() -> Template:
-    """Make the template of the database for the simulated Worker."""
     return Template([*(path.read_text() for path in sorted((ROOT / "migrations").glob("*.sql"))), SCHEMA])
 
 
@@ -181,7 +180,6 @@ class _Handlers:
 
 
 def run_on_fakes(name: str, template: Template, *, seed: int = 1, **options: Any) -> str:
-    """Run one case on the simulated platform, configured like Cloudflare's local simulator, and return the result."""
     settings = QueueSettings(max_batch_size=BATCH_SIZE, max_batch_seconds=BATCH_SECONDS, max_retries=2, mode="local")
     defaults: dict[str, Any] = {
         "deployment": replace(TOP, bucket=True),

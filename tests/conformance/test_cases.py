@@ -22,7 +22,6 @@ GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read"
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    """Return the template of the database for the fakes."""
     return make_template()
 
 
@@ -47,7 +46,6 @@ def test_differences_name_cases_and_give_their_source():
 
 
 def test_the_stories_run_every_statement_of_the_store(template: Template):
-    """The stories run every statement of the store, including the statements in tuples."""
     names = set(statement_names().values())
     assert {"CLAIM", "OUTCOME", "LIST_FILTERED", "FIND_KEY", "ERASE[0]", "WITHDRAW_PARTS[3]"} <= names
     ran: set[str] = set()
@@ -58,7 +56,6 @@ def test_the_stories_run_every_statement_of_the_store(template: Template):
 
 
 def test_statements_stand_in_the_modules_that_the_stories_know():
-    """The stories know every module of `src` with statements."""
     known = {Path(str(module.__file__)).relative_to(ROOT).as_posix() for module in STATEMENT_MODULES}
     assert known == set(statement_files(ROOT)) - PIECES
 

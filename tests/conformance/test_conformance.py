@@ -30,7 +30,6 @@ def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template)
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_a_listed_difference_is_still_there(name: str, in_workerd: Run, template: Template):
-    """Each listed difference still exists."""
     assert _typed(json.loads(run_on_fakes(name, template))) != _typed(json.loads(in_workerd(name)))
 
 

@@ -64,7 +64,6 @@ __all__ = ["Actor", "consume", "run"]
 
 
 async def run(env: Any, name: str) -> str:
-    """Empty the tables, run one case, and return its results as JSON."""
     await env.DB.batch([env.DB.prepare(f"DELETE FROM {table}") for table in TABLES])  # noqa: S608
     try:
         seen = await WORKER_CASES[name](env)

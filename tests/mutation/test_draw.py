@@ -35,13 +35,11 @@ PYTHON = """
 
 @pytest.fixture(scope="module")
 def mutants_of_the_worker() -> list[Mutant]:
-    """All mutants of this tree, which take a second to find."""
     return all_mutants(ROOT)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make a project with one module of SQL statements and one module of Python."""
     for name, text in {"src/kernel/store/work_statements.py": SQL, "src/kernel/run/run.py": PYTHON}.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True)
@@ -60,7 +58,6 @@ def statements(project: Path) -> Iterator[Statements]:
 
 
 def one(project: Path, before: str, after: str, scope: str = "") -> Mutant:
-    """Return the only mutant of a project that replaces one text by another text."""
     (found,) = [
         mutant
         for mutant in all_mutants(project)
@@ -70,7 +67,6 @@ def one(project: Path, before: str, after: str, scope: str = "") -> Mutant:
 
 
 def test_a_seed_draws_the_same_mutants_again(project: Path):
-    """The same seed gives the same order of mutants, and another seed gives another order."""
     first, again, other = (drawn(all_mutants(project), seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -87,7 +83,6 @@ def test_a_change_elsewhere_leaves_the_draw_as_it_was(project: Path):
 
 
 def test_the_worker_has_mutants_of_every_kind_in_every_place(mutants_of_the_worker: list[Mutant]):
-    """The Worker has mutants of every kind, in all folders that should have mutants, but not in the log."""
     mutants = mutants_of_the_worker
     assert len(mutants) > 1_000
     assert len({mutant.operator for mutant in mutants}) > 25
@@ -120,7 +115,6 @@ def test_a_mutant_of_another_text_is_refused(project: Path):
 
 
 def test_a_mutant_of_a_piece_changes_each_statement_that_has_it(project: Path, statements: Statements):
-    """A mutant in a piece of SQL changes every statement that contains the piece."""
     found = statements.viable(one(project, "AND", "OR"))
     assert found is not None
     assert {text.split()[0] for text in found.changed} == {"UPDATE", "SELECT"}
@@ -136,7 +130,6 @@ def test_parameters_that_are_lost_are_kept_without_a_meaning(project: Path, stat
 
 
 def test_nearly_all_mutants_of_the_store_can_be_tried(mutants_of_the_worker: list[Mutant]):
-    """Of 60 mutants of the store, at least 58 can be tried."""
     some = drawn(mutants_of_the_worker, 1, ["src/kernel/store/*"])[:60]
     assert len(viable(ROOT, some, 60)) >= 58
     assert len(viable(ROOT, some, 10)) == 10

@@ -11,7 +11,6 @@ from mutation.source import Source
 
 
 def mutated(text: str, operator: str) -> list[str]:
-    """Return the module's text with each mistake of this kind in turn, and check that each text is valid Python."""
     source = Source(dedent(text))
     found = []
     for edit in python_edits(source, defaults_of([source.tree])):
@@ -23,7 +22,6 @@ def mutated(text: str, operator: str) -> list[str]:
 
 
 def lines(text: str, operator: str) -> set[str]:
-    """Return the lines that the mistakes of this kind put into the module's text."""
     before = {line.strip() for line in dedent(text).splitlines()}
     return {line.strip() for after in mutated(text, operator) for line in after.splitlines()} - before
 

@@ -13,7 +13,6 @@ from mutation.sql_text import sql_strings
 
 
 def mutated(sql: str, operator: str) -> list[str]:
-    """Return a string of SQL with each mistake of this kind in turn, with single blanks."""
     source = Source(f'f"""{sql}"""')
     whole = next(one for one in sql_strings(source, all_of_them=True) if one.span.start == 4)
     found = []
@@ -25,7 +24,6 @@ def mutated(sql: str, operator: str) -> list[str]:
 
 
 def test_comparisons_are_swapped_and_assignments_are_not():
-    """Comparisons in conditions are swapped, but a `=` that assigns a value in a SET clause is not."""
     assert mutated("UPDATE t SET a = b WHERE c = 1 AND d < 2", "comparison swapped") == [
         "UPDATE t SET a = b WHERE c <> 1 AND d < 2",
         "UPDATE t SET a = b WHERE c = 1 AND d <= 2",
@@ -101,7 +99,6 @@ def test_parameters_are_kept_without_a_meaning(parameters: list[str]):
 
 
 def test_every_module_of_statements_has_mistakes_to_make():
-    """Every module of statements has places for mistakes, in whatever way its statements are composed."""
     root = Path(__file__).parents[2]
     counts = {}
     for name in statement_files(root):

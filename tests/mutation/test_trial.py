@@ -62,7 +62,6 @@ SURROUNDINGS = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a small project with one module and its tests."""
     root = tmp_path_factory.mktemp("project")
     files = SURROUNDINGS | {"src/kernel/run/run.py": WORKER, "tests/unit/test_run.py": TESTS}
     for name, text in files.items():
@@ -104,7 +103,6 @@ def judged(judge: Judge, found: Found) -> Outcome:
 
 
 def test_a_mutant_that_a_test_notices_is_killed(project: Path, judge: Judge):
-    """The outcome of a killed mutant names the test and its message, and the copy has no mutant afterwards."""
     outcome = judged(judge, one(project, "<", "<="))
     assert (outcome.verdict, outcome.killer) == (KILLED, "tests/unit/test_run.py::test_more")
     assert "assert 4 == 3" in outcome.message
@@ -118,13 +116,11 @@ def test_a_mutant_that_nobody_notices_survives(project: Path, judge: Judge):
 
 
 def constant(project: Path) -> Found:
-    """Return a mutant of a constant, which is outside of functions."""
     (mutant,) = [one for one in all_mutants(project) if one.scope == "START" and one.replacement == "2"]
     return Found(mutant, frozenset())
 
 
 def test_a_mutant_that_never_ends_is_killed_by_the_time(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
-    """A mutant that uses up its processor time gets the verdict TIMED_OUT."""
     monkeypatch.setattr(trial, "SLACK_SECONDS", 0.5)
     (drop,) = [one for one in all_mutants(project) if one.before == "count += 1"]
     assert judged(judge, Found(drop, frozenset())).verdict == TIMED_OUT
@@ -145,7 +141,6 @@ def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypat
 
 
 def test_only_checks_that_reach_a_function_judge_its_mutants(project: Path, baseline: Baseline):
-    """A mutant in a function is judged by the checks that call it, any other mutant by those that import its module."""
     assert baseline.failing == {}
     (check,) = [check for check, _ in baseline.reaching(one(project, "<", "<=").mutant, frozenset())]
     assert check.name == "tests/unit/test_run.py"
@@ -158,7 +153,6 @@ def mutant(scope: str = "A.f") -> Mutant:
 
 
 def test_statements_are_judged_by_checks_that_use_them():
-    """A mutant of SQL is judged by the checks that use one of the statements that the mutant changes."""
     reaches = {
         Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),
         Check("two", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 2")})),
@@ -176,7 +170,6 @@ def test_a_check_that_fails_without_a_mutant_judges_nobody():
 
 
 def test_the_checks_are_files_and_parts():
-    """The checks are files of tests and parts of the simulation, without the excluded files, all of which exist."""
     quick, deep = all_checks(ROOT, deep=False), all_checks(ROOT, deep=True)
     names = {check.name for check in deep}
     assert {check for check in quick if not check.is_part} < {check for check in deep if not check.is_part}
@@ -227,7 +220,6 @@ def test_the_tree_without_a_mutant_passes(worker: Workspace):
 
 
 def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: Workspace):
-    """If a mutant removes the check of fence and step, an invariant of the simulation reports it."""
     (fenceless,) = [
         mutant
         for mutant in all_mutants(ROOT)
@@ -253,7 +245,6 @@ def known_mistake(name: str, old: str, new: str, test: str = "test_more") -> Mis
 
 
 def test_a_known_mistake_is_noticed_by_a_test_that_fails(project: Path, copies: list[Workspace]):
-    """A mistake is noticed if one of its tests fails, and not if its tests pass or cannot be imported."""
     mistakes = [
         known_mistake("noticed", "count < most", "count <= most"),
         known_mistake("not noticed", "START = 1", "START = 2"),

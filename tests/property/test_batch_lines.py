@@ -51,7 +51,6 @@ def test_lines_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) 
     st.lists(st.tuples(st.integers(0, 10**7), st.integers(1, 10**6), st.integers(0, 2**64 - 1)), min_size=1),
 )
 def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tuple[int, int, int]]) -> None:
-    """A slice of lines that was packed into its row gives the same places of lines when it is read back."""
     at = start
     lines: list[tuple[int, int, int]] = []
     for gap, size, identity in drawn:
@@ -94,7 +93,6 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     ),
 )
 def test_any_body_is_a_line_or_a_fault(endpoint: Any, fields: dict[str, object]) -> None:
-    """Any body of a line gives either a fault, or a line whose call can be written as JSON."""
     rules = LineRules(endpoint, frozenset(BATCH_FIELDS + MODEL_OPTIONS))
     base = {"messages": [{"role": "user", "content": "Hi"}]} if endpoint == CHAT else {"input": "Hi"}
     body = {"model": "m", **base, **fields}

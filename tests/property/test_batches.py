@@ -150,7 +150,6 @@ async def survived(work: Coroutine[Any, Any, object]) -> object:
 
 
 def check_bill(story: Story) -> None:
-    """Each model call is on the bill, and no more calls are in doubt than dead workers can have had in flight."""
     usage, model = story.bench.batch().task.usage, story.bench.model
     assert usage.model_calls >= len(model.calls)
     dead = len(story.bench.points.deaths) + story.rounds_lost

@@ -26,7 +26,6 @@ _ROOMY = st.integers(2, 60).flatmap(lambda most: st.tuples(st.just(most), st.int
 @example("x", 1)
 @example("\r\n", 1)
 def test_without_overlap_the_chunks_partition_the_text(text: str, max_chars: int) -> None:
-    """Without overlap the joined chunks are the text, and each chunk has 1 to `max_chars` characters."""
     parts = [text[chunk.start : chunk.end] for chunk in chunks(cuts(text, max_chars), 0)]
     assert "".join(parts) == text
     assert all(1 <= len(part) <= max_chars for part in parts)
@@ -34,7 +33,6 @@ def test_without_overlap_the_chunks_partition_the_text(text: str, max_chars: int
 
 @given(_TEXTS, _SIZES)
 def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: tuple[int, int]) -> None:
-    """A chunk begins `overlap` characters before the end of the previous one, adds text, and fits `max_chars`."""
     max_chars, overlap = sizes
     ends = cuts(text, max_chars, overlap)
     spans = chunks(ends, overlap)
@@ -69,7 +67,6 @@ def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: t
 
 @given(_DENSE_TEXTS | _SPARSE_TEXTS, _SIZES)
 def test_each_cut_is_the_one_that_a_naive_reading_of_the_rule_gives(text: str, sizes: tuple[int, int]) -> None:
-    """A slow second implementation of the splitter, which tries every place in the window, makes the same cuts."""
     max_chars, overlap = sizes
     before = 0
     for end in cuts(text, max_chars, overlap)[:-1]:
@@ -97,7 +94,6 @@ def _naive_cut(text: str, before: int, limit: int) -> int:
 
 
 def _naive_kind(text: str, place: int) -> int:
-    """Return a boundary's kind: 4 after a blank line, 3 after a line, 2 after a sentence, 1 after a blank, else 0."""
     head, follower = text[:place], text[place : place + 1]
     if head[-1] in "\r\n" and head[-1] + follower != "\r\n":
         return 3 if head.splitlines()[-1].strip() else 4

@@ -27,7 +27,6 @@ def test_any_text_gets_a_bounded_report(text: str) -> None:
 
 @given(st.lists(_TEXTS, min_size=1, max_size=12))
 def test_a_merge_of_more_than_a_thousand_characters_shrinks(texts: list[str]) -> None:
-    """A demo merge of more than a thousand characters gives a shorter text, so that merging ends."""
     joined = "\n\n".join(map(analysis, texts))
     assert len(analysis(joined)) < max(len(joined), 1000)
 

@@ -20,7 +20,6 @@ _LISTED = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["lam
 
 
 def _bounded(low: str, high: str, least: int, most: int) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw no bound, one of the two bounds, or both, with the lower one not above the upper one."""
     pairs = st.tuples(st.integers(least, most), st.integers(least, most)).map(sorted)
     return pairs.flatmap(
         lambda pair: st.sampled_from([{}, {low: pair[0]}, {high: pair[1]}, {low: pair[0], high: pair[1]}])
@@ -89,7 +88,6 @@ def test_any_usual_schema_is_met(schema: dict[str, Any], text: str) -> None:
 
 
 def test_a_definition_that_leads_back_to_itself_is_left() -> None:
-    """An alternative that only refers to its own definition is given up for one that ends."""
     again = {"anyOf": [{"$ref": "#/$defs/one"}, {"type": "null"}]}
     schema = {
         "type": "object",

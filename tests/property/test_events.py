@@ -21,7 +21,6 @@ class Row:
 
     @property
     def ready(self) -> int:
-        """Count the chunks with an output before the first chunk without one."""
         return next(index for index in range(CHUNKS + 1) if index not in self.done)
 
 
@@ -45,7 +44,6 @@ histories = st.lists(steps, max_size=40)
 
 
 def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
-    """Return all states of the database during the given steps, in order."""
     rows = [Row(), moved(Row(), "claim", 0)]
     for name, chunk in history:
         rows.append(moved(rows[-1], name, chunk))
@@ -53,7 +51,6 @@ def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
 
 
 def look(place: EventPlace | None, row: Row, at_once: int) -> list[TaskEvent]:
-    """Return the events that a stream finds now, if one read returns at most `most` outputs."""
     found: list[TaskEvent] = []
     while True:
         seen = 0 if place is None else place.chunks
@@ -146,7 +143,6 @@ def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, histo
 
 @given(st.sets(st.integers(0, CHUNKS - 1)), st.integers(0, CHUNKS), st.integers(0, 30))
 def test_a_gap_takes_its_chunks_place(gaps: set[int], ready: int, cut: int):
-    """At the place of a chunk a stream has exactly one event, either the chunk's or a gap's."""
     state = State(0, Status.COMPLETED, True)
     whole = list(events(None, state, ready, all_ready=True, gaps=gaps))
     shown = [event for event in whole if event.status is None]

@@ -55,14 +55,12 @@ def near() -> Iterator[None]:
 
 
 def clean(text: str) -> str:
-    """Return a text that a file can have: without surrogates, NUL characters and byte order marks at its beginning."""
     return text.encode(errors="ignore").decode().replace("\0", "").lstrip("\ufeff") or "x"
 
 
 def in_slices(
     content: bytes, max_chars: int, overlap: int, slice_bytes: int, most: int = 10_000
 ) -> tuple[list[int], list[int]]:
-    """Cut a file with a new `FileCuts` for each slice, as after a death. Returns the cuts, in characters and bytes."""
     at = CutAt()
     ends: list[int] = []
     byte_ends: list[int] = []
@@ -99,7 +97,6 @@ def test_slices_are_cut_like_the_whole(text: str, sizes: tuple[int, int], slice_
 @settings(max_examples=RUNS, deadline=None)
 @given(_TEXTS | _DENSE_TEXTS, _SIZES, st.integers(1, 120))
 def test_a_text_in_memory_is_cut_in_slices_too(text: str, sizes: tuple[int, int], slice_chars: int) -> None:
-    """A long text of a submission is cut slice by slice at the same places, and the limit of chunks is as exact."""
     ends = cuts(text, *sizes)
     slices = list(cuts_in_slices(text, *sizes, slice_chars, most=len(ends)))
     assert tuple(chain.from_iterable(slices)) == ends
@@ -114,7 +111,6 @@ def test_a_text_in_memory_is_cut_in_slices_too(text: str, sizes: tuple[int, int]
 @example("。" + ")" * 30 + " ab ab", (16, 0))
 @example("Title\n" * 3 + "===\n" * 9, (9, 0))
 def test_each_cut_depends_on_the_text_near_it_alone(text: str, sizes: tuple[int, int]) -> None:
-    """Each cut of a text follows from the cut before it and the text around it, as far as LOOK_CHARS says."""
     (max_chars, overlap), near = sizes, chunks.LOOK_CHARS
     for start, end in pairwise((0, *cuts(text, *sizes))):
         origin = max(0, start - near)
@@ -129,7 +125,6 @@ def test_each_cut_depends_on_the_text_near_it_alone(text: str, sizes: tuple[int,
 def test_a_part_of_a_file_gives_the_text_of_its_chunks(
     text: str, sizes: tuple[int, int], first: int, before: int
 ) -> None:
-    """Bytes that begin anywhere before a chunk, within a character too, give its text."""
     text = clean(text)
     content = text.encode()
     ends, byte_ends = in_slices(content, sizes[0], 0, 50)

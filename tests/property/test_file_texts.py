@@ -64,7 +64,6 @@ class Story:
         self.bench.model.act = self.act
 
     def act(self, text: str, number: int) -> object:
-        """Answer a call: every seventh call fails."""
         if self.reached_at is None:
             self.reached_at = self.bench.points.passed - self.began_at
         if number == self.cancel_at:
@@ -73,7 +72,6 @@ class Story:
         return ModelUnavailable("503") if number % 7 == 0 and self.tries[text] < 3 else None
 
     async def run(self) -> Task:
-        """Let two workers at a time work on the task until it has ended."""
         bench = self.bench
         for round_number in range(60):
             task = await bench.store().task(TEXT_TASK)
@@ -152,7 +150,6 @@ def test_the_chunks_are_those_of_the_whole_text_whatever_dies(
     cancel_at: int | None,
     lost: list[tuple[When, int]],
 ) -> None:
-    """Chunks, calls and bill are those of the same text as `input`; the file stays while the task reads it."""
     story = Story(text, sizes, reduce, deaths, unread, cancel_at, lost)
     bench = story.bench
     try:
@@ -183,7 +180,6 @@ def test_the_chunks_are_those_of_the_whole_text_whatever_dies(
 
 
 def check_bill(story: Story, task: Task) -> None:
-    """Check that every call of the model is on the bill, and that calls in doubt are at most those that died."""
     made, doubted = len(story.bench.model.calls), task.usage.in_doubt
     assert task.usage.model_calls - doubted <= made <= task.usage.model_calls
     deaths = sum(death <= story.bench.points.passed for death in story.bench.points.deaths)

@@ -64,7 +64,6 @@ class FileMachine(RuleBasedStateMachine):
         self.bench.database.close()
 
     def attempt[T](self, database: str, bucket: str, work: Coroutine[Any, Any, T], times: int = 1) -> T | None:
-        """Do `work` while the next call to D1 or to R2 fails. Returns None if the failed call raised an error."""
         if database:
             self.bench.database.fail(NETWORK_LOST, database, times)  # type: ignore[arg-type]
         if bucket:
@@ -83,7 +82,6 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(tenant=st.sampled_from(TENANTS), when=WHENS, times=st.integers(1, 3))
     def begin(self, tenant: str, when: str, times: int) -> None:
-        """Begin an upload. If D1's answer to `begin` is lost, the uploader aborts the upload."""
         key = self.bench.key(tenant)
         self.attempt(when, "", self.bench.store.begin(key, self.bench.time_ms), times)
         if not when or times < 3:
@@ -114,8 +112,6 @@ class FileMachine(RuleBasedStateMachine):
         bodies.append(body)
 
     def stored(self, file: FileKey, name: str, body: bytes, when: str) -> bool:
-        """Store a part, and return whether the put succeeded."""
-
         async def work() -> bool:
             await self.bench.store.bucket.put(file, name, body)
             return True
@@ -124,7 +120,6 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(at=RECENT, when=WHENS, times=st.integers(1, 3), again=st.booleans(), keeps=st.booleans())
     def ready(self, at: int, when: str, times: int, again: bool, keeps: bool) -> None:
-        """Make an upload ready. If the upload cannot be made ready, it is aborted."""
         file = self.pick(at)
         bodies = self.bodies.get(file)
         if bodies is None:
@@ -146,7 +141,6 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(at=RECENT, when=WHENS, bucket=WHENS, times=st.integers(1, 3))
     def abort(self, at: int, when: str, bucket: str, times: int) -> None:
-        """Abort an upload."""
         file = self.pick(at)
         if self.bodies.pop(file, None) is not None:
             self.attempt(when, bucket, self.bench.store.abort(file), times)
@@ -179,7 +173,6 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(when=WHENS, bucket=WHENS, times=st.integers(1, 3), passing=st.integers(0, 2))
     def sweep_orphans(self, when: str, bucket: str, times: int, passing: int) -> None:
-        """Search for orphans."""
         if when:
             self.bench.database.fail(NETWORK_LOST, when, times, passing=passing)  # type: ignore[arg-type]
         self.attempt("", bucket, self.bench.store.erase_orphans(3))
@@ -199,19 +192,16 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 3))
     def land_some(self, most: int) -> None:
-        """Let the oldest of the database's late writes land."""
         run_coroutine(self.bench.database.land(min(most, self.bench.database.late)))
 
     @rule()
     def land(self) -> None:
-        """Let all writes that have not landed yet land."""
         run_coroutine(self.bench.database.land())
         self.bench.r2.land()
         self.late_seconds = 0.0
 
     @invariant()
     def visible_files_are_whole(self) -> None:
-        """Visible files have all parts, tenants' uses are right, deleted files stay deleted, and read files stay."""
         assert self.bench.misfits() == []
         visible = {row["id"] for row in self.bench.rows() if row["state"] == "ready"}
         assert not visible & self.deleted

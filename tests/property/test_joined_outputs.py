@@ -66,7 +66,6 @@ class JoinableDraws(SchemaDraws):
 
 
 def read_again(joiner: Joiner, values: list[dict[str, Any]], parts: int) -> dict[str, Any]:
-    """Join values without holding their arrays: they are read again for parts of unions, and to write arrays."""
     for _ in range(joiner.let_go(parts)):
         for value in values:
             joiner.add(value)
@@ -80,7 +79,6 @@ def read_again(joiner: Joiner, values: list[dict[str, Any]], parts: int) -> dict
 
 
 def valid_values(draws: SchemaDraws, schema: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """Draw values, and return up to `most` of those that the schema allows."""
     parsed = parse_schema(schema, strict=False)
     drawn = (draws.value(schema, schema) for _ in range(40))
     return [value for value in drawn if not faults_of(parsed, value)][:most]

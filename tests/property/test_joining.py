@@ -54,7 +54,6 @@ class Deployment:
         self._made = 0
 
     def close(self) -> None:
-        """Close the database."""
         self.loop.close()
         self.database.close()
 
@@ -85,17 +84,14 @@ class Deployment:
             self.told[client] = outcome.task_key if isinstance(outcome, Replayed) else key
 
     def land(self) -> None:
-        """Let all writes that are to land late take effect now."""
         self.loop.run_until_complete(self.database.land())
 
     def tasks(self) -> list[str]:
-        """The existing tasks."""
         return [row["id"] for row in self.database.rows("SELECT id FROM tasks")]
 
 
 @contextmanager
 def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
-    """Play a script of sends, and then let all late writes land."""
     deployment = Deployment()
     for client, fate in script:
         if client == LAND:
@@ -118,7 +114,6 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 @given(events)
 @settings(max_examples=sized(quick=40, test=150, campaign=1_000), deadline=None)
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
-    """A late write may find that another client's equal request has joined the task that it was to join."""
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:
         tasks = deployment.tasks()
@@ -140,7 +135,6 @@ def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("answered", "lost"))), max_size=12))
 @settings(max_examples=sized(quick=25, test=100, campaign=1_000), deadline=None)
 def test_where_only_answers_are_lost_each_wish_is_a_task(script: list[tuple[int, Fate]]) -> None:
-    """If every request arrives, there are exactly as many tasks as clients, however many answers are lost."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 
@@ -180,5 +174,4 @@ class _Tolerant:
         self._without = without
 
     def bind(self, **values: str | int | None) -> object:
-        """Bind the remaining parameters."""
         return self._without.bind(**{name: values[name] for name in self._without.parameters})

@@ -11,7 +11,6 @@ OUTPUTS = st.lists(st.text(min_size=1, max_size=40) | st.integers(1, 6000).map("
 
 @given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
 def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], most: int):
-    """A merge level has at most half as many calls as outputs, whatever their length is, and no call is too large."""
     groups = merge_groups(outputs, most)
     assert 1 <= len(groups) <= len(outputs) / 2
     assert all(len(group) <= most for group in groups)
@@ -19,13 +18,11 @@ def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], m
 
 @given(st.lists(st.text("abc", min_size=1, max_size=20), min_size=2, max_size=40))
 def test_what_fits_is_kept_whole_and_in_order(outputs: list[str]):
-    """Outputs that fit into one merge call are passed to it whole and in order."""
     groups = merge_groups(outputs, MERGE_CHARS_LEAST)
     assert "\n\n".join(groups) == "\n\n".join(outputs)
 
 
 def test_long_outputs_share_a_call_and_are_marked():
-    """If two outputs are too long for one merge call, each is shortened to its fair share and marked as shortened."""
     (group,) = merge_groups(["short", "y" * 5000], 2000)
     short, long = group.split("\n\n")
     assert short == "short"

@@ -25,7 +25,6 @@ CUTS = st.lists(st.floats(0, 1, allow_nan=False), max_size=12)
 
 
 def body_of(parts: Sequence[Part], preamble: bytes = b"", padding: bytes = b"", epilogue: bytes = b"") -> bytes:
-    """Write a multipart body as a client does."""
     lines = [preamble]
     for name, filename, content in parts:
         named = "" if filename is None else f'; filename="{filename}"'
@@ -35,7 +34,6 @@ def body_of(parts: Sequence[Part], preamble: bytes = b"", padding: bytes = b"", 
 
 
 def parsed(chunks: Sequence[bytes]) -> list[Part] | str:
-    """Parse the chunks of a body, and return its parts, or why it is malformed."""
     parser = MultipartParser(BOUNDARY)
     parts: list[Part] = []
     content = b""
@@ -61,13 +59,11 @@ def parsed(chunks: Sequence[bytes]) -> list[Part] | str:
 
 
 def cut(body: bytes, cuts: Sequence[float]) -> list[bytes]:
-    """Cut a body into chunks, at the given shares of its length."""
     places = sorted({0, len(body), *(round(share * len(body)) for share in cuts)})
     return [body[start:end] for start, end in pairwise(places)]
 
 
 def by_email(body: bytes) -> list[Part]:
-    """Parse a body with the `email` package."""
     whole = b'Content-Type: multipart/form-data; boundary="' + BOUNDARY + b'"\r\n\r\n' + body
     message: Message = BytesParser(policy=HTTP).parsebytes(whole)
     found = []

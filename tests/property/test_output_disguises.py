@@ -55,7 +55,6 @@ class Disguises:
         return drawn
 
     def written(self, value: Any, commas: float) -> str:
-        """Write a value as JSON with random blanks, and with a trailing comma before some closing brackets."""
         blank = self.random.choice(("", "", " ", "\n  ", "\t"))
         if isinstance(value, dict | list) and value:
             ends = "{}" if isinstance(value, dict) else "[]"
@@ -84,12 +83,10 @@ class Disguises:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two values are the same, types of numbers included."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def test_a_disguised_object_is_read_as_it_is() -> None:
-    """An object in any combination of disguises is read as the same value."""
     start = random.randrange(10**9)
     repaired = 0
     for seed in range(start, start + OUTPUTS):
@@ -110,7 +107,6 @@ def test_a_disguised_object_is_read_as_it_is() -> None:
 
 
 def test_a_cut_gives_the_same_value_or_none() -> None:
-    """A disguised object whose text is cut after any character is refused, or read as the same value."""
     start = random.randrange(10**9)
     given = 0
     for seed in range(start, start + OUTPUTS // 10):

@@ -19,7 +19,6 @@ ENDS = st.sampled_from([Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[ResponseProgress]:
-    """Draw the successive states of one response, from its submission to its end."""
     end, deltas = draw(ENDS), draw(st.integers(0, 6))
     started = bool(deltas) or end is Status.COMPLETED or draw(st.booleans())
     life = [ResponseProgress(Status.PENDING, False, 0)]
@@ -35,7 +34,6 @@ def lives(draw: st.DrawFn) -> list[ResponseProgress]:
 
 
 def whole(standing: ResponseProgress) -> list[ResponseEvent]:
-    """All existing events."""
     return list(response_events(standing, 0))
 
 
@@ -48,7 +46,6 @@ def test_what_was_told_stays_as_it_was(life: list[ResponseProgress]):
 
 @given(lives(), st.lists(st.integers(0, 3), max_size=12))
 def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponseProgress], taken: list[int]):
-    """A client that stops after any event and resumes there later gets each event of the response once."""
     received: list[ResponseEvent] = []
     for standing, most in zip(life, taken, strict=False):
         received += list(response_events(standing, len(received)))[:most]

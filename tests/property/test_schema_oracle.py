@@ -28,7 +28,6 @@ LENIENT = {"duration", "email", "hostname", "uuid"}
 
 
 def exact_multiple(_validator: Any, divisor: float, value: Any, _schema: Any) -> Any:
-    """Check `multipleOf` in exact decimal arithmetic, by another method than onceover's checker."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         quotient = Fraction(Decimal(repr(value))) / Fraction(Decimal(repr(divisor)))
         if quotient.denominator != 1:
@@ -65,7 +64,6 @@ def parsed_unless_idle(schema: dict[str, Any]) -> OutputSchema | None:
 
 
 def array_of(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema of arrays whose items fit a drawn schema or one of its definitions."""
     inner = json.loads(json.dumps(schema).replace('"$ref": "#"', '"$ref": "#/$defs/Root"'))
     definitions = inner.pop("$defs", {}) | {"Root": inner}
     items = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in definitions]}
@@ -77,7 +75,6 @@ def array_of(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def stands(value: Any, pointer: str) -> bool:
-    """Return whether the value has something at this pointer, or an object that lacks this property."""
     tokens = tokens_of(pointer)
     assert tokens is not None
     for token in tokens[:-1]:
@@ -113,7 +110,6 @@ def test_it_agrees_with_jsonschema() -> None:
 
 @pytest.mark.timeout(1_200)
 def test_values_that_are_checked_together_are_judged_as_each_alone() -> None:
-    """The checker checks the values of an array together; it finds exactly those that `jsonschema` refuses."""
     pairs = valid = 0
     start = random.randrange(10**9)
     for seed in range(start, start + TOGETHER):

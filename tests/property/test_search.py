@@ -48,7 +48,6 @@ SOUGHT = st.fixed_dictionaries(
 
 
 def write(bench: StoreBench, tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write the tasks, oldest first, and return them with their ids."""
     for at, task in enumerate(tasks):
         key = task_key_of("local", new_task_id(START_MS + at * 70_000, bytes(10)))
         options = TaskOptions(metadata=task["metadata"], model=task["model"])
@@ -78,7 +77,6 @@ def write(bench: StoreBench, tasks: Sequence[dict[str, Any]]) -> list[dict[str, 
 
 
 def plainly(task: dict[str, Any], sought: dict[str, Any]) -> bool:
-    """Return whether a search should find this task, computed without the store."""
     status = {None: "pending", "failed": "failed", "completed": "completed"}[task["end"]]
     code = "model_refused" if task["end"] == "failed" else None
     texts = [task["metadata"].get(name) for name in ("name", "title", "label")] + [task["line"]]

@@ -52,7 +52,6 @@ def test_what_is_packed_comes_back(told: list[Output], sizes: list[int]):
 
 @given(told=st.lists(outputs, min_size=1, max_size=4))
 def test_a_later_try_has_the_pieces_of_each_earlier_one(told: list[list[Output]]):
-    """If a write is tried again with more outputs, its first pieces are the same as in the earlier try."""
     counts = list(accumulate(map(len, told)))
     everything = [output for some in told for output in some]
     made: list[list[Piece]] = []

@@ -115,7 +115,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.claims: set[tuple[str, int]] = set()
 
     def teardown(self) -> None:
-        """Close the database."""
         self.database.close()
 
     def lose(self, fault: str, reads: int = 0) -> None:
@@ -172,7 +171,6 @@ class StoreMachine(RuleBasedStateMachine):
             self._insert(task_key, fault)
 
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
-        """Insert a task; if its write was repeated and the task is not accepted, withdraw it."""
         new, on = self.submitted[task_key]
         given, expected = self.both(
             fault,
@@ -313,7 +311,6 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, level=st.integers(0, 1), first=st.integers(0, 2), last=st.integers(0, 2))
     def outputs_of_a_level(self, worker: Worker, level: int, first: int, last: int) -> None:
-        """Return what a merge reads of a level: the outputs' sizes up to the first missing one, and some texts."""
         task_key = worker.claim.task_key
         task = self.model.tasks.get(task_key)
         texts = (
@@ -335,7 +332,6 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, fault=faults)
     def finish(self, worker: Worker, fault: str | None) -> None:
-        """Finish a task as a worker with all outputs usually does."""
         self._finish(worker, fault)
 
     def _finish(self, worker: Worker, fault: str | None) -> None:
@@ -422,7 +418,6 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def erase_expired(self, due: Due, fault: str | None) -> None:
-        """Perhaps much later, too."""
         given, expected = self.both(fault, lambda: self.store.erase_expired(due), lambda: self.model.erase_expired(due))
         assert given == expected
 
@@ -432,7 +427,6 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks)
     def read(self, task_key: TaskKey) -> None:
-        """Compare the API's views of a task with the model, including what they leave out."""
         model = self.model.tasks.get(task_key)
         task, chunks = _run(self.store.task(task_key)), _run(self.store.chunks(task_key))
         going_on = _run(self.store.going_on(task_key))
@@ -526,7 +520,6 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run one call of the store to its end, and return its result."""
     return run_coroutine(coroutine)
 
 

@@ -14,20 +14,17 @@ ENVIRONMENTS = {"queue": (), "durable-object": ("--env", "free"), "direct": ("--
 
 @pytest.fixture(scope="module", params=list(ENVIRONMENTS))
 def route(request: pytest.FixtureRequest) -> str:
-    """Run a test on each of the three routes in turn."""
     return request.param
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """An OpenAI-compatible model server with a ledger of its calls."""
     with ModelServer(api_key="test-key") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on one route; its model calls go to `model`."""
     state: Path = tmp_path_factory.mktemp("state")
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, PLAN="paid", MODEL_PATIENCE_SECONDS=0)
     with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server:
@@ -36,6 +33,5 @@ def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def client(dev: DevServer) -> Iterator[Client]:
-    """A client of the local server `dev`."""
     with Client(dev.url) as made:
         yield made

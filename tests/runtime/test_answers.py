@@ -19,7 +19,6 @@ CANARY = "canary-7b1e"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker with a small MAX_INPUT_BYTES."""
     flags = variables({"MAX_INPUT_BYTES": 1000})
     with DevServer(tmp_path_factory.mktemp("state"), *flags) as server, Client(server.url) as client:
         yield client
@@ -89,8 +88,6 @@ def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
 
 
 def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
-    """A chunked upload without a length is answered with 413 before the whole body was read."""
-
     def endless() -> Iterator[bytes]:
         yield b'{"input": "'
         for _ in range(400):
@@ -111,7 +108,6 @@ BAD_VARIABLES = doors(variables={"MAX_ATTEMPTS": "none", "CORS_ORIGINS": "*"})
 
 
 def test_a_deployment_names_its_bad_variables(tmp_path):
-    """Every answer of a misconfigured deployment names each bad variable and its allowed values."""
     project = write_wired_worker(tmp_path / "project")
     with DevServer(tmp_path / "state", *BAD_VARIABLES, project=project) as server, Client(server.url) as client:
         get, head = client.http.get("/openapi.json"), client.http.head("/openapi.json")

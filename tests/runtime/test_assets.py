@@ -49,7 +49,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def cloudflare() -> dict[str, Any]:
-    """Return the answers of Cloudflare's asset worker to REQUESTS, and each environment's configuration of assets."""
     told = json.dumps({"project": str(ROOT), "requests": REQUESTS})
     command = [str(find_node()), str(ROOT / "tests" / "support" / "assets.mjs")]
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, timeout=120)
@@ -121,7 +120,6 @@ def test_the_api_is_untouched(server: DevServer) -> None:
 
 
 def test_the_page_names_what_each_view_needs(server: DevServer) -> None:
-    """The page preloads exactly those modules that every view needs."""
     named = re.findall(
         r'(?:rel="modulepreload" href|type="module"(?: async)? src)="([^"]+)"', httpx.get(server.url).text
     )

@@ -46,7 +46,6 @@ SHORT = {
 
 
 def long_value(name: str, declared: str, schema: str, size: int) -> str | bytes:
-    """Return a value of about `size` bytes that the column `name` of a table with the SQL `schema` accepts."""
     if declared == "BLOB":
         return bytes(islice(cycle(range(256)), size))
     numbers = ",".join(map(str, range(10**6, 10**6 + size // 8)))
@@ -59,7 +58,6 @@ def long_value(name: str, declared: str, schema: str, size: int) -> str | bytes:
 
 
 def tables(database: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Return the names of the tables that the migrations make, and their SQL."""
     return database.execute("""SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB '_cf_*'
         AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'""").fetchall()
 
@@ -87,19 +85,16 @@ def fill(database: sqlite3.Connection) -> int:
 
 
 def content(database: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
-    """Return all rows of the schema's tables, by table, and the SQL of the schema."""
     found = {table: database.execute(f"SELECT * FROM {table}").fetchall() for table, _ in tables(database)}  # noqa: S608
     return {**found, "sqlite_schema": sorted(tables(database))}
 
 
 def written(beginning: str) -> str:
-    """Return the only command of docs/data.md that has this beginning."""
     (command,) = re.findall(rf"^ *({re.escape(beginning)}.*)$", PAGE, re.MULTILINE)
     return command
 
 
 def run(command: str, folder: Path) -> str:
-    """Run a command of docs/data.md on the local database instead of the account's. Returns its output."""
     assert "--remote" in command or "wrangler" not in command
     words = command.replace("--remote", "--local").replace("npx wrangler ", "")
     if words != command:
@@ -111,7 +106,6 @@ def run(command: str, folder: Path) -> str:
 
 
 def copied(folder: Path) -> str:
-    """Copy what the commands of docs/data.md need into a folder. Returns the text of wrangler.toml."""
     shutil.copytree(ROOT / "migrations", folder / "migrations")
     shutil.copytree(ROOT / "ops", folder / "ops")
     (folder / ".build").mkdir()
@@ -133,7 +127,6 @@ def restore(folder: Path, config: str) -> None:
 
 
 def stored(folder: Path) -> sqlite3.Connection:
-    """Open the local database of a folder."""
     (place,) = [path for path in (folder / ".wrangler").glob("state/v3/d1/*/*.sqlite") if "metadata" not in path.name]
     return sqlite3.connect(place)
 

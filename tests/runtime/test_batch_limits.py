@@ -26,19 +26,16 @@ OF_ALL = ("tasks", "texts", "batches", "files", "file_parts", "file_use", *OF_LI
 
 
 def line(custom_id: str, text: str = "A text.", **body: object) -> bytes:
-    """Write one line of an input file, without its end."""
     asked = {"model": "test-model", "messages": [{"role": "user", "content": text}], **body}
     document = {"custom_id": custom_id, "method": "POST", "url": CHAT, "body": asked}
     return json.dumps(document, ensure_ascii=False).encode()
 
 
 def lines(count: int) -> list[bytes]:
-    """Write so many lines."""
     return [line(f"r-{number}") for number in range(count)]
 
 
 def of_size(size: int) -> bytes:
-    """Write a line of so many bytes."""
     return line("r-0", "x" * (size - len(line("r-0", ""))))
 
 
@@ -74,14 +71,12 @@ def model_server() -> Iterator[ModelServer]:
 
 @pytest.fixture(name="server", scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterator[DevServer]:
-    """A Worker of the paid plan, with a bucket."""
     flags = openai(model.base_url, AI_MODEL="test-model", AI_MODELS="test-model,other", PLAN="paid")
     with DevServer(tmp_path_factory.mktemp("state"), *flags, "--limits", "paid", "--cron-every", "1") as started:
         yield started
 
 
 def ended(server: DevServer, content: bytes) -> dict[str, Any]:
-    """Upload a file, run a batch over it, and return the batch after its end."""
     form = {"file": ("a.jsonl", content)}
     sent = httpx.post(f"{server.url}/v1/files", files=form, data={"purpose": "batch"}, timeout=60)
     assert sent.status_code == 200, sent.text
@@ -99,7 +94,6 @@ def ended(server: DevServer, content: bytes) -> dict[str, Any]:
 
 
 def stored(server: DevServer, tables: tuple[str, ...]) -> dict[str, int]:
-    """Return how many rows the tables have, and how many objects the bucket, without those that have none."""
     with opened(d1_file(server.persist_to)) as connection:
         counts = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}  # noqa: S608 - constants
     objects = [path for path in Path(server.persist_to).glob("v3/r2/**/blobs/*") if path.is_file()]
@@ -107,7 +101,6 @@ def stored(server: DevServer, tables: tuple[str, ...]) -> dict[str, int]:
 
 
 def erase(server: DevServer, batch: dict[str, Any]) -> None:
-    """Delete the batch's task and its input file."""
     for path in (batch["onceover"]["task"], f"/v1/files/{batch['input_file_id']}"):
         answer = httpx.delete(f"{server.url}{path}", timeout=60)
         assert answer.status_code in {200, 204}, answer.text
@@ -115,7 +108,6 @@ def erase(server: DevServer, batch: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", FAULTS)
 def test_each_fault_has_its_error_and_leaves_nothing(server: DevServer, model: ModelServer, case: str) -> None:
-    """The batch fails without a call, and has no file but its input. Of both, nothing is left after their deletion."""
     content, code, number = FAULTS[case]
     calls = len(model.calls())
     batch = ended(server, content)

@@ -32,7 +32,6 @@ PROGRAM = ROOT / ".venv" / "bin" / "onceover"
 
 
 def line(custom_id: str, text: str = "A text.", endpoint: str = CHAT, **body: object) -> str:
-    """Write one line of an input file."""
     said = {"input": text} if endpoint == RESPONSES else {"messages": [{"role": "user", "content": text}]}
     document = {
         "custom_id": custom_id,
@@ -105,7 +104,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iter
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with an input file for each case."""
     for name, content in FILES.items():
         (tmp_path / f"{name}.jsonl").write_text(content, "utf-8")
     for code, (content, _) in INVALID.items():
@@ -130,13 +128,11 @@ def test_openai_for_python(server: DevServer, folder: Path) -> None:
     ("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)]
 )
 def test_openai_for_javascript(server: DevServer, folder: Path, package: str, version: str) -> None:
-    """A JavaScript program does the same with the SDK `openai`."""
     command: list[str | Path] = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
     assert seen_by(command).startswith(version)
 
 
 def create(url: str, content: str, **headers: str) -> dict[str, Any]:
-    """Upload a file, and start a batch over it."""
     form = {"file": ("a.jsonl", content)}
     sent = httpx.post(f"{url}/v1/files", files=form, data={"purpose": "batch"}, headers=headers)
     assert sent.status_code == 200, sent.text
@@ -159,7 +155,6 @@ def until(url: str, batch_id: str, statuses: set[str]) -> dict[str, Any]:
 
 
 def content(url: str, file_id: str, query: str = "") -> httpx.Response:
-    """Read a file."""
     answer = httpx.get(f"{url}/v1/files/{file_id}/content{query}")
     assert answer.status_code == 200, answer.text
     return answer
@@ -202,10 +197,7 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
 
 
 class TwiceLosingProxy(LosingProxy):
-    """A proxy that loses the first two answers."""
-
     def loses(self) -> bool:
-        """Say whether an answer is lost."""
         self.lost += self.lost < 2
         return self.repeated < 2
 

@@ -21,14 +21,12 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def slow_model() -> Iterator[ModelServer]:
-    """A model server that takes 200 ms for each call."""
     with ModelServer(api_key="test-key", latency_seconds=0.2) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on one route, with the free plan's limits, which requires keys."""
     state: Path = tmp_path_factory.mktemp("state")
     settings = openai(slow_model.base_url, REQUIRE_KEYS="true")
     options = (*ENVIRONMENTS[route], *settings, "--limits", "free", "--cron-every", "1")
@@ -38,7 +36,6 @@ def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def client(server: DevServer) -> Iterator[Client]:
-    """A client with a key."""
     with Client(server.url) as made:
         made.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to)}"
         yield made
@@ -59,7 +56,6 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 
 def waves(calls: Sequence[Call]) -> int:
-    """Return the length of the longest sequence of calls in which each call arrived after the previous one's end."""
     # For each model call, its end, and the longest sequence of calls up to this call.
     depths: list[tuple[float, int]] = []
     for call in sorted(calls, key=lambda call: call.arrived_at):
@@ -70,7 +66,6 @@ def waves(calls: Sequence[Call]) -> int:
 
 
 def spent(server: DevServer, client: Client, key: str) -> tuple[int, int]:
-    """Run a task of 20 chunks with an Idempotency-Key. Returns its D1 calls and the D1 rows that it wrote."""
     client.http.headers["Idempotency-Key"] = key
     try:
         task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
@@ -152,7 +147,6 @@ def test_a_request_with_a_remembered_key_calls_d1_once(server: DevServer):
 
 
 def d1_calls(server: DevServer, client: Client, method: str, path: str, body: Json | None = None) -> int:
-    """Send a request, and return how many calls to D1 its invocation has made."""
     start = len(server.lines)
     client.http.request(method, path, json=body).raise_for_status()
     line = eventually(

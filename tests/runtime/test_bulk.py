@@ -23,7 +23,6 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def post(client: Client, path: str, **fields: object) -> tuple[int, Json]:
-    """Send a request for many tasks, and return its status and body."""
     answer = client.http.post(f"/api/tasks/{path}", json=fields)
     return answer.status_code, answer.json()
 

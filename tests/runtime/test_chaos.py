@@ -10,7 +10,6 @@ pytestmark = pytest.mark.runtime
 
 
 def test_three_kills_lose_nothing_and_the_bill_is_right(tmp_path: Path):
-    """Twelve tasks survive three SIGKILLs: all end with the right outputs, and the bills agree with the ledger."""
     report = run(Plan(kills=3, tasks=12, seed=3, settle_seconds=90, life_seconds=3), tmp_path)
     print(table(report))
     assert report.audit.violations == []

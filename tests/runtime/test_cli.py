@@ -33,7 +33,6 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's state folder, which is kept when the server ends."""
     return tmp_path_factory.mktemp("state")
 
 
@@ -45,20 +44,17 @@ def flags(model: ModelServer) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(state: Path, flags: list[str]) -> Iterator[DevServer]:
-    """One server with the Worker for all tests of this module."""
     with DevServer(state, *flags) as started:
         yield started
 
 
 @pytest.fixture
 def variables(server: DevServer) -> Mapping[str, str]:
-    """The environment variables of a user's shell."""
     return {**os.environ, "ONCEOVER_URL": server.url, "TERM": "xterm-256color"}
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    """The path of a file that has a text of eight chunks."""
     path = tmp_path / "text.txt"
     path.write_text(paragraphs(8), "utf-8")
     return str(path)
@@ -67,7 +63,6 @@ def text(tmp_path: Path) -> str:
 def onceover(
     variables: Mapping[str, str], *arguments: str, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `onceover` with the given arguments, with pipes instead of a terminal."""
     return subprocess.run(
         [PROGRAM, *arguments],
         env=dict(variables),
@@ -116,7 +111,6 @@ def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequen
 def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
     variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """The exit status is 4 for a task that misses its deadline, and 5 for a cancelled task."""
     model.hold()
     try:
         late = onceover(variables, "run", text, *SMALL, "--deadline", "1s")

@@ -105,7 +105,6 @@ EACH_COMMIT = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of this project in which a test may write `.dev.vars`."""
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(ROOT / "wrangler.toml", folder)

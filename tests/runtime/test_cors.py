@@ -13,7 +13,6 @@ LISTED = "https://app.example.com"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker, whose CORS_ORIGINS lists one origin."""
     flags = variables({"CORS_ORIGINS": LISTED})
     with DevServer(tmp_path_factory.mktemp("state"), *flags) as server, Client(server.url) as made:
         yield made

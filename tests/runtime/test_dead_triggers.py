@@ -62,7 +62,6 @@ def started(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def server(started: Callable[[str], DevServer], name: str, dead: str, model: ModelServer) -> DevServer:
-    """Return the server with the given name; only the given triggers are dead, and the model's ledger is empty."""
     running = started(name)
     model.wait_until_idle()
     model.reset()
@@ -82,13 +81,11 @@ def kill(server: DevServer, dead: str) -> None:
 
 
 def status(client: Client) -> Json:
-    """Return the verbose status of the Worker."""
     shown: Json = client.http.get("/api/async-status", params={"verbose": 1}).json()
     return shown
 
 
 def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
-    """Check that the task completed on one of the given routes, with exactly one call for each chunk."""
     assert task["status"] == "completed"
     assert task["route"] in routes.split()
     assert (task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == (CHUNKS, 0)
@@ -100,7 +97,6 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
     [("top", "queue,cron,alarm,rpc", "lastQueueAt"), ("free", "cron,alarm,rpc", "lastAlarmAt")],
 )
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
-    """While all triggers are dead, the status shows only the time of the sweep that a request made."""
     client.http.post("/api/sweep")
     shown = status(client)
     swept = shown["lastSweepAt"]
@@ -140,7 +136,6 @@ def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer,
     ],
 )
 def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer, name: str) -> None:
-    """If no client polls, a monitor's `POST /api/sweep` works on a task and reports this in its answer."""
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     worked: list[Json] = []
     # On the direct route the sweep itself starts the run; on other routes it first dispatches the task in vain.

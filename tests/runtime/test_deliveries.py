@@ -18,7 +18,6 @@ TASKS = 8
 
 
 def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Path) -> None:
-    """The model gets the calls of eight tasks at the same time."""
     with ModelServer(api_key="test-key") as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=22), "--cron-every", "0.5"]
         model.hold()
@@ -38,7 +37,6 @@ def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Pat
 
 
 def test_a_task_ends_while_another_ones_call_hangs(tmp_path: Path) -> None:
-    """A second task ends although the first task's model call is never answered."""
     with ModelServer(api_key="test-key", plan=Plan(by_text={"first": [hang()]})) as model:
         before = datetime.now(UTC)
         with DevServer(tmp_path, *openai(model.base_url)) as dev, Client(dev.url) as client:

@@ -133,7 +133,6 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> WholeLife:
 
 
 def answers(address: str, port: int) -> bool:
-    """Whether a server listens on the port at an address."""
     try:
         socket.create_connection((address, port), timeout=5).close()
     except ConnectionRefusedError:
@@ -161,7 +160,6 @@ def test_wrangler_sees_the_same_migrations(life: WholeLife) -> None:
 
 
 def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path: Path) -> None:
-    """If only Node.js is killed, `make dev` reports this, ends workerd and exits with the signal's number as status."""
     with DevServer(tmp_path / "state", project=project) as server:
         os.kill(node_of(server), signal.SIGKILL)
         assert server.wait(60) == signal.SIGKILL
@@ -170,13 +168,11 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
 
 
 def node_of(server: DevServer) -> int:
-    """Return the process id of a server's Node.js."""
     (node,) = (pid for pid in server.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
     return node
 
 
 def notes(server: DevServer, path: str = "notes") -> Json:
-    """Return what a server has stored: rows in D1, and what an object has added up."""
     answer: Json = httpx.get(f"{server.url}/{path}", timeout=20).json()
     return answer
 
@@ -221,7 +217,6 @@ def test_a_state_has_one_server_and_survives_sigkill(project: Path, tmp_path: Pa
 
 
 def reset_after_asking(port: int) -> bool:
-    """Send a request and reset the connection at once. Returns False if no server listens on the port yet."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

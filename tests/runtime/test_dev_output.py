@@ -21,7 +21,6 @@ EVENT = {
 
 
 def shown(lines: list[object], *, terminal: bool, **environment: str) -> list[str]:
-    """Return the given lines of the log as `make dev` prints them."""
     script = (
         f'import {{ logged }} from "{MODULE}";'
         f"for (const line of {json.dumps([json.dumps(one, separators=(',', ':')) for one in lines])})"
@@ -38,13 +37,11 @@ def shown(lines: list[object], *, terminal: bool, **environment: str) -> list[st
 
 
 def test_a_pipe_gets_the_json_of_the_worker_with_its_time() -> None:
-    """In a pipe, `make dev` prints each log event as complete JSON with its time."""
     (line,) = shown([EVENT], terminal=False)
     assert json.loads(line) == {**EVENT, "at": "1970-01-01T00:00:00.000Z"}
 
 
 def test_a_terminal_gets_a_line_for_a_reader() -> None:
-    """On a terminal, `make dev` prints a log event as a line with time, name and facts."""
     (line,) = shown([EVENT], terminal=True, NO_COLOR="1")
     assert line == '00:00:00 claimed            task=01a2 attempt=1 done=[0,2] error="said \\"no\\"\\u001b[31m\\u009b"'
     (coloured,) = shown([{"event": "claimed", "tenant": "acme"}], terminal=True, NO_COLOR="")

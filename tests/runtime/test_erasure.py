@@ -42,7 +42,6 @@ def echo(call: Call) -> Behaviour:
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    """A model server that repeats the canaries that it gets."""
     with ModelServer(api_key="test-key", plan=Plan(decide=echo)) as server:
         yield server
 
@@ -54,13 +53,11 @@ def project(tmp_path: Path) -> Path:
 
 
 def messages(server: DevServer) -> list[tuple[str, object]]:
-    """Return the queue and the body of each delivered message."""
     lines = [line.split(" ", 2) for line in server.lines if line.startswith("message ")]
     return [(queue, json.loads(body)) for _, queue, body in lines]
 
 
 def submit(client: Client, paragraphs: int, mark: str = "", *, formed: bool = True, **fields: object) -> str:
-    """Submit a task with all canaries (without `formed`, those of a schema are left out), and return its id."""
     body = loaded(paragraphs, mark, formed=formed)
     return client.submit(body.pop("input"), **body | fields)["id"]
 
@@ -73,7 +70,6 @@ def delete(client: Client, *task_ids: str) -> None:
 
 
 def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, cancelled: bool) -> str:
-    """Erase a task while its worker waits for the model, and wait until the worker notices the erasure."""
     model.hold()
     task_id = submit(client, 8)
     model.wait_for_in_flight(6)
@@ -166,7 +162,6 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
 
 
 def naming(state: Path, word: str) -> set[str]:
-    """Return the tables of D1 that have a word in a row."""
     with opened(d1_file(state)) as connection:
         rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in tables(connection)}  # noqa: S608
     return {name for name, found in rows.items() if word in str(found)}

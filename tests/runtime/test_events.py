@@ -35,7 +35,6 @@ ON_TWO_ROUTES = pytest.mark.parametrize(
 
 
 def check(follower: Follower, client: Client, task_id: str) -> None:
-    """Check that the events that a client received agree with the task that the API shows."""
     task = client.task(task_id)
     assert follower.end == task
     assert follower.chunks == client.chunks(task_id)
@@ -94,7 +93,6 @@ def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Clien
 
 
 def followed(server: DevServer, language: str, early: str = "") -> dict[str, Any]:
-    """Let a program with an unmodified SDK follow responses, and return the program's output."""
     program = [sys.executable, "stream.py"] if language == "Python" else [find_node(), "stream.mjs", "openai"]
     seen: dict[str, Any] = run([*program, server.url, "oo_nobody", early])
     return seen
@@ -112,7 +110,6 @@ def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: M
 
 
 def example(language: str) -> str:
-    """Return the program in the given language from `docs/clients.md`."""
     text = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
     found = text.partition(f"```{language}\n")[2].partition("```")[0]
     assert "follow(" in found
@@ -139,7 +136,6 @@ def test_the_programs_of_the_documents_follow(dev: DevServer, client: Client, mo
 
 
 def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
-    """If a stream on the free plan ends before its response, OpenAI's SDKs raise an error and can continue."""
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.8))) as model:
         flags = openai(model.base_url, AI_TIMEOUT_SECONDS=5, LEASE_SECONDS=10, AI_CONCURRENCY=1)
         with DevServer(tmp_path, *flags) as server:
@@ -179,18 +175,15 @@ class Abroad:
         )
 
     def wait_until_ready(self) -> None:
-        """Wait until the program has imported its SDK."""
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
 
     def go(self) -> None:
-        """Let the program submit its response."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def seen(self) -> dict[str, Any]:
-        """Wait for the end of the program. Returns what the program has received."""
         out, told = self._process.communicate(timeout=120)
         assert self._process.returncode == 0, told
         found: dict[str, Any] = json.loads(out)
@@ -198,7 +191,6 @@ class Abroad:
 
 
 def followed_while_open(server: DevServer, follower: Follower, events: int, thread: threading.Thread) -> None:
-    """Wait until a client has received this many events on a stream that is still open."""
     eventually(lambda: len(follower.came) >= events or not thread.is_alive(), 60)
     assert thread.is_alive(), "it has ended before the server was killed"
 

@@ -45,7 +45,6 @@ def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
 
 
 def waiting(state: Path, tenant: str) -> int:
-    """Return how many tasks of a tenant no worker has claimed yet."""
     with opened(d1_file(state)) as database:
         query = "SELECT count(*) FROM tasks WHERE tenant = ? AND status = 'pending'"
         return database.execute(query, (tenant,)).fetchone()[0]
@@ -58,7 +57,6 @@ def swept(state: Path) -> bool:
 
 
 def dispatched(server: DevServer) -> list[Json]:
-    """Return the log events of dispatched tasks, in order."""
     return [json.loads(line) for line in server.lines if line.startswith('{"event":"dispatched"')]
 
 
@@ -142,7 +140,6 @@ def test_a_batch_holds_up_nobody(route: str, tmp_path: Path) -> None:
 
 
 def test_a_task_that_waits_for_its_model_has_no_object_slot(tmp_path: Path) -> None:
-    """Tasks that wait for a model that is away leave both object slots to another tenant's tasks."""
     with (
         ModelServer(api_key="test-key", latency_seconds=0.1) as model,
         DevServer(
@@ -197,7 +194,6 @@ def test_a_batch_that_cannot_be_completed_yet_keeps_no_other_waiting(tmp_path: P
 
 
 def has_ended(state: Path, tenant: str) -> bool:
-    """Whether the files of a tenant's only batch are complete."""
     with opened(d1_file(state)) as database:
         query = "SELECT ended_at FROM batches JOIN tasks ON id = task_id WHERE tenant = ?"
         return database.execute(query, (tenant,)).fetchone()[0] is not None

@@ -63,7 +63,6 @@ MOST_IN_THE_BUCKET = pytest.mark.parametrize(
 
 @pytest.fixture(name="lines")
 def lines_file(tmp_path: Path) -> Path:
-    """A file of FILE_BYTES bytes."""
     path = tmp_path / "lines.jsonl"
     path.write_bytes(random.Random(1).randbytes(FILE_BYTES))
     return path
@@ -92,7 +91,6 @@ def test_openai_for_javascript(server: DevServer, lines: Path, package: str, ver
 
 
 def printed_by(server: DevServer, folder: Path, *command: str) -> list[str]:
-    """Run a program of a document with a new key in a folder, and return the lines that it prints."""
     environment = {**os.environ, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": own_key(server)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -118,7 +116,6 @@ def test_the_program_of_the_document_about_batches(server: DevServer, tmp_path: 
 
 
 def begun_upload(server: DevServer, key: str) -> socket.socket:
-    """Begin the upload of a large file, and send only its beginning."""
     url = urlsplit(server.url)
     assert url.hostname is not None
     connection = socket.create_connection((url.hostname, url.port), timeout=30)
@@ -133,7 +130,6 @@ def begun_upload(server: DevServer, key: str) -> socket.socket:
 
 @pytest.mark.parametrize("server", ["r2"], indirect=True, scope="module")
 def test_large_uploads_beyond_the_isolates_memory_are_refused(server: DevServer):
-    """While slow uploads hold the isolate's memory, another large one gets 503 with Retry-After, and leaves nothing."""
     greedy, other = own_key(server), own_key(server)
     slow = limits.MEMORY_BYTES // (limits.FILE_PART_BYTES + limits.MEMORY_UPLOAD_BYTES)
 
@@ -176,13 +172,11 @@ def large_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer
 
 
 def upload(server: DevServer, content: bytes) -> httpx.Response:
-    """Upload a file."""
     form = {"file": ("a.bin", content)}
     return httpx.post(f"{server.url}/v1/files", files=form, data={"purpose": "user_data"}, timeout=120)
 
 
 def last(server: DevServer, request: str) -> Json:
-    """Return the meter's line of the newest invocation for a request, as soon as this invocation has ended."""
     found: list[Json] = []
 
     def is_there() -> bool:
@@ -327,13 +321,11 @@ def test_an_output_of_200_mb_goes_through_an_isolate_that_does_not_grow(tmp_path
 
 
 def line_of(number: int) -> str:
-    """Write one line of an input file."""
     body = {"model": "m", "messages": [{"role": "user", "content": f"text {number}"}]}
     return json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": CHAT, "body": body}) + "\n"
 
 
 def output_of_batch(server: DevServer, requests: str) -> str:
-    """Run a batch, and return the id of its output file."""
     sent = httpx.post(f"{server.url}/v1/files", files={"file": ("a.jsonl", requests)}, data={"purpose": "batch"})
     body = {"input_file_id": sent.raise_for_status().json()["id"], "endpoint": CHAT, "completion_window": "1h"}
     made = httpx.post(f"{server.url}/v1/batches", json=body).raise_for_status().json()

@@ -26,7 +26,6 @@ OURS = 45  # The Worker's own limit of subrequests for an invocation; the platfo
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model server that takes 200 ms for each call."""
     with ModelServer(api_key="test-key", latency_seconds=0.2) as server:
         yield server
 
@@ -48,7 +47,6 @@ def queues(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def long_task(server: DevServer, model: ModelServer) -> Json:
-    """Run a long task whose lanes all have calls in flight at the same time, and return the task."""
     model.wait_until_idle()
     model.reset()
     model.hold()
@@ -64,7 +62,6 @@ def long_task(server: DevServer, model: ModelServer) -> Json:
 
 
 def check_limits(server: DevServer) -> None:
-    """Check that every invocation so far kept within the limits that the Worker sets itself."""
     lines = metered.lines(server)
     assert not [line for line in lines if "passed" in line]
     assert max(line["subrequests"] for line in lines) <= OURS
@@ -89,7 +86,6 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 
 
 def spent(server: DevServer, request: str) -> Json:
-    """Return what a request has spent according to the meter's line, which is empty until the request has ended."""
     return next((line for line in metered.lines(server) if line.get("request") == request), {})
 
 
@@ -120,7 +116,6 @@ def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queu
 
 
 def test_the_meter_and_the_worker_count_the_same(queues: DevServer):
-    """A run's own count of subrequests, statements and rows is the same as the independent count of the meter."""
     with Client(queues.url) as client:
         task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     start = next(at for at, line in enumerate(queues.lines) if "claimed" in line and task["id"] in line)
@@ -142,7 +137,6 @@ def of_handler(server: DevServer, handler: str, start: int = 0) -> list[Json]:
 
 
 def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int, str]:
-    """Run a task of 20 chunks while nothing else runs, and return the number of its written rows and its id."""
     start = len(server.lines)
     task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     eventually(lambda: of_handler(server, free_plan.SLICES[route], start))

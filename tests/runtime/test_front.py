@@ -14,7 +14,6 @@ LISTED = ("https://app.example.com", "http://localhost:5173")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
-    """A local server with a tiny Worker, whose CORS_ORIGINS lists two origins."""
     project = tmp_path_factory.mktemp("project")
     write_tiny_worker(project)
     flags = ("--var", f"CORS_ORIGINS:{', '.join(LISTED)}")
@@ -23,7 +22,6 @@ def server(tmp_path_factory: pytest.TempPathFactory):
 
 
 def served(server: DevServer) -> int:
-    """Return how many requests the Worker has received, including this one."""
     return httpx.get(f"{server.url}/facts").json()["served"]
 
 
@@ -54,7 +52,6 @@ def test_another_host_is_refused_before_anything_else(server: DevServer, host: s
 
 @pytest.mark.parametrize(("path", "ours"), [("/v1/responses", False), ("/v1", False), ("/v10", True)])
 def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str, ours: bool) -> None:
-    """A refusal of a request below /v1 has OpenAI's form, in which OpenAI's SDKs find code and message."""
     answer = httpx.get(f"{server.url}{path}", headers={"host": "rebound.example", "x-request-id": "mine"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (403, "mine")
     if ours:

@@ -27,12 +27,10 @@ SHORT_RESTS = doors(limits={"STORAGE_REST_SECONDS": 3.0})
 
 
 def output_of(user: str) -> str:
-    """Return the model's output for a text: 8,000 characters that do not compress to less than 6,000 bytes."""
     return b64encode(Random(user).randbytes(6_000)).decode()
 
 
 def text_of(number: int) -> str:
-    """Return a text of eight chunks that all differ."""
     return "".join(f"{number:03}.{chunk}".ljust(CHUNK_CHARS - 1, "x") + "\n" for chunk in range(CHUNKS))
 
 
@@ -100,7 +98,6 @@ def task_of(client: Client, task_id: str) -> Json:
 def test_a_full_database_costs_no_call_and_no_task(
     environment: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tasks fill a database of at most 430 pages; after a deletion has freed space, every accepted task completes."""
     cap_d1(monkeypatch, tmp_path, PAGES)
 
     def answer(call: Call) -> Behaviour:

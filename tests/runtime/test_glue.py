@@ -29,7 +29,6 @@ FLAGS_AS_HOSTED = {
 
 @pytest.fixture(scope="module", params=["moving", "standing"])
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with a tiny Worker, on each of the two clocks in turn."""
     folder = tmp_path_factory.mktemp(request.param)
     write_tiny_worker(folder / "project")
     arguments = ("--clock", request.param, "--cron-every", "600")
@@ -54,7 +53,6 @@ def test_the_glue_is_cloudflares(tiny: DevServer):
 
 
 def is_exact(seen: Json) -> bool:
-    """Return whether each timer's callback saw exactly the time for which the timer was set."""
     return all(asked == passed for asked, passed in seen["timers"])
 
 
@@ -90,7 +88,6 @@ def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevS
 
 
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
-    """A second start of the same source uses the memory snapshot of the first start, and imports nothing."""
     source = write_tiny_worker(tmp_path / "project")
     unique = f"# {tmp_path}\n"
     (source / "greeting.py").write_text(f"{unique}GREETING = 'hello'\n")

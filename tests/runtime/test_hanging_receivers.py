@@ -24,7 +24,6 @@ TASKS, ENDPOINTS = 2 * CONSUMERS, 3
 
 @contextmanager
 def serving(state: Path, route: str) -> Iterator[DevServer]:
-    """Serve with webhooks to this machine, on a route."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     with DevServer(state, *ENVIRONMENTS[route], *variables(values), "--cron-every", "600") as server:
         yield server

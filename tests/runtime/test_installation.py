@@ -20,8 +20,6 @@ type Program = Callable[[str, str], Path]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """A function that writes a shell script with a name and a body into a new folder, and returns its path."""
-
     def write(name: str, body: str) -> Path:
         folder = tmp_path / f"bin{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
@@ -34,7 +32,6 @@ def program(tmp_path: Path) -> Program:
 
 
 def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the search for Python in a folder without .venv, with only the given PATH."""
     return subprocess.run(
         ["/bin/sh", str(FIND_PYTHON), *arguments],
         cwd=folder,
@@ -57,7 +54,6 @@ def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: P
 
 
 def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_path: Path, program: Program) -> None:
-    """If no Python is new enough, the error says which version is needed and which versions were found."""
     shim = program("python3.12", "exit 127")
     old = program("python3", 'case "$2" in *lacks*) echo 3.11.7;; *) exit 1;; esac')
     found = find_python(tmp_path, [shim, old])
@@ -74,7 +70,6 @@ def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_p
 def test_a_node_that_is_too_old_is_an_error(
     version: str | None, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """If npm has installed no Node.js, and PATH has none or an old one, the error says that Node.js 22 is needed."""
     path = program("node", f"echo {version}").parent if version else tmp_path
     monkeypatch.setenv("PATH", str(path))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -103,7 +98,6 @@ def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_failed_installation_is_shown_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If an installing command fails, its output is printed, the status is 1, and the part counts as not installed."""
     (tmp_path / "lock").write_text("one")
     command = [sys.executable, "-c", "import sys; sys.exit('registry out of reach')"]
     part = install.Part(tmp_path / "folder", tmp_path / "lock", "a part", lambda: [command])
@@ -144,7 +138,6 @@ def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subp
 
 
 def read_all(descriptor: int) -> str:
-    """Return what was written to a terminal that no process has open any more."""
     found = b""
     with suppress(OSError):  # On Linux, reading a terminal that no process has open any more gives the error EIO.
         while part := os.read(descriptor, 4096):

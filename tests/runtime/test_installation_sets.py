@@ -43,7 +43,6 @@ class Clone:
         return write
 
     def make(self, *arguments: str) -> list[str]:
-        """Run the installation. Return the names of the sets of packages that `make` installed."""
         self.log.clear()
         assert install.main(arguments) == 0
         return list(self.log)
@@ -55,14 +54,12 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def test_make_install_installs_what_running_needs(clone: Clone) -> None:
-    """`make install` replaces the set of packages for running by the set for tests, which includes it."""
     assert [clone.make(), clone.make()] == [["run"], []]
     assert [clone.make("--dev"), clone.make("--dev"), clone.make()] == [["dev"], [], []]
     assert (clone.folder / "set").read_text() == "dev"
 
 
 def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A .venv whose Python no longer exists, as after an update or in a container, is replaced."""
     monkeypatch.setattr(install, "VENV", clone.folder)
     python = clone.folder / "bin" / "python"
     python.parent.mkdir(parents=True)

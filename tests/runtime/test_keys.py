@@ -19,13 +19,11 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's state folder."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[DevServer]:
-    """A local server with the Worker, which requires keys."""
     with DevServer(state, "--var", "REQUIRE_KEYS:true") as started:
         yield started
 
@@ -77,7 +75,6 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
 
 
 def everything(state: Path) -> bytes:
-    """Return the bytes of all files of a state folder, joined."""
     return b"\n".join(path.read_bytes() for path in sorted(state.rglob("*")) if path.is_file())
 
 

@@ -30,7 +30,6 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer) -> None:
-    """Begin each test with an empty ledger of the model."""
     model.release()
     model.wait_until_idle()
     model.reset()
@@ -42,13 +41,11 @@ def flags(route: str, model: ModelServer, **settings: object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def objects(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on objects, for the tests that only submit."""
     with DevServer(tmp_path_factory.mktemp("state"), *flags("durable-object", model)) as server:
         yield server
 
 
 def run_in_three_lanes(route: str, dev: DevServer, model: ModelServer) -> None:
-    """Run a task of 72 chunks and check its lanes, its calls, and what objects store."""
     with Client(dev.url) as client:
         state, text = dev.persist_to, paragraphs(CHUNKS)
         eventually(lambda: not metered.object_rows(state))
@@ -81,7 +78,6 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(objects: DevServer, mod
 
 @pytest.mark.campaign
 def test_a_long_task_on_the_queue_is_not_bound_to_six_calls(model: ModelServer, tmp_path: Path):
-    """The same on the queue; test_what_lanes_cost_a_task_on_the_queue has three lanes in `make test`."""
     with DevServer(tmp_path, *flags("queue", model)) as dev:
         run_in_three_lanes("queue", dev, model)
 
@@ -147,12 +143,10 @@ def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path)
 
 
 def of_objects(dev: DevServer) -> Counter[str]:
-    """Return how many requests of each kind the objects received."""
     return Counter(line["handler"] for line in metered.lines(dev) if "." in line["handler"])
 
 
 def begin_batch(client: Client, lines: int) -> str:
-    """Start a batch of lines, and return the id of its task."""
     body = {"model": "test-model", "messages": [{"role": "user", "content": "A line."}]}
     document = {"method": "POST", "url": "/v1/chat/completions", "body": body}
     content = "".join(json.dumps({"custom_id": f"r-{number}", **document}) + "\n" for number in range(lines))
@@ -171,14 +165,12 @@ EARLIER = {
 
 
 def run_batch(api: Client, model: ModelServer) -> int:
-    """Let a batch complete with one call for each line, and return how many calls were in flight at once."""
     task = api.finished(begin_batch(api, CHUNKS), 120)
     assert (task["status"], task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == ("completed", CHUNKS, 0)
     return max(call.in_flight for call in model.calls())
 
 
 def test_lines_are_called_in_lanes(objects: DevServer, model: ModelServer):
-    """The lines of a batch are called in three lanes, each once."""
     with Client(objects.url) as api:
         assert 6 < run_batch(api, model) <= IN_FLIGHT
 

@@ -72,13 +72,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture
 def client(large: DevServer) -> Iterator[Client]:
-    """A client of the Worker with the large outputs."""
     with Client(large.url) as client:
         yield client
 
 
 def completed(client: Client, chunks: int, *, tag: str = "part", seconds: float = 120, **request: object) -> str:
-    """Submit a text of this many chunks, wait until the task has completed, and return its path."""
     task = client.submit(paragraphs(chunks, tag), chunk={"maxChars": 40}, **request)
 
     def done() -> bool:
@@ -89,12 +87,10 @@ def completed(client: Client, chunks: int, *, tag: str = "part", seconds: float 
 
 
 def heap_mb(server: DevServer) -> int:
-    """Return the peak size of WebAssembly's memory in MB, according to the meter."""
     return max(int(line["heap_mb"]) for line in metered.lines(server))
 
 
 def test_large_outputs_are_read_whole_and_by_pages(large: DevServer, client: Client):
-    """Clients read all outputs in three ways, and the Worker's memory stays below the limit."""
     path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)
     task = whole.json()

@@ -29,7 +29,6 @@ SCHEMA = {
 
 
 def numbers(call: Call) -> Behaviour:
-    """Return 21,000 numbers that no other chunk has."""
     first = 1_000_000 + ITEMS * int(call.user.split()[1])
     return ok(json.dumps({"l": list(range(first, first + ITEMS))}))
 

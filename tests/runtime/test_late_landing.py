@@ -56,7 +56,6 @@ class Trouble:
 
 
 def tag(number: int) -> str:
-    """Return the tag by which the model's ledger identifies a submission."""
     return f"t{number:04}"
 
 
@@ -79,7 +78,6 @@ def submit(client: Client, number: int, parts: int, reduce: str, refused: set[st
 
 
 def left(client: Client) -> int | None:
-    """Return how many tasks have not ended, or None if the Worker answers 503."""
     answers = [client.http.get(f"/api/tasks?status={status}&limit=100") for status in ("pending", "processing")]
     if any(answer.status_code == httpx.codes.SERVICE_UNAVAILABLE for answer in answers):
         return None

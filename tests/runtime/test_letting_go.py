@@ -23,7 +23,6 @@ LANED_CHUNKS = 3 * limits.LANE_CHUNKS
 
 @pytest.fixture(scope="module")
 def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on one route, with the free plan's allowance."""
     timeout = TIMEOUT_SECONDS[route]
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=timeout, LEASE_SECONDS=timeout + 10, PLAN="free")
     with DevServer(tmp_path_factory.mktemp("state"), *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server:
@@ -41,7 +40,6 @@ def _fresh(model: ModelServer) -> Iterator[None]:
 
 
 def let_go(dev: DevServer, task_id: str) -> Json:
-    """Return the log event of the run that gave up a task's calls, or an empty dict if there is no such event yet."""
     said = (line for line in list(dev.lines) if '"event":"let_go"' in line and task_id in line)
     return next(map(json.loads, said), {})
 

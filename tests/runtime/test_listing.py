@@ -26,7 +26,6 @@ EVERY = 20  # One in 20 of the written tasks has failed, and all others have com
 
 
 def ids(first: int, behind: int) -> list[str]:
-    """Return the ids of tasks that were made a millisecond apart."""
     return [new_task_id(START_MS + number, number.to_bytes(10)) for number in range(first, behind)]
 
 
@@ -48,7 +47,6 @@ def fill(state: Path, first: int, behind: int) -> None:
 
 
 def pages(client: Client, **query: str | int) -> Iterator[Json]:
-    """Yield the pages of the list, following `nextCursor` to the end."""
     cursor = ""
     while cursor is not None:
         answer = client.http.get("/api/tasks", params=query | {"limit": PAGE, "cursor": cursor})
@@ -71,7 +69,6 @@ def dearest(server: DevServer, client: Client, count: int, **query: str | int) -
 
 
 def metered_pages(server: DevServer, client: Client, count: int, query: dict[str, str | int]) -> list[Json]:
-    """Return the meter's lines for reading the first `count` pages, or all pages if there are fewer."""
     before = len(server.lines)
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with a tiny Worker, for all tests that do not change its files."""
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny_worker(folder / "project")
     (folder / "project" / ".dev.vars").write_text("FROM_SECRETS=secrets\nFROM_FLAG=secrets\n")
@@ -29,7 +28,6 @@ def get(server: DevServer, path: str) -> httpx.Response:
 
 
 def traceback_of(server: DevServer, error: str) -> list[str]:
-    """Return the lines of an error's traceback in the server's output, up to the line of the error itself."""
     server.wait_for_line(f"^{re.escape(error)}$")
     end = server.lines.index(error)
     start = max(i for i in range(end) if server.lines[i].startswith("Traceback"))

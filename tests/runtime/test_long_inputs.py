@@ -26,13 +26,11 @@ PARAGRAPH = "Ada met Grace in London. 天地玄黄，宇宙洪荒。👍🏽 Two
 
 
 def numbered(size: int) -> str:
-    """Return a text of about so many bytes. No two parts of the text are equal."""
     each = len(PARAGRAPH.encode()) * 9 + 20
     return "".join(f"## Part {number}\n\n{PARAGRAPH * 9}\n" for number in range(size // each))
 
 
 def upload(url: str, content: bytes) -> str:
-    """Upload a text, and return the file's id."""
     form = {"file": ("book.txt", content, "text/plain")}
     sent = httpx.post(f"{url}/v1/files", files=form, data={"purpose": "user_data"}, timeout=120)
     assert sent.status_code == 200, sent.text
@@ -40,13 +38,11 @@ def upload(url: str, content: bytes) -> str:
 
 
 def cut_to(output: str) -> list[int]:
-    """Return up to which byte each run has cut the text, from the log."""
     return [int(found) for found in re.findall(r'"event":"text_cut".*?"bytes":(\d+)', output)]
 
 
 @pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
 def test_a_text_of_several_mb_is_cut_through_a_kill(route: str, tmp_path: Path) -> None:
-    """The server is killed while it cuts. The chunks are those of the whole text, and each is called once."""
     text = numbered(9_000_000)
     ends = cuts(text, CHUNK_CHARS)
     expected = Counter(text[start:end] for start, end in zip((0, *ends), ends, strict=False))
@@ -80,7 +76,6 @@ def test_a_text_of_several_mb_is_cut_through_a_kill(route: str, tmp_path: Path) 
 
 @pytest.fixture(name="deployment", scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The URL of a Worker that requires keys, and a key."""
     with DevServer(tmp_path_factory.mktemp("state"), *variables({"REQUIRE_KEYS": "true"})) as server:
         yield server.url, insert_key(server.persist_to)
 
@@ -98,6 +93,5 @@ def test_openai_for_python(deployment: tuple[str, str]) -> None:
     ("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)]
 )
 def test_openai_for_javascript(deployment: tuple[str, str], package: str, version: str) -> None:
-    """A JavaScript program does the same."""
     command: list[str | Path] = [find_node(), HERE / "long_text.mjs", package, *deployment, TEXT]
     assert walk(command, EXPECTED_OF_LONG_TEXT).startswith(version)

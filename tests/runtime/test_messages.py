@@ -23,7 +23,6 @@ CONSUMERS = 10
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the Worker with a door for tests."""
     return write_wired_worker(tmp_path_factory.mktemp("project"))
 
 
@@ -42,14 +41,12 @@ def through_door(wired: DevServer) -> Iterator[Client]:
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer):
-    """Begin each test with an empty ledger of the model."""
     model.release()
     model.wait_until_idle()
     model.reset()
 
 
 def put(client: Client, queue: str, *bodies: object) -> None:
-    """Send messages with the given bodies to a queue."""
     answer = client.http.post("/_test/messages", json={"queue": queue, "bodies": bodies})
     assert answer.text == "sent"
 
@@ -119,7 +116,6 @@ def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, thr
 
 
 def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through_door: Client, model: ModelServer):
-    """A message in the dead-letter queue fails neither a task with a live lease nor a task that has ended."""
     model.hold()
     task_id = through_door.submit(paragraphs(2), chunk=SMALL)["id"]
     model.wait_for_in_flight(2)

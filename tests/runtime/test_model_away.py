@@ -21,19 +21,16 @@ BROWN_OUT_TASKS = 30
 
 @pytest.fixture(scope="module", params=["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
 def route(request: pytest.FixtureRequest) -> str:
-    """Run a test on the queue and on objects, and in the campaign on the direct route, too."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """A port on which model servers can be started and stopped during the test."""
     return free_port()
 
 
 @pytest.fixture(scope="module")
 def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker on one route; its model has this port, and its patience is a deployment's default."""
     settings = openai(f"http://127.0.0.1:{port}/v1", AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=5, PLAN="paid")
     state: Path = tmp_path_factory.mktemp("state")
     with (
@@ -44,19 +41,16 @@ def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def serve(port: int) -> ModelServer:
-    """Start a model server on the port."""
     return ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS, port=port)
 
 
 def begin(client: Client, model: ModelServer) -> Json:
-    """Submit a task, wait until eight of its calls have arrived, and return it."""
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     model.wait_for_calls(8, 30)
     return task
 
 
 def wait_for_words(client: Client, task: Json, code: str) -> Json:
-    """Wait until the API says that the task waits for its model, and shows four failed calls. Returns the task."""
     seen: list[Json] = []
 
     def waits() -> bool:
@@ -74,7 +68,6 @@ def wait_for_words(client: Client, task: Json, code: str) -> Json:
 
 
 def assert_whole(client: Client, task: Json) -> None:
-    """Check that the task completes with all chunks."""
     done = client.finished(task["id"], 120)
     assert done["status"] == "completed", done
     assert done["progress"] == {"total": CHUNKS, "completed": CHUNKS, "failed": 0, "truncated": 0}

@@ -28,13 +28,11 @@ LEFTOVER = re.compile(
 
 @pytest.fixture(scope="module", params=["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
 def route(request: pytest.FixtureRequest) -> str:
-    """Run a test on the queue and on objects, and in the campaign on the direct route, too."""
     return str(request.param)
 
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer):
-    """Begin each test with an empty ledger and a model server that answers all calls."""
     model.plan = Plan()
     model.output_chars = None
     model.wait_until_idle()

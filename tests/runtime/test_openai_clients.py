@@ -19,7 +19,6 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The URL of a Worker that requires keys, and a key."""
     state = tmp_path_factory.mktemp("state")
     with DevServer(state, *variables(WALKED)) as server:
         yield server.url, insert_key(state)

@@ -18,13 +18,11 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's state folder."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(model: ModelServer, state: Path) -> Iterator[DevServer]:
-    """A local server with the Worker, which requires keys."""
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=40)
     with DevServer(state, *flags, "--var", "REQUIRE_KEYS:true", "--cron-every", "2") as started:
         yield started

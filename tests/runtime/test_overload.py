@@ -64,7 +64,6 @@ def taken(client: Client) -> str | None:
 
 
 def completed(client: Client) -> int:
-    """Return how many tasks have completed."""
     answer = client.http.get("/api/tasks?status=completed&limit=100", headers=ALONE)
     assert answer.status_code == 200, answer.text
     return len(answer.json()["tasks"])
@@ -82,7 +81,6 @@ def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
 
 
 def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None:
-    """Check, by the bills and by the model's count, that all tasks complete with one call for each chunk."""
     ended = [client.finished(task_id, seconds=240) for task_id in tasks]
     assert [task["status"] for task in ended] == ["completed"] * len(tasks)
     assert [(task["usage"]["modelCalls"], task["usage"]["inDoubt"]) for task in ended] == [(CHUNKS, 0)] * len(tasks)
@@ -124,7 +122,6 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
-    """Twenty tasks on a slow database that stalls all complete, with one call for each chunk and few writes."""
     on_each_route(tmp_path, work_through_a_stall)
 
 

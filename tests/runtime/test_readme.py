@@ -32,13 +32,11 @@ class MakeDev(DevServer):
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state folder of the server that this module's tests use."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[DevServer]:
-    """A server like that of `make dev` without arguments, except for the port and the state folder."""
     with MakeDev(state) as server:
         yield server
 
@@ -54,7 +52,6 @@ def test_the_first_two_commands_and_their_output(server: DevServer):
 
 
 def _appear_in_order(shown: str, output: str) -> None:
-    """Check that the output begins with the first part of the shown text, and has the other parts in this order."""
     first, *others = shown.rstrip().split("\n…\n")
     assert output.startswith(first)
     place = len(first)
@@ -63,7 +60,6 @@ def _appear_in_order(shown: str, output: str) -> None:
 
 
 def _agree(shown: Any, real: Any) -> None:
-    """Check that a shown JSON value equals the real value, except for ids; `…` stands for values that are left out."""
     if shown == "…":
         return
     if isinstance(shown, dict):
@@ -128,13 +124,11 @@ class Reader:
         return tried.replace("?wait=25", "?wait=1") if self._state == self._own else tried
 
     def leave(self) -> None:
-        """Stop the server that was started last."""
         self._servers.close()
 
 
 @pytest.fixture
 def reader(server: DevServer, state: Path, tmp_path: Path) -> Iterator[Reader]:
-    """A reader of one document."""
     made = Reader(server, state, tmp_path)
     yield made
     made.leave()

@@ -30,7 +30,6 @@ CONTEXT_TOKENS = 512
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[RealModel]:
-    """The model, which is not started."""
     made = RealModel(CONTEXT_TOKENS)
     yield made
     made.stop()
@@ -38,7 +37,6 @@ def real() -> Iterator[RealModel]:
 
 @pytest.fixture(scope="module")
 def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a Worker whose calls go to the model."""
     state: Path = tmp_path_factory.mktemp("state")
     flags = openai(real.base_url, AI_MODEL=NAME, AI_CONCURRENCY=model.SLOTS)
     with DevServer(state, *flags) as server, Client(server.url) as made:
@@ -47,14 +45,12 @@ def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def warm(real: RealModel, client: Client) -> Client:
-    """A client of the Worker, after the model was loaded."""
     real.start()
     eventually(real.is_loaded, 60)
     return client
 
 
 def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, client: Client):
-    """A task waits for a model that is not started and says so, and completes after the model was loaded."""
     real.stop()
     task_id = client.submit("A text of one sentence.", maxOutputTokens=8)["id"]
     eventually(lambda: (client.task(task_id)["waitingFor"] or {}).get("reason") == "model_away")
@@ -65,7 +61,6 @@ def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, clien
 
 
 def test_each_chunk_has_an_output_of_the_model(warm: Client):
-    """Three chunks make three calls, and each has the model's text, finish reason and token counts."""
     task = warm.submit(
         TEXT,
         chunk={"maxChars": 120},
@@ -88,7 +83,6 @@ def test_each_chunk_has_an_output_of_the_model(warm: Client):
 
 
 def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
-    """The model's server obeys `max_tokens` and reports `length`, and the task counts the output as cut off."""
     task = warm.submit(TEXT, instructions="Repeat the text word by word.", temperature=0, maxOutputTokens=8)
     done = warm.finished(task["id"], 120)
     assert done["progress"]["truncated"] == 1
@@ -127,7 +121,6 @@ def test_the_model_is_held_to_a_schema(warm: Client):
 
 
 def test_a_schema_that_the_model_s_server_refuses_fails_the_task(warm: Client):
-    """llama.cpp does not support a reference to the root of a schema."""
     schema = {
         "type": "object",
         "properties": {"a": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
@@ -141,7 +134,6 @@ def test_a_schema_that_the_model_s_server_refuses_fails_the_task(warm: Client):
 
 
 def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Client):
-    """A chunk that is too long for the model's context fails its task after one call, with the server's message."""
     task = warm.submit("word " * (2 * CONTEXT_TOKENS))
     done = warm.finished(task["id"])
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")

@@ -50,7 +50,6 @@ def test_the_references_are_measured_beside_onceover(tmp_path: Path):
 
 @pytest.mark.campaign
 def test_the_table_of_goals_is_measured_part_by_part(tmp_path: Path):
-    """The short form of two parts prints a table and writes them to a file, from which a second run takes them."""
     report = tmp_path / "goals.json"
     command = [sys.executable, "-m", "bench", "goals", "--quick", "--runs", "1", "--report", str(report)]
     command += ["--only", "far", "capacity"]

@@ -43,12 +43,10 @@ class World:
     ids: dict[str, str]
 
     def path(self, written: str) -> str:
-        """Return a path of the runbook with a real id in place of `{id}`."""
         kind = written.split("/")[2]
         return written.replace("{id}", self.ids.get(kind, ""))
 
     def command(self, written: str) -> str:
-        """Return a command of the runbook with real values in place of its words in capitals."""
         named = {"ID": self.ids["endpoint"], "NAME": "another", "URL": f"{self.receiver.url}/another"}
         if not written.startswith("onceover "):
             return written
@@ -127,7 +125,6 @@ def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) ->
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_command_of_a_sentence_runs(program: str, world: World) -> None:
-    """Each command that a sentence of the runbook names runs; commands of make are only looked up with `make -n`."""
     command = world.command(program)
     if command.startswith("make "):
         command = command.replace("make ", "make -n ", 1)

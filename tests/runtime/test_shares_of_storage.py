@@ -49,7 +49,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def clients(server: DevServer) -> Iterator[dict[str, Client]]:
-    """A client for each tenant, and one for the operators, whose tenant is `local`."""
     made = {tenant: Client(server.url) for tenant in (*TENANTS, "local")}
     for tenant, client in made.items():
         client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to, tenant)}"
@@ -59,18 +58,15 @@ def clients(server: DevServer) -> Iterator[dict[str, Client]]:
 
 
 def upload(client: Client, content: bytes) -> httpx.Response:
-    """Upload a file."""
     return client.http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", content)})
 
 
 def line(number: int) -> str:
-    """Write a line that the model refuses."""
     body = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": f"refuse {number}"}]}
     return json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body})
 
 
 def age(state: Path, tenant: str, days: int) -> None:
-    """Let all tasks of a tenant have ended so many days earlier."""
     with closing(sqlite3.connect(d1_file(state), timeout=20)) as connection, connection:
         connection.execute("UPDATE tasks SET finished_at = finished_at - ? WHERE tenant = ?", (days * DAY_MS, tenant))
 
@@ -103,7 +99,6 @@ def test_refusals_are_stored_once(server: DevServer, clients: dict[str, Client])
 
 
 def test_results_do_not_pay_for_the_files_of_another_tenant(server: DevServer, clients: dict[str, Client]) -> None:
-    """One tenant uploads until it is refused. The results of another one stay, and a third one's tasks are accepted."""
     ids = [clients["results"].submit(f"Text {number}.")["id"] for number in range(RESULTS)]
     assert {clients["results"].finished(id_)["status"] for id_ in ids} == {"completed"}
     age(server.persist_to, "results", 3)

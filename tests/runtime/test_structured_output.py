@@ -39,13 +39,11 @@ class Said(BaseModel):
 
 
 def answer(call: Call) -> Behaviour:
-    """Answer a call with its text in the form of the schema."""
     return ok(json.dumps({"said": [call.user.strip()]}))
 
 
 @pytest.fixture(scope="module")
 def url(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Worker whose calls go to `model`."""
     with DevServer(tmp_path_factory.mktemp("state"), *served_by(model.base_url)) as server:
         yield server.url
 
@@ -63,7 +61,6 @@ def _fresh(model: ModelServer) -> None:
 
 
 def listed(url: str) -> list[str]:
-    """Return the ids of all tasks."""
     with Client(url) as client:
         return [task["id"] for task in client.http.get("/api/tasks").json()["tasks"]]
 

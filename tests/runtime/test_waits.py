@@ -21,7 +21,6 @@ WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model server that takes a random time to answer each call."""
     odd = random.Random(5)
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(odd.uniform(0.05, 1.1)))) as made:
         yield made
@@ -29,13 +28,11 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module", params=["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
 def route(request: pytest.FixtureRequest) -> str:
-    """Run a test on the queue and on objects, and in the campaign on the direct route, too."""
     return str(request.param)
 
 
 @contextmanager
 def serving(state: Path, route: str, model: ModelServer, **more: str) -> Iterator[tuple[DevServer, Client]]:
-    """A local server with the Worker on one route, and a client of it."""
     flags = openai(model.base_url, AI_CONCURRENCY=6, **more)
     with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "600") as server, Client(server.url) as made:
         yield server, made
@@ -48,7 +45,6 @@ def client(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFact
 
 
 def wait_for_each(client: Client) -> None:
-    """For several tasks, check that a request with `?wait=` is answered and that the task completes."""
     for seconds, count in WAITS:
         task = client.submit(paragraphs(count), chunk={"maxChars": 40})
         client.task(task["id"], wait=seconds)

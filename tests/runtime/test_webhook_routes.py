@@ -15,7 +15,6 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def server(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on one route, whose cron does not fire during these tests."""
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     state = tmp_path_factory.mktemp("state")
     with DevServer(state, *ENVIRONMENTS[route], *variables(values), "--cron-every", "600") as made:

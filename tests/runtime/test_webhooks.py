@@ -31,7 +31,6 @@ ENDS = ["task.completed", "task.cancelled"]
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    """A receiver of messages."""
     with Receiver() as made:
         yield made
 
@@ -46,13 +45,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def key(server: DevServer) -> str:
-    """An API key with all scopes."""
     return insert_key(server.persist_to)
 
 
 @pytest.fixture(scope="module")
 def client(server: DevServer, key: str) -> Iterator[Client]:
-    """A client of the native API."""
     with Client(server.url) as made:
         made.http.headers["Authorization"] = f"Bearer {key}"
         yield made
@@ -60,14 +57,12 @@ def client(server: DevServer, key: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def sdk(server: DevServer, key: str) -> Iterator[OpenAI]:
-    """OpenAI's own client, unmodified."""
     with OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as made:
         yield made
 
 
 @pytest.fixture
 def endpoint(sdk: OpenAI, receiver: Receiver, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A webhook endpoint for one test, which the SDK makes and deletes."""
     path = f"/{request.function.__name__}"
     made = sdk.webhooks.create(name="one", url=receiver.url + path, event_types=ENDS)  # type: ignore[arg-type]
     yield made
@@ -75,18 +70,15 @@ def endpoint(sdk: OpenAI, receiver: Receiver, request: pytest.FixtureRequest) ->
 
 
 def awaited(receiver: Receiver, endpoint: Any, count: int = 1) -> list[Received]:
-    """Wait until the endpoint has received this many messages, and return its messages."""
     path = httpx.URL(endpoint.url).path
     return eventually(lambda: receiver.at(path) if len(receiver.at(path)) >= count else [], 60)
 
 
 def ended(client: Client) -> str:
-    """Submit a task, wait for its end, and return its id."""
     return str(client.finished(client.submit("some text")["id"])["id"])
 
 
 def deliveries(client: Client, task_id: str) -> list[Json]:
-    """Return a task's deliveries as the API shows them."""
     answer = client.http.get(f"/api/tasks/{task_id}/deliveries")
     assert answer.status_code == 200, answer.text
     found: list[Json] = answer.json()["deliveries"]
@@ -94,8 +86,6 @@ def deliveries(client: Client, task_id: str) -> list[Json]:
 
 
 def settled(client: Client, task_id: str, status: str) -> Json:
-    """Wait until the task's only webhook delivery has the given status, and return the delivery."""
-
     def found() -> Json:
         (one,) = deliveries(client, task_id)
         return one if one["status"] == status else {}
@@ -116,7 +106,6 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 
 
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """After a rotation with `keep_old_secret_active_for_24_hours`, both secrets sign messages."""
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
     (message,) = awaited(receiver, endpoint)
@@ -140,7 +129,6 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
     no = ["InvalidWebhookSignatureError"]
 
     def told(count: int) -> tuple[Received, list[str]]:
-        """Return the message of a new task's end, and the content that it must have."""
         task_id = ended(client)
         *_, message = awaited(receiver, made, count)
         return message, [message.headers["webhook-id"], "task.completed", task_id]
@@ -171,7 +159,6 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
     port = free_port()
 
     def here(program: str) -> list[str]:
-        """Return the command that runs a program of the page against this module's server."""
         changed = program.replace(LOCAL_URL, server.url).replace('api_key="none"', f'api_key="{key}"')
         return [sys.executable, "-c", changed.replace("8000", str(port))]
 
@@ -239,10 +226,7 @@ def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiv
 
 
 def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk: OpenAI, receiver: Receiver):
-    """By workerd's count, a webhook endpoint costs each task two rows, and tasks of other tenants no rows."""
-
     def rows(event: str, seen: int) -> int:
-        """Return the written rows in the first log event with the given name after the first `seen` lines, or 0."""
         lines = [json.loads(line) for line in list(server.lines)[seen:] if f'"event":"{event}"' in line]
         return int(lines[0]["rows_written"]) if lines else 0
 

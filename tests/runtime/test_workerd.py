@@ -34,7 +34,6 @@ def test_more_than_a_thousand_ready_handles_keep_their_order(wired: DevServer):
 
 
 def test_a_call_whose_time_is_up_ends_at_once(model: ModelServer, wired: DevServer) -> None:
-    """When a call of Workers AI times out, its connection closes at once; a call that is answered succeeds."""
     url = f"{model.base_url}/chat/completions"
 
     def call(seconds: float) -> str:

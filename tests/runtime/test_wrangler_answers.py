@@ -24,7 +24,6 @@ VARIABLES = ["unstable_getVarsForDev"]
 
 
 def plain_environment() -> dict[str, str]:
-    """Return this process's environment variables without those that wrangler may read, with which nothing is kept."""
     return {name: value for name, value in os.environ.items() if not READ_BY_WRANGLER.match(name)}
 
 
@@ -57,7 +56,6 @@ class Asker:
         return answers, answers.pop("asked")
 
     def end(self) -> None:
-        """End the process."""
         self._process.kill()
         self._process.communicate()
 
@@ -72,24 +70,20 @@ def asker() -> Iterator[Asker]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The folder of a tiny Worker with one migration."""
     write_tiny_worker(tmp_path / "project")
     return tmp_path / "project"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder below which no answers are kept yet."""
     return tmp_path / "root"
 
 
 def kept(root: Path) -> list[Path]:
-    """Return the files of kept answers."""
     return sorted((root / ".build" / "wrangler").glob("*"))
 
 
 def edit(file: Path, old: str, new: str) -> None:
-    """Replace text in a file that has it once."""
     text = file.read_text()
     assert text.count(old) == 1
     file.write_text(text.replace(old, new))
@@ -128,7 +122,6 @@ def test_a_change_is_seen(asker: Asker, root: Path, project: Path) -> None:
 
 @pytest.mark.parametrize("name", [".dev.vars", ".dev.vars.bare", ".env", ".env.bare.local"])
 def test_secrets_are_read_by_wrangler_and_never_kept(asker: Asker, root: Path, project: Path, name: str) -> None:
-    """wrangler reads each file of variables at each start, and no kept file contains its values."""
     (project / name).write_text("FROM_SECRETS=swordfish-of-the-file\n")
     for _ in range(2):
         answers, asked = asker.ask(root, project, "bare")
@@ -143,7 +136,6 @@ def test_secrets_are_read_by_wrangler_and_never_kept(asker: Asker, root: Path, p
 
 
 def test_environment_variables_of_wrangler_prevent_kept_answers(asker: Asker, root: Path, project: Path) -> None:
-    """If a variable is set that wrangler reads, wrangler is asked although answers are kept, and keeps none itself."""
     asker.ask(root, project)
     before = {file: file.read_bytes() for file in kept(root)}
     other = Asker({"CLOUDFLARE_INCLUDE_PROCESS_ENV": "true", "SWORDFISH": "of-the-environment"})

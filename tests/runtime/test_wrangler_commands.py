@@ -61,7 +61,6 @@ def known() -> Commands:
 
 
 def _fault(command: str, known: Commands) -> str | None:
-    """Return what is wrong with a command, or None."""
     words = shlex.split(command)[2:]
     plain = [word for word in words if not word.startswith("-")]
     path = tuple(plain)

@@ -31,7 +31,6 @@ D1_SECONDS = 30
 
 
 async def answered(call: Awaitable[Any]) -> Any:
-    """Wait for an answer of D1, but no longer than D1_SECONDS."""
     async with asyncio.timeout(D1_SECONDS):
         return await call
 
@@ -156,14 +155,12 @@ async def scenario(world: World) -> int:
 
 
 def run_seed(seed: int, template: Template, **options: Any) -> World:
-    """Run the scenario under a random choice of faults, and return the closed world."""
     world = World(seed, SampleApp(), template, **{"faults": "swarm", **options})
     world.run(scenario)
     return world
 
 
 def main(first: int, count: int) -> str:
-    """Return a digest of the traces of `count` seeds."""
     template = Template([SCHEMA])
     digests = [run_seed(seed, template).trace_digest for seed in range(first, first + count)]
     return blake2b("".join(digests).encode(), digest_size=16).hexdigest()

@@ -24,7 +24,6 @@ def test_each_recipe_shows_code():
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str):
-    """Each example runs unchanged, in its own namespace, and has an assertion."""
     assert "assert " in example
     # With as many empty lines before the example as in the README, a traceback shows the right line.
     before = README.read_text("utf-8").partition(example)[0].count("\n")
@@ -39,7 +38,6 @@ def test_a_quote_stands_in_the_code(quote: str):
 
 
 def test_the_map_names_every_module_once():
-    """The README's map lists every module of the simulator once, and no other module."""
     table = README.read_text("utf-8").partition("\n## Map\n")[2]
     named = re.findall(r"`([a-z0-9_/]+\.py)`", table)
     files = (ROOT / "simulator").rglob("*.py")

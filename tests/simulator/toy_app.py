@@ -40,16 +40,13 @@ class ToyApp:
 
 
 def play[T](app: ToyApp, scenario: Callable[[World], Awaitable[T]], *, seed: int = 1, **options: Any) -> T:
-    """Run a scenario in a fresh simulated world, and return its result."""
     return World(seed, app, TEMPLATE, **options).run(scenario)
 
 
 async def mark(env: Env, who: str, what: str) -> None:
-    """Leave a mark in D1."""
     await env.DB.prepare("INSERT INTO marks VALUES (?, ?)").bind(who, what).run()
 
 
 def marks(world: World) -> list[str]:
-    """Return the marks in D1, as `who what`, in order."""
     rows = world.database.connection.execute("SELECT who, what FROM marks ORDER BY rowid").fetchall()
     return [f"{who} {what}" for who, what in rows]

@@ -87,7 +87,6 @@ class BenchRequest:
     breaks_at: int | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """Read the body in chunks of `chunk_bytes`. At the byte `breaks_at`, raise BodyBroken."""
         end = len(self.body) if self.breaks_at is None else self.breaks_at
         for start in range(0, end, self.chunk_bytes):
             await asyncio.sleep(0)
@@ -98,7 +97,6 @@ class BenchRequest:
             raise BodyBroken
 
     async def read(self, most: int) -> bytes:
-        """Read the body piece by piece, as the platform does."""
         taken = b""
         for start in range(0, len(self.body), 65_536):
             await asyncio.sleep(0)
@@ -118,7 +116,6 @@ class BenchSender:
         self.refuses = False
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Record the task."""
         if self.refuses:
             raise RuntimeError("Queue sends are disabled")
         assert delay_seconds == 0
@@ -242,7 +239,6 @@ class ApiBench:
         self.told.append((task_key, fence))
 
     def limit(self, **settings: Any) -> None:
-        """Change settings of the deployment, for example limits."""
         self.settings = replace(self.settings, **settings)
         invocation = with_features(replace(self.worker, settings=self.settings))
         self.store = invocation.store
@@ -261,13 +257,11 @@ class ApiBench:
             self.run(asyncio.wait(behind))
 
     def close(self) -> None:
-        """Close loop and database."""
         self.settle()
         self.loop.close()
         self.database.close()
 
     def now_ms(self) -> int:
-        """Return the bench's time in milliseconds, which the isolate and the database share."""
         return START_MS + round(self.loop.time() * 1000)
 
     def _entropy(self, size: int) -> bytes:
@@ -275,19 +269,15 @@ class ApiBench:
         return self._made.to_bytes(size)
 
     def _random(self, size: int) -> bytes:
-        """Return bytes that look random but are the same in each run."""
         return hashlib.shake_256(self._entropy(8)).digest(size)
 
     def run(self, coroutine: Any) -> Any:
-        """Run a coroutine to its end."""
         return self.loop.run_until_complete(coroutine)
 
     def pass_seconds(self, seconds: float) -> None:
-        """Let this many seconds of virtual time pass."""
         self.run(asyncio.sleep(seconds))
 
     def send(self, request: BenchRequest) -> Reply:
-        """Send a request to the API, and check the answer against the API's description."""
         reply: Reply = self.run(_whole(request, self.api))
         check_documented(request.method, request.url, reply)
         return reply
@@ -304,14 +294,12 @@ class ApiBench:
     def upload(
         self, content: bytes = b"{}\n", headers: Mapping[str, str] | None = None, *, query: str = "", **fields: str
     ) -> Reply:
-        """Upload a file, by default for a batch, with a form as SDKs send it."""
         given = {"purpose": "batch"} | fields
         made = httpx.Request("POST", "http://h", files={"file": ("a.jsonl", content)}, data=given)
         sent = {name: made.headers[name] for name in ("content-type", "content-length")}
         return self.call("POST", f"/v1/files{query}", made.read(), sent | dict(headers or {}))
 
     def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
-        """Write a key as `make key` does, by default with all scopes of its tenant, and return its text."""
         parts, text = make(self._random(40))
         new = NewKey(
             id=parts.id,
@@ -325,7 +313,6 @@ class ApiBench:
         return text
 
     def save(self) -> SavedBench:
-        """Return what the deployment has stored, so that other benches can begin with it."""
         self.settle()
         return SavedBench(Template([], begun=self.database.snapshot()), self._made, self.loop.time())
 
@@ -334,7 +321,6 @@ class ApiBench:
         self.api = replace(self.api, isolate=RequestMemory())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
-        """Submit a task and return it. By default the submitted task has three chunks."""
         reply = self.call("POST", "/api/tasks", {"input": text, **fields})
         assert reply.status == 202, reply
         task = data(reply)
@@ -342,7 +328,6 @@ class ApiBench:
         return task
 
     def count_rows(self) -> int:
-        """Return the number of all rows in the tables of tasks and keys."""
         tables = ("tasks", "texts", "segments", "failures", "api_keys")
         return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in tables)  # noqa: S608 - constants
 
@@ -384,33 +369,27 @@ class ApiBench:
         assert self.run(self.store.step(claim, progress, step))
 
     def begin(self, task_id: str, done: int) -> None:
-        """Let a worker claim a task, finish its first `done` chunks and keep its claim."""
         self.work(self.claim(task_id), {index: f"output {index}" for index in range(done)}, Continue(180_000))
 
     def complete(self, task_id: str) -> None:
-        """Let a worker claim a task and complete it."""
         claim = self.claim(task_id)
         outputs = {index: f"output {index}" for index in range(claim.total)}
         self.work(claim, outputs, Finish(self.settings.retention_ms))
 
     def end_with(self, task_id: str, finish_reason: str) -> None:
-        """Let a worker complete a task of one chunk with an output that has this finish reason."""
         told: dict[str, Any] = {"finish_reason": finish_reason, "truncated": int(is_truncated(finish_reason))}
         self.work(self.claim(task_id), {0: "output 0"}, Finish(self.settings.retention_ms), **told)
 
     def fail(self, task_id: str) -> None:
-        """Let a worker finish one chunk of a task and fail the task with the next chunk."""
         failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
         self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
 
 
 def key(task_id: str) -> TaskKey:
-    """Return the key of a task of the tenant `local`."""
     return task_key_of(LOCAL, task_id)
 
 
 def bearer(secret: str) -> dict[str, str]:
-    """Return the header that sends an API key."""
     return {"authorization": f"Bearer {secret}"}
 
 
@@ -435,12 +414,10 @@ async def _whole(request: BenchRequest, api: Api) -> Reply:
 
 
 def data(reply: Reply) -> Any:
-    """Return an answer's body, parsed from JSON."""
     return json.loads(reply.body)
 
 
 def check_documented(method: str, url: str, reply: Reply) -> None:
-    """Check an answer against the API's description."""
     for name, value in ON_EVERY_ANSWER.items():
         assert reply.headers[name] == value
     path = re.sub(r"^[a-z]+://[^/?#]*", "", url).partition("?")[0]
@@ -484,7 +461,6 @@ FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "Ver
 
 
 def _check_body(body: str, schema: Mapping[str, Any]) -> None:
-    """Check that the model of a body accepts the body and gives it back unchanged, with fields in the same order."""
     if "allOf" in schema:
         narrowed, said = schema["allOf"][1]["properties"], json.loads(body)
         if "error" in narrowed:  # below /v1

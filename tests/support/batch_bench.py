@@ -67,11 +67,9 @@ class PointedD1:
         self._points = points
 
     def prepare(self, sql: str) -> D1Statement:
-        """Prepare a statement."""
         return self._database.prepare(sql)
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
-        """Run statements as one transaction."""
         await self._points.pass_one()
         results = await self._database.batch(statements)
         await self._points.pass_one()
@@ -91,15 +89,12 @@ class MemoryBucket:
         self._failing: list[bool] = []
 
     def fail(self, times: int, *, landed: bool = False) -> None:
-        """Make the next calls fail."""
         self._failing = [landed] * times
 
     def buffer(self) -> Buffer:
-        """Return an empty buffer."""
         return MemoryBuffer(self.part_bytes)
 
     async def put(self, file: FileKey, name: str, body: bytes | Buffer) -> None:
-        """Store a part. Check that each name is used for only one content."""
         await self._points.pass_one()
         content = bytes(body) if isinstance(body, bytes) else bytes(body.content)  # type: ignore[attr-defined]
         landed = self._failing.pop(0) if self._failing else None
@@ -113,7 +108,6 @@ class MemoryBucket:
         await self._points.pass_one()
 
     async def read(self, file: FileKey, name: str, start: int, end: int) -> bytes:
-        """Return a range of a part."""
         await self._points.pass_one()
         if self._failing:
             self._failing.pop(0)
@@ -123,21 +117,17 @@ class MemoryBucket:
         return self.parts[file, name][start:end]
 
     async def open(self, file: FileKey, name: str, size: int) -> bytes:
-        """Return a whole part."""
         return await self.read(file, name, 0, size)
 
     async def erase(self, file: FileKey) -> bool:
-        """Erase all parts of a file."""
         self.parts = {key: body for key, body in self.parts.items() if key[0] != file}
         return True
 
     async def erase_parts(self, parts: list[tuple[FileKey, str]]) -> None:
-        """Erase single parts."""
         for key in parts:
             self.parts.pop(key, None)
 
     async def listed(self, after: str, most: int) -> tuple[list[StoredPart], str]:
-        """List nothing."""
         return [], ""
 
 
@@ -158,7 +148,6 @@ class LineModel:
         self._points = points
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Answer a call."""
         assert call.body is not None
         text = str(call.body["messages"][-1]["content"])  # type: ignore[index]
         self.calls.append(text)
@@ -173,12 +162,10 @@ class LineModel:
         return reply(result or f"<{text}>")
 
     async def probe(self) -> Health:
-        """Be healthy."""
         return Health("healthy", "")
 
 
 def reply(text: str) -> ModelReply:
-    """Return the reply to a call with a body."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     answer = {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
@@ -186,13 +173,11 @@ def reply(text: str) -> ModelReply:
 
 
 def line(custom_id: str, text: str | None = None, **changes: Any) -> str:
-    """Return a line of an input file."""
     body = {"model": "m", "messages": [{"role": "user", "content": text or custom_id}]}
     return json.dumps({"custom_id": custom_id, "method": "POST", "url": CHAT, "body": body} | changes)
 
 
 def lines(count: int, chars: int = 0) -> bytes:
-    """Return an input file of lines whose ids are counted from 0; each line has so many additional characters."""
     return "".join(line(f"line-{number}", f"{number} {'x' * chars}".strip()) + "\n" for number in range(count)).encode()
 
 
@@ -212,31 +197,25 @@ class BatchBench:
     # --- Stores -----------------------------------------------------------------------------------------------
 
     def store(self, meter: Meter | None = None) -> TaskStore:
-        """Return a store that has such a point before and after each call."""
         return task_store(Database(PointedD1(self.database, self.points), meter or Meter(), storage=StorageUse()))
 
     def files(self, meter: Meter | None = None) -> FileStore:
-        """Return the store of files."""
         return FileStore(Database(PointedD1(self.database, self.points), meter or Meter()), self.bucket)
 
     @property
     def rows(self) -> BatchStore:
-        """The store of batches."""
         return self.store().beside(BatchStore)
 
     @property
     def lines(self) -> BatchFileStore:
-        """The store of the files of batches."""
         return self.store().beside(BatchFileStore)
 
     def do(self, coroutine: Any) -> Any:
-        """Run a coroutine to its end."""
         return self.loop.run_until_complete(coroutine)
 
     # --- A batch ----------------------------------------------------------------------------------------------
 
     def upload(self, content: bytes, key: FileKey = INPUT, purpose: Purpose = Purpose.BATCH) -> None:
-        """Store a file."""
         self.do(self._upload(content, key, purpose))
 
     async def _upload(self, content: bytes, key: FileKey, purpose: Purpose) -> None:
@@ -253,7 +232,6 @@ class BatchBench:
     def submit(
         self, *, endpoint: BatchEndpoint = CHAT, on: Conditions = UNCONDITIONAL, key: TaskKey = KEY, **changes: Any
     ) -> Any:
-        """Submit a batch."""
         terms = {"deadline_ms": WINDOW_MS, **changes}
         output_ms = terms.pop("output_ms", None)
         options = TaskOptions(reduce=Reduce.NONE, **terms)
@@ -285,7 +263,6 @@ class BatchBench:
         self.submit(**changes)
 
     def batch(self) -> Batch:
-        """Read the batch."""
         found = self.do(self.rows.batch(KEY))
         assert found is not None
         return found
@@ -293,7 +270,6 @@ class BatchBench:
     # --- Workers ----------------------------------------------------------------------------------------------
 
     def worker(self, **fields: Any) -> Worker:
-        """Return the worker of a new invocation."""
         return new_worker(
             PointedD1(self.database, self.points),
             provider=self.model,
@@ -309,11 +285,9 @@ class BatchBench:
         return f"holder{self._nonces:02}"
 
     def run(self, host: Host = HOST) -> RunOutcome:
-        """Run the task once."""
         return self.do(self.worker().run(KEY, host))
 
     def run_to_end(self, most: int = 50) -> None:
-        """Let workers run the task until it has ended, then sweep until its files are complete."""
         for _ in range(most):
             outcome = self.run()
             if isinstance(outcome, Released):
@@ -325,7 +299,6 @@ class BatchBench:
         self.sweep_to_end()
 
     def sweep(self) -> bool:
-        """Complete the files as a sweep does. Returns whether the batch has ended."""
         ended = [
             self.do(BatchWriter(self.worker()).run(key))
             for key in self.do(self.lines.unwritten(10, self.settings.longest_claim_ms))
@@ -333,7 +306,6 @@ class BatchBench:
         return any(ended)
 
     def sweep_to_end(self, most: int = 50) -> None:
-        """Sweep until the files of all ended batches are complete."""
         for _ in range(most):
             if self.batch().ended_at is not None:
                 return
@@ -342,11 +314,9 @@ class BatchBench:
         raise AssertionError("the batch does not end")
 
     def pass_seconds(self, seconds: float) -> None:
-        """Let time pass."""
         self.do(asyncio.sleep(seconds))
 
     async def mortal(self, coroutine: Any) -> Any:
-        """Run a coroutine as an invocation of its own, which may die. Returns None if it has died."""
         scope = InvocationScope(Gate())
         context = copy_context()
         context.run(SCOPE.set, scope)
@@ -358,7 +328,6 @@ class BatchBench:
     # --- What it wrote ----------------------------------------------------------------------------------------
 
     def content(self, key: FileKey) -> list[dict[str, Any]]:
-        """Read the lines of a file; return none if the file does not exist."""
         raw = self.do(self._content(key))
         assert not raw or raw.endswith(b"\n")
         return [json.loads(one) for one in raw.decode("ascii").splitlines()]
@@ -369,7 +338,6 @@ class BatchBench:
         return b"" if file is None else await files.read(file, 0, file.bytes)
 
     def early(self, offset: int = 0, limit: int | None = None, bytes_most: int = 10**9) -> tuple[EarlyLines, bytes]:
-        """Read early results."""
         return self.do(self._early(offset, limit, bytes_most))
 
     async def _early(self, offset: int, limit: int | None, bytes_most: int) -> tuple[EarlyLines, bytes]:
@@ -379,11 +347,9 @@ class BatchBench:
         return found, b"".join([chunk async for chunk in found.chunks])
 
     def ids(self, key: FileKey) -> list[str]:
-        """Return the ids of a file's lines, in the order of the lines."""
         return [one["custom_id"] for one in self.content(key)]
 
     def check_end(self, ids: Sequence[str]) -> None:
-        """Check that each id is in exactly one of the two files, exactly once, and that the counts are right."""
         batch, output, errors = self.batch(), self.ids(OUTPUT), self.ids(ERRORS)
         assert batch.ended_at is not None
         assert sorted([*output, *errors]) == sorted(ids)
@@ -395,6 +361,5 @@ class BatchBench:
         assert not self.database.rows("SELECT 1 FROM segments WHERE object IS NULL")
 
     def close(self) -> None:
-        """Close the event loop and the database."""
         self.loop.close()
         self.database.close()

@@ -20,7 +20,6 @@ Batch = dict[str, Any]
 
 
 def line(custom_id: str, text: str = "Ada met Grace in London.", endpoint: str = CHAT, **body: object) -> str:
-    """Write one line of an input file."""
     said = {"messages": [{"role": "user", "content": text}]} if endpoint == CHAT else {"input": text}
     return json.dumps(
         {"custom_id": custom_id, "method": "POST", "url": endpoint, "body": {"model": "demo", **said, **body}}
@@ -28,12 +27,10 @@ def line(custom_id: str, text: str = "Ada met Grace in London.", endpoint: str =
 
 
 def lines(count: int, endpoint: str = CHAT) -> str:
-    """Write an input file of several lines."""
     return "".join(line(f"line-{number}", f"Text number {number}.", endpoint) + "\n" for number in range(count))
 
 
 def upload(bench: ApiBench, content: str | bytes, query: str = "", purpose: str = "batch", **headers: str) -> str:
-    """Upload a file, and return its id."""
     raw = content.encode() if isinstance(content, str) else content
     body = b"".join(
         (
@@ -49,7 +46,6 @@ def upload(bench: ApiBench, content: str | bytes, query: str = "", purpose: str 
 
 
 def create(bench: ApiBench, content: str | bytes, **fields: object) -> Batch:
-    """Upload a file, and start a batch over it."""
     body = {"input_file_id": upload(bench, content), "endpoint": CHAT, "completion_window": "24h", **fields}
     reply = bench.call("POST", "/v1/batches", body)
     assert reply.status == 200, reply
@@ -58,7 +54,6 @@ def create(bench: ApiBench, content: str | bytes, **fields: object) -> Batch:
 
 
 def read(bench: ApiBench, batch_id: str) -> Batch:
-    """Read a batch."""
     reply = bench.call("GET", f"/v1/batches/{batch_id}")
     assert reply.status == 200, reply
     found: Batch = data(reply)
@@ -66,19 +61,16 @@ def read(bench: ApiBench, batch_id: str) -> Batch:
 
 
 def key_of(batch: Batch, tenant: str = "local") -> TaskKey:
-    """Return the key of a batch's task."""
     return task_key_of(tenant, str(batch["onceover"]["task"]).rpartition("/")[2])
 
 
 def work(bench: ApiBench, batch: Batch, seconds: float) -> None:
-    """Let a worker run the batch in an invocation of its own."""
     worker = replace(bench.worker, meter=Meter())
     bench.run(worker.run(key_of(batch), Host(Route.QUEUE, seconds)))
     bench.settle()
 
 
 def run(bench: ApiBench, batch: Batch, seconds: float = 600.0, times: int = 20) -> Batch:
-    """Let workers run the batch until it has ended, and return it."""
     for _ in range(times):
         work(bench, batch, seconds)
         found = read(bench, str(batch["id"]))
@@ -88,7 +80,6 @@ def run(bench: ApiBench, batch: Batch, seconds: float = 600.0, times: int = 20) 
 
 
 def content(bench: ApiBench, file_id: str, query: str = "") -> list[dict[str, Any]]:
-    """Read the lines of a file."""
     reply = bench.call("GET", f"/v1/files/{file_id}/content{query}")
     assert reply.status == 200, reply
     assert not reply.body or reply.body.endswith("\n")
@@ -96,7 +87,6 @@ def content(bench: ApiBench, file_id: str, query: str = "") -> list[dict[str, An
 
 
 def ids(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the ids of lines, sorted."""
     return sorted(str(one["custom_id"]) for one in found)
 
 
@@ -117,5 +107,4 @@ class Scripted(DemoProvider):
 
 
 def refused(status: int, message: str, body: object = None) -> ModelRefused:
-    """Make the error of a line that the provider refuses for good."""
     return ModelRefused(message, of_call=True, answer=(status, body or {"error": {"message": message}}))

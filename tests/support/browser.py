@@ -56,7 +56,6 @@ def chromium_path() -> Path | None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Yield a browser. Without Chromium the tests are skipped; in CI they fail."""
     path = chromium_path()
     if path is None:
         missing = "there is no Chromium: `apt-get install chromium-headless-shell` brings one"
@@ -145,7 +144,6 @@ class Watched:
         raise AssertionError(f"what the test waits for has not come; the last requests: {self.requests[-3:]}")
 
     def open(self, fragment: str, key: str = "") -> Page:
-        """Open a view of the page. A given key is stored in the tab's session first."""
         if key:
             self.context.add_init_script(f"sessionStorage['onceover.key'] ??= '{key}'")
         self.page.goto(f"{self.url}/{fragment}")
@@ -157,11 +155,9 @@ class Watched:
         self.context.close()
 
     def serious(self) -> list[str]:
-        """Return the violations in the current page that axe-core rates serious or critical."""
         return self.violations({"serious", "critical"})
 
     def violations(self, impacts: Set[str] = frozenset({"minor", "moderate", "serious", "critical"})) -> list[str]:
-        """Return the violations in the current page that axe-core rates with one of these impacts."""
         # The page's policy forbids scripts from other origins, but it does not forbid code that the debugger runs.
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(f"{_axe()}; 0")

@@ -76,7 +76,6 @@ def _inflated(content: bytes) -> Iterator[bytes]:
 
 
 def in_rows(state: Path) -> dict[str, set[str]]:
-    """Return the canaries in the rows of all databases (D1's and the objects'), by file and table."""
     found = {}
     for path in state.rglob("*.sqlite"):
         for table, values in _rows(path):
@@ -86,14 +85,12 @@ def in_rows(state: Path) -> dict[str, set[str]]:
 
 
 def in_files(state: Path) -> dict[str, set[str]]:
-    """Return the canaries in the bytes of all files, by file."""
     files = [path for path in state.rglob("*") if path.is_file()]
     assert files, "nothing was stored: nothing would ever be found"
     return {str(path.relative_to(state)): words for path in files if (words := words_in(path.read_bytes()))}
 
 
 def in_output(server: DevServer) -> set[str]:
-    """Return the canaries in a server's output."""
     return words_in(server.output.encode())
 
 

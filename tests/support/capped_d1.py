@@ -12,6 +12,5 @@ from tests.support.miniflare_d1 import write_hook
 
 
 def cap_d1(monkeypatch: pytest.MonkeyPatch, folder: Path, pages: int) -> None:
-    """Limit the D1 of every local server that the test starts from now on to this many pages of 4,096 bytes."""
     cap = f"state.storage.sql.setMaxPageCountForTest({pages}), "
     monkeypatch.setenv("NODE_OPTIONS", write_hook(folder, "super(state, env), ", cap))

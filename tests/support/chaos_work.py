@@ -25,11 +25,9 @@ class Submission:
 
     @property
     def text(self) -> str:
-        """The submission's input, which has one paragraph for each chunk."""
         return paragraphs(self.parts, self.tag)
 
     def body(self) -> dict[str, Any]:
-        """The request's JSON."""
         return {
             "input": self.text,
             "instructions": f"origin {self.tag}.",
@@ -39,12 +37,10 @@ class Submission:
         }
 
     def outputs(self) -> list[str]:
-        """Return the outputs that the model must give for the chunks, in order."""
         spans = chunks(cuts(self.text, MAX_CHARS), 0)
         return [output_for(self.text[span.start : span.end]) for span in spans]
 
     def result(self) -> str | list[str]:
-        """Return the result that the completed task must have."""
         outputs = self.outputs()
         if self.reduce == "none":
             return outputs
@@ -56,7 +52,6 @@ class Submission:
 
     @classmethod
     def of_metadata(cls, metadata: dict[str, Any]) -> "Submission":
-        """Return the submission that made a listed task, which the task's metadata shows."""
         return cls(metadata["tag"], int(metadata["parts"]), metadata["reduce"])
 
 

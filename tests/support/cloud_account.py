@@ -69,16 +69,13 @@ class CloudAccount:
         self.save()
 
     def save(self) -> None:
-        """Write the account to its file."""
         self.file.write_text(json.dumps(self.state, indent=1))
 
     def refuse(self, command: str, text: str, times: int = -1) -> None:
-        """Make the stand-in refuse wrangler's commands that begin with the given words."""
         self.state["refuse"].append([command, text, times])
         self.save()
 
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
-        """Run one command of wrangler."""
         self.calls += 1
         words = [word for word in arguments if not word.startswith("-")]
         self.state["calls"].append(" ".join(arguments))

@@ -18,8 +18,6 @@ ACCOUNT = "0123456789abcdef0123456789abcdef"
 
 
 class ApiError(Exception):
-    """An error of the API: its HTTP status, code and message."""
-
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
@@ -67,7 +65,6 @@ class CloudflareApi(Loopback):
             database.close()
 
     def answer(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Answer one request, in the API's envelope."""
         parts = urlsplit(target)
         path = parts.path.removeprefix("/client/v4").removeprefix(f"/accounts/{ACCOUNT}")
         with self._lock:

@@ -11,20 +11,16 @@ Receiver = Callable[["Message"], "int | tuple[int, dict[str, str]] | Exception"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A webhook message as it was sent."""
-
     url: str
     headers: Mapping[str, str]
     body: str
 
     @property
     def id(self) -> str:
-        """The `webhook-id` header of the message."""
         return self.headers["webhook-id"]
 
     @property
     def event(self) -> Any:
-        """The message's body, parsed from JSON."""
         return json.loads(self.body)
 
 

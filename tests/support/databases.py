@@ -30,13 +30,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def d1_file(state: Path) -> Path:
-    """Return the file of the D1 database in a state folder."""
     (found,) = [path for path in state.glob("v3/d1/**/*.sqlite") if path.name != "metadata.sqlite"]
     return found
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
-    """Return the names of a database's tables."""
     return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 

@@ -24,7 +24,6 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 
 def task_key(number: int, tenant: str = "local") -> TaskKey:
-    """Return the key of the task with this number."""
     return TaskKey(f"{tenant}:0197b2f0-0000-7000-8000-{number:012x}")
 
 
@@ -39,7 +38,6 @@ class DeliveryBench(WorkerBench):
         self.sends = True  # True if the invocations of workers last long enough to send webhook deliveries.
 
     def worker(self, **fields: Any) -> Worker:
-        """Return a worker in a new invocation."""
         parts = {"courier": self.courier, "chance": lambda: 1.0, "wait_until": self._wait_until}
         return super().worker(**parts | fields)
 
@@ -56,13 +54,11 @@ class DeliveryBench(WorkerBench):
             self.do(asyncio.wait(behind))
 
     def add_endpoint(self, number: int = 1, *events: Event, tenant: str = "local", url: str = URL) -> EndpointKey:
-        """Register a webhook endpoint, and return its key."""
         key = endpoint_key_of(tenant, f"we_{number:024x}")
         assert self.do(self.endpoints.insert(NewEndpoint(key, "one", url, events or ALL)))
         return key
 
     def submit(self, key: TaskKey = TASK, chunks: int = 1, *, response: bool = False, **terms: Any) -> TaskKey:
-        """Write a pending task; with `response`, a task that came through `/v1`."""
         self.do(self.store.insert(new_task(key, chunks, Reduce.CONCAT, START_MS, **terms), self.settings.lease_ms))
         if response:
             self.database.rows("UPDATE tasks SET response = '{}' WHERE id = ?", key)
@@ -79,17 +75,14 @@ class DeliveryBench(WorkerBench):
         self.sends = True
 
     def sweep(self, after_seconds: float = 60.0) -> None:
-        """Let this many seconds of virtual time pass, and run a sweep."""
         self.do(asyncio.sleep(after_seconds))
         self.do(new_sweep(self.worker(), []).run())
         self.settle()
 
     def deliveries(self, key: TaskKey = TASK) -> Sequence[Delivery]:
-        """Read a task's deliveries."""
         found: Sequence[Delivery] = self.do(self.store.beside(DeliveryStore).deliveries(key))
         return found
 
     def rows(self) -> list[dict[str, Any]]:
-        """Read the rows of all deliveries."""
         found: list[dict[str, Any]] = self.database.rows("SELECT * FROM webhook_deliveries")
         return found

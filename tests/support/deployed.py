@@ -21,7 +21,6 @@ QUEUES = ("ai-processing-queue", "ai-processing-dlq")
 
 
 def wrong(state: dict[str, Any], env: str) -> list[str]:
-    """List the differences between an account and the account that a deployment of the given environment must leave."""
     worker = state["workers"].get("onceover", {})
     faults = []
     if state["databases"].get("onceover") != MIGRATIONS:
@@ -55,7 +54,6 @@ class Internet:
 
     @property
     def web(self) -> Web:
-        """Return network and clock for the deployment command; the clock advances only in pauses."""
         return Web(self._get, lambda: self.seconds, self._pause)
 
     def _pause(self, seconds: float) -> None:
@@ -78,7 +76,6 @@ class Internet:
 
 
 def ready(env: str, wanted: Needs) -> DeploymentReply:
-    """Return the answer of an older version of the Worker, which has exactly the bindings that are not `wanted`."""
     return DeploymentReply(
         200, {"status": "healthy", "queueCheck": {name: not value for name, value in wanted.queue_check.items()}}, env
     )

@@ -91,7 +91,6 @@ class DevServer:
 
     @property
     def process(self) -> subprocess.Popen[str]:
-        """The Python process, which leads the process group of the server."""
         assert self._process is not None, "not started"
         return self._process
 
@@ -101,7 +100,6 @@ class DevServer:
         return "\n".join(self.lines)
 
     def wait_for_line(self, pattern: str, seconds: float = 60, *, after: int = 0) -> str:
-        """Return the server's first line from index `after` on that matches the pattern, as soon as it is printed."""
         deadline = time.monotonic() + seconds
         while True:
             ended = self._reader is not None and not self._reader.is_alive()
@@ -126,7 +124,6 @@ class DevServer:
         self.wait(60)
 
     def wait(self, seconds: float) -> int:
-        """Wait for the end of the process and of its output. Returns the exit status."""
         status = self.process.wait(seconds)
         if self._reader is not None:
             self._reader.join(seconds)
@@ -137,7 +134,6 @@ class DevServer:
             os.killpg(self.process.pid, number)
 
     def group_members(self) -> list[int]:
-        """Return the ids of the processes that are still in the server's process group, without zombies (Linux)."""
         found = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -168,7 +164,6 @@ class DevServer:
 
 
 def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 0.05) -> T:
-    """Call a function until its result is true or the time is over, and return the last result."""
     deadline = time.monotonic() + seconds
     event = threading.Event()
     while not (result := attempt()) and time.monotonic() < deadline:

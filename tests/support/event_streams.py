@@ -19,7 +19,6 @@ class Received:
 
     @property
     def json(self) -> Any:
-        """The event's data, parsed from JSON."""
         return json.loads(self.data)
 
 
@@ -51,7 +50,6 @@ def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
 
 
 def read_events(text: str) -> list[Received]:
-    """Return the events in the text of a whole stream."""
     return [each for each in events_of(text.split("\n")) if isinstance(each, Received)]
 
 
@@ -110,10 +108,8 @@ class Follower:
 
     @property
     def chunks(self) -> list[Any]:
-        """The chunks in the received events."""
         return [event.json for event in self.came if event.name == "chunk"]
 
     @property
     def statuses(self) -> list[str]:
-        """The task's statuses in the received events."""
         return [event.json["status"] for event in self.came if event.name == "status"]

@@ -11,12 +11,10 @@ LETTERS = ascii_lowercase + digits
 
 
 def listed(items: Any, **more: Any) -> dict[str, Any]:
-    """Return the schema of an object with an array of such items."""
     return {"type": "object", "properties": {"l": {"type": "array", "items": items}}} | more
 
 
 def filled(texts: Iterator[str]) -> str:
-    """Return an output of up to CHARS characters, an object with an array of the items."""
     items, left = list[str](), CHARS - len('{"l":[]}')
     for text in texts:
         left -= len(text) + 1
@@ -27,17 +25,14 @@ def filled(texts: Iterator[str]) -> str:
 
 
 def alike(make: Callable[[int], Any]) -> dict[str, Any]:
-    """Return an `anyOf` with as many schemas as it may have that nothing tells apart."""
     return {"anyOf": [make(number) for number in range(ALIKE)]}
 
 
 def within(number: int) -> dict[str, Any]:
-    """Return the schema of one number."""
     return {"minimum": number, "maximum": number}
 
 
 def nested(levels: int, text: str = "[]") -> str:
-    """Return an array that is nested so deep."""
     return "[" * levels + text + "]" * levels
 
 
@@ -47,7 +42,6 @@ def far_multiples() -> Iterator[str]:
 
 
 def evil_outputs() -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield the name of each hostile output, its schema, and the output."""
     yield "multiples of 3e-300, all different", listed({"multipleOf": 3e-300}), filled(far_multiples())
     near = (f"{digit * 3}e-{power}" for power in range(9, 3, -1) for digit in range(400, 3_333))
     yield "multiples of 3e-22, all different", listed({"multipleOf": 3e-22}), filled(near)

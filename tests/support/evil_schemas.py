@@ -11,7 +11,6 @@ STRINGS = {"type": "string"}
 
 
 def deep(levels: int, keyword: str) -> Any:
-    """Return a schema in which one keyword is nested this many levels deep."""
     schema: Any = STRINGS
     for _ in range(levels):
         inner = {"a": schema} if keyword in {"properties", "$defs"} else [schema] if keyword == "anyOf" else schema
@@ -20,7 +19,6 @@ def deep(levels: int, keyword: str) -> Any:
 
 
 def deep_value(levels: int) -> Any:
-    """Return a list that is nested this many levels deep."""
     value: Any = []
     for _ in range(levels):
         value = [value]
@@ -28,13 +26,11 @@ def deep_value(levels: int) -> Any:
 
 
 def root(**keywords: Any) -> dict[str, Any]:
-    """Return a root schema with the given keywords. `ref` and `defs` are written as `$ref` and `$defs`."""
     names = {"ref": "$ref", "defs": "$defs"}
     return {"type": "object", **{names.get(name, name): value for name, value in keywords.items()}}
 
 
 def prop(schema: Any, **keywords: Any) -> dict[str, Any]:
-    """Return a root schema with one property."""
     return root(properties={"a": schema}, **keywords)
 
 

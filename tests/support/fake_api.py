@@ -53,12 +53,10 @@ class FakeApi(Loopback):
         super().__init__(self._handler())
 
     def on(self, method: str, path: str, *replies: Reply) -> Self:
-        """Set the answers to a path, which is given without its query."""
         self._replies[method, path] = list(replies)
         return self
 
     def requests(self, method: str, path: str) -> list[Asked]:
-        """Return the requests that the server got for a path."""
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
     def _next(self, asked: Asked) -> Reply:
@@ -119,14 +117,12 @@ def _parsed(content: bytes, headers: dict[str, str]) -> Any:
 
 
 def _written(body: Any) -> bytes:
-    """Write a body: bytes as they are, anything else as JSON."""
     if isinstance(body, bytes):
         return body
     return b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
 
 
 def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) -> Json:
-    """Return a task of two chunks in the API's form."""
     is_over = status in {"completed", "failed", "cancelled"}
     done = 2 if status == "completed" else 0
     made: Json = {
@@ -156,12 +152,10 @@ def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) 
 
 
 def failed(code: str) -> Json:
-    """Return a task that failed with the given error code."""
     return task("failed", error={"code": code, "message": "it did not work", "retryable": True})
 
 
 def chunk(index: int, output: str) -> Json:
-    """Return a finished chunk in the API's form."""
     start = index * 10
     return {
         "index": index,
@@ -176,12 +170,10 @@ def chunk(index: int, output: str) -> Json:
 
 
 def problem(status: int, code: str, detail: str = "", **headers: str) -> Answer:
-    """Return an answer with problem details."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, {"type": "about:blank", "status": status, "code": code, "detail": detail or code}, named)
 
 
 def event(name: str, data: Any, event_id: str | None = None) -> str:
-    """Return the text of an event as a stream has it."""
     named = "" if event_id is None else f"id: {event_id}\n"
     return f"event: {name}\n{named}data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -12,12 +12,10 @@ Json = dict[str, Any]
 
 
 def output_line(number: int) -> str:
-    """Return a line of the output file."""
     return json.dumps({"id": f"batch_req_{number}", "custom_id": f"line-{number}"}) + "\n"
 
 
 def batch(status: str = "validating", done: int = 0, failed: int = 0, total: int = 4, **more: Any) -> Json:
-    """Return a batch in the API's form."""
     is_begun = status not in {"validating", "failed"}
     return {
         "id": BATCH_ID,

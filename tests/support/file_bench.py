@@ -40,19 +40,15 @@ class FileBench:
         self._made = 0
 
     def bucket(self, seconds: float = 30.0) -> R2Bucket:
-        """Return the bucket in R2."""
         return R2Bucket(self.r2, self.meter, seconds=seconds)
 
     def pass_seconds(self, seconds: float) -> None:
-        """Advance all clocks."""
         self.time_ms += round(seconds * 1000)
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run one call of the store."""
         return run_coroutine(coroutine)
 
     def key(self, tenant: str = TENANT) -> FileKey:
-        """Return the key of a new file."""
         self._made += 1
         return FileKey(f"{tenant}:{new_task_id(self.time_ms, self._made.to_bytes(10))}")
 
@@ -64,7 +60,6 @@ class FileBench:
         keeps_ms: int | None = None,
         use_most: int = MOST,
     ) -> File:
-        """Upload a file with these parts."""
         key = key or self.key()
         self.run(self.store.begin(key, self.time_ms))
         for at, body in enumerate(bodies):
@@ -81,7 +76,6 @@ class FileBench:
         keeps_ms: int | None = None,
         use_most: int = MOST,
     ) -> File | FilesFull | None:
-        """Record that an uploaded file is complete, so that clients see it."""
         parts = [FilePart(str(at), len(body)) for at, body in enumerate(bodies)]
         made = self.store.ready(
             key, purpose=purpose, filename="name.jsonl", parts=parts, keeps_ms=keeps_ms, use_most=use_most
@@ -89,16 +83,13 @@ class FileBench:
         return self.run(made)
 
     def use(self, tenant: str = TENANT) -> int:
-        """Return how many bytes are counted for a tenant."""
         found = self.database.rows("SELECT bytes FROM file_use WHERE tenant = ?", tenant)
         return int(found[0]["bytes"]) if found else 0
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return all rows of files."""
         return self.database.rows("SELECT * FROM files ORDER BY id")
 
     def stored(self) -> dict[tuple[str, str], int]:
-        """Return the sizes of all stored parts, by the key of the part's file and the part's name."""
         in_d1 = self.database.rows("SELECT file_id, name, length(body) AS size FROM file_parts")
         found = {(one["file_id"], one["name"]): int(one["size"]) for one in in_d1}
         for key, stored in self.r2.objects.items():
@@ -109,7 +100,6 @@ class FileBench:
         return found
 
     def read_by_batch(self, file: FileKey, task: str = "local:batch") -> None:
-        """Write the row of a batch that uses the file as its input."""
         self.database.rows(
             "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, "
             "created_at, wake_at)"
@@ -123,15 +113,12 @@ class FileBench:
         )
 
     def end_batch(self, task: str = "local:batch") -> None:
-        """End the batch."""
         self.database.rows("UPDATE batches SET ended_at = 1 WHERE task_id = ?", task)
 
     def sweep(self) -> int:
-        """Erase all files that are due, and return how many files were erased."""
         return self.run(self.store.erase_due(100))
 
     def sweep_orphans(self) -> int:
-        """Search all stored parts for orphans, as many hours as that takes, and return how many orphans were erased."""
         self.pass_seconds(ORPHAN_SECONDS + 1)
         erased = 0
         for _ in range(4):

@@ -36,7 +36,6 @@ class Watch:
         self._streams: set[int] = set()
 
     def begin(self) -> None:
-        """Begin to record calls."""
         self._streams = {id(found) for found in open_streams()}
         sys.setprofile(self._profile)
 
@@ -66,24 +65,20 @@ class Watch:
 
 
 def module_of(frame: FrameType | None) -> str:
-    """Return the name of the module whose top-level code led to a frame, or an empty text."""
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
     return "" if frame is None else str(frame.f_globals.get("__name__"))
 
 
 def alive(*kinds: type) -> list[object]:
-    """Return the objects of these types that the garbage collector knows."""
     return [found for found in gc.get_objects() if isinstance(found, kinds)]
 
 
 def open_streams() -> list[io.IOBase]:
-    """Return all open files, including the standard streams."""
     return [found for found in alive(io.IOBase) if isinstance(found, io.IOBase) and not found.closed]
 
 
 def bound_to_a_loop() -> list[type]:
-    """Return those types whose objects belong to one event loop, if their modules are loaded."""
     names = {
         "asyncio": ("Lock", "Event", "Condition", "Semaphore", "Queue", "Future"),
         "socket": ("socket",),
@@ -98,7 +93,6 @@ def bound_to_a_loop() -> list[type]:
 
 
 def ours() -> dict[str, ModuleType]:
-    """Return the Worker's own modules by name."""
     return {name: module for name, module in sys.modules.items() if name == "entry" or name.split(".")[0] == "src"}
 
 

@@ -26,12 +26,10 @@ class Unsent(Outbox):
 
 
 def task_store(database: Database) -> TaskStore:
-    """Return a store that writes deliveries, as those of the Worker do."""
     return TaskStore(database, Hooks([Unsent()], JOINER_OF))
 
 
 def new_worker(binding: D1, **fields: Any) -> Worker:
-    """Return the worker of a new invocation. `fields` replace what it, or its new isolate, has by default."""
     meter, isolate = fields.pop("meter", None) or Meter(), fields.pop("isolate", None) or Memory()
     for name in fields.keys() & vars(Memory()).keys() - {"settings"}:
         setattr(isolate, name, fields.pop(name))
@@ -50,11 +48,9 @@ def new_worker(binding: D1, **fields: Any) -> Worker:
 
 
 def new_sweep(worker: Worker, senders: Sequence[Sender], **terms: Any) -> Sweep:
-    """Return a sweep with all duties."""
     return Sweep(worker, senders, duties(worker), **terms)
 
 
 async def due_deliveries(store: TaskStore, plan: str = "free") -> list[DueDelivery]:
-    """Return the webhook deliveries that the first read of a sweep finds."""
     (rows,) = (await store.due(9, looks=[look(plan)])).looked
     return read_look(rows)

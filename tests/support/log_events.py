@@ -8,7 +8,6 @@ _WRITERS = {"log", "_log", "failure", "_log_each"}
 
 
 def log_events() -> dict[str, set[str]]:
-    """Return the names of each event's facts, by event. Facts that the log call does not name are left out."""
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -15,7 +15,6 @@ from tests.support.dev_server import ROOT
 
 
 def make_key(state: Path, *arguments: str) -> str:
-    """Run the program of `make key` on a server's state folder, and return the key."""
     done = subprocess.run(
         [sys.executable, "-m", "local.key", "--persist-to", str(state), *arguments],
         cwd=ROOT,

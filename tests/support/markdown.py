@@ -49,13 +49,11 @@ FORBIDDEN = """(root) => [...root.querySelectorAll("*")].flatMap((one) => {
 
 
 def answer_with(stage: Stage, output: str | list[str | None], **changed: Any) -> None:
-    """Make the API answer with a completed task that has this result."""
     stage.answers |= {PATH: task(result={"output": output}, **changed)}
     stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(index) for index in range(3)], "nextCursor": None}
 
 
 def as_markdown(page: Page, label: str = "Result", ways: str = "Shown as", way: str = "Markdown") -> Locator:
-    """Choose the Markdown view, and return the element with the result."""
     page.get_by_role("group", name=ways).get_by_role("button", name=way).first.click()
     result = page.get_by_role("group", name=label, exact=True)
     expect(result.locator(".portion").first).to_be_visible()

@@ -33,16 +33,13 @@ class MemoryR2(BucketServer):
         self._late: list[Callable[[], object]] = []
 
     def fail(self, message: str, when: When = "before", times: int = 1) -> None:
-        """Make the next `times` calls fail."""
         self._faults += [(message, when)] * times
 
     def heal(self) -> None:
-        """Cancel the failures that have not happened yet."""
         self._faults.clear()
 
     @property
     def late(self) -> int:
-        """Return how many calls have not taken effect yet."""
         return len(self._late)
 
     def land(self) -> None:
@@ -51,31 +48,25 @@ class MemoryR2(BucketServer):
             self._late.pop(0)()
 
     def buffer(self, most: int) -> "MemoryPart":
-        """Return an empty buffer."""
         return MemoryPart(most)
 
     async def put(self, key: str, body: bytes | Buffer) -> None:
-        """Store an object."""
         content = bytes(body.content) if isinstance(body, MemoryPart) else body
         assert isinstance(content, bytes)
         await self._call("put", lambda: self.store(key, content))
 
     async def get(self, key: str, start: int, length: int) -> bytes | None:
-        """Return a range of an object."""
         assert length > 0
         return await self._call("get", lambda: self.part(key, start, length))
 
     async def open(self, key: str, size: int) -> bytes | None:
-        """Return a whole object of this size."""
         return await self._call("open", lambda: self.whole(key, size))
 
     async def delete(self, keys: list[str]) -> None:
-        """Delete objects."""
         assert 0 < len(keys) <= 1_000
         await self._call("delete", lambda: self.remove(keys))
 
     async def list(self, prefix: str, after: str, most: int) -> tuple[list[ListedObject], bool]:
-        """List objects."""
         assert 0 < most <= 1_000
         listed, is_more = await self._call("list", lambda: self.page(prefix, after, most))
         return [ListedObject(*one) for one in listed], is_more
@@ -96,25 +87,19 @@ class MemoryR2(BucketServer):
 
 
 class MemoryPart:
-    """A buffer for one part."""
-
     def __init__(self, most: int) -> None:
         self._most = most
         self.content = bytearray()
 
     def __len__(self) -> int:
-        """Return how many bytes the buffer has."""
         return len(self.content)
 
     def append(self, chunk: bytes) -> None:
-        """Add bytes at the end."""
         assert len(self.content) + len(chunk) <= self._most
         self.content += chunk
 
     def clear(self) -> None:
-        """Remove all bytes."""
         self.content = bytearray()
 
     def free(self) -> None:
-        """Release the memory."""
         self.content = bytearray()

@@ -42,12 +42,10 @@ def ok(text: str | None = None) -> Behaviour:
 
 
 def ended(reason: str) -> Behaviour:
-    """Answer 200 with this finish reason."""
     return Behaviour("ok", finish_reason=reason)
 
 
 def slow(seconds: float) -> Behaviour:
-    """Answer 200 after this many seconds, instead of after the server's own latency."""
     return Behaviour("ok", delay_seconds=seconds)
 
 
@@ -67,7 +65,6 @@ def rate_limit(retry_after: float | str | None = 2) -> Behaviour:
 
 
 def redirect(location: str) -> Behaviour:
-    """Answer 307 with this location."""
     return status(307, location=location)
 
 
@@ -146,7 +143,6 @@ class Plan:
         self._random = random.Random(self.seed)
 
     def choose(self, call: Call) -> Behaviour:
-        """Choose the behaviour for a call, and remove it from `by_text` if it comes from there."""
         if call.number in self.by_number:
             return self.by_number[call.number]
         for piece, script in self.by_text.items():
@@ -179,12 +175,10 @@ def output_for(user: str, chars: int | None = None) -> str:
 
 
 def tokens_for(text: str) -> int:
-    """Return the number of tokens that the server counts for a text: a quarter of its characters, rounded up."""
     return -(-len(text) // 4)
 
 
 def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str, object]:
-    """Return the body of a 200 answer, and record the answer's token counts in the call."""
     call.input_tokens = tokens_for(call.system) + tokens_for(call.user)
     call.output_tokens = tokens_for(output)
     message = {"role": "assistant", "content": output}
@@ -226,7 +220,6 @@ _FAULTS: dict[str, Callable[[], Behaviour]] = {
 
 
 def chance_of(text: str) -> tuple[float, Behaviour]:
-    """Turn `NAME=CHANCE` of a command line into an entry of `Plan.chances`."""
     name, _, chance = text.partition("=")
     if name not in _FAULTS:
         raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_FAULTS)}")

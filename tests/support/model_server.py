@@ -60,7 +60,6 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        """The value for AI_BASE_URL, which ends with `/v1`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> Self:
@@ -101,12 +100,10 @@ class ModelServer:
         self._thread = None
 
     def calls(self) -> list[Call]:
-        """Return all calls so far, in order of arrival."""
         with self._changed:
             return [dataclasses.replace(call) for call in self._calls]
 
     def calls_for(self, text: str) -> list[Call]:
-        """Return the calls whose user message is exactly this text."""
         return [call for call in self.calls() if call.user == text]
 
     def usage(self) -> tuple[int, int]:
@@ -115,7 +112,6 @@ class ModelServer:
         return sum(call.input_tokens for call in calls), sum(call.output_tokens for call in calls)
 
     def in_flight(self) -> int:
-        """Return how many calls have arrived and have no reply yet."""
         with self._changed:
             return self._in_flight
 

@@ -63,7 +63,6 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def send(self, code: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, cut: bool = False) -> None:
-        """Write a reply; with `cut`, write only half of its body. Sends no reply if the client has left."""
         if self._transport is None or self._transport.is_closing():
             return
         lines = [f"HTTP/1.1 {code} Test", "content-type: application/json", f"content-length: {len(body)}"]
@@ -72,7 +71,6 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + (body[: len(body) // 2] if cut else body))
 
     async def unless_gone(self, work: Awaitable[None]) -> bool:
-        """Run an awaitable until it has ended or the client has left. Returns whether it ended."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, self._gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -48,14 +48,12 @@ class ByModule(LoadScopeScheduling):
 
 
 def _haste(unit: str) -> tuple[int, int, str]:
-    """Return the key by which the longest units come first; a file's size is the estimate of its module's time."""
     place = next((place for place, start in enumerate(LONG) if unit.startswith(start)), len(LONG))
     size = (ROOT / unit).stat().st_size if unit.endswith(".py") else 0
     return place, -size, unit
 
 
 def in_turns(paths: Iterable[str]) -> list[str]:
-    """Return the units of test modules in the order in which they are to begin."""
     waiting: list[str] = []
     computing: list[str] = []
     for name in sorted({unit(path) for path in paths}, key=_haste):

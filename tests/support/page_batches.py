@@ -17,13 +17,11 @@ _OF_TASK |= {"validating": "processing"}
 
 
 def line(custom_id: str, text: str, **body: object) -> str:
-    """Write one line of an input file."""
     said = {"model": "m-1", "messages": [{"role": "user", "content": text}], **body}
     return json.dumps({"custom_id": custom_id, "method": "POST", "url": CHAT, "body": said}) + "\n"
 
 
 def start(client: Client, content: str, **fields: object) -> dict[str, Any]:
-    """Upload a file, and start a batch over it."""
     sent = client.http.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"})
     assert sent.status_code == 200, sent.text
     body = {"input_file_id": sent.json()["id"], "endpoint": CHAT, "completion_window": "24h", **fields}
@@ -34,7 +32,6 @@ def start(client: Client, content: str, **fields: object) -> dict[str, Any]:
 
 
 def task_of(batch: dict[str, Any]) -> str:
-    """Return the id of a batch's task."""
     return str(batch["onceover"]["task"]).rpartition("/")[2]
 
 

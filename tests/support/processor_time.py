@@ -6,7 +6,6 @@ from pathlib import Path
 
 
 def cpu_seconds(group: int) -> float:
-    """Return the seconds of processor time that a process group and its processes' ended children used (Linux)."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # The process has just ended.

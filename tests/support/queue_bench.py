@@ -161,7 +161,6 @@ class QueueBench:
         return App(self._bindings, load(self._variables.get), runtime, lambda run: None, RequestMemory(), provider)
 
     def consume(self, meanwhile: Callable[[], Any] | None = None, after: float = 3.0) -> App:
-        """Let the message be consumed. `meanwhile` happens some seconds later."""
         app = self.app()
         batch: Any = SimpleNamespace(queue="ai-processing-queue", messages=[self.delivery])
 

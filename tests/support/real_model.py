@@ -23,7 +23,6 @@ class RealModel:
 
     @property
     def base_url(self) -> str:
-        """The value for AI_BASE_URL, which includes `/v1`."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def start(self) -> None:
@@ -34,14 +33,12 @@ class RealModel:
             )
 
     def stop(self) -> None:
-        """Stop the model's server, so that connections are refused."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
             self._process = None
 
     def is_loaded(self) -> bool:
-        """Whether the model is loaded, so that its server answers calls."""
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=5).is_success
         except httpx.HTTPError:

@@ -51,12 +51,10 @@ class Receiver(Loopback):
         super().__init__(Handler)
 
     def at(self, path: str) -> list[Received]:
-        """Return the messages that a path has received so far."""
         return [message for message in self.received if message.path == path]
 
 
 def listens(port: int) -> bool:
-    """Whether a server listens on a port of this machine."""
     with suppress(OSError), closing(socket.create_connection(("127.0.0.1", port), 1)):
         return True
     return False

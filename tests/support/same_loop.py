@@ -19,7 +19,6 @@ def _runner() -> asyncio.Runner:
 
 
 def run_coroutine[T](coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, as `asyncio.run` does: tasks that it leaves behind are cancelled."""
     runner = _runner()
     try:
         return runner.run(coroutine)

@@ -131,7 +131,6 @@ class SchemaDraws:
         return {"enum": [self.loose(1) for _ in range(self.random.randrange(1, 5))]}
 
     def loose(self, deeper: int) -> Any:
-        """Draw any value."""
         kind = self.random.randrange(7 if deeper > 0 else 5)
         if kind == 0:
             return self.random.choice((True, False, None))
@@ -146,7 +145,6 @@ class SchemaDraws:
         return {name: self.loose(deeper - 1) for name in self.random.sample(NAMES, self.random.randrange(3))}
 
     def value(self, schema: dict[str, Any], root: dict[str, Any], deeper: int = 6) -> Any:
-        """Draw a value that mostly fits a schema."""
         if deeper < -6:
             return self.loose(0)  # A recursive schema may allow only values that never end.
         if "$ref" in schema:
@@ -189,7 +187,6 @@ class SchemaDraws:
         return {"boolean": self.random.random() < 0.5, "null": None}.get(str(kind), self.loose(2))
 
     def mutation(self, value: Any) -> Any:
-        """Change a copy of a value in one place."""
         changed = [copy.deepcopy(value)]
         holder, key = self.random.choice(list(_places(changed)))
         one = holder[key]
@@ -212,7 +209,6 @@ class SchemaDraws:
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the place of each nested value: the dict or list that contains the value, and the value's name or index."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
         yield value, key

@@ -25,7 +25,6 @@ class ScriptedModel:
         self._used: dict[str, int] = {}
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Answer by the script."""
         self.calls.append(call)
         for piece, script in self.says.items():
             if piece in call.user:
@@ -39,5 +38,4 @@ class ScriptedModel:
         return ModelReply(text if call.form is None else json.dumps({"said": [text]}), 10, 1, "stop")
 
     async def probe(self) -> Health:
-        """Report that the provider is healthy."""
         return Health("healthy", "answers as a test says")

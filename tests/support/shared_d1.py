@@ -98,7 +98,6 @@ class SharedD1(Loopback):
         super().__init__(self._handler())
 
     def options(self, folder: Path) -> str:
-        """Return the NODE_OPTIONS with which a local server uses this D1."""
         return write_hook(folder, _PLACE, _ASK % f"{self.url}/")
 
     def __enter__(self) -> Self:
@@ -114,21 +113,17 @@ class SharedD1(Loopback):
         self._serving.join()
 
     def stall(self) -> None:
-        """Serve no call until `resume`."""
         self._moves.clear()
 
     def resume(self) -> None:
-        """Serve calls again, in the order in which they arrived."""
         self._moves.set()
 
     @property
     def landing(self) -> bool:
-        """Return whether a write whose answer was lost may still take effect."""
         return time.monotonic() < self._lands_at
 
     @property
     def waiting(self) -> int:
-        """Return how many calls wait in the queue."""
         return self._waiting
 
     def _serve(self) -> None:

@@ -70,7 +70,6 @@ OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS"
 
 
 def documents() -> list[Path]:
-    """Return the documents whose commands are run: all except CONTRIBUTING, which has its own test, and CHANGELOG."""
     top = [path for path in sorted(ROOT.glob("*.md")) if path.name not in {"CONTRIBUTING.md", "CHANGELOG.md"}]
     folders = ("docs", "examples", "simulator")
     found = [*top, *(path for folder in folders for path in sorted(ROOT.glob(f"{folder}/**/*.md")))]
@@ -79,12 +78,10 @@ def documents() -> list[Path]:
 
 
 def blocks(document: Path, language: str = "sh") -> list[str]:
-    """Return a document's fenced blocks of one language, without the fences."""
     return re.findall(rf"^```{language}\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def commands(block: str) -> list[str]:
-    """Split a block into its commands. A command is one line, or several lines that a shell reads as one command."""
     found: list[str] = []
     pending = ""
     for line in block.splitlines():
@@ -103,24 +100,20 @@ def _is_whole(text: str) -> bool:
 
 
 def listed_commands() -> list[str]:
-    """Return `make NAME` for each target that `make help` lists."""
     text = (ROOT / "Makefile").read_text("utf-8")
     return [f"make {target}" for target in re.findall(r"^([a-z]+):.*## ", text, re.MULTILINE)]
 
 
 def not_run(command: str) -> str | None:
-    """Return the entry of `NOT_RUN` with which a command begins, or None."""
     return next((start for start in NOT_RUN if command.startswith(start)), None)
 
 
 def target(command: str) -> str | None:
-    """Return the target of a `make` command, or None for another command."""
     match = re.match(r"make(?: -s)? ([a-z]+)", command)
     return match[1] if match else None
 
 
 def dev_arguments(command: str) -> str | None:
-    """Return the ARGS of a `make dev` command, or an empty text without ARGS; None for another command."""
     if target(command) != "dev":
         return None
     match = re.fullmatch(r'make dev(?: ARGS="([^"]*)")?', command)
@@ -134,7 +127,6 @@ def looked_up(command: str) -> str:
 
 
 def trial(command: str, url: str, state: Path) -> str:
-    """Rewrite a command so that it takes only seconds, and uses the server at `url` with the state folder `state`."""
     if '"$URL/' in command:  # The server of the tests checks no key.
         command = command.replace('"$URL/', f'"{url}/').replace("Bearer $KEY", "Bearer none")
     command = command.replace(LOCAL_URL, url)
@@ -160,7 +152,6 @@ def trial(command: str, url: str, state: Path) -> str:
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in a clone of the project as in a reader's shell, but stop at the first command that fails."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,

@@ -54,12 +54,10 @@ class SqliteD1:
         self.cap = server.cap  # Limits the size of this simulated database.
 
     def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
-        """Apply migrations in order, but not the first `applied`: all of them, or up to number `most`."""
         for path in sorted(MIGRATIONS.glob("*.sql"))[applied:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
 
     def snapshot(self) -> bytes:
-        """Return a copy of the database's present content."""
         return self._connection.serialize()
 
     def restore(self, snapshot: bytes) -> None:
@@ -79,7 +77,6 @@ class SqliteD1:
             server.close()
 
     def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
-        """Make `times` batches raise an error with the given message, after `passing` batches that succeed."""
         self._faults += [("", None)] * passing + [(message, when)] * times
 
     def heal(self) -> None:
@@ -88,7 +85,6 @@ class SqliteD1:
 
     @property
     def late(self) -> int:
-        """Return how many failed batches have not been executed yet."""
         return len(self._late)
 
     async def land(self, most: int | None = None) -> None:
@@ -97,13 +93,11 @@ class SqliteD1:
             await self._binding.batch(cast(list[PreparedStatement], self._late.pop(0)))
 
     def rows(self, sql: str, *values: str | int | float | None) -> list[dict[str, Any]]:
-        """Run a query on the database itself, without the binding, and return the rows as dicts."""
         cursor = self._connection.execute(sql, values)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def instructions(self, act: Callable[[], object]) -> int:
-        """Return how many instructions SQLite has run during `act`. They grow with the rows that statements read."""
         count = 0
 
         def counted() -> int:
@@ -119,11 +113,9 @@ class SqliteD1:
         return count
 
     def prepare(self, sql: str) -> D1Statement:
-        """Prepare one statement."""
         return self._binding.prepare(sql)
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
-        """Execute the statements as one transaction."""
         self.batches += 1
         if self.seconds:
             await asyncio.sleep(self.seconds / 2)

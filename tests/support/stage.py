@@ -28,20 +28,17 @@ HEALTH: dict[str, Answer] = {"/api/async-status": _SERVICE | {"queueCheck": _QUE
 
 @cache
 def file(name: str) -> tuple[bytes | None, str]:
-    """Return a file of the page, None if there is no such file, and the file's media type."""
     path = PUBLIC / name
     return path.read_bytes() if path.is_file() else None, mimetypes.guess_type(name)[0] or "text/plain"
 
 
 @cache
 def headers() -> dict[str, str]:
-    """Return the headers that `public/_headers` sets for each file of the page."""
     lines = (PUBLIC / "_headers").read_text().splitlines()
     return dict(line.strip().split(": ", 1) for line in lines if line.startswith("  "))
 
 
 def task(**changed: Any) -> dict[str, Any]:
-    """Return a task of three chunks in the API's form, completed except for the given changes."""
     progress = {"total": 3, "completed": 3, "failed": 0, "truncated": 0}
     usage = {"modelCalls": 3, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 30, "outputTokens": 60}
     request = {"model": "m", "reduce": "concat", "inputCharacters": 90, "maxOutputTokens": None, "temperature": None}
@@ -75,14 +72,12 @@ def shaped(value: object, **changed: Any) -> dict[str, Any]:
 
 
 def chunk(index: int, **changed: Any) -> dict[str, Any]:
-    """Return a completed chunk in the API's form, except for the given changes."""
     whole = {"index": index, "start": index * 30, "end": index * 30 + 30, "status": "completed", "output": "out"}
     whole |= {"attempts": 1, "error": None, "finishReason": "stop", "lane": None, "firstStartedAt": BEGAN}
     return whole | {"startedAt": BEGAN, "finishedAt": ENDED} | changed
 
 
 def attempt(index: int, **changed: Any) -> dict[str, Any]:
-    """Return a call that succeeded, in the form of the API."""
     one = {"level": 0, "index": index, "number": 1, "outcome": "succeeded", "answered": True, "model": "m"}
     one |= {"route": "queue", "lane": None, "announcedAt": None, "startedAt": BEGAN, "finishedAt": ENDED}
     return one | {"milliseconds": 10_000, "code": None, "message": None} | changed

@@ -35,30 +35,25 @@ class StoreBench:
         self._named = 0
 
     def pass_ms(self, milliseconds: int) -> int:
-        """Advance the database's clock, and return its time."""
         self.time_ms += milliseconds
         return self.time_ms
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run one call of the store."""
         return run_coroutine(coroutine)
 
     def row(self, task_key: str) -> dict[str, Any]:
-        """Return all columns of a task's row."""
         (row,) = self.database.rows("SELECT * FROM tasks WHERE id = ?", task_key)
         return row
 
     def insert(
         self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: Any
     ) -> TaskKey:
-        """Write a pending task with this many chunks, each of one letter, and return its key."""
         self.run(self.store.insert(new_task(task_key, chunks, reduce, self.time_ms, **terms), LEASE_MS))
         return TaskKey(task_key)
 
     def claim(
         self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
     ) -> Claim:
-        """Claim a task, and fail if the claim is refused."""
         made = self.try_claim(task_key, holder=holder, host=host, rests=rests)
         assert isinstance(made, Claim), made
         return made
@@ -76,11 +71,9 @@ class StoreBench:
         return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
-        """Make a step under a claim, by default `Continue`. Returns whether the store accepted the step."""
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:
-        """Write a task and bring it into a status. Returns the last claim of the task, if it had one."""
         self.insert(task_key, deadline_ms=DEADLINE_MS)
         if status is Status.PENDING:
             return None
@@ -105,7 +98,6 @@ def new_task(
     join_rules: Mapping[str, str] = MappingProxyType({}),
     **terms: Any,
 ) -> NewTask:
-    """Return a new task whose chunks are single letters."""
     return NewTask(
         task_key=TaskKey(task_key),
         route=Route.QUEUE,
@@ -122,5 +114,4 @@ def new_task(
 
 
 def outputs(*positions: int, tag: str = "output", level: int = 0) -> list[Output]:
-    """Return outputs for the chunks at the given positions."""
     return [Output(CallKey(level, position), f"{tag} {position}", 1) for position in positions]

@@ -77,7 +77,6 @@ class Worker:
 
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
-    """Return those values of a row of `failures` that follow the row's key."""
     failure = item.failure
     return (
         *(item.tried.attempts, item.tried.calls, int(item.final)),
@@ -102,7 +101,6 @@ _CLAIMED = (
 
 
 def row_facts(row: dict[str, Any]) -> dict[str, Any]:
-    """Return those facts of a row of `tasks` in which store and model are compared."""
     facts = {name: row[name] for name in _NAMES}
     error = (
         None if row["error_code"] is None else (row["error_code"], row["error_message"], bool(row["error_retryable"]))
@@ -111,7 +109,6 @@ def row_facts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def task_facts(task: ModelTask) -> dict[str, Any]:
-    """Return the same facts as `row_facts`, for a task of the model."""
     failure = task.failure
     error = None if failure is None else (failure.code, failure.message, failure.retryable)
     calls = ([list(key) for key in task.in_flight], [list(key) for key in task.doubted])
@@ -119,7 +116,6 @@ def task_facts(task: ModelTask) -> dict[str, Any]:
 
 
 def claim_seen(claim: Claim) -> dict[str, Any]:
-    """Return the facts of a claim that the store has granted."""
     return {name: getattr(claim, name) for name in _CLAIMED} | {
         "outputs": claim.outputs,
         "doubted": claim.doubted,
@@ -133,7 +129,6 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
 
 
 def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
-    """Return the facts that `claim_seen` should give, according to the model."""
     return {name: getattr(task, name) for name in _CLAIMED} | {
         "outputs": frozenset(task.outputs),
         "doubted": frozenset(task.doubted),

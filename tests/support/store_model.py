@@ -81,43 +81,34 @@ class ModelTask:
 
     @property
     def reduce(self) -> Reduce:
-        """The value of the column with this name."""
         return self.options.reduce
 
     @property
     def deadline_ms(self) -> int | None:
-        """The value of the column with this name."""
         return self.options.deadline_ms
 
     @property
     def max_calls(self) -> int | None:
-        """The value of the column with this name."""
         return self.options.max_calls
 
     def begin_time(self, now: int) -> None:
-        """Set the task's deadline, counted from `now`."""
         self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
 
     def window(self, places: range) -> tuple[range, str]:
-        """Return those places in this range that the task has, and the text of these places."""
         there = range(places.start, max(places.start, min(places.stop, self.total)))
         return there, self.text[there.start : there.stop]
 
     def is_live(self, now: int) -> bool:
-        """Return whether the lease of the task's worker has not run out."""
         return self.lease_until is not None and self.lease_until > now
 
     def free_at(self) -> int:
-        """Return the time from which another worker may take the task over."""
         assert self.lease_until is not None
         return max(self.lease_until, self.rest_until)
 
     def is_held(self, now: int) -> bool:
-        """Return whether a worker has the task, or the task rests after a worker's death."""
         return self.status is Status.PROCESSING and self.free_at() > now
 
     def is_idle(self, now: int) -> bool:
-        """Return whether the task has not ended and no worker has it."""
         return not self.status.terminal and not self.is_held(now)
 
     def crashes(self) -> int:
@@ -145,7 +136,6 @@ class ModelTask:
         return (ClaimRefusal.HELD, self.free_at() - now) if self.is_held(now) else None
 
     def stall(self, now: int, rests: Rests) -> None:
-        """Count a stall if a claim replaces another, and set until when the task rests if the new claim also stalls."""
         if self.status is Status.PROCESSING:
             self.stalls = self.crashes()
         if self.stalls == 0 or self.stalled_since is None:
@@ -157,7 +147,6 @@ class ModelTask:
         self.rest_until = max(self.stalled_since + rest_ms, now + rest_ms // 2)
 
     def is_overdue(self, now: int) -> bool:
-        """Whether the task's deadline has passed."""
         return self.deadline_at is not None and self.deadline_at <= now
 
     def look_at(self, at: int) -> None:
@@ -165,13 +154,11 @@ class ModelTask:
         self.wake_at = at if self.deadline_at is None else min(at, self.deadline_at)
 
     def starting_ms(self, now: int) -> int:
-        """Return for how many milliseconds announced calls may still start after the task was ended."""
         if self.status not in {Status.PENDING, Status.PROCESSING, Status.CANCELLED} and self.attempts <= 1:
             return 0
         return max(0, self.window_left_ms(now))
 
     def window_left_ms(self, now: int) -> int:
-        """Return for how many milliseconds announced calls may still start: at most `start_ms`."""
         return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
@@ -179,12 +166,10 @@ class ModelTask:
         self.host = self.lease_until = None
 
     def doubt(self) -> None:
-        """Record the announced calls as in doubt."""
         self.calls_in_doubt += len(self.in_flight)
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """End the task. If a task ended before, the time of its first end and the time of its erasure do not change."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
@@ -192,7 +177,6 @@ class ModelTask:
         self.failure = failure
 
     def take_totals(self, progress: Progress) -> None:
-        """Set the task's totals to the totals in a worker's progress, which are not increments."""
         for name in ("calls_settled", "calls_in_doubt", "calls_minimum", "completed", "failed", "input_tokens"):
             setattr(self, name, getattr(progress, name))
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
@@ -202,11 +186,9 @@ class ModelTask:
             self.stalled_since, self.rest_until = None, 0
 
     def refused(self) -> dict[CallKey, FailedCall]:
-        """Return the calls that failed for good and have no recorded output."""
         return {key: item for key, item in self.failures.items() if item.final and key not in self.outputs}
 
     def result(self) -> list[str] | None:
-        """Return the outputs that form a completed task's result, or None."""
         if self.status is not Status.COMPLETED:
             return None
         level = max(key.level for key in self.outputs) if self.reduce is Reduce.MERGE else 0
@@ -232,7 +214,6 @@ class StoreModel:
         self.daily_use: dict[str, tuple[int, int]] = {}
 
     def state(self) -> tuple[object, ...]:
-        """Return the whole state of the model."""
         return self.tasks, self.submissions, self.daily_use
 
     def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
@@ -348,7 +329,6 @@ class StoreModel:
         return task
 
     def _record(self, task_key: TaskKey, fence: int, progress: Progress) -> ModelTask | None:
-        """Store the outputs and failures of the worker with the latest fence, even if the task has ended."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence:
             return None
@@ -361,14 +341,12 @@ class StoreModel:
         return task
 
     def window(self, task_key: TaskKey, fence: int, places: range) -> tuple[range, str] | None:
-        """Return the chunks at these places while the claim is valid: at least one, and at most a window."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record a worker's progress, and make its step. If the worker's fence is not the latest, nothing changes."""
         task = self._record(task_key, fence, progress)
         if task is None:
             return False
@@ -397,7 +375,6 @@ class StoreModel:
 
     @staticmethod
     def _takes(task: ModelTask, now: int, step: Step) -> bool:
-        """Return whether a task accepts a step: it is being processed and in time, or the same step has ended it."""
         if task.status is Status.PROCESSING:
             return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
         if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
@@ -423,7 +400,6 @@ class StoreModel:
         return None if task.status is Status.PROCESSING else task.status
 
     def may_start(self, now: int, task_key: TaskKey, fence: int) -> int | None:
-        """Return for how many ms announced calls may start, at most until the deadline; None if the claim is lost."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
@@ -441,7 +417,6 @@ class StoreModel:
         return ended
 
     def dead_letter(self, now: int, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that has no worker and need not wait until a later time."""
         task = self.tasks.get(task_key)
         if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
             return False
@@ -451,7 +426,6 @@ class StoreModel:
         return True
 
     def cancel(self, now: int, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
-        """Cancel a task that has not ended."""
         task = self.tasks.get(task_key)
         if task is None or task.status.terminal:
             return False, 0 if task is None else task.starting_ms(now)
@@ -544,7 +518,6 @@ class StoreModel:
         return due
 
     def page(self, tenant: str, status: Status | None) -> list[str]:
-        """Return a page of a tenant's tasks, newest first."""
         own = [key for key in self.tasks if key.startswith(f"{tenant}:")]
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 

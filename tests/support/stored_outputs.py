@@ -9,7 +9,6 @@ from tests.support.sqlite_d1 import SqliteD1
 
 
 def stored_outputs(database: SqliteD1) -> Mapping[tuple[str, int, int], tuple[str, int]]:
-    """Return the text of each output and its number of calls, by task, level and position."""
     levels: dict[tuple[str, int], list[Any]] = defaultdict(list)
     for row in database.rows("SELECT task_id, level, part, hex(body) AS body FROM segments"):
         levels[row["task_id"], row["level"]].append(row)

@@ -47,7 +47,6 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The text that the terminal has shown so far, with escape sequences."""
         return self._shown.decode("utf-8", errors="replace")
 
     def press(self, text: str) -> None:
@@ -55,25 +54,21 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Wait until the terminal has shown a text."""
         self.wait_until(lambda: text in self.text, seconds)
 
     def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
-        """Read from the terminal until a condition is true."""
         deadline = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < deadline, f"not so within {seconds} s; shown: …{self.text[-2_000:]!r}"
             self._read(0.05)
 
     def wait(self, seconds: float = 60) -> int:
-        """Wait for the end of the program. Returns its exit status."""
         self.wait_until(lambda: self._process.poll() is not None, seconds)
         while self._read(0):
             pass
         return self._process.returncode
 
     def _read(self, seconds: float) -> bool:
-        """Read what the terminal shows within the next seconds. Return whether the terminal showed anything."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         try:

@@ -25,7 +25,6 @@ TEXT_FILE = FileKey("local:01900000-0000-7000-8000-0000000000b1")
 
 
 def look_near(patch: pytest.MonkeyPatch, mark_chars: int = 12) -> int:
-    """Let the rules of the cuts look at little text, so that short texts have slices. Returns how far they look."""
     look = 2 * mark_chars + 48
     patch.setattr(chunks, "MARK_CHARS_MOST", mark_chars)
     patch.setattr(chunks, "LOOK_CHARS", look)
@@ -48,7 +47,6 @@ class ChunkModel:
         self._points = points
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Answer a call."""
         self.calls.append(call.user)
         number = len(self.calls)
         await self._points.pass_one()
@@ -61,7 +59,6 @@ class ChunkModel:
         return ModelReply(result or f"<{call.user}>", 10, 5, "stop")
 
     async def probe(self) -> Health:
-        """Be healthy."""
         return Health("healthy", "")
 
 
@@ -74,7 +71,6 @@ class TextBench(BatchBench):
 
     @property
     def texts(self) -> FileTextStore:
-        """The store of tasks whose text is in a file."""
         return self.store().beside(FileTextStore)
 
     def submit_text(
@@ -89,7 +85,6 @@ class TextBench(BatchBench):
         instructions: str = "",
         **options: Any,
     ) -> Any:
-        """Submit the task."""
         new = NewTask(
             task_key=key,
             route=Route.QUEUE,
@@ -106,22 +101,18 @@ class TextBench(BatchBench):
         return self.do(self.texts.submit(new, self.settings.lease_ms, on))
 
     def begin_text(self, content: bytes, **options: Any) -> None:
-        """Upload a file, and submit the task over it."""
         self.upload(content, TEXT_FILE, Purpose.USER_DATA)
         self.submit_text(file_bytes=len(content), **options)
 
     def task(self) -> Task:
-        """Read the task."""
         found = self.do(self.store().task(TEXT_TASK))
         assert found is not None
         return found
 
     def work(self, host: Host = HOST) -> Any:
-        """Run the task once."""
         return self.do(self.worker().run(TEXT_TASK, host))
 
     def work_to_end(self, most: int = 50, host: Host = HOST) -> Task:
-        """Run the task until it has ended."""
         for _ in range(most):
             outcome = self.work(host)
             if isinstance(outcome, Released):

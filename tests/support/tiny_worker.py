@@ -235,7 +235,6 @@ GREETING = 'GREETING = "hello"\n'
 
 
 def write_tiny_worker(folder: Path) -> Path:
-    """Write the tiny Worker into `folder`, for the flag `--project`. Returns its folder `src`."""
     source = folder / "src"
     source.mkdir(parents=True)
     (folder / "migrations").mkdir()

@@ -179,7 +179,6 @@ DOORS = _MESSAGES + _WORKERS_AI + _READY_HANDLES + BY_VARIABLE
 
 
 def write_wired_worker(folder: Path) -> Path:
-    """Write a copy of the Worker with all doors into a folder, for `DevServer(project=folder)`."""
     entry = copy_worker(folder) / "src" / "entry.py"
     entry.write_text(entry.read_text() + DOORS)
     return folder

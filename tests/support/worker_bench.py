@@ -73,7 +73,6 @@ class OneLaneEach:
         """Answer that the coordinator is alive."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Let a new lane make the calls."""
         self._lanes += 1
         lane = self._lanes
         out = [asyncio.create_task(self._make(call)) for call in calls]
@@ -124,7 +123,6 @@ class WorkerBench:
         return self.loop.run_until_complete(coroutine)
 
     def worker(self, **fields: Any) -> Worker:
-        """Return the worker of a new invocation. Its isolate shares the bench's latency and storage."""
         made: dict[str, Any] = {
             "provider": self.model,
             "settings": self.settings,

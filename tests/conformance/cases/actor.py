@@ -25,42 +25,34 @@ class Actor:
         self.events = 0
 
     async def echo(self, value: Any) -> Any:
-        """Return the argument, and a description of what arrived."""
         return {"seen": show(value), "back": value}
 
     async def give(self, kind: str) -> Any:
-        """Return a value of the named kind."""
         return {"tuple": (1, 2), "none": None, "nested": {"a": [None, {"b": 1.0}]}, "text": "é", "set": {1}}[kind]
 
     def plain(self) -> int:
-        """Return a number from a method that is no coroutine."""
         return 5
 
     async def fail(self, kind: str) -> None:
-        """Raise an exception of the named kind."""
         if kind == "own":
             raise Refused("refused it")
         raise {"value": ValueError, "key": KeyError, "runtime": RuntimeError}[kind]("no such thing")
 
     async def note(self, word: str) -> list[str]:
-        """Record a word in the object's memory, and return all recorded words."""
         self.log.append(word)
         return self.log
 
     async def slow(self, word: str) -> list[str]:
-        """Record a word before and after a sleep."""
         self.log.append(f"{word} begins")
         await asyncio.sleep(0.1)
         self.log.append(f"{word} ends")
         return self.log
 
     async def event(self) -> int:
-        """Count one more event."""
         self.events += 1
         return self.events
 
     async def watch(self, operation: str) -> list[bool]:
-        """Return whether events ran during an await of a storage operation, and whether any events ran at all."""
         started, between = self.events, False
         for _ in range(ROUNDS):
             for _ in range(5):
@@ -74,19 +66,16 @@ class Actor:
         return [between, self.events > started]
 
     async def put_then_fail(self) -> None:
-        """Write to storage, then raise."""
         await self.ctx.storage.put("kept", 1)
         self.ctx.storage.put("unawaited", 2)
         raise ValueError("after writing")
 
     async def put_then_abort(self) -> None:
-        """Write twice to storage without an await in between, and abort the object."""
         self.ctx.storage.put("one", 1)
         self.ctx.storage.put("two", 2)
         self.ctx.abort("to order")
 
     async def read(self) -> dict[str, Any]:
-        """Return all keys and values of the storage."""
         return dict(await self.ctx.storage.list())
 
     async def ring(self, delays: list[int], acts: list[str]) -> None:
@@ -99,7 +88,6 @@ class Actor:
             await self.ctx.storage.setAlarm(await now_ms(self.env) + delay)
 
     async def alarm(self, info: Any = None) -> None:
-        """Record the run of the alarm, and do the next act."""
         storage = self.ctx.storage
         rings = await storage.get("rings") or []
         acts = await storage.get("acts") or []
@@ -115,11 +103,9 @@ class Actor:
             raise ValueError("the alarm was told to")
 
     async def rings(self) -> list[Any]:
-        """Return the records of the alarm's runs."""
         return await self.ctx.storage.get("rings") or []
 
     async def run(self, name: str) -> str:
-        """Run a case of `storage` in this object, and return the result as JSON."""
         return json.dumps(await OBJECT_CASES[name](self.ctx))
 
 

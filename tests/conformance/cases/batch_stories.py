@@ -56,14 +56,12 @@ class _Batch(Story):
         self.lines = self.store.beside(BatchFileStore)
 
     async def upload(self) -> None:
-        """Upload the input file."""
         await self.files.begin(INPUT, 1)
         await self.files.ready(
             INPUT, purpose=Purpose.BATCH, filename="in", parts=[FilePart("0", 330)], keeps_ms=None, use_most=1000
         )
 
     async def submit(self, key: TaskKey = TASK) -> Any:
-        """Submit a batch that reads the input file."""
         task = new_task(key, 0, Reduce.NONE, deadline_ms=WINDOW_MS)
         new = NewBatch(
             task=replace(task, text="", instructions=""),
@@ -78,7 +76,6 @@ class _Batch(Story):
         return await self.rows.submit(new, 1)
 
     async def write(self, claim: Claim, also: Also = NOTHING_ELSE, **changes: Any) -> bool:
-        """Make a step of the claim, twice as if its answer had been lost."""
         chars = limits.SEGMENT_CHARS_OF_BATCH
         made = progress(claim, **{"calls_minimum": TOTAL, "segment_chars": chars, **changes})
         first = await self.store.step(claim, made, Continue(LEASE_MS), also=also)
@@ -86,7 +83,6 @@ class _Batch(Story):
         return first
 
     async def begun(self) -> Claim:
-        """Submit a batch, find its lines valid, and claim it for the work on them."""
         await self.upload()
         await self.submit()
         claim = await self.claim("one")
@@ -97,7 +93,6 @@ class _Batch(Story):
 
 
 def _reading(number: int) -> Also:
-    """Return the write that records the slice of the input with the given number."""
     found = SLICES[number]
     return Also(
         lambda under: ValidationStatements(under).read_on(
@@ -112,18 +107,15 @@ def _reading(number: int) -> Also:
 
 
 def _valid(under: Any) -> Any:
-    """Return the write that records that all lines are valid."""
     return ValidationStatements(under).found_valid(TOTAL, "m", "out.jsonl", "d1")
 
 
 def _refused(position: int, refusal: str | None = None) -> FailedCall:
-    """Return the final failure of a line, with which the batch goes on."""
     key = CallKey(0, position)
     return FailedCall(key, CallTries(1, 1), True, FAILURE, gap_chars=0, refusal=refusal)
 
 
 def _lines(*positions: int) -> list[Output]:
-    """Return outputs that are long enough for one segment each."""
     return [output._replace(text=f"{output.key.position:050}") for output in outputs(*positions)]
 
 

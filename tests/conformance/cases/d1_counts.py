@@ -6,7 +6,6 @@ from tests.conformance.cases.registry import worker_case
 
 
 async def _counts(env: Any, sql: str, *values: Any) -> list[Any]:
-    """Run a statement, and return the number of returned rows, `changes` and `rows_written`."""
     result = await env.DB.prepare(sql).bind(*values).run()
     meta = result["meta"]
     return [len(result["results"]), meta["changes"], meta["rows_written"]]

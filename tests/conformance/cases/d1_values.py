@@ -6,7 +6,6 @@ from tests.conformance.cases.registry import attempt, describe, show, worker_cas
 
 
 async def _typed(env: Any, *values: Any) -> Any:
-    """Return the type that SQLite gives to each value, and the value that D1 returns."""
     columns = ", ".join(f"typeof(?{at}) AS t{at}, ?{at} AS v{at}" for at in range(1, len(values) + 1))
     return await attempt(env.DB.prepare(f"SELECT {columns}").bind(*values).first())
 

@@ -16,7 +16,6 @@ class ConsumerFailed(Exception):
 
 
 async def consume(env: Any, batch: Any) -> None:
-    """Record the deliveries of a batch in D1, then do what the messages say."""
     log = []
     runs = [_run(message) for message in batch.messages]
     for message, run in zip(batch.messages, runs, strict=True):
@@ -65,7 +64,6 @@ def _act(batch: Any, message: Any) -> None:
 
 
 async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> None:
-    """Send one message for each script, which says what the consumer does at each attempt of its message."""
     if len(scripts) == 1:
         await env.AI_QUEUE.send({"run": run, "do": scripts[0], **more})
         return
@@ -74,14 +72,12 @@ async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> No
 
 
 async def deliveries(env: Any, run: str, expected: int, *, quiet_seconds: float = 1.0) -> list[dict[str, Any]]:
-    """Wait for the expected number of deliveries and then for some time, and return all deliveries."""
     await _poll(env, run, expected)
     await asyncio.sleep(quiet_seconds)
     return await _deliveries(env, run)
 
 
 async def of_one_batch(env: Any, run: str, *scripts: list[list[str]], expected: int) -> list[list[Any]]:
-    """Send messages again and again until they arrive as one batch, and return the deliveries."""
     for number in range(20):
         await send(env, f"{run} {number}", *scripts)
         log = await deliveries(env, f"{run} {number}", expected)
@@ -103,7 +99,6 @@ async def _deliveries(env: Any, run: str) -> list[dict[str, Any]]:
 
 
 def full(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the deliveries without the sizes of their batches, which may include messages of other cases."""
     return [{name: value for name, value in entry.items() if name != "batch"} for entry in log]
 
 

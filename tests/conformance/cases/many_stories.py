@@ -28,7 +28,6 @@ STATES = "SELECT id, status, generation, failed FROM tasks ORDER BY id"
 
 
 async def _failed(story: Story, *numbers: int) -> None:
-    """Submit tasks that fail, each with an output."""
     for number in numbers:
         key = made_key(number)
         await story.insert(key)

@@ -43,7 +43,6 @@ async def a_method_that_is_not_there(env: Any) -> Any:
 
 
 def describe_kind(seen: Any) -> Any:
-    """Return only the kind of the error, or the result if there was no error."""
     return seen["raised"]["kind"] if "raised" in seen else seen
 
 

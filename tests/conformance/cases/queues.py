@@ -105,7 +105,6 @@ async def _send(env: Any, body: Any, options: dict[str, Any] | None = None) -> A
 
 
 async def _sent(call: Any) -> Any:
-    """Return "sent", or the kind of the error of a send, whose text differs between production and `make dev`."""
     seen = await attempt_late(call)
     return seen["raised"]["kind"] if isinstance(seen, dict) and "raised" in seen else "sent"
 

@@ -7,7 +7,6 @@ from tests.conformance.cases.registry import attempt, worker_case
 
 
 async def _emptied(env: Any) -> Any:
-    """Return the bucket without objects."""
     objects, _ = await env.BLOBS.list("", "", 1_000)
     if objects:
         await env.BLOBS.delete([one.key for one in objects])

@@ -10,7 +10,6 @@ _TRIES = 3
 
 
 async def _in_one_window(env: Any, name: str, keys: list[str]) -> list[Any]:
-    """Ask the limiter once for each key; if a minute ended in between, ask again with other keys."""
     answers: list[Any] = []
     for at in range(_TRIES):
         before = await now_ms(env)

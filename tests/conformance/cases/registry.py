@@ -19,21 +19,18 @@ _PREFIX = re.compile(r"D1_[A-Z0-9_]+")
 
 
 def worker_case(case: Case) -> Case:
-    """Register a case that is called with `env`."""
     assert case.__name__ not in WORKER_CASES, case
     WORKER_CASES[case.__name__] = case
     return case
 
 
 def object_case(case: Case) -> Case:
-    """Register a case that is called with the `ctx` of its own object."""
     assert case.__name__ not in OBJECT_CASES, case
     OBJECT_CASES[case.__name__] = case
     return case
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Return the comparable parts of an error: its kind, D1's prefix, SQLite's codes, and its first sentence."""
     name, text = type(error).__name__, str(error)
     prefix = _PREFIX.search(text)
     return {
@@ -69,13 +66,11 @@ def attempt_now(function: Callable[[], Any]) -> Any:
 
 
 async def now_ms(env: Any) -> int:
-    """Return the time of D1's clock, which is virtual on the fakes."""
     now: float = await env.DB.prepare("SELECT unixepoch('subsec') AS now").first("now")
     return int(now * 1000)
 
 
 def show(value: Any) -> Any:
-    """Return a value as JSON, in which objects with a name stand for the types that JSON lacks."""
     if value is None or isinstance(value, bool | str | int):
         return int(str(value)) if type(value) not in {type(None), bool, str, int} else value  # Pyodide's JsBigInt
     if isinstance(value, float):

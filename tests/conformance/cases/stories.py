@@ -149,7 +149,6 @@ async def a_merge_and_its_levels(env: Any) -> Any:
 
 @worker_case
 async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
-    """Two workers, one after the other, write outputs into the same segment."""
     story = Story(env)
     store = story.store
     await story.insert(chunks=4)

@@ -114,7 +114,6 @@ class Recorder:
         self._names = statement_names()
 
     def prepare(self, sql: str) -> Any:
-        """Prepare one statement, together with its name."""
         return _Named(self._names[sql], self.database.prepare(sql))
 
     async def batch(self, prepared: Sequence[Any]) -> Any:
@@ -142,7 +141,6 @@ def _timeless(row: Mapping[str, Any]) -> Any:
 
 
 def made_key(at: int, tenant: str = "local") -> TaskKey:
-    """Make the key of a task; a higher `at` gives a later key of the tenant."""
     return task_key_of(tenant, new_task_id(at, bytes(10)))
 
 
@@ -150,7 +148,6 @@ TASK = made_key(1)  # for stories about one task
 
 
 def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **terms: Any) -> NewTask:
-    """Return a new task for a submission, with chunks of two characters."""
     return NewTask(
         task_key=key,
         route=Route.QUEUE,
@@ -200,7 +197,6 @@ class Story:
     async def claim(
         self, holder: str, key: TaskKey = TASK, *, lease_ms: int = LEASE_MS, host: str = "", **options: Any
     ) -> Claim:
-        """Take a claim that must be granted."""
         made = await self.store.claim(key, holder=holder, host=host, route=Route.QUEUE, lease_ms=lease_ms, **options)
         assert isinstance(made, Claim), made
         return made
@@ -212,13 +208,11 @@ class Story:
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task, and check that its calls may start for at most the start window."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
-        """Erase a task, and check that its calls may start for at most the start window."""
         changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
@@ -229,7 +223,6 @@ class Story:
         assert result["meta"]["changes"], sql
 
     async def pass_deadline(self, key: TaskKey = TASK) -> None:
-        """Move a task's deadline into the distant past."""
         await self.alter("UPDATE tasks SET deadline_at = 1, wake_at = min(wake_at, 1) WHERE id = ?1", key)
 
     async def note(self, sql: str) -> None:
@@ -237,13 +230,11 @@ class Story:
         self.outcomes.append(show(list((await self._database.prepare(sql).run())["results"])))
 
     def told(self) -> Any:
-        """Return the whole record of the story, for the comparison of workerd and the fakes."""
         return [self.recorder.log, [str(one) for one in self.outcomes]]
 
 
 @contextmanager
 def limited(name: str, value: int) -> Iterator[None]:
-    """Lower a limit within the block, so that a story needs fewer rows."""
     before = getattr(limits, name)
     setattr(limits, name, value)
     try:
@@ -253,7 +244,6 @@ def limited(name: str, value: int) -> Iterator[None]:
 
 
 def progress(claim: Claim, **changes: Any) -> Progress:
-    """Return a worker's report with the values of its claim, except for `changes`."""
     facts: dict[str, Any] = {
         "step": next(_STEPS),
         "calls_settled": claim.calls_settled,
@@ -270,10 +260,8 @@ def progress(claim: Claim, **changes: Any) -> Progress:
 
 
 def outputs(*positions: int, level: int = 0) -> list[Output]:
-    """Return outputs at the given positions, each of one call."""
     return [Output(CallKey(level, position), f"output {position}", 1) for position in positions]
 
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    """Return failed calls for the given chunks, with two calls each, of which one failure counts."""
     return [FailedCall(CallKey(0, position), CallTries(1, 2), final, FAILURE) for position in positions]

@@ -31,13 +31,11 @@ REJECTION = Rejection("ü" * 5, (("/a", "a number"),), "stop")
 
 
 def structured(chunks: int = 3, reduce: Reduce = Reduce.CONCAT) -> NewTask:
-    """Return a new structured task for a submission."""
     new = new_task(chunks=chunks, reduce=reduce, structure=Structure(has_schema=True, gaps=True))
     return replace(new, output_schema=SCHEMA, join_rules={"/a": "sum"})
 
 
 def values(*positions: int) -> list[Output]:
-    """Return outputs at the given positions that match the schema."""
     return [output._replace(text=f'{{"a":{output.key.position}}}') for output in outputs(*positions)]
 
 

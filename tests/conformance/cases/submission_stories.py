@@ -33,7 +33,6 @@ class Submissions(Story):
     """A story that submits tasks by number, and records the outcome of each submission."""
 
     async def submit(self, at: int, on: Conditions, tenant: str = "local") -> Outcome:
-        """Submit a task of six characters."""
         outcome = await self.store.insert(_task(at, tenant), 1, on)
         self.outcomes.append(outcome)
         return outcome

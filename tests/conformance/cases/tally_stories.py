@@ -28,7 +28,6 @@ LATER = "UPDATE tasks SET finished_at = finished_at - 5, wake_at = wake_at - 5 W
 
 
 async def _end(story: Story, number: int, *, fails: bool = False, retention_ms: int = RETENTION_MS) -> None:
-    """Submit a task, and end it after three calls, or after four calls with `fails`."""
     key = made_key(number)
     await story.insert(key)
     claim = await story.claim("one", key)

@@ -29,19 +29,16 @@ class _TextInFile(Story):
         self.texts = self.store.beside(FileTextStore)
 
     async def upload(self) -> None:
-        """Upload the file of the text."""
         await self.files.begin(TEXT, 1)
         await self.files.ready(
             TEXT, purpose=Purpose.USER_DATA, filename="in", parts=[FilePart("0", 18)], keeps_ms=None, use_most=1000
         )
 
     async def submit(self) -> Any:
-        """Submit the task whose text is in the file, with a limit of characters a day."""
         new = replace(new_task(chunks=0), text="", text_file=TEXT, file_bytes=18)
         return await self.texts.submit(new, 1, Conditions(characters_a_day_most=1000))
 
     async def write(self, claim: Claim, also: Also = NOTHING_ELSE) -> bool:
-        """Make a step of the claim, twice as if its answer had been lost."""
         made = progress(claim)
         first = await self.store.step(claim, made, Continue(LEASE_MS), also=also)
         assert await self.store.step(claim, made, Continue(LEASE_MS), also=also) == first
@@ -49,8 +46,6 @@ class _TextInFile(Story):
 
 
 def _cut(number: int, *, is_over: bool = False) -> Also:
-    """Return the writes that record the cuts of the slice with the given number, and perhaps the end of the text."""
-
     def writes(under: Any) -> Any:
         cuts = CutStatements(under)
         before = SLICES[number - 1].at.bytes if number else 0

@@ -15,7 +15,6 @@ ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
 
 async def _tasks(env: Any) -> Story:
-    """Make seven tasks, cancel the second and the sixth of them, and make a task of another tenant."""
     story = Story(env)
     for at in range(1, 8):
         await story.insert(made_key(at))

@@ -62,7 +62,6 @@ async def _due(story: Story) -> list[DueDelivery]:
 
 
 def _timeless(due: Sequence[DueDelivery]) -> list[DueDelivery]:
-    """Return the deliveries without the times of the tasks' ends, which differ between runs."""
     return [one._replace(key=one.key._replace(ended_at=0)) for one in due]
 
 

@@ -54,28 +54,23 @@ class Seen:
         self.back_at = 0.0
 
     def asked(self, task: str) -> list[float]:
-        """Return the times at which the task called the model during the absence, except its earliest seconds."""
         return [at for at in self.calls[task] if AWAY_AT_SECONDS + 2.5 < at < self.back_at]
 
     def first_success(self, task: str) -> float:
-        """Return the time of the task's first output after the model's return."""
         return min(at for at in self.outputs[task] if at >= self.back_at)
 
     def width(self, task: str, since: float, until: float) -> int:
-        """Return the largest number of the task's simultaneous calls, among the calls that began in the given time."""
         began = [at for at in self.calls[task] if since <= at <= until]
         return max(sum(at - CALL_SECONDS < other <= at for other in began) for at in began)
 
 
 def rows_of(world: World) -> list[dict[str, Any]]:
-    """Return the rows of all tasks."""
     cursor = world.database.connection.execute("SELECT * FROM tasks")
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def submit(number: int, letter: str = "w") -> ClientRequest:
-    """Return the request that submits a task whose chunks all begin with the given letter."""
     text = "".join(f"{letter}{at:03d} abc. " for at in range(CHUNKS))
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
 
@@ -88,7 +83,6 @@ async def come(world: World, numbers: Iterable[int]) -> None:
 
 
 async def count_rows(world: World, seconds: float, seen: Seen) -> None:
-    """Count the rows that are read and written during the next `seconds`."""
     read, written = world.database.rows_read, world.database.rows_written
     await asyncio.sleep(seconds)
     seen.rows_while_away = (world.database.rows_read - read, world.database.rows_written - written)
@@ -172,7 +166,6 @@ def work(
 
 
 def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: float) -> None:
-    """Check that no task failed, that few calls were made, and that tasks soon make as many calls at once as before."""
     assert [(row["status"], row["completed"]) for row in seen.rows] == [("completed", CHUNKS)] * tasks
     for number in range(tasks):
         task = f"t{number}"
@@ -227,7 +220,6 @@ def test_waiting_tasks_share_their_questions():
 
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
-    """On the direct route, the sweep continues a waiting task at most one cron interval later than other routes do."""
     seen = work(DIRECT, 1, away_seconds, "5xx")
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25 + CRON_SECONDS)
 

@@ -19,7 +19,6 @@ GROUPS = -(-LINES // limits.LANE_CALLS)  # A lane makes six calls at a time.
 
 
 def counters(use: BatchUse) -> dict[str, float]:
-    """Return the counters that grow with the lines."""
     named = asdict(use)
     return {name: named[name] for name in ("database_calls", "rows_written", "object_requests", "get", "subrequests")}
 
@@ -83,7 +82,6 @@ def test_what_20_000_lines_use_without_objects(plan: Plan) -> None:
     ],
 )
 def test_the_use_grows_no_faster_than_the_lines(route: str, plan: Plan) -> None:
-    """Twice as many lines use at most twice as much, so that 20,000 lines hide nothing that grows faster."""
     small, large = (counters(used(BatchLoad(lines, route, plan, (0.5, 1.5)))) for lines in (1_000, 2_000))
     assert {name: large[name] / small[name] for name in small if large[name] > 2.1 * small[name] + 5} == {}
 
@@ -96,7 +94,6 @@ def test_uneven_calls_write_more_rows() -> None:
 
 
 def check(found: list[LateTask]) -> None:
-    """Check that each moment was in the phase that its name says, and that no task was late."""
     states = {one.moment: one.state for one in found}
     assert states.keys() == MOMENTS.keys()
     validating = ("accepted", "a quarter is checked", "three quarters are checked")
@@ -109,7 +106,6 @@ def check(found: list[LateTask]) -> None:
 
 
 def load_of(lines: int, route: str, plan: Plan = "paid") -> BatchLoad:
-    """Return a load whose lines and answers have 2,500 bytes: 4,000 lines take two objects each way."""
     return BatchLoad(lines, route, plan, line_bytes=2_500, answer_chars=2_000, isolates=1)
 
 
@@ -128,7 +124,6 @@ def test_the_largest_batch_holds_up_no_other_tenant(route: str, plan: Plan) -> N
 
 
 def test_a_file_that_is_checked_at_once_holds_them_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without slices the check of the whole file keeps the isolate from all other work."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 100_000_000)
     monkeypatch.setattr(limits, "FILE_READ_BYTES_MOST", 100_000_000)
     monkeypatch.setattr(R2Bucket, "part_bytes", 100_000_000)

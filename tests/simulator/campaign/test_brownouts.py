@@ -19,7 +19,6 @@ from src.kernel.store.work import WorkStore
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 @pytest.mark.parametrize("share", [0.1, pytest.param(0.3, marks=pytest.mark.campaign), 0.5, 0.8])
 def test_a_minute_of_it_fails_no_task(share: float, route: str):
-    """In a brown-out of a minute, a task fails only if it has a chunk that always fails."""
     outcome = play(BrownOut(share, 60, route, 20, apart(route)))
     assert outcome.poisoned > 0
     assert outcome.faults() == [], outcome
@@ -30,7 +29,6 @@ def test_a_minute_of_it_fails_no_task(share: float, route: str):
     [pytest.param("queue", marks=pytest.mark.campaign), "objects", pytest.param("direct", marks=pytest.mark.campaign)],
 )
 def test_ten_minutes_of_it_fail_no_task(route: str):
-    """In a brown-out of ten minutes with half of the calls failing, a task fails only if a chunk of it always fails."""
     assert play(BrownOut(0.5, 600, route, 20, apart(route))).faults() == []
 
 
@@ -48,12 +46,10 @@ def test_ten_minutes_of_it_fail_no_task(route: str):
     ],
 )
 def test_texts_that_always_fail_are_their_tenants_trouble(neighbours: Neighbours):
-    """However many tasks of a tenant have texts that always fail, a task of another tenant is hardly delayed."""
     assert max(lateness(neighbours)) <= LATE_SECONDS_MOST
 
 
 def test_a_long_task_beside_them_is_as_wide_as_ever():
-    """A long task without failures is hardly delayed by the failures of another tenant's tasks."""
     assert max(lateness(Neighbours(100, "queue", chunks=24, isolates=1, come_at=(5.0,)))) <= LATE_SECONDS_MOST
 
 
@@ -70,7 +66,6 @@ def test_without_the_others_share_a_brown_out_fails_tasks(monkeypatch: pytest.Mo
 
 @pytest.mark.campaign
 def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytest.MonkeyPatch):
-    """Without pauses between the failures that count, three failures follow each other quickly and end sound chunks."""
     monkeypatch.setattr(limits, "FAILURES_COUNTED_MOST", 3)
     monkeypatch.setattr(model_health, "pause_seconds", lambda counted, chance: 0.5)
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.3, 600)))
@@ -78,8 +73,6 @@ def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytes
 
 @pytest.mark.campaign
 def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(monkeypatch: pytest.MonkeyPatch):
-    """If isolates do not share results, a chunk that is alone in its isolate has no other calls for a comparison."""
-
     async def told(*_arguments: Any) -> None:
         return None
 
@@ -90,7 +83,6 @@ def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(mo
 
 @pytest.mark.campaign
 def test_without_short_pauses_in_a_brown_out_runs_stay_narrow(monkeypatch: pytest.MonkeyPatch):
-    """Without short pauses in a brown-out, a task whose latest calls all failed waits as for an absent model."""
     monkeypatch.setattr(limits, "BROWN_OUT_SECONDS", -1.0)
     assert "narrow after its end" in wrong(BrownOut(0.8, 600, "objects"))
 

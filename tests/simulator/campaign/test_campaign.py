@@ -87,7 +87,6 @@ HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "r
 
 
 def least(count: int) -> int:
-    """Return the least count for the schedules of this tier; `count` is the least count for the whole campaign."""
     return max(1, count * SCHEDULES // ALL_SCHEDULES)
 
 
@@ -99,7 +98,6 @@ def part(number: int) -> CampaignTally:
 
 @pytest.fixture(scope="module")
 def seeds() -> CampaignTally:
-    """Run all schedules, part by part, and return their tally."""
     tally = CampaignTally()
     for number in range(PARTS):
         tally.merge(part(number))
@@ -132,7 +130,6 @@ class TestSchedules:
         assert {name for name in (*RECEIVER, *R2) if not seeds.fired[name]} <= {"receiver_gone"}
 
     def test_checks_that_excuse_much_have_judged(self, seeds: CampaignTally):
-        """Each check that a fault may excuse has judged at least a stated number of schedules."""
         judging = {name: (seeds.judging[name], least(count)) for name, count in JUDGED_LEAST.items()}
         assert {name: counts for name, counts in judging.items() if counts[0] < counts[1]} == {}
         assert seeds.idle(None) == ()
@@ -248,7 +245,6 @@ def test_failing_seeds_replay_exactly():
 
 @pytest.mark.campaign
 def test_seeds_are_the_same_in_other_processes():
-    """A block of seeds gives the same figures in one process and in two processes."""
     here, _ = run_seeds(300, 60, workers=1)
     there, _ = run_seeds(300, 60, workers=2)
     assert here.facts() == there.facts()
@@ -262,7 +258,6 @@ def test_bugs_that_were_found_stay_away(regression: Regression):
 
 
 def test_half_of_the_schedules_have_the_hosted_clock():
-    """In every profile, about half of the schedules have the clock that stands still, with either event loop."""
     drawn = [hosted_rates(Random(seed)) for seed in range(400)]
     standing = [one for one in drawn if one.get("clock_standing")]
     assert 160 <= len(standing) <= 240
@@ -299,7 +294,6 @@ def test_batches_keep_the_promises():
 
 @pytest.mark.parametrize(("profile", "name"), [(LATE, "d1_lands_later"), (OVERLOAD, "d1_shared")])
 def test_a_campaign_of_its_own_has_ten_times_its_fault(profile: str, name: str):
-    """In a campaign for one fault, the fault's rate is ten times the usual rate, whatever else the schedule draws."""
     drawn = [rates(profile, Random(seed), Random(seed), Random(seed))[name] for seed in range(20)]
     assert drawn == [10 * KINDS[name].rate] * 20
 

@@ -18,7 +18,6 @@ def test_a_stream_of_tasks_leaves_the_database_idle(route: str):
 
 
 def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
-    """`python -m simulator.capacity` ends with the figures of a rate that the database carries."""
     alone, most = carried(ArrivalRate(0.2, 0.05, chunks=6, seconds=10), 0, steps=1)
     assert most.stream.rate > alone.stream.rate
     assert not is_worse(most, alone, 2.0)

@@ -51,13 +51,10 @@ class Watched:
         self.broken.append(str(error))
 
     def logs(self, event: str, fence: int = 1) -> None:
-        """Write a line of the log as a worker."""
         told = {"event": event, "task": "t", "tenant": "local", "fence": fence, "route": "queue"}
         self.app.hears(json.dumps(told, separators=(",", ":")))
 
     def output(self, text: str) -> Coroutine[Any, Any, None]:
-        """Return a coroutine of a model call that gives the given output, to run in its own asyncio task."""
-
         async def call() -> None:
             self.invariants.rows[KEY].settled += self.settles
             self.model.received(CALL, ModelReply(text, input_tokens=1, output_tokens=1))
@@ -65,20 +62,17 @@ class Watched:
         return call()
 
     async def failure(self, error: ModelError) -> None:
-        """Make a call of the model that fails."""
         self.invariants.rows[KEY].settled += self.settles
         self.model.failed(CALL, error)
 
 
 async def run_of(world: Watched) -> None:
-    """Simulate a run of a claim with one call."""
     world.logs("claimed")
     await asyncio.create_task(world.output("of 1"))
     world.logs("run_ended")
 
 
 def watched() -> Watched:
-    """Return a world in which the invariant of custody is checked."""
     world = Watched()
     Custody(world, world.invariants)  # type: ignore[arg-type]
     return world
@@ -97,7 +91,6 @@ def test_an_output_that_is_not_on_record_is_noticed():
 
 @pytest.mark.parametrize(("full_seconds", "noticed"), [(0, True), (19, True), (20, False)])
 def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int, noticed: bool):
-    """A run that loses an output is excused only if the database was full for half of a lease during the run."""
     world = watched()
     world.full_ms = 1000 * full_seconds
     asyncio.run(run_of(world))

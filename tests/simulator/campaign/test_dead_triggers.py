@@ -81,7 +81,6 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
 
 
 def test_no_schedule_with_dead_triggers_breaks_an_invariant():
-    """In seeded schedules with dead triggers, half of them with all other faults, no invariant breaks."""
     tally = run_block(0, SCHEDULES, DEAD)[0]
     assert tally.failures == []
     assert all(tally.fired[name] > SCHEDULES / 10 for name in DEAD_TRIGGERS)
@@ -94,12 +93,10 @@ class Counter:
         self.ctx, self.env = ctx, env
 
     async def start(self) -> None:
-        """Leave a mark and set an alarm."""
         await mark(self.env, "rpc", "came")
         await self.ctx.storage.setAlarm(0)
 
     async def alarm(self, info: object = None) -> None:
-        """Leave a mark."""
         await mark(self.env, "alarm", "came")
 
 

@@ -57,7 +57,6 @@ def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypat
 
 
 def test_outputs_are_held_where_it_is_full_for_long() -> None:
-    """The invariants notice a Worker that does not hold its outputs, even if the database may be full for long."""
     ablation = BY_NAME["outputs_held_when_full"]
     held: Patch = (storage_cap, "HOLD_SECONDS", (25, 120, 900))
     for_long = replace(ablation, circumstances=(*TIDY, held))
@@ -66,7 +65,6 @@ def test_outputs_are_held_where_it_is_full_for_long() -> None:
 
 
 def test_for_how_long_at_a_stretch_it_was_full() -> None:
-    """Times at which the database is full count as one stretch if less than a minute lies between them."""
     cap = Cap.__new__(Cap)
     cap.spans = [(10_000, 40_000), (100_000, 120_000)]
     assert cap.longest_ms(0, 200_000) == 30_000

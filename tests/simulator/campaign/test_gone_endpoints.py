@@ -51,11 +51,9 @@ class OneEnd:
         self.written(at=ENDED_SECONDS)
 
     def now_ms(self) -> int:
-        """Return the time of the database and of all isolates."""
         return EPOCH_MS + round(1000 * self.seconds)
 
     def written(self, *, at: float) -> None:
-        """Let the check look at the tables after a write."""
         self.seconds = at
         for look in self.database.observers:
             look()
@@ -83,7 +81,6 @@ def world() -> Iterator[OneEnd]:
 def test_a_message_to_an_endpoint_that_is_gone_is_noticed(
     world: OneEnd, removal: str, arrives_at: float, behind: float
 ):
-    """The check breaks if a message goes to an endpoint that was removed over a minute ago."""
     world.connection.execute(removal, (ENDPOINT,))
     world.written(at=100)
     world.written(at=155)

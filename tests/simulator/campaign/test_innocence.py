@@ -28,7 +28,6 @@ def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture
 
 
 def test_without_rests_kills_in_a_row_are_noticed():
-    """If stalled tasks are taken over without a rest, the same kills make tasks fail as `worker_crashed`."""
     with patched(((worker, "rests", lambda _max_attempts: Rests()),)):
         assert any(kills_in_a_row(seed).failure is not None for seed in range(RUNS))
 
@@ -47,7 +46,6 @@ def test_a_poison_task_fails_in_time(deployment: Deployment):
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize("lanes", [2, 4])
 def test_a_poison_task_with_lanes_fails_in_time(lanes: int, deployment: Deployment):
-    """A long task whose calls kill every isolate fails in the same time, on the queue and on objects."""
     poisoned = poison(deployment, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
     assert poisoned.result.failure is None
     assert dict(poisoned.result.reasons) == {"worker_crashed": 1}

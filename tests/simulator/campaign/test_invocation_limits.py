@@ -108,7 +108,6 @@ def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates:
 
 
 def seeds() -> Iterator[tuple[int, Random, Workload, str]]:
-    """Yield workloads of the campaign, each with a task that does not fit into one invocation."""
     for seed in range(SEEDS):
         rng = Random(f"{seed}/limits")
         drawn = draw(rng)

@@ -20,12 +20,10 @@ WORKLOAD = Workload(
 
 
 def play(seed: int) -> Result:
-    """Run the workload without any fault."""
     return run_seed(seed, workload=WORKLOAD, fault_rates={})
 
 
 def test_a_host_without_a_look_to_spare_is_held_until_its_call_has_ended_and_counted():
-    """A host that has no check left is excused only until its call has ended, and the tally counts such runs."""
     found = [play(seed) for seed in range(10)]
     assert [result.failure for result in found] == [None] * 10
     assert sum(result.judged[letting_go.RUNS_UNLOOKING] for result in found) > 0

@@ -26,8 +26,6 @@ class _Rebound(Scenario):
         self.ends: list[dict[str, Any]] = []
 
     async def run(self, world: World) -> None:
-        """Bind another bucket in the midst of the run."""
-
         def replace() -> None:
             self.replaced_ms = world.database.now_ms()
             world.servers.bucket.replace()
@@ -36,7 +34,6 @@ class _Rebound(Scenario):
         await super().run(world)
 
     def check(self) -> None:
-        """Note how the tasks have ended."""
         super().check()
         columns = ("kind", "status", "code", "retryable", "finished_at")
         found = self.world.database.connection.execute(_ENDS)
@@ -44,7 +41,6 @@ class _Rebound(Scenario):
 
 
 def test_tasks_whose_texts_are_in_another_bucket_wait_and_then_say_so() -> None:
-    """Each fails as retryable a quarter of an hour after the change, and not earlier. Other tasks complete."""
     failed, made = 0, list[_Rebound]()
 
     class Kept(_Rebound):

@@ -20,14 +20,12 @@ SPARE = 5
 
 
 def row(**columns: Any) -> Row:
-    """Return the row of a task that is being processed; columns that are not given are 0."""
     zeros: dict[str, Any] = dict.fromkeys(Row._fields, 0)
     assert len(zeros) == len(COLUMNS.split(","))
     return Row(**zeros)._replace(task_key=KEY, status="processing", fence=1, in_flight="[]")._replace(**columns)
 
 
 def test_writes_without_calls_or_time_are_noticed():
-    """A fixed number of writes is allowed without calls or time, and one write more breaks the invariant."""
     progress = WriteBudget(SPARE)
     for second in range(SPARE):
         progress.wrote(KEY, second / 4)
@@ -36,7 +34,6 @@ def test_writes_without_calls_or_time_are_noticed():
 
 
 def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
-    """Calls that a claim has declared in doubt do not count as ended calls, and therefore allow no writes."""
     progress = WriteBudget()
     for fence in range(SPARE):
         progress.changed(
@@ -66,7 +63,6 @@ def test_the_claim_of_each_call_is_accounted_for_in_short_runs(short_runs: bool,
 
 
 def test_claims_without_work_are_not_accounted_for_in_short_runs():
-    """A claim that is given back without an ended call accounts for nothing, however short the runs are."""
     progress = WriteBudget(math.inf, short_runs=True)
     for fence in range(1, RUNS + 1):
         progress.changed(row(status="pending", fence=fence - 1), row(fence=fence))
@@ -85,7 +81,6 @@ def test_claims_without_work_are_not_accounted_for_in_short_runs():
     ],
 )
 def test_a_claim_under_which_a_file_is_read_on_is_accounted_for(fences: int, bytes_a_run: int, spare: int):
-    """In short runs a claim and its end are accounted for if the claim has read a file further than before."""
     progress = WriteBudget(math.inf, short_runs=True)
     for number in range(RUNS):
         progress.wrote(KEY, 0)

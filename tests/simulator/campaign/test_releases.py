@@ -36,15 +36,12 @@ class Isolate:
 
 
 class PlainPort(Port):
-    """A port of which only the isolate is used."""
-
     def __init__(self) -> None:
         self.isolate: Any = Isolate()
 
 
 @pytest.fixture
 def server() -> DatabaseServer:
-    """Return a database with both migrations, and with shadows of the columns that the second migration adds."""
     return DatabaseServer(Template([FIRST, SECOND, added([FIRST], SECOND).shadows()]), FaultPlan(Random(0)), int)
 
 
@@ -68,7 +65,6 @@ def test_an_older_isolate_writes_nothing_of_it(server: DatabaseServer) -> None:
 
 
 def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
-    """An older isolate reads the defaults of new columns, whatever is stored in them."""
     ask(server, "INSERT INTO tasks (id, label, weight) VALUES ('a', 'there', 2)", share=0.0)
     ask(server, "INSERT INTO labels (id) VALUES ('l')", share=0.0)
     assert ask(server, "UPDATE tasks SET label = 'mine' RETURNING id, name") == [{"id": "a", "name": None}]
@@ -109,14 +105,12 @@ def test_isolates_of_two_releases_do_their_tasks(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_column_that_older_code_must_not_ignore_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If older isolates ignore the column of calls in doubt, some run breaks an invariant."""
     as_if_newest(monkeypatch, "calls_in_doubt")
     failures = (run_seed(seed, profile="swarm", workload=WORKLOAD).failure for seed in range(15))
     assert any((failure or "").startswith("InvariantBroken") for failure in failures)
 
 
 def test_the_campaign_knows_the_newest_migration() -> None:
-    """Each column that the newest migration adds to `tasks` has a shadow in the campaign's databases."""
     with_shadows = RELEASES.template.acquire()
     names = {name for (name,) in with_shadows.execute("SELECT name FROM pragma_table_xinfo('tasks')")}
     assert {f"{one.name}__unknown" for one in RELEASES.newest.columns if one.table == "tasks"} <= names

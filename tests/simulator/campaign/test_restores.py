@@ -17,7 +17,6 @@ SCHEDULES = sized(quick=6, test=6, campaign=12)
 
 
 def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:
-    """Run some simulated schedules with a restored database on one route."""
     return [restored(seed, deployment, Nobody(), faults=faults) for seed in range(SCHEDULES)]
 
 
@@ -46,7 +45,6 @@ def test_without_the_claims_name_they_mix():
 
 
 def schedules_of_files(deployment: Deployment) -> list[Writers]:
-    """Run some simulated schedules in which the database is set back under writers of batches' files."""
     return [restored_files(seed, deployment, Nobody()) for seed in range(2 * SCHEDULES)]
 
 

@@ -31,7 +31,6 @@ class Seen:
 
 
 def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
-    """Delay each call to the database by a number of seconds."""
     carry_out = server.serve
 
     def serve(statements: Sequence[PreparedStatement], reply: Reply, latency: Callable[..., object]) -> None:
@@ -81,7 +80,6 @@ def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, sec
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_database_that_is_too_slow_for_any_call_is_left_alone(deployment: Deployment):
-    """If each write takes longer than the longest time in which a call may start, workers try more and more rarely."""
     seen = work(deployment, 6, 25.0, minutes_most=20)
     assert (seen.row["finished_at"], seen.calls, seen.row["stalls"]) == (None, 0, 0)
     assert seen.row["idle_runs"] >= 5

@@ -23,14 +23,12 @@ def test_no_state_of_a_small_task_breaks_an_invariant():
 
 @pytest.mark.parametrize("name", ["fence_in_progress", "lease_in_claim", "step_in_progress"])
 def test_a_missing_guard_is_found_with_a_short_trace(name: str):
-    """The search finds a missing guard of the store, and tells the steps to it."""
     found = found_without(NAMED[name])
     assert found is not None
     assert 2 <= len(found.steps) <= 8
 
 
 def test_a_bill_that_a_retry_cuts_is_found():
-    """A retry that drops the calls that are announced, a guard without an ablation of its own, is found."""
     cut = IN_DOUBT.replace("json_array_length(in_flight)", "0")
     ablation = Ablation("retry_keeps_the_bill", "", (swapped("RETRY", IN_DOUBT, cut),))
     found = found_without(ablation)

@@ -71,7 +71,6 @@ class Shares:
         (self.kept_files,) = world.database.connection.execute(query).fetchone()
 
     async def _send(self, request: ClientRequest, accepted: int) -> bool:
-        """Send a request until it is answered. Returns False if there is no space for it."""
         while True:
             try:
                 reply = await self.world.fetch(request)
@@ -82,7 +81,6 @@ class Shares:
             await asyncio.sleep(1)
 
     def _count(self, tenant: str) -> int:
-        """Return how many of a tenant's old tasks have their result."""
         query = "SELECT count(*) FROM tasks WHERE tenant = ? AND status = 'completed' AND created_at < ?"
         old = self.world.database.now_ms() - 1000 * DAY_SECONDS
         return int(self.world.database.connection.execute(query, (tenant, old)).fetchone()[0])
@@ -98,14 +96,12 @@ def _upload() -> ClientRequest:
 
 
 def played(seed: int) -> Shares:
-    """Play a schedule to its end."""
     made = Shares(seed)
     made.world.run(made.run)
     return made
 
 
 def test_greedy_tenants_cost_a_modest_one_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uploads are refused in time, the tenant with the most tasks loses its oldest ones, and the modest one none."""
     monkeypatch.setattr(model, "output_of", substitutes.long_output)
     for seed in range(SEEDS):
         made = played(seed)

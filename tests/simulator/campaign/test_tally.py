@@ -28,5 +28,4 @@ def test_a_check_that_excuses_most_runs_is_named(schedules: int, judged: int, ex
 
 
 def test_a_campaign_of_its_own_names_what_it_has_not_judged():
-    """A campaign for one subject reports the subject if no schedule has judged it."""
     assert len(CampaignTally().idle(FULL)) == 1

@@ -57,26 +57,21 @@ class Watched:
 
     @property
     def calls(self) -> list[float]:
-        """Return the times at which model calls reached the model."""
         return [record.at_seconds for record in self.world.model.records]
 
     async def submit(self, chunks: int) -> str:
-        """Submit a task, and return its path."""
         body = {"input": "".join(f"w{at:03d} abc. " for at in range(chunks))}
         reply = await self.world.fetch(ClientRequest("POST", "/api/tasks", lambda: body))
         path: str = json.loads(reply.body)["links"]["self"]
         return path
 
     async def look(self, path: str) -> dict[str, Any]:
-        """Read and return a task, with the answer's `Retry-After`."""
         reply = await self.world.fetch(ClientRequest("GET", path))
         task: dict[str, Any] = json.loads(reply.body)
         self.last = task | {"retryAfter": int(reply.headers.get("Retry-After", 0))}
         return self.last
 
     def watch(self, chunks: int = 3, *, kill_at: Sequence[float] = ()) -> Told:
-        """Run a task, kill all isolates at the times `kill_at`, and read the task until it ends."""
-
         async def scenario(world: World) -> None:
             world.start_cron(CRON_SECONDS)
             path = await self.submit(chunks)
@@ -95,8 +90,6 @@ class Watched:
         return self.told
 
     def polls(self, chunks: int, until: float) -> int:
-        """Run a task, and return how many polls a client makes that obeys `Retry-After`."""
-
         async def scenario(world: World) -> int:
             world.start_cron(CRON_SECONDS)
             path, count = await self.submit(chunks), 0
@@ -127,7 +120,6 @@ def _seconds(time: str) -> float:
 
 
 def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float], late_most: float) -> None:
-    """Check that the first act after each reading is not before the shown time, and at most `late_most` after it."""
     known = [(at, until) for at, until in shown if until is not None]
     assert known
     for at, until in known:

@@ -80,6 +80,5 @@ def test_without_faults_a_slow_model_is_asked_once_for_each_chunk(
 
 @pytest.mark.parametrize(("timeout", "at_once"), [("20", True), ("120", False)])
 def test_a_direct_task_begins_at_once_or_at_the_next_cron_run(timeout: str, at_once: bool):
-    """If a call fits into the time that an invocation has after its answer, the task begins at once."""
     _, first_at, _ = usage(DIRECT, 1.0, AI_TIMEOUT_SECONDS=timeout)
     assert first_at < 1 if at_once else 60 <= first_at < 61

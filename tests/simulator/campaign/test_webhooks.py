@@ -47,6 +47,5 @@ def test_receivers_that_hang_delay_no_other_tenant():
 
 
 def test_a_schedule_without_endpoints_offers_nothing():
-    """Schedules without endpoints have no faults of receivers."""
     fired = [run_seed(seed).fired for seed in range(5)]
     assert not any(one[name] for one in fired for name in RECEIVER)

@@ -28,7 +28,6 @@ def test_entry_exports_what_the_deployment_names():
 
 
 def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatch):
-    """The simulation makes instances of all three classes that `entry` exports."""
     made: set[str] = set()
 
     def telling(name: str) -> type:
@@ -51,7 +50,6 @@ def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_simulated_isolates_share_no_memory():
-    """Each simulated isolate has its own memory, and does not change the memory that production uses."""
     world = World(1, Onceover(), TEMPLATE, deployment=TOP, slots=2)
     ours = SURROUNDINGS.get()
 

@@ -15,7 +15,6 @@ from tests.support.steps import counted
 
 
 def run(coroutine, policy: Policy = choose_first, **options):
-    """Run a coroutine to its end on a fresh loop, and return its result and the loop."""
     loop = Loop(policy=policy, **options)  # type: ignore[abstract]
     try:
         return loop.run(coroutine), loop
@@ -62,8 +61,6 @@ def test_a_seed_is_a_schedule(kind):
 
 
 def test_explore_visits_every_interleaving():
-    """Two tasks of two steps have six interleavings, and `explore` visits exactly these."""
-
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []
 

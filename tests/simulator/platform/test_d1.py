@@ -29,7 +29,6 @@ NOW_MS = 1_790_000_000_123
 
 
 def use(work: Callable[[D1Binding], Awaitable[Any]], rates: dict[str, float] | None = None) -> Any:
-    """Run `work(db)` on a fresh database without a network, and return its result."""
     server = DatabaseServer(TEMPLATE, FaultPlan(Random(1), rates), lambda: NOW_MS)
     coroutine = work(D1Binding(server, DirectPort()))
     try:
@@ -42,8 +41,6 @@ def use(work: Callable[[D1Binding], Awaitable[Any]], rates: dict[str, float] | N
 
 
 def refusal(sql: str, *values: Any, rates: dict[str, float] | None = None) -> str:
-    """Return the message of the error that a statement causes."""
-
     async def work(db: D1Binding) -> str:
         with pytest.raises(JsError) as caught:
             await db.prepare(sql).bind(*values).run()
@@ -78,8 +75,6 @@ def test_sql_sees_the_database_clock():
 
 @pytest.mark.parametrize(("fault", "landed"), [("d1_failed_before_commit", 0), ("d1_failed_after_commit", 1)])
 def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
-    """After a lost connection, the error is the same whether the fault struck before or after the write."""
-
     async def work(db: D1Binding) -> int:
         with pytest.raises(JsError, match="Network connection lost"):
             await db.prepare("INSERT INTO t VALUES ('a', 1, NULL)").run()
@@ -110,8 +105,6 @@ def test_a_used_database_comes_back_as_new():
 
 
 def test_an_answer_that_is_late_comes_after_its_effect():
-    """If an answer is late, the database has carried out the write at once."""
-
     async def fetch(env: Any, request: Any, ctx: Any) -> None:
         await mark(env, request, "was here")
 

@@ -26,7 +26,6 @@ async def careful(env, request, ctx) -> str:
 
 
 def test_a_dead_isolate_runs_no_finally():
-    """If an isolate dies while a handler sleeps, no further line of the handler runs, not even its `finally`."""
     ran: list[str] = []
 
     async def handler(env, request, ctx) -> None:
@@ -101,8 +100,6 @@ def test_tasks_of_a_dead_isolate_die_too():
 
 
 def test_a_task_left_behind_stops_with_its_invocation():
-    """Without `waitUntil`, a task that a handler started stops after the reply, even if the isolate lives."""
-
     async def handler(env, request, ctx) -> str:
         async def later() -> None:
             await asyncio.sleep(1)
@@ -163,7 +160,6 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 
 
 def test_every_single_crash_is_before_or_after_its_effect():
-    """`single_crashes` tries a crash before and a crash after the effect at each of six suspension points."""
     seen: list[list[str]] = []
     crashes = [crash for _label, crash in single_crashes(lambda crash_at: crash_run(crash_at, seen))]
     assert len(crashes) == 12

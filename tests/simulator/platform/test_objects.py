@@ -122,8 +122,6 @@ def test_writes_between_awaits_are_atomic(moment: str):
 
 
 def test_eviction_loses_memory_and_keeps_storage():
-    """An object that was killed, or evicted after ten idle seconds, has lost its memory and keeps its storage."""
-
     class Both(Base):
         async def bump(self) -> list[int]:
             self.calls += 1
@@ -166,8 +164,6 @@ class Alarming(Base):
 
 
 def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tuple[list[float], list[str], int]:
-    """Return the gaps between runs in seconds, the retry counts, and the number of dropped alarms."""
-
     async def scenario(world: World, call: Any) -> tuple[list[float], list[str], int]:
         await call("arm", plan)
         await asyncio.sleep(wait)
@@ -180,7 +176,6 @@ def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tupl
 
 
 def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
-    """A failing alarm is retried six times, after 2, 4, 8, … seconds, and then the platform drops the alarm."""
     gaps, retries, dropped = alarms({"fails": 100})
     assert gaps == pytest.approx([2, 4, 8, 16, 32, 64], abs=1)
     assert retries == [f"retry {n}" for n in range(7)]
@@ -243,8 +238,6 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_an_alarm_of_a_replaced_instance_fires_again():
-    """An alarm runs again if its object's instance was replaced during the alarm, even if the old handler returns."""
-
     class Cleaning(Base):
         async def set(self) -> None:
             await self.storage.put("k", "v")

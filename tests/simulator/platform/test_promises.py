@@ -19,8 +19,6 @@ async def work(env: Any) -> None:
 
 
 def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[str, float]) -> tuple[list[str], World]:
-    """Let an object pass work to its context, and return the marks that the work left, and the world."""
-
     class Leaving:
         def __init__(self, ctx, env) -> None:
             self.ctx, self.env = ctx, env

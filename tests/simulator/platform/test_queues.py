@@ -43,7 +43,6 @@ def deliver(consume: Any, bodies: list[Any], *, wait: float = 3_000, **options: 
 
 
 def test_a_message_without_a_dead_letter_queue_is_deleted_in_the_end():
-    """A message of the dead-letter queue, which has no dead-letter queue itself, is deleted after three retries."""
     seen, world = deliver(lambda message, batch: message.retry(), ["a"])
     assert len([one for one in seen if one[0] == "ai-processing-dlq"]) == 4
     assert world.dlq.is_empty()
@@ -92,8 +91,6 @@ def test_duplicates_may_overlap():
 
 
 def test_a_restart_loses_what_is_in_the_queue():
-    """A restart with `lose_queue` loses the messages, as in Cloudflare's local simulator, and other restarts do not."""
-
     def received(*, lose: bool) -> list[Any]:
         seen: list[Any] = []
 
@@ -116,7 +113,6 @@ def test_a_restart_loses_what_is_in_the_queue():
 
 
 def test_a_consumer_that_dies_gets_the_message_again():
-    """If a consumer dies, its message is delivered again, even if the consumer has acknowledged it."""
     lives: list[int] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -139,7 +135,6 @@ def test_a_consumer_that_dies_gets_the_message_again():
 
 
 def test_a_consumer_has_fifteen_minutes():
-    """The platform stops a consumer's invocation after fifteen minutes, and delivers the message again."""
     began: list[float] = []
 
     async def consume(message, batch) -> None:
@@ -153,7 +148,6 @@ def test_a_consumer_has_fifteen_minutes():
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_consumer_is_occupied_by_its_work_in_the_background(*, waits: bool):
-    """A consumer whose handler has returned takes no message until its work in `waitUntil` has ended."""
     began: list[float] = []
     ended: list[float] = []
 
@@ -181,7 +175,6 @@ def test_a_consumer_is_occupied_by_its_work_in_the_background(*, waits: bool):
 
 
 def test_a_deployment_without_a_queue_leaves_messages_waiting():
-    """Messages wait while the deployment has no queue, and are delivered once a deployment has one again."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:

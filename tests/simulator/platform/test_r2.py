@@ -26,8 +26,6 @@ async def _call(env: Env, request: tuple[Any, ...], _ctx: Any) -> Any:
 
 
 def story(fault: str, *requests: tuple[Any, ...], wait: float = 0.0) -> list[Any]:
-    """Make the first request under a fault and the others without a fault, and return all answers."""
-
     async def scenario(world: World) -> list[Any]:
         first = await world.fetch(requests[0])
         world.faults.stop()
@@ -60,13 +58,10 @@ def test_a_put_under_each_fault(fault: str, answer: object, stored: bytes | None
 
 
 def test_a_put_that_lands_later_is_there_in_the_end():
-    """A put whose caller got an error may still land up to two minutes later."""
     assert story("r2_lands_later", PUT, GET, wait=LATE_SECONDS[1]) == [JsError, b"abc"]
 
 
 def test_a_put_that_lands_twice_restores_what_was_deleted():
-    """If a put lands a second time after the object's deletion, the object exists again."""
-
     async def scenario(world: World) -> list[Any]:
         await world.fetch(PUT)
         world.faults.stop()
@@ -96,8 +91,6 @@ def test_a_hang_may_have_taken_effect():
 
 
 def test_a_list_that_lags_leaves_out_young_objects():
-    """A list may omit objects of the last minute, but no older ones."""
-
     async def scenario(world: World) -> list[Any]:
         await world.fetch(PUT)
         young = await world.fetch(("list", "", "", 10))
@@ -110,8 +103,6 @@ def test_a_list_that_lags_leaves_out_young_objects():
 
 
 def test_a_bucket_that_finds_nothing_finds_its_objects_again():
-    """For up to a minute no object is there. A read after that finds it, also if the fault strikes each time."""
-
     async def scenario(world: World) -> list[Any]:
         await world.fetch(PUT)
         found = [await world.fetch(GET), await world.fetch(("open", "a", 3))]

@@ -36,8 +36,6 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 
 
 def test_isolates_of_a_location_share_a_count_and_locations_do_not():
-    """The isolates of one location share one limit, and each of two locations allows the full limit."""
-
     def passed(locations: int) -> list[int]:
         rate_limit = RateLimit(3, PERIOD, locations=locations)
         return [answers(rate_limit, "a" * 20, seed=seed, slots=6).count(True) for seed in range(20)]
@@ -47,7 +45,6 @@ def test_isolates_of_a_location_share_a_count_and_locations_do_not():
 
 
 def test_a_count_that_lags_lets_more_through_and_never_less():
-    """If counts lag, isolates allow more requests than the limit together, but never fewer."""
     lagging = [answers(RateLimit(3, PERIOD, lag_seconds=9), "a" * 30, seed=seed, slots=3) for seed in range(20)]
     assert max(seen.count(True) for seen in lagging) > 6
     assert all(seen[:3] == [True] * 3 for seen in lagging)

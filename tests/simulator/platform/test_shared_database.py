@@ -26,8 +26,6 @@ APP = ToyApp(fetch=_mark)
 
 
 def waits(sharing: Sharing, callers: int, stall: float = 0.0, **options: Any) -> tuple[list[float], list[str]]:
-    """Return how long each of several simultaneous callers waited, and the database's marks after half a minute."""
-
     async def scenario(world: World) -> tuple[list[float], list[str]]:
         line = world.database.line
         assert line is not None
@@ -76,8 +74,6 @@ def test_what_nobody_waits_for_lands_all_the_same():
 
 
 def test_stalls_come_as_a_fault():
-    """A database is shared, and may stall, only if the fault for it strikes."""
-
     async def scenario(world: World) -> tuple[bool, float]:
         await world.fetch("me")
         return world.database.line is not None, world.loop.time()

@@ -14,8 +14,6 @@ STOCK = STANDING | {"stock_loop": 1.0}
 
 
 def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any) -> Any:
-    """Let `handler(env, loop)` answer one request under the given rates of faults, and return the answer."""
-
     async def fetch(env, request, ctx) -> Any:
         return await handler(env, asyncio.get_running_loop())
 
@@ -50,8 +48,6 @@ def test_the_clock_stands_still_within_a_turn():
 
 
 def test_python_time_gains_a_millisecond_a_look_and_falls_back():
-    """Each call of `now_ms` within a turn returns a millisecond more, and the next turn begins at the true time."""
-
     async def handler(env, loop) -> tuple[list[int], int]:
         seen = [env.platform.now_ms() for _ in range(5)]
         await asyncio.sleep(0.003)
@@ -98,7 +94,6 @@ def test_a_turn_that_never_ends_is_told_with_its_coroutine():
 
 
 async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
-    """Make two handles of the loop ready, and return the order in which they ran."""
     ran: list[str] = []
     for name in "ab":
         loop.call_soon(ran.append, name)
@@ -107,14 +102,12 @@ async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_ready_handles_keep_their_order_or_are_overtaken():
-    """Handles run in the order in which they became ready, except with the fault `handle_overtaken`."""
     assert {ask(two_handles, STANDING, seed=seed) for seed in range(20)} == {"ab"}
     overtaken = STANDING | {"handle_overtaken": 0.5}
     assert {ask(two_handles, overtaken, seed=seed) for seed in range(20)} == {"ab", "ba"}
 
 
 async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
-    """Set two timers of one millisecond, each followed by steps, and return the order of the steps."""
     ran: list[str] = []
 
     async def steps(name: str) -> None:
@@ -134,7 +127,6 @@ def test_microtasks_come_before_the_next_event():
 
 
 def test_the_dead_take_no_further_step_of_their_turn():
-    """An isolate that dies in the middle of a turn runs no further step of the turn."""
     ran: list[str] = []
 
     async def handler(env, request, ctx) -> None:

@@ -47,8 +47,6 @@ BY_SCENARIO = {
 
 
 def test_a_seed_is_a_run_in_any_process():
-    """Ten seeds under all faults have the same traces in two processes with different string hashing."""
-
     def digest(hash_seed: str) -> str:
         command = [sys.executable, "-m", "tests.simulator.sample_worker", "100", "10"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
@@ -128,8 +126,6 @@ def test_cron_fires_and_quiet_is_noticed():
 
 
 def test_a_failure_shrinks_to_the_faults_that_matter():
-    """If only one kind of fault breaks a job, shrinking removes all other faults from the run."""
-
     def plan_for(seed: int, muted: frozenset[int]) -> FaultPlan:
         rates = {"d1_failed_after_commit": 0.2, "clock_skewed": 1.0, "message_delayed": 1.0, "model_slow": 0.5}
         return FaultPlan(Random(seed), rates, muted=muted, keep_timeline=True)

@@ -13,19 +13,16 @@ ROUTES = ("queue", "durable-object")
 
 
 def tasks_a_day(route: str, what: str) -> str:
-    """Return how many tasks a day the free plan allows on a route, as docs/costs.md shows it, in both languages."""
     lines = [*costs.free_lines(route), *costs.storage_lines("free"), *costs.model_lines()]
     named = {line.what: costs.count(line) for line in lines}
     return named[what] if what in named else both(lambda language: named[what.format(language)])
 
 
 def both(figure: Callable[[str], str], between: str = " / ") -> str:
-    """Write the figure for English tasks and the figure for Chinese tasks, as the documents do."""
     return between.join(figure(language) for language in LANGUAGES)
 
 
 def row_of(page: str, start: str) -> list[str]:
-    """Return the cells of a document's table row after its first cell, without bold marks."""
     (row,) = [line for line in (ROOT / page).read_text("utf-8").splitlines() if line.startswith(f"| {start}")]
     return [cell.strip().replace("*", "") for cell in row.strip("|").split("|")][1:]
 
@@ -54,7 +51,6 @@ def test_a_cron_run_writes_what_the_page_counts_with():
 
 
 def test_the_readme_has_the_figures_of_the_model():
-    """The README gives the daily figures of docs/costs.md, in both languages and for both plans."""
     neurons = tasks_a_day("queue", "free neurons, {}").split(" / ")
     uneven = f"{min(costs.uneven_rows()):,.0f}"
     paid = {line.what: costs.count(line) for line in costs.paid_lines()}
@@ -89,7 +85,6 @@ def test_the_readme_has_the_figures_of_the_model():
 
 
 def test_the_page_on_performance_has_the_measured_times():
-    """The table of CPU times in docs/performance.md has the figures with which the costs are computed."""
     for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
         cells = [f"{value:g}" for route in ROUTES for value in measured.CPU_MS[route][handler]]
         assert row_of("docs/performance.md", start) == cells

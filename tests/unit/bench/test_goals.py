@@ -58,7 +58,6 @@ def test_a_measurement_that_was_stopped_goes_on(
 
 
 def test_parts_of_another_source_or_size_are_forgotten(tmp_path: Path):
-    """Only parts of the same source and size go into one table, and a file that cannot be read has no parts."""
     path = tmp_path / "folder" / "goals.json"
     kept(path).add("first", [GOOD, BAD], 1.25, 0.5)
     found = kept(path).parts["first"]
@@ -72,7 +71,6 @@ def test_parts_of_another_source_or_size_are_forgotten(tmp_path: Path):
 
 
 def test_a_figure_without_a_bound_has_no_verdict():
-    """A figure is judged only by its bound."""
     assert of_figure(Figure("time", 2.0, "s")) == Row("time", "", "2 s", None)
     assert of_figure(Figure("time", 2.0, "s", 1.0)) == Row("time", "≤ 1", "2 s", is_met=False)
     assert [of_figure(Figure("time", 2.0, "s", most)).verdict for most in (None, 1, 2)] == ["", "NOT MET", "met"]
@@ -84,7 +82,6 @@ def sample(elapsed: float, calls: int = 24, **counts: float) -> WorkSample:
 
 
 def test_a_work_has_a_row_for_each_goal_and_for_what_went_wrong():
-    """A work that failed, runs that are missing and a repeated model call are rows without success."""
     work = Work("w", "a work", "elapsed", 1, 24, 200, (QUEUE,), (Goal(QUEUE, 0.86),))
     assert of_work(work, None, 2) == [Row("a work", "", "no run in which all systems did the work", is_met=False)]
     good = Outcome(work, {QUEUE: [[sample(0.8)], [sample(0.9)]]})
@@ -99,7 +96,6 @@ def test_a_work_has_a_row_for_each_goal_and_for_what_went_wrong():
 
 
 def test_the_goals_of_a_far_database_follow_from_width_and_length():
-    """The goal is 1.15 times the waves of calls, three D1 calls, and on the queue one send."""
     assert [ALL_WORKS[f"far-{key}"].ideal_seconds for key in ("24", "240", "free")] == pytest.approx([0.8, 1.6, 1.4])
     bounds = {goal.system: goal.bound for goal in ALL_WORKS["far-24"].goals}
     assert bounds == {QUEUE_FAR: pytest.approx(1.064), OBJECTS_FAR: pytest.approx(1.006)}
@@ -129,7 +125,6 @@ def test_each_kind_with_a_goal_is_measured():
 
 
 def test_every_work_with_a_goal_is_a_part_of_the_table(monkeypatch: pytest.MonkeyPatch):
-    """The parts of the table measure each work once, only on systems that a goal names."""
     asked: list[tuple[str, tuple[str, ...]]] = []
 
     def measure(options: Any, *, is_kept: bool) -> list[Outcome]:

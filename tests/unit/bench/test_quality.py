@@ -10,13 +10,11 @@ SOURCE = "Anna met\nMr. Smith. Nobody was there. Emma wrote."
 
 
 def chunk(index: int, start: int, end: int, value: object = None) -> dict[str, Any]:
-    """A finished chunk. If `value` is None, the chunk is a gap."""
     status = "gap" if value is None else "completed"
     return {"index": index, "start": start, "end": end, "status": status, "output": json.dumps(value)}
 
 
 def call(index: int, number: int, code: str | None = None, level: int = 0) -> dict[str, Any]:
-    """Return a model call as the task's log shows it."""
     return {
         "level": level,
         "index": index,
@@ -27,7 +25,6 @@ def call(index: int, number: int, code: str | None = None, level: int = 0) -> di
 
 
 def test_first_answers_mended_ones_and_gaps_are_counted_apart():
-    """Only a chunk's first call counts as its first answer. A chunk is mended if a later answer fits the schema."""
     task = {
         "status": "completed",
         "progress": {"total": 3},

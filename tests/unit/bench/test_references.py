@@ -24,14 +24,12 @@ def outcome(work: Work, **runs: list[list[Sample]]) -> Outcome:
 
 
 def test_a_goal_is_judged_by_ratios_within_a_run():
-    """A goal against another system is judged by the two systems' ratio within each run."""
     found = verdict(SUBMIT, Goal(QUEUE, 2, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0])
     assert (found.ratio, found.runs_met, found.met) == (Spread(1.5, 1.5, 2.5), 2, True)
     assert not verdict(SUBMIT, Goal(QUEUE, 1.4, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0]).met
 
 
 def test_a_goal_of_its_own_unit_is_judged_by_the_median_of_runs():
-    """A goal in seconds compares the median of the runs with its bound, and is met at exactly the bound."""
     found = verdict(SHORT, Goal(QUEUE, 0.86), [0.85, 0.86, 0.87], None)
     assert (found.ratio, found.runs_met, found.met) == (Spread(0.86, 0.85, 0.87), 2, True)
 
@@ -60,7 +58,6 @@ def test_a_run_that_was_not_finished_is_forgotten():
 
 
 def test_other_work_than_each_chunk_once_is_noticed():
-    """The comparison notices an additional call, a missing call, and a chunk called twice instead of another."""
     right, fewer, more = (sample(calls=calls) for calls in (24, 23, 25))
     twice = dataclasses.replace(right, counts={**right.counts, "distinct": 23})
     made = outcome(SHORT, queue=[[right, fewer], [more, twice]], seed=[[right]])
@@ -71,7 +68,6 @@ def test_other_work_than_each_chunk_once_is_noticed():
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.key)
 @pytest.mark.parametrize("chars", [40, 400])
 def test_all_systems_cut_a_text_into_the_same_chunks(work: Work, chars: int):
-    """onceover and the references cut the benchmark's texts into the same chunks, which are all different."""
     texts = works.texts(work, chars)
     pieces = [text[at : at + chars] for text in texts for at in range(0, len(text), chars)]
     assert len(texts) == work.tasks

@@ -18,7 +18,6 @@ def test_a_completed_task_is_small(language: str, most: int):
 
 
 def test_outputs_that_come_one_by_one_take_no_page_each():
-    """20 writes of one output each share a segment, so they take little more space than four larger writes."""
     together, _ = storage.task_cost(prose.chinese, 6, TASKS)
     alone, _ = storage.task_cost(prose.chinese, 1, TASKS)
     assert alone <= 1.3 * together

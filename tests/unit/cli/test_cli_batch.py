@@ -29,7 +29,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 @pytest.fixture
 def requests(tmp_path: Path) -> str:
-    """A file of requests."""
     path = tmp_path / "requests.jsonl"
     path.write_text('{"custom_id": "line-0"}\n', "utf-8")
     return str(path)
@@ -37,8 +36,6 @@ def requests(tmp_path: Path) -> str:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line. Return the exit status of `onceover`, and what it wrote on both streams."""
-
     def go(*arguments: str) -> tuple[int, str, str]:
         status = main(("batch", *arguments))
         said = capsys.readouterr()
@@ -48,7 +45,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_a_file_becomes_a_batch_and_its_answers_come_as_they_are_made(fake: FakeApi, run: Run, requests: str) -> None:
-    """The answers are on standard output, each once; everything else is on standard error."""
     FakeBatches(fake, *DONE)
     status, out, err = run(requests, "--window", "48h", "--metadata", "night=1", "--max-calls", "9")
     assert (status, out) == (Exit.COMPLETED, ANSWERS)
@@ -83,7 +79,6 @@ def test_the_same_command_goes_on_with_the_same_batch(fake: FakeApi, run: Run, r
 
 
 def served_file(fake: FakeApi) -> dict[str, Any]:
-    """Return the file that the server got, as it lists it."""
     (uploaded,) = fake.requests("POST", "/v1/files")
     name = uploaded.body.partition(b'filename="')[2].partition(b'"')[0].decode()
     return {"id": "file-1", "filename": name, "bytes": 24, "created_at": 1_795_600_000}

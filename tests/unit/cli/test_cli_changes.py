@@ -36,7 +36,6 @@ def rounds(fake: FakeApi) -> int:
 
 
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """`onceover retry --failed` puts all failed tasks back, a hundred in each request."""
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
     assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")
     fake.on("POST", RETRY, pages(5, {"retried": 0, "more": True}))

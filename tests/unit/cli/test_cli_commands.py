@@ -69,7 +69,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    """A text to submit."""
     path = tmp_path / "text.txt"
     path.write_text("祝福\r\n", "utf-8", newline="")
     return str(path)
@@ -81,8 +80,6 @@ type Runs = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line. Return the exit status of `onceover`, and what it wrote on both streams."""
-
     def go(*arguments: str) -> Ran:
         status = main(arguments)
         said = capsys.readouterr()
@@ -92,7 +89,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Runs:
 
 
 def conforms(name: str, output: str) -> Any:
-    """Check a printed document against output.schema.json, and return it."""
     (line,) = output.splitlines()
     document = json.loads(line)
     jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}).validate(document)
@@ -100,7 +96,6 @@ def conforms(name: str, output: str) -> Any:
 
 
 def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, run: Runs, text: str, tmp_path: Path):
-    """Each option of a submission's command becomes the request's field of the same meaning."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     (tmp_path / "ask.txt").write_text("List the risks.")
     options = (
@@ -164,7 +159,6 @@ def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch:
 def test_a_text_that_cannot_be_read_is_refused(
     content: bytes | None, says: str, fake: FakeApi, run: Runs, tmp_path: Path
 ):
-    """If the text cannot be read, is empty or is no UTF-8, `onceover` refuses it before any request."""
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)
@@ -249,7 +243,6 @@ def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
     ],
 )
 def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exit, fake: FakeApi, run: Runs, text: str):
-    """The exit status of `run`, `watch` and `result` follows from the task's end."""
     assert exit_of(ended) is status
     fake.on("POST", "/api/tasks", Answer(202, task("pending"))).on("GET", PATH, ended)
     fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", ended)]))
@@ -259,7 +252,6 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 
 
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
-    """While a task runs, standard output gets each output as it comes, and at the end it has exactly the result."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
     fake.on("GET", f"{PATH}/events", Answer(stream=stream))
@@ -359,7 +351,6 @@ FIGURES = {
 
 
 def serve_everything(fake: FakeApi) -> None:
-    """Answer every command."""
     over = task(output=["one", "two"])
     page = {"tasks": [over, failed("model_refused"), task("pending")], "nextCursor": None}
     fake.on("POST", "/api/tasks", lambda asked: PLAN if "dryRun" in asked.query else Answer(202, task("pending")))
@@ -448,7 +439,6 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 
 def test_the_schema_describes_these_documents_and_no_other():
-    """This test has an example for each document in output.schema.json."""
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
@@ -476,7 +466,6 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
-    """`onceover list` also reads the page after an empty one."""
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
     status, out, _ = run("list", "-n", "2", "--status", "failed", "--created-after", "2026-11-25T00:00:00Z")
@@ -493,7 +482,6 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
 
 
 def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
-    """`onceover list` passes each filter on as its parameter, and asks for counts only with its first page."""
     fake.on("GET", "/api/tasks", {"tasks": [], "nextCursor": "a", "counts": COUNTS}, {"tasks": [], "nextCursor": None})
     filters = ["--q", "50%", "--code", "model_refused", "--model", "m", "--route", "queue", "--status", "failed"]
     status, out, err = run("list", *filters, "--counts")
@@ -578,7 +566,6 @@ def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
-    """Return every command of `onceover` by the words that call it."""
     top: Any = typer.main.get_command(app)
     found: dict[str, typer.core.TyperCommand] = {}
     for name, command in top.commands.items():
@@ -590,7 +577,6 @@ def commands() -> dict[str, typer.core.TyperCommand]:
 
 
 def test_the_commands_are_those_of_the_contract():
-    """The commands of `onceover` are those of the contract."""
     words = "run batch submit watch status result list cancel retry delete doctor top chunks attempts deliveries"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}

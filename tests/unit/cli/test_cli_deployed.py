@@ -18,7 +18,6 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
-    """Without `--deployed`, `doctor` ends with status 1 for each broken deployment."""
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -43,7 +42,6 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 
 @pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make deploy` runs `onceover doctor --deployed`, as the deployment workflow does."""
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)
     program.touch()

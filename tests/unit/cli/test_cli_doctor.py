@@ -26,7 +26,6 @@ PLACEHOLDER = 'database_id = "00000000-0000-0000-0000-000000000000"'
 
 
 def complaints(checks: Iterable[Check]) -> list[Check]:
-    """Return the checks that found a fault or a warning."""
     return [check for check in checks if check.level in {Level.FAULT, Level.WARNING}]
 
 
@@ -66,8 +65,6 @@ type Change = Callable[[Path], object]
 
 
 def replaced(old: str, new: str = "", *, times: int = -1) -> Change:
-    """Change wrangler.toml."""
-
     def change(clone: Path) -> None:
         path = clone / "wrangler.toml"
         text = path.read_text("utf-8")
@@ -78,8 +75,6 @@ def replaced(old: str, new: str = "", *, times: int = -1) -> Change:
 
 
 def secrets(text: str) -> Change:
-    """Write a .dev.vars."""
-
     def change(clone: Path) -> None:
         (clone / ".dev.vars").write_text(text)
         (clone / ".dev.vars").chmod(0o600)
@@ -95,7 +90,6 @@ VARS = '[vars]\nAI_PROVIDER = "workers-ai"\n'
 
 
 def landed(clone: Path, *names: str) -> Path:
-    """Add empty migrations to the clone and to its file LANDED, and return the folder of migrations."""
     folder = clone / "migrations"
     with (folder / "LANDED").open("a") as lines:
         for name in names:
@@ -269,7 +263,6 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN_FOLDERS)
 def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
-    """`doctor` finds the one fault of each broken folder, names its fix, and finds no other fault."""
     change, check_id, level, evidence, fix = BROKEN_FOLDERS[name]
     change(clone)
     checks = list(folder.examine(clone, None))
@@ -356,14 +349,12 @@ class Deployment:
         self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
-        """Serve these answers."""
         tasks: Any = self.tasks if isinstance(self.tasks, Answer) else self._page
         fake.on("GET", "/", self.page)
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
     def _page(self, asked: Asked) -> Any:
-        """Return a page of the tenant's failed tasks. The first `passed` pages of the list are empty."""
         number = int(asked.query.get("cursor", "0"))
         if asked.query.get("tenant") == "*":
             return problem(403, "forbidden")
@@ -372,8 +363,6 @@ class Deployment:
 
 
 def changed(**values: Any) -> Callable[[Deployment], None]:
-    """Change an answer."""
-
     def change(one: Deployment) -> None:
         for name, value in values.items():
             setattr(one, name, value)
@@ -386,7 +375,6 @@ def unhealthy(detail: str) -> Answer:
 
 
 def operated(**values: Any) -> Callable[[Deployment], None]:
-    """Change the operators' view."""
     return changed(operator={**OPERATOR, **values})
 
 
@@ -555,7 +543,6 @@ def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key"
 
 @pytest.mark.parametrize("name", BROKEN_DEPLOYMENTS)
 def test_a_broken_deployment_is_named_with_its_fix(name: str):
-    """`doctor` finds the one fault of each broken deployment and names its fix."""
     change, check_id, level, evidence, fix = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -654,8 +641,6 @@ BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
 
 
 def asked(answers: dict[str, Said]) -> account.Wrangler:
-    """Make a wrangler that answers each command line by its beginning."""
-
     def ask(arguments: Sequence[str]) -> Said:
         line = " ".join(arguments)
         return next(said for start, said in answers.items() if line.startswith(start))

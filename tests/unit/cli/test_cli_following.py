@@ -47,7 +47,6 @@ class Clock:
 
 
 def follow(fake: FakeApi, patience: float = 600.0) -> tuple[dict[str, Any], Listener, Clock]:
-    """Follow the task to its end, and return the texts that were shown."""
     listener, clock = Listener(), Clock()
     with ApiClient(Address(fake.url)) as api:
         return Following(api, TASK_ID, listener, backoff=clock.backoff(patience)).to_the_end(), listener, clock
@@ -72,7 +71,6 @@ def test_events_are_followed_to_the_end():
 
 
 def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
-    """If a stream of events closes, `onceover` waits as `retry` says, and reconnects with `Last-Event-ID`."""
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-2"), "retry: 40\n\n"])
     second = Answer(
         stream=[event("chunk", chunk(0, "one"), "0-2"), event("chunk", chunk(1, "two"), "0-3"), event("end", task())]
@@ -86,7 +84,6 @@ def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
 
 
 def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
-    """If the server refuses the last event's id, as after a retry, `onceover` begins anew and shows no chunk twice."""
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-9")])
     last = Answer(
         stream=[event("chunk", chunk(0, "one"), "1-1"), event("chunk", chunk(1, "two"), "1-2"), event("end", task())]
@@ -99,7 +96,6 @@ def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
 
 
 def test_a_server_that_goes_away_and_comes_back_is_waited_for():
-    """`onceover` reports once that the server is away and once that it is back; its pauses between tries grow."""
     cut = Answer(stream=[event("chunk", chunk(0, "one"), "0-2")])
     rest = Answer(stream=[event("chunk", chunk(1, "two"), "0-3"), event("end", task())])
     away = problem(503, "database_unavailable", "The database cannot be reached.")
@@ -121,7 +117,6 @@ def test_patience_ends():
 
 
 def test_a_pause_that_the_server_asks_for_is_kept():
-    """Before its next try `onceover` waits at least for the server's `Retry-After`."""
     slow = problem(429, "limit_reached", Retry_After="7")
     with FakeApi().on("GET", f"{PATH}/events", slow, Answer(stream=[event("end", task())])) as fake:
         _, _, clock = follow(fake)
@@ -139,7 +134,6 @@ def test_a_refusal_ends_the_following(status: int):
 
 
 def test_without_events_the_task_is_polled():
-    """If a server offers no events, `onceover` polls the task."""
     pages: dict[str | None, list[dict[str, Any]]] = {
         None: [
             {"chunks": [chunk(0, "zero"), chunk(2, "two")], "nextCursor": "3"},

@@ -27,8 +27,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line. Return the exit status of `onceover`, and what it wrote on both streams."""
-
     def go(*arguments: str) -> tuple[int, str, str]:
         status = main(arguments)
         said = capsys.readouterr()
@@ -38,7 +36,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Runs:
 
 
 def accepted(**progress: Any) -> Answer:
-    """Answer a submission."""
     counts = {"total": None, "completed": 0, "failed": 0, "truncated": 0, **progress}
     task = {"id": TASK_ID, "route": "queue", "status": "pending", "terminal": False, "progress": counts}
     return Answer(202, task)
@@ -46,7 +43,6 @@ def accepted(**progress: Any) -> Answer:
 
 @pytest.fixture(name="book")
 def short_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A text that is longer than a request may be."""
     monkeypatch.setattr(texts, "INPUT_BYTES_MOST", 20)
     book = tmp_path / "my book.txt"
     book.write_text("A text of more than 20 bytes.", "utf-8")

@@ -22,7 +22,6 @@ def test_what_it_needs_is_what_it_is_tested_with():
 
 
 def test_its_program_and_version_are_those_of_the_package():
-    """`[project.scripts]` names a function, and the version of `onceover_cli` equals the version of the package."""
     module, _, function = PROJECT["project"]["scripts"]["onceover"].partition(":")
     assert callable(getattr(import_module(module), function))
     assert PROJECT["project"]["version"] == onceover_cli.__version__

@@ -19,14 +19,12 @@ GAP = {"chunk": 1, "start": 4, "end": 9, "code": "invalid_output"}
 
 @pytest.fixture
 def schema(tmp_path: Path) -> str:
-    """A file with a schema."""
     path = tmp_path / "people.json"
     path.write_text(json.dumps(SCHEMA))
     return str(path)
 
 
 def ended(result: Any, **fields: Any) -> dict[str, Any]:
-    """A completed task."""
     made = task("completed")
     return made | {"result": result, "request": {"reduce": "concat", "outputSchema": SCHEMA}} | fields
 
@@ -70,7 +68,6 @@ def test_bad_flags(fake: FakeApi, run: Runs, text: str, tmp_path: Path, content:
 
 
 def test_a_refused_schema_names_the_flag_and_the_place(fake: FakeApi, run: Runs, text: str, schema: str) -> None:
-    """If the API refuses a schema, the message names the flag `--schema` and the pointer to the place."""
     refused = problem(422, "unsupported_schema")
     refused.body.update(
         detail="outputSchema: /properties/a/pattern: The keyword is not supported.",
@@ -110,7 +107,6 @@ def test_gaps_end_with_3(fake: FakeApi, run: Runs) -> None:
 
 
 def test_a_retry_of_gaps_names_the_new_task(fake: FakeApi, run: Runs) -> None:
-    """`onceover retry` of a task with gaps prints the id of the new task."""
     new = task("pending") | {"id": "01a213be-b263-762c-b9e4-000000000000", "retryOf": TASK_ID}
     fake.on("POST", f"/api/tasks/{TASK_ID}/retry", Answer(202, new))
     status, out, said = run("retry", TASK_ID)

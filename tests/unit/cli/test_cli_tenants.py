@@ -33,7 +33,6 @@ ONE_TASK = [
 
 @pytest.mark.parametrize("command", ONE_TASK, ids=" ".join)
 def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: Runs) -> None:
-    """With `--tenant`, every request about tasks names the tenant, and so do requests for streams."""
     over = task()
     fake.on("GET", PATH, task("pending") if command[0] == "watch" else over).on("DELETE", PATH, Answer(204))
     fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", over)]))
@@ -98,7 +97,6 @@ class Tasks:
 
 
 def lines(path: Path) -> list[Json]:
-    """Return the lines of an export, parsed from JSON."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -135,7 +133,6 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
 
 
 def test_an_export_has_the_batches_and_the_list_of_files(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """A task of a batch has the batch, and the files follow the tasks, on as many pages as there are."""
     Tasks(fake, IDS[:1])
     Files(fake, "file-1", "file-2", "file-3")
     fake.on("GET", f"/api/tasks/{IDS[0]}", task(id=IDS[0], kind="batch", batch="batch_7"))
@@ -176,7 +173,6 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
 
 @pytest.mark.parametrize("there", ["something else\n", '{"kind":"begin","tenant":"beta","newest":null}\n'])
 def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """`tenant export` does not touch a file that has another tenant's export or anything else."""
     Tasks(fake, IDS[:4])
     target = tmp_path / "file"
     target.write_text(there)

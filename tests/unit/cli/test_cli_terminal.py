@@ -34,14 +34,12 @@ def environment(fake: FakeApi, **more: str) -> dict[str, str]:
 
 
 def piped(fake: FakeApi, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-    """Run `onceover` with standard output and standard error in pipes."""
     return subprocess.run(
         [*PROGRAM, *arguments], env=environment(fake, **more), capture_output=True, timeout=60, check=False
     )
 
 
 def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(fake: FakeApi):
-    """A result of 200,000 characters comes through a pipe unchanged, without a bar or colours, in any locale."""
     fake.on("GET", PATH, task(output=LARGE))
     done = piped(fake, "watch", TASK_ID, FORCE_COLOR="1", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout.decode()) == (0, LARGE + "\n")
@@ -66,8 +64,6 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
 
 
 def following(fake: FakeApi, gate: threading.Event) -> None:
-    """Serve a task that stays at its first chunk until the test opens the gate."""
-
     def stream() -> Iterator[str]:
         yield event("chunk", chunk(0, "one"), "0-1")
         yield event("progress", {"total": 2, "completed": 1, "failed": 0, "truncated": 0})
@@ -78,7 +74,6 @@ def following(fake: FakeApi, gate: threading.Event) -> None:
 
 
 def test_a_terminal_sees_a_bar_and_the_outputs(fake: FakeApi):
-    """On a terminal a bar counts the chunks, makes way for the outputs, and is gone at the end."""
     gate = threading.Event()
     following(fake, gate)
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="xterm-256color")) as terminal:
@@ -100,7 +95,6 @@ def test_an_output_does_not_command_the_terminal(fake: FakeApi):
 
 
 def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
-    """Ctrl-C ends `onceover` with status 130, and the last line says how to watch the task."""
     for presses in (1, 2):
         gate = threading.Event()
         following(fake, gate)

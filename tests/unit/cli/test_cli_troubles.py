@@ -52,7 +52,6 @@ def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("arguments", [["status", TASK_ID], ["status", TASK_ID, "-o", "json"], ["--help"]])
 def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: FakeApi) -> None:
-    """If its output cannot be written to a full disk, `onceover` ends with status 1 and without a traceback."""
     fake.on("GET", PATH, task())
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

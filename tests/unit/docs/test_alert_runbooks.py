@@ -18,7 +18,6 @@ def rules(text: str) -> list[dict[str, Any]]:
 
 
 def anchor(heading: str) -> str:
-    """Return the fragment of the link to a heading, as GitHub and GitLab make it."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 

@@ -22,7 +22,6 @@ def operations() -> dict[str, Any]:
 
 
 def rows(section: str) -> dict[str, set[str]]:
-    """Return, from a section's table of answers, the error codes of each status."""
     return {
         status: set(CODE.findall(text)) for status, text in re.findall(r"^\| (\d{3}) \| (.*)$", section, re.MULTILINE)
     }

@@ -30,7 +30,6 @@ LEFT_OUT = {
 
 
 def commands() -> list[str]:
-    """Return the lines of all shell blocks of CONTRIBUTING.md."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
 
@@ -56,7 +55,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_run_or_left_out_for_a_reason():
-    """Each command of CONTRIBUTING.md is in `RUN` or in `LEFT_OUT`, and these have no other commands."""
     found = [command for command in commands() if not command.startswith(tuple(LEFT_OUT))]
     assert set(found) == set(RUN)
 
@@ -72,7 +70,6 @@ def test_the_command_runs(command: str, clone: Path):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the contents of each file outside the installed folders and the tools' caches."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")

@@ -73,7 +73,6 @@ def test_the_limits_of_the_documents_are_those_of_the_code():
 
 
 def test_the_meter_has_the_limits_of_the_platforms_page():
-    """The local runtime's meter has the subrequests and statements of docs/limits.md, free and paid."""
     plans = dict(
         re.findall(r"^  (free|paid): \{ (subrequests: \d+, statements: \d+) \}", METER.read_text(), re.MULTILINE)
     )
@@ -88,7 +87,6 @@ def test_the_meter_has_the_limits_of_the_platforms_page():
 
 
 def test_every_call_that_a_document_names_is_in_the_api():
-    """Each path below `/api` or `/v1` in a document is a path of the API, with any value in its variable segments."""
     known = {endpoint.path for endpoint in CATALOGUE.endpoints}
     segments = [re.sub(r"\{\w+\}", "*", path).split("/") for path in known]
     for name, document in ALL.items():
@@ -104,7 +102,6 @@ def test_every_call_that_a_document_names_is_in_the_api():
 
 
 def test_every_module_and_variable_that_a_document_names_is_there():
-    """In the documents each `python -m …` names an existing module, and each name in capitals occurs in the code."""
     code = "\n".join(path.read_text() for path in NAMES)
     for name, document in ALL.items():
         for words in re.findall(r"`([^`\n]+)`", document.read_text()):
@@ -116,7 +113,6 @@ def test_every_module_and_variable_that_a_document_names_is_there():
 
 
 def test_every_path_that_the_documents_name_is_there():
-    """Each path in code marks in a document leads to a file or folder of the repository."""
     for name, document in ALL.items():
         if name == "docs/comparison.md":
             continue  # this document names files of other projects

@@ -27,13 +27,11 @@ COINCIDENCES = {"verification.md": {"1.04", "1.17", "1.18"}, "performance.md": {
 
 
 def figures(text: str) -> set[str]:
-    """Return the figures of a page with at least three digits that count, without limits of the code and versions."""
     found = _FIGURE.findall(_NOT_MEASURED.sub("", text))
     return {figure for figure in found if len(figure.replace(",", "").replace(".", "").strip("0")) >= 3} - _LIMITS
 
 
 def repeated(page: str, home: str) -> set[str]:
-    """Return the figures of the text of `home` that the text of `page` repeats."""
     return figures(page) & figures(home)
 
 
@@ -61,7 +59,6 @@ def test_a_repeated_figure_is_found() -> None:
 
 
 def test_the_age_of_a_campaign_is_told_by_the_newest_migration() -> None:
-    """The file of claims names the newest migration, so a campaign from before it is shown as old."""
     newest = json.loads((ROOT / claims_page.CLAIMS).read_text("utf-8"))["newest_migration"]
     assert newest["name"] == max(path.name for path in (ROOT / "migrations").glob("*.sql"))
     rows = "\n".join((DOCS / "verification.md").read_text("utf-8").splitlines())
@@ -71,7 +68,6 @@ def test_the_age_of_a_campaign_is_told_by_the_newest_migration() -> None:
 
 
 def test_each_count_of_the_claims_comes_from_a_program() -> None:
-    """The claims name the counts of the program in braces, the page has no brace left, and the guide says the same."""
     text = (ROOT / claims_page.CLAIMS).read_text("utf-8")
     assert set(re.findall(r"\{(\w+)\}", text)) == set(claims_page.counts())
     table = (DOCS / "verification.md").read_text("utf-8").partition(claims_page.BEGIN)[2].partition(claims_page.END)[0]

@@ -23,7 +23,6 @@ _CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 @cache
 def anchors(path: Path) -> set[str]:
-    """Return the fragments that a link to a document may have, as GitHub and GitLab make them."""
     text = _CODE.sub("", path.read_text("utf-8"))
     found = set(re.findall(r'<a id="([^"]+)"></a>', text))
     for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):

@@ -18,7 +18,6 @@ def read(name: str) -> str:
 
 
 def entries() -> dict[str, str]:
-    """Return the entries of the runbook, by their headings."""
     symptoms = read("runbook.md").partition("\n## Errors by their text\n")[0]
     parts = re.split(r"^### (.+)$", symptoms, flags=re.MULTILINE)[1:]
     return {title: text.partition("\n## ")[0] for title, text in zip(parts[::2], parts[1::2], strict=True)}
@@ -31,7 +30,6 @@ def named_in(path: Path) -> set[str]:
 
 
 def test_the_runbook_has_fifteen_entries_at_least() -> None:
-    """Each of the runbook's entries, at least fifteen, has a symptom, a check, a fix and the test that provokes it."""
     assert len(entries()) >= 15
     for title, text in entries().items():
         assert re.findall(r"^- \*\*([A-Z][a-z ]+)\*\*: \S", text, re.MULTILINE) == [
@@ -44,7 +42,6 @@ def test_the_runbook_has_fifteen_entries_at_least() -> None:
 
 @pytest.mark.parametrize("title", entries())
 def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
-    """The test that a runbook entry names exists, and no other entry names the same test."""
     named = re.findall(r"^- \*\*Provoked by\*\*: `(tests/[\w/]+\.py)::(test_\w+)`$", entries()[title], re.MULTILINE)
     ((path, name),) = named
     assert name in named_in(ROOT / path)

@@ -27,7 +27,6 @@ def prose(path: Path) -> str:
 
 
 def cells(path: Path) -> list[int]:
-    """Return the number of cells in each row of a document's tables."""
     return [line.replace("\\|", "").count("|") for line in prose(path).splitlines() if line.startswith("|")]
 
 
@@ -79,6 +78,5 @@ def test_one_word_for_each_thing() -> None:
 
 
 def test_every_chinese_document_has_its_original() -> None:
-    """Each Chinese document is in this module's list of pairs."""
     found = {*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")}
     assert found == {chinese for _, chinese in PAIRS}

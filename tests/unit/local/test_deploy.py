@@ -27,7 +27,6 @@ def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet: Internet | None = None) -> str:
-    """Deploy, and return all printed text. Raise the deployment's errors."""
     lines: list[str] = []
     web = (internet or Internet(account)).web
     deploy(account, web, needs(ROOT, env), shape or Shape(), lines.append)
@@ -35,7 +34,6 @@ def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet
 
 
 def worker(env: str, versions: int = 1) -> dict[str, Any]:
-    """Return the state of a Worker that was deployed from this environment."""
     queues = ["queue AI_DLQ", "queue AI_QUEUE"] if env == "" else []
     objects = ["object AI_PROCESSOR", "object BATCH_COORDINATOR"] if env != "direct" else []
     names = [f"version-{number + 1}" for number in range(versions)]
@@ -50,7 +48,6 @@ def worker(env: str, versions: int = 1) -> dict[str, Any]:
 
 
 def deployed(env: str, applied: int = len(MIGRATIONS)) -> dict[str, Any]:
-    """Return the state of an account in which this environment was deployed."""
     return {
         "databases": {"onceover": MIGRATIONS[:applied]},
         "queues": {name: ["onceover"] for name in QUEUES} if env == "" else {},
@@ -85,7 +82,6 @@ STARTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("start", STARTS)
 def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
-    """From every start one run of `make deploy` reaches the right state of the account."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(STARTS[start])))
     before = json.loads(json.dumps(account.state))
@@ -110,7 +106,6 @@ def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Pat
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, dry_run: bool) -> None:
-    """`make deploy` refuses a database from before the first migration, and changes nothing."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(deployed(""), databases={"onceover": ["0001_tasks.sql", "0018_operators.sql"]})
     before = json.loads(json.dumps({**account.state, "calls": []}))
@@ -124,7 +119,6 @@ def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, d
 
 
 def moments() -> list[tuple[str, int, When]]:
-    """Return each call of a first deployment of each environment, with the moments at which it may be stopped."""
     calls = {"": 12, "free": 8, "direct": 8}
     ends: tuple[When, ...] = ("before", "half", "after")
     return [(env, call + 1, when) for env in ENVIRONMENTS for call in range(calls[env]) for when in ends]
@@ -199,7 +193,6 @@ def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_an_account_without_r2_deploys_without_the_bucket(env: str, dry_run: bool, tmp_path: Path) -> None:
-    """If R2 is not enabled, `make deploy` says so, and deploys all other bindings."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["buckets"] = None
     said = run(account, env, shape=Shape(dry_run))
@@ -216,7 +209,6 @@ def test_an_account_without_r2_deploys_without_the_bucket(env: str, dry_run: boo
 
 
 def test_the_configuration_without_r2_lacks_only_the_bucket() -> None:
-    """In every environment, wrangler.toml without its blocks for R2 lacks only the binding of the bucket."""
     text = (ROOT / "wrangler.toml").read_text("utf-8")
     whole, without = tomllib.loads(text), tomllib.loads(_BUCKETS.sub("", text))
     for part in (whole, *whole["env"].values()):
@@ -296,7 +288,6 @@ def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
-    """A dry run of `make deploy` names each step with its command, builds the upload, and changes nothing."""
     account = CloudAccount(tmp_path / "account.json")
     said = run(account, env, shape=Shape(dry_run=True))
     assert f"npx wrangler d1 create onceover --env={env}" in said

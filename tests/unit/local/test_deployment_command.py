@@ -46,7 +46,6 @@ class Operator:
         patch.setattr(key, "wrangler", lambda *arguments: [*program, *arguments])
 
     def make(self, target: str, env: str = "", *arguments: str) -> int | str | None:
-        """Run a command as the Makefile's target of this name does."""
         try:
             return deployment.main([target, f"--env={env}", *arguments])
         except SystemExit as left:
@@ -77,7 +76,6 @@ def test_the_documents_have_the_three_steps(document: str) -> None:
 def test_the_three_steps_make_a_deployment_with_a_key(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The three steps lead from an empty account, without a login, to a key whose digest is in the database."""
     operator.account.state["loggedIn"] = False
     assert operator.make("deploy", env) == 1
     assert "fix (not-logged-in): Run `npx wrangler login`" in capsys.readouterr().err
@@ -95,7 +93,6 @@ def test_the_three_steps_make_a_deployment_with_a_key(
 def test_a_database_from_before_ends_a_deployment_with_status_2(
     operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a database from before the first migration, `make deploy` ends with status 2 and one line that says why."""
     operator.account.state["databases"] = {"onceover": ["0001_tasks.sql"]}
     operator.account.save()
     assert operator.make("deploy") == 2
@@ -114,7 +111,6 @@ def test_a_database_from_before_ends_a_deployment_with_status_2(
 def test_a_key_that_cannot_be_written_has_its_fix(
     command: str, said: str, fix: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If `make key ARGS=--remote` fails, it prints the fix from fixes.toml and no key."""
     operator.account.refuse(command, said)
     assert operator.key("--remote") == 2
     printed = capsys.readouterr()
@@ -127,7 +123,6 @@ def values(operator: Operator) -> dict[str, str]:
 
 
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make secrets` asks for each secret without showing what is typed."""
     operator.make("deploy")
     questions: list[str] = []
 
@@ -213,7 +208,6 @@ def test_a_value_that_the_worker_refuses_is_not_set(
 
 
 def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A rotated secret replaces the present one and is not shown."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--rotate", "WEBHOOK_KEY") == 2
     assert "--generate WEBHOOK_KEY sets it" in capsys.readouterr().err

@@ -22,14 +22,12 @@ from local.dev_vars import SecretsFile, find
     ],
 )
 def test_lines_that_set_nothing_are_named_by_number(text: str, names: set[str], faults: list[int]) -> None:
-    """A line of `.dev.vars` that dotenv silently ignores is a fault, which names the line's number."""
     file = SecretsFile(".dev.vars", text.replace("\r\n", "\n"))
     assert file.names == names
     assert [int(fault.split()[1]) for fault in file.faults()] == faults
 
 
 def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
-    """As wrangler does, `make dev` reads the environment's own file, else `.dev.vars`, else `.env`."""
     assert find(tmp_path, "free") is None
     for name in (".env", ".dev.vars", ".dev.vars.free"):
         (tmp_path / name).write_text("A=1\r\nB=2\r\n")
@@ -42,7 +40,6 @@ def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
 
 
 def host(**variables: object) -> LocalConfiguration:
-    """Return a configuration of `make dev` with the given variables."""
     return LocalConfiguration(
         variables=variables, flags={}, bindings=["DB", "AI_QUEUE"], limits="off", persist_to="/state"
     )

@@ -38,7 +38,6 @@ def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: st
 
 
 def test_every_command_that_a_fix_names_is_there() -> None:
-    """Each target of make and each script that a fix names exists in the clone."""
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     marked = [mark for fix in FIXES.values() for mark in re.findall(r"`([^`]+)`", fix.text)]
     assert {mark.split()[1] for mark in marked if mark.startswith("make ")} <= targets

@@ -18,7 +18,6 @@ ID, DIGEST = "0123456789abcdef", digest("secret")
 
 
 def options(*arguments: str) -> key_arguments.KeyOptions:
-    """Parse a command line."""
     return key_arguments.parse(arguments, ROOT)
 
 
@@ -105,7 +104,6 @@ class Wrangler:
         self.calls: list[tuple[str, ...]] = []
 
     def __call__(self, *arguments: str) -> list[str]:
-        """Return a command that prints the stand-in's answer."""
         self.calls.append(arguments)
         script = f"import sys; print({self.said!r}); sys.exit({self.status})"
         return [sys.executable, "-c", script]
@@ -114,7 +112,6 @@ class Wrangler:
 def run(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int = 0, said: str = ""
 ) -> tuple[int | str | None, Wrangler]:
-    """Run `make key` with a stand-in for wrangler."""
     stand_in = Wrangler(status, said)
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
@@ -146,7 +143,6 @@ def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_local_applies_the_migrations_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make key` applies the migrations first, so it also works before the first `make dev`."""
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
     assert status == 0

@@ -22,17 +22,14 @@ def bench() -> Iterator[StoreBench]:
 
 
 def restart(bench: StoreBench) -> None:
-    """Do what a restart of `make dev` does to leases, a second later."""
     bench.database.rows(STATEMENT.replace("?1", str(bench.pass_ms(1_000))))
 
 
 def claim_keys(*positions: int) -> frozenset[CallKey]:
-    """Return the keys of the calls for these chunks."""
     return frozenset(CallKey(0, position) for position in positions)
 
 
 def begun(bench: StoreBench) -> Claim:
-    """Insert a task and let a worker claim it and announce both of its calls."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
@@ -50,7 +47,6 @@ def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
 
 
 def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: StoreBench):
-    """Before the restart the task does not show that its worker is gone."""
     begun(bench)
     before = bench.run(bench.store.task(TASK))
     restart(bench)

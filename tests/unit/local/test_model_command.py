@@ -11,7 +11,6 @@ from src.kernel.domain.settings import load
 
 
 def variables(command: str) -> dict[str, str]:
-    """Return the variables that a `make dev` command sets."""
     make, dev, arguments = shlex.split(command)
     assert (make, dev) == ("make", "dev")
     return parse(shlex.split(arguments.removeprefix("ARGS=")), ROOT).variables
@@ -19,7 +18,6 @@ def variables(command: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("context", "slots"), [(model.CONTEXT_TOKENS, model.SLOTS), (1024, 1), (8192, 12)])
 def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> None:
-    """With the printed variables a chunk, its instructions and its output fit the model's context."""
     found = variables(model_server.dev_command("http://127.0.0.1:9", context, slots))
     assert found["AI_BASE_URL"] == "http://127.0.0.1:9/v1"
     chunk, output = int(found["CHUNK_MAX_CHARS"]), int(found["AI_MAX_OUTPUT_TOKENS"])

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Return the path of a database in the local D1's folder."""
     path = tmp_path / "v3" / "d1" / "miniflare-D1DatabaseObject" / "1.sqlite"
     path.parent.mkdir(parents=True)
     return path
@@ -26,7 +25,6 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runtime(database: Path) -> Iterator[sqlite3.Connection]:
-    """Open a connection as workerd has it: without secure deletion, and still open when the files are cleared."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -41,14 +39,12 @@ def runtime(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 def content(database: Path) -> bytes:
-    """Return the bytes of the database's file and of its log."""
     return b"".join(path.read_bytes() for path in database.parent.iterdir())
 
 
 def test_what_was_deleted_is_gone_and_what_was_not_is_there(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Before the clearing the files still contain a deleted text, and afterwards they do not. Other rows stay."""
     assert ERASED in content(database)
     clear_residue(tmp_path)
     assert ERASED not in content(database)
@@ -79,7 +75,6 @@ def test_a_database_in_use_is_left_alone_with_a_warning(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    """If another process reads or writes the database, the clearing leaves it unchanged and prints a warning."""
     monkeypatch.setattr("local.residue._LOCK_SECONDS", 0.01)
     for statement in lock.split("; "):
         runtime.execute(statement).fetchall()

@@ -57,7 +57,6 @@ class StandIn:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
     def alive(self) -> list[int]:
-        """Return the processes of the stand-in that still exist. A zombie process does not count."""
         return [pid for call in self._read() for pid in call["pids"] if _state(pid) not in {"", "Z"}]
 
 

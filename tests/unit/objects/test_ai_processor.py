@@ -62,18 +62,15 @@ class InFlight:
 
     @contextmanager
     def count(self, key: str) -> Iterator[None]:
-        """Count a call while it is in flight."""
         self._now[key] += 1
         self.most[key] = max(self.most[key], self._now[key])
         yield
         self._now[key] -= 1
 
     def of_lane(self, number: int, worker: Worker) -> Worker:
-        """Return the worker of a lane's next invocation. The calls of one lane are counted together."""
         return replace(worker, provider=Counted(worker.provider, self, f"lane {number}"))
 
     def of_one_more(self, worker: Worker) -> Worker:
-        """Return the worker of another invocation, whose calls in flight are counted."""
         self._invocations += 1
         return replace(worker, provider=Counted(worker.provider, self, f"invocation {self._invocations}"))
 
@@ -116,14 +113,12 @@ class ObjectBench:
         self.evict()
 
     def getByName(self, name: str) -> "ObjectBench":  # noqa: N802 - the platform's name
-        """Act as the coordinator."""
         return self
 
     async def reach(self) -> None:
         """Answer a ping."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Act as a lane."""
         self.groups.append(len(calls))
         number = wire.lane_of(calls)
         if number is None:
@@ -135,12 +130,10 @@ class ObjectBench:
         return [wire.from_lane(outcome, number) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Tell all lanes that the claim with the given fence has ended."""
         for lane in self.lanes:
             lane.abort(fence)
 
     async def close(self, fence: int) -> None:
-        """Take the close call."""
         self.closed += 1
         if self.at_close is not None:
             await self.at_close()
@@ -158,14 +151,12 @@ class ObjectBench:
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
-        """Notify the task's object."""
         await self.object.start(TaskKey("task"), 0)
 
     def start(self) -> None:
         self.bench.do(self.send())
 
     def alarm(self) -> None:
-        """Fire one alarm."""
         assert self.storage.alarm_ms is not None
         self.bench.do(self.object.alarm())
 
@@ -194,7 +185,6 @@ def make():
 
 @pytest.mark.parametrize("concurrency", [2, 4, 6])
 def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concurrency: int):
-    """AI_CONCURRENCY limits the calls in flight of each invocation, and so of each lane."""
     task = make(concurrency=concurrency)
     task.start()
     task.alarm()
@@ -205,7 +195,6 @@ def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concur
 
 
 def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
-    """With AI_CONCURRENCY=1 a task has no lanes and one call in flight, however long it is."""
     task = make(concurrency=1)
     task.start()
     task.alarm()
@@ -277,7 +266,6 @@ def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
 
 
 def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
-    """If an alarm finds no task, it deletes the object's data, but not a start that came while the alarm read them."""
     task = make(chunks=1)
     task.storage.alarm_ms = 0
 
@@ -345,7 +333,6 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
 
 
 def test_a_start_that_changes_nothing_keeps_the_wait(make):
-    """If a start is repeated during a slice, the object checks the task again, and then waits as long as before."""
     task = make(chunks=1)
 
     def repeat(call: ModelCall, number: int) -> Any:
@@ -370,7 +357,6 @@ def kill(task: ObjectBench) -> None:
 
 
 def test_a_killed_slice_is_taken_over_at_once(make):
-    """After its slice was killed, an object resumes the task within seconds and does not wait for its own old lease."""
     task = make(chunks=6)
     task.start()
     kill(task)
@@ -386,7 +372,6 @@ def test_a_killed_slice_is_taken_over_at_once(make):
 def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float
 ):
-    """A slice is so long that its last call still ends within the platform's 15 minutes."""
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
 
@@ -401,7 +386,6 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """If a long task kills each of its slices, the slices have 30, then 3, then 1 call in flight."""
     task = make()
     task.start()
     calls: list[int] = []
@@ -420,7 +404,6 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
 
 
 def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
-    """If an alarm fires during a slice, the object sets it again, so that it notices if the slice dies later."""
     task = make(chunks=6)
     task.start()
     run = task.bench.loop.create_task(task.object.alarm())
@@ -483,7 +466,6 @@ def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
 
 
 def test_what_an_object_was_told_of_an_earlier_claim_ends_no_later_one(make):
-    """A notice that names an earlier fence, or comes while no slice works, does not end a later claim."""
     task = make(chunks=2)
     task.bench.do(task.object.ended(1))
     assert hold(task, lambda: task.object.ended(0)) == 97.0

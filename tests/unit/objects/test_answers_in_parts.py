@@ -82,7 +82,6 @@ def test_calls_of_like_lengths_are_answered_together(least: float, most: float):
 
 
 def test_an_invocation_with_a_small_allowance_takes_whole_answers():
-    """On the free plan, where an answer in parts may cost a further invocation, groups are answered as a whole."""
     found = spent(CHUNKS, 0.75, 2.25, PLAN="free")
     assert found.groups == -(-CHUNKS // limits.LANE_CALLS)
 
@@ -110,16 +109,12 @@ class LaneBench:
         return ModelReply(text, 1, 1)
 
     def new(self, text: str, number: int) -> Wire:
-        """Return a new call that may be answered in parts."""
         return wire.numbered(wire.write_call(ModelCall("", text, "m")), number, in_parts=True)
 
     def line(self, text: str, number: int) -> Wire:
-        """Return a new call of a batch's line that may be answered in parts."""
         return wire.numbered(wire.write_call(ModelCall("", "", "m", body={"text": text})), number, in_parts=True)
 
     def ask(self, *calls: Wire, ending: tuple[str, ...] = (), fence: int = 1) -> list[Wire]:
-        """Send a group, let calls end after a tenth of a second, and return the lane's answer."""
-
         async def play() -> list[Wire]:
             answer = asyncio.ensure_future(self.lane.infer(self.worker, TASK, fence, list(calls)))
             await asyncio.sleep(0.1)
@@ -143,7 +138,6 @@ def held(number: int) -> Wire:
 
 
 def test_a_lane_answers_for_the_calls_that_have_ended(lane: LaneBench):
-    """A lane answers for ended calls; the others go on, and are answered with the calls that join them."""
     first = lane.ask(lane.new("a", 1), lane.new("b", 2), lane.new("c", 3), ending=("b",))
     assert [answer.get("output") for answer in first] == [None, "b", None]
     assert first[0] == first[2] == wire.GOES_ON
@@ -163,7 +157,6 @@ def test_lines_of_a_batch_are_answered_in_parts_too(lane: LaneBench):
 
 
 def test_a_lane_that_lost_its_memory_says_so_at_once(lane: LaneBench):
-    """A call that a lane does not know is lost, which is known at once, while the lane's other calls go on."""
     lost, other = lane.ask(held(7), lane.new("a", 8))
     assert type(wire.read_outcome(lost)) is CallerLost
     assert other == wire.GOES_ON
@@ -171,7 +164,6 @@ def test_a_lane_that_lost_its_memory_says_so_at_once(lane: LaneBench):
 
 @pytest.mark.parametrize("fence", [1, 2])
 def test_a_call_that_goes_on_is_aborted_too(lane: LaneBench, fence: int):
-    """An abort also reaches calls that no group awaits, and those of an earlier claim whose abort was lost."""
     lane.ask(lane.new("a", 1), lane.new("b", 2), ending=("b",))
     lane.lane.abort(fence)
     (aborted,) = lane.ask(held(1))
@@ -181,7 +173,6 @@ def test_a_call_that_goes_on_is_aborted_too(lane: LaneBench, fence: int):
 
 
 def test_a_later_claim_does_not_get_the_calls_of_an_earlier_one(lane: LaneBench):
-    """The numbers of calls count within a claim, and a later claim asks the database itself."""
     lane.ask(lane.new("a", 1), lane.new("b", 2), ending=("b",))
     (unknown,) = lane.ask(held(1), fence=2)
     assert type(wire.read_outcome(unknown)) is CallerLost
@@ -190,7 +181,6 @@ def test_a_later_claim_does_not_get_the_calls_of_an_earlier_one(lane: LaneBench)
 
 
 def test_a_lane_whose_claim_is_over_starts_no_call(lane: LaneBench):
-    """A claim may end before its calls reach the lane, or between two groups of them: the lane starts none then."""
     (made,) = lane.ask(lane.new("a", 1), ending=("a",))
     assert made["output"] == "a"
     lane.left_ms = None
@@ -201,7 +191,6 @@ def test_a_lane_whose_claim_is_over_starts_no_call(lane: LaneBench):
 
 
 def test_a_sender_of_an_older_release_gets_whole_answers(lane: LaneBench):
-    """Calls without a number are answered when all of them have ended."""
     calls = [wire.write_call(ModelCall("", text, "m")) for text in "ab"]
 
     async def later() -> None:
@@ -220,7 +209,6 @@ def test_a_sender_of_an_older_release_gets_whole_answers(lane: LaneBench):
 
 
 def test_a_coordinator_that_is_lost_loses_the_calls_that_went_on():
-    """If the coordinator fails after an answer in parts, the calls that go on are in doubt, and the task completes."""
     queue, dice = QueueBench(CHUNKS), Random(1)
     queue.bench.model.seconds = lambda number: dice.uniform(0.75, 2.25)
     infer, failed = queue.coordinators.infer, list[int]()

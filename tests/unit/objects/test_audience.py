@@ -46,18 +46,15 @@ class Bench:
         return self.loop.run_until_complete(play())
 
     def wrote(self, fence: int, step: int, *, ended: bool = False) -> Any:
-        """Return an act that tells the object of a write."""
         return lambda: self.audience.tell(Mark(fence, step), ended)
 
     def rest(self) -> None:
-        """End the object's slice."""
         self.at_work = False
         self.audience.look_up()
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """An object at work."""
     made = Bench()
     yield made
     made.loop.close()
@@ -70,7 +67,6 @@ def test_word_from_before_the_call_is_not_lost(bench: Bench):
 
 
 def test_what_the_caller_has_seen_is_no_word(bench: Bench):
-    """A caller gets no notice of a write that it has seen, nor of a write from before the task's retry."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 5), (2.0, bench.wrote(1, 5))) == (False, 25.0)
     bench.wrote(1, LAST_STEP, ended=True)()
@@ -85,7 +81,6 @@ def test_a_word_that_comes_late_takes_none_back(bench: Bench):
 
 
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
-    """Within its quiet time a caller gets notice only of the task's end."""
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))
     assert bench.heard(Mark(1, 5), (1.0, bench.wrote(1, 6)), ends, quiet=6.0) == (True, 2.0)
@@ -126,17 +121,14 @@ class Objects:
         self.asked: list[tuple[object, ...]] = []
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return a stand-in for the object with this name."""
         return self
 
     async def hear(self, *args: object) -> object:
-        """Take the question."""
         self.asked.append(args)
         return await self._answer
 
 
 async def give(value: object) -> object:
-    """Answer."""
     if isinstance(value, Exception):
         raise value
     return value
@@ -155,7 +147,6 @@ def test_asking_never_fails(answer: object, heard: bool | None):
 
 
 def test_an_object_that_never_answers_is_given_up():
-    """A caller gives up its call to an object two seconds after the answer was due."""
     loop = Loop()  # type: ignore[abstract]
     teller = ObjectTeller(Objects(asyncio.Event().wait()), Meter(), NOBODY)
     assert loop.run_until_complete(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is None

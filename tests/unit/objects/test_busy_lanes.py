@@ -16,7 +16,6 @@ from tests.unit.objects.test_coordinator import NOW_MS, PATIENCE_MS, SECONDS, La
 
 @pytest.fixture
 def storage() -> Iterator[Storage]:
-    """An empty storage."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
         yield Storage(connection)
@@ -34,7 +33,6 @@ def send(storage: Storage, now_ms: int, *calls: Wire) -> None:
 def test_a_lane_with_a_new_call_stays_busy_until_the_new_calls_deadline(
     storage: Storage, *, joins: bool, lane: str
 ) -> None:
-    """No other group is sent to a lane that may still make a call. Asking for a call's answer gives it no more time."""
     held = [write_held(1, number, in_parts=True) for number in range(2)]
     send(storage, NOW_MS, line(0), line(1), line(2))
     send(storage, NOW_MS + PATIENCE_MS - 1, *held, *([line(3)] if joins else []))
@@ -42,7 +40,6 @@ def test_a_lane_with_a_new_call_stays_busy_until_the_new_calls_deadline(
 
 
 def test_a_lane_that_was_forgotten_is_busy_again_with_its_next_call(storage: Storage) -> None:
-    """A coordinator whose clock was ahead has counted the lane as free, and then the lane gets another call."""
     send(storage, NOW_MS, line(0), line(1))
     assert ask(storage, NOW_MS + PATIENCE_MS) == "task/lane-1"
     send(storage, NOW_MS, write_held(1, 0, in_parts=True), line(2))

@@ -33,7 +33,6 @@ class Storage:
         self._connection = connection
 
     def exec(self, query: str, *values: int) -> Any:
-        """Run a statement."""
         rows = self._connection.execute(query, values).fetchall()
 
         class Cursor:
@@ -43,50 +42,39 @@ class Storage:
         return Cursor()
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
-        """Set the alarm."""
         self.alarms.append(at_ms)
 
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything."""
         self.cleared += 1
 
 
 @pytest.fixture
 def storage() -> Iterator[Storage]:
-    """An empty storage."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
         yield Storage(connection)
 
 
 class AnsweringLanes:
-    """Lanes that answer at once, or fail if their names are in `failing`. `asked` are their names."""
-
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.failing: set[str] = set()
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return a stand-in for the object with this name."""
         self.asked.append(name)
         return self
 
     async def infer(self, *_args: Any) -> Any:
-        """Answer."""
         if self.asked[-1] in self.failing:
             raise ConnectionError
         return [{"output": "fine"}]
 
 
 class Lanes:
-    """Lanes that never answer."""
-
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
         return self
 
     async def infer(self, *_args: Any) -> Any:
-        """Wait for ever."""
         await asyncio.Event().wait()
 
 
@@ -130,7 +118,6 @@ def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) 
 def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If setting a coordinator's alarm fails, the next group of calls sets it, so the coordinator is cleaned up."""
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
 
     async def refuse(at_ms: int) -> None:
@@ -145,7 +132,6 @@ def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
 
 
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
-    """A coordinator uses a lane again once it has answered, and never again if it was lost."""
     lanes = AnsweringLanes()
     coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
 
@@ -213,12 +199,10 @@ class LanesInParts(AnsweringLanes):
         self.is_old = False
 
     async def infer(self, _task_key: TaskKey, _fence: int, calls: list[Wire]) -> list[Wire]:
-        """Answer for the last call."""
         self.methods.append("infer")
         return [GOES_ON] * (len(calls) - 1) + [{"output": "fine"}]
 
     async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """Answer for the last call, or fail as a call of a method that the object lacks."""
         if self.is_old:
             raise TypeError("Method infer_lines does not exist")
         outcomes = await self.infer(task_key, fence, calls)
@@ -244,7 +228,6 @@ def test_lines_are_answered_in_parts_too(storage: Storage) -> None:
 
 
 def test_a_lane_that_gets_code_of_an_earlier_release_loses_the_lines_that_went_on(storage: Storage) -> None:
-    """The calls that it made are lost, and only the new ones are known not to have started."""
     lanes = LanesInParts()
     coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
     asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line(0), line(1)], SECONDS))
@@ -272,8 +255,6 @@ def ask(storage: Storage, now_ms: int) -> str:
 
 
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
-    """If a coordinator loses its memory, a lane with calls stays busy until the deadline of these calls."""
-
     async def evicted() -> None:
         made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
         calls = asyncio.ensure_future(made.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
@@ -290,7 +271,6 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
 def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
     storage: Storage, version: int, lane: str
 ) -> None:
-    """A lane that is busy by the data of an earlier deployment stays busy."""
     storage.exec("CREATE TABLE version (number INTEGER NOT NULL) STRICT")
     storage.exec("INSERT INTO version VALUES (?)", version)
     storage.exec(
@@ -316,7 +296,6 @@ def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
 
 
 def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: Storage) -> None:
-    """A lane that the previous code has stored as busy or lost stays busy or lost after a deployment."""
     ask(storage, NOW_MS)
     storage.exec("UPDATE version SET number = 1")
     storage.exec("DELETE FROM out")
@@ -329,7 +308,6 @@ def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: 
 def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
     storage: Storage, fence: int, cleared: int
 ) -> None:
-    """The close call of an earlier claim does not clear the coordinator's data of a later claim."""
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
 
     async def say_goodbye() -> None:

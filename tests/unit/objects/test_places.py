@@ -29,11 +29,9 @@ class Objects:
         self.unreachable = False
 
     def getByName(self, name: str) -> "Objects":  # noqa: N802 - the platform's name
-        """Act as each object."""
         return self
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Take a task."""
         if self.unreachable:
             raise ConnectionError
         self.started.append(task_key)
@@ -54,7 +52,6 @@ class Deployment:
             self._variables["MAX_OBJECTS_AT_WORK"] = str(most)
 
     def app(self) -> App:
-        """Begin an invocation."""
         runtime: Any = SimpleNamespace(
             chance=lambda: 0.0,
             courier=None,
@@ -71,7 +68,6 @@ class Deployment:
         return self._entropy.to_bytes(size, "big")
 
     def submit(self, tasks: int, tenant: str = "t") -> list[TaskKey]:
-        """Let a client submit this many tasks, one after the other."""
         made: list[Submitted] = []
         for _ in range(tasks):
             self.bench.do(asyncio.sleep(0.001))  # ids sort by their milliseconds, so each task gets its own millisecond
@@ -81,7 +77,6 @@ class Deployment:
         return [one.task.task_key for one in made]
 
     def sweep(self, seconds: float = 60) -> App:
-        """Fire the cron trigger this many seconds later."""
         self.bench.do(asyncio.sleep(seconds))
         app = self.app()
         self.bench.do(app.scheduled())
@@ -90,11 +85,9 @@ class Deployment:
         return app
 
     def end(self, key: str) -> None:
-        """Let a client cancel a task."""
         self.bench.do(self.bench.store.cancel(TaskKey(key), 1_000_000))
 
     def places(self) -> int:
-        """Count the rows of object slots."""
         return len(self.bench.database.rows("SELECT id FROM object_places"))
 
 
@@ -112,7 +105,6 @@ def deploy():
 
 
 def test_the_sweep_sends_one_for_each_that_ends(deploy):
-    """When a task with an object slot has ended, the next sweep gives the slot to a waiting task at once."""
     made = deploy(2)
     keys = made.submit(5)
     for _ in range(60):
@@ -157,7 +149,6 @@ def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
 
 
 def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(deploy):
-    """A free object slot goes to the tenant with the fewest slots, and there to the oldest task."""
     made = deploy(4)
     first = made.submit(4, "a")
     kept = {tenant: made.submit(3, tenant) for tenant in ("c", "a", "b")}
@@ -177,7 +168,6 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
 
 
 def test_several_places_at_once_are_dealt_out_in_turn(deploy):
-    """Several object slots that are free at once go to the same tasks as if they became free one after the other."""
     made = deploy(3)
     first = made.submit(3, "a")
     kept = {tenant: made.submit(5, tenant) for tenant in ("a", "b")}
@@ -189,7 +179,6 @@ def test_several_places_at_once_are_dealt_out_in_turn(deploy):
 
 
 def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
-    """A free object slot goes to the task whose turn it is, even if a new submission's dispatch finds the slot."""
     made = deploy(1)
     first, waiting = made.submit(2, "a")
     made.end(first)
@@ -219,7 +208,6 @@ def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
 
 
 def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
-    """A task that was put back after a failure waits for an object slot like any other task."""
     made = deploy(1)
     failed, first = made.submit(2)
     store = made.bench.store
@@ -246,7 +234,6 @@ def test_who_waits_costs_less_and_less(deploy):
 
 
 def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
-    """Without MAX_OBJECTS_AT_WORK no rows for object slots are written or read."""
     made = deploy(None)
     keys = made.submit(5)
     assert made.objects.started == keys
@@ -285,7 +272,6 @@ def waits(made: Deployment, key: TaskKey, seconds: float) -> None:
 
 
 def test_a_task_that_only_waits_has_no_place(deploy):
-    """Tasks that wait for a pause to end have no slots, so another tenant's task starts at once."""
     made = deploy(2)
     keys = made.submit(2, "greedy")
     for key in keys:
@@ -299,7 +285,6 @@ def test_a_task_that_only_waits_has_no_place(deploy):
 
 
 def test_tenants_take_turns_though_the_tasks_of_one_come_back(deploy):
-    """A tenant whose older tasks come back from their pauses is served after a tenant that waits for longer."""
     made = deploy(1)
     keys = made.submit(4, "greedy")
     for key in keys:
@@ -317,7 +302,6 @@ def test_tenants_take_turns_though_the_tasks_of_one_come_back(deploy):
 
 
 def test_a_task_whose_worker_died_waits_for_a_place_too(deploy):
-    """A task that rests after its worker died has no slot, and gets one in turn when the rest is over."""
     made = deploy(1)
     (dead,) = made.submit(1)
     rests = Rests((0, 60_000), 0)
@@ -339,13 +323,10 @@ class Behind(list[Any]):
     """A stand-in for `waitUntil` that runs the work that continues after answers."""
 
     def append(self, work: Awaitable[None]) -> None:
-        """Begin the work."""
         super().append(asyncio.ensure_future(work))
 
 
 def poll(made: Deployment, key: TaskKey) -> Task:
-    """Poll a task with `wait`, a minute later."""
-
     async def read() -> Task:
         task = await made.bench.store.task(key)
         assert task is not None
@@ -362,7 +343,6 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 
 
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
-    """A poll does not run a task that waits for an object slot."""
     made = deploy(1)
     made.waited = Behind()
     first, second = made.submit(2)

@@ -59,7 +59,6 @@ def test_a_long_task_has_thirty_calls_in_flight(make: Make):
 def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
     make: Make, chunks: int, objects: bool, variables: dict[str, str]
 ):
-    """A task without lanes makes no ping and no close call, and so no object request and no subrequest for them."""
     queue = make(chunks, objects=objects, **variables)
     app = queue.consume()
     assert queue.task.status is Status.COMPLETED
@@ -97,7 +96,6 @@ def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
 
 @pytest.mark.parametrize("error", [RuntimeError("Network connection lost."), AttributeError("close")])
 def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Exception):
-    """If the coordinator's close call fails, the message still succeeds, and the coordinator cleans up later."""
     queue = make()
     queue.coordinators.breaks = error
     queue.consume()
@@ -108,7 +106,6 @@ def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Ex
 
 
 def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeypatch: pytest.MonkeyPatch):
-    """If a slice ends before its task, it makes no close call, so the coordinator still knows which lanes are busy."""
     monkeypatch.setattr(limits, "QUEUE_SLICE_SECONDS", 2.5)
     queue = make()
     queue.consume()
@@ -123,7 +120,6 @@ def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeyp
 
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: str):
-    """If a task is cancelled while its lanes make calls, its host on the queue's route is free within 15 s."""
     queue = make()
     queue.bench.model.seconds = lambda number: 100.0
 
@@ -144,7 +140,6 @@ def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: 
 
 
 def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
-    """If lanes cannot be reached, the consumer makes all calls itself, six at a time."""
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.consume()
@@ -157,7 +152,6 @@ def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
 
 
 def test_calls_that_a_consumer_makes_itself_are_ended_too(make: Make):
-    """A consumer that makes the calls itself is free as soon after a cancellation as one without lanes."""
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.bench.model.seconds = lambda number: 100.0

@@ -42,7 +42,6 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def claim(bench: WorkerBench, route: Route, name: str = "") -> Claim:
-    """Let a worker claim the task."""
     made = bench.do(bench.store.claim(TASK, holder=name or route, host="", route=route, lease_ms=180_000))
     assert isinstance(made, Claim)
     return made
@@ -51,7 +50,6 @@ def claim(bench: WorkerBench, route: Route, name: str = "") -> Claim:
 @pytest.mark.parametrize(("route", "fence"), [(Route.QUEUE, None), (Route.DURABLE_OBJECT, 1), (Route.DIRECT, None)])
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Route, fence: int | None, end: str):
-    """Only for a task on an object's route is an object notified; the notice has the fence of the ended claim."""
     claim(bench, route)
     store = bench.store
     stopped: Stopped = bench.do(store.cancel(TASK, 1_000) if end == "cancel" else store.erase(TASK))
@@ -95,12 +93,10 @@ class Objects:
         self._name = ""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return a stand-in for the object with this name."""
         self._name = name
         return self
 
     async def ended(self, fence: int) -> None:
-        """Take the notice."""
         self.told.append((self._name, fence))
         await self._act()
 
@@ -126,7 +122,6 @@ def calls(count: int) -> list[Wire]:
 
 
 def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: int = 6) -> list[type]:
-    """Let a lane make three calls of the task's claim, and abort the lane after a while. Return each result."""
     of = claim(bench, Route.DURABLE_OBJECT)
     worker = bench.worker()
     worker = replace(worker, settings=replace(worker.settings, concurrency=concurrency))
@@ -152,19 +147,16 @@ def test_a_lane_ends_its_calls_and_keeps_what_came(bench: WorkerBench):
 
 
 def test_a_call_that_had_no_turn_was_not_made(bench: WorkerBench):
-    """A call that had not started when its lane was aborted counts as not made, and is not on the bill."""
     assert abort_after(bench, 3.0, 1, concurrency=1) == [CallAborted, CallNotStarted, CallNotStarted]
     assert len(bench.model.calls) == 1
 
 
 def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
-    """A lane ignores a late notice that names an earlier claim."""
     assert abort_after(bench, 3.0, 0) == [ModelReply] * 3
     assert bench.loop.time() == 10.0
 
 
 def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
-    """If a lane gets the notice that a claim is over before the claim's calls, it starts none of them."""
     of = claim(bench, Route.DURABLE_OBJECT)
 
     async def play() -> list[Wire]:
@@ -178,7 +170,6 @@ def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
 
 @pytest.mark.parametrize(("deaf", "seconds"), [(False, 0.0), (True, limits.DROP_SECONDS_MOST)])
 def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, seconds: float):
-    """If a lane's own invocation is cancelled, each of its calls closes its connection first."""
     of, infer, cancelled = claim(bench, Route.DURABLE_OBJECT), bench.model.infer, list[str]()
 
     async def noting(call: ModelCall) -> ModelReply:
@@ -210,7 +201,6 @@ class Lanes:
         self._broken = broken
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
         lanes = self
 
         class One:

@@ -13,7 +13,6 @@ ENVIRON = {"CLOUDFLARE_ACCOUNT_ID": "a" * 32, "CLOUDFLARE_API_TOKEN": "secret"}
 
 
 def groups(*counts: tuple[str, int]) -> dict[str, Any]:
-    """Return an answer of Cloudflare's analytics in the form of Cloudflare's tutorial."""
     found = [{"sum": {"requests": count}, "dimensions": {"status": status}} for status, count in counts]
     return {"data": {"viewer": {"accounts": [{"workersInvocationsAdaptive": found}]}}, "errors": None}
 

@@ -26,7 +26,6 @@ _SELECTOR = re.compile(r"\b(onceover_[a-z_]+)\{([^}]*)\}")
 
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[dict[str, Any]]:
-    """Return the families of metrics by name, after every event that has a metric has happened."""
     bench = ApiBench()
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit()
@@ -40,7 +39,6 @@ def scraped() -> Iterator[dict[str, Any]]:
 
 
 def samples(scraped: dict[str, Any]) -> dict[str, set[str]]:
-    """Return, for each sample's name, the labels that it has."""
     found: dict[str, set[str]] = {}
     for family in scraped.values():
         for sample in family.samples:
@@ -49,7 +47,6 @@ def samples(scraped: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Return each expression of the alert rules and of the dashboard, with the place where it stands."""
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule["expr"]
@@ -63,7 +60,6 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, Any]) -> None:
-    """Each metric in an alert rule or a panel exists, with each label that the expression uses."""
     known = {**samples(scraped), invocations.METRIC: {"status", "worker"}}
     for place, expression in expressions():
         assert expression.count("(") == expression.count(")"), place
@@ -86,7 +82,6 @@ def test_the_platforms_statuses_are_those_of_the_script() -> None:
 
 
 def test_each_metric_is_in_a_panel_or_a_rule(scraped: dict[str, Any]) -> None:
-    """Each metric of a scrape is used by an alert rule or a panel."""
     used = {name for _, expression in expressions() for name in _METRIC.findall(expression)}
     shown = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in used - {invocations.METRIC}}
     assert {re.sub("_total$", "", name) for name in scraped} == shown
@@ -115,7 +110,6 @@ def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
 
 
 def test_the_page_has_every_event_of_the_log() -> None:
-    """docs/operations.md has each event that the code may log, with each of its facts."""
     rows = {cells[0].strip("`"): " ".join(cells[1:]) for cells in _rows("Events")}
     events = log_events()
     assert len(events) > 40
@@ -127,7 +121,6 @@ def test_the_page_has_every_event_of_the_log() -> None:
 
 
 def test_version_and_schema_are_those_of_the_project() -> None:
-    """The version and schema that the Worker reports are those of `pyproject.toml` and `migrations/`."""
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
     assert max(path.name for path in (ROOT / "migrations").glob("*.sql")) == MIGRATION
 

@@ -51,8 +51,6 @@ class Ai:
 
 @pytest.fixture(autouse=True)
 def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide `AbortController`, the only JavaScript global that the code uses."""
-
     def controller() -> Any:
         signal = Signal()
         return SimpleNamespace(signal=signal, abort=signal.aborted.set)
@@ -63,12 +61,10 @@ def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def provider(binding: Ai, seconds: float = 5) -> WorkersAIProvider:
-    """Return a Workers AI provider over the binding."""
     return WorkersAIProvider(BoundAi(binding), model=None, timeout_seconds=seconds)
 
 
 def test_each_call_has_a_signal_of_its_own() -> None:
-    """Each call gets a signal of its own; if it is answered, its output is returned and nothing is aborted."""
     binding = Ai({"response": "fine"})
 
     async def twice() -> None:
@@ -89,7 +85,6 @@ def test_no_call_waits_for_capacity() -> None:
 
 
 def test_a_call_whose_time_is_up_is_aborted() -> None:
-    """A call whose time is up is aborted; its timeout is raised after the call has ended."""
     binding = Ai()
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(provider(binding, 0.01).infer(CALL))
@@ -114,7 +109,6 @@ def test_a_call_that_is_cancelled_is_aborted() -> None:
 
 
 def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the runtime ignores the abort, the caller waits for the call only for a moment."""
     monkeypatch.setattr(ai, "_ABORT_SECONDS", 0.01)
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(asyncio.wait_for(provider(Ai(deaf=True), 0.01).infer(CALL), 60))

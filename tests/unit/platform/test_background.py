@@ -28,8 +28,6 @@ class Promise:
 
 
 class ObjectContext:
-    """An object's context, which accepts only JavaScript promises."""
-
     def __init__(self) -> None:
         self.promises: list[asyncio.Future[None]] = []
 
@@ -48,8 +46,6 @@ class Bench:
         self.background = Background(self.context, log)
 
     def until_quiet(self, act: Callable[[], Any]) -> None:
-        """Do an act, and wait as the platform does until all promises are fulfilled."""
-
         async def play() -> None:
             act()
             await asyncio.wait(self.context.promises)
@@ -59,7 +55,6 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Make a bench with a stand-in for JavaScript's promises."""
     module = ModuleType("js")
     vars(module).update(Promise=Promise)
     monkeypatch.setitem(sys.modules, "js", module)
@@ -67,7 +62,6 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def test_work_runs_to_its_end_and_the_platform_waits_for_it(bench: Bench):
-    """Each piece of background work has its own promise, which is fulfilled when this work has ended."""
     ended: list[int] = []
 
     async def work(turns: int) -> None:

@@ -34,7 +34,6 @@ class Message:
         self.end: object = None
 
     def ack(self) -> None:
-        """Acknowledge it."""
         self.end = self.end or "ack"
 
     def retry(self, options: dict[str, int]) -> None:
@@ -42,26 +41,20 @@ class Message:
 
 
 class Storage:
-    """An object's storage."""
-
     def __init__(self) -> None:
         self.values: dict[str, object] = {"task": TASK}
         self.alarms: list[int] = []
 
     async def get(self, key: str) -> object:
-        """Return a value."""
         return self.values.get(key)
 
     async def put(self, key: str, value: object) -> None:
-        """Set one."""
         self.values[key] = value
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
-        """Set the alarm."""
         self.alarms.append(at_ms)
 
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything."""
         self.values.clear()
 
 
@@ -78,14 +71,12 @@ class Deployment:
         SURROUNDINGS.set(Surroundings(runtime=runtime, memory=RequestMemory()))
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the logged events, and check that they name the bad variable and not its value."""
         assert not any("soon" in line for line in self.lines)
         return [json.loads(line) for line in self.lines]
 
 
 @pytest.fixture
 def deployment() -> Iterator[Deployment]:
-    """A new deployment."""
     token = SURROUNDINGS.set(SURROUNDINGS.get())
     made = Deployment()
     yield made
@@ -107,7 +98,6 @@ def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, 
 
 
 def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> None:
-    """With a bad variable a sweep by cron fails, due tasks stay due, and the log names the variable."""
     with pytest.raises(ConfigurationError):
         asyncio.run(Default(deployment.ctx, deployment.env).scheduled(None))
     assert [line["variable"] for line in deployment.events()] == ["AI_TIMEOUT_SECONDS"]

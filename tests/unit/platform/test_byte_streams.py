@@ -20,7 +20,6 @@ class JsError(Exception):
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand for JavaScript's modules."""
     modules: dict[str, dict[str, Any]] = {
         "js": {"Uint8Array": Array, "JSON": type("JSON", (), {"parse": staticmethod(json.loads)})},
         "pyodide.ffi": {"JsException": JsError, "to_js": lambda value: value},
@@ -42,14 +41,12 @@ class Array:
 
     @staticmethod
     def new(source: "int | Memory") -> "Array":
-        """Make an array, over new memory or over existing memory."""
         if isinstance(source, int):
             Array.made += 1
             source = Memory(source)
         return Array(source)
 
     def to_bytes(self) -> bytes:
-        """Copy it."""
         return self._content
 
 
@@ -77,12 +74,10 @@ class Body:
         self.cancelled = False
 
     def getReader(self, options: dict[str, str]) -> "Body":  # noqa: N802 - JavaScript's name
-        """Return the reader."""
         assert options == {"mode": "byob"}
         return self
 
     async def readAtLeast(self, least: int, into: Array) -> Result:  # noqa: N802 - JavaScript's name
-        """Fill the array."""
         assert into.buffer.size == least == CHUNK_BYTES
         piece, self._left = self._left[:least], self._left[least:]
         if not piece and self._breaks:
@@ -90,12 +85,10 @@ class Body:
         return Result(done=not piece, value=Array(into.buffer, piece))
 
     async def cancel(self) -> None:
-        """Stop."""
         self.cancelled = True
 
 
 def test_a_body_comes_in_equal_chunks_through_one_array() -> None:
-    """A whole body passes through one array of JavaScript, whose memory the runtime fills again for each chunk."""
     content = bytes(range(256)) * 3_000
     Array.made = 0
 
@@ -109,7 +102,6 @@ def test_a_body_comes_in_equal_chunks_through_one_array() -> None:
 
 
 def test_a_reader_that_stops_cancels_the_body() -> None:
-    """If the reading of an upload stops early, the body is cancelled, so its rest is not read."""
     body = Body(b"x" * 3 * CHUNK_BYTES)
 
     async def play() -> None:
@@ -131,40 +123,32 @@ class Writable:
         self._locked = False
 
     def getWriter(self) -> "Writable":  # noqa: N802 - JavaScript's name
-        """Lock the stream."""
         assert not self._locked
         self._locked = True
         return self
 
     def releaseLock(self) -> None:  # noqa: N802 - JavaScript's name
-        """Unlock the stream."""
         self._locked = False
 
     async def write(self, chunk: bytes) -> None:
-        """Send bytes."""
         assert self._locked
         if self._gone:
             raise JsError
         self.sent.append(chunk)
 
     async def close(self) -> None:
-        """End the stream."""
         assert not self._locked
         self.end = "closed"
 
     async def abort(self, _reason: str) -> None:
-        """Break the stream off."""
         self.end = "aborted"
 
 
 class Part:
-    """A part of a file in a bucket."""
-
     def __init__(self, *, fails: bool = False) -> None:
         self._fails = fails
 
     async def pipe_to(self, writable: object) -> None:
-        """Send it without Python."""
         assert isinstance(writable, Writable)
         assert not writable._locked
         if self._fails:
@@ -173,7 +157,6 @@ class Part:
 
 
 async def pieces(*all_pieces: bytes | PipedBytes | Exception) -> AsyncGenerator[bytes | PipedBytes]:
-    """Yield the pieces of an answer, and raise each piece that is an exception."""
     for piece in all_pieces:
         if isinstance(piece, Exception):
             raise piece
@@ -196,7 +179,6 @@ def test_a_client_that_leaves_ends_the_sending(first: bytes | Part) -> None:
 
 
 def test_a_bucket_that_fails_breaks_the_answer_off() -> None:
-    """If the bucket fails, the stream is aborted, so that the client does not take the answer for complete."""
     writable = Writable()
     with pytest.raises(BlobUnavailable):
         asyncio.run(send_content(pieces(b"1", BlobUnavailable("away")), writable))  # type: ignore[arg-type]

@@ -38,7 +38,6 @@ class JsDatabase:
         return SimpleNamespace(sql=sql, values=values)
 
     async def batch(self, statements: list[SimpleNamespace]) -> Any:
-        """Run."""
         self.crossings += 1
         self.asked = [(statement.sql, statement.values) for statement in statements]
         return [{"results": self.rows, "meta": {"rows_read": 1}} for _ in statements]
@@ -46,7 +45,6 @@ class JsDatabase:
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """JavaScript's JSON, and Pyodide's `null`."""
     modules: dict[str, dict[str, Any]] = {
         "js": {"JSON": SimpleNamespace(stringify=json.dumps, parse=json.loads)},
         "pyodide.ffi": {"to_js": lambda value: value, "jsnull": NULL},
@@ -58,13 +56,11 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def database(js: JsDatabase) -> Any:
-    """Return the binding as the Worker has it, after the SDK has wrapped it and `bindings` has unwrapped it."""
     env: Any = SimpleNamespace(_env=SimpleNamespace(DB=js))
     return bindings(env).database
 
 
 def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
-    """Each statement crosses to JavaScript with its parameters in two accesses, and all rows come back as one text."""
     js = JsDatabase([{"id": HOSTILE, "none": None, "number": 2**53 - 1, "half": 0.5}] * 100)
     d1 = database(js)
     statements = [d1.prepare("SELECT ?1, ?2").bind(HOSTILE, None), d1.prepare("SELECT 1")]
@@ -77,5 +73,4 @@ def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
 
 @pytest.mark.parametrize("value", [None, True, HOSTILE, 2**53 - 1, 0.1, [], {"a": [{"b": None}]}])
 def test_a_value_crosses_over_and_back(value: object):
-    """Every value that JSON can express crosses to D1 and back unchanged."""
     assert from_javascript(into_javascript(value)) == value

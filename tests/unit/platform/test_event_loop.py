@@ -61,7 +61,6 @@ class Browser:
         self.timers.pop(number)[0].cancel()
 
     def held(self) -> int:
-        """Count the Python functions to which JavaScript still holds references."""
         return sum(function.held for function in self.functions)
 
 
@@ -114,14 +113,11 @@ def browser(interpreter: Browser) -> Browser:
 
 
 def run(scenario: Callable[[], Any]) -> Any:
-    """Run on the loop."""
     with asyncio.Runner(loop_factory=sys.modules["pyodide.webloop"].WebLoop) as runner:
         return runner.run(scenario())
 
 
 def test_a_deadline_that_is_met_leaves_no_timer(browser: Browser):
-    """`asyncio.timeout`, `wait_for`, `wait` and a cancelled sleep of an hour leave no timer behind."""
-
     async def scenario() -> None:
         async with asyncio.timeout(HOUR):
             await asyncio.sleep(0)
@@ -161,7 +157,6 @@ def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
 
 
 def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: Browser):
-    """A callback that is cancelled after its timer has fired and before its turn does not run."""
     called: list[str] = []
 
     async def scenario() -> None:
@@ -198,7 +193,6 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
 
 
 def test_ready_handles_keep_their_order_however_many(browser: Browser):
-    """Ready callbacks run in their order, however many there are."""
     order: list[int] = []
 
     async def scenario() -> None:
@@ -220,7 +214,6 @@ def test_ready_handles_keep_their_order_however_many(browser: Browser):
 
 
 def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
-    """Return the log lines that are written once the variables have been read."""
     lines: list[dict[str, Any]] = []
     adaptation.settle(wanted, Log(lambda line: lines.append(json.loads(line))))
     return lines

@@ -109,7 +109,6 @@ class Browser:
         return promise
 
     def unsettled(self) -> int:
-        """Return how many promises have not settled."""
         return sum(not promise.settled for promise in self.promises)
 
 
@@ -169,8 +168,6 @@ def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
 
 
 def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
-    """A request whose reply states its length awaits two promises: one for the headers and one for the body."""
-
     async def scenario() -> None:
         client, js = FetchClient(), sys.modules["js"]
         assert isinstance(js, Globals)
@@ -225,8 +222,6 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
-    """If a request's Python task is cancelled, the task ends only after the request's promise has settled."""
-
     async def scenario() -> None:
         task = asyncio.ensure_future(request())
         await asyncio.sleep(0)
@@ -241,7 +236,6 @@ def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
 
 
 def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
-    """A too large reply is aborted, so that the rest is not read and the connection is free."""
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())
     with pytest.raises(HttpReplyTooLarge):
@@ -251,7 +245,6 @@ def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
 
 
 def test_a_lost_connection_is_no_timeout(browser: Browser):
-    """A promise that is rejected before the deadline is a lost connection, not a timeout."""
     browser.answer = Promise.reject
     with pytest.raises(HttpConnectionLost):
         asyncio.run(request())
@@ -265,7 +258,6 @@ def test_a_reply_without_a_body_is_whole(browser: Browser):
 
 
 def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
-    """If a reply is longer than its header says and exceeds the limit, its bytes are not copied to Python."""
     browser.headers = {"content-length": "7"}
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())

@@ -35,40 +35,33 @@ class Js:
 
     @property
     def js_object(self) -> "Js":
-        """Return the JavaScript object of the SDK's request, as the SDK's attribute of this name does."""
         return self
 
     def fromEntries(self, headers: dict[str, str]) -> dict[str, str]:  # noqa: N802 - JavaScript's name
-        """Act as `Object`."""
         self.crossings += 1
         return headers
 
     def stringify(self, value: object) -> str:
-        """Act as `JSON`."""
         self.crossings += 1
         return json.dumps(value)
 
     async def arrayBuffer(self) -> "Part":  # noqa: N802 - JavaScript's name
-        """Return the whole body."""
         self.crossings += 1
         if self._broken:
             raise JsError
         return Part(b"".join(self._parts))
 
     def getReader(self) -> "Js":  # noqa: N802 - JavaScript's name
-        """Act as a reader."""
         self.crossings += 1
         return self
 
     async def read(self) -> "Part":
-        """Return the next part."""
         self.crossings += 1
         if self._broken:
             raise JsError
         return Part(self._parts.pop(0) if self._parts else None)
 
     async def cancel(self) -> None:
-        """Stop."""
         self.cancelled = True
 
 
@@ -81,12 +74,10 @@ class Part:
         self._data = data or b""
 
     def to_bytes(self) -> bytes:
-        """Copy it."""
         return self._data
 
 
 def received(monkeypatch: pytest.MonkeyPatch, js: Js) -> IncomingRequest:
-    """Bring a request over."""
     for name, members in (("js", {"JSON": js, "Object": js}), ("pyodide.ffi", {"JsException": JsError})):
         module = ModuleType(name)
         vars(module).update(members)
@@ -95,8 +86,6 @@ def received(monkeypatch: pytest.MonkeyPatch, js: Js) -> IncomingRequest:
 
 
 def read(awaitable: Awaitable[bytes]) -> bytes:
-    """Wait for a body."""
-
     async def play() -> bytes:
         return await awaitable
 
@@ -105,7 +94,6 @@ def read(awaitable: Awaitable[bytes]) -> bytes:
 
 @pytest.mark.parametrize("headers", [1, 40])
 def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, headers: int):
-    """A request with any number of headers crosses to Python in six accesses."""
     sent = {"content-length": "6"} | {f"x-{number}": "1" for number in range(headers)}
     js = Js(sent, [b"{", b"}    "])
     request = received(monkeypatch, js)
@@ -117,7 +105,6 @@ def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, heade
 
 @pytest.mark.parametrize("length", ["", "7", "x", "\u0663", "-1"])
 def test_a_body_that_does_not_say_how_long_it_is_streams_in(monkeypatch: pytest.MonkeyPatch, length: str):
-    """A body without a stated length, or with too large a one, is read part by part, and not beyond the limit."""
     js = Js({"content-length": length} if length else {}, [b"abc", b"def", b"ghi"])
     request = received(monkeypatch, js)
     with pytest.raises(BodyTooLarge):
@@ -146,7 +133,6 @@ class Stream:
         self._gone_after = gone_after
 
     def new(self, *_options: object) -> "Stream":
-        """Return this stand-in, for JavaScript's stream and for JavaScript's response alike."""
         return self
 
     def getWriter(self) -> "Stream":  # noqa: N802 - JavaScript's name
@@ -173,7 +159,6 @@ class Stream:
 
 
 def streamed(monkeypatch: pytest.MonkeyPatch, stream: Stream, parts: AsyncGenerator[str]) -> None:
-    """Send an answer in parts."""
     modules: dict[str, dict[str, Any]] = {
         "js": {
             "JSON": type("JSON", (), {"parse": staticmethod(json.loads)}),
@@ -196,7 +181,6 @@ def streamed(monkeypatch: pytest.MonkeyPatch, stream: Stream, parts: AsyncGenera
 
 
 async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
-    """Return the two parts of an answer, which is complete after them or breaks off."""
     yield "one"
     yield "the error"
     if not whole:
@@ -204,7 +188,6 @@ async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
 
 
 def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: pytest.MonkeyPatch):
-    """If an answer breaks off, its last part reaches the client first, although an abort drops what is not sent yet."""
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "aborted")

@@ -70,7 +70,6 @@ LATE = {
 
 
 def late_imports(module: Path) -> Iterator[str]:
-    """Return the Worker's modules that functions of this module import."""
     package = module.relative_to(SRC).parent.parts
     for function in ast.walk(ast.parse(module.read_text())):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -95,7 +94,6 @@ def syntax(text: str) -> int:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """Return the counts of what a new interpreter has imported after it has imported `entry` from the given folder."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -106,7 +104,6 @@ def counted(folder: Path) -> dict[str, int]:
 
 
 def over(found: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Return each count that exceeds its bound, with the bound."""
     return {name: (found[name], most) for name, most in MOST.items() if found[name] > most}
 
 

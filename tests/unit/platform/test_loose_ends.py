@@ -23,12 +23,10 @@ MAKES_TASKS = {"asyncio.create_task", "asyncio.ensure_future"}
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Return every function of a module, inner functions included."""
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def own(function: ast.AST) -> Iterator[ast.AST]:
-    """Return the nodes of a function without those of its inner functions."""
     for child in ast.iter_child_nodes(function):
         yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -64,7 +62,6 @@ def left_alone(text: str) -> list[tuple[str, str]]:
 
 
 def dropped(text: str) -> list[str]:
-    """Return the calls that make an asyncio task without storing it, so that asyncio may collect the task."""
     return [
         ast.unparse(node.value)
         for node in ast.walk(ast.parse(text))
@@ -75,7 +72,6 @@ def dropped(text: str) -> list[str]:
 
 
 def sources() -> dict[str, str]:
-    """Return the text of each module of the Worker, by its path."""
     return {str(path.relative_to(SRC)): path.read_text("utf-8") for path in sorted(SRC.rglob("*.py"))}
 
 
@@ -88,7 +84,6 @@ def test_no_timer_of_javascript_that_nobody_can_clear():
 
 
 def test_every_task_that_is_cancelled_is_awaited():
-    """A cancelled task is awaited later in the same function, or in another one that this module names."""
     found = {(name, *one) for name, text in sources().items() for one in left_alone(text)}
     assert found == AWAITED_ELSEWHERE.keys()
 

@@ -51,7 +51,6 @@ def _stringify(value: object) -> str | None:
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """JavaScript's JSON."""
     found: dict[str, dict[str, Any]] = {
         "js": {"JSON": SimpleNamespace(stringify=_stringify, parse=_parse)},
         "pyodide.ffi": {"JsException": JsError},
@@ -63,19 +62,15 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wrapped(binding: object) -> Any:
-    """Return the value as the SDK wraps it."""
     return SimpleNamespace(_binding=binding)
 
 
 def bound(**env: object) -> Any:
-    """Return the bindings of an environment that the SDK has wrapped."""
     wrapper: Any = SimpleNamespace(_env=SimpleNamespace(DB=None, **env))
     return bindings(wrapper)
 
 
 def wait(awaitable: Awaitable[Any]) -> Any:
-    """Wait for a result."""
-
     async def play() -> Any:
         return await awaitable
 
@@ -83,7 +78,6 @@ def wait(awaitable: Awaitable[Any]) -> Any:
 
 
 def test_a_message_is_sent_as_javascript_has_it():
-    """A message's body and options are sent as JavaScript objects, so that JavaScript holds no Python object."""
     sent: list[Any] = []
 
     async def send(*values: JsValue) -> None:
@@ -139,16 +133,13 @@ class JsObject:
         self.names: list[str] = []
 
     def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
-        """Keep the name of the object that the caller wants, and return the stand-in itself."""
         self.names.append(name)
         return self
 
     async def infer(self, *values: object) -> object:
-        """Answer with the last argument."""
         return values[-1]
 
     async def refuse(self) -> None:
-        """Throw."""
         raise JsError("no such method")
 
 
@@ -179,25 +170,20 @@ class JsStorage:
         self.sql = self
 
     def put(self, key: str, value: object) -> Awaitable[None]:
-        """Write."""
         self.values[key] = value
         return asyncio.sleep(0)
 
     def setAlarm(self, at_ms: int) -> Awaitable[None]:  # noqa: N802 - the platform's name
-        """Write."""
         return self.put("alarm", at_ms)
 
     def deleteAll(self) -> Awaitable[None]:  # noqa: N802 - the platform's name
-        """Clear."""
         self.values.clear()
         return asyncio.sleep(0)
 
     async def get(self, key: str) -> object:
-        """Read; undefined is None."""
         return self.values.get(key)
 
     def exec(self, *statement: object) -> SimpleNamespace:
-        """Run a statement."""
         self.statements.append(statement)
         return SimpleNamespace(toArray=lambda: JsValue([{"lane": 1}, {"lane": 2}]))
 
@@ -225,7 +211,6 @@ def test_writes_with_no_await_between_them_are_under_way_together():
 
 
 def test_rows_of_an_objects_own_database_come_over_together():
-    """All rows of a query to an object's own database cross to Python together, however many there are."""
     js = JsStorage()
     rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
     assert rows == [{"lane": 1}, {"lane": 2}]

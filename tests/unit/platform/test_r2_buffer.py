@@ -16,41 +16,33 @@ class Memory:
         self.content = content
 
     def transfer(self, size: int) -> "Memory":
-        """Return the bytes in a memory of another size, and detach this one."""
         content, self.content = self.content, bytearray()
         return Memory(content[:size] + bytes(max(0, size - len(content))))
 
 
 class Array:
-    """A Uint8Array."""
-
     def __init__(self, buffer: Memory, start: int = 0, end: int | None = None) -> None:
         self.buffer = buffer
         self.start, self.end = start, len(buffer.content) if end is None else end
 
     @staticmethod
     def new(source: int | Memory) -> "Array":
-        """Make an array, over new memory or over existing memory."""
         return Array(Memory(bytearray(source)) if isinstance(source, int) else source)
 
     def subarray(self, start: int, end: int) -> "Array":
-        """Return a part of the array, over the same memory."""
         assert start <= end <= len(self.buffer.content), "JavaScript would cut it off"
         return Array(self.buffer, start, end)
 
     def assign(self, chunk: bytes) -> None:
-        """Copy bytes into it."""
         assert len(chunk) == self.end - self.start
         self.buffer.content[self.start : self.end] = chunk
 
     def to_bytes(self) -> bytes:
-        """Copy it."""
         return bytes(self.buffer.content[self.start : self.end])
 
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide a stand-in for the module `js`."""
     module = ModuleType("js")
     vars(module)["Uint8Array"] = Array
     monkeypatch.setitem(sys.modules, "js", module)
@@ -62,7 +54,6 @@ def content(buffer: JsBytes) -> bytes:
 
 
 def memory(buffer: JsBytes) -> int:
-    """Return how much memory the buffer takes."""
     found = buffer.view().buffer
     assert isinstance(found, Memory)
     return len(found.content)

@@ -12,7 +12,6 @@ type Callables = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def callables(tree: ast.Module) -> Callables:
-    """Return a module's functions, and the methods of its classes, by qualified name."""
     found: Callables = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -35,7 +34,6 @@ INHERITED = {"Response.json"}
 
 
 def test_the_sdk_exports_each_name_of_the_stub():
-    """Each class and function of the stub is in the `__all__` of the installed SDK."""
     exports = ast.parse((SDK / "__init__.py").read_text())
     names = next(
         ast.literal_eval(node.value)
@@ -48,7 +46,6 @@ def test_the_sdk_exports_each_name_of_the_stub():
 
 @pytest.mark.parametrize("name", sorted(set(STUBBED) - INHERITED))
 def test_the_stub_has_the_parameters_of_the_sdk(name: str):
-    """Each function and method of the stub has the first parameters of the SDK's, in the same order."""
     stubbed, installed = STUBBED[name], INSTALLED[name]
     assert type(stubbed) is type(installed)
     parameters = [argument.arg for argument in stubbed.args.args]

@@ -49,7 +49,6 @@ def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(node: ast.AST) -> dict[str, str]:
-    """Return the names that an import statement binds, each with the full name of the imported object."""
     if isinstance(node, ast.Import):
         return {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
     if isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -58,13 +57,11 @@ def imported(node: ast.AST) -> dict[str, str]:
 
 
 def of_the_runtime(text: str) -> set[str]:
-    """Return what a module imports from the Workers runtime when it is itself imported."""
     names = [name for node in run_at_import(ast.parse(text)) for name in imported(node).values()]
     return {name for name in names if name.split(".")[0] in OF_THE_RUNTIME}
 
 
 def refused_calls(text: str) -> list[str]:
-    """Return the forbidden calls that a module makes when it is imported."""
     nodes = list(run_at_import(ast.parse(text)))
     names = {"open": "builtins.open"}
     for node in nodes:
@@ -80,7 +77,6 @@ def refused_calls(text: str) -> list[str]:
 
 
 def test_only_base_classes_come_from_the_runtime_at_import():
-    """At import the Worker's modules take only the base classes from the Workers runtime."""
     found = {name: of_the_runtime((SRC / name).read_text()) for name in MODULES}
     assert {name: wanted for name, wanted in found.items() if not wanted <= BASES} == {}
     assert set().union(*found.values()) == BASES
@@ -112,7 +108,6 @@ def test_no_module_asks_for_time_or_randomness_at_import():
     ],
 )
 def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
-    """The check finds each forbidden call that an import executes, and no call that runs later."""
     assert refused_calls(text) == calls
 
 

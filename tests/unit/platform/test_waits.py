@@ -20,14 +20,12 @@ LoopMaker = Callable[..., HostedLoop]
 
 @pytest.fixture(params=["stock", "stock, a hair early", "ours", "ours, a hair early"])
 def make_loop(request: pytest.FixtureRequest) -> LoopMaker:
-    """Make event loops of each kind, which stop code that takes more steps than any of these tests needs."""
     stock, hair_seconds = request.param.startswith("stock"), HAIR_SECONDS if "hair" in request.param else 0.0
     return lambda **_options: HostedLoop(stock=stock, hair_seconds=hair_seconds)  # type: ignore[abstract]
 
 
 @pytest.fixture
 def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
-    """Make an event loop of each kind, and close it after the test."""
     made = make_loop()
     yield made
     made.close()
@@ -38,7 +36,6 @@ def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
 def test_a_request_waits_as_long_as_it_asks(
     make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch, near: str, seconds: float
 ):
-    """A request with an odd `wait`, such as 1.2342, is answered on time, whatever its source of notices is."""
     monkeypatch.setattr(api_bench, "Loop", make_loop)
     scene = Scene(near, seconds=60.0)
     assert scene.wait((0.0, scene.work), seconds=round(seconds, 4))["status"] in {"pending", "processing"}
@@ -58,7 +55,6 @@ def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.Mon
 
 
 def test_a_task_of_odd_calls_ends(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
-    """A task whose calls take odd times ends."""
     monkeypatch.setattr(worker_bench, "Loop", make_loop)
     bench = WorkerBench()
     bench.model.seconds = lambda number: ODD[number % len(ODD)] + 0.00021 * number

@@ -23,7 +23,6 @@ _IMPORT = re.compile(r'^(?:import|export) (?:[^;]*? from )?"(\.{1,2}/(?!\.\./)[\
 
 
 def words(language: str, part: str) -> dict[str, str]:
-    """Return the named texts of one part in one language."""
     text = (WORDS / f"{part}.js").read_text()
     found = _ENTRY.findall(text)
     assert len(found) == len(re.findall(r"^ {2}\S.*:", text, re.MULTILINE)), "a line is not understood"
@@ -32,7 +31,6 @@ def words(language: str, part: str) -> dict[str, str]:
 
 
 def reached(*names: str) -> dict[str, str]:
-    """Return the given modules and all modules that they import, directly or not."""
     found: dict[str, str] = {}
     left = list(names)
     while left:
@@ -44,19 +42,16 @@ def reached(*names: str) -> dict[str, str]:
 
 
 def views(part: str) -> list[list[str]]:
-    """Return the modules of each view and dialog that has texts in this part, its own module first."""
     found = _VIEW.findall((APP / "base" / "views.js").read_text())
     return [[f"views/{file}.js" for file in files.split('", "')] for own, files in found if own == part]
 
 
 def sources(*parts: str) -> str:
-    """Return the sources of the page, and of the views with texts in the given parts."""
     return "\n".join(reached(*PAGE, *(files[0] for part in parts for files in views(part))).values())
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_both_languages_have_the_same_names_and_values(part: str) -> None:
-    """Each text of the dashboard exists in both languages, with the same values to fill in."""
     english, chinese = words("en", part), words("zh", part)
     assert [name for name in english if not name.endswith("One")] == list(chinese)  # one thing has no form of its own
     values = re.compile(r"\{\w+\}")
@@ -68,7 +63,6 @@ def test_both_languages_have_the_same_names_and_values(part: str) -> None:
 
 
 def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() -> None:
-    """Each text's name occurs in the dashboard's sources, or belongs to a family of names that the sources build."""
     shared, *others = (set(words("en", part)) for part in PARTS)
     everything = shared.union(*others)
     assert len(everything) == len(shared) + sum(map(len, others))  # no name is in two parts
@@ -81,13 +75,11 @@ def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() 
 
 @functools.cache
 def mentioned(text: str) -> tuple[set[str], set[tuple[str, str]]]:
-    """Return the names in a source, and the families of names that it builds: each has a beginning and an end."""
     families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
     return set(_NAMED.findall(text)), families
 
 
 def used(name: str, text: str) -> bool:
-    """Return whether a source mentions the name of a text, or a family to which the name belongs."""
     named, families = mentioned(text)
     plain = name.removesuffix("One")
     return bool({name, plain} & named) or any(
@@ -105,6 +97,5 @@ def test_a_view_names_all_files_that_it_needs() -> None:
 
 
 def test_a_bulk_retry_offers_the_codes_that_the_api_takes() -> None:
-    """The dialog for a bulk retry offers all error codes of tasks, except the one that a bulk retry refuses."""
     offered = _NAMED.findall((APP / "views" / "codes.js").read_text().partition("=")[2])
     assert offered == [code.value for code in TaskCode if code is not TaskCode.BUDGET_EXHAUSTED]

@@ -44,7 +44,6 @@ def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, .
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
-    """Each quote of the demo's report on a chunk of an example is in this chunk, in the chunk's order."""
     for part in parts(read(name)):
         flat = " ".join(part.split())
         quotes = [line[2:] for line in analysis(part).splitlines() if line.startswith("> ")]

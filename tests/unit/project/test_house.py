@@ -29,13 +29,11 @@ GOALS = {
 
 
 def modules() -> dict[str, Path]:
-    """Return the modules of `src` by their dotted names."""
     paths = (path.relative_to(ROOT) for path in SRC.rglob("*.py"))
     return {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
 def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
-    """Yield the modules of `src` that a module imports, at any place in it."""
     package = name.split(".") if path.stem == "__init__" else name.split(".")[:-1]
     for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -45,7 +43,6 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 def room(path: Path) -> str:
-    """Return the folder of a module in `src`, or in the kernel or the features, or the module itself."""
     parts = path.with_suffix("").parts[1:]
     return "/".join(parts[:2]) if parts[0] in {"kernel", "features"} and len(parts) > 2 else parts[0]
 

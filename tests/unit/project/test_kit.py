@@ -22,7 +22,6 @@ def read(path: str) -> str:
 
 
 def recipe(target: str) -> list[str]:
-    """Return the commands of a target of the Makefile, with variables filled in."""
     found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
     assert found is not None
     text = found[1].replace("$(PY)", ".venv/bin/python").replace("$(VENV)", ".venv")
@@ -30,7 +29,6 @@ def recipe(target: str) -> list[str]:
 
 
 def pins(path: str) -> dict[str, str]:
-    """Return the package names and versions that a requirements file pins."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", read(path), re.MULTILINE))
 
 
@@ -42,7 +40,6 @@ def hooks() -> list[dict[str, Any]]:
 
 
 def test_the_hooks_are_the_commands_of_make_check():
-    """The pre-commit hooks are exactly the commands of `make check`, in the same order."""
     assert [hook["entry"] for hook in hooks()] == recipe("check")
 
 
@@ -126,7 +123,6 @@ def test_the_glossary_knows_where_its_words_live():
 
 
 def test_every_target_that_a_document_names_exists():
-    """Each `make NAME` in a document names a target of the Makefile."""
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", read("Makefile"), re.MULTILINE))
     named = {
         (document.name, target)

@@ -26,7 +26,6 @@ def test_a_known_mistake_can_still_be_made(mistake: Mistake):
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[one.name for one in MISTAKES])
 def test_a_known_mistake_names_its_tests(mistake: Mistake):
-    """The tests that must notice a mistake exist."""
     assert mistake.tests
     for name in mistake.tests:
         path, _, function = name.partition("::")

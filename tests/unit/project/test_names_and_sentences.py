@@ -19,13 +19,11 @@ _CLASS = re.compile(r"^class ([A-Za-z]\w*)", re.MULTILINE)
 
 
 def files_of(*folders: str) -> list[str]:
-    """Return the repository's files in `folders`, except files of other projects."""
     listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.splitlines() if "/vendor/" not in name and (ROOT / name).is_file()]
 
 
 def twins(names: list[str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
-    """Return each name that several of the given files define, with these files."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
         for defined in pattern.findall((ROOT / name).read_text("utf-8")):

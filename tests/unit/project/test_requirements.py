@@ -25,13 +25,11 @@ OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
 
 
 def pins(name: str) -> dict[str, str]:
-    """Return the package names and versions that a requirements file pins."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
 
 
 def wanted(name: str) -> set[str]:
-    """Return the names of the packages that a requirements file asks for directly."""
     text = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
     return set(re.findall(r"^([a-z0-9-]+(?:==\S+)?)$", text, re.MULTILINE))
 
@@ -44,7 +42,6 @@ def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
-    """Each requirement has an exact version and digests, and no address."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     packages = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
     assert packages
@@ -53,7 +50,6 @@ def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
 
 
 def test_the_packages_of_npm_have_digests_and_no_address() -> None:
-    """package-lock.json has a digest, and no address, for each package."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     assert not [name for name, package in packages.items() if "resolved" in package]
     assert not [name for name, package in packages.items() if name and "integrity" not in package]
@@ -95,14 +91,12 @@ def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 @cache
 def _imports(file: Path) -> frozenset[str]:
-    """Return the names of modules that a file may import."""
     inside = file.relative_to(ROOT / "cli" if "cli" in file.relative_to(ROOT).parts[:1] else ROOT)
     nodes = ast.walk(ast.parse(file.read_text("utf-8")))
     return frozenset(name for node in nodes for name in _named(node, list(inside.parent.parts)))
 
 
 def imported(modules: Iterable[str]) -> set[str]:
-    """Return the packages of others that the given modules, or modules of ours that they import, may import."""
     waiting, seen, others = list(modules), set[Path](), set[str]()
     while waiting:
         module = waiting.pop()
@@ -118,13 +112,11 @@ def imported(modules: Iterable[str]) -> set[str]:
 
 
 def packages_of(modules: Iterable[str]) -> set[str]:
-    """Return the packages that the given modules import, by their names in the registry."""
     distributions = importlib.metadata.packages_distributions()
     return {distributions[name][0].lower().replace("_", "-") for name in imported(modules)}
 
 
 def test_what_make_install_installs_is_what_its_targets_import() -> None:
-    """Targets that need only `make install` import no package that `make install` does not install."""
     run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
     assert {"dev", "key", "model", "docs", "bundle", "deploy", "secrets"} == set(run)
     packages = packages_of([*run.values(), *PROGRAMS])
@@ -138,7 +130,6 @@ def test_what_make_install_installs_is_what_its_targets_import() -> None:
 
 
 def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
-    """`npm ci --omit=dev` omits the packages for tests, and no module of the local runtime names one of them."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     left_out = {name.removeprefix("node_modules/") for name, package in packages.items() if package.get("dev")}
     assert left_out == set(json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"])

@@ -39,14 +39,12 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    """Return all files of the repository whose names have one of the given endings."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return [ROOT / name for name in listed if name.endswith(suffixes) and (ROOT / name).is_file()]
 
 
 def modules(*folders: str) -> list[Path]:
-    """Return all Python modules below the given folders."""
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -81,7 +79,6 @@ def test_unit_tests_mirror_the_source():
 
 
 def words(name: str) -> list[str]:
-    """Return the words of a name in either style. Both `ObjectStorage` and `object_storage` have two words."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
@@ -128,7 +125,6 @@ def test_no_two_modules_differ_by_an_s(folder: str):
 
 
 def unchecked(module: ast.Module) -> list[str]:
-    """Return the named tuples of a module that have a `__post_init__`, which is never called."""
     return [
         node.name
         for node in ast.walk(module)
@@ -139,7 +135,6 @@ def unchecked(module: ast.Module) -> list[str]:
 
 
 def test_a_tuple_has_no_check_that_nobody_calls():
-    """No named tuple has a `__post_init__`, which Python calls only for a dataclass."""
     written = "class Span({}):\n    end: int\n    def __post_init__(self) -> None:\n        assert self.end\n"
     assert [unchecked(ast.parse(written.format(base))) for base in ("NamedTuple", "typing.NamedTuple")] == [
         ["Span"]
@@ -155,7 +150,6 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 
 
 def strings(path: Path) -> Iterator[str]:
-    """Return all strings of a module except its docstrings. For a formatted string the result has its literal parts."""
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = list(ast.walk(ast.parse(path.read_text())))
     docstrings = {

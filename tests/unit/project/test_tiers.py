@@ -35,7 +35,6 @@ def test_each_ablation_stands_beside_a_claim() -> None:
 
 
 def test_the_figures_of_a_claim_are_in_its_runs() -> None:
-    """The figures in the table of claims are those of the last campaign."""
     records = json.loads((ROOT / CLAIMS).read_text("utf-8"))["claims"]
     commits = {run["commit"] for record in records for run in record["runs"] if "commit" in run}
     shown = {commit for record in records for commit in re.findall(r"\b[0-9a-f]{7}\b", record["latest"])}
@@ -44,13 +43,11 @@ def test_the_figures_of_a_claim_are_in_its_runs() -> None:
 
 
 def test_the_quick_folders_start_no_runtime() -> None:
-    """No test module in the quick tier's folders has the mark of tests that start workerd."""
     modules = [path for folder in quick.FOLDERS for path in (ROOT / folder).rglob("test_*.py")]
     assert [path for path in modules if re.search(r"mark\.runtime\b", path.read_text("utf-8"))] == []
 
 
 def test_an_area_s_tests_are_in_its_room_or_import_it() -> None:
-    """ONLY=area selects the test modules in the area's folder, and those elsewhere that import the area."""
     assert all("queue" in path.parts or "queue" in path.read_text("utf-8") for path in quick.modules_of("queue"))
     assert Path("tests/property/test_store_model.py") in set(quick.modules_of("store"))
 
@@ -66,7 +63,6 @@ def test_each_module_is_in_one_share() -> None:
 
 
 def test_the_campaign_runs_each_module_that_has_more_to_do_in_it() -> None:
-    """A module whose tests are larger in the campaign than in `make test` is in a part of the campaign."""
     larger = set[str]()
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if any(test.strip("()") != more.strip("()") for test, more in SIZED.findall(path.read_text("utf-8"))):
@@ -81,13 +77,11 @@ def part(code: str, name: str = "one") -> campaign.Part:
 
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make an empty folder for the campaign's records of passed parts."""
     monkeypatch.setattr(campaign, "RECORDS", tmp_path)
     return tmp_path
 
 
 def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A part of the campaign that has passed is run again only if files have changed, or on request."""
     counted = part(f"open({str(records / 'count')!r}, 'a').write('x')")
     failing = part("raise SystemExit(3)", "two")
     for judged, again in (("a", False), ("a", False), ("b", False), ("b", True)):
@@ -108,7 +102,6 @@ def test_a_record_that_was_cut_off_is_none(records: Path) -> None:
 
 
 def test_the_campaign_s_schedules_are_all_of_them_once() -> None:
-    """The parts of the campaign together have the schedules of 100,000 seeds, each seed once."""
     firsts = [int(found.command.split()[3]) for found in campaign.chosen(["schedules"])]
     assert firsts == list(range(0, campaign.SCHEDULES, campaign.BLOCK))
     assert campaign.SCHEDULES == 100_000

@@ -89,7 +89,6 @@ def test_the_actions_are_those_of_the_checks() -> None:
 
 
 def test_every_part_of_the_campaign_runs_at_night() -> None:
-    """The jobs of nightly.yml are the campaign's groups, each with the command that contributors use."""
     job = yaml.safe_load(read("nightly.yml"))["jobs"]["campaign"]
     assert job["strategy"]["matrix"]["group"] == list(dict.fromkeys(part.group for part in campaign.parts()))
     assert {"run": "make campaign PARTS=${{ matrix.group }}"} in job["steps"]
@@ -119,7 +118,6 @@ def test_a_deployment_is_tried_before_and_after() -> None:
 
 
 def test_the_token_is_where_it_is_needed_alone() -> None:
-    """Only steps whose wrangler uses the account have its token."""
     job = deploy()["jobs"]["deploy"]
     assert "CLOUDFLARE_API_TOKEN" not in job["env"]
     having = [step["name"] for step in job["steps"] if "CLOUDFLARE_API_TOKEN" in step.get("env", {})]
@@ -130,7 +128,6 @@ def test_the_token_is_where_it_is_needed_alone() -> None:
 
 
 def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
-    """The deployment workflow has read access only, and does not run in a fork by accident."""
     workflow = deploy()
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"] == {"group": "deploy", "cancel-in-progress": False}

@@ -50,7 +50,6 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
     ],
 )
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
-    """The errors with which D1, objects and queues report a used-up daily allowance are recognised by their text."""
     assert is_used_up(message) is used_up
 
 

@@ -11,7 +11,6 @@ ORIGIN = Submission("t0001x0", 3, "concat")
 
 
 def calls(*more: int) -> list[Call]:
-    """Return the calls that a task needs, one in each second, and a second call for each chunk in `more`."""
     spans = chunks(cuts(ORIGIN.text, MAX_CHARS), 0)
     texts = [ORIGIN.text[span.start : span.end] for span in spans]
     return [
@@ -52,7 +51,6 @@ def violations(found: dict[str, Any], ledger: list[Call], *accepted: str) -> str
 
 
 def test_a_task_that_is_right_is_not_named():
-    """The audit finds no fault in a task with the right outputs whose calls match its bill."""
     assert violations(task(), calls()) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls(0)) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls()) == ""

@@ -28,7 +28,6 @@ def ask(server: ModelServer, user: str, *, timeout: float = 10.0, key: str | Non
 
 
 def test_an_answer_follows_from_the_text_and_stands_in_the_ledger(server: ModelServer) -> None:
-    """The model server gives the same output for the same text."""
     first, second = ask(server, "漢字", key="k").json(), ask(server, "漢字").json()
     assert first["choices"] == second["choices"]
     assert first["choices"][0]["message"]["content"] == output_for("漢字")

@@ -23,8 +23,6 @@ def test_each_unit_has_one_place():
 
 
 def test_a_process_takes_the_tests_of_the_browser_together(pytestconfig: pytest.Config):
-    """The scheduler gives a class or a module to a process, and a half of the browser's tests to a process."""
-
     def scope(nodeid: str) -> str:
         return ByModule._split_scope(ByModule.__new__(ByModule), nodeid)
 

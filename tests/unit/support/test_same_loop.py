@@ -8,7 +8,6 @@ from tests.support.same_loop import run_coroutine
 
 
 def test_nothing_of_a_coroutine_goes_on_in_the_next() -> None:
-    """A task that a coroutine leaves behind is cancelled before the next coroutine runs, as `asyncio.run` does."""
     seen: list[str] = []
 
     async def behind() -> None:

@@ -12,7 +12,6 @@ from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1, When
 
 @pytest.fixture
 def database() -> Iterator[SqliteD1]:
-    """A database without migrations."""
     made = SqliteD1(migrated=False, now_ms=lambda: 1_790_000_000_123)
     asyncio.run(made.batch([made.prepare("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT) STRICT")]))
     yield made
@@ -20,7 +19,6 @@ def database() -> Iterator[SqliteD1]:
 
 
 def batch(database: SqliteD1, *statements: tuple[Any, ...]) -> list[Any]:
-    """Run the given statements as one batch; each is given as SQL and values."""
     return list(asyncio.run(database.batch([database.prepare(sql).bind(*values) for sql, *values in statements])))
 
 

@@ -44,18 +44,15 @@ class Troubled(ApiBench):
         return self._fails.get((call.user.strip(), self._asked[call.user]))
 
     def work_on(self, task_id: str) -> None:
-        """Let a worker run a task until the task ends or the worker releases it."""
         self.run(self.worker.run(key(task_id), HOST))
 
     def take(self, task_id: str, holder: str) -> Claim:
-        """Claim a task as a worker with the given name."""
         claim = self.store.claim(key(task_id), holder=holder, host="", route=Route.QUEUE, lease_ms=180_000)
         made = self.run(claim)
         assert isinstance(made, Claim)
         return made
 
     def rows(self) -> int:
-        """Count the rows of tasks and their parts."""
         return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in TABLES)  # noqa: S608 - constants
 
 
@@ -68,14 +65,12 @@ def troubled() -> Iterator[Troubled]:
 
 
 def page(bench: ApiBench, task_id: str, **query: object) -> Any:
-    """Read one page."""
     reply = bench.call("GET", f"/api/tasks/{task_id}/attempts?{urlencode(query)}")
     assert reply.status == 200, reply
     return data(reply)
 
 
 def all_of(bench: ApiBench, task_id: str, **query: object) -> list[Any]:
-    """Read all pages."""
     found: list[Any] = []
     cursor: dict[str, object] = {}
     while True:
@@ -89,7 +84,6 @@ def all_of(bench: ApiBench, task_id: str, **query: object) -> list[Any]:
 
 
 def said(attempts: list[Any]) -> list[tuple[object, ...]]:
-    """The calls in short."""
     return [(one["level"], one["index"], one["number"], one["outcome"]) for one in attempts]
 
 
@@ -120,7 +114,6 @@ def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
 
 
 def test_the_log_of_a_task_without_failures_has_no_row() -> None:
-    """The log of calls adds no row to a task without failed calls: three chunks have three rows."""
     smooth, rough = Troubled(), Troubled({("two", at): ModelUnavailable("503") for at in (1, 2, 3)})
     made = {}
     for bench in (smooth, rough):
@@ -164,7 +157,6 @@ def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.Mon
 
 
 def test_merge_levels_are_shown() -> None:
-    """The log shows a merge's call with its level. A merge's call comes after the calls for the chunks."""
     bench = Troubled()
     task_id = bench.submit("one\n\ntwo\n\nthree", reduce="merge")["id"]
     bench.work_on(task_id)
@@ -176,7 +168,6 @@ def test_merge_levels_are_shown() -> None:
 
 
 def test_a_retry_keeps_the_log() -> None:
-    """After a retry the log still shows the calls that failed before it."""
     bench = Troubled({("two", 1): ModelRefused("the provider answered 404")})
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.work_on(task_id)
@@ -237,7 +228,6 @@ def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
 
 
 def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
-    """If older code wrote a failure without a log, its row gives the latest failed call."""
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.fail(task_id)
     (failed,) = page(bench, task_id, outcome="failed")["attempts"]
@@ -263,7 +253,6 @@ def test_an_entry_may_have_further_members(troubled: Troubled) -> None:
 
 
 def test_the_latest_ten_failures_of_an_output_are_kept() -> None:
-    """Twelve failures of one chunk are twelve calls on the bill and ten in the log, with long messages cut."""
     message = "y" * 400
     bench = Troubled({("one", at): ModelUnavailable(message) for at in range(1, 13)})
     task_id = bench.submit("one")["id"]
@@ -349,7 +338,6 @@ def test_calls_in_doubt_of_a_cancelled_task() -> None:
 
 
 def test_a_bulk_retry_keeps_the_log() -> None:
-    """A bulk retry keeps the log of each task's calls, as a retry of one task does."""
     bench = Troubled({("one", 1): ModelRefused("the provider answered 404")})
     task_id = bench.submit("one")["id"]
     bench.work_on(task_id)
@@ -361,6 +349,5 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 
 
 def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
-    """A cursor may have any index that a line of a batch can have."""
     task_id = troubled.submit("one")["id"]
     assert page(troubled, task_id, cursor=f"0.{limits.BATCH_LINES_MOST - 1}.1")["attempts"] == []

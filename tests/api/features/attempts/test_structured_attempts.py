@@ -26,36 +26,30 @@ REFUSED = ModelRefused("the provider answered 400", of_call=True)
 
 @pytest.fixture
 def model() -> ScriptedModel:
-    """Make a model that gives a valid answer to every call until a test changes it."""
     return ScriptedModel()
 
 
 @pytest.fixture
 def bench(model: ScriptedModel) -> Iterator[ApiBench]:
-    """The API with the model of the test."""
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, concurrency=1), provider=model)
     yield made
     made.close()
 
 
 def work(bench: ApiBench, task_id: str) -> str:
-    """Let a worker run a task to its end, and return its status."""
     bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
     return str(data(bench.call("GET", f"/api/tasks/{task_id}"))["status"])
 
 
 def log(bench: ApiBench, task_id: str) -> Any:
-    """Read the log of the task's calls."""
     return data(bench.call("GET", f"/api/tasks/{task_id}/attempts?limit=100"))
 
 
 def said(attempts: list[Any]) -> list[tuple[object, ...]]:
-    """The calls in short."""
     return [(one["level"], one["index"], one["number"], one["outcome"], one["code"]) for one in attempts]
 
 
 def test_a_rejected_answer_is_a_failed_call_with_an_answer(bench: ApiBench, model: ScriptedModel) -> None:
-    """An answer that the schema refuses is a failed call with code, times and `answered: true`, and is on the bill."""
     model.says = {"second": [BAD, '{"said": []}'], "third": [BAD, BAD], "fourth": [CUT]}
     task_id = bench.submit(TEXT, outputSchema=SCHEMA, onChunkFailure="gap")["id"]
     assert work(bench, task_id) == "completed"

@@ -15,7 +15,6 @@ from tests.support.memory_r2 import MemoryR2
 
 @pytest.fixture(name="bench", params=["d1", "r2"])
 def retry_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
-    """A deployment with and without the binding BLOBS."""
     made = ApiBench()
     if request.param == "r2":
         made.blobs = MemoryR2(made.now_ms)
@@ -35,7 +34,6 @@ def test_a_retry_needs_room_for_one_more_file(bench: ApiBench) -> None:
 
 
 def test_of_two_retries_at_once_the_second_leaves_no_copy(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both copy the lines before they know of one another, and the batch of the first one answers the second."""
     old = run(bench, create(bench, lines(3), onceover={"maxModelCalls": 1}))
     first = data(bench.call("POST", f"{old['onceover']['task']}/retry"))
     files = bench.database.rows("SELECT id FROM files ORDER BY id")

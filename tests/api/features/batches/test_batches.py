@@ -44,7 +44,6 @@ DAY = 86_400
 
 @pytest.fixture(name="bench", params=["d1", "r2"])
 def batch_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
-    """A deployment with and without the binding BLOBS."""
     made = ApiBench()
     if request.param == "r2":
         made.blobs = MemoryR2(made.now_ms)
@@ -53,14 +52,12 @@ def batch_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
 
 
 def refusal(reply: Reply) -> tuple[int, str, str | None]:
-    """Return a refusal's status, its code, and the parameter that it names."""
     error = data(reply)["error"]
     assert error["message"]
     return reply.status, error["code"], error["param"]
 
 
 def post(bench: ApiBench, body: object, **headers: str) -> Reply:
-    """Start a batch."""
     return bench.call("POST", "/v1/batches", body, {name.replace("_", "-"): one for name, one in headers.items()})
 
 
@@ -92,7 +89,6 @@ def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
 
 
 def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
-    """The id of a batch and the id of its task are converted both ways, and no other text is accepted as an id."""
     made = create(bench, lines(1))
     _, task_id = split_task_key(key_of(made))
     assert (batch_id(task_id), task_id_of_batch(made["id"])) == (made["id"], task_id)
@@ -284,7 +280,6 @@ def test_a_repeated_request_joins_after_its_file_was_deleted(bench: ApiBench, na
 
 
 def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
-    """A batch counts as a task in flight until the batch's task has ended."""
     bench.limit(tasks_in_flight_most=1)
     file = upload(bench, lines(1))
     assert post(bench, BODY | {"input_file_id": file}).status == 200
@@ -292,7 +287,6 @@ def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
 
 
 def test_the_input_file_stays_while_the_batch_reads_it(bench: ApiBench) -> None:
-    """Deleting the input file before the batch's end gets 409; after the end, the batch no longer needs the file."""
     made = create(bench, lines(1))
     file = f"/v1/files/{made['input_file_id']}"
     assert refusal(bench.call("DELETE", file))[:2] == (409, "file_in_use")
@@ -301,7 +295,6 @@ def test_the_input_file_stays_while_the_batch_reads_it(bench: ApiBench) -> None:
 
 
 def test_files_of_a_batch_expire_on_their_own(bench: ApiBench) -> None:
-    """`output_expires_after` is counted from the end of the batch."""
     made = create(bench, lines(1), output_expires_after={"anchor": "created_at", "seconds": 3_600})
     ended = run(bench, made)
     file = data(bench.call("GET", f"/v1/files/{ended['output_file_id']}"))
@@ -335,7 +328,6 @@ def test_tenants_and_scopes_are_kept_apart() -> None:
 
 
 def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
-    """In the native API a batch is listed, read, followed and erased as a task, which says that it is a batch."""
     made = create(bench, lines(2), metadata={"name": "nightly"})
     path = made["onceover"]["task"]
     assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None, "outputFile": None}
@@ -371,7 +363,6 @@ def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
 
 
 def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) -> None:
-    """The new batch pays only for the lines without an answer, and a repeated request gets the same new batch."""
     old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}, metadata={"a": "b"}))
     missing = ids(content(bench, old["error_file_id"]))
     retry = f"{old['onceover']['task']}/retry"
@@ -395,7 +386,6 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
 
 
 def test_a_retry_has_the_budget_of_a_new_batch(bench: ApiBench) -> None:
-    """Without `maxModelCalls` it has none, whatever the old batch had, and a budget must cover its lines."""
     old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}))
     retry = f"{old['onceover']['task']}/retry"
     reply = bench.call("POST", retry, {"maxModelCalls": 3})
@@ -424,7 +414,6 @@ def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> No
 
 
 def test_a_retry_that_is_refused_leaves_no_copy_of_the_lines(bench: ApiBench) -> None:
-    """If a limit of the tenant refuses the new batch, the lines that were copied for it are erased."""
     old = run(bench, create(bench, lines(3), onceover={"maxModelCalls": 1}))
     create(bench, lines(1))
     bench.limit(tasks_in_flight_most=1)
@@ -435,7 +424,6 @@ def test_a_retry_that_is_refused_leaves_no_copy_of_the_lines(bench: ApiBench) ->
 
 
 def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
-    """If the worker that ended the task died, a poll completes the batch's files."""
     made = create(bench, lines(1))
     assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
     bench.pass_seconds(600)
@@ -483,7 +471,6 @@ def test_a_webhook_tells_about_the_end(
 
 
 def test_metrics_count_batches_and_their_lines() -> None:
-    """A batch counts as unfinished until its files are complete."""
     bench = ApiBench(provider=Scripted(lambda text: None, seconds=1.0))
 
     def found() -> dict[str, float]:
@@ -567,7 +554,6 @@ def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
 
 
 def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
-    """The progress and the end of a batch are events of its stream, but its lines are not."""
     ended = run(bench, create(bench, lines(3)))
     reply = bench.call("GET", f"{ended['onceover']['task']}/events")
     found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
@@ -584,7 +570,6 @@ def test_a_plain_task_is_no_batch(bench: ApiBench) -> None:
 
 
 def test_a_window_is_any_whole_number_of_hours_up_to_the_limit() -> None:
-    """The pattern of the field, which OpenAPI shows, allows exactly what the limit allows."""
     pattern = NewBatchFields.model_json_schema()["properties"]["completion_window"]["pattern"]
     taken = [hours for hours in range(2_000) if re.search(pattern, f"{hours}h")]
     assert taken == list(range(1, limits.BATCH_WINDOW_HOURS_MOST + 1))

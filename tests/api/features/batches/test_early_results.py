@@ -34,18 +34,15 @@ def early_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 def scripted(bench: ApiBench) -> Scripted:
-    """Return the provider that the bench uses."""
     assert isinstance(bench.worker.provider, Scripted)
     return bench.worker.provider
 
 
 def away(_text: str) -> None:
-    """Answer no line."""
     raise ModelUnavailable
 
 
 def page(bench: ApiBench, batch: Batch, query: str) -> Reply:
-    """Read a page of the output file."""
     reply = bench.call("GET", f"/v1/files/{batch['output_file_id']}/content{query}")
     assert reply.status == 200, reply
     assert not reply.body or reply.body.endswith("\n")
@@ -53,7 +50,6 @@ def page(bench: ApiBench, batch: Batch, query: str) -> Reply:
 
 
 def test_a_reader_gets_each_line_once_while_the_file_grows(bench: ApiBench) -> None:
-    """All pages joined are the bytes of the final file, although the file grows between the pages."""
     scripted(bench).seconds = 1.0
     batch = create(bench, lines(40))
     gathered, offset = "", 0
@@ -104,14 +100,12 @@ def test_an_answer_ends_after_a_whole_line_within_its_allowance(
 
 @pytest.mark.parametrize("query", ["offset=-1", "offset=x", "limit=0", "limit=20001", "limit=1.5"])
 def test_a_bad_value_is_refused_by_name(bench: ApiBench, query: str) -> None:
-    """The refusal of a bad value names the parameter."""
     ended = run(bench, create(bench, lines(1)))
     reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, query.partition("=")[0])
 
 
 def test_a_listed_error_file_can_be_read_while_it_is_written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list of files shows it before its batch has ended, so its content is the lines so far, and no refusal."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
     monkeypatch.setitem(limits.BATCH_SLICES_A_WRITER, bench.settings.plan, 2)
     made = create(bench, lines(40))
@@ -146,7 +140,6 @@ def test_a_listed_error_file_can_be_read_while_it_is_written(bench: ApiBench, mo
 
 
 def test_a_batch_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of the batch and of its file were read, and then both were erased: no reader is sent back to line 0."""
     ended = run(bench, create(bench, lines(2)))
     read_lines = BatchFileStore.lines
 
@@ -160,7 +153,6 @@ def test_a_batch_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypat
 
 
 def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is erased just after its row was read."""
     ended = run(bench, create(bench, lines(2)))
 
     async def erased(*_: object) -> AsyncGenerator[bytes]:

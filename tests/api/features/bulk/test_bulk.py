@@ -20,12 +20,10 @@ from tests.support.sqlite_d1 import NETWORK_LOST, When
 
 
 def retry(bench: ApiBench, **fields: object) -> Reply:
-    """Ask for a bulk retry."""
     return bench.call("POST", "/api/tasks/retry", fields)
 
 
 def cancel(bench: ApiBench, **fields: object) -> Reply:
-    """Ask for a bulk cancellation."""
     return bench.call("POST", "/api/tasks/cancel", fields)
 
 
@@ -42,7 +40,6 @@ def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **field
 
 
 def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
-    """Read the statuses of tasks."""
     return [data(bench.call("GET", task["links"]["self"]))["status"] for task in tasks]
 
 
@@ -119,7 +116,6 @@ def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -
 
 
 def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
-    """A bulk retry skips a task whose budget is too small, names it, and leaves its error code as it is."""
     task = bench.submit(maxModelCalls=3)
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Fail(bench.settings.retention_ms, exhausted(3)))
     assert data(retry(bench)) == {"retried": 0, "more": False}
@@ -129,7 +125,6 @@ def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
 
 
 def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
-    """A bulk retry retries only as many tasks as the tenant's limit allows."""
     tasks = [failed(bench) for _ in range(3)]
     bench.submit()
     bench.limit(tasks_in_flight_most=3)
@@ -165,7 +160,6 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
 
 
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
-    """A bulk cancellation cancels pending and processing tasks."""
     pending, working, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(working["id"], 1)
     bench.complete(done["id"])
@@ -231,7 +225,6 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Make this many tasks, and let an object claim each task. Return the tasks' keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)
@@ -269,7 +262,6 @@ def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monk
 
 
 def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
-    """A tenant's bulk requests neither put back, nor cancel, nor count another tenant's tasks."""
     bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
     task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo"}, ours))
@@ -316,7 +308,6 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
 
 
 def test_each_task_has_a_line_and_the_request_one_more(bench: ApiBench) -> None:
-    """A bulk request logs one line for each changed task and one for the request, with tenant and request id."""
     ours = failed(bench)
     bench.pass_seconds(1)
     going = bench.submit()
@@ -341,7 +332,6 @@ def test_each_task_has_a_line_and_the_request_one_more(bench: ApiBench) -> None:
 
 
 def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
-    """If the routes refuse retried tasks, these tasks stay due, and the next sweep finds them."""
     tasks = [failed(bench) for _ in range(3)]
     for sender in bench.senders:
         sender.refuses = True

@@ -46,7 +46,6 @@ def files_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 def form(content: bytes = b"{}\n", filename: str | None = "a.jsonl", **fields: str) -> httpx.Request:
-    """Write a form as the SDK for Python does."""
     given = {"purpose": "batch"} | {
         name.replace("__", "[").replace("_at_end", "]"): one for name, one in fields.items()
     }
@@ -71,20 +70,17 @@ FILE = ('name="file"; filename="a"', b"x" * 2_500)
 
 
 def send(bench: ApiBench, body: bytes, query: str = "", **more: Any) -> Reply:
-    """Upload a form with the boundary `b`."""
     headers = {"content-type": "multipart/form-data; boundary=b", "x-request-id": "bench"} | more.pop("headers", {})
     return bench.send(BenchRequest("POST", URL + query, headers, body, **more))
 
 
 def upload(bench: ApiBench, made: httpx.Request | None = None, query: str = "", **more: Any) -> Reply:
-    """Upload a form."""
     made = made or form()
     headers = {name: made.headers[name] for name in ("content-type", "content-length")} | more.pop("headers", {})
     return send(bench, made.read(), query, headers=headers, **more)
 
 
 def uploaded(bench: ApiBench, content: bytes = b"{}\n", **fields: str) -> dict[str, Any]:
-    """Upload a file, and return it."""
     reply = upload(bench, form(content, **fields))
     assert reply.status == 200, reply
     found: dict[str, Any] = data(reply)
@@ -92,21 +88,18 @@ def uploaded(bench: ApiBench, content: bytes = b"{}\n", **fields: str) -> dict[s
 
 
 def content_of(bench: ApiBench, file_id: str, **headers: str) -> bytes:
-    """Download a file."""
     reply = bench.call("GET", f"/v1/files/{file_id}/content", headers=headers)
     assert reply.status == 200, reply
     return reply.body.encode("latin-1")
 
 
 def left(bench: ApiBench) -> list[object]:
-    """Return everything that is stored of files: rows, parts and objects."""
     tables = ("files", "file_parts", "file_use")
     rows = [row for table in tables for row in bench.database.rows(f"SELECT * FROM {table}")]  # noqa: S608 - constants
     return [*rows, *(bench.blobs.objects if isinstance(bench.blobs, MemoryR2) else ())]
 
 
 def refusal(reply: Reply) -> tuple[int, str, str | None]:
-    """Return a refusal's status, its code, and the parameter that it names."""
     error = data(reply)["error"]
     assert error["message"]
     return reply.status, error["code"], error["param"]
@@ -198,7 +191,6 @@ BAD: dict[str, tuple[bytes, str, str | None]] = {
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("chunk_bytes", [1_000, 65_536])
 def test_a_bad_form_is_refused_and_leaves_nothing(files: ApiBench, case: str, chunk_bytes: int) -> None:
-    """Each refusal of a form names the wrong field."""
     body, code, param = BAD[case]
     assert refusal(send(files, body, chunk_bytes=chunk_bytes)) == (400, code, param)
     assert left(files) == []
@@ -216,7 +208,6 @@ def test_a_bad_form_is_refused_and_leaves_nothing(files: ApiBench, case: str, ch
 def test_another_type_is_refused_before_the_body_is_read(
     files: ApiBench, headers: dict[str, str], wanted: tuple[int, str, str | None]
 ) -> None:
-    """A form without a boundary in its Content-Type is refused."""
     usual = {"content-type": "multipart/form-data; boundary=b"}
     request = BenchRequest("POST", URL, usual | headers, raw(PURPOSE, FILE))
     assert refusal(files.send(request)) == wanted
@@ -224,7 +215,6 @@ def test_another_type_is_refused_before_the_body_is_read(
 
 
 def test_a_wrong_field_before_the_file_is_refused_before_the_file_is_read(files: ApiBench) -> None:
-    """The refusal comes before the file is stored."""
     body = raw(('name="purpose"', b"vision"), ('name="file"; filename="a"', b"x" * 100_000))
     headers = {"content-type": "multipart/form-data; boundary=b"}
     request = BenchRequest("POST", URL, headers, body, chunk_bytes=500)
@@ -233,7 +223,6 @@ def test_a_wrong_field_before_the_file_is_refused_before_the_file_is_read(files:
 
 
 def test_a_file_above_the_limit_is_refused_by_its_length_or_while_it_is_read(files: ApiBench) -> None:
-    """Exactly MAX_FILE_BYTES are accepted."""
     files.limit(file_bytes=2_500)
     assert uploaded(files, b"x" * 2_500)["bytes"] == 2_500
     before = left(files)
@@ -251,7 +240,6 @@ def test_a_file_above_the_limit_is_refused_by_its_length_or_while_it_is_read(fil
 
 
 def test_without_a_bucket_a_large_file_is_refused_by_the_binding_s_name(bench: ApiBench) -> None:
-    """Without R2, a file of 1,500,000 bytes is accepted and stored in D1."""
     most = limits.FILE_BYTES_MOST_IN_D1
     assert uploaded(bench, b"x" * most)["bytes"] == most
     for length in ({}, {"content-length": "2000000"}):
@@ -294,7 +282,6 @@ def test_a_tenant_s_files_have_a_number(files: ApiBench) -> None:
 
 
 def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
-    """When the database has reached six tenths of STORAGE_MB_MOST, it accepts no files, but tasks."""
     first = uploaded(files, b"x" * 2_500)
     before = left(files)
     share = round(limits.FILES_FRACTION * files.settings.storage_bytes_most)
@@ -360,7 +347,6 @@ def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None
 
 @pytest.mark.parametrize("made", ["gone", "shorter"])
 def test_a_part_that_is_missing_may_come_back(files: ApiBench, made: str) -> None:
-    """A file whose part is missing or too short is answered with 503, and none of its content is sent."""
     file = uploaded(files, b"x" * 1_500)
     if isinstance(files.blobs, MemoryR2):
         key = min(files.blobs.objects)
@@ -505,7 +491,6 @@ async def _held(bench: ApiBench, size: int) -> MemoryShare:
 
 
 def test_an_upload_beyond_the_isolate_s_memory_is_refused(files: ApiBench) -> None:
-    """While other requests hold the memory, an upload gets 503 with Retry-After, and leaves nothing."""
     share = files.run(_held(files, limits.MEMORY_BYTES))
     refused = upload(files, form(b"x" * 2_500))
     assert (refused.status, refused.headers["Retry-After"], data(refused)["error"]["code"]) == (503, "5", "overloaded")
@@ -521,7 +506,6 @@ def test_an_upload_beyond_the_isolate_s_memory_is_refused(files: ApiBench) -> No
 def test_memory_lent_to_others_while_bytes_are_stored_refuses_the_upload(
     files: ApiBench, monkeypatch: pytest.MonkeyPatch, slow: str, size: int
 ) -> None:
-    """An isolate that stood still while it stored a part may have freed the part's bytes: no file becomes ready."""
     store = FileStore if slow == "begin" else R2Bucket if isinstance(files.blobs, MemoryR2) else D1Bucket
     at_once = getattr(store, slow)
 

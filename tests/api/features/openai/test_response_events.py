@@ -26,14 +26,12 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
 
 
 def post(bench: ApiBench, **fields: object) -> str:
-    """Submit a response, and return its id."""
     reply = bench.call("POST", "/v1/responses", {**BODY, **fields})
     assert reply.status == 200, reply
     name: str = data(reply)["id"]
@@ -72,7 +70,6 @@ def follow(
 
 
 def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Received]:
-    """Read the events of a response's stream, which must end by itself."""
     events, whole = follow(
         bench, "GET", f"/v1/responses/{name}?stream=true" + ("" if after is None else f"&starting_after={after}")
     )
@@ -81,13 +78,11 @@ def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Rece
 
 
 def kinds(events: list[Received]) -> list[str]:
-    """Return the types of these events, and check that each event's name is its type."""
     assert [event.name for event in events] == [event.json["type"] for event in events]
     return [event.name.removeprefix("response.") for event in events]
 
 
 def deltas(events: list[Received]) -> list[str]:
-    """Return the pieces of the text in these events."""
     return [event.json["delta"] for event in events if event.name.endswith(".delta")]
 
 
@@ -142,7 +137,6 @@ def test_merge_has_one_delta(bench: ApiBench):
 
 @pytest.mark.parametrize("begun", [0, 2])
 def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
-    """The stream of a cancelled response ends with `response.failed`, whose response has the status `cancelled`."""
     name = post(bench)
     if begun:
         bench.begin(name.removeprefix("resp_"), begun)
@@ -164,7 +158,6 @@ def test_a_failed_response_ends_with_its_error(bench: ApiBench):
 
 
 def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
-    """The stream of a response with a cut-off output ends with `response.incomplete`, which has the reason."""
     name = post(bench)
     claim = bench.claim(name.removeprefix("resp_"))
     outputs = {at: f"output {at}" for at in range(3)}
@@ -186,7 +179,6 @@ def test_a_submission_can_be_followed_at_once(bench: ApiBench):
 
 
 def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
-    """OpenAI's SDKs consider a stream that ends without an error complete."""
     name = post(bench)
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     path = f"/v1/responses/{name}?stream=true"
@@ -240,12 +232,10 @@ def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str,
 
 @pytest.mark.parametrize("value", ["true", 1, []])
 def test_stream_takes_true_or_false(bench: ApiBench, value: Any):
-    """The query parameter `stream` accepts only true and false."""
     reply = bench.call("POST", "/v1/responses", {**BODY, "stream": value})
     assert (reply.status, data(reply)["error"]["param"]) == (400, "stream")
 
 
 def test_a_task_of_the_native_api_is_no_response(bench: ApiBench):
-    """The stream of a native task through `/v1` is 404, like the task itself."""
     task = bench.submit()
     assert bench.call("GET", f"/v1/responses/resp_{task['id']}?stream=true").status == 404

@@ -24,14 +24,12 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
 
 
 def post(bench: ApiBench, headers: Mapping[str, str] | None = None, **fields: object) -> str:
-    """Submit a request to `/v1/responses`, and return the response's id."""
     reply = bench.call("POST", "/v1/responses", {**BODY, **fields}, headers)
     assert reply.status == 200, reply
     name: str = data(reply)["id"]
@@ -43,13 +41,11 @@ def task_id(name: str) -> str:
 
 
 async def opened(bench: ApiBench, method: str, path: str, body: object = None) -> Reply:
-    """Open a stream."""
     raw = b"" if body is None else json.dumps(body).encode()
     return await handle(BenchRequest(method, f"http://localhost:8787{path}", {}, raw), bench.api, CATALOGUE)
 
 
 async def text_of(reply: Reply) -> tuple[str, bool]:
-    """Read a stream to its end, and return its text, and whether the stream ended by itself or was broken off."""
     assert reply.parts is not None
     parts: list[str] = []
     try:
@@ -61,7 +57,6 @@ async def text_of(reply: Reply) -> tuple[str, bool]:
 
 
 def follow(bench: ApiBench, name: str, after: int | None = None) -> tuple[str, bool]:
-    """Follow a response."""
     behind = "" if after is None else f"&starting_after={after}"
     text, whole = bench.run(_followed(bench, f"/v1/responses/{name}?stream=true{behind}"))
     return text, whole
@@ -72,7 +67,6 @@ async def _followed(bench: ApiBench, path: str) -> tuple[str, bool]:
 
 
 def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
-    """Let only the next `calls` D1 calls reach the database, and all later ones fail."""
     batch, left = bench.database.batch, [calls]
 
     async def cut(statements: Any) -> Any:
@@ -86,7 +80,6 @@ def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) 
 
 @pytest.mark.parametrize("calls", range(2, 16))
 def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
-    """Whenever the database fails during a stream, the stream's last event is the end or an error."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     name = post(bench)
     bench.complete(task_id(name))
@@ -125,7 +118,6 @@ def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch
 def test_what_was_accepted_is_streamed_whatever_the_database_does(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str
 ):
-    """If the database fails after a streamed submission is stored, the answer is a stream and not 503."""
     lose_database(bench, monkeypatch, 1)
     body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}
     reply = bench.run(opened(bench, "POST", "/v1/responses", body))
@@ -216,7 +208,6 @@ def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: 
 
 
 def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):
-    """A key with only `write` may cancel and repeat a request, but only keys with `read` see the text or a stream."""
     keyed = ApiBench(settings=PAID, keys=True)
     writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ, Scope.WRITE))
     said = {"idempotency-key": "one"}
@@ -236,7 +227,6 @@ def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):
 
 
 def test_each_cancellation_waits_until_no_call_can_start(bench: ApiBench):
-    """A second cancellation of a response also waits until no announced call can start any more."""
     name = post(bench)
     bench.claim(task_id(name))
     path = f"/v1/responses/{name}/cancel"

@@ -82,12 +82,10 @@ REFUSED: dict[str, list[Any]] = {
 
 
 def parameters() -> set[str]:
-    """Return the fields of a body that the SDK can send, by the signature of the SDK's method."""
     return set(inspect.signature(Responses.create).parameters) - OF_THE_CALL
 
 
 def create(bench: ApiBench, **fields: Any) -> Reply:
-    """Submit."""
     return bench.call("POST", "/v1/responses", LEAST | fields)
 
 
@@ -99,7 +97,6 @@ def made(bench: ApiBench, **fields: Any) -> dict[str, Any]:
 
 
 def strict(reply: Reply) -> dict[str, Any]:
-    """Parse an answer with the SDK's strict models."""
     shown = data(reply)
     Response.model_validate(shown, strict=True)
     validate_type(type_=Response, value=shown)
@@ -108,7 +105,6 @@ def strict(reply: Reply) -> dict[str, Any]:
 
 
 def error(reply: Reply, status: int = 400) -> tuple[str, str | None]:
-    """Return the code of a `/v1` error, and the parameter that the error names."""
     assert reply.status == status, reply
     found = data(reply)["error"]
     assert set(found) == {"message", "type", "param", "code"}
@@ -126,7 +122,6 @@ def task_id(shown: dict[str, Any]) -> str:
 
 
 def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
-    """This test fails if a new version of the SDK has a parameter that is neither supported nor listed as refused."""
     honoured = set(NewResponseFields.model_fields) - {"onceover"}
     assert honoured == set(HONOURED)
     assert set(DEFAULTS) == set(REFUSED)
@@ -226,7 +221,6 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
     ],
 )
 def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dict[str, Any], param: str):
-    """An invalid parameter value gets 400 with `param`, as OpenAI answers."""
     assert error(create(bench, **fields)) == ("invalid_fields", param)
     assert bench.count_rows() == 0
 
@@ -332,7 +326,6 @@ def test_a_text_of_one_call_gets_no_instructions_of_ours():
 
 
 def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
-    """A response shows each status in OpenAI's words, has every field in each answer, and has its text at its end."""
     queued = made(bench, onceover={"reduce": "concat"}, metadata={"a": "b"}, instructions="Count.")
     assert (queued["status"], queued["output"], queued["usage"]) == ("queued", [], None)
     assert (queued["metadata"], queued["instructions"]) == ({"a": "b"}, "Count.")
@@ -480,7 +473,6 @@ def test_a_retry_keeps_the_retention(bench: ApiBench):
 
 
 def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
-    """If the deployment's retention is shorter than an hour, it also applies to responses with `store: false`."""
     bench.limit(retention_days=0.01)
     response = made(bench, store=False)
     assert response["onceover"]["retentionSeconds"] == 864
@@ -510,6 +502,5 @@ def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
 
 
 def test_the_statuses_are_those_of_the_sdk(bench: ApiBench):
-    """onceover shows exactly those statuses of a response that the SDK knows."""
     theirs = Response.model_fields["status"].annotation
     assert set(get_args(ResponseStatus)) == set(get_args(get_args(theirs)[0]))

@@ -25,7 +25,6 @@ def families(bench: ApiBench, headers: dict[str, str] | None = None) -> Any:
 
 
 def scrape(bench: ApiBench) -> Scrape:
-    """Return the value of each sample of the metrics, by name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families(bench)
@@ -34,7 +33,6 @@ def scrape(bench: ApiBench) -> Scrape:
 
 
 def value(bench: ApiBench, name: str, **labels: str) -> float:
-    """Return one sample."""
     return scrape(bench)[f"onceover_{name}", tuple(sorted(labels.items()))]
 
 

@@ -33,17 +33,14 @@ def looking() -> Iterator[ApiBench]:
 
 
 def sweep(bench: ApiBench, key: str | None = None) -> Reply:
-    """Ask for a sweep."""
     return bench.call("POST", "/api/sweep", headers=None if key is None else bearer(key))
 
 
 def verbose(bench: ApiBench, key: str | None = None) -> Any:
-    """Read the verbose status."""
     return bench.call("GET", "/api/async-status?verbose=1", headers=None if key is None else bearer(key))
 
 
 def scrape(bench: ApiBench) -> str:
-    """Read the metrics."""
     return bench.call("GET", "/api/metrics").body
 
 
@@ -187,7 +184,6 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
-    """Operators see the code's version, the schema that it needs, and the schema of the database."""
     shown = data(verbose(bench))
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
@@ -239,7 +235,6 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
 
 
 def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
-    """Two isolates notice at the same time that no sweep has run."""
     looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -280,7 +275,6 @@ def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
 
 
 def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> None:
-    """After dispatches in vain, a poll with `wait` runs the task itself, and its answer shows the ended task."""
     task = bench.submit()
     bench.pass_seconds(LEASE_SECONDS + 60)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -295,7 +289,6 @@ def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
 def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...]) -> None:
-    """If the routes refuse a late task, or there is no route, the first poll with `wait` runs the task."""
     bench = ApiBench(routes=routes)
     task = bench.submit()
     for sender in bench.senders:
@@ -306,7 +299,6 @@ def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...])
 
 
 def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
-    """A poll writes nothing while its task is new, while a worker has the task, or after the task's end."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}?wait=1"
 

@@ -111,7 +111,6 @@ class Operation:
 
     @property
     def has_id(self) -> bool:
-        """Return whether the call's path has an id."""
         return "{id}" in self.path
 
 
@@ -194,18 +193,15 @@ class Two:
                 self.things[tenant]["batch"] = data(made)["id"]
 
     def batch_of(self, tenant: str | None) -> Json:
-        """Return the body of a batch over a tenant's file."""
         file = self.inputs.get(tenant or OURS, "file-" + "0" * 32)
         return {"input_file_id": file, "endpoint": "/v1/responses", "completion_window": "24h"}
 
     def submit(self, tenant: str) -> str:
-        """Submit a task of two chunks with the tenant's own key."""
         key = bearer(self.bench.make_key(tenant=tenant))
         made: str = data(self.bench.call("POST", "/api/tasks", {"input": f"{tenant}\n\nand more"}, key))["id"]
         return made
 
     def fail(self, tenant: str, task_id: str) -> None:
-        """Let a worker release a task without finishing it."""
         claim = self.bench.run(
             self.bench.store.claim(
                 task_key_of(tenant, task_id), holder=task_id, host="", route=Route.QUEUE, lease_ms=180_000
@@ -228,13 +224,11 @@ class Two:
         return self.bench.call(one.method, path, BODY.get(operation) if body is None else body, bearer(key))
 
     def acts(self) -> list[Json]:
-        """Return the logged acts of operators on other tenants."""
         return [line for line in map(json.loads, self.bench.log_lines) if line["event"] == "operator_acted"]
 
 
 @cache
 def _filled(batches: bool) -> tuple[Two, SavedBench]:
-    """Make a deployment once, and return it with what it stored. It is closed then."""
     made = Two(batches=batches)
     saved = made.bench.save()
     made.bench.close()
@@ -243,7 +237,6 @@ def _filled(batches: bool) -> tuple[Two, SavedBench]:
 
 @pytest.fixture
 def two() -> Iterator[Two]:
-    """A deployment with two tenants."""
     made = Two.copied()
     yield made
     made.bench.close()
@@ -322,7 +315,6 @@ def _refusal(reply: Reply) -> tuple[int, str]:
 
 
 def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
-    """Check that an answer is about this tenant, or about all tenants."""
     mine, theirs = (set(two.things[tenant].values()) for tenant in (OURS, THEIRS))
     wanted = mine | theirs if whose == "*" else {OURS: mine, THEIRS: theirs}.get(whose, set())
     for strange in (mine | theirs) - wanted:
@@ -518,7 +510,6 @@ def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, th
 def test_bulk_goes_on_with_what_a_tenant_has_left(
     two: Two, operation: str, counts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a bulk request does not finish a tenant, its cursor leads to the same tenant again."""
     monkeypatch.setattr("src.kernel.domain.limits.BULK_TASKS_MOST", 1)
     more = two.submit(THEIRS)
     if operation == "retryTasks":
@@ -533,7 +524,6 @@ def test_bulk_goes_on_with_what_a_tenant_has_left(
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
-    """A bulk retry names a tenant that is at its limit, together with the limit, and continues with the next tenant."""
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))
     key = two.bench.make_key(*Scope)
@@ -591,7 +581,6 @@ def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
 
 
 def test_a_list_of_all_tenants_goes_on_behind_what_is_there(two: Two) -> None:
-    """An id has no tenant, so the list cannot go on behind a file or a batch that was deleted, and says so."""
     key = two.bench.make_key(*Scope)
     gone = two.things[THEIRS]["file"]
     assert two.ask("deleteFile", key, THEIRS, gone).status == 200
@@ -604,7 +593,6 @@ def test_a_list_of_all_tenants_goes_on_behind_what_is_there(two: Two) -> None:
 
 
 def test_a_long_list_of_all_tenants_names_each(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that is sent in parts shows the tenant of each file too, and logs each tenant once."""
     monkeypatch.setattr("src.kernel.domain.limits.FILE_LIST_PAGE", 1)
     for _ in range(2):
         two.bench.upload(b"x", bearer(two.bench.make_key(tenant=THEIRS)))
@@ -616,7 +604,6 @@ def test_a_long_list_of_all_tenants_names_each(two: Two, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])
 @pytest.mark.parametrize("cursor", ["", "zz:"])
 def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str, cursor: str) -> None:
-    """Invalid filters are refused before any tenant's tasks are read, and the log has no act of an operator."""
     assert two.ask("listTasks", two.bench.make_key(*Scope), f"*&cursor={cursor}&{query}").status == 422
     assert two.acts() == []
 
@@ -633,7 +620,6 @@ def test_a_cursor_outlives_its_tenant(two: Two) -> None:
 
 
 def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If all tasks that a bulk cancellation found change before its write, its cursor leads to the same tenant."""
     monkeypatch.setattr("src.kernel.domain.limits.BULK_TASKS_MOST", 1)
     two.submit(THEIRS)
     key, find = two.bench.make_key(*Scope), BulkStore.going_on_in

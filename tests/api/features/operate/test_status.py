@@ -96,8 +96,6 @@ USED = {
 
 
 class Counted:
-    """The local runtime's count."""
-
     async def read(self) -> dict[str, object]:
         return dict(USED)
 
@@ -169,7 +167,6 @@ def asked() -> Iterator[ApiBench]:
 def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
     asked: ApiBench, seconds: float, calls: int
 ) -> None:
-    """Many status requests at once make one D1 call, and one more for each second without an answer."""
     asked.database.seconds = seconds
     assert {reply.status for reply in asked.run(crowd(asked, AT_ONCE))} == {200}
     assert asked.database.batches <= calls
@@ -177,7 +174,6 @@ def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 3.0])
 def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: float) -> None:
-    """Many status requests a second make one D1 call a second, however long the database takes."""
     asked.database.seconds = seconds
 
     async def minute() -> set[int]:
@@ -246,7 +242,6 @@ class Ailing(DemoProvider):
     """A provider in trouble."""
 
     async def probe(self) -> Health:
-        """Report the trouble."""
         return Health("unavailable", "no connection")
 
 

@@ -50,7 +50,6 @@ def bench() -> Iterator[ApiBench]:
 
 
 def body(schema: object = SCHEMA, *, onceover: object = None, **form: Any) -> dict[str, Any]:
-    """A submission with a schema."""
     named = {"type": "json_schema", "name": "Said", "schema": schema, **form}
     fields = {"background": True, "input": TEXT, "text": {"format": named}}
     return fields if onceover is None else fields | {"onceover": onceover}
@@ -64,7 +63,6 @@ def made(bench: ApiBench, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
-    """Let a worker finish the response's task, and read the response."""
     bench.run(bench.worker.run(key(task_id(shown)), Host(Route.QUEUE, 600.0)))
     return strict(bench.call("GET", f"/v1/responses/{shown['id']}"))
 
@@ -184,7 +182,6 @@ def test_webhooks_tell_of_it(bench: ApiBench) -> None:
 def test_a_stream_has_the_text_as_one_delta(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], at_once: int
 ) -> None:
-    """With a schema or gaps, a response's stream has the whole text as a single delta, however large the text is."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
     done = finish(bench, made(bench, asked))
     received = read_events(bench.call("GET", f"/v1/responses/{done['id']}?stream=true").body)
@@ -195,7 +192,6 @@ def test_a_stream_has_the_text_as_one_delta(
 
 
 def test_a_stream_joins_a_large_value_once(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last five events of a stream contain the text, but a large value is read and joined only once for them."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
     done = finish(bench, made(bench, body()))
     joiners: list[Any] = []
@@ -226,7 +222,6 @@ def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:
 
 
 def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
-    """For a key with only `write`, a response shows neither its schema nor the schema's name."""
     secret = bench.make_key(Scope.WRITE)
     bench.limit(require_keys=True)
     shown = strict(bench.call("POST", "/v1/responses", body(), bearer(secret)))

@@ -201,7 +201,6 @@ def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
 
 
 def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
-    """A key with only `write` sees that a task has a schema, but neither the schema nor the join rules."""
     secret = bench.make_key(Scope.WRITE)
     bench.limit(require_keys=True)
     reply = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": SCHEMA, "join": JOIN}, bearer(secret))

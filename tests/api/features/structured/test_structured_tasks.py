@@ -42,14 +42,12 @@ INVALID = Failure(TaskCode.INVALID_OUTPUT, "does not fit", True)
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
 
 
 def submitted(bench: ApiBench, reduce: Reduce = Reduce.CONCAT, **structure: Any) -> Task:
-    """Submit a task of several chunks."""
     schema = SCHEMA if structure.get("has_schema") else None
     request = TaskRequest(
         text=TEXT,
@@ -79,7 +77,6 @@ def test_the_demo_fills_the_schema(bench: ApiBench, reduce: Reduce) -> None:
 
 
 def with_a_gap(bench: ApiBench) -> Task:
-    """Make a task whose second chunk is a gap, and whose other chunks have outputs."""
     task = submitted(bench, gaps=True)
     claim = bench.claim(task.id)
     others = [at for at in range(task.total) if at != 1]
@@ -92,7 +89,6 @@ def with_a_gap(bench: ApiBench) -> Task:
 
 
 def stream(bench: ApiBench, task: Task, after: str = "") -> list[Any]:
-    """Read all events of the task's stream."""
     url = f"http://localhost:8787/api/tasks/{task.id}/events{after and f'?after={after}'}"
 
     async def whole() -> str:
@@ -104,7 +100,6 @@ def stream(bench: ApiBench, task: Task, after: str = "") -> list[Any]:
 
 
 def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
-    """A gap is an event at the place of its chunk, it delays no later event, and a stream can be resumed after it."""
     task = with_a_gap(bench)
     events = stream(bench, task)
     assert [event.name for event in events[:5]] == ["status", "status", "chunk", "gap", "chunk"]

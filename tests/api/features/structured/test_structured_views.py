@@ -30,13 +30,11 @@ PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTo
 
 @pytest.fixture
 def model() -> ScriptedModel:
-    """Make a model that gives a valid answer to every call until a test changes it."""
     return ScriptedModel()
 
 
 @pytest.fixture
 def bench(model: ScriptedModel) -> Iterator[ApiBench]:
-    """The API with the model of the test."""
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), provider=model)
     yield made
     made.close()
@@ -48,7 +46,6 @@ def run(bench: ApiBench, **fields: Any) -> dict[str, Any]:
 
 
 def finish(bench: ApiBench, task_id: str) -> dict[str, Any]:
-    """Let a worker finish the task, and read it."""
     bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
     task: dict[str, Any] = read(bench, task_id)
     assert task["terminal"], task
@@ -205,7 +202,6 @@ def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
 
 
 def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
-    """A retry of gaps is answered 202 with a new task, which calls the model only for the gap."""
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
     old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
@@ -223,7 +219,6 @@ def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
 
 
 def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
-    """A retry is refused if the completed task has no gaps."""
     model: Any = bench.api.provider
     whole = run(bench, onChunkFailure="gap")
     refused = bench.call("POST", f"/api/tasks/{whole['id']}/retry")
@@ -266,7 +261,6 @@ def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
 
 
 def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
-    """A retry of gaps makes a task, so it is refused at the tenant's limit of tasks in flight."""
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}
     old = run(bench, onChunkFailure="gap")
@@ -286,7 +280,6 @@ def test_full_coverage(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize(("body", "budget"), [({"maxModelCalls": 9}, 9), (None, 20)])
 def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: object, budget: int) -> None:
-    """Without a budget in its request, a retry of gaps has the old task's."""
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}
     old = run(bench, onChunkFailure="gap", maxModelCalls=20)

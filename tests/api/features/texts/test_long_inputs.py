@@ -28,7 +28,6 @@ CHUNK = {"maxChars": 100, "overlapChars": 10}
 
 @pytest.fixture(name="bench")
 def bucket_bench() -> Iterator[ApiBench]:
-    """A deployment with the binding BLOBS."""
     made = ApiBench()
     made.blobs = MemoryR2(made.now_ms)
     yield made
@@ -36,17 +35,14 @@ def bucket_bench() -> Iterator[ApiBench]:
 
 
 def text_file(bench: ApiBench, content: str | bytes = TEXT, purpose: str = "user_data") -> str:
-    """Upload a text, and return the file's id."""
     return upload(bench, content, purpose=purpose)
 
 
 def submit(bench: ApiBench, file_id: str, query: str = "", **fields: Any) -> Reply:
-    """Submit a task over a file."""
     return bench.call("POST", f"/api/tasks{query}", {"inputFile": file_id, "chunk": CHUNK, **fields})
 
 
 def run(bench: ApiBench, task_id: str) -> dict[str, Any]:
-    """Let workers run the task to its end, and read it."""
     for _ in range(10):
         worker = replace(bench.worker, meter=Meter())
         bench.run(worker.run(task_key_of("local", task_id), Host(Route.QUEUE, 600.0)))
@@ -58,13 +54,11 @@ def run(bench: ApiBench, task_id: str) -> dict[str, Any]:
 
 
 def fault(reply: Reply) -> tuple[int, str, str]:
-    """Return a refusal's status, the field that it names, and its message."""
     (error,) = data(reply)["errors"]
     return reply.status, error["field"], error["message"]
 
 
 def test_a_text_in_a_file_has_the_chunks_of_the_same_input(bench: ApiBench) -> None:
-    """Chunks, offsets and results are those of `input`, and the total is unknown until the text is cut."""
     file_id = text_file(bench)
     accepted = submit(bench, file_id, reduce="none", metadata={"a": 1})
     assert accepted.status == 202
@@ -85,7 +79,6 @@ def test_a_text_in_a_file_has_the_chunks_of_the_same_input(bench: ApiBench) -> N
 
 
 def test_a_dry_run_plans_the_chunks_of_a_file(bench: ApiBench) -> None:
-    """The plan of a file is that of the same text as `input`, and nothing is stored."""
     file_id = text_file(bench)
     planned = submit(bench, file_id, "?dryRun=true", reduce="merge", instructions="Say it.")
     plain = {"input": TEXT, "chunk": CHUNK, "reduce": "merge", "instructions": "Say it."}
@@ -101,7 +94,6 @@ def test_a_dry_run_plans_the_chunks_of_a_file(bench: ApiBench) -> None:
 
 
 def test_a_dry_run_on_the_free_plan_reads_short_files_alone(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On PLAN=free a request has no CPU time for a long file, so the plan is refused and says why."""
     bench.settings = replace(bench.settings, plan="free")
     file_id = text_file(bench)
     assert submit(bench, file_id, "?dryRun=true").status == 200
@@ -170,7 +162,6 @@ def test_a_repetition_finds_the_task(bench: ApiBench) -> None:
 
 
 def test_the_file_is_in_use_while_the_task_reads_it(bench: ApiBench) -> None:
-    """DELETE answers 409 until the task has ended; a retry without the file says that it is gone."""
     file_id = text_file(bench)
     task_id = data(submit(bench, file_id))["id"]
     refused = bench.call("DELETE", f"/v1/files/{file_id}")
@@ -186,7 +177,6 @@ def test_the_file_is_in_use_while_the_task_reads_it(bench: ApiBench) -> None:
 
 
 def test_another_tenants_file_is_unknown(bench: ApiBench) -> None:
-    """The id of another tenant's file names no file."""
     file_id = text_file(bench)
     bench.database.rows("UPDATE files SET id = 'other' || substr(id, instr(id, ':')) RETURNING id")
     assert fault(submit(bench, file_id)) == (422, "inputFile", "is not the id of an uploaded file")
@@ -207,7 +197,6 @@ def test_a_text_that_cannot_be_cut_fails_the_task(bench: ApiBench) -> None:
 
 
 def test_events_from_before_the_cut_have_the_chunks_places(bench: ApiBench) -> None:
-    """A stream that was opened before the text was cut says where each chunk is."""
     task_id = data(submit(bench, text_file(bench), reduce="none"))["id"]
     came: list[str] = []
 
@@ -230,7 +219,6 @@ def test_events_from_before_the_cut_have_the_chunks_places(bench: ApiBench) -> N
 
 
 def response_of(bench: ApiBench, content: list[dict[str, Any]], **fields: Any) -> Reply:
-    """Submit a response with a user message of these parts."""
     message = {"role": "user", "content": content}
     return bench.call("POST", "/v1/responses", {"background": True, "input": [message], **fields})
 

@@ -14,17 +14,14 @@ ALL = {**ENDPOINT, "event_types": ["task.completed", "task.cancelled", "response
 
 
 def made(bench: ApiBench, **changes: Any) -> Any:
-    """Register an endpoint."""
     return data(bench.call("POST", "/v1/webhook_endpoints", ALL | changes))
 
 
 def error(reply: Any) -> Any:
-    """Return the error in an answer below `/v1`."""
     return data(reply)["error"]
 
 
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
-    """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again."""
     one = made(bench)
     secret = one.pop("signing_secret")
     path = f"/v1/webhook_endpoints/{one['id']}"
@@ -80,14 +77,12 @@ def test_a_bad_field_is_named(bench: ApiBench, changes: dict[str, Any], param: s
 
 
 def test_loopback_is_for_those_who_ask_for_it(bench: ApiBench):
-    """Only with WEBHOOK_LOOPBACK=true may a webhook endpoint be on this machine."""
     assert bench.call("POST", "/v1/webhook_endpoints", ALL | {"url": "http://127.0.0.1:9/x"}).status == 400
     bench.limit(webhook_loopback=True)
     assert made(bench, url="http://127.0.0.1:9/x")["url"] == "http://127.0.0.1:9/x"
 
 
 def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
-    """The request that cancels a task also sends the task's webhook delivery, after its answer."""
     made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -112,7 +107,6 @@ def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
 
 
 def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
-    """The end of a response's task sends the webhook event of a response, with the response's id."""
     made(bench)
     response = data(bench.call("POST", "/v1/responses", {"background": True, "input": "x"}))
     bench.call("POST", f"/v1/responses/{response['id']}/cancel")
@@ -122,7 +116,6 @@ def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
 
 
 def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
-    """A task without a subscribed endpoint has an empty list of deliveries."""
     task_id = bench.submit()["id"]
     assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
 
@@ -145,7 +138,6 @@ def test_a_test_call_says_what_was_answered(bench: ApiBench):
     [(200, True), (204, True), (299, True), (301, False), (404, False), (410, False), (500, False)],
 )
 def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, bench: ApiBench):
-    """The test of a webhook endpoint is a success only if the receiver answers 2xx; redirects are not followed."""
     one = made(bench)
     bench.courier.receiver = lambda _message: (status, {})
     tested = data(bench.call("POST", f"/v1/webhook_endpoints/{one['id']}/test"))
@@ -176,7 +168,6 @@ def test_endpoints_are_a_tenants_own():
 
 
 def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
-    """Without WEBHOOK_KEY, making a webhook endpoint gets 503 in OpenAI's shape, which says what to run."""
     bench.limit(webhook_key=None)
     reply = bench.call("POST", "/v1/webhook_endpoints", ALL)
     assert reply.status == problems.NO_WEBHOOK_KEY.status == 503
@@ -197,7 +188,6 @@ def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBen
 
 
 def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
-    """If D1's answer to a deletion is lost, the second send finds no endpoint, and the client still gets 200."""
     path = f"/v1/webhook_endpoints/{made(bench)['id']}"
     bench.database.fail(NETWORK_LOST, "after")
     assert bench.call("DELETE", path).status == 200
@@ -205,7 +195,6 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 
 
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
-    """If D1's answer to a redelivery is lost, the redelivery counts as accepted, and the sweep sends it."""
     one = made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")

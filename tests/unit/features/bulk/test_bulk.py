@@ -62,7 +62,6 @@ def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkCh
 
 
 def keys(status: Status, bench: StoreBench, count: int) -> list[TaskKey]:
-    """Write this many tasks of one tenant with this status, and return their keys."""
     found = [TaskKey(f"t:{number:03}") for number in range(count)]
     for key in found:
         bench.in_status(status, key)
@@ -70,12 +69,10 @@ def keys(status: Status, bench: StoreBench, count: int) -> list[TaskKey]:
 
 
 def statuses(bench: StoreBench) -> list[str]:
-    """Read the statuses of all tasks, by key."""
     return [row["status"] for row in bench.database.rows("SELECT status FROM tasks ORDER BY id")]
 
 
 def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
-    """A bulk retry of 100 tasks stays within the subrequests and statements of an invocation of the free plan."""
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
     sender = CountedSender()
@@ -92,7 +89,6 @@ def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
 
 
 def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
-    """On the paid plan a bulk retry takes two D1 calls: one finds the tasks, and one puts them back."""
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST)
     sender = CountedSender()
@@ -102,7 +98,6 @@ def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
 
 
 def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bulk retry with slow sends ends in time, and leaves the tasks that it has not sent to the sweep."""
     monkeypatch.setattr(limits, "BULK_SEND_SECONDS", 0.05)
     bench = StoreBench()
     keys(Status.FAILED, bench, 10)
@@ -113,7 +108,6 @@ def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
-    """A bulk cancellation of 100 tasks takes two D1 calls: one finds the tasks, and one cancels them."""
     bench = StoreBench()
     keys(Status.PROCESSING, bench, limits.BULK_TASKS_MOST)
     made = bulk(bench, CountedSender())
@@ -150,7 +144,6 @@ _ONE_PUT_BACK = """UPDATE tasks SET status = 'pending', finished_at = NULL,
 def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
     monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """If the tasks that a bulk retry found change before its write, it puts none back, and searches again."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     made = bulk(bench, CountedSender(), Settings(plan="paid", tasks_in_flight_most=2))
@@ -187,7 +180,6 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
 
 
 def test_a_retry_that_lands_late_changes_nothing() -> None:
-    """A bulk retry that lands late puts no task back that was put back before and has failed again."""
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)
     found = bench.run(bench.store.beside(BulkStore).failed("t", ALL, None, 10, Conditions()))
@@ -198,7 +190,6 @@ def test_a_retry_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_that_lands_late_changes_nothing() -> None:
-    """A bulk cancellation that lands late does not cancel a task that was cancelled and put back in between."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.beside(BulkStore).going_on_in("t", ALL, None, 10))
@@ -213,7 +204,6 @@ def test_a_cancellation_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
-    """A bulk cancellation for one status cancels only tasks that still have this status at its write."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.beside(BulkStore).going_on_in("t", ALL, Status.PENDING, 10))
@@ -242,13 +232,11 @@ def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
 
 
 def plan(bench: StoreBench, bound: Any) -> str:
-    """Return SQLite's query plan of a statement."""
     return "; ".join(row["detail"] for row in bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values))
 
 
 @pytest.mark.parametrize("counts", [True, False])
 def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
-    """The search of a bulk retry reads only failed and unfinished tasks, however many others a tenant has."""
     bench = StoreBench()
     where: dict[str, Any] = {"first": "t:", "behind": "t:~", "most": 5}
     failed = (
@@ -263,7 +251,6 @@ def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
 
 @pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
 def test_writes_find_their_tasks_by_key(write: str) -> None:
-    """The writes of bulk requests find their tasks by key and never scan the table."""
     bench = StoreBench()
     statement = getattr(sql, write)
     values: dict[str, Any] = dict.fromkeys(statement.parameters, 1) | {"generations": '{"t:1": 0}'}
@@ -273,7 +260,6 @@ def test_writes_find_their_tasks_by_key(write: str) -> None:
 
 
 def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
-    """A task that never fails has no entry in the index that bulk retries search."""
     bench = StoreBench()
     for number, status in enumerate(Status):
         bench.in_status(status, f"t:{number}")

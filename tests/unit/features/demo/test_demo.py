@@ -90,7 +90,6 @@ def test_the_smallest_texts_get_an_answer(text: str, expected: str) -> None:
 
 
 def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
-    """The demo counts a token for each four UTF-8 bytes of its input and of its output, rounded up."""
     assert [estimated_tokens(text) for text in ("", "a", "abcd", "abcde", "四个汉字")] == [0, 1, 1, 2, 3]
     reply = infer("user text", "system ")
     assert reply.input_tokens == 4

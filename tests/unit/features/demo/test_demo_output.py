@@ -45,14 +45,12 @@ def is_valid(schema: dict[str, Any], value: object) -> bool:
 
 
 def made(schema: dict[str, Any], text: str = TEXT) -> Any:
-    """Return the demo's value for a text, and check that the schema allows it."""
     value = json.loads(formed(schema, text))
     assert is_valid(schema, value), value
     return value
 
 
 def of(**properties: Any) -> dict[str, Any]:
-    """Return a strict object schema with the given properties."""
     return {
         "type": "object",
         "properties": properties,

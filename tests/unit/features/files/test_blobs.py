@@ -15,14 +15,12 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the pauses before a further send short."""
     monkeypatch.setattr("src.kernel.domain.limits.BLOB_RESEND_SECONDS", 0.0)
     monkeypatch.setattr("src.kernel.domain.limits.STORE_RESEND_SECONDS", 0.0)
 
 
 @pytest.fixture
 def bench() -> Iterator[FileBench]:
-    """Return a bench with R2."""
     made = FileBench()
     yield made
     made.database.close()
@@ -53,7 +51,6 @@ def test_a_refusal_is_not_sent_again(bench: FileBench, message: str):
 
 
 def test_a_call_without_an_answer_is_given_up(bench: FileBench):
-    """A call that hangs is given up after the deadline, and is not sent again at once."""
     bench.r2.fail("", "hang")
     with pytest.raises(BlobUnavailable, match="in time"):
         bench.run(bench.bucket(seconds=0.0).put(bench.key(), "0", b"abc"))
@@ -74,7 +71,6 @@ def test_what_is_not_there_is_missing(bench: FileBench):
 
 
 def test_keys_of_a_tenant_are_reached_by_its_own_names_alone(bench: FileBench):
-    """A part lies under its tenant and its file's id, and erasing a file leaves files of other tenants alone."""
     bucket = bench.bucket()
     key = bench.key("a")
     other = type(key)(key.replace("a:", "ab:", 1))
@@ -87,7 +83,6 @@ def test_keys_of_a_tenant_are_reached_by_its_own_names_alone(bench: FileBench):
 
 
 def test_a_file_of_many_parts_is_erased_in_steps(bench: FileBench, monkeypatch: pytest.MonkeyPatch):
-    """A call erases a limited number of parts, and says whether parts are left."""
     monkeypatch.setattr("src.kernel.domain.limits.BLOB_KEYS_MOST", 2)
     monkeypatch.setattr("src.kernel.domain.limits.FILE_ROWS_ERASED", 2)
     for bucket in (bench.bucket(), D1Bucket(Database(bench.database, bench.meter))):

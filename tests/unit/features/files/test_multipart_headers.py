@@ -34,7 +34,6 @@ def test_the_boundary_is_read(content_type: str, boundary: bytes) -> None:
     ],
 )
 def test_a_bad_boundary_is_refused(content_type: str, complaint: str) -> None:
-    """The error for a bad boundary says what is wrong."""
     with pytest.raises(Malformed, match=complaint):
         boundary_of(content_type)
 
@@ -67,7 +66,6 @@ def test_the_filename_is_read(parameters: str, filename: str | None) -> None:
 
 
 def test_names_of_headers_have_any_case_and_lines_may_be_folded() -> None:
-    """Names of headers may have any case, and a header may be folded over several lines, as old clients do."""
     raw = b'\r\nCONTENT-DISPOSITION: Form-Data; NAME=purpose;\r\n\tFileName="a"\r\nContent-Transfer-Encoding: 8BIT'
     assert part_disposition(raw) == Disposition("purpose", "a")
 

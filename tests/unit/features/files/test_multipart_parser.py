@@ -21,7 +21,6 @@ END = b"\r\n--b--\r\n"
 
 
 def parsed(*chunks: bytes) -> list[Event]:
-    """Parse a whole body."""
     parser = MultipartParser(b"b")
     events = [event for chunk in chunks for event in parser.feed(chunk)]
     parser.finish()
@@ -72,14 +71,12 @@ def test_the_bounds_are_what_they_say() -> None:
 
 
 def test_a_part_without_content_may_lack_the_line_end_before_it() -> None:
-    """RFC 2046 allows a part that has headers and no content."""
     body = FILE[:-2] + END
     for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
         assert parsed(*chunks) == [FileStart("file", "f"), FILE_END]
 
 
 def test_what_follows_the_last_boundary_is_dropped() -> None:
-    """Everything after the last boundary (the epilogue) is ignored."""
     assert parsed(FIELD + b"1" + END, b"more", FIELD, b"2") == [Field("a", b"1")]
     assert parsed(b"--b--") == []
 

@@ -42,7 +42,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["r2", "d1"])
 def bench(request: pytest.FixtureRequest) -> Iterator[FileBench]:
-    """Return a bench for each place of files."""
     made = FileBench(r2=request.param == "r2")
     yield made
     made.database.close()
@@ -50,7 +49,6 @@ def bench(request: pytest.FixtureRequest) -> Iterator[FileBench]:
 
 @pytest.fixture
 def in_r2() -> Iterator[FileBench]:
-    """Return a bench with R2."""
     made = FileBench()
     yield made
     made.database.close()
@@ -62,12 +60,10 @@ def assert_sound(bench: FileBench) -> None:
 
 
 def assert_nothing_left(bench: FileBench) -> None:
-    """Check that no row and no part is left, except tombstones."""
     assert (bench.rows(), bench.stored(), bench.database.rows("SELECT * FROM file_use")) == ([], {}, [])
 
 
 def test_a_buffer_is_stored_like_bytes(bench: FileBench):
-    """A part that was collected in a buffer has the buffer's bytes, and the buffer can be used again."""
     key = bench.key()
     bench.run(bench.store.begin(key, bench.time_ms))
     buffer = bench.store.bucket.buffer()
@@ -203,7 +199,6 @@ def test_files_are_listed_by_creation(bench: FileBench):
 
 
 def hide(bench: FileBench) -> Callable[[], None]:
-    """Let the bucket have no parts, until the returned function is called."""
     objects = dict(bench.r2.objects)
     bench.r2.objects.clear()
     bench.database.rows("UPDATE file_parts SET file_id = 'hidden:' || file_id RETURNING name")
@@ -216,7 +211,6 @@ def hide(bench: FileBench) -> Callable[[], None]:
 
 
 def look(bench: FileBench, file: File) -> bytes | type[Exception]:
-    """Read a file in an invocation of its own, or return why it cannot be read."""
     store = FileStore(Database(bench.database, bench.meter), bench.bucket() if bench.has_r2 else None)
     found = bench.run(store.file(file.key))
     try:
@@ -226,7 +220,6 @@ def look(bench: FileBench, file: File) -> bytes | type[Exception]:
 
 
 def test_a_part_that_is_missing_counts_as_lost_after_a_quarter_of_an_hour(bench: FileBench):
-    """Until then the bucket counts as away, for every reader. Other parts are read, and are not among the lost ones."""
     file, other = bench.upload(b"abc", b"def"), bench.upload(b"ghi")
     hide(bench)
     assert look(bench, file) is PartAway
@@ -243,7 +236,6 @@ def test_a_part_that_is_missing_counts_as_lost_after_a_quarter_of_an_hour(bench:
 
 
 def test_a_part_that_was_missing_and_came_back_is_waited_for_again(bench: FileBench):
-    """A read forgets the miss, whichever invocation reads. So two short misses do not count as one long one."""
     file = bench.upload(b"abc", b"def")
     show = hide(bench)
     assert look(bench, file) is PartAway
@@ -273,7 +265,6 @@ def test_a_miss_that_cannot_be_noted_is_no_loss(bench: FileBench):
 
 @pytest.mark.parametrize("when", ["after", "later", "before"])
 def test_a_lost_answer_to_delete_is_no_other_answer(bench: FileBench, when: str):
-    """A DELETE whose first send was lost says that the file was deleted, and lessens the use once."""
     file, other = bench.upload(b"abc"), bench.upload(b"de")
     bench.database.fail(NETWORK_LOST, when)  # type: ignore[arg-type]
     assert bench.run(bench.store.delete(file.key)) == Deleted()
@@ -283,7 +274,6 @@ def test_a_lost_answer_to_delete_is_no_other_answer(bench: FileBench, when: str)
 
 
 def test_a_file_that_a_batch_reads_is_kept(bench: FileBench):
-    """A file that a batch reads is neither deleted nor expired, and is erased after the batch has ended."""
     file = bench.upload(b"abc", keeps_ms=DAY_MS)
     bench.read_by_batch(file.key)
     assert bench.run(bench.store.delete(file.key)) == InUse("local:batch")  # type: ignore[arg-type]
@@ -301,7 +291,6 @@ def test_a_file_that_a_batch_reads_is_kept(bench: FileBench):
 
 
 def test_an_expired_file_that_is_in_use_is_looked_at_later(bench: FileBench):
-    """The sweep does not look at an expired file in use each minute."""
     file = bench.upload(b"abc", keeps_ms=DAY_MS)
     bench.read_by_batch(file.key)
     bench.pass_seconds(DAY_MS / 1000)
@@ -313,7 +302,6 @@ def test_an_expired_file_that_is_in_use_is_looked_at_later(bench: FileBench):
 
 
 def test_a_growing_file_is_not_deleted(bench: FileBench):
-    """DELETE of a file that a batch still writes names the batch."""
     file = bench.upload(b"abc")
     bench.database.rows("UPDATE files SET state = 'growing', owner = 'local:batch' WHERE id = ?", file.key)
     assert bench.run(bench.store.delete(file.key)) == InUse("local:batch")  # type: ignore[arg-type]
@@ -341,7 +329,6 @@ def test_expired_files_are_erased(bench: FileBench):
 
 
 def test_two_sweeps_at_once_erase_a_file_once(bench: FileBench):
-    """Two sweeps that found the same files count them once."""
     bench.upload(b"ab", keeps_ms=1)
     bench.upload(b"c")
     bench.pass_seconds(1)
@@ -404,7 +391,6 @@ def test_output_files_end_with_their_task(bench: FileBench):
 
 
 def test_a_part_that_no_row_names_is_erased_after_a_day(bench: FileBench):
-    """The search for orphans erases old parts without a row or without a name in it, and nothing else."""
     file = bench.upload(b"abc", b"def")
     gone = bench.key()
     bench.run(bench.store.bucket.put(gone, "0", b"late"))
@@ -420,7 +406,6 @@ def test_a_part_that_no_row_names_is_erased_after_a_day(bench: FileBench):
 
 
 def test_a_search_goes_on_where_the_last_one_ended(bench: FileBench):
-    """Searches of two parts each pass all parts, once an hour, and begin anew at the end."""
     keys = [bench.key() for _ in range(5)]
     for key in keys:
         bench.run(bench.store.bucket.put(key, "0", b"late"))
@@ -454,7 +439,6 @@ def test_objects_of_others_are_left_alone(in_r2: FileBench):
 
 
 def test_a_put_that_lands_after_the_erasure_is_found(in_r2: FileBench):
-    """An object that lands after its file was erased is erased as an orphan."""
     key = in_r2.key()
     in_r2.run(in_r2.store.begin(key, in_r2.time_ms))
     in_r2.r2.fail(INTERNAL, "later", times=3)
@@ -468,7 +452,6 @@ def test_a_put_that_lands_after_the_erasure_is_found(in_r2: FileBench):
 
 
 async def _file_work(tasks: TaskStore) -> bool:
-    """Return whether the first read of a sweep finds work with files."""
     (((work,)),) = (await tasks.due(10, looks=[file_work(Settings())])).looked
     return bool(work["wanted"])
 
@@ -505,7 +488,6 @@ def test_a_tenant_has_a_number_of_files(bench: FileBench):
 
 
 def test_files_in_d1_stay_readable_with_a_bucket():
-    """A deployment that gets a bucket later reads and deletes its files in D1, and new files lie in R2."""
     bench = FileBench(r2=False)
     old = bench.upload(b"old")
     bench.store = FileStore(Database(bench.database, bench.meter), bench.bucket())
@@ -518,7 +500,6 @@ def test_files_in_d1_stay_readable_with_a_bucket():
 
 
 def test_a_file_in_r2_without_the_binding_is_unavailable(in_r2: FileBench):
-    """Without its binding a file in R2 cannot be read; it can be deleted, and is erased when the binding is back."""
     file = in_r2.upload(b"abc")
     with_r2, in_r2.store = in_r2.store, FileStore(Database(in_r2.database, in_r2.meter))
     with pytest.raises(BlobUnavailable, match="BLOBS"):
@@ -531,7 +512,6 @@ def test_a_file_in_r2_without_the_binding_is_unavailable(in_r2: FileBench):
 
 
 def test_a_range_is_read_at_once_only_if_it_is_short(bench: FileBench):
-    """A range outside of the file or of more than 4 MiB is a mistake of the caller."""
     file = bench.upload(b"abc")
     with pytest.raises(AssertionError):
         bench.run(bench.store.read(file, 0, 4))

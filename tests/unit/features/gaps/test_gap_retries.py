@@ -27,7 +27,6 @@ LONG = "x" * 1_200
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a worker that makes one call at a time."""
     made = WorkerBench(concurrency=1)
     yield made
     made.close()
@@ -36,7 +35,6 @@ def bench() -> Iterator[WorkerBench]:
 def complete_with_gaps(
     bench: WorkerBench, chunks: int, *gaps: int, reduce: Reduce = Reduce.CONCAT, **terms: Any
 ) -> Task:
-    """Run a task whose calls with the given numbers are refused, so that their chunks become gaps."""
     bench.insert(chunks, reduce, structure=Structure(gaps=True), **terms)
     bench.model.act = lambda call, number: REFUSED if number in gaps else f"{number:03}{LONG}"
     assert bench.run() == Ended(Status.COMPLETED)
@@ -45,7 +43,6 @@ def complete_with_gaps(
 
 
 def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
-    """Retry the old task's gaps as a new task with the given key."""
     store = bench.store.beside(GapRetryStore)
     plan = bench.do(store.beside(GapRetryStore).plan_gap_retry(OLD))
     assert plan is not None
@@ -54,7 +51,6 @@ def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
 
 
 def finished(bench: WorkerBench, key: TaskKey = NEW) -> Task:
-    """Run the new task to its end, and read it."""
     assert bench.do(bench.worker().run(key, HOST)) == Ended(Status.COMPLETED)
     task = bench.do(bench.store.task(key))
     assert isinstance(task, Task)
@@ -62,13 +58,11 @@ def finished(bench: WorkerBench, key: TaskKey = NEW) -> Task:
 
 
 def rows(bench: WorkerBench, key: TaskKey) -> list[Any]:
-    """Return all stored rows of a task."""
     tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "merges": "task_id", "failures": "task_id"}
     return [bench.database.rows(f"SELECT * FROM {table} WHERE {name} = ?", key) for table, name in tables.items()]  # noqa: S608
 
 
 def test_it_calls_the_gaps_alone_and_the_old_task_stays(bench: WorkerBench) -> None:
-    """A retry of two gaps among five chunks calls the model for these two, and the new task's result is complete."""
     old = complete_with_gaps(bench, 5, 2, 4)
     before = rows(bench, OLD)
     assert isinstance(retry(bench), Accepted)
@@ -104,7 +98,6 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
 
 
 def test_the_merges_above_a_call_that_failed_only_once_are_copied(bench: WorkerBench) -> None:
-    """A chunk whose second call succeeded is no gap, so a retry of gaps does not make the merges above it again."""
     bench.insert(8, Reduce.MERGE, structure=Structure(gaps=True))
     failing = {3: REFUSED, 7: ModelUnavailable("503")}
     bench.model.act = lambda call, number: failing.get(number, f"{number:03}{LONG}")
@@ -150,7 +143,6 @@ def test_merge_outputs_are_read_in_pages(
 def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the old task is erased after the lengths of its merge outputs were read, there is nothing to retry."""
     complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
     read = GapRetryStore._merged
 
@@ -178,7 +170,6 @@ def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench)
 
 
 def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) -> None:
-    """A retry of gaps has no plan for a task without gaps, an unfinished task, or one that does not exist."""
     assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
     bench.insert(2, structure=Structure(gaps=True))
     assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
@@ -188,7 +179,6 @@ def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) 
 
 @pytest.mark.parametrize("error", [None, ModelUnavailable("503")], ids=["without failures", "with a failed call"])
 def test_a_task_without_gaps_has_none_to_retry(bench: WorkerBench, error: ModelUnavailable | None) -> None:
-    """Neither a gap of another task nor a failed call that was made again is a gap of the task."""
     complete_with_gaps(bench, 5, 5)
     bench.model.act = lambda call, number: error if number == 1 else None
     new = new_task(OTHER, 3, Reduce.CONCAT, 5, structure=Structure(gaps=True))
@@ -210,7 +200,6 @@ def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
 
 
 def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBench) -> None:
-    """If the old task is erased after the plan was read, the transaction of a retry of gaps makes no new task."""
     complete_with_gaps(bench, 3, 2)
     plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
     bench.do(bench.store.erase(OLD))
@@ -222,7 +211,6 @@ def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBenc
 
 
 def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> None:
-    """If the old task is erased, the new task of a retry of gaps keeps the outputs that it copied."""
     complete_with_gaps(bench, 3, 2)
     assert isinstance(retry(bench), Accepted)
     bench.do(bench.store.erase(OLD))

@@ -52,7 +52,6 @@ def faults(schema: dict[str, Any], value: object, most: int = 10) -> list[Fault]
     ],
 )
 def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, expected: str) -> None:
-    """The fault of each keyword says in plain words what was expected."""
     assert faults(schema, value) == [Fault("", expected)]
 
 
@@ -113,7 +112,6 @@ def test_values_that_only_python_takes_for_equal_differ(schema: dict[str, Any], 
 
 
 def test_faults_have_their_places_those_near_the_root_first() -> None:
-    """Each fault has a pointer to its place, and faults near the root come first."""
     person = closed(name={"type": "string", "minLength": 1}, kids={"type": "array", "items": {"$ref": "#/$defs/p"}})
     schema = parse_schema(closed(p={"$ref": "#/$defs/p"}) | {"$defs": {"p": person}}, strict=True)
     value = {"p": {"name": "", "kids": [{"name": "x", "kids": []}, {"name": 1, "a/~b": 0}]}, "q": 1}
@@ -127,7 +125,6 @@ def test_faults_have_their_places_those_near_the_root_first() -> None:
 
 
 def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
-    """If only one schema of `anyOf` can fit, its faults are reported."""
     circle = closed(kind={"const": "circle"}, radius={"type": "number", "minimum": 0})
     square = closed(kind={"enum": ["square", "box"]}, side={"type": "number"})
     union = {"anyOf": [circle, square, {"type": "null"}]}
@@ -141,7 +138,6 @@ def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
 
 
 def test_a_constant_that_two_schemas_share_decides_nothing() -> None:
-    """If two schemas of `anyOf` share a constant, or if its property is optional in one, both are tried."""
     shared = [
         closed(kind={"enum": ["a", "b"]}, x={"type": "string"}),
         closed(kind={"enum": ["b", "c"]}, x={"type": "number", "minimum": 0}),
@@ -157,7 +153,6 @@ MODULES = (alone, check, equality, nodes)
 
 
 def steps_of(document: dict[str, Any], value: object, *, is_valid: bool) -> int:
-    """Return how many lines of Python a check of the value takes. The limits of new schemas do not count."""
     schema = accepted_schema(document)
     with counted(*MODULES) as steps:
         found = faults_of(schema, value)
@@ -181,7 +176,6 @@ TWINS = {
 
 
 def chain(length: int, leaf: object) -> object:
-    """Return a tree in which each node has only a left child."""
     value = leaf
     for _ in range(length):
         value = {"x": 1, "left": value, "right": None}
@@ -224,7 +218,6 @@ def test_values_that_are_asked_in_turn_are_all_asked(owners: int, wrong_at: int 
 
 
 def test_an_optional_constant_tells_alternatives_apart() -> None:
-    """A constant that is not required tells alternatives apart, and a value without it may fit each of them."""
     choices = [
         {"type": "object", "properties": {"kind": {"const": kind}, "n": {"type": type_}}}
         for kind, type_ in (("a", "string"), ("b", "integer"), ("c", "null"))
@@ -242,7 +235,6 @@ def test_an_optional_constant_tells_alternatives_apart() -> None:
 @pytest.mark.parametrize("wide", [1, 7, 8, 9, 40])
 @pytest.mark.parametrize("deep", [1, 5])
 def test_faults_have_their_place_however_values_are_checked(wide: int, deep: int) -> None:
-    """The pointer of a fault is right for values that are checked singly, in groups, and in turns of both."""
     schema: dict[str, Any] = {"type": "integer"}
     value: Any = list(range(wide))
     value[-1] = "wrong"
@@ -320,7 +312,6 @@ def test_a_set_of_digests_is_a_set() -> None:
 
 
 def test_equal_numbers_have_one_key_and_large_ones_have_hashes_of_their_own() -> None:
-    """Python's hash of a number is a remainder, so a client could give a thousand of them one hash."""
     assert scalar_key(1) == scalar_key(1.0) != scalar_key(True)
     assert scalar_key(10**20) == scalar_key(1e20) != scalar_key(str(10**20))
     assert scalar_key(-(2**31)) == scalar_key(-2147483648.0)

@@ -36,7 +36,6 @@ def outcome(hostile: object, *, strict: bool) -> tuple[bool, int]:
 
 
 def faults_pointer(refusal: SchemaRefused) -> None:
-    """Check that a refusal's pointer and reason are fit to be sent to the client."""
     assert refusal.pointer == "" or refusal.pointer.startswith("/")
     assert len(refusal.pointer.encode()) <= 4 * pointers.POINTER_CHARS_MOST
     assert len(refusal.reason.encode()) <= 400
@@ -65,7 +64,6 @@ def test_mutations_of_good_schemas() -> None:
 
 
 def test_a_large_good_schema_is_within_the_same_work() -> None:
-    """The check of a good schema of almost 32 KB executes no more lines than that of a hostile schema may."""
     properties = {f"property_{number}": {"type": "string", "minLength": 1, "enum": ["a", "b"]} for number in range(430)}
     is_accepted, lines = outcome({"type": "object", "properties": properties}, strict=False)
     assert is_accepted
@@ -74,7 +72,6 @@ def test_a_large_good_schema_is_within_the_same_work() -> None:
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_body_with_such_numbers_and_names_is_refused_before(body: str) -> None:
-    """A body with repeated names, invalid numbers, deep nesting or too many values is refused as JSON."""
     assert len(body) < limits.SCHEMA_BYTES_MOST
     with pytest.raises(Refusal):
         parse_object(body.encode())

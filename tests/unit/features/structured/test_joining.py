@@ -17,7 +17,6 @@ STRINGS = {"type": "array", "items": STRING}
 
 
 def joined(document: dict[str, Any], rules: dict[str, str], *values: dict[str, Any]) -> dict[str, Any]:
-    """The joined value."""
     joiner = join_plan(parse_schema(document, strict=False), rules).joiner()
     for value in values:
         joiner.add(value)
@@ -25,7 +24,6 @@ def joined(document: dict[str, Any], rules: dict[str, str], *values: dict[str, A
 
 
 def refusal(document: dict[str, Any], rules: dict[str, str] | None = None) -> tuple[str, str]:
-    """Return the pointer and the reason with which a join plan for this schema is refused."""
     with pytest.raises(NotJoinable) as refused:
         join_plan(parse_schema(document, strict=False), rules or {})
     assert refused.value.code == "not_joinable"
@@ -66,7 +64,6 @@ def test_each_rule(schema: Any, rule: str | None, values: list[Any], expected: A
 
 
 def test_null_and_absent_values_say_nothing() -> None:
-    """In joining, null and absent values do not count if another output has a value."""
     document: dict[str, Any] = {
         "type": "object",
         "properties": {
@@ -185,7 +182,6 @@ def test_definitions_that_are_deep_are_bounded() -> None:
 
 
 def test_a_sum_that_is_no_double_is_refused_at_the_end() -> None:
-    """A joined sum may exceed the largest double until the last output, and only the final sum is refused for it."""
     with pytest.raises(NotJoinable, match="largest double") as refused:
         joined(closed(n=NUMBER), {"/n": "sum"}, {"n": 1e308}, {"n": 1e308})
     assert refused.value.pointer == "/n"

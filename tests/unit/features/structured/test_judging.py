@@ -59,7 +59,6 @@ def test_faults_are_at_most_ten() -> None:
 
 
 def test_an_output_that_grows_too_long_is_invalid() -> None:
-    """An output is invalid if its compact text exceeds the limit of an output's length."""
     text = '{"l": [' + ",".join(["1e15"] * 20_000) + "]}"
     assert len(text) < 200_000
     judged = judge(LONG, text, "stop")

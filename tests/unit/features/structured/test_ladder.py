@@ -35,24 +35,20 @@ class Dies(BaseException):
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a worker that asks a model again at most once."""
     made = WorkerBench()
     yield made
     made.close()
 
 
 def outputs(bench: WorkerBench) -> list[str | None]:
-    """Return the outputs of the task's chunks."""
     return [chunk.output for chunk in bench.do(bench.store.chunks(TaskKey("task")))]
 
 
 def says(*answers: Any) -> Any:
-    """Return an act in which the model gives the answers of `answers` one after the other."""
     return lambda call, number: answers[number - 1]
 
 
 def test_a_repaired_output_costs_no_call(bench: WorkerBench) -> None:
-    """An output with a fence and a trailing comma is repaired without a further call."""
     bench.insert(1, **FORMED)
     bench.model.act = says(FENCED)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -114,7 +110,6 @@ def test_an_output_whose_number_no_sum_can_hold_is_rejected(bench: WorkerBench) 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_an_output_that_was_cut_off_is_not_asked_for_again(bench: WorkerBench, reason: str) -> None:
-    """A cut-off output of a structured task fails its chunk without a further call, and is not counted as truncated."""
     bench.insert(1, **FORMED)
     bench.model.act = says(ModelReply('{"n": 1', 10, 5, reason))
     assert bench.run() == Ended(Status.FAILED)
@@ -160,7 +155,6 @@ def test_a_crash_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
 
 
 def test_merges_are_held_to_the_schema_and_end_the_task(bench: WorkerBench) -> None:
-    """If a merge's answer does not fit the schema, the model is asked again, as for a chunk."""
     bench.insert(2, Reduce.MERGE, **(FORMED | {"structure": Structure(has_schema=True, gaps=True)}))
     bench.model.act = says(GOOD, GOOD, BAD, BAD)
     assert bench.run() == Ended(Status.FAILED)
@@ -213,7 +207,6 @@ def test_a_long_rejected_answer_is_cut(bench: WorkerBench) -> None:
 
 
 def test_lanes_carry_the_form_and_their_worker_judges(bench: WorkerBench) -> None:
-    """Lanes make calls with the schema, and the task's own worker checks their outputs."""
     bench.insert(12, **FORMED)
     bench.model.act = lambda call, number: BAD if call.form is None or number <= 3 else GOOD
     assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)

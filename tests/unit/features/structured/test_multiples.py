@@ -10,7 +10,6 @@ from src.features.structured.schema.equality import decimal_of, is_multiple
 
 @pytest.mark.parametrize("divisor", [1, 8, 64, 625, 0.0625, 2.5, 1e5, 3, 24, 0.007, 2e-300, 48e280])
 def test_floats_are_multiples_of_a_divisor_as_their_decimals_are(divisor: float) -> None:
-    """Neither the factors 2 and 5 of a divisor nor the size of a float changes what counts as a multiple."""
     random, exact = Random(f"multiples of {divisor}"), Fraction(repr(divisor))
     values = [0.0]
     for exponent in range(-10, 25):

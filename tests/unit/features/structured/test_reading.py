@@ -31,7 +31,6 @@ def test_each_disguise_is_taken_away(text: str) -> None:
 
 
 def test_trailing_commas_go_where_values_stand_before_them() -> None:
-    """Trailing commas after a value are removed, in objects and arrays, at any depth. Commas in texts stay."""
     assert read_output('{"a": [1, {"b": ",}",}, [],], "c": {},}').value == {"a": [1, {"b": ",}"}, []], "c": {}}
 
 

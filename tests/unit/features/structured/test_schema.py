@@ -15,7 +15,6 @@ STRINGS = {"type": "string"}
 
 
 def closed(**properties: Any) -> dict[str, Any]:
-    """Return a strict object schema with the given properties, all of them required."""
     return {
         "type": "object",
         "properties": properties,
@@ -25,7 +24,6 @@ def closed(**properties: Any) -> dict[str, Any]:
 
 
 def refusal(document: object, *, strict: bool = False) -> tuple[str, str]:
-    """Return the pointer and the reason with which the schema is refused."""
     with pytest.raises(SchemaRefused) as refused:
         parse_schema(document, strict=strict)
     assert refused.value.code == "unsupported_schema"
@@ -46,7 +44,6 @@ class People(BaseModel):
 
 @pytest.mark.parametrize("model", [Person, People])
 def test_what_openai_s_sdk_makes_of_a_model_is_accepted(model: type[BaseModel]) -> None:
-    """The strict schemas that OpenAI's SDK makes of pydantic models are accepted, even one that contains itself."""
     parse_schema(to_strict_json_schema(model), strict=True)
 
 
@@ -69,7 +66,6 @@ def test_what_zod_writes_is_accepted() -> None:
 
 
 def test_all_keywords_of_the_subset_are_accepted() -> None:
-    """All keywords of the subset are accepted: annotations anywhere, `$schema` and `$id` at the root."""
     notes: dict[str, Any] = {"title": "t", "description": "d", "default": None, "examples": [{}]}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -175,7 +171,6 @@ def test_everything_else_is_refused_with_its_place(property_schema: Any, pointer
     ],
 )
 def test_the_root_is_an_object(document: object, pointer: str) -> None:
-    """The root has `"type": "object"`."""
     assert refusal(document)[0] == pointer
 
 
@@ -193,7 +188,6 @@ def test_the_root_is_an_object(document: object, pointer: str) -> None:
     ],
 )
 def test_strict_is_openai_s_rule(document: Any, pointer: str, word: str) -> None:
-    """With `strict` every property must be required and no other allowed, which is OpenAI's rule."""
     found, reason = refusal(document, strict=True)
     assert found == pointer
     assert word in reason
@@ -236,7 +230,6 @@ def test_references_are_fragments_of_addresses() -> None:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """Return a schema of objects nested this many levels deep, with an array in the innermost one."""
     document: dict[str, Any] = closed(leaf=STRINGS)
     for _ in range(levels - 1):
         document = closed(inner={"anyOf": [document, {"type": "null"}]})
@@ -278,13 +271,11 @@ def test_the_limit_of_properties(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def alike(count: int, **more: Any) -> dict[str, Any]:
-    """Return a schema with so many alternatives that nothing tells apart."""
     choices = [{"type": "object", "properties": {"n": {"minimum": number}}, **more} for number in range(count)]
     return {"type": "object", "properties": {"a": {"anyOf": choices}}}
 
 
 def told_apart(**properties: Any) -> Any:
-    """Return an alternative whose names of properties tell it apart."""
     return closed(n={"type": "integer"}, **properties)
 
 
@@ -302,12 +293,10 @@ def told_apart(**properties: Any) -> Any:
     ],
 )
 def test_alternatives_that_are_told_apart_have_no_limit(choices: list[Any]) -> None:
-    """Constants, names of properties and types tell alternatives apart, so that there may be many of them."""
     parse_schema({"type": "object", "properties": {"a": {"anyOf": choices}}}, strict=False)
 
 
 def test_the_limit_of_alternatives_that_nothing_tells_apart() -> None:
-    """One `anyOf` may have four alternatives for one type that nothing tells apart, also those of an `anyOf` in it."""
     parse_schema(alike(4), strict=False)
     pointer, reason = refusal(alike(5))
     assert pointer == "/properties/a/anyOf"
@@ -342,7 +331,6 @@ def test_the_limit_of_what_constants_consist_of() -> None:
 
 
 def test_a_schema_that_was_accepted_before_stays_so() -> None:
-    """A task may have a schema that an older release with other limits has accepted: it is read without them."""
     documents: list[dict[str, Any]] = [alike(200), {"type": "object", "properties": {"a": {"const": [0] * 5_000}}}]
     for document in documents:
         refusal(document)
@@ -351,7 +339,6 @@ def test_a_schema_that_was_accepted_before_stays_so() -> None:
 
 
 def test_strict_needs_no_type_where_values_are_named() -> None:
-    """With `strict` a schema needs no `type` if `enum`, `const`, `anyOf` or `$ref` says which values it allows."""
     parse_schema(
         closed(a={"enum": [1]}, b={"const": {}}, c={"anyOf": [STRINGS]}, d={"$ref": "#"}),
         strict=True,

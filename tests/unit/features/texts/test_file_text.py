@@ -27,7 +27,6 @@ RETENTION_MS = 10**12
 
 @pytest.fixture(name="bench")
 def text_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
-    """A bench whose slices and windows are small, so that short texts have several."""
     look_near(monkeypatch)
     monkeypatch.setattr(limits, "TEXT_SLICE_BYTES", 400)
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 120)
@@ -37,7 +36,6 @@ def text_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
 
 
 def sent(bench: TextBench) -> list[str]:
-    """Return the texts of the calls that were made, in their order."""
     return bench.model.calls
 
 
@@ -47,7 +45,6 @@ def pieces(text: str, max_chars: int, overlap: int = 0) -> list[str]:
 
 
 def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first slice gives the task its name, and a run cuts no more slices than it may."""
     monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
     bench.begin_text(TEXT.encode())
     assert bench.work() == Released(0)
@@ -88,7 +85,6 @@ def test_a_file_that_is_no_text_fails_the_task(bench: TextBench, content: bytes,
 def test_a_text_is_blank_only_if_no_run_found_a_visible_character(
     bench: TextBench, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """The run that cuts the end looks at what earlier runs have cut, and no call is made for a blank text."""
     monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
     bench.begin_text(text.encode())
     task = bench.work_to_end()
@@ -121,7 +117,6 @@ def test_too_many_chunks_and_repeats_fail_the_task(bench: TextBench, monkeypatch
 
 
 def test_a_budget_below_the_minimum_ends_the_task_before_a_call(bench: TextBench) -> None:
-    """The chunks are counted, and a retry must allow at least their calls."""
     needed = len(pieces(TEXT, 50))
     bench.begin_text(TEXT.encode(), max_calls=needed - 1)
     task = bench.work_to_end()
@@ -154,7 +149,6 @@ def test_a_lost_part_fails_the_task(bench: TextBench) -> None:
 
 @pytest.mark.parametrize("during", ["the cut", "the calls"])
 def test_a_bucket_that_says_not_there_for_seconds_fails_no_task(bench: TextBench, during: str) -> None:
-    """The file's row says that it is complete, so the task waits for its bytes, and makes each call once."""
     bench.begin_text(TEXT.encode())
 
     def hide_for_seconds() -> None:
@@ -174,7 +168,6 @@ def test_a_bucket_that_says_not_there_for_seconds_fails_no_task(bench: TextBench
 
 
 def test_a_bucket_that_is_away_is_waited_for(bench: TextBench) -> None:
-    """While the bucket does not answer, the task waits, in the cut and between calls."""
     bench.begin_text(TEXT.encode())
     assert bench.bucket is not None
     bench.bucket.fail(1)
@@ -199,7 +192,6 @@ def test_a_bucket_that_is_away_is_waited_for(bench: TextBench) -> None:
 def test_a_bucket_that_is_not_bound_any_more_fails_the_task_after_a_day(
     bench: TextBench, during: str, route: Route
 ) -> None:
-    """A task without a deadline also ends. The log names the cause, and once the bucket is back a retry goes on."""
     bucket, host = bench.bucket, Host(route, 600.0)
     bench.begin_text(TEXT.encode())
     if during == "the calls":
@@ -225,7 +217,6 @@ def test_a_bucket_that_is_not_bound_any_more_fails_the_task_after_a_day(
 
 
 def test_gaps_are_retried_from_the_file(bench: TextBench) -> None:
-    """A task for the gaps of another one reads the chunks of the gaps from the same file."""
     bench.begin_text(TEXT.encode(), reduce=Reduce.CONCAT, structure=Structure(gaps=True))
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True) if number in {3, 9} else None
     task = bench.work_to_end()
@@ -265,7 +256,6 @@ def test_an_erased_task_leaves_only_its_file(bench: TextBench) -> None:
 
 
 def test_a_cancelled_task_is_not_cut_on(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that cuts finds that its task was cancelled with its next write."""
     monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
     bench.begin_text(TEXT.encode())
     bench.work()

@@ -22,7 +22,6 @@ LAST = CutSlice(CutAt(30, 30, 3), ends=(20, 30), byte_ends=(20, 30), start=None,
 
 @pytest.fixture
 def bench() -> Iterator[TextBench]:
-    """Give a bench with a task whose text is not cut yet."""
     made = TextBench()
     made.begin_text(b"x" * 30, chunk_chars=10)
     yield made
@@ -30,15 +29,12 @@ def bench() -> Iterator[TextBench]:
 
 
 def claimed(bench: TextBench, holder: str) -> Claim:
-    """Claim the task."""
     claim = bench.do(bench.store().claim(TEXT_TASK, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS))
     assert isinstance(claim, Claim)
     return claim
 
 
 def cut(bench: TextBench, claim: Claim, step: int, found: CutSlice) -> bool:
-    """Record the cuts of a slice in a step of the claim, and the end of the text with those of the last slice."""
-
     def writes(under: Any) -> Any:
         cuts = CutStatements(under)
         return cuts.cut_on(10, LAST) + cuts.all_cut() if found is LAST else cuts.cut_on(0, FIRST)
@@ -48,7 +44,6 @@ def cut(bench: TextBench, claim: Claim, step: int, found: CutSlice) -> bool:
 
 
 def test_a_worker_whose_claim_is_over_takes_no_cut_from_the_next(bench: TextBench) -> None:
-    """The first worker's last write lands while the second one cuts, and all chunks are there at the end."""
     first = claimed(bench, "first")
     assert cut(bench, first, 1, FIRST)
     bench.pass_seconds(LEASE_MS / 1000 + 600)
@@ -61,7 +56,6 @@ def test_a_worker_whose_claim_is_over_takes_no_cut_from_the_next(bench: TextBenc
 
 
 def test_a_task_is_retried_until_its_file_expires(bench: TextBench) -> None:
-    """A file that will expire can still be read, and one that has expired cannot, even before the sweep erases it."""
     bench.database.rows("UPDATE files SET expires_at = ?1, due_at = ?1 RETURNING id", START_MS + 60_000)
     bench.pass_seconds(59.999)
     bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))

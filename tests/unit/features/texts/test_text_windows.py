@@ -15,7 +15,6 @@ CHUNK_CHARS, CHUNKS = 50, 24
 
 @pytest.fixture(name="bench")
 def text_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
-    """A bench that cuts a text in one slice and makes its calls one after the other."""
     look_near(monkeypatch)
     made = TextBench(concurrency=1)
     yield made
@@ -26,7 +25,6 @@ def text_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
 def test_a_read_takes_as_many_chunks_as_fit_the_memory_for_texts(
     bench: TextBench, monkeypatch: pytest.MonkeyPatch, lacking: int, reads: int
 ) -> None:
-    """A run reads four chunks at once if exactly four fit, and three if there is room for a character less."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 4 * CHUNK_CHARS - lacking)
     text = "x" * CHUNK_CHARS * CHUNKS
     assert len(cuts(text, CHUNK_CHARS)) == CHUNKS

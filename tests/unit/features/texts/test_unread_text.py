@@ -24,8 +24,6 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
 
 
 def fail_after_first_call(bench: TextBench, failures: int) -> None:
-    """Make this many calls to the bucket fail, from the end of the first call of the model on."""
-
     def act(_text: str, number: int) -> None:
         if number == 1:
             assert bench.bucket is not None
@@ -35,7 +33,6 @@ def fail_after_first_call(bench: TextBench, failures: int) -> None:
 
 
 def pauses(bench: TextBench) -> list[float]:
-    """Return how long the run waited after each read that failed."""
     return [line["retry_seconds"] for line in bench.log if line["event"] == "text_unread"]
 
 
@@ -50,7 +47,6 @@ def test_a_run_soon_reads_again_what_it_could_not_read(bench: TextBench) -> None
 def test_a_run_with_a_call_in_flight_reads_again_after_a_minute_at_most(
     bench: TextBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often the text could not be read, the run tries again within a minute."""
     infer, made = bench.model.infer, list[float]()
 
     async def last_of_first_calls_is_long(call: ModelCall) -> ModelReply:

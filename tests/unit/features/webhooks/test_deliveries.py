@@ -53,7 +53,6 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 
 
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
-    """The host that ends a task sends its delivery at once, as one signed message that names the task."""
     bench.submit()
     bench.finish()
     (message,) = bench.courier.messages
@@ -68,7 +67,6 @@ def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
 
 
 def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
-    """A message's timestamp is by the database's clock, whatever the isolate's clock shows."""
     key = bench.add_endpoint(2)
     first = bench.do(bench.endpoints.find(key))
     bench.do(bench.endpoints.rotate(first, keep_old=True))
@@ -163,7 +161,6 @@ ENDS = {
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("response", [False, True], ids=["native", "v1"])
 def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, response: bool):
-    """Each statement that ends a task is followed by the statement that writes the task's deliveries."""
     end, native, compatible = ENDS[name]
     bench.submit(response=response, deadline_ms=DAY * 1000 - 1000)
     assert bench.rows() == []
@@ -186,7 +183,6 @@ def test_the_end_of_a_task_of_an_unknown_kind_is_left_to_newer_code(bench: Deliv
 
 
 def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
-    """By D1's count a delivery costs two rows, from the task's claim to the delivery's end."""
     spent = []
     for endpoints in (0, 1, 3):
         bench = DeliveryBench()
@@ -207,7 +203,6 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
 
 
 def test_only_what_an_endpoint_subscribes_to_is_written():
-    """An endpoint gets deliveries only for its own tenant and its subscribed events."""
     bench = DeliveryBench()
     bench.submit(task_key(1))
     bench.finish(task_key(1))
@@ -249,7 +244,6 @@ def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
 
 
 def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBench):
-    """If a task is put back and ends again, this end has a delivery of its own with another id."""
     bench.submit()
     _fail(bench)
     bench.do(bench.store.retry(TASK, 0))
@@ -261,7 +255,6 @@ def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBen
 
 
 def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
-    """For a minute after a task's end only the invocation that ended it sends the delivery; later a sweep does."""
     bench.submit()
     bench.finish(sends=False)
     bench.sweep(30)
@@ -313,7 +306,6 @@ FAILING: dict[AttemptFailure, Any] = {
 
 @pytest.mark.parametrize("failure", FAILING)
 def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryBench, failure: AttemptFailure):
-    """If a receiver fails, the message is sent again under the same id, until it is accepted."""
     bench.courier.receiver = lambda _message: FAILING[failure]
     bench.submit()
     bench.finish()
@@ -351,7 +343,6 @@ def test_retry_after_is_obeyed(bench: DeliveryBench):
 
 
 def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that(bench: DeliveryBench):
-    """After a rotation the secret before the new one may still sign messages, and no older secret."""
     key = bench.add_endpoint()
     for _ in range(3):
         endpoint = bench.do(bench.endpoints.find(key))
@@ -436,7 +427,6 @@ async def _begin(worker: Worker) -> None:
 
 
 def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):
-    """A delivery to a receiver that never answers has about ten attempts, the last one after a day."""
     bench.courier.receiver = lambda _message: 500
     bench.submit()
     bench.finish()
@@ -496,7 +486,6 @@ def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
 
 
 def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
-    """When an endpoint is deleted, its deliveries end and none is sent."""
     other = bench.add_endpoint(2)
     bench.courier.receiver = lambda _message: 500
     bench.submit()
@@ -511,7 +500,6 @@ def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
 
 
 def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench):
-    """Erasing a task deletes its deliveries, in any state."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(bench.store.erase(TASK))
@@ -520,7 +508,6 @@ def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench
 
 
 def test_without_a_key_nothing_is_sent_and_nothing_is_lost():
-    """Without WEBHOOK_KEY deliveries are not sent and wait for the key, for a day at most."""
     bench = DeliveryBench(webhook_key=None)
     bench.add_endpoint()
     bench.submit()

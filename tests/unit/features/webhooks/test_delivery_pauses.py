@@ -24,7 +24,6 @@ OTHER_URL = "https://other.example.com/"
 
 @pytest.fixture
 def bench() -> Iterator[DeliveryBench]:
-    """A deployment without endpoints."""
     made = DeliveryBench()
     yield made
     made.settle()
@@ -37,7 +36,6 @@ def _endpoint(bench: DeliveryBench, key: EndpointKey) -> WebhookEndpoint:
 
 
 def _write(bench: DeliveryBench, key: EndpointKey, numbers: range, *, state: int = 1, age_ms: int = 120_000) -> None:
-    """Write due deliveries to an endpoint, as if their tasks had ended a while ago."""
     then, tenant = bench.database.now_ms() - age_ms, key.partition(":")[0]
     for number in numbers:
         bench.database.rows(
@@ -53,7 +51,6 @@ def _outcomes(bench: DeliveryBench, key: EndpointKey) -> list[str | None]:
 
 
 def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
-    """Let tasks end at the same time, each in its own invocation, which sends the task's delivery."""
     keys = [bench.submit(task_key(number)) for number in numbers]
 
     async def run() -> None:
@@ -65,7 +62,6 @@ def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
 
 
 def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
-    """Attempts that fail together count as one failure, so the endpoint is not paused, and the next sweep sends all."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: 503, 0.2
     _end_together(bench, range(20))
@@ -78,7 +74,6 @@ def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
 
 
 def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
-    """Record an attempt that began at the given time, with the given failure or none."""
     (row,) = bench.deliveries()
     taken = bench.do(bench.store.beside(DeliveryStore).redeliver(row))
     bench.do(
@@ -89,7 +84,6 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
-    """An attempt that began before a pause does not change the pause: a failure does not count."""
     key = bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)
@@ -146,7 +140,6 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
 
 
 def test_an_endpoint_that_timed_out_twice_is_tried_by_one_delivery_at_a_time(bench: DeliveryBench):
-    """After two timeouts in a row an endpoint gets a single message, even if two sweeps come at the same time."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: HttpTimeout("late"), limits.DELIVERY_SECONDS
     _end_together(bench, range(8))
@@ -177,7 +170,6 @@ def test_an_endpoint_that_timed_out_twice_is_tried_by_one_delivery_at_a_time(ben
 
 
 def test_a_try_whose_sender_dies_is_followed_by_another(bench: DeliveryBench):
-    """A sender that dies in its try of a paused endpoint delays the next try by a minute."""
     key = bench.add_endpoint()
     _write(bench, key, range(2))
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
@@ -193,7 +185,6 @@ def test_a_try_whose_sender_dies_is_followed_by_another(bench: DeliveryBench):
 
 
 def test_endpoints_that_hang_leave_a_sweep_to_others(bench: DeliveryBench):
-    """Deliveries to endpoints whose last attempt failed have a part of a sweep, and those of other tenants the rest."""
     for number in range(10):
         _write(bench, bench.add_endpoint(number, tenant="a"), range(10 * number, 10 * number + 10))
     sound = bench.add_endpoint(tenant="z", url=OTHER_URL)
@@ -207,7 +198,6 @@ def test_endpoints_that_hang_leave_a_sweep_to_others(bench: DeliveryBench):
 
 
 def test_a_tenant_does_not_take_a_sweep_from_others(bench: DeliveryBench):
-    """A sweep sends the first delivery of each tenant before the second of any, however many endpoints it has."""
     for number in range(10):
         _write(bench, bench.add_endpoint(number, tenant="a"), range(10 * number, 10 * number + 10))
     _write(bench, bench.add_endpoint(tenant="z", url=OTHER_URL), range(3), age_ms=61_000)
@@ -219,7 +209,6 @@ def test_a_tenant_does_not_take_a_sweep_from_others(bench: DeliveryBench):
 
 @pytest.mark.parametrize("stands_in", [False, True])
 def test_a_sweep_that_runs_tasks_sends_its_deliveries_last(bench: DeliveryBench, *, stands_in: bool):
-    """While tasks run in a sweep's invocation, no delivery takes a connection from their model calls."""
     key = bench.add_endpoint()
     _write(bench, key, range(20, 23))
     for number in range(3):
@@ -239,7 +228,6 @@ def test_a_sweep_that_runs_tasks_sends_its_deliveries_last(bench: DeliveryBench,
 
 
 def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
-    """If a receiver has asked for a pause with `Retry-After`, a sweep puts its unsent deliveries off until then."""
     key = bench.add_endpoint()
     _write(bench, key, range(1))
     until = bench.database.now_ms() + 600_000
@@ -266,7 +254,6 @@ def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
 
 
 def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
-    """If the database's clock goes back half a minute after a registration, a task's end is still delivered."""
     bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET created_at = created_at + 30000")
     bench.submit()
@@ -297,7 +284,6 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
 
 
 def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch):
-    """Attempts are recorded even if the sweep beside them spends all that it may of the invocation's allowance."""
     monkeypatch.setattr(limits, "RUN_LEAST", 1)
     bench.settings = replace(bench.settings, plan="free")
     key = bench.add_endpoint()
@@ -319,7 +305,6 @@ def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypat
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 2), (6, 5), (9, 5)])
 def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """The invocation that ends a task sends as many deliveries as its remaining calls suffice to send and record."""
     for number in range(5):
         bench.add_endpoint(number)
     bench.submit()
@@ -350,7 +335,6 @@ def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryB
 
 @pytest.mark.parametrize(("left", "sent"), [(2, 0), (3, 1), (4, 2), (7, 5), (9, 5)])
 def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """A sweep sends only as many due deliveries as its remaining calls suffice to claim, send and record."""
     _write(bench, bench.add_endpoint(), range(5))
     due = bench.do(due_deliveries(bench.store))
     worker = bench.worker()
@@ -394,7 +378,6 @@ def test_a_large_backlog_ends_a_part_at_a_time(
 def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
 ):
-    """If an endpoint is deleted or answers 410 after a sweep has read its deliveries, the sweep does not claim them."""
     key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(1))
     _write(bench, other, range(1))

@@ -18,7 +18,6 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """Make an empty database."""
     made = StoreBench()
     yield made
     made.database.close()
@@ -29,7 +28,6 @@ def bench() -> Iterator[StoreBench]:
 def test_an_end_that_is_written_twice_has_one_delivery_for_each_endpoint(
     bench: StoreBench, endpoints: int, state: str
 ) -> None:
-    """The second write of an end adds no delivery, whether the first one's deliveries were sent in between or not."""
     webhooks = WebhookStore(Database(bench.database, Meter()))
     for number in range(endpoints):
         new = NewEndpoint(endpoint_key_of("local", f"we_{number:024x}"), "", "https://a.example/", tuple(Event))
@@ -45,7 +43,6 @@ def test_an_end_that_is_written_twice_has_one_delivery_for_each_endpoint(
 
 
 def test_the_end_of_a_batch_is_told_when_its_files_are_complete() -> None:
-    """A receiver reads the files as soon as it is told, so the end of the batch's task alone is not told."""
     bench = BatchBench()
     new = NewEndpoint(endpoint_key_of("local", f"we_{1:024x}"), "", "https://a.example/", tuple(Event))
     assert bench.do(WebhookStore(Database(bench.database, Meter())).insert(new))

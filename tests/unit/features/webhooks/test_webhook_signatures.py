@@ -19,7 +19,6 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 
 def test_the_published_vector_of_standard_webhooks():
-    """onceover's signature equals the published example of the Standard Webhooks libraries."""
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signed = webhooks.signature(secret, message, 1_614_265_330, '{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -33,7 +32,6 @@ def _sent(*secrets: str) -> tuple[str, dict[str, str]]:
 
 
 def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
-    """A message that was signed during a rotation is accepted with the old secret and with the new one."""
     old, new, other = (webhooks.secret(KEY, ENDPOINT, generation) for generation in (0, 1, 2))
     body, headers = _sent(new, old)
     for secret in (old, new):
@@ -46,7 +44,6 @@ def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
 
 
 def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
-    """A webhook secret is derived from WEBHOOK_KEY, endpoint and generation each time, so no part of it is stored."""
     other = EndpointKey("other:we_" + "0a" * 12)
     made = {
         webhooks.secret(key, endpoint, generation)
@@ -122,7 +119,6 @@ def test_attempts_are_spread_over_a_day(chance: float):
 
 
 def test_a_receiver_is_left_alone_for_as_long_as_it_asks():
-    """A receiver's `Retry-After` is obeyed up to an hour, and never shortens a wait."""
     assert webhooks.delay_ms(1, 120.0, 0, 0.0) == 120_000
     assert webhooks.delay_ms(1, 0.0, 0, 1.0) == 5_000
     assert webhooks.delay_ms(1, 90_000.0, 0, 1.0) == 3_600_000

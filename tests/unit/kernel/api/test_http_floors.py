@@ -28,7 +28,6 @@ def imported(path: Path) -> set[Path]:
 
 @cache
 def chain(path: Path) -> tuple[str, ...]:
-    """Return the longest chain of imports from a module, itself included. A package counts as one step."""
     floor = path.parent.name if path.parent in ROOMS else path.stem
     below = [(floor, *(way[1:] if way[0] == floor else way)) for way in map(chain, sorted(imported(path)))]
     return max(below, key=len, default=(floor,))
@@ -36,13 +35,11 @@ def chain(path: Path) -> tuple[str, ...]:
 
 @cache
 def chain_in_room(path: Path) -> tuple[str, ...]:
-    """Return the longest chain of imports that begins with this module and stays in its package."""
     below = [one for one in sorted(imported(path)) if one.parent == path.parent]
     return (path.stem, *max(map(chain_in_room, below), key=len, default=()))
 
 
 def test_no_module_is_more_than_seven_floors_above_the_ground():
-    """The longest chain of imports within `src/kernel/api` has at most seven modules or packages."""
     longest = max(map(chain, MODULES), key=len)
     assert len(longest) <= FLOORS_MOST, " → ".join(longest)
 

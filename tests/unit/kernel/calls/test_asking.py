@@ -33,7 +33,6 @@ def call(
 
 
 def test_a_call_without_a_form_says_two_things() -> None:
-    """A call without an output form has the instructions, the verbatim text, and no field for a schema."""
     assert json.dumps(asking.messages(CALL)) == (
         '[{"role": "system", "content": "List the people."}, {"role": "user", "content": "Call me Ishmael."}]'
     )
@@ -43,7 +42,6 @@ def test_a_call_without_a_form_says_two_things() -> None:
 
 @pytest.mark.parametrize("system", ["List the people.", ""])
 def test_the_schema_stands_in_the_system_message(system: str) -> None:
-    """With `prompt` and `both` the schema follows the instructions in the system message."""
     for sending in ("prompt", "both"):
         first, *others = asking.messages(call(sending, system=system))
         assert first["role"] == "system"
@@ -103,7 +101,6 @@ def test_a_hostile_answer_stays_small() -> None:
 
 
 def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
-    """Only the first part of a rejected answer is stored, and only this part is known after a crash."""
     whole = "x" * (limits.REJECTED_CHARS_MOST + 1)
     assert again(whole, []) == again(whole[: limits.REJECTED_CHARS_MOST], [])
 
@@ -148,7 +145,6 @@ def test_words_about_the_field_name_the_variable(said: str) -> None:
     ],
 )
 def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> None:
-    """If a server says that its model's output did not fit the schema, the call is tried again: another may fit."""
     for sending in ("native", "both", "prompt"):
         error = asking.form_failure(call(sending), said, "because")
         assert type(error) is errors.ModelReplyMalformed
@@ -157,7 +153,6 @@ def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> N
 
 
 def test_the_schema_and_the_answer_are_the_clients_texts() -> None:
-    """Texts of the schema and of a rejected answer are struck out of errors, except JSON Schema's own words."""
     texts = asking.client_texts(call("native", REJECTED))
     assert any("people" in text for text in texts)
     assert '{"people": 7}' in texts
@@ -188,5 +183,4 @@ def test_other_words_are_not_about_the_form(said: str) -> None:
 
 @pytest.mark.parametrize("output", ["", " \n"])
 def test_an_empty_answer_is_no_empty_message(output: str) -> None:
-    """When a model is asked again after an empty answer, the answer's message is `(empty)`."""
     assert again(output, [("", "object")])[0] == "(empty)"

@@ -92,7 +92,6 @@ def test_the_pauses_between_counted_failures():
 
 
 def test_each_chunk_is_known_by_its_latest_call():
-    """Of each chunk only the latest call is kept, in whatever order the calls are reported."""
     calls = LatestCalls()
     assert calls.note(LatestCall(1, 10, succeeded=False))
     assert calls.note(LatestCall(1, 12, succeeded=True))
@@ -102,7 +101,6 @@ def test_each_chunk_is_known_by_its_latest_call():
 
 
 def test_so_many_chunks_are_kept_as_the_rule_reads():
-    """The latest calls of eleven chunks are kept: a chunk's own, and those of ten others."""
     calls = LatestCalls()
     for chunk in range(15):
         calls.note(LatestCall(chunk, chunk, succeeded=True))

@@ -44,7 +44,6 @@ def call(*, model: str = "m-1", max_output_tokens: int | None = None, **body: ob
 
 
 def at_openai(answer: object, made: ModelCall, base_url: str = "http://m/v1", status: int = 200) -> tuple[Any, Any]:
-    """Make a call to an OpenAI-compatible server. Return what was sent, and the reply or the error."""
     http = ScriptedHttp(answer if isinstance(answer, HttpReply) else reply(status, answer))
     provider = OpenAIProvider(http, base_url=base_url, api_key=KEY, model=None)
     outcome = outcome_of(provider, made)
@@ -71,7 +70,6 @@ def refused(outcome: object) -> tuple[int, Any]:
 
 
 def test_a_body_goes_to_the_server_as_it_is() -> None:
-    """The server gets the line's body, with the model and nothing else, and the reply has its whole answer."""
     body: dict[str, Any] = {"temperature": 0.5, "response_format": FORM, "top_k": 3, "stop": ["x"]}
     sent, outcome = at_openai(WHOLE, call(**body))
     assert sent == {"model": "m-1", "messages": MESSAGES, **body}
@@ -83,7 +81,6 @@ def test_a_body_goes_to_the_server_as_it_is() -> None:
     [("https://api.openai.com/v1", "max_completion_tokens"), ("http://127.0.0.1:11434/v1", "max_tokens")],
 )
 def test_the_limit_of_tokens_has_the_servers_name(base_url: str, spelling: str) -> None:
-    """The line's limit of tokens is sent once, under the server's name for it."""
     for made, limit in (
         (call(max_completion_tokens=9), 9),
         (call(max_output_tokens=700), 700),
@@ -159,7 +156,6 @@ def test_the_key_is_struck_out_of_a_refusal() -> None:
     ],
 )
 def test_a_refusal_is_an_object_of_limited_size(raw: bytes) -> None:
-    """A refusal that is no JSON object, or a large one, becomes the message of an object in OpenAI's shape."""
     status, body = refused(at_openai(HttpReply(400, {}, raw), call())[1])
     assert (status, body.keys(), body["error"]["type"]) == (400, {"error"}, "invalid_request_error")
     most = limits.REFUSAL_MESSAGE_CHARS_MOST
@@ -189,14 +185,12 @@ def test_a_large_refusal_keeps_its_message_and_code(text: str) -> None:
 
 
 def test_a_redirect_is_no_answer_for_a_client() -> None:
-    """A redirect is a mistake of the deployment, so the refusal does not contain the provider's answer."""
     outcome = at_openai({}, call(), status=302)[1]
     assert isinstance(outcome, errors.ModelRefused)
     assert (outcome.answer, outcome.of_call) == (None, False)
 
 
 def test_a_message_repeats_no_text_of_a_line() -> None:
-    """The error's message, which goes to logs, contains no text of the line, and no name from the line's schema."""
     schema = {"type": "object", "properties": {"patient_diagnosis": {"enum": ["secret-enum-value"]}}}
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     parts = [{"type": "text", "text": "line one\nline two of a letter"}]
@@ -236,7 +230,6 @@ def test_a_passing_failure_of_a_long_line_is_not_searched(
 
 
 def test_workers_ai_gets_a_body_as_it_takes_it() -> None:
-    """Workers AI gets messages with plain texts, the token limit under its own name, and a schema without wrapper."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     image = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}]
     messages = [{"role": "user", "content": parts}, {"role": "user", "content": image}, {"role": "user", "content": []}]
@@ -305,7 +298,6 @@ def test_tool_calls_of_the_older_shape(given: object, written: str) -> None:
     ],
 )
 def test_thoughts_have_a_field_of_their_own(said: str, content: str, thoughts: str | None) -> None:
-    """Thoughts before an answer move from the answer's text to a field of their own."""
     for result in ({"response": said}, {"choices": [{"message": {"content": said}}]}):
         message = only_choice(result)["message"]
         assert (message["content"], message.get("reasoning_content")) == (content, thoughts)
@@ -338,7 +330,6 @@ def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:
 
 
 def test_a_line_that_is_too_long_for_the_model() -> None:
-    """A line that is too long for the model is refused with 413, whatever the error's code; other lines go on."""
     for said in ("5021: maximum context length", "This model's maximum context length is 8"):
         outcome = at_workers_ai(RuntimeError(said), call())[1]
         assert (refused(outcome)[0], outcome.of_call) == (413, True)
@@ -372,7 +363,6 @@ def demo_text(**body: object) -> str:
 
 
 def test_the_demo_answers_the_last_message_of_the_user() -> None:
-    """The demo answers a line the same each time, and reads only the last message with the role `user`."""
     earlier = [{"role": "system", "content": "s"}, {"role": "user", "content": "whales whales"}]
     asked = {"role": "user", "content": [{"type": "text", "text": MESSAGES[0]["content"]}, {"type": "image_url"}]}
     found = demo_text(messages=[*earlier, asked, {"role": "assistant", "content": "x"}])
@@ -412,7 +402,6 @@ def test_the_demo_refuses_what_a_server_would(body: dict[str, object]) -> None:
 
 
 def test_tool_calls_in_openais_shape_stay() -> None:
-    """A result of the older shape may have tool calls of the newer one."""
     made = {"id": "chatcmpl-tool-1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     assert only_choice({"response": None, "tool_calls": [made]})["message"]["tool_calls"] == [made]
 
@@ -424,7 +413,6 @@ def test_an_answer_without_a_message_is_malformed(document: object) -> None:
 
 
 def test_an_older_result_becomes_a_chat_completion() -> None:
-    """A result of Workers AI in the older form (`response`) becomes a chat completion with token counts."""
     usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
     outcome = at_workers_ai({"response": "fine 多", "usage": usage}, call())[1]
     message = {"role": "assistant", "content": "fine 多"}
@@ -433,7 +421,6 @@ def test_an_older_result_becomes_a_chat_completion() -> None:
 
 
 def test_a_refusal_of_another_call_has_no_answer() -> None:
-    """Only a line of a batch needs the body of a refusal, so other calls do not carry it."""
     outcome = at_openai({"error": "no"}, ModelCall("a", "b", "m"), status=400)[1]
     assert isinstance(outcome, errors.ModelRefused)
     assert outcome.answer is None

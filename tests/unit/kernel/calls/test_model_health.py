@@ -10,13 +10,11 @@ USUAL = 6
 
 
 def task_of(health: ModelHealth) -> Patience:
-    """Return the patience of a new task, which knows what the others know."""
     return Patience(health, HOUR, now=0.0)
 
 
 @pytest.mark.parametrize("has_failed", [False, True], ids=["newcomer", "waiting"])
 def test_a_pause_that_the_provider_asks_for_holds_for_all_tasks_of_the_tenant(*, has_failed: bool):
-    """After a `Retry-After` of 121 s no task of the tenant calls the model before, not even one that is new."""
     health = ModelHealth()
     one, other = task_of(health), task_of(health)
     if has_failed:
@@ -41,7 +39,6 @@ def test_the_width_grows_back_by_time_alone():
 
 @pytest.mark.parametrize("out", range(1, USUAL))
 def test_a_run_wakes_when_the_width_has_grown(out: int):
-    """The time at which a run starts one more call is the time at which the width allows this call, and no later."""
     health = failing()
     at = health.widens_at(out, USUAL, 0.0)
     assert health.width(USUAL, at) == out + 1

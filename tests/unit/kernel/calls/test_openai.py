@@ -80,7 +80,6 @@ def failure(answer: HttpReply | BaseException, call: ModelCall = CALL) -> errors
 
 
 def test_a_call_is_one_request_with_the_text_verbatim() -> None:
-    """A call is one HTTP request, whose user message is exactly the text."""
     made, http = provider(reply(200, completion("fine", {"prompt_tokens": 7, "completion_tokens": 2})))
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
     [(method, url, headers, body, timeout, most)] = http.requests
@@ -152,7 +151,6 @@ def test_why_an_output_ends(reason: object, read: str | None) -> None:
 
 
 def test_a_cut_before_the_first_word_names_the_cause() -> None:
-    """If a thinking model uses up its token limit before its answer begins, the error names this cause."""
     error = failure(ended("length", ""))
     assert isinstance(error, errors.ModelReplyMalformed)
     assert "maxOutputTokens" in str(error)
@@ -160,7 +158,6 @@ def test_a_cut_before_the_first_word_names_the_cause() -> None:
 
 
 def test_without_a_key_no_authorization_is_sent() -> None:
-    """Without an AI_API_KEY no `Authorization` header is sent, not even an empty one."""
     made, http = provider(reply(200, completion("fine")), key=None)
     asyncio.run(made.infer(CALL))
     assert "authorization" not in http.requests[0][2]
@@ -210,7 +207,6 @@ def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> 
     ],
 )
 def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
-    """A reply without a usable output is malformed, and the call is tried again."""
     error = failure(HttpReply(200, {}, body))
     assert type(error) is errors.ModelReplyMalformed
     assert error.retryable
@@ -253,7 +249,6 @@ def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
     ],
 )
 def test_the_network_has_its_errors(raised: HttpError, kind: type[errors.ModelError]) -> None:
-    """A timeout and each other failure of the network have their own transient errors."""
     error = failure(raised)
     assert type(error) is kind
     assert error.retryable
@@ -292,7 +287,6 @@ DATE = "Tue, 24 Nov 2026 14:00:00 GMT"
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """`Retry-After` is read in seconds, with decimals, in milliseconds, and as a date."""
     assert retry_after_seconds(headers) == seconds
     error = failure(HttpReply(429, headers, b""))
     assert isinstance(error, errors.ModelRateLimited)
@@ -332,7 +326,6 @@ def test_no_retry_after_breaks_the_parser(headers: dict[str, str]) -> None:
 @example(200, b'{"choices":[{"message":{"content":"\\ud800"}}],"usage":{"prompt_tokens":1e400}}')
 @example(400, b'{"error":{"message":"\\ud800\\u0000\\n"}}')
 def test_any_reply_gives_output_or_a_model_error(status: int, body: bytes) -> None:
-    """Any reply of a server becomes an output that can be stored, or a ModelError whose text can be shown."""
     try:
         got = infer(HttpReply(status, {}, body))
         shown, kept = "", got.output
@@ -345,7 +338,6 @@ def test_any_reply_gives_output_or_a_model_error(status: int, body: bytes) -> No
 
 
 def test_the_cause_holds_no_key_and_no_text() -> None:
-    """If a server's refusal quotes the key, the text or the instructions, the error does not contain them."""
     said = f"Bad key {KEY}; cut {KEY[:14]}; '{CALL.user}' and {CALL.user[5:30]!r}; told to {CALL.system}\n\x1b[31m"
     message = str(failure(reply(400, {"error": {"message": said}})))
     for hidden in (KEY, KEY[:14], "Ishmael. Some years", "多久以前", "Summarise the part"):
@@ -367,7 +359,6 @@ def test_no_stretch_of_the_text_survives_in_a_cause(text: str, before: str, afte
     [{"error": "because"}, {"message": "because"}, {"detail": "because"}, {"error": {"detail": "because"}}],
 )
 def test_other_shapes_of_error_body_are_read(document: object) -> None:
-    """The provider reads the words of an error in each of the shapes that compatible servers use."""
     assert str(failure(reply(400, document))) == "the provider answered 400: because"
 
 
@@ -447,7 +438,6 @@ def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
 
 
 def test_text_parts_are_joined() -> None:
-    """If a reply's content is a list of text parts, they are joined. Only text counts."""
     parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "x"}, 7, {"type": "text", "text": "b"}]
     assert infer(reply(200, completion(parts))).output == "ab"
 
@@ -467,5 +457,4 @@ def test_a_refusal_repeats_no_option() -> None:
 
 
 def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
-    """If a probe without a key gets 401, it reports a missing setting, not a bad key."""
     assert "AI_API_KEY" in asyncio.run(provider(reply(401, {}), key=None)[0].probe()).detail

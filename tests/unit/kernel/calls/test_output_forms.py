@@ -54,7 +54,6 @@ def choice(message: object, reason: object = "stop") -> dict[str, object]:
 
 
 def sent(document: object, call: ModelCall = CALL, status: int = 200) -> tuple[dict[str, Any], ModelReply]:
-    """Make a call, and return the body that was sent, and the reply."""
     http = ScriptedHttp(HttpReply(status, {}, json.dumps(document).encode()))
     reply = asyncio.run(OpenAIProvider(http, base_url="http://m.test/v1", api_key=None, model=None).infer(call))
     body = json.loads(http.requests[0][3] or "")
@@ -73,7 +72,6 @@ def is_unsupported(error: errors.ModelError) -> bool:
 
 
 def test_openai_gets_name_strictness_and_schema() -> None:
-    """OpenAI gets `response_format` with a name, `strict` and the schema, and unchanged messages."""
     body, reply = sent(choice({"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}))
     assert body == {
         "model": "model-1",
@@ -87,7 +85,6 @@ def test_openai_gets_name_strictness_and_schema() -> None:
 
 
 def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
-    """OpenAI's refusal becomes an output with the reason `content_filter`, so it is never repaired."""
     message = {"role": "assistant", "content": None, "refusal": "I'm sorry, I cannot assist with that request."}
     _, reply = sent(choice(message))
     assert reply == ModelReply("I'm sorry, I cannot assist with that request.", 7, 2, "content_filter")
@@ -104,7 +101,6 @@ def test_no_content_and_no_refusal_is_malformed(refusal: object) -> None:
 
 @pytest.mark.parametrize("content", [None, "", " \n\n  "])
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
-    """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output."""
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
     free = ModelCall(CALL.system, CALL.user, CALL.model)
     assert "maxOutputTokens" in str(refused(200, choice({"content": content}, "length"), free))
@@ -119,7 +115,6 @@ def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None
     ],
 )
 def test_openai_refuses_the_field(message: str, param: str | None) -> None:
-    """If OpenAI refuses `response_format`, it names the field in the message or in `param`."""
     error = refused(400, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": None}})
     assert is_unsupported(error)
     assert message[:60] in str(error)
@@ -163,7 +158,6 @@ def run_error(said: str, call: ModelCall = CALL) -> errors.ModelError:
 
 
 def test_workers_ai_gets_the_schema_without_a_name() -> None:
-    """Workers AI gets the schema itself in `json_schema`, without a name, and answers with an object."""
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     inputs, reply = run({"response": {"name": "India", "capital": "New Delhi"}, "usage": usage})
     assert inputs == {
@@ -211,13 +205,11 @@ def deep(levels: int) -> object:
 
 @pytest.mark.parametrize("response", [deep(5_000), {"a": object()}, {"a": b"\xff"}])
 def test_an_object_that_is_no_json_is_malformed(response: object) -> None:
-    """An object of the Workers AI binding that cannot be written as JSON, for example a very deep one, is malformed."""
     with pytest.raises(errors.ModelReplyMalformed):
         run({"response": response})
 
 
 def test_objects_are_text_only_where_json_was_asked_for() -> None:
-    """Without a schema an object in Workers AI's answer is no text, so the reply is malformed."""
     with pytest.raises(errors.ModelReplyMalformed):
         run({"response": {"a": 1}}, ModelCall("", "x", "m"))
 
@@ -241,17 +233,14 @@ def test_a_second_try_has_the_same_field() -> None:
 
 
 def test_content_counts_more_than_a_refusal() -> None:
-    """If a reply has content and a refusal, the content is the output."""
     assert sent(choice({"content": ANSWER, "refusal": "no"}))[1].output == ANSWER
 
 
 def test_what_a_filter_withheld_is_an_empty_output() -> None:
-    """If a filter withheld the content, the output is empty, and its schema then refuses it."""
     assert sent(choice({"content": None}, "content_filter"))[1] == ModelReply("", 7, 2, "content_filter")
 
 
 def test_a_used_up_quota_is_not_about_the_form() -> None:
-    """A used-up quota stays the same error, even if the server's message mentions `json_schema`."""
     body = {"error": {"message": "no json_schema on your plan", "code": "insufficient_quota"}}
     assert type(refused(400, body)) is errors.ModelQuotaExhausted
 

@@ -69,7 +69,6 @@ def test_a_bucket_that_rests_holds_no_more_than_at_first():
 
 
 def test_a_call_that_has_ended_earns_two_writes():
-    """Each ended call allows two more writes, at once or later, however many such writes are left."""
     bucket = WriteBucket(0, 0)
     bucket.earn(6)
     for _ in range(12):
@@ -79,7 +78,6 @@ def test_a_call_that_has_ended_earns_two_writes():
 
 
 def test_a_write_that_could_not_wait_is_paid_for_later():
-    """A write that cannot wait for its turn brings the bucket of writes below zero."""
     bucket = WriteBucket(0, 0)
     bucket.spend(0)
     assert bucket.ready_at(0) == pytest.approx(60)

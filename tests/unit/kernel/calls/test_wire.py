@@ -56,14 +56,12 @@ def test_a_refusal_arrives_with_the_providers_answer() -> None:
 
 
 def test_an_output_says_which_lane_it_comes_from() -> None:
-    """An output has the name of its lane, as the coordinator gave it. The outcome of a failed call stays unchanged."""
     fine, failed = wire.write_outcome(ModelReply("fine", 7, 3)), wire.write_outcome(ModelRefused("no"))
     assert wire.read_outcome(json.loads(json.dumps(wire.from_lane(fine, 4)))) == ModelReply("fine", 7, 3, lane=4)
     assert type(wire.read_outcome(wire.from_lane(failed, 4))) is ModelRefused
 
 
 def test_a_refusal_says_whether_it_is_of_the_call() -> None:
-    """A lane's answer says whether the model refused the call itself or the credentials."""
     for of_call in (True, False):
         sent = json.loads(json.dumps(wire.write_outcome(ModelRefused("no", of_call=of_call))))
         error = wire.read_outcome(sent)

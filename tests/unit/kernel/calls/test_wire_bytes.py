@@ -82,7 +82,6 @@ def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
 
 
 def test_what_a_call_sends_to_its_provider_beside_the_texts() -> None:
-    """A call's body and headers for an OpenAI-compatible server are as long as today, within 5 %, besides the texts."""
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
     http = ScriptedHttp(HttpReply(200, {}, json.dumps(answer).encode()))
     made = OpenAIProvider(http, base_url="http://m/v1", api_key="k", model=None)

@@ -127,7 +127,6 @@ def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: 
 
 @pytest.mark.parametrize("said", ["5035: This model requires the Workers Paid plan", "5007: No such model"])
 def test_a_model_that_the_account_may_not_use_ends_the_task(said: str) -> None:
-    """A refusal of the model or the account is not the fault of one call, so it ends the task, and says the cause."""
     error = failure(RuntimeError(said))
     assert (type(error), getattr(error, "of_call", None)) == (errors.ModelRefused, False)
     assert said in str(error)
@@ -163,7 +162,6 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
     ],
 )
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
-    """A call that Workers AI can never accept is refused without a retry."""
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 
 
@@ -178,8 +176,6 @@ def test_what_may_pass_is_tried_again(said: str) -> None:
 
 @pytest.mark.parametrize("shape", ["choices", "response"])
 def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
-    """If a model writes its thoughts before its answer, the output has only the answer."""
-
     def result(text: str) -> object:
         return {"response": text} if shape == "response" else {"choices": [{"message": {"content": text}}]}
 
@@ -190,7 +186,6 @@ def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
 
 
 def test_the_time_limit_ends_a_call() -> None:
-    """A call to a binding that never answers ends with a timeout after the stated time."""
     made = WorkersAIProvider(ScriptedAi(None, hangs=True), model=None, timeout_seconds=0.01)
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(made.infer(CALL))
@@ -208,7 +203,6 @@ def test_cancellation_and_interpreter_errors_pass_through() -> None:
 
 
 def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
-    """Without the AI binding, calls and probes have an error that names the missing setting."""
     made = WorkersAIProvider(None, model=None, timeout_seconds=1)
     with pytest.raises(errors.ModelRefused, match=r"wrangler\.toml"):
         asyncio.run(made.infer(CALL))

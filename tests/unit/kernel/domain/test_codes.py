@@ -25,7 +25,6 @@ NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotS
 
 
 def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
-    """Return a class and all its subclasses."""
     found = {base}
     for kind in base.__subclasses__():
         found |= kinds_of(kind)
@@ -33,12 +32,10 @@ def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
 
 
 def code_of(kind: type[errors.ModelError]) -> str:
-    """Return the error code of an error class."""
     return kind.code
 
 
 def test_each_failure_of_a_call_has_a_task_code() -> None:
-    """Each error of `core.errors` with which a call may end has a task code, which a chunk can show."""
     kinds = {kind for kind in kinds_of(errors.ModelError) if kind.__module__ == errors.__name__} - set(NEVER_SHOWN)
     assert {Failure.of(kind.code, "", kind.retryable).code for kind in kinds} <= set(TaskCode)
 
@@ -75,7 +72,6 @@ def test_both_lists_are_documented(codes: Any) -> None:
 
 
 def test_views_show_nothing_but_codes_of_the_lists() -> None:
-    """Where the API shows an error code of a task, chunk, call or problem, it comes from one of the two lists."""
     described: Any = CATALOGUE.document
     schemas = described["components"]["schemas"]
     assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")

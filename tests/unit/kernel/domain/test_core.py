@@ -84,7 +84,6 @@ def test_settings_have_the_defaults_of_the_contract():
     ],
 )
 def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: str):
-    """The error for a bad variable has its name and its allowed values, but not its value, which may be a secret."""
     with pytest.raises(ConfigurationError) as caught:
         load({name: value}.get)
     message = str(caught.value)
@@ -101,7 +100,6 @@ def test_lists_are_separated_by_commas():
 
 
 def test_the_fields_of_batches_have_a_default_list():
-    """Without AI_BATCH_FIELDS the list ends with the names of AI_MODEL_OPTIONS; AI_BATCH_FIELDS replaces all of it."""
     assert load({"AI_BATCH_FIELDS": "messages, tools"}.get).batch_fields == ("messages", "tools")
     assert load({"AI_MODEL_OPTIONS": "top_k"}.get).batch_fields == (*BATCH_FIELDS, "top_k")
     assert load(lambda _name: None).batch_fields == (*BATCH_FIELDS, *MODEL_OPTIONS)
@@ -129,7 +127,6 @@ def test_a_model_is_asked_again_once_unless_the_variable_says_otherwise():
     ],
 )
 def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url: str | None, sending: str):
-    """How an output schema is sent depends by default on the provider and on the server's host."""
     variables = {"AI_PROVIDER": provider, "AI_BASE_URL": base_url}
     assert load(variables.get).structured_output == sending
     for own in ("native", "prompt", "both"):
@@ -137,7 +134,6 @@ def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url
 
 
 def test_all_bad_variables_are_named_at_once():
-    """If several variables are bad, the error has a sentence for each of them."""
     bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
     with pytest.raises(ConfigurationFaults) as caught:
         load(bad.get)
@@ -157,7 +153,6 @@ def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, lan
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))
 def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int):
-    """Any time and random bytes make a valid UUID of version 7, and ids sort by their times."""
     first, second = new_task_id(now, entropy), new_task_id(later, entropy)
     assert is_task_id(first)
     assert first[14] == "7"
@@ -168,7 +163,6 @@ def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int
     "text", ["", "x", "0" * 36, new_task_id(1, b"\xff" * 10).upper(), new_task_id(1, bytes(10)) + "0"]
 )
 def test_what_is_no_id_is_known_as_such(text: str):
-    """A malformed task id is recognised without the database."""
     assert not is_task_id(text)
 
 
@@ -182,7 +176,6 @@ def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
 
 @given(st.floats(2, 3_599), st.integers(0, 3), st.floats(0, 1))
 def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, waits: int, chance: float):
-    """The first rate-limit waits of two seconds or more are kept with a jitter of at most a tenth of a second."""
     assert asked <= rate_limit_seconds(asked, waits, chance) <= asked + 0.1 + 1e-9
 
 
@@ -192,7 +185,6 @@ def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, w
     st.lists(st.floats(0, 1), min_size=100, max_size=100),
 )
 def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[float | None], chances: list[float]):
-    """A row of rate limits ends a task after over an hour at the earliest, and no single wait exceeds an hour."""
     assert limits.RATE_LIMIT_WAITS_MOST == 100
     waits = [rate_limit_seconds(*wait) for wait in zip(asked, range(100), chances, strict=True)]
     assert sum(waits) > 3_600

@@ -22,12 +22,10 @@ BOUND, PROBE = limits.OVERLOAD_SECONDS, limits.OVERLOAD_PROBE_SECONDS
 
 
 def call(load: DatabaseLoad, began: float, ended: float, *, answered: bool = True) -> None:
-    """Make a call to the database that takes the given time."""
     load.ended(load.began(began), ended, answered=answered)
 
 
 def test_it_is_open_at_first_and_while_answers_come_in_time() -> None:
-    """New load is allowed at first, and while answers of the database take at most the limit, to the moment."""
     load = DatabaseLoad()
     assert load.admits(0)
     call(load, 0, BOUND)
@@ -47,7 +45,6 @@ def test_a_late_answer_closes_it_and_one_in_time_opens_it() -> None:
 
 
 def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
-    """New load is refused as soon as a call is out for longer than the limit, before its answer."""
     load = DatabaseLoad()
     load.began(0)
     assert load.admits(BOUND)
@@ -55,7 +52,6 @@ def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
 
 
 def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
-    """If a later call was answered in time, an earlier call that is given up does not cause refusals."""
     load = DatabaseLoad()
     lost = load.began(0)
     call(load, 1, 1.1)
@@ -65,7 +61,6 @@ def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
 
 
 def test_what_was_taken_back_in_time_says_nothing() -> None:
-    """A call that a client takes back early does not end refusals."""
     load = DatabaseLoad()
     call(load, 0, 10)
     call(load, 10, 11, answered=False)
@@ -94,7 +89,6 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
-    """If the outcome of a probe stays unknown, another probe is let through after a while."""
     load = DatabaseLoad()
     call(load, 0, 6)
     load.refuses(6)
@@ -105,7 +99,6 @@ def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
 
 
 def test_asking_whether_it_refuses_takes_no_probe() -> None:
-    """Asking whether load is refused does not use up the probe; only a request that is let through does."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert load.refuses(6)
@@ -113,7 +106,6 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
 
 
 def test_a_probe_that_made_no_call_is_given_back() -> None:
-    """If a probe makes no call to the database, the next request may be the probe at once."""
     load = DatabaseLoad()
     call(load, 0, 6)
     load.unprobed(6)
@@ -133,7 +125,6 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 
 
 def test_who_was_refused_gives_no_probe_back() -> None:
-    """A request that was refused cannot give a probe back."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)
@@ -158,7 +149,6 @@ def test_calls_whose_callers_are_gone_are_forgotten() -> None:
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    """Virtual time."""
     made = Loop(max_steps=1_000_000)  # type: ignore[abstract]
     yield made
     made.close()
@@ -203,7 +193,6 @@ def test_each_answer_is_timed(loop: Loop, seconds: float, error: str, behind: bo
 
 
 def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
-    """A call that is taken back when its client leaves does not count as an answer of the database."""
     load, binding = DatabaseLoad(), SqliteD1()
     call(load, -10, -1)
 

@@ -48,7 +48,6 @@ BAD = [
 
 
 def origins(value: str) -> frozenset[str]:
-    """Return the origins of the settings with this CORS_ORIGINS."""
     return load({"CORS_ORIGINS": value}.get).cors_origins
 
 

@@ -15,7 +15,6 @@ SUBREQUESTS, STATEMENTS = 6 + 3, 6 * 3 + 9
 def test_answers_come_in_parts_only_if_they_leave_enough_for_the_end_of_the_run(
     groups: int, lacking_subrequests: int, lacking_statements: int
 ) -> None:
-    """Answers in parts are taken as long as the allowance suffices for all of them and for the run's last write."""
     meter = Meter()
     more = groups - 1
     allowance = Allowance(60, SUBREQUESTS + 6 * more, STATEMENTS + 18 * more, meter, 0)

@@ -65,7 +65,6 @@ def held() -> Iterator[Held]:
 
 
 def test_calls_that_go_on_are_waited_for_while_the_run_does_long_work(held: Held):
-    """A lane that has answered in part is asked for the rest before it has stood alone for long, and as a whole."""
     sent = held.loop.run_until_complete(held.work(20.0))
     assert (sent, held.lane.asked) == (1, [(0.0, 3, True), (limits.UNHEARD_SECONDS_MOST, 2, False)])
     assert held.calls.free == 0  # The first answer and the second are still to be taken.
@@ -81,7 +80,6 @@ def test_quick_work_sends_no_group_again(held: Held):
 
 @pytest.mark.parametrize("seconds", [0.5, 20.0])
 def test_an_error_of_the_work_surfaces_and_loses_no_answer(held: Held, seconds: float):
-    """The run gets the error of its work, and the calls are still there."""
     with pytest.raises(ClaimLost):
         held.loop.run_until_complete(held.work(seconds, ClaimLost()))
     assert held.loop.run_until_complete(held.rest()) == [0, 1, 2]

@@ -114,7 +114,6 @@ class Coordinator:
         return [wire.write_outcome(outcome) for (outcome,) in made]
 
     async def abort(self, task_key: str, fence: int) -> None:
-        """Record the task's end."""
         self.aborted.append(fence)
         if self.breaks is not None:
             raise self.breaks
@@ -155,7 +154,6 @@ class CallBench:
         self.do(asyncio.sleep(seconds))
 
     def call(self, count: int, starts_by: float | None = None) -> list[CallOutcome]:
-        """Make a group of this many calls, and return their results."""
         calls = [ModelCall("", str(position), "") for position in range(count)]
         return list(self.do(self.caller.call(calls, SECONDS, self.soon if starts_by is None else starts_by)))
 
@@ -179,7 +177,6 @@ def local() -> Iterator[CallBench]:
 
 @pytest.fixture
 def laned() -> Iterator[CallBench]:
-    """Make a bench whose worker has three lanes of six calls each."""
     bench = CallBench(laned=True)
     yield bench
     bench.loop.close()
@@ -187,7 +184,6 @@ def laned() -> Iterator[CallBench]:
 
 @pytest.fixture(params=[False, True], ids=["local", "laned"])
 def bench(request: pytest.FixtureRequest) -> Iterator[CallBench]:
-    """Local calls or lanes."""
     made = CallBench(laned=request.param)
     yield made
     made.loop.close()
@@ -228,7 +224,6 @@ def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
 
 
 def test_calls_come_back_in_their_order_however_they_end(bench: CallBench):
-    """Calls that end at about the same time come back in the order of their keys, each with its result."""
     bench.model.seconds = {str(position): 1.0 - position / 1000 for position in range(6)}
     bench.start(KEYS[5::-1])
     finished = bench.wait()
@@ -240,7 +235,6 @@ def test_calls_come_back_in_their_order_however_they_end(bench: CallBench):
 
 
 def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
-    """A lane's answer has its calls' results in order: outputs, failures, and pauses that the provider asks for."""
     errors = {"1": ModelUnavailable("503"), "2": ModelRateLimited("429", 7.0)}
     laned.model.act = errors.get
     laned.model.seconds = {"0": 3.0, "1": 2.0}
@@ -285,7 +279,6 @@ def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, las
 
 
 def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
-    """After one slow call, the run's quicker calls, too, wait for others as long as slow calls do."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start(KEYS[:1])
     local.wait()
@@ -304,7 +297,6 @@ def test_a_failure_is_not_held_for_company(local: CallBench):
 
 
 def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
-    """When a run gets notice of its task's end, its ended calls stop waiting for other calls."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start([KEYS[0], KEYS[2]])
 
@@ -357,7 +349,6 @@ def test_what_is_too_late_is_not_started(local: CallBench):
 
 
 def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
-    """A lane decides on arrival whether its calls may still start, whatever the sender's clock shows."""
     assert kinds(laned.call(2, starts_by=0.0)) == [ModelReply, ModelReply]
     laned.coordinator.starts_by = 0.0
     assert kinds(laned.call(2)) == [CallNotStarted, CallNotStarted]
@@ -404,7 +395,6 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
 
 
 def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
-    """If a slow database lets a lane's calls start later, the run waits that much longer for the lane's answer."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:1], starts_by=laned.loop.time() + limits.START_SECONDS_MOST)
     laned.wait()
@@ -414,7 +404,6 @@ def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
 
 
 def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
-    """Each silent group occupies one lane, however few calls it had, so with all lanes silent no call can start."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:13])
     assert len(laned.wait()) == 13
@@ -438,7 +427,6 @@ def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
 
 @pytest.mark.parametrize("answers", [[{"output": "x", "inputTokens": 1, "outputTokens": 1}], [{}, {}]])
 def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: list[Wire]):
-    """If a lane's answer is unreadable, or has too few results, all calls of the group count as lost."""
     laned.coordinator.answers = answers
     assert kinds(laned.call(2)) == [CallerLost] * 2
 
@@ -457,7 +445,6 @@ def test_what_is_dropped_has_ended(local: CallBench):
 
 
 def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
-    """`ended` returns the calls of all groups that are complete, without waiting for the others."""
     laned.model.seconds = {"1": 9.0, "7": 3.0}
     laned.start(KEYS[:8])
     laned.start(KEYS[8:10])
@@ -471,7 +458,6 @@ def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
 
 
 def test_a_call_that_will_not_end_holds_up_nobody(local: CallBench):
-    """If a provider is slow to end a cancelled call, the worker goes on after a second."""
     local.model.cancelled_seconds = 50
     local.model.seconds = dict.fromkeys("01", NEVER)
     local.start(KEYS[:2])
@@ -493,7 +479,6 @@ def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
 
 
 def test_lanes_are_told_to_abort(laned: CallBench):
-    """To abort lanes, the worker tells the coordinator the fence of the claim that has ended."""
     laned.do(laned.caller.abort())
     laned.coordinator.breaks = AttributeError("abort")
     laned.do(laned.caller.abort())
@@ -502,7 +487,6 @@ def test_lanes_are_told_to_abort(laned: CallBench):
 
 
 def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
-    """Groups that are sent together need one ping, which counts as a subrequest, and later groups need none."""
     laned.start(KEYS[:13])
     laned.wait()
     laned.start(KEYS[:6])
@@ -512,7 +496,6 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 
 @pytest.mark.parametrize("hangs", [False, True])
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
-    """If the ping fails, the groups' calls count as not started, which costs no attempt."""
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.coordinator.hangs = hangs
     laned.start(KEYS[:12])
@@ -526,7 +509,6 @@ def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBenc
 
 
 def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
-    """The time of the ping is part of the time for a lane's answer, so that the claim need not last longer."""
     laned.coordinator.sign_seconds = 3.0
     laned.coordinator.deaf_seconds = NEVER
     assert kinds(laned.call(1)) == [Silence]
@@ -534,7 +516,6 @@ def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
 
 
 def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
-    """After a lost group the next group needs a new ping."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     assert kinds(laned.call(6)) == [CallerLost] * 6
     laned.coordinator.unreachable = laned.coordinator.breaks
@@ -585,7 +566,6 @@ def test_a_task_has_lanes_from_a_size_on():
 
 
 def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
-    """Once no call is out any more, the ended calls are recorded at once."""
     local.model.seconds = {"1": 1.01}
     local.start(KEYS[:2])
     assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)

@@ -27,14 +27,12 @@ from tests.support.worker_bench import Script
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """A store."""
     made = StoreBench()
     yield made
     made.database.close()
 
 
 def made(claim: Claim, bench: StoreBench) -> CallInputs:
-    """Begin a run's."""
     context = RunContext(
         claim=claim,
         store=bench.store,
@@ -81,7 +79,6 @@ def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch
 
 
 def test_a_merge_whose_outputs_are_gone_has_lost_its_claim(bench: StoreBench):
-    """If a task was erased, its run finds no outputs to merge, stops, and does not read them again."""
     bench.insert(chunks=4, reduce=Reduce.MERGE)
     done = [CallKey(0, place) for place in range(4)]
     assert bench.step(bench.claim(), outputs=outputs(0, 1, 2, 3), merges=[MergeLevel(1, (2, 4))], completed=4)

@@ -16,14 +16,12 @@ from tests.support.worker_bench import HOST, WorkerBench
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a worker that makes one call at a time."""
     made = WorkerBench(concurrency=1)
     yield made
     made.close()
 
 
 def test_a_merge_that_is_not_planned_counts_as_one_call(bench: WorkerBench) -> None:
-    """While the chunks of a merge are called, polls show that it needs one call more than it has chunks."""
     bench.insert(3, Reduce.MERGE)
     seen = list[tuple[int, int]]()
 
@@ -43,7 +41,6 @@ def test_a_merge_that_is_not_planned_counts_as_one_call(bench: WorkerBench) -> N
 
 @pytest.mark.parametrize(("spare", "status"), [(0, Status.COMPLETED), (-1, Status.FAILED)])
 def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spare: int, status: Status) -> None:
-    """Such a text is cut after its submission, and the task fails before its first call if its budget is too small."""
     made = TextBench()
     made.begin_text(b"One two three. " * 10, reduce=Reduce.MERGE, max_calls=5 + spare)
     task = made.work_to_end()
@@ -52,7 +49,6 @@ def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spa
 
 
 def looked_at(chunks: int, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Return how many calls a merge of so many chunks looks at, to find out whether levels are done."""
     looks, all_done = [0], Ledger.all_done
 
     def counting(ledger: Ledger, keys: Iterable[CallKey]) -> bool:
@@ -73,5 +69,4 @@ def looked_at(chunks: int, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_a_look_whether_a_level_is_done_costs_the_same_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run looks after each call, so twice as many calls make twice as many looks, and no more."""
     assert looked_at(160, monkeypatch) < 2.2 * looked_at(80, monkeypatch)

@@ -77,7 +77,6 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
-    """Return the times of the next checks after a write at time 0, if a check takes no time."""
     found = []
     for _ in range(count):
         found.append(schedule.next_at(0.0, latency))
@@ -98,7 +97,6 @@ def test_a_write_begins_them_anew():
 
 
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
-    """Each check without an answer doubles the time until the run's next check, without limit."""
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
     schedule.checked(200.0, answered=True)
@@ -119,7 +117,6 @@ def test_looks_are_counted():
 
 @pytest.mark.parametrize("after", [0.5, 4.9, 16.0, 40.0, 90.0])
 def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
-    """If a task is cancelled during long calls, its run notices this and ends the calls, which are in doubt."""
     seconds, outcome = freed(bench, lambda: cancel(bench), after)
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Ended(Status.CANCELLED)
@@ -166,7 +163,6 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
-    """On the free plan a run checks its claim at most ten times, however long it waits."""
     bench.settings = Settings(plan="free", concurrency=2, timeout_seconds=300, lease_seconds=400)
     bench.model.seconds = lambda number: 250.0
     at = looks(bench)
@@ -214,7 +210,6 @@ def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
 
 
 def host(hint: Hint) -> Host:
-    """Make a host that can be notified of its task's end."""
     return Host(Route.DURABLE_OBJECT, 600.0, "object/task", hint=hint)
 
 
@@ -232,7 +227,6 @@ def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench):
-    """A notice that comes while the run awaits a write is not lost: the run checks its claim after the write."""
     hint = Hint()
     hint.give()
     at = looks(bench)
@@ -242,7 +236,6 @@ def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench)
 
 
 def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
-    """A run ignores a notice with a lower fence than its own fence: such a notice is from before a retry."""
     hint = Hint()
 
     async def tell() -> None:
@@ -252,7 +245,6 @@ def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
-    """A run that waits and has no call out makes no check of its claim, but a notice stops the run."""
     hint = Hint()
 
     async def cancel_and_tell() -> None:
@@ -344,13 +336,11 @@ def test_the_deadline_aborts_lanes():
 
 
 def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
-    """When the task is erased, its run stops and has no bill to settle."""
     seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Lost()
 
 
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    """A run logs `looks_spent` only when it has no check left."""
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.events("looks_spent") == []

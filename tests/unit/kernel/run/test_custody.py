@@ -80,7 +80,6 @@ def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerB
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBench):
-    """If two calls end during a write, and one by a bug in the Worker's code, the other's output is kept."""
     bench.settings = Settings(plan="paid", concurrency=3)
     bench.insert(3)
     bench.model.seconds = lambda number: 1.0 if number == 1 else 1.5
@@ -126,7 +125,6 @@ def test_the_last_write_is_insisted_on(bench: WorkerBench):
 
 @pytest.fixture
 def laned(bench: WorkerBench) -> WorkerBench:
-    """Make a task of 18 chunks with two lanes of six calls."""
     bench.settings = Settings(plan="paid")
     return bench
 
@@ -147,7 +145,6 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
 
 
 def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
-    """A task with lanes fails at its deadline, and not when the last lane has answered."""
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0
     run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))

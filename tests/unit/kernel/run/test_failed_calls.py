@@ -12,7 +12,6 @@ from tests.unit.kernel.run.test_ledger import FIRST, THIRD, claim, started
 
 
 def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
-    """If a call fails twice before a write, the write records when the second call was made, and why it failed."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelUnavailable("503"), 1, 0, CallMade(0, 1_000, True, "m", "queue"))
@@ -26,7 +25,6 @@ def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
 
 
 def test_a_failure_is_not_judged_while_its_call_is_in_flight_again() -> None:
-    """The call's next end decides: a success shows that the failure was the model's, another failure joins it."""
     held = HeldFailures()
     failed = FailedCall(FIRST, CallTries(0, 1), False, Failure(TaskCode.MODEL_UNAVAILABLE, "503", True))
     held.hold(failed, 1.0, 2.0, 0.5)
@@ -38,7 +36,6 @@ def test_a_failure_is_not_judged_while_its_call_is_in_flight_again() -> None:
 def test_the_last_error_names_the_chunk_of_a_failed_call_and_no_chunk_of_a_failed_merge(
     key: CallKey, chunk: int | None
 ) -> None:
-    """A reader learns which chunk's call failed. A merge is a call of no chunk, though merges are counted as well."""
     ledger = Ledger(claim(), 3)
     started(ledger, key)
     ledger.failed(key, ModelUnavailable("503"), 1, 0)

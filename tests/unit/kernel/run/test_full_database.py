@@ -46,7 +46,6 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("knows", [True, False], ids=["known", "fresh isolate"])
 def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bool):
-    """If the database is full, a run starts no call and gives its task back until there is space, at no attempt."""
     bench.insert(4)
     fill(bench)
     if knows:
@@ -78,7 +77,6 @@ def test_a_claim_on_a_nearly_full_database_announces_no_call(bench: WorkerBench)
 
 
 def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
-    """In a database above STORAGE_MB_MOST each announcement of calls reserves space for their outputs first."""
     bench.insert(8)
     fill(bench, room_pages=1_000)
     before = bench.database.cap.pages
@@ -121,7 +119,6 @@ def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: Worke
 
 
 def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_room(bench: WorkerBench):
-    """If the reply to an announcement shows that the database is full, the announced calls do not start."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -176,7 +173,6 @@ def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
 
 
 def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
-    """If the database stays full for a lease, the run gives its task back."""
     bench.settings = _with(bench, lease_seconds=130)
     bench.insert(12)
 
@@ -202,7 +198,6 @@ def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt
 
 
 def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench):
-    """If even a claim finds no space, the task stays as it was, and nothing is counted."""
     bench.insert(2)
     before = row(bench)
     bench.database.fail("D1_ERROR: Exceeded maximum DB size")

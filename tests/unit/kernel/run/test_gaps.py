@@ -45,19 +45,16 @@ REFUSED_FAILURE = Failure(TaskCode.MODEL_REFUSED, "the provider answered 400", F
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a worker that makes one call at a time, so that its calls have an order."""
     made = WorkerBench(concurrency=1)
     yield made
     made.close()
 
 
 def failing(error: ModelError, *numbers: int) -> Any:
-    """Return an act of the model in which the calls with the given numbers fail with the given error."""
     return lambda call, number: error if number in numbers else None
 
 
 def ended(bench: WorkerBench) -> Task:
-    """Run the task until it has ended, and read it."""
     outcome = bench.run()
     while isinstance(outcome, Released):
         sleep(bench, outcome.delay_seconds + 1)
@@ -67,18 +64,15 @@ def ended(bench: WorkerBench) -> Task:
 
 
 def sleep(bench: WorkerBench, seconds: float) -> None:
-    """Let time pass."""
     bench.do(asyncio.sleep(seconds))
 
 
 def kept_input(bench: WorkerBench) -> str:
-    """Return the task's stored input."""
     ((text,),) = [row.values() for row in bench.database.rows("SELECT input FROM texts")]
     return text
 
 
 def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -> None:
-    """With `onChunkFailure: gap` a task completes without a chunk that the model refused."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2)
     task = ended(bench)
@@ -137,7 +131,6 @@ def test_the_end_of_the_patience_ends_the_task() -> None:
 
 
 def test_a_chunk_whose_replies_are_malformed_leaves_a_gap(bench: WorkerBench) -> None:
-    """A chunk becomes a gap after MAX_ATTEMPTS malformed replies."""
     bench.insert(3, **WITH_GAPS)
     bench.database.rows("UPDATE texts SET input = 'xyx'")
     bench.model.act = lambda call, number: ModelReplyMalformed("no text") if call.user == "y" else None
@@ -227,7 +220,6 @@ def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBe
 
 @pytest.mark.parametrize("gaps_first", [True, False])
 def test_too_many_gaps_have_one_code_whichever_call_ends_first(gaps_first: bool) -> None:
-    """Five calls are in flight, and three of them fail. The task's code is the same in both orders of their ends."""
     keys = [CallKey(0, place) for place in range(5)]
     found = claim(total=5, characters=50, options=TaskOptions(structure=Structure(gaps=True)))
     ledger = Ledger(found, 5, Patience(ModelHealth(), 3600, now=0.0))
@@ -264,7 +256,6 @@ def test_exactly_the_share_may_be_gone_whatever_its_decimals() -> None:
 
 
 def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> None:
-    """After the retry of a failed task its gaps are called again, and coverage counts only the new gaps."""
     bench.insert(5, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 3, 4)
     assert ended(bench).status == "failed"
@@ -275,7 +266,6 @@ def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> No
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
 def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: WorkerBench, bulk: bool) -> None:
-    """The outputs of merges may have been made without the chunks that are gaps."""
     bench.insert(3, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 4)
     task = ended(bench)
@@ -379,7 +369,6 @@ def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
 
 
 def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
-    """The previous release's code opens gaps again without a change to the column `coverage`."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1)
     assert ended(bench).coverage == 0.75
@@ -388,7 +377,6 @@ def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
 
 
 def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_claim(bench: WorkerBench) -> None:
-    """A failed task whose gaps were opened again by a retry of older code does not show the coverage of these gaps."""
     bench.insert(5, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 3, 4)
     assert ended(bench).coverage == 0.4
@@ -400,7 +388,6 @@ def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_cl
 
 
 def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
-    """If the first chunk is refused, it becomes a gap as soon as another chunk has succeeded."""
     bench.insert(3, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1)
     task = ended(bench)
@@ -408,7 +395,6 @@ def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
 
 
 def test_too_many_gaps_have_their_code_before_any_output(bench: WorkerBench) -> None:
-    """The code of too many gaps does not depend on whether an output was there when the task ended."""
     bench.insert(5, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1, 2, 3)
     task = ended(bench)
@@ -418,7 +404,6 @@ def test_too_many_gaps_have_their_code_before_any_output(bench: WorkerBench) -> 
 
 
 def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
-    """If a merge was made and paid for without the gaps, the task completes with these gaps."""
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
     assert ended(bench).status == "failed"

@@ -37,7 +37,6 @@ def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, se
 
 
 def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
-    """If a slice ends after it has made calls, the task does not rest, and the next run follows at once."""
     bench.insert(12)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
     assert len(bench.model.calls) == 6
@@ -45,7 +44,6 @@ def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
 
 
 def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
-    """A run that follows an idle one may make two writes at first: its claim and one announcement."""
     bench.insert(6, Reduce.MERGE)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
     assert bench.task().completed == 6

@@ -81,7 +81,6 @@ def test_every_call_is_on_the_bill_once(unanswered: ModelError):
 
 
 def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_used_up():
-    """After MAX_ATTEMPTS transient failures of one chunk the task fails, with the last failure as the reason."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, waits = 0.0, []
@@ -111,7 +110,6 @@ def test_attempts_of_an_earlier_claim_count():
 
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
-    """A claim that finds a chunk's final failure starts no call and fails the task with this reason."""
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
@@ -123,7 +121,6 @@ def test_a_failure_for_good_of_an_earlier_claim_stands():
 
 
 def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
-    """After a permanent failure no waiting or ready call starts, and this first failure stays the task's reason."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -152,7 +149,6 @@ def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
 
 @pytest.mark.parametrize(("now", "waits"), [(11.999, True), (12.0, False), (12.001, False)])
 def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: float, waits: bool):
-    """The ledger names a pause as the task's reason for waiting only while the pause lasts."""
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 2), 10, 0)
@@ -162,7 +158,6 @@ def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: flo
 
 
 def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
-    """A task's pace is the time between two finished calls, however many calls have finished before."""
     ledger, paces = Ledger(claim(total=6), 3), []
     keys = [CallKey(0, place) for place in range(6)]
     started(ledger, *keys)
@@ -177,7 +172,6 @@ def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
 
 
 def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
-    """A call that got a 429 waits only for the pause of all starts, and not longer than other calls."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 0), 10, 0)
@@ -208,7 +202,6 @@ def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
 
 
 def test_an_output_ends_a_row_of_stalls_and_waits():
-    """An output sets the number of stalls and of rate-limit waits in a row back to zero."""
     ledger = Ledger(claim(stalls=2, rate_waits=9), 3)
     started(ledger, FIRST)
     assert (ledger.progress([], 3).stalls, ledger.progress([], 3).rate_waits) == (2, 9)
@@ -217,7 +210,6 @@ def test_an_output_ends_a_row_of_stalls_and_waits():
 
 
 def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
-    """A call that a crash left in doubt counts among its chunk's calls, but not among its attempts."""
     ledger = Ledger(claim(doubted=frozenset({FIRST})), 1)
     started(ledger, FIRST)
     ledger.succeeded(FIRST, REPLY)
@@ -237,7 +229,6 @@ def test_what_was_saved_is_not_told_again():
 
 
 def test_a_write_that_is_tried_again_says_what_each_try_told():
-    """A write that is tried again has the same outputs in the same order as before, followed by newer ones."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(THIRD, REPLY)
@@ -269,7 +260,6 @@ def test_a_write_that_was_given_up_keeps_its_number():
 
 
 def test_calls_that_nobody_waits_for_are_in_doubt():
-    """Calls of a cancelled task, or of a worker that failed, are in doubt."""
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)
         started(ledger, FIRST, SECOND)
@@ -280,7 +270,6 @@ def test_calls_that_nobody_waits_for_are_in_doubt():
 
 
 def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
-    """Announce calls, and report at once that none of them started."""
     assert ledger.startable(now, len(keys)) == list(keys)
     ledger.start(keys, 0)
     for key in reversed(keys):
@@ -288,7 +277,6 @@ def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
 
 
 def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
-    """After announcements in a row without a started call, the pause of all starts doubles from 1 to 30 s."""
     ledger = Ledger(claim(), 1)
     ledger.add([FIRST, SECOND, THIRD])
     now = 100.0
@@ -336,7 +324,6 @@ def test_a_run_that_started_nothing_is_counted():
 
 
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
-    """A task's pace is the mean time between outputs, which is 2 s for three calls at a time of 6 s each."""
     ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
     ledger.add(keys)
     ledger.start(ledger.startable(0, 3), 0)

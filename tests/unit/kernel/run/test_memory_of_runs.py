@@ -40,7 +40,6 @@ class Parts:
         self._made: list[tuple[str, ref[Any]]] = []
 
     def note(self, monkeypatch: pytest.MonkeyPatch, cls: type) -> None:
-        """Note each instance of a class that is made from now on."""
         construct: Any = cls.__init__  # type: ignore[misc]
 
         def noted(part: Any, *values: Any, **named: Any) -> None:
@@ -58,7 +57,6 @@ class Parts:
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
-    """Note the parts of runs, and keep the garbage collector off."""
     found = Parts()
     for cls in PARTS:
         found.note(monkeypatch, cls)
@@ -69,7 +67,6 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
 
 @pytest.fixture
 def batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
-    """Give a bench of batches, whose slices and segments are small."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
     bench = BatchBench()
@@ -79,7 +76,6 @@ def batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
 
 @pytest.fixture
 def tasks() -> Iterator[WorkerBench]:
-    """Give a bench of other tasks."""
     bench = WorkerBench()
     yield bench
     bench.close()
@@ -87,7 +83,6 @@ def tasks() -> Iterator[WorkerBench]:
 
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_each_run_of_a_batch_is_gone_when_it_ends(batch: BatchBench, parts: Parts, plan: str) -> None:
-    """No run leaves its ledger or its index of lines, whether it checks lines, makes calls or ends the batch."""
     batch.settings = type(batch.settings)(plan=plan, model="m", models=("m",))
     batch.begin(lines(100))
     while batch.batch().valid_at is None:
@@ -124,7 +119,6 @@ def test_a_run_with_failures_is_gone_too(batch: BatchBench, parts: Parts) -> Non
 
 
 def test_a_run_that_loses_lines_is_gone_too(batch: BatchBench, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
-    """A part of the input file that is gone leaves nothing, neither before the lines are given up nor after it."""
     # The writer of the error file may miss the part, and pytest would keep its error with all frames.
     caplog.set_level(logging.CRITICAL, "onceover")
     batch.begin(lines(60))
@@ -144,7 +138,6 @@ def test_a_run_that_loses_lines_is_gone_too(batch: BatchBench, parts: Parts, cap
 def test_a_run_of_a_text_in_a_file_is_gone_when_it_ends(
     parts: Parts, monkeypatch: pytest.MonkeyPatch, lost: bool
 ) -> None:
-    """Neither the cuts nor the reads of parts leave anything, whether a bucket is away or a part is gone."""
     look_near(monkeypatch)
     monkeypatch.setattr(limits, "TEXT_SLICE_BYTES", 400)
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 120)

@@ -32,7 +32,6 @@ TENANT, MODEL = "", "m"
 def away(
     health: ModelHealth | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0
 ) -> Patience:
-    """Return the patience of a task whose latest call has just failed."""
     patience = Patience(health or ModelHealth(), seconds, now=now)
     patience.failed(CHUNK, now - 1, now, None, chance)
     return patience
@@ -74,7 +73,6 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """A success of one task ends the wait for the model for the isolate's other tasks."""
     health = ModelHealth()
     one, other, late = away(health), away(health), away(health, now=30)
     one.succeeded(CHUNK, 20)
@@ -96,7 +94,6 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 
 
 def test_tasks_that_come_while_a_model_is_away_take_turns():
-    """While a model is away, a task without failed calls of its own calls it within 5 s of other tasks' last call."""
     health = ModelHealth()
     away(health)
     tasks, now, probes = [Patience(health, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
@@ -141,14 +138,12 @@ def test_an_isolate_remembers_so_many_models():
 
 
 def patient(max_attempts: int = 3) -> Ledger:
-    """Return the ledger of a new task with patience and 99 chunks."""
     ledger = Ledger(claim(total=99), max_attempts, Patience(ModelHealth(), HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(99))
     return ledger
 
 
 def test_a_chunk_that_alone_fails_ends_after_ten_failures():
-    """If one chunk fails while others succeed, its tenth counted failure fails the task, whatever MAX_ATTEMPTS says."""
     ledger, now, failures = patient(max_attempts=1), 0.0, []
     while ledger.failure is None:
         keys = ledger.startable(now, 3)
@@ -174,7 +169,6 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
 
 
 def test_a_failure_counts_once_another_call_succeeds_after_it():
-    """A failure counts against its chunk only after another call, started after the failed one, has succeeded."""
     ledger = patient()
     keys = ledger.startable(0, 4)
     ledger.start(keys, 0)
@@ -189,7 +183,6 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 
 
 def test_calls_that_fail_together_are_the_models_trouble():
-    """If all calls fail together, none of the failures counts against its chunk."""
     ledger = patient(max_attempts=1)
     now = 0.0
     for _ in range(5):
@@ -221,7 +214,6 @@ def test_who_asks_next_is_another_call():
 
 @pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
 def test_a_model_that_answers_is_not_away(error: ModelError):
-    """A model that answers anything, even a malformed reply or a 429, is not away."""
     health = ModelHealth()
     ledger = Ledger(claim(total=9), 3, Patience(health, HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(9))
@@ -239,7 +231,6 @@ def test_a_model_that_answers_is_not_away(error: ModelError):
 
 
 def test_a_lane_that_is_lost_says_nothing_of_the_model():
-    """A lost lane is no answer of the model, so the model still counts as away."""
     ledger = patient()
     ledger.start([FIRST], 0)
     ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
@@ -250,7 +241,6 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    """A run that waits for a model that other tasks have found away writes the reason for its wait."""
     bench, health = WorkerBench(), ModelHealths()
     bench.insert(2)
     health.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
@@ -271,7 +261,6 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
-    """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back."""
     bench, health = WorkerBench(), ModelHealths()
     bench.insert(2)
     health.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
@@ -285,7 +274,6 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
 
 
 def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
-    """A task on the queue's route that never gets its turn to call comes back after longer and longer delays."""
     bench, health, delays = WorkerBench(), ModelHealths(), list[float]()
     bench.insert(2)
     for _ in range(8):
@@ -300,7 +288,6 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
-    """If a task's patience is over and others have just called in vain, the task fails without another call."""
     bench, health = WorkerBench(patience_seconds=60), ModelHealths()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -323,7 +310,6 @@ def test_no_time_makes_room_beyond_all_places():
 
 
 def test_calls_that_were_out_together_are_one_trouble():
-    """Failures of calls that were out together make one pause, and do not double it."""
     patience = away(now=10)
     for at in (10.1, 10.2, 10.3):
         patience.failed(CHUNK, 9, at, None, 0.0)

@@ -26,7 +26,6 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def test_a_failed_call_that_waits_holds_up_no_other_call() -> None:
-    """While one call waits for its next try, the task waits for nothing as long as it has another call to start."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -78,6 +77,5 @@ def test_a_run_waits_itself_for_less_than_half_of_its_lease(seconds: float, outc
 
 
 def _run(bench: WorkerBench, route: Route) -> object:
-    """Run the task once, with the longest pauses that failures may have."""
     worker = replace(bench.worker(), chance=lambda: 1.0)
     return bench.do(worker.run(TaskKey("task"), Host(route, 600.0)))

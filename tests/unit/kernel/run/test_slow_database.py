@@ -64,7 +64,6 @@ def test_a_task_on_a_slow_database_ends(make, seconds: float):
 
 
 def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
-    """If an isolate knows that its database is slow, its next worker stores a longer start window at once."""
     bench = make()
     bench.insert(12)
     noted = note_windows(bench)
@@ -76,7 +75,6 @@ def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
 
 
 def test_calls_start_within_the_window_that_is_stored(make):
-    """If the database becomes slower or quicker, each call still starts within the window that a cancellation reads."""
     bench = make()
     bench.insert(90)
     noted = note_windows(bench)
@@ -103,7 +101,6 @@ def test_lanes_keep_the_longest_window(make):
 
 
 def test_lanes_keep_the_window_of_the_run_before(make):
-    """A run with lanes keeps the longer start window of the previous run, whose lanes may still be at work."""
     bench = make()
     bench.insert(60)
     bench.database.rows("UPDATE tasks SET start_ms = 9000")
@@ -113,7 +110,6 @@ def test_lanes_keep_the_window_of_the_run_before(make):
 
 
 def test_a_write_without_an_answer_was_slow(make):
-    """After half a minute without an answer to a write, the isolate expects a slow database."""
     bench = make()
     bench.insert(12)
 
@@ -128,7 +124,6 @@ def test_a_write_without_an_answer_was_slow(make):
 
 
 def test_a_claim_without_an_answer_was_slow(make):
-    """After a claim without an answer the isolate's next worker expects a slow database."""
     bench = make()
     bench.insert(1)
     bench.database.seconds = 70.0
@@ -139,7 +134,6 @@ def test_a_claim_without_an_answer_was_slow(make):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool):
-    """A lease outlasts a call that uses up its start window and its timeout, announced with the claim or later."""
     bench = make(timeout_seconds=10, lease_seconds=11)
     bench.insert(1)
     bench.database.seconds = 5.0
@@ -169,7 +163,6 @@ def test_no_window_reaches_beyond_the_end_of_the_slice(make):
 
 @pytest.mark.parametrize(("start_ms", "made"), [(2_000, False), (17_000, True)])
 def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made: bool):
-    """On a slow database a lane starts calls as late as the stored window allows, and no later."""
     bench = make()
     bench.insert(1)
     task_key = bench.task().task_key
@@ -233,7 +226,6 @@ def test_an_outage_makes_no_storm(make, message: str):
 
 
 def test_paid_outputs_wait_for_their_turn(make):
-    """If a run may not write yet, it keeps its paid outputs until it may write."""
     bench = make()
     bench.insert(6)
     # After one idle run, the run may make two writes at first: the claim and the announcement.
@@ -250,7 +242,6 @@ def test_paid_outputs_wait_for_their_turn(make):
 
 @pytest.mark.parametrize(("seconds", "announced_at"), [(10.0, 10), (100.0, 30)])
 def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: float, announced_at: float):
-    """A run that may not write an announcement waits until a call ends, which earns writes, or until its turn comes."""
     bench = make(concurrency=2)
     bench.insert(3)
     bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")  # the claim announces nothing
@@ -263,7 +254,6 @@ def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: flo
 
 
 def test_a_short_lease_does_not_run_out_over_a_turn(make):
-    """A run waits for its turn to write at most half its lease, so that it does not lose its claim."""
     bench = make(timeout_seconds=1, lease_seconds=4)
     bench.insert(1)
     bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")

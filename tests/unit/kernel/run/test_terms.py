@@ -18,7 +18,6 @@ def test_a_task_rests_after_an_unexpected_error_only_while_its_rest_lasts(now: f
 
 
 def test_a_task_without_stalls_goes_on_at_once_after_an_unexpected_error() -> None:
-    """Without stalls a claim asks for no rest, even if the error comes at the moment of the claim."""
     assert Terms(claim(), 10.0, 10.0).rest_ms(10.0) == 0
 
 

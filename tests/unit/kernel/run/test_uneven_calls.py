@@ -45,7 +45,6 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
 
 
 def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
-    """Run a task of 20 chunks whose calls' lengths the seed draws, and return what it spent."""
     bench, dice = WorkerBench(), Random(seed)
     bench.insert(20)
     bench.model.seconds = lambda number: dice.uniform(least, most)

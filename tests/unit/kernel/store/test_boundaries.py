@@ -43,22 +43,18 @@ class Table(StoreBench):
         self.time_ms = NOW
 
     def ask(self, statement: Statement, **values: Any) -> list[dict[str, Any]]:
-        """Run one statement, and return its rows."""
         (found,) = self.run(Database(self.database, Meter()).run(statement.bind(**values)))
         return [dict(row) for row in found]
 
     def give(self, table: str = "tasks", **columns: Any) -> None:
-        """Set columns in all rows of a table."""
         named = ", ".join(f"{name} = ?" for name in columns)
         self.database.rows(f"UPDATE {table} SET {named}", *columns.values())  # noqa: S608 - a test's own names
 
     def write(self, table: str, **columns: Any) -> None:
-        """Insert a row."""
         places = ", ".join("?" * len(columns))
         self.database.rows(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", *columns.values())  # noqa: S608
 
     def value(self, query: str) -> Any:
-        """Read one value."""
         (row,) = self.database.rows(query)
         (value,) = row.values()
         return value
@@ -75,7 +71,6 @@ class Table(StoreBench):
         self.give(**columns)
 
     def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
-        """Make an ended task with the given values of columns."""
         self.insert(TASK)
         given: dict[str, Any] = {"status": status, "finished_at": NOW - 1}
         self.give(**given | columns)
@@ -123,7 +118,6 @@ def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
-    """A task is shown as at work until the same millisecond at which its lease ends."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert bool(table.ask(views.TASKS, task_keys=as_json([TASK]))[0]["live"]) == (off > 0)
 
@@ -147,7 +141,6 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """If the sweep's next check of a task is later than the end of the task's lease, the check moves to this end."""
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1
@@ -170,21 +163,18 @@ def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -
 
 @AROUND
 def test_a_dead_letter_ends_what_is_due(table: Table, off: int) -> None:
-    """A dead letter fails a task that is due, but not one that waits for its time."""
     table.pending(not_before=NOW + off)
     assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
 
 
 @AROUND
 def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: int) -> None:
-    """A dead letter does not fail a task whose lease lasts one millisecond more."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
 
 
 @pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
-    """Announced calls may start for the rest of their start window."""
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
     assert found["left_ms"] == left
@@ -192,7 +182,6 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 
 @AROUND
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
-    """A repeated request joins a submission until the last millisecond of its window."""
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
     )
@@ -203,7 +192,6 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
-    """Return the tasks that a sweep finds due, without those that were sent off within the last minute."""
     given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
     return table.ask(sweep.DUE, **given | values)
 
@@ -216,7 +204,6 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
-    """A sweep does not send off a task again until a minute after it was last sent."""
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
     assert bool(due(table, in_vain=3)) == (off <= 0)
@@ -229,7 +216,6 @@ def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, 
 
 @AROUND
 def test_a_task_that_is_not_due_is_not_taken_on(table: Table, off: int) -> None:
-    """If a task's check was put off after a sweep found it due, the sweep does not send it off."""
     table.pending(wake_at=NOW + off)
     taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
     assert bool(taken) == (off <= 0)
@@ -256,7 +242,6 @@ def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> No
 def test_the_look_at_a_task_is_put_off_until_it_is_free(
     table: Table, lease_off: int, rest_off: int, wakes: int | None
 ) -> None:
-    """The sweep puts its check of a task off until both its lease and its rest are over."""
     table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
     table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
     assert table.row(TASK)["wake_at"] == NOW + (-3 if wakes is None else wakes)
@@ -271,7 +256,6 @@ def test_a_retention_is_over_at_its_time(table: Table, off: int) -> None:
 
 @pytest.mark.parametrize("chunks_most", [3, 4, 5])
 def test_a_page_of_erasures_has_as_many_chunks_as_it_may(table: Table, chunks_most: int) -> None:
-    """Tasks are erased together as long as their chunks do not exceed the limit, to the chunk."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 1, wake_at=NOW)
@@ -288,7 +272,6 @@ def test_a_tombstone_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
-    """A task without a dispatch counts as late from a minute after it was due."""
     table.pending(wake_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
 
@@ -302,7 +285,6 @@ def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The turn to sweep can be taken once in the stated time, to the millisecond."""
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
@@ -314,7 +296,6 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
-    """An API key is valid until the millisecond before it expires."""
     row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
     table.write("api_keys", **row, expires_at=NOW + off)
     found = table.run(KeyStore(Database(table.database, Meter())).find("0" * 16))
@@ -324,14 +305,12 @@ def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
 
 
 def endpoint(table: Table, **columns: Any) -> None:
-    """Register an endpoint."""
     given = {"id": ENDPOINT, "name": "n", "url": "https://x.example", "event_types": '["task.cancelled"]'}
     table.write("webhook_endpoints", **given | {"created_at": NOW - 9, "updated_at": NOW - 9} | columns)
 
 
 @AROUND
 def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
-    """A webhook's old secret is shown and signs until the same millisecond."""
     table.ended()
     endpoint(table, old_secret_until=NOW + off)
     for found in (table.ask(deliveries_store.ENDPOINT, endpoint=ENDPOINT), outbox(table)):
@@ -340,7 +319,6 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
-    """A success ends its endpoint's pause only if its attempt began after the pause did."""
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(deliveries_store.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
@@ -387,7 +365,6 @@ def test_what_a_failure_does_to_an_endpoint(
 def test_an_attempt_that_began_before_the_last_failure_does_not_count(
     table: Table, failed_off: int, asked_ms: int, failures: int
 ) -> None:
-    """Of several attempts that run and fail at the same time, only the first counts."""
     endpoint(table, failures=3, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
     values = {"breaker": 9, "weight": 1, "pause_ms": 1_000, "pause_most_ms": 5_000}
     table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
@@ -400,7 +377,6 @@ def test_an_attempt_that_began_before_the_last_failure_does_not_count(
 
 @pytest.mark.parametrize(("failures", "paused_off"), [(2, 0), (3, 0), (3, -1), (3, 1), (4, 0)])
 def test_a_try_pauses_an_endpoint_that_has_failed_too_often(table: Table, failures: int, paused_off: int) -> None:
-    """While one delivery tries a failing endpoint, the endpoint is paused, so no other sender takes another one."""
     table.ended()
     endpoint(table, failures=failures, paused_until=NOW + paused_off)
     outbox(table, breaker=9)
@@ -420,7 +396,6 @@ def outbox(table: Table, *, breaker: int = 3, share: int = 9) -> list[dict[str, 
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """If a task ends after an endpoint's pause is over, its delivery is due at once."""
     table.ended()
     endpoint(table, paused_until=NOW + off)
     (row,) = outbox(table)
@@ -447,7 +422,6 @@ def test_a_delivery_for_an_endpoint_that_has_failed_waits(table: Table, failures
 def test_a_tenant_has_a_share_of_the_deliveries_under_way(
     table: Table, share: int, tenant: str, held_off: int, waits: bool
 ) -> None:
-    """If so many deliveries of a tenant are held by their senders, the tenant's next ones wait for the sweep."""
     table.ended()
     endpoint(table)
     for number in range(2):
@@ -510,7 +484,6 @@ def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
 
 @AROUND
 def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
-    """Early erasure erases a task only once its protected time after its end is over, to the millisecond."""
     table.insert(TASK)
     table.give(status="cancelled", finished_at=NOW - 10_000 + off)
     table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
@@ -550,7 +523,6 @@ def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> N
 
 @AROUND
 def test_latest_calls_are_kept_as_long_as_they_count(table: Table, off: int) -> None:
-    """Latest calls are deleted exactly when they are too old to decide about other calls."""
     kept_ms = round(limits.OTHERS_SECONDS * 1000)
     table.write("latest_calls", id="local:m", calls="[]", failed_at=NOW - kept_ms + off)
     table.ask(latest_calls.FORGET_CALLS, kept_ms=kept_ms, most=10)
@@ -559,7 +531,6 @@ def test_latest_calls_are_kept_as_long_as_they_count(table: Table, off: int) -> 
 
 @pytest.mark.parametrize(("minute", "left"), [(0, 1), (4, 1), (5, 3), (59, 3)])
 def test_counts_of_characters_are_kept_for_their_day(table: Table, minute: int, left: int) -> None:
-    """Counts of earlier days are deleted in the first minutes of an hour, and today's stay."""
     today = NOW // 86_400_000
     table.time_ms = today * 86_400_000 + minute * 60_000
     for days in range(3):
@@ -570,7 +541,6 @@ def test_counts_of_characters_are_kept_for_their_day(table: Table, minute: int, 
 
 @AROUND
 def test_open_calls_are_left_to_a_worker_that_may_live(table: Table, off: int) -> None:
-    """Open calls of an ended task are found exactly when the longest claim is over."""
     table.ended(in_flight="[[0,0]]", announced_at=NOW - 5_000 + off)
     assert len(table.ask(tallies.SILENT, claim_ms=5_000, most=10)) == (off <= 0)
 
@@ -614,7 +584,6 @@ def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
 
 @AROUND
 def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> None:
-    """A task shows how many tasks come before it only once it has been due for long enough."""
     table.pending(created_at=NOW - 5_000 + off, not_before=0)
     values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": 3}
     (found,) = table.ask(views.TASK, task_key=TASK, **values)
@@ -653,7 +622,6 @@ def test_who_has_the_slots_is_before_a_task_without_one(table: Table, most_ahead
 
 @pytest.mark.parametrize("most_chars", [19, 20, 21])
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
-    """A task's outputs are read with the task if they are not too large together."""
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
         assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)
@@ -689,7 +657,6 @@ def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dic
 
 @pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
 def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
-    """A page of a list by status names the last task that it scanned, of whatever status, if more may follow."""
     found = completed_of_three(table, "local:c", walk_most)
     ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
     assert [row["id"] for row in found] == ends[walk_most]
@@ -697,7 +664,6 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
 
 @pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
 def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
-    """A page of a list by status shows only tasks that it may scan, and the next page shows further tasks."""
     found = completed_of_three(table, "local:a", walk_most)
     assert [row["id"] for row in found] == [f"local:{shown}"]
 

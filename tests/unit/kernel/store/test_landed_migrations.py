@@ -23,13 +23,11 @@ _TAKES_AWAY = re.compile(
 
 
 def landed() -> dict[str, str]:
-    """Return the digests in the file LANDED, by the names of migrations."""
     lines = [line.split("  ") for line in (FOLDER / "LANDED").read_text().splitlines() if not line.startswith("#")]
     return {name: digest for digest, name in lines}
 
 
 def test_no_landed_migration_was_edited() -> None:
-    """Each migration in LANDED still exists and has the digest that LANDED states."""
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in MIGRATIONS}
     assert {name: digests.get(name) for name in landed()} == landed()
 
@@ -48,7 +46,6 @@ def statements(path: Path) -> str:
 
 
 def test_a_new_migration_only_adds() -> None:
-    """A new migration drops and renames nothing, and adds no column that must be given."""
     assert [path.name for path in MIGRATIONS if path.name > FIRST and _TAKES_AWAY.search(statements(path))] == []
 
 
@@ -71,7 +68,6 @@ def test_what_takes_away_is_found(text: str) -> None:
 
 
 def test_later_migrations_leave_older_code_able_to_write() -> None:
-    """After a deployment objects may run older code for minutes, and its writes must fit the new tables."""
     database = SqliteD1(migrated=False)
     database.migrate(1)
     before = _columns(database)

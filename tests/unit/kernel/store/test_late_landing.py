@@ -40,7 +40,6 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreBench]:
 
 
 def everything(bench: StoreBench) -> list[Any]:
-    """All rows of the task."""
     return [
         bench.database.rows(f"SELECT * FROM {table}")  # noqa: S608 - a constant
         for table in ("tasks", "texts", "segments", "failures", "submissions")
@@ -48,14 +47,12 @@ def everything(bench: StoreBench) -> list[Any]:
 
 
 def lands(bench: StoreBench) -> bool:
-    """Return whether a given-up write changes anything when it lands now."""
     before = everything(bench)
     bench.run(bench.database.land())
     return everything(bench) != before
 
 
 def claimed(bench: StoreBench) -> Claim:
-    """Insert a task of three chunks and let a worker claim it."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     return bench.claim(TASK)
 
@@ -65,7 +62,6 @@ STEPS = [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RE
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Step):
-    """If a worker's write lands after its next write, it changes nothing."""
     claim = claimed(bench)
     early = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=1, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -95,7 +91,6 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
 
 @pytest.mark.parametrize("landed", ["before the next one", "after the next one"])
 def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench, landed: str):
-    """A worker's write that was given up and lands before or after its next write adds no output twice."""
     claim = claimed(bench)
     early = progress(claim, step=1, first_step=1, outputs=outputs(0), completed=1, calls_settled=1)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -112,7 +107,6 @@ def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench
 
 
 def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
-    """If a write is sent twice and the second send succeeds, the first send changes nothing when it lands later."""
     claim = claimed(bench)
     bench.database.fail(NETWORK_LOST, "later")
     assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
@@ -135,7 +129,6 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """If an object's claim lands after a later claim of the same object, the earlier claim does not get the task."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.claim(TASK, host="object/task")
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=answered)
@@ -194,7 +187,6 @@ def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(ben
 
 
 def test_a_dead_letter_that_lands_after_another_claim_fails_nothing(bench: StoreBench):
-    """A dead letter that lands after another worker has claimed the task and given it back does not fail the task."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -220,7 +212,6 @@ def withdraw(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """A submission that lands late restores no erased task, and no task that its client believes refused."""
     submit_in_vain(bench)
     end(bench)
     assert not lands(bench)
@@ -296,7 +287,6 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
 
 
 def test_a_revoked_key_does_not_come_back(bench: StoreBench):
-    """If the first send of an API key's creation lands after the key was revoked, the key does not come back."""
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.database.fail(NETWORK_LOST, "later")
@@ -307,7 +297,6 @@ def test_a_revoked_key_does_not_come_back(bench: StoreBench):
 
 
 def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
-    """If a tenant tries to revoke another tenant's key, the key stays, and no tombstone is written."""
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="1" * 16, tenant="one", digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.run(keys.insert(new))
@@ -317,7 +306,6 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
-    """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back."""
     endpoints = WebhookStore(Database(bench.database, Meter()))
     new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
-    """Make a worker on the free plan, over a database that counts the bytes of its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")

@@ -22,6 +22,5 @@ def bench() -> Iterator[StoreBench]:
 def test_a_task_gets_a_slot_from_the_moment_at_which_it_may_go_on(
     bench: StoreBench, early_ms: int, given: list[str]
 ) -> None:
-    """A task that rests gets a slot in the millisecond in which its rest ends, and not before."""
     bench.database.rows("UPDATE tasks SET not_before = ?", bench.time_ms + early_ms)
     assert bench.run(bench.store.fill_places(most=2, give_most=2)) == [TaskKey(name) for name in given]

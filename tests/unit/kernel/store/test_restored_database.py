@@ -42,7 +42,6 @@ def bench() -> Iterator[StoreBench]:
 
 
 def everything(bench: StoreBench) -> list[Any]:
-    """Return all stored rows of all tasks."""
     tables = ("tasks", "texts", "segments", "failures", "merges")
     return [bench.database.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608 - constants
 
@@ -104,7 +103,6 @@ def test_a_worker_that_the_database_has_forgotten_changes_nothing(
 
 
 def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
-    """The worker whose claim the restored database knows continues, and has only its own bill and outputs."""
     forgotten, known = twins(bench)
     assert not bench.run(bench.store.step(forgotten, progress(forgotten, **FORGOTTEN), Continue(LEASE_MS)))
     assert bench.run(bench.store.stands(known))
@@ -115,7 +113,6 @@ def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
 
 
 def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
-    """The task keeps its last claim's name after the claim, so that a repeated write or settlement is recognised."""
     bench.insert()
     claim = bench.claim()
     made = progress(claim)
@@ -129,7 +126,6 @@ def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
 
 
 def test_a_claim_asked_for_again_after_its_end_is_a_new_one(bench: StoreBench):
-    """If a claim's write lands again after the claim's end, it makes a new claim with a higher fence."""
     bench.insert()
     claim = bench.claim(holder="one")
     assert bench.step(claim, Release(0, 0))

@@ -30,7 +30,6 @@ def result_of(options: TaskOptions, total: int, made: list[Output], source: Sour
 
 
 def outputs(*found: tuple[int, Any]) -> list[Output]:
-    """Return outputs of the given chunks, each given as a text or as a value."""
     return [Output(CallKey(0, at), one if isinstance(one, str) else json.dumps(one), 1) for at, one in found]
 
 
@@ -42,14 +41,12 @@ FIRST, LAST = {"people": ["Anna", "Bo"], "count": 2}, {"people": ["Bo", "Åsa"],
 
 
 def test_concat_joins_the_values_and_shows_them_as_compact_json() -> None:
-    """With `concat` arrays are joined and other fields follow their rules, and a gap adds nothing."""
     text, value = result_of(asked(Reduce.CONCAT), 3, outputs((0, FIRST), (2, LAST)), SOURCE)
     assert value == {"people": ["Anna", "Bo", "Åsa"], "count": 7}
     assert text == '{"people":["Anna","Bo","Åsa"],"count":7}'
 
 
 def test_none_lists_values_and_nulls() -> None:
-    """With `none` a gap has None in its place, in the list of texts and in that of values."""
     text, value = result_of(asked(Reduce.NONE), 3, outputs((0, FIRST), (2, LAST)), SOURCE)
     assert value == [FIRST, None, LAST]
     assert text == (json.dumps(FIRST), None, json.dumps(LAST))

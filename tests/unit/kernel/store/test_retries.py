@@ -16,14 +16,12 @@ GAP = Failure.of("model_refused", "400", False)
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """Make an empty database."""
     made = StoreBench()
     yield made
     made.database.close()
 
 
 def fail_with_gap(bench: StoreBench, name: str) -> None:
-    """Write a task with two chunks, let the second one become a gap, and let the task fail."""
     bench.insert(name, structure=Structure(gaps=True))
     claim = bench.claim(name)
     gap = FailedCall(CallKey(0, 1), CallTries(1, 1), True, GAP, gap_chars=1)
@@ -32,7 +30,6 @@ def fail_with_gap(bench: StoreBench, name: str) -> None:
 
 
 def test_a_retried_task_has_no_failed_chunk_if_its_gaps_open_again(bench: StoreBench) -> None:
-    """Before merges are planned a retry opens all gaps again, so no chunk counts as failed."""
     fail_with_gap(bench, "one")
     fail_with_gap(bench, "other")
     assert bench.run(bench.store.retry(TaskKey("one"), LEASE_MS)) == Accepted()

@@ -32,7 +32,6 @@ def bench() -> Iterator[StoreBench]:
 
 
 def give(bench: StoreBench, **columns: Any) -> None:
-    """Set columns of the task."""
     assignments = ", ".join(f"{name} = ?" for name in columns)
     bench.database.rows(f"UPDATE tasks SET {assignments} WHERE id = '{TASK}'", *columns.values())  # noqa: S608
 
@@ -103,7 +102,6 @@ def test_a_task_may_not_be_so(bench: StoreBench, columns: dict[str, Any]) -> Non
 
 
 def test_outputs_of_another_task_lie_before_the_first_write(bench: StoreBench) -> None:
-    """Outputs that are copied from another task are in a segment with fence 0 and step 0."""
     donor = TaskKey("donor")
     bench.insert(donor, chunks=CHUNKS)
     assert bench.step(bench.claim(donor), outputs=outputs(0, 1), completed=2)

@@ -31,7 +31,6 @@ def seen(bench: StoreBench) -> dict[str, int]:
 
 
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
-    """A claim notes the time of its trigger, but an isolate makes at most one such write in five minutes."""
     times = []
     for second in range(0, 600, 10):
         bench.insert(f"task {second}")
@@ -45,7 +44,6 @@ def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
 
 
 def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBench):
-    """With cron once a minute the last sweep's noted time is never older than two minutes, so no request sweeps."""
     for _ in range(20):
         bench.run(bench.store.due(1))
         bench.pass_ms(59_999)
@@ -65,7 +63,6 @@ def test_an_isolate_does_not_repeat_itself():
 
 
 def test_a_run_notes_the_trigger_that_began_it():
-    """A run notes the trigger that began it, and if this write fails, the next run notes its own."""
     bench = WorkerBench()
     heartbeats = TriggerHeartbeats()
 
@@ -168,7 +165,6 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 
 
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
-    """For a minute after a poll has sent a task off, the sweep does not send it."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN + 1):
@@ -192,7 +188,6 @@ def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
 
 
 def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
-    """After a poll has sent a task off, the sweep leaves the task alone for a while, but at most until its deadline."""
     bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
@@ -201,7 +196,6 @@ def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBenc
 
 
 def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
-    """If no route takes a task that a poll sends, the task is due at once, and a poll may send it a minute later."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -224,7 +218,6 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
 
 
 def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
-    """The note that no route took a task has no effect if it lands when a stand-in already works on the task."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
@@ -242,7 +235,6 @@ def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench
 
 
 def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
-    """A task that a sweep made due again without a send may be sent by a poll at once."""
     bench.insert()
     for delay_ms in (LEASE_MS, 10 * LATE_MS):
         bench.pass_ms(delay_ms)
@@ -255,7 +247,6 @@ def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
 
 
 def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBench):
-    """A poll sends off no task that has a live lease, waits for its worker's delay, is overdue or has ended."""
     bench.insert()
     claim = bench.claim()
     bench.pass_ms(LEASE_MS - 1)
@@ -273,7 +264,6 @@ def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBen
 
 
 def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench):
-    """A task with a dead worker is late a minute after the lease's end, whenever it was due before the claim."""
     bench.insert()
     bench.pass_ms(LEASE_MS - 1)
     claim = bench.claim()
@@ -286,7 +276,6 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 
 
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
-    """A task counts as unanswered a minute after its second send in vain."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):

@@ -34,13 +34,11 @@ def bench():
 
 
 def segments(bench: StoreBench) -> list[tuple[int, str]]:
-    """Return each segment's number within its level, and the chunks whose outputs are in the segment."""
     rows = bench.database.rows("SELECT part, places FROM segments ORDER BY level, part")
     return [(row["part"], row["places"]) for row in rows]
 
 
 def texts(bench: StoreBench) -> list[str | None]:
-    """Return the chunks' outputs as a client sees them."""
     return [chunk.output for chunk in bench.run(bench.store.chunks(TASK)) or []]
 
 
@@ -49,7 +47,6 @@ def settle(bench: StoreBench, claim: Claim, made: Progress) -> None:
 
 
 def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A write adds its outputs to the last segment of their level."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(2), completed=1)
     assert bench.step(claim, outputs=outputs(0), completed=2)
@@ -62,7 +59,6 @@ def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch:
 
 
 def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A write that is sent again adds no output twice, and makes no new segment, even if it has just filled one."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     claim = bench.claim()
     made = progress(claim, outputs=outputs(0, 1), completed=2)
@@ -138,7 +134,6 @@ def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
 
 
 def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBench):
-    """Outputs of a worker whose claim was taken over are refused, whether its successor has written or not."""
     zombie = bench.claim()
     assert bench.step(zombie, outputs=outputs(0, tag="zombie's first"), completed=1)
     bench.pass_ms(LEASE_MS + 1)
@@ -153,7 +148,6 @@ def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBenc
 
 
 def test_a_merges_result_is_its_top_level(bench: StoreBench):
-    """A merge's result is the output of its top level, and the levels below keep their outputs."""
     bench.insert("merged", chunks=2, reduce=Reduce.MERGE)
     claim = bench.claim("merged")
     assert bench.step(claim, outputs=outputs(0, 1, tag="below"), completed=2)
@@ -181,7 +175,6 @@ def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
 
 
 def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
-    """A chunk that has both an output and a final failure is shown once, as finished."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0), completed=1)
     bench.database.rows(
@@ -192,7 +185,6 @@ def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
 
 
 def test_a_claim_reads_a_row_for_each_segment(bench: StoreBench):
-    """A claim reads the finished chunks of a segment as one row, so thousands of them take a few rows."""
     bench.insert("long", chunks=1_000)
     claim = bench.claim("long")
     done = [*range(400), *range(401, 1_000)]
@@ -225,7 +217,6 @@ def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int 
 
 @pytest.mark.parametrize("members", [6, 7, 8, 9])
 def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
-    """In a segment's entry, missing members at the end count as unknown, and additional ones are ignored."""
     entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, "later"][:members]
     (read,) = unpack(0, zlib.compress(json.dumps([entry]).encode()).hex())
     assert read[1:6] == ("said", 1, "stop", BEGUN, BEGUN + 1)
@@ -233,7 +224,6 @@ def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
 
 
 def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
-    """A segment stores only the six values of older code for an output of a single call without a lane."""
     ((piece,),) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
     assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
 
@@ -252,7 +242,6 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
 
 
 def test_the_input_of_another_task_stays(bench: StoreBench):
-    """The end of a task does not delete the input of another task."""
     bench.insert("other", chunks=3)
     assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1, 2, 3), completed=4)
     assert bench.run(bench.store.input(TaskKey("other"))) == "xxx"
@@ -289,7 +278,6 @@ def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
 
 @pytest.mark.parametrize(("value", "means"), [(None, False), ("true", True), (True, True), ("false", False)])
 def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
-    """KEEP_INPUT is false by default, and may be a bare boolean in wrangler.toml."""
     assert load({"KEEP_INPUT": value}.get).keep_input is means
 
 
@@ -316,7 +304,6 @@ def test_a_worker_says_when_each_call_started_and_ended():
 
 
 def recorded(worker: WorkerBench) -> list[Output]:
-    """Return what the segments keep of the chunks' outputs, in the order of the chunks."""
     rows = worker.database.rows("SELECT hex(body) AS body FROM segments")
     return sorted(output for row in rows for output in unpack(0, row["body"]))
 
@@ -339,7 +326,6 @@ def test_a_worker_says_when_the_first_of_several_calls_started():
 
 
 def test_the_first_call_of_an_earlier_worker_has_no_time():
-    """If an earlier worker made a chunk's first call, the number of calls shows this, but the start is unknown."""
     worker = WorkerBench()
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number in {1, 3} else None
@@ -352,7 +338,6 @@ def test_the_first_call_of_an_earlier_worker_has_no_time():
 
 
 def test_an_output_says_which_lane_made_its_call():
-    """An output names the lane that made its call; each group of six calls has its own lane."""
     worker = WorkerBench()
     worker.insert(14)
     assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)

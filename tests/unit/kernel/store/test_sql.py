@@ -19,7 +19,6 @@ PARAMETERS_MOST = 100  # D1's limit for one statement
 
 
 def test_names_become_numbers_in_the_order_of_their_first_use():
-    """A parameter that a statement uses twice has one number, and its value is sent once."""
     made = statement("UPDATE t SET a = :worth, b = :other WHERE c = :worth AND d = :key_2")
     assert made.sql == "UPDATE t SET a = ?1, b = ?2 WHERE c = ?1 AND d = ?3"
     assert made.parameters == ("worth", "other", "key_2")
@@ -54,7 +53,6 @@ def test_what_only_looks_like_a_parameter_stays(text: str):
 
 
 def test_parameters_are_found_around_what_looks_like_one():
-    """Parameters directly before and after a quoted text or a comment are found."""
     made = statement("SELECT ':a', :a /* :b */, ':b', :b, a::c, -- :c\n:c, 'it''s', :d")
     assert made.sql == "SELECT ':a', ?1 /* :b */, ':b', ?2, a::c, -- :c\n?3, 'it''s', ?4"
     assert made.parameters == ("a", "b", "c", "d")
@@ -90,7 +88,6 @@ def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says
     st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.integers(0, 9) | st.text(), min_size=1)
 )
 def test_sqlite_reads_the_values_where_the_names_stand(values: dict[str, int | str]):
-    """SQLite sees each value where the statement has its name, in whatever order the values are given."""
     names = [*values, *reversed(values)]
     made = statement(f"SELECT {', '.join(f':{name}' for name in names)}")
     bound = made.bind(**dict(reversed(values.items())))
@@ -107,7 +104,6 @@ def _all() -> Iterator[Statement]:
 
 
 def test_each_statement_keeps_to_the_limits_of_d1():
-    """Each statement has at most 100 parameters and 100 KB of text, which are D1's limits."""
     made = list(_all())
     assert len(made) > 60
     assert max(len(one.parameters) for one in made) <= PARAMETERS_MOST
@@ -115,7 +111,6 @@ def test_each_statement_keeps_to_the_limits_of_d1():
 
 
 def test_no_two_subjects_have_statements_of_one_name():
-    """No two modules have statements of the same name."""
     names = [
         name
         for module in (admission, bulk, deliveries_store, ending, keys, sweep, views, work_statements)

@@ -12,14 +12,12 @@ TASK, OTHER = TaskKey("local:m"), TaskKey("local:n")
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """Make an empty database."""
     made = StoreBench()
     yield made
     made.database.close()
 
 
 def may_start(bench: StoreBench, task_key: TaskKey) -> int | None:
-    """Ask as a lane does, which knows only the task and the fence: here that of the task's first claim."""
     return bench.run(bench.store.may_start(task_key, 1))
 
 
@@ -27,7 +25,6 @@ def may_start(bench: StoreBench, task_key: TaskKey) -> int | None:
 def test_a_lane_starts_no_call_of_an_ended_task_while_another_task_goes_on(
     bench: StoreBench, ended: TaskKey, going_on: TaskKey
 ) -> None:
-    """A fence counts the claims of one task, so other tasks have the same one. Their claims say nothing of this one."""
     for task_key in (TASK, OTHER):
         bench.insert(task_key)
         assert bench.claim(task_key).fence == 1
@@ -40,7 +37,6 @@ def test_a_lane_starts_no_call_of_an_ended_task_while_another_task_goes_on(
 def test_each_task_has_its_own_time_in_which_calls_may_start(
     bench: StoreBench, claimed: tuple[TaskKey, TaskKey]
 ) -> None:
-    """The deadline of one task shortens only the time of this task."""
     deadlines = {TASK: 500, OTHER: 1_500}
     for task_key in claimed:
         bench.insert(task_key, deadline_ms=deadlines[task_key])

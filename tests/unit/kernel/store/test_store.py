@@ -95,7 +95,6 @@ ACTS: dict[str, Act] = {
 
 
 def settle(bench: StoreBench, claim: Claim, told: Progress) -> Status | None:
-    """Settle the bill of a claim whose task has been ended by others."""
     return bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
 
 
@@ -129,7 +128,6 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
 
 
 def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
-    """While a lease lasts, no other worker can claim the task."""
     bench.insert()
     first = bench.claim()
     assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, LEASE_MS)
@@ -214,7 +212,6 @@ def test_a_merge_needs_its_top(bench: StoreBench):
 
 
 def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: StoreBench):
-    """Once a worker's lease is over, its announced calls are in doubt, before and after a take-over, and count once."""
     bench.insert()
     claim = bench.claim()
     keys = [CallKey(0, 0), CallKey(0, 1)]
@@ -231,7 +228,6 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
 
 
 def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
-    """A new task's first claim announces as many calls as its worker asks for and the task needs."""
     bench.insert()
 
     def claim(holder: str) -> Claim:
@@ -270,7 +266,6 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
 
 
 def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
-    """The sweep checks a task that was given back for lack of space when its rest is over, or at its deadline."""
     bench.insert(deadline_ms=700_000)
     claim = bench.claim()
     assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
@@ -280,7 +275,6 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 
 @pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
-    """If a worker's announcement is refused, the space that the announcement reserved is free again."""
     bench.insert(deadline_ms=LEASE_MS + 1)
     claim = bench.claim()
     assert bench.step(claim, in_flight=[CallKey(0, 1)])
@@ -333,7 +327,6 @@ def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreB
 
 
 def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):
-    """Calls paid for before a cancellation are on the bill without doubt, and a retry does not pay again."""
     bench.insert()
     claim = bench.claim()
     bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
@@ -368,7 +361,6 @@ def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(benc
 
 
 def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: StoreBench):
-    """A task with a live lease, a running delay or an ended status is not failed by its dead letter."""
     bench.insert()
     claim = bench.claim()
     bury = lambda: bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS))  # noqa: E731
@@ -566,7 +558,6 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
 
 
 def test_latest_calls_go_with_the_tenants_last_task(bench: StoreBench):
-    """The latest calls of a tenant, whose rows name models, are erased with its last task, and not with another one."""
     shared = SharedCalls((LatestCall(1, 100, False),), bench.time_ms)
     tasks = [bench.insert(key) for key in ("acme:1", "acme:2", "acme2:1")]
     claims = [bench.claim(key) for key in tasks]
@@ -588,7 +579,6 @@ def test_latest_calls_go_with_the_tenants_last_task(bench: StoreBench):
 
 
 def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
-    """A count of a tenant's tasks in flight reads only unfinished tasks, by an index, and none of its ended ones."""
     bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan

@@ -28,14 +28,12 @@ CLAIM_MS = 60_000
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """Make a store with its own clock."""
     made = StoreBench()
     yield made
     made.database.close()
 
 
 def sums(bench: StoreBench) -> TallyStore:
-    """Return the store of the sums over ended tasks."""
     return bench.store.beside(TallyStore)
 
 
@@ -54,7 +52,6 @@ def totals(bench: StoreBench) -> dict[str, int]:
 
 
 def ended(bench: StoreBench) -> dict[str, int]:
-    """Return the number of ends of each status."""
     return {
         row["status"]: row["ended"]
         for row in bench.database.rows("SELECT status, sum(ended) AS ended FROM tallies WHERE at = 0 GROUP BY status")
@@ -62,7 +59,6 @@ def ended(bench: StoreBench) -> dict[str, int]:
 
 
 def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTION_MS, **changes: Any) -> Claim:
-    """Write a task of two chunks, and complete the task with two calls."""
     bench.insert(name)
     claim = bench.claim(name)
     facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 2, "input_tokens": 20, "output_tokens": 4}
@@ -71,7 +67,6 @@ def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTIO
 
 
 def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **changes: Any) -> None:
-    """Write a pending task, and let it fail after one call."""
     facts = {"failed": 1, "calls_settled": 3, "calls_in_doubt": 1} | changes
     assert bench.step(bench.claim(name), Fail(RETENTION_MS, failure), **facts)
 
@@ -102,7 +97,6 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
 
 
 def test_calls_for_a_gap_are_calls_without_an_output(bench: StoreBench) -> None:
-    """Of a task that completes with a gap, the calls that gave no output are counted, those for the gap included."""
     bench.insert(structure=Structure(gaps=True))
     claim = bench.claim()
     gap = FailedCall(CallKey(0, 1), CallTries(1, 3), True, FAILURE, gap_chars=1)
@@ -201,7 +195,6 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """An end counts once, whether its task is erased before or after the fold."""
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
@@ -223,7 +216,6 @@ def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None
 
 
 def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBench) -> None:
-    """An unfinished task that is erased counts as cancelled, with its bill; calls that are out count as in doubt."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, calls_settled=1, in_flight=[(0, 1)], outputs=outputs(0), completed=1)
@@ -273,7 +265,6 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
-    """Failed tasks that a bulk retry puts back before a fold are still in the sums as ended."""
     for name in ("a", "b", "c"):
         bench.insert(name)
         fail(bench, name)
@@ -309,7 +300,6 @@ def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -
 
 
 def leave_calls(bench: StoreBench, name: str = "task", **facts: Any) -> Claim:
-    """Cancel a task after one of its calls has failed and while two are out, and let its worker die."""
     bench.insert(name)
     claim = bench.claim(name)
     assert bench.step(claim, calls_settled=1, in_flight=[(0, 0), (0, 1)], **facts)
@@ -347,7 +337,6 @@ def test_the_calls_of_a_dead_worker_are_added_once(bench: StoreBench, folded: bo
 
 
 def test_the_calls_of_a_dead_worker_whose_task_expired(bench: StoreBench) -> None:
-    """The same if the task's deadline has ended it; then a client retries the task, and only new calls are added."""
     bench.insert(deadline_ms=5_000)
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
@@ -365,7 +354,6 @@ def test_the_calls_of_a_dead_worker_whose_task_expired(bench: StoreBench) -> Non
 
 
 def test_calls_that_may_still_be_settled_are_left_alone(bench: StoreBench) -> None:
-    """As long as the worker of an ended task may settle its calls, a fold leaves them to it."""
     claim = leave_calls(bench)
     bench.pass_ms(CLAIM_MS - 2)
     fold(bench)
@@ -396,7 +384,6 @@ def test_an_erasure_adds_the_calls_that_are_out(bench: StoreBench, folded: bool)
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
-    """A late settlement also adds its rejected answers and its cut-off outputs once."""
     bench.insert(chunks=3, structure=Structure(has_schema=True, gaps=True))
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)], ladder=LadderCounts(1, 2, 0))
@@ -418,7 +405,6 @@ def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: 
 
 
 def test_a_copy_of_a_write_that_lands_after_the_settlement_lowers_no_counter(bench: StoreBench) -> None:
-    """A copy of a worker's write has the same step as the settlement of its bill, and older counters."""
     bench.insert(chunks=3, structure=Structure(has_schema=True, gaps=True))
     claim = bench.claim()
     assert bench.run(bench.store.cancel(claim.task_key, RETENTION_MS)).changed
@@ -444,7 +430,6 @@ def test_dead_letters(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("code", TaskCode)
 def test_each_failed_task_counts_for_its_code(bench: StoreBench, code: TaskCode) -> None:
-    """A failed task is counted under its code alone."""
     for name in ("one", "two"):
         bench.insert(name)
         assert bench.step(bench.claim(name), Fail(RETENTION_MS, Failure(code, "why", True)), failed=1)
@@ -477,7 +462,6 @@ def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
 
 
 def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -> None:
-    """A sample has the age of the oldest pending task; later tasks and tasks at work do not count."""
     bench.insert("a")
     bench.claim("a")
     for name in ("b", "c"):

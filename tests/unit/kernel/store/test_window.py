@@ -55,7 +55,6 @@ def task_of(text: str, max_chars: int, overlap: int = 0, reduce: Reduce = Reduce
 
 @pytest.fixture
 def bench():
-    """A store."""
     made = StoreBench()
     yield made
     made.database.close()
@@ -112,7 +111,6 @@ def test_a_window_has_the_text_of_its_chunks(
 
 
 def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A claim gets the text of chunks after the existing outputs, and always the text of the calls it announces."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=9)
 
@@ -162,7 +160,6 @@ def merging(bench: WorkerBench, seconds: float = 0.5) -> None:
 
 
 def levels(bench: WorkerBench) -> list[list[int]]:
-    """The stored plan."""
     return [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
 
 
@@ -199,7 +196,6 @@ def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monk
 
 
 def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
-    """If older code stored no plan for a level of merges, newer code makes the same plan again and stores it."""
     merging(merge)
     before = levels(merge)
     merge.database.rows("DELETE FROM merges")
@@ -210,7 +206,6 @@ def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
 
 
 def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """A run that can keep hardly one output in memory makes the same merge calls, with the same texts."""
     other = WorkerBench()
     other.insert(40, Reduce.MERGE)
     other.model.act = merge.model.act
@@ -227,7 +222,6 @@ def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pyt
 def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch, chars: int, members: int
 ):
-    """A run that continues a level of merges reads no more outputs at once than it may keep."""
     long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
     merging(long_merge)
     assert levels(long_merge)[0][0] == members
@@ -263,14 +257,12 @@ def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
 
 
 def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """The outputs of a single merge call are read whatever their size is."""
     merging(merge)
     monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 100)
     assert merge.run() == Ended(Status.COMPLETED)
 
 
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
-    """A segment of 32 kB may hold megabytes of text if the text repeats itself."""
     bench.insert(chunks=100)
     claim, long = bench.claim(), "y" * 200_000
     for first in range(0, 100, 4):
@@ -305,7 +297,6 @@ def test_a_zombie_plans_nothing(bench: StoreBench):
 
 
 def test_sizes_are_those_of_the_first_outputs(bench: StoreBench):
-    """The sizes that a merge reads are in the order of the outputs, and end before the first missing one."""
     bench.insert(chunks=5)
     claim = bench.claim()
     told = [

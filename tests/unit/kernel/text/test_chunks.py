@@ -34,20 +34,17 @@ def test_a_heading_is_the_best_place_and_opens_its_chunk(text: str, max_chars: i
     ["#hashtag", "Part of the plan", "Book I read twice", "第三次握手", "第三回他们走了", "--", "Chapterhouse 3"],
 )
 def test_a_line_that_only_resembles_a_heading_is_none(line: str) -> None:
-    """A line that only resembles a heading is no boundary, so the splitter cuts at the blank line."""
     text = f"Some text.\n\nmore\n{line}\n"
     assert parts(text + "the rest of it", len(text))[0] == "Some text.\n\n"
 
 
 def test_a_blank_line_beats_later_lines_sentences_and_words() -> None:
-    """The splitter cuts at a blank line rather than at a later line, sentence or word, in both languages."""
     assert parts("One two.\n \t\nThree. Four\nfive six", 26) == ["One two.\n \t\n", "Three. Four\nfive six"]
     assert parts("第一段。\r\n\r\n第二段。还有\n一行", 14) == ["第一段。\r\n\r\n", "第二段。还有\n一行"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85"])
 def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
-    """The splitter cuts after any kind of line end rather than after a later sentence."""
     assert parts(f"first line{end}Second. Third fourth", 22)[0] == f"first line{end}"
 
 
@@ -64,18 +61,15 @@ def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
     ],
 )
 def test_a_sentence_ends_after_its_marks_and_what_closes_it(text: str, max_chars: int, first: str) -> None:
-    """An English sentence ends after its marks only if white space follows."""
     assert parts(text, max_chars)[0] == first
 
 
 def test_words_are_kept_whole_with_any_white_space_between() -> None:
-    """Without a sentence's end in the window, the splitter cuts after the last white space, which may be Unicode's."""
     assert parts("alpha beta gamma", 12) == ["alpha beta ", "gamma"]
     assert parts("alpha\u3000beta\u2003gamma", 12) == ["alpha\u3000beta\u2003", "gamma"]
 
 
 def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
-    """A character with more marks than fit into a chunk is cut, so that the splitter always makes progress."""
     assert parts("a" + "\u0301" * 50, 20) == ["a" + "\u0301" * 19, "\u0301" * 20, "\u0301" * 11]
 
 
@@ -87,7 +81,6 @@ def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
 
 
 def test_the_best_kind_counts_anywhere_if_no_kind_reaches_the_quarter() -> None:
-    """If no boundary lies beyond the first quarter of the window, the splitter takes the best one before it."""
     assert parts("a b\nc " + "x" * 60, 40)[0] == "a b\n"
     assert parts("a b c " + "x" * 60, 40)[0] == "a b c "
     assert parts("。" + "字" * 60, 40)[0] == "。"
@@ -97,13 +90,11 @@ def test_the_best_kind_counts_anywhere_if_no_kind_reaches_the_quarter() -> None:
     ("text", "size", "overlap"), [("", 5, 0), ("a", 0, 0), ("a", 3, 3), ("a", 3, -1), ("a", -1, 0)]
 )
 def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, overlap: int) -> None:
-    """Requests with sizes that make no sense are refused before they reach the splitter."""
     with pytest.raises(ValueError, match="needs a text"):
         cuts(text, size, overlap)
 
 
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
-    """A text that needs too many chunks is refused before the splitter searches for a boundary."""
     with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts("\n" * _MEGABYTE, 1, most=2000)
     assert steps.lines < 50

@@ -25,14 +25,12 @@ class Taking:
         self.taken: list[TaskKey] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Take it."""
         await asyncio.sleep(self.seconds)
         self.taken.append(task_key)
 
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    """Virtual time."""
     made = Loop(max_steps=10_000)  # type: ignore[abstract]
     yield made
     made.close()
@@ -49,7 +47,6 @@ def loop() -> Iterator[Loop]:
 def test_a_send_that_gives_no_answer_in_time_counts_as_failed(
     loop: Loop, seconds: float, route: Route, took: float
 ) -> None:
-    """A send without an answer in time is cancelled and logged as failed, and the next route gets the task."""
     queue, objects = Taking(Route.QUEUE, seconds), Taking(Route.DURABLE_OBJECT, 0)
     lines: list[str] = []
     dispatcher = Dispatcher([queue, objects], Meter(), Log(lines.append))
@@ -61,7 +58,6 @@ def test_a_send_that_gives_no_answer_in_time_counts_as_failed(
 
 
 def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
-    """If no route answers in time, the task is left to the sweep."""
     silent = [Taking(route, 1e9) for route in (Route.QUEUE, Route.DURABLE_OBJECT)]
     lines: list[str] = []
     dispatcher = Dispatcher(silent, Meter(), Log(lines.append))
@@ -72,7 +68,6 @@ def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
 
 @pytest.mark.parametrize(("crowded", "first"), [(False, Route.QUEUE), (True, Route.DURABLE_OBJECT)])
 def test_the_first_choice_is_the_route_that_is_asked_first(loop: Loop, crowded: bool, first: Route) -> None:
-    """`first_choice` is the route that is tried first, so that an answer can name it before the send."""
     dispatcher = Dispatcher([Taking(Route.QUEUE, 0), Taking(Route.DURABLE_OBJECT, 0)], Meter(), Log(lambda _line: None))
     assert dispatcher.first_choice(crowded=crowded) is first
     assert loop.run_until_complete(dispatcher.dispatch(TaskKey("t:task"), crowded=crowded)) is first

@@ -32,7 +32,6 @@ class DeadRoute:
         self.sent_at: list[float] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Record the call."""
         self.sent_at.append(asyncio.get_running_loop().time())
 
 
@@ -51,7 +50,6 @@ class Polls:
         self.behind.append(asyncio.ensure_future(work))
 
     async def poll(self, seconds: float) -> Task:
-        """Poll once."""
         store = self.bench.store
         task = await store.task(KEY)
         assert task is not None
@@ -77,8 +75,6 @@ def made():
 
 
 def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
-    """Polls with `wait=2` run a task that no worker takes to its end, each a part of it, and each call is made once."""
-
     async def story() -> list[int]:
         await made.until_unanswered()
         completed = []
@@ -97,8 +93,6 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
 
 
 def test_no_call_starts_when_the_answer_is_out(made: Polls):
-    """A poll's run starts no call after the poll's answer."""
-
     async def story() -> float:
         await made.until_unanswered()
         made.bench.model.seconds = lambda number: 3.0
@@ -115,8 +109,6 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 
 
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
-    """A call that outlasts its poll for too long is cut off; it is on the bill in doubt, and counts as an attempt."""
-
     async def story() -> None:
         await made.until_unanswered()
         made.bench.model.seconds = lambda number: 100.0
@@ -202,7 +194,6 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
 
 
 def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
-    """Polls and cron together send a task off at most once a minute, if its route takes it and never delivers it."""
     by_cron = DeadRoute(Route.QUEUE)
 
     async def story() -> None:
@@ -221,8 +212,6 @@ def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
 
 
 def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
-    """If a route refuses slowly, a poll has less time to run the task, and is answered at the requested time."""
-
     async def slow(task_key: TaskKey, delay_seconds: float) -> None:
         await asyncio.sleep(3.0)
         raise RuntimeError("away")
@@ -246,8 +235,6 @@ def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
 
 
 def test_an_error_of_the_run_is_not_the_polls(made: Polls):
-    """If a poll's run of the task fails, the poll is answered with the present task, and the log names the error."""
-
     async def story() -> Task:
         await made.until_unanswered()
         made.bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
@@ -259,7 +246,6 @@ def test_an_error_of_the_run_is_not_the_polls(made: Polls):
 
 
 def test_only_what_was_cut_by_the_poll_counts_as_cut():
-    """A call of a poll's run that used up AI_TIMEOUT_SECONDS has timed out, and does not count as cut off."""
     bench = WorkerBench()
     bench.model.seconds = lambda number: 50.0
     call = ModelCall("do", "x", "model")
@@ -279,7 +265,6 @@ def test_only_what_was_cut_by_the_poll_counts_as_cut():
 
 
 def test_work_goes_on_when_its_request_is_given_up():
-    """If a client leaves, its request is cancelled, but the run of the task goes on in `waitUntil`."""
     bench = WorkerBench()
     ended: list[bool] = []
     behind: list[asyncio.Future[None]] = []
@@ -302,8 +287,6 @@ def test_work_goes_on_when_its_request_is_given_up():
 
 
 def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
-    """A poll without `wait` runs no task: it only sends the task off, at most once a minute."""
-
     async def story() -> None:
         await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)
         for _ in range(600):

@@ -16,7 +16,6 @@ REQUEST = BenchRequest("POST", "http://localhost:8787/api/tasks", ONCE, b'{"inpu
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make a deployment."""
     made = ApiBench()
     yield made
     made.close()
@@ -26,7 +25,6 @@ def bench() -> Iterator[ApiBench]:
 def test_a_submission_outlives_two_erasures_of_the_task_with_its_key(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, erasures: int, status: int
 ) -> None:
-    """After each erasure another request with the key makes a task. After the third one nothing is accepted."""
     bench.send(REQUEST)
     read, erased = bench.store.task, list[str]()
 

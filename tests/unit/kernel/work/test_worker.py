@@ -56,7 +56,6 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 
 
 def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
-    """A task of 20 chunks takes 20 calls, six at a time, and one transaction for each group that ends together."""
     bench = make()
     bench.insert(20)
     before = bench.database.batches
@@ -142,7 +141,6 @@ def test_a_slice_stays_within_its_seconds(make):
 
 
 def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
-    """A run waits through a rate limit of 20 s."""
     bench = make(max_attempts=1)
     bench.insert(2)
     bench.model.act = lambda call, number: ModelRateLimited("429", 20) if number == 1 else None
@@ -203,7 +201,6 @@ def kill_soon(bench: WorkerBench) -> RunOutcome | None:
 
 
 def test_no_task_fails_for_its_workers_before_ten_minutes(make):
-    """However short leases are, a task whose workers die fails ten minutes after its first claim at the earliest."""
     bench = make(timeout_seconds=1, lease_seconds=2, max_attempts=3)
     bench.insert(2)
     ends: list[float] = []
@@ -217,7 +214,6 @@ def test_no_task_fails_for_its_workers_before_ten_minutes(make):
 
 
 def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
-    """A worker that takes over after a death makes three calls at a time, until one has finished."""
     bench = make(lease_seconds=180)
     bench.insert(20)
     kill_soon(bench)
@@ -284,7 +280,6 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
 
 
 def test_a_cancelled_task_starts_no_call(make):
-    """If a task is cancelled with six calls in flight, its worker bills the six calls, starts no other, and ends."""
     bench = make()
     bench.insert(20)
     bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
@@ -381,8 +376,6 @@ def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
 
 
 def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunOutcome, RunOutcome]:
-    """Run the task, and some seconds later run it with another worker, too."""
-
     async def both() -> tuple[RunOutcome, RunOutcome]:
         first = asyncio.ensure_future(bench.worker().run(TaskKey("task"), host))
         await asyncio.sleep(seconds)
@@ -417,7 +410,6 @@ def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
 
 
 def test_a_claim_outlasts_the_way_to_its_lanes(make):
-    """A claim with lanes also outlasts the seconds that the run waits for silent lanes after their calls' timeout."""
     bench = make(timeout_seconds=120, lease_seconds=121)
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
@@ -455,7 +447,6 @@ def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeyp
 
 
 def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
-    """If workers die after a chunk's final failure, this failure stays the reason why the task failed."""
     bench = make(max_attempts=3)
     bench.insert(2)
     bench.model.seconds = lambda number: 0.1 if number == 1 else 50.0
@@ -494,7 +485,6 @@ def test_a_worker_stops_at_the_deadline(make):
 
 
 def test_an_end_with_calls_out_is_one_write(make):
-    """At the deadline a run drops its calls before it writes the end, so one write has the end and the whole bill."""
     bench = make()
     bench.insert(2, deadline_ms=2_500)
     bench.model.seconds = lambda number: 50.0
@@ -516,7 +506,6 @@ def test_nobody_waits_for_company_beyond_the_deadline(make):
 
 
 def test_no_call_starts_at_the_deadline_or_after(make):
-    """If calls end exactly at the deadline, no further call starts."""
     bench = make()
     bench.insert(20, deadline_ms=2_000)
     bench.run()
@@ -525,7 +514,6 @@ def test_no_call_starts_at_the_deadline_or_after(make):
 
 
 def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
-    """If the answer to an announcement comes after the deadline, the announced calls are not made."""
     bench = make()
     bench.insert(12, deadline_ms=2_500)
     batch = bench.database.batch
@@ -574,7 +562,6 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """A worker makes exactly as many calls as the budget allows, and then fails the task."""
     bench = make()
     bench.insert(20, max_calls=14)
     assert bench.run() == Ended(Status.FAILED)
@@ -589,7 +576,6 @@ def test_a_budget_is_spent_to_the_last_call(make):
 
 
 def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
-    """A task of one chunk has no merge, so a retry needs a budget for the one remaining call only."""
     bench = make()
     bench.insert(1, Reduce.MERGE)
     assert bench.do(bench.store.cancel(TaskKey("task"), 1_000)).changed
@@ -608,7 +594,6 @@ def test_failed_calls_are_on_the_budget(make):
 
 
 def test_calls_in_doubt_are_on_the_budget(make):
-    """Calls in doubt count on the budget: a worker that dies with six calls out has spent six."""
     bench = make()
     bench.insert(6, max_calls=8)
     run = bench.loop.create_task(bench.worker().run("task", HOST))
@@ -655,7 +640,6 @@ def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Re
 
 @pytest.mark.parametrize("reduce", list(Reduce))
 def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
-    """A budget of `minimumCalls` suffices if no call fails."""
     bench, other = make(), make()
     bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
     assert bench.run() == Ended(Status.COMPLETED)
@@ -684,7 +668,6 @@ def test_a_wait_ends_at_the_deadline(make, error: ModelError):
 
 
 def test_rate_limited_calls_are_on_the_budget_too(make):
-    """A call that got a 429 counts on the budget, although it costs no attempt."""
     bench = make(max_attempts=1)
     bench.insert(1, max_calls=3)
     bench.model.act = lambda call, number: ModelRateLimited("429", 1)

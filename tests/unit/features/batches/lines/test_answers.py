@@ -82,7 +82,6 @@ def test_what_an_answer_lacks_is_added(lacking: dict[str, Any]) -> None:
 
 
 def test_ids_follow_from_the_task_and_the_place() -> None:
-    """The same line has the same ids whenever it is written, and those of no other line."""
     lines = [output_line(KEY, 4, RESPONSES, RESPONSE_LINE, answer(), NOW) for _ in range(2)]
     assert lines[0] == lines[1]
     ids = set()
@@ -112,7 +111,6 @@ def test_a_response_is_a_whole_response() -> None:
 
 
 def test_a_response_has_the_fields_of_other_responses() -> None:
-    """A response in a file has every field of a response of `/v1/responses`, besides `onceover`."""
     assert response_body(answer()).keys() == ResponseView.__annotations__.keys() - {"onceover"}
     assert set(_NEVER) < ResponseView.__annotations__.keys()
 
@@ -183,7 +181,6 @@ def test_a_response_says_whether_it_is_complete(reason: str | None, status: str,
 
 
 def test_a_refusal_of_the_model_is_a_part_of_the_message() -> None:
-    """If the model refuses to answer, the message has its refusal. An answer without text has an empty one."""
     [message] = response_body(answer(None, refusal="I cannot."))["output"]
     assert message["content"] == [{"type": "refusal", "refusal": "I cannot."}]
     [message] = response_body(answer(None))["output"]
@@ -193,7 +190,6 @@ def test_a_refusal_of_the_model_is_a_part_of_the_message() -> None:
 
 
 def test_a_refused_line_has_the_providers_answer() -> None:
-    """A line that the provider refused has the status and the body of the refusal, and no error of the batch."""
     body = {"error": {"message": "too long 多", "code": "context_length_exceeded"}}
     found = json.loads(refused_line(KEY, 4, "r-1", 400, body))
     assert (found["custom_id"], found["error"]) == ("r-1", None)
@@ -210,7 +206,6 @@ def test_an_unanswered_line_says_why() -> None:
 
 
 def test_infinite_numbers_become_null() -> None:
-    """JSON has no infinite number, but some servers send one as a log probability. It becomes null."""
     document = answer()
     document["choices"][0]["logprobs"] = {"content": [{"logprob": -math.inf}, {"logprob": math.nan}, {"logprob": -0.5}]}
     found = written(CHAT, CHAT_LINE, document)["response"]["body"]["choices"][0]["logprobs"]["content"]
@@ -219,6 +214,5 @@ def test_infinite_numbers_become_null() -> None:
 
 @pytest.mark.parametrize("document", [{}, {"choices": 7}, {"choices": []}, {"choices": [7]}, {"choices": [{}]}])
 def test_an_answer_of_another_shape_is_written_all_the_same(document: dict[str, Any]) -> None:
-    """A provider checks the shape of an answer. An answer of another shape still makes a line."""
     written(CHAT, CHAT_LINE, document)
     response_body(document)

@@ -42,7 +42,6 @@ WIDE = rules_of(Settings(batch_fields=(*BATCH_FIELDS, *MODEL_OPTIONS, "tools", "
 def test_fields_that_change_nothing_are_accepted_and_not_sent(
     name: str, values: list[object], refused: list[object]
 ) -> None:
-    """SDKs send fields that change no answer. They are accepted with these values, and refused by name with others."""
     for value in values:
         given: dict[str, Any] = {name: value}
         found = checked(with_fields(**given))
@@ -67,14 +66,12 @@ def test_null_means_that_a_field_is_missing(endpoint: str) -> None:
     "name", ["messages", "max_tokens", "response_format", "tools", "previous_response_id", "prompt"]
 )
 def test_a_field_that_responses_do_not_have_is_refused(name: str) -> None:
-    """A response's body takes no field of chat bodies, and none that a chat completion cannot answer."""
     rules = WIDE._replace(endpoint=RESPONSES)
     found = fault(with_fields(RESPONSES, **{name: [{"x": 1}]}), rules)
     assert found[::3] == (LineCode.UNSUPPORTED_PARAMETER, f"body.{name}")
 
 
 def test_the_deployment_says_which_fields_reach_the_provider() -> None:
-    """A field that AI_BATCH_FIELDS lists reaches the provider with any value, also one that else changes nothing."""
     tools = [{"type": "function", "function": {"name": "f"}}]
     found = checked(with_fields(tools=tools, user="u", verbosity="low"), rules=WIDE)
     assert found.body == {"messages": BODIES[CHAT]["messages"], "tools": tools, "user": "u", "verbosity": "low"}
@@ -93,13 +90,11 @@ def test_tools_are_not_switched_off_in_silence() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, 100.0, True, "9", 1_000_001])
 def test_a_limit_of_tokens_is_a_whole_number(value: Any) -> None:
-    """A limit of tokens, which providers get under different names, must be a whole number."""
     for name in ("max_tokens", "max_completion_tokens"):
         assert fault(with_fields(**{name: value}))[::3] == (LineCode.INVALID_JSON_LINE, f"body.{name}")
 
 
 def test_both_names_of_the_limit_of_tokens() -> None:
-    """A body may give its limit of tokens under both names if they are the same. The call has one of them."""
     found = checked(with_fields(max_tokens=5, max_completion_tokens=5))
     assert call_body(CHAT, found.body) == {"messages": BODIES[CHAT]["messages"], "max_completion_tokens": 5}
     differing = with_fields(max_tokens=5, max_completion_tokens=6)
@@ -140,7 +135,6 @@ def test_each_parameter_of_the_sdk_is_decided(endpoint: BatchEndpoint, create: A
 
 @pytest.mark.parametrize("name", ["tool_choise", "input", "instructions", "max_output_tokens", "text", "reasoning"])
 def test_a_field_that_chat_does_not_have_is_refused(name: str) -> None:
-    """A misspelt field, or one of the other endpoint, is refused by name."""
     assert fault(with_fields(**{name: "x"}))[::3] == (LineCode.UNSUPPORTED_PARAMETER, f"body.{name}")
 
 

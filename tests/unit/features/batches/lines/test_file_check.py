@@ -12,7 +12,6 @@ from tests.unit.features.batches.lines.test_lines import RULES, line, with_field
 
 
 def check(content: bytes, size: int = 1_000) -> CheckedPart:
-    """Check a whole file that arrives in pieces."""
     checking = FileCheck(RULES)
     for at in range(0, len(content), size):
         checking.feed(content[at : at + size])
@@ -29,7 +28,6 @@ def faults(content: bytes) -> list[tuple[LineCode, int | None, str | None]]:
 
 
 def test_a_valid_file_gives_the_places_of_its_lines() -> None:
-    """A file with blank lines, and ends of both kinds, gives where each line lies, and the model."""
     lines = numbered(3)
     content = lines[0] + b"\r\n\n" + lines[1] + b"\n  \n" + lines[2]
     found = check(content)
@@ -40,7 +38,6 @@ def test_a_valid_file_gives_the_places_of_its_lines() -> None:
 
 
 def test_a_later_run_goes_on_behind_the_last_part() -> None:
-    """A check that goes on with what an earlier one took finds the same lines and faults, in any parts."""
     lines = [*numbered(40), b"{", line(custom_id="r-7"), with_fields(model="m-2"), *numbered(2, 40)]
     content = b"\n".join(lines)
     whole = check(content)
@@ -86,7 +83,6 @@ def test_20_000_lines_are_the_most() -> None:
 
 
 def test_the_first_line_decides_the_model() -> None:
-    """Each line with another model than the first is a fault of its own."""
     lines = [with_fields(), *(with_fields(model="m-2") for _ in range(2))]
     parsed = [json.loads(one) | {"custom_id": f"r-{number}"} for number, one in enumerate(lines)]
     content = b"\n".join(json.dumps(one).encode() for one in parsed)
@@ -103,18 +99,15 @@ def test_a_hundred_faults_are_the_most() -> None:
 
 
 def test_a_line_with_a_fault_has_no_place() -> None:
-    """A line with a fault is not counted, and its id may stand in another line, whose fault is then its own."""
     bad, fine = line(custom_id="r-0", method="GET"), line(custom_id="r-0")
     found = check(bad + b"\n" + fine)
     assert (len(found.faults), found.total) == (1, 1)
 
 
 def test_a_file_of_faults_is_not_called_empty() -> None:
-    """A file whose only line has a fault has this fault alone."""
     assert faults(b"{") == [(LineCode.INVALID_JSON_LINE, 1, None)]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b" \r\n"])
 def test_an_empty_file_is_a_fault(content: bytes) -> None:
-    """A file without a line has one fault, which names no line."""
     assert faults(content) == [(LineCode.EMPTY_FILE, None, None)]

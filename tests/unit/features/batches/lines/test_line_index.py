@@ -6,7 +6,6 @@ from src.features.batches.lines.line_index import Slice, StoredSlice, digest, pa
 
 
 def test_a_slice_has_the_places_of_its_lines() -> None:
-    """A slice counts from its first line, and each gap has the end of a line and the blank lines behind it."""
     lines = [(100, 150, 7), (151, 200, 8), (5_000, 9_000, 9)]
     found = slice_of(40, lines)
     assert found == Slice(40, 100, ((0, 50), (1, 49), (4_800, 4_000)), (7, 8, 9))

@@ -30,7 +30,6 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 def line(endpoint: str = CHAT, body: object = None, **changes: object) -> bytes:
-    """Return a valid line as JSON, with changes. A member whose value is `...` is left out."""
     given = {"custom_id": "r-1", "method": "POST", "url": endpoint, "body": body or BODIES[endpoint], **changes}
     return json.dumps({name: value for name, value in given.items() if value is not ...}).encode()
 
@@ -93,7 +92,6 @@ def test_only_json_with_one_meaning_is_a_line(raw: bytes) -> None:
 
 
 def test_the_message_says_what_is_wrong_with_the_json() -> None:
-    """The message of a line that is no JSON names the cause and the place, and repeats nothing of the line."""
     assert fault(b'{"a": secret}').message == "The line is not JSON: Expecting value at character 7."
     assert fault(b'{"a": "\xff"}').message == "The line is not UTF-8: byte 8 of the line is wrong."
     assert "twice" in fault(b'{"a": 1, "a": 1}').message
@@ -113,7 +111,6 @@ def test_the_message_says_what_is_wrong_with_the_json() -> None:
 )
 @pytest.mark.parametrize("is_ascii", [True, False])
 def test_the_id_of_a_checked_line_is_read_again(body: object, is_ascii: bool) -> None:
-    """The writer of an error file reads the id by a faster parser, which finds the same."""
     for custom_id in ("r-1", 'a"b\\c', "~" * limits.CUSTOM_ID_CHARS_MOST):
         document = {"body": body, "custom_id": custom_id, "method": "POST"}
         raw = json.dumps(document, ensure_ascii=is_ascii).encode()
@@ -136,7 +133,6 @@ def test_a_line_of_a_megabyte_is_the_longest() -> None:
 
 @pytest.mark.parametrize("custom_id", [..., None, "", 7, ["r"], "x" * 65, "a b", "a\tb", "ü", "请求", "a\x7f", "a\n"])
 def test_an_id_has_visible_characters(custom_id: object) -> None:
-    """A `custom_id` has 1 to 64 visible characters of ASCII."""
     assert fault(line(custom_id=custom_id))[::3] == (LineCode.INVALID_JSON_LINE, "custom_id")
     for fine in ("x" * 64, "!", "~", "a/b:c#1"):
         assert checked(line(custom_id=fine)).custom_id == fine
@@ -188,7 +184,6 @@ def test_a_chat_line_has_messages(messages: object) -> None:
 
 
 def test_the_default_fields_are_those_of_the_contract() -> None:
-    """Without AI_BATCH_FIELDS the fields of both endpoints reach the provider, and those of AI_MODEL_OPTIONS."""
     assert rules_of(Settings(), CHAT, "m").fields == frozenset(BATCH_FIELDS + MODEL_OPTIONS)
     sent: dict[str, Any] = {
         "temperature": 1,
@@ -230,12 +225,10 @@ def test_a_part_that_was_valid_stays_valid(fields: dict[str, Any], sent: dict[st
 
 @pytest.mark.parametrize("model", [..., None, "", 7, "x" * 201, "a\nb"])
 def test_every_line_names_its_model(model: object) -> None:
-    """A line must name a model: a batch has no default."""
     assert fault(with_fields(model=model))[::3] == (LineCode.INVALID_JSON_LINE, "body.model")
 
 
 def test_escaped_and_deep_json_is_read() -> None:
-    """Surrogate pairs, escapes and JSON of 150 levels are read as usual."""
     text = b'"\\ud83d\\ude00\\u0000\\\\ud800"'
     raw = line().replace(b'"Hi"', text).replace(b'"messages"', b'"stop": ' + b"[" * 150 + b"]" * 150 + b', "messages"')
     found = checked(raw)

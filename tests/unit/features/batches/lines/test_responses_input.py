@@ -39,7 +39,6 @@ def test_messages_stay_messages() -> None:
 
 
 def test_options_get_their_names_in_a_chat_body() -> None:
-    """Options that have another name or place in a chat body get it, and others stay."""
     form = {"type": "json_schema", "name": "n", "schema": SCHEMA, "strict": True}
     made = sent(
         max_output_tokens=9,
@@ -95,7 +94,6 @@ def test_the_form_of_the_output(text: object, form: object) -> None:
     ],
 )
 def test_what_a_chat_completion_cannot_express_is_refused(field: str, value: object, param: str) -> None:
-    """Items, parts and values without a counterpart in a chat body are refused by their place."""
     found = fault(with_fields(RESPONSES, **{field: value}), RESPONSE_RULES)
     assert found[::3] == (LineCode.UNSUPPORTED_PARAMETER, f"body.{param}")
 
@@ -149,7 +147,6 @@ def test_parts_of_fields_reach_the_provider_by_their_own_names(
 
 
 def test_a_text_becomes_a_message_of_the_user() -> None:
-    """The text is the message of the user, and the instructions are the system message."""
     assert sent() == {"messages": [{"role": "user", "content": "Hi"}]}
     assert sent(instructions="Be brief.")["messages"] == [
         {"role": "system", "content": "Be brief."},

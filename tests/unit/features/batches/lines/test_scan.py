@@ -26,7 +26,6 @@ def test_lines_have_their_numbers_and_places() -> None:
 
 
 def test_a_byte_order_mark_is_skipped_only_at_the_beginning() -> None:
-    """Editors of Windows write a byte order mark before the first line. In another line it is no JSON."""
     found = scanned(b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}\n")
     assert [(line.start, line.end, line.raw) for line in found] == [(3, 5, b"{}"), (6, 11, b"\xef\xbb\xbf{}")]
 
@@ -40,7 +39,6 @@ def test_the_longest_line_is_whole(end: bytes) -> None:
 
 
 def test_of_a_line_that_is_too_large_only_the_beginning_is_kept() -> None:
-    """A line of 5 MB is not held in memory. The line after it has the right number and place."""
     scanner = LineScanner()
     for _ in range(50):
         assert scanner.feed(b"y" * 100_000) == []
@@ -68,13 +66,11 @@ def test_a_file_without_lines_gives_none(content: bytes) -> None:
 
 
 def test_white_space_does_not_make_a_large_line_small() -> None:
-    """A line that is too large is given as such, even if it begins with more than a megabyte of white space."""
     [large] = scanned(b" " * (MOST + 10) + b"{}\n", 100_000)
     assert len(large.raw) == MOST + 1
 
 
 def test_a_mark_behind_the_beginning_is_not_skipped_by_a_later_scanner() -> None:
-    """A scanner that goes on in the middle of a file sees no byte order mark there."""
     scanner = LineScanner(10, 2)
     [line] = scanner.feed(b"\xef\xbb\xbf{}\n")
     assert (line.start, line.number, line.raw) == (10, 3, b"\xef\xbb\xbf{}")

@@ -30,7 +30,6 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
 
 
 def claimed(bench: BatchBench) -> Claim:
-    """Claim the batch."""
     claim = bench.store().claim(KEY, holder="holder", host="", route=Route.QUEUE, lease_ms=LEASE_MS)
     made = bench.do(claim)
     assert isinstance(made, Claim)
@@ -38,7 +37,6 @@ def claimed(bench: BatchBench) -> Claim:
 
 
 def recorded(bench: BatchBench, claim: Claim, count: int) -> int:
-    """Record lines of 300 characters, one in each step, and return the number of the last step."""
     for place in range(count):
         outputs = [Output(CallKey(0, place), f"{place:0300}", 1)]
         step = claim.step + 1 + place
@@ -53,7 +51,6 @@ def write(bench: BatchBench, claim: Claim, step: int, also: Also | None = None, 
 
 
 def stored(bench: BatchBench) -> StoredLines:
-    """Store an object of the first segments."""
     waiting = bench.do(bench.lines.waiting(KEY))
     bucket = bench.files().bucket
     chosen = object_of(waiting[:-1], 2_000)
@@ -63,7 +60,6 @@ def stored(bench: BatchBench) -> StoredLines:
 
 
 def naming(made: StoredLines) -> Also:
-    """Return the write that names stored parts."""
     return Also(lambda under: growing(under, KEY, OUTPUT, made.segments, made.added))
 
 
@@ -91,7 +87,6 @@ def test_a_part_is_named_once(bench: BatchBench) -> None:
 
 
 def test_no_line_is_in_two_parts_if_an_earlier_write_lands_late(bench: BatchBench) -> None:
-    """A write that a full database refused may have landed before, and the next one then has more segments."""
     claim = claimed(bench)
     step = recorded(bench, claim, 12)
     _, before = bench.early()
@@ -107,7 +102,6 @@ def test_no_line_is_in_two_parts_if_an_earlier_write_lands_late(bench: BatchBenc
 
 
 def test_a_part_is_not_named_after_the_claim(bench: BatchBench) -> None:
-    """A write that lands after another claim moves nothing, so no line is in two parts."""
     claim = claimed(bench)
     step = recorded(bench, claim, 12)
     made = stored(bench)
@@ -160,7 +154,6 @@ def test_a_batch_does_not_end_before_each_line_is_in_a_file(bench: BatchBench) -
 
 
 def test_a_writer_that_a_restored_database_has_forgotten_writes_nothing(bench: BatchBench) -> None:
-    """Two writers with the same fence, after the database was set back: only the one that the database knows writes."""
     claim = claimed(bench)
     recorded(bench, claim, 5)
     bench.do(bench.store().cancel(KEY, 10**9))
@@ -192,13 +185,10 @@ def test_a_writer_that_a_restored_database_has_forgotten_writes_nothing(bench: B
     ],
 )
 def test_places_without_an_answer(answered: list[range], missing: list[range]) -> None:
-    """Each place that has no answer is found."""
     assert places_without(answered, 5) == missing
 
 
 def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
-    """What a claim, the first step of a run and a poll read does not grow with the lines that have ended."""
-
     def steps(count: int) -> int:
         places = ",".join(map(str, range(count)))
         bench.database.rows("DELETE FROM segments")
@@ -230,7 +220,6 @@ def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
 
 
 def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None:
-    """Lines that failed for good are no outputs, and no call is made for them again."""
     claim = claimed(bench)
     failure = Failure.of("model_refused", "400", False)
     failed = [FailedCall(CallKey(0, place), CallTries(1, 1), True, failure, gap_chars=0) for place in (3, 4, 40)]
@@ -260,7 +249,6 @@ def test_refusals_of_other_lines_hide_none(bench: BatchBench, monkeypatch: pytes
 
 
 def test_a_batch_does_not_end_while_a_line_waits_for_its_next_call(bench: BatchBench) -> None:
-    """A line whose call failed, but not for good, has neither an answer nor a place in the error file yet."""
     claim = claimed(bench)
     outputs = [Output(CallKey(0, place), "x", 1) for place in range(1, LINES)]
     failure = Failure.of("model_unavailable", "503", True)

@@ -9,7 +9,6 @@ from tests.support.batch_bench import BatchBench
 
 @pytest.fixture
 def bench() -> Iterator[BatchBench]:
-    """Give a bench whose files have parts of 2,000 bytes."""
     made = BatchBench()
     yield made
     made.close()

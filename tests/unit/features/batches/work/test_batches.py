@@ -39,13 +39,11 @@ RETENTION_MS = 1_000_000
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make slices and segments small, so that short files have several."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
 
 
 def ids(count: int) -> list[str]:
-    """Return the ids of the lines of a file."""
     return [f"line-{number}" for number in range(count)]
 
 
@@ -62,7 +60,6 @@ def test_the_file_grows_in_objects_while_the_batch_goes_on(bench: BatchBench) ->
 
 
 def test_a_refused_line_is_in_the_error_file_with_the_refusal(bench: BatchBench) -> None:
-    """A line that the provider refused has the provider's answer, and the batch completes, even without outputs."""
     answer = (400, {"error": {"message": "too long"}})
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=answer)
     bench.begin(lines(5))
@@ -79,7 +76,6 @@ def test_a_refused_line_is_in_the_error_file_with_the_refusal(bench: BatchBench)
 def test_refusals_leave_the_database_with_the_lines_of_the_error_file(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part of the error file takes its refusals along. The next writer finds those of the other lines."""
     monkeypatch.setattr(limits, "BATCH_SLICES_A_WRITER", {"paid": 1})
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 2_000)
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=(400, {"error": "x" * 400 + text}))
@@ -107,13 +103,11 @@ def test_refusals_leave_the_database_with_the_lines_of_the_error_file(
 
 
 def refusals_left(bench: BatchBench) -> int:
-    """Return how many refusals the database has."""
     (row,) = bench.database.rows("SELECT count(refusal) AS refusals FROM failures")
     return int(row["refusals"])
 
 
 def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: BatchBench) -> None:
-    """Refused credentials end the batch, and each line without an answer is in the error file."""
     bench.model.act = lambda text, number: ModelRefused("401") if number > 3 else None
     bench.begin(lines(12))
     bench.run_to_end()
@@ -123,7 +117,6 @@ def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: Batch
 
 
 def test_a_model_that_stays_away_fails_the_batch_after_the_patience(bench: BatchBench) -> None:
-    """The answers are kept, the other lines say that the batch failed, and the batch says why."""
     bench.settings = type(bench.settings)(plan="paid", model="m", models=("m",), patience_seconds=600)
     bench.model.act = lambda text, number: ModelUnavailable("503") if number > 6 else None
     bench.begin(lines(12))
@@ -152,7 +145,6 @@ def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> N
 @pytest.mark.parametrize("plan", ["free", "paid"])
 @pytest.mark.parametrize("earlier", [0, 50, 98])
 def test_a_custom_id_is_unique_across_slices_and_runs(bench: BatchBench, plan: str, earlier: int) -> None:
-    """The last of 100 lines has the id of an earlier one, from a slice that another run may have checked."""
     bench.settings = type(bench.settings)(plan=plan, model="m", models=("m",))
     bench.begin(lines(99) + line(f"line-{earlier}").encode())
     bench.run_to_end()
@@ -184,7 +176,6 @@ def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
 
 
 def test_a_run_without_time_checks_a_slice(bench: BatchBench) -> None:
-    """A run checks at least one slice, even if its time is over once it has read its batch. So each validation ends."""
     bench.begin(lines(40))
     slices = 0
     while bench.batch().valid_at is None:
@@ -196,7 +187,6 @@ def test_a_run_without_time_checks_a_slice(bench: BatchBench) -> None:
 
 
 def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
-    """A batch with faulty lines fails with the faults, and makes no call."""
     content = lines(30) + b"{\n" + line("line-3").encode() + b"\n" + line("a", url="/v1/x").encode()
     bench.begin(content)
     bench.run_to_end()
@@ -223,7 +213,6 @@ def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
 def test_a_file_that_cannot_be_a_batch_fails(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch, content: bytes, code: str
 ) -> None:
-    """An empty file, a line without an end and too many lines fail the batch in a bounded number of runs."""
     monkeypatch.setattr(limits, "BATCH_LINES_MOST", 7)
     monkeypatch.setattr(limits, "BATCH_LINE_BYTES_MOST", 900)
     bench.begin(content)
@@ -235,7 +224,6 @@ def test_a_file_that_cannot_be_a_batch_fails(
 
 @pytest.mark.parametrize("ends_by", ["cancellation", "window"])
 def test_answers_of_calls_that_are_out_at_the_end_are_kept(bench: BatchBench, ends_by: str) -> None:
-    """Calls in flight when a batch is cancelled, or when its window is over, are recorded with their answers."""
     window_ms = WINDOW_MS if ends_by == "cancellation" else 40_000
     bench.begin(lines(60), deadline_ms=window_ms)
     bench.run()
@@ -257,7 +245,6 @@ def test_answers_of_calls_that_are_out_at_the_end_are_kept(bench: BatchBench, en
 
 
 def test_a_batch_that_no_worker_ends_is_completed_by_the_sweep(bench: BatchBench) -> None:
-    """A batch that expires while it waits gets a line in the error file for each of its requests."""
     bench.begin(lines(60))
     bench.run()
     bench.pass_seconds(WINDOW_MS / 1000 + 1)
@@ -270,7 +257,6 @@ def test_a_batch_that_no_worker_ends_is_completed_by_the_sweep(bench: BatchBench
 
 
 def test_a_batch_that_is_cancelled_before_its_lines_are_checked_has_no_files(bench: BatchBench) -> None:
-    """A batch without counted lines ends without files."""
     bench.begin(lines(3))
     bench.do(bench.store().cancel(KEY, RETENTION_MS))
     assert bench.batch().status is BatchStatus.CANCELLING
@@ -296,7 +282,6 @@ def test_the_bucket_may_be_away(bench: BatchBench) -> None:
 
 
 def lost_lines(bench: BatchBench, content: bytes, number: int) -> list[str]:
-    """Take a part of the input file away, and return the ids of the lines that touch it."""
     assert bench.bucket is not None
     del bench.bucket.parts[INPUT, str(number)]
     size, at, found = bench.bucket.part_bytes, 0, []
@@ -308,7 +293,6 @@ def lost_lines(bench: BatchBench, content: bytes, number: int) -> list[str]:
 
 
 def test_a_part_that_is_lost_before_the_check_fails_the_batch(bench: BatchBench) -> None:
-    """The batch fails without a call, and says why, after a quarter of an hour in which no run found the part."""
     bench.begin(lines(60))
     lost_lines(bench, lines(60), 3)
     bench.run_to_end()
@@ -321,7 +305,6 @@ def test_a_part_that_is_lost_before_the_check_fails_the_batch(bench: BatchBench)
 
 
 def test_lines_in_a_part_that_is_lost_later_fail_and_the_others_are_answered(bench: BatchBench) -> None:
-    """The batch completes. The lines that cannot be read are in the error file, without the id that stood in them."""
     bench.begin(lines(60))
     bench.run()
     lost = lost_lines(bench, lines(60), 2)
@@ -341,7 +324,6 @@ def test_lines_in_a_part_that_is_lost_later_fail_and_the_others_are_answered(ben
 
 @pytest.mark.parametrize("seconds", [20.0, 60.0, 300.0])
 def test_a_part_that_is_missed_and_there_again_costs_no_line(bench: BatchBench, seconds: float) -> None:
-    """Another bucket may be bound for minutes, so no line is given up before, at any point."""
     bench.begin(lines(60))
     assert bench.bucket is not None
     key = INPUT, "2"
@@ -383,7 +365,6 @@ def test_a_cancelled_batch_ends_although_a_part_is_lost(bench: BatchBench) -> No
 
 
 def test_the_free_plan_writes_many_errors_in_one_invocation() -> None:
-    """An invocation reads 16 slices of the input, so the errors of 50 slices take four invocations and not thirteen."""
     bench = BatchBench(plan="free", part_bytes=20_000)
     bench.begin(lines(50, 700))
     while bench.batch().valid_at is None:
@@ -400,12 +381,10 @@ def test_the_free_plan_writes_many_errors_in_one_invocation() -> None:
 
 
 async def hangs() -> None:
-    """Give no answer."""
     await asyncio.sleep(10**6)
 
 
 async def refuses() -> None:
-    """Fail as a database that is overloaded."""
     raise StoreUnavailable("overloaded")
 
 
@@ -460,7 +439,6 @@ def test_a_bucket_that_gives_no_answer_costs_no_answer_of_the_model(
 
 
 async def takes_over(bench: BatchBench, at: float) -> str:
-    """Try to claim the batch at a time, and return why the claim was refused."""
     await asyncio.sleep(at - bench.loop.time())
     claim = await bench.store().claim(KEY, holder="heir", host="", route=Route.QUEUE, lease_ms=60_000)
     assert isinstance(claim, Unclaimed)
@@ -471,7 +449,6 @@ async def takes_over(bench: BatchBench, at: float) -> str:
 def test_lines_that_take_much_memory_are_not_sent_at_once(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch, content: list[object], most: int
 ) -> None:
-    """Lines of many small values take thirty times the memory of their JSON, so fewer of them are in flight."""
     monkeypatch.setattr(limits, "BATCH_LINES_KEPT_BYTES", 20_000)
     out: list[int] = [0, 0]
 
@@ -490,7 +467,6 @@ def test_lines_that_take_much_memory_are_not_sent_at_once(
 def test_the_error_file_is_written_from_few_refusals_at_a_time(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refusals may be longer than their lines, so a writer reads only as many as fit its memory."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 5_000)
     answer = (400, {"error": {"message": "x" * 2_000}})
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=answer) if number % 2 else None
@@ -531,7 +507,6 @@ def test_parts_have_other_names_after_a_restore_of_the_database(bench: BatchBenc
 
 
 def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
-    """Without a bucket the parts of all files are rows."""
     bench = BatchBench(in_d1=True)
     bench.begin(lines(30))
     bench.run_to_end()
@@ -540,7 +515,6 @@ def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
 
 
 def test_a_bucket_that_is_bound_while_a_batch_goes_on_gets_no_part_of_its_files() -> None:
-    """All parts of a file lie in one place, which its row names, although new files lie in R2 from now on."""
     bench = BatchBench(in_d1=True)
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True) if text.startswith("1") else None
     bench.begin(lines(60))
@@ -611,7 +585,6 @@ def test_a_run_waits_for_the_memory_that_other_runs_hold() -> None:
 
 
 def test_the_input_file_must_be_there_and_for_batches(bench: BatchBench) -> None:
-    """A batch of a missing file, or of a file for something else, is refused, and nothing is written."""
     assert bench.submit() == InputMissing()
     bench.upload(b"x", INPUT, Purpose.USER_DATA)
     assert bench.submit() == InputMissing()

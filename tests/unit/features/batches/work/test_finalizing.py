@@ -22,7 +22,6 @@ RETENTION_MS = 1_000_000
 
 @pytest.fixture
 def bench() -> Iterator[BatchBench]:
-    """Make a bench with a cancelled batch whose files are not complete."""
     made = BatchBench()
     made.begin(lines(3))
     made.do(made.store().cancel(KEY, RETENTION_MS))
@@ -31,13 +30,11 @@ def bench() -> Iterator[BatchBench]:
 
 
 def test_the_sweep_completes_a_batch(bench: BatchBench) -> None:
-    """A batch that no worker has ended is completed by the next sweep."""
     bench.do(new_sweep(bench.worker(), ()).run())
     assert bench.batch().status is BatchStatus.CANCELLED
 
 
 def test_batches_whose_calls_may_still_be_recorded_keep_no_other_batch_waiting(bench: BatchBench) -> None:
-    """On the free plan a sweep completes one batch, and it is one that can be completed."""
     for number in range(3):
         key = TaskKey(f"greedy:01900000-0000-7000-8000-00000000000{number}")
         bench.submit(key=key)
@@ -55,7 +52,6 @@ def test_batches_whose_calls_may_still_be_recorded_keep_no_other_batch_waiting(b
 def test_the_sweep_begins_no_batch_for_which_it_has_too_little_left(
     bench: BatchBench, calls_left: int, statements_left: int, ends: bool
 ) -> None:
-    """A batch is taken only if enough calls and statements are left to make an object of its lines and to end it."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - calls_left)
     worker.meter.statements = bench.settings.statements - statements_left
@@ -101,8 +97,6 @@ def test_a_backlog_on_the_direct_route_leaves_the_writer_its_turn(bench: BatchBe
 def test_a_batch_that_cannot_be_completed_keeps_the_sweep_from_no_other_duty(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unexpected error is logged, and the sweep goes on to the files."""
-
     async def breaks(self: BatchWriter, task_key: TaskKey) -> bool:
         raise RuntimeError(task_key)
 

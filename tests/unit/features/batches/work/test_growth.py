@@ -50,7 +50,6 @@ def test_a_run_reads_once_how_many_lines_wait(bench: BatchBench, monkeypatch: py
 def test_a_bucket_that_does_not_answer_is_tried_again_only_with_more_lines(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After each failure a run waits for another slice of lines before it reads and sends them again."""
     bench.begin(lines(60))
     bench.run()
     assert bench.bucket is not None

@@ -17,7 +17,6 @@ from tests.support.batch_bench import HOST, INPUT, KEY, BatchBench, line, lines
 
 @pytest.fixture
 def bench() -> Iterator[BatchBench]:
-    """Give a bench whose input files have one part."""
     made = BatchBench(part_bytes=20_000)
     yield made
     made.close()
@@ -32,7 +31,6 @@ def unread(bench: BatchBench, seconds: float = limits.IDLE_SECONDS_FIRST) -> Non
 
 
 def test_a_batch_whose_bucket_does_not_answer_rests_longer_each_time(bench: BatchBench) -> None:
-    """The first rest is as short as that of any task, and each further one twice as long."""
     bench.begin(lines(3))
     unread(bench)
     unread(bench, 2 * limits.IDLE_SECONDS_FIRST)
@@ -40,7 +38,6 @@ def test_a_batch_whose_bucket_does_not_answer_rests_longer_each_time(bench: Batc
 
 
 def test_once_the_bucket_answers_the_lines_are_checked_without_a_pause(bench: BatchBench) -> None:
-    """A run after an idle one may make few writes, but the read of what is already checked is none of them."""
     bench.begin(lines(60))
     unread(bench)
     began = bench.loop.time()
@@ -63,7 +60,6 @@ def test_a_check_ends_a_row_of_idle_runs(bench: BatchBench) -> None:
 
 
 def test_a_batch_whose_input_file_is_gone_fails_for_good(bench: BatchBench) -> None:
-    """Without the file the same batch can never run, so its failure does not say that a retry may help."""
     bench.begin(lines(3))
     bench.database.rows("DELETE FROM files RETURNING id")
     assert bench.run() == Ended(Status.FAILED)

@@ -13,7 +13,6 @@ LINES = 60
 
 @pytest.fixture
 def cancelled() -> Iterator[BatchBench]:
-    """Give a bench with a batch that was cancelled after its check and before its first call."""
     bench = BatchBench(part_bytes=20_000)
     bench.begin(lines(LINES))
     bench.run()
@@ -24,13 +23,11 @@ def cancelled() -> Iterator[BatchBench]:
 
 
 def lose_part(bench: BatchBench) -> None:
-    """Take the only part of the input file away."""
     assert bench.bucket is not None
     del bench.bucket.parts[INPUT, "0"]
 
 
 def lose_file(bench: BatchBench) -> None:
-    """Take the row of the input file away, so that the database does not know the file any more."""
     bench.database.rows("DELETE FROM files WHERE id = ?", INPUT)
 
 
@@ -39,7 +36,6 @@ def lose_file(bench: BatchBench) -> None:
 def test_a_lost_input_is_given_up_a_quarter_of_an_hour_after_the_first_look(
     cancelled: BatchBench, lose: Callable[[BatchBench], None], seconds: float, ends: bool
 ) -> None:
-    """Until then the input may come back, and no line loses its `custom_id`. Then the batch ends without the input."""
     lose(cancelled)
     assert not cancelled.sweep()
     cancelled.pass_seconds(limits.LOST_PART_SECONDS + seconds)

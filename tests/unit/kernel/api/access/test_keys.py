@@ -79,7 +79,6 @@ def test_digest_is_sha256() -> None:
 
 
 def test_scopes_are_shown_in_one_order() -> None:
-    """A key's scopes are always shown in the same order, whatever the order of the set is."""
     assert ordered(frozenset(reversed(Scope))) == ["read", "write", "admin", "operator"]
 
 
@@ -87,7 +86,6 @@ def test_scopes_are_shown_in_one_order() -> None:
     ("value", "means"), [(None, True), ("", True), ("true", True), ("false", False), (True, True), (False, False)]
 )
 def test_keys_are_required_unless_a_variable_says_no(value: object, means: bool) -> None:
-    """REQUIRE_KEYS is true by default, and may be a bare boolean in wrangler.toml."""
     assert load({"REQUIRE_KEYS": value}.get).require_keys is means
 
 
@@ -96,7 +94,6 @@ def key(name: str = "a", expires_at: int | None = None) -> Key:
 
 
 def test_a_key_is_remembered_from_the_time_of_asking() -> None:
-    """An isolate remembers a key for KEY_CACHE_SECONDS after it asked D1, and no longer."""
     cache = KeyCache()
     cache.remember(b"a", key(), asked_at=100, revision=0)
     assert cache.find(b"a", 100 + limits.KEY_CACHE_SECONDS - 0.001, 0) == key()
@@ -107,7 +104,6 @@ def test_a_key_is_remembered_from_the_time_of_asking() -> None:
 
 
 def test_a_remembered_key_expires_by_its_own_time() -> None:
-    """A remembered key ends at its time of expiry, by the isolate's clock and without a D1 call."""
     cache = KeyCache()
     cache.remember(b"a", key(expires_at=50), asked_at=0, revision=0)
     assert cache.find(b"a", 1, 49) is not None
@@ -148,7 +144,6 @@ class Probed(DemoProvider):
         self.error: Exception | None = None
 
     async def probe(self) -> Health:
-        """Count."""
         self.probes += 1
         await asyncio.sleep(self.seconds)
         if self.error is not None:
@@ -158,7 +153,6 @@ class Probed(DemoProvider):
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    """Virtual time."""
     made = Loop(max_steps=1_000_000)  # type: ignore[abstract]
     yield made
     made.close()
@@ -216,7 +210,6 @@ class Keys:
         self.store = KeyStore(Database(self.database, Meter()))
 
     def insert(self, name: int, tenant: str = "t", valid_ms: int | None = None) -> Key | None:
-        """Write a key."""
         new = NewKey(
             id=f"{name:016x}",
             tenant=tenant,
@@ -230,7 +223,6 @@ class Keys:
 
 @pytest.fixture
 def keys() -> Iterator[Keys]:
-    """Make an empty memory of keys over a fresh database."""
     made = Keys()
     yield made
     made.database.close()
@@ -250,7 +242,6 @@ def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
 
 
 def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
-    """A second key with an id that exists is not inserted, and does not pass for the first one."""
     first = keys.insert(1)
     again = NewKey(id=f"{1:016x}", tenant="u", digest=digest("x"), scopes=frozenset(Scope), label=None, valid_ms=None)
     assert asyncio.run(keys.store.insert(again)) is None
@@ -298,7 +289,6 @@ def test_deleting(keys: Keys) -> None:
     ],
 )
 def test_the_table_refuses_what_is_no_key(keys: Keys, column: str, value: str | int) -> None:
-    """The CHECK constraints of the table refuse an invalid key, even if the code does not."""
     row: dict[str, str | int | None] = {
         "id": "0" * 16,
         "tenant": "t",

@@ -16,7 +16,6 @@ NOW_MS = 1_790_000_000_000
 
 
 def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent: float = 0.0) -> Task:
-    """Make an unfinished task that has shown no progress for `silent` seconds."""
     return Task(
         task_key=TaskKey("local:x"),
         status=Status.PROCESSING,
@@ -39,7 +38,6 @@ def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent
 
 
 def until(seconds: float) -> Wait:
-    """Return a wait for an absent model that ends in this many seconds."""
     return Wait("model_away", NOW_MS + round(1000 * seconds))
 
 
@@ -114,7 +112,6 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
     ],
 )
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:
-    """A task's end is estimated from the number of its remaining calls and its recent pace."""
     assert estimated_finish(task(**facts), wait) == expected
 
 

@@ -30,7 +30,6 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def hold(bench: WorkerBench, size: int) -> None:
-    """Make every reply of the database report the given size."""
     bench.database.cap.reported = size
 
 
@@ -61,7 +60,6 @@ def fill(
 
 
 def clear(bench: WorkerBench) -> int:
-    """Run early erasure once."""
     worker = bench.worker()
     made = EarlyErasure(worker, SweepAllowance(worker.settings, worker.meter, None))
 
@@ -103,7 +101,6 @@ def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerB
 
 
 def upload(bench: WorkerBench, tenant: str, size: int, place: str = "d1", owner: str | None = None) -> None:
-    """Write the row of a file."""
     bench.database.rows(
         "INSERT INTO files (id, state, purpose, filename, place, bytes, owner, created_at)"
         " SELECT ?1 || ':' || count(*), 'ready', 'batch', 'f', ?2, ?3, ?4, 0 FROM files RETURNING id",
@@ -112,7 +109,6 @@ def upload(bench: WorkerBench, tenant: str, size: int, place: str = "d1", owner:
 
 
 def test_files_in_the_database_count_for_their_tenant(bench: WorkerBench):
-    """The tenant with the most files loses its tasks first. Once none of them may go, its files count no more."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "files", 50)
     fill(bench, "files", 3, days=0, first=50)
@@ -172,7 +168,6 @@ def test_the_files_of_a_batch_go_with_it(bench: WorkerBench):
     ],
 )
 def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: bool, facts: str, its_input: int):
-    """A task counts with its outputs, and with its input while the input is kept."""
     fill(bench, "tenant", 1, status=status)
     bench.database.rows(f"UPDATE tasks SET {facts}")  # noqa: S608 - constants
     bench.do(bench.worker().store.count_storage(keep_input=keep_input))
@@ -256,7 +251,6 @@ def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
 
 
 def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
-    """If a task is put back after early erasure has found it, the erasing transaction checks it again and keeps it."""
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     bench.database.rows("UPDATE tasks SET status = 'pending', finished_at = NULL WHERE id = 'large:000000'")
@@ -265,7 +259,6 @@ def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
 
 
 def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
-    """If a task is put back and ends anew after early erasure has found it, it stays with all its parts."""
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     day_ago = START_MS - DAY_MS
@@ -328,7 +321,6 @@ def test_early_erasure_waits_for_files_that_leave_the_database(bench: WorkerBenc
 
 
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
-    """Early erasure works on a full database."""
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)
     assert clear(bench) == 400

@@ -31,7 +31,6 @@ class Takes:
         self.sent: list[TaskKey] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Record the task."""
         if self.refuses:
             raise RuntimeError("Queue sends are disabled")
         self.sent.append(task_key)
@@ -66,7 +65,6 @@ def status(bench: WorkerBench, name: str) -> Status:
 
 
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
-    """A requested sweep first sends off the tasks that it does not run itself."""
     in_vain(bench, "a", "b")
     insert(bench, "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
@@ -107,7 +105,6 @@ def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
 
 
 def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
-    """A requested sweep without time for calls makes none; if routes refuse, the tasks are due again at once."""
     insert(bench, "a", "b", "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
     assert bench.do(new_sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
@@ -120,7 +117,6 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """A sweep that a request has started ends 30 s after the answer."""
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()
@@ -141,8 +137,6 @@ def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, se
 
 
 class Requests:
-    """Requests that begin sweeps."""
-
     def __init__(self, bench: WorkerBench, worker: Worker, **changes: Any) -> None:
         self.bench = bench
         self.route = Takes()
@@ -176,7 +170,6 @@ def seen(bench: WorkerBench) -> list[str]:
 
 
 def test_a_request_that_has_spent_its_allowance_takes_no_turn(bench: WorkerBench):
-    """A request without allowance left starts no sweep, so that another request can take the turn."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - limits.RUN_LEAST + 1)
     Requests(bench, worker).look()
@@ -194,7 +187,6 @@ def test_where_no_sweep_could_do_anything_nobody_looks(bench: WorkerBench):
 
 
 def test_an_asked_sweep_goes_on_when_its_client_leaves(bench: WorkerBench):
-    """If a client leaves during its requested sweep, the sweep goes on in `waitUntil` until its task has ended."""
     in_vain(bench, "a")
     requests = Requests(bench, bench.worker())
 

@@ -41,7 +41,6 @@ class Recorder:
 
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
-    """Run the whole sweep once, and return the last line of the first read's result."""
     lines: list[str] = []
     worker = new_worker(bench.database, provider=DemoProvider(), settings=Settings(), log=Log(lines.append))
     bench.run(new_sweep(worker, senders).run())
@@ -54,7 +53,6 @@ def swept(bench: StoreBench, most: int = 100) -> tuple[list[TaskKey], int]:
 
 
 def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: StoreBench):
-    """If no worker takes a task, the sweep sends it off after a lease's time, then twice as late, up to a limit."""
     bench.insert()
     gaps: list[int] = []
     last = bench.time_ms
@@ -68,7 +66,6 @@ def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: Stor
 
 
 def test_a_dead_workers_task_is_dispatched_when_its_lease_is_over(bench: StoreBench):
-    """The sweep does not send off a task with a live lease, and checks it again when the lease ends."""
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
     bench.claim()
@@ -93,7 +90,6 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
 
 
 def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
-    """If all workers of a task die, the task fails after the last allowed death and the rest that follows."""
     bench.insert()
 
     def sweep() -> list[TaskKey]:
@@ -137,7 +133,6 @@ def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
 
 
 def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBench):
-    """A page of the sweep has a limited number of tasks, those that are due for longest first."""
     for number in range(5):
         bench.insert(f"task-{number}")
         bench.pass_ms(1)
@@ -148,7 +143,6 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status: Status):
-    """After its retention an ended task is erased without a trace."""
     bench.in_status(status)
     bench.pass_ms(RETENTION_MS - 1)
     assert swept(bench) == ([], 0)
@@ -160,7 +154,6 @@ def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status
 
 @pytest.mark.parametrize("due_at_once", [False, True])
 def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due_at_once: bool):
-    """If a task is put back after the sweep has found it for erasure, it is kept, even if it is due at once."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -173,7 +166,6 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
-    """If a task is put back and ends again after the sweep has found it for erasure, its retention begins anew."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -188,7 +180,6 @@ def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench
 
 
 def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: StoreBench):
-    """A page of the sweep has places for tasks to send and for tasks to erase, however many of one kind wait."""
     for number in range(20):
         bench.in_status(Status.COMPLETED, f"old{number:02}")
     bench.pass_ms(RETENTION_MS)
@@ -329,7 +320,6 @@ def test_overdue_tasks_fail(bench: StoreBench):
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
-    """A single sweep fails the tasks past their deadline without sending them, and sends off the idle ones."""
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
@@ -340,7 +330,6 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
 
 
 def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
-    """A tenant's tasks beyond its share of a sweep's page go to objects; another tenant's still go to the queue."""
     backlog(bench, "many", 100)
     backlog(bench, "few", 5)
     bench.pass_ms(LEASE_MS)
@@ -400,7 +389,6 @@ def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends
 
 
 def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBench):
-    """If a worker takes a task and gives it back after the sweep has found it, the task is not sent off too early."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))

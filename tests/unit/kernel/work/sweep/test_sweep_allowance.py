@@ -30,7 +30,6 @@ class Road:
         self._sends = 0
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Keep the task's key, or refuse the task."""
         self._sends += 1
         if self._sends == self._refused:
             raise RuntimeError("the route is away for a moment")
@@ -40,7 +39,6 @@ class Road:
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a deployment on the paid plan."""
     made = WorkerBench()
     yield made
     made.close()
@@ -54,7 +52,6 @@ def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> 
 
 
 def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
-    """Write due tasks."""
     keys = [TaskKey(f"local:{number:03}") for number in range(tasks)]
     for key in keys:
         bench.do(bench.store.insert(new_task(key, 1, Reduce.CONCAT, START_MS), 0))
@@ -81,7 +78,6 @@ def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBenc
 def test_a_run_adds_up_what_has_ended_with_what_is_left(
     bench: WorkerBench, calls_left: int, statements_left: int, folds: bool
 ):
-    """A sweep adds up ended tasks only if it has enough calls and statements left for the read and the write."""
     bench.insert(1)
     bench.run()
     bench.do(asyncio.sleep(1))
@@ -93,7 +89,6 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
 
 
 def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """A sweep runs a task only if its allowance suffices for the run."""
     bench.settings = replace(bench.settings, objects_at_work_most=1)
     had_room, run = list[bool](), Worker.run
 
@@ -114,7 +109,6 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
 
 @pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
 def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
-    """A sweep starts no send once its time for sends is over."""
     keys, road = submit(bench, 5), Road(seconds=0.5)
     bench.do(new_sweep(bench.worker(), [road], seconds=seconds).run())
     assert len(road.sent) == sends
@@ -153,7 +147,6 @@ def test_one_refused_send_makes_no_later_part_of_a_sweep_smaller(bench: WorkerBe
 def test_a_run_erases_no_file_that_it_has_no_allowance_for(
     bench: WorkerBench, calls_left: int, statements_left: int, is_erased: bool
 ):
-    """A sweep that cannot afford to erase one more file does not even look for one, and leaves it to a later sweep."""
     bench.do(file_store(bench.worker()).begin(FileKey("local:file"), START_MS))
     bench.database.rows("UPDATE files SET due_at = 1")
     worker = invocation(bench, calls_left=calls_left, statements_left=statements_left)

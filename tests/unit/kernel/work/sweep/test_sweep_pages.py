@@ -44,7 +44,6 @@ class Cron:
         self.road = Road()
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
-        """Write due tasks of one chunk each, and set some of their columns by the SQL in `state`."""
         insert = self.bench.database.rows
         numbers = json.dumps(list(range(tasks)))
         insert(
@@ -82,7 +81,6 @@ class Cron:
         )
 
     def left(self, tenant: str) -> dict[str, int]:
-        """Count the rows of the tenant's tasks in each table."""
         tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "webhook_deliveries": "task_id"}
         return {
             table: self.bench.database.rows(f"SELECT count(*) AS n FROM {table} WHERE {key} LIKE '{tenant}:%'")[0]["n"]  # noqa: S608
@@ -98,7 +96,6 @@ class Cron:
         assert worker.meter.statements <= worker.settings.statements
 
     def count(self, condition: str) -> int:
-        """Count the tasks for which a given SQL condition holds."""
         (row,) = self.bench.database.rows(f"SELECT count(*) AS found FROM tasks WHERE {condition}")  # noqa: S608
         return int(row["found"])
 
@@ -182,7 +179,6 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
 
 
 def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
-    """After their retention the tasks that ended first are erased first, whatever their tenants are."""
     made = cron("free")
     for tenant in ("b", "a"):
         made.fill(tenant, 100, ENDED)

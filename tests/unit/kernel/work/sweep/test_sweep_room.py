@@ -31,7 +31,6 @@ class Road:
         self.seen: list[list[str]] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Record what exists."""
         self.seen.append(ended(self._bench))
 
 
@@ -64,7 +63,6 @@ def ended(bench: WorkerBench) -> list[str]:
 
 
 def submit(bench: WorkerBench, tasks: int, chunks: int = 1) -> None:
-    """Write due tasks."""
     for number in range(tasks):
         bench.do(bench.store.insert(new_task(f"local:{number:03}", chunks, Reduce.CONCAT, START_MS), 0))
 
@@ -93,7 +91,6 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 
 
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
-    """On a full database a sweep erases tasks past their retention before it sends any task off."""
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000
     roomy = Road(bench)
@@ -125,7 +122,6 @@ def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
-    """However many tasks are due, a sweep on the free plan keeps enough of its allowance for early erasure."""
     submit(bench, 100)
     bench.database.cap.reported = NEARLY_FULL
     swept = fire(bench, Road(bench))

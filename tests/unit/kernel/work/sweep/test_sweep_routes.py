@@ -38,7 +38,6 @@ class Road:
         self._takes = takes
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Keep the task's key, or refuse the task."""
         if len(self.sent) >= self._takes:
             raise RuntimeError("Exceeded allowed duration in Durable Objects free tier.")
         self.sent.append(task_key)
@@ -78,7 +77,6 @@ class Cron:
         assert len(stored_outputs(self.bench.database)) == len(self.bench.model.calls)
 
     def due(self) -> set[str]:
-        """Return the pending tasks that the next sweep finds due and that no sweep has counted as sent."""
         rows = self.bench.database.rows(
             "SELECT id FROM tasks WHERE status = 'pending' AND dispatches = 0 AND wake_at <= ?",
             START_MS + round(self.bench.loop.time() * 1000),
@@ -86,7 +84,6 @@ class Cron:
         return {str(row["id"]) for row in rows}
 
     def completed(self) -> int:
-        """Count the completed tasks."""
         (row,) = self.bench.database.rows("SELECT count(*) AS done FROM tasks WHERE status = 'completed'")
         return int(row["done"])
 
@@ -110,7 +107,6 @@ def refusing() -> tuple[Road, Road]:
 
 
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
-    """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance."""
     made = cron(60, 10)
     made.fire(*refusing())
     assert made.most_out == 6
@@ -122,7 +118,6 @@ def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cro
 
 
 def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]):
-    """A task that is too long for one sweep goes on in the next; no call of it is lost or made twice."""
     made = cron(2, 50)
     for _ in range(5):
         made.fire(*refusing())
@@ -144,7 +139,6 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
-    """A task that the queue refuses needs a second send, to its object."""
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
     made.fire(queue, objects)
@@ -203,7 +197,6 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
     ],
 )
 def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: tuple[float, ...]):
-    """A slice, its longest call and a margin fit into the platform's time limit, whatever AI_TIMEOUT_SECONDS is."""
     assert seconds == (
         slice_seconds(settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS),
         slice_seconds(settings, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS),
@@ -271,11 +264,9 @@ class Message:
         self.end = ""
 
     def ack(self) -> None:
-        """Record the call."""
         self.end = "ack"
 
     def retry(self, options: dict[str, int]) -> None:
-        """Record the call."""
         self.end = "retry"
 
 
@@ -283,20 +274,16 @@ class Refusing:
     """A queue and a namespace of objects that refuse every task."""
 
     async def send(self, *_: object) -> None:
-        """Refuse."""
         raise RuntimeError("the day's operations are used up")
 
     async def start(self, *_: object) -> None:
-        """Refuse."""
         raise RuntimeError("the day's requests are used up")
 
     def getByName(self, name: str) -> "Refusing":  # noqa: N802 - the platform's name
-        """Act as each object."""
         return self
 
 
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
-    """If a consumer has used up its allowance and no route takes its task, the task is due at once."""
     bench = WorkerBench()
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
