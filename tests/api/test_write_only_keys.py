@@ -44,7 +44,7 @@ def complete(bench: ApiBench, task_id: str) -> None:
     """
     claim = bench.claim(task_id)
     outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}
-    bench.work(claim, outputs, Finish(bench.settings.retention_ms))
+    bench.work(claim, outputs, Finish(bench.settings.retention_ms, keep_name=True))
 
 
 def fail(bench: ApiBench, task_id: str) -> None:

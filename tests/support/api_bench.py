@@ -374,7 +374,7 @@ class ApiBench:
     def complete(self, task_id: str) -> None:
         claim = self.claim(task_id)
         outputs = {index: f"output {index}" for index in range(claim.total)}
-        self.work(claim, outputs, Finish(self.settings.retention_ms))
+        self.work(claim, outputs, Finish(self.settings.retention_ms, keep_name=claim.options.first_line_names))
 
     def end_with(self, task_id: str, finish_reason: str) -> None:
         told: dict[str, Any] = {"finish_reason": finish_reason, "truncated": int(is_truncated(finish_reason))}

@@ -96,6 +96,7 @@ def new_task(
     *,
     output_schema: str | None = None,
     join_rules: Mapping[str, str] = MappingProxyType({}),
+    metadata: Mapping[str, object] = MappingProxyType({"a": [1, None, "ü"]}),
     **terms: Any,
 ) -> NewTask:
     return NewTask(
@@ -107,7 +108,7 @@ def new_task(
         overlap=0,
         merge_chars=2000,
         created_at=created_at,
-        options=TaskOptions(reduce=reduce, metadata={"a": [1, None, "ü"]}, **terms),
+        options=TaskOptions(reduce=reduce, metadata=metadata, **terms),
         output_schema=output_schema,
         join_rules=join_rules,
     )

@@ -26,6 +26,7 @@ KNOWN: Final = frozenset(
         "CORS_ORIGINS",
         "EVENT_LOOP",
         "KEEP_INPUT",
+        "KEEP_NAMES",
         "LEASE_SECONDS",
         "MAX_ATTEMPTS",
         "MAX_CHARACTERS_PER_DAY",
@@ -51,6 +52,7 @@ _CHOICES: Final = {
     "STRUCTURED_OUTPUT": ("native", "prompt", "both"),
     "REQUIRE_KEYS": ("true", "false"),
     "KEEP_INPUT": ("true", "false"),
+    "KEEP_NAMES": ("true", "false"),
 }
 _NUMBERS: Final = {
     "AI_TIMEOUT_SECONDS": (0.1, 600),

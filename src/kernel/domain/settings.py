@@ -164,6 +164,7 @@ class Settings:
     objects_at_work_most: int | None = None
     require_keys: bool = True  # REQUIRE_KEYS.
     keep_input: bool = False  # KEEP_INPUT.
+    keep_names: bool = True  # KEEP_NAMES.
     cors_origins: frozenset[str] = frozenset()  # CORS_ORIGINS.
     operator_tenant: str = LOCAL  # OPERATOR_TENANT.
     storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST: the limit, in millions of bytes.
@@ -271,6 +272,7 @@ def _read(variables: Reading) -> Settings:
         storage_mb_most=_whole(variables, "STORAGE_MB_MOST", limits.STORAGE_MB_MOST[plan], 1, 1_000_000),
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
         keep_input=_choice(variables, "KEEP_INPUT", ("true", "false"), "false") == "true",
+        keep_names=_choice(variables, "KEEP_NAMES", ("true", "false"), "true") == "true",
         cors_origins=_origins(variables),
         operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
         webhook_key=_secret(variables, "WEBHOOK_KEY", WEBHOOK_KEY_CHARS_LEAST),

@@ -135,6 +135,18 @@ class TaskOptions:
     retention_ms: int | None = None  # How long the task is kept after its end, if shorter than RETENTION_DAYS.
     structure: Structure | None = None  # The output schema's options, and whether chunks may leave gaps.
 
+    @property
+    def names(self) -> list[str]:
+        """The texts in the metadata that may name the task, blank ones too."""
+        found = (self.metadata.get(member) for member in NAME_MEMBERS)
+        return [name for name in found if isinstance(name, str)]
+
+    @property
+    def first_line_names(self) -> bool:
+        """Whether the first line of the text names the task, and may do so after the text is erased."""
+        is_stored = self.response is None or self.response.get("store") is not False
+        return is_stored and not any(name.strip() for name in self.names)
+
 
 # The options of a task that contain a client's text, which an API key without the scope `read` does not see.
 OPTION_TEXTS = frozenset({"metadata", "model_options"})
@@ -297,7 +309,7 @@ class Task:
     value: object = None  # The JSON value of the result, if the task has a schema.
     filtered: bool = False  # Whether a content filter cut off an output that is part of the result.
     source: Source | None = None  # The task's input without its text; None for a task in a list.
-    first_line: str | None = None  # The first line of the task's text, while the text is kept.
+    first_line: str | None = None  # The first line of the task's text, while it is kept: see `Finish`.
     announced_at: int | None = None  # When the task's worker last announced model calls.
     calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced and may still be in flight.
     # The calls whose outcome is unknown: their worker lost the task at the latest takeover, or its lease is over.
@@ -323,8 +335,7 @@ class Task:
     @property
     def names(self) -> list[str]:
         """The texts that may name the task: members of its metadata, then the first line of its text."""
-        found = [*(self.options.metadata.get(member) for member in NAME_MEMBERS), self.first_line]
-        return [name for name in found if isinstance(name, str)]
+        return [*self.options.names, *([] if self.first_line is None else [self.first_line])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,8 +184,14 @@ class Run:
         next_at = self._ledger.next_at(now)
         if next_at is None:
             has_gaps = self._kind.always_gaps or len(self._ledger.gaps) > 0
-            keeps, may_be_empty = self._settings.keep_input, self._kind.may_be_empty
-            return Finish(retention_ms, self._plan.top, keeps, gaps=has_gaps, may_be_empty=may_be_empty)
+            return Finish(
+                retention_ms,
+                self._plan.top,
+                self._settings.keep_input,
+                self._settings.keep_names and self._claim.options.first_line_names,
+                gaps=has_gaps,
+                may_be_empty=self._kind.may_be_empty,
+            )
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.options.max_calls))
         if self._terms.forbids_start(now):

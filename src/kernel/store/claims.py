@@ -272,14 +272,15 @@ class Release(NamedTuple):
 class Finish(NamedTuple):
     """Ends a claim by completing its task. `top_level` is the last merge level, or 0 if nothing was merged.
 
-    Completing a task also erases its input text, unless `keep_input` or `gaps` is set. `gaps` says that chunks may have
-    failed without ending the task; a retry of these gaps needs the input. `may_be_empty` says that the task may
-    complete without any output.
+    Completing a task also erases its input text, unless `keep_input` or `gaps` is set, and with the text its first
+    line, unless `keep_name` is set. `gaps` says that chunks may have failed without ending the task; a retry of these
+    gaps needs the input. `may_be_empty` says that the task may complete without any output.
     """
 
     retention_ms: int
     top_level: int = 0
     keep_input: bool = False
+    keep_name: bool = False
     gaps: bool = False
     may_be_empty: bool = False
 

@@ -344,7 +344,7 @@ def _step(claim: Claim, progress: Progress, step: Step, shared_id: str) -> Bound
                 **values,
                 retention_ms=retention_ms,
                 top_level=top_level,
-                keeps_input=int(step.keeps_input),
+                keeps_first_line=int(step.keeps_input or step.keep_name),
                 may_lack=int(step.gaps),
                 may_be_empty=int(step.may_be_empty),
             )

@@ -305,11 +305,11 @@ RETURNING fence
 # Completes a task. Each chunk of the task must have an output or, with `:may_lack`, have failed without ending the
 # task. At least one chunk must have an output, unless `:may_be_empty`. With a merge, its top level `:top_level` must
 # also have an output; without a merge, `:top_level` is 0. A task whose deadline has passed is not completed. The first
-# line of the task's text stays in the task's row only if the text is kept.
+# line of the task's text stays in the task's row only with `:keeps_first_line`.
 _OR_FAILED = "SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0"
 FINISH = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'completed',
-  first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
+  first_line = iif(:keeps_first_line, first_line, NULL), {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
   AND total >= 1 AND total = CASE :may_lack WHEN 0 THEN (SELECT count(*) FROM ({done("0")}))
     ELSE (SELECT count(*) FROM ({done("0")} UNION {_OR_FAILED})) END

@@ -301,9 +301,9 @@ class TaskView(TypedDict):
 
     `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
     request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
-    the text's first line, until the input is emptied. `coverage` is set with `onChunkFailure: gap`: it is the share of
-    the characters that are not in gaps. `kind` is set for a batch of `/v1/batches`, and `batch` is its id there.
-    `retryOf` is set for a task that makes the missing chunks or lines of another task: it is the id of that task.
+    the text's first line, while that is kept. `coverage` is set with `onChunkFailure: gap`: it is the share of the
+    characters that are not in gaps. `kind` is set for a batch of `/v1/batches`, and `batch` is its id there. `retryOf`
+    is set for a task that makes the missing chunks or lines of another task: it is the id of that task.
     """
 
     id: str

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import zlib
+from typing import Any
 
 import pytest
 
@@ -276,9 +277,39 @@ def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
     worker.close()
 
 
+@pytest.mark.parametrize(
+    ("settings", "terms", "name"),
+    [
+        ({}, {}, "xx"),
+        ({}, {"metadata": {"name": " "}}, "xx"),
+        ({}, {"metadata": {"title": "named"}}, None),
+        ({"keep_input": True}, {"metadata": {"title": "named"}}, "xx"),
+        ({"keep_names": False}, {}, None),
+        ({"keep_names": False, "keep_input": True}, {}, "xx"),
+        ({}, {"response": {"store": True}}, "xx"),
+        ({}, {"response": {"store": False}}, None),
+    ],
+)
+def test_a_first_line_that_names_the_task_outlives_the_text(
+    settings: dict[str, Any], terms: dict[str, Any], name: str | None
+):
+    """A completed task keeps its text's first line if that is its name, unless KEEP_NAMES or the request forbids it."""
+    worker = WorkerBench(**settings)
+    worker.insert(2, **terms)
+    assert worker.run() == Ended(Status.COMPLETED)
+    assert worker.task().first_line == name
+    worker.close()
+
+
 @pytest.mark.parametrize(("value", "means"), [(None, False), ("true", True), (True, True), ("false", False)])
 def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
     assert load({"KEEP_INPUT": value}.get).keep_input is means
+
+
+@pytest.mark.parametrize(("value", "means"), [(None, True), (False, False), ("false", False), ("true", True)])
+def test_names_are_kept_unless_a_variable_forbids_it(value: object, *, means: bool):
+    """KEEP_NAMES is true by default."""
+    assert load({"KEEP_NAMES": value}.get).keep_names is means
 
 
 def test_anything_else_than_a_boolean_is_refused():
