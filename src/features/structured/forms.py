@@ -7,7 +7,7 @@ from ...kernel.domain.settings import Sending
 from ...kernel.domain.structure import Rejection
 from ...kernel.store.claims import CallKey, Claim
 from .judging import Judgement, judge
-from .schema.schema import read_schema
+from .schema.schema import read_schema, sent_document
 
 NAME = "output"  # the name that is sent to the model for a schema without a name
 CODES = frozenset({TaskCode.INVALID_OUTPUT, TaskCode.OUTPUT_TRUNCATED})
@@ -26,7 +26,7 @@ class SchemaRule:
         assert claim.output_schema is not None
         self._schema = read_schema(claim.output_schema)
         self._join_rules = claim.join_rules
-        self._form = OutputForm(self._schema.document, structure.name or NAME, structure.strict, sending)
+        self._form = OutputForm(sent_document(self._schema.document), structure.name or NAME, structure.strict, sending)
 
     def form(self, key: CallKey) -> OutputForm:
         """Return the form with the schema, which chunks and merges share."""

@@ -20,7 +20,9 @@ _REASONS: Final = {
     "$id": "`$id` stands only at the root.",
 }
 # The keywords of JSON Schema that describe a value and constrain nothing.
-ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples"})
+_SHOWN: Final = frozenset({"title", "description", "default", "examples"})
+_UNSENT: Final = frozenset({"$comment", "id", "readOnly", "writeOnly", "deprecated"})
+ONCEOVER: Final = "x-onceover"
 ROOT_ONLY: Final = frozenset({"$schema", "$id"})
 _CONTAINERS: Final = frozenset({dict, list})
 
@@ -28,6 +30,16 @@ _CONTAINERS: Final = frozenset({dict, list})
 def refused(place: Place, reason: str) -> SchemaRefused:
     """Make the error that refuses the schema because of the value at `place`."""
     return SchemaRefused(pointer_to(place), reason)
+
+
+def is_annotation(name: str) -> bool:
+    """Whether a keyword has no effect: it describes a value, or its name begins with `x-`, and is not ours."""
+    return name in _SHOWN or (is_unsent(name) and name != ONCEOVER)
+
+
+def is_unsent(name: str) -> bool:
+    """Whether a keyword is not sent to models: servers refuse some keywords, and these have no effect."""
+    return name in _UNSENT or name.startswith("x-")
 
 
 def unknown(name: str, place: Place) -> SchemaRefused:
@@ -63,7 +75,7 @@ def _required(node: SchemaNode, value: object, place: Place) -> None:
 
 def _additional_properties(node: SchemaNode, value: object, place: Place) -> None:
     if value is not False:
-        raise refused(place, "Only false is supported. Without the keyword other properties are allowed.")
+        raise refused(place, "Only false is supported, and true where `strict` is false.")
     node.is_closed = True
 
 

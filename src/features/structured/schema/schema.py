@@ -1,6 +1,7 @@
 """Compiles an output schema, a document of the supported subset of JSON Schema, so that outputs can be checked."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,7 @@ from ....kernel.domain.limits import (
 from .alternatives import CountedAlternatives
 from .document import check_document
 from .equality import size_of
-from .keywords import ANNOTATIONS, CONSTRAINTS, ROOT_ONLY, refused, unknown
+from .keywords import CONSTRAINTS, ROOT_ONLY, is_annotation, is_unsent, refused, unknown
 from .nodes import SchemaNode
 from .pointers import Place
 from .references import link
@@ -65,6 +66,20 @@ def _compiled(document: dict[str, object], compiler: "_Compiler") -> OutputSchem
     counted = CountedAlternatives() if compiler.is_new else None
     root = link(document, compiler.nodes, compiler.by_schema, counted.add if counted else None)
     return OutputSchema(document, root)
+
+
+def sent_document(schema: Mapping[str, object]) -> dict[str, object]:
+    """Return the document of an accepted schema as it is sent to models: without keywords that have no effect."""
+    sent = dict[str, object]()
+    for name, value in schema.items():
+        if name in _SUBSCHEMAS and isinstance(value, dict):
+            named = name != "items"
+            sent[name] = {key: sent_document(one) for key, one in value.items()} if named else sent_document(value)
+        elif name == "anyOf" and isinstance(value, list):
+            sent[name] = [sent_document(one) for one in value]
+        elif not is_unsent(name):
+            sent[name] = value
+    return sent
 
 
 class _Compiler:
@@ -132,7 +147,7 @@ class _Compiler:
 
     def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, place: Place) -> None:
         """Compile one keyword of a schema that contains no further schema."""
-        if name in ANNOTATIONS:
+        if is_annotation(name) or (name == "additionalProperties" and value is True and not self._strict):
             return
         is_misplaced = (name in ROOT_ONLY and node.place is not None) or (name == "pattern" and "format" not in schema)
         if name == "$ref":
@@ -164,9 +179,9 @@ class _Compiler:
         if len(schema) == 1:
             self._shareable["$ref", ref] = node
             return
-        beside = schema.keys() - ANNOTATIONS - ROOT_ONLY - _DEFINITIONS - {"$ref"}
-        if beside:
-            name = next(name for name in schema if name in beside)
+        beside = schema.keys() - ROOT_ONLY - _DEFINITIONS - {"$ref"}
+        name = next((name for name in schema if name in beside and not is_annotation(name)), None)
+        if name is not None:
             raise refused(
                 (node.place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`."
             )

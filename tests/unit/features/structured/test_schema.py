@@ -9,7 +9,13 @@ from pydantic import BaseModel
 
 from src.features.structured.schema.check import faults_of
 from src.features.structured.schema.refusals import SchemaRefused
-from src.features.structured.schema.schema import OutputSchema, accepted_schema, parse_schema, read_schema
+from src.features.structured.schema.schema import (
+    OutputSchema,
+    accepted_schema,
+    parse_schema,
+    read_schema,
+    sent_document,
+)
 
 STRINGS = {"type": "string"}
 
@@ -98,6 +104,47 @@ def test_all_keywords_of_the_subset_are_accepted() -> None:
     assert parse_schema(document, strict=False) == parse_schema(document, strict=False)
 
 
+ANNOTATED: dict[str, Any] = {
+    "$comment": "c",
+    "id": "i",
+    "readOnly": True,
+    "writeOnly": False,
+    "deprecated": True,
+    "x-order": {"enum": []},
+    "x-": None,
+}
+
+
+def test_annotations_pass_without_effect() -> None:
+    """Annotations that constrain nothing are accepted anywhere, and are not sent to models. Properties keep theirs."""
+    plain = {
+        "type": "object",
+        "properties": {"id": STRINGS, "x-order": {"$ref": "#/$defs/readOnly"}},
+        "items": {"anyOf": [STRINGS, {"items": {"type": "null"}}]},
+        "$defs": {"readOnly": {"const": {"x-kept": {"$comment": "also"}}}},
+    }
+
+    def annotated(schema: dict[str, Any]) -> dict[str, Any]:
+        below = {
+            name: {key: annotated(one) for key, one in value.items()}
+            if name in {"properties", "$defs"}
+            else annotated(value)
+            if name == "items"
+            else list(map(annotated, value))
+            if name == "anyOf"
+            else value
+            for name, value in schema.items()
+        }
+        return {**ANNOTATED, **below}
+
+    document = annotated(plain) | {"additionalProperties": True}
+    schema = parse_schema(document, strict=False)
+    assert sent_document(schema.document) == plain | {"additionalProperties": True}
+    assert not faults_of(schema, {"id": "a", "x-order": {"x-kept": {"$comment": "also"}}, "other": 1})
+    assert faults_of(schema, {"id": 1, "x-order": {}})
+    parse_schema(closed(a=STRINGS | ANNOTATED), strict=True)
+
+
 @pytest.mark.parametrize(
     ("property_schema", "pointer", "word"),
     [
@@ -122,7 +169,10 @@ def test_all_keywords_of_the_subset_are_accepted() -> None:
         ({"required": "a"}, "/required", "list of names"),
         ({"required": ["a", "a"]}, "/required", "twice"),
         ({"required": [1]}, "/required", "list of names"),
-        ({"additionalProperties": True}, "/additionalProperties", "Only false"),
+        ({"$ref": "#", "x-order": 1, "additionalProperties": True}, "/additionalProperties", "Beside `$ref`"),
+        ({"comment": "c"}, "/comment", "keyword"),
+        ({"x-onceover": "other"}, "/x-onceover", "x-onceover"),
+        ({"nullable": True, "x-a": 1}, "/nullable", "`nullable`"),
         ({"additionalProperties": STRINGS}, "/additionalProperties", "Only false"),
         ({"additionalProperties": 0}, "/additionalProperties", "Only false"),
         ({"minimum": True}, "/minimum", "number"),
@@ -184,6 +234,7 @@ def test_the_root_is_an_object(document: object, pointer: str) -> None:
         (closed(a={"type": "array"}), "/properties/a", "`items`"),
         (closed(a={"type": ["object", "null"]}), "/properties/a", "additionalProperties"),
         (closed(a={"anyOf": [{"type": "object"}]}), "/properties/a/anyOf/0", "additionalProperties"),
+        (closed() | {"additionalProperties": True}, "/additionalProperties", "Only false"),
         (closed() | {"$defs": {"unused": {"type": "object"}}}, "/$defs/unused", "additionalProperties"),
     ],
 )
