@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from .. import terminal
+from .. import health, terminal
 from ..connection import ApiClient
 from ..errors import ServerRefused, Unreachable
 from ..shapes import Json
@@ -33,7 +33,7 @@ def top(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Show backlog, throughput, latency and failures, live. Ctrl-C ends it."""
+    """Show the model's health, backlog, throughput, latency and failures, live. Ctrl-C ends it."""
     pause, span = max(1.0, seconds("--interval", interval)), timedelta(seconds=seconds("--window", window))
     with connect(context, url, key) as api:
         if form is Form.JSON or once or not terminal.is_terminal(sys.stdout):
@@ -91,6 +91,7 @@ def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
         "at": now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "url": api.where.url,
         "status": status["status"],
+        "model": health.read(api),
         "backlog": status.get("backlog"),
         "storage": status.get("storage"),
         "lastSweepAt": status.get("lastSweepAt"),
@@ -124,7 +125,7 @@ def _text(found: Json) -> str:
     backlog, storage, latency = found["backlog"], found["storage"], found["latencySeconds"]
     counts = ", ".join(f"{count} {name}" for name, count in found["tasks"].items() if count) or "none"
     failures = ", ".join(f"{count} {code}" for code, count in found["failures"].items()) or "none"
-    lines = [f"{found['url']}  {found['status']}  {found['at']}"]
+    lines = [f"{found['url']}  {found['status']}  {found['at']}", f"model       {health.described(found['model'])}"]
     if backlog is not None:
         oldest = (
             "" if backlog["oldestPendingSeconds"] is None else f", the oldest for {backlog['oldestPendingSeconds']} s"

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from .. import health
 from ..connection import ApiClient
 from ..errors import ServerRefused, Unreachable
+from ..shapes import Json
 from .findings import Check, fault, ok, warning
 
 # The largest harmless difference between the server's clock and this machine's. Deadlines, retention and the life of
@@ -21,10 +23,10 @@ def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
     time if the server's clock and this machine's differ.
     """
     try:
-        found = api.get("/api/ai-status")
+        found = health.read(api)
     except (Unreachable, ServerRefused) as error:
         return [fault("ai-status", str(error), "npx wrangler tail")], now
-    said = f"{found['status']}: {found['provider']} {found['model']}, {found['detail']}"
+    said = health.described(found)
     try:
         served = datetime.fromisoformat(found["checkedAt"])
     except (KeyError, ValueError):
@@ -33,16 +35,20 @@ def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
     return [_status(api, found, said), *differing], served if differing else now
 
 
-def _status(api: ApiClient, found: dict[str, str], said: str) -> Check:
+def _status(api: ApiClient, found: Json, said: str) -> Check:
     if found["status"] == "healthy":
-        if found["provider"] == "demo" and not api.where.is_local:
+        if found.get("provider") == "demo" and not api.where.is_local:
             return warning(
                 "ai-status", f"{said}", "set AI_PROVIDER to workers-ai or openai in wrangler.toml, then make deploy"
             )
         return ok("ai-status", said)
-    mended_by = model_fix(found["detail"], is_local=api.where.is_local)
+    mended_by = model_fix(_cause(found), is_local=api.where.is_local)
     if mended_by:
         fix = mended_by
+    elif "provider" not in found:
+        fix = "set ONCEOVER_KEY to a key with the scope read, and repeat the command"
+    elif found.get("codes"):
+        fix = "onceover list --status failed; see what the model's server says; when it answers again: onceover resume"
     elif found["provider"] == "workers-ai":
         fix = 'put `[ai]` with `binding = "AI"` back into wrangler.toml, then make deploy'
     else:
@@ -50,6 +56,12 @@ def _status(api: ApiClient, found: dict[str, str], said: str) -> Check:
             "AI_API_KEY in .dev.vars" if api.where.is_local else "npx wrangler secret put AI_API_KEY"
         )
     return (fault if found["status"] == "unavailable" else warning)("ai-status", said, fix)
+
+
+def _cause(found: Json) -> str:
+    """Return what the probe said of the model; if the probe is content, the most frequent cause of failed calls."""
+    codes = [one["code"] for one in found.get("codes", ())]
+    return str(found.get("detail", "")) + (" AI_API_KEY" if codes[:1] == ["model_misconfigured"] else "")
 
 
 def _clock(served: datetime, now: datetime) -> list[Check]:

@@ -463,6 +463,39 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         changed(model={**MODEL, "provider": "openai", "status": "degraded", "detail": "the server answered 500"}),
         *("ai-status", Level.WARNING, "answered 500", "AI_BASE_URL"),
     ),
+    "calls that fail behind a healthy probe": (
+        changed(
+            model={
+                **MODEL,
+                "provider": "openai",
+                "status": "unavailable",
+                "waiting": 3,
+                "since": "2026-11-25T11:50:00.000Z",
+                "codes": [{"code": "model_unavailable", "tasks": 3, "share": 0.75}],
+            }
+        ),
+        *(
+            "ai-status",
+            Level.FAULT,
+            "3 tasks waiting for it; of the latest tasks, model_unavailable 75%; since",
+            "resume",
+        ),
+    ),
+    "a model's health without a key": (
+        changed(model={"status": "degraded", "checkedAt": MODEL["checkedAt"]}),
+        *("ai-status", Level.WARNING, "a key with the scope read sees why", "ONCEOVER_KEY"),
+    ),
+    "a key that the model's server refuses": (
+        changed(
+            model={
+                **MODEL,
+                "provider": "openai",
+                "status": "degraded",
+                "codes": [{"code": "model_misconfigured", "share": 1.0}],
+            }
+        ),
+        *("ai-status", Level.WARNING, "model_misconfigured 100%", "AI_API_KEY in .dev.vars"),
+    ),
     "Workers AI unbound": (
         changed(
             model={**MODEL, "provider": "workers-ai", "status": "unavailable", "detail": "the binding AI is missing"}
