@@ -225,7 +225,7 @@ def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
     cap.hold(cap.pages)
     assert post(bench).status == 507
     cap.lift()
-    bench.pass_seconds(limits.STORAGE_REST_SECONDS - 1)
+    bench.pass_seconds(limits.STORAGE_PAUSE_SECONDS - 1)
     assert data(bench.call("GET", "/api/async-status"))["status"] == "degraded"
     bench.pass_seconds(2)
     assert data(bench.call("GET", "/api/async-status")) == healthy

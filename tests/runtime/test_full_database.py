@@ -23,7 +23,7 @@ CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
 # A task that found no space waits for three seconds instead of ten minutes.
-SHORT_RESTS = doors(limits={"STORAGE_REST_SECONDS": 3.0})
+SHORT_RESTS = doors(limits={"STORAGE_PAUSE_SECONDS": 3.0})
 
 
 def output_of(user: str) -> str:

@@ -47,7 +47,6 @@ from src.kernel.domain.task import Failure, Mark, Route, is_truncated
 from src.kernel.run.log import Log
 from src.kernel.store.claims import (
     CallKey,
-    CallTries,
     Claim,
     Continue,
     Fail,
@@ -56,6 +55,7 @@ from src.kernel.store.claims import (
     Output,
     Progress,
     Step,
+    Tries,
 )
 from src.kernel.store.d1 import Database
 from src.kernel.store.keys import KeyStore, NewKey
@@ -354,7 +354,7 @@ class ApiBench:
         told: dict[str, Any] = {
             "step": self._step,
             "outputs": [Output(CallKey(0, index), text, 1, reason) for index, text in outputs.items()],
-            "failures": [FailedCall(at, CallTries(3, 4), True, failed)] if failed else [],
+            "failures": [FailedCall(at, Tries(3, 4), True, failed)] if failed else [],
             "calls_settled": len(outputs) + (4 if failed else 0),
             "calls_in_doubt": 0,
             "calls_minimum": claim.total,

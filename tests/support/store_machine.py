@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src.kernel.domain.task import Failure
-from src.kernel.store.claims import CallKey, CallTries, Claim, FailedCall, MergeLevel, Output, Progress
+from src.kernel.store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tries
 from tests.support.store_model import ModelTask
 
 
@@ -44,9 +44,7 @@ class Worker:
         self.settled += len(outputs)
         self.tokens += 7 * len(outputs)
         failed_calls = [
-            FailedCall(CallKey(0, at), CallTries(1, 2), final, failure)
-            for at in sorted(failed - done)
-            if at < self.total
+            FailedCall(CallKey(0, at), Tries(1, 2), final, failure) for at in sorted(failed - done) if at < self.total
         ]
         self.written += 1
         return Progress(

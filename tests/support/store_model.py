@@ -16,7 +16,6 @@ from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure,
 from src.kernel.store.admission import Accepted, Conditions, Limit, LimitReached, Mismatched, Outcome, Replayed
 from src.kernel.store.claims import (
     CallKey,
-    CallTries,
     ClaimRefusal,
     Continue,
     Fail,
@@ -25,6 +24,7 @@ from src.kernel.store.claims import (
     Progress,
     Release,
     Step,
+    Tries,
 )
 from src.kernel.store.sweep import Due
 
@@ -457,9 +457,7 @@ class StoreModel:
         task.stalled_since = None
         task.failed = task.stalls = task.rate_waits = task.idle_runs = task.dispatches = task.not_before = 0
         task.failures = {
-            key: item._replace(
-                tried=CallTries(), final=False, rests_until=None, held=None, rejection=None, gap_chars=None
-            )
+            key: item._replace(tried=Tries(), final=False, rests_until=None, held=None, rejection=None, gap_chars=None)
             for key, item in task.failures.items()
         }
         task.begin_time(now)

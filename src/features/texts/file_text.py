@@ -185,7 +185,7 @@ class FileText(CallInputs):
             )
 
     def _looked_in_vain(self) -> float:
-        """Count a look at the bucket without any progress, and return for how long the task rests.
+        """Count a look at the bucket without any progress, and return for how long the task pauses.
 
         0: the task has waited for the bucket for too long.
         """
@@ -236,7 +236,7 @@ class FileText(CallInputs):
             if not pause:
                 ledger.fail(UNREACHED)
         self._context.log("text_unread", error=code, retry_seconds=pause)
-        ledger.rest(clock.now() + pause)
+        ledger.pause(clock.now() + pause)
 
     async def _read_file(self, first: int, chunks: int) -> Window:
         file, (ends, byte_ends, overlap) = self._opened or await self._open()

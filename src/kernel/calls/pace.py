@@ -71,7 +71,7 @@ def start_pause_seconds(fruitless: int) -> float:
 
 
 def idle_seconds(idle_runs: int) -> float:
-    """Return how many seconds a task rests after a run that started no call.
+    """Return how many seconds a task pauses after a run that started no call.
 
     `idle_runs` is how many runs in a row before this one started no call.
     """
@@ -126,7 +126,7 @@ def backoff_seconds(attempts: int, chance: float) -> float:
     """Return the seconds to wait after the `attempts`-th transient failure.
 
     The wait doubles with each failure, up to a limit. Half of the wait is fixed and up to half is jitter, unlike AWS's
-    "full jitter", so that a server in trouble always gets some rest.
+    "full jitter", so that a failing server always gets a pause.
     """
     assert attempts >= 1
     ceiling = min(limits.BACKOFF_SECONDS_MOST, limits.BACKOFF_SECONDS_FIRST * 2.0 ** min(attempts - 1, 16))

@@ -5,7 +5,7 @@ isolate learns it without asking. From STORAGE_MB_MOST on the database is *tight
 Worker refuses new tasks, and a worker announces model calls only in a transaction that has just found space for their
 outputs. A write that finds no space makes the database tight at any size, until a transaction has found space for the
 outputs of calls. An isolate whose workers announce no calls would never notice that the database has space again.
-Therefore the isolate forgets after STORAGE_REST_SECONDS that a write found no space, or earlier when a new task has
+Therefore the isolate forgets after STORAGE_PAUSE_SECONDS that a write found no space, or earlier when a new task has
 found space; this applies only to the acceptance of new tasks.
 """
 
@@ -159,4 +159,4 @@ class StorageUse:
 
     def refuses(self, most: int, now: float) -> bool:
         """Whether the Worker must refuse new tasks, because the database seems to have no space for them."""
-        return self.is_over(most) or now - self._refused_at < limits.STORAGE_REST_SECONDS
+        return self.is_over(most) or now - self._refused_at < limits.STORAGE_PAUSE_SECONDS

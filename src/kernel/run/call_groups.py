@@ -248,7 +248,7 @@ class CallGroups:
         """Return the calls that have ended by now, without waiting."""
         return self._taken(self._ended())
 
-    async def rest(self) -> list[EndedCall]:
+    async def remaining(self) -> list[EndedCall]:
         """Wait until all groups in flight have ended, and return their calls.
 
         Groups that were answered in part cost one subrequest each.

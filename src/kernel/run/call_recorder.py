@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..calls import clock
 from ..calls.protocol import ModelReply
 from ..domain.errors import CallNotStarted, ModelError
 from ..domain.structure import Rejection
 from ..domain.task import is_truncated
-from ..store.claims import CallKey, CallMade, CallTimes
+from ..store.claims import AttemptEntry, CallKey
 from .call_groups import EndedCall
 from .context import RunContext
 from .kinds import Inputs
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 
 _CHECK_FACTOR = 4  # To check an output takes so many times as long as to read and write it.
-
-
-class CallOutput(NamedTuple):
-    """An accepted output of a call, for the log."""
-
-    key: CallKey
-    reply: ModelReply
-    seconds: float  # how many seconds the model call took
 
 
 class CallRecorder:
@@ -49,7 +41,7 @@ class CallRecorder:
 
         Outputs of one level are logged together in one line, because each line costs CPU time.
         """
-        done = []
+        done: list[tuple[CallKey, ModelReply, float]] = []  # the accepted outputs, and the seconds of their calls
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):
                 self._record_failure(key, result, started, seconds)
@@ -59,12 +51,12 @@ class CallRecorder:
                     self._record_rejection(key, result, judged, started, seconds)
                 else:
                     self._record_output(key, judged, started, seconds)
-                    done.append(CallOutput(key, judged, seconds))
+                    done.append((key, judged, seconds))
                 if self._rules:
                     await self._checked(len(result.output))
             if not isinstance(result, CallNotStarted):
                 self._inputs.ended(key)
-        for level, outputs in groupby(done, lambda output: output.key.level):
+        for level, outputs in groupby(done, lambda output: output[0].level):
             self._log("calls_done", **_facts(level, list(outputs)))
 
     async def _checked(self, chars: int) -> None:
@@ -81,8 +73,8 @@ class CallRecorder:
             self._log("call_not_started", **facts)
             return
         self._note_first(key, started)
-        made = self._call_made(started, seconds, answered=error.answered)
-        self._ledger.failed(key, error, clock.now(), self._chance(), made, self._inputs.chars_of(key))
+        entry = self._entry(started, seconds, answered=error.answered)
+        self._ledger.failed(key, error, clock.now(), self._chance(), entry, self._inputs.chars_of(key))
         self._log("call_failed", **facts, code=error.code, error=str(error))
 
     def _judged(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
@@ -98,15 +90,15 @@ class CallRecorder:
         self, key: CallKey, reply: ModelReply, rejection: Rejection, started: float, seconds: float
     ) -> None:
         self._note_first(key, started)
-        made = self._call_made(started, seconds, answered=True)
-        self._ledger.rejected(key, reply, rejection, clock.now(), made, self._inputs.chars_of(key))
+        entry = self._entry(started, seconds, answered=True)
+        self._ledger.rejected(key, reply, rejection, clock.now(), entry, self._inputs.chars_of(key))
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
         self._log("output_rejected", **facts, code=rejection.code, faults=len(rejection.faults))
 
-    def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
+    def _entry(self, started: float, seconds: float, *, answered: bool) -> AttemptEntry:
         """Return the entry that a call without an output gets in the log of the task's calls."""
         ms = self._database_clock.ms
-        return CallMade(ms(started), ms(started + seconds), answered, *self._goes_to)
+        return AttemptEntry(ms(started), ms(started + seconds), answered, *self._goes_to)
 
     def _note_first(self, key: CallKey, started: float) -> None:
         if not self._ledger.retries.was_tried(key):
@@ -114,19 +106,19 @@ class CallRecorder:
 
     def _record_output(self, key: CallKey, result: ModelReply, started: float, seconds: float) -> None:
         ms, first = self._database_clock.ms, self._first.pop(key, None)
-        times = CallTimes(ms(started), ms(started + seconds), None if first is None else ms(first))
-        result = self._inputs.recorded_form(key, result, ms(started + seconds))
-        self._ledger.succeeded(key, result, times, clock.now())
+        ended_ms, first_ms = ms(started + seconds), None if first is None else ms(first)
+        result = self._inputs.recorded_form(key, result, ended_ms)
+        self._ledger.succeeded(key, result, clock.now(), started_ms=ms(started), ended_ms=ended_ms, first_ms=first_ms)
 
 
-def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
+def _facts(level: int, outputs: Sequence[tuple[CallKey, ModelReply, float]]) -> dict[str, object]:
     """Return what a log line says about outputs of one level, and which of the outputs were cut off."""
-    reasons = {output.key.position: output.reply.finish_reason for output in outputs}
+    reasons = {key.position: reply.finish_reason for key, reply, _ in outputs}
     return {
         "level": level,
         "chunks": list(reasons),
-        "ms": [round(output.seconds * 1000) for output in outputs],
-        "input_tokens": [output.reply.input_tokens for output in outputs],
-        "output_tokens": [output.reply.output_tokens for output in outputs],
+        "ms": [round(seconds * 1000) for _, _, seconds in outputs],
+        "input_tokens": [reply.input_tokens for _, reply, _ in outputs],
+        "output_tokens": [reply.output_tokens for _, reply, _ in outputs],
         "truncated": {chunk: reason for chunk, reason in reasons.items() if is_truncated(reason)} or None,
     }

@@ -12,6 +12,7 @@ from ..store.claims import CallKey
 from .call_groups import CallGroups
 from .context import RunContext
 from .ledger import Ledger
+from .waits import longest
 
 
 class CallScheduler:
@@ -59,7 +60,7 @@ class CallScheduler:
         """
         if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
             return False
-        reason = self._ledger.blocks(now).reason
+        reason = longest(self._ledger.pauses(now))
         if self._has_slot:  # other tasks may wait for it
             return reason == "database" or wait <= limits.SLOT_KEPT_SECONDS
         if self._route is not Route.QUEUE or reason not in {"backoff", "model_away"}:
@@ -84,7 +85,7 @@ class CallScheduler:
         ):
             wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.failing_for(now)))
         most = limits.INLINE_WAIT_SECONDS_MOST
-        early = self._route is Route.DIRECT and wait > most and self._ledger.blocks(now).reason == "backoff"
+        early = self._route is Route.DIRECT and wait > most and longest(self._ledger.pauses(now)) == "backoff"
         return wait - most if early else wait
 
     @property

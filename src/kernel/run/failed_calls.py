@@ -22,11 +22,11 @@ from ..domain.errors import ModelError, ModelRefused, ModelReplyMalformed
 from ..domain.ids import TaskKey
 from ..domain.structure import Rejection, commonest, coverage
 from ..domain.task import Failure
-from ..store.claims import CallKey, CallMade, CallTries, Claim, FailedCall
+from ..store.claims import AttemptEntry, CallKey, Claim, FailedCall, Tries
 from ..store.options import LadderCounts
 
 
-class NextTry(NamedTuple):
+class Retry(NamedTuple):
     """A failed call, and when it may be made again.
 
     `ends_task` says that a final failure concerns more than the failed call, so the failure ends the task and leaves no
@@ -35,7 +35,7 @@ class NextTry(NamedTuple):
 
     failed: FailedCall
     at: float
-    rests: bool = False  # True if the task's next run must also wait until the time `at`.
+    lasts: bool = False  # True if the task's next run must also wait until the time `at`.
     # When the call started and when it failed; set while it is undecided whether the failure counts as an attempt.
     held: tuple[float, float] | None = None
     ends_task: bool = False
@@ -111,9 +111,9 @@ class CallRetries:
             self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
         self.asked()  # together with the claim, the run got the calls that other isolates had written until then
 
-    def tried(self, key: CallKey) -> CallTries:
+    def tried(self, key: CallKey) -> Tries:
         """Return how often a call was tried since the last retry of the task, over all claims."""
-        return self._tried.get(key, CallTries())
+        return self._tried.get(key, Tries())
 
     def was_tried(self, key: CallKey) -> bool:
         """Whether a call for this output has failed or is in doubt, under this claim or an earlier claim."""
@@ -124,25 +124,27 @@ class CallRetries:
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
 
-    def lost(self, key: CallKey) -> CallTries:
+    def lost(self, key: CallKey) -> Tries:
         """Record that a call can never be made, and return how often it was tried."""
         self._held.drop(key)
         return self.tried(key)
 
-    def limited(self, key: CallKey, failure: Failure, made: CallMade | None, *, final: bool) -> FailedCall:
+    def limited(self, key: CallKey, failure: Failure, entry: AttemptEntry | None, *, final: bool) -> FailedCall:
         """Record that the provider answered a call with 429, which costs the call no attempt."""
         if final:
             self._held.drop(key)
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
-        return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
+        return FailedCall(key, tried, final, failure, entry=_logged(entry, tried, failure))
 
-    def rejected(self, key: CallKey, failure: Failure, made: CallMade | None, now: float, *, final: bool) -> FailedCall:
+    def rejected(
+        self, key: CallKey, failure: Failure, entry: AttemptEntry | None, now: float, *, final: bool
+    ) -> FailedCall:
         """Record an answer that does not fit the schema: it costs no attempt, and shows that the model works."""
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
         self._tried[key] = tried = self.tried(key).after(0)
-        return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
+        return FailedCall(key, tried, final, failure, entry=_logged(entry, tried, failure))
 
     def failed(
         self,
@@ -152,8 +154,8 @@ class CallRetries:
         started_at: float,
         now: float,
         chance: float,
-        made: CallMade | None = None,
-    ) -> NextTry:
+        entry: AttemptEntry | None = None,
+    ) -> Retry:
         """Judge a failure, and return when the call is made again.
 
         The details of the call in `made` are written to the log of the task's calls.
@@ -172,20 +174,20 @@ class CallRetries:
         over = of_service and patience.over(now)
         final = refused or verdict.final or over
         ends_task = not error.of_call if isinstance(error, ModelRefused) else refused or (over and not verdict.final)
-        self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
-        failed = FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
+        self._tried[key] = tried = Tries(verdict.attempts, calls, verdict.counted)
+        failed = FailedCall(key, tried, final, failure, entry=_logged(entry, tried, failure))
         if own or final:  # an earlier failure must not make a chunk ready again that has failed for good
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
-            return NextTry(failed, now + verdict.wait, rests=True, ends_task=ends_task)
+            return Retry(failed, now + verdict.wait, lasts=True, ends_task=ends_task)
         # A failure may be the fault of the model, and then all calls would fail. If another call succeeds after the
         # failure, the failure was the fault of its chunk.
         if patience.there_at > started_at:
-            return NextTry(failed, now + verdict.wait)
-        self._held.hold(failed._replace(made=None), started_at, now, chance)
-        return NextTry(failed, now + verdict.wait, held=(started_at, now))
+            return Retry(failed, now + verdict.wait)
+        self._held.hold(failed._replace(entry=None), started_at, now, chance)
+        return Retry(failed, now + verdict.wait, held=(started_at, now))
 
-    def settle(self, now: float, out: Collection[CallKey]) -> list[NextTry]:
+    def settle(self, now: float, out: Collection[CallKey]) -> list[Retry]:
         """Judge held failures that are older than another call's success, and return those that count as attempts.
 
         If a call is in flight again (`out`), it is judged when it ends.
@@ -199,9 +201,9 @@ class CallRetries:
                 # A call that has a held failure may have failed again, for another reason. Each failure of a call has
                 # its own number, so the larger number counts.
                 calls = max(calls, self.tried(key).calls)
-                self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
+                self._tried[key] = tried = Tries(verdict.attempts, calls, verdict.counted)
                 failed = held.failed._replace(tried=tried, final=verdict.final)
-                counted.append(NextTry(failed, held.failed_at + verdict.wait, rests=True))
+                counted.append(Retry(failed, held.failed_at + verdict.wait, lasts=True))
         return counted
 
     def in_question(self, keys: Collection[CallKey]) -> bool:
@@ -229,9 +231,9 @@ class CallRetries:
         return chunk_number(self._task_key, key)
 
 
-def _logged(made: CallMade | None, tried: CallTries, failure: Failure) -> CallMade | None:
+def _logged(entry: AttemptEntry | None, tried: Tries, failure: Failure) -> AttemptEntry | None:
     """Add the number and the failure of a failed call to what the log of the task's calls shows of it."""
-    return None if made is None else made._replace(number=tried.calls, failure=failure)
+    return None if entry is None else entry._replace(number=tried.calls, failure=failure)
 
 
 def chunk_number(task_key: TaskKey, key: CallKey) -> int:

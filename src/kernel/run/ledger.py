@@ -17,10 +17,8 @@ from ..domain.errors import ModelError, ModelRateLimited
 from ..domain.structure import Rejection
 from ..domain.task import Failure, is_truncated
 from ..store.claims import (
-    UNTIMED,
+    AttemptEntry,
     CallKey,
-    CallMade,
-    CallTimes,
     Claim,
     FailedCall,
     MergeLevel,
@@ -29,8 +27,8 @@ from ..store.claims import (
     SharedCalls,
 )
 from ..store.options import LadderCounts
-from .failed_calls import CallRetries, Gaps, NextTry, Rejections, refusal_of
-from .waits import StartBlocks, StartPauses, WaitReport
+from .failed_calls import CallRetries, Gaps, Rejections, Retry, refusal_of
+from .waits import Pauses, WaitReport
 
 
 class Bill:
@@ -147,11 +145,11 @@ class Ledger:
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # by call: its pause's end
+        self._paused = {key: now + left / 1000 for key, left in claim.paused.items()}  # by call: its pause's end
         self._in_flight: dict[CallKey, float] = {}  # The run's calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
-        self._pauses = StartPauses(claim.rate_waits)
+        self._pauses = Pauses(claim.rate_waits)
         self._announced = False  # true if calls were announced and no call has ended since then
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
@@ -177,8 +175,8 @@ class Ledger:
         for key in keys:
             if key in self._done or key in self.left_out:
                 continue
-            if key in self._resting:
-                heapq.heappush(self._waiting, (self._resting.pop(key), key))
+            if key in self._paused:
+                heapq.heappush(self._waiting, (self._paused.pop(key), key))
             else:
                 self._ready.append(key)
 
@@ -204,11 +202,11 @@ class Ledger:
 
     def first(self, most: int) -> list[CallKey]:
         """Return up to `most` ready calls in their order, whether they may start now or not."""
-        return [self._ready[place] for place in range(min(most, len(self._ready)))]
+        return [self._ready[at] for at in range(min(most, len(self._ready)))]
 
     @property
     def ready(self) -> int:
-        """How many calls could start at once if there were places for them."""
+        """How many calls could start at once if nothing else held them back."""
         return len(self._ready)
 
     def start(self, keys: Iterable[CallKey], now: float) -> None:
@@ -223,7 +221,7 @@ class Ledger:
         """Return when a call may start next; None if there is no more call to start, or if the task must fail."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
-        return self.blocks(now).latest
+        return max(self.pauses(now).values())
 
     def waits_for_model(self, now: float) -> bool:
         """Whether the model is away, so that the run only probes the model.
@@ -245,13 +243,13 @@ class Ledger:
     def _opens_at(self, now: float) -> float:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
-    def blocks(self, now: float) -> StartBlocks:
-        """Return for each of several reasons the time until which it keeps calls from starting."""
-        pauses, opens_at = self._pauses, self._opens_at(now)
+    def pauses(self, now: float) -> dict[str, float]:
+        """Return for each reason until when calls pause; 0 if they do not."""
+        opens_at = self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):
             opens_at, backoff = max(opens_at, backoff), 0.0
-        return StartBlocks(opens_at, pauses.provider_until, pauses.database_until, backoff)
+        return self._pauses.until(opens_at, backoff)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of the given calls has an output, or is left out because it will give none."""
@@ -291,10 +289,13 @@ class Ledger:
         self,
         key: CallKey,
         reply: ModelReply,
-        times: CallTimes = UNTIMED,
         now: float = 0.0,
+        *,
+        started_ms: int | None = None,
+        ended_ms: int | None = None,
+        first_ms: int | None = None,
     ) -> None:
-        """Record a call's output."""
+        """Record a call's output. The ms are those of an `Output`."""
         started_at = self._made(key)
         self.rejections.accepted(key, reply)
         self._bill.succeeded(reply)
@@ -305,7 +306,7 @@ class Ledger:
         self._unsaved.failures.pop(key, None)
         calls = self.retries.tried(key).calls + 1
         self._unsaved.outputs.append(
-            Output(key, reply.output, calls, reply.finish_reason, times.started, times.ended, reply.lane, times.first)
+            Output(key, reply.output, calls, reply.finish_reason, started_ms, ended_ms, reply.lane, first_ms)
         )
         self._report.succeeded(started_at, now)
         self.retries.succeeded(key, now)
@@ -316,7 +317,7 @@ class Ledger:
         reply: ModelReply,
         rejection: Rejection,
         now: float,
-        made: CallMade | None = None,
+        entry: AttemptEntry | None = None,
         chars: int | None = None,
     ) -> None:
         """Record an answer that was rejected: the call is made again at once, or has failed for good."""
@@ -328,7 +329,7 @@ class Ledger:
         final = self.rejections.rejected(key, rejection)
         failure = Failure(rejection.code, rejection.message, True)
         self._report.failed(key, failure, started_at, now)
-        self._place(NextTry(self.retries.rejected(key, failure, made, now, final=final), now))
+        self._follow_up(Retry(self.retries.rejected(key, failure, entry, now, final=final), now))
 
     def failed(
         self,
@@ -336,10 +337,10 @@ class Ledger:
         error: ModelError,
         now: float,
         chance: float,
-        made: CallMade | None = None,
+        entry: AttemptEntry | None = None,
         chars: int | None = None,
     ) -> None:
-        """Record a failed call: it is made again later, leaves a gap, or ends the task. `made` is for the log."""
+        """Record a failed call: it is made again later, leaves a gap, or ends the task. `entry` is for the log."""
         started_at = self._made(key)
         self.gaps.measured(key, chars)
         self._bill.failed(error)
@@ -351,16 +352,16 @@ class Ledger:
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._report.failed(key, failure, started_at, now)
         if limited:
-            self._place(NextTry(self.retries.limited(key, failure, made, final=given_up), now, ends_task=True))
+            self._follow_up(Retry(self.retries.limited(key, failure, entry, final=given_up), now, ends_task=True))
         else:
-            then = self.retries.failed(key, error, failure, started_at, now, chance, made)
-            self._place(then._replace(failed=then.failed._replace(refusal=refusal_of(error))))
+            then = self.retries.failed(key, error, failure, started_at, now, chance, entry)
+            self._follow_up(then._replace(failed=then.failed._replace(refusal=refusal_of(error))))
 
     def settle(self, now: float) -> None:
         """Count held failures that proved to be their chunks' fault, after all ended calls were recorded."""
         for late in self.retries.settle(now, self._in_flight):
             self._remove({late.failed.key})
-            self._place(late)
+            self._follow_up(late)
 
     def _remove(self, keys: set[CallKey]) -> None:
         """Remove calls from those that may start now or later."""
@@ -368,18 +369,18 @@ class Ledger:
         self._waiting = [waiting for waiting in self._waiting if waiting[1] not in keys]
         heapq.heapify(self._waiting)
 
-    def _place(self, then: NextTry) -> None:
+    def _follow_up(self, then: Retry) -> None:
         """Make a failed call wait for its next try, leave a gap, or end the task."""
-        failed, at, rests, held, ends_task = then
+        failed, at, lasts, held, ends_task = then
         failed = failed._replace(rejection=self.rejections.of(failed.key))
         if not (failed.final and ends_task):
             failed = failed._replace(gap_chars=self.gaps.chars(failed.key))
-        if rests and not failed.final:
+        if lasts and not failed.final:
             failed = failed._replace(rests_until=self._report.at_ms(at))
         elif held is not None:
             failed = failed._replace(held=(self._report.at_ms(held[0]), self._report.at_ms(held[1])))
-        if failed.made is None and (before := self._unsaved.failures.get(failed.key)) is not None:
-            failed = failed._replace(made=before.made)  # the latest failure is not yet in the log of the calls
+        if failed.entry is None and (before := self._unsaved.failures.get(failed.key)) is not None:
+            failed = failed._replace(entry=before.entry)  # the latest failure is not yet in the log of the calls
         self._unsaved.failures[failed.key] = failed
         if failed.final and failed.gap_chars is not None:
             self._failed += 1
@@ -412,12 +413,12 @@ class Ledger:
         lost = set(islice((key for key in keys if not (self.all_done([key]) or key in self._in_flight)), most))
         self._remove(lost)
         for key in sorted(lost):
-            self._place(NextTry(FailedCall(key, self.retries.lost(key), True, failure), 0.0))
+            self._follow_up(Retry(FailedCall(key, self.retries.lost(key), True, failure), 0.0))
         return len(lost)
 
-    def rest(self, until: float) -> None:
+    def pause(self, until: float) -> None:
         """Let no call start before `until`. Calls in flight continue."""
-        self._pauses.rest(until)
+        self._pauses.pause(until)
 
     def idled(self) -> None:
         """Count a run that releases its task because none of its calls started."""
@@ -463,7 +464,7 @@ class Ledger:
         """
         if starting:  # as long as these calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
-        away_since, blocks = self.patience.away_since, self.blocks(now)
+        away_since = self.patience.away_since
         return Progress(
             **self._unsaved.next_write(),
             merges=merges,
@@ -483,7 +484,7 @@ class Ledger:
             away_since=None if away_since is None else self._report.at_ms(away_since),
             away_waits=self.patience.waits,
             last_error=self._report.last_error,
-            wait=self._report.wait(blocks, now),
+            wait=self._report.wait(self.pauses(now), now),
             pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,
             segment_chars=self._segment_chars,

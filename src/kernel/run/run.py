@@ -86,10 +86,10 @@ class Run:
                 return Lost() if status is None else Ended(status)
         except StoreFull:
             await self._calls.drop()
-            back = self._back(limits.STORAGE_REST_SECONDS)
+            back = self._back(limits.STORAGE_PAUSE_SECONDS)
             progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
             given_back = await self._store.stand_down(self._claim, progress, back)
-            return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
+            return Released(limits.STORAGE_PAUSE_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
             raise  # no write of the run is possible, so the sweep continues the task when the lease runs out
@@ -250,8 +250,8 @@ class Run:
         status = await self._write_settlement()
         if status is not None and self._ledger.in_flight:
             self._ledger.saved()
-            rest = await self._calls.rest()
-            await self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
+            late = await self._calls.remaining()
+            await self._recorder.record([call for call in late if not isinstance(call.result, CallAborted)])
             self._ledger.abandon()
             return await self._write_settlement() or status
         if self._ledger.in_flight and self._kind.awaits_calls:  # another claim has the task, or it is erased

@@ -4,7 +4,7 @@ Of several pauses, the API shows the longest. A client sets the terms: a deadlin
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from ..calls.clock import DatabaseClock
 from ..calls.pace import rate_limit_seconds, start_pause_seconds
@@ -14,27 +14,7 @@ from ..domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, LastErro
 from ..store.claims import CallKey, Claim
 
 
-class StartBlocks(NamedTuple):
-    """For each reason, until when it keeps calls from starting, in seconds of the run's clock; 0 if it does not."""
-
-    model_away: float
-    rate_limited: float
-    database: float
-    backoff: float
-
-    @property
-    def latest(self) -> float:
-        """When the pause that ends last is over, so that a call may start."""
-        return max(self.model_away, self.rate_limited, self.database, self.backoff)
-
-    @property
-    def reason(self) -> str:
-        """Return the reason for the pause of the run's calls that ends last."""
-        blocks = {name: getattr(self, name) for name in ("model_away", "rate_limited", "database", "backoff")}
-        return max(blocks, key=blocks.__getitem__)
-
-
-class StartPauses:
+class Pauses:
     """Pauses in which a run starts no call: the provider asked for a pause, or the database is too slow or too full.
 
     `rate_waits` counts the waits in a row for the provider's rate limit, including waits of earlier runs.
@@ -44,6 +24,15 @@ class StartPauses:
         self.provider_until = 0.0  # the end of the pause, by the run's clock
         self.database_until = 0.0
         self.rate_waits = rate_waits
+
+    def until(self, model_away: float, backoff: float) -> dict[str, float]:
+        """Return for each reason until when calls pause, in seconds of the run's clock; 0 if they do not."""
+        return {
+            "model_away": model_away,
+            "rate_limited": self.provider_until,
+            "database": self.database_until,
+            "backoff": backoff,
+        }
 
     def asked(self, error: ModelError, now: float) -> None:
         """Pause as long as the provider's answer asks for, whatever the HTTP status of the answer is."""
@@ -63,11 +52,16 @@ class StartPauses:
     def unstarted(self, fruitless: int, now: float) -> None:
         """Pause after `fruitless` announcements in a row. In each announcement all calls were too late to start."""
         if fruitless:
-            self.rest(now + start_pause_seconds(fruitless))
+            self.pause(now + start_pause_seconds(fruitless))
 
-    def rest(self, until: float) -> None:
+    def pause(self, until: float) -> None:
         """Pause until a given time, because the database is slow or must get space."""
         self.database_until = max(self.database_until, until)
+
+
+def longest(pauses: Mapping[str, float]) -> str:
+    """Return the reason for the pause that ends last."""
+    return max(pauses, key=pauses.__getitem__)
 
 
 class WaitReport:
@@ -104,9 +98,10 @@ class WaitReport:
         self._calls += 1
         self.pace_ms = max(0, round((now - self._began_at) * 1000 / self._calls))
 
-    def wait(self, blocks: StartBlocks, now: float) -> Wait | None:
+    def wait(self, pauses: Mapping[str, float], now: float) -> Wait | None:
         """Return what the run waits for; None if a call may start, or if a call in flight must end first."""
-        return Wait(blocks.reason, self.at_ms(blocks.latest)) if now < blocks.latest < math.inf else None
+        ends_at = max(pauses.values())
+        return Wait(longest(pauses), self.at_ms(ends_at)) if now < ends_at < math.inf else None
 
 
 OVERDUE = Failure(

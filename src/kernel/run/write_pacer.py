@@ -37,13 +37,13 @@ class StorageGuard:
     async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
         """Await the write that announces model calls, and return whether the database had space.
 
-        If the database had no space, no call starts for STORAGE_REST_SECONDS.
+        If the database had no space, no call starts for STORAGE_PAUSE_SECONDS.
         """
         try:
             await write
         except StoreFull:
             ledger.given_up()
-            ledger.rest(clock.now() + limits.STORAGE_REST_SECONDS)
+            ledger.pause(clock.now() + limits.STORAGE_PAUSE_SECONDS)
             self._log("storage_full", bytes=self._storage.size, in_flight=ledger.in_flight)
             return False
         if room_bytes:

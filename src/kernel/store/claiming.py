@@ -7,7 +7,7 @@ from ..calls.model_health import LatestCall
 from ..domain.ids import FileKey, TaskKey
 from ..domain.task import Status
 from . import options, rows
-from .claims import CallKey, CallTries, Claim, ClaimRefusal, FailedCall, SharedCalls, Unclaimed
+from .claims import CallKey, Claim, ClaimRefusal, FailedCall, SharedCalls, Tries, Unclaimed
 from .d1 import Row, maybe_text, maybe_whole, statement, text, whole, whole_list
 from .fragments import NOW
 from .options import LadderCounts
@@ -48,7 +48,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         truncated=whole(task, "truncated"),
         outputs=done,
         tried={_key(row): _tried(row) for row in failures if not row["final"]},
-        resting={_key(row): whole(row, "rest_left") for row in failures if row["rest_left"]},
+        paused={_key(row): whole(row, "pause_left") for row in failures if row["pause_left"]},
         held=tuple(_held(row) for row in failures if row["held"] is not None and _key(row) not in done),
         refused={_key(row): rows.call_failure(row) for row in given_up if row["gap_chars"] is None},
         announced=rows.keys(task, "in_flight"),
@@ -88,8 +88,8 @@ def shared(row: Row) -> SharedCalls | None:
     return SharedCalls(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
 
 
-def _tried(row: Row) -> CallTries:
-    return CallTries(whole(row, "attempts"), whole(row, "calls"), whole(row, "counted"))
+def _tried(row: Row) -> Tries:
+    return Tries(whole(row, "attempts"), whole(row, "calls"), whole(row, "counted"))
 
 
 def _held(row: Row) -> FailedCall:
@@ -158,7 +158,7 @@ WHERE task_id = :task_key AND final = 1 AND gap_chars >= 0 AND {_IS_BATCH} AND {
 # since then the row has only a log. The lines of a batch that failed for good are read by CLAIM_OUTPUTS.
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
-  max(0, rests_until - {NOW}) AS rest_left, held, rung, gap_chars
+  max(0, rests_until - {NOW}) AS pause_left, held, rung, gap_chars
 FROM failures WHERE task_id = :task_key AND (calls > 0 OR final = 1) AND {_HELD}
   AND NOT (final = 1 AND coalesce(gap_chars, -1) >= 0 AND {_IS_BATCH}) ORDER BY level, idx
 """)

@@ -44,7 +44,7 @@ class CallKey(NamedTuple):
     position: int
 
 
-class CallTries(NamedTuple):
+class Tries(NamedTuple):
     """Counts the calls made so far for an output that does not exist yet.
 
     `attempts` count against MAX_ATTEMPTS. `counted` failures look like the model service's fault, and count too.
@@ -54,7 +54,7 @@ class CallTries(NamedTuple):
     calls: int = 0
     counted: int = 0
 
-    def after(self, attempts: int) -> "CallTries":
+    def after(self, attempts: int) -> "Tries":
         """Return these counts after one more call, with `attempts` added to the attempts."""
         return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
 
@@ -69,7 +69,7 @@ class SharedCalls(NamedTuple):
     failed_ms: int
 
 
-class CallMade(NamedTuple):
+class AttemptEntry(NamedTuple):
     """How a failed model call was made, for the log of its task's calls. Times are in ms.
 
     `answered` says that the provider answered the call. `model` is the model that was called, and `route` is where the
@@ -90,19 +90,19 @@ class FailedCall(NamedTuple):
 
     `final` says that no further call is made for this output. If `final` is not set, the output's next call starts at
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
-    counts against the chunk. `made` goes into the log of the task's calls; it is None if an earlier worker recorded the
-    call. `rejection` is the model's last answer that was rejected. `gap_chars` is the chunk's length, or None
-    if the chunk's final failure ends the task; for a line of a batch it is 0. `refusal` is the provider's answer as
-    JSON, if the provider refused a line of a batch for good.
+    counts against the chunk. `entry` goes into the log of the task's calls; None if an earlier worker recorded the
+    call. `rejection` is the model's last answer that was rejected. `gap_chars` is the chunk's length, or None if the
+    chunk's final failure ends the task; for a line of a batch it is 0. `refusal` is the provider's answer as JSON, if
+    the provider refused a line of a batch for good.
     """
 
     key: CallKey
-    tried: CallTries
+    tried: Tries
     final: bool
     failure: Failure
     rests_until: int | None = None
     held: tuple[int, int] | None = None
-    made: CallMade | None = None
+    entry: AttemptEntry | None = None
     rejection: Rejection | None = None
     gap_chars: int | None = None
     refusal: str | None = None
@@ -136,10 +136,10 @@ class Claim:
     output_tokens: int
     truncated: int = 0
     outputs: frozenset[CallKey]
-    tried: dict[CallKey, CallTries]  # For outputs that do not exist yet, how many calls were made for them.
+    tried: dict[CallKey, Tries]  # For outputs that do not exist yet, how many calls were made for them.
     # Failures of calls that failed for good, if the worker did not end the task: then no call starts.
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)  # For each call that must still wait, the ms to wait.
+    paused: dict[CallKey, int] = field(default_factory=dict)  # For each call that must still wait, the ms to wait.
     held: tuple[FailedCall, ...] = ()  # Failed calls that may be the fault of their chunk or of the model service.
     announced: frozenset[CallKey]  # Calls that were announced and have no recorded end.
     doubted: frozenset[CallKey]  # Calls whose outcome is unknown since this claim took the task over.
@@ -202,17 +202,6 @@ class Output(NamedTuple):
     ended_ms: int | None = None
     lane: int | None = None
     first_ms: int | None = None
-
-
-class CallTimes(NamedTuple):
-    """When a model call started and ended, and when the first of several calls for the same output started."""
-
-    started: int | None = None
-    ended: int | None = None
-    first: int | None = None
-
-
-UNTIMED = CallTimes()
 
 
 class MergeLevel(NamedTuple):

@@ -64,13 +64,13 @@ def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
 
 def _log(call: FailedCall, fence: int) -> str | None:
     """Write the entry of a failed call for the column `failures.log`."""
-    made = call.made
-    if made is None:
+    entry = call.entry
+    if entry is None:
         return None
-    assert made.failure is not None
-    times = (made.started_ms, made.ended_ms, int(made.answered))
-    message = made.failure.message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]
-    return as_json([[fence, made.number, *times, made.failure.code, message, made.route, made.model]])
+    assert entry.failure is not None
+    times = (entry.started_ms, entry.ended_ms, int(entry.answered))
+    message = entry.failure.message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]
+    return as_json([[fence, entry.number, *times, entry.failure.code, message, entry.route, entry.model]])
 
 
 NO_RESTS = Rests()

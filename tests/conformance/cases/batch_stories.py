@@ -16,7 +16,6 @@ from src.kernel.store.claims import (
     NOTHING_ELSE,
     Also,
     CallKey,
-    CallTries,
     Claim,
     Continue,
     Fail,
@@ -24,6 +23,7 @@ from src.kernel.store.claims import (
     Finish,
     Output,
     Release,
+    Tries,
 )
 from tests.conformance.cases.registry import show, worker_case
 from tests.conformance.cases.storyteller import (
@@ -112,7 +112,7 @@ def _valid(under: Any) -> Any:
 
 def _refused(position: int, refusal: str | None = None) -> FailedCall:
     key = CallKey(0, position)
-    return FailedCall(key, CallTries(1, 1), True, FAILURE, gap_chars=0, refusal=refusal)
+    return FailedCall(key, Tries(1, 1), True, FAILURE, gap_chars=0, refusal=refusal)
 
 
 def _lines(*positions: int) -> list[Output]:

@@ -40,7 +40,7 @@ from src.kernel.store import (
     window,
     work_statements,
 )
-from src.kernel.store.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
+from src.kernel.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tries
 from src.kernel.store.d1 import Database, Statement
 from src.kernel.store.hooks import Hooks
 from src.kernel.store.keys import KeyStore
@@ -264,4 +264,4 @@ def outputs(*positions: int, level: int = 0) -> list[Output]:
 
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    return [FailedCall(CallKey(0, position), CallTries(1, 2), final, FAILURE) for position in positions]
+    return [FailedCall(CallKey(0, position), Tries(1, 2), final, FAILURE) for position in positions]

@@ -8,7 +8,7 @@ from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.structure import Rejection, Structure
 from src.kernel.domain.task import Failure, NewTask, Reduce, Route
 from src.kernel.store.admission import Conditions
-from src.kernel.store.claims import CallKey, CallTries, Continue, FailedCall, Finish, MergeLevel, Output
+from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, MergeLevel, Output, Tries
 from src.kernel.store.options import LadderCounts
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
@@ -41,7 +41,7 @@ def values(*positions: int) -> list[Output]:
 
 def rejected(position: int, *, final: bool = False) -> FailedCall:
     """Return a failed call for a chunk whose answer did not match the schema."""
-    return FailedCall(CallKey(0, position), CallTries(0, 1), final, INVALID, rejection=REJECTION, gap_chars=2)
+    return FailedCall(CallKey(0, position), Tries(0, 1), final, INVALID, rejection=REJECTION, gap_chars=2)
 
 
 @worker_case

@@ -6,7 +6,7 @@ from src.features.attempts.log import AttemptOutcome, AttemptStore, Place
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import split_task_key
 from src.kernel.domain.task import Failure, Route, Status
-from src.kernel.store.claims import CallKey, CallMade, CallTries, Continue, FailedCall, Output
+from src.kernel.store.claims import AttemptEntry, CallKey, Continue, FailedCall, Output, Tries
 from src.kernel.store.rows import ListFilter, Page, span
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import Story, limited, made_key, progress
@@ -111,8 +111,8 @@ async def the_log_of_a_tasks_calls(env: Any) -> Any:
     refused = Failure(TaskCode.MODEL_UNAVAILABLE, "503", True)
 
     def failed(number: int, position: int = 1) -> FailedCall:
-        made = CallMade(number, number + 5, True, "m", "queue", number, refused)
-        return FailedCall(CallKey(0, position), CallTries(number, number), False, refused, made=made)
+        made = AttemptEntry(number, number + 5, True, "m", "queue", number, refused)
+        return FailedCall(CallKey(0, position), Tries(number, number), False, refused, entry=made)
 
     logged = story.store.beside(AttemptStore)
     with limited("ATTEMPTS_LOGGED_MOST", 3):

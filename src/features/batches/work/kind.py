@@ -70,7 +70,7 @@ class _Reading:
         pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
         pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
         self._log("lines_unread", error=error.code, retry_seconds=pause)
-        self._ledger.rest(clock.now() + pause)
+        self._ledger.pause(clock.now() + pause)
 
     def recorded(self) -> None:
         """Note that a step was written, so that the next pause is a short one."""

@@ -17,7 +17,7 @@ from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Failure, Reduce, Status, Task, TaskOptions
 from src.kernel.run.context import Ended
 from src.kernel.store.admission import LimitReached
-from src.kernel.store.claims import CallKey, CallTries, Continue, FailedCall, Finish
+from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, Tries
 from src.kernel.store.options import LadderCounts
 from src.kernel.work.submission import BudgetTooSmall, Submitted, TaskRequest
 from tests.conformance.cases.storyteller import outputs, progress
@@ -81,7 +81,7 @@ def with_a_gap(bench: ApiBench) -> Task:
     claim = bench.claim(task.id)
     others = [at for at in range(task.total) if at != 1]
     facts = {"completed": len(others), "failed": 1}
-    gap = FailedCall(CallKey(0, 1), CallTries(1, 1), True, FAILURE, gap_chars=9)
+    gap = FailedCall(CallKey(0, 1), Tries(1, 1), True, FAILURE, gap_chars=9)
     rest = progress(claim, outputs=outputs(*others), failures=[gap], ladder=LadderCounts(coverage=0.5), **facts)
     assert bench.run(bench.store.step(claim, rest, Continue(100_000_000)))
     assert bench.run(bench.store.step(claim, progress(claim, **facts), Finish(1_000_000, gaps=True)))
@@ -119,7 +119,7 @@ def test_a_failure_is_held_until_another_chunk_has_succeeded(bench: ApiBench) ->
     """
     task = submitted(bench, gaps=True)
     claim = bench.claim(task.id)
-    held = FailedCall(CallKey(0, 0), CallTries(1, 1), True, FAILURE, gap_chars=9)
+    held = FailedCall(CallKey(0, 0), Tries(1, 1), True, FAILURE, gap_chars=9)
     said = progress(claim, failures=[held], failed=1)
     assert bench.run(bench.store.step(claim, said, Continue(100_000_000)))
     look = bench.run(bench.store.look(task.task_key, 0, -1))

@@ -52,8 +52,8 @@ class Held:
         self.calls.start(KEYS[:3], NEVER, in_parts=True)
         return await self.calls.beside(slow())
 
-    async def rest(self) -> list[int]:
-        return ended(await self.calls.rest())
+    async def remaining(self) -> list[int]:
+        return ended(await self.calls.remaining())
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_calls_that_go_on_are_waited_for_while_the_run_does_long_work(held: Held
     sent = held.loop.run_until_complete(held.work(20.0))
     assert (sent, held.lane.asked) == (1, [(0.0, 3, True), (limits.UNHEARD_SECONDS_MOST, 2, False)])
     assert held.calls.free == 0  # The first answer and the second are still to be taken.
-    assert held.loop.run_until_complete(held.rest()) == [0, 1, 2]
+    assert held.loop.run_until_complete(held.remaining()) == [0, 1, 2]
     assert held.calls.free == 3
 
 
@@ -82,7 +82,7 @@ def test_quick_work_sends_no_group_again(held: Held):
 def test_an_error_of_the_work_surfaces_and_loses_no_answer(held: Held, seconds: float):
     with pytest.raises(ClaimLost):
         held.loop.run_until_complete(held.work(seconds, ClaimLost()))
-    assert held.loop.run_until_complete(held.rest()) == [0, 1, 2]
+    assert held.loop.run_until_complete(held.remaining()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("group_size", "free"), [(3, 3 + 1), (2, 2 + 0), (1, 1 + 0)])

@@ -449,9 +449,9 @@ def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
     laned.start(KEYS[:8])
     laned.start(KEYS[8:10])
     laned.sleep(2)
-    assert ended(laned.do(laned.calls.rest())) == list(range(10))
+    assert ended(laned.do(laned.calls.remaining())) == list(range(10))
     assert (laned.loop.time(), laned.room) == (9.0, (0, 18))
-    assert laned.calls.ended() == laned.do(laned.calls.rest()) == []
+    assert laned.calls.ended() == laned.do(laned.calls.remaining()) == []
     laned.start(KEYS[:8])
     laned.sleep(4)
     assert (ended(laned.calls.ended()), laned.room) == ([6, 7], (1, 12))
@@ -503,7 +503,7 @@ def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBenc
     assert laned.loop.time() == (SLACK if hangs else 0)
     assert (laned.room, laned.caller.group_size) == ((0, 6), 1)
     assert laned.start(KEYS[:6]) == 6
-    assert kinds([call.result for call in laned.do(laned.calls.rest())]) == [ModelReply] * 6
+    assert kinds([call.result for call in laned.do(laned.calls.remaining())]) == [ModelReply] * 6
     assert (laned.coordinator.groups, laned.coordinator.signs) == ([], 1)
     assert [line for line in laned.lines if '"event":"lanes_unreachable"' in line]
 

@@ -7,26 +7,26 @@ from src.kernel.domain.errors import ModelRefused, ModelUnavailable
 from src.kernel.domain.task import Failure
 from src.kernel.run.failed_calls import HeldFailures
 from src.kernel.run.ledger import Ledger
-from src.kernel.store.claims import CallKey, CallMade, CallTries, FailedCall
+from src.kernel.store.claims import AttemptEntry, CallKey, FailedCall, Tries
 from tests.unit.kernel.run.test_ledger import FIRST, THIRD, claim, started
 
 
 def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
-    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0, CallMade(0, 1_000, True, "m", "queue"))
+    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0, AttemptEntry(0, 1_000, True, "m", "queue"))
     ledger.start(ledger.startable(10, 1), 10)
-    ledger.failed(FIRST, ModelRefused("400", of_call=True), 11, 0, CallMade(10_000, 11_000, True, "m", "queue"))
+    ledger.failed(FIRST, ModelRefused("400", of_call=True), 11, 0, AttemptEntry(10_000, 11_000, True, "m", "queue"))
     (failed,) = ledger.progress([], 3).failures
-    assert failed.made is not None
-    assert (failed.made.started_ms, failed.made.ended_ms, failed.made.number) == (10_000, 11_000, 2)
-    assert failed.made.failure == failed.failure
+    assert failed.entry is not None
+    assert (failed.entry.started_ms, failed.entry.ended_ms, failed.entry.number) == (10_000, 11_000, 2)
+    assert failed.entry.failure == failed.failure
     assert failed.failure.code == "model_refused"
 
 
 def test_a_failure_is_not_judged_while_its_call_is_in_flight_again() -> None:
     held = HeldFailures()
-    failed = FailedCall(FIRST, CallTries(0, 1), False, Failure(TaskCode.MODEL_UNAVAILABLE, "503", True))
+    failed = FailedCall(FIRST, Tries(0, 1), False, Failure(TaskCode.MODEL_UNAVAILABLE, "503", True))
     held.hold(failed, 1.0, 2.0, 0.5)
     assert held.take(9.0, {FIRST}) == []
     assert [one.failed for one in held.take(9.0, ())] == [failed]

@@ -19,7 +19,7 @@ from tests.support.worker_bench import WorkerBench
 
 # A model's output that needs a new page of the database, compressed or not.
 LONG = b64encode(Random(1).randbytes(9_000)).decode()
-RESTS = Released(limits.STORAGE_REST_SECONDS)
+RESTS = Released(limits.STORAGE_PAUSE_SECONDS)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bo
     assert (task["status"], task["in_flight"], task["stalls"], task["idle_runs"]) == ("pending", "[]", 0, 0)
     assert bench.task().usage.model_calls == 0
     bench.database.cap.lift()
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
     assert bench.run() == Ended(Status.COMPLETED)
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (4, 0)
 
@@ -113,7 +113,7 @@ def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: Worke
     assert 20 < bench.loop.time() < 60
     assert (len(bench.model.calls), row(bench)["completed"], row(bench)["in_flight"]) == (6, 6, "[]")
     bench.model.act = lambda _call, _number: LONG
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
     assert bench.run() == Ended(Status.COMPLETED)
     assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
 
@@ -130,7 +130,7 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
     assert bench.run() == RESTS
     assert (len(bench.model.calls), row(bench)["completed"], row(bench)["in_flight"]) == (6, 6, "[]")
     bench.database.cap.lift()
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
     assert bench.run() == Ended(Status.COMPLETED)
     assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
 
@@ -186,12 +186,12 @@ def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt
     assert len(bench.model.calls) == 6
     assert (row(bench)["status"], row(bench)["stalls"]) == ("pending", 0)
     for _ in range(5):
-        bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+        bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
         assert bench.run() == RESTS
     assert len(bench.model.calls) == 6  # paid for once
     bench.model.act = lambda _call, _number: LONG
     bench.database.cap.lift()
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
     assert bench.run() == Ended(Status.COMPLETED)
     usage = bench.task().usage
     assert (len(bench.model.calls), usage.model_calls, usage.in_doubt) == (18, 18, 6)

@@ -26,7 +26,7 @@ from src.kernel.run.context import Ended, Released
 from src.kernel.run.failed_calls import Gaps
 from src.kernel.run.ledger import Ledger
 from src.kernel.store.admission import UNCONDITIONAL
-from src.kernel.store.claims import CallKey, CallTries, FailedCall
+from src.kernel.store.claims import CallKey, FailedCall, Tries
 from src.kernel.store.options import LadderCounts
 from tests.support.worker_bench import WorkerBench
 from tests.unit.kernel.run.test_ledger import claim
@@ -143,7 +143,7 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
     """A chunk that always gets 500 becomes a gap after ten such failures, if the other chunks succeed."""
     keys = [CallKey(0, place) for place in range(4)]
     structure = TaskOptions(structure=Structure(gaps=True))
-    found = claim(total=4, characters=40, options=structure, tried={keys[3]: CallTries(0, 9, 9)})
+    found = claim(total=4, characters=40, options=structure, tried={keys[3]: Tries(0, 9, 9)})
     ledger = Ledger(found, 3, Patience(ModelHealth(), 3600, now=0.0))
     ledger.add(keys)
     ledger.start(ledger.startable(0.0, 4), 0.0)
@@ -250,7 +250,7 @@ def test_exactly_the_share_may_be_gone_whatever_its_decimals() -> None:
         found = []
         for chars in (percent, percent + 1):
             gaps = Gaps(claim(characters=100, options=options), always=False)
-            gaps.add(FailedCall(CallKey(0, 0), CallTries(1, 1), True, REFUSED_FAILURE, gap_chars=chars))
+            gaps.add(FailedCall(CallKey(0, 0), Tries(1, 1), True, REFUSED_FAILURE, gap_chars=chars))
             found.append(gaps.too_many)
         assert found == [False, True], percent
 
@@ -357,7 +357,7 @@ def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
     ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
     ledger.settle(1.0)
     ledger.saved()
-    again_at = ledger.blocks(1.0).latest
+    again_at = max(ledger.pauses(1.0).values())
     ledger.start(ledger.startable(again_at, 1), again_at)
     ledger.failed(keys[0], REFUSED, again_at + 1, 0.0, chars=10)
     ledger.saved()

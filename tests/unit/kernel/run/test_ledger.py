@@ -17,7 +17,7 @@ from src.kernel.domain.errors import (
 )
 from src.kernel.domain.task import Failure, TaskOptions, Wait
 from src.kernel.run.ledger import Ledger
-from src.kernel.store.claims import CallKey, CallTries, Claim
+from src.kernel.store.claims import CallKey, Claim, Tries
 from src.kernel.text.chunks import Window
 
 FIRST, SECOND, THIRD = (CallKey(0, position) for position in range(3))
@@ -98,12 +98,12 @@ def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_
     assert (ledger.failure.code, ledger.failure.retryable) == ("model_unavailable", True)
     told = ledger.progress([], 3)
     assert told.failed == 1
-    assert [(item.final, item.tried) for item in told.failures] == [(True, CallTries(3, 3))]
+    assert [(item.final, item.tried) for item in told.failures] == [(True, Tries(3, 3))]
 
 
 def test_attempts_of_an_earlier_claim_count():
     """After a crash or a release a chunk has only the attempts that were left."""
-    ledger = Ledger(claim(tried={FIRST: CallTries(2, 2)}), 3)
+    ledger = Ledger(claim(tried={FIRST: Tries(2, 2)}), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelUnavailable("500"), 0, 0)
     assert ledger.failure is not None
@@ -144,7 +144,7 @@ def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
     assert sorted(ledger.startable(12, 9)) == [FIRST, SECOND, THIRD]
     told = ledger.progress([], 3)
     assert (told.rate_waits, told.calls_settled) == (1, 2)
-    assert [item.tried for item in told.failures] == [CallTries(0, 1), CallTries(0, 1)]
+    assert [item.tried for item in told.failures] == [Tries(0, 1), Tries(0, 1)]
 
 
 @pytest.mark.parametrize(("now", "waits"), [(11.999, True), (12.0, False), (12.001, False)])

@@ -16,7 +16,7 @@ from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Route, Status, Wait
 from src.kernel.run.context import Ended, Released, RunOutcome
 from src.kernel.run.ledger import Ledger
-from src.kernel.store.claims import CallKey, CallTries
+from src.kernel.store.claims import CallKey, Tries
 from src.kernel.work.worker import Host
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import HOST, WorkerBench
@@ -165,7 +165,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
     assert pauses.pop(0) == 1  # with too few calls of other chunks the first failure would not count
     assert pauses == [4, 8, 16, 32, 64, 128, 160, 160, 160]
     told = ledger.progress([], 99, now)
-    assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, CallTries(0, 11, 10), True)]
+    assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, Tries(0, 11, 10), True)]
 
 
 def test_a_failure_counts_once_another_call_succeeds_after_it():
@@ -177,7 +177,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
     (other, *_) = [key for key in ledger.startable(1, 9) if key != FIRST]
     ledger.start([other], 1)
     ledger.failed(FIRST, ModelUnavailable("500"), 2, 1.0)
-    assert [item.tried for item in ledger.progress([], 99, 2).failures] == [CallTries(0, 1, 1)]
+    assert [item.tried for item in ledger.progress([], 99, 2).failures] == [Tries(0, 1, 1)]
     assert FIRST not in ledger.startable(5.9, 99)
     assert FIRST in ledger.startable(6, 99)
 

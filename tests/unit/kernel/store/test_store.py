@@ -23,7 +23,6 @@ from src.kernel.domain.task import CONCAT_SEPARATOR, TRANSITIONS, Failure, Kind,
 from src.kernel.store import admission, latest_calls, seen, sweep, views, work_statements
 from src.kernel.store.claims import (
     CallKey,
-    CallTries,
     Claim,
     ClaimRefusal,
     Continue,
@@ -33,6 +32,7 @@ from src.kernel.store.claims import (
     Progress,
     Release,
     SharedCalls,
+    Tries,
     Unclaimed,
 )
 from src.kernel.store.d1 import BoundStatement, Database
@@ -147,7 +147,7 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
     zombie = bench.claim()
     bench.pass_ms(LEASE_MS + 1)
     heir = bench.claim()
-    failed = FailedCall(CallKey(0, 1), CallTries(1, 1), True, Failure(TaskCode.MODEL_TIMEOUT, "late", True))
+    failed = FailedCall(CallKey(0, 1), Tries(1, 1), True, Failure(TaskCode.MODEL_TIMEOUT, "late", True))
     before = bench.row("task")
     late = {"outputs": outputs(0, 1, tag="late"), "failures": [failed], "completed": 2, "calls_settled": 99}
     assert not bench.step(zombie, step, **late)
@@ -175,12 +175,12 @@ def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
     """The next claim gets final and other failures separately, but none of a chunk that has an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
-    failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]
+    failed = [FailedCall(CallKey(0, at), Tries(2, 3), at != 1, FAILURE) for at in range(3)]
     assert bench.step(claim, failures=failed, failed=2)
     assert bench.step(claim, outputs=outputs(2), completed=1, failed=1)
     bench.pass_ms(LEASE_MS)
     heir = bench.claim()
-    assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): CallTries(2, 3)})
+    assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): Tries(2, 3)})
     chunks = bench.run(bench.store.chunks(TaskKey("task")))
     assert chunks is not None
     assert [(chunk.index, chunk.failure) for chunk in chunks] == [(0, FAILURE), (2, None)]
@@ -497,7 +497,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
     """Erasing a task deletes all its rows, and no late write of a worker brings one back."""
     bench.insert()
     claim = bench.claim()
-    failed = FailedCall(CallKey(0, 1), CallTries(1, 1), False, FAILURE)
+    failed = FailedCall(CallKey(0, 1), Tries(1, 1), False, FAILURE)
     bench.step(claim, outputs=outputs(0), failures=[failed], completed=1)
     assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000), None)
     assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0, None)

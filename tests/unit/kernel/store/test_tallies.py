@@ -14,7 +14,7 @@ from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Failure, Reduce, Status
 from src.kernel.store import tallies
 from src.kernel.store.admission import UNCONDITIONAL
-from src.kernel.store.claims import CallKey, CallTries, Claim, Fail, FailedCall, Finish, Output
+from src.kernel.store.claims import CallKey, Claim, Fail, FailedCall, Finish, Output, Tries
 from src.kernel.store.early_erasure import Old
 from src.kernel.store.options import LadderCounts
 from src.kernel.store.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, quantile_ms
@@ -99,7 +99,7 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
 def test_calls_for_a_gap_are_calls_without_an_output(bench: StoreBench) -> None:
     bench.insert(structure=Structure(gaps=True))
     claim = bench.claim()
-    gap = FailedCall(CallKey(0, 1), CallTries(1, 3), True, FAILURE, gap_chars=1)
+    gap = FailedCall(CallKey(0, 1), Tries(1, 3), True, FAILURE, gap_chars=1)
     facts = {"outputs": outputs(0), "completed": 1, "failures": [gap], "failed": 1, "calls_settled": 4}
     assert bench.step(claim, Finish(RETENTION_MS, gaps=True), **facts)
     fold(bench)

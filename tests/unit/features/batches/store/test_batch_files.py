@@ -10,7 +10,7 @@ from src.features.batches.store.batch_files import growing, places_without
 from src.features.batches.work.growth import StoredLines, object_of, store_segments
 from src.kernel.domain import limits
 from src.kernel.domain.task import Failure, Route, Status
-from src.kernel.store.claims import NOTHING_ELSE, Also, CallKey, CallTries, Claim, Continue, FailedCall, Finish, Output
+from src.kernel.store.claims import NOTHING_ELSE, Also, CallKey, Claim, Continue, FailedCall, Finish, Output, Tries
 from tests.conformance.cases.storyteller import progress
 from tests.support.batch_bench import KEY, OUTPUT, BatchBench, lines
 
@@ -222,7 +222,7 @@ def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
 def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None:
     claim = claimed(bench)
     failure = Failure.of("model_refused", "400", False)
-    failed = [FailedCall(CallKey(0, place), CallTries(1, 1), True, failure, gap_chars=0) for place in (3, 4, 40)]
+    failed = [FailedCall(CallKey(0, place), Tries(1, 1), True, failure, gap_chars=0) for place in (3, 4, 40)]
     assert write(bench, claim, claim.step + 1, failures=failed, failed=3, calls_settled=3)
     bench.pass_seconds(10_000)
     again = claimed(bench)
@@ -239,7 +239,7 @@ def test_refusals_of_other_lines_hide_none(bench: BatchBench, monkeypatch: pytes
     failure = Failure.of("model_refused", "400", False)
     refusals = {place: f'{{"status": 400, "body": "{place:0600}"}}' for place in (3, 4, 40)}
     refused = [
-        FailedCall(CallKey(0, place), CallTries(1, 1), True, failure, gap_chars=0, refusal=refusal)
+        FailedCall(CallKey(0, place), Tries(1, 1), True, failure, gap_chars=0, refusal=refusal)
         for place, refusal in refusals.items()
     ]
     assert write(bench, claim, claim.step + 1, failures=refused, failed=3, calls_settled=3)
@@ -253,7 +253,7 @@ def test_a_batch_does_not_end_while_a_line_waits_for_its_next_call(bench: BatchB
     outputs = [Output(CallKey(0, place), "x", 1) for place in range(1, LINES)]
     failure = Failure.of("model_unavailable", "503", True)
     waiting, given_up = (
-        [FailedCall(CallKey(0, 0), CallTries(1, 1), final, failure, gap_chars=0)] for final in (False, True)
+        [FailedCall(CallKey(0, 0), Tries(1, 1), final, failure, gap_chars=0)] for final in (False, True)
     )
     counts: dict[str, Any] = {"completed": LINES - 1, "calls_settled": LINES}
     assert write(bench, claim, claim.step + 1, outputs=outputs, failures=waiting, **counts)
