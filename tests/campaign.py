@@ -97,6 +97,7 @@ def parts() -> list[Part]:
         Part("tests", "long-tests", f"{_PYTEST} -m campaign tests", ((tiers.VARIABLE, "campaign"),)),
         Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
         Part("clock", "moving-clock", f"{_PYTEST} tests/runtime", (("ONCEOVER_LOCAL_CLOCK", "moving"),)),
+        Part("suites", "suites", "-m tests.suites"),
         Part("chaos", "chaos", "-m tests.chaos --kills 20 --tasks 200"),
         Part("chaos", "batch-chaos", "-m tests.batch_chaos --lines 20000 --kills 20"),
         Part("chaos", "model-away", "-m tests.away"),

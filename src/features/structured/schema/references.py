@@ -7,7 +7,7 @@ from .keywords import refused
 from .nodes import SchemaNode
 from .pointers import tokens_of
 
-_REMOTE = "Only references within the schema are supported: `#`, `#/$defs/…` and `#/definitions/…`."
+_REMOTE = "Only references within the schema are supported, such as `#/$defs/…`."
 _IDLE = "This schema refers to itself without a property or an item in between, so it says nothing."
 
 
@@ -72,7 +72,7 @@ def _target(document: object, by_schema: dict[int, SchemaNode], node: SchemaNode
     assert node.ref is not None
     place = (node.place, "$ref")
     tokens = tokens_of(unquote(node.ref[1:])) if node.ref.startswith("#") else None
-    if tokens is None or (tokens and tokens[0] not in {"$defs", "definitions"}):
+    if tokens is None:
         raise refused(place, _REMOTE)
     found: object = document
     for token in tokens:

@@ -190,7 +190,7 @@ def test_annotations_pass_without_effect() -> None:
         ({"$id": "x"}, "/$id", "root"),
         ({"$ref": 1}, "/$ref", "text"),
         ({"$ref": "https://example.org/s"}, "/$ref", "within the schema"),
-        ({"$ref": "#/properties/a"}, "/$ref", "within the schema"),
+        ({"$ref": "#/properties/none"}, "/$ref", "names no schema"),
         ({"$ref": "#anchor"}, "/$ref", "within the schema"),
         ({"$ref": "#/$defs/none"}, "/$ref", "names no schema"),
         ({"$ref": "#/$defs"}, "/$ref", "names no schema"),
@@ -266,6 +266,12 @@ def test_a_cycle_without_progress_is_refused(definitions: Any, pointer: str) -> 
     found, reason = refusal({"type": "object", "$defs": definitions})
     assert found == pointer
     assert "refers to itself" in reason
+
+
+def test_a_reference_may_name_any_schema_of_the_document() -> None:
+    """Generators such as zod name the first place of a schema that stands twice."""
+    schema = parse_schema(closed(a={"type": "integer"}, b={"$ref": "#/properties/a"}), strict=False)
+    assert [bool(faults_of(schema, {"a": 1, "b": value})) for value in (1, "x")] == [False, True]
 
 
 def test_references_are_fragments_of_addresses() -> None:
