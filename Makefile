@@ -24,7 +24,7 @@ export HOME := $(HERE)/.build/home
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev dev key model quick test campaign coverage check format docs simulate chaos mutate bench bundle deploy secrets
+.PHONY: help install install-dev dev key model quick test campaign coverage check format docs simulate chaos mutate bench bundle deploy secrets release
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +89,9 @@ mutate: install-dev ## put small mistakes into copies of the Worker, and report 
 
 bench: install-dev ## run the benchmarks: ARGS="…"
 	@exec $(PY) -m bench $(ARGS)
+
+release: install-dev ## check, report what the campaign found, build the command line, tag: ARGS="--dry-run --as-is"
+	@exec $(PY) -m tests.release $(ARGS)
 
 bundle: install ## build what a deployment uploads, without deploying, and print its size: ENV=free|direct
 	@exec $(PY) -m local.deployment bundle $(ENV)

@@ -25,6 +25,7 @@ from mutation.mutants import Mutant, difference
 from mutation.run import Judge, Suite, viable, workspaces
 from mutation.statements import Found
 from mutation.workspace import Workspace, digest
+from simulator.figures import keep_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".build" / "mutation"
@@ -96,6 +97,7 @@ def _judge(asked: argparse.Namespace, chosen: list[Found]) -> int:
     path = asked.report or STATE / "report.json"
     report.write(path, told)
     report.show(CONSOLE, told)
+    keep_figures(**told["all"])
     CONSOLE.print(f"Written to {os.path.relpath(path)}")
     return 1 if asked.least is not None and 100 * told["all"]["killRate"] < asked.least else 0
 

@@ -22,6 +22,7 @@ from mutation.run import workspaces
 from mutation.source import Span
 from mutation.trial import Verdict, run
 from mutation.workspace import Workspace
+from simulator.figures import keep_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).parent / "mistakes.toml"
@@ -113,6 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
             missed += not is_noticed(verdict)
             told = f"noticed by {verdict.killer}" if is_noticed(verdict) else f"NOT NOTICED: {mistake.promise}"
             CONSOLE.print(f"{mistake.name}: {told}")
+    keep_figures(mistakes=len(chosen), noticed=len(chosen) - missed)
     CONSOLE.print(f"{len(chosen) - missed} of {len(chosen)} mistakes noticed")
     return 1 if missed else 0
 

@@ -19,6 +19,7 @@ from simulator.campaign.runs.pool import run_seeds
 from simulator.campaign.runs.run import run_seed
 from simulator.campaign.runs.tally import CampaignTally
 from simulator.engine.fault_kinds import KINDS, FaultKind
+from simulator.figures import keep_figures
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         _explain(seed, failure, _kind(options))
     for name in tally.idle(options.faults):
         CONSOLE.print(f"judged too little: {name}. Run more schedules, or excuse less.")
+    found = {name: tally.facts()[name] for name in ("schedules", "tasksAccepted", "modelCalls", "inDoubt", "d1Writes")}
+    keep_figures(**found, faultsFired=tally.facts()["faultsFired"], broken=len(tally.failures))
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
     if options.campaign:
         facts |= _rest_of_campaign()

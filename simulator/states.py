@@ -7,6 +7,7 @@ import argparse
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.table import Table
 from simulator.campaign.states.ablated import LEFT_OUT, found_without, guards
 from simulator.campaign.states.scenes import CLIENTS, HOSTS, limits_of_scenes, scene
 from simulator.campaign.states.search import Bounds, Broken, Scene, Search
+from simulator.figures import keep_figures
 from simulator.options import positive
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _ablations(options.ablations)
     bounds = Bounds(**{name: getattr(options, name) for name in _BOUNDS})
     table = Table("scene", "states", "transitions", "depth", "contents", "positions", "ends", "seconds", "outcome")
-    failed = False
+    failed, kept = False, dict[str, Any]()
     for work in options.work:
         for acts in options.acts:
             one = scene(work, acts, bounds=bounds, reach=options.reach, concurrency=options.concurrency)
@@ -43,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
             numbers = (figures.states, figures.transitions, figures.depth, figures.contents, figures.positions)
             cells = (*(f"{number:,}" for number in numbers), f"{figures.ends:,}", f"{figures.seconds:,.0f}")
             table.add_row(one.name, *cells, outcome)
+            kept[one.name] = {"states": figures.states, "transitions": figures.transitions, "outcome": outcome}
             search.close()
+    keep_figures(**kept)
     CONSOLE.print(f"bounds: {', '.join(f'{name} {getattr(bounds, name)}' for name in _BOUNDS)}")
     CONSOLE.print(table)
     return int(failed)
@@ -75,11 +79,12 @@ def searched(one: Scene, seconds: float, *, fresh: bool = False) -> tuple[Search
 
 def _ablations(names: list[str]) -> int:
     """Try searches without each guard."""
-    missed = 0
+    missed = tried = 0
     for ablation in guards():
         if names and ablation.name not in names:
             continue
         found = found_without(ablation)
+        tried += 1
         missed += found is None
         if found is None:
             CONSOLE.print(f"{ablation.name}: NOT FOUND")
@@ -88,6 +93,7 @@ def _ablations(names: list[str]) -> int:
         CONSOLE.print(f"{ablation.name}: {where}: {found.what}", soft_wrap=True)
         if names:
             CONSOLE.print(*found.steps, sep="\n", soft_wrap=True)
+    keep_figures(tried=tried, found=tried - missed)
     for reason, left_out in LEFT_OUT.items():
         CONSOLE.print(f"not tried, {reason}: {', '.join(left_out)}")
     return int(missed > 0)

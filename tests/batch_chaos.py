@@ -25,6 +25,7 @@ from typing import Any
 
 import httpx
 
+from simulator.figures import keep_figures
 from simulator.options import positive
 from tests.support.client import openai
 from tests.support.dev_server import ROOT, DevServer
@@ -302,6 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         report = run(plan, folder)
     print(table(report))
+    keep_figures(kills=report.kills, lines=report.plan.lines, violations=len(report.violations))
     return 1 if report.violations or report.kills < plan.kills else 0
 
 

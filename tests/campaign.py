@@ -15,13 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from simulator import figures
 from tests.support import tiers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +88,7 @@ class Record:
     began: float
     seconds: float
     digest: str
+    figures: dict[str, Any] = field(default_factory=dict)  # what the part's program kept, see simulator/figures.py
 
     @property
     def path(self) -> Path:
@@ -153,19 +156,20 @@ def digest() -> str:
 
 def known(part: Part) -> Record | None:
     try:
-        return Record(**json.loads((RECORDS / f"{part.name}.json").read_text()))
+        return Record(**json.loads((RECORDS / f"{part.name}.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def run(part: Part, judged: str) -> Record:
     RECORDS.mkdir(parents=True, exist_ok=True)
-    began = time.time()
+    began, kept = time.time(), RECORDS / f"{part.name}.figures.json"
+    kept.unlink(missing_ok=True)
     with (RECORDS / f"{part.name}.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, *shlex.split(part.command)],
             cwd=ROOT,
-            env={**os.environ, **dict(part.environ)},
+            env={**os.environ, **dict(part.environ), figures.VARIABLE: str(kept)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -177,7 +181,9 @@ def run(part: Part, judged: str) -> Record:
             os.killpg(process.pid, signal.SIGINT)
             process.wait()
             raise
-    record = Record(part.name, part.command, status, began, round(time.time() - began, 1), judged)
+    seconds = round(time.time() - began, 1)
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    record = Record(part.name, part.command, status, began, seconds, judged, found)
     record.path.write_text(json.dumps(asdict(record), indent=2) + "\n")
     return record
 

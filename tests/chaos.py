@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from simulator.figures import keep_figures
 from simulator.options import positive
 from tests.support.chaos_audit import Audit, audit
 from tests.support.chaos_work import Submission, submissions
@@ -286,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         report = run(plan, folder)
     print(table(report))
+    keep_figures(kills=report.kills, tasks=report.submitted, violations=len(report.audit.violations))
     return 1 if report.audit.violations or report.kills < plan.kills else 0
 
 

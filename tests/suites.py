@@ -6,7 +6,7 @@
   changed afterwards.
 
 What differs on purpose stands in `DIFFERENCES`, with the reason. Anything else fails. A suite whose package cannot be
-had is skipped, and the program says so. The figures are printed, and written to `.build/suites/suites.json`.
+had is skipped, and the program says so. The figures are printed.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from typing import Any
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from local.node import find_node
+from simulator.figures import keep_figures
 from src.features.structured.schema.check import faults_of
 from src.features.structured.schema.formats import FORMATS
 from src.features.structured.schema.refusals import SchemaRefused
@@ -69,7 +70,7 @@ def main() -> int:
         print(f"{name}: {', '.join(f'{count:,} {what}' for what, count in sorted(figures.items()))}")
         print("".join(f"  WRONG: {line}\n" for line in wrong), end="")
         report[name] = {**figures, "wrong": len(wrong)}
-    (KEPT / "suites.json").write_text(json.dumps(report, indent=1) + "\n")
+    keep_figures(**report)
     return 1 if any(suite.get("wrong") for suite in report.values()) else 0
 
 

@@ -126,7 +126,7 @@ def test_what_make_install_installs_is_what_its_targets_import() -> None:
     assert asked <= packages
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     of_tests = {"quick", "test", "campaign", "coverage", "check", "format"}
-    assert of_tests | {"simulate", "chaos", "mutate", "bench"} == set(development)
+    assert of_tests | {"simulate", "chaos", "mutate", "bench", "release"} == set(development)
 
 
 def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
