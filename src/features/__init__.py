@@ -10,6 +10,7 @@ from .batches.feature import BATCHES
 from .bulk.feature import BULK
 from .files.feature import FILES
 from .gaps.feature import GAPS
+from .mcp.feature import MCP
 from .openai.feature import OPENAI
 from .operate.feature import OPERATE
 from .structured.feature import STRUCTURED
@@ -21,7 +22,7 @@ from .webhooks.feature import WEBHOOKS
 # A feature may build on those before it.
 FEATURES: Final[tuple[Feature, ...]] = (
     *(FILES, STRUCTURED, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS),
-    *(BATCHES, OPENAI, OPERATE),
+    *(BATCHES, OPENAI, OPERATE, MCP),
 )
 
 

@@ -96,6 +96,7 @@ BODIES: dict[str, Any] = {
     "/v1/responses": {"background": True, "input": "x"},
     "/v1/batches": {"input_file_id": "file-" + "0" * 32, "endpoint": CHAT, "completion_window": "24h"},
     "/v1/webhook_endpoints": ENDPOINT,
+    "/mcp": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
 }
 
 
@@ -269,7 +270,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def needs_only_a_key(path: str) -> bool:
-    return path == "/openapi.json" or path.startswith("/v1/models")
+    return path in {"/openapi.json", "/mcp"} or path.startswith("/v1/models")
 
 
 def require_keys(bench: ApiBench) -> None:
@@ -377,6 +378,31 @@ def verbose(*scopes: Scope, known: bool = True) -> Provoke:
     return provoke
 
 
+def tool_without_scope(bench: ApiBench, _method: str, path: str) -> Reply:
+    """Call a tool that needs the scope `write` with a key that only reads."""
+    key = bench.make_key(Scope.READ)
+    require_keys(bench)
+    return bench.call("POST", path, BODIES[path] | TOOL, bearer(key))
+
+
+def foreign_page(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send the request from a page of another origin."""
+    return bench.call(method, path, BODIES[path], {"origin": "https://evil.example"})
+
+
+TOOL = {"method": "tools/call", "params": {"name": "analyse", "arguments": {"input": "x"}}}
+MODERN = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def strange_message(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send a message with a method that does not exist, in the revision that has a status for it."""
+    headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": "surprise"}
+    return bench.call(method, path, BODIES[path] | {"method": "surprise", "params": {"_meta": MODERN}}, headers)
+
+
 # How to get those successful answers that the function `plain` does not get.
 SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks", 200): dry_run,
@@ -384,6 +410,8 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks/cancel", 200): body(b'{"dryRun": true}'),
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
     ("POST", "/v1/batches", 200): new_batch,
+    ("POST", "/mcp", 202): body(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}'),
+    ("POST", "/mcp", 404): strange_message,
 }
 
 # How to get problems that other calls have too, but that have another cause for these paths.
@@ -410,6 +438,8 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/webhook_endpoints", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/rotate_secret", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/test", "invalid_fields"): bad_endpoint,
+    ("/mcp", "too_large"): body(b" " * 7_000_000),
+    ("/mcp", "forbidden"): tool_without_scope,
 }
 
 # For each problem, how to get it.
@@ -426,6 +456,7 @@ PROVOKED: dict[str, Provoke] = {
     "not_found": unknown_task,
     "unauthenticated": no_header,
     "forbidden": no_scope,
+    "foreign_origin": foreign_page,
     "not_configured": no_keys,
     "overloaded": overloaded,
     "key_limit": too_many_keys,
@@ -522,6 +553,7 @@ def test_every_endpoint_is_described() -> None:
         "/v1/webhook_endpoints/{id}": ["delete", "get", "head", "options"],
         "/v1/webhook_endpoints/{id}/rotate_secret": ["options", "post"],
         "/v1/webhook_endpoints/{id}/test": ["options", "post"],
+        "/mcp": ["options", "post"],
         "/v1/responses": ["options", "post"],
         "/v1/responses/{id}": ["delete", "get", "head", "options"],
         "/v1/responses/{id}/cancel": ["options", "post"],

@@ -27,6 +27,7 @@ from src.features.demo.demo import DemoProvider
 from src.features.files.api import content
 from src.features.files.api import shapes as file_shapes
 from src.features.files.blobs.r2 import R2, R2Bucket
+from src.features.mcp import protocol
 from src.features.openai import shapes
 from src.features.operate import figures, health, operation, tenants
 from src.features.webhooks import deliveries, handlers
@@ -492,6 +493,7 @@ _MODELS = (
         openapi,
         operation,
         problems,
+        protocol,
         shapes,
         views,
         views,

@@ -29,17 +29,21 @@ def make_key(state: Path, *arguments: str) -> str:
     return key
 
 
-def insert_key(state: Path, tenant: str = "local", *, operator: bool = False) -> str:
+def insert_key(state: Path, tenant: str = "local", *, operator: bool = False, expired: bool = False) -> str:
     """Write a key with all scopes of its tenant into the database of a server, and return the key.
 
     The function does not use wrangler, whose start takes seconds. With `operator` the key also has the scope
-    `operator`.
+    `operator`. An `expired` key was valid until a moment ago.
     """
     parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
     scopes = Scope if operator else OWN_SCOPES
-    row = (parts.id, tenant, digest(parts.secret), as_scopes(frozenset(scopes)), round(time.time() * 1000))
+    now_ms = round(time.time() * 1000)
+    ends = now_ms - 1 if expired else None
+    row = (parts.id, tenant, digest(parts.secret), as_scopes(frozenset(scopes)), now_ms - 2, ends)
     with closing(sqlite3.connect(d1_file(state), timeout=20)) as connection, connection:
         connection.execute(
-            "INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at) VALUES (?, ?, ?, ?, 'tests', ?)", row
+            "INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at, expires_at) "
+            "VALUES (?, ?, ?, ?, 'tests', ?, ?)",
+            row,
         )
     return text

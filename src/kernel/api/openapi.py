@@ -124,7 +124,8 @@ def _operation(endpoint: Endpoint) -> Json:
         operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
     refusals = _refusals(endpoint, _kinds(endpoint))
-    assert not answers.keys() & refusals.keys()
+    for status in answers.keys() & refusals.keys():  # the answers of another protocol beside our problems
+        refusals[status]["content"] |= answers.pop(status)["content"]
     operation["responses"] = dict(sorted((answers | refusals).items()))
     return operation
 

@@ -63,6 +63,7 @@ class ProblemCode(StrEnum):
     UNSUPPORTED_PARAMETER = "unsupported_parameter"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    FOREIGN_ORIGIN = "foreign_origin"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     ALREADY_TERMINAL = "already_terminal"

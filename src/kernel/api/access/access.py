@@ -110,6 +110,7 @@ _EXPOSED = (
     "x-should-retry, X-Incomplete, X-Last-Line"
 )
 _SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, Last-Event-ID"
+_OF_MCP = "MCP-Protocol-Version, Mcp-Method, Mcp-Name"
 # Further request headers that OpenAI's SDK for JavaScript sends, so a preflight must allow them.
 _OF_SDKS = (
     "OpenAI-Organization",
@@ -145,7 +146,7 @@ def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
         headers["Access-Control-Expose-Headers"] = _EXPOSED
         if _is_preflight(request) and reply.status == 204:
             headers["Access-Control-Allow-Methods"] = reply.headers["Allow"]
-            headers["Access-Control-Allow-Headers"] = ", ".join((_SENDABLE, *_OF_SDKS))
+            headers["Access-Control-Allow-Headers"] = ", ".join((_SENDABLE, _OF_MCP, *_OF_SDKS))
             headers["Access-Control-Max-Age"] = _MAX_AGE
     return replace(reply, headers=headers)
 

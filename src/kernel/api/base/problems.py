@@ -86,6 +86,7 @@ MALFORMED_BODY = ProblemKind(ProblemCode.MALFORMED_BODY, 400, "The body is not a
 UNSUPPORTED_PARAMETER = ProblemKind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported")
 UNAUTHENTICATED = ProblemKind(ProblemCode.UNAUTHENTICATED, 401, "The request has no valid key", ("WWW-Authenticate",))
 FORBIDDEN = ProblemKind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
+FOREIGN_ORIGIN = ProblemKind(ProblemCode.FOREIGN_ORIGIN, 403, "Pages of this origin may not call this")
 NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "The path or id does not exist")
 METHOD_NOT_ALLOWED = ProblemKind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
 ALREADY_TERMINAL = ProblemKind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")

@@ -130,7 +130,7 @@ async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGener
         yield part
     if has_schema(task):
         yield ', "value": '
-        async for part in _values(store, index) if joined is None else joined.parts():
+        async for part in values_text(store, index) if joined is None else joined.parts():
             yield part
     yield "}"
 
@@ -171,7 +171,7 @@ async def outputs_text(
     yield end
 
 
-async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
+async def values_text(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write the list of the values of a task with a schema. Each output is JSON already, so it is written unchanged."""
     before = "["
     for places in index.pages():

@@ -76,6 +76,7 @@ REACH: Final[Mapping[str, str]] = {
     "deleteWebhookEndpoint": OWN,
     "rotateWebhookSecret": OWN,
     "testWebhookEndpoint": OWN,
+    "serveMcp": OWN,
 }
 # The kind of thing (such as a task) with which the test tries each call.
 THING: Final[Mapping[str, str]] = {
