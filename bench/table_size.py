@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.figures import Figure
+from src.features.operate import tallies as figures
 from src.features.webhooks import deliveries_store
 from src.kernel.domain.task import Status, TaskOptions
 from src.kernel.store import (
@@ -79,9 +80,9 @@ ACTS: dict[str, BoundStatement] = {
     "a look for calls of dead workers": tallies.SILENT.bind(claim_ms=1000, most=100),
     "a fold": tallies.FOLD.bind(kept_ms=1000, after=NOW_MS - 1, until=NOW_MS + 5),
     "a sample of the backlog": tallies.SAMPLE.bind(most=100),
-    "a scrape's look at the backlog": tallies.AT_WORK.bind(most=100),
-    "a scrape's sums": tallies.TOTALS.bind(),
-    "a day's history": tallies.HISTORY.bind(back_ms=86_400_000),
+    "a scrape's look at the backlog": figures.AT_WORK.bind(most=100),
+    "a scrape's sums": figures.TOTALS.bind(),
+    "a day's history": figures.HISTORY.bind(back_ms=86_400_000),
     "the sums' share of a deletion": ending.ERASE_COUNT.bind(task_key=KEY),
     "its share of an end that was added": ending.ERASE_COUNT_OPEN.bind(task_key=KEY),
     "a look for deliveries": deliveries_store.look("paid"),

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from simulator.campaign import sections
 from simulator.campaign.runs.failure import explain
 from simulator.campaign.runs.fault_rates import AWAY, DEAD, FULL, HANGING, LATE, OVERLOAD, PROFILES, WEBHOOKS
 from simulator.campaign.runs.pool import run_seeds
@@ -194,6 +193,8 @@ def _explain(seed: int, failure: str, kind: _Kind) -> None:
 
 
 def _rest_of_campaign() -> dict[str, Any]:
+    from simulator.campaign import sections  # The ablations need features, which the kernel alone lacks.
+
     facts: dict[str, Any] = {}
     parts: dict[str, Callable[[], Any]] = {
         "singleCrashes": lambda: dict(sections.single_crashes()),

@@ -1,4 +1,4 @@
-"""Implements the binding of R2 for the store (`store.blobs.r2.R2`).
+"""Implements the binding of R2 for the store (`files.blobs.r2.R2`).
 
 The bytes of a file's part are held in JavaScript's memory.
 """
@@ -6,12 +6,13 @@ The bytes of a file's part are held in JavaScript's memory.
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..features.files.blobs import Buffer
-from ..features.files.blobs.r2 import ListedObject
 from .crossing import Crossing, into_javascript
 
 if TYPE_CHECKING:
     import js
+
+    from ..features.files.blobs import Buffer
+    from ..features.files.blobs.r2 import ListedObject
 
 ROOM_AT_FIRST = 256 * 1024
 
@@ -27,7 +28,7 @@ class BoundR2:
         """Return an empty buffer, whose bytes are in JavaScript's memory."""
         return JsBytes(most)
 
-    async def put(self, key: str, body: bytes | Buffer) -> None:
+    async def put(self, key: str, body: "bytes | Buffer") -> None:
         """Store an object. A buffer is passed to R2 directly, without a copy."""
         from pyodide.ffi import to_js
 
@@ -61,8 +62,10 @@ class BoundR2:
         """Delete objects."""
         await self._binding.delete(self._crossing.into_javascript(keys))
 
-    async def list(self, prefix: str, after: str, most: int) -> tuple[list[ListedObject], bool]:
+    async def list(self, prefix: str, after: str, most: int) -> "tuple[list[ListedObject], bool]":
         """List objects whose keys come after the key `after`, and whether there are more objects."""
+        from ..features.files.blobs.r2 import ListedObject
+
         options: dict[str, object] = {"limit": most}
         options |= {"prefix": prefix} if prefix else {}
         options |= {"startAfter": after} if after else {}
@@ -86,7 +89,7 @@ class JsBody:
 
 
 class JsBytes:
-    """Implements `store.blobs.Buffer` with a Uint8Array, which is used again for each part of a file.
+    """Implements `files.blobs.Buffer` with a Uint8Array, which is used again for each part of a file.
 
     The array grows with its bytes, because an isolate has 128 MB for all of its requests, and most files are small.
 

@@ -1,16 +1,16 @@
-"""Makes the worker of a new invocation, with all features, and its sweeps."""
+"""Makes the worker of a new invocation, with the features that there are, and its sweeps."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from src.composition import JOINER_OF, duties, with_features
-from src.features.webhooks.deliveries_store import DueDelivery, Outbox, look, read_look
+from src.features import FEATURES
 from src.kernel.domain.meter import Meter
 from src.kernel.run.invocation import Memory
 from src.kernel.run.log import Log
 from src.kernel.store.d1 import D1, Database
-from src.kernel.store.hooks import Hooks
+from src.kernel.store.hooks import EndHook, Hooks
 from src.kernel.store.tasks import TaskStore
 from src.kernel.work.dispatch import Sender
 from src.kernel.work.sweep.sweep import Sweep
@@ -18,15 +18,14 @@ from src.kernel.work.worker import Worker
 from tests.support.courier import FakeCourier
 
 
-class Unsent(Outbox):
-    """Writes webhook deliveries where tasks end, and sends none."""
-
-    def begin(self) -> None:
-        """Do nothing."""
-
-
 def task_store(database: Database) -> TaskStore:
-    return TaskStore(database, Hooks([Unsent()], JOINER_OF))
+    """Return a store that writes deliveries, as those of the Worker do, and sends none."""
+    ends: list[EndHook] = []
+    if FEATURES:
+        from tests.support.outbox import Unsent
+
+        ends.append(Unsent())
+    return TaskStore(database, Hooks(ends, JOINER_OF))
 
 
 def new_worker(binding: D1, **fields: Any) -> Worker:
@@ -49,8 +48,3 @@ def new_worker(binding: D1, **fields: Any) -> Worker:
 
 def new_sweep(worker: Worker, senders: Sequence[Sender], **terms: Any) -> Sweep:
     return Sweep(worker, senders, duties(worker), **terms)
-
-
-async def due_deliveries(store: TaskStore, plan: str = "free") -> list[DueDelivery]:
-    (rows,) = (await store.due(9, looks=[look(plan)])).looked
-    return read_look(rows)

@@ -12,7 +12,7 @@ from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, 
 from src.kernel.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
 from src.kernel.store.d1 import Database
 from src.kernel.store.work import NO_RESTS
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.invocations import task_store
 from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import SqliteD1

@@ -7,12 +7,12 @@ claims must therefore be accounted for by a model call that ended, by a slice of
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, NamedTuple
 
+from simulator.campaign.subject import featured
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken, Row
 from simulator.platform.d1 import PreparedStatement
-from src.features.batches.store import batch_files, batches
-from src.features.texts import store as file_texts
 from src.kernel.domain.ids import TaskKey
 from src.kernel.store import work_statements
 
@@ -24,9 +24,19 @@ WRITES_PER_READING_CLAIM = 2  # The writes of a claim under which a slice of a f
 WRITES_SPARE = 16  # The writes that nothing must account for: those of other claims and of their ends.
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 # Writes that move bytes: each records a slice of a file, or an object of lines.
-_BY_BYTES = frozenset({batches.READ_ON.sql, batches.FOUND_VALID.sql, batch_files.GROW[-1].sql, file_texts.CUT_ON.sql})
+_BY_BYTES: set[str] = set()
 # The writes of `_BY_BYTES` that record a slice of a file, each with its parameter that says how far the file is read.
-_SLICES = ((batches, "READ_ON", "read_bytes"), (file_texts, "CUT_ON", "cut_bytes"))
+_SLICES: list[tuple[ModuleType, str, str]] = []
+if "batches" in featured.NAMES:
+    from src.features.batches.store import batch_files, batches
+
+    _BY_BYTES |= {batches.READ_ON.sql, batches.FOUND_VALID.sql, batch_files.GROW[-1].sql}
+    _SLICES.append((batches, "READ_ON", "read_bytes"))
+if "texts" in featured.NAMES:
+    from src.features.texts import store as file_texts
+
+    _BY_BYTES.add(file_texts.CUT_ON.sql)
+    _SLICES.append((file_texts, "CUT_ON", "cut_bytes"))
 
 
 def worked_on(

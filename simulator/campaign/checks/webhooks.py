@@ -4,6 +4,8 @@ The check keeps its own account of the ends. The check reads the tables after ea
 reaches a receiver.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import math
@@ -13,13 +15,23 @@ from typing import Any, NamedTuple
 
 from simulator.campaign.clients import tenants
 from simulator.campaign.clients.clients import Clients
+from simulator.campaign.subject import featured
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.receivers import ReceivedMessage, Receivers
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
-from src.features.webhooks.rules import DeliveryKey, DeliveryOutcome, EndpointKey, Event, endpoint_id, endpoint_key_of
 from src.kernel.domain import limits
 from src.kernel.domain.ids import LOCAL, TaskKey, batch_id, split_task_key
+
+if "webhooks" in featured.NAMES:
+    from src.features.webhooks.rules import (
+        DeliveryKey,
+        DeliveryOutcome,
+        EndpointKey,
+        Event,
+        endpoint_id,
+        endpoint_key_of,
+    )
 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for the database's clock that jumped or a sender that could not see time pass"

@@ -37,6 +37,22 @@ def hooked(workload: Workload) -> Workload:
     return replace(workload, webhooks=True, variables=workload.variables | {"WEBHOOK_KEY": WEBHOOK_KEY})
 
 
+def kernels(workload: Workload) -> Workload:
+    """Return the workload with what the kernel serves without features: tasks of `/api/tasks` with a text in them."""
+    served = [
+        replace(
+            spec,
+            response=False,
+            form="",
+            gap_share=None,
+            text_in_file="",
+            actions=tuple(one for one in spec.actions if one[1] not in {"mend", "status"}),
+        )
+        for spec in workload.tasks
+    ]
+    return replace(workload, tasks=tuple(served), batches=(), webhooks=False, hanging="", modest="")
+
+
 def some_hooked(workload: Workload, rng: Random) -> Workload:
     """Give each tenant webhook endpoints in a share `HOOKED_SHARE` of the runs."""
     return hooked(workload) if rng.random() < HOOKED_SHARE else workload

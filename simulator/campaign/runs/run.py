@@ -20,6 +20,7 @@ from simulator.campaign.clients.shares import (
     crowded,
     greedy,
     hooked,
+    kernels,
     metered,
     responded,
     some_hanging,
@@ -57,11 +58,11 @@ from simulator.campaign.runs.fault_rates import (
 from simulator.campaign.runs.releases import Releases, mixed, older_isolates
 from simulator.campaign.runs.scenario import Scenario
 from simulator.campaign.runs.totals import Totals
+from simulator.campaign.subject import featured
 from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.cpu_limit import cpu_limit
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import InvariantBroken
-from simulator.campaign.subject.small_batches import ISOLATE_MEMORY_BYTES
 from simulator.campaign.subject.small_limits import MERGE_CHARS, MERGE_CHARS_OF_FORMS, small_limits, variables
 from simulator.engine.errors import SimulationError
 from simulator.engine.fault_kinds import CPU_LIMIT, HOSTED, KINDS, LATE_ANSWER, MODEL_AWAY, STANDING, STREAM_CUT
@@ -202,7 +203,7 @@ def run_seed(
     drawn = some_hanging(
         drawn, Random(f"{seed}/receivers that hang"), always=profile == HANGING, never=bool(others_drawn or is_greedy)
     )
-    chosen = workload or drawn
+    chosen = workload or (drawn if featured.NAMES else kernels(drawn))
     streams = _Streams(Random(f"{seed}/faults"), limiter_rng, away_rng, hook_rng, response_rng)
     plan = FaultPlan(
         streams.faults,
@@ -261,6 +262,8 @@ def run_plan(
             rate_limit=workload.rate_limit,
         )
         if workload.batches or is_filed(workload):
+            from simulator.campaign.subject.small_batches import ISOLATE_MEMORY_BYTES
+
             world.isolate_memory_bytes = ISOLATE_MEMORY_BYTES
         scenario = scenario_class(world, workload, rng, crashes=crashes)
         try:

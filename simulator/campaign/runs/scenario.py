@@ -10,7 +10,6 @@ from random import Random
 from simulator.campaign.checks.end_checks import TASKS_JUDGED, Circumstances, check_task
 from simulator.campaign.checks.form_checks import FormChecks
 from simulator.campaign.checks.invariants import Invariants
-from simulator.campaign.checks.logged import check_log
 from simulator.campaign.checks.orphans import check_orphans
 from simulator.campaign.checks.undelayed import Undelayed
 from simulator.campaign.checks.webhooks import Webhooks
@@ -21,6 +20,7 @@ from simulator.campaign.clients.forms import is_formed
 from simulator.campaign.clients.operators import Operators
 from simulator.campaign.clients.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
 from simulator.campaign.runs.batch_parts import BatchScenario
+from simulator.campaign.subject import featured
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
 from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, POISONED, RATE_LIMITER, STORAGE
@@ -201,7 +201,9 @@ class Scenario:
         complete = not self.workload.older_isolates and STORAGE not in circumstances.fired
         for row in invariants.rows.values():
             check_task(invariants, self.world, row, circumstances)
-            if not row.is_batch:
+            if not row.is_batch and "attempts" in featured.NAMES:
+                from simulator.campaign.checks.logged import check_log
+
                 check_log(invariants, self.world, row, complete=complete)
         limited = invariants.tenant_limits.limited or self.clients.gave_up
         if (

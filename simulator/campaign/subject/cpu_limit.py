@@ -15,14 +15,15 @@ from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import SCOPE
 from simulator.platform.binding_port import IsolateGone
 from simulator.platform.isolate import SimulatedInvocation
-from src.features.batches.lines.file_check import FileCheck
-from src.features.texts.file_cuts import FileCuts
 
 
 def cpu_limit(plan: FaultPlan, slices: int) -> Sequence[Patch]:
     """Return the patches that limit each invocation's CPU time to so many slices of files, unless the rate is 0."""
     if not plan.tallies[CPU_LIMIT].rate:
         return ()
+    from src.features.batches.lines.file_check import FileCheck
+    from src.features.texts.file_cuts import FileCuts
+
     spent = Counter[SimulatedInvocation]()
 
     def limited(feed: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from src.features.batches.store import batch_files, batches
-from src.features.texts import store as file_texts
+from simulator.campaign.subject import featured
 from src.kernel.calls.pace import width
 from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
@@ -103,9 +102,15 @@ COLUMNS = (
 def under_claim() -> Iterator[tuple[str, Statement]]:
     """Give the statements that name the claim of a task, with their names."""
     yield from ((name, getattr(work_statements, name)) for name in UNDER_CLAIM)
-    yield from ((name, getattr(batches, name)) for name in _BATCHES_UNDER_CLAIM)
-    yield from ((name, getattr(file_texts, name)) for name in _CUTS_UNDER_CLAIM)
-    yield from (("GROW", one) for one in batch_files.GROW)
+    if "batches" in featured.NAMES:
+        from src.features.batches.store import batch_files, batches
+
+        yield from ((name, getattr(batches, name)) for name in _BATCHES_UNDER_CLAIM)
+        yield from (("GROW", one) for one in batch_files.GROW)
+    if "texts" in featured.NAMES:
+        from src.features.texts import store as file_texts
+
+        yield from ((name, getattr(file_texts, name)) for name in _CUTS_UNDER_CLAIM)
 
 
 # The name of each transition of a row, by old status, new status and rise of the fence. No other transition may happen.

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from simulator.campaign.subject import small_batches
 from simulator.campaign.subject.patches import Patch, patched
 from src.kernel.domain import limits
 from src.kernel.text import merge
@@ -61,6 +60,8 @@ def small_limits(
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
     if batches:
+        from simulator.campaign.subject import small_batches
+
         patches += small_batches.patches()
     patches.append((merge, "MERGE_CHARS_LEAST", merge_chars))
     # With this patch the API refuses no budget as too small, as in older code.

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ...kernel.feature import Calls, Feature, MakeDuty, PathGroup
+from ...kernel.feature import Calls, Feature, PathGroup
 
 
 def _tenants() -> Calls:
@@ -29,12 +29,6 @@ def _health() -> Calls:
     return ENDPOINTS
 
 
-def _duty() -> MakeDuty:
-    from .folding import FoldingDuty  # noqa: PLC0415 - an isolate's start imports it by `at_start`
-
-    return FoldingDuty
-
-
 OPERATE: Final = Feature(
     "operate",
     groups=(
@@ -43,6 +37,5 @@ OPERATE: Final = Feature(
         PathGroup(100, ("/api/metrics", "/api/history"), _observation),
         PathGroup(110, ("/api/async-status", "/api/ai-status"), _health),
     ),
-    duty=_duty,
-    at_start=lambda: (_health(), _duty()),
+    at_start=_health,
 )

@@ -12,10 +12,10 @@ from ...kernel.api.base.messages import Reply, json_reply
 from ...kernel.api.base.views import FailedTasksView, maybe_rfc3339, rfc3339
 from ...kernel.domain import limits
 from ...kernel.domain.task import Status
-from ...kernel.store.tallies import BOUNDS_MS, FAILED_WITH, Sums, added, quantile_ms
+from ...kernel.store.tallies import BOUNDS_MS, FAILED_WITH, Sums
+from ...kernel.work.sweep.folding import Folding
 from .figures import BacklogView, DurationView, FiveMinutesView, HistoryView
-from .folding import Folding
-from .tallies import FiveMinutes, Sample, TallyStore
+from .tallies import FiveMinutes, Sample, TallyStore, added, quantile_ms
 
 
 async def read_history(exchange: Exchange) -> Reply:

@@ -17,12 +17,12 @@ from ...kernel.domain import limits
 from ...kernel.domain.settings import Settings
 from ...kernel.domain.task import Route, Status
 from ...kernel.domain.version import MIGRATION, VERSION
-from ...kernel.store.tallies import BOUNDS_MS, Sums, added
+from ...kernel.store.tallies import BOUNDS_MS, Sums
+from ...kernel.work.sweep.folding import Folding
 from ..batches.status import ENDED, BatchStatus
 from .figures import TEXT
-from .folding import Folding
 from .operation import unreachable
-from .tallies import OpenBatches, Scrape, TallyStore
+from .tallies import OpenBatches, Scrape, TallyStore, added
 
 Labels = Mapping[str, str]
 

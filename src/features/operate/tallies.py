@@ -1,40 +1,110 @@
-"""Maintains and reads the sums over ended tasks, and other figures for metrics and plots."""
+"""Reads the sums over ended tasks, and other figures for metrics and plots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...kernel.domain import limits
-from ...kernel.domain.ids import TaskKey
 from ...kernel.domain.task import Route, Status
-from ...kernel.store import d1, seen, tallies
-from ...kernel.store.d1 import BoundStatement, Row, Store, Value, as_json
-from ...kernel.store.latest_calls import FORGET_CALLS
+from ...kernel.store import d1, seen
+from ...kernel.store.d1 import Row, Store, statement
+from ...kernel.store.fragments import NOW
 from ...kernel.store.seen import Seen
-from ...kernel.store.tallies import MEASURES, Sums
+from ...kernel.store.tallies import BOUNDS_MS, GOING_ON, MEASURES, Sums
 
 
-class Fold(NamedTuple):
-    """Ended tasks to add to the sums: those with the retention `kept_ms` that ended after `after`, up to `until`."""
-
-    kept_ms: int
-    after: int
-    until: int
+def added(sums: Sequence[Sums]) -> Sums:
+    """Add up several sums over ended tasks, measure by measure."""
+    return {name: sum(one[name] for one in sums) for name in MEASURES}
 
 
-class Foldable(NamedTuple):
-    """Which ended tasks the next fold adds to the sums over ended tasks.
+def quantile_ms(sums: Sums, name: str, fraction: float) -> int | None:
+    """Estimate within how many ms the given fraction of the tasks had finished. None without any task.
 
-    `more` says that there are further ended tasks, which are added later. `sampled` says that the backlog was already
-    sampled in the current period of five minutes. `silent` are ended tasks whose open calls no worker can settle any
-    more: those were announced at least `claim_ms` ago.
+    The estimate interpolates between two neighbouring values of BOUNDS_MS. A time above the highest value of BOUNDS_MS
+    counts as the highest value.
     """
+    most = fraction * sums[name]
+    if not most:
+        return None
+    below_ms, below = 0, 0
+    for bound in BOUNDS_MS:
+        count = sums[f"{name}_le_{bound}"]
+        if count >= most:
+            return round(below_ms + (bound - below_ms) * (most - below) / (count - below))
+        below_ms, below = bound, count
+    return BOUNDS_MS[-1]
 
-    folds: Sequence[Fold]
-    more: bool
-    sampled: bool
-    silent: Sequence[TaskKey]
-    claim_ms: int
+
+# --- Statements --------------------------------------------------------------------------------------------------
+
+# Counts the first `:most` unfinished tasks by tenant, status and route; for each group, it also gives the age of the
+# oldest pending task. AT_WORK reads two rows for each task.
+AT_WORK = statement(f"""
+SELECT tenant, status, route, count(*) AS tasks,
+  max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {GOING_ON} GROUP BY tenant, status, route
+""")
+
+# Counts the first `:most` webhook deliveries without an outcome: separately those that were never sent, and those that
+# failed and will be tried again. OPEN_DELIVERIES reads one row for each webhook delivery.
+OPEN_DELIVERIES = statement("""
+SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
+FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
+""")
+
+# Counts the first `:most` batches that have not ended, by their status, and counts the lines of these batches that have
+# no outcome yet. OPEN_BATCHES reads two rows for each batch.
+OPEN_BATCHES = statement("""
+SELECT CASE WHEN finished_at IS NOT NULL THEN iif(status = 'cancelled', 'cancelling', 'finalizing')
+  WHEN valid_at IS NULL THEN 'validating' ELSE 'in_progress' END AS state,
+  count(*) AS batches, sum(total - completed - failed) AS lines
+FROM (SELECT task_id, valid_at FROM batches INDEXED BY batches_to_write WHERE ended_at IS NULL LIMIT :most) AS open
+CROSS JOIN tasks ON tasks.id = open.task_id GROUP BY state
+""")
+
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
+
+# Reads the sums over all tasks that ever ended, in a row for each status and route.
+TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WHERE at = 0 ORDER BY status, route")
+
+# Says up to what time the sums contain all tasks that ended, NULL before the first fold.
+FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
+
+# HISTORY reads the sums over the periods of five minutes that began within the last `:back_ms`, by status; SAMPLES
+# reads the samples.
+HISTORY = statement(f"""
+SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms GROUP BY at, status ORDER BY at, status
+""")
+SAMPLES = statement(f"SELECT at, pending, processing, oldest_ms FROM samples WHERE at > {NOW} - :back_ms ORDER BY at")
+
+# Reads how many characters tenants have used today, for the `:most` tenants with the highest use. CHARACTERS_USED reads
+# one row for each of the first `:read_most` tenants that ever had characters counted.
+CHARACTERS_USED = statement(f"""
+SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE day = {NOW} / 86400000
+ORDER BY characters DESC, tenant LIMIT :most
+""")
+
+# HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; only wrangler creates this table. Without
+# the LIMIT, the statement would read a row for each table and index of the schema. wrangler creates its table first, so
+# with the LIMIT the search ends after a row or two. NEWEST_MIGRATION reads the name of the last migration in wrangler's
+# table.
+HAS_MIGRATIONS = statement("""
+SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations' LIMIT 1
+""")
+NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")
+
+# Counts, up to `:most`, the batches and tasks that have not ended and have a file in R2. NEED_BUCKET reads one to three
+# rows for each such batch, and two for each such task.
+NEED_BUCKET = statement("""
+SELECT count(*) AS unreachable FROM (
+  SELECT 1 FROM batches WHERE ended_at IS NULL
+    AND EXISTS (SELECT 1 FROM files WHERE id IN (input_file, output_file, error_file) AND place = 'r2')
+  UNION ALL
+  SELECT 1 FROM tasks CROSS JOIN files ON files.id = text_file
+  WHERE text_file IS NOT NULL AND finished_at IS NULL AND place = 'r2'
+  LIMIT :most
+)
+""")
 
 
 class UnfinishedGroup(NamedTuple):
@@ -90,67 +160,23 @@ class FiveMinutes:
 
 
 class TallyStore(Store):
-    """Adds ended tasks to the sums, and reads the sums.
-
-    Each method of `TallyStore` is one call to D1 unless it says otherwise.
-    """
+    """Reads the sums. Each method is one call to D1 unless it says otherwise."""
 
     @property
     def rows(self) -> tuple[int, int]:
         """How many rows of D1 this invocation has read, and how many it has written."""
         return self._database.rows
 
-    async def foldable(self, kept_ms: Sequence[int], most: int, claim_ms: int) -> Foldable:
-        """Find the tasks that ended since tasks were last added to the sums, about `most` of each retention.
-
-        `kept_ms` are the retentions, in ms, that new tasks get today. `claim_ms` is the longest time from the
-        announcement of a call to its record.
-        """
-        found, silent, (sampled,) = await self._database.run(
-            tallies.FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most),
-            tallies.SILENT.bind(claim_ms=claim_ms, most=most),
-            tallies.IS_SAMPLED.bind(),
-        )
-        folds = [_fold(row) for row in found if row["some"]]
-        more = any(row["beyond"] is not None for row in found) or len(silent) == most
-        return Foldable(folds, more, bool(sampled["is_there"]), [d1.task_key(row) for row in silent], claim_ms)
-
-    async def fold(self, found: Foldable, most: int) -> None:
-        """Add the found tasks and open calls to the sums.
-
-        Once in five minutes, sample the backlog by counting up to `most` tasks, and forget what is too old. If there is
-        nothing to add and nothing to sample, `fold` makes no call to D1.
-        """
-        batch: list[BoundStatement] = []
-        if found.silent:
-            open_calls: dict[str, Value] = {"task_keys": as_json(found.silent), "claim_ms": found.claim_ms}
-            batch += [tallies.COUNT_SILENT.bind(**open_calls), tallies.DOUBT_SILENT.bind(**open_calls)]
-        for one in found.folds:
-            batch += [
-                tallies.FOLD.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
-                tallies.FOLDED.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
-            ]
-        if not found.sampled:
-            batch += [
-                tallies.SAMPLE.bind(most=most),
-                tallies.FORGET_TALLIES.bind(),
-                tallies.FORGET_SAMPLES.bind(),
-                tallies.FORGET_USE.bind(most=limits.FORGOTTEN_MOST),
-                FORGET_CALLS.bind(kept_ms=round(limits.OTHERS_SECONDS * 1000), most=limits.FORGOTTEN_MOST),
-            ]
-        if batch:
-            await self._database.run(*batch)
-
     async def scrape(self, most: int) -> Scrape:
         """Read the figures for a request for metrics. The figures for metrics count at most `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,), batches = await self._database.run(
-            tallies.TOTALS.bind(),
-            tallies.FOLDED_UNTIL.bind(),
-            tallies.AT_WORK.bind(most=most),
-            tallies.CHARACTERS_USED.bind(most=limits.METRICS_TENANTS_MOST, read_most=limits.METRICS_TENANTS_READ),
+            TOTALS.bind(),
+            FOLDED_UNTIL.bind(),
+            AT_WORK.bind(most=most),
+            CHARACTERS_USED.bind(most=limits.METRICS_TENANTS_MOST, read_most=limits.METRICS_TENANTS_READ),
             seen.SEEN.bind(),
-            tallies.OPEN_DELIVERIES.bind(most=most),
-            tallies.OPEN_BATCHES.bind(most=most),
+            OPEN_DELIVERIES.bind(most=most),
+            OPEN_BATCHES.bind(most=most),
         )
         return Scrape(
             totals={(_status(row), Route(d1.text(row, "route"))): _sums(row) for row in totals},
@@ -181,7 +207,7 @@ class TallyStore(Store):
         """
         back_ms = hours * 3_600_000
         (until,), sums, samples = await self._database.run(
-            tallies.FOLDED_UNTIL.bind(), tallies.HISTORY.bind(back_ms=back_ms), tallies.SAMPLES.bind(back_ms=back_ms)
+            FOLDED_UNTIL.bind(), HISTORY.bind(back_ms=back_ms), SAMPLES.bind(back_ms=back_ms)
         )
         found: dict[int, FiveMinutes] = {}
         for row in sums:
@@ -194,7 +220,7 @@ class TallyStore(Store):
 
     async def unreachable(self, most: int) -> int:
         """Count up to `most` unfinished batches and tasks that need the bucket of R2, which is not bound any more."""
-        ((row,),) = await self._database.run(tallies.NEED_BUCKET.bind(most=most))
+        ((row,),) = await self._database.run(NEED_BUCKET.bind(most=most))
         return d1.whole(row, "unreachable")
 
     async def applied_migration(self) -> str | None:
@@ -202,18 +228,11 @@ class TallyStore(Store):
 
         Returns None if wrangler's table of migrations does not exist.
         """
-        (there,) = await self._database.run(tallies.HAS_MIGRATIONS.bind())
+        (there,) = await self._database.run(HAS_MIGRATIONS.bind())
         if not there:
             return None
-        (found,) = await self._database.run(tallies.NEWEST_MIGRATION.bind())
+        (found,) = await self._database.run(NEWEST_MIGRATION.bind())
         return d1.text(found[0], "name") if found else None
-
-
-def _fold(row: Row) -> Fold:
-    after, beyond = d1.whole(row, "until"), d1.maybe_whole(row, "beyond")
-    # Tasks that ended in the same millisecond are added together, so there may be more than `most`.
-    until = d1.whole(row, "now") if beyond is None else max(after + 1, beyond - 1)
-    return Fold(d1.whole(row, "kept_ms"), after, until)
 
 
 def _status(row: Row) -> Status:

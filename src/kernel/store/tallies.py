@@ -6,13 +6,15 @@ erased in the order in which they ended. A fold does not change the rows of the 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..domain import limits
 from ..domain.codes import TaskCode
+from ..domain.ids import TaskKey
 from ..domain.task import DEADLINE_EXCEEDED
-from .d1 import Statement, statement
+from .d1 import BoundStatement, Row, Statement, Store, Value, as_json, maybe_whole, statement, task_key, whole
 from .fragments import IN_DOUBT, LISTED, NOW, UNDER_CLAIM
+from .latest_calls import FORGET_CALLS
 
 # For each of the following durations in ms, the sums count the tasks that took at most that long.
 BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
@@ -34,29 +36,6 @@ def duration_columns(name: str) -> tuple[str, ...]:
 MEASURES: Final = (*COUNTS, *BILLED, *(column for name in DURATIONS for column in duration_columns(name)))
 
 type Sums = Mapping[str, int]
-
-
-def added(sums: Sequence[Sums]) -> Sums:
-    """Add up several sums over ended tasks, measure by measure."""
-    return {name: sum(one[name] for one in sums) for name in MEASURES}
-
-
-def quantile_ms(sums: Sums, name: str, fraction: float) -> int | None:
-    """Estimate within how many ms the given fraction of the tasks had finished. None without any task.
-
-    The estimate interpolates between two neighbouring values of BOUNDS_MS. A time above the highest value of BOUNDS_MS
-    counts as the highest value.
-    """
-    most = fraction * sums[name]
-    if not most:
-        return None
-    below_ms, below = 0, 0
-    for bound in BOUNDS_MS:
-        count = sums[f"{name}_le_{bound}"]
-        if count >= most:
-            return round(below_ms + (bound - below_ms) * (most - below) / (count - below))
-        below_ms, below = bound, count
-    return BOUNDS_MS[-1]
 
 
 BUCKET_MS = round(limits.HISTORY_BUCKET_SECONDS * 1000)
@@ -250,32 +229,8 @@ DOUBT_SILENT = statement(
 
 # --- What there is to do --------------------------------------------------------------------------------------
 
-_GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
+GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
   FROM tasks INDEXED BY tasks_to_wake WHERE finished_at IS NULL LIMIT :most)"""
-
-# Counts the first `:most` unfinished tasks by tenant, status and route; for each group, it also gives the age of the
-# oldest pending task. AT_WORK reads two rows for each task.
-AT_WORK = statement(f"""
-SELECT tenant, status, route, count(*) AS tasks,
-  max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {_GOING_ON} GROUP BY tenant, status, route
-""")
-
-# Counts the first `:most` webhook deliveries without an outcome: separately those that were never sent, and those that
-# failed and will be tried again. OPEN_DELIVERIES reads one row for each webhook delivery.
-OPEN_DELIVERIES = statement("""
-SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
-FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
-""")
-
-# Counts the first `:most` batches that have not ended, by their status, and counts the lines of these batches that have
-# no outcome yet. OPEN_BATCHES reads two rows for each batch.
-OPEN_BATCHES = statement("""
-SELECT CASE WHEN finished_at IS NOT NULL THEN iif(status = 'cancelled', 'cancelling', 'finalizing')
-  WHEN valid_at IS NULL THEN 'validating' ELSE 'in_progress' END AS state,
-  count(*) AS batches, sum(total - completed - failed) AS lines
-FROM (SELECT task_id, valid_at FROM batches INDEXED BY batches_to_write WHERE ended_at IS NULL LIMIT :most) AS open
-CROSS JOIN tasks ON tasks.id = open.task_id GROUP BY state
-""")
 
 # Says whether the backlog was already sampled in the current period of five minutes.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
@@ -286,7 +241,7 @@ SAMPLE = statement(f"""
 INSERT INTO samples (at, pending, processing, oldest_ms)
 SELECT {_BUCKET}, coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'processing'), 0),
   max(0, max(age_ms) FILTER (WHERE status = 'pending'))
-FROM {_GOING_ON} WHERE NOT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET})
+FROM {GOING_ON} WHERE NOT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET})
 ON CONFLICT DO NOTHING
 """)
 
@@ -299,30 +254,6 @@ FORGET_USE = statement(f"""
 DELETE FROM daily_use WHERE tenant IN (
   SELECT tenant FROM daily_use WHERE day < {NOW} / 86400000 AND {NOW} % 3600000 < {BUCKET_MS} LIMIT :most
 )
-""")
-
-# --- Reads ----------------------------------------------------------------------------------------------------
-
-_SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
-
-# Reads the sums over all tasks that ever ended, in a row for each status and route.
-TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WHERE at = 0 ORDER BY status, route")
-
-# Says up to what time the sums contain all tasks that ended, NULL before the first fold.
-FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
-
-# HISTORY reads the sums over the periods of five minutes that began within the last `:back_ms`, by status; SAMPLES
-# reads the samples.
-HISTORY = statement(f"""
-SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms GROUP BY at, status ORDER BY at, status
-""")
-SAMPLES = statement(f"SELECT at, pending, processing, oldest_ms FROM samples WHERE at > {NOW} - :back_ms ORDER BY at")
-
-# Reads how many characters tenants have used today, for the `:most` tenants with the highest use. CHARACTERS_USED reads
-# one row for each of the first `:read_most` tenants that ever had characters counted.
-CHARACTERS_USED = statement(f"""
-SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE day = {NOW} / 86400000
-ORDER BY characters DESC, tenant LIMIT :most
 """)
 
 # --- Tenants ---------------------------------------------------------------------------------------------------
@@ -351,26 +282,79 @@ FROM (
 ) WHERE created_at > {NOW} - :back_ms GROUP BY status, error_code ORDER BY status, error_code
 """)
 
-# --- The schema -----------------------------------------------------------------------------------------------
+# --- The store ------------------------------------------------------------------------------------------------
 
-# HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; only wrangler creates this table. Without
-# the LIMIT, the statement would read a row for each table and index of the schema. wrangler creates its table first, so
-# with the LIMIT the search ends after a row or two. NEWEST_MIGRATION reads the name of the last migration in wrangler's
-# table.
-HAS_MIGRATIONS = statement("""
-SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations' LIMIT 1
-""")
-NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")
 
-# Counts, up to `:most`, the batches and tasks that have not ended and have a file in R2. NEED_BUCKET reads one to three
-# rows for each such batch, and two for each such task.
-NEED_BUCKET = statement("""
-SELECT count(*) AS unreachable FROM (
-  SELECT 1 FROM batches WHERE ended_at IS NULL
-    AND EXISTS (SELECT 1 FROM files WHERE id IN (input_file, output_file, error_file) AND place = 'r2')
-  UNION ALL
-  SELECT 1 FROM tasks CROSS JOIN files ON files.id = text_file
-  WHERE text_file IS NOT NULL AND finished_at IS NULL AND place = 'r2'
-  LIMIT :most
-)
-""")
+class Fold(NamedTuple):
+    """Ended tasks to add to the sums: those with the retention `kept_ms` that ended after `after`, up to `until`."""
+
+    kept_ms: int
+    after: int
+    until: int
+
+
+class Foldable(NamedTuple):
+    """Which ended tasks the next fold adds to the sums over ended tasks.
+
+    `more` says that there are further ended tasks, which are added later. `sampled` says that the backlog was already
+    sampled in the current period of five minutes. `silent` are ended tasks whose open calls no worker can settle any
+    more: those were announced at least `claim_ms` ago.
+    """
+
+    folds: Sequence[Fold]
+    more: bool
+    sampled: bool
+    silent: Sequence[TaskKey]
+    claim_ms: int
+
+
+class Tallies(Store):
+    """Adds ended tasks to the sums. Each method is one call to D1."""
+
+    async def foldable(self, kept_ms: Sequence[int], most: int, claim_ms: int) -> Foldable:
+        """Find the tasks that ended since tasks were last added to the sums, about `most` of each retention.
+
+        `kept_ms` are the retentions, in ms, that new tasks get today. `claim_ms` is the longest time from the
+        announcement of a call to its record.
+        """
+        found, silent, (sampled,) = await self._database.run(
+            FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most),
+            SILENT.bind(claim_ms=claim_ms, most=most),
+            IS_SAMPLED.bind(),
+        )
+        folds = [_fold(row) for row in found if row["some"]]
+        more = any(row["beyond"] is not None for row in found) or len(silent) == most
+        return Foldable(folds, more, bool(sampled["is_there"]), [task_key(row) for row in silent], claim_ms)
+
+    async def fold(self, found: Foldable, most: int) -> None:
+        """Add the found tasks and open calls to the sums.
+
+        Once in five minutes, sample the backlog by counting up to `most` tasks, and forget what is too old. If there is
+        nothing to add and nothing to sample, `fold` makes no call to D1.
+        """
+        batch: list[BoundStatement] = []
+        if found.silent:
+            open_calls: dict[str, Value] = {"task_keys": as_json(found.silent), "claim_ms": found.claim_ms}
+            batch += [COUNT_SILENT.bind(**open_calls), DOUBT_SILENT.bind(**open_calls)]
+        for one in found.folds:
+            batch += [
+                FOLD.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
+                FOLDED.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
+            ]
+        if not found.sampled:
+            batch += [
+                SAMPLE.bind(most=most),
+                FORGET_TALLIES.bind(),
+                FORGET_SAMPLES.bind(),
+                FORGET_USE.bind(most=limits.FORGOTTEN_MOST),
+                FORGET_CALLS.bind(kept_ms=round(limits.OTHERS_SECONDS * 1000), most=limits.FORGOTTEN_MOST),
+            ]
+        if batch:
+            await self._database.run(*batch)
+
+
+def _fold(row: Row) -> Fold:
+    after, beyond = whole(row, "until"), maybe_whole(row, "beyond")
+    # Tasks that ended in the same millisecond are added together, so there may be more than `most`.
+    until = whole(row, "now") if beyond is None else max(after + 1, beyond - 1)
+    return Fold(whole(row, "kept_ms"), after, until)

@@ -26,18 +26,8 @@ from src.kernel.store.claims import (
     Tries,
 )
 from tests.conformance.cases.registry import show, worker_case
-from tests.conformance.cases.storyteller import (
-    FAILURE,
-    LEASE_MS,
-    RETENTION_MS,
-    TASK,
-    Story,
-    limited,
-    made_key,
-    new_task,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import FAILURE, outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key, new_task
 
 INPUT, OUTPUT, ERRORS = (FileKey(made_key(number)) for number in (7, 8, 9))
 WINDOW_MS = 86_400_000

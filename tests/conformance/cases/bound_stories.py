@@ -6,17 +6,8 @@ from src.kernel.domain.errors import StoreError
 from src.kernel.domain.task import BUDGET_EXHAUSTED, Failure
 from src.kernel.store.claims import CallKey, Continue, Fail, Finish, Release
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import (
-    FAILURE,
-    LEASE_MS,
-    OVERDUE,
-    RETENTION_MS,
-    TASK,
-    Story,
-    made_key,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import FAILURE, outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, OVERDUE, RETENTION_MS, TASK, Story, made_key
 
 DEADLINE_MS = 1_000_000
 

@@ -4,16 +4,8 @@ from typing import Any
 
 from src.kernel.store.claims import Continue, Finish
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import (
-    LEASE_MS,
-    RETENTION_MS,
-    TASK,
-    Story,
-    limited,
-    made_key,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key
 
 
 @worker_case

@@ -9,18 +9,8 @@ from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import Continue, Fail, Finish, Release
 from src.kernel.store.rows import Span
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import (
-    FAILURE,
-    LEASE_MS,
-    RETENTION_MS,
-    TASK,
-    Story,
-    failures,
-    limited,
-    made_key,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import FAILURE, failures, outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key
 
 ALL = Span("local:", "local:~")
 ON = Conditions(tasks_in_flight_most=9)

@@ -10,19 +10,16 @@ from src.kernel.domain.task import Reduce
 from src.kernel.store.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release, SharedCalls
 from src.kernel.store.views import TooMuchAtOnce
 from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.steps import FAILURE, failures, outputs, progress
 from tests.conformance.cases.storyteller import (
-    FAILURE,
     LEASE_MS,
     OVERDUE,
     RETENTION_MS,
     TASK,
     Story,
-    failures,
     limited,
     made_key,
     new_task,
-    outputs,
-    progress,
 )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 from src.features.attempts import log as attempts
@@ -12,6 +11,7 @@ from src.features.bulk.store import BulkStore
 from src.features.files import sql as files
 from src.features.files.store import FileStore
 from src.features.gaps import gap_retries
+from src.features.operate import tallies as figures
 from src.features.operate.tallies import TallyStore
 from src.features.structured.joining import Joiner, join_plan
 from src.features.structured.schema.schema import accepted_schema
@@ -20,7 +20,6 @@ from src.features.webhooks import deliveries_store
 from src.features.webhooks.deliveries_store import DeliveryStore, Outbox
 from src.features.webhooks.endpoints_store import WebhookStore
 from src.kernel.domain import limits
-from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import TaskKey, new_task_id, task_key_of
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Source, TaskOptions
@@ -40,19 +39,17 @@ from src.kernel.store import (
     window,
     work_statements,
 )
-from src.kernel.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tries
+from src.kernel.store.claims import Claim
 from src.kernel.store.d1 import Database, Statement
 from src.kernel.store.hooks import Hooks
 from src.kernel.store.keys import KeyStore
+from src.kernel.store.tallies import Tallies
 from src.kernel.store.tasks import TaskStore
 from tests.conformance.cases.registry import show
 
 LEASE_MS = 60_000
 RETENTION_MS = 1_000_000
-FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
-# The numbers of a worker's writes; each is higher than the previous number.
-_STEPS = count(1)
 # These columns differ between runs, because they contain times or the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
@@ -72,6 +69,7 @@ STATEMENT_MODULES = (
         deliveries_store,
         ending,
         events,
+        figures,
         file_texts,
         files,
         gap_retries,
@@ -180,7 +178,8 @@ class Story:
         self.outbox = _Unsent()
         self.store = TaskStore(Database(self.recorder, Meter()), Hooks([self.outbox], _joiner_of))
         self.keys = KeyStore(Database(self.recorder, Meter()))
-        self.sums = self.store.beside(TallyStore)
+        self.sums = self.store.beside(Tallies)
+        self.figures = self.store.beside(TallyStore)
         self.bulk = self.store.beside(BulkStore)
         self.deliveries = self.store.beside(DeliveryStore)
         self.files = FileStore(Database(self.recorder, Meter()))
@@ -241,27 +240,3 @@ def limited(name: str, value: int) -> Iterator[None]:
         yield
     finally:
         setattr(limits, name, before)
-
-
-def progress(claim: Claim, **changes: Any) -> Progress:
-    facts: dict[str, Any] = {
-        "step": next(_STEPS),
-        "calls_settled": claim.calls_settled,
-        "calls_in_doubt": claim.calls_in_doubt,
-        "calls_minimum": claim.total,
-        "completed": 0,
-        "failed": 0,
-        "input_tokens": 0,
-        "output_tokens": 0,
-        "stalls": claim.stalls,
-        "rate_waits": claim.rate_waits,
-    }
-    return Progress(**(facts | changes))
-
-
-def outputs(*positions: int, level: int = 0) -> list[Output]:
-    return [Output(CallKey(level, position), f"output {position}", 1) for position in positions]
-
-
-def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    return [FailedCall(CallKey(0, position), Tries(1, 2), final, FAILURE) for position in positions]

@@ -11,17 +11,8 @@ from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, MergeLevel, Output, Tries
 from src.kernel.store.options import LadderCounts
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import (
-    FAILURE,
-    LEASE_MS,
-    RETENTION_MS,
-    TASK,
-    Story,
-    made_key,
-    new_task,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import FAILURE, outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, made_key, new_task
 
 SCHEMA = (
     '{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false,"title":"ü"}'

@@ -7,15 +7,8 @@ from src.kernel.store.admission import Accepted, Conditions, Outcome
 from src.kernel.store.claims import Continue, Finish
 from src.kernel.store.joining import Joining
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import (
-    LEASE_MS,
-    Story,
-    failures,
-    made_key,
-    new_task,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import failures, outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, Story, made_key, new_task
 
 # The conditions count all unfinished tasks, because the number of due tasks would depend on the machine's speed.
 THIS = Conditions(idempotency_key="key ü", digest="this")

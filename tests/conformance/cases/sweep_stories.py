@@ -6,7 +6,8 @@ from src.kernel.calls.pace import Rests
 from src.kernel.domain.ids import split_task_key
 from src.kernel.store.claims import Finish
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import FAILURE, LEASE_MS, RETENTION_MS, Story, made_key, outputs, progress
+from tests.conformance.cases.steps import FAILURE, outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, Story, made_key
 
 TENANTS = ("alpha", "beta", "gamma")
 

@@ -8,16 +8,8 @@ from src.kernel.store.admission import UNCONDITIONAL
 from src.kernel.store.claims import Continue, Fail, Finish
 from src.kernel.store.early_erasure import Old
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import (
-    FAILURE,
-    LEASE_MS,
-    OVERDUE,
-    RETENTION_MS,
-    Story,
-    made_key,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import FAILURE, outputs, progress
+from tests.conformance.cases.storyteller import LEASE_MS, OVERDUE, RETENTION_MS, Story, made_key
 
 KINDS = (RETENTION_MS, 3_600_000)
 SUMS = """SELECT at > 0 AS recent, status, ended, retries, calls, in_doubt, fruitless, output_tokens, waited, took
@@ -135,9 +127,9 @@ async def metrics_and_history_are_read(env: Any) -> Any:
     await story.insert(made_key(2, "other"))
     await story.alter(LATER)
     await sums.fold(await sums.foldable(KINDS, 100, LEASE_MS), 100)
-    standing = await sums.scrape(100)
+    standing = await story.figures.scrape(100)
     story.outcomes += [len(standing.totals), [group.tasks for group in standing.at_work], standing.until is not None]
-    _, buckets = await sums.history(1)
+    _, buckets = await story.figures.history(1)
     story.outcomes.append([sorted(one.ended) for one in buckets.values()])
     return story.told()
 
@@ -147,7 +139,7 @@ async def the_newest_migration_is_read(env: Any) -> Any:
     story = Story(env)
     table = "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY, name TEXT)"
     await env.DB.batch([env.DB.prepare(table), env.DB.prepare("DELETE FROM d1_migrations")])
-    story.outcomes.append(await story.sums.applied_migration())
+    story.outcomes.append(await story.figures.applied_migration())
     await story.alter("INSERT INTO d1_migrations (id, name) VALUES (1, '0001_initial.sql'), (2, '0002_second.sql')")
-    story.outcomes.append(await story.sums.applied_migration())
+    story.outcomes.append(await story.figures.applied_migration())
     return story.told()

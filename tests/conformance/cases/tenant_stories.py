@@ -5,7 +5,8 @@ from typing import Any
 from src.kernel.store.claims import Fail, Finish
 from src.kernel.store.tenants import TenantStore
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import FAILURE, RETENTION_MS, Story, made_key, outputs, progress
+from tests.conformance.cases.steps import FAILURE, outputs, progress
+from tests.conformance.cases.storyteller import RETENTION_MS, Story, made_key
 
 EVER_HOURS = 10_000_000
 NAMES = ("a", "a-b", "a0", "b")

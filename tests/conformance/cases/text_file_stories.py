@@ -11,7 +11,8 @@ from src.kernel.domain.ids import FileKey
 from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import NOTHING_ELSE, Also, Claim, Continue
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, new_task, progress
+from tests.conformance.cases.steps import progress
+from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, new_task
 
 TEXT = FileKey(made_key(7))
 # Two slices of a file of 18 bytes: a byte order mark, then three chunks of a one-byte and a four-byte character each.

@@ -9,7 +9,8 @@ from src.kernel.domain.task import Failure, Route, Status
 from src.kernel.store.claims import AttemptEntry, CallKey, Continue, FailedCall, Output, Tries
 from src.kernel.store.rows import ListFilter, Page, span
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import Story, limited, made_key, progress
+from tests.conformance.cases.steps import progress
+from tests.conformance.cases.storyteller import Story, limited, made_key
 
 ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 

@@ -9,16 +9,8 @@ from src.features.webhooks.rules import AttemptFailure, DeliveryOutcome, Endpoin
 from src.kernel.domain.task import Status
 from src.kernel.store.claims import Fail, Finish
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import (
-    FAILURE,
-    RETENTION_MS,
-    TASK,
-    Story,
-    limited,
-    made_key,
-    outputs,
-    progress,
-)
+from tests.conformance.cases.steps import FAILURE, outputs, progress
+from tests.conformance.cases.storyteller import RETENTION_MS, TASK, Story, limited, made_key
 
 ALL = tuple(Event)
 BEGAN_AT = 99_999_999_999_998  # a time later than the end of any pause

@@ -15,7 +15,7 @@ from src.kernel.domain.settings import load
 from src.kernel.domain.task import Route, Status, Task, TaskOptions
 from src.kernel.store.claims import Release
 from src.kernel.work.submission import Submitted, TaskRequest
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 

@@ -11,6 +11,7 @@ from ...store.sweep import Due
 from ..dispatch import Sender
 from ..worker import Worker
 from .duty import Duty, SweepAllowance, do
+from .folding import FoldingDuty
 from .own_duties import EarlyErasure, Erasure, Expiry
 from .resending import Resending
 
@@ -42,7 +43,7 @@ class Sweep:
         self,
         worker: Worker,
         senders: Sequence[Sender],
-        duties: Sequence[Duty] = (),
+        duties: Sequence[Duty],
         *,
         seconds: float | None = None,
         stands_in: bool = False,
@@ -55,7 +56,7 @@ class Sweep:
         self._turns = limits.SWEEP_TURNS if senders else 1
         self._stands_in = stands_in
         # What a dear duty leaves may suffice for a cheap one.
-        kept = [duty for duty in duties if alone or not duty.alone]
+        kept = [duty for duty in (FoldingDuty(worker), *duties) if alone or not duty.alone]
         self._duties = sorted(kept, key=lambda duty: duty.cost.statements, reverse=True)
         self._counts = SweepCounts()
         self._allowance = SweepAllowance(worker.settings, worker.meter, seconds)

@@ -20,7 +20,7 @@ from src.kernel.store.admission import LimitReached
 from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, Tries
 from src.kernel.store.options import LadderCounts
 from src.kernel.work.submission import BudgetTooSmall, Submitted, TaskRequest
-from tests.conformance.cases.storyteller import outputs, progress
+from tests.conformance.cases.steps import outputs, progress
 from tests.support.api_bench import ApiBench, BenchRequest
 from tests.support.event_streams import read_events
 from tests.support.store_bench import FAILURE

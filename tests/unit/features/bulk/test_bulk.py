@@ -16,13 +16,14 @@ from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Route, Status
 from src.kernel.run.log import Log
-from src.kernel.store.admission import Conditions, LimitReached
+from src.kernel.store.admission import UNCONDITIONAL, Conditions, LimitReached
 from src.kernel.store.d1 import Database
 from src.kernel.store.rows import Span
 from src.kernel.work.dispatch import Dispatcher, Sender
 from src.kernel.work.submission import Submission
 from tests.support.invocations import task_store
 from tests.support.store_bench import LEASE_MS, RETENTION_MS, StoreBench
+from tests.unit.kernel.store.test_tallies import ended, fail, fold, totals
 
 ALL = Span("t:", "t:~")
 FREE = Settings(plan="free", lease_seconds=LEASE_MS / 1000, timeout_seconds=1.0)
@@ -267,3 +268,21 @@ def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
         "SELECT count(*) AS entries FROM tasks INDEXED BY tasks_failed WHERE status = 'failed'"
     )
     assert row["entries"] == 1
+
+
+def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
+    """Failed tasks that a bulk retry puts back before a fold are still in the sums as ended."""
+    for name in ("a", "b", "c"):
+        bench.insert(name)
+        fail(bench, name)
+    tasks = {TaskKey("a"): 0, TaskKey("b"): 0}
+    for _ in range(2):  # sent twice
+        bench.run(bench.store.beside(BulkStore).retry_all("", tasks, 0, UNCONDITIONAL))
+    fold(bench)
+    assert ended(bench) == {"failed": 3}
+    bench.pass_ms(1)
+    for name in ("a", "b"):
+        fail(bench, name, calls_settled=5)
+    fold(bench)
+    assert ended(bench) == {"failed": 5}
+    assert totals(bench)["calls"] == 3 * 4 + 2 * 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from src.features.bulk.store import BulkStore
 from src.features.gaps.gap_retries import GapRetryStore
 from src.kernel.calls.protocol import ModelReply
 from src.kernel.domain import limits
@@ -15,9 +16,10 @@ from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Reduce, Route, Status, Task
 from src.kernel.run.context import Ended
-from src.kernel.store.admission import Accepted, Conditions, LimitReached
+from src.kernel.store.admission import UNCONDITIONAL, Accepted, Conditions, LimitReached
 from tests.support.store_bench import new_task
 from tests.support.worker_bench import HOST, WorkerBench
+from tests.unit.kernel.run.test_gaps import KEY, WITH_GAPS, ended, failing, kept_input
 
 OLD, NEW, OTHER = (TaskKey(name) for name in ("task", "t:new", "t:other"))
 REFUSED = ModelRefused("the provider answered 400", of_call=True)
@@ -249,3 +251,25 @@ def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
     plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(NEW))
     assert plan is not None
     assert plan.minimum_calls == 1
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
+def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: WorkerBench, bulk: bool) -> None:
+    """The outputs of merges may have been made without the chunks that are gaps."""
+    bench.insert(3, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 4)
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed) == ("failed", 2, 1)
+    if bulk:
+        assert bench.do(bench.store.beside(BulkStore).retry_all("", {KEY: 0}, 1000, UNCONDITIONAL)) == [KEY]
+    else:
+        assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    task = bench.task()
+    assert (task.status, task.failed, [gap.chunk for gap in task.gaps]) == ("pending", 1, [1])
+    assert task.coverage == 2 / 3
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [1], 2 / 3)
+    assert (task.failed, task.usage.model_calls, kept_input(bench)) == (1, 5, "xxx")
+    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(KEY))
+    assert plan is not None
+    assert plan.minimum_calls == 2

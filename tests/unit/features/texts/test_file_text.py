@@ -294,3 +294,13 @@ def test_what_a_text_of_25_mb_costs() -> None:
         assert row["size"] < 45_000
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize(("spare", "status"), [(0, Status.COMPLETED), (-1, Status.FAILED)])
+def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spare: int, status: Status) -> None:
+    """Such a text is cut after its submission, and the task fails before its first call if its budget is too small."""
+    made = TextBench()
+    made.begin_text(b"One two three. " * 10, reduce=Reduce.MERGE, max_calls=5 + spare)
+    task = made.work_to_end()
+    assert (task.total, task.status, len(made.model.calls)) == (4, status, 5 if status is Status.COMPLETED else 0)
+    made.close()

@@ -10,7 +10,7 @@ from src.features.texts.store import Cuts, CutStatements
 from src.kernel.domain.task import Route
 from src.kernel.store.admission import Accepted
 from src.kernel.store.claims import Also, Claim, Continue
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.store_bench import RETENTION_MS, START_MS
 from tests.support.text_bench import TEXT_TASK, TextBench
 

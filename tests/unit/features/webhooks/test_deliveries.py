@@ -24,10 +24,11 @@ from src.kernel.run.waits import OVERDUE
 from src.kernel.store.claims import Claim, Fail
 from src.kernel.store.d1 import Database
 from src.kernel.work.worker import Worker
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.courier import Message
 from tests.support.delivery_bench import KEY, TASK, URL, DeliveryBench, task_key
-from tests.support.invocations import due_deliveries, new_sweep, task_store
+from tests.support.invocations import new_sweep, task_store
+from tests.support.outbox import due_deliveries
 from tests.support.store_bench import FAILURE, RETENTION_MS
 from tests.support.worker_bench import HOST
 

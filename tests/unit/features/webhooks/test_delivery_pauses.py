@@ -15,7 +15,8 @@ from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
 from src.kernel.work.worker import Worker
 from tests.support.delivery_bench import TASK, URL, DeliveryBench, task_key
-from tests.support.invocations import due_deliveries, new_sweep
+from tests.support.invocations import new_sweep
+from tests.support.outbox import due_deliveries
 from tests.support.worker_bench import HOST
 
 DAY_MS = 86_400_000

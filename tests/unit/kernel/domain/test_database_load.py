@@ -229,7 +229,7 @@ def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
     runtime: Any = SimpleNamespace(
         write=lambda line: None, now_ms=lambda: 0, entropy=bytes, chance=lambda: 0.0, courier=None
     )
-    variables = {"AI_PROVIDER": "demo"}
+    variables = {"AI_PROVIDER": "workers-ai"}
     app = App(Bindings(database=binding), settings.load(variables.get), runtime, lambda run: None, isolate)
     store = app.api().store if part == "the API" else app.worker.store
     loop.run_until_complete(store.ready())

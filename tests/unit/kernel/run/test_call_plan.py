@@ -10,7 +10,6 @@ from src.kernel.domain.task import Reduce, Status
 from src.kernel.run.context import Ended
 from src.kernel.run.ledger import Ledger
 from src.kernel.store.claims import CallKey
-from tests.support.text_bench import TextBench
 from tests.support.worker_bench import HOST, WorkerBench
 
 
@@ -37,15 +36,6 @@ def test_a_merge_that_is_not_planned_counts_as_one_call(bench: WorkerBench) -> N
     assert bench.do(polled()) == Ended(Status.COMPLETED)
     assert {completed for completed, _ in seen} > {0, 1, 2}
     assert {minimum for _, minimum in seen} == {4}
-
-
-@pytest.mark.parametrize(("spare", "status"), [(0, Status.COMPLETED), (-1, Status.FAILED)])
-def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spare: int, status: Status) -> None:
-    made = TextBench()
-    made.begin_text(b"One two three. " * 10, reduce=Reduce.MERGE, max_calls=5 + spare)
-    task = made.work_to_end()
-    assert (task.total, task.status, len(made.model.calls)) == (4, status, 5 if status is Status.COMPLETED else 0)
-    made.close()
 
 
 def looked_at(chunks: int, monkeypatch: pytest.MonkeyPatch) -> int:

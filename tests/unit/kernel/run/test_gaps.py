@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from src.features.bulk.store import BulkStore
-from src.features.gaps.gap_retries import GapRetryStore
 from src.kernel.calls.model_health import ModelHealth, Patience
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.codes import TaskCode
@@ -25,7 +23,6 @@ from src.kernel.domain.task import Failure, Reduce, Task, TaskOptions
 from src.kernel.run.context import Ended, Released
 from src.kernel.run.failed_calls import Gaps
 from src.kernel.run.ledger import Ledger
-from src.kernel.store.admission import UNCONDITIONAL
 from src.kernel.store.claims import CallKey, FailedCall, Tries
 from src.kernel.store.options import LadderCounts
 from tests.support.worker_bench import WorkerBench
@@ -262,27 +259,6 @@ def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> No
     assert bench.do(bench.store.retry(KEY, 1000)) is not None
     task = ended(bench)
     assert (task.status, task.completed, task.failed, task.coverage) == ("completed", 5, 0, None)
-
-
-@pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
-def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: WorkerBench, bulk: bool) -> None:
-    bench.insert(3, Reduce.MERGE, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 2, 4)
-    task = ended(bench)
-    assert (task.status, task.completed, task.failed) == ("failed", 2, 1)
-    if bulk:
-        assert bench.do(bench.store.beside(BulkStore).retry_all("", {KEY: 0}, 1000, UNCONDITIONAL)) == [KEY]
-    else:
-        assert bench.do(bench.store.retry(KEY, 1000)) is not None
-    task = bench.task()
-    assert (task.status, task.failed, [gap.chunk for gap in task.gaps]) == ("pending", 1, [1])
-    assert task.coverage == 2 / 3
-    task = ended(bench)
-    assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [1], 2 / 3)
-    assert (task.failed, task.usage.model_calls, kept_input(bench)) == (1, 5, "xxx")
-    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(KEY))
-    assert plan is not None
-    assert plan.minimum_calls == 2
 
 
 def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from simulator.engine.loop import Loop
-from src.features.webhooks.endpoints_store import NewEndpoint, WebhookStore
-from src.features.webhooks.rules import Event, endpoint_key_of
 from src.kernel.domain import limits
 from src.kernel.domain.errors import StoreSilent, StoreUnavailable
 from src.kernel.domain.ids import LOCAL, TaskKey, new_task_id, task_key_of
@@ -22,7 +20,7 @@ from src.kernel.store.admission import Accepted, Conditions, Replayed
 from src.kernel.store.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
 from src.kernel.store.d1 import Database
 from src.kernel.store.keys import KeyStore, NewKey
-from tests.conformance.cases.storyteller import outputs, progress
+from tests.conformance.cases.steps import outputs, progress
 from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, START_MS, StoreBench, new_task
@@ -244,17 +242,15 @@ def revoke(bench: StoreBench) -> None:
     assert bench.run(keys.delete(LOCAL, new.id))
 
 
-def unregister(bench: StoreBench) -> None:
-    endpoints = WebhookStore(Database(bench.database, Meter()))
-    new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
-    assert bench.run(endpoints.insert(new))
-    assert bench.run(endpoints.delete(new.key))
-
-
-@pytest.mark.parametrize("end", [erase, withdraw, revoke, unregister])
+@pytest.mark.parametrize("end", [erase, withdraw, revoke])
 def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Callable[[StoreBench], None]):
     """A tombstone stays for its whole hour, although a sweep comes each minute, since a write may land until then."""
     end(bench)
+    outlasts(bench)
+
+
+def outlasts(bench: StoreBench) -> None:
+    """Check that the only tombstone stays for exactly an hour."""
     hour_ms = round(limits.LATE_SECONDS_MOST * 1000)
     for _ in range(hour_ms // 60_000 - 1):
         bench.pass_ms(60_000)
@@ -302,21 +298,6 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
     bench.run(keys.insert(new))
     assert not bench.run(keys.delete("two", new.id))
     assert bench.database.rows("SELECT id FROM tombstones") == []
-
-
-@pytest.mark.parametrize("seen", [True, False])
-def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
-    endpoints = WebhookStore(Database(bench.database, Meter()))
-    new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
-    bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
-    if seen:
-        assert bench.run(endpoints.insert(new))
-    else:
-        with pytest.raises(StoreUnavailable):
-            bench.run(endpoints.insert(new))
-    assert bench.run(endpoints.delete(new.key, unseen=not seen)) == seen
-    bench.run(bench.database.land())
-    assert bench.database.rows("SELECT id FROM webhook_endpoints") == []
 
 
 class Silence(SqliteD1):

@@ -3,18 +3,15 @@
 The writes of two workers of one task must not mix, and no two ends of the task may have the same id.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from src.features.webhooks.deliveries_store import DeliveryStore
-from src.features.webhooks.rules import DeliveryKey
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Status
 from src.kernel.store.claims import Claim, Continue, Fail, Finish, Release, Step
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
@@ -141,27 +138,3 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
     bench.database.rows("UPDATE tasks SET holder = ?", holder)
     made = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
     assert bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS)) is Status.CANCELLED
-
-
-def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
-    """If a database forgets a task's end, receivers have already got a message about it."""
-    columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
-    bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
-    bench.database.rows(
-        "INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at) "
-        "VALUES ('local:we_0a0a0a0a0a0a0a0a0a0a0a0a', ?, ?, ?, 0, 0)",
-        *columns.values(),
-    )
-    before, key = bench.database.snapshot(), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
-    found: list[DeliveryKey] = []
-    for _ in range(2):
-        bench.database.restore(before)
-        bench.pass_ms(1)
-        claim = bench.claim(key)
-        completes(bench, claim)
-        found += [one.key for one in bench.run(bench.store.beside(DeliveryStore).deliveries(key))]
-    assert [one.generation for one in found] == [0, 0]
-    assert found[0].id != found[1].id
-    # The old delivery has gone with the restored database, so no sweep sends it.
-    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[0])) is None
-    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[1])) is not None

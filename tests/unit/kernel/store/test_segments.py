@@ -17,7 +17,7 @@ from src.kernel.store import claiming
 from src.kernel.store.claims import CallKey, Claim, Finish, Output, Progress
 from src.kernel.store.segments import pieces, unpack
 from src.kernel.work.worker import Host
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 from tests.support.worker_bench import WorkerBench
 

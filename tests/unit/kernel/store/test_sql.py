@@ -2,16 +2,12 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.features.bulk import store as bulk
-from src.features.webhooks import deliveries_store
-from src.kernel.store import admission, ending, keys, sweep, views, work_statements
-from src.kernel.store.d1 import BoundStatement, Statement, as_json, statement
+from src.kernel.store.d1 import BoundStatement, as_json, statement
 from src.kernel.store.fragments import delete_parts
 from tests.support.sqlite_d1 import SqliteD1
 
@@ -95,29 +91,6 @@ def test_sqlite_reads_the_values_where_the_names_stand(values: dict[str, int | s
     (row,) = connection.execute(bound.sql, bound.values)
     connection.close()
     assert list(row) == [values[name] for name in names]
-
-
-def _all() -> Iterator[Statement]:
-    for module in (admission, bulk, deliveries_store, ending, keys, sweep, views, work_statements):
-        for value in vars(module).values():
-            yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Statement))
-
-
-def test_each_statement_keeps_to_the_limits_of_d1():
-    made = list(_all())
-    assert len(made) > 60
-    assert max(len(one.parameters) for one in made) <= PARAMETERS_MOST
-    assert max(len(one.sql.encode()) for one in made) <= 100_000
-
-
-def test_no_two_subjects_have_statements_of_one_name():
-    names = [
-        name
-        for module in (admission, bulk, deliveries_store, ending, keys, sweep, views, work_statements)
-        for name in vars(module)
-        if name.isupper() and not name.startswith("_") and isinstance(vars(module)[name], Statement | tuple)
-    ]
-    assert len(names) == len(set(names))
 
 
 def test_every_part_of_a_task_is_deleted():

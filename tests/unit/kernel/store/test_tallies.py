@@ -5,20 +5,17 @@ from typing import Any
 
 import pytest
 
-from src.features.bulk.store import BulkStore
-from src.features.operate.tallies import TallyStore
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Failure, Reduce, Status
 from src.kernel.store import tallies
-from src.kernel.store.admission import UNCONDITIONAL
 from src.kernel.store.claims import CallKey, Claim, Fail, FailedCall, Finish, Output, Tries
 from src.kernel.store.early_erasure import Old
 from src.kernel.store.options import LadderCounts
-from src.kernel.store.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, quantile_ms
-from tests.conformance.cases.storyteller import progress
+from src.kernel.store.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, Tallies
+from tests.conformance.cases.steps import progress
 from tests.support.store_bench import FAILURE, OVERDUE, RETENTION_MS, StoreBench, new_task, outputs
 
 KINDS = (RETENTION_MS, 3_600_000)
@@ -33,8 +30,9 @@ def bench() -> Iterator[StoreBench]:
     made.database.close()
 
 
-def sums(bench: StoreBench) -> TallyStore:
-    return bench.store.beside(TallyStore)
+def sums(bench: StoreBench) -> Tallies:
+    """Return the store of the sums over ended tasks."""
+    return bench.store.beside(Tallies)
 
 
 def fold(bench: StoreBench, most: int = 100) -> bool:
@@ -264,23 +262,6 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
     assert figures["took"] == figures["waited"] == 1  # the time between the failure and the retry is no latency
 
 
-def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
-    for name in ("a", "b", "c"):
-        bench.insert(name)
-        fail(bench, name)
-    tasks = {TaskKey("a"): 0, TaskKey("b"): 0}
-    for _ in range(2):  # sent twice
-        bench.run(bench.store.beside(BulkStore).retry_all("", tasks, 0, UNCONDITIONAL))
-    fold(bench)
-    assert ended(bench) == {"failed": 3}
-    bench.pass_ms(1)
-    for name in ("a", "b"):
-        fail(bench, name, calls_settled=5)
-    fold(bench)
-    assert ended(bench) == {"failed": 5}
-    assert totals(bench)["calls"] == 3 * 4 + 2 * 2
-
-
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
     """Calls that a cancelled task's worker settles later are added once, whether a fold comes before or after."""
@@ -450,10 +431,10 @@ def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
     assert bench.database.rows("SELECT * FROM samples") == [sample]
     complete(bench, "c")
     fold(bench)
-    until, found = bench.run(sums(bench).history(48))
-    assert until == bench.time_ms - 1
-    (five,) = found.values()
-    assert (five.sample is not None, list(five.ended)) == (True, [Status.COMPLETED])
+    assert bench.database.rows("SELECT max(until) AS until FROM folds") == [{"until": bench.time_ms - 1}]
+    assert bench.database.rows("SELECT at, status FROM tallies WHERE at > 0") == [
+        {"at": sample["at"], "status": "completed"}
+    ]
     bench.pass_ms(round(limits.HISTORY_SECONDS * 1000) + 300_000)
     fold(bench)
     assert len(bench.database.rows("SELECT * FROM samples")) == 1
@@ -489,22 +470,12 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     for number in range(50, 100):
         complete(bench, f"t{number}")
         bench.pass_ms(1)
-    _, written = sums(bench).rows
+    _, written = sums(bench)._database.rows
     fold(bench)
     after = {row["id"]: row for row in bench.database.rows("SELECT * FROM tasks")}
     assert all(after[row["id"]] == row for row in before)
-    assert sums(bench).rows[1] - written == 3  # the fold writes two sums and its position
+    assert sums(bench)._database.rows[1] - written == 3  # the fold writes two sums and its position
     assert ended(bench) == {"completed": 100}
-
-
-def test_quantiles() -> None:
-    """A quantile lies between the bounds of the bucket that contains it."""
-    nothing = dict.fromkeys(MEASURES, 0)
-    assert quantile_ms(nothing, "took", 0.5) is None
-    ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}
-    assert quantile_ms(ten, "took", 0.5) == 500
-    assert quantile_ms(ten, "took", 0.9) == 500 + 1_500 * 4 // 5
-    assert quantile_ms(nothing | {"took": 2}, "took", 0.95) == BOUNDS_MS[-1]
 
 
 def test_columns_are_the_measures(bench: StoreBench) -> None:

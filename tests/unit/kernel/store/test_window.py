@@ -17,7 +17,7 @@ from src.kernel.store.claims import CallKey, Finish, MergeLevel
 from src.kernel.store.tasks import TaskStore
 from src.kernel.text.chunks import Window, chunks, cuts
 from src.kernel.work.worker import Host
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.sqlite_d1 import SqliteD1
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 from tests.support.worker_bench import WorkerBench

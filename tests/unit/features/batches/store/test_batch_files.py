@@ -11,7 +11,7 @@ from src.features.batches.work.growth import StoredLines, object_of, store_segme
 from src.kernel.domain import limits
 from src.kernel.domain.task import Failure, Route, Status
 from src.kernel.store.claims import NOTHING_ELSE, Also, CallKey, Claim, Continue, FailedCall, Finish, Output, Tries
-from tests.conformance.cases.storyteller import progress
+from tests.conformance.cases.steps import progress
 from tests.support.batch_bench import KEY, OUTPUT, BatchBench, lines
 
 LEASE_MS = 60_000

@@ -7,11 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.engine.loop import Loop
-from src.features.demo.demo import DemoProvider
-from src.features.operate.checks import ModelCheck
 from src.kernel.api.base.services import KeyCache
-from src.kernel.calls.protocol import Health
 from src.kernel.domain import limits
 from src.kernel.domain.errors import ConfigurationError
 from src.kernel.domain.keys import NOBODY, Key, Scope, digest, fingerprint, is_key_id, make, ordered, parse, proves
@@ -133,72 +129,6 @@ def test_a_forgotten_key_stays_forgotten() -> None:
     assert cache.find(b"b", 1, 0) is not None
     cache.remember(b"a", key("a"), asked_at=0, revision=cache.revision)
     assert cache.find(b"a", 1, 0) is not None
-
-
-class Probed(DemoProvider):
-    """A provider that counts the probes of its model. A probe takes a while, and may raise an error or never end."""
-
-    def __init__(self) -> None:
-        self.probes = 0
-        self.seconds = 1.0
-        self.error: Exception | None = None
-
-    async def probe(self) -> Health:
-        self.probes += 1
-        await asyncio.sleep(self.seconds)
-        if self.error is not None:
-            raise self.error
-        return Health("healthy", f"probe {self.probes}")
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop(max_steps=1_000_000)  # type: ignore[abstract]
-    yield made
-    made.close()
-
-
-def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
-    """However many requests ask for the model's state, the Worker probes the provider once in MODEL_CHECK_SECONDS."""
-    provider, check = Probed(), ModelCheck()
-
-    async def ask() -> list[str]:
-        found = await asyncio.gather(*(check.read(provider, lambda: 7) for _ in range(100)))
-        assert {checked.at_ms for checked in found} == {7}
-        return [checked.health.detail for checked in found]
-
-    async def story() -> None:
-        assert set(await ask()) == {"probe 1"}
-        await asyncio.sleep(limits.MODEL_CHECK_SECONDS - 1.2)
-        assert set(await ask()) == {"probe 1"}
-        await asyncio.sleep(1.2)
-        assert set(await ask()) == {"probe 2"}
-
-    loop.run_until_complete(story())
-    assert provider.probes == 2
-
-
-def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS."""
-    provider, check = Probed(), ModelCheck()
-
-    async def story() -> None:
-        provider.seconds = 1e9
-        lost = asyncio.ensure_future(check.read(provider, lambda: 0))
-        await asyncio.sleep(1)
-        provider.seconds = 1.0
-        began = asyncio.get_running_loop().time()
-        assert (await check.read(provider, lambda: 0)).health.detail == "probe 2"
-        assert asyncio.get_running_loop().time() - began < limits.MODEL_CHECK_SECONDS + 2
-        lost.cancel()
-        await asyncio.sleep(limits.MODEL_CHECK_SECONDS)
-        provider.error = KeyError("mistake")
-        with pytest.raises(KeyError):
-            await check.read(provider, lambda: 0)
-        provider.error = None
-        assert (await check.read(provider, lambda: 0)).health.detail == "probe 4"
-
-    loop.run_until_complete(story())
 
 
 class Keys:

@@ -10,7 +10,6 @@ import pytest
 from src.kernel.store.early_erasure import Old
 from src.kernel.work.sweep.duty import SweepAllowance
 from src.kernel.work.sweep.own_duties import EarlyErasure
-from tests.support.invocations import new_sweep
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
@@ -307,17 +306,6 @@ def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
     assert clear(bench) == 0
     assert len(bench.events("clearance_failed")) == 1
     assert clear(bench) == 50
-
-
-def test_early_erasure_waits_for_files_that_leave_the_database(bench: WorkerBench):
-    """The files of erased batches free space when their bytes go, so until then a sweep erases no further tasks."""
-    fill(bench, "large", 50)
-    upload(bench, "large", 3)
-    bench.database.rows("UPDATE files SET expires_at = 1, due_at = 1 RETURNING id")
-    assert bench.do(new_sweep(bench.worker(), ()).run()).erased == 0
-    assert not bench.database.rows("SELECT id FROM files")
-    bench.do(asyncio.sleep(60))
-    assert bench.do(new_sweep(bench.worker(), ()).run()).erased == 50
 
 
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):

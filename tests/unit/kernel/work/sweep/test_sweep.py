@@ -5,7 +5,6 @@ from collections import Counter
 
 import pytest
 
-from src.features.demo.demo import DemoProvider
 from src.kernel.calls.pace import Rests
 from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey, split_task_key
@@ -42,7 +41,7 @@ class Recorder:
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
     lines: list[str] = []
-    worker = new_worker(bench.database, provider=DemoProvider(), settings=Settings(), log=Log(lines.append))
+    worker = new_worker(bench.database, provider=None, settings=Settings(), log=Log(lines.append))
     bench.run(new_sweep(worker, senders).run())
     return next(line for line in lines if '"event":"swept"' in line)
 

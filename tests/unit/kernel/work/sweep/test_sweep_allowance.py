@@ -6,13 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from src.features.files.erasure import FileErasure
-from src.features.files.store import file_store
 from src.kernel.domain import limits
-from src.kernel.domain.ids import FileKey, TaskKey
+from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Reduce, Route
 from src.kernel.run.context import RunOutcome
-from src.kernel.work.sweep.duty import SweepAllowance, do
 from src.kernel.work.worker import Host, Worker
 from tests.support.invocations import new_sweep
 from tests.support.store_bench import START_MS, new_task
@@ -78,6 +75,7 @@ def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBenc
 def test_a_run_adds_up_what_has_ended_with_what_is_left(
     bench: WorkerBench, calls_left: int, statements_left: int, folds: bool
 ):
+    """A sweep adds up ended tasks only if it has enough calls and statements left for the read and the write."""
     bench.insert(1)
     bench.run()
     bench.do(asyncio.sleep(1))
@@ -138,23 +136,3 @@ def test_one_refused_send_makes_no_later_part_of_a_sweep_smaller(bench: WorkerBe
     assert len(queue.sent) == 1
     # Two pages are read, the first page is sent off in two parts, and two more calls add up the ended tasks.
     assert worker.meter.subrequests - before == 2 + 3 + 31 + 2
-
-
-@pytest.mark.parametrize(
-    ("calls_left", "statements_left", "is_erased"),
-    [(5, 99, True), (4, 99, False), (0, 99, False), (99, 8, True), (99, 7, False)],
-)
-def test_a_run_erases_no_file_that_it_has_no_allowance_for(
-    bench: WorkerBench, calls_left: int, statements_left: int, is_erased: bool
-):
-    bench.do(file_store(bench.worker()).begin(FileKey("local:file"), START_MS))
-    bench.database.rows("UPDATE files SET due_at = 1")
-    worker = invocation(bench, calls_left=calls_left, statements_left=statements_left)
-    before = worker.meter.subrequests
-    erasure = FileErasure(worker)
-    erasure.found([{"wanted": 1}], runs_tasks=False)
-    bench.do(do(erasure, SweepAllowance(bench.settings, worker.meter, None)))
-    assert (worker.meter.subrequests > before) is is_erased
-    assert bool(bench.database.rows("SELECT id FROM files")) is not is_erased
-    assert worker.meter.subrequests <= bench.settings.subrequests
-    assert worker.meter.statements <= bench.settings.statements

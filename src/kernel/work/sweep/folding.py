@@ -3,21 +3,21 @@
 Metrics and plots read these sums, and never the tasks themselves.
 """
 
-from ...kernel.domain import limits
-from ...kernel.domain.errors import StoreError
-from ...kernel.domain.settings import Settings
-from ...kernel.run.invocation import Invocation
-from ...kernel.run.log import Log
-from ...kernel.store.d1 import Store
-from ...kernel.work.sweep.duty import Duty, StepCost, SweepAllowance
-from .tallies import TallyStore
+from ...domain import limits
+from ...domain.errors import StoreError
+from ...domain.settings import Settings
+from ...run.invocation import Invocation
+from ...run.log import Log
+from ...store.d1 import Store
+from ...store.tallies import Tallies
+from .duty import Duty, StepCost, SweepAllowance
 
 
 class Folding:
     """Adds the figures of ended tasks to the sums, in a sweep and before the metrics are read."""
 
     def __init__(self, store: Store, settings: Settings, log: Log) -> None:
-        self._store = store.beside(TallyStore)
+        self._store = store.beside(Tallies)
         self._settings = settings
         self._log = log
 

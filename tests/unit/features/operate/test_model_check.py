@@ -1,0 +1,80 @@
+"""An isolate asks the model for its state once for many requests."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from simulator.engine.loop import Loop
+from src.features.demo.demo import DemoProvider
+from src.features.operate.checks import ModelCheck
+from src.kernel.calls.protocol import Health
+from src.kernel.domain import limits
+
+
+class Probed(DemoProvider):
+    """A provider that counts the probes of its model. A probe takes a while, and may raise an error or never end."""
+
+    def __init__(self) -> None:
+        self.probes = 0
+        self.seconds = 1.0
+        self.error: Exception | None = None
+
+    async def probe(self) -> Health:
+        """Count."""
+        self.probes += 1
+        await asyncio.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return Health("healthy", f"probe {self.probes}")
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """Virtual time."""
+    made = Loop(max_steps=1_000_000)  # type: ignore[abstract]
+    yield made
+    made.close()
+
+
+def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
+    """However many requests ask for the model's state, the Worker probes the provider once in MODEL_CHECK_SECONDS."""
+    provider, check = Probed(), ModelCheck()
+
+    async def ask() -> list[str]:
+        found = await asyncio.gather(*(check.read(provider, lambda: 7) for _ in range(100)))
+        assert {checked.at_ms for checked in found} == {7}
+        return [checked.health.detail for checked in found]
+
+    async def story() -> None:
+        assert set(await ask()) == {"probe 1"}
+        await asyncio.sleep(limits.MODEL_CHECK_SECONDS - 1.2)
+        assert set(await ask()) == {"probe 1"}
+        await asyncio.sleep(1.2)
+        assert set(await ask()) == {"probe 2"}
+
+    loop.run_until_complete(story())
+    assert provider.probes == 2
+
+
+def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
+    """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS."""
+    provider, check = Probed(), ModelCheck()
+
+    async def story() -> None:
+        provider.seconds = 1e9
+        lost = asyncio.ensure_future(check.read(provider, lambda: 0))
+        await asyncio.sleep(1)
+        provider.seconds = 1.0
+        began = asyncio.get_running_loop().time()
+        assert (await check.read(provider, lambda: 0)).health.detail == "probe 2"
+        assert asyncio.get_running_loop().time() - began < limits.MODEL_CHECK_SECONDS + 2
+        lost.cancel()
+        await asyncio.sleep(limits.MODEL_CHECK_SECONDS)
+        provider.error = KeyError("mistake")
+        with pytest.raises(KeyError):
+            await check.read(provider, lambda: 0)
+        provider.error = None
+        assert (await check.read(provider, lambda: 0)).health.detail == "probe 4"
+
+    loop.run_until_complete(story())
