@@ -8,6 +8,7 @@ from ..kernel.feature import Feature
 from .attempts.feature import ATTEMPTS
 from .batches.feature import BATCHES
 from .bulk.feature import BULK
+from .extras import Extras
 from .files.feature import FILES
 from .gaps.feature import GAPS
 from .mcp.feature import MCP
@@ -26,7 +27,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
 )
 
 
-class NewTaskFields(StructuredFields, TextFileField):
+class NewTaskFields(StructuredFields, TextFileField, Extras):
     """The body of `POST /api/tasks`, with `input` or `inputFile`. An optional field that is null counts as absent."""
 
     model_config = ConfigDict(

@@ -16,9 +16,11 @@ ALONE = Catalogue()
 class KernelBench(ApiBench):
     """An API whose catalogue has only the kernel's own calls."""
 
+    catalogue = ALONE
+
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         sent = b"" if body is None else json.dumps(body).encode()
-        reply = self.run(handle(BenchRequest(method, f"http://h{path}", {}, sent), self.api, ALONE))
+        reply = self.run(handle(BenchRequest(method, f"http://h{path}", {}, sent), self.api, self.catalogue))
         return reply.status, json.loads(reply.body) if reply.body else None
 
 

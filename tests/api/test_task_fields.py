@@ -12,6 +12,7 @@ import pytest
 
 from src.features import NewTaskFields
 from src.kernel.api.base.exchange import Acting, without_content
+from src.kernel.api.base.fields import extra_names
 from src.kernel.api.tasks.submission import checked_fields
 from src.kernel.api.tasks.views import TaskView, whole_task_view
 from src.kernel.domain.settings import Settings
@@ -38,7 +39,7 @@ BODY: dict[str, Any] = {
     "strict": False,
     "onChunkFailure": "gap",
     "maxGapShare": 0.25,
-}
+} | dict.fromkeys(extra_names(NewTaskFields), "a")
 REQUESTED = (
     *("instructions", "reduce", "chunk", "model", "maxOutputTokens", "temperature", "modelOptions"),
     *("outputSchema", "strict", "onChunkFailure", "maxGapShare"),
@@ -56,6 +57,8 @@ NOT_SHOWN = {
 NO_TEXT = {"model", "inputFile"}
 # Options of a task that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
+# Options of a task that have a value only if the deployment has such fields.
+OF_FEATURES = set() if extra_names(NewTaskFields) else {"extras"}
 # Columns of `tasks` whose name differs from their option's name.
 OTHER_NAMES = {"structured": "structure"}
 NEWEST = len(list(MIGRATIONS.glob("*.sql")))
@@ -68,7 +71,7 @@ def test_every_field_of_the_request_is_tried_here():
 def test_every_option_comes_from_the_request():
     """With all fields of `BODY` set, no option of a native task has its default value."""
     asked = asdict(checked_fields(NewTaskFields, BODY, Settings()).request().options)
-    assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES
+    assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES | OF_FEATURES
 
 
 def test_every_option_has_its_column():

@@ -7,12 +7,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from src.features import NewTaskFields
+from src.kernel.api.base.fields import extra_names
 from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
 SENT = ("input", "instructions", "outputSchema", "join")  # Fields of a submission whose canaries are sent to the model.
-KEPT = ("metadata", "modelOptions")  # The fields with a client's text that are not sent to the model.
+KEPT = (
+    "metadata",
+    "modelOptions",
+    *extra_names(NewTaskFields),
+)  # The fields with a client's text that are not sent to the model.
 # The canaries are long enough that they are searched for in a provider's refusal (see kernel/calls/replies.py). They
 # are so short that, in a text that repeats them, some are complete on one page of the database.
 CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from ...kernel.api.base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
+from ...kernel.api.base.fields import NO_CONTROLS, NO_NUL, Whole, extras_of, field_errors, text_flaws
 from ...kernel.api.base.problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
 from ...kernel.api.tasks.submission import NO_VISIBLE, ChunkOptions, option_flaws
 from ...kernel.domain import limits
@@ -14,6 +14,7 @@ from ...kernel.domain.settings import Settings
 from ...kernel.domain.task import CONCAT_SEPARATOR, Reduce, TaskOptions
 from ...kernel.text.chunks import is_blank
 from ...kernel.work.submission import TaskRequest
+from ..extras import Extras
 from ..structured import fields as output_fields
 from ..structured.fields import WantedOutput
 from . import parameters, prompt, text_format
@@ -50,7 +51,7 @@ class Twins(Sent):
     reasoning_effort: Effort | None = None
 
 
-class OnceoverFields(Asked):
+class OnceoverFields(Extras):
     """Options that OpenAI's API lacks (`extra_body` of its SDKs), with the same meaning as in the native API.
 
     `reduce` is `merge` by default. It is `concat` by default with `join`, and with a schema whose outputs can be joined
@@ -269,6 +270,7 @@ def _request(
         },
         retention_ms=limits.RESPONSE_UNSTORED_SECONDS * 1000 if fields.store is False else None,
         structure=wanted.structure(),
+        extras=extras_of(own),
     )
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
     request = TaskRequest(

@@ -172,6 +172,7 @@ def _onceover(task: core.Task, api: Api) -> OnceoverView:
         retentionSeconds=(kept_ms if own_ms is None else min(kept_ms, own_ms)) // 1000,
         task=task_path(task.id),
     )
+    view = cast("OnceoverView", {**view, **task.options.extras})
     structure = task.options.structure
     if structure is not None and structure.gaps:
         view["gaps"] = [gap_view(gap) for gap in task.gaps]

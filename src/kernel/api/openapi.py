@@ -9,11 +9,13 @@ from typing import Any, TypedDict
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from ..domain import limits
 from ..domain.codes import TASK_CODES, ProblemCode, TaskCode
 from ..domain.keys import Scope
 from .access import access as cors
 from .base import exchange, problems
 from .base.endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter, allowed
+from .base.fields import extra_names
 from .base.messages import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
 from .base.problems import PROBLEM_TYPE, ProblemKind, ProblemView
 from .follow import sse
@@ -282,6 +284,9 @@ def _schemas(endpoints: Sequence[Endpoint]) -> Json:
     adapters = [(name, mode, TypeAdapter(model)) for name, (model, mode) in wanted.items()]
     _, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
     found: Json = definitions["$defs"]
+    for name in dict.fromkeys(name for one in endpoints if one.body for name in extra_names(one.body)):
+        for view in (view for view in found.values() if {"usage", "expiresAt"} <= view.get("properties", {}).keys()):
+            view["properties"][name] = {"type": "string", "maxLength": limits.EXTRA_CHARS_MOST}
     _explain(found, TaskCode, TASK_CODES)
     _explain(found, ProblemCode, {kind.code: f"{kind.title}." for kind in problems.KINDS})
     return found

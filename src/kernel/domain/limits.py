@@ -209,6 +209,7 @@ ROOM_BYTES_MOST = 1_500_000  # The most free bytes that a run's calls need toget
 AHEAD_COUNTED_SECONDS = 5.0  # For how long a task must have waited before a poll counts the tasks ahead of it.
 AHEAD_COUNTED_MOST = 100  # The most unfinished tasks of a tenant that a poll counts.
 LIST_WALK_MOST = 500  # The most tasks that a filtered page of the task list reads, and that its counts read.
+EXTRA_CHARS_MOST = 256  # The most characters of a text that a feature lets clients give a task.
 SEARCH_CHARS_MOST = 100  # The most characters of a text for which a client searches the list of tasks.
 FIRST_LINE_CHARS_MOST = 120  # The first line of a task's text, which may name the task, is cut to this length.
 FIRST_LINE_WITHIN_CHARS = 1_000  # How many blank characters may come before the first line of a task's text.

@@ -134,6 +134,8 @@ class TaskOptions:
     response: Mapping[str, object] | None = None
     retention_ms: int | None = None  # How long the task is kept after its end, if shorter than RETENTION_DAYS.
     structure: Structure | None = None  # The output schema's options, and whether chunks may leave gaps.
+    # Texts that features let a client give a task (`extra_names`). They have no effect.
+    extras: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -149,7 +151,7 @@ class TaskOptions:
 
 
 # The options of a task that contain a client's text, which an API key without the scope `read` does not see.
-OPTION_TEXTS = frozenset({"metadata", "model_options"})
+OPTION_TEXTS = frozenset({"metadata", "model_options", "extras"})
 # The members of a task's metadata that may name the task; an earlier one is preferred.
 NAME_MEMBERS = ("name", "title", "label")
 CONCAT_SEPARATOR = "\n\n"

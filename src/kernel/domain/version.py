@@ -6,4 +6,4 @@ Tests compare the code's version with `pyproject.toml`, and the schema's version
 from typing import Final
 
 VERSION: Final = "0.1.0"
-MIGRATION: Final = "0007_mends.sql"  # the newest one
+MIGRATION: Final = "0008_names_health_costs.sql"  # the newest one

@@ -146,6 +146,11 @@ _COLUMNS = (
     ),
     _Column("retention_ms", lambda options: options.retention_ms, maybe_whole),
     _Column("structured", written_structure, read_structure, "structure"),
+    _Column(
+        "extras",
+        lambda options: as_json(dict(options.extras)) if options.extras else None,
+        lambda row, name: maybe_json_object(row, name) or {},
+    ),
 )
 NAMES = tuple(column.name for column in _COLUMNS)
 

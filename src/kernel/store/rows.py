@@ -145,6 +145,7 @@ class ListFilter(NamedTuple):
     model: str | None = None
     text: str | None = None
     default_model: str | None = None
+    extras: str | None = None  # a JSON object with the texts of extra fields
 
     def takes(self, task: Task) -> bool:
         """Whether a list with the filter shows the task."""
@@ -154,6 +155,7 @@ class ListFilter(NamedTuple):
             and self.error_code in {None, task.failure.code if task.failure else ""}
             and self.model in {None, task.options.model or self.default_model}
             and (self.text is None or self._finds(self.text, task))
+            and json.loads(self.extras or "{}").items() <= task.options.extras.items()
         )
 
     def _finds(self, text: str, task: Task) -> bool:

@@ -47,6 +47,7 @@ _FILTERS = {
     "error_code": "error_code = :error_code",
     "model": "coalesce(model, :default_model) = :model",
     "text": f"(instr(id, ':' || :text) > 0 OR {_NAMED})",
+    "extras": "NOT EXISTS (SELECT 1 FROM json_each(:extras) WHERE extras ->> json_each.key IS NOT json_each.value)",
 }
 
 

@@ -18,7 +18,7 @@ from src.kernel.run.context import crashed
 from src.kernel.run.waits import OVERDUE, exhausted
 from src.queue import dead_letter
 
-API = Path(__file__).resolve().parents[4] / "docs" / "api.md"
+API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
 # `CallNotStarted` becomes no failure, since the call is announced again; `ModelError` is only the base class.
 NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]

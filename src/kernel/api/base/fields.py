@@ -11,7 +11,7 @@ would otherwise let a request act on the key's own tenant.
 import base64
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil, floor, isfinite
 from urllib.parse import parse_qsl
@@ -214,6 +214,27 @@ class Asked(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
     )
+
+
+def extra_names(model: type[BaseModel]) -> Sequence[str]:
+    """Return the names of a body's extra fields: those of its bases that say `are_extra`.
+
+    Extra fields are texts without an effect. The task keeps and shows them, and lists can be filtered by each. A name
+    is one word, which no other field of a body, and no member of a task, has. A value has at most EXTRA_CHARS_MOST
+    characters.
+    """
+    return [
+        name
+        for base in model.__mro__
+        if issubclass(base, BaseModel) and "are_extra" in vars(base)
+        for name in base.model_fields
+    ]
+
+
+def extras_of(fields: BaseModel) -> Mapping[str, str]:
+    """Return the values of a body's extra fields, without those that the body lacks."""
+    found = ((name, getattr(fields, name)) for name in extra_names(type(fields)))
+    return {name: value for name, value in found if value is not None}
 
 
 class Plain(BaseModel):

@@ -14,6 +14,7 @@ from ..base import fields as queries
 from ..base import problems
 from ..base.endpoint import IDEMPOTENCY_KEY, OF_TASK, Answer, Endpoint, Parameter
 from ..base.exchange import EVERYONE, Exchange, Reach
+from ..base.fields import extra_names
 from ..base.messages import Reply, json_reply
 from ..base.problems import ALREADY_TERMINAL, Refusal, no_task
 from ..base.services import Api
@@ -280,4 +281,6 @@ def endpoints(model: type[TaskFields]) -> Sequence[Endpoint]:
         ),
         problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE),
     )
-    return (submission, *ENDPOINTS)
+    listing, *others = ENDPOINTS
+    listing = listing._replace(parameters=(*filters.of_extras(extra_names(model)), *listing.parameters))
+    return (submission, listing, *others)

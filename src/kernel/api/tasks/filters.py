@@ -1,7 +1,8 @@
 """The filters of the list of tasks: their query parameters, and how each is read."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -39,12 +40,24 @@ PARAMETERS: Final = (
     ),
     Parameter("route", "Only tasks that this route worked on last.", {"type": "string", "enum": list(Route)}),
 )
+# All parameters of a list but those for extra fields.
+_OWN: Final = {
+    *(one.name for one in PARAMETERS),
+    *("createdAfter", "createdBefore", "limit", "cursor", "counts", "tenant"),
+}
+
+
+def of_extras(names: Sequence[str]) -> tuple[Parameter, ...]:
+    """Return the parameters for the extra fields of a body."""
+    schema = _texts(limits.EXTRA_CHARS_MOST)
+    return tuple(Parameter(name, f"Only tasks with this `{name}`.", schema) for name in names)
 
 
 def read(query: Query, default_model: str) -> ListFilter:
     """Read all filters of a list. Raises Refusal (422) for a value that no task can have."""
     text, model = _text(query, "q", limits.SEARCH_CHARS_MOST), _text(query, "model", limits.MODEL_CHARS_MOST)
     status, code, route = (_one_of(query, name, kind) for name, kind in _KINDS.items())
+    extras = {name: _text(query, name, limits.EXTRA_CHARS_MOST) for name in query.keys() - _OWN}
     return ListFilter(
         status=None if status is None else Status(status),
         route=None if route is None else Route(route),
@@ -52,6 +65,7 @@ def read(query: Query, default_model: str) -> ListFilter:
         model=model,
         text=None if text is None or _id_prefix(query) else folded(text),
         default_model=None if model is None else default_model,
+        extras=json.dumps(extras) if extras else None,
     )
 
 

@@ -30,7 +30,7 @@ from ...text.chunks import TooManyChunks, is_blank
 from ...work.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
-from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, read_object, size_flaw
+from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, extras_of, read_object, size_flaw
 from ..base.messages import Reply, json_reply
 from ..base.problems import (
     BAD_IDEMPOTENCY_KEY,
@@ -254,6 +254,7 @@ class TaskFields(InputField):
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             model_options=self.model_options or {},
+            extras=extras_of(self),
         )
         overlap = (self.chunk.overlap_chars or 0) if self.chunk else 0
         return TaskRequest(

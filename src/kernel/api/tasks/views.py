@@ -413,6 +413,7 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
             events=f"{here}/events{behind}",
         ),
     )
+    view = cast("TaskView", {**view, **task.options.extras})
     structure = task.options.structure
     if structure is not None and structure.gaps:
         view["coverage"] = covered(task)

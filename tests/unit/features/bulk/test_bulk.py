@@ -270,8 +270,9 @@ def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
     assert row["entries"] == 1
 
 
-def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
+def test_a_bulk_retry_counts_the_ends_that_it_takes_back() -> None:
     """Failed tasks that a bulk retry puts back before a fold are still in the sums as ended."""
+    bench = StoreBench()
     for name in ("a", "b", "c"):
         bench.insert(name)
         fail(bench, name)
@@ -286,3 +287,4 @@ def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> N
     fold(bench)
     assert ended(bench) == {"failed": 5}
     assert totals(bench)["calls"] == 3 * 4 + 2 * 2
+    bench.database.close()
