@@ -21,9 +21,8 @@ from ..kernel.store.claims import ClaimRefusal, Unclaimed
 from ..kernel.work.worker import Worker
 from .audience import Audience
 from .laned_host import Lanes
-from .naming import task_name
 from .sender import places_of
-from .stubs import Coordinators, ObjectStorage, Processors
+from .stubs import Coordinators, ObjectStorage, Processors, task_name
 
 TASK = "task"
 FAILURES = "failures"

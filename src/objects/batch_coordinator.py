@@ -16,8 +16,7 @@ from ..kernel.domain import limits
 from ..kernel.domain.errors import CallerLost, CallNotStarted
 from ..kernel.domain.ids import TaskKey
 from ..kernel.run.log import Log
-from .naming import lane_name
-from .stubs import CALLS_KNOWN, ObjectStorage, Processors, is_unknown_method
+from .stubs import CALLS_KNOWN, ObjectStorage, Processors, is_unknown_method, lane_name
 
 SCHEMA_VERSION = 1
 _SCHEMA = (

@@ -1,4 +1,6 @@
-"""The protocols of Durable Objects: namespaces, RPC methods, and an object's storage.
+"""The protocols of Durable Objects: namespaces, RPC methods, and an object's storage; and the names of objects.
+
+A task's object and the task's coordinator have the task's key as their name.
 
 The classes of the Durable Objects are in `platform.durable_objects`. Each protocol declares only the methods that the
 project uses.
@@ -16,6 +18,19 @@ CALLS_KNOWN: Final = LINES_KNOWN
 # What the platform says of a method that an object lacks: the runtime, and its Python glue. In the simulation Python
 # says it. In each case nothing of the object was run.
 _UNKNOWN: Final = ('does not implement the method "{}"', "Method {} does not exist", "has no attribute '{}'")
+
+
+def task_name(task_key: TaskKey) -> str:
+    """Return the name under which a task's object is the host of a claim.
+
+    All instances of a task's object have the same name.
+    """
+    return f"object/{task_key}"
+
+
+def lane_name(task_key: TaskKey, number: int) -> str:
+    """Return the name of the object that is the task's lane with the given number."""
+    return f"{task_key}/lane-{number}"
 
 
 def is_unknown_method(error: Exception, name: str) -> bool:

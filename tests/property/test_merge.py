@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.kernel.domain.limits import MERGE_CHARS_LEAST
-from src.kernel.text.merge import merge_chars, merge_groups
+from src.kernel.text.merge import merge_chars
+from tests.support.chaos_work import merge_groups
 
 OUTPUTS = st.lists(st.text(min_size=1, max_size=40) | st.integers(1, 6000).map("x".__mul__), min_size=2, max_size=60)
 

@@ -2,17 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 from src.kernel.domain.task import CONCAT_SEPARATOR
 from src.kernel.text.chunks import chunks, cuts
-from src.kernel.text.merge import merge_chars, merge_groups
+from src.kernel.text.merge import merge_chars, merge_ends, merge_message
 from tests.support.client import paragraphs
 from tests.support.model_plan import output_for
 
 MAX_CHARS = 60
 REDUCTIONS = ("concat", "none", "merge")
+
+
+def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
+    """Pack outputs, in order, into the user messages of the next merge level's calls."""
+    ends = merge_ends(list(map(len, outputs)), most_chars)
+    return [merge_message(outputs[first:end], most_chars) for first, end in pairwise((0, *ends))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,3 @@ def message_id(task_id: str) -> str:
 def input_id(task_id: str) -> str:
     """Return the name of a response's input message."""
     return INPUT_PREFIX + task_id
-
-
-def response_path(task_id: str) -> str:
-    """Return the path of a response."""
-    return f"/v1/responses/{response_id(task_id)}"

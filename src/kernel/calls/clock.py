@@ -1,4 +1,4 @@
-"""The steady clock by which a run measures time, and the conversion between this clock and the database's clock."""
+"""The steady clock by which a run measures time, its conversion to the database's clock, and pauses in long work."""
 
 import asyncio
 from typing import NamedTuple
@@ -34,3 +34,23 @@ class DatabaseClock(NamedTuple):
     def moment(self, ms: float) -> float:
         """Convert ms since the epoch by the database's clock into a moment of the steady clock."""
         return self.at + (ms - self.epoch_ms) / 1000
+
+
+class LongWork:
+    """Counts the work of an event since its last await, in characters of JSON that are read and written.
+
+    The clock stands still while code runs, so work is counted and not timed.
+    """
+
+    def __init__(self) -> None:
+        self._chars = 0
+
+    async def did(self, chars: int) -> None:
+        """Count work that takes as long as so many characters. After WORK_CHARS_AT_ONCE of them, others have a turn.
+
+        Only a timer of TIMER_SECONDS_LEAST or more lets other events run: a shorter one is a microtask.
+        """
+        self._chars += chars
+        if self._chars >= limits.WORK_CHARS_AT_ONCE:
+            self._chars = 0
+            await asyncio.sleep(limits.TIMER_SECONDS_LEAST)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from ..calls import clock
 from ..calls.protocol import ModelReply
@@ -14,10 +13,6 @@ from .call_groups import EndedCall
 from .context import RunContext
 from .kinds import Inputs
 from .ledger import Ledger
-
-if TYPE_CHECKING:
-    from ..store.long_work import LongWork
-
 
 _CHECK_FACTOR = 4  # To check an output takes so many times as long as to read and write it.
 
@@ -32,7 +27,7 @@ class CallRecorder:
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.invocation.chance
         self._log = context.log
-        self._work: LongWork | None = None
+        self._work = clock.LongWork()
         self._goes_to = context.model, context.route
         self._first: dict[CallKey, float] = {}  # for each output, when the first call that this run made for it started
 
@@ -53,18 +48,11 @@ class CallRecorder:
                     self._record_output(key, judged, started, seconds)
                     done.append((key, judged, seconds))
                 if self._rules:
-                    await self._checked(len(result.output))
+                    await self._work.did(_CHECK_FACTOR * len(result.output))
             if not isinstance(result, CallNotStarted):
                 self._inputs.ended(key)
         for level, outputs in groupby(done, lambda output: output[0].level):
             self._log("calls_done", **_facts(level, list(outputs)))
-
-    async def _checked(self, chars: int) -> None:
-        if self._work is None:
-            from ..store.long_work import LongWork  # noqa: PLC0415 - only tasks with a rule need it
-
-            self._work = LongWork()
-        await self._work.did(_CHECK_FACTOR * chars)
 
     def _record_failure(self, key: CallKey, error: ModelError, started: float, seconds: float) -> None:
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
+from ..calls.clock import LongWork
 from ..domain import limits
 from ..domain.errors import NotJoinable
 from ..domain.ids import FileKey, TaskKey, first_id, task_key_of
@@ -47,7 +48,6 @@ from .d1 import (
     whole,
     whole_list,
 )
-from .long_work import LongWork
 
 
 class ChunkIndex(NamedTuple):

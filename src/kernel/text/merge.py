@@ -4,7 +4,7 @@ Pure.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 from ..domain.limits import MERGE_CHARS_LEAST
 from ..domain.task import CONCAT_SEPARATOR
@@ -56,12 +56,6 @@ def merge_message(outputs: list[str], most_chars: int) -> str:
     marked.
     """
     return CONCAT_SEPARATOR.join(_fit(outputs, most_chars))
-
-
-def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
-    """Pack outputs, in order, into the user messages of the next merge level's calls."""
-    ends = merge_ends(list(map(len, outputs)), most_chars)
-    return [merge_message(outputs[first:end], most_chars) for first, end in pairwise((0, *ends))]
 
 
 def _fit(group: list[str], most_chars: int) -> list[str]:

@@ -12,6 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from ..calls.clock import LongWork
 from ..domain import limits
 from ..domain.database_state import StorageUse
 from ..domain.errors import StoreError, StoreFull, StoreUnavailable
@@ -84,8 +85,6 @@ class TaskRequest:
         if len(self.text) <= limits.WORK_CHARS_AT_ONCE:
             ends = cuts(*how, most=most)
         else:
-            from ..store.long_work import LongWork  # noqa: PLC0415 - few texts are long
-
             work, found = LongWork(), list[int]()
             await work.did(len(self.text))  # it was parsed and checked
             for part in cuts_in_slices(*how, limits.WORK_CHARS_AT_ONCE, most=most):

@@ -180,7 +180,6 @@ LATER = (
     "features/texts/store",
     "features/gaps/gap_retries",
     "kernel/store/joining",
-    "kernel/store/long_work",
     "features/attempts/log",
     "features/batches/store/batches",
     "features/files/store",

@@ -3,10 +3,10 @@
 import json
 from collections.abc import AsyncGenerator, Sequence
 
+from ...calls.clock import LongWork
 from ...domain import limits
 from ...domain.errors import NotJoinable
 from ...domain.task import Task
-from ...store.long_work import LongWork
 from ...store.rows import ChunkIndex, Unheld, add
 from ...store.tasks import TaskStore
 
