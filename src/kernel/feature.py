@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from .api.base.exchange import Exchange
     from .api.base.messages import Reply
     from .api.base.services import Api
-    from .domain.ids import TaskKey
     from .domain.task import Kind, Task
     from .run.invocation import Invocation
     from .run.kinds import RuleMaker, TaskKind
@@ -56,21 +55,6 @@ class KindApi:
     async def shown(self, _exchange: "Exchange") -> Mapping[str, object]:
         """Return members for a list of chunks that is empty because the outputs are elsewhere."""
         return {}
-
-    async def lines(
-        self,
-        _exchange: "Exchange",
-        _owner: "TaskKey",
-        _file: str,
-        _offset: int,
-        _limit: int | None,
-        _headers: Mapping[str, str],
-    ) -> "Reply | None":
-        """Send lines of a file that its owner, a task, may still be writing, None if the feature has no such file.
-
-        `_offset` lines are left out, and at most `_limit` are sent, with the given headers and others.
-        """
-        return None
 
 
 class Feature(NamedTuple):

@@ -10,15 +10,15 @@ from ...kernel.api.follow import wait
 from ...kernel.api.tasks.submission import accepted_reply, admitted, limit_reached
 from ...kernel.domain.ids import TaskKey, file_id
 from ...kernel.domain.task import Kind, Task
-from ...kernel.feature import KindApi
 from ...kernel.store.admission import LimitReached
+from ..files.api.content import LinesApi
 from ..files.store import FilesFull, TooManyFiles, file_store
 from .store.batches import Batch, BatchStore
 
 _NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
 
 
-class BatchesApi(KindApi):
+class BatchesApi(LinesApi):
     """Retries batches, and shows where their outputs are."""
 
     async def retry(self, exchange: Exchange, task: Task, max_calls: int | None) -> Reply | None:

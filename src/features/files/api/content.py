@@ -1,7 +1,7 @@
 """Sends the bytes of a file, part by part. Parts in R2 go from the bucket to the client without Python."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -11,6 +11,7 @@ from ....kernel.api.base.messages import Query, Reply
 from ....kernel.api.base.problems import FieldError, field_refusal
 from ....kernel.domain import limits
 from ....kernel.domain.ids import TaskKey
+from ....kernel.feature import KindApi
 from ..file import File, Piped
 from ..store import file_store
 
@@ -56,6 +57,22 @@ def wanted(query: Query) -> WantedLines | None:
     return WantedLines(int(offset), None if limit is None else int(limit))
 
 
+class LinesApi(KindApi):
+    """What sends lines of a file that its owner, a task, may still be writing."""
+
+    async def lines(
+        self,
+        exchange: Exchange,
+        owner: TaskKey,
+        file: str,
+        offset: int,
+        limit: int | None,
+        headers: Mapping[str, str],
+    ) -> Reply | None:
+        """Leave out `offset` lines, and send at most `limit`. None if the owner has no such file."""
+        raise NotImplementedError
+
+
 async def content_reply(exchange: Exchange, file: File) -> Reply:
     """Send a file as an attachment. Of a file that a batch still writes, the lines so far are sent.
 
@@ -68,7 +85,7 @@ async def content_reply(exchange: Exchange, file: File) -> Reply:
     if file.growing or asked is not None:
         if file.owner is not None:
             owner, lines = TaskKey(file.owner), asked or WantedLines(0, None)
-            for kind in exchange.api.kind_apis():
+            for kind in (kind for kind in exchange.api.kind_apis() if isinstance(kind, LinesApi)):
                 reply = await kind.lines(exchange, owner, file.key, lines.offset, lines.limit, headers)
                 if reply is not None:
                     return reply

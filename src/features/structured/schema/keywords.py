@@ -114,22 +114,6 @@ def _number(value: object, place: Place) -> float:
     return value
 
 
-def _minimum(node: SchemaNode, value: object, place: Place) -> None:
-    node.minimum = _number(value, place)
-
-
-def _maximum(node: SchemaNode, value: object, place: Place) -> None:
-    node.maximum = _number(value, place)
-
-
-def _exclusive_minimum(node: SchemaNode, value: object, place: Place) -> None:
-    node.exclusive_minimum = _number(value, place)
-
-
-def _exclusive_maximum(node: SchemaNode, value: object, place: Place) -> None:
-    node.exclusive_maximum = _number(value, place)
-
-
 def _multiple_of(node: SchemaNode, value: object, place: Place) -> None:
     number = _number(value, place)
     if number <= 0:
@@ -145,22 +129,6 @@ def _count(value: object, place: Place) -> int:
     return int(number)
 
 
-def _min_items(node: SchemaNode, value: object, place: Place) -> None:
-    node.min_items = _count(value, place)
-
-
-def _max_items(node: SchemaNode, value: object, place: Place) -> None:
-    node.max_items = _count(value, place)
-
-
-def _min_length(node: SchemaNode, value: object, place: Place) -> None:
-    node.min_length = _count(value, place)
-
-
-def _max_length(node: SchemaNode, value: object, place: Place) -> None:
-    node.max_length = _count(value, place)
-
-
 def _format(node: SchemaNode, value: object, place: Place) -> None:
     check = FORMATS.get(value) if isinstance(value, str) else None
     if check is None:
@@ -173,21 +141,29 @@ def _text(_node: SchemaNode, value: object, place: Place) -> None:
         raise refused(place, "This is a text.")
 
 
-CONSTRAINTS: Final[dict[str, Callable[[SchemaNode, object, Place], None]]] = {
+type _Constraint = Callable[[SchemaNode, object, Place], None]
+
+
+def _set(attribute: str, read: Callable[[object, Place], float]) -> _Constraint:
+    """Return what sets an attribute of a node to the value of a keyword."""
+    return lambda node, value, place: setattr(node, attribute, read(value, place))
+
+
+CONSTRAINTS: Final[dict[str, _Constraint]] = {
     "type": _type,
     "required": _required,
     "additionalProperties": _additional_properties,
     "enum": _enum,
     "const": _const,
-    "minimum": _minimum,
-    "maximum": _maximum,
-    "exclusiveMinimum": _exclusive_minimum,
-    "exclusiveMaximum": _exclusive_maximum,
+    "minimum": _set("minimum", _number),
+    "maximum": _set("maximum", _number),
+    "exclusiveMinimum": _set("exclusive_minimum", _number),
+    "exclusiveMaximum": _set("exclusive_maximum", _number),
     "multipleOf": _multiple_of,
-    "minItems": _min_items,
-    "maxItems": _max_items,
-    "minLength": _min_length,
-    "maxLength": _max_length,
+    "minItems": _set("min_items", _count),
+    "maxItems": _set("max_items", _count),
+    "minLength": _set("min_length", _count),
+    "maxLength": _set("max_length", _count),
     "format": _format,
     "pattern": _text,
     "$schema": _text,
