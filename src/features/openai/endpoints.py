@@ -10,8 +10,7 @@ from ...kernel.domain import limits
 from ...kernel.domain.keys import Scope
 from . import handlers, models, paging
 from .fields import NewResponseFields
-from .names import RESPONSE_PREFIX
-from .shapes import DeletedView, InputListView, ListedModelsView, ListedModelView, ResponseView
+from .shapes import RESPONSE_PREFIX, DeletedView, InputListView, ListedModelsView, ListedModelView, ResponseView
 
 _ID = {"type": "string", "pattern": f"^{RESPONSE_PREFIX}[0-9a-f-]{{36}}$"}
 _OF_RESPONSE = tuple(

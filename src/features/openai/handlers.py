@@ -15,10 +15,19 @@ from ...kernel.domain.ids import TaskKey, file_id, task_key_of
 from ...kernel.domain.keys import Scope
 from ...kernel.domain.task import Status, Task
 from ..texts.submission import with_file
-from . import names, paging, prompt, stream
+from . import paging, prompt, stream
 from .answers import response_reply
 from .fields import new_request
-from .shapes import DeletedView, InputFileView, InputListView, InputMessageView, InputTextView
+from .shapes import (
+    DeletedView,
+    InputFileView,
+    InputListView,
+    InputMessageView,
+    InputTextView,
+    input_id,
+    response_id,
+    task_id_of,
+)
 from .text_format import SCHEMA_FIELD
 
 # Beginnings of the names of native fields, as a refusal may contain them. In a body of `/v1/responses` the native
@@ -84,7 +93,7 @@ async def erase_response(exchange: Exchange) -> Reply:
     task = check(await exchange.api.store.task(key))
     if not await withdrawal.erase_task(exchange.api, key):
         raise no_response()
-    return json_reply(200, DeletedView(id=names.response_id(task.id), object="response", deleted=True))
+    return json_reply(200, DeletedView(id=response_id(task.id), object="response", deleted=True))
 
 
 async def read_input_items(exchange: Exchange) -> Reply:
@@ -92,7 +101,7 @@ async def read_input_items(exchange: Exchange) -> Reply:
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
-    name = names.input_id(task.id)
+    name = input_id(task.id)
     places, _ = paging.page(exchange.query, [name])
     content: InputTextView | InputFileView = InputTextView(type="input_text", text=text or "")
     if task.text_file is not None:
@@ -110,7 +119,7 @@ async def found(exchange: Exchange) -> Task:
 
 def task_key(exchange: Exchange) -> TaskKey:
     """Return the key of the task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
-    task_id = names.task_id_of(exchange.parts["id"])
+    task_id = task_id_of(exchange.parts["id"])
     if task_id is None:
         raise no_response()
     return task_key_of(exchange.tenant, task_id)

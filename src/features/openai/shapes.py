@@ -1,4 +1,7 @@
-"""The models of the answers of `/v1/responses` and `/v1/models`, such as OpenAI's whole Response object."""
+"""The models of the answers of `/v1/responses` and `/v1/models`, and the names of a task and its parts in them.
+
+Each name is a prefix and the task's id.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
@@ -8,11 +11,36 @@ from pydantic import Field
 from ...kernel.api.base.views import Count, FailureView, Time, shown
 from ...kernel.api.tasks.views import GapView, ProgressView, UsageView
 from ...kernel.api.tasks.waiting_for import LastErrorView, WaitView
+from ...kernel.domain.ids import is_task_id
 from ...kernel.domain.task import Reduce
 
 Anything = object
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 Nothing = Annotated[None, Field(description="Not supported, always null.")]
+RESPONSE_PREFIX = "resp_"
+MESSAGE_PREFIX = "msg_"
+INPUT_PREFIX = "in_"
+
+
+def response_id(task_id: str) -> str:
+    """Return the name of a task as a response."""
+    return RESPONSE_PREFIX + task_id
+
+
+def task_id_of(name: str) -> str | None:
+    """Return the id of the task that a response's name contains, None if the name is malformed."""
+    task_id = name.removeprefix(RESPONSE_PREFIX)
+    return task_id if task_id != name and is_task_id(task_id) else None
+
+
+def message_id(task_id: str) -> str:
+    """Return the name of a response's output message."""
+    return MESSAGE_PREFIX + task_id
+
+
+def input_id(task_id: str) -> str:
+    """Return the name of a response's input message."""
+    return INPUT_PREFIX + task_id
 
 
 @shown

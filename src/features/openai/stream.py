@@ -22,7 +22,6 @@ from ...kernel.domain.marks import Pulse
 from ...kernel.domain.task import CONCAT_SEPARATOR, Kind, Reduce, Status, Task, Usage, minimum_calls
 from ...kernel.store.events import Look
 from ...kernel.store.rows import ChunkIndex
-from .names import message_id
 from .response_events import (
     BEFORE_TEXT,
     FIRST_DELTA,
@@ -31,7 +30,7 @@ from .response_events import (
     ResponseProgress,
     response_events,
 )
-from .shapes import OutputMessageView, OutputTextView
+from .shapes import OutputMessageView, OutputTextView, message_id
 from .view import output_view, response_view, status_of
 
 if TYPE_CHECKING:

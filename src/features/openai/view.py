@@ -11,7 +11,6 @@ from ...kernel.domain import task as core
 from ...kernel.domain.codes import TaskCode
 from ...kernel.domain.ids import split_task_key
 from ...kernel.domain.task import Status
-from .names import message_id, response_id
 from .shapes import (
     IncompleteDetailsView,
     InputTokensDetailsView,
@@ -27,6 +26,8 @@ from .shapes import (
     TextFormatView,
     TextView,
     TokensView,
+    message_id,
+    response_id,
 )
 
 _STATUSES: Mapping[Status, ResponseStatus] = {

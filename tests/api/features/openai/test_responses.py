@@ -11,9 +11,8 @@ from openai.types import Model
 from openai.types.responses import Response, ResponseInputMessageItem, ResponseItemList
 
 from src.features.openai.fields import NewResponseFields, new_request
-from src.features.openai.names import task_id_of
 from src.features.openai.parameters import DEFAULTS
-from src.features.openai.shapes import ResponseStatus
+from src.features.openai.shapes import ResponseStatus, task_id_of
 from src.kernel.api.base.messages import Reply
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
