@@ -96,7 +96,7 @@ release: install-dev ## check, report what the campaign found, build the command
 bundle: install ## build what a deployment uploads, without deploying, and print its size: ENV=free|direct
 	@exec $(PY) -m local.deployment bundle $(ENV)
 
-deploy: install ## create what the account lacks, migrate, deploy, verify; repeat it freely: ENV=free|direct ARGS="--dry-run --replace"
+deploy: install ## create what the account lacks, migrate, deploy, verify; repeat it freely: ENV=free|direct ARGS="--dry-run --replace" VERIFY=1
 	@exec $(PY) -m local.deployment deploy --env=$(ENV) $(ARGS)
 
 secrets: install ## set the secrets of a deployment, from a prompt or a file: ENV=free|direct ARGS="--file .dev.vars | --generate NAME | --rotate NAME"

@@ -11,7 +11,7 @@ from .node import ROOT, NodeMissing, wrangler
 from .remote.account import live_version, needs
 from .remote.cloud import StepFailed, need, report, run
 from .remote.deploy import Shape, deploy
-from .remote.deploy_check import WEB, doctor, doctor_command, trial_offer
+from .remote.deploy_check import WEB, doctor, doctor_command, prove, trial_offer
 from .remote.secret_values import set_secrets
 
 _TOTAL = re.compile(r"Total Upload: .*gzip: ([\d.]+) KiB")
@@ -68,6 +68,7 @@ def deploy_command(env: str, arguments: Sequence[str]) -> int:
             print(f"doctor has findings; the deployment runs. `{doctor_command(url, env)}` repeats the check.")
         for line in trial_offer(url, env):
             print(line)
+        return prove(url)
     return 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
@@ -127,16 +127,28 @@ class ApiClient:
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """Send a request, and return its answer's JSON, empty for 204. Raises `Unreachable` and `ServerRefused`."""
+        return read_answer(self.send(method, path, params=params, json=body, headers=headers))
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        seconds: float = READ_SECONDS,
+        **sent: Any,
+    ) -> httpx2.Response:
+        """Send a request, and return its answer, whatever its status. Raises `Unreachable` after so many seconds."""
+        timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
         with self._errors():
-            response = self._http.request(method, path, params=self._named(params), json=body, headers=headers)
-        return _read(response)
+            return self._http.request(method, path, params=self._named(params), timeout=timeout, **sent)
 
     def fetch(self, path: str, params: Mapping[str, str]) -> httpx2.Response:
         """Send a GET request for bytes, and return the whole answer. Raises what `ask` raises."""
         with self._errors():
             response = self._http.get(path, params=self._named(params))
         if not response.is_success:
-            _read(response)
+            read_answer(response)
         return response
 
     def upload(self, path: str, form: Mapping[str, str], name: str, content: bytes) -> Json:
@@ -151,7 +163,7 @@ class ApiClient:
                 files={"file": (name, content)},
                 timeout=timeout,
             )
-        return _read(response)
+        return read_answer(response)
 
     @contextmanager
     def events(self, path: str, last_id: str | None) -> Iterator[httpx2.EventSource]:
@@ -170,7 +182,7 @@ class ApiClient:
         ):
             if source.response.status_code != 200:
                 source.response.read()
-                _read(source.response)
+                read_answer(source.response)
             yield source
 
     def _named(self, params: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -211,7 +223,7 @@ def _through(where: Address) -> str:
     return "" if name is None else f"; the request went through the proxy that {name} names"
 
 
-def _read(response: httpx2.Response) -> Json:
+def read_answer(response: httpx2.Response) -> Json:
     """Return the JSON of a successful answer. Raises `ServerRefused` for any other answer."""
     content: object = {}
     if response.content:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__, terminal
-from .commands import batch, changes, details, doctor, keys, tasks, tenants, top, webhooks, work
+from .commands import batch, changes, details, doctor, keys, tasks, tenants, top, verify, webhooks, work
 from .errors import CommandError
 from .exits import Exit
 
@@ -33,6 +33,7 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(tenants.app, name="tenant")
 doctor.register(app)
 top.register(app)
+verify.register(app)
 
 
 # The parser of all commands is built once for a process, from the signatures of their functions.

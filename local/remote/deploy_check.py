@@ -165,6 +165,16 @@ def trial_offer(url: str, env: str) -> list[str]:
     ]
 
 
+def prove(url: str) -> int:
+    """Run `onceover verify` on the deployment with VERIFY=1, and return its exit status; else name it and its price."""
+    command = [".venv/bin/onceover", "verify", "--url", url, "--report", "verify"]
+    if os.environ.get("VERIFY") == "1":
+        return subprocess.run([ROOT / command[0], *command[1:]], check=False).returncode
+    print("To see what works there, in at most ten minutes and 60 model calls (or add VERIFY=1 to make deploy):")
+    print(f"    ONCEOVER_KEY=oo_… {shlex.join(command)}")
+    return 0
+
+
 def doctor(url: str, env: str) -> int | None:
     """Run `onceover doctor` on the deployment, and return its exit status, or None if it is not installed.
 

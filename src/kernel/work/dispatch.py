@@ -105,6 +105,10 @@ class Dispatcher:
         """Whether the deployment has the given route."""
         return any(sender.route is route for sender in self._senders)
 
+    def only(self, route: Route) -> "Dispatcher":
+        """Return a dispatcher that tries no route but the given one."""
+        return Dispatcher([sender for sender in self._senders if sender.route is route], self._meter, self._log)
+
     def first_choice(self, *, crowded: bool) -> Route:
         """The route that is tried first for a task, which depends on whether its tenant is `crowded` in the queue."""
         return self._in_order(crowded)[0].route

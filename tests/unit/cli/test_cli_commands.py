@@ -581,4 +581,4 @@ def test_the_commands_are_those_of_the_contract():
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
     grouped |= {f"tenant {one}" for one in ("list", "export", "erase")}
-    assert set(commands()) == {*words.split(), "history", *grouped}
+    assert set(commands()) == {*words.split(), "history", "verify", *grouped}

@@ -59,3 +59,28 @@ def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, m
     monkeypatch.setattr("subprocess.run", keep)
     assert deploy_check.doctor("https://x.test", "free") == 0
     assert ran == [program, "doctor", "https://x.test", "--env", "free", *flags, "--deployed"]
+
+
+def test_make_deploy_examines_the_deployment_if_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With VERIFY=1 it runs `onceover verify`, else it names the command and its price."""
+    ran: list[Any] = []
+
+    class Done:
+        returncode = 1
+
+    def keep(command: list[Any], **_options: Any) -> Done:
+        ran.extend(command)
+        return Done()
+
+    monkeypatch.setattr("subprocess.run", keep)
+    monkeypatch.delenv("VERIFY", raising=False)
+    assert deploy_check.prove("https://x.test") == 0
+    said = capsys.readouterr().out
+    assert "60 model calls" in said
+    assert "onceover verify --url https://x.test" in said
+    assert ran == []
+    monkeypatch.setenv("VERIFY", "1")
+    assert deploy_check.prove("https://x.test") == 1
+    assert ran[1:] == ["verify", "--url", "https://x.test", "--report", "verify"]

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, cast
 
 from ...domain import limits
 from ...domain.ids import TENANT_PATTERN, split_task_key
 from ...domain.keys import Scope
-from ...domain.task import Status, Task
+from ...domain.task import Route, Status, Task
 from ...store.views import TaskGone, TooMuchAtOnce
+from ..access.access import caller_of
 from ..base import fields as queries
 from ..base import problems
-from ..base.endpoint import IDEMPOTENCY_KEY, OF_TASK, Answer, Endpoint, Parameter
+from ..base.endpoint import IDEMPOTENCY_KEY, OF_TASK, Access, Answer, Endpoint, Parameter
 from ..base.exchange import EVERYONE, Exchange, Reach
 from ..base.fields import extra_names
 from ..base.messages import Reply, json_reply
@@ -52,8 +54,24 @@ async def submit(exchange: Exchange, model: type[TaskFields]) -> Reply:
 
         with acceptance.cut_flaws():
             return await dry_run.show(request, api)
+    exchange = await _routed(exchange)
     accepted = await acceptance.accept(exchange, request, key, digest(body) if key is not None else "")
     return await accepted_reply(exchange, accepted.task, acceptance.replayed(accepted))
+
+
+async def _routed(exchange: Exchange) -> Exchange:
+    """Return an exchange whose submission is sent by the one route that an operator names to examine it.
+
+    Raises Refusal: 403 if the key may not, 422 for a route that the deployment lacks.
+    """
+    api, name = exchange.api, exchange.request.headers.get(ROUTE.name.lower())
+    if name is None:
+        return exchange
+    await caller_of(exchange.request, api, Access.OPERATOR)
+    if name not in set(Route) or not api.dispatcher.has(Route(name)):
+        raise queries.refused(ROUTE.name, "must be a route that this deployment has")
+    submission = replace(api.submission, dispatcher=api.dispatcher.only(Route(name)))
+    return replace(exchange, api=replace(api, submission=submission))
 
 
 async def read_task(exchange: Exchange) -> Reply:
@@ -159,6 +177,13 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
     return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)
 
 
+ROUTE: Final = Parameter(
+    "X-Onceover-Route",
+    "Sends the task by this route alone. It needs a key of the operator's tenant with `admin` too, and changes nothing "
+    "for a repeated submission.",
+    {"type": "string", "enum": list(Route)},
+    "header",
+)
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
 # The pattern of the cursor of a list of tasks. With `tenant=*` a cursor begins with a tenant's name and a colon;
@@ -269,6 +294,7 @@ def endpoints(model: type[TaskFields]) -> Sequence[Endpoint]:
         is_shed=True,
         parameters=(
             IDEMPOTENCY_KEY,
+            ROUTE,
             Parameter(
                 "dryRun",
                 "`true` checks the request, shows its plan and stores nothing.",

@@ -1,0 +1,1 @@
+"""Examines a deployment from outside, and reports what was seen to work."""
