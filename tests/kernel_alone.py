@@ -1,7 +1,7 @@
 """Runs the kernel without features: its unit tests, and simulated schedules, in a copy of the tree that has none.
 
-`make test` runs this by `tests/unit/project/test_kernel_alone.py`. Without arguments the program tests and simulates;
-arguments are those of pytest for the kernel's tests alone.
+`make test` runs this by `tests/unit/project/test_kernel_alone.py`. `python -m tests.kernel_alone` runs both parts, and
+with `tests` or `schedules` one of them.
 """
 
 import os
@@ -15,7 +15,10 @@ from shutil import copytree, ignore_patterns
 from tests.support import tiers
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEDULES = 200
+PARTS = {
+    "tests": ["pytest", "-q", "-m", "not slow and not campaign", "tests/unit/kernel"],
+    "schedules": ["simulator", "--seeds", "200", "--workers", "1"],
+}
 COPIED = ("src", "local", "simulator", "migrations", "tests/support", "tests/conformance", "tests/unit/kernel")
 FILES = ("pyproject.toml", "wrangler.toml", "tests/conftest.py")
 NO_FEATURES = '''"""The features of this deployment: none."""
@@ -40,15 +43,13 @@ def copy_kernel(to: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tests and the schedules at once, and print how long they took. Return the exit status."""
+    """Run the parts that the arguments name, or else all, at once. Return the exit status."""
     began = time.monotonic()
-    commands = [["-m", "pytest", "-q", "-m", "not slow and not campaign", *(arguments or ["tests/unit/kernel"])]]
-    if not arguments:
-        commands.append(["-m", "simulator", "--seeds", str(SCHEDULES), "--workers", "1"])
     with tempfile.TemporaryDirectory() as folder:
         copy_kernel(Path(folder))
         environ = {**os.environ, tiers.VARIABLE: "quick"}
-        running = [subprocess.Popen([sys.executable, *command], cwd=folder, env=environ) for command in commands]
+        commands = [command for name, command in PARTS.items() if name in (arguments or PARTS)]
+        running = [subprocess.Popen([sys.executable, "-m", *command], cwd=folder, env=environ) for command in commands]
         statuses = [process.wait() for process in running]
     print(f"the kernel alone: {'FAILED' if any(statuses) else 'passed'} in {time.monotonic() - began:.0f} s")
     return int(any(statuses))

@@ -21,25 +21,15 @@ from simulator.engine.loop import Loop
 from simulator.platform.sqlite_database import Template
 from src.composition import CATALOGUE, KINDS, kind_apis, with_features
 from src.features import NewTaskFields
-from src.features.attempts import api as attempts
-from src.features.batches.api import shapes as batch_shapes
-from src.features.bulk import api as bulk
 from src.features.demo.demo import DemoProvider
 from src.features.files.api import content
-from src.features.files.api import shapes as file_shapes
 from src.features.files.blobs.r2 import R2, R2Bucket
-from src.features.mcp import protocol
-from src.features.openai import shapes
-from src.features.operate import figures, health, operation, tenants
-from src.features.webhooks import deliveries, handlers
-from src.kernel.api import openapi
-from src.kernel.api.access import keys
+from src.features.operate import figures
 from src.kernel.api.base import problems
 from src.kernel.api.base.fields import extra_names
 from src.kernel.api.base.messages import ON_EVERY_ANSWER, BodyBroken, BodyTooLarge, CutOff, Reply
 from src.kernel.api.base.services import Api, BoundRoutes, RequestMemory
 from src.kernel.api.router import handle
-from src.kernel.api.tasks import dry_run, views
 from src.kernel.calls.protocol import Provider
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import LOCAL, TaskKey, split_task_key, task_key_of
@@ -486,31 +476,11 @@ def _own(shown: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if name not in extras}
 
 
-_MODELS = (
-    *(
-        attempts,
-        batch_shapes,
-        bulk,
-        deliveries,
-        dry_run,
-        problems,
-        figures,
-        file_shapes,
-        health,
-        keys,
-        openapi,
-        operation,
-        problems,
-        protocol,
-        shapes,
-        views,
-        views,
-    ),
-    *(views, tenants, handlers),
-)
+_MODELS = {view.__name__: view for view in (problems.ProblemView, problems.ErrorView)} | {
+    model.__name__: model for call in CATALOGUE.endpoints for answer in call.answers for model in answer.models
+}
 
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    module = next(module for module in _MODELS if hasattr(module, name))
-    return TypeAdapter(getattr(module, name))
+    return TypeAdapter(_MODELS[name])
