@@ -20,6 +20,7 @@ from src.kernel.store.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY,
 
 from .arguments import UsageError, fail, stopped
 from .key_arguments import KeyOptions, parse
+from .lock import is_in_use
 from .node import ROOT, NodeMissing, wrangler
 from .remote.cloud import plain, told_by
 from .remote.fixes import fix_for
@@ -143,6 +144,12 @@ def show(options: KeyOptions, key_id: str, text: str) -> None:
             '`make dev` checks keys only with ARGS="--var REQUIRE_KEYS:true".',
             file=sys.stderr,
         )
+        if not is_in_use(options.persist_to):
+            print(
+                f"No `make dev` serves {options.persist_to} now. One with another --persist-to does not know this key: "
+                "give `make key` the same flag.",
+                file=sys.stderr,
+            )
     print(f"To revoke it: DELETE /api/keys/{key_id}, with a key of scope admin.", file=sys.stderr)
 
 

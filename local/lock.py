@@ -52,6 +52,18 @@ def sole_use(persist_to: Path) -> Iterator[int]:
                 os.close(descriptor)
 
 
+def is_in_use(persist_to: Path) -> bool:
+    """Whether a `make dev` has the lock of a state directory."""
+    try:
+        command = os.open(persist_to / _COMMAND, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _take(command)
+    finally:
+        os.close(command)
+
+
 def _take(descriptor: int, seconds: float = 0.0) -> bool:
     """Lock a file for this process and for those that inherit the descriptor.
 

@@ -52,7 +52,7 @@ def _message(status: int, problem: Json) -> str:
         # an error of OpenAI's shape names the wrong fields only in its detail
         fields = [_renamed(part) for part in detail.split("; ")]
     said = [re.sub(r"\bInput should\b", "must", one) for one in fields] or [_in_flags(detail)]
-    hint = _HINTS.get(str(problem.get("code", "")))
+    hint = None if "REQUIRE_KEYS" in detail else _HINTS.get(str(problem.get("code", "")))
     return "\n".join([*said, *([hint] if hint else ())])
 
 

@@ -101,9 +101,9 @@ def read_schema(source: str, say: Callable[[str], None]) -> Json:
     except _SameName as error:
         raise CommandError(f"--schema: {source} has an object with the same name twice: {error}") from None
     except ValueError as error:
-        raise CommandError(f"--schema: {source} is no JSON: {error}") from None
+        raise CommandError(f"--schema: {source} is not JSON: {error}") from None
     if not isinstance(schema, dict):
-        raise CommandError(f"--schema: {source} is JSON, but no object")
+        raise CommandError(f"--schema: {source} is JSON, but not an object")
     return schema
 
 

@@ -22,7 +22,9 @@ export async function migrate(database, migrations) {
     try {
       await database.batch([...statements.map((text) => database.prepare(text)), record]);
     } catch (error) {
-      throw new Error(`migration ${name} failed: ${error.message}`, { cause: error });
+      const isThere = /duplicate column name|already exists/.test(error.message);
+      const why = isThere ? `. The database has it, but its table d1_migrations has no row for ${name}: see docs/runbook.md` : "";
+      throw new Error(`migration ${name} failed: ${error.message}${why}`, { cause: error });
     }
   }
   return waiting.map(({ name }) => name);

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..composition import Bindings
+from ..kernel.domain.errors import ConfigurationError
 from .ai import BoundAi
 from .crossing import behind, unwrapped
 from .d1 import BoundD1
@@ -15,6 +16,8 @@ from .webhook_courier import FetchCourier
 if TYPE_CHECKING:
     from js import Env, Fetcher, RateLimit
 
+_DATABASE = 'a binding to a D1 database, and is missing: put [[d1_databases]] with binding = "DB" into wrangler.toml'
+
 
 def bindings(env: "Env") -> Bindings:
     """Collect the deployment's bindings. If `env` lacks a binding, the field of this binding is None.
@@ -23,7 +26,7 @@ def bindings(env: "Env") -> Bindings:
     wrapper makes a dozen calls into JavaScript for each binding that is read.
     """
     return Bindings(
-        database=_bound(env, "DB", BoundD1, needed=True),
+        database=_database(env),
         queue=_bound(env, "AI_QUEUE", BoundQueue),
         dead_letters=_bound(env, "AI_DLQ", BoundQueue),
         processors=_bound(env, "AI_PROCESSOR", BoundNamespace),
@@ -36,14 +39,18 @@ def bindings(env: "Env") -> Bindings:
     )
 
 
-def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = False) -> Any:
-    """Return a binding as `kind`; from an `env` without the SDK's wrapper, as in the simulation, return it unchanged.
+def _database(env: "Env") -> Any:
+    """Return the database's binding. Raises ConfigurationError without one."""
+    found = _bound(env, "DB", BoundD1)
+    if found is None:
+        raise ConfigurationError("DB", _DATABASE)
+    return found
 
-    Raises AttributeError if `env` lacks a binding that the deployment needs.
-    """
+
+def _bound(env: "Env", name: str, kind: Callable[[Any], Any]) -> Any:
+    """Return a binding as `kind`, or unchanged from an `env` without the SDK's wrapper, as in the simulation."""
     raw = behind(env)
-    source = env if raw is None else raw
-    binding = getattr(source, name) if needed else getattr(source, name, None)
+    binding = getattr(env if raw is None else raw, name, None)
     return binding if raw is None or binding is None else kind(binding)
 
 

@@ -386,6 +386,34 @@ def test_tenants_do_not_meet(keyed: ApiBench) -> None:
     assert keyed.call("POST", "/api/keys", {}, bearer(theirs)).status == 201
 
 
+def test_an_operator_lists_and_revokes_the_keys_of_another_tenant(keyed: ApiBench) -> None:
+    """`admin` of OPERATOR_TENANT reaches the keys of other tenants, makes none, and each act is logged."""
+    operator, theirs = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.ADMIN, tenant="theirs")
+    path = f"/api/keys/{key_id(theirs)}"
+    assert [key["id"] for key in data(ask(keyed, operator, "/api/keys?tenant=theirs"))["keys"]] == [key_id(theirs)]
+    assert keyed.call("DELETE", path, headers=bearer(operator)).status == 404
+    assert keyed.call("POST", "/api/keys?tenant=theirs", {}, bearer(operator)).status == 422
+    assert ask(keyed, operator, "/api/keys?tenant=*").status == 422
+    others = (theirs, keyed.make_key(Scope.READ, Scope.OPERATOR), keyed.make_key(*Scope, tenant="mine"))
+    for key in others:
+        assert keyed.call("DELETE", f"{path}?tenant=third", headers=bearer(key)).status == 403
+    assert keyed.call("DELETE", f"{path}?tenant=theirs", headers=bearer(operator)).status == 204
+    assert ask(keyed, theirs, "/api/keys").status == 401
+    acted = [line for line in map(json.loads, keyed.log_lines) if line["event"] in {"operator_acted", "key_deleted"}]
+    assert [(one["event"], one["tenant"], one.get("by")) for one in acted] == [
+        ("operator_acted", "theirs", "local"),
+        ("operator_acted", "theirs", "local"),
+        ("key_deleted", "theirs", None),
+    ]
+
+
+def test_without_keys_no_other_tenant_can_be_named(bench: ApiBench) -> None:
+    """Where no key is checked, the refusal of another tenant says so instead of asking for a scope."""
+    for path in ("/api/keys?tenant=theirs", "/api/tenants?tenant=*"):
+        reply = bench.call("GET", path)
+        assert (reply.status, "REQUIRE_KEYS is false" in data(reply)["detail"]) == (403, True)
+
+
 def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
     admin = keyed.make_key()
     for _ in range(limits.KEYS_MOST - 1):

@@ -101,7 +101,7 @@ def _start(api: ApiClient, source: str, fields: Json, *, is_new: bool, is_quiet:
     if not is_quiet:
         terminal.say(f"{'Going on with' if was_there else 'Started'} {made['id']}: {many(len(given.content), 'byte')}")
         if made["status"] in ENDED:
-            terminal.say("It has ended before. --new starts another batch over the same lines.")
+            terminal.say("It had already ended. --new starts another batch over the same lines.")
     if interrupts.is_interrupted:
         _say_goodbye(api, made)
         raise typer.Exit(Exit.INTERRUPTED)

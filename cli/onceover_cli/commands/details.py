@@ -102,8 +102,8 @@ def attempt_pages(api: ApiClient, task_id: str, query: dict[str, str], most: int
 def attempts(
     context: typer.Context,
     task_id: TaskId,
-    outcome: Annotated[OutcomeFilter | None, typer.Option("--outcome", help="Only calls that ended so.")] = None,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many; else all.")] = None,
+    outcome: Annotated[OutcomeFilter | None, typer.Option("--outcome", help="Only calls with this outcome.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="How many at most; by default all.")] = None,
     form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,

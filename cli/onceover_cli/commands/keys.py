@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import terminal
+from ..connection import ApiClient
 from ..exits import Exit
 from ..shapes import Json
 from ..submission import seconds
@@ -13,11 +14,29 @@ from .flags import Form, Key, OutputForm, Url, connect, examples
 app = typer.Typer(no_args_is_help=True, help="API keys; needs a key with the scope admin.", rich_markup_mode="rich")
 
 
-@app.command("list", epilog=examples("onceover keys list"))
-def list_keys(context: typer.Context, form: OutputForm = Form.TEXT, url: Url = None, key: Key = None) -> None:
+Whose = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        show_default=False,
+        help="Another tenant, with an admin key of the tenant that OPERATOR_TENANT names.",
+    ),
+]
+
+
+@app.command("list", epilog=examples("onceover keys list", "onceover keys list --tenant acme"))
+def list_keys(
+    context: typer.Context,
+    form: OutputForm = Form.TEXT,
+    tenant: Whose = None,
+    url: Url = None,
+    key: Key = None,
+) -> None:
     """List the keys, the oldest first. The secret parts of the keys are not shown."""
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         found = api.get("/api/keys")
+    _say_if_unchecked(api)
     if form is Form.JSON:
         terminal.write_json(found)
         return
@@ -55,13 +74,17 @@ def make(
     else:
         terminal.write(f"{made['key']}\n")
     terminal.say(f"Key {made['id']} ({', '.join(made['scopes'])}). It is shown only once; save it now.")
+    _say_if_unchecked(api)
 
 
-@app.command(epilog=examples("onceover keys revoke 0123456789abcdef"))
+@app.command(
+    epilog=examples("onceover keys revoke 0123456789abcdef", "onceover keys revoke 0123456789abcdef --tenant acme")
+)
 def revoke(
     context: typer.Context,
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, not the key.", show_default=False)],
     form: OutputForm = Form.TEXT,
+    tenant: Whose = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -69,8 +92,14 @@ def revoke(
     if key_id.startswith("oo_"):
         terminal.say("error: name the key's id (`onceover keys list`), not the key itself")
         raise typer.Exit(Exit.COULD_NOT_RUN)
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         api.ask("DELETE", f"/api/keys/{key_id}")
     if form is Form.JSON:
         terminal.write_json({"revoked": key_id})
     terminal.say(f"Key {key_id} is revoked.")
+
+
+def _say_if_unchecked(api: ApiClient) -> None:
+    """Say that the server checks no keys, as a request without a key was just answered."""
+    if api.where.key is None:
+        terminal.say("This server checks no keys (REQUIRE_KEYS is false): each client is the tenant local.")

@@ -29,13 +29,13 @@ InputFile = Annotated[
 ]
 Instructions = Annotated[
     str | None,
-    typer.Option("-i", "--instructions", help="What to do with each part; @FILE reads it.", rich_help_panel=_WANTED),
+    typer.Option("-i", "--instructions", help="What to do with each chunk; @FILE reads it.", rich_help_panel=_WANTED),
 ]
 ReduceFlag = Annotated[
-    ReduceChoice | None, typer.Option("--reduce", help="How to combine the parts' outputs.", rich_help_panel=_WANTED)
+    ReduceChoice | None, typer.Option("--reduce", help="How to combine the chunks' outputs.", rich_help_panel=_WANTED)
 ]
 ChunkChars = Annotated[
-    int | None, typer.Option("--chunk-chars", min=1, help="The most characters in a part.", rich_help_panel=_WANTED)
+    int | None, typer.Option("--chunk-chars", min=1, help="The most characters in a chunk.", rich_help_panel=_WANTED)
 ]
 ChunkOverlap = Annotated[
     int | None,
@@ -80,11 +80,13 @@ Join = Annotated[
     typer.Option("--join", metavar="POINTER=RULE", help="How a field is joined: /n=sum.", rich_help_panel=_WANTED),
 ]
 Gaps = Annotated[
-    bool, typer.Option("--gaps", help="Complete without parts that fail for good.", rich_help_panel=_WANTED)
+    bool, typer.Option("--gaps", help="Complete without chunks that fail for good.", rich_help_panel=_WANTED)
 ]
 GapShare = Annotated[
     float | None,
-    typer.Option("--max-gap-share", min=0, max=1, help="Of the characters; 0.5.", rich_help_panel=_WANTED),
+    typer.Option(
+        "--max-gap-share", min=0, max=1, help="The most that gaps may be of the text; 0.5.", rich_help_panel=_WANTED
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -94,7 +96,7 @@ IdempotencyKey = Annotated[
         rich_help_panel=_WANTED,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and tokens; submit nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show chunks, calls and tokens; submit nothing.")]
 
 
 def text_of(source: str | None, input_file: str | None) -> Text | Uploaded:

@@ -39,10 +39,13 @@ def list_tenants(
 ) -> None:
     """List the tenants that have tasks: how these ended lately, why they failed and what they cost."""
     found: list[Json] = []
-    with connect(context, url, key, tenant="*") as api:
+    with connect(context, url, key) as api:
+        # Without a key there is only the tenant `local`, where no keys are checked.
+        every = {} if api.where.key is None else {"tenant": "*"}
         cursor: str | None = ""
         while cursor is not None:
-            page = api.get("/api/tenants", {"hours": str(hours), "cursor": cursor})
+            at = {"cursor": cursor} if cursor else {}
+            page = api.get("/api/tenants", {"hours": str(hours), **every, **at})
             found += page["tenants"]
             cursor = page["nextCursor"]
     if form is Form.JSON:

@@ -26,7 +26,7 @@ _TASKS_MOST: Final = 200
 
 def top(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Show it once.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show one snapshot, and exit.")] = False,
     interval: Annotated[str, typer.Option("--interval", metavar="TIME", help="The time between two snapshots.")] = "5s",
     window: Annotated[str, typer.Option("--window", metavar="TIME", help="How far to look back.")] = "1h",
     form: OutputForm = Form.TEXT,

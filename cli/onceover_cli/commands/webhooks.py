@@ -6,7 +6,7 @@ import typer
 
 from .. import terminal
 from ..exits import Exit
-from ..shapes import Json
+from ..shapes import Json, many
 from .flags import Form, Key, OutputForm, Url, connect, examples
 
 _PATH = "/v1/webhook_endpoints"
@@ -26,11 +26,15 @@ def list_endpoints(context: typer.Context, form: OutputForm = Form.TEXT, url: Ur
     if form is Form.JSON:
         terminal.write_json({"endpoints": found})
         return
-    rows = [
-        [one["id"], one["name"], one["url"], ",".join(one["event_types"]), one.get("status", "enabled")]
-        for one in found
-    ]
+    rows = [[one["id"], one["name"], one["url"], ",".join(one["event_types"]), status_of(one)] for one in found]
     terminal.write_table(["ID", "NAME", "URL", "EVENTS", "STATUS"], rows)
+
+
+def status_of(endpoint: Json) -> str:
+    """Return what an endpoint's table shows as its status: whether it is enabled, and how its last attempts failed."""
+    failed = endpoint.get("failed_attempts", 0)
+    status = endpoint.get("status", "enabled")
+    return f"{status}, last {many(failed, 'attempt')} failed: {endpoint['last_failure']}" if failed else str(status)
 
 
 @app.command(

@@ -12,6 +12,7 @@ from .failures import failures
 from .findings import Check, Level, fault, ok, skipped, warning
 from .model import model
 from .operation import MORE_ROOM, triggers
+from .webhooks import webhooks
 
 
 class Face(NamedTuple):
@@ -63,8 +64,9 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
     checks, served = model(api, now)
     yield from checks
     yield from _access(api)
-    yield version(outlook)
+    yield version(outlook, is_local=api.where.is_local)
     yield from triggers(outlook, status["queueCheck"], served, is_local=api.where.is_local)
+    yield from webhooks(api, outlook)
     yield from failures(api, served)
 
 
@@ -210,6 +212,9 @@ def _refusal(api: ApiClient, error: ServerRefused) -> Check:
         return skipped("keys", text, f"{make}, then set ONCEOVER_KEY")
     if error.status == 401:
         text = "the key in ONCEOVER_KEY is refused: unknown, revoked, or expired"
+        if api.where.is_local:
+            text += "; or `make key` wrote it to another --persist-to than that of this `make dev`"
+            make += ', with the --persist-to of `make dev` in ARGS="…" if it has one'
         return fault("keys", text, f"{make}, then set ONCEOVER_KEY")
     if error.status == 403:
         return fault("keys", "the key lacks the scope read", "onceover keys make --scopes read,write")
@@ -226,13 +231,31 @@ def _outlook(api: ApiClient) -> Json:
         return {}
 
 
-def version(outlook: Json) -> Check:
+def version(outlook: Json, *, is_local: bool = False) -> Check:
     """Check that the deployment's version and the database's schema fit each other, if the key may see them."""
     if outlook.get("version") is None:
         return skipped("version", "this key may not see the server's version")
     schema = outlook.get("schema") or {}
-    known, applied = schema.get("known"), schema.get("applied")
+    known, applied, missing = schema.get("known"), schema.get("applied"), schema.get("missing")
+    if missing and applied is not None:
+        # The check of the database has found what each migration adds, so only the record is incomplete.
+        values = ", ".join(f"('{name}')" for name in missing)
+        text = f"d1_migrations has no row for {', '.join(missing)}, so wrangler would apply it again and fail"
+        where = "--local --persist-to DIR" if is_local else "--remote"
+        sql = f"into d1_migrations (name) values {values}"
+        return fault("version", text, f'npx wrangler d1 execute DB {where} --command "insert {sql}"')
     if known is not None and applied is not None and applied < known:
         text = f"version {outlook['version']} knows the migration {known}, but the database has {applied}"
         return fault("version", text, "npx wrangler d1 migrations apply DB --remote, or make deploy")
+    if unknown := schema.get("unknown"):
+        return _unknown(outlook["version"], unknown, str(known))
     return ok("version", f"version {outlook['version']}" + (f", schema {applied or known}" if schema else ""))
+
+
+def _unknown(version: str, unknown: list[str], known: str) -> Check:
+    """Judge migrations in the database's record that the deployment's code does not know."""
+    said = f"the database has the migration {', '.join(unknown)}, which version {version} does not know"
+    if min(unknown) > known:
+        return Check("version", Level.NOTE, f"{said}: a newer version has run here. Migrations only add, so this works")
+    fix = "bind DB to a database of its own (npx wrangler d1 list), or restore the clone's migrations"
+    return warning("version", f"{said}: another program, or an edited clone, uses this database too", fix)

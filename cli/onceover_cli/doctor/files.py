@@ -43,6 +43,6 @@ def probe(api: ApiClient) -> Iterator[Check]:
         yield fault("files", f"a file could not be {doing}: {error}", fix)
         return
     if content != _CONTENT:
-        yield fault("files", "a file was read with another content than it was stored with", "npx wrangler tail")
+        yield fault("files", "a stored file came back with other content", "npx wrangler tail")
     else:
         yield ok("files", "a file was stored, read and deleted")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..shapes import Json
+from ..shapes import Json, many
 from .findings import Check, Level, fault, ok, skipped, warning
 
 # How old the last sweep may be: cron fires each minute, and the server may report a time of its last sweep that is up
@@ -38,7 +38,12 @@ def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> It
     else:
         yield ok("backlog", counts)
     yield _storage(outlook["storage"])
-    if waiting := (outlook.get("files") or {}).get("unreachable"):
+    files = outlook.get("files") or {}
+    if incomplete := files.get("incomplete"):
+        text = f"the bucket lacks parts of the texts of {many(incomplete, 'task')}: does it belong to another database?"
+        fix = "bind the bucket that belongs to this database as BLOBS in wrangler.toml, then make deploy"
+        yield fault("bucket", text, fix)
+    if waiting := files.get("unreachable"):
         text = f"BLOBS binding is missing, and {waiting} unfinished tasks or batches need files that lie in its bucket"
         yield fault("bucket", text, "put [[r2_buckets]] back into wrangler.toml, then make deploy; or cancel them")
 

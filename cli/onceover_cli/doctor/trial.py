@@ -10,7 +10,7 @@ from ..submission import fresh_key
 from .findings import Check, fault, ok
 from .model import model_fix
 
-_TEXT = "onceover doctor sends this text to see whether a task is done from end to end. 一段用于检查的短文。"
+_TEXT = "onceover doctor sends this text to see whether a task runs from end to end. 一段用于检查的短文。"
 _SECONDS_MOST = 120.0
 _HELD_SECONDS = "10"
 # The most model calls of the trial, which `make deploy` announces before it runs the trial.
@@ -42,11 +42,10 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
             "task",
             f"a task completed in {took} by the {task['route']} route with {many(calls, 'model call')}, and was erased",
         )
-    if not task["terminal"]:
-        last = task.get("lastError") or {}
-        said = f": {last['code']}, {last['message']}" if last else ""
-        fix = model_fix(last.get("message", ""), is_local=api.where.is_local) or tail
-        return fault("task", f"the trial was still {task['status']} after {took}{said}", fix)
-    error_said = task["error"] or {"code": task["status"], "message": ""}
-    fix = model_fix(error_said["message"], is_local=api.where.is_local) or tail
-    return fault("task", f"the trial {task['status']}: {error_said['code']}, {error_said['message']}", fix)
+    # The last failed call is the cause, whatever ended the task: its budget of calls, its deadline, or this check.
+    cause = task.get("lastError") or task["error"] or {"code": "", "message": ""}
+    waits = "" if cause["code"] else f", waiting for {(task.get('waitingFor') or {}).get('reason', 'nothing known')}"
+    said = f": {cause['code']}, {cause['message']}" if cause["code"] else waits
+    did = task["status"] if task["terminal"] else f"was still {task['status']} after {took}"
+    fix = model_fix(cause["message"], is_local=api.where.is_local) or tail
+    return fault("task", f"the trial {did}{said}", fix)

@@ -158,13 +158,23 @@ def _wanted(fields: NewResponseFields) -> WantedOutput:
 
 def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
     if body.get("background") is not True:
-        yield FieldError("background", "must be true: responses only run in the background")
+        yield FieldError("background", "must be true: responses only run in the background" + _next_step(body))
     yield from parameters.refused(body)
     yield from text_format.unsupported(body.get("text"))
     reasoning = body.get("reasoning")
     if isinstance(reasoning, Mapping):
         rest = {name: value for name, value in reasoning.items() if name != "effort"}
         yield from parameters.misfits("reasoning", rest, parameters.REASONING)
+
+
+def _next_step(body: Mapping[str, object]) -> str:
+    """Return what a client without `background` has to do besides: parsing helpers get a queued response, too."""
+    text = body.get("text")
+    form = text.get("format") if isinstance(text, Mapping) else None
+    if isinstance(form, Mapping) and form.get("type") == "json_schema":
+        # `responses.parse` of the SDKs sends a schema, and parses only the answer to this request, which has no output.
+        return ". Then read the parsed result with responses.stream, not responses.parse: docs/structured-output.md"
+    return ". Then poll responses.retrieve until the status is final: docs/openai.md"
 
 
 def _checked(body: Mapping[str, object]) -> NewResponseFields:
@@ -188,6 +198,9 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
     """Find the flaws of a request that its JSON Schema cannot express."""
     own = fields.onceover or OnceoverFields()
     yield from _input_flaws(fields, given)
+    if settings.provider == "demo" and fields.model not in {None, default_model, *settings.models}:
+        said = f"is not here: AI_PROVIDER is demo, which needs no model and is named {default_model}"
+        yield FieldError("model", f"{said}. Leave model out, or set AI_PROVIDER to openai: docs/configuration.md")
     if _deadline_seconds(fields) is not None and own.deadline_seconds is not None:
         yield FieldError("onceover.deadlineSeconds", "is set, and completion_window too: use one of them")
     for name, value in _model_options(fields).items():

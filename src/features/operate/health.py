@@ -18,7 +18,7 @@ from ...kernel.domain.errors import StoreError
 from . import operation
 from .checks import DatabaseCheck, ModelCheck
 from .figures import BacklogView
-from .operation import FilesView, SchemaView, StorageView
+from .operation import FilesView, SchemaView, StorageView, WebhooksView
 
 
 @shown
@@ -88,6 +88,7 @@ class OperatorServiceView(VerboseServiceView):
     backlog: BacklogView
     storage: StorageView
     files: FilesView
+    webhooks: WebhooksView
     version: str
     schema: SchemaView
 

@@ -11,9 +11,10 @@ from ...kernel.api.base.problems import TOO_SOON, Refusal
 from ...kernel.api.base.services import Api
 from ...kernel.api.base.views import Count, Time, maybe_rfc3339, shown
 from ...kernel.domain import limits
-from ...kernel.domain.version import MIGRATION, VERSION
+from ...kernel.domain.version import MIGRATION, MIGRATIONS, VERSION
 from ...kernel.store.seen import Seen
 from ...kernel.work.sweep.on_request import TooSoon
+from ..webhooks.endpoints_store import WebhookStore
 from .figures import BacklogView
 from .tallies import TallyStore
 
@@ -48,18 +49,32 @@ class FilesView(TypedDict):
 
     `unreachable` counts the unfinished tasks, batches included, whose files lie in R2 although the bucket is not bound
     any more. They wait for it. At most 10,000 are counted.
+    `incomplete` counts the unfinished tasks whose text in a file lacks a part in the bucket.
     """
 
     bucket: bool
     unreachable: Count
+    incomplete: Count
+
+
+@shown
+class WebhooksView(TypedDict):
+    """How many webhook endpoints of all tenants have failed at their last ten attempts."""
+
+    failing: Count
 
 
 @shown
 class SchemaView(TypedDict):
-    """The newest migration that the code knows, and the newest that was applied, null if the database has no record."""
+    """The newest migration that the code knows, and the newest that was applied, null if the database has no record.
+
+    `missing` are known migrations that the record lacks, and `unknown` those in the record that the code does not know.
+    """
 
     known: str
     applied: str | None
+    missing: list[str]
+    unknown: list[str]
 
 
 @shown
@@ -75,6 +90,7 @@ class OutlookView(TypedDict):
     backlog: BacklogView
     storage: StorageView
     files: FilesView
+    webhooks: WebhooksView
     version: str
     schema: SchemaView
 
@@ -98,7 +114,7 @@ async def sweep(exchange: Exchange) -> Reply:
 async def outlook(api: Api) -> OutlookView:
     """Read the state of the whole deployment for operators: triggers, backlog, size, version and schema."""
     times, backlog = await api.store.outlook()
-    applied = await api.store.beside(TallyStore).applied_migration()
+    applied = await api.store.beside(TallyStore).applied_migrations()
     oldest_ms = backlog.oldest_ms
     return OutlookView(
         lastSweepAt=maybe_rfc3339(times.get(Seen.SWEEP)),
@@ -111,9 +127,19 @@ async def outlook(api: Api) -> OutlookView:
         ),
         # The database reports its size with each answer, so `size` is the size at the last read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
-        files=FilesView(bucket=api.invocation.bucket() is not None, unreachable=await unreachable(api)),
+        files=FilesView(
+            bucket=api.invocation.bucket() is not None,
+            unreachable=await unreachable(api),
+            incomplete=await api.store.beside(TallyStore).incomplete(),
+        ),
+        webhooks=WebhooksView(failing=await api.store.beside(WebhookStore).failing()),
         version=VERSION,
-        schema=SchemaView(known=MIGRATION, applied=applied),
+        schema=SchemaView(
+            known=MIGRATION,
+            applied=next(iter(applied or ()), None),
+            missing=[] if applied is None else [name for name in MIGRATIONS if name not in applied],
+            unknown=[name for name in applied or () if name not in MIGRATIONS],
+        ),
     )
 
 

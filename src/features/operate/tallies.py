@@ -86,12 +86,12 @@ ORDER BY characters DESC, tenant LIMIT :most
 
 # HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; only wrangler creates this table. Without
 # the LIMIT, the statement would read a row for each table and index of the schema. wrangler creates its table first, so
-# with the LIMIT the search ends after a row or two. NEWEST_MIGRATION reads the name of the last migration in wrangler's
-# table.
+# with the LIMIT the search ends after a row or two. APPLIED_MIGRATIONS reads the names in wrangler's table, the newest
+# first.
 HAS_MIGRATIONS = statement("""
 SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations' LIMIT 1
 """)
-NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")
+APPLIED_MIGRATIONS = statement("SELECT name FROM d1_migrations ORDER BY name DESC LIMIT 100")
 
 # Counts, up to `:most`, the batches and tasks that have not ended and have a file in R2. NEED_BUCKET reads one to three
 # rows for each such batch, and two for each such task.
@@ -104,6 +104,13 @@ SELECT count(*) AS unreachable FROM (
   WHERE text_file IS NOT NULL AND finished_at IS NULL AND place = 'r2'
   LIMIT :most
 )
+""")
+
+# Counts the unfinished tasks whose text is in a file with a part that the bucket lacked when it was last wanted.
+# LACK_PARTS reads two rows for each unfinished task with a text in a file.
+LACK_PARTS = statement("""
+SELECT count(*) AS incomplete FROM tasks CROSS JOIN files ON files.id = text_file
+WHERE text_file IS NOT NULL AND finished_at IS NULL AND missing IS NOT NULL
 """)
 
 
@@ -223,16 +230,21 @@ class TallyStore(Store):
         ((row,),) = await self._database.run(NEED_BUCKET.bind(most=most))
         return d1.whole(row, "unreachable")
 
-    async def applied_migration(self) -> str | None:
-        """Read the name of the newest migration that wrangler has applied, in one or two calls to D1.
+    async def incomplete(self) -> int:
+        """Count the unfinished tasks whose text lacks a part in the bucket."""
+        ((row,),) = await self._database.run(LACK_PARTS.bind())
+        return d1.whole(row, "incomplete")
+
+    async def applied_migrations(self) -> list[str] | None:
+        """Read the names of the migrations that wrangler has recorded, the newest first, in one or two calls to D1.
 
         Returns None if wrangler's table of migrations does not exist.
         """
         (there,) = await self._database.run(HAS_MIGRATIONS.bind())
         if not there:
             return None
-        (found,) = await self._database.run(NEWEST_MIGRATION.bind())
-        return d1.text(found[0], "name") if found else None
+        (found,) = await self._database.run(APPLIED_MIGRATIONS.bind())
+        return [d1.text(row, "name") for row in found]
 
 
 def _status(row: Row) -> Status:

@@ -110,7 +110,7 @@ def _check_after(after: str) -> None:
     if after.lstrip()[:1] in {",", ":", "[", "]"}:
         raise NoObject("one JSON object; it stands inside another JSON value")
     if _ANY_CLOSING_TAG.search(after):
-        raise NoObject("a JSON object; the only one stands in thoughts, which end after it")
+        raise NoObject("a JSON object; the only one is in thoughts, not in the answer")
 
 
 def _whole_object(text: str, start: int) -> tuple[str, int]:

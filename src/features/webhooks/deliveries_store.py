@@ -215,7 +215,7 @@ DELIVERY = statement(f"SELECT {_SHOWN} FROM webhook_deliveries WHERE state IN (0
 
 
 _ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until > {NOW} AS old_secret_signs, failures,
-  paused_until, disabled_at, created_at, updated_at"""
+  paused_until, failed_attempts, last_failure, disabled_at, created_at, updated_at"""
 
 # A condition: the webhook endpoint's key is from `:first` on and below `:behind`, as are all keys of one tenant's
 # endpoints.
@@ -254,6 +254,10 @@ INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
 WHERE :unseen OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint)
 ON CONFLICT DO NOTHING
 """)
+# Counts the endpoints of all tenants whose last `:least` attempts failed.
+COUNT_FAILING = statement("""
+SELECT count(*) AS failing FROM webhook_endpoints WHERE failed_attempts >= :least AND disabled_at IS NULL
+""")
 DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint RETURNING id")
 
 # --- What attempts say about an endpoint -----------------------------------------------------------------
@@ -263,9 +267,9 @@ DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint 
 # Records that an attempt to send a webhook delivery succeeded. For a webhook endpoint without failures, nothing is
 # written. A pause of the webhook endpoint that began after the attempt began is not ended.
 NOTE_SUCCESS = statement("""
-UPDATE webhook_endpoints SET failures = 0,
+UPDATE webhook_endpoints SET failures = 0, failed_attempts = 0, last_failure = NULL,
   paused_until = CASE WHEN paused_at <= :began_at THEN 0 ELSE paused_until END
-WHERE id = :endpoint AND (failures > 0 OR (paused_until > 0 AND paused_at <= :began_at))
+WHERE id = :endpoint AND (failed_attempts > 0 OR failures > 0 OR (paused_until > 0 AND paused_at <= :began_at))
 """)
 
 # How many failures in a row an endpoint has with this one.
@@ -275,13 +279,15 @@ _FAILURES = "iif(paused_at <= :began_at, max(failures + 1, min(:breaker, failure
 # `:breaker` of them, and then as one. After `:breaker` failures in a row the webhook endpoint is paused for
 # `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint asked for
 # more. `paused_at` is the time of the last counted failure. Therefore, of several attempts that fail at the same time
-# only one counts, and an attempt that began before a pause does not count.
+# only one counts, and an attempt that began before a pause does not count. `failed_attempts` has all of them.
+_COUNTS = f"(paused_at <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))"
 NOTE_FAILURE = statement(f"""
-UPDATE webhook_endpoints SET failures = {_FAILURES}, paused_at = {NOW},
-  paused_until = max(paused_until, {NOW} + max(:asked_ms,
+UPDATE webhook_endpoints SET failed_attempts = failed_attempts + 1, last_failure = :failure, failures = {_FAILURES},
+  paused_at = iif({_COUNTS}, {NOW}, paused_at),
+  paused_until = iif({_COUNTS}, max(paused_until, {NOW} + max(:asked_ms,
     CASE WHEN paused_at > :began_at OR {_FAILURES} < :breaker THEN 0
-    ELSE min(:pause_most_ms, :pause_ms << min({_FAILURES} - :breaker, 16)) END))
-WHERE id = :endpoint AND (paused_at <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))
+    ELSE min(:pause_most_ms, :pause_ms << min({_FAILURES} - :breaker, 16)) END)), paused_until)
+WHERE id = :endpoint
 """)
 
 # Pauses a webhook endpoint with `:breaker` failures in a row for `:held_ms`, while one delivery is tried. If the try's
@@ -525,6 +531,7 @@ def _record(one: AttemptResult) -> list[BoundStatement]:
     failed = NOTE_FAILURE.bind(
         endpoint=endpoint,
         began_at=attempt.at,
+        failure=attempt.failure,
         breaker=limits.BREAKER_FAILURES,
         weight=limits.BREAKER_WEIGHT_OF_TIMEOUT if attempt.failure is AttemptFailure.TIMEOUT else 1,
         asked_ms=one.asked_ms,

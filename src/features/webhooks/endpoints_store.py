@@ -9,7 +9,7 @@ from ...kernel.store import d1
 from ...kernel.store.d1 import Row, Store, Value, as_json
 from ...kernel.store.ending import TOMBSTONE_MS
 from . import deliveries_store
-from .rules import EndpointKey, Event, endpoint_key_of
+from .rules import AttemptFailure, EndpointKey, Event, endpoint_key_of
 
 _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
 
@@ -27,6 +27,7 @@ class WebhookEndpoint(NamedTuple):
     """A webhook endpoint, as the database has it.
 
     Times are ms since the epoch. `old_secret_signs` says that the webhook endpoint's previous secret still signs, too.
+    The last `failed_attempts` attempts failed, the very last one with `last_failure`.
     """
 
     key: EndpointKey
@@ -37,6 +38,8 @@ class WebhookEndpoint(NamedTuple):
     old_secret_signs: bool
     failures: int
     paused_until: int
+    failed_attempts: int
+    last_failure: AttemptFailure | None
     disabled_at: int | None
     created_at: int
     updated_at: int
@@ -71,6 +74,11 @@ class WebhookStore(Store):
         """Read the tenant's webhook endpoints, oldest first."""
         (found,) = await self._database.run(deliveries_store.LIST_ENDPOINTS.bind(**_of(tenant)))
         return [_endpoint(row) for row in found]
+
+    async def failing(self) -> int:
+        """Count the endpoints of all tenants whose last ATTEMPTS_FAILING attempts failed."""
+        ((row,),) = await self._database.run(deliveries_store.COUNT_FAILING.bind(least=limits.ATTEMPTS_FAILING))
+        return d1.whole(row, "failing")
 
     async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
         """Give a webhook endpoint a new secret.
@@ -127,6 +135,8 @@ def _endpoint(row: Row) -> WebhookEndpoint:
         old_secret_signs=bool(row["old_secret_signs"]),
         failures=d1.whole(row, "failures"),
         paused_until=d1.whole(row, "paused_until"),
+        failed_attempts=d1.whole(row, "failed_attempts"),
+        last_failure=None if row["last_failure"] is None else AttemptFailure(d1.text(row, "last_failure")),
         disabled_at=d1.maybe_whole(row, "disabled_at"),
         created_at=d1.whole(row, "created_at"),
         updated_at=d1.whole(row, "updated_at"),

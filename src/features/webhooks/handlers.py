@@ -28,6 +28,7 @@ from .endpoints_store import WebhookEndpoint as StoredEndpoint
 from .rules import (
     ENDPOINT_ID_BYTES,
     ENDPOINT_ID_PATTERN,
+    AttemptFailure,
     EndpointKey,
     Event,
     endpoint_id,
@@ -71,7 +72,10 @@ class TrialFields(Plain):
 
 @shown
 class WebhookEndpointView(TypedDict):
-    """A webhook endpoint, which is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
+    """A webhook endpoint, which is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret.
+
+    The last `failed_attempts` attempts to send a message failed, the latest for the reason `last_failure`.
+    """
 
     id: _Id
     object: Literal["webhook_endpoint"]
@@ -81,6 +85,8 @@ class WebhookEndpointView(TypedDict):
     url: str
     event_types: list[Event]
     status: Literal["enabled", "disabled"]
+    failed_attempts: Count
+    last_failure: AttemptFailure | None
     signing_secret_hint: str | None
 
 
@@ -96,6 +102,8 @@ class SecretWebhookEndpointView(TypedDict):
     url: str
     event_types: list[Event]
     status: Literal["enabled", "disabled"]
+    failed_attempts: Count
+    last_failure: AttemptFailure | None
     signing_secret_hint: str | None
     signing_secret: _Secret
 
@@ -276,6 +284,8 @@ def _shown(one: StoredEndpoint, secret: str | None) -> WebhookEndpointView:
         url=one.url,
         event_types=list(one.events),
         status="enabled" if one.disabled_at is None else "disabled",
+        failed_attempts=one.failed_attempts,
+        last_failure=one.last_failure,
         signing_secret_hint=None if secret is None else f"…{secret[-5:]}",
     )
 

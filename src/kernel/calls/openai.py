@@ -36,6 +36,8 @@ DEFAULT_MODEL = "gpt-5.4-mini"
 PROBE_TIMEOUT_SECONDS = 5.0
 PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # gateways of several providers list hundreds of models
 
+_KIND_CHARS_MOST = 60
+_BEGINNING_BYTES = 10_000  # how much of a reply without usable output is decoded, to show its beginning
 _TRANSIENT_4XX = frozenset({408, 409, 425})
 # HTTP statuses that blame the request, and not the API key, the model or the address.
 _AT_FAULT = frozenset({400, 413, 422})
@@ -89,7 +91,7 @@ class OpenAIProvider:
             return replies.chat_reply(replies.parse(reply.body), formed=call.form is not None)
         except ModelReplyMalformed as error:
             error.delay_seconds = retry_after_seconds(reply.headers)
-            raise
+            raise self._unusable(error, reply, call) from None
 
     def _body(self, call: ModelCall) -> dict[str, object]:
         new_spelling = self._at_openai or _OPENAI_MODEL.match(call.model)
@@ -125,6 +127,12 @@ class OpenAIProvider:
         if self._api_key is not None:
             headers["authorization"] = f"Bearer {self._api_key}"
         return headers
+
+    def _unusable(self, error: ModelReplyMalformed, reply: HttpReply, call: ModelCall) -> ModelReplyMalformed:
+        kind = replies.one_line(reply.headers.get("content-type", "")[:_KIND_CHARS_MOST])
+        body, texts = reply.body[:_BEGINNING_BYTES].decode("utf-8", "replace"), asking.client_texts(call)
+        came = f"{reply.status}, {kind or 'without content-type'}"
+        return replies.unusable(error, came, body, key=self._api_key, client_texts=texts)
 
     def _transport_failure(self, error: HttpError) -> ModelError:
         match error:

@@ -18,6 +18,7 @@ from .protocol import ModelReply
 # exact in JavaScript
 TOKENS_MOST = 1_000_000_000
 CAUSE_CHARS_MOST = 200
+_CAME_CHARS_MOST = 100  # how much of a reply without usable output is shown
 _CAUSE_CHARS_READ = 400  # how many characters of a message are searched for repeated client text at most
 REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
@@ -26,6 +27,7 @@ _ELLIPSIS = "…"
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_WRITTEN = re.compile(r"((?:\\u[0-9a-fA-F]{4})+)|\\(?:([nrtbf])|(.))")
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -91,7 +93,7 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
     any other cut output.
     """
     if formed and isinstance(content, Mapping):
-        content = _as_json(content)
+        content = as_json(content)
     if isinstance(content, list):
         parts = [member(part, "text") for part in content if member(part, "type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
@@ -112,12 +114,12 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
     )
 
 
-def _as_json(value: object) -> str:
+def as_json(value: object) -> str:
     """Write a value as compact JSON. Raises ModelReplyMalformed if the value is nested too deep, or is not JSON."""
     try:
         return to_json(value, inf_nan_mode="constants").decode()
     except ValueError:
-        raise ModelReplyMalformed("the reply holds an object that is no JSON") from None
+        raise ModelReplyMalformed("the reply holds an object that is not JSON") from None
 
 
 def finish_reason_of(value: object) -> str | None:
@@ -143,6 +145,25 @@ def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()
     for client_text in client_texts:
         line = _without(line, one_line(client_text), REPEATED_CHARS_LEAST)
     return line if len(line) <= CAUSE_CHARS_MOST else line[: CAUSE_CHARS_MOST - 1] + _ELLIPSIS
+
+
+def unusable(
+    error: ModelReplyMalformed, came: str, body: str, *, key: str | None = None, client_texts: Iterable[str] = ()
+) -> ModelReplyMalformed:
+    """Add to an error what came instead of a usable output: `came` says in which form, `body` has its text.
+
+    The beginning of the body is shown as `cause` shows it. JSON's escapes are undone before, because a text of the
+    client would not be found in its escaped form.
+    """
+    begins = _WRITTEN.sub(_undone, body[: 4 * _CAUSE_CHARS_READ])
+    shown = cause(begins, key=key, client_texts=client_texts)[:_CAME_CHARS_MOST]
+    return ModelReplyMalformed(f"{error} ({came}): {shown or 'nothing'}", error.delay_seconds)
+
+
+def _undone(escape: re.Match[str]) -> str:
+    if escape[1] is None:
+        return " " if escape[2] else escape[3]
+    return bytes.fromhex(escape[1].replace("\\u", "")).decode("utf-16-be", "replace")
 
 
 def one_line(text: str) -> str:

@@ -85,16 +85,23 @@ class WorkersAIProvider:
             from . import workers_ai_whole  # noqa: PLC0415 - only batches make such calls
 
             inputs = workers_ai_whole.inputs(call, OUTPUT_TOKENS)
-            return workers_ai_whole.reply(await self._run(self._ai, call, inputs), inputs.get("max_tokens"))
+            result = await self._run(self._ai, call, inputs)
+            try:
+                return workers_ai_whole.reply(result, inputs.get("max_tokens"))
+            except ModelReplyMalformed as error:
+                raise _unusable(error, result, call) from None
         fields = {
             **asking.fields(call, "max_tokens", OUTPUT_TOKENS),
             **asking.response_format(call.form, bare=True),
         }
         result = await self._run(self._ai, call, {"messages": asking.messages(call), **fields})
         formed = call.form is not None
-        if isinstance(result, Mapping) and "choices" not in result:
-            return _without_thoughts(_text_reply(result, fields.get("max_tokens"), formed=formed), formed=formed)
-        return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
+        try:
+            if isinstance(result, Mapping) and "choices" not in result:
+                return _without_thoughts(_text_reply(result, fields.get("max_tokens"), formed=formed), formed=formed)
+            return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
+        except ModelReplyMalformed as error:
+            raise _unusable(error, result, call) from None
 
     async def _run(self, ai: AiBinding, call: ModelCall, inputs: dict[str, object]) -> object:
         try:
@@ -110,6 +117,15 @@ class WorkersAIProvider:
         if self._ai is None:
             return Health("unavailable", _NO_BINDING)
         return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
+
+
+def _unusable(error: ModelReplyMalformed, result: object, call: ModelCall) -> ModelReplyMalformed:
+    """Add to an error the beginning of the binding's result, which has no HTTP status and no content type."""
+    try:
+        body = replies.as_json(result)
+    except ModelReplyMalformed:
+        body = ""
+    return replies.unusable(error, "from Workers AI", body, client_texts=asking.client_texts(call))
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:

@@ -448,6 +448,7 @@ DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a webhook del
 DELIVERY_SECONDS_KEPT = 90_000.0
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
+ATTEMPTS_FAILING = 10  # After this many failed attempts in a row `doctor` warns of a webhook endpoint.
 BREAKER_FAILURES = 5  # After this many failures in a row a webhook endpoint is paused, then one delivery is tried.
 BREAKER_WEIGHT_OF_TIMEOUT = 3  # How many failures a timeout counts as, so that two in a row pause the endpoint.
 BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing webhook endpoint; each further failure doubles it.

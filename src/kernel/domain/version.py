@@ -6,4 +6,8 @@ Tests compare the code's version with `pyproject.toml`, and the schema's version
 from typing import Final
 
 VERSION: Final = "0.1.0"
-MIGRATION: Final = "0008_names_health_costs.sql"  # the newest one
+MIGRATIONS: Final = (
+    *("0001_initial.sql", "0002_attempts.sql", "0003_structured_output.sql", "0004_files.sql", "0005_batches.sql"),
+    *("0006_file_texts.sql", "0007_mends.sql", "0008_names_health_costs.sql"),
+)
+MIGRATION: Final = MIGRATIONS[-1]

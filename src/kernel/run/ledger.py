@@ -15,7 +15,7 @@ from ..calls.pace import width
 from ..calls.protocol import ModelReply
 from ..domain.errors import ModelError, ModelRateLimited
 from ..domain.structure import Rejection
-from ..domain.task import Failure, is_truncated
+from ..domain.task import Failure, LastError, is_truncated
 from ..store.claims import (
     AttemptEntry,
     CallKey,
@@ -232,7 +232,7 @@ class Ledger:
 
     def give_up(self, now: float) -> None:
         """Fail the task if the model has been away for too long and it is another task that probes the model now."""
-        error = self._report.last_error
+        error = self.last_error
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self._failure = Failure(error.code, error.message, True)
 
@@ -282,6 +282,11 @@ class Ledger:
     def sent(self) -> int:
         """How many calls the task has made in all, including the calls in flight."""
         return self._bill.settled + self._bill.in_doubt + len(self._in_flight)
+
+    @property
+    def last_error(self) -> LastError | None:
+        """The latest failed call of the task, if no call has succeeded since."""
+        return self._report.last_error
 
     # --- what happened ----------------------------------------------------------------------------------
 
@@ -483,7 +488,7 @@ class Ledger:
             finished=self.finished or self.failure is not None,
             away_since=None if away_since is None else self._report.at_ms(away_since),
             away_waits=self.patience.waits,
-            last_error=self._report.last_error,
+            last_error=self.last_error,
             wait=self._report.wait(self.pauses(now), now),
             pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,

@@ -193,7 +193,7 @@ class Run:
                 may_be_empty=self._kind.may_be_empty,
             )
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
-            return Fail(retention_ms, exhausted(self._claim.options.max_calls))
+            return Fail(retention_ms, exhausted(self._claim.options.max_calls, self._ledger.last_error))
         if self._terms.forbids_start(now):
             return None
         return self._giving_back(now, max(0.0, next_at - now), turn_at)

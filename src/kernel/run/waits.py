@@ -109,9 +109,15 @@ OVERDUE = Failure(
 )
 
 
-def exhausted(calls: int) -> Failure:
+def exhausted(calls: int, last_error: LastError | None = None) -> Failure:
     """Return the failure of a task that needs more model calls than its budget allows."""
-    return Failure(BUDGET_EXHAUSTED, f"the task needs more than the {calls} model calls of its maxModelCalls", False)
+    message = f"the task needs more than the {calls} model calls of its maxModelCalls"
+    return Failure(BUDGET_EXHAUSTED, message + because(last_error), False)
+
+
+def because(last_error: LastError | None) -> str:
+    """Return what the message of a limit that ends a task adds: the latest failed call, if none succeeded since."""
+    return "" if last_error is None else f"; the last call failed with {last_error.code}: {last_error.message}"
 
 
 class Terms:

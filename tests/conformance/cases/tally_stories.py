@@ -139,7 +139,7 @@ async def the_newest_migration_is_read(env: Any) -> Any:
     story = Story(env)
     table = "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY, name TEXT)"
     await env.DB.batch([env.DB.prepare(table), env.DB.prepare("DELETE FROM d1_migrations")])
-    story.outcomes.append(await story.figures.applied_migration())
+    story.outcomes.append(await story.figures.applied_migrations())
     await story.alter("INSERT INTO d1_migrations (id, name) VALUES (1, '0001_initial.sql'), (2, '0002_second.sql')")
-    story.outcomes.append(await story.figures.applied_migration())
+    story.outcomes.append(await story.figures.applied_migrations())
     return story.told()

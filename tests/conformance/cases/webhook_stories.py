@@ -169,6 +169,7 @@ async def deliveries_of_endpoints_that_rest_or_are_gone(env: Any) -> Any:
     story.outcomes.append(len(await story.deliveries.take(due)))  # the endpoint is paused for the time of the try
     await story.note(STATES)
     await story.note("SELECT id, failures, paused_until > 0 AS paused FROM webhook_endpoints ORDER BY id")
+    story.outcomes.append(await story.webhooks.failing())
     story.outcomes.append(await story.webhooks.delete(_key(1)))
     await story.note(STATES)
     return story.told()

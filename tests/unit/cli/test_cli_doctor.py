@@ -13,10 +13,12 @@ from local import page_libraries
 from onceover_cli.connection import ApiClient, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
+from onceover_cli.doctor.failures import HELP
 from onceover_cli.doctor.findings import Check, Level
 from onceover_cli.doctor.sources import MARKDOWN, PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
 from onceover_cli.doctor.variables import KNOWN
+from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.settings import Reading, load
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, failed, problem, task
@@ -345,12 +347,14 @@ class Deployment:
         self.model: Any = MODEL
         self.tasks: Any = {"tasks": [], "nextCursor": None}
         self.failed: list[dict[str, Any]] = []
+        self.completed: list[dict[str, Any]] = []
         self.passed = 0
+        self.endpoints: Any = problem(403, "forbidden")
         self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
         tasks: Any = self.tasks if isinstance(self.tasks, Answer) else self._page
-        fake.on("GET", "/", self.page)
+        fake.on("GET", "/", self.page).on("GET", "/v1/webhook_endpoints", self.endpoints)
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
@@ -358,6 +362,8 @@ class Deployment:
         number = int(asked.query.get("cursor", "0"))
         if asked.query.get("tenant") == "*":
             return problem(403, "forbidden")
+        if asked.query.get("status") == "completed":
+            return {"tasks": self.completed, "nextCursor": None}
         tasks = self.failed if "createdBefore" not in asked.query and number >= self.passed else []
         return {"tasks": tasks, "nextCursor": None if number >= self.passed else str(number + 1)}
 
@@ -368,6 +374,11 @@ def changed(**values: Any) -> Callable[[Deployment], None]:
             setattr(one, name, value)
 
     return change
+
+
+def endpoints(failed_attempts: int) -> dict[str, Any]:
+    one = {"id": "we_1", "name": "hook", "status": "enabled", "url": "https://x.example", "event_types": []}
+    return {"data": [{**one, "failed_attempts": failed_attempts, "last_failure": "redirect"}]}
 
 
 def unhealthy(detail: str) -> Answer:
@@ -526,7 +537,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     "no keys yet": (changed(tasks=problem(503, "not_configured")), "keys", Level.FAULT, "no keys yet", "make key"),
     "a key that is refused": (
         changed(tasks=problem(401, "unauthenticated")),
-        *("keys", Level.FAULT, "is refused", "make key"),
+        *("keys", Level.FAULT, "is refused", "make key, with the --persist-to of `make dev`"),
     ),
     "a key without read": (
         changed(tasks=problem(403, "forbidden")),
@@ -549,9 +560,34 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         operated(files={"bucket": False, "unreachable": 3}),
         *("bucket", Level.FAULT, "BLOBS binding is missing, and 3 unfinished", "[[r2_buckets]]"),
     ),
+    "another database's bucket": (
+        operated(files={"bucket": True, "unreachable": 0, "incomplete": 1}),
+        *("bucket", Level.FAULT, "lacks parts of the texts of 1 task: does it belong", "as BLOBS in wrangler.toml"),
+    ),
     "migrations that wait": (
         operated(version="1.2.0", schema={"known": "0014_events.sql", "applied": "0013_responses.sql"}),
         *("version", Level.FAULT, "knows the migration 0014_events.sql", "migrations apply"),
+    ),
+    "a row of a migration that was deleted": (
+        operated(schema={"known": "0014_x.sql", "applied": "0014_x.sql", "missing": ["0005_y.sql"], "unknown": []}),
+        *("version", Level.FAULT, "d1_migrations has no row for 0005_y.sql", "values ('0005_y.sql')"),
+    ),
+    "another program's migration": (
+        operated(schema={"known": "0014_x.sql", "applied": "0014_x.sql", "missing": [], "unknown": ["0002_mine.sql"]}),
+        *("version", Level.WARNING, "0002_mine.sql, which version 1.2.0 does not know: another program", "of its own"),
+    ),
+    "a receiver that redirects": (
+        changed(endpoints=endpoints(10)),
+        *("webhooks", Level.WARNING, "endpoint hook (we_1): its last 10 attempts failed: redirect", "test we_1"),
+    ),
+    "a receiver of another tenant": (
+        operated(webhooks={"failing": 2}),
+        *(
+            "webhooks",
+            Level.WARNING,
+            "2 endpoints of other tenants: the last 10 attempts failed",
+            "webhooks-do-not-arrive",
+        ),
     ),
     "the day's rows": (
         operated(usage={"day": "2026-11-25", "rowsWritten": {"used": 99_000, "limit": 100_000}}),
@@ -563,7 +599,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "a model that refuses": (
         changed(failed=[failed("model_refused")]),
-        *("failures", Level.WARNING, "1 model_refused", "onceover list --status failed"),
+        *("failures", Level.WARNING, "model_refused: 1 task failed", "docs/runbook.md#the-model-refuses-the-key"),
     ),
 }
 
@@ -609,6 +645,44 @@ def test_a_sound_deployment_has_nothing_to_mend(env: str):
     assert complaints(examined(one, env)) == []
 
 
+def test_each_code_of_the_day_is_named_the_newest_first():
+    """`doctor` names each code with its count and its latest cause, and leaves out what was retried with success."""
+    one = Deployment()
+
+    def of(code: str, hour: int, **more: Any) -> dict[str, Any]:
+        error = {"code": code, "message": f"the provider answered {hour}", "retryable": False}
+        return failed(code) | {"finishedAt": f"2026-11-25T{hour:02}:00:00.000Z", "error": error} | more
+
+    retried = of("model_timeout", 11, id="retried", kind="batch")
+    one.failed = [of("model_unavailable", 7), of("budget_exhausted", 9), of("model_unavailable", 8), retried]
+    one.completed = [task(retryOf="retried"), task()]
+    budget, away = (check for check in examined(one) if check.id == "failures")
+    since = "failed in the last day, the latest at 2026-11-25T"
+    assert budget.level is Level.NOTE
+    assert budget.evidence == f"budget_exhausted: 1 task {since}09:00:00.000Z: the provider answered 9"
+    assert budget.fix == "docs/runbook.md#a-task-ran-out-of-its-budget"
+    assert away.level is Level.WARNING
+    assert away.evidence == f"model_unavailable: 2 tasks {since}08:00:00.000Z: the provider answered 8"
+    retry = "onceover retry --failed --error-code model_unavailable"
+    assert away.fix == f"docs/runbook.md#the-model-is-away; after the repair, {retry}"
+
+
+def test_what_is_only_noted():
+    """A few failed attempts of a webhook, and a schema newer than the code, are noted, and are nothing to repair."""
+    one = Deployment()
+    one.endpoints = endpoints(9)
+    schema = {"known": "0014_x.sql", "applied": "0015_y.sql", "missing": [], "unknown": ["0015_y.sql"]}
+    one.operator = {**OPERATOR, "schema": schema}
+    noted = {check.id: check.evidence for check in examined(one) if check.level is Level.NOTE}
+    assert noted.keys() == {"webhooks", "version"}
+    assert "a newer version has run here" in noted["version"]
+
+
+def test_each_code_has_a_place_in_the_documents():
+    """`doctor` knows for each code of a task where the documents say what helps."""
+    assert HELP.keys() == set(TaskCode)
+
+
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     """A deployment that requires no keys is a fault, unless it runs on this machine."""
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
@@ -623,11 +697,22 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 def test_a_demo_task_shows_whether_tasks_are_done():
     """`doctor --task` submits a task, waits for its end and erases it."""
     path = f"/api/tasks/{TASK_ID}"
-    for ends, level in ((task(), Level.OK), (failed("model_refused"), Level.FAULT)):
+    last = {"code": "model_unavailable", "message": "the provider answered 502"}
+    for ends, level, said in (
+        (task(), Level.OK, "a task completed"),
+        (failed("model_refused"), Level.FAULT, "the trial failed: model_refused, it did not work"),
+        (
+            failed("budget_exhausted") | {"lastError": last},
+            Level.FAULT,
+            ": model_unavailable, the provider answered 502",
+        ),
+    ):
         with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing"), ends) as fake:
             fake.on("DELETE", path, Answer(204))
             with ApiClient(place(fake.url, None)) as api:
-                assert trial(api).level is level
+                check = trial(api)
+            assert check.level is level
+            assert said in check.evidence
             assert len(fake.requests("DELETE", path)) == 1
 
 

@@ -49,9 +49,9 @@ def test_flags_become_fields(fake: FakeApi, run: Runs, text: str, schema: str) -
 @pytest.mark.parametrize(
     ("content", "flags", "words"),
     [
-        ("{", (), "is no JSON"),
-        ("[]", (), "is JSON, but no object"),
-        ('{"maximum": NaN}', (), "is no JSON"),
+        ("{", (), "is not JSON"),
+        ("[]", (), "is JSON, but not an object"),
+        ('{"maximum": NaN}', (), "is not JSON"),
         ('{"properties": {"a": {}, "b": {}, "a": {}}}', (), 'has an object with the same name twice: "a"'),
         ("{}", ("--join", "total"), "--join total: must be POINTER=RULE"),
         ("{}", ("--join", "/a=sum", "--join", "/a=max"), "--join /a=max: /a has a rule already, sum"),

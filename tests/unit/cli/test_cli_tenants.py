@@ -28,12 +28,15 @@ ONE_TASK = [
     ["retry", "--failed"],
     ["delete", TASK_ID],
     ["list"],
+    ["keys", "list"],
+    ["keys", "revoke", "0123456789abcdef"],
 ]
 
 
 @pytest.mark.parametrize("command", ONE_TASK, ids=" ".join)
 def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: Runs) -> None:
     over = task()
+    fake.on("GET", "/api/keys", {"keys": []}).on("DELETE", "/api/keys/0123456789abcdef", Answer(204))
     fake.on("GET", PATH, task("pending") if command[0] == "watch" else over).on("DELETE", PATH, Answer(204))
     fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", over)]))
     fake.on("GET", f"{PATH}/chunks", {"chunks": [], "nextCursor": None})
@@ -50,6 +53,22 @@ def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: R
     fake.asked.clear()
     assert run(*command)[0] == 0
     assert {asked.query.get("tenant") for asked in fake.asked} == {None}
+
+
+@pytest.mark.parametrize("key", [None, "oo_key"])
+def test_where_no_keys_are_checked_there_is_one_tenant(
+    key: str | None, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key `tenant list` asks for no other tenant, and the messages about keys say that none is checked."""
+    monkeypatch.delenv("ONCEOVER_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("ONCEOVER_KEY", key)
+    fake.on("GET", "/api/tenants", {"hours": 24, "tenants": [], "nextCursor": None}).on(
+        "GET", "/api/keys", {"keys": []}
+    )
+    assert run("tenant", "list")[0] == 0
+    assert fake.asked[-1].query.get("tenant") == (None if key is None else "*")
+    assert ("checks no keys" in run("keys", "list")[2]) == (key is None)
 
 
 @pytest.mark.parametrize("command", [["cancel", "--all"], ["delete", TASK_ID], ["list"]], ids=" ".join)

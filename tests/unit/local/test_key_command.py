@@ -9,6 +9,7 @@ import pytest
 from local import key as command
 from local import key_arguments
 from local.arguments import UsageError
+from local.lock import sole_use
 from src.kernel.domain import limits
 from src.kernel.domain.keys import OWN_SCOPES, Scope, digest, parse
 from tests.support.sqlite_d1 import SqliteD1
@@ -151,6 +152,10 @@ def test_local_applies_the_migrations_first(
     assert "REQUIRE_KEYS:true" in told
     assert stand_in.calls[0] == ("d1", "migrations", "apply", "DB", *place)
     assert (stand_in.calls[1][:3], stand_in.calls[1][-4:]) == (("d1", "execute", "DB"), place)
+    assert f"No `make dev` serves {tmp_path} now." in told
+    with sole_use(tmp_path):
+        assert run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)[0] == 0
+    assert "No `make dev` serves" not in capsys.readouterr().err
 
 
 class BusyWrangler(Wrangler):

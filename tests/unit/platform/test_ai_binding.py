@@ -127,6 +127,6 @@ def test_errors_of_the_platform_pass_through() -> None:
 
 def test_a_deployment_without_the_binding_has_none() -> None:
     """Without the AI binding the wrapper returns None, and with it a binding that uses signals."""
-    without: Any = SimpleNamespace(DB=None)
+    without: Any = SimpleNamespace(DB=object())
     assert bindings(without).ai is None
-    assert isinstance(bindings(SimpleNamespace(DB=None, AI=Ai())).ai, BoundAi)  # type: ignore[arg-type]
+    assert isinstance(bindings(SimpleNamespace(DB=object(), AI=Ai())).ai, BoundAi)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from src.kernel.domain.errors import ConfigurationError
 from src.kernel.domain.ids import TaskKey
 from src.platform.bindings import bindings
 from src.platform.objects import answered, storage_of
@@ -66,8 +67,15 @@ def wrapped(binding: object) -> Any:
 
 
 def bound(**env: object) -> Any:
-    wrapper: Any = SimpleNamespace(_env=SimpleNamespace(DB=None, **env))
+    wrapper: Any = SimpleNamespace(_env=SimpleNamespace(**{"DB": object()} | env))
     return bindings(wrapper)
+
+
+def test_a_deployment_without_its_database_says_so() -> None:
+    """Without the binding DB every request is answered with what must be put into wrangler.toml."""
+    without: Any = SimpleNamespace(_env=SimpleNamespace())
+    with pytest.raises(ConfigurationError, match=r"^DB must be a binding to a D1 database, and is missing"):
+        bindings(without)
 
 
 def wait(awaitable: Awaitable[Any]) -> Any:

@@ -16,9 +16,9 @@ LARGE: dict[str, str] = {}
 BUDGETS = {
     "": {"composition": 360, "entry": 40, "features": 100, "kernel": 85}
     | {"objects": 1160, "platform": 1500, "queue": 220},
-    "kernel/": {"api": 5190, "calls": 2300, "domain": 2430, "run": 3195, "store": 5495, "text": 600, "work": 1600},
+    "kernel/": {"api": 5225, "calls": 2300, "domain": 2435, "run": 3195, "store": 5495, "text": 600, "work": 1600},
     "features/": {"attempts": 550, "batches": 4589, "bulk": 603, "demo": 774, "files": 2400, "gaps": 317, "mcp": 450}
-    | {"openai": 2000, "operate": 1438, "structured": 2950, "texts": 815, "webhooks": 1768},
+    | {"openai": 2020, "operate": 1500, "structured": 2950, "texts": 815, "webhooks": 1800},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {

@@ -154,7 +154,7 @@ async def _page(exchange: Exchange, store: BatchStore) -> tuple[TaskKey | None, 
             raise field_refusal([FieldError("after", "must be the id of a batch")])
         after = await store.of_some_tenant(task_id) if tenant is None else task_key_of(tenant, task_id)
         if after is None:
-            raise field_refusal([FieldError("after", "is the id of no batch any more: begin again")])
+            raise field_refusal([FieldError("after", "names a batch that no longer exists: begin again")])
     limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
     if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= limits.LIST_LIMIT_MOST:
         raise field_refusal([FieldError("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")])

@@ -134,7 +134,7 @@ def _reaches(name: str, sent: frozenset[str], *, is_chat: bool) -> bool:
 
 def _why_not(name: str, *, is_chat: bool) -> str:
     if name in (ONLY_RESPONSES if is_chat else ONLY_CHAT):
-        return f"is no field of {'/v1/chat/completions' if is_chat else '/v1/responses'}"
+        return f"is not a field of {'/v1/chat/completions' if is_chat else '/v1/responses'}"
     if not is_chat and name in _NOT_IN_RESPONSES:
         return "is not supported here for /v1/responses"
     return "is not supported here: AI_BATCH_FIELDS does not list it"

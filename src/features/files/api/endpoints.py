@@ -41,7 +41,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/v1/files/{id}",
-        summary="Read what is known of a file",
+        summary="Read a file's facts, without its bytes",
         handler=handlers.read_file,
         access=Scope.READ,
         reach=Reach.ONE,

@@ -112,7 +112,7 @@ async def _after(exchange: Exchange) -> FileKey | None:
     if tenant is None:
         after = await file_store(exchange.api.invocation).of_some_tenant(after.removeprefix(":"))
         if after is None:
-            raise refused("after", "is the id of no file any more: begin again")
+            raise refused("after", "names a file that no longer exists: begin again")
     return after
 
 

@@ -16,8 +16,8 @@ _REASONS: Final = {
     "allOf": "`allOf` is not supported: write its schemas as one.",
     "pattern": "`pattern` is supported only beside a `format` of the list, because it could take exponential time.",
     "nullable": '`nullable` is not of JSON Schema: use `"type": ["string", "null"]` or `anyOf`.',
-    "$schema": "`$schema` stands only at the root.",
-    "$id": "`$id` stands only at the root.",
+    "$schema": "`$schema` is allowed only at the root.",
+    "$id": "`$id` is allowed only at the root.",
 }
 # The keywords of JSON Schema that describe a value and constrain nothing.
 _SHOWN: Final = frozenset({"title", "description", "default", "examples"})

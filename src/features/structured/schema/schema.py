@@ -183,7 +183,7 @@ class _Compiler:
         name = next((name for name in schema if name in beside and not is_annotation(name)), None)
         if name is not None:
             raise refused(
-                (node.place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`."
+                (node.place, name), "Beside `$ref` only `title`, `description`, `default` and `examples` may stand."
             )
 
     def properties(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:

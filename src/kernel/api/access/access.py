@@ -50,7 +50,8 @@ async def caller_of(
         raise forbidden(scope)
     if access is Access.OPERATOR and key.tenant != api.settings.operator_tenant:
         raise forbidden(Scope.ADMIN, "This call needs a key of the tenant that OPERATOR_TENANT names.")
-    return Caller(key.tenant, key.id, Scope.READ in key.scopes, Scope.OPERATOR in key.scopes)
+    is_administrator = Scope.ADMIN in key.scopes and key.tenant == api.settings.operator_tenant
+    return Caller(key.tenant, key.id, Scope.READ in key.scopes, Scope.OPERATOR in key.scopes, is_administrator)
 
 
 async def _key(request: Request, api: Api, within: float) -> Key:

@@ -11,7 +11,7 @@ from ...domain.keys import ID_BYTES, ID_PATTERN, SECRET_BYTES, Key, Scope, diges
 from ...store.keys import KeyStore, NewKey
 from ..base import problems
 from ..base.endpoint import Answer, Endpoint
-from ..base.exchange import Exchange
+from ..base.exchange import Exchange, Reach
 from ..base.fields import NO_NUL, Asked, Whole, checked, read_object
 from ..base.messages import Reply, json_reply
 from ..base.problems import KEY_LIMIT, NOT_FOUND, Refusal, forbidden
@@ -170,6 +170,7 @@ ENDPOINTS: Final = (
         summary="List the tenant's keys, oldest first, without their secrets",
         handler=list_keys,
         access=Scope.ADMIN,
+        reach=Reach.ADMINISTERED,
         answers=(Answer(200, "The keys", (KeyListView,)),),
     ),
     Endpoint(
@@ -178,6 +179,7 @@ ENDPOINTS: Final = (
         summary="Revoke a key of the tenant; it is refused everywhere within 60 s",
         handler=delete_key,
         access=Scope.ADMIN,
+        reach=Reach.ADMINISTERED,
         answers=(Answer(204, "Revoked"),),
         id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
     ),

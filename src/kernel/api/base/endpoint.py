@@ -46,6 +46,8 @@ IDEMPOTENCY_KEY = Parameter(
 
 _WHOSE: Final = {
     Reach.ONE: "The tenant to act on, by default the key's own. Another one needs a key with the scope `operator`.",
+    Reach.ADMINISTERED: "The tenant whose keys are meant, by default the key's own. Another one needs a key with the "
+    "scope `admin` of the tenant that `OPERATOR_TENANT` names.",
     Reach.EACH: "The tenant to act on, by default the key's own. Another one, or `*` for all in turn, needs a key with "
     "the scope `operator`.",
 }
@@ -89,7 +91,7 @@ class Endpoint(NamedTuple):
     """One call of the API. A path segment in braces is variable, and `id_schema` is its JSON Schema.
 
     `access` is the scope that a key needs, or another requirement. `reach` says which tenants a request may name: with
-    `OWN` only the key's own, otherwise a key with the scope `operator` may name another one. `problems` are the
+    `OWN` only the key's own, otherwise a key that may reach another one may name it. `problems` are the
     refusals that the handler itself makes, and `openapi` derives the other refusals from path, access, parameters and
     body. A call that `is_shed` is refused while the database is overloaded. A call with `seconds_most` is answered
     within that time, even if the database is slow.

@@ -30,27 +30,37 @@ from .services import Api
 TENANT: Final = "tenant"
 ALL: Final = "*"
 _DETAIL: Final = "This key is for its own tenant. Another tenant needs a key with the scope `operator`."
+_KEYS_DETAIL: Final = (
+    "Another tenant's keys need a key with the scope `admin` of the tenant that OPERATOR_TENANT names."
+)
+_KEYLESS_DETAIL: Final = (
+    "REQUIRE_KEYS is false here, so each client is the tenant `local` and reaches no other tenant, with any key."
+)
 
 
 class Caller(NamedTuple):
     """The tenant and the id of a request's API key. The id is empty if the call needs no key.
 
-    `may_read` says that the key has the scope `read`, and `may_operate` that it has the scope `operator`.
+    `may_read` says that the key has the scope `read`, `may_operate` that it has the scope `operator`, and
+    `may_administer` that it has the scope `admin` of the operator's tenant.
     """
 
     tenant: str
     key_id: str
     may_read: bool = True
     may_operate: bool = False
+    may_administer: bool = False
 
 
 class Reach(Enum):
     """Which tenants a request of a call may name: only the key's own, one tenant, or one tenant or all.
 
-    The value of each member is the pattern of the parameter `tenant`.
+    With `ADMINISTERED` it may name one tenant, and another one needs the scope `admin` of the operator's tenant instead
+    of `operator`. The value of each member is the pattern of the parameter `tenant`.
     """
 
     OWN = None
+    ADMINISTERED = f"^(?:{TENANT_PATTERN})$"
     ONE = f"^{TENANT_PATTERN}$"
     EACH = f"^(?:{TENANT_PATTERN}|\\*)$"
 
@@ -111,7 +121,7 @@ class Acting:
 def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
     """Return the tenants that a request acts on, from its caller and its query.
 
-    Raises Refusal: 422 for a bad tenant name, 403 for another tenant than the key's own without the scope `operator`.
+    Raises Refusal: 422 for a bad tenant name, 403 for another tenant than the key's own that the key may not reach.
     """
     named = query.get(TENANT, caller.tenant)
     assert reach is not Reach.OWN or named == caller.tenant
@@ -121,8 +131,11 @@ def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], 
     if not is_all and not is_tenant(named):
         also = ", or * for all" if reach is Reach.EACH else ""
         raise field_refusal([FieldError(TENANT, f"must be the name of a tenant, {TENANT_TAKES}{also}")])
-    if not caller.may_operate:
-        raise forbidden(Scope.OPERATOR, _DETAIL)
+    is_administered = reach is Reach.ADMINISTERED
+    if not (caller.may_administer if is_administered else caller.may_operate):
+        detail = _KEYS_DETAIL if is_administered else _DETAIL
+        scope = Scope.ADMIN if is_administered else Scope.OPERATOR
+        raise forbidden(scope, detail if caller.key_id else _KEYLESS_DETAIL)
     return Acting(caller.tenant, EVERYONE if is_all else named, note)
 
 

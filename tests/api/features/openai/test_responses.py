@@ -273,6 +273,21 @@ def test_what_the_deployment_does_not_take(bench: ApiBench):
     assert made(bench, model="demo-1")["model"] == "demo-1"
 
 
+def said(reply: Reply) -> str:
+    """Return the message of an error."""
+    assert reply.status == 400
+    return str(data(reply)["error"]["message"])
+
+
+def test_what_newcomers_send_is_refused_with_what_to_do_instead(bench: ApiBench):
+    """Tools, another model than the built-in one, and a request without `background` name a page of the documents."""
+    assert "docs/openai.md" in said(create(bench, tools=[{"type": "web_search"}]))
+    assert "AI_PROVIDER is demo, which needs no model and is named demo-1" in said(create(bench, model="gpt-5.4-mini"))
+    assert "poll responses.retrieve" in said(create(bench, background=False))
+    form = {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}}
+    assert "responses.stream, not responses.parse: docs/structured" in said(create(bench, background=None, text=form))
+
+
 def test_every_honoured_field_reaches_the_task():
     """Each supported field becomes the task option with the same value, and no option is left at its default."""
     request = new_request(HONOURED | OURS, Settings(), "default")

@@ -12,7 +12,7 @@ from src.kernel.api.base.services import RequestMemory
 from src.kernel.domain import limits
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.task import Route
-from src.kernel.domain.version import MIGRATION, VERSION
+from src.kernel.domain.version import MIGRATION, MIGRATIONS, VERSION
 from src.kernel.work.worker import Host
 from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.api_bench import key as key_of
@@ -163,6 +163,9 @@ def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) ->
     assert shown() == (False, 3, "3")
     bench.call("POST", f"/api/tasks/{tasks[0]}/cancel")
     assert shown() == (False, 2, "2")
+    assert data(verbose(bench))["files"]["incomplete"] == 0
+    bench.database.rows("""UPDATE files SET missing = '{"0": [1, 1]}' WHERE place = 'r2'""")
+    assert data(verbose(bench))["files"]["incomplete"] == 1
 
 
 @pytest.mark.parametrize(
@@ -185,11 +188,13 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
     shown = data(verbose(bench))
-    assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
+    schema: dict[str, Any] = {"known": MIGRATION, "applied": None, "missing": [], "unknown": []}
+    assert (shown["version"], shown["schema"]) == (VERSION, schema)
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
-    assert data(verbose(bench))["schema"]["applied"] is None
-    bench.database.rows("INSERT INTO d1_migrations (name) VALUES ('0001_initial.sql'), ('0002_second.sql')")
-    assert data(verbose(bench))["schema"]["applied"] == "0002_second.sql"
+    assert data(verbose(bench))["schema"] == schema | {"missing": list(MIGRATIONS)}
+    for name in (*MIGRATIONS[1:], "0002_second.sql", MIGRATIONS[0]):
+        bench.database.rows("INSERT INTO d1_migrations (name) VALUES (?)", name)
+    assert data(verbose(bench))["schema"] == schema | {"applied": MIGRATION, "unknown": ["0002_second.sql"]}
 
 
 def test_who_sees_them(keyed: ApiBench) -> None:

@@ -38,10 +38,12 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 @AROUND
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
     """A success ends its endpoint's pause only if its attempt began after the pause did."""
-    endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
+    told = {"failed_attempts": 2, "last_failure": "redirect"}
+    endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000, **told)
     table.ask(deliveries_store.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
     assert (row["failures"], row["paused_until"]) == (0, 0 if off <= 0 else NOW + 9_000)
+    assert (row["failed_attempts"], row["last_failure"]) == (0, None)
     table.give("webhook_endpoints", paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(deliveries_store.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
     assert table.value("SELECT paused_until FROM webhook_endpoints") == (0 if off <= 0 else NOW + 9_000)
@@ -73,11 +75,12 @@ def test_what_a_failure_does_to_an_endpoint(
     """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit."""
     endpoint(table, failures=failures, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
     values = {"breaker": 3, "weight": weight, "pause_ms": 1_000, "pause_most_ms": 5_000, "asked_ms": asked_ms}
-    table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, **values)
+    table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, failure="timeout", **values)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
     assert (row["failures"], row["paused_until"]) == (then, NOW + pause_ms)
     counted = then > failures or asked_ms > failed_off > 0
     assert row["paused_at"] == (NOW if counted else NOW + failed_off)
+    assert (row["failed_attempts"], row["last_failure"]) == (1, "timeout")
 
 
 @pytest.mark.parametrize(("failed_off", "asked_ms", "failures"), [(-1, 0, 3), (-1, 1, 3), (-501, 0, 4), (-500, 0, 4)])
@@ -86,7 +89,13 @@ def test_an_attempt_that_began_before_the_last_failure_does_not_count(
 ) -> None:
     """Of several attempts that run and fail at the same time, only the first counts."""
     endpoint(table, failures=3, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
-    values = {"breaker": 9, "weight": 1, "pause_ms": 1_000, "pause_most_ms": 5_000}
+    values: dict[str, Any] = {
+        "breaker": 9,
+        "weight": 1,
+        "pause_ms": 1_000,
+        "pause_most_ms": 5_000,
+        "failure": "timeout",
+    }
     table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
     assert row["failures"] == failures

@@ -69,9 +69,11 @@ def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
     assert len(bench.courier.messages) == 20
     endpoint = _endpoint(bench, key)
     assert (endpoint.failures, endpoint.paused_until > bench.database.now_ms()) == (1, False)
+    assert (endpoint.failed_attempts, endpoint.last_failure) == (20, AttemptFailure.SERVER_ERROR)
     bench.courier.receiver, bench.courier.seconds = lambda _message: 200, 0.0
     bench.sweep(61)
     assert _outcomes(bench, key) == ["delivered"] * 20
+    assert (_endpoint(bench, key).failed_attempts, _endpoint(bench, key).last_failure) == (0, None)
 
 
 def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
@@ -94,15 +96,16 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     paused = _endpoint(bench, key)
     assert paused.paused_until == bench.database.now_ms() + 600_000
     _tried(bench, began_at, AttemptFailure.SERVER_ERROR)
-    assert _endpoint(bench, key) == paused
+    assert _endpoint(bench, key) == paused._replace(failed_attempts=2, last_failure=AttemptFailure.SERVER_ERROR)
     bench.do(asyncio.sleep(1))
     _tried(bench, began_at, None)
-    assert _endpoint(bench, key) == paused._replace(failures=0)
+    passed = paused._replace(failures=0, failed_attempts=0, last_failure=None)
+    assert _endpoint(bench, key) == passed
     _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # the pause that the receiver asks for counts
-    assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=bench.database.now_ms() + 900_000)
+    assert _endpoint(bench, key).paused_until == bench.database.now_ms() + 900_000
     bench.do(asyncio.sleep(1))
     _tried(bench, bench.database.now_ms(), None)
-    assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=0)
+    assert _endpoint(bench, key) == passed._replace(paused_until=0)
 
 
 def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):

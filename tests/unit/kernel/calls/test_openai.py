@@ -212,6 +212,34 @@ def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
     assert error.retryable
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            HttpReply(200, {"content-type": "text/html; charset=utf-8"}, b"<!doctype html>\n<title>Sign in</title>"),
+            "the reply is not JSON (200, text/html; charset=utf-8): <!doctype html> <title>Sign in</title>",
+        ),
+        (HttpReply(200, {}, b" \n"), "the reply is not JSON (200, without content-type): nothing"),
+        (
+            HttpReply(203, {"content-type": "application/json"}, b'{"error":"no \\u6a21\\u578b \\"m-1\\""}'),
+            'the reply has no message (203, application/json): {"error":"no 模型 "m-1""}',
+        ),
+        (HttpReply(200, {}, b"\xff" * 300), f"the reply is not JSON (200, without content-type): {'\ufffd' * 100}"),
+    ],
+)
+def test_a_malformed_reply_says_what_came(answer: HttpReply, said: str) -> None:
+    """The error shows the status, the content type and the beginning of a reply without usable output."""
+    assert str(failure(answer)) == said
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_malformed_reply_shows_no_text_and_no_key(*, escaped: bool) -> None:
+    """What is shown of a reply has neither the client's text, escaped or not, nor the key."""
+    echo = json.dumps({"you": CALL.user, "key": KEY}, ensure_ascii=escaped)
+    said = str(failure(HttpReply(200, {"content-type": "application/json"}, echo.encode())))
+    assert said == 'the reply has no message (200, application/json): {"you": "…", "key": "…"}'
+
+
 STATUSES: list[tuple[int, type[errors.ModelError]]] = [
     *((status, errors.ModelRefused) for status in (300, 301, 302, 307, 308)),
     *((status, errors.ModelRefused) for status in (400, 401, 403, 404, 405, 410, 413, 422, 451)),

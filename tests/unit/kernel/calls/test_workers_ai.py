@@ -96,7 +96,9 @@ def test_why_an_output_ends(result: object, reason: str | None) -> None:
 )
 def test_a_result_without_text_is_malformed(result: object) -> None:
     """A result of Workers AI without text, or of an unknown shape, is malformed, and the call is tried again."""
-    assert type(failure(result)) is errors.ModelReplyMalformed
+    error = failure(result)
+    assert type(error) is errors.ModelReplyMalformed
+    assert " (from Workers AI): " in str(error)
 
 
 CODES: list[tuple[int, type[errors.ModelError]]] = [

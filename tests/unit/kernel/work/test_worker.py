@@ -591,6 +591,7 @@ def test_failed_calls_are_on_the_budget(make):
     bench.model.act = lambda call, number: ModelUnavailable("503")
     assert bench.run() == Ended(Status.FAILED)
     assert (code(bench), len(bench.model.calls), bench.task().usage.model_calls) == (BUDGET_EXHAUSTED, 5, 5)
+    assert bench.task().failure.message.endswith("maxModelCalls; the last call failed with model_unavailable: 503")
 
 
 def test_calls_in_doubt_are_on_the_budget(make):
@@ -602,6 +603,7 @@ def test_calls_in_doubt_are_on_the_budget(make):
     bench.do(asyncio.sleep(bench.settings.lease_seconds))
     assert bench.run() == Ended(Status.FAILED)
     assert (code(bench), len(bench.model.calls), bench.task().usage.in_doubt) == (BUDGET_EXHAUSTED, 8, 6)
+    assert bench.task().failure.message.endswith("model calls of its maxModelCalls")
 
 
 @pytest.mark.slow
