@@ -155,6 +155,30 @@ BROKEN = (
         "repetition",
         "import src.kernel.api.tasks.endpoints as e\ne.idempotency_key = lambda headers: None",
     ),
+    behind(
+        "a cancellation that is not written",
+        "cancel",
+        "import src.kernel.api.tasks.withdrawal as w\nfrom src.kernel.api.follow.wait import found\n"
+        "async def _read(api, key, began): return True, await found(api.store, key)\nw.ended_by_client = _read",
+    ),
+    behind(
+        "a budget that is not held",
+        "budget",
+        "import src.kernel.work.submission as s\ns.check_budget = lambda *_: None",
+    ),
+    behind(
+        "a route that runs twice",
+        "route queue",
+        "import asyncio\nimport src.queue.producer as p\n_send = p.QueueSender.send\n"
+        "async def _twice(self, *given): await asyncio.gather(_send(self, *given), _send(self, *given))\n"
+        "p.QueueSender.send = _twice",
+        ("src/kernel/store/work_statements.py", "(lease_until <= {NOW} OR", "(1 OR"),
+    ),
+    Broken(
+        "an old schema",
+        "schema",
+        (("src/kernel/domain/version.py", 'MIGRATION: Final = "', 'MIGRATION: Final = "9'),),
+    ),
 )
 
 
