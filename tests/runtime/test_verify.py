@@ -177,7 +177,7 @@ BROKEN = (
     Broken(
         "an old schema",
         "schema",
-        (("src/kernel/domain/version.py", 'MIGRATION: Final = "', 'MIGRATION: Final = "9'),),
+        (("src/kernel/domain/version.py", "Final = MIGRATIONS[-1]", 'Final = "9999_newer.sql"'),),
     ),
 )
 
