@@ -61,6 +61,7 @@ ACTS: dict[str, BoundStatement] = {
         start_ms=2000,
         early_ms=1000,
         first_chunks="[0,1,2,3,4,5]",
+        priced="[]",
         seen_fence=None,
         rests_ms="[0,500000]",
         least_ms=600000,

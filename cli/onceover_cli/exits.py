@@ -5,7 +5,7 @@ from typing import Final
 
 from .shapes import Json
 
-_OF_TERMS: Final = frozenset({"deadline_exceeded", "budget_exhausted"})
+_OF_TERMS: Final = frozenset({"deadline_exceeded", "budget_exhausted", "cost_exhausted"})
 
 
 class Exit(IntEnum):

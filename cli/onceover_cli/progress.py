@@ -20,7 +20,9 @@ _WAITS = {
     "backoff": "a call failed, trying again",
     "lease": "its worker died",
     "database": "the database is slow",
-    "quota": "the database's quota is used up",
+    "quota": "the day's allowance of the model or the database is used up",
+    "scheduled": "it is to start later",
+    "cost_limit": "its calls have no price, and it has a cap",
 }
 
 
@@ -151,6 +153,21 @@ class _Aside:
             self._bar.start()
 
 
+def cost_text(usage: Json) -> list[str]:
+    """Return what a bill's calls cost, nothing if the model has no price or the deployment is of an earlier release."""
+    cost = usage.get("cost")
+    if cost is None:
+        return []
+    doubt = f" (and {dollars(cost['inDoubt'])} in doubt)" if float(cost["inDoubt"]) else ""
+    return [dollars(cost["amount"]) + doubt]
+
+
+def dollars(amount: str) -> str:
+    """Write an amount with at least two decimals, and no more zeros behind them."""
+    whole, _, decimals = amount.partition(".")
+    return f"${whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
 def last_line(task: Json) -> str:
     """Return one line that says how a task ended and what it cost."""
     progress, usage = task["progress"], task["usage"]
@@ -158,6 +175,7 @@ def last_line(task: Json) -> str:
         f"{progress['completed']} of {progress['total'] or 0} {'lines' if task.get('kind') == 'batch' else 'chunks'}",
         many(usage["modelCalls"], "model call") + (f" ({usage['inDoubt']} in doubt)" if usage["inDoubt"] else ""),
         f"{usage['inputTokens']} + {usage['outputTokens']} tokens",
+        *cost_text(usage),
     ]
     if progress.get("truncated"):
         parts.insert(1, f"{progress['truncated']} cut off by the model")
@@ -176,6 +194,7 @@ def last_line_of_batch(batch: Json) -> str:
         *([f"{counts['failed']} failed"] if counts["failed"] else []),
         many(calls["modelCalls"], "model call") + (f" ({calls['inDoubt']} in doubt)" if calls["inDoubt"] else ""),
         f"{tokens['input_tokens']} + {tokens['output_tokens']} tokens",
+        *cost_text(calls),
     ]
     return f"{batch['status']}. {', '.join(parts)}."
 

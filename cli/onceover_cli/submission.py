@@ -35,6 +35,8 @@ class Wanted:
     model_option: Sequence[str] = ()
     metadata: Sequence[str] = ()
     deadline: str | None = None
+    max_cost: str | None = None
+    not_before: str | None = None
     max_calls: int | None = None
     schema: Json | None = None
     strict: bool = True
@@ -83,6 +85,8 @@ def body_of(given: Json, wanted: Wanted) -> Json:
         "temperature": wanted.temperature,
         "modelOptions": _pairs("--model-option", wanted.model_option) or None,
         "metadata": _pairs("--metadata", wanted.metadata) or None,
+        "maxCost": wanted.max_cost,
+        "notBefore": wanted.not_before,
         "deadlineSeconds": None if wanted.deadline is None else seconds("--deadline", wanted.deadline),
         "maxModelCalls": wanted.max_calls,
         "outputSchema": wanted.schema,

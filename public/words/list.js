@@ -103,10 +103,12 @@ export default {
   "time.between": ["Between two times", "两个时间之间"],
   until: ["resumes", "恢复时间："],
   "waiting.backoff": ["a call failed and will be tried again", "调用失败，稍后重试"],
+  "waiting.cost_limit": ["its calls have no price, and it has a cap", "有费用上限，但其调用没有价格"],
   "waiting.database": ["the database is overloaded", "数据库过载"],
   "waiting.lease": ["its worker died or stalled", "worker 崩溃或停滞"],
   "waiting.model_away": ["the model is unavailable", "模型不可用"],
   "waiting.queued": ["queued", "排队中"],
-  "waiting.quota": ["the database's allowance for today is used up", "数据库今日额度已用完"],
+  "waiting.quota": ["the day's allowance of the model or the database is used up", "模型或数据库的今日额度已用完"],
   "waiting.rate_limited": ["the provider asked for a pause", "模型服务要求暂停"],
+  "waiting.scheduled": ["it is to start later", "定于稍后开始"],
 };

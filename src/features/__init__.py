@@ -8,6 +8,7 @@ from ..kernel.feature import Feature
 from .attempts.feature import ATTEMPTS
 from .batches.feature import BATCHES
 from .bulk.feature import BULK
+from .cost.feature import COST
 from .extras import Extras
 from .files.feature import FILES
 from .gaps.feature import GAPS
@@ -22,7 +23,7 @@ from .webhooks.feature import WEBHOOKS
 
 # A feature may build on those before it.
 FEATURES: Final[tuple[Feature, ...]] = (
-    *(FILES, STRUCTURED, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS),
+    *(FILES, STRUCTURED, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS, COST),
     *(BATCHES, OPENAI, OPERATE, MCP),
 )
 

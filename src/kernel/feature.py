@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from .api.base.exchange import Exchange
     from .api.base.messages import Reply
     from .api.base.services import Api
+    from .api.base.views import PlannedCostView
     from .domain.task import Kind, Task
     from .run.invocation import Invocation
-    from .run.kinds import RuleMaker, TaskKind
+    from .run.kinds import GateMaker, RuleMaker, TaskKind
     from .store.hooks import EndHook
     from .store.rows import JoinerOf
     from .work.submission import Planned, TaskRequest
@@ -45,8 +46,19 @@ class KindApi:
         """
         return None
 
-    async def retry(self, _exchange: "Exchange", _task: "Task", _max_calls: int | None) -> "Reply | None":
-        """Retry a task that the kernel cannot retry, perhaps with a new budget, None if nothing was done.
+    def plan_cost(
+        self, _request: "TaskRequest", _api: "Api", _planned: "Planned", _calls: int
+    ) -> "PlannedCostView | None":
+        """Return what a dry run says of the costs of a plan with so many calls, None without a price."""
+        return None
+
+    async def check(self, _request: "TaskRequest", _api: "Api") -> None:
+        """Raise the Refusal of a submission that the feature does not accept."""
+
+    async def retry(
+        self, _exchange: "Exchange", _task: "Task", _max_calls: int | None, _max_cost: int | None
+    ) -> "Reply | None":
+        """Retry a task that the kernel cannot retry, perhaps with new budgets, None if nothing was done.
 
         Raises Refusal if the feature knows why the task cannot be retried.
         """
@@ -61,8 +73,9 @@ class Feature(NamedTuple):
     """Something that a deployment can lack. Its functions import late, so that an isolate's start stays small.
 
     `kind` is a value of `tasks.kind`, with what gives the kind. The `rule` of a feature judges outputs after those of
-    the features before it. `duty` loads what makes a duty of the sweep, and `ends` what makes a hook for each
-    invocation. `joiner_of` makes what joins the outputs of a task with a schema.
+    the features before it. `gate` makes what counts the cost of a claim's calls; one feature has it. `duty` loads what
+    makes a duty of the sweep, and `ends` what makes a hook for each invocation. `joiner_of` makes what joins the
+    outputs of a task with a schema.
 
     `at_start` imports what the snapshot of the interpreter should have (docs/decisions/python.md#d0033).
     """
@@ -71,6 +84,7 @@ class Feature(NamedTuple):
     groups: tuple[PathGroup, ...] = ()
     kind: "tuple[Kind, Callable[[], TaskKind]] | None" = None
     rule: "RuleMaker | None" = None
+    gate: "GateMaker | None" = None
     api: Callable[[], KindApi] | None = None
     duty: Callable[[], MakeDuty] | None = None
     ends: Callable[[], MakeEndHook] | None = None

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from src.composition import CATALOGUE
+from src.features.cost.gate import spent
 from src.kernel.api.base import problems
 from src.kernel.api.base.messages import Reply
 from src.kernel.api.router import Catalogue, configuration_problem
@@ -17,6 +18,7 @@ from src.kernel.domain.errors import ConfigurationError
 from src.kernel.domain.ids import batch_id, new_task_id
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
+from src.kernel.domain.prices import Price
 from src.kernel.run.waits import exhausted
 from src.kernel.store.claims import Fail
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, BenchRequest, bearer, check_documented, data
@@ -225,6 +227,20 @@ def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
     spent = Fail(bench.settings.retention_ms, exhausted(3))
     bench.work(bench.claim(task["id"]), {0: "output 0"}, spent)
     return call(bench, method, path.replace("{id}", task["id"]))
+
+
+def spent_task(bench: ApiBench, method: str, path: str) -> Reply:
+    """Retry a task that has used up its cap."""
+    bench.limit(prices={"demo-1": Price(1, 1, 1, 9)})
+    task = bench.submit(maxCost="1")
+    bench.work(bench.claim(task["id"]), {0: "output 0"}, Fail(bench.settings.retention_ms, spent(5, 6)))
+    return call(bench, method, path.replace("{id}", task["id"]))
+
+
+def unpriced(bench: ApiBench, method: str, path: str) -> Reply:
+    """Submit a task with a cap to a model without a price."""
+    capped = {"onceover": {"maxCost": "1"}} if path.startswith("/v1") else {"maxCost": "1"}
+    return bench.call(method, path, BODIES[path] | capped)
 
 
 def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
@@ -470,6 +486,8 @@ PROVOKED: dict[str, Provoke] = {
     "already_terminal": completed_task,
     "not_retryable": completed_task,
     "budget_exhausted": exhausted_task,
+    "cost_exhausted": spent_task,
+    "no_price": unpriced,
     "limit_reached": too_many_requests,
     "too_soon": twice,
     "database_unavailable": database_away(NETWORK_LOST),

@@ -42,7 +42,7 @@ def within(measured: int, today: int) -> bool:
     return 0.95 * today <= measured <= 1.05 * today
 
 
-@pytest.mark.parametrize(("least", "most", "calls", "today"), [(0.0, 0.0, 5, 19_237), (2.0, 10.0, 13, 35_440)])
+@pytest.mark.parametrize(("least", "most", "calls", "today"), [(0.0, 0.0, 5, 20_710), (2.0, 10.0, 13, 37_795)])
 def test_what_a_run_of_20_chunks_sends_to_d1(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, least: float, most: float, calls: int, today: int
 ) -> None:

@@ -39,6 +39,7 @@ Metadata = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the batch; up to 16.")
 ]
 MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=1, help="The most model calls.")]
+MaxCost = Annotated[str | None, typer.Option("--max-cost", metavar="DOLLARS", help="The most that the calls may cost.")]
 BatchId = Annotated[
     str | None, typer.Option("--id", metavar="BATCH", help="Go on with this batch, without a FILE.", show_default=False)
 ]
@@ -54,6 +55,7 @@ def batch(
     window: Window = "24h",
     metadata: Metadata = None,
     max_calls: MaxCalls = None,
+    max_cost: MaxCost = None,
     batch_id: BatchId = None,
     new: New = False,
     quiet: Quiet = False,
@@ -73,8 +75,9 @@ def batch(
     fields: Json = {"endpoint": _ENDPOINTS.get(endpoint, endpoint), "completion_window": window}
     if metadata:
         fields["metadata"] = metadata_of(metadata)
-    if max_calls is not None:
-        fields["onceover"] = {"maxModelCalls": max_calls}
+    budget = {"maxModelCalls": max_calls, "maxCost": max_cost}
+    if own := {name: value for name, value in budget.items() if value is not None}:
+        fields["onceover"] = own
     with connect(context, url, key, tenant=tenant) as api:
         if source is None:
             made = api.get(f"/v1/batches/{batch_id}")

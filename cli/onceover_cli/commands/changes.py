@@ -79,6 +79,9 @@ def retry(
     max_calls: Annotated[
         int | None, typer.Option("--max-calls", min=1, help="A new budget for all attempts together; only with ids.")
     ] = None,
+    max_cost: Annotated[
+        str | None, typer.Option("--max-cost", metavar="DOLLARS", help="A new cap for all attempts; only with ids.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --failed: only count the tasks and calls.")] = False,
     form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
@@ -93,13 +96,15 @@ def retry(
         raise CommandError("name the tasks, or use --failed for all failed tasks")
     if task_ids and (given or dry_run):
         raise CommandError("--error-code, --since, --created-after, --created-before and --dry-run need --failed")
-    if failed and max_calls is not None:
-        raise CommandError("--max-calls is the budget of one task: name the task")
+    budget = {"maxModelCalls": max_calls, "maxCost": max_cost}
+    budget = {name: value for name, value in budget.items() if value is not None}
+    if failed and budget:
+        raise CommandError("--max-calls and --max-cost are the budget of one task: name the task")
     with connect(context, url, key, tenant=tenant) as api:
         if failed:
             _many(api, RETRY, given, form, is_dry=dry_run)
             return
-        body = None if max_calls is None else {"maxModelCalls": max_calls}
+        body = budget or None
         wanted = task_ids or []
         done, refused = _each(wanted, lambda one: api.ask("POST", f"/api/tasks/{one}/retry", body=body))
     for task in done:

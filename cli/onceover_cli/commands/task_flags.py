@@ -61,6 +61,14 @@ Deadline = Annotated[
     str | None,
     typer.Option("--deadline", metavar="TIME", help="Fail after this time: 90, 10m, 2h.", rich_help_panel=_WANTED),
 ]
+MaxCost = Annotated[
+    str | None,
+    typer.Option("--max-cost", metavar="DOLLARS", help="The most that the calls may cost.", rich_help_panel=_WANTED),
+]
+NotBefore = Annotated[
+    str | None,
+    typer.Option("--not-before", metavar="TIME", help="Start no call before: RFC 3339.", rich_help_panel=_WANTED),
+]
 MaxCalls = Annotated[
     int | None,
     typer.Option("--max-calls", min=1, help="The most model calls, over all retries.", rich_help_panel=_WANTED),
@@ -125,6 +133,8 @@ def wanted_of(context: typer.Context) -> Wanted:
         model_option=given["model_option"] or (),
         metadata=given["metadata"] or (),
         deadline=given["deadline"],
+        max_cost=given["max_cost"],
+        not_before=given["not_before"],
         max_calls=given["max_calls"],
         schema=None if given["schema"] is None else submission.read_schema(given["schema"], terminal.say),
         strict=given["strict"],

@@ -10,7 +10,7 @@ from ..errors import CommandError, ServerRefused
 from ..exits import Exit, exit_of
 from ..following import Following
 from ..interruption import Interrupts, explained
-from ..progress import TaskDisplay, last_line
+from ..progress import TaskDisplay, dollars, last_line
 from ..shapes import Json, is_terminal, many
 from ..texts import asked
 from .flags import Form, Key, OutputForm, Patience, Quiet, TaskId, Tenant, Url, connect, examples, where
@@ -26,9 +26,11 @@ from .task_flags import (
     Instructions,
     Join,
     MaxCalls,
+    MaxCost,
     Metadata,
     Model,
     ModelOption,
+    NotBefore,
     OutputTokens,
     ReduceFlag,
     Schema,
@@ -56,6 +58,8 @@ def run(
     model_option: ModelOption = None,
     metadata: Metadata = None,
     deadline: Deadline = None,
+    max_cost: MaxCost = None,
+    not_before: NotBefore = None,
     max_calls: MaxCalls = None,
     schema: Schema = None,
     strict: Strict = True,
@@ -97,6 +101,8 @@ def submit(
     model_option: ModelOption = None,
     metadata: Metadata = None,
     deadline: Deadline = None,
+    max_cost: MaxCost = None,
+    not_before: NotBefore = None,
     max_calls: MaxCalls = None,
     schema: Schema = None,
     strict: Strict = True,
@@ -220,6 +226,14 @@ def _say_goodbye(api: ApiClient, task_id: str) -> None:
     terminal.say(f"Watch it: onceover watch {task_id}{also}")
 
 
+def _cost(plan: Json) -> str:
+    """Return what a plan costs at least and at most, as far as it is known."""
+    cost = plan.get("cost")
+    if cost is None:
+        return ""
+    return f", from {dollars(cost['least'])}" + (f" to {dollars(cost['most'])}" if cost["most"] else "")
+
+
 def _show_plan(plan: Json, form: Form) -> None:
     if form is Form.JSON:
         terminal.write_json(plan)
@@ -227,7 +241,7 @@ def _show_plan(plan: Json, form: Form) -> None:
     terminal.write(
         f"{many(len(plan['chunks']), 'chunk')}, {many(plan['minimumCalls'], 'model call')} without failures, "
         f"about {plan['estimatedTokens']} tokens in, {plan['characters']} characters, model "
-        f"{plan['request']['model']}\n"
+        f"{plan['request']['model']}{_cost(plan)}\n"
     )
 
 

@@ -23,7 +23,9 @@ _SECONDS_MOST: Final = 60.0
 # walks over up to 500 tasks for a page, and each is a row that D1 reads.
 _OLDER_PAGES_MOST: Final = 20
 # Codes of failures by a client's own terms or content, which are no fault of the deployment.
-_ASKED_FOR: Final = frozenset({"deadline_exceeded", "budget_exhausted", "invalid_batch", "invalid_input"})
+_ASKED_FOR: Final = frozenset(
+    {"deadline_exceeded", "budget_exhausted", "cost_exhausted", "invalid_batch", "invalid_input"}
+)
 # For each code, where the documents say what helps, and whether a retry of the tasks as they are may help afterwards.
 HELP: Final = {
     "model_unavailable": ("docs/runbook.md#the-model-is-away", True),
@@ -38,6 +40,7 @@ HELP: Final = {
     "dead_lettered": ("docs/runbook.md#messages-end-in-the-dead-letter-queue", True),
     "deadline_exceeded": ("docs/clients.md#set-terms", True),
     "budget_exhausted": ("docs/runbook.md#a-task-ran-out-of-its-budget", False),
+    "cost_exhausted": ("docs/runbook.md#a-task-ran-out-of-its-budget", False),
     "invalid_output": ("docs/structured-output.md#what-happens-to-an-answer", False),
     "output_truncated": ("docs/runbook.md#outputs-are-cut-off", False),
     "too_many_gaps": ("docs/structured-output.md#gaps", False),

@@ -39,6 +39,7 @@ KNOWN: Final = frozenset(
         "MODEL_PATIENCE_SECONDS",
         "OPERATOR_TENANT",
         "PLAN",
+        "PRICES",
         "REQUIRE_KEYS",
         "RETENTION_DAYS",
         "STORAGE_MB_MOST",

@@ -38,6 +38,9 @@ export const whole = (number) => form("NumberFormat", { maximumFractionDigits: 1
 export const percent = (part) =>
   form("NumberFormat", { style: "percent", maximumFractionDigits: part < 0.1 ? 1 : 0 }).format(part);
 
+/** An amount of dollars, a decimal text with nine decimals, without the last zeros. */
+export const dollars = (amount) => `$${amount.replace(/(\.\d\d\d*?)0+$/, "$1")}`;
+
 /** The share of a text that has outputs, rounded down. */
 export const covered = (share) =>
   form("NumberFormat", { style: "percent", maximumFractionDigits: 1 }).format(Math.floor(share * 1000 + 1e-6) / 1000);

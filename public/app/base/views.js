@@ -5,7 +5,7 @@ import { learn } from "./i18n.js";
 const FILES = {
   tasks: ["list", "Tasks", "tasks", "codes", "filters"],
   attempts: ["views", "Attempts", "attempts"],
-  batch: ["batch", "Batch", "batch/batch", "actions", "batch/faults", "batch/files", "batch/read", "deliveries"],
+  batch: ["batch", "Batch", "batch/batch", "actions", "batch/faults", "batch/files", "batch/read", "cost", "deliveries"],
   bulk: ["views", "Bulk", "bulk", "codes"],
   chosen: ["views", "Chosen", "chosen"],
   chunk: ["views", "Chunk", "chunk", "chunks", "output/output", "text"],
@@ -18,7 +18,7 @@ const FILES = {
   share: ["list", "Share", "share"],
   tenant: ["views", "TenantDialog", "tenant"],
   value: ["views", "Value", "structured/value", "structured/exact", "structured/table", "structured/tree"],
-  task: ["views", "Task", "task", "actions", "chunks", "deliveries", "live", "output/output", "waterfall"],
+  task: ["views", "Task", "task", "actions", "chunks", "cost", "deliveries", "live", "output/output", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "structured/fields", "text"],
   health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "webhooks"],

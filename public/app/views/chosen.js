@@ -10,7 +10,7 @@ import { whose } from "../base/prefs.js";
 const ACTS = {
   cancel: { takes: (task) => !task.terminal, send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/cancel`) },
   retry: {
-    takes: (task) => ["failed", "cancelled"].includes(task.status) && task.error?.code !== "budget_exhausted" && task.progress.total !== null,
+    takes: (task) => ["failed", "cancelled"].includes(task.status) && !["budget_exhausted", "cost_exhausted"].includes(task.error?.code) && task.progress.total !== null,
     send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/retry`, { body: {} }),
   },
   erase: { takes: () => true, send: (id) => call("DELETE", `/api/tasks/${encodeURIComponent(id)}`) },

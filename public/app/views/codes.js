@@ -1,4 +1,4 @@
-// The error codes by which a bulk retry can select tasks. `budget_exhausted` is not among the codes: a task that ran
+// The error codes by which a bulk retry can select tasks. `budget_exhausted` and `cost_exhausted` are not: a task that ran
 // out of its budget is retried singly, with a larger budget.
 export const RETRIED_BY_CODE = [
   "model_unavailable",

@@ -7,7 +7,7 @@ import { go, href, isLast, LASTS, moment, replace } from "../base/route.js";
 
 const STATUSES = ["failed", "processing", "pending", "completed", "cancelled"];
 const ROUTES = ["direct", "queue", "durable-object"];
-const CODES = [...RETRIED_BY_CODE, "budget_exhausted"];
+const CODES = [...RETRIED_BY_CODE, "budget_exhausted", "cost_exhausted"];
 const TYPING_MS = 400;
 
 /** Whether the server has to scan other tasks to find the tasks that match. */

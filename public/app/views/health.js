@@ -14,7 +14,7 @@ const FULL = 0.9; // of a limit
 const HOUR = 3_600_000; // milliseconds
 const SWEEP_MS = 900_000; // a sweep runs each minute, and its time may be five minutes old
 // Failures that a retry of the same request meets again.
-const LASTING = ["structured_output_unsupported", "invalid_batch", "invalid_input", "input_missing", "budget_exhausted"];
+const LASTING = ["structured_output_unsupported", "invalid_batch", "invalid_input", "input_missing", "budget_exhausted", "cost_exhausted"];
 
 export function Health({ query }) {
   useTitle(t("nav.health"));

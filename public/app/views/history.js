@@ -1,7 +1,7 @@
 // The last hours: how many tasks failed and why, and plots if the key may read the deployment's history.
 import { html, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
-import { span, t, whole } from "../base/i18n.js";
+import { dollars, span, t, whole } from "../base/i18n.js";
 import { Hint } from "../base/parts.js";
 import { evenly, fitted, Plot } from "./plots.js";
 import { prefs } from "../base/prefs.js";
@@ -75,6 +75,7 @@ export function History({ history, hours }) {
     ["health.backlog", note, whole, false, [["status.pending", "first", known(({ backlog }) => backlog?.pending)], ["status.processing", "second", known(({ backlog }) => backlog?.processing)]], t("plot.sample")],
     ["bill.calls", note, whole, false, [["bill.calls", "first", sums("modelCalls")], ["history.fruitless", "bad", sums("fruitlessCalls")]], t("plot.billed")],
     ["bill.tokens", note, whole, false, [["history.tokensIn", "first", sums("inputTokens")], ["history.tokensOut", "second", sums("outputTokens")]], t("plot.billed")],
+    ["bill.cost", note, (cost) => dollars(cost.toFixed(9)), false, [["bill.cost", "first", buckets.map((bucket) => Number(bucket?.cost?.amount ?? 0))]], t("plot.billed")],
     ["history.structured", note, whole, true, [["history.rejected", "bad", sums("rejected")], ["history.reasks", "first", sums("reasks")], ["history.repaired", "good", sums("repaired")]]],
   ];
   // Series without a value above 0, and plots without a series, are left out.

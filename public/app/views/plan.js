@@ -1,6 +1,6 @@
 // Shows the plan of a new task in the task's text. Making a plan calls no model and stores nothing.
 import { html, useMemo, useState } from "../base/dom.js";
-import { count, t, whole } from "../base/i18n.js";
+import { count, dollars, t, whole } from "../base/i18n.js";
 import { Facts, Lazy, Notice, Pages, shorten } from "../base/parts.js";
 import { CodePoints } from "./text.js";
 
@@ -22,9 +22,10 @@ export function Plan({ plan, text, maxCalls }) {
         [t("plan.most"), maxCalls ? t("plan.mostBudget", { n: maxCalls }) : t("plan.mostOpen")],
         [t("request.characters"), whole(plan.characters)],
         [t("plan.tokens"), `≈ ${whole(plan.estimatedTokens)}`, t("plan.tokensHint")],
+        plan.cost && [t("bill.cost"), [plan.cost.least, plan.cost.most].filter(Boolean).map(dollars).join(" – "), t("plan.costHint")],
         [t("search.model"), html`<bdi>${request.model}</bdi>`],
         [t("request.reduce"), t(`reduce.${request.reduce}`)],
-      ]}
+      ].filter(Boolean)}
     />
     ${request.onChunkFailure && html`<${Lazy} name="shape" request=${request} />`}
     <p class="hint">${t("plan.scope")}</p>

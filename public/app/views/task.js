@@ -3,6 +3,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions, actsOf } from "./actions.js";
 import { call } from "../base/api.js";
 import { ChunkTable } from "./chunks.js";
+import { costOf } from "./cost.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
 import { Output, Ways } from "./output/output.js";
@@ -152,6 +153,7 @@ function Standing({ task }) {
       of=${[
         [t("bill.calls"), whole(usage.modelCalls), t("bill.minimum", { n: usage.minimumCalls }), true],
         [t("bill.tokens"), `${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`, t("bill.tokensNote"), usage.inputTokens > 0],
+        ...costOf(usage),
         ...(task.coverage === undefined ? [] : [[t("gaps.coverage"), covered(task.coverage), count("gaps.count", task.gaps.length), task.coverage < 1, "warn"]]),
         [t("bill.inDoubt"), whole(usage.inDoubt), t("bill.inDoubtNote"), usage.inDoubt > 0, "warn"],
         ...(usage.rejected === undefined ? [] : [[t("bill.rejected"), whole(usage.rejected), t("bill.rejectedNote", usage), usage.rejected > 0, "warn"]]),

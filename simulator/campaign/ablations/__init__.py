@@ -3,6 +3,7 @@
 from simulator.campaign.ablations import (
     bills,
     calls,
+    costs,
     dead_triggers,
     dispatch,
     events,
@@ -29,6 +30,7 @@ ABLATIONS = (
     *fences.ABLATIONS,
     *calls.ABLATIONS,
     *bills.ABLATIONS,
+    *costs.ABLATIONS,
     *dispatch.ABLATIONS,
     *withdrawals.ABLATIONS,
     *terms.ABLATIONS,

@@ -140,6 +140,17 @@ def _check_chunks(world: World, row: Row, require: Require) -> None:
     require(row.status != "completed" or len(shown) == row.total, f"completed, and shows {len(shown)} of {row.total}")
 
 
+def _check_budget(invariants: Invariants, row: Row, require: Require) -> None:
+    """Check that a task that ran out of its budget, or its cap, has used it, and not more."""
+    if row.error_code == "cost_exhausted":
+        query = "SELECT coalesce(cost, 0) + cost_in_doubt, max_cost FROM tasks WHERE id = ?"
+        spent, cap = invariants.world.database.connection.execute(query, (row.task_key,)).fetchone()
+        require(cap is not None and spent <= cap, f"failed after it spent {spent} of {cap}")
+        return
+    too_few = row.kind == "file" and row.max_calls is not None and not row.sent and row.max_calls < row.minimum
+    require(row.sent == row.max_calls or too_few, f"failed after {row.sent} of {row.max_calls} calls")
+
+
 def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
     """Check that a failed task has a cause outside the Worker."""
     answers: Counter[str] = Counter()
@@ -149,9 +160,8 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     if code == "deadline_exceeded":
         # `check_change` checks at which moment the task may fail.
         require(row.deadline_at is not None, "failed by a deadline that it has not")
-    elif code == "budget_exhausted":
-        too_few = row.kind == "file" and row.max_calls is not None and not row.sent and row.max_calls < row.minimum
-        require(row.sent == row.max_calls or too_few, f"failed after {row.sent} of {row.max_calls} calls")
+    elif code in {"budget_exhausted", "cost_exhausted"}:
+        _check_budget(invariants, row, require)
     elif code in {"invalid_batch", "invalid_input", "input_missing"}:
         is_lost = code == "input_missing" and invariants.world.servers.bucket.elsewhere
         require(bool(is_lost) or invariants.endings.is_faulty(row.task_key), "its file is valid, and in the bucket")

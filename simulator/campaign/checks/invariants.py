@@ -10,6 +10,7 @@ from typing import Any
 
 from simulator.campaign.checks.batches.endings import Endings
 from simulator.campaign.checks.client_promises import ClientPromises, tag_of
+from simulator.campaign.checks.costs import Costs
 from simulator.campaign.checks.custody import Custody
 from simulator.campaign.checks.fullness import Fullness
 from simulator.campaign.checks.lateness import Lateness
@@ -78,6 +79,7 @@ class Invariants:
         self.letting_go = LettingGo(world, self.judged, told=told)
         self.lateness = Lateness(world)
         self.tallied = Tallied(world)
+        self.costs = Costs(world, self.judged)
         self.tenant_limits = TenantLimits(world.variables)
         self.progress = WriteBudget(short_runs=True)
         self.fullness = Fullness(world)
@@ -108,6 +110,7 @@ class Invariants:
             self.progress.landed(statements, results, self.world.loop.now())
             self._check_outputs(now_ms)
             self.tallied.landed()
+            self.costs.landed()
         self.lateness.landed(statements)
         return results
 
@@ -233,7 +236,7 @@ class Invariants:
     def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
         records = self.world.model.records
         before, tag, failures = len(records), tag_of(call), self._model_failures()
-        self._serve(call, sender, reply)
+        self._serve(call, sender, self.costs.counted(call, tag, reply))
         self.own_failures[tag, call.user] += self._model_failures() > failures
         if not self.is_doubled(tag):
             row = self.latest(tag)

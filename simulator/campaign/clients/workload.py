@@ -1,5 +1,6 @@
 """Describes the workload of a run (what clients submit and do, what operators deploy), and draws it from a seed."""
 
+import json
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal
@@ -16,6 +17,7 @@ type Reduce = Literal["concat", "merge", "none"]
 ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
+MODEL = "simulated-1"
 PATIENCE = "MODEL_PATIENCE_SECONDS"
 LIMITS_OF_TENANTS = ("MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY")
 # Longer than an isolate may stand still: a client that sends a request again must still find the request's task.
@@ -49,6 +51,7 @@ class TaskSpec:
     actions: tuple[tuple[float, Action], ...] = ()
     deadline_seconds: float | None = None
     max_calls: int | None = None
+    max_cost: str | None = None
     idempotent: bool = False
     twin: bool = False
     other: bool = False
@@ -70,7 +73,7 @@ class TaskSpec:
         text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
         body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
-        terms = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
+        terms = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls, "maxCost": self.max_cost}
         return body | {name: value for name, value in terms.items() if value is not None}
 
 
@@ -211,6 +214,19 @@ def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
     if not always and rng.random() < 0.5:
         return workload
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
+
+
+def priced(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """In a fifth of the runs, give the model a price, and most tasks a cap: from one call to enough for all.
+
+    Code of the release before knows no prices, and no costs.
+    """
+    if workload.older_isolates or not (always or rng.random() < 0.2):
+        return workload
+    price = {"input": "1", "output": "1.000000001", "maxOutput": 100}
+    caps = (None, "0.0005", "0.0006", f"0.00{rng.randint(1, 9)}", "1")
+    tasks = tuple(spec if spec.form else replace(spec, max_cost=rng.choice(caps)) for spec in workload.tasks)
+    return replace(workload, tasks=tasks, variables=workload.variables | {"PRICES": json.dumps({MODEL: price})})
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:

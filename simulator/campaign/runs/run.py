@@ -36,6 +36,7 @@ from simulator.campaign.clients.workload import (
     patient,
     placed,
     polled,
+    priced,
     slow,
     with_terms,
 )
@@ -127,7 +128,7 @@ def _ordinary(
     drawn = mixed(drawn, Random(f"{seed}/releases"))
     drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
     drawn = followed(drawn, Random(f"{seed}/followed"))
-    return formed(drawn, Random(f"{seed}/forms"), always=forms)
+    return priced(formed(drawn, Random(f"{seed}/forms"), always=forms), Random(f"{seed}/prices"))
 
 
 class _Streams(NamedTuple):

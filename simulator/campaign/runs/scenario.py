@@ -137,6 +137,7 @@ class Scenario:
         await self._all_sent()
         await self._all_settled()
         self.check()
+        self.invariants.costs.check(self.invariants.born)
         if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:
             await asyncio.sleep(self.workload.retention_days * 86_400 + 10 * CRON_SECONDS)
             if self.invariants.rows:

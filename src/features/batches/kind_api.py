@@ -21,7 +21,7 @@ _NO_INPUT = "The input file of the batch is gone. Upload the lines again, and st
 class BatchesApi(LinesApi):
     """Retries batches, and shows where their outputs are."""
 
-    async def retry(self, exchange: Exchange, task: Task, max_calls: int | None) -> Reply | None:
+    async def retry(self, exchange: Exchange, task: Task, max_calls: int | None, max_cost: int | None) -> Reply | None:
         """Start a new batch over an ended batch's lines without an answer, or find the one of an earlier request."""
         if task.kind is not Kind.BATCH:
             return None
@@ -38,7 +38,7 @@ class BatchesApi(LinesApi):
             message = f"must be at least {batch.error_lines}, one call for each line without an answer"
             raise field_refusal([FieldError("maxModelCalls", message)])
         with admitted(api):
-            made = await BatchRetry(api.submission, partial(file_store, api.invocation)).run(batch, max_calls)
+            made = await BatchRetry(api.submission, partial(file_store, api.invocation)).run(batch, max_calls, max_cost)
         match made:
             case SubmittedBatch(new, replayed):
                 task = await wait.found(api.store, new.task.task_key)

@@ -136,8 +136,9 @@ class BulkCancelView(TypedDict):
 async def retry_tasks(exchange: Exchange) -> Reply:
     """Retry failed tasks, or with `dryRun` only count them."""
     fields = checked(BulkRetryFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
-    if fields.error_code is TaskCode.BUDGET_EXHAUSTED:
-        message = "must not be budget_exhausted: retry such a task on its own, with a larger maxModelCalls"
+    if fields.error_code in {TaskCode.BUDGET_EXHAUSTED, TaskCode.COST_EXHAUSTED}:
+        budget = "maxCost" if fields.error_code is TaskCode.COST_EXHAUSTED else "maxModelCalls"
+        message = f"must not be {fields.error_code}: retry such a task on its own, with a larger {budget}"
         raise field_refusal([FieldError("errorCode", message)])
     if fields.dry_run:
         none = BulkRetryPlanView(tasks=0, minimumCalls=0, maximumCalls=0, more=False)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...kernel.domain import limits
 from ...kernel.domain.codes import TaskCode
 from ...kernel.domain.ids import TaskKey
-from ...kernel.domain.task import BUDGET_EXHAUSTED, Status
+from ...kernel.domain.task import BUDGET_EXHAUSTED, COST_EXHAUSTED, Status
 from ...kernel.store import d1
 from ...kernel.store.admission import LEFT, OPENS_AGAIN, PUT_BACK, SET_BACK, SPENT, Conditions
 from ...kernel.store.d1 import Row, Value, as_json, statement
@@ -30,7 +30,8 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 # task of the range, and no other tasks. Batches are not retried, and
 # neither are tasks whose text was in a file that is gone.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
-WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
+WHERE id >= :first AND id < :behind AND status = 'failed'
+  AND error_code NOT IN ('{BUDGET_EXHAUSTED}', '{COST_EXHAUSTED}')
   AND (:code IS NULL OR error_code = :code) AND kind IS NOT 'batch' AND {HAS_TEXT}"""
 
 # Finds up to `:most` failed tasks to retry, oldest first, and counts the unfinished tasks of `:tenant`, up to
@@ -53,7 +54,7 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 # A condition on the `:count` failed tasks that are to be retried. If the retries would give the tenant more than
 # `:tasks_most` tasks in flight (NULL without such a limit), no task is retried.
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
-  AND error_code <> '{BUDGET_EXHAUSTED}' AND kind IS NOT 'batch' AND {HAS_TEXT}
+  AND error_code NOT IN ('{BUDGET_EXHAUSTED}', '{COST_EXHAUSTED}') AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
 
 # Adds the ends of tasks that are retried to the sums over ended tasks, unless that was done before. Goes before

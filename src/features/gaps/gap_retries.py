@@ -33,14 +33,14 @@ OLD_PLAN = statement("SELECT level, ends FROM merges WHERE task_id = :old_key OR
 
 # --- The new task ----------------------------------------------------------------------------------------
 
-_COPIED = ", ".join("coalesce(:max_calls, max_calls)" if name == "max_calls" else name for name in options.NAMES)
+_COPIED = ", ".join(f"coalesce(:{name}, {name})" if name.startswith("max_c") else name for name in options.NAMES)
 _DEADLINE_AT = f"{NOW} + deadline_ms"
 
 # Writes the pending task that retries gaps, unless another request has its Idempotency-Key or its tenant's limit of
 # tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If the write arrives
 # after the new task was erased, the tombstone stops it; if the old task was erased, or its text was in a file that is
-# gone, nothing is written. `:cut_redone` outputs of merges were cut off and are made again. `:max_calls` is NULL for
-# the old task's budget, and `:tasks_most` is NULL without a limit.
+# gone, nothing is written. `:cut_redone` outputs of merges were cut off and are made again. `:max_calls` and
+# `:max_cost` are NULL for the old task's budgets, and `:tasks_most` is NULL without a limit.
 INSERT_GAP_RETRY = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, truncated, merge_chars, calls_minimum, created_at,
   first_line, retry_of, kind, text_file, deadline_at, wake_at)
@@ -156,6 +156,7 @@ class GapRetryStore(AdmissionStore):
         unclaimed_ms: int,
         on: Conditions,
         max_calls: int | None = None,
+        max_cost: int | None = None,
     ) -> Outcome:
         """Write the task that retries gaps, with its copies of the old task's outputs, in one transaction.
 
@@ -173,6 +174,7 @@ class GapRetryStore(AdmissionStore):
             tenant=split_task_key(task_key)[0],
             tasks_most=on.tasks_in_flight_most,
             max_calls=max_calls,
+            max_cost=max_cost,
             calls_minimum=retry.minimum_calls,
             cut_redone=retry.cut_redone,
             created_at=created_at,

@@ -12,13 +12,13 @@ from .submission import retry_gaps
 class GapsApi(KindApi):
     """Retries gaps."""
 
-    async def retry(self, exchange: Exchange, task: Task, max_calls: int | None) -> Reply | None:
+    async def retry(self, exchange: Exchange, task: Task, max_calls: int | None, max_cost: int | None) -> Reply | None:
         """Submit a new task for the gaps of a completed one, or find the task that an earlier request submitted."""
         if task.kind is Kind.BATCH or task.status is not Status.COMPLETED or not task.failed:
             return None
         api = exchange.api
         with admitted(api), cut_flaws():
-            outcome = await retry_gaps(api.submission, task.task_key, max_calls)
+            outcome = await retry_gaps(api.submission, task.task_key, max_calls, max_cost)
         if isinstance(outcome, LimitReached):
             raise limit_reached(outcome.limit, api)
         return None if outcome is None else await accepted_reply(exchange, outcome.task, replayed(outcome))

@@ -8,7 +8,7 @@ from .gap_retries import GapRetryStore
 
 
 async def retry_gaps(
-    submission: Submission, old_key: TaskKey, max_calls: int | None = None
+    submission: Submission, old_key: TaskKey, max_calls: int | None = None, max_cost: int | None = None
 ) -> Submitted | LimitReached | None:
     """Submit a new task that retries the gaps of a completed task.
 
@@ -36,6 +36,7 @@ async def retry_gaps(
             unclaimed_ms=submission.settings.lease_ms,
             on=conditions,
             max_calls=max_calls,
+            max_cost=max_cost,
         )
         # it may only seem that the limit is reached, because the old task was just erased
         if isinstance(outcome, LimitReached):

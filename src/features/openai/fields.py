@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from ...kernel.api.base.fields import NO_CONTROLS, NO_NUL, Whole, extras_of, field_errors, text_flaws
+from ...kernel.api.base.fields import NO_CONTROLS, NO_NUL, MaxCost, Whole, amount, extras_of, field_errors, text_flaws
 from ...kernel.api.base.problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
-from ...kernel.api.tasks.submission import NO_VISIBLE, ChunkOptions, option_flaws
+from ...kernel.api.tasks.submission import NO_VISIBLE, ChunkOptions, Moment, option_flaws, starts_at
 from ...kernel.domain import limits
 from ...kernel.domain.settings import Settings
 from ...kernel.domain.task import CONCAT_SEPARATOR, Reduce, TaskOptions
@@ -62,6 +62,8 @@ class OnceoverFields(Extras):
     chunk: ChunkOptions | None = None
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = None
     deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST)] | None = None
+    max_cost: MaxCost | None = None
+    not_before: Moment | None = None
     model_options: dict[str, object] | None = None
     join: output_fields.JoinRules | None = output_fields.JOIN
     on_chunk_failure: output_fields.OnChunkFailure | None = output_fields.ON_CHUNK_FAILURE
@@ -272,6 +274,8 @@ def _request(
         metadata=fields.metadata or {},
         deadline_ms=None if deadline is None else round(deadline * 1000),
         max_calls=own.max_model_calls,
+        max_cost=amount(own.max_cost),
+        starts_at=starts_at(own.not_before),
         chunk_chars=own.chunk.max_chars if own.chunk else None,
         max_output_tokens=fields.max_output_tokens,
         temperature=fields.temperature,

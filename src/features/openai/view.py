@@ -151,7 +151,7 @@ def _usage(task: core.Task) -> TokensView | None:
     tokens = task.usage
     return TokensView(
         input_tokens=tokens.input_tokens,
-        input_tokens_details=InputTokensDetailsView(cached_tokens=0, cache_write_tokens=0),
+        input_tokens_details=InputTokensDetailsView(cached_tokens=tokens.cached_tokens, cache_write_tokens=0),
         output_tokens=tokens.output_tokens,
         output_tokens_details=OutputTokensDetailsView(reasoning_tokens=0),
         total_tokens=tokens.input_tokens + tokens.output_tokens,
@@ -164,7 +164,7 @@ def _onceover(task: core.Task, api: Api) -> OnceoverView:
     view = OnceoverView(
         progress=progress_view(task),
         waitingFor=wait_view(waiting_for(task, api)),
-        usage=usage_view(task),
+        usage=usage_view(task, api),
         error=failure_view(task.failure),
         lastError=last_error_view(task.last_error),
         reduce=task.options.reduce,

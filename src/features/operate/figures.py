@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from ...kernel.api.base.views import Count, FailedTasksView, Time, shown
+from ...kernel.api.base.views import CostView, Count, FailedTasksView, Time, shown
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus'
 
@@ -34,8 +34,9 @@ class DurationView(TypedDict):
 class FiveMinutesView(TypedDict):
     """The tasks that ended in the five minutes from `at` on. `backlog` is a sample of that time, null without a sample.
 
-    The bills are those of the tasks that ended. `failures` counts the failed tasks by code, the most frequent code
-    first. `waited` is the time from the submission to the start, `took` the time from the submission to the end.
+    The bills are those of the tasks that ended; `cost` is null if no model has a price. `failures` counts the failed
+    tasks by code, the most frequent code first. `waited` is the time from the submission to the start, `took` the time
+    from the submission to the end.
     """
 
     at: Time
@@ -51,6 +52,8 @@ class FiveMinutesView(TypedDict):
     truncated: Count
     inputTokens: Count
     outputTokens: Count
+    cachedInputTokens: Count
+    cost: CostView | None
     reasks: Count
     rejected: Count
     repaired: Count

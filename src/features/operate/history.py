@@ -9,7 +9,7 @@ from collections import Counter
 from ...kernel.api.base import fields
 from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.views import FailedTasksView, maybe_rfc3339, rfc3339
+from ...kernel.api.base.views import FailedTasksView, amount_view, maybe_rfc3339, rfc3339
 from ...kernel.domain import limits
 from ...kernel.domain.task import Status
 from ...kernel.store.tallies import BOUNDS_MS, FAILED_WITH, Sums
@@ -28,12 +28,12 @@ async def read_history(exchange: Exchange) -> Reply:
         bucketSeconds=round(limits.HISTORY_BUCKET_SECONDS),
         until=maybe_rfc3339(until),
         boundsMs=list(BOUNDS_MS),
-        buckets=[_five_minutes(at, one) for at, one in found.items()],
+        buckets=[_five_minutes(at, one, priced=bool(api.settings.prices)) for at, one in found.items()],
     )
     return json_reply(200, view)
 
 
-def _five_minutes(at: int, found: FiveMinutes) -> FiveMinutesView:
+def _five_minutes(at: int, found: FiveMinutes, *, priced: bool) -> FiveMinutesView:
     sums = added(list(found.ended.values()))
 
     def ended(status: Status) -> int:
@@ -53,6 +53,10 @@ def _five_minutes(at: int, found: FiveMinutes) -> FiveMinutesView:
         truncated=sums["truncated"],
         inputTokens=sums["input_tokens"],
         outputTokens=sums["output_tokens"],
+        cachedInputTokens=sums["cached_input"],
+        cost=amount_view(sums["cost_booked"], sums["cost_doubted"])
+        if priced or sums["cost_booked"] or sums["cost_doubted"]
+        else None,
         reasks=sums["asked_again"],
         rejected=sums["rejections"],
         repaired=sums["repairs"],

@@ -95,9 +95,14 @@ _BY_ROUTE = (
     ("gaps", "gap_chunks", "Chunks without an output in tasks that completed without them."),
     ("input_tokens", "input_tokens", "Tokens that models read, by their own count."),
     ("output_tokens", "output_tokens", "Tokens that models wrote, by their own count."),
+    ("cached_input_tokens", "cached_input", "Input tokens that providers had in their caches."),
     ("task_retries", "retries", "Ends of tasks that their clients had retried."),
     ("dead_letters", "dead_letters", "Tasks that failed because their message had used up its deliveries."),
 )  # fmt: skip
+_DOLLARS = (
+    ("cost", "cost_booked", "What calls of ended tasks cost, without calls in doubt and calls without a price."),
+    ("cost_in_doubt", "cost_doubted", "The most that calls in doubt of ended tasks can cost."),
+)
 _NOTHING: Sums = added(())
 
 
@@ -211,6 +216,15 @@ def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
                 [Point({"route": route}, sums[measure]) for route, sums in routes.items()],
             )
             for name, measure, meaning in _BY_ROUTE
+        ),
+        *(
+            Family(
+                f"onceover_{name}_dollars_total",
+                "counter",
+                meaning,
+                [Point({"route": route}, sums[measure] / 10**9) for route, sums in routes.items()],
+            )
+            for name, measure, meaning in _DOLLARS
         ),
         Family(
             "onceover_task_wait_seconds",

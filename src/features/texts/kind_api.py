@@ -23,7 +23,9 @@ class TextsApi(KindApi):
 
         return await plan_file(request, api, repeated)
 
-    async def retry(self, exchange: Exchange, task: Task, _max_calls: int | None) -> Reply | None:
+    async def retry(
+        self, exchange: Exchange, task: Task, _max_calls: int | None, _max_cost: int | None
+    ) -> Reply | None:
         """Refuse (409) to retry a task whose text was in a file that is gone."""
         if task.text_file is not None and await file_store(exchange.api.invocation).file(task.text_file) is None:
             raise Refusal(NOT_RETRYABLE, _NO_TEXT)

@@ -108,6 +108,13 @@ def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str,
     return {"response_format": {"type": "json_schema", "json_schema": form.schema if bare else wrapped}}
 
 
+def sent_bytes(call: ModelCall) -> int:
+    """Return how many bytes of JSON a call sends, about: its content and its fields, in UTF-8."""
+    sent = {"messages": messages(call), **call.options} if call.body is None else call.body
+    fields = response_format(call.form)
+    return len(json.dumps({"model": call.model, **sent, **fields}, ensure_ascii=False).encode("utf-8", "replace"))
+
+
 def client_texts(call: ModelCall) -> list[str]:
     """Return those texts that a provider's error message may quote: the client's texts, and a repeated answer."""
     if call.body is not None:

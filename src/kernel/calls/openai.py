@@ -83,15 +83,19 @@ class OpenAIProvider:
             raise self._transport_failure(error) from None
         if not 200 <= reply.status < 300:
             raise self._failure(reply, call)
+        document = None
         try:
+            document = replies.parse(reply.body)
             if call.body is not None:
                 from .whole_answers import line_reply  # noqa: PLC0415 - only batches make such calls
 
-                return line_reply(replies.parse(reply.body), len(reply.body))
-            return replies.chat_reply(replies.parse(reply.body), formed=call.form is not None)
+                return line_reply(document, len(reply.body))
+            return replies.chat_reply(document, formed=call.form is not None)
         except ModelReplyMalformed as error:
             error.delay_seconds = retry_after_seconds(reply.headers)
-            raise self._unusable(error, reply, call) from None
+            unusable = self._unusable(error, reply, call)
+            unusable.tokens = replies.tokens_of(document)
+            raise unusable from None
 
     def _body(self, call: ModelCall) -> dict[str, object]:
         new_spelling = self._at_openai or _OPENAI_MODEL.match(call.model)
@@ -137,7 +141,9 @@ class OpenAIProvider:
     def _transport_failure(self, error: HttpError) -> ModelError:
         match error:
             case HttpReplyTooLarge():
-                return ModelReplyMalformed(f"the reply exceeds {limits.REPLY_BYTES_MOST} bytes")
+                failure = ModelReplyMalformed(f"the reply exceeds {limits.REPLY_BYTES_MOST} bytes")
+                failure.tokens = 0, 0, 0
+                return failure
             case HttpConnectionLost():
                 return ModelConnectionLost("the connection to the provider was refused or lost")
             case _:

@@ -65,6 +65,8 @@ class ModelReply(NamedTuple):
 
     `repaired` says that the output was corrected to fit the task's schema.
 
+    `cached_tokens` of the input were in the provider's cache.
+
     `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
     `output` is then empty.
     """
@@ -76,6 +78,7 @@ class ModelReply(NamedTuple):
     lane: int | None = None
     answer: Mapping[str, object] | None = None
     repaired: bool = False
+    cached_tokens: int = 0
 
 
 class Health(NamedTuple):

@@ -78,7 +78,9 @@ def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
     refusal = message.get("refusal")
     if formed and not content and isinstance(refusal, str) and refusal.strip():
         content, reason = refusal, CONTENT_FILTER
-    return text_reply(content, member(document, "usage"), reason, formed=formed)
+    return text_reply(content, member(document, "usage"), reason, formed=formed)._replace(
+        cached_tokens=cached(document)
+    )
 
 
 def text_reply(content: object, usage: object, finish_reason: object = None, *, formed: bool = False) -> ModelReply:
@@ -196,6 +198,23 @@ def _without(line: str, hidden: str, least: int) -> str:
         kept.append(_ELLIPSIS)
         start = end
     return "".join(kept)
+
+
+def cached(document: object) -> int:
+    """Return how many input tokens the provider had in its cache, 0 if it does not say.
+
+    Most servers say it as OpenAI does. Older ones of llama.cpp have it in `timings`.
+    """
+    details = member(member(document, "usage"), "prompt_tokens_details")
+    said = member(details, "cached_tokens")
+    return token_count(member(member(document, "timings"), "cache_n") if said is None else said)
+
+
+def tokens_of(document: object) -> tuple[int, int, int]:
+    """Return the counts of an answer of whatever form: input, output and cached input. They are 0 if it has none."""
+    usage = member(document, "usage")
+    counts = token_count(member(usage, "prompt_tokens")), token_count(member(usage, "completion_tokens"))
+    return *counts, cached(document)
 
 
 def token_count(value: object) -> int:

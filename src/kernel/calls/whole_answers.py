@@ -58,6 +58,7 @@ def line_reply(document: object, raw_bytes: int) -> ModelReply:
         output_tokens=replies.token_count(replies.member(usage, "completion_tokens")),
         finish_reason=replies.finish_reason_of(replies.member(first, "finish_reason")),
         answer=document,
+        cached_tokens=replies.cached(document),
     )
 
 

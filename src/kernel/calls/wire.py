@@ -15,6 +15,8 @@ Wire = dict[str, str | int | float | None]
 _ABORTED = "aborted"
 # written for a call that a lane no longer knows, for the same reason
 _FORGOTTEN = "forgotten"
+# written if a day's allowance is used up, whose error has the same code as a quota that is used up for good
+_DAY_USED_UP = "day_used_up"
 
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
@@ -32,6 +34,7 @@ _ERRORS: dict[str, type[ModelError]] = {
 }
 _ERRORS[_ABORTED] = errors.CallAborted
 _ERRORS[_FORGOTTEN] = errors.CallerLost
+_ERRORS[_DAY_USED_UP] = errors.ModelDayUsedUp
 
 
 def write_call(call: ModelCall) -> Wire:
@@ -87,12 +90,18 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "outputTokens": outcome.output_tokens,
             "finishReason": outcome.finish_reason,
         }
+        if outcome.cached_tokens:
+            made["cachedTokens"] = outcome.cached_tokens
         return made if outcome.answer is None else {**made, "answer": json.dumps(outcome.answer, ensure_ascii=False)}
     # `str`, because RPC clones plain values only, and a member of an enumeration is not a plain text.
     code = str(outcome.code)
     if isinstance(outcome, errors.CallerLost):
         code = _ABORTED if isinstance(outcome, errors.CallAborted) else _FORGOTTEN
+    elif isinstance(outcome, errors.ModelDayUsedUp):
+        code = _DAY_USED_UP
     written: Wire = {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
+    if outcome.tokens is not None:
+        written["tokens"] = json.dumps(outcome.tokens)
     if isinstance(outcome, errors.ModelRefused):
         if outcome.of_call:
             written["ofCall"] = 1
@@ -163,9 +172,13 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
             None if reason is None else str(reason),
             None if lane is None else _whole(lane),
             json.loads(str(wire["answer"])) if "answer" in wire else None,
+            cached_tokens=_whole(wire.get("cachedTokens", 0)),
         )
     delay = wire.get("delaySeconds")
     error = _ERRORS.get(str(code), ModelConnectionLost)(str(wire["message"]), None if delay is None else float(delay))
+    if "tokens" in wire:
+        read, made, cached = json.loads(str(wire["tokens"]))
+        error.tokens = int(read), int(made), int(cached)
     if isinstance(error, errors.ModelRefused):
         error.of_call = bool(wire.get("ofCall"))
         if "answer" in wire:

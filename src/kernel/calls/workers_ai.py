@@ -11,8 +11,8 @@ from typing import Protocol
 
 from ..domain.errors import (
     ModelConnectionLost,
+    ModelDayUsedUp,
     ModelError,
-    ModelQuotaExhausted,
     ModelRateLimited,
     ModelRefused,
     ModelReplyMalformed,
@@ -125,7 +125,9 @@ def _unusable(error: ModelReplyMalformed, result: object, call: ModelCall) -> Mo
         body = replies.as_json(result)
     except ModelReplyMalformed:
         body = ""
-    return replies.unusable(error, "from Workers AI", body, client_texts=asking.client_texts(call))
+    made = replies.unusable(error, "from Workers AI", body, client_texts=asking.client_texts(call))
+    made.tokens = replies.tokens_of(result)
+    return made
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
@@ -136,7 +138,8 @@ def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bo
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"
-    return replies.text_reply(result.get("response"), usage, reason, formed=formed)
+    reply = replies.text_reply(result.get("response"), usage, reason, formed=formed)
+    return reply._replace(cached_tokens=replies.cached(result))
 
 
 def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
@@ -169,7 +172,7 @@ def _failure(said: str, call: ModelCall) -> ModelError:
     if code not in _TRANSIENT_CODES and (about := asking.form_failure(call, said, message)) is not None:
         return about
     if code in _QUOTA_CODES:
-        return ModelQuotaExhausted(message)
+        return ModelDayUsedUp(message)
     if code == 3021:
         return ModelRateLimited(message)
     if code in _MALFORMED_CODES:

@@ -19,6 +19,7 @@ class TaskCode(StrEnum):
     DEAD_LETTERED = "dead_lettered"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    COST_EXHAUSTED = "cost_exhausted"
     INVALID_OUTPUT = "invalid_output"
     OUTPUT_TRUNCATED = "output_truncated"
     TOO_MANY_GAPS = "too_many_gaps"
@@ -34,7 +35,9 @@ TASK_CODES: Final = {
     TaskCode.MODEL_REPLY_MALFORMED: "The reply has no usable output. Tried again.",
     TaskCode.MODEL_RATE_LIMITED: "The provider answered 429. Tried again after its `Retry-After`; costs no attempt.",
     TaskCode.MODEL_REFUSED: "The provider answered 400, 401, 403, 404 or the like. The task fails at once.",
-    TaskCode.MODEL_QUOTA_EXHAUSTED: "The provider's allowance is used up. The task fails at once.",
+    TaskCode.MODEL_QUOTA_EXHAUSTED: (
+        "The provider's quota is used up. The task fails at once, but waits for the allowance of a day."
+    ),
     TaskCode.STRUCTURED_OUTPUT_UNSUPPORTED: (
         "The provider does not accept the output schema: see `STRUCTURED_OUTPUT`. The task fails at once."
     ),
@@ -42,6 +45,7 @@ TASK_CODES: Final = {
     TaskCode.DEAD_LETTERED: "The task's message used up its deliveries.",
     TaskCode.DEADLINE_EXCEEDED: "The task was not finished by its `deadlineSeconds`.",
     TaskCode.BUDGET_EXHAUSTED: "The task needs more calls than its `maxModelCalls`. A retry may set a larger one.",
+    TaskCode.COST_EXHAUSTED: "The next call may exceed the task's `maxCost`. A retry may set a larger one.",
     TaskCode.INVALID_OUTPUT: "The output does not fit `outputSchema`, and asking again did not help.",
     TaskCode.OUTPUT_TRUNCATED: "The output was cut off, so it does not fit `outputSchema`. It is not asked for again.",
     TaskCode.TOO_MANY_GAPS: "Gaps have more than `maxGapShare` of the characters; the message names the cause.",
@@ -68,6 +72,7 @@ class ProblemCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     ALREADY_TERMINAL = "already_terminal"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    COST_EXHAUSTED = "cost_exhausted"
     NOT_RETRYABLE = "not_retryable"
     KEY_LIMIT = "key_limit"
     ENDPOINT_LIMIT = "endpoint_limit"
@@ -81,6 +86,7 @@ class ProblemCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     INVALID_FIELDS = "invalid_fields"
+    NO_PRICE = "no_price"
     UNSUPPORTED_SCHEMA = "unsupported_schema"
     NOT_JOINABLE = "not_joinable"
     LIMIT_REACHED = "limit_reached"

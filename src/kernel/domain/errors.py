@@ -57,7 +57,8 @@ class ModelError(OnceoverError):
     A `ModelError`'s message names the cause, and never contains the client's text or the API key. `answered` says that
     the provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or
     not. `of_service` says that the likely cause of the error is the model service, and not the call. `delay_seconds` is
-    how long the provider asks us to wait, or None.
+    how long the provider asks us to wait, or None. `tokens` are the input, the output and the cached input of an answer
+    with the status 2xx, 0 if the provider reports none. They are None if there was no such answer.
     """
 
     code = "model_error"
@@ -67,6 +68,7 @@ class ModelError(OnceoverError):
     def __init__(self, message: str = "", delay_seconds: float | None = None) -> None:
         super().__init__(message)
         self.delay_seconds = delay_seconds
+        self.tokens: tuple[int, int, int] | None = None
 
 
 class ModelUnavailable(ModelError):
@@ -165,12 +167,19 @@ class ModelRefused(ModelError):
 
 
 class ModelQuotaExhausted(ModelRefused):
-    """Raised if the provider's allowance is used up (Workers AI 3036).
+    """Raised if the account's quota is used up, and its renewal is not known (OpenAI's `insufficient_quota`)."""
 
-    Unlike after an outage, no retry helps before the provider's allowance is renewed.
+    code = TaskCode.MODEL_QUOTA_EXHAUSTED
+
+
+class ModelDayUsedUp(ModelError):
+    """The provider's allowance of a day is used up (Workers AI 3036, 4006). It is renewed at midnight UTC.
+
+    It costs the chunk no attempt, and the task waits.
     """
 
     code = TaskCode.MODEL_QUOTA_EXHAUSTED
+    retryable = True
 
 
 class StructuredOutputUnsupported(ModelRefused):

@@ -148,6 +148,9 @@ JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSO
 SCHEMA_NAME_CHARS_MOST = 64  # OpenAI's
 
 # --- What a tenant may have ---------------------------------------------------------------------------
+NOT_BEFORE_SECONDS_MOST = 7 * 86_400  # How far ahead a task's start may be.
+PRICE_WAIT_SECONDS = 600.0  # How long a task with a cap waits for a price, before it looks again.
+RESET_SPREAD_SECONDS = 300.0  # Tasks that wait for a reset go on within so many seconds after it.
 IDEMPOTENCY_SECONDS = 86_400
 IDEMPOTENCY_KEY_CHARS_MOST = 255
 DEADLINE_SECONDS_MOST = 2_592_000  # 30 days

@@ -17,6 +17,8 @@ from .database_state import MB
 from .errors import ConfigurationError, ConfigurationFaults
 from .ids import LOCAL, TENANT_TAKES, is_tenant
 from .limits import WEBHOOK_KEY_CHARS_LEAST
+from .prices import TAKES as PRICES_TAKE
+from .prices import Prices, parse_prices, published
 
 # How a model's server gets an output schema: `native` means in the field `response_format`, `prompt` in the system
 # message, and `both` in both places.
@@ -141,6 +143,8 @@ class Settings:
     model: str | None = None  # AI_MODEL; None for the provider's default model.
     models: tuple[str, ...] = ()  # AI_MODELS: the models that a client may name besides AI_MODEL.
     max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS.
+    # PRICES, and for other models what their provider has published, by `model` or `model:service_tier`.
+    prices: Prices = field(default_factory=dict, hash=False)
     model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a model call that clients may set.
     batch_fields: tuple[str, ...] = BATCH_FIELDS + MODEL_OPTIONS  # AI_BATCH_FIELDS.
     structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server gets an output schema.
@@ -251,6 +255,7 @@ def _read(variables: Reading) -> Settings:
         model=_text(variables, "AI_MODEL"),
         models=_list(variables, "AI_MODELS"),
         max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
+        prices={**published(provider, base_url), **_prices(variables)},
         model_options=_model_options(variables),
         batch_fields=_batch_fields(variables),
         structured_output=_choice(variables, "STRUCTURED_OUTPUT", SENDINGS, sending_by_default(provider, base_url)),
@@ -359,6 +364,15 @@ def _fields(variables: Reading, name: str, refused: frozenset[str]) -> tuple[str
         takes = f"names of fields, separated by commas, none of them {', '.join(sorted(refused))}"
         variables.refuse(name, takes)
     return names
+
+
+def _prices(variables: Reading) -> Prices:
+    text = _text(variables, "PRICES")
+    try:
+        return {} if text is None else parse_prices(text)
+    except (ValueError, RecursionError):
+        variables.refuse("PRICES", PRICES_TAKE)
+        return {}
 
 
 def _base_url(variables: Reading, provider: str) -> str | None:

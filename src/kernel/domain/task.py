@@ -124,6 +124,7 @@ class TaskOptions:
     metadata: Mapping[str, object] = field(default_factory=dict)
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
+    max_cost: int | None = None  # The most that the calls may cost, in billionths of a dollar; None for any amount.
     # The most characters of a chunk; None if unknown or if the deployment's value applies.
     chunk_chars: int | None = None
     max_output_tokens: int | None = None  # None if the deployment's value applies.
@@ -132,6 +133,7 @@ class TaskOptions:
     model_options: Mapping[str, object] = field(default_factory=dict)
     # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
     response: Mapping[str, object] | None = None
+    starts_at: int | None = None  # When the first call may start; None if it may at once.
     retention_ms: int | None = None  # How long the task is kept after its end, if shorter than RETENTION_DAYS.
     structure: Structure | None = None  # The output schema's options, and whether chunks may leave gaps.
     # Texts that features let a client give a task (`extra_names`). They have no effect.
@@ -157,6 +159,7 @@ NAME_MEMBERS = ("name", "title", "label")
 CONCAT_SEPARATOR = "\n\n"
 DEADLINE_EXCEEDED = TaskCode.DEADLINE_EXCEEDED
 BUDGET_EXHAUSTED = TaskCode.BUDGET_EXHAUSTED
+COST_EXHAUSTED = TaskCode.COST_EXHAUSTED
 CONTENT_FILTER = "content_filter"
 _CUT_OFF = frozenset({"length", CONTENT_FILTER})
 # Words of several servers for the finish reason of an output that reached its limit of tokens.
@@ -215,6 +218,9 @@ class LastError(NamedTuple):
     since: int
 
 
+COST_LIMIT = "cost_limit"  # Why a task waits whose calls have no price under a cap.
+
+
 class Wait(NamedTuple):
     """Why no worker is working on a task, and how long this will last.
 
@@ -231,7 +237,8 @@ class Usage(NamedTuple):
     """A task's bill. `model_calls` counts every model call that was sent, including calls whose outcome is unknown.
 
     `reasks` counts the calls that asked a model again because its output did not fit the schema. `rejected` counts the
-    answers without a usable output, and `repaired` counts the outputs that became usable through a repair.
+    answers without a usable output, and `repaired` counts the outputs that became usable through a repair. Costs are in
+    billionths of a dollar. `cost` leaves the calls in doubt out, and is None if no call had a price.
     """
 
     model_calls: int
@@ -242,6 +249,9 @@ class Usage(NamedTuple):
     reasks: int = 0
     rejected: int = 0
     repaired: int = 0
+    cached_tokens: int = 0
+    cost: int | None = None
+    cost_in_doubt: int = 0
 
 
 class Source(NamedTuple):

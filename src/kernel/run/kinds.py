@@ -3,16 +3,17 @@
 The two are apart, because a task with a schema may have its text in a file.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..calls.protocol import ModelCall, ModelReply, OutputForm
+from ..domain.errors import ModelError
 from ..domain.ids import TaskKey
 from ..domain.settings import Settings
 from ..domain.structure import Rejection
-from ..domain.task import Kind, NewTask
+from ..domain.task import Failure, Kind, NewTask
 from ..store.admission import Conditions, Outcome
-from ..store.claims import Also, CallKey, Claim, Ending, Output
+from ..store.claims import Also, CallKey, Claim, Ending, Money, Output
 from ..store.tasks import TaskStore
 from .invocation import Invocation
 
@@ -122,7 +123,34 @@ class OutputRule(Protocol):
         ...
 
 
+class CallGate(Protocol):
+    """Counts what the calls of one claim cost. Such a claim announces no call before its run has read the text."""
+
+    failure: Failure | None  # With which the task must end if no call is in flight, after a cap was reached.
+    waits: bool  # Whether the next call waits for a price.
+
+    def within(
+        self, starting: list[CallKey], out: Collection[CallKey], message: Callable[[CallKey], ModelCall]
+    ) -> list[CallKey]:
+        """Return the first of the calls: those that the task's cap allows beside `out`, and the next step announces."""
+        ...
+
+    def ended(self, key: CallKey, outcome: ModelReply | ModelError | None) -> None:
+        """Count a call that has ended. `outcome` is None if the call was not made."""
+        ...
+
+    def abandoned(self, out: Collection[CallKey]) -> None:
+        """Count calls that have not ended as in doubt."""
+        ...
+
+    def totals(self, out: Collection[CallKey]) -> Money:
+        """Return what the task's calls have cost, with `out` as the announced calls."""
+        ...
+
+
 # What gives the kinds of tasks that are not TEXT, by the value of `tasks.kind`.
 type Kinds = Mapping[Kind, Callable[[], TaskKind]]
 # What makes a rule for the outputs of a claim; None if the claim needs none.
 type RuleMaker = Callable[[Claim, Settings], OutputRule | None]
+# What makes the gate of a claim whose calls go to a model; None if the claim needs none.
+type GateMaker = Callable[[Claim, Settings, str], CallGate | None]

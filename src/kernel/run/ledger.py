@@ -6,14 +6,14 @@ Times are seconds of the run's steady clock, and times and random numbers are pa
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..calls.model_health import ModelHealth, Patience
 from ..calls.pace import width
 from ..calls.protocol import ModelReply
-from ..domain.errors import ModelError, ModelRateLimited
+from ..domain.errors import ModelDayUsedUp, ModelError, ModelRateLimited
 from ..domain.structure import Rejection
 from ..domain.task import Failure, LastError, is_truncated
 from ..store.claims import (
@@ -30,6 +30,9 @@ from ..store.options import LadderCounts
 from .failed_calls import CallRetries, Gaps, Rejections, Retry, refusal_of
 from .waits import Pauses, WaitReport
 
+if TYPE_CHECKING:
+    from .kinds import CallGate
+
 
 class Bill:
     """A task's bill over all of its claims: settled calls, calls in doubt, and tokens.
@@ -42,13 +45,12 @@ class Bill:
         self.in_doubt = claim.calls_in_doubt
         self.input_tokens = claim.input_tokens
         self.output_tokens = claim.output_tokens
+        self.cached_tokens = claim.cached_tokens
         self.truncated = claim.truncated
 
     def succeeded(self, reply: ModelReply) -> None:
         """Count a model call that gave an output."""
-        self.settled += 1
-        self.input_tokens += reply.input_tokens
-        self.output_tokens += reply.output_tokens
+        self.rejected(reply)
         self.truncated += is_truncated(reply.finish_reason)
 
     def rejected(self, reply: ModelReply) -> None:
@@ -56,6 +58,7 @@ class Bill:
         self.settled += 1
         self.input_tokens += reply.input_tokens
         self.output_tokens += reply.output_tokens
+        self.cached_tokens += reply.cached_tokens
 
     def failed(self, error: ModelError) -> None:
         """Count a failed call: as settled if the provider answered, otherwise as in doubt."""
@@ -125,7 +128,7 @@ class Ledger:
 
     `patience` is the run's patience with its model; without it, each failure counts as an attempt. `now` is when the
     claim was granted. A call whose answer is rejected is made again up to `reasks` times. `always_gaps`
-    and `segment_chars` are those of the task's kind.
+    and `segment_chars` are those of the task's kind. `gate` counts what the calls cost, if they have a price.
     """
 
     def __init__(
@@ -138,7 +141,10 @@ class Ledger:
         reasks: int = 0,
         always_gaps: bool = False,
         segment_chars: int | None = None,
+        gate: "CallGate | None" = None,
     ) -> None:
+        self._gate = gate
+        self._money = claim.money
         self._max_attempts = max_attempts
         self.patience = patience or Patience(ModelHealth(), 0, now=now)
         self._report = WaitReport(claim, now)
@@ -191,7 +197,13 @@ class Ledger:
         While the model is away, `startable` returns only one call, as a probe, and none if another probe is in flight.
         """
         pauses = self._pauses
-        if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
+        if self.failure is not None or now < max(
+            pauses.provider_until,
+            pauses.database_until,
+            pauses.quota_until,
+            pauses.cost_until,
+            self._opens_at(now),
+        ):
             return []
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
@@ -264,6 +276,11 @@ class Ledger:
         return key not in self._done
 
     @property
+    def out(self) -> Collection[CallKey]:
+        """The calls in flight."""
+        return self._in_flight.keys()
+
+    @property
     def in_flight(self) -> int:
         """How many calls are in flight."""
         return len(self._in_flight)
@@ -301,7 +318,7 @@ class Ledger:
         first_ms: int | None = None,
     ) -> None:
         """Record a call's output. The ms are those of an `Output`."""
-        started_at = self._made(key)
+        started_at = self._made(key, reply)
         self.rejections.accepted(key, reply)
         self._bill.succeeded(reply)
         self._stalls = self._pauses.rate_waits = 0
@@ -326,7 +343,7 @@ class Ledger:
         chars: int | None = None,
     ) -> None:
         """Record an answer that was rejected: the call is made again at once, or has failed for good."""
-        started_at = self._made(key)
+        started_at = self._made(key, reply)
         self.gaps.measured(key, chars)
         self._bill.rejected(reply)
         self._stalls = self._pauses.rate_waits = 0
@@ -346,17 +363,19 @@ class Ledger:
         chars: int | None = None,
     ) -> None:
         """Record a failed call: it is made again later, leaves a gap, or ends the task. `entry` is for the log."""
-        started_at = self._made(key)
+        started_at = self._made(key, error)
         self.gaps.measured(key, chars)
         self._bill.failed(error)
         if error.of_service:
             self._stalls, self.finished = 0, True  # a failure of the service does not show that the task kills workers
-        limited = isinstance(error, ModelRateLimited)
+        limited, used_up = isinstance(error, ModelRateLimited), isinstance(error, ModelDayUsedUp)
         given_up = limited and self._pauses.rate_limited(error, now, chance)
+        if used_up:
+            self._pauses.used_up(now, self._report.at_ms(now), chance)
         self._pauses.asked(error, now)
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._report.failed(key, failure, started_at, now)
-        if limited:
+        if limited or used_up:
             self._follow_up(Retry(self.retries.limited(key, failure, entry, final=given_up), now, ends_task=True))
         else:
             then = self.retries.failed(key, error, failure, started_at, now, chance, entry)
@@ -405,6 +424,8 @@ class Ledger:
         and there is no pause.
         """
         del self._in_flight[key]
+        if self._gate is not None:
+            self._gate.ended(key, None)
         self._ready.appendleft(key)
         self.fruitless += self._announced
         self._announced = False
@@ -425,13 +446,19 @@ class Ledger:
         """Let no call start before `until`. Calls in flight continue."""
         self._pauses.pause(until)
 
+    def wait_for_price(self, until: float) -> None:
+        """Let no call start before `until`, because the next one has no price."""
+        self._pauses.cost_until = until
+
     def idled(self) -> None:
         """Count a run that releases its task because none of its calls started."""
         self.idle_runs += 1
 
-    def _made(self, key: CallKey) -> float:
+    def _made(self, key: CallKey, outcome: ModelReply | ModelError) -> float:
         """Remove a call that has ended from the calls in flight, and return when it started."""
         started_at = self._in_flight.pop(key)
+        if self._gate is not None:
+            self._gate.ended(key, outcome)
         self.rejections.made(key)
         self.ended += 1
         self._announced = False
@@ -441,6 +468,8 @@ class Ledger:
     def abandon(self) -> None:
         """Record all calls in flight as in doubt, because the run no longer waits for their answers."""
         self._bill.abandoned(len(self._in_flight))
+        if self._gate is not None:
+            self._gate.abandoned(self._in_flight)
         self._doubted = self._doubted.union(self._in_flight)
         self._in_flight.clear()
 
@@ -482,6 +511,8 @@ class Ledger:
             failed=self._failed,
             input_tokens=self._bill.input_tokens,
             output_tokens=self._bill.output_tokens,
+            cached_tokens=self._bill.cached_tokens,
+            money=self._money if self._gate is None else self._gate.totals((*self._in_flight, *starting)),
             stalls=self._stalls,
             rate_waits=self._pauses.rate_waits,
             idle_runs=self.idle_runs,

@@ -57,6 +57,7 @@ class Run:
             reasks=settings.reasks,
             always_gaps=kind.always_gaps,
             segment_chars=kind.segment_chars,
+            gate=context.gate,
         )
         self._checks = ClaimChecks(context)
         self._plan = CallPlan(context.claim)
@@ -126,6 +127,7 @@ class Run:
             if lacking is not None:
                 await self._read(lacking, now)
                 continue
+            starting = self._affordable(starting, now)
             ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
@@ -135,6 +137,16 @@ class Run:
             self._start(starting)
             await self._wait(turn_at)
             await self._advance()
+
+    def _affordable(self, starting: list[CallKey], now: float) -> list[CallKey]:
+        """Return the first of the calls, as many as the task's caps allow. Their inputs are in memory."""
+        gate = self._context.gate
+        if gate is None:
+            return starting
+        starting = gate.within(starting, self._ledger.out, self._inputs.message)
+        if gate.waits:
+            self._ledger.wait_for_price(now + limits.PRICE_WAIT_SECONDS)
+        return starting
 
     async def _begin(self) -> None:
         """Add the calls that are not done to the ledger, and start the calls that the claim has announced."""
@@ -181,6 +193,8 @@ class Run:
         self._ledger.give_up(now)
         if self._ledger.failure is not None:
             return Fail(retention_ms, self._ledger.failure)
+        if self._context.gate is not None and self._context.gate.failure is not None:
+            return Fail(retention_ms, self._context.gate.failure)
         next_at = self._ledger.next_at(now)
         if next_at is None:
             has_gaps = self._kind.always_gaps or len(self._ledger.gaps) > 0

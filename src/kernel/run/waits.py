@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from ..calls.clock import DatabaseClock
 from ..calls.pace import rate_limit_seconds, start_pause_seconds
 from ..domain import limits
-from ..domain.errors import ModelError
-from ..domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, LastError, Wait
+from ..domain.errors import ModelError, seconds_until_reset
+from ..domain.task import BUDGET_EXHAUSTED, COST_LIMIT, DEADLINE_EXCEEDED, Failure, LastError, Wait
 from ..store.claims import CallKey, Claim
 
 
@@ -23,6 +23,8 @@ class Pauses:
     def __init__(self, rate_waits: int) -> None:
         self.provider_until = 0.0  # the end of the pause, by the run's clock
         self.database_until = 0.0
+        self.quota_until = 0.0
+        self.cost_until = 0.0
         self.rate_waits = rate_waits
 
     def until(self, model_away: float, backoff: float) -> dict[str, float]:
@@ -32,6 +34,8 @@ class Pauses:
             "rate_limited": self.provider_until,
             "database": self.database_until,
             "backoff": backoff,
+            "quota": self.quota_until,
+            COST_LIMIT: self.cost_until,
         }
 
     def asked(self, error: ModelError, now: float) -> None:
@@ -48,6 +52,11 @@ class Pauses:
         wait = rate_limit_seconds(error.delay_seconds, self.rate_waits - 1, chance)
         self.provider_until = max(self.provider_until, now + wait)
         return self.rate_waits > limits.RATE_LIMIT_WAITS_MOST
+
+    def used_up(self, now: float, now_ms: int, chance: float) -> None:
+        """Pause until the allowance of a day is renewed. Tasks go on one after the other."""
+        wait = seconds_until_reset(now_ms) + chance * limits.RESET_SPREAD_SECONDS
+        self.quota_until = max(self.quota_until, now + wait)
 
     def unstarted(self, fruitless: int, now: float) -> None:
         """Pause after `fruitless` announcements in a row. In each announcement all calls were too late to start."""

@@ -13,11 +13,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..domain import limits
 from ..domain.errors import StoreUnavailable
 from ..domain.ids import TaskKey, split_task_key
-from ..domain.task import BUDGET_EXHAUSTED, NewTask, Status
+from ..domain.task import BUDGET_EXHAUSTED, COST_EXHAUSTED, NewTask, Status
 from . import d1, options
 from .d1 import BoundStatement, Row, Statement, Value, as_json, statement
 from .ending import TOMBSTONE_MS, StandingStore
-from .fragments import COVERAGE, HAS_TEXT, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
+from .fragments import (
+    COVERAGE,
+    HAS_TEXT,
+    IN_DOUBT,
+    NEW_STARTS_AT,
+    NOW,
+    OPTION_PARAMETERS,
+    OPTIONS,
+    SCHEDULED,
+    STARTS_AT,
+    delete_parts,
+    next_look,
+    unended,
+    wake,
+)
 from .tallies import COUNTED, count_erased, count_retried
 
 if TYPE_CHECKING:
@@ -62,15 +76,16 @@ SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > 
 # --- The new task ----------------------------------------------------------------------------------------
 
 _TODAY = f"({NOW} / 86400000)"
-_DEADLINE_AT = f"{NOW} + :deadline_ms"
+_DEADLINE_AT = f"{NEW_STARTS_AT} + :deadline_ms"
 
 
 # Writes a pending task, unless another request has its Idempotency-Key or a limit of its tenant is reached. If
 # INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
 # arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
-# `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
-# `:max_calls` are NULL for a task without a deadline or budget, `:submission` is NULL without an Idempotency-Key, and
-# `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
+# `:unclaimed_ms`, the sweep dispatches it again. A task with `:starts_at` in the future is first dispatched then.
+# `:model` and `:first_line` may be NULL. `:deadline_ms` and `:max_calls` are NULL for a task without a deadline or
+# budget, `:submission` is NULL without an Idempotency-Key, and `:tasks_most` (in flight) and `:characters_most` (a day)
+# are NULL without such limits.
 def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = ()) -> Statement:
     """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL.
 
@@ -80,9 +95,9 @@ def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = 
     values = "".join(f", {value}" for value in (kind, *(f":{name}" for name in also))) if kind != "NULL" else ""
     return statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
-  deadline_at, wake_at{columns})
+  deadline_at, not_before, wake_at{columns})
 SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
-  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}{values}
+  :first_line, {_DEADLINE_AT}, coalesce(:starts_at, 0), {wake(next_look(NEW_STARTS_AT), _DEADLINE_AT)}{values}
 WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=
@@ -123,11 +138,12 @@ INSERT_TEXT = _insert_text()
 # Writes the text of a new structured task. `:output_schema` and `:join_rules` are JSON objects, or NULL.
 INSERT_STRUCTURED_TEXT = _insert_text("output_schema", "join_rules")
 
-# Says whether a task exists, in which status, and how many tasks of its tenant are unfinished, counted up to
-# `:counted_most`.
+# Says whether a task exists, in which status, and how many tasks of its tenant are unfinished: counted up to
+# `:counted_most`, and as many more as are to start later.
 OUTCOME = statement(f"""
 SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
-  (SELECT status FROM tasks WHERE id = :task_key) AS status, {unended(":counted_most")} AS unended
+  (SELECT status FROM tasks WHERE id = :task_key) AS status,
+  {unended(f":counted_most + {SCHEDULED}")} AS unended, {SCHEDULED} AS scheduled
 """)
 
 # --- The new task taken back -----------------------------------------------------------------------------
@@ -166,11 +182,12 @@ LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
 # `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
-# old one. If the task's budget ran out, the new budget must be larger than the old one. A batch is not retried, because
-# its files are complete, and neither is a task whose text was in a file that is gone.
+# old one, and `:max_cost` alike. If the task's budget ran out, the new budget must be larger than the old one. A batch
+# is not retried, because its files are complete, and neither is a task whose text was in a file that is gone.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
+  AND (error_code IS NOT '{COST_EXHAUSTED}' OR coalesce(:max_cost > max_cost, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
 
 # Adds the end of a task that is retried to the sums over ended tasks, unless that was done before. Goes before RETRY.
@@ -202,17 +219,18 @@ PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 
   failed = iif(structured IS NULL, 0, {_GAPS_LEFT}),
   coverage = {COVERAGE},
   stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
-  away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0,
-  sent_at = {NOW}, not_before = 0,
+  away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, waits_for = NULL,
+  wait_until = NULL, dispatches = 0, sent_at = {NOW}, not_before = coalesce(starts_at, 0),
   finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
-  deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}"""
+  deadline_at = {STARTS_AT} + deadline_ms, wake_at = {wake(next_look(STARTS_AT), f"{STARTS_AT} + deadline_ms")}"""
 
 # Retries a failed or cancelled task. The outputs of finished chunks stay, and the deadline begins anew. The task's
 # fence rises, so that the database refuses writes of an earlier worker. The task's generation rises too. RETRY names
 # the generation that was read before. A retry that arrives late, after the task has ended again, therefore changes
 # nothing.
 RETRY = statement(f"""
-UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls)
+UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls),
+  max_cost = coalesce(:max_cost, max_cost)
 WHERE id = :task_key AND {_RETRYABLE}
 RETURNING status
 """)
@@ -230,7 +248,8 @@ class Conditions(NamedTuple):
 
     A condition of a submission that is None is not checked. `idempotency_key` is the client's key, and `digest`
     identifies the content of the request. `joining` detects a repeated request that has no idempotency key.
-    `queue_share` is how many unfinished tasks a tenant may have before its tasks count as crowded.
+    `queue_share` is how many unfinished tasks a tenant may have before its tasks count as crowded, those that are to
+    start later left out. `later_ms` is how long after its submission the task may start.
     """
 
     idempotency_key: str | None = None
@@ -238,6 +257,7 @@ class Conditions(NamedTuple):
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
     queue_share: int | None = None
+    later_ms: int = 0
     joining: "Joining | None" = None
 
     @property
@@ -347,11 +367,17 @@ class AdmissionStore(StandingStore):
         await self._database.run(*batch)
 
     async def retry(
-        self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL, max_calls: int | None = None
+        self,
+        task_key: TaskKey,
+        unclaimed_ms: int,
+        on: Conditions = UNCONDITIONAL,
+        max_calls: int | None = None,
+        max_cost: int | None = None,
     ) -> Accepted | None:
         """Retry a failed or cancelled task if its tenant's limit allows one more.
 
-        `max_calls` is the retried task's new budget, or None. Returns None if the task is neither failed nor cancelled,
+        `max_calls` and `max_cost` are the retried task's new budgets, or None. Returns None if the task is neither
+        failed nor cancelled,
         if the tenant's limit of tasks in flight is reached, if the task's budget ran out and does not grow, or if the
         new budget is too small. If the write had to be sent again, a task that is now pending counts as retried,
         because the first send may have retried it.
@@ -366,6 +392,7 @@ class AdmissionStore(StandingStore):
             "tenant": tenant,
             "tasks_most": on.tasks_in_flight_most,
             "max_calls": max_calls,
+            "max_cost": max_cost,
         }
         _, _, changed, (facts,) = await self._database.run(
             RETRY_COUNT.bind(**which),
@@ -401,7 +428,7 @@ def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement])
     if on.joining is not None:
         batch += [on.joining.join(task_key), on.joining.take_row(task_key)]
     elif submission is not None:
-        valid_ms = limits.IDEMPOTENCY_SECONDS * 1000
+        valid_ms = limits.IDEMPOTENCY_SECONDS * 1000 + on.later_ms
         batch += [
             TAKE_KEY.bind(submission=submission, task_key=task_key, digest=on.digest, valid_ms=valid_ms),
             NOTE_REPLAY.bind(submission=submission, task_key=task_key, digest=on.digest),
@@ -492,4 +519,7 @@ def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
 
 def _accepted(facts: Row, on: Conditions) -> Accepted:
     """Read from the OUTCOME row of an accepted task whether its tenant has more than its share of the queue."""
-    return Accepted(crowded=on.queue_share is not None and d1.whole(facts, "unended") > on.queue_share)
+    return Accepted(
+        crowded=on.queue_share is not None
+        and d1.whole(facts, "unended") - d1.whole(facts, "scheduled") > on.queue_share
+    )

@@ -7,7 +7,7 @@ from ..calls.model_health import LatestCall
 from ..domain.ids import FileKey, TaskKey
 from ..domain.task import Status
 from . import options, rows
-from .claims import CallKey, Claim, ClaimRefusal, FailedCall, SharedCalls, Tries, Unclaimed
+from .claims import CallKey, Claim, ClaimRefusal, FailedCall, Money, SharedCalls, Tries, Unclaimed
 from .d1 import Row, maybe_text, maybe_whole, statement, text, whole, whole_list
 from .fragments import NOW
 from .options import LadderCounts
@@ -45,6 +45,8 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         calls_in_doubt=whole(task, "calls_in_doubt"),
         input_tokens=whole(task, "input_tokens"),
         output_tokens=whole(task, "output_tokens"),
+        cached_tokens=whole(task, "cached_tokens"),
+        money=Money(maybe_whole(task, "cost"), whole(task, "cost_in_doubt")),
         truncated=whole(task, "truncated"),
         outputs=done,
         tried={_key(row): _tried(row) for row in failures if not row["final"]},

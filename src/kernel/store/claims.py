@@ -85,6 +85,20 @@ class AttemptEntry(NamedTuple):
     failure: Failure | None = None
 
 
+class Money(NamedTuple):
+    """What a task's calls cost, in billionths of a dollar: settled calls, and the most of those in doubt and out.
+
+    `booked` is None if no call had a price.
+    """
+
+    booked: int | None = None
+    in_doubt: int = 0
+    out: int = 0
+
+
+UNPRICED = Money()
+
+
 class FailedCall(NamedTuple):
     """A model call that failed, as a write records it.
 
@@ -134,6 +148,8 @@ class Claim:
     calls_in_doubt: int
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    money: Money = UNPRICED
     truncated: int = 0
     outputs: frozenset[CallKey]
     tried: dict[CallKey, Tries]  # For outputs that do not exist yet, how many calls were made for them.
@@ -236,6 +252,8 @@ class Progress:
     failed: int
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    money: Money = UNPRICED
     stalls: int
     rate_waits: int
     idle_runs: int = 0

@@ -24,7 +24,7 @@ from .tallies import count_erased
 # failed only because an older release of the code cannot claim the task.
 DEAD_LETTER = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
-WHERE id = :task_key AND fence = :fence AND structured IS NULL AND kind IS NULL
+WHERE id = :task_key AND fence = :fence AND structured IS NULL AND kind IS NULL AND max_cost IS NULL
   AND ((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))
 RETURNING fence
 """)

@@ -64,6 +64,19 @@ def unended(most: str) -> str:
     LIMIT coalesce({most}, 0)))"""
 
 
+# The time from which a task's worker may start calls. The deadline counts from it.
+STARTS_AT = f"max({NOW}, coalesce(starts_at, 0))"
+NEW_STARTS_AT = f"max({NOW}, coalesce(:starts_at, 0))"
+# How many unfinished tasks of `:tenant` are to start later. They do not wait for a worker.
+SCHEDULED = f"""(SELECT count(*) FROM tasks
+    WHERE tenant = :tenant AND starts_at > {NOW} AND finished_at IS NULL)"""
+
+
+def next_look(starts_at: str) -> str:
+    """Return an expression for when the sweep must check a task that was just sent, or is to start later."""
+    return f"iif({starts_at} > {NOW}, {starts_at}, {NOW} + :unclaimed_ms)"
+
+
 # --- Assignments of an UPDATE of `tasks` -----------------------------------------------------------------
 
 # Announces model calls, which must start within `:start_ms`; later they may not start. Calls that were announced
@@ -86,7 +99,8 @@ ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
   wake_at = {_ENDED_AT} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""
 
 # Counts the announced calls without a recorded end as calls in doubt, whose outcome will never be known.
-IN_DOUBT = "calls_in_doubt = calls_in_doubt + json_array_length(in_flight), in_flight = '[]'"
+IN_DOUBT = """calls_in_doubt = calls_in_doubt + json_array_length(in_flight), in_flight = '[]',
+  cost_in_doubt = cost_in_doubt + cost_out, cost_out = 0"""
 
 
 def failed(*, code: str = ":code", retryable: str = ":retryable") -> str:

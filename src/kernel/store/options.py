@@ -135,6 +135,7 @@ _COLUMNS = (
     _Column("metadata", lambda options: as_json(dict(options.metadata)), json_object),
     _Column("deadline_ms", lambda options: options.deadline_ms, maybe_whole),
     _Column("max_calls", lambda options: options.max_calls, maybe_whole),
+    _Column("max_cost", lambda options: options.max_cost, maybe_whole),
     _Column("chunk_chars", lambda options: options.chunk_chars, maybe_whole),
     _Column("max_output_tokens", lambda options: options.max_output_tokens, maybe_whole),
     _Column("temperature", lambda options: options.temperature, maybe_number),
@@ -144,6 +145,7 @@ _COLUMNS = (
         lambda options: None if options.response is None else as_json(dict(options.response)),
         maybe_json_object,
     ),
+    _Column("starts_at", lambda options: options.starts_at, maybe_whole),
     _Column("retention_ms", lambda options: options.retention_ms, maybe_whole),
     _Column("structured", written_structure, read_structure, "structure"),
     _Column(

@@ -343,9 +343,15 @@ def _ahead(row: Row) -> int | None:
 
 def _reason(row: Row) -> str:
     """Return the reason for a task's wait: the reason that its worker wrote, or why its worker released it or died."""
+    if (maybe_whole(row, "starts_at") or 0) > whole(row, "read_at"):
+        return "scheduled"
     if whole(row, "idle_runs"):
         return "database"
-    return maybe_text(row, "wait_reason") or ("lease" if whole(row, "stalls") else "backoff")
+    return (
+        maybe_text(row, "waits_for")
+        or maybe_text(row, "wait_reason")
+        or ("lease" if whole(row, "stalls") else "backoff")
+    )
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
@@ -455,6 +461,9 @@ def task(row: Row) -> Task:
             reasks=whole(row, "reasks"),
             rejected=whole(row, "rejected"),
             repaired=whole(row, "repaired"),
+            cached_tokens=whole(row, "cached_tokens"),
+            cost=maybe_whole(row, "cost"),
+            cost_in_doubt=whole(row, "cost_in_doubt") + (0 if live else whole(row, "cost_out")),
         ),
         attempts=whole(row, "attempts"),
         failure=_failure(row),

@@ -44,7 +44,7 @@ WITH RECURSIVE tenants (tenant) AS (
   FROM tenants WHERE tenant IS NOT NULL
 )
 SELECT coalesce(sum(status = 'pending'), 0) AS pending, coalesce(sum(status = 'processing'), 0) AS processing,
-  max(0, {NOW} - min(created_at) FILTER (WHERE status = 'pending')) AS oldest_ms
+  max(0, {NOW} - min(max(created_at, coalesce(starts_at, 0))) FILTER (WHERE status = 'pending')) AS oldest_ms
 FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at IS NULL
 """)
 

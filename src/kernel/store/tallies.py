@@ -21,7 +21,8 @@ BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_20
 # A retried task keeps its earlier counts, so when it ends again, the sums add only what no earlier end has added. The
 # column `tasks.counted` refers to the items of BILLED by their position, so a new item must be added at the end.
 LADDER: Final = ("asked_again", "rejections", "repairs")
-BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *LADDER)
+MONEY: Final = ("cached_input", "cost_booked", "cost_doubted")
+BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *LADDER, *MONEY)
 # For each error code, the name of the column that counts in the sums the tasks that failed with this code.
 FAILED_WITH: Final = {code: f"failed_{code}" for code in TaskCode}
 COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks", *FAILED_WITH.values())
@@ -45,10 +46,11 @@ _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 # --- The values of a task that are added ------------------------------------------------------------------------
 
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
+_BEGAN_AT = "max(created_at, coalesce(starts_at, 0))"  # A task that is to start later does not wait before.
 _LADDER_COLUMNS = dict(zip(LADDER, ("reasks", "rejected", "repaired"), strict=True))
 
 
-def _bill(doubt: str) -> dict[str, str]:
+def _bill(doubt: str, doubtful: str) -> dict[str, str]:
     sent = f"(calls_settled + {doubt})"
     return {
         "calls": sent,
@@ -58,20 +60,23 @@ def _bill(doubt: str) -> dict[str, str]:
         "input_tokens": "input_tokens",
         "output_tokens": "output_tokens",
         **_LADDER_COLUMNS,
+        "cached_input": "cached_tokens",
+        "cost_booked": "coalesce(cost, 0)",
+        "cost_doubted": doubtful,
     }
 
 
 # While the worker of an ended task may still settle its calls, announced calls without a recorded end are not added.
 # Then, or when the task is erased, they count as in doubt: `_WHOLE_BILL`. An unfinished task is added only when it is
 # erased: it then counts as cancelled at the time of the erasure.
-_BILL = _bill("calls_in_doubt")
-_WHOLE_BILL = _bill("(calls_in_doubt + json_array_length(in_flight))")
+_BILL = _bill("calls_in_doubt", "cost_in_doubt")
+_WHOLE_BILL = _bill("(calls_in_doubt + json_array_length(in_flight))", "(cost_in_doubt + cost_out)")
 assert tuple(_BILL) == BILLED
 _COUNTED = {name: f"coalesce(counted ->> {place}, 0)" for place, name in enumerate(BILLED)}
 _FRESH = "generation = 0"
 _SPANS = {
-    "waited": (f"({_FRESH} AND started_at IS NOT NULL)", "(started_at - created_at)"),
-    "took": (f"({_FRESH})", f"({_ENDED_AT} - created_at)"),
+    "waited": (f"({_FRESH} AND started_at IS NOT NULL)", f"(started_at - {_BEGAN_AT})"),
+    "took": (f"({_FRESH})", f"max(0, {_ENDED_AT} - {_BEGAN_AT})"),
 }
 
 
@@ -198,6 +203,9 @@ _SETTLED = {
     "input_tokens": ":input_tokens",
     "output_tokens": ":output_tokens",
     **{name: f"coalesce(:{column}, {column})" for name, column in _LADDER_COLUMNS.items()},
+    "cached_input": ":cached_tokens",
+    "cost_booked": "coalesce(:cost, 0)",
+    "cost_doubted": ":cost_in_doubt",
 }
 assert tuple(_SETTLED) == BILLED
 SETTLE_LATE = statement(
@@ -229,7 +237,7 @@ DOUBT_SILENT = statement(
 
 # --- What there is to do --------------------------------------------------------------------------------------
 
-GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
+GOING_ON = f"""(SELECT tenant, status, route, {NOW} - {_BEGAN_AT} AS age_ms
   FROM tasks INDEXED BY tasks_to_wake WHERE finished_at IS NULL LIMIT :most)"""
 
 # Says whether the backlog was already sampled in the current period of five minutes.

@@ -3,14 +3,14 @@
 Failed model calls are parameters of statements, and entries of the log of calls. `work_statements` has the SQL.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import batched, chain
 
 from ..calls.pace import Rests
 from ..domain import limits
 from ..domain.ids import TaskKey
-from ..domain.task import Failure, Route, Status, is_truncated
+from ..domain.task import COST_LIMIT, Failure, Route, Status, is_truncated
 from . import claiming, d1, ending, latest_calls, options, segments, tallies, work_statements
 from .claims import (
     NOTHING_ELSE,
@@ -95,16 +95,15 @@ class WorkStore(HookedStore):
         stands_in: bool = False,
         seen: Seen | None = None,
         model: str = "",
+        priced: Iterable[str] = (),
     ) -> Claim | Unclaimed:
         """Claim a task for a worker, or return why the claim is not granted.
 
-        `holder` names this claim. `host` is the name of a host that may replace its own earlier instance; '' if the
-        host has no such name. The first claim of a task also announces the task's first `announce` calls, which must
-        start within `start_ms`. A claim returns the text of up to `chunks` chunks, and of all chunks whose calls it
-        announces. If an earlier instance of the host holds the task, the claim is sent again, with the fence of that
-        instance. If the worker dies before any call has finished, the task rests as `rests` says. `stands_in` says that
-        the caller replaces a host that did not come. The transaction also records that the trigger `seen` of the Worker
-        came. `model` is the model that counts for a task that names no model.
+        `holder` names this claim. `host` is the name of a host that may replace its own earlier instance, or ''; then
+        the claim is sent again with that instance's fence. The first claim of a task announces `announce` calls, which
+        must start within `start_ms`, but none to a model of `priced`. A claim returns the text of `chunks` chunks or
+        more. A worker that dies before a call has finished leaves the task to its `rests`. `stands_in`: the caller
+        replaces a host that did not come. The trigger `seen` is recorded too. `model` counts for tasks that name none.
         """
         seen_fence = None
         for _ in range(2):
@@ -123,6 +122,7 @@ class WorkStore(HookedStore):
                     least_ms=rests.least_ms,
                     stands_in=int(stands_in),
                     model=model,
+                    priced=as_json(list(priced)),
                     shared_ms=_SHARED_MS,
                 ),
                 work_statements.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
@@ -316,6 +316,10 @@ def _totals(progress: Progress) -> dict[str, Value]:
         "failed": progress.failed,
         "input_tokens": progress.input_tokens,
         "output_tokens": progress.output_tokens,
+        "cached_tokens": progress.cached_tokens,
+        "cost": progress.money.booked,
+        "cost_in_doubt": progress.money.in_doubt,
+        "cost_out": progress.money.out,
         "stalls": progress.stalls,
         "rate_waits": progress.rate_waits,
         "idle_runs": progress.idle_runs,
@@ -323,7 +327,8 @@ def _totals(progress: Progress) -> dict[str, Value]:
         "away_since": progress.away_since,
         "away_waits": progress.away_waits,
         "last_error": None if error is None else as_json(error._asdict()),
-        "wait_reason": None if wait is None else wait.reason,
+        "wait_reason": None if wait is None or wait.reason == COST_LIMIT else wait.reason,
+        "waits_for": COST_LIMIT if wait is not None and wait.reason == COST_LIMIT else None,
         "wait_until": None if wait is None else wait.until,
         "pace_ms": progress.pace_ms,
         "truncated": progress.truncated,

@@ -95,7 +95,7 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # claims again has lost the answer: it gets the claim that it has, and the fence does not rise. Calls that the former
 # worker announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because
 # D1 serialises writes. If CLAIM gives no row, the worker gets no claim. A task past its deadline is not claimed, and
-# neither is one of a kind that this code does not know.
+# neither is one of a kind that this code does not know, or one that is to start later.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim in a row of
 # stalls was written. Each claim sets how long the task will rest if the claim's worker dies too. `:rests_ms` is a JSON
@@ -105,10 +105,11 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 #
 # The very first claim of a task also announces the first model calls, so that the worker needs no write for that.
 # `:first_chunks` is a JSON list of the chunks with which a worker of a new task starts; CLAIM shortens the list to fit
-# the client's budget. Before the first claim, no call can have failed for good. The first claim of a task that has
-# copied outputs of another task announces no calls. `:early_ms` is by how many ms a message to continue a task may
-# arrive too early. `:stands_in` is 1 for a worker that replaces a host that did not come: the task then still counts as
-# dispatched in vain.
+# the client's budget. A task whose model is in the JSON list `:priced` announces none, because the most that a call can
+# cost is known only once its text is read. Before the first claim, no call can have failed for good. The first claim of
+# a task that has copied outputs of another task announces no calls. `:early_ms` is by how many ms a message to continue
+# a task may arrive too early. `:stands_in` is 1 for a worker that replaces a host that did not come: the task then
+# still counts as dispatched in vain.
 #
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:shared_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
@@ -119,7 +120,8 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # have just read that worker's longer time limit for starting calls, and may start calls until then. Therefore, if the
 # row's `start_ms` is longer than that of the claim, the row's value stays.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
-  WHERE value < min(total, coalesce(max_calls, total)))"""
+  WHERE value < min(total, coalesce(max_calls, total))
+    AND max_cost IS NULL AND coalesce(model, :model) NOT IN (SELECT value FROM json_each(:priced)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
 _STALLED_SINCE = f"CASE WHEN ({_STALLS}) > 0 THEN coalesce(stalled_since, {NOW}) ELSE {NOW} END"
 _IS_NEW = "(status <> 'processing' OR holder IS NOT :holder)"
@@ -134,12 +136,14 @@ UPDATE tasks SET
     THEN coalesce(max(({_STALLED_SINCE}) + ({_REST}), {NOW} + ({_REST}) / 2), ({_STALLED_SINCE}) + :least_ms)
     ELSE rest_until END,
   calls_in_doubt = calls_in_doubt + CASE WHEN {_IS_NEW} THEN json_array_length(in_flight) ELSE 0 END,
+  cost_in_doubt = cost_in_doubt + cost_out, cost_out = 0,
   doubted = CASE WHEN {_IS_NEW} THEN in_flight ELSE doubted END,
   in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight
     WHEN started_at IS NULL AND completed = 0 THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
   structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}), coverage = {COVERAGE},
   kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}), text_fence = iif(text_file IS NULL, NULL, fence + {_IS_NEW}),
+  cost_fence = iif(max_cost IS NULL, NULL, fence + {_IS_NEW}),
   dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
@@ -147,12 +151,12 @@ WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
   OR (status = 'processing' AND (holder = :holder OR (
     rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
-) AND {IN_TIME} AND {KNOWN_KIND}
+) AND {IN_TIME} AND {KNOWN_KIND} AND coalesce(starts_at <= {NOW}, 1)
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
-  output_tokens, truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW}
-  - away_since)
-  AS away_ms, away_waits, last_error, pace_ms, {shared("tenant || ':' || coalesce(model, :model)")} AS shared """)
+  output_tokens, cached_tokens, cost, cost_in_doubt, truncated, reasks, rejected, repaired, announced_at,
+  deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms,
+  {shared("tenant || ':' || coalesce(model, :model)")} AS shared """)
 
 # If `wake_at`, when the sweep checks the task, is later than the end of the new lease, moves it to the end of the
 # lease. Usually `wake_at` is not later, and then no row is written.
@@ -244,13 +248,15 @@ ON CONFLICT DO NOTHING
 # [level, idx], and `:last_error` a JSON object. Some parameters may be NULL: `:away_since` while the model is not away,
 # `:last_error` without an error, `:wait_reason` and `:wait_until` while the run waits for nothing, and `:pace_ms` until
 # a call has finished. `:doubted` has the calls in doubt that the claim found, and the calls that the worker has given
-# up; with NULL, the row's value stays.
+# up; with NULL, the row's value stays. `:cost` is NULL until a call had a price.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   doubted = coalesce(:doubted, doubted),
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
   idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
-  wait_reason = :wait_reason, wait_until = :wait_until, pace_ms = :pace_ms, truncated = :truncated,
+  cached_tokens = :cached_tokens, cost = :cost, cost_in_doubt = :cost_in_doubt, cost_out = :cost_out,
+  wait_reason = :wait_reason, waits_for = :waits_for, wait_until = :wait_until, pace_ms = :pace_ms,
+  truncated = :truncated,
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
@@ -297,7 +303,8 @@ RETURNING fence
 # row. The announced calls stay announced, and the next claim records them as in doubt.
 STAND_DOWN = statement(f"""
 UPDATE tasks SET step = :step, status = 'pending', {UNHELD}, holder = NULL,
-  wait_reason = 'database', wait_until = NULL, not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
+  wait_reason = 'database', waits_for = NULL, wait_until = NULL, not_before = {NOW} + :delay_ms,
+  wake_at = {wake(f"{NOW} + :sweep_ms")}
 WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)

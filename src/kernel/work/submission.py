@@ -179,7 +179,7 @@ class Submission:
         repeats.
         """
         for _ in range(REPLAYS_MOST):
-            conditions = self.conditions(idempotency_key, digest, joining)
+            conditions = self.conditions(idempotency_key, digest, joining)._replace(later_ms=self._later_ms(request))
             new = await self._new(tenant, request)
             outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
             if outcome is None:
@@ -187,7 +187,8 @@ class Submission:
                 insert = partial(kind.insert, self.store, new, self.settings.lease_ms, conditions)
                 outcome = await self.written(new, conditions, insert)
             if isinstance(outcome, Accepted):
-                self.after_answer(self.send(new, crowded=outcome.crowded))
+                if not conditions.later_ms:
+                    self.after_answer(self.send(new, crowded=outcome.crowded))
                 route = self.dispatcher.first_choice(crowded=outcome.crowded)
                 return Submitted(fresh_task(new, request.source(), route))
             if not isinstance(outcome, Replayed):
@@ -198,15 +199,21 @@ class Submission:
             # The task of the idempotency key was just erased, together with the key, so the request is submitted again.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
+    def _later_ms(self, request: TaskRequest) -> int:
+        """Return for how many ms the task must not start yet. The sweep dispatches a task that is to start later."""
+        return max(0, (request.options.starts_at or 0) - self.now_ms())
+
     async def send(self, new: NewTask, *, crowded: bool) -> None:
         """Dispatch a new task, and write to the log that it was accepted."""
         route = await self.dispatcher.dispatch(new.task_key, crowded=crowded)
         facts = {"route": route, "chunks": len(new.cuts) or None, "crowded": crowded or None}
         self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
 
-    async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
+    async def retry(
+        self, task_key: TaskKey, max_calls: int | None = None, max_cost: int | None = None
+    ) -> Accepted | None:
         """Make a failed or cancelled task pending again, without dispatching it (see `AdmissionStore.retry`)."""
-        return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
+        return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls, max_cost)
 
     def conditions(
         self, idempotency_key: str | None = None, digest: str = "", joining: "Joining | None" = None
@@ -309,7 +316,7 @@ class Submission:
 
 def fresh_task(new: NewTask, source: Source, route: Route) -> Task:
     """Return a task in the state in which the submission has just written it, without a read of D1."""
-    deadline_ms = new.options.deadline_ms
+    deadline_ms, starts_at = new.options.deadline_ms, new.options.starts_at or 0
     return Task(
         task_key=new.task_key,
         status=Status.PENDING,
@@ -327,8 +334,8 @@ def fresh_task(new: NewTask, source: Source, route: Route) -> Task:
         expires_at=None,
         # The first answer shows the deadline according to the isolate's clock. Later answers show the deadline
         # according to the database's clock, which is the one that counts.
-        deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
-        waiting_for=Wait("queued", None),
+        deadline_at=None if deadline_ms is None else max(new.created_at, starts_at) + deadline_ms,
+        waiting_for=Wait("queued", None) if starts_at <= new.created_at else Wait("scheduled", starts_at),
         source=source,
         kind=new.kind,
         text_file=new.text_file,

@@ -17,11 +17,12 @@ from ..domain import limits
 from ..domain.errors import StoreError
 from ..domain.ids import TaskKey, split_task_key
 from ..domain.marks import LAST_STEP
+from ..domain.prices import priced_models
 from ..domain.task import Kind, Mark, Route
 from ..run.allowance import Allowance
 from ..run.context import Ended, Hint, RunContext, RunOutcome
 from ..run.invocation import Invocation
-from ..run.kinds import Kinds, RuleMaker, TaskKind
+from ..run.kinds import GateMaker, Kinds, RuleMaker, TaskKind
 from ..run.log import Log
 from ..run.run import Run
 from ..run.text_inputs import TEXT
@@ -57,6 +58,7 @@ class Worker(Invocation):
     provider: Provider
     kinds: Kinds = MappingProxyType({})
     rules: Sequence[RuleMaker] = ()
+    gate: GateMaker | None = None  # It makes the gate of a claim's calls.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Claim the task, and work on it until the task ends or the host's allowance is used up.
@@ -163,6 +165,7 @@ class Worker(Invocation):
                 seen=seen,
                 chunks=chunks,
                 model=self._model,
+                priced=() if self.gate is None else priced_models(self.settings.prices),
             )
         except StoreError:
             self.isolate.latency.note_failure(clock.now() - asked_at, clock.now())
@@ -191,6 +194,7 @@ class Worker(Invocation):
             default_model=self._model,
             kind=self.kind_of(claim.kind),
             rules=[rule for make in self.rules if (rule := make(claim, self.settings)) is not None],
+            gate=None if self.gate is None else self.gate(claim, self.settings, model),
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
             health=self.isolate.health.of(split_task_key(claim.task_key)[0], model),

@@ -40,7 +40,7 @@ def test_every_submission_has_an_idempotency_key():
 def test_the_variables_of_the_documents_are_those_of_the_code():
     """docs/configuration.md lists exactly the variables that the settings read."""
     source = (ROOT / "src" / "kernel" / "domain" / "settings.py").read_text()
-    read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN)"', source))
+    read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN|PRICES)"', source))
     tables = (ROOT / "docs" / "configuration.md").read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
     listed = re.findall(r"^\| `([A-Z_]+)` \|", tables, re.MULTILINE)
     assert read == set(listed)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
-FILES_MOST = 286
+FILES_MOST = 291
 MODULE_LINES_MOST = 600
 # Modules that are larger, each with the reason.
 LARGE: dict[str, str] = {}
 # The most lines of each room.
 BUDGETS = {
-    "": {"composition": 360, "entry": 40, "features": 100, "kernel": 85}
+    "": {"composition": 360, "entry": 40, "features": 100, "kernel": 110}
     | {"objects": 1160, "platform": 1500, "queue": 220},
-    "kernel/": {"api": 5225, "calls": 2300, "domain": 2435, "run": 3195, "store": 5495, "text": 600, "work": 1600},
-    "features/": {"attempts": 550, "batches": 4589, "bulk": 603, "demo": 774, "files": 2400, "gaps": 317, "mcp": 450}
-    | {"openai": 2020, "operate": 1500, "structured": 2950, "texts": 815, "webhooks": 1800},
+    "kernel/": {"api": 5450, "calls": 2340, "domain": 2640, "run": 3290, "store": 5600, "text": 600, "work": 1600},
+    "features/": {"attempts": 550, "batches": 4620, "bulk": 605, "cost": 1300, "demo": 774, "files": 2400, "gaps": 320}
+    | {"mcp": 450, "openai": 2030, "operate": 1530, "structured": 2950, "texts": 817, "webhooks": 1800},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {

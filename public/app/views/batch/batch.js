@@ -2,6 +2,7 @@
 // files of answers. The page does not show the batch's lines.
 import { html, useEffect, useRef, useState } from "../../base/dom.js";
 import { Actions } from "../actions.js";
+import { costOf } from "../cost.js";
 import { Deliveries } from "../deliveries.js";
 import { Faults } from "./faults.js";
 import { BatchFiles } from "./files.js";
@@ -71,6 +72,7 @@ function Standing({ task }) {
         [t("batch.failed"), whole(failed), t("batch.failedNote"), failed > 0, "warn"],
         [t("bill.calls"), whole(usage.modelCalls), total > 0 ? t("bill.minimum", { n: usage.minimumCalls }) : t("batch.noCall"), true],
         [t("bill.tokens"), `${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`, t("batch.tokensNote"), usage.inputTokens > 0],
+        ...costOf(usage),
         [t("bill.inDoubt"), whole(usage.inDoubt), t("bill.inDoubtNote"), usage.inDoubt > 0, "warn"],
         [t("cutOffTitle"), whole(progress.truncated), t("cutOffNote"), progress.truncated > 0, "warn"],
       ]}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ....kernel.api.base.fields import Asked, Plain, Whole, field_errors, text_flaws
+from ....kernel.api.base.fields import Asked, MaxCost, Plain, Whole, amount, field_errors, text_flaws
 from ....kernel.api.base.problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Refusal, field_refusal
 from ....kernel.domain import limits
 from ....kernel.domain.ids import FILE_ID_PATTERN
@@ -37,6 +37,12 @@ class BatchOptionFields(Asked):
         None,
         description="The most model calls of the batch. A batch that needs more fails with `budget_exhausted`, and "
         "keeps the answers that it has.",
+    )
+    max_cost: MaxCost | None = Field(
+        None,
+        description="The most that the calls of the batch may cost, in dollars. A line without a price or a limit of "
+        "output, or with content by its URL or id, is then not valid (`no_price`). A batch whose next call may exceed "
+        "it fails with `cost_exhausted`, and keeps the answers that it has.",
     )
 
 
@@ -89,6 +95,7 @@ def new_request(fields: NewBatchFields, input_file: File) -> BatchRequest:
         window_ms=hours * 3_600_000,
         metadata=fields.metadata or {},
         max_calls=None if own is None else own.max_model_calls,
+        max_cost=None if own is None else amount(own.max_cost),
         output_ms=None if expiry is None else expiry.seconds * 1000,
     )
 

@@ -59,7 +59,7 @@ async def list_batches(exchange: Exchange) -> Reply:
     overdue = [batch.task.task_key for batch in found if batch.task.overdue]
     if overdue and await wait.expired(api, overdue):
         found = await store.batches(tenant, after, limit + 1)
-    shown = [batch_view(batch) for batch in found[:limit]]
+    shown = [batch_view(batch, api) for batch in found[:limit]]
     if tenant is None:
         owners = [split_task_key(batch.task.task_key)[0] for batch in found[:limit]]
         for owner in dict.fromkeys(owners):
@@ -139,7 +139,7 @@ def _reply(exchange: Exchange, batch: Batch, headers: dict[str, str] | None = No
     later: dict[str, str] = {}
     if batch.status not in ENDED:
         later = _SOON if batch.task.status.terminal else retry_after(exchange.api, batch.task)
-    return json_reply(200, batch_view(batch, may_read=exchange.may_read), {**later, **(headers or {})})
+    return json_reply(200, batch_view(batch, exchange.api, may_read=exchange.may_read), {**later, **(headers or {})})
 
 
 async def _page(exchange: Exchange, store: BatchStore) -> tuple[TaskKey | None, int]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
-from ....kernel.api.base.views import Count, shown
+from ....kernel.api.base.views import CostView, Count, shown
 from ....kernel.domain import limits
 from ....kernel.domain.ids import BATCH_ID_PATTERN, FILE_ID_PATTERN
 from ..lines.lines import BatchEndpoint
@@ -72,12 +72,13 @@ class BatchUsageView(TypedDict):
 class CallsBillView(TypedDict):
     """The bill. `modelCalls` counts every call that was sent, `inDoubt` those of them without an answer.
 
-    `minimumCalls` is the number of lines, and 0 while the file is checked.
+    `minimumCalls` is the number of lines, and 0 while the file is checked. `cost` is null if the model has no price.
     """
 
     modelCalls: Count
     minimumCalls: Count
     inDoubt: Count
+    cost: CostView | None
 
 
 @shown

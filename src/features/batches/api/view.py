@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from ....kernel.api.tasks.views import task_path
+from ....kernel.api.base.services import Api
+from ....kernel.api.tasks.views import cost_view, task_path
 from ....kernel.domain import limits
 from ....kernel.domain.codes import TaskCode
 from ....kernel.domain.ids import batch_id, file_id, split_task_key
@@ -24,7 +25,7 @@ _HOUR_MS = 3_600_000
 _CANCELLED = frozenset({BatchStatus.CANCELLING, BatchStatus.CANCELLED})
 
 
-def batch_view(batch: Batch, *, may_read: bool = True) -> BatchView:
+def batch_view(batch: Batch, api: Api, *, may_read: bool = True) -> BatchView:
     """Show a batch. A caller without the scope `read` sees neither its metadata nor its faults, which quote lines."""
     task, status, counts = batch.task, batch.status, batch.counts
     was_cancelled = status in _CANCELLED
@@ -34,6 +35,7 @@ def batch_view(batch: Batch, *, may_read: bool = True) -> BatchView:
             modelCalls=task.usage.model_calls,
             minimumCalls=task.usage.minimum_calls,
             inDoubt=task.usage.in_doubt,
+            cost=cost_view(task, api, batch.model),
         ),
     )
     if task.retry_of is not None:
@@ -81,7 +83,7 @@ def _usage(batch: Batch) -> BatchUsageView:
     tokens = batch.task.usage
     return BatchUsageView(
         input_tokens=tokens.input_tokens,
-        input_tokens_details=InputDetailsView(cached_tokens=0),
+        input_tokens_details=InputDetailsView(cached_tokens=tokens.cached_tokens),
         output_tokens=tokens.output_tokens,
         output_tokens_details=OutputDetailsView(reasoning_tokens=0),
         total_tokens=tokens.input_tokens + tokens.output_tokens,

@@ -3,7 +3,7 @@
 The body of an accepted line becomes that of a chat completion, without its model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -34,19 +34,22 @@ class LineCode(StrEnum):
     UNSUPPORTED_PARAMETER = "unsupported_parameter"
     MODEL_NOT_ALLOWED = "model_not_allowed"
     LINE_TOO_LARGE = "line_too_large"
+    NO_PRICE = "no_price"
 
 
 class LineRules(NamedTuple):
     """What the lines of a batch must have. `model` is the model of its first line, None until that has been read.
 
     `fields` are the fields of a body that reach the provider (AI_BATCH_FIELDS). `models` are the models that a line may
-    name, `default_model` among them. It is empty if a line may name any model.
+    name, `default_model` among them. It is empty if a line may name any model. `lacks_price` says whether the call of a
+    line lacks a price or a most; None in a batch without a cap.
     """
 
     endpoint: BatchEndpoint
     fields: frozenset[str]
     models: tuple[str, ...] = ()
     model: str | None = None
+    lacks_price: Callable[[str, Mapping[str, object]], bool] | None = None
 
 
 class Line(NamedTuple):
@@ -144,6 +147,9 @@ def _line(found: object, rules: LineRules) -> Line:
         _check_messages(sent.get("messages"))
     else:
         responses_input.check(sent, rules.fields)
+    if rules.lacks_price is not None and rules.lacks_price(model, call_body(rules.endpoint, sent)):
+        message = "The batch has a cap, and the line has no price, no limit of output, or content by its URL or id."
+        raise _Faulty(LineCode.NO_PRICE, message, "body")
     return Line(custom_id, model, sent, unsent)
 
 

@@ -20,7 +20,7 @@ from ....kernel.run.write_pacer import WritePacer
 from ....kernel.store.claims import Also, CallKey, Ending, Fail, Output, Release
 from ...files.store import file_store
 from ..lines.line_index import StoredSlice
-from ..lines.lines import rules_of
+from ..lines.lines import LineRules, rules_of
 from ..store.batch_files import BatchFileStore
 from ..store.batches import BatchStore, BatchWork
 from .growth import Growth, StoredLines
@@ -145,6 +145,15 @@ class BatchInputs(LineInputs):
         lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
         return Release(delay_ms, delay_ms + lease_ms)
 
+    def _rules(self, work: BatchWork) -> LineRules:
+        settings = self._context.settings
+        rules = rules_of(settings, work.endpoint, self._context.default_model, work.model)
+        if self._claim.options.max_cost is None:
+            return rules
+        from ...cost.gate import lacks_price  # noqa: PLC0415 - few batches have a cap
+
+        return rules._replace(lacks_price=partial(lacks_price, settings))
+
     async def _validate(self, record: Record) -> Valid | Failure | Unfinished:
         found = await self._reading.checked()
         if found is None:
@@ -154,7 +163,7 @@ class BatchInputs(LineInputs):
             self._claim.task_key,
             work,
             digests,
-            rules_of(context.settings, work.endpoint, context.default_model, work.model),
+            self._rules(work),
             files=self._files,
             record=record,
             may_go_on=lambda: self._affords(_SLICE_CALLS, 0),

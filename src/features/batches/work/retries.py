@@ -27,12 +27,12 @@ class BatchRetry:
     base: Submission
     files: Callable[[], FileStore]
 
-    async def run(self, old: Batch, max_calls: int | None) -> Retried:
+    async def run(self, old: Batch, max_calls: int | None, max_cost: int | None = None) -> Retried:
         """Start a new batch with those lines of an old batch that have no answer.
 
-        For a day, a repeated request gets the same new batch again. `max_calls` is the new batch's budget; None without
-        a budget. Returns InputMissing if the input file is gone. Raises StoreError and `BlobUnavailable`. If the new
-        batch was not accepted, the copied lines are erased.
+        For a day, a repeated request gets the same new batch again. `max_calls` and `max_cost` are the new batch's
+        budgets; None without one. Returns InputMissing if the input file is gone. Raises StoreError and
+        `BlobUnavailable`. If the new batch was not accepted, the copied lines are erased.
         """
         tenant, old_id = split_task_key(old.task.task_key)
         # The idempotency key begins with a space, so it differs from every key of a client.
@@ -52,6 +52,7 @@ class BatchRetry:
             window_ms=old.window_ms,
             metadata=old.task.options.metadata,
             max_calls=max_calls,
+            max_cost=max_cost,
             output_ms=old.output_ms,
             retry_of=old.task.task_key,
         )

@@ -32,6 +32,7 @@ class BatchRequest:
     window_ms: int
     metadata: Mapping[str, object]
     max_calls: int | None = None
+    max_cost: int | None = None
     output_ms: int | None = None
     retry_of: TaskKey | None = None
 
@@ -123,6 +124,7 @@ class BatchSubmission:
                 metadata=request.metadata,
                 deadline_ms=request.window_ms,
                 max_calls=request.max_calls,
+                max_cost=request.max_cost,
             ),
         )
         return NewBatch(

@@ -14,13 +14,15 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil, floor, isfinite
+from typing import Annotated
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ...domain import limits
+from ...domain.prices import amount_of
 from ...store.rows import Span, span
 from .exchange import TENANT
 from .messages import BodyBroken, BodyTooLarge, Query, Request
@@ -35,6 +37,15 @@ from .problems import (
     field_refusal,
     named,
 )
+
+# An amount of dollars as decimal text, as `domain.prices.amount_of` reads it.
+MaxCost = Annotated[str, Field(pattern=r"^[0-9]{1,6}(?:\.[0-9]{1,9})?$")]
+
+
+def amount(text: str | None) -> int | None:
+    """Return an amount in billionths of a dollar."""
+    return None if text is None else amount_of(text)
+
 
 DEPTH_MOST = 104  # An output schema is at most 100 levels deep, and a body has it inside of up to four objects.
 # The most tokens in a body: strings, brackets, commas and colons. A usual body of the API has a few dozen tokens,

@@ -91,6 +91,7 @@ NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "The path or id does not exi
 METHOD_NOT_ALLOWED = ProblemKind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
 ALREADY_TERMINAL = ProblemKind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
 BUDGET_SPENT = ProblemKind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
+COST_SPENT = ProblemKind(ProblemCode.COST_EXHAUSTED, 409, "The task has used up its maxCost")
 NOT_RETRYABLE = ProblemKind(
     ProblemCode.NOT_RETRYABLE, 409, "The task has not failed, was not cancelled, and has no gaps"
 )
@@ -104,6 +105,7 @@ IDEMPOTENCY_MISMATCH = ProblemKind(
     ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key belongs to another request"
 )
 INVALID_FIELDS = ProblemKind(ProblemCode.INVALID_FIELDS, 422, "Some fields have invalid values")
+NO_PRICE = ProblemKind(ProblemCode.NO_PRICE, 422, "A task with a cap needs a price and a limit of output")
 UNSUPPORTED_SCHEMA = ProblemKind(ProblemCode.UNSUPPORTED_SCHEMA, 422, "The output schema is not supported")
 NOT_JOINABLE = ProblemKind(ProblemCode.NOT_JOINABLE, 422, "Outputs of this schema cannot be joined without a call")
 LIMIT_REACHED = ProblemKind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)

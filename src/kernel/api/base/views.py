@@ -5,12 +5,13 @@ answers, so they need no validators, and the isolate's start builds none. `/open
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import ConfigDict, Field, with_config
 
 from ...domain import task as core
 from ...domain.codes import TaskCode
+from ...domain.prices import written
 
 Count = Annotated[int, Field(ge=0)]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
@@ -54,3 +55,32 @@ def failure_view(failure: core.Failure | None) -> FailureView | None:
     if failure is None:
         return None
     return FailureView(code=failure.code, message=failure.message, retryable=failure.retryable)
+
+
+Amount = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{9}$")]
+
+
+@shown
+class CostView(TypedDict):
+    """What model calls cost, in dollars. `inDoubt` is the most that calls in doubt can cost; `amount` leaves it out."""
+
+    amount: Amount
+    currency: Literal["USD"]
+    inDoubt: Amount
+
+
+@shown
+class PlannedCostView(TypedDict):
+    """The costs of the calls that are needed without failures, in dollars.
+
+    `least` has the estimated tokens of the input, and no output. `most` has a token for each byte of the calls, and as
+    many output tokens as they may have; it is null if nothing limits them.
+    """
+
+    least: Amount
+    most: Amount | None
+
+
+def amount_view(amount: int, in_doubt: int) -> CostView:
+    """Show amounts of a billionth of a dollar."""
+    return CostView(amount=written(amount), currency="USD", inDoubt=written(in_doubt))

@@ -27,6 +27,7 @@ async def show(request: TaskRequest, api: Api) -> Reply:
         minimumCalls=least,
         characters=planned.characters,
         estimatedTokens=planned.tokens,
+        cost=next((found for kind in api.kind_apis() if (found := kind.plan_cost(request, api, planned, least))), None),
     )
     return json_reply(200, view)
 

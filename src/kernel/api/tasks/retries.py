@@ -7,15 +7,16 @@ from pydantic import Field
 
 from ...domain import limits
 from ...domain.keys import Scope
-from ...domain.task import BUDGET_EXHAUSTED, Status, Task, calls_left
+from ...domain.prices import written
+from ...domain.task import BUDGET_EXHAUSTED, COST_EXHAUSTED, Status, Task, calls_left
 from ...run.waits import OVERDUE
 from ...store.admission import Limit
 from ..base import problems
 from ..base.endpoint import OF_TASK, Answer, Endpoint
 from ..base.exchange import Exchange, Reach
-from ..base.fields import Asked, Whole, checked, read_object
+from ..base.fields import Asked, MaxCost, Whole, amount, checked, read_object
 from ..base.messages import Reply
-from ..base.problems import BUDGET_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
+from ..base.problems import BUDGET_SPENT, COST_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
 from ..base.services import Api
 from ..follow import wait
 from .submission import accepted_reply, limit_reached
@@ -33,6 +34,10 @@ class RetryFields(Asked):
         "those still needed without failures. Without it the old budget stays. "
         "A retry of gaps has made no calls yet. A retry of a batch is a new batch: without this field it has no "
         "budget, and a budget must cover the lines without an answer.",
+    )
+    max_cost: MaxCost | None = Field(
+        None,
+        description="A new `maxCost`, for all attempts together. Without it the old one stays; a new batch has none.",
     )
 
 
@@ -52,6 +57,9 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     if max_calls is not None and max_calls < spent + left:
         message = f"must be at least {spent + left}: {spent} calls are spent, and at least {left} more are needed"
         return field_refusal([FieldError("maxModelCalls", message)])
+    if task.failure is not None and task.failure.code == COST_EXHAUSTED:
+        detail = f"The calls have cost {written(task.usage.cost or 0)} dollars. Set a larger maxCost."
+        return Refusal(COST_SPENT, detail)
     if api.settings.tasks_in_flight_most is not None:
         return limit_reached(Limit.TASKS_IN_FLIGHT, api)
     return Refusal(NOT_RETRYABLE, f"The task is {task.status}. Another request changed it just now.")
@@ -64,17 +72,18 @@ async def retry_task(exchange: Exchange) -> Reply:
     A retry of a batch is a new batch of the lines without an answer.
     """
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
-    max_calls = checked(RetryFields, body).max_model_calls
+    wanted = checked(RetryFields, body)
+    max_calls, max_cost = wanted.max_model_calls, amount(wanted.max_cost)
     api, key = exchange.api, exchange.task_key
-    accepted = await api.submission.retry(key, max_calls)
+    accepted = await api.submission.retry(key, max_calls, max_cost)
     if accepted is None:
         task = await wait.found(api.store, key)
         if task.overdue:  # the task's deadline has passed, and no write has failed it yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
-            accepted = await api.submission.retry(key, max_calls)
+            accepted = await api.submission.retry(key, max_calls, max_cost)
     if accepted is None:
         for kind in api.kind_apis():
-            if (reply := await kind.retry(exchange, task, max_calls)) is not None:
+            if (reply := await kind.retry(exchange, task, max_calls, max_cost)) is not None:
                 return reply
         raise not_retryable(await wait.found(api.store, key), max_calls, api)
     api.log("retried", task=key, max_calls=max_calls)
@@ -103,6 +112,7 @@ ENDPOINTS: Final = (
         problems=(
             problems.NOT_RETRYABLE,
             problems.BUDGET_SPENT,
+            problems.COST_SPENT,
             problems.FILES_FULL,
             problems.FILES_UNAVAILABLE,
         ),

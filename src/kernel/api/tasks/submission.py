@@ -30,7 +30,19 @@ from ...text.chunks import TooManyChunks, is_blank
 from ...work.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
-from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, extras_of, read_object, size_flaw
+from ..base.fields import (
+    NO_CONTROLS,
+    NO_NUL,
+    Asked,
+    MaxCost,
+    Whole,
+    amount,
+    checked,
+    created_bound,
+    extras_of,
+    read_object,
+    size_flaw,
+)
 from ..base.messages import Reply, json_reply
 from ..base.problems import (
     BAD_IDEMPOTENCY_KEY,
@@ -150,6 +162,28 @@ def limit_reached(limit: Limit, api: Api) -> Refusal:
 NO_VISIBLE = "must have a visible character"
 
 
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+NOT_BEFORE: Final = Field(
+    None,
+    description="No model call starts before this time (RFC 3339, at most 7 days ahead), whatever asks for the task. "
+    "A past time means now. The deadline counts from it.",
+)
+
+
+MAX_COST: Final = Field(
+    None,
+    description="The most that the calls of the task may cost, in dollars, over all retries: calls in doubt and in "
+    "flight at their most. A task whose next call may exceed it fails with `cost_exhausted`, and its finished chunks "
+    "stay readable. It needs a price of the model and a limit of output. A retry may set another amount.",
+)
+
+
+def starts_at(not_before: str | None) -> int | None:
+    """Return `notBefore` in milliseconds since the epoch. Raises Refusal (422)."""
+    found = None if not_before is None else created_bound({"notBefore": not_before}, "notBefore")
+    return None if found is None else ceil(found)
+
+
 class ChunkOptions(Asked):
     """How the input is cut. Sizes are in Unicode code points."""
 
@@ -218,6 +252,8 @@ class TaskFields(InputField):
         "without failures. A retry may set another budget.",
     )
 
+    max_cost: MaxCost | None = MAX_COST
+    not_before: Moment | None = NOT_BEFORE
     max_output_tokens: Annotated[int, Field(ge=1, le=limits.OUTPUT_TOKENS_MOST), Whole] | None = Field(
         None,
         description="The most tokens that the model may write in each call; by default the deployment's "
@@ -250,6 +286,8 @@ class TaskFields(InputField):
             metadata=self.metadata or {},
             deadline_ms=None if self.deadline_seconds is None else round(self.deadline_seconds * 1000),
             max_calls=self.max_model_calls,
+            max_cost=amount(self.max_cost),
+            starts_at=starts_at(self.not_before),
             chunk_chars=self.chunk.max_chars if self.chunk else None,
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
@@ -312,6 +350,12 @@ async def accept(
 ) -> Submitted:
     """Submit a task for a checked request. Raises Refusal with the reason if the task is refused."""
     api = exchange.api
+    if (request.options.starts_at or 0) > api.now_ms() + limits.NOT_BEFORE_SECONDS_MOST * 1000:
+        raise field_refusal([FieldError("notBefore", "must be at most 7 days ahead")])
+    if request.options.max_cost is not None:
+        with cut_flaws():
+            for kind in api.kind_apis():
+                await kind.check(request, api)
     with admitted(api), cut_flaws():
         outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
     match outcome:

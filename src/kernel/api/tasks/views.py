@@ -9,12 +9,25 @@ from ...domain import limits
 from ...domain import task as core
 from ...domain.codes import TaskCode
 from ...domain.ids import FileKey, batch_id, file_id, split_task_key
+from ...domain.prices import price_of, written
 from ...domain.structure import Gap
 from ...domain.task import Reduce, Route, Source, Status, TaskOptions
 from ...store.rows import Counts
 from ..base.exchange import Acting
 from ..base.services import Api
-from ..base.views import Count, FailureView, Time, failure_view, maybe_rfc3339, rfc3339, shown
+from ..base.views import (
+    Amount,
+    CostView,
+    Count,
+    FailureView,
+    PlannedCostView,
+    Time,
+    amount_view,
+    failure_view,
+    maybe_rfc3339,
+    rfc3339,
+    shown,
+)
 from .waiting_for import LastErrorView, WaitView, estimated_finish, last_error_view, wait_view, waiting_for
 
 
@@ -128,6 +141,8 @@ class UsageView(TypedDict):
     provider may have billed calls without an answer. `minimumCalls` is 0 while the lines of a batch are counted. The
     other counts are set for a task with a schema: `reasks` counts calls that asked the model again because an output
     did not fit, `rejected` answers without a usable output, and `repaired` outputs that were repaired.
+    `cachedInputTokens` is the part of `inputTokens` that the provider had in its cache. `cost` is null if the model has
+    no price.
     """
 
     modelCalls: Count
@@ -135,6 +150,8 @@ class UsageView(TypedDict):
     inDoubt: Count
     inputTokens: Count
     outputTokens: Count
+    cachedInputTokens: Count
+    cost: CostView | None
     reasks: NotRequired[Count]
     rejected: NotRequired[Count]
     repaired: NotRequired[Count]
@@ -164,7 +181,16 @@ def progress_view(task: core.Task) -> ProgressView:
     return ProgressView(total=total, completed=task.completed, failed=task.failed, truncated=task.truncated)
 
 
-def usage_view(task: core.Task) -> UsageView:
+def cost_view(task: core.Task, api: Api, model: str | None = None) -> CostView | None:
+    """Show what the calls of a task have cost, None without a price. `model` is by default the task's."""
+    usage, options = task.usage, task.options
+    model = model or options.model or api.provider.default_model
+    if usage.cost is None and price_of(api.settings.prices, model, options.model_options.get("service_tier")) is None:
+        return None
+    return amount_view(usage.cost or 0, usage.cost_in_doubt)
+
+
+def usage_view(task: core.Task, api: Api) -> UsageView:
     """Show a bill."""
     usage = task.usage
     view = UsageView(
@@ -173,6 +199,8 @@ def usage_view(task: core.Task) -> UsageView:
         inDoubt=usage.in_doubt,
         inputTokens=usage.input_tokens,
         outputTokens=usage.output_tokens,
+        cachedInputTokens=usage.cached_tokens,
+        cost=cost_view(task, api),
     )
     if has_schema(task):
         view["reasks"], view["rejected"], view["repaired"] = usage.reasks, usage.rejected, usage.repaired
@@ -204,7 +232,7 @@ class RequestView(TypedDict):
     Null means that the provider's own value applies. `inputCharacters` counts code points, and is null until the text
     of a file is cut. `inputFile` is set for a task whose text is in a file. `outputSchema`, `strict` and `join` are set
     for a task with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A key without
-    the scope `read` sees null instead of a schema.
+    the scope `read` sees null instead of a schema. `notBefore` is set if the request had it.
     """
 
     model: str
@@ -221,6 +249,7 @@ class RequestView(TypedDict):
     join: NotRequired[dict[str, str]]
     onChunkFailure: NotRequired[Literal["fail", "gap"]]
     maxGapShare: NotRequired[float]
+    notBefore: NotRequired[Time]
 
 
 @shown
@@ -238,7 +267,7 @@ class PlanView(TypedDict):
 
     `estimatedTokens` roughly estimates the input of the chunks' calls, with instructions and output schema: one token
     for a Chinese, Japanese or Korean character, and one for four other characters. The estimate leaves out merge calls
-    and outputs.
+    and outputs. `cost` is null if the model has no price.
     """
 
     request: RequestView
@@ -246,6 +275,7 @@ class PlanView(TypedDict):
     minimumCalls: Annotated[int, Field(ge=1)]
     characters: Annotated[int, Field(ge=1)]
     estimatedTokens: Annotated[int, Field(ge=1)]
+    cost: PlannedCostView | None
 
 
 def request_view(options: TaskOptions, source: Source, api: Api, text_file: FileKey | None = None) -> RequestView:
@@ -262,6 +292,8 @@ def request_view(options: TaskOptions, source: Source, api: Api, text_file: File
     )
     if text_file is not None:
         view["inputFile"] = file_id(text_file)
+    if options.starts_at is not None:
+        view["notBefore"] = rfc3339(options.starts_at)
     structure = options.structure
     if structure is not None and structure.has_schema:
         view["outputSchema"] = None if source.output_schema is None else dict(source.output_schema)
@@ -327,6 +359,7 @@ class TaskView(TypedDict):
     expiresAt: Time | None
     deadlineAt: Time | None
     maxModelCalls: Annotated[int, Field(ge=1)] | None
+    maxCost: Amount | None
     links: LinksView
     coverage: NotRequired[Annotated[float, Field(ge=0, le=1)]]
     retryOf: NotRequired[str]
@@ -396,7 +429,7 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
         waitingFor=wait_view(waiting_for(task, api)),
         result=_result_view(task),
         error=failure_view(task.failure),
-        usage=usage_view(task),
+        usage=usage_view(task, api),
         attempts=task.attempts,
         metadata=task.options.metadata,
         createdAt=rfc3339(task.created_at),
@@ -405,6 +438,7 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
         expiresAt=maybe_rfc3339(task.expires_at),
         deadlineAt=maybe_rfc3339(task.deadline_at),
         maxModelCalls=task.options.max_calls,
+        maxCost=None if task.options.max_cost is None else written(task.options.max_cost),
         links=LinksView(
             self=f"{here}{behind}",
             chunks=f"{here}/chunks{behind}",

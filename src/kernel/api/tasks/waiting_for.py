@@ -13,7 +13,9 @@ from ...domain.task import LastError, Task, Wait
 from ..base.services import Api
 from ..base.views import Count, Time, maybe_rfc3339, rfc3339, shown
 
-Reason = Literal["queued", "rate_limited", "model_away", "backoff", "lease", "database", "quota"]
+Reason = Literal[
+    "queued", "rate_limited", "model_away", "backoff", "lease", "database", "quota", "scheduled", "cost_limit"
+]
 
 RETRY_SECONDS_LEAST, RETRY_SECONDS_MOST = 1, 30
 # `Retry-After` as a fraction of the estimated rest of the task. A `Retry-After` that is too short costs one more
@@ -30,8 +32,9 @@ class WaitView(TypedDict):
     `queued`: the task waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is
     away. `backoff`: a call failed and is repeated later. `lease`: the task's worker died or stalled. `database`: the
     database is overloaded, or the bucket of files does not answer. `quota`: the daily allowance of a service is used
-    up. `ahead` counts the tasks that come before a queued one, if their number is known: those of the tenant, and those
-    of others that have the object slots for which it waits.
+    up. `scheduled`: `notBefore` has not come. `cost_limit`: the task has a
+    `maxCost`, and the next call has no price. `ahead` counts the tasks that come before a queued one, if their number
+    is known: those of the tenant, and those of others that have the object slots for which it waits.
     """
 
     reason: Reason

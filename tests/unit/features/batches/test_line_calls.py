@@ -339,7 +339,7 @@ def test_other_failures_of_workers_ai_stay_what_they_are() -> None:
     """A failure that is no refusal contains no answer for the client, and keeps the class that its error code has."""
     kinds = {
         "3040: x": errors.ModelUnavailable,
-        "3036: x": errors.ModelQuotaExhausted,
+        "3036: x": errors.ModelDayUsedUp,
         "3021: x": errors.ModelRateLimited,
     }
     for said, kind in kinds.items():

@@ -530,6 +530,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
             start_ms=1,
             early_ms=1,
             first_chunks="[]",
+            priced="[]",
             seen_fence=None,
             rests_ms="[]",
             least_ms=0,

@@ -1,0 +1,127 @@
+"""`maxCost` over HTTP: what a submission needs, what is refused by name, and how a retry goes on."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.kernel.domain.prices import Price, written
+from src.kernel.domain.settings import Settings
+from src.kernel.domain.task import Route
+from src.kernel.work.worker import Host
+from tests.support import batches
+from tests.support.api_bench import ApiBench, data, key
+from tests.support.scripted_model import ScriptedModel
+
+PRICE = Price(10**9, 10**9, 10**9, 1_000)
+TEXT = "one\n\ntwo\n\nthree"
+
+
+@pytest.fixture
+def bench() -> Iterator[ApiBench]:
+    settings = Settings(provider="demo", chunk_chars=10, prices={"scripted-1": PRICE}, concurrency=1)
+    made = ApiBench(settings=settings, provider=ScriptedModel())
+    yield made
+    made.close()
+
+
+def work(bench: ApiBench, task_id: str) -> Any:
+    bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+    return data(bench.call("GET", f"/api/tasks/{task_id}"))
+
+
+@pytest.mark.parametrize("path", ["/api/tasks", "/v1/responses"])
+def test_a_cap_below_the_first_call_is_refused_and_named(bench: ApiBench, path: str) -> None:
+    """The refusal names the most of the first call, and exactly that amount is accepted."""
+
+    def body(cap: str) -> dict[str, Any]:
+        if path == "/api/tasks":
+            return {"input": TEXT, "maxCost": cap}
+        return {"input": TEXT, "background": True, "onceover": {"maxCost": cap}}
+
+    refused = bench.call("POST", path, body("0.000000001"))
+    text = refused.body
+    least = text.split("must be at least ")[1].split(":")[0]
+    assert (refused.status, "maxCost" in text) == (422 if path == "/api/tasks" else 400, True)
+    assert bench.call("POST", path, body(least)).status in {200, 202}
+    below = written(round(float(least) * 10**9) - 1)
+    assert bench.call("POST", path, body(below)).status == refused.status
+
+
+def test_a_task_without_a_price_or_a_limit_is_refused(bench: ApiBench) -> None:
+    """A capped task needs both. The model's `maxOutput`, the task's and the deployment's limit each suffice."""
+    change: dict[str, Any]
+    for change in ({"prices": {}}, {"prices": {"scripted-1": PRICE._replace(max_output=None)}}):
+        bench.limit(**change)
+        reply = bench.call("POST", "/api/tasks", {"input": TEXT, "maxCost": "1"})
+        assert (reply.status, data(reply)["code"]) == (422, "no_price")
+    assert bench.call("POST", "/api/tasks", {"input": TEXT, "maxCost": "1", "maxOutputTokens": 9}).status == 202
+    bench.limit(max_output_tokens=9)
+    assert bench.call("POST", "/api/tasks", {"input": TEXT, "maxCost": "1"}).status == 202
+    other = bench.call("POST", "/api/tasks", {"input": TEXT, "maxCost": "1", "model": "other"})
+    assert data(other)["code"] == "no_price"
+
+
+@pytest.mark.parametrize("cap", ["", "-1", "1e3", "1,5", ".5", "0.0000000001", "1000000000", 1, True])
+def test_another_text_is_no_amount(bench: ApiBench, cap: object) -> None:
+    """An amount is decimal text. A number is refused, because a float is not exact."""
+    reply = bench.call("POST", "/api/tasks", {"input": TEXT, "maxCost": cap})
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "maxCost")
+
+
+def test_a_spent_task_ends_and_a_retry_with_more_goes_on(bench: ApiBench) -> None:
+    """The task shows its cap, fails with `cost_exhausted` when the next call may exceed it, and a retry raises it."""
+    refused = bench.call("POST", "/api/tasks", {"input": TEXT, "maxCost": "0"}).body
+    least = refused.split("must be at least ")[1].split(":")[0]
+    made = bench.submit(TEXT, maxCost=least)
+    assert made["maxCost"] == least
+    ended = work(bench, made["id"])
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "cost_exhausted")
+    assert 0 < ended["progress"]["completed"] < ended["progress"]["total"]
+    assert ended["usage"]["cost"]["amount"] <= least
+    path = f"/api/tasks/{made['id']}/retry"
+    for body in (None, {"maxCost": least}):
+        again = bench.call("POST", path, body)
+        assert (again.status, data(again)["code"]) == (409, "cost_exhausted")
+    many = bench.call("POST", "/api/tasks/retry", {"errorCode": "cost_exhausted"})
+    assert (many.status, "maxCost" in many.body) == (422, True)
+    assert data(bench.call("POST", path, {"maxCost": "1"}))["maxCost"] == "1.000000000"
+    done = work(bench, made["id"])
+    assert (done["status"], done["usage"]["modelCalls"]) == ("completed", done["progress"]["total"])
+
+
+LINE: dict[str, Any] = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions"}
+
+
+def batch_of(*bodies: dict[str, Any]) -> str:
+    lines = [LINE | {"custom_id": f"l{number}", "body": body} for number, body in enumerate(bodies)]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def test_a_line_without_a_most_makes_a_capped_batch_invalid() -> None:
+    """Lines without a price, without a limit or with content by its URL fail the check, each with `no_price`."""
+    made = ApiBench(settings=Settings(provider="demo", prices={"demo": PRICE._replace(max_output=None)}))
+    text, image = {"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "https://h/a.png"}}
+    bodies = (
+        {"model": "demo", "messages": [{"role": "user", "content": "x"}]},
+        {"model": "demo", "messages": [{"role": "user", "content": [text, image]}], "max_tokens": 5},
+        {"model": "demo", "messages": [{"role": "user", "content": [text]}], "max_tokens": 5},
+    )
+    batch = batches.run(made, batches.create(made, batch_of(*bodies), onceover={"maxCost": "1"}))
+    assert batch["status"] == "failed"
+    assert [(error["code"], error["line"]) for error in batch["errors"]["data"]] == [("no_price", 1), ("no_price", 2)]
+    assert batches.run(made, batches.create(made, batch_of(*bodies)))["status"] == "completed"
+    made.close()
+
+
+def test_a_batch_keeps_its_cap() -> None:
+    """A batch whose next line may exceed the cap fails, keeps its answers, and never costs more."""
+    made = ApiBench(settings=Settings(provider="demo", prices={"demo": PRICE}, concurrency=1))
+    body = {"model": "demo", "messages": [{"role": "user", "content": "x " * 50}], "max_tokens": 900}
+    batch = batches.run(made, batches.create(made, batch_of(*[body] * 9), onceover={"maxCost": "0.0015"}))
+    assert batch["status"] == "failed"
+    assert 0 < batch["request_counts"]["completed"] < 9
+    assert batch["errors"]["data"][0]["code"] == "cost_exhausted"
+    assert batch["onceover"]["usage"]["cost"]["amount"] <= "0.001500000"
+    made.close()
