@@ -9,9 +9,8 @@ import pytest
 from mutation import trial
 from mutation.baseline import Baseline, Known, measure
 from mutation.catalogue import all_mutants
-from mutation.checks import NOT_RUN, Check, Reach, all_checks
-from mutation.child import statement_digest
-from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Journal, Outcome
+from mutation.checks import NOT_RUN, Check, all_checks
+from mutation.journal import KILLED, Journal, Outcome
 from mutation.mistakes import Mistake, is_noticed, without_mistakes
 from mutation.mistakes import judge as judge_mistakes
 from mutation.mutants import Mutant
@@ -110,63 +109,8 @@ def test_a_mutant_that_a_test_notices_is_killed(project: Path, judge: Judge):
         assert (copy.path / "src/kernel/run/run.py").read_text() == dedent(WORKER)
 
 
-def test_a_mutant_that_nobody_notices_survives(project: Path, judge: Judge):
-    """A mutant of a constant that no test checks survives, although tests import its module."""
-    assert judged(judge, constant(project)).verdict == SURVIVED
-
-
-def constant(project: Path) -> Found:
-    (mutant,) = [one for one in all_mutants(project) if one.scope == "START" and one.replacement == "2"]
-    return Found(mutant, frozenset())
-
-
-def test_a_mutant_that_never_ends_is_killed_by_the_time(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trial, "SLACK_SECONDS", 0.5)
-    (drop,) = [one for one in all_mutants(project) if one.before == "count += 1"]
-    assert judged(judge, Found(drop, frozenset())).verdict == TIMED_OUT
-
-
-def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
-    """A known outcome is used again, also after an incomplete line, but not for another replacement of the mutant."""
-    found = one(project, "<", "<=")
-    first = judged(judge, found)
-    path = judge.journal._path
-    path.write_text(path.read_text() + '{"id": "1234')
-    monkeypatch.setattr(trial, "run", None)
-    again = Judge(judge.baseline, Journal(path), judge.copies)
-    assert judged(again, found) == first
-    assert again.known(Found(found.mutant.with_replacement(">"), frozenset()), "quick") is None
-    again.journal.forget()
-    assert again.known(found, "quick") is None
-
-
-def test_only_checks_that_reach_a_function_judge_its_mutants(project: Path, baseline: Baseline):
-    assert baseline.failing == {}
-    (check,) = [check for check, _ in baseline.reaching(one(project, "<", "<=").mutant, frozenset())]
-    assert check.name == "tests/unit/test_run.py"
-    (check,) = [check for check, _ in baseline.reaching(constant(project).mutant, frozenset())]
-    assert check.name == "tests/unit/test_run.py"
-
-
 def mutant(scope: str = "A.f") -> Mutant:
     return Mutant("1234abcd", "src/a.py", Span(0, 1), "x", "SQL: comparison swapped", scope, 1, "y")
-
-
-def test_statements_are_judged_by_checks_that_use_them():
-    reaches = {
-        Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),
-        Check("two", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 2")})),
-    }
-    found = Baseline(reaches, {}).reaching(mutant(), frozenset({"SELECT 2", "SELECT 3"}))
-    assert [check.name for check, _ in found] == ["two"]
-
-
-def test_a_check_that_fails_without_a_mutant_judges_nobody():
-    failing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset(), "test: message")
-    passing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset())
-    baseline = Baseline({Check("one", is_quick=True): failing, Check("two", is_quick=True): passing}, {})
-    assert [check.name for check, _ in baseline.reaching(mutant(), frozenset())] == ["two"]
-    assert {check.name: failure for check, failure in baseline.failing.items()} == {"one": "test: message"}
 
 
 def test_the_checks_are_files_and_parts():
@@ -183,40 +127,10 @@ def test_the_checks_are_files_and_parts():
     assert not any(name.startswith(("tests/runtime", "tests/api_fuzz")) for name in names)
 
 
-def test_checks_are_measured_once(project: Path, copies: list[Workspace], tmp_path: Path):
-    """The measured results of a check are used again until the check's file or the code changes."""
-    check = Check("tests/unit/test_elsewhere.py", is_quick=True)
-    key = check.key(project, "tree")
-    reach = Reach(1.5, frozenset({"a"}), frozenset({"b"}), frozenset({"c"}))
-    Known(tmp_path / "checks.json").add(key, reach)
-    baseline = measure([check], copies, "tree", Known(tmp_path / "checks.json"), lambda check: None)
-    assert baseline.reaches == {check: reach}
-    assert check.key(project, "other tree") != key
-    other = tmp_path / check.name
-    other.parent.mkdir(parents=True)
-    other.write_text("def test_something(): pass")
-    assert check.key(tmp_path, "tree") != key
-
-
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Workspace]:
     with workspaces(ROOT, 1) as (copy,):
         yield copy
-
-
-@pytest.mark.campaign
-def test_the_tree_without_a_mutant_passes(worker: Workspace):
-    """In a copy without a mutant, tests and parts of the simulation pass."""
-    verdict = trial.run(
-        worker.path, [Check("tests/unit/kernel/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
-    )
-    assert verdict.passed, verdict
-    assert "src/kernel/run/ledger.py::Ledger.failed" in verdict.facts["functions"]
-    assert "src/kernel/run/run.py::Run.work" not in verdict.facts["functions"]
-    verdict = trial.run(worker.path, [Check("simulate crafted", is_quick=True)], 120, quick=True, trace=True)
-    assert verdict.passed, verdict
-    assert "src/kernel/run/run.py::Run.work" in verdict.facts["functions"]
-    assert len(verdict.facts["statements"]) > 20
 
 
 def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: Workspace):

@@ -42,43 +42,6 @@ def instance_of(world: World) -> Any:
     return cell.instance
 
 
-class Counter(Base):
-    async def bump(self) -> int:
-        self.calls += 1
-        return self.calls
-
-    async def safe(self) -> int:
-        """Read, await storage, and write, during which the input gate holds back other events."""
-        n = await self.storage.get("n") or 0
-        await self.storage.put("n", n + 1)
-        return n + 1
-
-    async def unsafe(self) -> int:
-        """Read, await D1, and write, during which another event may run and its update may be lost."""
-        n = await self.storage.get("n") or 0
-        await mark(self.env, "x", "y")
-        await self.storage.put("n", n + 1)
-        return n + 1
-
-
-@pytest.mark.parametrize(("method", "loses"), [("safe", False), ("unsafe", True)])
-def test_input_gates_stand_around_storage_only(method: str, loses: bool):
-    """In 20 seeds, updates that read and write across an await of storage are never lost.
-
-    In some seed, an update across an await of D1 is lost.
-    """
-
-    async def scenario(world: World, call: Any) -> int:
-        await asyncio.gather(*(call(method) for _ in range(4)))
-        return instance_of(world).cell.data.values["n"]
-
-    results = {perform(Counter, scenario, seed=seed, latency_seconds=0) for seed in range(20)}
-    assert (results == {4}) is not loses
-    if not loses:
-        relaxed = {perform(Counter, scenario, seed=seed, latency_seconds=0, strict_gates=False) for seed in range(20)}
-        assert min(relaxed) < 4, "without strict gates an event gets in before the code that awaited goes on"
-
-
 class Writer(Base):
     async def together(self) -> None:
         """Write to storage several times without an await in between, then wait for something else."""
@@ -121,27 +84,6 @@ def test_writes_between_awaits_are_atomic(moment: str):
         assert all(result in (everything, nothing) for result in results)
 
 
-def test_eviction_loses_memory_and_keeps_storage():
-    class Both(Base):
-        async def bump(self) -> list[int]:
-            self.calls += 1
-            stored = (await self.storage.get("n") or 0) + 1
-            await self.storage.put("n", stored)
-            return [self.calls, stored]
-
-    async def scenario(world: World, call: Any) -> None:
-        assert await call("bump") == [1, 1]
-        assert await call("bump") == [2, 2]
-        instance_of(world).isolate.kill()
-        assert await call("bump") == [1, 3]
-        await asyncio.sleep(9)
-        assert await call("bump") == [2, 4]
-        await asyncio.sleep(11)
-        assert await call("bump") == [1, 5]
-
-    perform(Both, scenario)
-
-
 class Alarming(Base):
     """An object that marks each run of its alarm with the retry count, and fails or dies as its stored plan says."""
 
@@ -175,37 +117,6 @@ def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tupl
     return perform(Alarming, scenario, **options)
 
 
-def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
-    gaps, retries, dropped = alarms({"fails": 100})
-    assert gaps == pytest.approx([2, 4, 8, 16, 32, 64], abs=1)
-    assert retries == [f"retry {n}" for n in range(7)]
-    assert dropped == 1
-
-
-def test_death_does_not_count_against_the_six():
-    """If isolates die during an alarm, the alarm runs again, even more than six times."""
-    _gaps, retries, dropped = alarms({"dies": 9}, wait=20_000)
-    assert len(retries) == 10
-    assert dropped == 0
-
-
-@pytest.mark.parametrize(("fault", "done"), [("rpc_failed_before", 0), ("rpc_failed_after", 1)])
-def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
-    """The caller of a failed RPC gets the error of a lost connection."""
-
-    async def fetch(env, request, ctx) -> str:
-        with pytest.raises(JsError, match="Network connection lost"):
-            await env.AI_PROCESSOR.getByName("x").safe()
-        return "handled"
-
-    async def scenario(world: World) -> int:
-        await world.fetch("go")
-        cells = list(world.namespaces["AIProcessor"].cells.values())
-        return cells[0].data.values.get("n", 0) if cells else 0
-
-    assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Counter}), scenario, faults={fault: 1.0}) == done
-
-
 def test_a_zombie_goes_on_beside_its_successor():
     """A replaced instance continues and can write to D1, but cannot use its storage, while the new instance works."""
 
@@ -235,25 +146,3 @@ def test_a_zombie_goes_on_beside_its_successor():
         return marks(world), instance.cell.data.values["k"]
 
     assert perform(Slow, scenario) == (["old d1", "old refused"], "new")
-
-
-def test_an_alarm_of_a_replaced_instance_fires_again():
-    class Cleaning(Base):
-        async def set(self) -> None:
-            await self.storage.put("k", "v")
-            await self.storage.setAlarm(self.env.platform.now_ms() + 1_000)
-
-        async def alarm(self, info: dict[str, Any]) -> None:
-            await self.storage.deleteAll()
-            if info["retryCount"] == 0:
-                self.ctx._instance.replace()
-
-    async def fetch(env, argument, ctx) -> None:
-        await env.AI_PROCESSOR.getByName("one").set()
-
-    async def scenario(world: World) -> list[bool]:
-        await world.fetch("go")
-        await asyncio.sleep(20)
-        return [cell.data.is_empty() for cell in world.servers.object_cells()]
-
-    assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Cleaning}), scenario) == [True]

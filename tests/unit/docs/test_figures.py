@@ -51,13 +51,6 @@ def test_a_measured_figure_stands_on_one_page(page: Path) -> None:
             assert repeated(text, (DOCS / home).read_text("utf-8")) <= COINCIDENCES.get(page.name, set()), home
 
 
-def test_a_repeated_figure_is_found() -> None:
-    """A figure that someone copies from a home is found, and a limit of the code is not taken for one."""
-    home = "It takes 0.874 s, and at most 4,096 bytes, with wrangler 4.164."
-    assert repeated("A task takes 0.874 s, with wrangler 4.164.", home) == {"0.874"}
-    assert repeated("It has 4,096 bytes.", home) == set()
-
-
 def test_the_age_of_a_campaign_is_told_by_the_newest_migration() -> None:
     newest = json.loads((ROOT / claims_page.CLAIMS).read_text("utf-8"))["newest_migration"]
     assert newest["name"] == max(path.name for path in (ROOT / "migrations").glob("*.sql"))

@@ -47,21 +47,6 @@ def test_the_quick_folders_start_no_runtime() -> None:
     assert [path for path in modules if re.search(r"mark\.runtime\b", path.read_text("utf-8"))] == []
 
 
-def test_an_area_s_tests_are_in_its_room_or_import_it() -> None:
-    assert all("queue" in path.parts or "queue" in path.read_text("utf-8") for path in quick.modules_of("queue"))
-    assert Path("tests/property/test_store_model.py") in set(quick.modules_of("store"))
-
-
-def test_each_module_is_in_one_share() -> None:
-    """`make quick` divides all test modules among its processes, each module once, by the size of the files."""
-    every = [path.relative_to(ROOT) for folder in quick.FOLDERS for path in (ROOT / folder).rglob("test_*.py")]
-    found = quick.shares(every)
-    assert len(found) == quick.SHARES
-    assert sorted(name for share in found for name in share) == sorted(path.as_posix() for path in every)
-    sizes = [sum((ROOT / name).stat().st_size for name in share) for share in found]
-    assert max(sizes) < 1.05 * min(sizes)
-
-
 def test_the_campaign_runs_each_module_that_has_more_to_do_in_it() -> None:
     larger = set[str]()
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -71,37 +56,7 @@ def test_the_campaign_runs_each_module_that_has_more_to_do_in_it() -> None:
     assert [name for name in larger if not any(long.partition("::")[0] in name for long in campaign.LONG_DRAWS)] == []
 
 
-def part(code: str, name: str = "one") -> campaign.Part:
-    return campaign.Part("group", name, f"-c {code!r}")
-
-
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(campaign, "RECORDS", tmp_path)
     return tmp_path
-
-
-def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    counted = part(f"open({str(records / 'count')!r}, 'a').write('x')")
-    failing = part("raise SystemExit(3)", "two")
-    for judged, again in (("a", False), ("a", False), ("b", False), ("b", True)):
-        campaign.go([counted, failing], judged, again=again)
-    assert (records / "count").read_text() == "xxx"
-    assert capsys.readouterr().out.count("2 of 2: two …") == 4
-    found = campaign.known(failing)
-    assert found is not None
-    assert (found.status, found.digest) == (3, "b")
-    assert campaign.show([counted, failing], "b") == 1
-    assert campaign.show([counted, failing], "c") == 0  # the record is for the digest "b" of the files
-
-
-def test_a_record_that_was_cut_off_is_none(records: Path) -> None:
-    """A record of a passed part does not count if its process died while it wrote the record."""
-    (records / "one.json").write_text('{"part": "one", "sta')
-    assert campaign.known(part("pass")) is None
-
-
-def test_the_campaign_s_schedules_are_all_of_them_once() -> None:
-    firsts = [int(found.command.split()[3]) for found in campaign.chosen(["schedules"])]
-    assert firsts == list(range(0, campaign.SCHEDULES, campaign.BLOCK))
-    assert campaign.SCHEDULES == 100_000

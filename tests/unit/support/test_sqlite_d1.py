@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from simulator.platform.sqlite_database import Template
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1, When
 
 
@@ -55,55 +54,3 @@ def test_limits(database: SqliteD1) -> None:
         batch(database, ("SELECT 1 --" + "x" * 100_000,))
     with pytest.raises(RuntimeError, match="no such table: tasks"):
         batch(database, ("SELECT 1 FROM tasks",))
-
-
-def test_a_used_connection_is_an_empty_database() -> None:
-    """If a database reuses the connection of a closed one, it begins without the closed database's rows."""
-    template = Template(["CREATE TABLE t (a TEXT, b TEXT AS (a || '!') STORED) STRICT"])
-    first = SqliteD1(template=template)
-    connection = first._connection
-    first.rows("INSERT INTO t (a) VALUES ('x')")
-    first.close()
-    second = SqliteD1(template=template)
-    assert second._connection is connection
-    assert second.rows("SELECT * FROM t") == []
-    second.close()
-
-
-def test_a_copy_begins_with_the_stored_rows() -> None:
-    """A database can begin with the rows of another one, whatever was changed in earlier databases of that
-    connection.
-    """
-    first = SqliteD1(template=Template(["CREATE TABLE t (a TEXT, b TEXT AS (a || '!') STORED) STRICT"]))
-    first.rows("INSERT INTO t (a) VALUES ('x')")
-    template = Template([], begun=first.snapshot())
-    first.close()
-    for _ in range(2):
-        copy = SqliteD1(template=template)
-        assert copy.rows("SELECT * FROM t") == [{"a": "x", "b": "x!"}]
-        copy.rows("UPDATE t SET a = 'y'")
-        copy.close()
-
-
-def test_two_databases_never_share_a_connection() -> None:
-    """If a database is closed twice, its connection still goes to only one later database."""
-    template = Template(["CREATE TABLE t (a TEXT)"])
-    closed = SqliteD1(template=template)
-    closed.close()
-    closed.close()
-    one, other = SqliteD1(template=template), SqliteD1(template=template)
-    assert one._connection is not other._connection
-    one.close()
-    other.close()
-
-
-@pytest.mark.parametrize("setting", ["ignore_check_constraints = ON", "foreign_keys = OFF"])
-def test_a_setting_ends_with_its_database(setting: str) -> None:
-    """A database that changes a setting of its connection does not hand the setting on to the next database."""
-    first = SqliteD1()
-    before = first.rows("PRAGMA ignore_check_constraints") + first.rows("PRAGMA foreign_keys")
-    first.rows(f"PRAGMA {setting}")
-    first.close()
-    second = SqliteD1()
-    assert second.rows("PRAGMA ignore_check_constraints") + second.rows("PRAGMA foreign_keys") == before
-    second.close()

@@ -33,7 +33,6 @@ _NAMED_AGAIN = {
     f" AND NOT EXISTS ({_OF_LINES} BETWEEN :first AND :last AND object IS NOT NULL)": "",
     "part = :last AND object IS NULL": "part = :last",
 }
-_BURIED = "NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)"
 _BY_ANY_WRITER = {
     batch_files.BY_WRITER: ":writer_fence = :writer_fence AND :writer = :writer",
     "written_places = :from_place": ":from_place = :from_place",
