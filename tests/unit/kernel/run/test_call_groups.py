@@ -348,13 +348,6 @@ def test_what_is_too_late_is_not_started(local: CallBench):
     assert local.model.started == ["0"]
 
 
-def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
-    assert kinds(laned.call(2, starts_by=0.0)) == [ModelReply, ModelReply]
-    laned.coordinator.starts_by = 0.0
-    assert kinds(laned.call(2)) == [CallNotStarted, CallNotStarted]
-    assert laned.model.started == ["0", "1"]
-
-
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
     """A lane stays occupied until the last call of its group has ended.
 
@@ -401,13 +394,6 @@ def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
     late = limits.START_SECONDS_MOST - limits.START_SECONDS
     assert laned.loop.time() == pytest.approx(SECONDS + limits.LANE_SLACK_SECONDS + late)
     assert laned.coordinator.patience == pytest.approx(SECONDS + late)
-
-
-def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
-    laned.coordinator.deaf_seconds = NEVER
-    laned.start(KEYS[:13])
-    assert len(laned.wait()) == 13
-    assert laned.room == (3, 0)
 
 
 def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
@@ -569,8 +555,3 @@ def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
     local.model.seconds = {"1": 1.01}
     local.start(KEYS[:2])
     assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)
-
-
-def test_silence_leaves_the_calls_in_doubt():
-    """The calls of a silent group are billed as those of a lost one, since it is unknown whether they were made."""
-    assert issubclass(Silence, CallerLost)

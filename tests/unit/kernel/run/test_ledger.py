@@ -157,34 +157,11 @@ def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: flo
     assert bool(ledger.startable(now, 1)) is not waits
 
 
-def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
-    ledger, paces = Ledger(claim(total=6), 3), []
-    keys = [CallKey(0, place) for place in range(6)]
-    started(ledger, *keys)
-    for key, at in zip(keys[:3], (2.0, 4.0, 6.0), strict=True):
-        ledger.succeeded(key, REPLY, now=at)
-        paces.append(ledger.progress([], 6).pace_ms)
-    assert paces == [2_000, 2_000, 2_000]
-    ledger.failed(keys[3], ModelUnavailable("503"), 7.0, 0)
-    ledger.succeeded(keys[4], REPLY, now=9.0)
-    ledger.succeeded(keys[5], REPLY, now=9.0)
-    assert ledger.progress([], 6).pace_ms == 4_500
-
-
 def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 0), 10, 0)
     assert ledger.next_at(0) == 10 + limits.RATE_LIMIT_SECONDS_LEAST
-
-
-def test_a_rate_limit_without_end_ends_the_task():
-    """A task fails after a stated number of waits for a provider that always answers 429."""
-    ledger = Ledger(claim(rate_waits=limits.RATE_LIMIT_WAITS_MOST), 3)
-    started(ledger, FIRST)
-    ledger.failed(FIRST, ModelRateLimited("slow down", None), 10, 0)
-    assert ledger.failure is not None
-    assert ledger.failure.code == "model_rate_limited"
 
 
 def test_a_rate_limit_of_no_time_is_waited_out_for_hours():

@@ -81,30 +81,6 @@ def test_a_success_ends_it_for_all_tasks_of_the_isolate():
     assert (one.away_since, other.away_since) == (None, 0.0)
 
 
-def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
-    """While a model is away, an isolate's tasks together call it at most every half minute, after the first pauses."""
-    health, tasks, now, probes = ModelHealth(), [], 0.0, 0
-    tasks = [away(health) for _ in range(1_000)]
-    while now < HOUR:
-        now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
-        patience.started(now)
-        probes += 1
-        patience.failed(CHUNK, now, now + 0.1, None, 0.0)
-    assert probes <= HOUR / limits.AWAY_TURN_SECONDS + 32
-
-
-def test_tasks_that_come_while_a_model_is_away_take_turns():
-    health = ModelHealth()
-    away(health)
-    tasks, now, probes = [Patience(health, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
-    while now < 600:
-        now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
-        patience.started(now)
-        probes += 1
-        patience.failed(CHUNK, now, now + 0.1, None, 0.0)
-    assert probes <= 600 / limits.AWAY_NEWCOMER_SECONDS + 32
-
-
 def test_patience_ends():
     """After MODEL_PATIENCE_SECONDS one more call is made, and its failure ends the patience."""
     patience, now = away(seconds=600), 0.0
@@ -124,17 +100,6 @@ def test_the_next_claim_goes_on_where_the_last_one_was():
     assert not patience.over(1_000)
     assert patience.over(100 + HOUR)
     assert Patience(ModelHealth(), 0, now=1_000.0, away_for=900, waits=8).away_since is None
-
-
-def test_an_isolate_remembers_so_many_models():
-    """An isolate remembers the state of a limited number of models, and drops the one that was called longest ago."""
-    health = ModelHealths()
-    health.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
-    assert health.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
-    assert not health.of(TENANT, MODEL).is_away(2 + limits.AWAY_SECONDS_KEPT)
-    for number in range(limits.MODEL_HEALTHS_MOST):
-        health.of(TENANT, f"m{number}")
-    assert not health.of(TENANT, MODEL).is_away(2)
 
 
 def patient(max_attempts: int = 3) -> Ledger:

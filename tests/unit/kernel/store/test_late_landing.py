@@ -104,13 +104,6 @@ def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench
     assert [row["places"] for row in bench.database.rows("SELECT places FROM segments")] == ["0,1"]
 
 
-def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
-    claim = claimed(bench)
-    bench.database.fail(NETWORK_LOST, "later")
-    assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
-    assert not lands(bench)
-
-
 def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
     """A submission that lands again after a worker has begun the task changes nothing.
 
@@ -214,25 +207,6 @@ def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end
     end(bench)
     assert not lands(bench)
     assert not any(everything(bench))
-
-
-def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
-    """A submission that is sent again makes one task, since each time it has the same key."""
-    bench.database.fail(NETWORK_LOST, "later")
-    bench.run(bench.store.insert(NEW, LEASE_MS))
-    assert not lands(bench)
-    assert len(bench.database.rows("SELECT id FROM tasks")) == 1
-
-
-@pytest.mark.parametrize("end", [erase, withdraw])
-def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """An hour after a task was erased or withdrawn the sweep deletes the tombstone, the last row with its key."""
-    end(bench)
-    bench.run(bench.store.due(10))
-    assert bench.database.rows("SELECT id FROM tombstones") == [{"id": TASK}]
-    bench.pass_ms(round(limits.LATE_SECONDS_MOST * 1000))
-    bench.run(bench.store.due(10))
-    assert bench.database.rows("SELECT id FROM tombstones") == []
 
 
 def revoke(bench: StoreBench) -> None:

@@ -85,18 +85,6 @@ def test_a_run_notes_the_trigger_that_began_it():
     bench.close()
 
 
-def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """Of two isolates that ask for a turn, one gets it, and the other learns how long it has to wait for a turn."""
-    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
-    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
-    bench.pass_ms(29_999)
-    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 1
-    bench.pass_ms(1)
-    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
-    bench.pass_ms(-3_600_000)
-    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
-
-
 def test_outlook_counts_what_goes_on(bench: StoreBench):
     """The backlog counts the unfinished tasks of all tenants by status, and has the age of the oldest pending one."""
     assert bench.run(bench.store.outlook()) == ({}, Backlog(0, 0, None))
@@ -141,29 +129,6 @@ def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
         bench.pass_ms(1)
 
 
-def test_what_the_sweep_sent_off_counts(bench: StoreBench):
-    """A poll may send a task off a minute after the sweep has sent it, however late the sweep's next check is."""
-    bench.insert()
-    bench.pass_ms(LEASE_MS)
-    assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
-    bench.pass_ms(LATE_MS - 1)
-    assert not nudge(bench)
-    bench.pass_ms(1)
-    assert nudge(bench)
-
-
-def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
-    """A poll that sends a task off brings the sweep's check forward if it was put off for long."""
-    bench.insert()
-    for times in range(limits.SENDS_IN_VAIN + 3):
-        bench.pass_ms(LEASE_MS << (times + 1))
-        assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
-    bench.pass_ms(LATE_MS)
-    assert bench.row(KEY)["wake_at"] > bench.time_ms + LATE_MS
-    assert nudge(bench)
-    assert bench.row(KEY)["wake_at"] == bench.time_ms + LATE_MS
-
-
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
@@ -185,14 +150,6 @@ def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
     bench.pass_ms(1)
     assert found(10 * LATE_MS) == [KEY]
     assert bench.run(bench.store.take_due(stale, 10 * LATE_MS)) == [KEY]
-
-
-def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
-    bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
-    bench.pass_ms(LEASE_MS + LATE_MS)
-    assert nudge(bench)
-    bench.pass_ms(10)
-    assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).overdue == [KEY]
 
 
 def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
@@ -244,23 +201,6 @@ def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
         bench.run(bench.store.make_due([KEY]))
     assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).idle == [KEY]
     assert nudge(bench)
-
-
-def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBench):
-    bench.insert()
-    claim = bench.claim()
-    bench.pass_ms(LEASE_MS - 1)
-    assert flags(bench) == (False, False)
-    assert bench.step(claim, Release(10 * LATE_MS, 0))
-    bench.pass_ms(10 * LATE_MS - 1)
-    assert flags(bench) == (False, False)
-    bench.pass_ms(1)
-    assert flags(bench) == (True, False)
-    bench.run(bench.store.cancel(KEY, 1_000_000))
-    assert not nudge(bench)
-    bench.insert("overdue", deadline_ms=1)
-    bench.pass_ms(10 * LATE_MS)
-    assert not bench.run(bench.store.nudge(TaskKey("overdue"), LEASE_MS))
 
 
 def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench):

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from src.kernel.domain import limits
-from src.kernel.domain.errors import ConfigurationError, ModelReplyMalformed
+from src.kernel.domain.errors import ModelReplyMalformed
 from src.kernel.domain.ids import TaskKey
-from src.kernel.domain.settings import load
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Reduce, Route, Status
 from src.kernel.run.context import Ended, Released
 from src.kernel.store import claiming
@@ -45,27 +43,6 @@ def texts(bench: StoreBench) -> list[str | None]:
 
 def settle(bench: StoreBench, claim: Claim, made: Progress) -> None:
     bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS))
-
-
-def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    claim = bench.claim()
-    assert bench.step(claim, outputs=outputs(2), completed=1)
-    assert bench.step(claim, outputs=outputs(0), completed=2)
-    assert segments(bench) == [(0, "2,0")]
-    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
-    assert bench.step(claim, outputs=outputs(3), completed=3)
-    assert segments(bench) == [(0, "2,0"), (1, "3")]
-    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=4)
-    assert texts(bench) == ["output 0", "output 1", "output 2", "output 3"]
-
-
-def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
-    claim = bench.claim()
-    made = progress(claim, outputs=outputs(0, 1), completed=2)
-    settle(bench, claim, made)
-    settle(bench, claim, made)
-    assert segments(bench) == [(0, "0,1")]
 
 
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
@@ -134,32 +111,6 @@ def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
     assert bench.claim().truncated == 1
 
 
-def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBench):
-    zombie = bench.claim()
-    assert bench.step(zombie, outputs=outputs(0, tag="zombie's first"), completed=1)
-    bench.pass_ms(LEASE_MS + 1)
-    heir = bench.claim()
-    assert heir.outputs == {CallKey(0, 0)}
-    late = progress(zombie, outputs=outputs(1, 2, tag="late"), completed=3)
-    settle(bench, zombie, late)
-    assert bench.step(heir, outputs=outputs(1, 2, tag="heir's"), completed=3)
-    settle(bench, zombie, late)
-    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(3, tag="heir's"), completed=4)
-    assert texts(bench) == ["zombie's first 0", "heir's 1", "heir's 2", "heir's 3"]
-
-
-def test_a_merges_result_is_its_top_level(bench: StoreBench):
-    bench.insert("merged", chunks=2, reduce=Reduce.MERGE)
-    claim = bench.claim("merged")
-    assert bench.step(claim, outputs=outputs(0, 1, tag="below"), completed=2)
-    merged = outputs(0, tag="top", level=1)
-    assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
-    task = bench.run(bench.store.task(TaskKey("merged")))
-    assert task is not None
-    assert task.result == "top 0"
-    assert bench.run(bench.store.level_outputs(TaskKey("merged"), 0, 0, 1)) == {0: "below 0", 1: "below 1"}
-
-
 def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
     """A merged task's result is the output of the top level among the levels of this task.
 
@@ -173,16 +124,6 @@ def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
     lower = bench.run(bench.store.task(TaskKey("lower")))
     assert lower is not None
     assert lower.result == "lower 0"
-
-
-def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
-    claim = bench.claim()
-    assert bench.step(claim, outputs=outputs(0), completed=1)
-    bench.database.rows(
-        "INSERT INTO failures (task_id, level, idx, attempts, calls, final, code, message, retryable) "
-        "VALUES ('task', 0, 0, 1, 1, 1, 'model_refused', 'no', 0)"
-    )
-    assert texts(bench) == ["output 0"]
 
 
 def test_a_claim_reads_a_row_for_each_segment(bench: StoreBench):
@@ -242,12 +183,6 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
     ]
 
 
-def test_the_input_of_another_task_stays(bench: StoreBench):
-    bench.insert("other", chunks=3)
-    assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1, 2, 3), completed=4)
-    assert bench.run(bench.store.input(TaskKey("other"))) == "xxx"
-
-
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
     """If a task's end is refused, its input stays.
 
@@ -301,21 +236,10 @@ def test_a_first_line_that_names_the_task_outlives_the_text(
     worker.close()
 
 
-@pytest.mark.parametrize(("value", "means"), [(None, False), ("true", True), (True, True), ("false", False)])
-def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
-    assert load({"KEEP_INPUT": value}.get).keep_input is means
-
-
 @pytest.mark.parametrize(("value", "means"), [(None, True), (False, False), ("false", False), ("true", True)])
 def test_names_are_kept_unless_a_variable_forbids_it(value: object, *, means: bool):
     """KEEP_NAMES is true by default."""
     assert load({"KEEP_NAMES": value}.get).keep_names is means
-
-
-def test_anything_else_than_a_boolean_is_refused():
-    """A misspelt value of KEEP_INPUT is refused."""
-    with pytest.raises(ConfigurationError, match=r"^KEEP_INPUT must be one of true, false"):
-        load({"KEEP_INPUT": "yes"}.get)
 
 
 def test_a_worker_says_when_each_call_started_and_ended():

@@ -6,8 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from src.kernel.calls.model_health import LatestCall
-from src.kernel.domain import limits
-from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.errors import (
     SchemaMissing,
     StoreCallsSpent,
@@ -18,7 +16,7 @@ from src.kernel.domain.errors import (
 )
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
-from src.kernel.domain.task import CONCAT_SEPARATOR, TRANSITIONS, Failure, Kind, Reduce, Route, Status
+from src.kernel.domain.task import TRANSITIONS, Kind, Status
 from src.kernel.store import admission, latest_calls, seen, sweep, views, work_statements
 from src.kernel.store.claims import (
     CallKey,
@@ -28,7 +26,6 @@ from src.kernel.store.claims import (
     Fail,
     FailedCall,
     Finish,
-    Progress,
     Release,
     SharedCalls,
     Tries,
@@ -38,7 +35,7 @@ from src.kernel.store.d1 import BoundStatement, Database
 from src.kernel.store.rows import ListFilter
 from tests.conformance.cases.steps import progress
 from tests.support.invocations import task_store
-from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
+from tests.support.sqlite_d1 import OVERLOADED, ROWS_USED_UP, SqliteD1
 from tests.support.store_bench import (
     DEADLINE_MS,
     FAILURE,
@@ -127,50 +124,6 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
         assert after == before
 
 
-def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
-    bench.insert()
-    first = bench.claim()
-    assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, LEASE_MS)
-    bench.pass_ms(LEASE_MS - 1)
-    assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, 1)
-    bench.pass_ms(1)
-    second = bench.claim()
-    assert (first.fence, second.fence, second.attempts, second.stalls) == (1, 2, 2, 1)
-
-
-@pytest.mark.parametrize(
-    "step", [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)], ids=repr
-)
-def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
-    """A worker whose claim was taken over changes no output, no failure, no total and no status."""
-    bench.insert()
-    zombie = bench.claim()
-    bench.pass_ms(LEASE_MS + 1)
-    heir = bench.claim()
-    failed = FailedCall(CallKey(0, 1), Tries(1, 1), True, Failure(TaskCode.MODEL_TIMEOUT, "late", True))
-    before = bench.row("task")
-    late = {"outputs": outputs(0, 1, tag="late"), "failures": [failed], "completed": 2, "calls_settled": 99}
-    assert not bench.step(zombie, step, **late)
-    settle(bench, zombie, progress(zombie, **late))
-    assert bench.row("task") == before
-    assert bench.database.rows("SELECT * FROM segments") == bench.database.rows("SELECT * FROM failures") == []
-    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1, tag="right"), completed=2)
-    task = bench.run(bench.store.task(TaskKey("task")))
-    assert task is not None
-    assert task.result == "right 0\n\nright 1"
-
-
-def test_an_output_is_accepted_once(bench: StoreBench):
-    """A chunk's first output stays; a later one, even of the same claim, does not replace it."""
-    bench.insert()
-    claim = bench.claim()
-    assert bench.step(claim, outputs=outputs(0, tag="first"), completed=1)
-    assert bench.step(claim, outputs=outputs(0, tag="second"), completed=1)
-    chunks = bench.run(bench.store.chunks(TaskKey("task")))
-    assert [chunk.output for chunk in chunks or []] == ["first 0"]
-    assert not bench.step(claim, Finish(RETENTION_MS), completed=2)
-
-
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
     """The next claim gets final and other failures separately, but none of a chunk that has an output."""
     bench.insert(chunks=3)
@@ -190,27 +143,6 @@ def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
     assert (again.refused, again.tried) == ({}, {})
 
 
-def test_only_the_last_output_finishes(bench: StoreBench):
-    """A task cannot be completed while a chunk has no output, whatever its worker says."""
-    bench.insert()
-    claim = bench.claim()
-    assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=2)
-    assert bench.row("task")["status"] == "processing"
-    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=2)
-
-
-def test_a_merge_needs_its_top(bench: StoreBench):
-    """A merge can be completed only with its top level's output, which is then the result."""
-    bench.insert(reduce=Reduce.MERGE)
-    claim = bench.claim()
-    assert not bench.step(claim, Finish(RETENTION_MS, 1), outputs=outputs(0, 1), completed=2, calls_minimum=3)
-    merged = outputs(0, tag="merged", level=1)
-    assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
-    task = bench.run(bench.store.task(TaskKey("task")))
-    assert task is not None
-    assert task.result == "merged 0"
-
-
 def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: StoreBench):
     bench.insert()
     claim = bench.claim()
@@ -225,44 +157,6 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
     for usage in (before.usage, after.usage):
         assert (usage.model_calls, usage.in_doubt) == (2, 2)
     assert heir.doubted == frozenset(keys)
-
-
-def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
-    bench.insert()
-
-    def claim(holder: str) -> Claim:
-        claimed = bench.store.claim(
-            TaskKey("task"), holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS, announce=6
-        )
-        made = bench.run(claimed)
-        assert isinstance(made, Claim)
-        return made
-
-    both = frozenset({CallKey(0, 0), CallKey(0, 1)})
-    assert claim("me").announced == claim("me").announced == both
-    bench.pass_ms(LEASE_MS)
-    heir = claim("you")
-    assert (heir.announced, heir.doubted, heir.calls_in_doubt) == (frozenset(), both, 2)
-
-
-def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
-    """A Durable Object that was evicted can claim its task again although its own lease is live."""
-    bench.insert()
-    bench.claim(host="object/task")
-    assert isinstance(bench.try_claim(host="object/other"), Unclaimed)
-    assert isinstance(bench.try_claim(host=""), Unclaimed)
-    assert bench.claim(host="object/task").fence == 2
-
-
-def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
-    """A task that was given back with a delay cannot be claimed more than a second before the delay is over."""
-    bench.insert()
-    assert bench.step(bench.claim(), Release(5000, 15000))
-    assert bench.try_claim() == Unclaimed(ClaimRefusal.EARLY, 5000)
-    bench.pass_ms(3999)
-    assert bench.try_claim() == Unclaimed(ClaimRefusal.EARLY, 1001)
-    bench.pass_ms(1)
-    assert bench.claim().fence == 2
 
 
 def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
@@ -304,14 +198,6 @@ def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max
     assert (put_back is not None) is enough
 
 
-def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
-    """A claim of a task that does not exist, or has ended, is refused with this reason."""
-    bench.insert("other")
-    assert bench.try_claim("nobody") == Unclaimed(ClaimRefusal.MISSING)
-    bench.in_status(Status.COMPLETED)
-    assert bench.try_claim() == Unclaimed(ClaimRefusal.TERMINAL)
-
-
 def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreBench):
     """No worker claims it, and no sweep fails it or tells webhooks about it, because newer code ends it another way."""
     bench.insert()
@@ -324,95 +210,6 @@ def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreB
     assert (found.kind, found.status) == (None, Status.PENDING)
     bench.database.rows("UPDATE tasks SET kind = 'file', deadline_at = NULL")
     assert bench.claim().kind is Kind.FILE
-
-
-def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):
-    bench.insert()
-    claim = bench.claim()
-    bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
-    assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS))[0]
-    assert not bench.step(claim, outputs=outputs(0), completed=1, calls_settled=2)
-    settle(bench, claim, progress(claim, outputs=outputs(0), completed=1, calls_settled=2))
-    task = bench.run(bench.store.task(TaskKey("task")))
-    assert task is not None
-    assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
-    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
-    assert bench.claim().outputs == {CallKey(0, 0)}
-    # the fence has risen, so the old worker's settlement is refused, too
-    settle(bench, claim, progress(claim, calls_settled=50))
-    assert bench.row("task")["calls_settled"] == 2
-
-
-def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(bench: StoreBench):
-    """In this test the worker's clock is ahead, so the worker settles its bill before the task's deadline.
-
-    A settlement stores outputs and totals in one write, since the worker may die before its next write.
-    """
-    bench.insert(deadline_ms=DEADLINE_MS)
-    claim = bench.claim()
-    assert bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
-    paid = progress(claim, outputs=outputs(0), completed=1, calls_settled=1, calls_in_doubt=1)
-    assert settle(bench, claim, paid) is None
-    task = bench.run(bench.store.task(TaskKey("task")))
-    assert task is not None
-    assert (task.status, task.completed) == (Status.PROCESSING, 1)
-    assert (task.usage.model_calls, task.usage.in_doubt) == (2, 1)
-    assert bench.step(claim, Release(0, LEASE_MS), outputs=outputs(0), completed=1, calls_settled=1, calls_in_doubt=1)
-
-
-def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: StoreBench):
-    bench.insert()
-    claim = bench.claim()
-    bury = lambda: bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS))  # noqa: E731
-    assert not bury()
-    bench.step(claim, Release(500, LEASE_MS))
-    assert not bury()
-    bench.pass_ms(500)
-    assert bury()
-    assert bench.row("task")["error_code"] == FAILURE.code
-    assert not bury()
-
-
-@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
-    """If a write is sent again after a lost answer, the task ends as if the write had been sent once.
-
-    The test of repeated writes repeats each write except the first one, which is the submission's.
-    """
-    monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
-
-    def story(fail_at: int) -> tuple[dict, list]:
-        bench = StoreBench()
-        acts: list[Callable[[], object]] = [
-            bench.insert,
-            lambda: claims.append(bench.claim(holder="me")),
-            lambda: bench.step(claims[-1], in_flight=[CallKey(0, 0)]) or pytest.fail("lost"),
-            lambda: bench.step(claims[-1], outputs=outputs(0), completed=1, calls_settled=1) or pytest.fail("lost"),
-            lambda: bench.step(claims[-1], Release(0, 1), calls_settled=1, completed=1) or pytest.fail("lost"),
-            lambda: claims.append(bench.claim(holder="you")),
-            lambda: (
-                bench.step(claims[-1], Fail(1, FAILURE), calls_settled=2, failed=1, completed=1) or pytest.fail("lost")
-            ),
-            lambda: bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)),
-            lambda: claims.append(bench.claim(holder="them")),
-            lambda: (
-                bench.step(claims[-1], Finish(RETENTION_MS), outputs=outputs(1), calls_settled=3, completed=2)
-                or pytest.fail("lost")
-            ),
-        ]
-        claims: list[Claim] = []
-        for place, act in enumerate(acts):
-            if place == fail_at:
-                bench.database.fail(message, when)
-            act()
-        found = bench.row("task") | {"step": 0}, bench.database.rows("SELECT places, body FROM segments")
-        bench.database.close()
-        return found
-
-    expected = story(-1)
-    for fail_at in range(1, 10):
-        assert story(fail_at) == expected, f"write {fail_at}"
 
 
 def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
@@ -480,30 +277,6 @@ def test_a_missing_schema_is_named():
         bench.run(task_store(Database(empty, Meter())).ready())
     empty.close()
     bench.database.close()
-
-
-def test_big_outputs_are_split_over_statements(bench: StoreBench):
-    """Outputs that are too large for one parameter together are written with several statements."""
-    bench.insert(chunks=6)
-    claim = bench.claim()
-    big = [item._replace(text="€" * 200_000) for item in outputs(*range(6))]
-    assert bench.step(claim, Finish(RETENTION_MS), outputs=big, completed=6)
-    task = bench.run(bench.store.task(TaskKey("task")))
-    assert task is not None
-    assert len(str(task.result)) == 6 * 200_000 + 5 * len(CONCAT_SEPARATOR)
-
-
-def test_erase_leaves_nothing(bench: StoreBench):
-    """Erasing a task deletes all its rows, and no late write of a worker brings one back."""
-    bench.insert()
-    claim = bench.claim()
-    failed = FailedCall(CallKey(0, 1), Tries(1, 1), False, FAILURE)
-    bench.step(claim, outputs=outputs(0), failures=[failed], completed=1)
-    assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000), None)
-    assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0, None)
-    assert not bench.step(claim, outputs=outputs(1), failures=[failed], completed=2)
-    for table in ("tasks", "texts", "segments", "failures"):
-        assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 
 @pytest.mark.parametrize(
@@ -584,11 +357,3 @@ def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
     bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan
-
-
-def test_the_schema_lists_the_statuses():
-    """The schema's CHECK constraint and the state machine have the same statuses."""
-    text = (MIGRATIONS / "0001_initial.sql").read_text()
-    listed = re.search(r"status TEXT NOT NULL CHECK \(status IN \(([^)]*)\)\)", text)
-    assert listed is not None
-    assert re.findall(r"'(\w+)'", listed[1]) == list(Status)

@@ -10,7 +10,6 @@ from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Failure, Reduce, Status
-from src.kernel.store import tallies
 from src.kernel.store.claims import CallKey, Claim, Fail, FailedCall, Finish, Output, Tries
 from src.kernel.store.early_erasure import Old
 from src.kernel.store.options import LadderCounts
@@ -146,15 +145,6 @@ def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
         pages += 1
     assert ended(bench) == {"completed": 7}
     assert 3 <= pages <= 5
-
-
-def test_ends_at_one_moment_go_together(bench: StoreBench) -> None:
-    """If more tasks than a page ended in one millisecond, as after a bulk cancellation, one fold adds all of them."""
-    for number in range(5):
-        complete(bench, f"t{number}")
-    while fold(bench, 2):
-        pass
-    assert ended(bench) == {"completed": 5}
 
 
 def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
@@ -454,13 +444,6 @@ def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -
     assert sample == {"pending": 2, "processing": 1, "oldest_ms": 3_001}
 
 
-def test_an_idle_sweep_writes_nothing(bench: StoreBench) -> None:
-    """If no task has ended and the five minutes have a sample, a sweep's fold makes one read and no write."""
-    fold(bench)
-    found = bench.run(sums(bench).foldable(KINDS, 100, CLAIM_MS))
-    assert (found.folds, found.more, found.sampled) == ([], False, True)
-
-
 def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     """A fold writes the sums and how far it got, but no row of a task."""
     for number in range(50):
@@ -477,11 +460,3 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     assert all(after[row["id"]] == row for row in before)
     assert sums(bench)._database.rows[1] - written == 3  # the fold writes two sums and its position
     assert ended(bench) == {"completed": 100}
-
-
-def test_columns_are_the_measures(bench: StoreBench) -> None:
-    """The table of sums has one column for each measure, and further columns for the key."""
-    columns = [row["name"] for row in bench.database.rows("SELECT name FROM pragma_table_info('tallies')")]
-    assert columns[:3] == ["at", "status", "route"]
-    assert sorted(columns[3:]) == sorted(MEASURES)  # a later migration adds columns at the end of the table
-    assert tallies.BUCKET_MS == 300_000

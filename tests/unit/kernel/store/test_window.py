@@ -13,9 +13,9 @@ from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import NewTask, Reduce, Route, Status, TaskOptions
 from src.kernel.run import call_plan
 from src.kernel.run.context import Ended, Released
-from src.kernel.store.claims import CallKey, Finish, MergeLevel
+from src.kernel.store.claims import CallKey, MergeLevel
 from src.kernel.store.tasks import TaskStore
-from src.kernel.text.chunks import Window, chunks, cuts
+from src.kernel.text.chunks import Window, cuts
 from src.kernel.work.worker import Host
 from tests.conformance.cases.steps import progress
 from tests.support.sqlite_d1 import SqliteD1
@@ -88,56 +88,6 @@ def to_the_end(bench: WorkerBench) -> int:
         assert isinstance(outcome, Released)
         claims += 1
     return claims
-
-
-@pytest.mark.parametrize("overlap", [0, 7])
-@pytest.mark.parametrize("most_chars", [1, 25, 100_000])
-def test_a_window_has_the_text_of_its_chunks(
-    bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
-):
-    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
-    new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
-    bench.run(bench.store.insert(new, LEASE_MS))
-    claim = bench.claim()
-    wanted = [new.text[chunk.start : chunk.end] for chunk in chunks(new.cuts, overlap)]
-    for first in range(len(wanted)):
-        window = bench.run(bench.store.window(TASK, claim.fence, first, 4))
-        assert window is not None
-        assert window.chunks.start == first
-        assert [window.text_of(index) for index in window.chunks] == wanted[first : window.chunks.stop]
-        new_chars = new.cuts[window.chunks.stop - 1] - (new.cuts[first - 1] if first else 0)
-        assert 1 <= len(window.chunks) <= 4
-        assert len(window.chunks) == 1 or new_chars <= most_chars
-
-
-def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
-    bench.insert(chunks=9)
-
-    def ask(holder: str) -> Any:
-        claiming = bench.store.claim(
-            TASK, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS, announce=3, chunks=5
-        )
-        return bench.run(claiming)
-
-    claim = ask("one")
-    assert (claim.total, claim.window.chunks) == (9, range(3))
-    assert bench.step(claim, outputs=outputs(0, 1, 2, 3), completed=4)
-    bench.pass_ms(LEASE_MS + 1)
-    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 100)
-    assert ask("two").window.chunks == range(4, 9)
-
-
-def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
-    """A worker that has lost its claim gets no text, since the task may be completed and its input deleted."""
-    bench.insert()
-    zombie = bench.claim()
-    bench.pass_ms(LEASE_MS + 1)
-    heir = bench.claim()
-    assert bench.run(bench.store.window(TASK, zombie.fence, 0, 1)) is None
-    assert bench.run(bench.store.window(TASK, heir.fence, 0, 1)) is not None
-    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
-    assert bench.run(bench.store.window(TASK, heir.fence, 0, 1)) is None
 
 
 def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
@@ -256,12 +206,6 @@ def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
     assert measured == [1]  # the run measures the first level, to plan the next one
 
 
-def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    merging(merge)
-    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 100)
-    assert merge.run() == Ended(Status.COMPLETED)
-
-
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
     bench.insert(chunks=100)
     claim, long = bench.claim(), "y" * 200_000
@@ -294,15 +238,3 @@ def test_a_zombie_plans_nothing(bench: StoreBench):
     found = bench.claim()
     assert (found.merges, found.merge_ends) == ((2,), (2, 4))
     assert found.outputs == {CallKey(0, position) for position in range(4)}
-
-
-def test_sizes_are_those_of_the_first_outputs(bench: StoreBench):
-    bench.insert(chunks=5)
-    claim = bench.claim()
-    told = [
-        output._replace(text="文" * length) for output, length in zip(outputs(2, 0, 1, 4), (3, 1, 2, 5), strict=True)
-    ]
-    assert bench.step(claim, outputs=told[:2], completed=2)
-    assert bench.step(claim, outputs=told[2:], completed=4)
-    assert bench.run(bench.store.level_sizes(TASK, 0)) == [1, 2, 3]
-    assert bench.run(bench.store.level_outputs(TASK, 0, 1, 3)) == {1: "文文", 2: "文文文"}

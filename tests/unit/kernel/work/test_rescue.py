@@ -127,17 +127,6 @@ def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
     assert (task.usage.model_calls, task.usage.in_doubt) == (attempts, attempts)
 
 
-def test_many_polls_at_once_work_once(made: Polls):
-    """If many polls come at once, one of them claims the task and the others find its live lease."""
-
-    async def story() -> None:
-        await made.until_unanswered()
-        await asyncio.gather(*(made.poll(20.0) for _ in range(10)))
-
-    made.bench.do(story())
-    assert (made.bench.task().status, len(made.bench.model.calls)) == (Status.COMPLETED, 4)
-
-
 async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[[], Sweep]) -> float:
     """Poll a task every 30 s without `wait`, with sweeps in between.
 

@@ -87,15 +87,6 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
     assert (sum(waves), len(outcomes), waves == whole) == (200, 7 if route is Route.QUEUE else 6, route is Route.QUEUE)
 
 
-def test_a_slow_call_does_not_hold_up_the_others(make):
-    """While one call takes long, calls that end are replaced by others, so that six are always in flight."""
-    bench = make()
-    bench.insert(16)
-    bench.model.seconds = lambda number: 3.0 if number == 1 else 1.0
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert max(at for at, _ in bench.model.calls) == pytest.approx(2 * (1 + limits.LINGER_FRACTION))
-
-
 def test_every_call_is_announced_before_it_is_made(make):
     """When a call arrives at the model, the database already lists it as in flight."""
     bench = make()
@@ -200,19 +191,6 @@ def kill_soon(bench: WorkerBench) -> RunOutcome | None:
     return None
 
 
-def test_no_task_fails_for_its_workers_before_ten_minutes(make):
-    bench = make(timeout_seconds=1, lease_seconds=2, max_attempts=3)
-    bench.insert(2)
-    ends: list[float] = []
-    while not ends:
-        outcome = kill_soon(bench)
-        if outcome == Ended(Status.FAILED):
-            ends.append(bench.loop.time())
-        bench.do(asyncio.sleep(1))
-    assert limits.STALL_SECONDS_LEAST <= ends[0] < limits.STALL_SECONDS_LEAST + 10
-    assert len(bench.model.calls) == 2 + 2 + 1
-
-
 def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
     bench = make(lease_seconds=180)
     bench.insert(20)
@@ -253,16 +231,6 @@ def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make
     assert bench.task().usage.in_doubt >= 3
 
 
-def test_paid_outputs_outlast_an_outage(make):
-    """While D1 is out of reach the worker keeps its paid outputs, and writes them when D1 is back."""
-    bench = make()
-    bench.insert(6)
-    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=8) if number == 1 else None
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert len(bench.model.calls) == 6
-    assert len(bench.events("store_unavailable")) > 3
-
-
 def test_an_outage_beyond_the_lease_ends_the_run(make):
     """If D1 stays away for a whole lease, the run ends.
 
@@ -277,16 +245,6 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
     bench.do(asyncio.sleep(10))
     assert bench.run() == Ended(Status.COMPLETED)
     assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (4, 2)
-
-
-def test_a_cancelled_task_starts_no_call(make):
-    bench = make()
-    bench.insert(20)
-    bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
-    assert bench.run() == Ended(Status.CANCELLED)
-    task = bench.task()
-    assert (task.status, len(bench.model.calls)) == (Status.CANCELLED, 6)
-    assert (task.usage.model_calls, task.usage.in_doubt) == (6, 0)
 
 
 def test_a_merge_goes_on_where_it_was(make):
@@ -409,43 +367,6 @@ def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
     assert (usage.model_calls, usage.in_doubt) == (len(bench.model.calls), 5)  # those that timed out
 
 
-def test_a_claim_outlasts_the_way_to_its_lanes(make):
-    bench = make(timeout_seconds=120, lease_seconds=121)
-    bench.insert(12)
-    bench.model.seconds = lambda number: 1e6
-    second, first = second_message(bench, bench.laned_host(), 124.9)
-    assert isinstance(second, Unclaimed)
-    assert second.standing is ClaimRefusal.HELD
-    assert isinstance(first, Released)
-    assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
-
-
-@pytest.mark.parametrize(
-    "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
-)
-def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
-    """If a worker dies after a chunk's final failure, the next worker makes no call and fails the task."""
-    monkeypatch.setattr(limits, "RATE_LIMIT_WAITS_MOST", 0)
-    bench = make(max_attempts=1, patience_seconds=0)
-    bench.insert(12)
-    bench.model.seconds = lambda number: 1.0 if number in {1, 7} else 50.0 if number < 7 else 1.0
-    bench.model.act = lambda call, number: error if number == 1 else None
-    run = bench.loop.create_task(bench.worker().run("task", HOST))
-    bench.do(asyncio.sleep(5))
-    run.cancel()
-    bench.do(asyncio.sleep(bench.settings.lease_seconds))
-    assert bench.task().status is Status.PROCESSING
-    assert bench.run() == Ended(Status.FAILED)
-    task = bench.task()
-    assert (code(bench), task.completed, task.failed) == (error.code, 0, 1)
-    assert (len(bench.model.calls), task.usage.model_calls, task.usage.in_doubt) == (6, 6, 5)
-    assert [(chunk.index, chunk.output) for chunk in bench.do(bench.store.chunks("task"))] == [(0, None)]
-    assert bench.do(bench.store.retry("task", bench.settings.lease_ms)) is not None
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert (bench.task().failed, len(bench.model.calls)) == (0, 6 + 12)
-    assert [chunk.index for chunk in bench.do(bench.store.chunks("task"))] == list(range(12))
-
-
 def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
     bench = make(max_attempts=3)
     bench.insert(2)
@@ -473,17 +394,6 @@ def retry(bench: WorkerBench) -> None:
     assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms)) is not None
 
 
-def test_a_worker_stops_at_the_deadline(make):
-    """At the task's deadline the calls that are out are given up, and are in doubt on the bill."""
-    bench = make()
-    bench.insert(20, deadline_ms=2_500)
-    assert bench.run() == Ended(Status.FAILED)
-    assert bench.loop.time() == pytest.approx(2.5)
-    task = bench.task()
-    assert (code(bench), task.completed, len(bench.model.calls)) == (DEADLINE_EXCEEDED, 12, 18)
-    assert (task.usage.model_calls, task.usage.in_doubt) == (18, 6)
-
-
 def test_an_end_with_calls_out_is_one_write(make):
     bench = make()
     bench.insert(2, deadline_ms=2_500)
@@ -503,14 +413,6 @@ def test_nobody_waits_for_company_beyond_the_deadline(make):
     bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
     assert bench.run() == Ended(Status.FAILED)
     assert (code(bench), bench.task().completed, bench.loop.time()) == (DEADLINE_EXCEEDED, 1, 10.0)
-
-
-def test_no_call_starts_at_the_deadline_or_after(make):
-    bench = make()
-    bench.insert(20, deadline_ms=2_000)
-    bench.run()
-    assert max(at for at, _ in bench.model.calls) < 2
-    assert code(bench) == DEADLINE_EXCEEDED
 
 
 def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
@@ -584,28 +486,6 @@ def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
     assert len(bench.model.calls) == 1
 
 
-def test_failed_calls_are_on_the_budget(make):
-    """Failed calls count on the budget: two chunks that never succeed use up five calls before MAX_ATTEMPTS each."""
-    bench = make(max_attempts=10)
-    bench.insert(2, max_calls=5)
-    bench.model.act = lambda call, number: ModelUnavailable("503")
-    assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), len(bench.model.calls), bench.task().usage.model_calls) == (BUDGET_EXHAUSTED, 5, 5)
-    assert bench.task().failure.message.endswith("maxModelCalls; the last call failed with model_unavailable: 503")
-
-
-def test_calls_in_doubt_are_on_the_budget(make):
-    bench = make()
-    bench.insert(6, max_calls=8)
-    run = bench.loop.create_task(bench.worker().run("task", HOST))
-    bench.do(asyncio.sleep(0.5))
-    run.cancel()
-    bench.do(asyncio.sleep(bench.settings.lease_seconds))
-    assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), len(bench.model.calls), bench.task().usage.in_doubt) == (BUDGET_EXHAUSTED, 8, 6)
-    assert bench.task().failure.message.endswith("model calls of its maxModelCalls")
-
-
 @pytest.mark.slow
 @given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
 @examples(max_examples=100)
@@ -657,24 +537,6 @@ def test_max_attempts_comes_first_where_it_is_less(make):
     bench.model.act = lambda call, number: ModelUnavailable("503")
     assert bench.run() == Ended(Status.FAILED)
     assert (code(bench), len(bench.model.calls)) == ("model_unavailable", 2)
-
-
-@pytest.mark.parametrize("error", [ModelRateLimited("429", 20), ModelUnavailable("503")])
-def test_a_wait_ends_at_the_deadline(make, error: ModelError):
-    """A worker that waits through a rate limit stops waiting at the task's deadline."""
-    bench = make(max_attempts=20)
-    bench.insert(1, deadline_ms=5_000)
-    bench.model.act = lambda call, number: error
-    assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), bench.loop.time()) == (DEADLINE_EXCEEDED, pytest.approx(5.0))
-
-
-def test_rate_limited_calls_are_on_the_budget_too(make):
-    bench = make(max_attempts=1)
-    bench.insert(1, max_calls=3)
-    bench.model.act = lambda call, number: ModelRateLimited("429", 1)
-    assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), len(bench.model.calls)) == (BUDGET_EXHAUSTED, 3)
 
 
 def test_a_failure_keeps_what_is_in_flight(make):
