@@ -35,14 +35,9 @@ BUSY_RUNS = 10  # the number of runs of the whole suite on a busy machine
 # The tests of these modules draw many more cases, or have more to do, in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
-    "tests/property/test_batches.py",
-    "tests/property/test_demo_output.py",
     "tests/property/test_file_cuts.py",
-    "tests/property/test_file_texts.py",
-    "tests/property/test_files.py",
     "tests/property/test_joined_outputs.py",
     "tests/property/test_joining.py",
-    "tests/property/test_output_disguises.py",
     "tests/property/test_schema_oracle.py",
     "tests/property/test_store_model.py",
     "tests/unit/features/structured/test_evil_schemas.py",

@@ -1,6 +1,9 @@
 """The demo provider's reports, by example: in English, in Chinese, merged, and for unusual texts."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -29,19 +32,6 @@ _CHINESE = """\
 
 def infer(user: str, system: str = "") -> ModelReply:
     return asyncio.run(DemoProvider().infer(ModelCall(system=system, user=user, model="demo-1")))
-
-
-@pytest.mark.parametrize("tokens", [1, 2, 17, 60, 1_000])
-@pytest.mark.parametrize("text", [_ENGLISH, _CHINESE])
-def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
-    """If a call's token limit is small, the demo's report is cut between two characters."""
-    whole = infer(text).output
-    call = ModelCall(system="", user=text, model="demo-1", max_output_tokens=tokens)
-    reply = asyncio.run(DemoProvider().infer(call))
-    assert whole.startswith(reply.output)
-    assert 0 < reply.output_tokens <= tokens
-    assert (reply.output == whole) == (estimated_tokens(whole) <= tokens)
-    assert reply.finish_reason == ("stop" if reply.output == whole else "length")
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
@@ -123,16 +113,23 @@ def test_the_work_grows_with_the_text_alone(unit: str) -> None:
     assert len(analysis(50 * text)) < 1_000
 
 
-@pytest.mark.parametrize("unit", [_ENGLISH, _CHINESE])
-def test_a_chunk_of_the_default_size_costs_little(unit: str) -> None:
-    """The demo runs at most 10,000 lines of Python for a chunk of the default size.
-
-    A costlier demo would hide what the Worker itself costs.
-    """
-    assert _lines((unit * 20)[:6000]) <= 10_000
-
-
 def _lines(text: str) -> int:
     with counted(demo, report, report) as steps:
         analysis(text)
     return steps.lines
+
+
+def test_the_order_of_sets_does_not_show() -> None:
+    """The demo's report does not depend on the interpreter's string hashes."""
+    script = "import sys; from src.features.demo.demo import analysis; print(ascii(analysis(sys.argv[1])))"
+    text = " ".join(f"Word{n % 7} walks{n % 5} alone{n % 3} here{n % 11} with{n % 13}." for n in range(200))
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script, text],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("0", "1", "2", "3")
+    }
+    assert len(outputs) == 1
