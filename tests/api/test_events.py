@@ -153,44 +153,6 @@ def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
     assert "Last-Event-ID" in data(reply)["errors"][0]["field"]
 
 
-def test_an_unknown_task_is_404(bench: ApiBench):
-    assert bench.call("GET", "/api/tasks/01a0c450-6c00-7031-b233-343536373839/events").status == 404
-    assert bench.call("GET", "/api/tasks/x/events").status == 404
-    assert bench.call("HEAD", bench.submit()["links"]["events"]).status == 200
-
-
-def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
-    task = bench.submit()
-    bench.fail(task["id"])
-    failed = Stream(bench, task)
-    bench.run(failed.reading)
-    assert numbered(failed) == [("0-0", "pending"), ("0-1", "processing"), ("0-4", "output 0"), ("0-5", "failed")]
-    assert failed.events[-1].json["error"]["code"] == "model_unavailable"
-    again = Stream(bench, task, after="0-5")
-    assert bench.call("POST", task["links"]["retry"]).status == 202
-    bench.run(again.reading)
-    assert numbered(again) == []  # the task ended before the retry, so the stream sends this end only once
-
-    live = Stream(bench, task, after="0-5")
-    bench.pass_seconds(3)
-    assert numbered(live) == [("1-3", "pending")]
-    claim = bench.claim(task["id"])
-    bench.work(claim, {1: "output 1", 2: "output 2"}, Finish(1_000_000), completed=3)
-    bench.run(live.reading)
-    rest = [("1-4", "processing"), ("1-7", "output 1"), ("1-10", "output 2"), ("1-11", "completed")]
-    assert numbered(live)[1:] == rest
-    for at, event_id in enumerate(["1-3", "1-4", "1-7", "1-10", "1-11"]):
-        resumed = Stream(bench, task, after=event_id)
-        bench.run(resumed.reading)
-        assert numbered(resumed) == rest[at:]
-    late = Stream(bench, task, after="0-4")  # the stream has not yet sent the end of the task's first generation
-    bench.run(late.reading)
-    assert numbered(late) == [("1-3", "pending"), *rest]
-    fresh = Stream(bench, task)
-    bench.run(fresh.reading)
-    assert numbered(fresh) == [("1-0", "pending"), ("1-1", "processing"), ("1-4", "output 0"), *rest[1:]]
-
-
 def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """If a task has more outputs than one read may return, the stream reads several times in a row."""
     monkeypatch.setattr(limits, "EVENT_CHUNKS_AT_ONCE", 4)
@@ -393,27 +355,6 @@ def test_an_erased_task_has_no_end(bench: ApiBench):
     bench.run(stream.reading)
     assert (numbered(stream), len(stream.retry)) == ([("0-0", "pending")], 1)
     assert bench.call("GET", task["links"]["events"]).status == 404
-
-
-def test_whoever_follows_a_task_moves_it(bench: ApiBench):
-    """If a client streams a task that no worker took, the task is dispatched again; if its deadline has passed, it
-    fails.
-    """
-    task = bench.submit()
-    bench.pass_seconds(300)
-    stream = Stream(bench, task)
-    bench.pass_seconds(1)
-    bench.settle()
-    assert sum(sender.sent.count(task["id"]) for sender in bench.senders) == 2
-    stream.reading.cancel()
-
-    brief = bench.submit(deadlineSeconds=5)
-    stream = Stream(bench, brief)
-    bench.run(stream.reading)
-    assert [tell for _, tell in numbered(stream)] == ["pending", "failed"]
-    assert stream.events[-1].json["error"]["code"] == "deadline_exceeded"
-    assert stream.ended_at is not None
-    assert bench.database.rows("SELECT deadline_at FROM tasks WHERE id = ?", key(brief["id"]))
 
 
 def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):

@@ -4,7 +4,7 @@ D1.
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from src.kernel.api.base.messages import Reply
 from src.kernel.api.router import handle
 from src.kernel.domain import limits
 from src.kernel.store.d1 import D1Statement
-from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
+from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
 # Those D1 calls that send the write of a task, or that read to find the task.
@@ -23,13 +23,6 @@ ALL_LOST = 2 * limits.STORE_SENDS
 URL = "http://localhost:8787/api/tasks"
 BODY = {"input": "one\n\ntwo\n\nthree and four", "metadata": {"a": 1, "b": [2, {"c": None, "d": "ü"}]}}
 DAY = limits.IDEMPOTENCY_SECONDS
-
-
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
 
 
 def post(bench: ApiBench, name: str, body: object = BODY, **headers: str) -> Reply:
@@ -132,58 +125,6 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
     assert bench.senders[0].sent == [task["id"]]
 
 
-def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """For 24 hours an idempotency key belongs to its task, whatever body a request with the key has."""
-    first = post(bench, "one")
-    wait(bench, DAY - 0.001)
-    assert is_replay(post(bench, "one"))
-    assert refuses(post(bench, "one", {"input": "x"}), 422, "idempotency_mismatch")
-    wait(bench, 0.001)
-    second = post(bench, "one", {"input": "x"})
-    assert not is_replay(second)
-    assert data(second)["id"] != data(first)["id"]
-    assert (len(tasks(bench)), len(submissions(bench))) == (2, 1)
-    assert is_replay(post(bench, "one", {"input": "x"}))
-    wait(bench, DAY - 0.001)
-    assert data(post(bench, "one", {"input": "x"}))["id"] == data(second)["id"]
-
-
-def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
-    """Equal idempotency keys of two tenants are different keys, whether the bodies are equal or not."""
-    ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
-    first = post(keyed, "one", **bearer(ours))
-    second = post(keyed, "one", **bearer(theirs))
-    assert (is_replay(first), is_replay(second)) == (False, False)
-    assert data(first)["id"] != data(second)["id"]
-    assert data(post(keyed, "one", **bearer(sister)))["id"] == data(first)["id"]
-    assert not is_replay(post(keyed, "two", {"input": "x"}, **bearer(theirs)))
-    assert not is_replay(post(keyed, "two", **bearer(ours)))
-
-
-@pytest.mark.parametrize("state", ["pending", "completed"])
-def test_after_an_erasure_the_key_is_free(bench: ApiBench, state: str) -> None:
-    """Erasing a task frees its idempotency key: the same request then makes a new task."""
-    first = data(post(bench, "one"))
-    if state == "completed":
-        bench.complete(first["id"])
-    post(bench, "one")
-    assert bench.call("DELETE", first["links"]["self"]).status == 204
-    assert (submissions(bench), bench.count_rows()) == ([], 0)
-    second = post(bench, "one")
-    assert not is_replay(second)
-    assert data(second)["id"] != first["id"]
-
-
-def test_retention_takes_the_key_along(bench: ApiBench) -> None:
-    """When the sweep erases a task after its retention, it also deletes the row with the task's idempotency key."""
-    bench.limit(retention_days=0.5)
-    bench.complete(data(post(bench, "one"))["id"])
-    wait(bench, DAY / 2)
-    due = bench.run(bench.store.due(10))
-    assert bench.run(bench.store.erase_expired(due)) == 1
-    assert (submissions(bench), bench.count_rows()) == ([], 0)
-
-
 @pytest.mark.parametrize(
     "name",
     ["", " ", "a b", " a", "a ", "x" * 256, "a\tb", "a\nb", "a\x00", "\x7f", "é", "文", "a\u2028", "x" * 100_000],
@@ -256,26 +197,6 @@ def submit_later(bench: ApiBench, body: object = BODY) -> "asyncio.Task[Reply]":
     """Start a submission on the running loop, without awaiting it."""
     request = BenchRequest("POST", URL, {"idempotency-key": "one"}, json.dumps(body).encode())
     return asyncio.ensure_future(handle(request, bench.api, CATALOGUE))
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
-    """Of two equal requests at once, the first to reach D1 makes the task, and the other gets the same task."""
-
-    async def race() -> list[Reply]:
-        gates = Interleaver(bench)
-        twins = [submit_later(bench), submit_later(bench)]
-        waiting = [await gates.gate(), await gates.gate()]
-        for place in order:
-            waiting[place].set()
-            await asyncio.sleep(0.001)
-        await gates.admit()  # let the replay's read of the task run
-        return [await twin for twin in twins]
-
-    replies = bench.run(race())
-    assert [is_replay(reply) for reply in replies] == [place != order[0] for place in (0, 1)]
-    assert len({data(reply)["id"] for reply in replies}) == 1
-    assert len(tasks(bench)) == len(bench.senders[0].sent) == 1
 
 
 def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
@@ -363,55 +284,6 @@ def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[st
     assert not is_replay(post(bench, "two"))
 
 
-def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: ApiBench) -> None:
-    """Once an expired key belongs to a new task, erasing the old task does not free the key."""
-    first = data(post(bench, "one"))
-    wait(bench, DAY)
-    second = data(post(bench, "one"))
-    assert bench.call("DELETE", first["links"]["self"]).status == 204
-    assert data(post(bench, "one"))["id"] == second["id"]
-
-
-def test_a_refused_request_under_an_old_key(bench: ApiBench) -> None:
-    bench.limit(tasks_in_flight_most=1)
-    first = data(post(bench, "one"))
-    wait(bench, DAY)
-    assert refuses(post(bench, "one"), 429, "limit_reached")
-    bench.call("POST", first["links"]["cancel"])
-    assert not is_replay(post(bench, "one"))
-    assert len(tasks(bench)) == 2
-
-
-def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
-    async def race() -> tuple[Reply, Reply]:
-        gates = Interleaver(bench)
-        bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
-        first = submit_later(bench)
-        await gates.admit(ALL_LOST + 1)
-        second = submit_later(bench)
-        await gates.admit()
-        return await first, await second
-
-    first, second = bench.run(race())
-    assert (first.status, is_replay(second)) == (503, False)
-    assert len(tasks(bench)) == 1
-
-
-def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
-    """A request with invalid fields leaves its idempotency key free."""
-    assert post(bench, "one", {"input": ""}).status == 422
-    assert submissions(bench) == []
-    assert not is_replay(post(bench, "one"))
-
-
-def test_a_key_cannot_pretend_to_another_tenant(keyed: ApiBench) -> None:
-    """An idempotency key with a colon, as in internal names, still belongs to the tenant that sent it."""
-    ours, theirs = keyed.make_key(tenant="a"), keyed.make_key(tenant="b")
-    assert not is_replay(post(keyed, "b:x", **bearer(ours)))
-    for name in ("x", "a:b:x", ":x"):
-        assert not is_replay(post(keyed, name, **bearer(theirs)))
-
-
 @pytest.mark.parametrize("name", ["x", "~!", '"quoted"', "x" * 255, "%00", "';--", "k=v;p", "8e03978e-40d5-43dd-bc93"])
 def test_what_is_a_key(bench: ApiBench, name: str) -> None:
     """An idempotency key has 1 to 255 visible ASCII characters, and is used unchanged."""
@@ -423,9 +295,3 @@ def test_what_is_a_key(bench: ApiBench, name: str) -> None:
 def test_only_submissions_look_at_it(bench: ApiBench) -> None:
     """`Idempotency-Key` has no effect on calls other than submissions."""
     assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200
-
-
-def test_without_a_key_nothing_is_one(bench: ApiBench) -> None:
-    """Without `Idempotency-Key` two equal requests make two tasks, and no key is stored."""
-    assert bench.submit()["id"] != bench.submit()["id"]
-    assert submissions(bench) == []

@@ -124,28 +124,6 @@ def test_keys_do_not_join(bench: ApiBench) -> None:
     keyed.close()
 
 
-def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
-    """A task that a tenant's limit refuses leaves no row that a repetition could join."""
-    bench.limit(tasks_in_flight_most=1)
-    first = name(post(bench, 0))
-    other = BODY | {"input": "other"}
-    refused = post(bench, 0, other)
-    assert (refused.status, data(refused)["error"]["code"]) == (429, "limit_reached")
-    assert rows(bench) == (1, 1)
-    assert name(post(bench, 1)) == first
-    bench.limit(tasks_in_flight_most=2)
-    assert not joined(post(bench, 1, other))
-
-
-def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
-    """On a full database a repetition still joins its task, while a new request is refused."""
-    first = name(post(bench, 0))
-    bench.limit(storage_mb_most=0)
-    bench.api.isolate.storage.measured(10_000_000, bench.loop.time())
-    assert name(post(bench, 1)) == first
-    assert post(bench, 0).status == 507
-
-
 def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
     """Count the rows that a submission writes, with index entries, by D1's rules."""
     rows: list[int] = []
@@ -184,18 +162,3 @@ def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, send
     assert rows(bench) == (1, 1)
     assert found == (first or found)
     assert name(post(bench, count + 1)) == found
-
-
-def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
-    """Erasing a task also deletes its submission's row, so a repetition does not join the erased task."""
-    first = name(post(bench, 0))
-    assert bench.call("DELETE", f"/v1/responses/{first}").status == 200
-    assert rows(bench) == (0, 0)
-    assert name(post(bench, 1)) != first
-
-
-def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
-    """A repetition two minutes later, as `Retry-After` asked, still joins, even if the SDK has a short timeout."""
-    first = name(post(bench, 0, x_stainless_read_timeout="5"))
-    bench.pass_seconds(125)
-    assert name(post(bench, 1, x_stainless_read_timeout="5")) == first

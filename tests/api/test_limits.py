@@ -68,16 +68,6 @@ def statements(bench: ApiBench) -> list[str]:
     return noted
 
 
-@pytest.mark.parametrize("most", [1, 3])
-def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
-    bench.limit(tasks_in_flight_most=most)
-    made = [bench.submit() for _ in range(most)]
-    bench.begin(made[0]["id"], 1)
-    before = bench.count_rows()
-    assert crowded_out(post(bench))
-    assert (bench.count_rows(), len(bench.senders[0].sent)) == (before, most)
-
-
 def _cancel(bench: ApiBench, task: dict[str, Any]) -> None:
     assert bench.call("POST", task["links"]["cancel"]).status == 200
 
@@ -98,17 +88,6 @@ ENDS: dict[str, Callable[[ApiBench, dict[str, Any]], None]] = {
     "expired": _expire,
     "erased": _erase,
 }
-
-
-@pytest.mark.parametrize("end", ENDS)
-def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
-    """At the limit of tasks in flight, each task that ends, in whatever way, allows exactly one more."""
-    bench.limit(tasks_in_flight_most=2)
-    first, _ = bench.submit(deadlineSeconds=100), bench.submit()
-    assert crowded_out(post(bench))
-    ENDS[end](bench, first)
-    assert post(bench).status == 202
-    assert crowded_out(post(bench))
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
@@ -140,39 +119,6 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
     assert len(bench.database.rows("SELECT 1 FROM tasks")) == len(bench.senders[0].sent) == 7
 
 
-def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
-    ours, theirs = keyed.make_key(), keyed.make_key(tenant="theirs")
-    keyed.limit(tasks_in_flight_most=1, characters_a_day_most=3)
-    for secret in (ours, theirs):
-        assert post(keyed, "xx", secret).status == 202
-        assert crowded_out(post(keyed, "x", secret))
-    assert (characters(keyed), characters(keyed, "theirs")) == (2, 2)
-    keyed.limit(tasks_in_flight_most=None)
-    for secret in (theirs, ours):
-        assert used_up(keyed, post(keyed, "xx", secret))
-        assert post(keyed, "x", secret).status == 202
-
-
-def test_characters_are_exact(bench: ApiBench) -> None:
-    """Exactly the day's limit of characters is accepted, and one character more is refused."""
-    bench.limit(characters_a_day_most=10)
-    assert post(bench, "x" * 9).status == 202
-    assert used_up(bench, post(bench, "xx"))
-    assert post(bench, "x").status == 202
-    assert used_up(bench, post(bench, "x"))
-    assert characters(bench) == 10
-    assert len(bench.database.rows("SELECT 1 FROM tasks")) == 2
-
-
-def test_characters_are_code_points(bench: ApiBench) -> None:
-    """Four characters that each take four bytes or two UTF-16 units count as four characters of the day's limit."""
-    bench.limit(characters_a_day_most=5)
-    assert post(bench, "😀字é\u0301").status == 202
-    assert characters(bench) == 4
-    assert used_up(bench, post(bench, "😀字"))
-    assert post(bench, "😀").status == 202
-
-
 def test_a_new_day_starts_anew(bench: ApiBench) -> None:
     """The day's characters stay used up until midnight UTC, to the millisecond, and then are free again."""
     bench.limit(characters_a_day_most=5)
@@ -187,27 +133,6 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
     assert post(bench, "x" * 5).status == 202
 
 
-def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
-    """Characters that were accepted today stay counted when their task ends or is erased."""
-    bench.limit(characters_a_day_most=5)
-    task = bench.submit("x" * 5)
-    _cancel(bench, task)
-    assert retry(bench, task).status == 202
-    _erase(bench, task)
-    assert used_up(bench, post(bench, "x"))
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> None:
-    bench.limit(characters_a_day_most=10)
-    for number, headers in enumerate(({}, {"idempotency-key": "k"}), 1):
-        bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS - 1)
-        assert post(bench, "xxx", **headers).status == 202
-        assert characters(bench) == 3 * number
-    assert post(bench, "xxx", **{"idempotency-key": "k"}).headers["Idempotency-Replayed"] == "true"
-    assert characters(bench) == 6
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> None:
     """A submission that is answered with 503 and withdrawn uses up no characters and no task in flight."""
@@ -217,18 +142,6 @@ def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> N
     assert post(bench, "xxx").status == 503
     assert characters(bench) == 2
     assert post(bench, "xxx").status == 202
-
-
-def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
-    """Of 20 submissions at once, exactly as many are accepted as the day's characters allow."""
-    bench.limit(characters_a_day_most=25)
-    request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "xxxx"}')
-
-    async def race() -> list[Reply]:
-        return await asyncio.gather(*[handle(request, bench.api, CATALOGUE) for _ in range(20)])
-
-    assert sorted(reply.status for reply in bench.run(race())) == [202] * 6 + [429] * 14
-    assert characters(bench) == 24
 
 
 def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
@@ -332,24 +245,9 @@ def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
         assert crowded_out(post(bench))
 
 
-def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
-    ours = shared.make_key()
-    shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
-    routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
-    assert routes == ["queue"] * limits.QUEUE_SHARE + ["durable-object"] * 2
-    assert crowded_out(post(shared, secret=ours))
-
-
 def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBench) -> None:
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     assert (retry(bench, task).status, data(retry(bench, task))["code"]) == (409, "not_retryable")
     _erase(bench, task)
     assert retry(bench, task).status == 404
-
-
-def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
-    """A text longer than the day's limit of characters is refused even if nothing of the day is used."""
-    bench.limit(characters_a_day_most=5)
-    assert used_up(bench, post(bench, "x" * 6))
-    assert bench.database.rows("SELECT * FROM daily_use") == []

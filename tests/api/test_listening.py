@@ -15,7 +15,7 @@ from src.kernel.domain.marks import LAST_STEP, Marks
 from src.kernel.domain.task import Mark, Route, Status
 from src.kernel.run.invocation import Memory
 from src.kernel.store import events, views
-from src.kernel.store.claims import Claim, Continue
+from src.kernel.store.claims import Claim
 from src.kernel.work.worker import Host, Worker
 from src.objects.audience import Audience
 from tests.api.test_events import PAID, Stream, numbered
@@ -132,15 +132,6 @@ def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list
 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
-def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: str):
-    """Because a notice may be lost, a waiting request also reads every five seconds."""
-    made = scene(near, seconds=60.0)
-    assert made.wait((0.0, made.work))["status"] == "processing", made.bench.log_lines
-    assert made.kinds == ["task", "status", "status", "status", "status", "task"], made.looks
-    assert made.bench.loop.time() == pytest.approx(25.0)
-
-
-@pytest.mark.parametrize("near", ["isolate", "object"])
 def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: str):
     made = scene(near)
     task_id = made.task["id"]
@@ -196,14 +187,6 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     assert sum(1.0 <= at <= 3.1 for at, _ in made.looks) <= 4 + 3, made.looks
 
 
-def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
-    made = scene("isolate", seconds=60.0)
-    path = f"http://h{made.task['links']['cancel']}"
-    shown = made.wait((0.0, made.work), (2.0, lambda: handle(BenchRequest("POST", path), made.bench.api, CATALOGUE)))
-    assert shown["status"] == "cancelled"
-    assert made.bench.loop.time() <= 2.0 + 0.1 + 1e-6
-
-
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
     """A waiting request asks an idle object only once in each state of the task, since a call wakes the object, which
     costs money.
@@ -248,26 +231,6 @@ def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks:
     if near != "nobody":
         came = [at for at, part in stream.came if part.startswith("event: chunk")]
         assert came == pytest.approx([8.0, 16.0, 24.0], abs=0.15)
-
-
-@pytest.mark.parametrize("near", ["isolate", "object"])
-def test_a_quick_task_costs_no_more_looks_than_before(scene: Any, near: str):
-    """If writes follow each other quickly, a stream gets at most one notice a second."""
-    made = scene(near)
-    task_key, claim = key(made.task["id"]), made.claim()
-    stream = Stream(made.bench, made.task)
-    for _ in range(60):
-        made.bench.pass_seconds(0.1)
-        made.bench.work(claim, {}, Continue(100_000_000))
-        mark = made.bench.run(made.bench.store.going_on(task_key)).mark
-        made.marks.wrote(task_key, mark, until=1e9)
-        made.audience.tell(mark, False)
-    assert sum(kind == "look" for kind in made.kinds) <= 7
-    made.bench.run(made.bench.store.cancel(task_key, 1_000_000))
-    made.marks.ended(task_key)
-    made.audience.tell(Mark(claim.fence, LAST_STEP), True)
-    made.bench.run(stream.reading)
-    assert made.bench.loop.time() <= 6.0 + limits.NEAR_SECONDS + 1e-6
 
 
 def test_a_word_of_an_earlier_life_is_nothing(scene: Any):

@@ -1,15 +1,13 @@
 """GET /api/tasks?q=&code=&model=&route=&counts=: what a search finds, what it reads, and what it must not find."""
 
-import json
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from src.kernel.domain import limits
-from src.kernel.domain.ids import LOCAL, task_key_of
 from src.kernel.domain.keys import Scope
-from tests.api.test_lists import fill, listed, walk
+from tests.api.test_lists import fill, walk
 from tests.support.api_bench import ApiBench, bearer, data
 
 WALK = limits.LIST_WALK_MOST
@@ -38,68 +36,6 @@ def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) 
     assert [task["name"] for task in named] == names
     assert [task["name"] for task in data(bench.call("GET", "/api/tasks"))["tasks"]] == names[::-1]
     assert [data(bench.call("GET", f"/api/tasks/{task['id']}"))["name"] for task in named] == names
-
-
-@pytest.mark.parametrize(
-    ("q", "names"),
-    [
-        ("minutes", ["Minutes of March"]),
-        ("MARCH", ["Minutes of March"]),
-        ("of mar", ["Minutes of March"]),
-        ("were", []),
-        ("100%", ["Report 100%_done"]),
-        ("%_d", ["Report 100%_done"]),
-        ("%", ["Report 100%_done"]),
-        ("_", ["Report 100%_done"]),
-        ("quartal", ["ÜBERSICHT Quartal"]),
-        ("Übersicht", ["ÜBERSICHT Quartal"]),
-        ("übersicht", []),
-        ("報告", ["三月の報告"]),
-        ("five", []),
-        ("second", ["second line first"]),
-        ("' OR 1=1 --", []),
-        ("\\", []),
-        (":", []),
-        ("*", []),
-        ("😀", []),
-    ],
-)
-def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: list[str]) -> None:
-    """`q` finds tasks whose name contains it; A to Z match in either case."""
-    assert found(bench, q=q) == names
-
-
-def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """`q` finds a task by its whole id in either case, or by the beginning of its id."""
-    ids = [task["id"] for task in named]
-    theirs = task_key_of("theirs", ids[0])
-    fill(bench, "c" * 3, "theirs")
-    for id_ in ids:
-        assert listed(bench, q=id_) == [id_] == listed(bench, q=id_.upper())
-        for size in (1, 4, 8, 9, 13, 20, 35):
-            prefix = id_[:size]
-            assert listed(bench, q=prefix) == [one for one in ids[::-1] if one.startswith(prefix)]
-    assert listed(bench, q=ids[0][4:20]) == []
-    assert listed(bench, q=theirs) == []
-    assert listed(bench, q=f"{LOCAL}:{ids[0]}") == []
-
-
-def test_by_code_model_and_route(bench: ApiBench) -> None:
-    """Each filter compares its own column. A task without a model of its own is found by the deployment's model."""
-    plain, other = bench.submit("plain"), bench.submit("other", model="other-model")
-    failed = bench.submit("failed\n\nwith several\n\nchunks")
-    bench.fail(failed["id"])
-    assert found(bench, code="model_unavailable") == ["failed"]
-    assert found(bench, code="model_refused") == []
-    assert found(bench, model="other-model") == ["other"]
-    assert found(bench, model=bench.api.provider.default_model) == ["failed", "plain"]
-    assert found(bench, model="other") == []
-    assert found(bench, route="queue") == ["failed", "other", "plain"]
-    assert found(bench, route="direct") == []
-    assert found(bench, route="queue", status="pending", q="PLAIN") == ["plain"]
-    assert found(bench, q="failed", status="pending") == []
-    assert listed(bench, q=plain["id"], model="other-model") == []
-    assert listed(bench, q=other["id"], model="other-model") == [other["id"]]
 
 
 def test_the_name_outlives_the_text(bench: ApiBench) -> None:
@@ -153,19 +89,6 @@ def test_bad_filters_are_refused(bench: ApiBench, query: dict[str, str], field: 
     assert bench.database.batches == batches
 
 
-def test_a_search_over_many_tasks(bench: ApiBench) -> None:
-    """A page of a search ends after a fixed number of tasks was read, and has those of them that match."""
-    ids = fill(bench, "p" * (2 * WALK + 9))
-    wanted = [ids[0], ids[WALK // 2], ids[WALK + 3], ids[-1]]
-    bench.database.rows(
-        "UPDATE tasks SET first_line = 'needle' WHERE id IN (SELECT value FROM json_each(?))",
-        json.dumps([task_key_of(LOCAL, one) for one in wanted]),
-    )
-    pages = list(walk(bench, q="needle", limit=5))
-    assert [task["id"] for page in pages for task in page["tasks"]] == wanted[::-1]
-    assert [len(page["tasks"]) for page in pages] == [1, 2, 1]
-
-
 def counts(bench: ApiBench, **query: object) -> dict[str, Any]:
     reply = bench.call("GET", f"/api/tasks?{urlencode({**query, 'counts': 'true'})}")
     assert reply.status == 200, reply
@@ -210,22 +133,6 @@ def test_a_key_without_read_finds_nothing(keyed: ApiBench, query: str) -> None:
     assert data(made)["name"] is None
     assert "secret" not in made.body
     assert data(keyed.call("GET", "/api/tasks?q=secret", headers=reader))["tasks"][0]["name"] == "secret"
-
-
-def test_a_search_stays_in_its_tenant(keyed: ApiBench) -> None:
-    """A search does not find another tenant's tasks, unless an operator names this tenant."""
-    ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
-    operator = bearer(keyed.make_key(Scope.READ, Scope.OPERATOR))
-    keyed.call("POST", "/api/tasks", {"input": "ours needle"}, ours)
-    made = data(keyed.call("POST", "/api/tasks", {"input": "theirs needle"}, theirs))
-    for q in ("needle", made["id"]):
-        names = [task["name"] for page in walk(keyed, ours, q=q) for task in page["tasks"]]
-        assert names == (["ours needle"] if q == "needle" else [])
-    found_by = [task["name"] for page in walk(keyed, operator, q="needle", tenant="*") for task in page["tasks"]]
-    assert sorted(found_by) == ["ours needle", "theirs needle"]
-    assert [task["name"] for page in walk(keyed, operator, q="n", tenant="theirs") for task in page["tasks"]] == [
-        "theirs needle"
-    ]
 
 
 def test_counts_do_not_go_with_all_tenants() -> None:

@@ -1,6 +1,5 @@
 """Reading, listing, cancelling, retrying and erasing tasks."""
 
-import asyncio
 import base64
 from typing import Any
 
@@ -129,22 +128,6 @@ def test_chunks_before_the_end(bench: ApiBench) -> None:
     assert (shown["status"], shown["progress"]["completed"]) == ("processing", 2)
 
 
-@pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
-def test_wait_ends(bench: ApiBench, wait: str) -> None:
-    """A request with `wait` is answered when its `wait` is over, and reads D1 at most twice a second."""
-    bench.limit(plan="paid")
-    task = bench.submit()
-    before = bench.database.batches
-    reply = bench.call("GET", task["links"]["self"] + f"?wait={wait}")
-    assert reply.status == 200
-    assert int(reply.headers["Retry-After"]) >= 1
-    seconds = float(wait)
-    assert bench.loop.time() == pytest.approx(seconds)
-    # A request with `wait` reads D1 once at the beginning of its wait, once at the end, and at most twice a second
-    # between.
-    assert bench.database.batches - before <= 2 * seconds + 1
-
-
 @pytest.mark.parametrize("query", ["", "&include=chunks"])
 @pytest.mark.parametrize("terms", [{}, {"deadlineSeconds": 12}, {"deadlineSeconds": 24.5}, {"deadlineSeconds": 60}])
 @pytest.mark.parametrize("wait", ["25", "9", "1.3", "0.2"])
@@ -197,14 +180,6 @@ def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
     reply = bench.run(both())
     assert data(reply)["status"] == "cancelled"
     assert ends_after <= bench.loop.time() <= ends_after + 1.0
-
-
-def test_wait_on_an_ended_task(bench: ApiBench) -> None:
-    task = bench.submit()
-    bench.complete(task["id"])
-    before = bench.database.batches
-    assert read(bench, task, "?wait=25")["terminal"]
-    assert (bench.loop.time(), bench.database.batches - before) == (0, 1)
 
 
 @pytest.mark.parametrize("wait", ["0.1234567890123456", "5e-324", "1E-1", ".5", "0.", "2.5e+1"])
@@ -264,45 +239,6 @@ def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
     assert bench.database.batches == before
 
 
-def test_list_pages(bench: ApiBench) -> None:
-    """The pages of a list have each task once, newest first, without results."""
-    ids = []
-    for number in range(7):
-        ids.append(bench.submit(metadata={"number": number})["id"])
-        bench.run(_pause())
-    bench.complete(ids[5])
-    seen: list[str] = []
-    cursor = ""
-    for page, expected in enumerate([3, 3, 1]):
-        reply = data(bench.call("GET", f"/api/tasks?status=&limit=3&cursor={cursor}"))
-        assert list(reply) == ["tasks", "nextCursor"]
-        assert len(reply["tasks"]) == expected
-        assert all(task["result"] is None for task in reply["tasks"])
-        seen += [task["id"] for task in reply["tasks"]]
-        cursor = reply["nextCursor"]
-        assert (cursor is None) == (page == 2)
-        bench.submit()
-        bench.run(_pause())
-    assert seen == ids[::-1]
-
-
-async def _pause() -> None:
-    await asyncio.sleep(0.002)
-
-
-def test_list_by_status(bench: ApiBench) -> None:
-    done = [bench.submit()["id"], bench.submit()["id"]]
-    for number in done:
-        bench.complete(number)
-    waiting = bench.submit()["id"]
-    first = data(bench.call("GET", "/api/tasks?status=completed&limit=1"))
-    second = data(bench.call("GET", f"/api/tasks?status=completed&limit=1&cursor={first['nextCursor']}"))
-    assert {page["tasks"][0]["id"] for page in (first, second)} == set(done)
-    assert second["nextCursor"] is None
-    assert [task["id"] for task in data(bench.call("GET", "/api/tasks?status=pending"))["tasks"]] == [waiting]
-    assert data(bench.call("GET", "/api/tasks?status=failed")) == {"tasks": [], "nextCursor": None}
-
-
 def test_list_defaults(bench: ApiBench) -> None:
     """A page of the list has 20 tasks without `limit`, and at most 100 with it."""
     for _ in range(21):
@@ -313,17 +249,6 @@ def test_list_defaults(bench: ApiBench) -> None:
 
 def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
     return bench.call("POST", task["links"]["cancel"])
-
-
-def test_cancel(bench: ApiBench) -> None:
-    """A pending task and a processing one can be cancelled."""
-    pending, processing = bench.submit(), bench.submit()
-    bench.begin(processing["id"], 1)
-    for task in (pending, processing):
-        first, second = cancel(bench, task), cancel(bench, task)
-        assert (first.status, second.status) == (200, 200)
-        assert data(first) == data(second) == read(bench, task)
-        assert (data(first)["status"], data(first)["terminal"]) == ("cancelled", True)
 
 
 def test_cancel_too_late(bench: ApiBench) -> None:
@@ -417,16 +342,6 @@ def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
     bench.complete(task["id"])
     bench.database.fail(NETWORK_LOST, "after")
     assert bench.call("POST", f"/api/tasks/{task['id']}/retry").status == 409
-
-
-def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
-    task = bench.submit()
-
-    async def both() -> Reply:
-        bench.loop.call_later(1.2, lambda: bench.loop.create_task(bench.store.erase(key(task["id"]))))
-        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api, CATALOGUE)
-
-    assert bench.run(both()).status == 404
 
 
 @pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])

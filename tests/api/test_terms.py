@@ -12,12 +12,11 @@ from src.composition import CATALOGUE
 from src.kernel.api.base.messages import Reply
 from src.kernel.api.router import handle
 from src.kernel.domain import limits
-from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
 from src.kernel.run.waits import exhausted
-from src.kernel.store.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
+from src.kernel.store.claims import Claim, Fail, Finish, Release
 from src.kernel.store.d1 import D1Statement, Database
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.invocations import task_store
@@ -86,84 +85,6 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
     assert "Retry-After" not in reply.headers
     assert [chunk["output"] for chunk in shown["chunks"]] == ["output 0"][: int(working)]
     assert read(bench, task, "?include=chunks") == shown
-
-
-def listed_form(task: dict[str, Any]) -> dict[str, Any]:
-    alone = {"request", "lastError", "estimatedFinishAt", "calls"}
-    shown = {name: value for name, value in task.items() if name not in alone}
-    return shown | {"waitingFor": shown["waitingFor"] and shown["waitingFor"] | {"ahead": None}}
-
-
-def test_a_list_is_a_look_too(bench: ApiBench) -> None:
-    """A list, too, shows a task past its deadline as failed, and not among the pending tasks.
-
-    If no task is past its deadline, the list costs one D1 call.
-    """
-    late, other = bench.submit(deadlineSeconds=60), bench.submit()
-    wait(bench, 60)
-    assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [listed_form(read(bench, other))]
-    listed = data(bench.call("GET", "/api/tasks"))["tasks"]
-    assert [task["status"] for task in listed] == ["pending", "failed"]
-    assert listed[1] == listed_form(read(bench, late))
-    before = bench.database.batches
-    bench.call("GET", "/api/tasks")
-    assert bench.database.batches == before + 1
-
-
-def test_a_task_that_ended_in_time_stays(bench: ApiBench) -> None:
-    """A task that completed or was cancelled before its deadline does not fail afterwards."""
-    done, cancelled = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
-    bench.complete(done["id"])
-    bench.call("POST", cancelled["links"]["cancel"])
-    wait(bench, 120)
-    assert [read(bench, task)["status"] for task in (done, cancelled)] == ["completed", "cancelled"]
-
-
-@pytest.mark.parametrize("deadline", [3, 12.3])
-def test_wait_ends_at_the_deadline(bench: ApiBench, deadline: float) -> None:
-    """On the paid plan a request with `wait` is answered soon after the task's deadline, with the failure."""
-    bench.limit(plan="paid")
-    task = bench.submit(deadlineSeconds=deadline)
-    shown = read(bench, task, "?wait=25")
-    assert code(shown) == DEADLINE_EXCEEDED
-    assert deadline <= bench.loop.time() <= deadline + 1
-
-
-def test_a_worker_is_too_late(bench: ApiBench) -> None:
-    """From its deadline on no worker can claim, continue or complete a task, even if it is not yet marked as failed."""
-    waiting, working = bench.submit(deadlineSeconds=10), bench.submit(deadlineSeconds=10)
-    claim = bench.claim(working["id"])
-    wait(bench, 10)
-    late = bench.store.claim(key(waiting["id"]), holder=TaskKey("late"), host="", route=Route.QUEUE, lease_ms=1)
-    assert isinstance(bench.run(late), Unclaimed)
-    with pytest.raises(AssertionError):
-        bench.work(claim, {0: "output 0"}, Continue(180_000))
-    assert code(read(bench, working)) == DEADLINE_EXCEEDED
-
-
-def test_a_retry_renews_the_deadline(bench: ApiBench) -> None:
-    """After a retry a task's deadline counts from the retry, and the task keeps its finished chunks."""
-    task = bench.submit(deadlineSeconds=60)
-    bench.begin(task["id"], 2)
-    wait(bench, 100)
-    assert code(read(bench, task)) == DEADLINE_EXCEEDED
-    reply = bench.call("POST", f"{task['links']['self']}/retry")
-    assert reply.status == 202
-    assert (data(reply)["status"], data(reply)["deadlineAt"]) == ("pending", "2026-09-21T14:16:00.000Z")
-    assert data(reply)["progress"]["completed"] == 2
-    wait(bench, 59.999)
-    bench.complete(task["id"])
-    assert read(bench, task)["status"] == "completed"
-
-
-def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
-    """A task past its deadline can be retried, whether or not a read has marked it as failed before."""
-    bench.limit(tasks_in_flight_most=1)
-    task = bench.submit(deadlineSeconds=60)
-    wait(bench, 60)
-    reply = bench.call("POST", f"{task['links']['self']}/retry")
-    assert (reply.status, data(reply)["status"]) == (202, "pending")
-    assert bench.senders[0].sent == [task["id"]] * 2
 
 
 def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
@@ -263,18 +184,6 @@ def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, lea
     }
     assert bench.count_rows() == 0
     assert bench.call("POST", path, body | {"maxModelCalls": least}).status in {200, 202}
-
-
-@pytest.mark.parametrize("most", [1, 2, 3, 9])
-def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) -> None:
-    """A claim announces no more calls than the task's budget allows."""
-    task = bench.submit()
-    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # older code also accepted a budget below the minimum
-    claim = bench.run(
-        bench.store.claim(key(task["id"]), holder="one", host="", route=Route.QUEUE, lease_ms=1_000, announce=6)
-    )
-    assert isinstance(claim, Claim)
-    assert len(claim.announced) == min(most, 3)
 
 
 def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
@@ -442,27 +351,6 @@ def test_what_the_held_answer_shows(bench: ApiBench) -> None:
     assert json.loads(reply.body)["usage"]["modelCalls"] == 2
 
 
-def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
-    """A worker that has lost its claim may still start calls that it announced before."""
-    task = bench.submit()
-    bench.run(
-        bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
-    )
-    heir = bench.run(bench.store.claim(key(task["id"]), holder="i", host="h", route=Route.QUEUE, lease_ms=180_000))
-    wait(bench, 5)
-    bench.work(heir, {}, Continue(180_000, 2_000))
-    wait(bench, 4)
-    assert end(bench, "cancel", task) == pytest.approx(11)
-
-
-def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    task = bench.submit()
-    claim = bench.claim(task["id"])
-    wait(bench, 0.5)
-    bench.work(claim, {0: "output 0"}, Release(0, 180_000))
-    assert end(bench, "delete", task) == pytest.approx(limits.START_SECONDS - 0.5)
-
-
 @pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
     """The erasure of a task that was cancelled and then retried waits for calls that were announced before.
@@ -492,26 +380,3 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
     end(bench, "delete", task)
     # The last claim of the task counts as its latest announcement.
     assert bench.loop.time() == pytest.approx(limits.START_SECONDS + (0 if then == "waits" else 0.25))
-
-
-def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench) -> None:
-    task = bench.submit()
-    bench.begin(task["id"], 1)
-    wait(bench, 10)
-    assert bench.call("POST", task["links"]["cancel"]).status == 200
-    assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
-    assert end(bench, "delete", task) == 0
-
-
-def test_null_is_no_bound(bench: ApiBench) -> None:
-    """A deadline or a budget of null counts as absent."""
-    task = bench.submit(deadlineSeconds=None, maxModelCalls=None)
-    assert (task["deadlineAt"], task["maxModelCalls"]) == (None, None)
-
-
-def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
-    """A completed or failed task has no call in flight, so it is erased without a wait."""
-    done, failed = bench.submit(), bench.submit()
-    bench.complete(done["id"])
-    bench.fail(failed["id"])
-    assert [end(bench, "delete", task) for task in (done, failed)] == [0, 0]

@@ -1,7 +1,6 @@
 """`/v1/batches`: create, read, list and cancel, in the shapes of OpenAI's SDKs, and the batch as a native task."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -14,8 +13,7 @@ from src.features.batches.api.fields import NewBatchFields
 from src.features.batches.status import ENDED, BatchStatus, batch_status
 from src.kernel.api.base.messages import Reply
 from src.kernel.domain import limits
-from src.kernel.domain.errors import ModelUnavailable
-from src.kernel.domain.ids import batch_id, split_task_key, task_id_of_batch
+from src.kernel.domain.ids import split_task_key
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.task import Status
 from tests.support import batches
@@ -27,28 +25,15 @@ from tests.support.batches import (
     create,
     ids,
     key_of,
-    line,
     lines,
     read,
     run,
     upload,
     work,
 )
-from tests.support.event_streams import Received, events_of
-from tests.support.memory_r2 import MemoryR2
 
-UNKNOWN = "batch_" + "0" * 12 + "7" + "0" * 3 + "8" + "0" * 15
 START = START_MS // 1000
 DAY = 86_400
-
-
-@pytest.fixture(name="bench", params=["d1", "r2"])
-def batch_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
-    made = ApiBench()
-    if request.param == "r2":
-        made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
 
 
 def refusal(reply: Reply) -> tuple[int, str, str | None]:
@@ -86,18 +71,6 @@ def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
     assert ended["usage"]["total_tokens"] == sum(one["response"]["body"]["usage"]["total_tokens"] for one in found)
     file = data(bench.call("GET", f"/v1/files/{batch.output_file_id}"))
     assert (file["purpose"], file["filename"]) == ("batch_output", f"{batch.id}_output.jsonl")
-
-
-def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
-    made = create(bench, lines(1))
-    _, task_id = split_task_key(key_of(made))
-    assert (batch_id(task_id), task_id_of_batch(made["id"])) == (made["id"], task_id)
-    for wrong in ("", "batch_", "batch_0", task_id, made["id"].upper(), "batch_" + "0" * 32, f"x{made['id']}"):
-        assert task_id_of_batch(wrong) is None
-        if wrong:
-            assert bench.call("GET", f"/v1/batches/{wrong}").status == 404
-    assert refusal(bench.call("GET", f"/v1/batches/{UNKNOWN}")) == (404, "not_found", None)
-    assert refusal(bench.call("POST", f"/v1/batches/{UNKNOWN}/cancel")) == (404, "not_found", None)
 
 
 BODY = {"input_file_id": "file-" + "0" * 32, "endpoint": CHAT, "completion_window": "24h"}
@@ -159,74 +132,6 @@ def test_the_window_is_the_deadline(bench: ApiBench, window: str, hours: int) ->
     assert (made["completion_window"], made["expires_at"]) == (window, START + hours * 3_600)
 
 
-def test_a_batch_expires_with_its_window() -> None:
-    """Lines that were never answered are in the error file, and answered lines are in the output file."""
-
-    def before(text: str) -> None:
-        if "number 1" in text:
-            raise ModelUnavailable
-
-    bench = ApiBench(provider=Scripted(before))
-    made = create(bench, lines(2), completion_window="1h")
-    for _ in range(2):  # the first run checks the lines
-        work(bench, made, 20.0)
-    assert read(bench, made["id"])["status"] == "in_progress"
-    bench.pass_seconds(3_600)
-    read(bench, made["id"])
-    bench.pass_seconds(600)
-    ended = run(bench, made)
-    assert (ended["status"], ended["expired_at"] is not None, ended["completed_at"]) == ("expired", True, None)
-    assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
-    assert ids(content(bench, ended["output_file_id"])) == ["line-0"]
-    (error,) = content(bench, ended["error_file_id"])
-    assert (error["custom_id"], error["response"], error["error"]["code"]) == ("line-1", None, "batch_expired")
-    assert (ended["errors"], ended["usage"]["total_tokens"] > 0) == (None, True)
-    bench.close()
-
-
-INVALID = {
-    "invalid_json_line": "{",
-    "duplicate_custom_id": line("line-0"),
-    "url_mismatch": line("x", endpoint="/v1/responses"),
-    "mismatched_model": line("x", model="other"),
-    "unsupported_parameter": line("x", stream=True),
-}
-
-
-@pytest.mark.parametrize("code", INVALID)
-def test_a_wrong_line_fails_the_batch_before_any_call(bench: ApiBench, code: str) -> None:
-    """The fault of a line is in the list `errors`, with its code and the line's number."""
-    ended = run(bench, create(bench, lines(2) + INVALID[code]))
-    batch = SdkBatch.model_validate(ended, strict=True)
-    assert batch.status == "failed"
-    assert batch.errors is not None
-    assert batch.errors.data is not None
-    (error,) = batch.errors.data
-    assert (error.code, error.line) == (code, 3)
-    assert ended["onceover"]["usage"]["modelCalls"] == 0
-    assert (batch.output_file_id, batch.error_file_id, batch.in_progress_at) == (None, None, None)
-    assert batch.failed_at is not None
-    assert ended["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
-
-
-def test_a_cancelled_batch_keeps_what_it_has() -> None:
-    """A batch may be cancelled twice, but a batch that has ended otherwise cannot be cancelled."""
-    bench = ApiBench()
-    made = create(bench, lines(2))
-    reply = bench.call("POST", f"/v1/batches/{made['id']}/cancel")
-    bench.settle()
-    assert (reply.status, data(reply)["status"]) == (200, "cancelling")
-    ended = run(bench, made)
-    assert (ended["status"], ended["cancelled_at"] is not None) == ("cancelled", True)
-    assert ended["cancelling_at"] is not None
-    assert bench.call("POST", f"/v1/batches/{made['id']}/cancel").status == 200
-    done = run(bench, create(bench, lines(1)))
-    reply = bench.call("POST", f"/v1/batches/{done['id']}/cancel")
-    assert refusal(reply) == (409, "already_terminal", None)
-    assert reply.headers["x-should-retry"] == "false"
-    bench.close()
-
-
 def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
     """The parameters `after` and `limit` page through the list as the SDK expects."""
     file = upload(bench, lines(1))
@@ -260,45 +165,6 @@ def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
     joined = post(bench, body, x_stainless_retry_count="1")
     assert (data(lost)["id"], joined.headers["Idempotency-Replayed"]) == (data(joined)["id"], "true")
     assert data(post(bench, body, x_stainless_retry_count="0"))["id"] != data(lost)["id"]
-
-
-@pytest.mark.parametrize("name", ["idempotency-key", "x-stainless-retry-count"])
-def test_a_repeated_request_joins_after_its_file_was_deleted(bench: ApiBench, name: str) -> None:
-    """The batch may have ended before the repetition, and its input file may be gone by then."""
-    first, second = ("a", "a") if name == "idempotency-key" else ("0", "1")
-    body = BODY | {"input_file_id": upload(bench, lines(1))}
-    made = data(bench.call("POST", "/v1/batches", body, {name: first}))
-    ended = run(bench, made)
-    assert bench.call("DELETE", f"/v1/files/{made['input_file_id']}").status == 200
-    joined = bench.call("POST", "/v1/batches", body, {name: second})
-    assert (joined.status, joined.headers.get("Idempotency-Replayed")) == (200, "true")
-    assert data(joined) == ended
-    other = bench.call("POST", "/v1/batches", body | {"completion_window": "1h"}, {name: second})
-    assert refusal(other)[:2] in {(422, "idempotency_mismatch"), (400, "invalid_fields")}
-    assert refusal(bench.call("POST", "/v1/batches", body)) == (400, "invalid_fields", "input_file_id")
-    assert bench.database.rows("SELECT count(*) FROM batches") == [{"count(*)": 1}]
-
-
-def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
-    bench.limit(tasks_in_flight_most=1)
-    file = upload(bench, lines(1))
-    assert post(bench, BODY | {"input_file_id": file}).status == 200
-    assert refusal(post(bench, BODY | {"input_file_id": file}))[:2] == (429, "limit_reached")
-
-
-def test_the_input_file_stays_while_the_batch_reads_it(bench: ApiBench) -> None:
-    made = create(bench, lines(1))
-    file = f"/v1/files/{made['input_file_id']}"
-    assert refusal(bench.call("DELETE", file))[:2] == (409, "file_in_use")
-    run(bench, made)
-    assert bench.call("DELETE", file).status == 200
-
-
-def test_files_of_a_batch_expire_on_their_own(bench: ApiBench) -> None:
-    made = create(bench, lines(1), output_expires_after={"anchor": "created_at", "seconds": 3_600})
-    ended = run(bench, made)
-    file = data(bench.call("GET", f"/v1/files/{ended['output_file_id']}"))
-    assert file["expires_at"] == ended["completed_at"] + 3_600
 
 
 def test_tenants_and_scopes_are_kept_apart() -> None:
@@ -385,17 +251,6 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
     assert file["filename"] == f"{old['id']}_retry.jsonl"
 
 
-def test_a_retry_has_the_budget_of_a_new_batch(bench: ApiBench) -> None:
-    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}))
-    retry = f"{old['onceover']['task']}/retry"
-    reply = bench.call("POST", retry, {"maxModelCalls": 3})
-    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "maxModelCalls")
-    assert "at least 4" in data(reply)["errors"][0]["message"]
-    task = data(bench.call("POST", retry))
-    assert task["maxModelCalls"] is None
-    assert run(bench, read(bench, task["batch"]))["status"] == "completed"
-
-
 def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:
     """A refusal says what is wrong, and no file is left behind."""
 
@@ -411,25 +266,6 @@ def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> No
     gone = run(bench, create(bench, lines(2), onceover={"maxModelCalls": 1}))
     assert bench.call("DELETE", f"/v1/files/{gone['input_file_id']}").status == 200
     refused_retry(gone)
-
-
-def test_a_retry_that_is_refused_leaves_no_copy_of_the_lines(bench: ApiBench) -> None:
-    old = run(bench, create(bench, lines(3), onceover={"maxModelCalls": 1}))
-    create(bench, lines(1))
-    bench.limit(tasks_in_flight_most=1)
-    before = bench.database.rows("SELECT id FROM files"), bench.database.rows("SELECT * FROM file_use")
-    reply = bench.call("POST", f"{old['onceover']['task']}/retry")
-    assert (reply.status, data(reply)["code"]) == (429, "limit_reached")
-    assert (bench.database.rows("SELECT id FROM files"), bench.database.rows("SELECT * FROM file_use")) == before
-
-
-def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
-    made = create(bench, lines(1))
-    assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
-    bench.pass_seconds(600)
-    assert read(bench, made["id"])["status"] == "cancelling"
-    bench.settle()
-    assert read(bench, made["id"])["status"] == "cancelled"
 
 
 def test_responses_are_an_endpoint_of_batches(bench: ApiBench) -> None:
@@ -529,44 +365,11 @@ def test_every_status_has_a_case() -> None:
     assert {case[-1] for case in CASES if case[3]} == ENDED
 
 
-def test_the_largest_metadata_is_kept(bench: ApiBench) -> None:
-    """The most metadata: 16 pairs of 64 and 512 characters, as at OpenAI, in any script and with any escapes."""
-    metadata = {f"{number:02}" + "键" * 62: "值" * 512 for number in range(16)}
-    assert create(bench, lines(1), metadata=metadata)["metadata"] == metadata
-
-
-def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
-    """The request that cancels a batch which never began also completes the batch."""
-    bench.call("POST", "/v1/webhook_endpoints", RECEIVER)
-    made = create(bench, lines(1))
-    bench.call("POST", f"/v1/batches/{made['id']}/cancel")
-    bench.settle()
-    read(bench, made["id"])  # sends the webhook deliveries that this invocation wrote
-    bench.settle()
-    assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
-
-
 def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
     """The native API and `/v1` show the same end of a batch."""
     made = create(bench, lines(2))
     assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
     assert run(bench, made)["status"] == "cancelled"
-
-
-def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
-    ended = run(bench, create(bench, lines(3)))
-    reply = bench.call("GET", f"{ended['onceover']['task']}/events")
-    found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
-    assert "chunk" not in {one.name for one in found}
-    assert found[-1].name == "end"
-    assert found[-1].json["batch"] == ended["id"]
-
-
-def test_a_plain_task_is_no_batch(bench: ApiBench) -> None:
-    """A task of the native API is no batch of `/v1`, and shows no kind."""
-    task = bench.submit()
-    assert "kind" not in task
-    assert bench.call("GET", f"/v1/batches/{batch_id(task['id'])}").status == 404
 
 
 def test_a_window_is_any_whole_number_of_hours_up_to_the_limit() -> None:

@@ -185,23 +185,6 @@ def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str)
     assert statuses(bench, *tasks) == [*before, *after]
 
 
-def test_a_dry_run_counts_what_goes_on(bench: ApiBench) -> None:
-    """A dry run of a bulk cancellation counts the unfinished tasks and changes nothing."""
-    bench.submit()
-    failed(bench)
-    reply = cancel(bench, dryRun=True)
-    assert (reply.status, data(reply)) == (200, {"tasks": 1, "more": False})
-    assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] != []
-
-
-def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> None:
-    """A bulk cancellation cancels at most 100 tasks, and answers `more: true` until no task is left."""
-    for _ in range(limits.BULK_TASKS_MOST + 1):
-        bench.submit("x")
-    assert data(cancel(bench)) == {"cancelled": limits.BULK_TASKS_MOST, "more": True}
-    assert data(cancel(bench)) == {"cancelled": 1, "more": False}
-
-
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
     """The answer to a bulk cancellation waits until no announced call of the cancelled tasks can start any more.
 

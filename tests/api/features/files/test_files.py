@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,38 +10,20 @@ import pytest
 from openai.pagination import SyncCursorPage
 from openai.types import FileDeleted, FileObject
 
-from simulator.platform.r2.bucket import StoredObject
-from src.composition import CATALOGUE
 from src.features.files.api.content import disposition
 from src.features.files.api.form import shown_name
 from src.features.files.blobs.d1 import D1Bucket
 from src.features.files.blobs.r2 import R2Bucket
 from src.features.files.store import FileStore
 from src.kernel.api.base.messages import Reply
-from src.kernel.api.router import handle
 from src.kernel.domain import limits
-from src.kernel.domain.keys import Scope
 from src.kernel.run.memory import MemoryShare
-from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data
+from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data
 from tests.support.memory_r2 import INTERNAL, MemoryR2
 
 URL = "http://localhost:8787/v1/files"
-PART = 1_000  # The most bytes of a part in these tests.
-Form = dict[str, Any]
 
 ID = "file-" + "0" * 32
-
-
-@pytest.fixture(name="files", params=["d1", "r2"])
-def files_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """A deployment with small parts, with and without the binding BLOBS."""
-    monkeypatch.setattr(D1Bucket, "part_bytes", PART)
-    monkeypatch.setattr(R2Bucket, "part_bytes", PART)
-    made = ApiBench()
-    if request.param == "r2":
-        made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
 
 
 def form(content: bytes = b"{}\n", filename: str | None = "a.jsonl", **fields: str) -> httpx.Request:
@@ -132,29 +113,6 @@ def test_the_sdk_s_models_accept_every_answer(files: ApiBench) -> None:
     assert left(files) == []
     for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
         assert refusal(files.call(method, f"/v1/files/{file.id}{path}")) == (404, "not_found", None)
-
-
-@pytest.mark.parametrize(
-    ("fields", "seconds"),
-    [
-        ({"purpose": "batch"}, 2_592_000),
-        ({"purpose": "user_data"}, None),
-        ({"purpose": "user_data", "seconds": "3600"}, 3_600),
-        ({"purpose": "batch", "seconds": "2592000"}, 2_592_000),
-    ],
-)
-def test_a_file_expires_as_it_says(files: ApiBench, fields: dict[str, str], seconds: int | None) -> None:
-    """A file for batches is deleted after 30 days by default, as at OpenAI."""
-    parts = [FILE, ('name="purpose"', fields["purpose"].encode())]
-    if "seconds" in fields:
-        parts += [
-            ('name="expires_after[anchor]"', b"created_at"),
-            ('name="expires_after[seconds]"', fields["seconds"].encode()),
-        ]
-    file = data(send(files, raw(*parts)))
-    assert file["expires_at"] == (None if seconds is None else file["created_at"] + seconds)
-    files.pass_seconds(seconds or 100_000_000)
-    assert files.call("GET", f"/v1/files/{file['id']}").status == (200 if seconds is None else 404)
 
 
 ANCHOR, SECONDS = 'name="expires_after[anchor]"', 'name="expires_after[seconds]"'
@@ -298,39 +256,6 @@ def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
     assert files.call("DELETE", f"/v1/files/{first['id']}").status == 200
 
 
-@pytest.mark.parametrize("breaks_at", [0, 10, 1_500, 2_600])
-def test_a_client_that_leaves_leaves_nothing(files: ApiBench, breaks_at: int) -> None:
-    """The body of the request breaks off before the file, in it, or after it."""
-    assert refusal(send(files, raw(FILE, PURPOSE), breaks_at=breaks_at, chunk_bytes=100)) == (
-        400,
-        "malformed_body",
-        None,
-    )
-    assert left(files) == []
-
-
-def test_a_cancelled_upload_leaves_nothing(files: ApiBench) -> None:
-    """The handler is cancelled while the body still arrives, as when the platform ends an invocation."""
-
-    class Waiting(BenchRequest):
-        async def chunks(self):
-            yield self.body[:2_400]
-            await asyncio.sleep(3_600)
-
-    headers = {"content-type": "multipart/form-data; boundary=b"}
-
-    async def play() -> None:
-        task = asyncio.ensure_future(handle(Waiting("POST", URL, headers, raw(PURPOSE, FILE)), files.api, CATALOGUE))
-        await asyncio.sleep(60)
-        assert left(files)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    files.run(play())
-    assert left(files) == []
-
-
 def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None:
     """An SDK repeats the upload, and this makes another file."""
     if isinstance(files.blobs, MemoryR2):
@@ -343,61 +268,6 @@ def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None
     assert left(files) == []
     assert any("files_unavailable" in line for line in files.log_lines)
     assert send(files, raw(PURPOSE, FILE)).status == 200
-
-
-@pytest.mark.parametrize("made", ["gone", "shorter"])
-def test_a_part_that_is_missing_may_come_back(files: ApiBench, made: str) -> None:
-    file = uploaded(files, b"x" * 1_500)
-    if isinstance(files.blobs, MemoryR2):
-        key = min(files.blobs.objects)
-        files.blobs.objects[key] = StoredObject(b"x", 0)
-        if made == "gone":
-            del files.blobs.objects[key]
-    else:
-        change = "DELETE FROM file_parts" if made == "gone" else "UPDATE file_parts SET body = x'00'"
-        files.database.rows(change)
-    assert refusal(files.call("GET", f"/v1/files/{file['id']}/content")) == (503, "files_unavailable", None)
-
-
-def test_a_file_that_a_batch_reads_is_not_deleted(files: ApiBench) -> None:
-    """The deletion gets 409, and an SDK does not repeat a request after a 409."""
-    file = uploaded(files)
-    (row,) = files.database.rows("SELECT id FROM files")
-    files.database.rows(
-        "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, "
-        "created_at, wake_at) "
-        "VALUES ('local:1', 'pending', 'direct', 'none', '{}', 0, 1, 0, 0, 0)"
-    )
-    files.database.rows(
-        "INSERT INTO batches (task_id, endpoint, window_ms, input_file, output_file, error_file) "
-        "VALUES ('local:1', '/v1/responses', 1, ?, 'local:2', 'local:3')",
-        row["id"],
-    )
-    reply = files.call("DELETE", f"/v1/files/{file['id']}")
-    assert refusal(reply) == (409, "file_in_use", None)
-    assert reply.headers["x-should-retry"] == "false"
-    assert content_of(files, file["id"]) == b"{}\n"
-    files.database.rows("UPDATE batches SET ended_at = 1")
-    assert files.call("DELETE", f"/v1/files/{file['id']}").status == 200
-    assert left(files) == []
-
-
-def test_tenants_are_apart_and_operators_reach_them(files: ApiBench) -> None:
-    """A file of another tenant is 404; this is also true for its content and its deletion."""
-    files.api = replace(files.api, settings=replace(files.settings, require_keys=True))
-    ours, theirs = bearer(files.make_key()), bearer(files.make_key(tenant="acme"))
-    operator = bearer(files.make_key(*Scope))
-    made = data(upload(files, headers=theirs))
-    for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
-        reply = files.call(method, f"/v1/files/{made['id']}{path}", headers=ours)
-        assert refusal(reply) == (404, "not_found", None)
-    assert data(files.call("GET", "/v1/files", headers=ours))["data"] == []
-    assert data(files.call("GET", f"/v1/files?after={made['id']}", headers=ours))["data"] == []
-    assert files.call("GET", "/v1/files?tenant=acme", headers=ours).status == 403
-    assert data(files.call("GET", "/v1/files?tenant=acme", headers=operator))["data"] == [made]
-    assert data(upload(files, query="?tenant=acme", headers=operator))["bytes"] == 3
-    assert files.call("DELETE", f"/v1/files/{made['id']}?tenant=acme", headers=operator).status == 200
-    assert len(data(files.call("GET", "/v1/files", headers=theirs))["data"]) == 1
 
 
 @pytest.mark.parametrize("paged", [False, True])

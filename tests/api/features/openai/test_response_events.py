@@ -135,38 +135,6 @@ def test_merge_has_one_delta(bench: ApiBench):
         assert events_of(bench, name, number) == events[number + 1 :]
 
 
-@pytest.mark.parametrize("begun", [0, 2])
-def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
-    name = post(bench)
-    if begun:
-        bench.begin(name.removeprefix("resp_"), begun)
-    assert bench.call("POST", f"/v1/responses/{name}/cancel").status == 200
-    events = events_of(bench, name)
-    assert kinds(events) == [*(BEGIN if begun else BEGIN[:2]), *["output_text.delta"] * begun, "failed"]
-    assert events[-1].json["response"]["status"] == "cancelled"
-    for number in range(len(events)):
-        assert events_of(bench, name, number) == events[number + 1 :]
-
-
-def test_a_failed_response_ends_with_its_error(bench: ApiBench):
-    """The stream of a failed response has the deltas of its partial text, no `done` event for it, and the error."""
-    name = post(bench)
-    bench.fail(name.removeprefix("resp_"))
-    events = events_of(bench, name)
-    assert kinds(events) == [*BEGIN, "output_text.delta", "failed"]
-    assert events[-1].json["response"]["error"]["code"] == "server_error"
-
-
-def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
-    name = post(bench)
-    claim = bench.claim(name.removeprefix("resp_"))
-    outputs = {at: f"output {at}" for at in range(3)}
-    bench.work(claim, outputs, Finish(1_000_000), truncated=1, finish_reason="length")
-    events = events_of(bench, name)
-    assert events[-1].name == "response.incomplete"
-    assert events[-1].json["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
-
-
 def test_a_submission_can_be_followed_at_once(bench: ApiBench):
     """With `stream: true` a submission is answered with the stream; if the client leaves, the task continues."""
     bench.limit(plan="free")

@@ -1,6 +1,5 @@
 """Streams of `/v1/responses` that end early: no stream ends in the middle of an event."""
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -114,23 +113,6 @@ def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch
     assert seen[-1].name == "response.completed"
 
 
-@pytest.mark.parametrize("reduce", ["concat", "merge"])
-def test_what_was_accepted_is_streamed_whatever_the_database_does(
-    bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str
-):
-    lose_database(bench, monkeypatch, 1)
-    body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}
-    reply = bench.run(opened(bench, "POST", "/v1/responses", body))
-    assert reply.status == 200
-    text, whole = bench.run(text_of(reply))
-    events = read_events(text)
-    assert ([event.name for event in events], whole) == (["response.created", "response.queued", "error"], False)
-    monkeypatch.undo()
-    name = events[0].json["response"]["id"]
-    bench.complete(task_id(name)) if reduce == "concat" else bench.call("POST", f"/v1/responses/{name}/cancel")
-    assert read_events(follow(bench, name)[0])[:2] == events[:2]
-
-
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
 def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
     """A stream sends all outputs, even if a cancelled task or a task past its deadline has more outputs than its count
@@ -177,34 +159,6 @@ def test_a_chunk_is_told_with_its_times(bench: ApiBench):
     (chunk,) = [event.json for event in read_events(text) if event.name == "chunk"]
     assert [chunk] == data(bench.call("GET", f"/api/tasks/{name}/chunks"))["chunks"]
     assert chunk["startedAt"] is not None
-
-
-def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A stream sends a comment every 15 s even while it waits for a slow database."""
-    name = post(bench)
-    bench.work(bench.claim(task_id(name)), {0: "output 0"}, Continue(100_000_000))
-    batch = bench.database.batch
-
-    async def slow(statements: Any) -> Any:
-        await asyncio.sleep(9)
-        return await batch(statements)
-
-    async def gaps() -> list[float]:
-        reply = await opened(bench, "GET", f"/v1/responses/{name}?stream=true")
-        assert reply.parts is not None
-        monkeypatch.setattr(bench.database, "batch", slow)
-        last, found = bench.loop.time(), []
-        try:
-            async for _ in reply.parts:
-                found.append(bench.loop.time() - last)
-                last = bench.loop.time()
-        except CutOff:
-            pass
-        return found
-
-    found = bench.run(gaps())
-    assert len(found) > 100
-    assert max(found) <= limits.EVENT_COMMENT_SECONDS + 0.01
 
 
 def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):

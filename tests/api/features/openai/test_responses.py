@@ -420,27 +420,6 @@ def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
     assert len(bench.database.rows("SELECT * FROM tasks WHERE status = 'pending'")) == 2
 
 
-@pytest.mark.parametrize("end", ["", "complete", "fail"])
-def test_cancellation(bench: ApiBench, end: str):
-    """An unfinished response is cancelled."""
-    response = made(bench)
-    if end:
-        getattr(bench, end)(task_id(response))
-    before = read(bench, response["id"])
-    for _ in range(2):
-        shown = strict(bench.call("POST", f"/v1/responses/{response['id']}/cancel"))
-        assert shown["status"] == (before["status"] if end else "cancelled")
-
-
-def test_erasure(bench: ApiBench):
-    """DELETE of a response erases its task with all parts."""
-    response = made(bench)
-    reply = bench.call("DELETE", f"/v1/responses/{response['id']}")
-    assert data(reply) == {"id": response["id"], "object": "response", "deleted": True}
-    assert bench.count_rows() == 0
-    assert error(bench.call("GET", f"/v1/responses/{response['id']}"), 404)[0] == "not_found"
-
-
 def test_input_items(bench: ApiBench):
     """A response's list of input items has one item while the input is kept, and none afterwards."""
     response = made(bench)
@@ -501,13 +480,6 @@ def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
     """`service_tier: flex`, by which a client accepts a slower answer, is accepted."""
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
-
-
-@pytest.mark.parametrize("name", [*DEFAULTS, *HONOURED])
-def test_null_is_no_value(bench: ApiBench, name: str):
-    """A field that is null counts as absent, since SDKs of other languages send null."""
-    if name not in LEAST:
-        assert made(bench, **{name: None})["status"] == "queued"
 
 
 def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):

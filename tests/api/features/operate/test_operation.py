@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from src.kernel.api.base.messages import Reply
-from src.kernel.api.base.services import RequestMemory
 from src.kernel.domain import limits
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.task import Route
@@ -73,21 +71,6 @@ def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
     assert sweep(bench).headers["Retry-After"] == "1"
     bench.pass_seconds(0.5)
     assert sweep(bench).status == 200
-
-
-def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> None:
-    """If a queue accepts tasks and delivers none, requested sweeps themselves run a task, and count its calls."""
-    task = bench.submit()
-    done: list[dict[str, int]] = []
-    for _ in range(30):
-        bench.pass_seconds(60)
-        done.append(data(sweep(bench)))
-        if done[-1]["worked"]:
-            break
-    shown = data(bench.call("GET", f"/api/tasks/{task['id']}"))
-    assert (shown["status"], shown["usage"]["modelCalls"], shown["route"]) == ("completed", 3, "direct")
-    assert sum(one["dispatched"] for one in done) == limits.SENDS_IN_VAIN
-    assert bench.senders[0].sent == [task["id"]] * (1 + limits.SENDS_IN_VAIN)
 
 
 def test_who_may_sweep(keyed: ApiBench) -> None:
@@ -239,57 +222,12 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
     assert [calls(29), calls(29), calls(3), calls(0)] == [0, 0, 1, 0]
 
 
-def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
-    looking.submit()
-    looking.settle()
-    looking.pass_seconds(LEASE_SECONDS)
-    looking.log_lines.clear()
-    other = replace(looking.api, isolate=RequestMemory())
-    other = replace(other, sweeps=replace(other.sweeps, heartbeats=other.isolate.heartbeats))
-    for api in (looking.api, other):
-        looking.api = api
-        looking.call("GET", "/api/tasks")
-    looking.settle()
-    assert sum('"event":"sweep_missed"' in line for line in looking.log_lines) == 1
-
-
 def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
     """A request without a key starts no sweep."""
     for path in ("/api/async-status", "/api/ai-status", "/nowhere"):
         looking.call("GET", path)
     looking.settle()
     assert looking.database.rows("SELECT * FROM seen") == []
-
-
-def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
-    """A poll dispatches a task that no worker claimed in time, at most once a minute, however many clients poll."""
-    task = bench.submit()
-    path = f"/api/tasks/{task['id']}"
-    sent = bench.senders[0].sent
-    counts = []
-    for _ in range(5 * 60 // 5):
-        bench.call("GET", path)
-        bench.call("GET", path)
-        counts.append(len(sent))
-        bench.pass_seconds(5)
-    assert counts[(LEASE_SECONDS + 60) // 5 - 1] == 1
-    assert counts[(LEASE_SECONDS + 60) // 5] == 2
-    assert counts[-1] == 2
-    bench.call("GET", path)
-    assert len(sent) == 3
-
-
-def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> None:
-    task = bench.submit()
-    bench.pass_seconds(LEASE_SECONDS + 60)
-    for _ in range(limits.SENDS_IN_VAIN):
-        shown = data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))
-        assert shown["status"] == "pending"
-        bench.pass_seconds(60)
-    shown = data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))
-    assert (shown["status"], shown["route"]) == ("completed", "direct")
-    assert (shown["usage"]["modelCalls"], shown["usage"]["inDoubt"]) == (3, 0)
-    assert len(bench.senders[0].sent) == 1 + limits.SENDS_IN_VAIN
 
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
@@ -342,12 +280,6 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
     looking.settle()
     assert looking.database.rows("SELECT * FROM seen") == before
     assert looking.senders[0].sent == [lost["id"]]
-
-
-def test_only_post_sweeps(bench: ApiBench) -> None:
-    """Any method other than POST on `/api/sweep` gets 405."""
-    refused = bench.call("GET", "/api/sweep")
-    assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:

@@ -398,41 +398,6 @@ def test_it_gives_neither_read_nor_write(two: Two) -> None:
 MANY = ["a", "a-b", "a0", "b", *(f"t{number}" for number in range(core.TENANTS_A_PAGE + 3))]
 
 
-def _pages(two: Two, key: str, path: str) -> Iterator[Json]:
-    cursor = None
-    while True:
-        page = data(
-            two.bench.call("GET", f"{path}{'' if cursor is None else f'&cursor={cursor}'}", headers=bearer(key))
-        )
-        yield page
-        cursor = page["nextCursor"]
-        if cursor is None:
-            return
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-@pytest.mark.parametrize("status", ["", "&status=pending"])
-def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None:
-    """A list of all tenants' tasks has each task once, grouped by tenant and newest first, with pages of any size."""
-    made = {tenant: [two.submit(tenant) for _ in range(2)] for tenant in MANY}
-    if not status:
-        made |= {
-            tenant: [things[name] for name in ("ended", "failed", "going")] for tenant, things in two.things.items()
-        }
-    else:
-        made |= {tenant: [things["going"]] for tenant, things in two.things.items()}
-    key = two.bench.make_key(Scope.READ, Scope.OPERATOR)
-    two.bench.call("GET", "/api/tasks", headers=bearer(key))
-    shown, batches = [], two.bench.database.batches
-    for page in _pages(two, key, f"/api/tasks?tenant=*&limit={limit}{status}"):
-        assert len(page["tasks"]) <= limit
-        shown += [(task["tenant"], task["id"]) for task in page["tasks"]]
-        assert two.bench.database.batches - batches <= 1 + core.TENANTS_A_PAGE
-        batches = two.bench.database.batches
-    wanted = sorted(made, key=lambda tenant: f"{tenant}:")
-    assert shown == [(tenant, task_id) for tenant in wanted for task_id in reversed(made[tenant])]
-
-
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 @pytest.mark.parametrize("kind", ["files", "files?order=asc", "files?purpose=batch", "batches"])
 def test_lists_of_files_and_batches_go_through_all_tenants(two: Two, kind: str, limit: int) -> None:
@@ -565,32 +530,6 @@ def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.Mon
     two.bench.pass_seconds(3_700)
     (one,) = data(two.ask("readTenants", key, f"{THEIRS}&hours=1"))["tenants"]
     assert (one["tasks"], one["more"], one["failures"]) == (0, False, [])
-
-
-def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
-    """An operator's idempotency key belongs to the tenant that the request names."""
-    key = two.bench.make_key(*Scope)
-    ids = []
-    for where in (f"?tenant={THEIRS}", f"?tenant={THEIRS}", ""):
-        headers = bearer(key) | {"idempotency-key": "one"}
-        reply = two.bench.call("POST", f"/api/tasks{where}", {"input": "x"}, headers)
-        ids.append((data(reply)["id"], reply.headers.get("Idempotency-Replayed")))
-    (first, fresh), (second, replayed), (third, own) = ids
-    assert (first, fresh, replayed, own) == (second, None, "true", None)
-    assert third != first
-    assert data(two.ask("listTasks", key, THEIRS))["tasks"][0]["id"] == first
-
-
-def test_a_list_of_all_tenants_goes_on_behind_what_is_there(two: Two) -> None:
-    key = two.bench.make_key(*Scope)
-    gone = two.things[THEIRS]["file"]
-    assert two.ask("deleteFile", key, THEIRS, gone).status == 200
-    for operation, after in (("listFiles", gone), ("listBatches", "batch_" + gone.removeprefix("file-"))):
-        reply = two.ask(operation, key, f"*&after={after}")
-        assert (reply.status, data(reply)["error"]["param"]) == (400, "after")
-        assert "begin again" in data(reply)["error"]["message"]
-        assert two.ask(operation, key, f"{THEIRS}&after={after}").status == 200
-    assert "tenant" not in data(two.ask("listFiles", key, None))["data"][0]
 
 
 def test_a_long_list_of_all_tenants_names_each(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:

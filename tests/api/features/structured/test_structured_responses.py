@@ -235,21 +235,3 @@ def test_a_failed_response_has_no_text(bench: ApiBench) -> None:
     done = finish(bench, made(bench, body()))
     assert (done["status"], done["output"]) == ("failed", [])
     assert done["onceover"]["error"]["code"] == "invalid_output"
-
-
-def test_webhooks_tell_of_a_native_task(bench: ApiBench) -> None:
-    """A task of the native API that completes with a gap is `task.completed` for a webhook, since that is its status.
-
-    The message that the endpoint gets says nothing of the text, so the gap is read from the task.
-    """
-    events = ["task.completed", "task.failed", "response.incomplete"]
-    assert bench.call("POST", "/v1/webhook_endpoints", ENDPOINT | {"event_types": events}).status == 200
-    model: Any = bench.api.provider
-    model.says = {"second": [ModelRefused("bad", of_call=True)]}
-    heard = []
-    for share in (0.5, 0.1):
-        shown = bench.submit(TEXT, onChunkFailure="gap", maxGapShare=share)
-        bench.run(bench.worker.run(key(shown["id"]), Host(Route.QUEUE, 600.0)))
-        bench.settle()
-        heard += data(bench.call("GET", f"/api/tasks/{shown['id']}/deliveries"))["deliveries"]
-    assert [delivery["type"] for delivery in heard] == events[:2]

@@ -11,10 +11,9 @@ from src.features.gaps.submission import retry_gaps
 from src.features.structured.schema.check import faults_of
 from src.features.structured.schema.schema import parse_schema
 from src.kernel.api.router import handle
-from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.structure import Structure
-from src.kernel.domain.task import Failure, Reduce, Status, Task, TaskOptions
+from src.kernel.domain.task import Reduce, Status, Task, TaskOptions
 from src.kernel.run.context import Ended
 from src.kernel.store.admission import LimitReached
 from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, Tries
@@ -37,7 +36,6 @@ SCHEMA = {
     "required": ["people", "count"],
     "additionalProperties": False,
 }
-INVALID = Failure(TaskCode.INVALID_OUTPUT, "does not fit", True)
 
 
 @pytest.fixture
@@ -111,25 +109,6 @@ def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
     for at in (2, 3):
         rest = stream(bench, task, events[at].id)
         assert [(event.id, event.data) for event in rest] == [(event.id, event.data) for event in events[at + 1 :]]
-
-
-def test_a_failure_is_held_until_another_chunk_has_succeeded(bench: ApiBench) -> None:
-    """A chunk that the model refused becomes a gap once another chunk has succeeded; its event comes before those of
-    later chunks.
-    """
-    task = submitted(bench, gaps=True)
-    claim = bench.claim(task.id)
-    held = FailedCall(CallKey(0, 0), Tries(1, 1), True, FAILURE, gap_chars=9)
-    said = progress(claim, failures=[held], failed=1)
-    assert bench.run(bench.store.step(claim, said, Continue(100_000_000)))
-    look = bench.run(bench.store.look(task.task_key, 0, -1))
-    assert (look.ready, bench.run(bench.store.task(task.task_key)).gaps) == (0, ())
-    said = progress(claim, outputs=outputs(1), completed=1, failed=1)
-    assert bench.run(bench.store.step(claim, said, Continue(100_000_000)))
-    look = bench.run(bench.store.look(task.task_key, 0, -1))
-    assert (list(look.gaps), look.ready, look.all_read) == ([0], 1, False)
-    look = bench.run(bench.store.look(task.task_key, 1, -1))
-    assert ([output.key.position for output in look.outputs], look.all_read) == ([1], True)
 
 
 def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:

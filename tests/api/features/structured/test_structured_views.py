@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from src.kernel.calls.protocol import ModelReply
 from src.kernel.domain import limits
 from src.kernel.domain.errors import ModelRefused
 from src.kernel.domain.keys import Scope
@@ -77,19 +76,6 @@ def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
     assert (listed["result"], listed["usage"]) == (None, task["usage"])
 
 
-@pytest.mark.parametrize("rule", [None, "union"])
-def test_a_large_value_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, rule: str | None) -> None:
-    """A joined value is the same whether its outputs are read at once or in parts, and held or read anew."""
-    model: Any = bench.api.provider
-    model.says = {"second": ['{"said": ["first 1", "x", "x"]}'], "third": ['{"said": []}']}
-    asked = {"outputSchema": SCHEMA, "join": rule and {"/said": rule}}
-    shown = run(bench, **asked)
-    assert shown["result"]["value"] == {"said": ["first 1", *(["x"] if rule else ["first 1", "x", "x"]), "fourth 4"]}
-    for name in ("ANSWER_CHARS_AT_ONCE", "JOINED_CHARS_HELD", "UNION_CHARS_AT_ONCE"):
-        monkeypatch.setattr(limits, name, 20)
-        assert read(bench, shown["id"])["result"] == shown["result"]
-
-
 def test_others_have_turns_while_a_value_is_joined(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many items a union has, no event compares more than some thousands of them without a turn for others."""
     turns = 0
@@ -153,26 +139,6 @@ def test_a_gap_is_without_its_overlap(bench: ApiBench) -> None:
     assert task["coverage"] == pytest.approx(1 - (10 + len(TEXT) - 28) / len(TEXT))
 
 
-def test_a_failure_without_gaps_ends_the_task(bench: ApiBench) -> None:
-    """Without `onChunkFailure` a chunk whose answer is rejected fails the task, and shows this answer."""
-    model: Any = bench.api.provider
-    model.says = {"second": [ModelReply('{"said": ["cut', 10, 1, "length")]}
-    task = run(bench, outputSchema=SCHEMA)
-    assert (task["status"], task["error"]["code"]) == ("failed", "output_truncated")
-    chunks = read(bench, task["id"], "?include=chunks")["chunks"]
-    (failed,) = [chunk for chunk in chunks if chunk["status"] != "completed"]
-    assert (failed["status"], failed["rejected"]["output"]) == ("failed", '{"said": ["cut')
-
-
-def test_too_many_gaps(bench: ApiBench) -> None:
-    """If more than `maxGapShare` of the text are gaps, the task fails. The gaps stay visible."""
-    model: Any = bench.api.provider
-    model.says = {"second": ["no"]}
-    task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap", maxGapShare=0.1)
-    assert (task["status"], task["error"]["code"]) == ("failed", "too_many_gaps")
-    assert [gap["chunk"] for gap in task["gaps"]] == [1]
-
-
 @pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
 def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     """With `reduce: none`, outputs and values are lists with null for each gap; this is also true if they are read in
@@ -218,19 +184,6 @@ def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
     assert read(bench, old["id"]) == old
 
 
-def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
-    model: Any = bench.api.provider
-    whole = run(bench, onChunkFailure="gap")
-    refused = bench.call("POST", f"/api/tasks/{whole['id']}/retry")
-    assert (refused.status, data(refused)["code"]) == (409, "not_retryable")
-    model.says = {"second": [ModelRefused("bad", of_call=True)]}
-    old = run(bench, onChunkFailure="gap", reduce="merge")
-    small = bench.call("POST", f"/api/tasks/{old['id']}/retry", {"maxModelCalls": 1})
-    assert (small.status, [error["field"] for error in data(small)["errors"]]) == (422, ["maxModelCalls"])
-    assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 2
-    assert bench.call("POST", f"/api/tasks/{old['id']}/retry", {"maxModelCalls": 2}).status == 202
-
-
 def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
     """For a key with only `write`, the answer to a retry of gaps has gaps and bill, but neither schema nor value."""
     model: Any = bench.api.provider
@@ -258,16 +211,6 @@ def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
         assert f'onceover_{name}_total{{route="queue"}} {count}\n' in text
     (five,) = data(bench.call("GET", "/api/history"))["buckets"]
     assert [five[name] for name in ("reasks", "rejected", "repaired", "gaps")] == [1, 2, 1, 1]
-
-
-def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
-    model: Any = bench.api.provider
-    model.says = {"second": [ModelRefused("bad", of_call=True)]}
-    old = run(bench, onChunkFailure="gap")
-    bench.limit(tasks_in_flight_most=1)
-    bench.submit()
-    refused = bench.call("POST", f"/api/tasks/{old['id']}/retry")
-    assert (refused.status, data(refused)["limit"]) == (429, "tasks_in_flight")
 
 
 def test_full_coverage(bench: ApiBench) -> None:

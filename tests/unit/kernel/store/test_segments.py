@@ -9,6 +9,7 @@ import pytest
 
 from src.kernel.domain.errors import ModelReplyMalformed
 from src.kernel.domain.ids import TaskKey
+from src.kernel.domain.settings import load
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Reduce, Route, Status
 from src.kernel.run.context import Ended, Released
 from src.kernel.store import claiming
