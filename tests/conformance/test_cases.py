@@ -11,9 +11,8 @@ import pytest
 from mutation.catalogue import statement_files
 from simulator.platform.sqlite_database import Template
 from tests.conformance import worker
-from tests.conformance.cases.registry import OBJECT_CASES, WORKER_CASES
+from tests.conformance.cases.registry import WORKER_CASES
 from tests.conformance.cases.storyteller import STATEMENT_MODULES, statement_names
-from tests.conformance.exceptions import DIFFERENCES
 from tests.conformance.project import ROOT, make_template, run_on_fakes
 
 PIECES = {"src/kernel/store/fragments.py"}  # modules without whole statements
@@ -23,26 +22,6 @@ GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read"
 @pytest.fixture(scope="module")
 def template() -> Template:
     return make_template()
-
-
-def test_there_are_cases_for_each_binding():
-    """There are at least sixty cases, among them cases for D1, for queues and for objects."""
-    counts = {
-        module.__name__.rpartition(".")[2]: sum(case.__module__ == module.__name__ for case in WORKER_CASES.values())
-        for module in worker.MODULES
-    }
-    assert counts["d1_values"] + counts["d1_errors"] + counts["d1_counts"] >= 30
-    assert counts["queues"] >= 12
-    assert counts["rate_limits"] >= 3
-    assert counts["r2"] >= 9
-    assert counts["objects"] >= len(OBJECT_CASES) + 12
-    assert len(WORKER_CASES) >= 60
-
-
-def test_differences_name_cases_and_give_their_source():
-    """Each listed difference belongs to a case, and has a reason and a source."""
-    assert set(DIFFERENCES) <= set(WORKER_CASES)
-    assert all(len(one.reason) > 20 and one.source for one in DIFFERENCES.values())
 
 
 def test_the_stories_run_every_statement_of_the_store(template: Template):

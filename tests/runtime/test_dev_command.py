@@ -78,20 +78,6 @@ def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, 
     assert not any(line.startswith("Ready on") for line in server.lines)
 
 
-def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> None:
-    """If a migration fails, `make dev` names it and applies no part of it, and tries it again at the next start."""
-    broken = project / "migrations" / "0002_more.sql"
-    broken.write_text("CREATE TABLE more (a INTEGER) STRICT; CREATE TABLE notes (b INTEGER) STRICT;")
-    state = tmp_path / "state"
-    status, lines = run_dev("--port", "0", "--persist-to", str(state), project=project)
-    assert status == 1
-    assert any("error: migration 0002_more.sql failed" in line for line in lines)
-    broken.write_text("CREATE TABLE more (a INTEGER) STRICT;")
-    with DevServer(state, project=project) as server:
-        assert "Applied migration 0002_more.sql" in server.lines
-        assert "Applied migration 0001_notes.sql" not in server.lines
-
-
 @dataclass(frozen=True, slots=True)
 class WholeLife:
     """What was seen of a server from its start to Ctrl-C.

@@ -1,18 +1,15 @@
 """Tests `make` before anything is installed: which Python, npm and Node.js it uses, and what it prints."""
 
 import os
-import pty
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from local import install, node
-from tests.support.dev_server import ROOT, eventually
+from tests.support.dev_server import ROOT
 
 FIND_PYTHON = ROOT / "local" / "find_python.sh"
 type Program = Callable[[str, str], Path]
@@ -106,64 +103,3 @@ def test_a_failed_installation_is_shown_and_tried_again(
     assert install.main([]) == 1
     assert "error: could not install a part\nregistry out of reach" in capsys.readouterr().err
     assert not install.is_current(part)
-
-
-# This script installs two parts: the first is quick, the second prints and then takes the given time. The script
-# restores the default reaction to Ctrl-C, because the tests may run as a shell's background command, which ignores
-# Ctrl-C.
-TWO_PARTS = """
-import pathlib, signal, sys
-from local import install
-signal.signal(signal.SIGINT, signal.default_int_handler)
-here, seconds, status = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-def part(name, script):
-    folder = here / name
-    script = f"import pathlib, sys, time; pathlib.Path({str(folder)!r}).mkdir(exist_ok=True); {script}"
-    return install.Part(folder, here / "lock", f"the {name} part", lambda: [[sys.executable, "-c", script]])
-slow = f"pathlib.Path({str(here / 'begun')!r}).touch(); time.sleep({seconds}); sys.exit({status})"
-install.STAMPS, install.RUN = here / "stamps", (part("first", "pass"), part("second", slow))
-sys.exit(install.main([]))
-"""
-
-
-def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
-    """Start the installation of two parts in its own process group.
-
-    The installation's standard error is `error`, which is a terminal's descriptor or a pipe.
-    """
-    out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
-    (folder / "lock").write_text("one")
-    command = [sys.executable, "-c", TWO_PARTS, str(folder), str(seconds), str(status)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=error, start_new_session=True)
-
-
-def read_all(descriptor: int) -> str:
-    found = b""
-    with suppress(OSError):  # On Linux, reading a terminal that no process has open any more gives the error EIO.
-        while part := os.read(descriptor, 4096):
-            found += part
-    return found.decode()
-
-
-def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    """After Ctrl-C during the installation of the second part, no line on the terminal says that this part was
-    installed.
-    """
-    terminal, error = pty.openpty()
-    running = begin_two_parts(tmp_path, 600, 0, error)
-    os.close(error)
-    eventually((tmp_path / "begun").exists)
-    os.killpg(running.pid, signal.SIGINT)
-    assert running.wait(20) == 130
-    said = read_all(terminal)
-    os.close(terminal)
-    assert "Installed the first part in" in said
-    assert "Installed the second part" not in said
-    assert said.rstrip().endswith(
-        "Interrupted while installing the second part. The next run repeats that part; earlier installations stay."
-    )
-    again = begin_two_parts(tmp_path, 0, 0, subprocess.PIPE)
-    out, said_again = again.communicate(timeout=20)
-    assert (again.returncode, out) == (0, b"")
-    assert b"first" not in said_again
-    assert b"Installed the second part in" in said_again

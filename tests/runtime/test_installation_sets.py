@@ -59,17 +59,6 @@ def test_make_install_installs_what_running_needs(clone: Clone) -> None:
     assert (clone.folder / "set").read_text() == "dev"
 
 
-def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "VENV", clone.folder)
-    python = clone.folder / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.symlink_to(sys.executable)
-    assert [clone.make(), clone.make()] == [["run"], []]
-    python.unlink()
-    python.symlink_to(clone.folder / "gone")
-    assert clone.make() == ["run"]
-
-
 @pytest.mark.parametrize(("target", "flag"), [("dev", "--help"), ("model", "--help"), ("dev", "-h")])
 def test_the_help_of_a_command_installs_nothing(target: str, flag: str, tmp_path: Path) -> None:
     """In a clone without an installation and without npm, a command's help prints the flags and writes no file."""

@@ -133,36 +133,3 @@ def test_secrets_are_read_by_wrangler_and_never_kept(asker: Asker, root: Path, p
     answers, asked = asker.ask(root, project, "bare")
     assert "FROM_SECRETS" not in answers["variables"]
     assert asked == []
-
-
-def test_environment_variables_of_wrangler_prevent_kept_answers(asker: Asker, root: Path, project: Path) -> None:
-    asker.ask(root, project)
-    before = {file: file.read_bytes() for file in kept(root)}
-    other = Asker({"CLOUDFLARE_INCLUDE_PROCESS_ENV": "true", "SWORDFISH": "of-the-environment"})
-    try:
-        for _ in range(2):
-            answers, asked = other.ask(root, project)
-            assert answers["variables"]["SWORDFISH"] == "of-the-environment"
-            assert asked == [*CONFIGURATION, *VARIABLES, *DIVISION]
-    finally:
-        other.end()
-    assert {file: file.read_bytes() for file in kept(root)} == before
-
-
-def test_damaged_and_foreign_files_are_replaced(asker: Asker, root: Path, project: Path) -> None:
-    """A file that is empty, cut off, changed or foreign is not used, and is replaced by wrangler's next answer."""
-    first, _ = asker.ask(root, project)
-    files = {file: file.read_bytes() for file in kept(root)}
-    assert len(files) == 2
-    for damage in (
-        lambda _: b"",
-        lambda text: text[:-1],
-        lambda text: text.replace(b"o", b"0"),
-        lambda text: text.partition(b"\n")[2],
-        lambda _: b"\xff\x00{}\n[]\n",
-    ):
-        for file, contents in files.items():
-            file.write_bytes(damage(contents))
-        assert asker.ask(root, project) == (first, [*CONFIGURATION, *DIVISION])
-        assert asker.ask(root, project) == (first, [])
-    assert {file: file.read_bytes() for file in kept(root)} == files

@@ -103,9 +103,6 @@ class ModelServer:
         with self._changed:
             return [dataclasses.replace(call) for call in self._calls]
 
-    def calls_for(self, text: str) -> list[Call]:
-        return [call for call in self.calls() if call.user == text]
-
     def usage(self) -> tuple[int, int]:
         """Return the input and output tokens of the 200 answers that were sent completely, by the server's count."""
         calls = [call for call in self.calls() if call.complete]

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -14,77 +13,15 @@ from simulator.campaign.runs.scenario import Scenario
 from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.small_limits import small_limits, variables
 from simulator.engine.fault_plan import FaultPlan
-from simulator.platform.app import Env, ScheduledController, WorkerContext
 from simulator.platform.choices import FREE
-from simulator.platform.invocation_limits import TOO_MANY_STATEMENTS, TOO_MANY_SUBREQUESTS, InvocationLimits, Use
-from simulator.platform.queues import DeliveredBatch, QueueSettings
-from simulator.platform.world import ClientError, World
+from simulator.platform.invocation_limits import InvocationLimits
+from simulator.platform.queues import QueueSettings
+from simulator.platform.world import World
 
 SEEDS = 300
 CONNECTIONS = 6
 CRASHING = ("swarm", "everything")
 OURS = 45  # the Worker's own limit of subrequests; the platform's limit is 50
-
-
-class Greedy:
-    """A Worker that makes the number of D1 calls and statements that a test sets."""
-
-    def __init__(self, env: Env) -> None:
-        self._env = env
-
-    def make_isolate(self, env: Env) -> "Greedy":
-        return Greedy(env)
-
-    def make_object(self, class_name: str, ctx: Any, env: Env) -> Any:
-        raise AssertionError("the test only fetches")
-
-    async def fetch(self, request: tuple[int, int], ctx: WorkerContext) -> str:
-        calls, statements = request
-        for _ in range(calls):
-            await self._env.DB.batch([self._env.DB.prepare("SELECT 1")] * statements)
-        return "done"
-
-    async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
-        raise AssertionError("the test only fetches")
-
-    async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
-        raise AssertionError("the test only fetches")
-
-
-@pytest.mark.parametrize(
-    ("plan", "calls", "statements", "refusal"),
-    [
-        ("free", 50, 1, None),
-        ("free", 51, 1, TOO_MANY_STATEMENTS),
-        ("free", 25, 2, None),
-        ("free", 26, 2, TOO_MANY_STATEMENTS),
-        ("free", 1, 51, TOO_MANY_STATEMENTS),
-        ("paid", 51, 2, None),
-        (None, 51, 60, None),
-    ],
-)
-def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: int, refusal: str | None):
-    """The platform refuses the 51st statement of an invocation with D1's error, in one batch or over many calls."""
-    world = World(1, Greedy(Env({}, {}, None)), TEMPLATE, limits=plan)  # type: ignore[arg-type]
-
-    async def scenario(world: World) -> None:
-        for _ in range(2):  # the limits count the second invocation from zero
-            if refusal is None:
-                assert await world.fetch((calls, statements)) == "done"
-            else:
-                with pytest.raises(ClientError, match=refusal):
-                    await world.fetch((calls, statements))
-
-    world.run(scenario)
-
-
-def test_subrequests_of_all_kinds_add_up():
-    """The platform refuses the 51st subrequest of an invocation, whatever the kinds of the subrequests."""
-    limits = InvocationLimits("free")
-    use = Use()
-    assert [limits.spend(use, "model.infer", 0) for _ in range(50)] == [None] * 50
-    assert limits.spend(use, "queue.send", 0) == TOO_MANY_SUBREQUESTS
-    assert (limits.most.subrequests, limits.most.waiting, len(limits.refused)) == (50, 50, 1)
 
 
 def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates: float) -> InvocationLimits:

@@ -187,13 +187,6 @@ def test_marks_are_bounded():
     assert marks.find(TaskKey("local:1")) is None
 
 
-def test_without_objects_nobody_is_asked():
-    """If the deployment binds no objects, a reader makes no subrequest to ask for notices."""
-    meter = Meter()
-    assert asyncio.run(ObjectTeller(None, meter, NOBODY).hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
-    assert meter.subrequests == 0
-
-
 def test_nobody_is_held_for_long(bench: Bench):
     """An object holds a caller for a limited time, however long the caller would wait."""
     assert bench.heard(Mark(1, 4), seconds=9.0) == (False, 9.0)

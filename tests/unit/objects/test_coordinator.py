@@ -267,20 +267,6 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
     assert ask(storage, NOW_MS + PATIENCE_MS) == "task/lane-1"
 
 
-@pytest.mark.parametrize(("version", "lane"), [(1, "task/lane-2"), (7, "task/lane-1")])
-def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
-    storage: Storage, version: int, lane: str
-) -> None:
-    storage.exec("CREATE TABLE version (number INTEGER NOT NULL) STRICT")
-    storage.exec("INSERT INTO version VALUES (?)", version)
-    storage.exec(
-        "CREATE TABLE out (lane INTEGER PRIMARY KEY, calls INTEGER NOT NULL, since INTEGER NOT NULL,"
-        " deadline INTEGER NOT NULL) STRICT"
-    )
-    storage.exec("INSERT INTO out VALUES (1, 6, ?, ?)", NOW_MS, NOW_MS + PATIENCE_MS)
-    assert ask(storage, NOW_MS) == lane
-
-
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
     """A coordinator gives up a silent lane after the calls' own time, plus the time for messages to
     the lane and back.

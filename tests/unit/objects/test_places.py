@@ -9,7 +9,6 @@ import pytest
 
 from src.composition import App, Bindings
 from src.kernel.api.base.services import RequestMemory
-from src.kernel.calls.pace import Rests
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.settings import load
 from src.kernel.domain.task import Route, Status, Task, TaskOptions
@@ -167,17 +166,6 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
     assert made.places() <= 4
 
 
-def test_several_places_at_once_are_dealt_out_in_turn(deploy):
-    made = deploy(3)
-    first = made.submit(3, "a")
-    kept = {tenant: made.submit(5, tenant) for tenant in ("a", "b")}
-    for key in first:
-        made.end(key)
-    known = len(made.objects.started)
-    made.sweep(1)
-    assert set(made.objects.started[known:]) == {kept["a"][0], kept["b"][0], kept["a"][1]}
-
-
 def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
     made = deploy(1)
     first, waiting = made.submit(2, "a")
@@ -205,22 +193,6 @@ def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
     known = len(made.objects.started)
     made.sweep(1)
     assert made.objects.started[known:] == [waiting]
-
-
-def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
-    made = deploy(1)
-    failed, first = made.submit(2)
-    store = made.bench.store
-    made.bench.do(store.claim(failed, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=1))
-    made.end(failed)
-    made.sweep(1)
-    assert made.objects.started == [failed, first]
-    assert made.bench.do(made.app().api().submission.retry(failed, None)) is not None
-    made.bench.do(made.app().api().dispatcher.dispatch(failed))
-    assert made.objects.started == [failed, first]
-    made.end(first)
-    made.sweep(1)
-    assert made.objects.started == [failed, first, failed]
 
 
 @pytest.mark.slow
@@ -299,24 +271,6 @@ def test_tenants_take_turns_though_the_tasks_of_one_come_back(deploy):
     waits(made, keys[0], 10)
     made.sweep(1)
     assert made.objects.started[-1] == waiting[0]
-
-
-def test_a_task_whose_worker_died_waits_for_a_place_too(deploy):
-    made = deploy(1)
-    (dead,) = made.submit(1)
-    rests = Rests((0, 60_000), 0)
-    for holder in ("h", "i"):
-        claim = made.bench.store.claim(
-            dead, holder=holder, host="", route=Route.DURABLE_OBJECT, lease_ms=1, rests=rests
-        )
-        made.bench.do(claim)
-        made.bench.do(asyncio.sleep(1))
-    (other,) = made.submit(1, "other")
-    assert made.objects.started == [dead, other]
-    made.bench.do(asyncio.sleep(60))
-    made.end(other)
-    made.sweep(1)
-    assert made.objects.started == [dead, other, dead]
 
 
 class Behind(list[Any]):
@@ -404,27 +358,3 @@ def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
     while poll(made, second).status is not Status.COMPLETED:
         polls += 1
         assert polls < 15
-
-
-def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
-    """With a queue, tasks go to the queue even if all object slots are taken, since the limit is for objects."""
-    queue = SimpleNamespace(send=None)
-    sent: list[Any] = []
-
-    async def send(body: Any, options: Any) -> None:
-        sent.append(body)
-
-    queue.send = send
-    made = deploy(1, queue)
-    keys = made.submit(3)
-    assert [body["taskId"] for body in sent] == keys
-    assert (made.objects.started, made.places()) == ([], 0)
-
-
-def test_a_submission_beyond_the_bound_waits(deploy):
-    """With two object slots, two of five submitted tasks go to objects."""
-    made = deploy(2)
-    keys = made.submit(5)
-    assert made.objects.started == keys[:2]
-    assert made.waited == []
-    assert [made.bench.do(made.bench.store.task(key)).status for key in keys] == [Status.PENDING] * 5

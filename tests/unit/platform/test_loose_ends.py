@@ -7,8 +7,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 SRC = Path(__file__).resolve().parents[3] / "src"
 # Asyncio tasks that one function cancels and another function awaits, each with the reason.
 AWAITED_ELSEWHERE = {
@@ -91,24 +89,3 @@ def test_every_task_that_is_cancelled_is_awaited():
 def test_every_task_is_kept():
     """All code that makes an asyncio task keeps a reference to the task."""
     assert {name: lines for name, text in sources().items() if (lines := dropped(text))} == {}
-
-
-@pytest.mark.parametrize(
-    ("body", "found"),
-    [
-        ("task.cancel()", ["task"]),
-        ("await task\n    task.cancel()", ["task"]),
-        ("task.cancel()\n    await task", []),
-        ("task.cancel()\n    await asyncio.wait({task}, timeout=1)", []),
-        ("for one in tasks:\n        one.cancel()\n    await asyncio.wait(tasks)", []),
-        ("for one in tasks:\n        one.cancel()\n    await asyncio.wait(others)", ["one"]),
-        ("self._task.cancel()\n    await self._task", []),
-        ("await reader.cancel()", []),
-    ],
-)
-def test_the_check_finds_what_it_is_for(body: str, found: list[str]):
-    """The test's check finds a task that is cancelled and not awaited, or awaited only before its cancellation."""
-    assert left_alone(f"async def f():\n    {body}") == [("f", one) for one in found]
-    assert dropped("import asyncio\nasyncio.create_task(f())\nkept = asyncio.create_task(f())") == [
-        "asyncio.create_task(f())"
-    ]

@@ -1,7 +1,6 @@
 """A bulk request in the store: what it costs, what its late writes do, and that it fits into one invocation."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Route, Status
 from src.kernel.run.log import Log
-from src.kernel.store.admission import UNCONDITIONAL, Conditions, LimitReached
+from src.kernel.store.admission import UNCONDITIONAL, Conditions
 from src.kernel.store.d1 import Database
 from src.kernel.store.rows import Span
 from src.kernel.work.dispatch import Dispatcher, Sender
@@ -159,27 +158,6 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
     assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=True)
 
 
-def test_a_retry_takes_the_last_room() -> None:
-    """If the tenant's limit allows only one more task, a bulk retry puts back one of two failed tasks."""
-    bench = StoreBench()
-    keys(Status.FAILED, bench, 2)
-    bench.insert("t:9")
-    made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
-    assert bench.run(made.retry("t", ALL, None)) == BulkResult(1, more=True)
-    assert isinstance(bench.run(made.retry("t", ALL, None)), LimitReached)
-    assert statuses(bench) == ["pending", "failed", "pending"]
-
-
-def test_where_nothing_has_failed_no_limit_refuses() -> None:
-    """A bulk retry that matches no task is not refused, even if its tenant is at its limit."""
-    bench = StoreBench()
-    keys(Status.PENDING, bench, 2)
-    made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
-    assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=False)
-    bench.in_status(Status.FAILED, TaskKey("t:9"))
-    assert isinstance(bench.run(made.retry("t", ALL, None)), LimitReached)
-
-
 def test_a_retry_that_lands_late_changes_nothing() -> None:
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)
@@ -236,20 +214,6 @@ def plan(bench: StoreBench, bound: Any) -> str:
     return "; ".join(row["detail"] for row in bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values))
 
 
-@pytest.mark.parametrize("counts", [True, False])
-def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
-    bench = StoreBench()
-    where: dict[str, Any] = {"first": "t:", "behind": "t:~", "most": 5}
-    failed = (
-        sql.COUNT_FAILED.bind(**where, code=None, attempts=3, reasks=1)
-        if counts
-        else sql.FAILED.bind(**where, code=None, tenant="t", counted_most=0)
-    )
-    going = (sql.COUNT_GOING_ON if counts else sql.GOING_ON).bind(**where, tenant="t", status=None)
-    assert "tasks_failed (id>? AND id<?)" in plan(bench, failed)
-    assert "tasks_to_wake (tenant=?)" in plan(bench, going)
-
-
 @pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
 def test_writes_find_their_tasks_by_key(write: str) -> None:
     bench = StoreBench()
@@ -258,16 +222,6 @@ def test_writes_find_their_tasks_by_key(write: str) -> None:
     found = plan(bench, statement.bind(**values))
     assert "SEARCH tasks USING PRIMARY KEY (id=?)" in found
     assert "SCAN tasks" not in found
-
-
-def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
-    bench = StoreBench()
-    for number, status in enumerate(Status):
-        bench.in_status(status, f"t:{number}")
-    (row,) = bench.database.rows(
-        "SELECT count(*) AS entries FROM tasks INDEXED BY tasks_failed WHERE status = 'failed'"
-    )
-    assert row["entries"] == 1
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back() -> None:

@@ -1,17 +1,16 @@
 """The checker of values: what is wrong and where, equality as JSON has it, and work that is linear and bounded."""
 
-import random
 from typing import Any
 
 import pytest
 
 from src.features.structured.schema import alone, check, equality, nodes
 from src.features.structured.schema.check import Fault, faults_of
-from src.features.structured.schema.equality import Digests, identity, scalar_key
+from src.features.structured.schema.equality import identity, scalar_key
 from src.features.structured.schema.schema import accepted_schema, parse_schema
 from tests.support.steps import counted
 
-from .test_schema import STRINGS, closed
+from .test_schema import closed
 
 
 def faults(schema: dict[str, Any], value: object, most: int = 10) -> list[Fault]:
@@ -202,21 +201,6 @@ def test_a_search_without_an_end_is_a_fault() -> None:
     assert "bounded search" in fault.expected
 
 
-@pytest.mark.parametrize("wrong_at", [None, 0, 7, 8, 71, 72, 999])
-@pytest.mark.parametrize("owners", [1, 3])
-def test_values_that_are_asked_in_turn_are_all_asked(owners: int, wrong_at: int | None) -> None:
-    """A value anywhere among the many values inside an alternative decides, and only about the value around it."""
-    items = {"anyOf": [{"type": "integer", "minimum": 5}, {"type": "integer", "maximum": 3}]}
-    lists = {"anyOf": [closed(l={"type": "array", "items": items}), closed(l={"type": "array"}, z={"type": "null"})]}
-    document = {"type": "object", "properties": {"o": {"type": "array", "items": lists}}}
-    values = [{"l": [number % 3 for number in range(1_000)]} for _ in range(owners)]
-    if wrong_at is not None:
-        values[-1]["l"][wrong_at] = 4
-    inner = {"type": "object", "properties": {"p": {"anyOf": [document, {"type": "array"}, closed(q=STRINGS)]}}}
-    found = faults_of(parse_schema(inner, strict=False), {"p": {"o": values}})
-    assert bool(found) == (wrong_at is not None)
-
-
 def test_an_optional_constant_tells_alternatives_apart() -> None:
     choices = [
         {"type": "object", "properties": {"kind": {"const": kind}, "n": {"type": type_}}}
@@ -230,31 +214,6 @@ def test_an_optional_constant_tells_alternatives_apart() -> None:
     assert not any(faults_of(schema, {"v": [one]}) for one in good)
     for bad in ({"kind": "a", "n": 1}, {"kind": "z"}, {"kind": 1}, {"n": True}):
         assert [fault.pointer[:4] for fault in faults_of(schema, {"v": [*good, bad]})] == ["/v/6"], bad
-
-
-@pytest.mark.parametrize("wide", [1, 7, 8, 9, 40])
-@pytest.mark.parametrize("deep", [1, 5])
-def test_faults_have_their_place_however_values_are_checked(wide: int, deep: int) -> None:
-    schema: dict[str, Any] = {"type": "integer"}
-    value: Any = list(range(wide))
-    value[-1] = "wrong"
-    schema, at = {"type": "array", "items": schema}, f"/{wide - 1}"
-    for level in range(deep):
-        schema = closed(**{f"k{level}": schema})
-        value, at = {f"k{level}": value}, f"/k{level}{at}"
-        if level % 2:
-            schema, value, at = {"type": "array", "items": schema}, [value] * wide, f"/{{}}{at}"
-    document = {"type": "object", "properties": {"r": schema}}
-    pointers = [
-        fault.pointer
-        for fault in faults_of(
-            parse_schema(document | {"properties": {"r": schema}}, strict=False), {"r": value}, 100_000, 10**7
-        )
-    ]
-    places = [""]
-    for part in at.split("{}")[:-1]:
-        places = [f"{place}{part}{number}" for place in places for number in range(wide)]
-    assert sorted(pointers) == sorted(f"/r{place}{at.split('{}')[-1]}" for place in places)
 
 
 def test_many_schemas_of_any_of_are_bounded() -> None:
@@ -299,16 +258,6 @@ def test_nothing_recurses() -> None:
     for _ in range(5_000):
         value = [value]
     assert not faults_of(schema, {"a": value}, steps=10**7)
-
-
-def test_a_set_of_digests_is_a_set() -> None:
-    """It says of each digest whether it is new, also after it has grown."""
-    drawn = random.Random(7)
-    seen, expected = Digests(), set[bytes]()
-    for _ in range(5_000):
-        digest = identity(drawn.randrange(3_000))
-        assert seen.add(digest) is (digest not in expected)
-        expected.add(digest)
 
 
 def test_equal_numbers_have_one_key_and_large_ones_have_hashes_of_their_own() -> None:

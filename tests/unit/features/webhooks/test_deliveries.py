@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -18,18 +17,15 @@ from src.kernel.calls.protocol import HttpConnectionLost, HttpTimeout, ModelRepl
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.errors import ModelRefused
-from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import Failure, Route
 from src.kernel.run.waits import OVERDUE
-from src.kernel.store.claims import Claim, Fail
-from src.kernel.store.d1 import Database
+from src.kernel.store.claims import Claim
 from src.kernel.work.worker import Worker
 from tests.conformance.cases.steps import progress
-from tests.support.courier import Message
 from tests.support.delivery_bench import KEY, TASK, URL, DeliveryBench, task_key
-from tests.support.invocations import new_sweep, task_store
+from tests.support.invocations import new_sweep
 from tests.support.outbox import due_deliveries
-from tests.support.store_bench import FAILURE, RETENTION_MS
+from tests.support.store_bench import RETENTION_MS
 from tests.support.worker_bench import HOST
 
 DAY = 86_400
@@ -43,10 +39,6 @@ def bench() -> Iterator[DeliveryBench]:
     yield made
     made.settle()
     made.close()
-
-
-def _answer(status: int, _message: Message) -> int:
-    return status
 
 
 def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
@@ -218,32 +210,6 @@ def test_only_what_an_endpoint_subscribes_to_is_written():
     bench.close()
 
 
-def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
-    """A worker that lost its claim, or has an earlier generation, ends no task, so no delivery is written."""
-    bench.submit()
-    claim = _claim(bench)
-    bench.do(asyncio.sleep(1000))
-    later = bench.do(bench.store.claim(TASK, holder="later", host="", route=Route.QUEUE, lease_ms=1000))
-    assert later.fence > claim.fence
-    assert not bench.do(bench.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE)))
-    bench.do(bench.store.beside(BulkStore).cancel_all({TASK: 7}, None, RETENTION_MS))
-    bench.do(bench.store.expire([TASK], OVERDUE, RETENTION_MS))
-    assert bench.rows() == []
-
-
-def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
-    """If a task's end is written again after a lost answer, there is one delivery, even if it was sent in between."""
-    bench.submit()
-    claim = _claim(bench)
-    for status in (500, 200):
-        bench.courier.receiver = partial(_answer, status)
-        bench.do(bench.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE)))
-        bench.sweep(61)
-    assert len(bench.rows()) == 1
-    bench.do(bench.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE)))
-    assert [row["outcome"] for row in bench.rows()] == ["delivered"]
-
-
 def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBench):
     bench.submit()
     _fail(bench)
@@ -263,19 +229,6 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
     bench.sweep(31)
     assert len(bench.courier.messages) == 1
     assert _outcomes(bench) == [DeliveryOutcome.DELIVERED]
-
-
-def test_of_two_sweeps_one_sends(bench: DeliveryBench):
-    """If two sweeps find the same delivery, the delivery's fence lets only one of them send it."""
-    bench.submit()
-    bench.finish(sends=False)
-    bench.do(asyncio.sleep(61))
-    stores = [task_store(Database(bench.database, Meter())) for _ in range(2)]
-    found = [bench.do(due_deliveries(store)) for store in stores]
-    assert found[0] == found[1] != []
-    taken = [bench.do(store.beside(DeliveryStore).take(due)) for store, due in zip(stores, found, strict=True)]
-    assert [len(one) for one in taken] == [1, 0]
-    assert taken[0][0].fence == 1
 
 
 def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
@@ -460,23 +413,6 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
     assert {row["outcome"] for row in bench.rows()} == {"delivered"}
 
 
-def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
-    """If a receiver hangs, at most five attempts are out at a time, each for at most 15 s."""
-    bench.courier.seconds = 14.0
-    for number in range(12):
-        bench.submit(task_key(number))
-    bench.sends = False
-    bench.do(
-        bench.store.beside(BulkStore).cancel_all({task_key(number): 0 for number in range(12)}, None, RETENTION_MS)
-    )
-    bench.sends = True
-    bench.sweep(61)
-    assert len(bench.courier.messages) == limits.DELIVERIES_AT_ONCE == bench.courier.most_at_once
-    for _ in range(4):
-        bench.sweep(61)
-    assert {row["outcome"] for row in bench.rows()} == {"delivered"}
-
-
 def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
     """Each attempt checks the endpoint's URL again, since the rules may have changed after it was registered."""
     bench.database.rows("UPDATE webhook_endpoints SET url = 'https://169.254.169.254/'")
@@ -484,20 +420,6 @@ def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
     bench.finish()
     assert bench.courier.messages == []
     assert [attempt.failure for attempt in bench.deliveries()[0].attempts] == [AttemptFailure.URL_REFUSED]
-
-
-def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
-    other = bench.add_endpoint(2)
-    bench.courier.receiver = lambda _message: 500
-    bench.submit()
-    bench.finish()
-    assert bench.do(bench.endpoints.delete(other))
-    bench.courier.receiver = lambda _message: 200
-    bench.courier.messages.clear()
-    for _ in range(5):
-        bench.sweep()
-    assert len(bench.courier.messages) == 1
-    assert sorted(row["outcome"] for row in bench.rows()) == ["delivered", "gone"]
 
 
 def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench):

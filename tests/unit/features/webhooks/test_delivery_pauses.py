@@ -231,18 +231,6 @@ def test_a_sweep_that_runs_tasks_sends_its_deliveries_last(bench: DeliveryBench,
     assert _outcomes(bench, key) == ["delivered"] * 6
 
 
-def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
-    key = bench.add_endpoint()
-    _write(bench, key, range(1))
-    until = bench.database.now_ms() + 600_000
-    bench.database.rows("UPDATE webhook_endpoints SET failures = 1, paused_until = ?", until)
-    bench.sweep()
-    assert [(row["state"], row["due_at"]) for row in bench.rows()] == [(2, until)]
-    assert bench.courier.messages == []
-    bench.sweep(600)
-    assert _outcomes(bench, key) == ["delivered"]
-
-
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
     """Deliveries that are older than a day do not reduce how many other deliveries a sweep sends."""
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
