@@ -103,3 +103,12 @@ def test_the_token_is_where_it_is_needed_alone() -> None:
     for step in job["steps"]:
         asks = any(word in step.get("run", "") for word in ("local.deployment", "make deploy"))
         assert asks is (step.get("name") in having)
+
+
+def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
+    workflow = deploy()
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
+    assert workflow["jobs"]["test"]["if"] == "vars.ONCEOVER_ENV != ''"
+    scripts = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert not [script for script in scripts if "${{" in script]

@@ -1,6 +1,7 @@
 """`/v1/batches`: create, read, list and cancel, in the shapes of OpenAI's SDKs, and the batch as a native task."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -31,9 +32,19 @@ from tests.support.batches import (
     upload,
     work,
 )
+from tests.support.memory_r2 import MemoryR2
 
 START = START_MS // 1000
 DAY = 86_400
+
+
+@pytest.fixture(name="bench", params=["d1", "r2"])
+def batch_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
+    made = ApiBench()
+    if request.param == "r2":
+        made.blobs = MemoryR2(made.now_ms)
+    yield made
+    made.close()
 
 
 def refusal(reply: Reply) -> tuple[int, str, str | None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,20 @@ from tests.support.memory_r2 import INTERNAL, MemoryR2
 
 URL = "http://localhost:8787/v1/files"
 
+PART = 1_000  # The most bytes of a part in these tests.
 ID = "file-" + "0" * 32
+
+
+@pytest.fixture(name="files", params=["d1", "r2"])
+def files_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
+    """A deployment with small parts, with and without the binding BLOBS."""
+    monkeypatch.setattr(D1Bucket, "part_bytes", PART)
+    monkeypatch.setattr(R2Bucket, "part_bytes", PART)
+    made = ApiBench()
+    if request.param == "r2":
+        made.blobs = MemoryR2(made.now_ms)
+    yield made
+    made.close()
 
 
 def form(content: bytes = b"{}\n", filename: str | None = "a.jsonl", **fields: str) -> httpx.Request:
