@@ -43,7 +43,6 @@ class Outcome:
 
     @property
     def is_as_it_should_be(self) -> bool:
-        """Return whether all tasks completed, no chunk was called twice, and the tasks did not call too often."""
         probes_most = CALLS_OUT_MOST + 1 + PROBES_AN_HOUR_MOST * max(self.away_seconds / 3_600, 0.25)
         return (
             self.completed == self.tasks

@@ -195,7 +195,6 @@ def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequen
 
 
 def _resumed(report: Report, url: str, batch_id: str, reader: Reader, begun_at: float) -> int:
-    """Wait until the batch has one answered line more than at the restart, and note how long that took."""
     found = _batch(url, batch_id)
     done = found["request_counts"]["completed"]
     if found["status"] in ENDED | {"finalizing"}:
@@ -217,7 +216,6 @@ def _watch(url: str, batch_id: str, reader: Reader, *, until: int, seconds: floa
 
 
 def _let_finish(report: Report, batch_id: str, state: Path, flags: Sequence[str], reader: Reader) -> None:
-    """Run the runtime without kills until the batch has ended, and compare its files with its lines."""
     with DevServer(state, *flags) as server:
         begun_at = time.monotonic()
         if batch_id:

@@ -216,7 +216,6 @@ def show(selected: Sequence[Part], judged: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the parts that have not yet passed on the present files, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make campaign", description=__doc__)
     parser.add_argument("parts", nargs="*", help="names of parts or groups, * for any characters; default: all")
     parser.add_argument("--list", action="store_true", help="show what is known of the parts, and run nothing")
@@ -237,7 +236,6 @@ def main(arguments: list[str]) -> int:
 
 
 def go(selected: Sequence[Part], judged: str, *, again: bool) -> None:
-    """Run the parts one after the other, except those that have passed, and print the progress."""
     for number, part in enumerate(selected, 1):
         before = known(part)
         head = f"{number} of {len(selected)}: {part.name}"

@@ -39,7 +39,6 @@ class Module(NamedTuple):
 
 
 def measure(arguments: Sequence[str]) -> int:
-    """Run the quick tests under coverage in one process, and return their exit status."""
     DATA.parent.mkdir(exist_ok=True)
     run = [sys.executable, "-m", "coverage", "run", f"--data-file={DATA}", f"--source={ROOT / 'src'}"]
     command = [*run, "-m", "pytest", "-q", "-m", quick.CHOSEN, *(arguments or quick.FOLDERS)]

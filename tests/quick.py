@@ -88,7 +88,6 @@ def run(commands: Sequence[Sequence[str]]) -> list[int]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tests and the schedules, and print the total time. Return the exit status."""
     parser = argparse.ArgumentParser(prog="make quick ONLY=…", description=__doc__)
     parser.add_argument("area", nargs="?", choices=areas(), help="default: all")
     area = parser.parse_args(arguments).area

@@ -132,7 +132,6 @@ def webhooks() -> tuple[Counter[str], list[str]]:
 
 
 def _test_suite() -> Path:
-    """Return the folder of the distribution that has the suite, which is downloaded once."""
     name, version, digest = SCHEMAS
     packed = KEPT / f"{name}-{version}.tar.gz"
     if not packed.exists():

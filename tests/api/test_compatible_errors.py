@@ -129,7 +129,6 @@ def test_nothing_in_the_answer_asks_for_a_repetition(bench: ApiBench):
 
 @pytest.mark.parametrize("path", ["/v1x", "/V1/responses", "//v1/responses", "/api/v1/responses"])
 def test_what_is_not_below_v1_has_problems(bench: ApiBench, path: str):
-    """An unknown path that only resembles `/v1` gets a problem of the native API."""
     assert data(bench.call("GET", path))["code"] == "not_found"
 
 

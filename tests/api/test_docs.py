@@ -10,7 +10,6 @@ from local.node import ROOT
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Make a folder with copies of the generated documents, and of the document that is generated only in part."""
     for path in (*docs.generated(ROOT), claims_page.CLAIMS):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")

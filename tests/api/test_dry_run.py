@@ -46,7 +46,6 @@ def plan(bench: ApiBench, body: object) -> Any:
 
 @pytest.mark.parametrize("body", BODIES)
 def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -> None:
-    """A plan has the same chunks and the same minimum of calls as the task that the same body makes."""
     found = plan(bench, body)
     task = bench.submit(text=body["input"], **{name: value for name, value in body.items() if name != "input"})
     assert found["minimumCalls"] == task["usage"]["minimumCalls"]

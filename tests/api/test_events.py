@@ -77,7 +77,6 @@ def numbered(stream: Stream) -> list[tuple[str | None, object]]:
 def record(
     bench: ApiBench, claim: Claim, *indices: int, end: bool = False, known: dict[int, str] | None = None
 ) -> None:
-    """Let a worker write the outputs of the given chunks, in addition to outputs that it wrote before."""
     step = Finish(1_000_000) if end else Continue(180_000)
     done = {index: f"output {index}" for index in indices}
     bench.work(claim, done, step, completed=len(known or {}) + len(done))
@@ -86,7 +85,6 @@ def record(
 
 
 def held(bench: ApiBench) -> dict[str, Any]:
-    """Make a task whose worker has finished the first chunk. The worker's lease on the task lasts for hours."""
     task = bench.submit()
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Continue(100_000_000))
     return task

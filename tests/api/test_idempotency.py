@@ -106,7 +106,6 @@ def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("state", ["processing", "completed", "failed", "cancelled"])
 def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
-    """A replay shows the task's present state, with its result if it has completed."""
     task = data(post(bench, "one"))
     match state:
         case "processing":
@@ -194,7 +193,6 @@ class Interleaver:
 
 
 def submit_later(bench: ApiBench, body: object = BODY) -> "asyncio.Task[Reply]":
-    """Start a submission on the running loop, without awaiting it."""
     request = BenchRequest("POST", URL, {"idempotency-key": "one"}, json.dumps(body).encode())
     return asyncio.ensure_future(handle(request, bench.api, CATALOGUE))
 

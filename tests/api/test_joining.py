@@ -19,7 +19,6 @@ MOST = limits.JOINING_SECONDS_MOST
 
 
 def post(bench: ApiBench, count: object = None, body: object = BODY, **headers: str) -> Reply:
-    """Send a submission whose header says how many times the SDK has sent it before."""
     said = {} if count is None else {"x-stainless-retry-count": str(count)}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return bench.call("POST", "/v1/responses", body, said | named)
@@ -32,7 +31,6 @@ def name(reply: Reply) -> str:
 
 
 def joined(reply: Reply) -> bool:
-    """Return whether an answer says that an earlier send made the task."""
     assert reply.status == 200, reply
     return reply.headers.get("Idempotency-Replayed") == "true"
 

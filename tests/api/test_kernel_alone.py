@@ -33,7 +33,6 @@ def kernel_bench() -> Iterator[KernelBench]:
 
 
 def test_a_task_is_planned_accepted_and_shown(alone: KernelBench) -> None:
-    """Without features a task of a text is planned, accepted, listed, read and cancelled, and a retry is refused."""
     status, plan = alone.ask("POST", "/api/tasks?dryRun=true", {"input": "one\n\ntwo"})
     assert (status, len(plan["chunks"])) == (200, plan["minimumCalls"])
     status, task = alone.ask("POST", "/api/tasks", {"input": "one\n\ntwo"})

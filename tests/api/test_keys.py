@@ -198,7 +198,6 @@ def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
 
 
 def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
-    """A key with a remembered id but a wrong secret is refused."""
     key = keyed.make_key()
     assert cost(keyed, key) == 1
     assert ask(keyed, wrong(key)).status == 401
@@ -439,5 +438,4 @@ def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
 def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
-    """In `Authorization` the scheme may be in any case, as in RFC 9110, and a second space is allowed."""
     assert keyed.call("GET", "/api/tasks", headers={"authorization": f"{scheme} {keyed.make_key()}"}).status == 200

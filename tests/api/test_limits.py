@@ -43,7 +43,6 @@ def crowded_out(reply: Reply) -> bool:
 
 
 def used_up(bench: ApiBench, reply: Reply) -> bool:
-    """Return whether the request was refused for the day's characters, with a Retry-After until midnight UTC."""
     return refused(reply, "characters_per_day", -(-(DAY_MS - bench.now_ms() % DAY_MS) // 1000))
 
 
@@ -177,7 +176,6 @@ def test_what_is_used_is_paid_for_in_one_call(
 
 @pytest.fixture
 def shared() -> Iterator[ApiBench]:
-    """Make a deployment with keys, a queue and objects."""
     made = ApiBench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
     yield made
     made.close()
@@ -213,7 +211,6 @@ def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
 
 
 def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
-    """If no object takes a task beyond its tenant's share, the queue takes the task."""
     ours = shared.make_key()
     shared.senders[1].refuses = True
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 1)]

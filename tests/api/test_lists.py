@@ -201,7 +201,6 @@ def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled", "overdue"])
 def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
-    """Another tenant's task and an unknown id get equal answers, byte for byte and with the same Retry-After."""
     bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
     task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree", "deadlineSeconds": 60}, ours))

@@ -31,7 +31,6 @@ Provoke = Callable[[ApiBench, str, str], Reply]
 
 
 def plain(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a call about an existing task, with a valid body if the call needs one."""
     task = bench.submit()
     if path.endswith("/retry"):
         bench.fail(task["id"])
@@ -183,7 +182,6 @@ def many_files(bench: ApiBench, _method: str, _path: str) -> Reply:
 
 
 def bucket_away(bench: ApiBench, method: str, path: str) -> Reply:
-    """Read or store a file while the file's parts cannot be reached, although its row can be."""
     path = path.replace("{id}", a_file(bench))
     bench.database.fail("string or blob too big: SQLITE_TOOBIG", passing=1)
     return call(bench, method, path)
@@ -199,7 +197,6 @@ def strange_schema(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def unjoined_schema(bench: ApiBench, method: str, path: str) -> Reply:
-    """Submit an output schema with a text field for which no rule says how to join it."""
     one = {"properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
     return with_schema(bench, method, path, {"type": "object", **one})
 
@@ -363,7 +360,6 @@ def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make the call with an unknown key, after so many unknown keys that an isolate may look up no more."""
     require_keys(bench)
     while bench.api.isolate.lookups.take(bench.loop.time()):
         pass

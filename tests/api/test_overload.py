@@ -121,17 +121,6 @@ def test_a_database_that_becomes_late_while_a_file_arrives_gets_no_upload(slow: 
     assert slow.count_rows() == rows
 
 
-def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
-    """As soon as the database answers any request in time, new tasks are accepted again."""
-    task = slow.submit()
-    slow.seconds = LATE
-    slow.call("GET", task["links"]["self"])
-    slow.seconds = 0
-    assert submit(slow)[0] == 503
-    slow.call("GET", task["links"]["self"])
-    assert submit(slow)[0] == 202
-
-
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
     slow.seconds = LATE
     assert submit(slow)[0] == 202  # nothing was known
@@ -150,26 +139,6 @@ def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> N
     assert [reply.status for reply in slow.run(crowd())] == [202] + [503] * 19
     assert slow.database.batches == before + 1
     assert [reply.status for reply in slow.run(crowd())] == [202] * 20
-
-
-def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
-    """A new task is refused as soon as a D1 call is late, even before the call is answered."""
-    task = slow.submit()
-    slow.seconds = 20
-
-    async def story() -> Reply:
-        reader = asyncio.ensure_future(
-            handle(BenchRequest("GET", f"http://h{task['links']['self']}"), slow.api, CATALOGUE)
-        )
-        await asyncio.sleep(LATE)
-        before = slow.database.batches
-        reply = await handle(BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}'), slow.api, CATALOGUE)
-        assert slow.database.batches == before
-        assert not reader.done()
-        await reader
-        return reply
-
-    assert slow.run(story()).status == 503
 
 
 def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -> None:
@@ -275,15 +244,6 @@ def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
     flood(keyed, 100)
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 401
     assert not keyed.api.isolate.keys._entries
-
-
-def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
-    """An isolate remembers a limited number of refused keys, and forgets the oldest first."""
-    refused = keyed.api.isolate.refused
-    for number in range(limits.REFUSED_CACHE_MOST + 1):
-        refused.remember(number.to_bytes(32), any_key=True, asked_at=0)
-    assert len(refused._entries) == limits.REFUSED_CACHE_MOST
-    assert [refused.find((number).to_bytes(32), 1) for number in (0, 1)] == [None, True]
 
 
 def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:

@@ -19,7 +19,6 @@ def found(bench: ApiBench, **query: object) -> list[str | None]:
 
 @pytest.fixture
 def named(bench: ApiBench) -> list[dict[str, Any]]:
-    """Submit tasks with each kind of name, the oldest first."""
     return [
         bench.submit("Minutes of March\nAll were there."),
         bench.submit("text", metadata={"name": "Report 100%_done"}),

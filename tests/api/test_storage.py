@@ -7,12 +7,11 @@ import pytest
 from src.kernel.api.base.messages import Reply
 from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
-from src.kernel.domain.task import NewTask, Reduce
+from src.kernel.domain.task import NewTask
 from src.kernel.store.admission import Conditions
 from src.kernel.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data
 from tests.support.sqlite_d1 import NETWORK_LOST
-from tests.support.store_bench import new_task
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
 MB = 1_000_000
@@ -48,14 +47,6 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
     assert bench.call("DELETE", f"/api/tasks/{task['id']}").status == 204
 
 
-def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
-    """A database one byte below its bound of 450 MB accepts new tasks."""
-    bench.submit()
-    size(bench, 449.999999)
-    bench.call("GET", "/api/tasks")
-    assert post(bench).status == 202
-
-
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
     """While an isolate refuses new tasks for lack of space, it asks D1 once in ten seconds for the size.
 
@@ -83,16 +74,6 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
     assert again.headers["Idempotency-Replayed"] == "true"
     assert data(post(bench, "key", "other"))["code"] == "idempotency_mismatch"
     assert post(bench, "another").status == 507
-
-
-def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
-    task = data(post(bench, "key"))
-    size(bench, 460)
-    bench.call("GET", "/api/tasks")
-    assert post(bench, "key").status == 202
-    (stored,) = bench.database.rows("SELECT id FROM tasks")
-    bench.run(bench.store.withdraw(new_task(stored["id"], 2, Reduce.CONCAT, 0)))
-    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200
 
 
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
@@ -128,21 +109,6 @@ def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBen
     assert post(bench).status == 507
     bench.run(bench.database.land())
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
-
-
-def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """A withdrawal that finds no space is sent again.
-
-    In this test the submission's first send is still on its way, and its second send was refused by the tenant's limit.
-    """
-    bench.limit(tasks_in_flight_most=1)
-    task = bench.submit()
-    bench.database.fail("D1_ERROR: Network connection lost.", "later")
-    bench.database.fail(FULL, passing=1)
-    assert post(bench).status == 507
-    assert bench.call("POST", f"/api/tasks/{task['id']}/cancel").status == 200
-    bench.run(bench.database.land())
-    assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
 
 
 def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,12 +214,3 @@ def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
     assert post(bench).status == 507
     assert bench.call("GET", f"{path}/chunks").status == 200
     assert bench.call("DELETE", path).status == 204
-
-
-def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
-    """An expired idempotency key would need a new task, which a full database refuses."""
-    post(bench, "key")
-    bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
-    size(bench, 460)
-    bench.call("GET", "/api/tasks")
-    assert post(bench, "key").status == 507

@@ -17,7 +17,6 @@ SMALL = Settings(provider="demo", chunk_chars=10, input_bytes=30)
 
 
 def refused(bench: ApiBench, body: object, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    """Submit, and check that the problem names the field, and that no task was stored or sent."""
     reply = bench.call("POST", "/api/tasks", body)
     problem = data(reply)
     assert (reply.status, problem["code"]) == (status, code), problem

@@ -111,7 +111,6 @@ def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
 
 
 def test_what_is_not_shown_is_not_there():
-    """A field that a task shows as it was sent must not be in `NOT_SHOWN`."""
     assert NOT_SHOWN.keys() & TaskView.__annotations__.keys() == set()
 
 

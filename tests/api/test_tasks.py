@@ -323,7 +323,6 @@ def test_erase(bench: ApiBench, state: str) -> None:
 
 @pytest.mark.parametrize("act", ["retry", "erase"])
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
-    """If a retry or an erasure took effect but D1's answer was lost, the client still gets a success."""
     task = bench.submit()
     bench.fail(task["id"])
     bench.senders[0].sent.clear()

@@ -246,7 +246,6 @@ class TwoTenants(RuleBasedStateMachine):
         calls=st.sampled_from([None, 9]),
     )
     def submit(self, name: str, label: str | None, parts: int, deadline: int | None, calls: int | None) -> None:
-        """Submit a task, and check that it is accepted, replayed, or refused for its body or a limit of its tenant."""
         tenant = self.tenants[name]
         body: Json = {"input": "\n\n".join([tenant.canary] * parts), "metadata": {"word": tenant.canary}}
         body |= {} if deadline is None else {"deadlineSeconds": deadline}
@@ -335,7 +334,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks, whole=st.booleans())
     def search(self, name: str, pick: int, *, whole: bool) -> None:
-        """A tenant finds its own tasks by id and by text, and no other tenant's, even if it knows ids and texts."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         for q in (id_ if whole else id_[:13], self.tenants.get(owner, tenant).canary):
             found = data(self.ask(tenant, "GET /api/tasks", f"/api/tasks?limit=100&q={q}"))["tasks"]
@@ -404,7 +402,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def retry(self, name: str, pick: int) -> None:
-        """A tenant can retry its own failed or cancelled task if its limit of tasks in flight allows this."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "POST /api/tasks/{id}/retry", f"/api/tasks/{id_}/retry")
         if owner != name:
@@ -425,7 +422,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def delete(self, name: str, pick: int) -> None:
-        """A tenant can erase its own task, whatever the task's status."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "DELETE /api/tasks/{id}", f"/api/tasks/{id_}")
         assert reply.status == (204 if owner == name else 404)
@@ -474,7 +470,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(pick=picks, how=st.sampled_from(["begin", "complete", "fail"]))
     def work(self, pick: int, how: str) -> None:
-        """A worker claims a task, writes outputs or ends the task, or it comes too late to do so."""
         owner, id_ = self.pick(pick)
         if owner == "nobody":
             return

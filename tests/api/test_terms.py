@@ -252,7 +252,6 @@ def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str) -> None:
-    """A task without announced calls is cancelled or erased without a wait."""
     assert end(bench, how, bench.submit()) == 0
 
 

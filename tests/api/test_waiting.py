@@ -104,7 +104,6 @@ def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench:
 
 @each_route
 def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
-    """Once an isolate has seen that the day's rows are used up, tasks show `quota` as the reason."""
     task = bench.submit()
     claim(bench, task["id"], route)
     bench.database.fail(QUOTA, "before")

@@ -114,7 +114,6 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
 
 
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
-    """Hostile content, such as scripts, direction marks and a line of 200 KB, is shown as text."""
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
     named = {"metadata": {"name": HOSTILE}, "instructions": HOSTILE}
     done = client.submit(f"{HOSTILE}\n\n{line}", chunk=chunk, **named)["id"]

@@ -131,7 +131,6 @@ def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, ser
 
 
 def past(server: DevServer, *steps: range) -> None:
-    """Write the backlog and the ended tasks of past five-minute steps into the database."""
     now = round(time.time() * 1000) // FIVE_MINUTES_MS * FIVE_MINUTES_MS
     times = [now - step * FIVE_MINUTES_MS for part in steps for step in part]
     counts = {"ended": 5, "retries": 1, "dead_letters": 1, "in_doubt": 2, "took": 5, "took_ms": 5 * BOUNDS_MS[-1]}

@@ -16,7 +16,6 @@ TEXT = "A text that is not submitted yet."
 
 
 def several(stage: Stage) -> list[str]:
-    """Let the API answer with two failed tasks, an unfinished task and a completed task, and return their ids."""
     ids = [f"{TASK_ID[:-1]}{number}" for number in range(4)]
     failed = task(status="failed", progress=PARTLY, error=FAILURE)
     shown = [failed, failed, task(status="pending", terminal=False, finishedAt=None), task()]

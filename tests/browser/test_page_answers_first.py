@@ -76,7 +76,6 @@ def test_a_failed_task_begins_with_what_helps(
 
 
 def test_a_refusal_of_the_server_is_quoted(stage: Stage) -> None:
-    """The page says in its own language that the server refused, and quotes the server's sentence."""
     problem = {"status": 422, "code": "invalid_fields", "detail": "input must not be empty", "requestId": "r"}
     stage.answers[PATH] = lambda route: route.fulfill(status=422, json=problem)
     page = stage.open(f"#/task/{TASK_ID}")

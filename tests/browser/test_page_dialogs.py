@@ -45,7 +45,6 @@ OF_ACCESS = ["Revoke", "Rotate the secret", "Delete"]
 
 
 def shows(stage: Stage, shown: Any) -> None:
-    """Let the API answer with a task, tasks or a batch, and with a key and an endpoint of webhooks."""
     stage.answers |= {
         "/api/tenants": {"tenants": [], "nextCursor": None},
         "/api/keys": {"keys": [KEY]},

@@ -40,7 +40,6 @@ WIDTHS = {"en-GB": (640, 375, 320, 188), "zh-CN": (375, 188)}
 
 
 def fits(page: Page, stage: Stage, what: str) -> None:
-    """Check what the page shows in windows of each width. The page's scripts ask for no width, only its styles do."""
     stage.settle()
     locale = "en-GB" if page.evaluate("document.documentElement.lang") == "en" else "zh-CN"
     for width in WIDTHS[locale]:

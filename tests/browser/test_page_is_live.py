@@ -73,7 +73,6 @@ def test_without_a_stream_the_page_polls(stage: Stage) -> None:
 
 
 def test_events_are_cut_wherever_the_pieces_end(stage: Stage) -> None:
-    """The page reads the same events for every division of a stream's text into two pieces."""
     page = stage.open("#/submit")
     text = ":\n\n" + event("chunk", {"output": "a: b\u2028"}, "0-4") + "retry: 500\n\n" + event("progress", {})
     found = page.evaluate(

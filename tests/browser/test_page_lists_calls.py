@@ -21,8 +21,6 @@ MERGE = attempt(0, level=2)
 
 
 def log(stage: Stage) -> None:
-    """Let the API answer with a task with all kinds of calls, in pages."""
-
     def answer(route: Route) -> None:
         query = parse_qs(urlsplit(route.request.url).query)
         rows = [FAILED, CUT_OFF] if query.get("outcome") == ["failed"] else [attempt(0), FAILED, CUT_OFF, DOUBTED]

@@ -44,7 +44,6 @@ def test_an_output_is_read_as_markdown(stage: Stage) -> None:
 
 
 def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
-    """The page first shows the beginning of a long output as Markdown."""
     code = "```\n" + "code\n\n" * 2_500 + "```\n\n"
     parts = [f"**part {number:04}** " + "word " * 40 for number in range(400)]
     text = "\n\n".join(parts[:60]) + f"\n\n{code}" + "\n\n".join(parts[60:])

@@ -148,7 +148,6 @@ def test_a_link_an_id_and_a_command_are_copied_without_the_key(browser: Browser)
 
 
 def test_an_empty_list_offers_a_text_and_the_command(stage: Stage) -> None:
-    """The button puts a sample text into the form, unless the form has a text; the command has no key."""
     stage.answers["/api/tasks"] = {"tasks": [], "nextCursor": None, "counts": dict.fromkeys(COUNTS, 0) | {"all": True}}
     plan = {"chunks": [{"index": 0, "start": 0, "end": 8}], "request": task()["request"], "characters": 8}
     stage.answers["POST /api/tasks"] = plan | {"minimumCalls": 1, "estimatedTokens": 2}

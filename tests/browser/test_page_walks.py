@@ -73,7 +73,6 @@ class Walker:
         self.page.keyboard.press(key)
 
     def stop(self, name: str) -> None:
-        """Check that axe finds no fault on the page, not even a minor one, and take a screenshot."""
         self.stage.settle()
         assert self.stage.violations() == [], name
         self.seen.append(self.page.locator("body").inner_text())

@@ -19,7 +19,6 @@ TEXTS = 20
 
 
 def batcher(url: str, key: str, **arguments: Any) -> Any:
-    """Make a client with a short interval between polls."""
     return autobatcher.BatchOpenAI(base_url=f"{url}/v1", api_key=key, poll_interval_seconds=0.2, **arguments)
 
 
@@ -38,7 +37,6 @@ async def long(client: Any) -> list[object]:
 
 
 async def at_once(client: Any) -> list[object]:
-    """Send many texts in parallel. Each text must get its own answer and its own task."""
     calls = (client.responses.create(model="demo-1", input=f"Text {at:03} alone.") for at in range(TEXTS))
     done = await asyncio.gather(*calls)
     right = [f"Text {at:03} alone." in one.output_text for at, one in enumerate(done)]
@@ -46,7 +44,6 @@ async def at_once(client: Any) -> list[object]:
 
 
 async def in_batches(url: str, key: str) -> list[object]:
-    """Let the client collect calls into one batch for each endpoint. Each call gets its own answer, or its error."""
     async with batcher(url, key, completion_window="24h", batch_window_seconds=0.5) as client:
         texts = [f"Text {at:03} alone." for at in range(TEXTS)]
         messages = ([{"role": "user", "content": text}] for text in texts)

@@ -32,7 +32,6 @@ class CuttingProxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The proxy's own address, without the part of the path that breaks answers."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def breaks(self, fate: str) -> None:

@@ -49,7 +49,6 @@ def shown(value: BaseModel | None) -> Any:
 
 
 def ask(client: openai.OpenAI, model: type[BaseModel], text: str = TEXT, **ours: object) -> Any:
-    """Submit a response, and follow its stream at once."""
     return client.responses.stream(
         model="m", input=text, background=True, text_format=model, extra_body={"onceover": {**CHUNKS, **ours}}
     )

@@ -29,7 +29,6 @@ contents = st.lists(st.sampled_from([b"{}", b"a b", b" ", b"\r", b"\n", b"\r\n",
 
 @given(contents, st.lists(st.integers(0, 200), max_size=6))
 def test_lines_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) -> None:
-    """In any division into pieces, a file has the lines of `bytes.split`, without outer blanks and blank lines."""
     content = b"".join(parts)
     bounds = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
     scanner = LineScanner()

@@ -48,7 +48,6 @@ _SIZES = st.integers(1, 60).flatmap(lambda most: st.tuples(st.just(most), st.int
 
 @pytest.fixture(autouse=True, scope="module")
 def near() -> Iterator[None]:
-    """Let the rules look at little text, so that a slice of a short text has all that they look at and no more."""
     with pytest.MonkeyPatch.context() as patch:
         look_near(patch, MARK_CHARS)
         yield

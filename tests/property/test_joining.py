@@ -58,7 +58,6 @@ class Deployment:
         self.database.close()
 
     def send(self, client: int, fate: Fate) -> None:
-        """Let a client send its request, unless it has an answer or has given up."""
         count = self.sent[client]
         if client in self.told or count == SENDINGS_MOST:
             return

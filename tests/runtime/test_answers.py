@@ -41,7 +41,6 @@ BROKEN = {
 
 @pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_body_is_the_clients_mistake(small: Client, rest: bytes) -> None:
-    """A request with a broken body is answered with 400 and not 500, and no task is stored."""
     before, url = stored(small), small.http.base_url
     assert url.port
     with socket.create_connection((url.host, url.port), timeout=20) as connection:

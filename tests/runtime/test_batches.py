@@ -78,7 +78,6 @@ EXPECTED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model server that refuses some lines for good, and takes a long time for others."""
     plan = Plan(by_text={"refuse this": (status(400),) * 100, "slowly": (slow(1),) * 1_000})
     with ModelServer(api_key="test-key", plan=plan) as server:
         yield server
@@ -112,7 +111,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 def seen_by(command: list[str | Path]) -> str:
-    """Run a program, compare what it printed with what is expected, and return the version of its SDK."""
     seen = run(command)
     version: str = seen.pop("version")
     assert seen == EXPECTED

@@ -16,7 +16,6 @@ TASKS = 55  # 55 tasks are more than one invocation on the free plan may dispatc
 
 @pytest.fixture(scope="module")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on the queue, which enforces the free plan's limits for each invocation."""
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=10, LEASE_SECONDS=20)
     with DevServer(tmp_path_factory.mktemp("state"), *flags, "--limits", "free", "--cron-every", "1") as made:
         yield made

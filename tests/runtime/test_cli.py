@@ -23,7 +23,6 @@ SMALL = ("--chunk-chars", "40")
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model server that refuses, cuts off its output or writes a long output if the text asks for this."""
     plan = Plan(
         by_text={"refuse this": (status(400),), "cut this": (ended("length"),), "write at length": (ok(LARGE),)}
     )

@@ -19,7 +19,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def test_a_preflight_and_the_request_after_it(client: Client):
-    """A listed origin gets an answer to its preflight, and may read the answers to its requests."""
     asked = {"origin": LISTED, "access-control-request-method": "POST"}
     preflight = client.http.options("/api/tasks", headers=asked)
     assert (preflight.status_code, preflight.content) == (204, b"")

@@ -23,7 +23,6 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The folder of a tiny Worker for these tests."""
     write_tiny_worker(tmp_path / "project")
     return tmp_path / "project"
 
@@ -64,7 +63,6 @@ def test_bad_arguments_are_refused_in_one_line(arguments: list[str], says: str) 
     ],
 )
 def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, source: str, says: list[str]) -> None:
-    """If the Worker's code cannot start, `make dev` prints the error with its file and line, and ends with status 1."""
     (project / "src" / "greeting.py").write_text(source)
     server = DevServer(tmp_path / "state", project=project)
     try:
@@ -99,7 +97,6 @@ class WholeLife:
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> WholeLife:
-    """Start a server and end it, once for all tests that only look at it."""
     folder, port = tmp_path_factory.mktemp("life"), free_port()
     write_tiny_worker(folder / "project")
     server = DevServer(folder / "state", port=port, project=folder / "project")

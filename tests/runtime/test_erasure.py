@@ -48,7 +48,6 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the Worker with a door for tests, which prints its messages."""
     return write_wired_worker(tmp_path / "project")
 
 

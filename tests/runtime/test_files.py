@@ -43,7 +43,6 @@ HEAP_MB_MOST = 20  # What an upload or a download may add to WebAssembly's memor
 
 @pytest.fixture(name="server", scope="module", params=["r2", "d1"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A Worker that requires API keys, once with the bucket BLOBS and once without it."""
     folder = tmp_path_factory.mktemp(request.param)
     project = None
     if request.param == "d1":
@@ -163,7 +162,6 @@ def test_large_uploads_beyond_the_isolates_memory_are_refused(server: DevServer)
 
 @pytest.fixture(name="large", scope="module")
 def large_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A Worker with a meter, which takes files of LARGE bytes; its clock moves, so that the meter has times."""
     settings = variables({"PLAN": "paid", "MAX_FILE_BYTES": LARGE})
     environ = {"ONCEOVER_LOCAL_CLOCK": "moving"}
     with DevServer(tmp_path_factory.mktemp("large"), *settings, "--limits", "paid", environ=environ) as server:
@@ -229,7 +227,6 @@ def test_calls_of_the_bucket_are_subrequests(large: DevServer):
 
 
 def left(server: DevServer) -> tuple[list[str], list[Path]]:
-    """Return the states of files that no client sees, and those objects that have more than one byte."""
     with opened(d1_file(server.persist_to)) as connection:
         states = [row[0] for row in connection.execute("SELECT state FROM files WHERE state <> 'ready'")]
     return states, [path for path in server.persist_to.glob("v3/r2/**/blobs/*") if path.stat().st_size > 1]

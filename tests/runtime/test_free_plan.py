@@ -32,7 +32,6 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def free(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on Durable Objects only, with the free plan's limits."""
     state = tmp_path_factory.mktemp("free")
     with DevServer(state, "--env", "free", "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
         yield server
@@ -40,7 +39,6 @@ def free(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def queues(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on queues and objects, with the free plan's limits."""
     state = tmp_path_factory.mktemp("queues")
     with DevServer(state, "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
         yield server

@@ -40,7 +40,6 @@ def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.C
 
 
 def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: Program) -> None:
-    """The search for Python skips programs that fail, and Pythons that are too old, wherever they are on PATH."""
     shim = program("python3.13", "echo 'not installed' >&2; exit 127")
     old = program("python3", "exit 1")
     good = program("python3", f'exec {sys.executable} "$@"')

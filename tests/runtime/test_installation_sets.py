@@ -61,7 +61,6 @@ def test_make_install_installs_what_running_needs(clone: Clone) -> None:
 
 @pytest.mark.parametrize(("target", "flag"), [("dev", "--help"), ("model", "--help"), ("dev", "-h")])
 def test_the_help_of_a_command_installs_nothing(target: str, flag: str, tmp_path: Path) -> None:
-    """In a clone without an installation and without npm, a command's help prints the flags and writes no file."""
     listed = subprocess.run(
         ["git", "ls-files", "Makefile", "local", "wrangler.toml"], cwd=ROOT, capture_output=True, text=True, check=True
     )

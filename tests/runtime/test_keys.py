@@ -29,7 +29,6 @@ def server(state: Path) -> Iterator[DevServer]:
 
 
 def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
-    """Send a GET with the given Authorization headers, always with the same request id."""
     headers = [("X-Request-Id", "one"), *(("Authorization", value) for value in authorization)]
     return httpx.get(server.url + path, headers=headers, timeout=20)
 

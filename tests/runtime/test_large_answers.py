@@ -55,7 +55,6 @@ def people(call: Call) -> Behaviour:
 
 @pytest.fixture(scope="module", name="large")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker and a meter; the outputs of its model are as long as allowed, or lists."""
     rng = random.Random(1)
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
     texts = [" ".join(rng.choices(words, k=CHARS // 9)) for _ in range(16)]

@@ -85,7 +85,6 @@ def left(client: Client) -> int | None:
 
 
 def live_through_it(environment: Sequence[str], folder: Path) -> None:
-    """Submit tasks while the database is in constant trouble, and audit the tasks when they have ended."""
     trouble = Trouble()
     with (
         SharedD1() as database,

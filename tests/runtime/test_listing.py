@@ -30,7 +30,6 @@ def ids(first: int, behind: int) -> list[str]:
 
 
 def fill(state: Path, first: int, behind: int) -> None:
-    """Write copies of the newest task into the database, in one transaction."""
     with closing(sqlite3.connect(d1_file(state), timeout=20)) as connection, connection:
         names = [name for _, name, *_ in connection.execute("PRAGMA table_info(tasks)")]
         chosen = f"SELECT {', '.join(names)} FROM tasks ORDER BY id DESC LIMIT 1"  # noqa: S608

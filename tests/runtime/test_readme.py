@@ -42,7 +42,6 @@ def server(state: Path) -> Iterator[DevServer]:
 
 
 def test_the_first_two_commands_and_their_output(server: DevServer):
-    """The README's first two commands print what it shows: the second prints the result, for both texts."""
     served, run, *_ = blocks(README)
     assert served == "make dev\n"
     for name, shown in zip(("english.txt", "chinese.txt"), blocks(README, "markdown"), strict=True):

@@ -16,7 +16,6 @@ LEASE_SECONDS = 600  # The lease is so long that a test that waited for its end 
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_a_task_goes_on_after_ctrl_c_and_a_restart(route: str, tmp_path: Path):
-    """A task whose `make dev` is stopped during a call completes soon after a restart, although its lease is long."""
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(30))) as model:
         flags = (*ENVIRONMENTS[route], *openai(model.base_url, LEASE_SECONDS=LEASE_SECONDS), "--cron-every", "2")
         with DevServer(tmp_path / "state", *flags) as server, Client(server.url) as client:

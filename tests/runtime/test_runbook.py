@@ -115,7 +115,6 @@ def test_a_block_runs_with_a_key(block: str, world: World) -> None:
 
 @pytest.mark.parametrize("request_line", [line for line in REQUESTS if line not in NOT_RUN])
 def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) -> None:
-    """Each request that a sentence of the runbook names succeeds, with a key and a real id."""
     method, path = request_line.split(" ")
     answer = httpx.request(
         method, world.server.url + world.path(path), headers={"Authorization": f"Bearer {world.key}"}, timeout=60

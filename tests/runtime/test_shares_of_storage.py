@@ -36,7 +36,6 @@ def decide(call: Call) -> Behaviour | None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A Worker that requires API keys and has no bucket, over a small database."""
     project = tmp_path_factory.mktemp("project")
     copy_worker(project)
     without_bucket(project / "wrangler.toml")

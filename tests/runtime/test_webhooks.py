@@ -37,7 +37,6 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with WEBHOOK_KEY, which requires API keys and may send webhooks to this machine."""
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true", "REQUIRE_KEYS": "true"}
     with DevServer(tmp_path_factory.mktemp("state"), *variables(values), "--cron-every", "1") as made:
         yield made

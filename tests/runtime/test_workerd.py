@@ -16,7 +16,6 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with a copy of the Worker that has doors for tests."""
     project = write_wired_worker(tmp_path_factory.mktemp("project"))
     with DevServer(tmp_path_factory.mktemp("state"), project=project) as server:
         yield server

@@ -90,7 +90,6 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 def test_wrangler_is_asked_once_for_each_configuration(asker: Asker, root: Path, project: Path) -> None:
-    """The second answer about a configuration is the first one, without wrangler, for a copy of the project too."""
     first, asked = asker.ask(root, project)
     assert asked == [*CONFIGURATION, *DIVISION]
     assert first["configuration"]["database"] == "DB"

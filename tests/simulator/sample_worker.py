@@ -129,7 +129,6 @@ class SampleApp:
 
 
 async def scenario(world: World) -> int:
-    """Run jobs, a restart and two changes of deployment, and check that every accepted job is done in the end."""
     world.start_cron(30)
     accepted = []
 

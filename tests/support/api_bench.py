@@ -244,7 +244,6 @@ class ApiBench:
         self._behind.append(asyncio.ensure_future(work))
 
     def settle(self) -> None:
-        """Wait until all work that continues after answers has ended."""
         behind, self._behind = self._behind, []
         if behind:
             self.run(asyncio.wait(behind))
@@ -310,7 +309,6 @@ class ApiBench:
         return SavedBench(Template([], begun=self.database.snapshot()), self._made, self.loop.time())
 
     def restart(self) -> None:
-        """Let a new isolate serve the next requests, with the same database."""
         self.api = replace(self.api, isolate=RequestMemory())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:

@@ -125,7 +125,6 @@ class Watched:
         self.page.evaluate(_A_TURN)
 
     def settle(self) -> None:
-        """Return once no request is under way and the page has handled all answers without a further request."""
         seen = -1
         for _ in range(1000):
             self._take_a_turn()

@@ -48,7 +48,6 @@ class DeliveryBench(WorkerBench):
             work.close()  # type: ignore[attr-defined]
 
     def settle(self) -> None:
-        """Wait until all work that continues after invocations has ended."""
         while self._behind:
             behind, self._behind = self._behind, []
             self.do(asyncio.wait(behind))

@@ -64,7 +64,6 @@ class DevServer:
         return self
 
     def launch(self) -> None:
-        """Start the server without waiting until it is ready. A server that has ended can be started again."""
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         self._process = subprocess.Popen(

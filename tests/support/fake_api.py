@@ -110,7 +110,6 @@ class FakeApi(Loopback):
 
 
 def _parsed(content: bytes, headers: dict[str, str]) -> Any:
-    """Read a body: JSON, or the bytes of a form."""
     if headers.get("content-type", "").startswith("multipart/"):
         return content
     return json.loads(content) if content else None

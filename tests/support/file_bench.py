@@ -144,7 +144,6 @@ class FileBench:
         return found
 
     def leftovers(self) -> list[Misfit]:
-        """Return rows of files that no client sees, and stored parts that no row names."""
         rows = self.rows()
         named = {(row["id"], part[0]) for row in rows for part in json.loads(row["parts"])}
         return [Misfit(row["state"], row["id"]) for row in rows if row["state"] in {"writing", "erasing"}] + [

@@ -97,7 +97,6 @@ def ours() -> dict[str, ModuleType]:
 
 
 def made() -> dict[str, int]:
-    """Return how many classes of the Worker take long to create, by kind."""
     classes = [
         value
         for name, module in ours().items()
@@ -112,7 +111,6 @@ def made() -> dict[str, int]:
 
 
 def proxies() -> list[str]:
-    """Return the names of those globals of the Worker's modules that are JavaScript objects."""
     if "pyodide.ffi" not in sys.modules or not hasattr(sys.modules["pyodide.ffi"], "JsProxy"):
         return []
     kind = sys.modules["pyodide.ffi"].JsProxy

@@ -43,7 +43,6 @@ class MemoryR2(BucketServer):
         return len(self._late)
 
     def land(self) -> None:
-        """Let the calls that failed with "later" take effect."""
         while self._late:
             self._late.pop(0)()
 

@@ -84,7 +84,6 @@ def cut() -> Behaviour:
 
 
 def stall() -> Behaviour:
-    """Send half of the answer's body, and nothing more until the client leaves or the server closes."""
     return Behaviour("stall")
 
 

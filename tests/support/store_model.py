@@ -150,7 +150,6 @@ class ModelTask:
         return self.deadline_at is not None and self.deadline_at <= now
 
     def look_at(self, at: int) -> None:
-        """Make the task due for the sweep at this time, or at the deadline if that is earlier."""
         self.wake_at = at if self.deadline_at is None else min(at, self.deadline_at)
 
     def starting_ms(self, now: int) -> int:

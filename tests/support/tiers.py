@@ -20,5 +20,4 @@ def tier() -> Tier:
 
 
 def sized[T](*, quick: T, test: T, campaign: T) -> T:
-    """Return the value for the tier that is running, for example a test's number of draws."""
     return {"quick": quick, "test": test, "campaign": campaign}[tier()]

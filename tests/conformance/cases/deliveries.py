@@ -103,5 +103,4 @@ def full(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def brief(log: list[dict[str, Any]]) -> list[list[Any]]:
-    """Return the queue, the message's number and the attempt of each delivery, sorted by these values."""
     return sorted([entry["queue"], entry["body"].get("n", 0), entry["attempts"]] for entry in log)

@@ -115,7 +115,6 @@ class Recorder:
         return _Named(self._names[sql], self.database.prepare(sql))
 
     async def batch(self, prepared: Sequence[Any]) -> Any:
-        """Run a batch, and record the name, the rows, the changes and the written rows of each statement."""
         results = await self.database.batch([one.statement for one in prepared])
         for one, result in zip(prepared, results, strict=True):
             meta = result["meta"]
@@ -190,7 +189,6 @@ class Story:
     async def insert(
         self, key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: Any
     ) -> None:
-        """Submit a task without conditions, due at once."""
         await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)
 
     async def claim(
@@ -225,7 +223,6 @@ class Story:
         await self.alter("UPDATE tasks SET deadline_at = 1, wake_at = min(wake_at, 1) WHERE id = ?1", key)
 
     async def note(self, sql: str) -> None:
-        """Run a read, and add its rows to the outcomes."""
         self.outcomes.append(show(list((await self._database.prepare(sql).run())["results"])))
 
     def told(self) -> Any:

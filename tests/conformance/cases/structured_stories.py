@@ -31,7 +31,6 @@ def values(*positions: int) -> list[Output]:
 
 
 def rejected(position: int, *, final: bool = False) -> FailedCall:
-    """Return a failed call for a chunk whose answer did not match the schema."""
     return FailedCall(CallKey(0, position), Tries(0, 1), final, INVALID, rejection=REJECTION, gap_chars=2)
 
 

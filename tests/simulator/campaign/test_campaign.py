@@ -146,7 +146,6 @@ class TestSchedules:
         assert seeds.in_doubt > least(1_000)
 
     def test_the_schedules_reach_the_limit_of_requests(self, seeds: CampaignTally):
-        """The limiter of requests refuses requests more than 300 times in 2,000 schedules."""
         assert seeds.told["limited"] > least(300)
 
     def test_the_hosted_runtime_excuses_nothing(self, seeds: CampaignTally):
@@ -173,7 +172,6 @@ LONG_FLOWS = {"queue, lanes", "object, lanes, cancel, retry"}
     ],
 )
 def test_a_crash_at_any_point_breaks_nothing(flow: Flow):
-    """After a crash at any suspension point of the flow, before or after the effect, every invariant is true."""
     counts = all_singles(flow)
     assert counts.total() == 2 * len(flow.run({}))
 
@@ -192,7 +190,6 @@ def test_pairs_of_crashes_break_nothing():
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_substitute_takes_what_the_original_takes(ablation: Ablation):
-    """A function without a safeguard takes the original's arguments, so that no TypeError is what the checks notice."""
     for owner, name, substitute in (*ablation.patches, *ablation.circumstances):
         original = getattr(owner, name)
         if inspect.isfunction(original) and inspect.isfunction(substitute):

@@ -50,7 +50,6 @@ def schedules_of_files(deployment: Deployment) -> list[Writers]:
 
 @ROUTES
 def test_no_two_writers_of_a_batch_mix(deployment: Deployment):
-    """If two live writers of a batch's files have the same fence after a restore, the database refuses one of them."""
     seen = schedules_of_files(deployment)
     assert sum(one.twins for one in seen) > 0
     assert sum(one.refused for one in seen) > 0

@@ -41,7 +41,6 @@ def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
 
 
 def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: float) -> Seen:
-    """Run a task without faults on a database that is slow from the task's submission on."""
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
     world = World(1, app, TEMPLATE, deployment=deployment, variables=OPTIONS, model_seconds=(1.0, 1.0))

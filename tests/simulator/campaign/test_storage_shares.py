@@ -47,7 +47,6 @@ class Shares:
         tenants.install(self.world.database.connection, self.world.now_ms())
 
     async def run(self, world: World) -> None:
-        """Let tasks end, let two days pass, and let two tenants store what they can while the sweep runs."""
         for tenant, count in OLD.items():
             for number in range(count):
                 assert await self._send(_task(tenant, f"{tenant} {number}"), 202)

@@ -37,7 +37,6 @@ def test_receivers_misbehave(seeds: CampaignTally):
 
 
 def test_receivers_that_hang_delay_no_other_tenant():
-    """All ten receivers of a tenant hang, and 400 deliveries come: a task of another tenant starts within 2 s."""
     seeds = run_block(0, HANGING_SCHEDULES, HANGING)[0]
     assert seeds.failures == []
     assert seeds.fired["receivers_hang"] >= 10 * HANGING_SCHEDULES

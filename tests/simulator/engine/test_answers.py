@@ -42,7 +42,6 @@ def test_an_answer_is_worth_what_the_model_says(name: str, fault: str):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_join_by_hand_is_the_workers(name: str):
-    """The simulator's own join and the Worker's join give the same value for each of the campaign's schemas."""
     form, rng = FORMS[name], Random(name)
     plan = join_plan(parse_schema(dict(form.schema), strict=True), form.join)
     for number in range(200):

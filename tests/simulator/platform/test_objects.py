@@ -44,7 +44,6 @@ def instance_of(world: World) -> Any:
 
 class Writer(Base):
     async def together(self) -> None:
-        """Write to storage several times without an await in between, then wait for something else."""
         first, second = self.storage.put("a", 1), self.storage.put("b", 1)
         self.storage.sql.exec("CREATE TABLE t (v INTEGER)")
         self.storage.sql.exec("INSERT INTO t VALUES (?)", 1)

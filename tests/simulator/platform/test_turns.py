@@ -77,7 +77,6 @@ def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], s
 
 
 async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait until the clock shows a moment, in steps of a millisecond."""
     until = loop.time() + 0.0504
     while loop.time() < until:  # noqa: ASYNC110 - what is to be found
         await asyncio.sleep(0.001)
@@ -145,8 +144,6 @@ def test_the_dead_take_no_further_step_of_their_turn():
 
 
 def test_a_seed_is_a_schedule_of_turns():
-    """With the hosted runtime's turns, the same seed gives the same trace."""
-
     async def fetch(env, request, ctx) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(two_handles(env, loop) for _ in range(5)))

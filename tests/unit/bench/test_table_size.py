@@ -9,7 +9,6 @@ FEW, MANY = 1_000, 20_000
 
 @pytest.fixture(scope="module")
 def counted() -> tuple[dict[str, int], dict[str, int]]:
-    """Return the SQLite steps of each act, with few tasks in the tables and with many."""
     return table_size.steps(FEW), table_size.steps(MANY)
 
 

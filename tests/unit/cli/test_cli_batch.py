@@ -19,7 +19,6 @@ DONE = (batch(), batch("in_progress", done=1), batch("in_progress", done=3), bat
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    """Start a server to which ONCEOVER_URL leads, and let pauses take no time."""
     monkeypatch.delenv("ONCEOVER_KEY", raising=False)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     with FakeApi() as server:

@@ -59,7 +59,6 @@ STATUS = {
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    """Start a server to which ONCEOVER_URL leads, and let pauses take no time."""
     monkeypatch.delenv("ONCEOVER_KEY", raising=False)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     with FakeApi() as server:
@@ -445,7 +444,6 @@ def test_the_schema_describes_these_documents_and_no_other():
 
 
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
-    """The commands for keys and webhooks send the request bodies that the contract states."""
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
     assert run(*COMMANDS["webhooks-add"])[1] == "whsec_1\n"

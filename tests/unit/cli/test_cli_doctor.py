@@ -295,7 +295,6 @@ def test_the_packages_are_the_workers():
 
 
 def test_every_variable_of_the_worker_is_known():
-    """`doctor` knows all variables that the Worker reads, except those of features under construction."""
     reading = Reading(lambda _name: None)
     load(reading)
     assert reading.asked <= KNOWN
@@ -684,7 +683,6 @@ def test_each_code_has_a_place_in_the_documents():
 
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
-    """A deployment that requires no keys is a fault, unless it runs on this machine."""
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [

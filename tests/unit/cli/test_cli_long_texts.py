@@ -17,7 +17,6 @@ FILES = {"object": "list", "data": [], "has_more": False}
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    """Start a server to which ONCEOVER_URL leads, and let pauses take no time."""
     monkeypatch.delenv("ONCEOVER_KEY", raising=False)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     with FakeApi() as server:

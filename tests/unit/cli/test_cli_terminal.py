@@ -28,7 +28,6 @@ def fake() -> Iterator[FakeApi]:
 
 
 def environment(fake: FakeApi, **more: str) -> dict[str, str]:
-    """Return a shell's variables, with a C locale and without the machine's own settings of colours and columns."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     return {**kept, "PYTHONPATH": str(ROOT / "cli"), "LC_ALL": "C", "ONCEOVER_URL": fake.url, **more}
 
@@ -86,7 +85,6 @@ def test_a_terminal_sees_a_bar_and_the_outputs(fake: FakeApi):
 
 
 def test_an_output_does_not_command_the_terminal(fake: FakeApi):
-    """Control characters in a model's output are printed in a visible form, so they do not control the terminal."""
     fake.on("GET", PATH, task(output="a\x1b]0;owned\x07b\r\x9bc"))
     with Terminal([*PROGRAM, "result", TASK_ID], environment(fake, TERM="xterm")) as terminal:
         assert terminal.wait() == 0

@@ -72,7 +72,6 @@ def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: Fak
 def test_this_machine_is_reached_past_every_proxy(
     value: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests to this machine, such as to `make dev`, use no proxy."""
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, value)
     fake.on("GET", PATH, task())

@@ -17,7 +17,6 @@ def test_the_diagram_is_the_table():
 
 
 def test_the_page_about_erasure_names_every_table():
-    """docs/data.md says of each table of the database what an erasure leaves in it."""
     text = (DOCS / "data.md").read_text()
     schema = "".join(path.read_text("utf-8") for path in sorted((ROOT / "migrations").glob("*.sql")))
     tables = re.findall(r"^CREATE TABLE (\w+)", schema, re.MULTILINE)

@@ -22,7 +22,6 @@ _FIGURE = re.compile(r"\d[\d,.]*\d|\d")
 
 
 def prose(path: Path) -> str:
-    """Return a document's text without code blocks and the targets of links, which differ between the languages."""
     return re.sub(r"\]\([^)]*\)", "]", _BLOCK.sub("", path.read_text("utf-8")))
 
 
@@ -62,7 +61,6 @@ CHINESE = [*(chinese for _, chinese in PAIRS), *WORDS]
 
 
 def terms() -> dict[str, list[str]]:
-    """Return the Chinese terms of docs/glossary.md, each with the words that must not be used instead."""
     table = (ROOT / "docs" / "glossary.md").read_text("utf-8").partition("\n## In Chinese\n")[2]
     rows = re.findall(r"^\| [A-Z][^|]* \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)[1:]
     return {word: never.split("、") for word, never in rows}

@@ -126,7 +126,6 @@ def moments() -> list[tuple[str, int, When]]:
 
 @pytest.mark.parametrize(("env", "call", "when"), moments())
 def test_a_run_that_was_stopped_goes_on(env: str, call: int, when: When, tmp_path: Path) -> None:
-    """If `make deploy` is stopped before, during or after any call, its next run finishes the deployment."""
     file = tmp_path / "account.json"
     try:
         run(CloudAccount(file, (call, when)), env)
@@ -175,19 +174,6 @@ def test_every_fix_is_provoked() -> None:
         ),
     }
     assert {str(refusal.values[2]) for refusal in REFUSALS} | elsewhere == set(FIXES)
-
-
-@pytest.mark.parametrize("env", ["free", "direct"])
-def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> None:
-    """As the fix `queues-plan` says, environments without a queue can be deployed after the top level failed."""
-    account = CloudAccount(tmp_path / "account.json")
-    account.refuse("queues", "Queues are unavailable on the free plan. [code: 100129]")
-    with pytest.raises(StepFailed):
-        run(account, "")
-    calls = len(account.state["calls"])
-    run(account, env)
-    assert wrong(account.state, env) == []
-    assert not [call for call in account.state["calls"][calls:] if call.startswith("queues")]
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

@@ -11,9 +11,6 @@ from local import deployment, key
 from local.arguments import UsageError
 from local.node import ROOT
 from local.remote import secret_values
-from local.remote.account import needs
-from local.remote.cloud import StepFailed
-from local.remote.deploy import Shape, deploy
 from local.remote.fixes import FIXES
 from src.kernel.domain.keys import parse
 from tests.support.cloud_account import CloudAccount
@@ -88,16 +85,6 @@ def test_the_three_steps_make_a_deployment_with_a_key(
     assert operator.key(*flags.split()) == 0
     made = capsys.readouterr()
     assert parse(made.out.strip()) is not None, made.err
-
-
-def test_a_database_from_before_ends_a_deployment_with_status_2(
-    operator: Operator, capsys: pytest.CaptureFixture[str]
-) -> None:
-    operator.account.state["databases"] = {"onceover": ["0001_tasks.sql"]}
-    operator.account.save()
-    assert operator.make("deploy") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: the deployed database onceover is from before migrations/0001_initial.sql and ")
 
 
 @pytest.mark.parametrize(
@@ -274,16 +261,8 @@ def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """The printed command works."""
     operator.make("deploy", "free")
     operator.make("deploy", "free")
     (command,) = re.findall(r"to roll back to the previous one: npx wrangler (.+)", capsys.readouterr().out)
     operator.account(*command.split())
     assert operator.account.state["workers"]["onceover"]["live"] == "version-1"
-
-
-def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:
-    """If wrangler prints no JSON, a command fails, and does not take the account for one without databases."""
-    operator.patch.setattr(operator.account, "_d1_list", lambda *_: "nothing\n", raising=False)
-    with pytest.raises(StepFailed):
-        deploy(operator.account, operator.internet.web, needs(ROOT, ""), Shape())

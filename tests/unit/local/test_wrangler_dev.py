@@ -87,7 +87,6 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 
 def settle(wrangler: StandIn) -> list[int]:
-    """Return the processes of the stand-in that are left once the killed ones have ended."""
     end = time.monotonic() + 60
     while wrangler.alive() and time.monotonic() < end:
         os.sched_yield()

@@ -76,7 +76,6 @@ class InFlight:
 
     @property
     def most_of_one(self) -> int:
-        """Return the largest number of model calls that any single invocation had in flight."""
         return max(most for key, most in self.most.items() if key != "all")
 
 
@@ -147,7 +146,6 @@ class ObjectBench:
         return START_MS + round(self.bench.loop.time() * 1000)
 
     def evict(self) -> None:
-        """Make the object lose its memory, or make its first instance."""
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
@@ -192,15 +190,6 @@ def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concur
     assert len(task.bench.model.calls) == LONG == task.bench.task().usage.model_calls
     assert task.in_flight.most_of_one == concurrency == max(task.groups)
     assert task.in_flight.most["all"] == limits.LANES_MOST * concurrency
-
-
-def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
-    task = make(concurrency=1)
-    task.start()
-    task.alarm()
-    assert task.bench.task().status is Status.COMPLETED
-    assert (task.groups, task.closed) == ([], 0)
-    assert task.in_flight.most["all"] == 1
 
 
 @pytest.mark.parametrize("lane_concurrency", [1, 2])
@@ -332,22 +321,6 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
     assert task.bench.task().status is Status.COMPLETED
 
 
-def test_a_start_that_changes_nothing_keeps_the_wait(make):
-    task = make(chunks=1)
-
-    def repeat(call: ModelCall, number: int) -> Any:
-        task.bench.loop.create_task(task.send())
-        return ModelRateLimited("429", 600) if number == 1 else None
-
-    task.bench.model.act = repeat
-    task.start()
-    task.alarm()
-    assert task.due_seconds == 0
-    task.alarm()
-    assert task.due_seconds == pytest.approx(600, abs=1)
-    assert len(task.bench.model.calls) == 1
-
-
 def kill(task: ObjectBench) -> None:
     """Begin a slice, and half a second later kill it and drop the object's memory."""
     run = task.bench.loop.create_task(task.object.alarm())
@@ -401,18 +374,6 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
     failed = task.bench.task()
     assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
     assert limits.STALL_SECONDS_LEAST <= task.bench.loop.time() < limits.STALL_SECONDS_LEAST + 30
-
-
-def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
-    task = make(chunks=6)
-    task.start()
-    run = task.bench.loop.create_task(task.object.alarm())
-    task.bench.do(asyncio.sleep(0.5))
-    task.storage.alarm_ms = None  # the platform removes an alarm before its handler runs
-    task.bench.do(task.object.alarm())
-    assert task.due_seconds == limits.OBJECT_RETURN_SECONDS
-    task.bench.do(run)
-    assert (task.bench.task().status, task.storage.values, task.storage.alarm_ms) == (Status.COMPLETED, {}, None)
 
 
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:

@@ -22,7 +22,6 @@ def storage() -> Iterator[Storage]:
 
 
 def send(storage: Storage, now_ms: int, *calls: Wire) -> None:
-    """Let the coordinator send calls to a lane, which answers for the last one, while the others go on."""
     made = Coordinator(storage, LanesInParts(), lambda: now_ms, Log(lambda _line: None))
     asyncio.run(made.infer(TaskKey("task"), 1, 2, list(calls), SECONDS))
 

@@ -9,7 +9,6 @@ FAR_SECONDS, CALL_SECONDS = 0.025, 0.2
 
 
 def seconds(chunks: int, plan: str, far: float) -> float:
-    """Return how long a consumer's runs of a task take, without its creation and its message."""
     queue = QueueBench(chunks, PLAN=plan)
     bench = queue.bench
     bench.database.seconds = far
@@ -27,6 +26,5 @@ def seconds(chunks: int, plan: str, far: float) -> float:
     ("chunks", "plan", "waves", "waits"), [(24, "paid", 4, 5), (240, "paid", 8, 12), (200, "free", 7, 18)]
 )
 def test_how_often_a_task_waits_for_d1(chunks: int, plan: str, waves: int, waits: int):
-    """A task takes as long as its waves of calls, and waits for D1 an exact number of times in a row."""
     assert seconds(chunks, plan, 0.0) == pytest.approx(waves * CALL_SECONDS)
     assert seconds(chunks, plan, FAR_SECONDS) == pytest.approx(waves * CALL_SECONDS + waits * FAR_SECONDS)

@@ -237,7 +237,6 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
 
 
 def waits(made: Deployment, key: TaskKey, seconds: float) -> None:
-    """Let an object claim a task, and give it back to wait for its model."""
     claim = made.bench.do(made.bench.store.claim(key, holder=key, host=key, route=Route.DURABLE_OBJECT, lease_ms=9_000))
     back = Release(round(seconds * 1000), round(seconds * 1000) + 9_000)
     assert made.bench.do(made.bench.store.step(claim, progress(claim), back))

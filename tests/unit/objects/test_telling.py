@@ -33,7 +33,6 @@ NOBODY = Log(lambda _line: None)
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a task of three calls that take ten seconds each."""
     made = WorkerBench()
     made.model.seconds = lambda number: 10.0
     made.insert(3)
@@ -110,7 +109,6 @@ async def refuse() -> None:
     ("act", "seconds"), [(lambda: asyncio.sleep(0), 0), (refuse, 0), (asyncio.Event().wait, limits.TELL_SECONDS)]
 )
 def test_telling_never_fails_and_is_soon_over(act: Callable[[], Any], seconds: float):
-    """If the notified object fails or never answers, the cancellation is still answered after a limited time."""
     loop, objects, meter = Loop(), Objects(act), Meter()  # type: ignore[abstract]
     loop.run_until_complete(ObjectTeller(objects, meter, NOBODY).tell(TASK, 7))
     assert (objects.told, loop.time(), meter.subrequests) == ([("task", 7)], seconds, 1)

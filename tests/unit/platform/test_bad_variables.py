@@ -117,7 +117,6 @@ def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
 
 
 def test_a_lane_says_that_it_started_nothing(deployment: Deployment) -> None:
-    """A lane with a bad variable answers that it started none of its calls, so none is in doubt."""
     calls = [wire.write_call(ModelCall("do", text, "m")) for text in "ab"]
     answers = asyncio.run(AIProcessor(deployment.ctx, deployment.env).infer(TaskKey(TASK), 1, calls))
     assert [type(wire.read_outcome(answer)) for answer in answers] == [CallNotStarted] * 2

@@ -164,7 +164,6 @@ async def pieces(*all_pieces: bytes | PipedBytes | Exception) -> AsyncGenerator[
 
 
 def test_bytes_and_parts_are_sent_in_order() -> None:
-    """Bytes are written by a writer, and a part is piped while no writer holds the stream."""
     writable, part = Writable(), Part()
     asyncio.run(send_content(pieces(b"1", part, b"2"), writable))  # type: ignore[arg-type]
     assert (writable.sent, writable.end) == ([b"1", part, b"2"], "closed")
@@ -172,7 +171,6 @@ def test_bytes_and_parts_are_sent_in_order() -> None:
 
 @pytest.mark.parametrize("first", [b"1", Part(fails=True)])
 def test_a_client_that_leaves_ends_the_sending(first: bytes | Part) -> None:
-    """If the client has left, the next part is not opened, and the stream is not closed as if it were complete."""
     writable = Writable(gone=True)
     asyncio.run(send_content(pieces(first, AssertionError()), writable))  # type: ignore[arg-type]
     assert (writable.sent, writable.end) == ([], "")

@@ -90,7 +90,6 @@ class WebLoop(asyncio.SelectorEventLoop):
 
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
-    """Make JavaScript with an event loop as Pyodide makes it."""
     made = Browser()
     members: dict[str, dict[str, Any]] = {
         "js": {"setTimeout": made.set_timeout, "clearTimeout": made.clear_timeout},
@@ -107,7 +106,6 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
 
 @pytest.fixture
 def browser(interpreter: Browser) -> Browser:
-    """Make JavaScript with an event loop that clears the timers of what is cancelled."""
     Adaptation().adapt()
     return interpreter
 

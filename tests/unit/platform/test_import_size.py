@@ -125,7 +125,6 @@ def test_an_import_of_a_rare_call_at_the_start_is_noticed(tmp_path: Path):
 
 
 def test_what_is_imported_late_is_seldom_needed():
-    """Each import within a function is listed in `LATE`, or registers something."""
     found = {str(path.relative_to(SRC)): set(late_imports(path)) for path in SRC.rglob("*.py")}
     listed = {
         name: late for name, late in found.items() if late and not name.endswith(("api/router.py", "/feature.py"))

@@ -41,7 +41,6 @@ def walked(function: ast.AST, variable: str) -> set[str]:
 
 
 def left_alone(text: str) -> list[tuple[str, str]]:
-    """Return each cancelled task that its function does not await afterwards, with the function's name."""
     found = []
     for function in functions(ast.parse(text)):
         nodes = list(own(function))

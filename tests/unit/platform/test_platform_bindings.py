@@ -97,7 +97,6 @@ def test_a_message_is_sent_as_javascript_has_it():
 
 
 def test_a_delivery_is_read_once_and_answered():
-    """A delivered message is read by Python once, and its `ack` or `retry` goes back to JavaScript."""
     ends: list[object] = []
     message = SimpleNamespace(
         id="m",

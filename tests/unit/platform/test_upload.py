@@ -115,7 +115,6 @@ LATER = (
 
 
 def test_entry_imports_without_javascript_time_or_randomness():
-    """`entry` imports nearly the whole Worker, without JavaScript, and no module reads a clock."""
     report = watched()
     names = {f"src.{one.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}": one for one in MODULES}
     missing = {path for name, path in names.items() if name not in report["modules"]}

@@ -48,7 +48,6 @@ def room(path: Path) -> str:
 
 
 def test_the_kernel_imports_nothing_of_a_feature():
-    """The kernel imports no feature, except where the contract of the layers says so. That list may only shrink."""
     known = modules()
     found = {
         f"{name} -> {imported}"

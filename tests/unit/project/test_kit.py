@@ -77,7 +77,6 @@ def test_every_file_is_as_the_editor_is_told():
 
 
 def test_the_workflow_runs_what_everyone_can_run():
-    """The workflow for every change runs `.ci/run` and the report of coverage."""
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}

@@ -125,14 +125,6 @@ def test_the_log_of_a_task_without_failures_has_no_row() -> None:
     rough.close()
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 100])
-def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
-    """All pages of the log, with any `limit`, together list the calls that a single page lists, in the same order."""
-    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
-    troubled.work_on(task_id)
-    assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
-
-
 @pytest.mark.parametrize("limit", [1, 100])
 @pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
@@ -143,17 +135,6 @@ def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> N
     wanted = [one for one in everything["attempts"] if one["outcome"] == outcome]
     assert all_of(troubled, task_id, outcome=outcome, limit=limit) == wanted
     assert page(troubled, task_id, outcome=outcome, limit=1)["counts"] == everything["counts"]
-
-
-def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page of calls ends before its outputs are too large together, but it has at least one call."""
-    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
-    troubled.work_on(task_id)
-    everything = page(troubled, task_id)["attempts"]
-    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 5)
-    assert len(page(troubled, task_id)["attempts"]) == 1
-    assert all_of(troubled, task_id) == everything
-    assert len(page(troubled, task_id, outcome="failed")["attempts"]) == 2  # reads no output
 
 
 def test_merge_levels_are_shown() -> None:

@@ -22,7 +22,6 @@ from tests.support.memory_r2 import MemoryR2
 
 @pytest.fixture(name="bench", params=["d1", "r2"])
 def early_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """A deployment whose parts and segments are small, so that output files grow."""
     for bucket in (D1Bucket, R2Bucket):
         monkeypatch.setattr(bucket, "part_bytes", 4_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 1_500)

@@ -172,7 +172,6 @@ def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("status", ["pending", "processing"])
 def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str) -> None:
-    """A bulk cancellation can select tasks by `status`, `createdAfter` and `createdBefore`."""
     tasks = []
     for _ in range(2):
         bench.pass_seconds(1)

@@ -30,7 +30,6 @@ ID = "file-" + "0" * 32
 
 @pytest.fixture(name="files", params=["d1", "r2"])
 def files_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """A deployment with small parts, with and without the binding BLOBS."""
     monkeypatch.setattr(D1Bucket, "part_bytes", PART)
     monkeypatch.setattr(R2Bucket, "part_bytes", PART)
     made = ApiBench()
@@ -330,7 +329,6 @@ def test_lists_go_on_behind_a_file(files: ApiBench, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_bad_parameters_of_a_list_are_refused(files: ApiBench, query: str, param: str) -> None:
-    """The answer is 400 and names the parameter."""
     assert refusal(files.call("GET", f"/v1/files?{query}")) == (400, "invalid_fields", param)
 
 

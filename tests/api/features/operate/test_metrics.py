@@ -17,7 +17,6 @@ type Scrape = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def families(bench: ApiBench, headers: dict[str, str] | None = None) -> Any:
-    """Read the metrics as Prometheus does, a millisecond later."""
     bench.pass_seconds(0.001)
     reply = bench.call("GET", "/api/metrics", headers=headers)
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")

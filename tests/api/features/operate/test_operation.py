@@ -24,7 +24,6 @@ LEASE_SECONDS = 180
 
 @pytest.fixture
 def looking() -> Iterator[ApiBench]:
-    """Make a deployment in which any request checks whether a sweep was missed."""
     made = ApiBench(looks=True)
     yield made
     made.close()
@@ -196,7 +195,6 @@ def test_who_sees_them(keyed: ApiBench) -> None:
 
 
 def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
-    """If cron has not swept for three minutes, any client's request starts a sweep, which dispatches the lost task."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)

@@ -170,7 +170,6 @@ class Two:
 
     @classmethod
     def copied(cls, *, batches: bool = False) -> "Two":
-        """Make such a deployment from a copy of what one has stored, which takes no requests."""
         return cls(filled=_filled(batches))
 
     def _fill(self, tenant: str) -> dict[str, str]:
@@ -214,7 +213,6 @@ class Two:
     def ask(
         self, operation: str, key: str, where: str | None, thing: str | None = None, body: Json | None = None
     ) -> Reply:
-        """Make a call with the id of a thing and the name of a tenant, if these are given."""
         one = OPERATIONS[operation]
         path = one.path.replace("{id}", thing or "")
         path += "" if where is None else f"?tenant={where}"
@@ -271,7 +269,6 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
 
 
 def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None, owner: str | None) -> bool:
-    """Make a call and check its answer. Return whether a call of the API may have changed data."""
     key, acted_before = two.bench.make_key(*scopes), len(two.acts())
     batches, case = two.bench.database.batches, (one.name, scopes, where, owner)
     thing = None if not one.has_id else UNKNOWN if owner is None else two.things[owner][THING[one.name]]

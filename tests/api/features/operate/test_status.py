@@ -149,7 +149,6 @@ AT_ONCE, EACH_TENTH = sized(quick=(200, 3), test=(1_000, 10), campaign=(1_000, 1
 
 
 async def crowd(bench: ApiBench, count: int) -> list[Reply]:
-    """Send this many requests for the status at once."""
     requests = [BenchRequest("GET", "http://h/api/async-status") for _ in range(count)]
     return await asyncio.gather(*(handle(request, bench.api, CATALOGUE) for request in requests))
 

@@ -42,7 +42,6 @@ TITLED: dict[str, Any] = {
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make the API with a model that gives a valid answer to every call until a test changes it."""
     settings = Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY)
     made = ApiBench(settings=settings, provider=ScriptedModel())
     yield made

@@ -112,7 +112,6 @@ def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
 
 
 def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
-    """A repeated retry of gaps gets the same new task, which the demo completes without gaps."""
     old = with_a_gap(bench)
     made = bench.run(retry_gaps(bench.api.submission, old.task_key))
     assert isinstance(made, Submitted)

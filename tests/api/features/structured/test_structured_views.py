@@ -40,7 +40,6 @@ def bench(model: ScriptedModel) -> Iterator[ApiBench]:
 
 
 def run(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit a task, let a worker finish it, and read it."""
     return finish(bench, bench.submit(TEXT, **fields)["id"])
 
 
@@ -200,7 +199,6 @@ def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
 
 
 def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
-    """Metrics and history count gaps, and answers that were rejected, repaired or asked for again."""
     model: Any = bench.api.provider
     model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON"]}
     run(bench, outputSchema=SCHEMA, onChunkFailure="gap")

@@ -11,7 +11,6 @@ from openai.types.chat import ChatCompletion
 from src.features.batches.lines.answers import output_line
 from src.features.batches.lines.lines import CHAT, Line
 from src.features.demo.demo import DemoProvider
-from src.features.structured.schema.schema import parse_schema
 from src.kernel.calls import replies
 from src.kernel.calls.openai import OpenAIProvider
 from src.kernel.calls.protocol import HttpReply, ModelCall, ModelReply, Provider
@@ -305,7 +304,6 @@ def test_thoughts_have_a_field_of_their_own(said: str, content: str, thoughts: s
 
 @pytest.mark.parametrize("result", [None, "x", [], {}, {"response": None}, {"response": 7}, {"choices": 7}])
 def test_a_result_without_an_answer_is_malformed(result: object) -> None:
-    """If a result of Workers AI has no answer, the call is tried again."""
     assert type(at_workers_ai(result, call())[1]) is errors.ModelReplyMalformed
 
 
@@ -335,49 +333,8 @@ def test_a_line_that_is_too_long_for_the_model() -> None:
         assert (refused(outcome)[0], outcome.of_call) == (413, True)
 
 
-def test_other_failures_of_workers_ai_stay_what_they_are() -> None:
-    """A failure that is no refusal contains no answer for the client, and keeps the class that its error code has."""
-    kinds = {
-        "3040: x": errors.ModelUnavailable,
-        "3036: x": errors.ModelDayUsedUp,
-        "3021: x": errors.ModelRateLimited,
-    }
-    for said, kind in kinds.items():
-        assert type(at_workers_ai(RuntimeError(said), call())[1]) is kind
-
-
 def at_demo(**body: object) -> ModelReply | errors.ModelError:
     return outcome_of(DemoProvider(), ModelCall("", "", "demo-1", body=body))
-
-
-def demo_text(**body: object) -> str:
-    outcome = at_demo(**body)
-    assert isinstance(outcome, ModelReply), outcome
-    assert outcome.answer is not None
-    text = output_line(TASK, 0, CHAT, Line("r", "demo-1", {}, {}), outcome.answer, 1_790_000_000_000)
-    whole = ChatCompletion.model_validate(json.loads(text)["response"]["body"])
-    assert whole.usage is not None
-    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (outcome.input_tokens, outcome.output_tokens)
-    assert whole.choices[0].finish_reason == outcome.finish_reason
-    return whole.choices[0].message.content or ""
-
-
-def test_the_demo_answers_the_last_message_of_the_user() -> None:
-    earlier = [{"role": "system", "content": "s"}, {"role": "user", "content": "whales whales"}]
-    asked = {"role": "user", "content": [{"type": "text", "text": MESSAGES[0]["content"]}, {"type": "image_url"}]}
-    found = demo_text(messages=[*earlier, asked, {"role": "assistant", "content": "x"}])
-    assert found == demo_text(messages=MESSAGES) == demo_text(messages=MESSAGES)
-    assert "Ishmael" in found
-    assert "whales" not in found
-
-
-def test_the_demo_fills_a_schema() -> None:
-    """With `json_schema` the demo's answer fits the schema, and with `json_object` it is any object."""
-    found = json.loads(demo_text(messages=MESSAGES, response_format=FORM))
-    assert parse_schema(SCHEMA, strict=False).root
-    assert found.keys() == {"name"}
-    assert json.loads(demo_text(messages=MESSAGES, response_format={"type": "json_object"}))["headline"]
-    assert demo_text(messages=MESSAGES, response_format={"type": "text"}) == demo_text(messages=MESSAGES)
 
 
 @pytest.mark.parametrize(
@@ -410,17 +367,3 @@ def test_tool_calls_in_openais_shape_stay() -> None:
 def test_an_answer_without_a_message_is_malformed(document: object) -> None:
     """If a server's answer is no chat completion, the call for the line is tried again, as any other call."""
     assert type(at_openai(document, call())[1]) is errors.ModelReplyMalformed
-
-
-def test_an_older_result_becomes_a_chat_completion() -> None:
-    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
-    outcome = at_workers_ai({"response": "fine 多", "usage": usage}, call())[1]
-    message = {"role": "assistant", "content": "fine 多"}
-    answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    assert outcome == ModelReply("", 7, 2, "stop", answer=answer)
-
-
-def test_a_refusal_of_another_call_has_no_answer() -> None:
-    outcome = at_openai({"error": "no"}, ModelCall("a", "b", "m"), status=400)[1]
-    assert isinstance(outcome, errors.ModelRefused)
-    assert outcome.answer is None

@@ -43,7 +43,6 @@ class CountedSender:
 
 
 def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkChange:
-    """Make the state of an invocation that has spent nothing yet."""
     meter, lines = Meter(), list[str]()
     log = Log(lines.append)
     store = task_store(Database(bench.database, meter))

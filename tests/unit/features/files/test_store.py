@@ -55,7 +55,6 @@ def in_r2() -> Iterator[FileBench]:
 
 
 def assert_sound(bench: FileBench) -> None:
-    """Check that every visible file has its parts, and that each tenant's use is right."""
     assert bench.misfits() == []
 
 
@@ -97,7 +96,6 @@ def test_a_file_that_does_not_fit_is_refused(bench: FileBench):
 
 @pytest.mark.parametrize("when", ["after", "later", "before"])
 def test_a_lost_answer_to_ready_changes_nothing(bench: FileBench, when: str):
-    """If the answers to `ready` are lost, the file is ready and its bytes are counted once, whenever the sends land."""
     key = bench.key()
     bench.run(bench.store.begin(key, bench.time_ms))
     bench.run(bench.store.bucket.put(key, "0", b"abc"))
@@ -338,7 +336,6 @@ def test_two_sweeps_at_once_erase_a_file_once(bench: FileBench):
 
 
 def test_a_sweep_goes_on_after_a_bucket_without_an_answer(in_r2: FileBench):
-    """If the bucket fails, what was erased before is removed, and the rest is erased later."""
     for _ in range(3):
         in_r2.upload(b"ab", keeps_ms=1)
     in_r2.pass_seconds(1)
@@ -420,7 +417,6 @@ def test_a_search_goes_on_where_the_last_one_ended(bench: FileBench):
 
 
 def test_a_search_is_wanted_once_an_hour(bench: FileBench):
-    """`work` names the places that were not searched within the last hour."""
     places = ["r2", "d1"] if bench.has_r2 else ["d1"]
     assert sorted(bench.run(bench.store.work(1)).places) == sorted(places)
     bench.run(bench.store.erase_orphans(9))

@@ -221,7 +221,6 @@ def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> N
 
 
 def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
-    """If a worker of a retry of gaps dies, the next one finds the copied outputs, too, and makes only missing calls."""
     complete_with_gaps(bench, 6, 2, 3, 4)
     assert isinstance(retry(bench), Accepted)
 

@@ -21,7 +21,6 @@ MODULES = (document, equality, keywords, nodes, pointers, references, schema)
 
 
 def outcome(hostile: object, *, strict: bool) -> tuple[bool, int]:
-    """Return whether a schema is accepted, and how many lines of Python the parser took."""
     with counted(*MODULES) as steps:
         try:
             parsed = parse_schema(hostile, strict=strict)

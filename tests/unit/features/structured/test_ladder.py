@@ -214,7 +214,6 @@ def test_lanes_carry_the_form_and_their_worker_judges(bench: WorkerBench) -> Non
 
 
 def test_a_plain_task_writes_nothing_of_it(bench: WorkerBench) -> None:
-    """A task without a schema keeps its outputs as they are, and writes none of the columns for structured output."""
     bench.insert(2)
     bench.model.act = lambda call, number: BAD
     assert bench.run() == Ended(Status.COMPLETED)

@@ -62,7 +62,6 @@ def test_a_merge_is_the_one_output() -> None:
     ("reduce", "text"), [(Reduce.CONCAT, "a\n\nc"), (Reduce.NONE, ("a", None, "c", None)), (Reduce.MERGE, "a\n\nc")]
 )
 def test_without_a_schema_there_is_no_value(reduce: Reduce, text: object) -> None:
-    """Without a schema texts are joined, or listed with None for each gap, and there is no value."""
     plain = Source("do", 0, 4)
     assert result_of(asked(reduce, Structure(gaps=True)), 4, outputs((0, "a"), (2, "c")), plain) == (text, None)
 

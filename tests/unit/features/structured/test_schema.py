@@ -269,7 +269,6 @@ def test_a_cycle_without_progress_is_refused(definitions: Any, pointer: str) -> 
 
 
 def test_a_reference_may_name_any_schema_of_the_document() -> None:
-    """Generators such as zod name the first place of a schema that stands twice."""
     schema = parse_schema(closed(a={"type": "integer"}, b={"$ref": "#/properties/a"}), strict=False)
     assert [bool(faults_of(schema, {"a": 1, "b": value})) for value in (1, "x")] == [False, True]
 

@@ -244,7 +244,6 @@ def test_gaps_are_retried_from_the_file(bench: TextBench) -> None:
 
 
 def test_an_erased_task_leaves_only_its_file(bench: TextBench) -> None:
-    """The rows of the cuts go with the task, and the file is the client's."""
     bench.begin_text(TEXT.encode())
     assert bench.work_to_end().status is Status.COMPLETED
     bench.do(bench.store().erase(TEXT_TASK))
@@ -267,7 +266,6 @@ def test_a_cancelled_task_is_not_cut_on(bench: TextBench, monkeypatch: pytest.Mo
 
 
 def test_what_a_text_of_25_mb_costs() -> None:
-    """The reads of R2 and the calls to D1 of one text of 25 MB, from submission to its end."""
     bench = TextBench(part_bytes=limits.FILE_PART_BYTES, concurrency=6)
     try:
         text = ("Subject first, one fact a sentence, a verb that does something. " * 40 + "\n\n") * 9_700

@@ -33,7 +33,6 @@ DAY = 86_400
 
 @pytest.fixture
 def bench() -> Iterator[DeliveryBench]:
-    """Make a deployment with one webhook endpoint for all events."""
     made = DeliveryBench()
     made.add_endpoint()
     yield made

@@ -113,7 +113,6 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
     ],
 )
 def test_what_a_call_asks_is_sent_in_the_servers_spelling(base_url: str, model: str, spelling: str) -> None:
-    """Each option of a call becomes a field of the request's body."""
     http = ScriptedHttp(reply(200, completion("fine")))
     made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None)
     call = ModelCall("a", "b", model, max_output_tokens=9, temperature=0.0, options={"top_p": 0.5, "stop": ["x"]})

@@ -94,7 +94,6 @@ def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
 
 @pytest.mark.parametrize("refusal", [None, "", " ", 7, ["no"]])
 def test_no_content_and_no_refusal_is_malformed(refusal: object) -> None:
-    """A reply without content is malformed, unless its `refusal` is a text that is not blank."""
     error = refused(200, choice({"role": "assistant", "content": None, "refusal": refusal}))
     assert type(error) is errors.ModelReplyMalformed
 
@@ -177,7 +176,6 @@ def test_workers_ai_gets_the_schema_in_words() -> None:
 
 
 def test_workers_ai_could_not_meet_the_schema() -> None:
-    """If Workers AI answers `JSON Mode couldn't be met`, the call is tried again."""
     for said in (
         "5024: JSON Mode couldn't be met",
         "AiError: JSON Mode couldn't be met",

@@ -34,7 +34,6 @@ def test_a_line_has_nothing_that_earlier_code_could_send() -> None:
 
 
 def test_a_whole_answer_arrives_as_it_was() -> None:
-    """The whole answer to a line of a batch arrives from the lane. Other outputs lack the field `answer`."""
     reply = ModelReply("", 7, 3, "stop", answer={"choices": [{"message": {"content": "ü😀"}}], "usage": None, "x": 0.5})
     sent = json.loads(json.dumps(wire.write_outcome(reply)))
     assert wire.read_outcome(wire.from_lane(sent, 4)) == reply._replace(lane=4)
@@ -43,7 +42,6 @@ def test_a_whole_answer_arrives_as_it_was() -> None:
 
 
 def test_a_refusal_arrives_with_the_providers_answer() -> None:
-    """The status and the body of a refused line arrive from the lane. Other refusals lack both."""
     error = ModelRefused("no", of_call=True, answer=(413, {"error": {"message": "ü", "code": None}}))
     sent = json.loads(json.dumps(wire.write_outcome(error)))
     found = wire.read_outcome(sent)

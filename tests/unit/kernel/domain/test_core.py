@@ -25,7 +25,6 @@ def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
 
 
 def test_settings_have_the_defaults_of_the_contract():
-    """Without variables each setting has the default of section 3 of the contract."""
     settings = load(lambda name: None)
     assert (settings.provider, settings.model, settings.timeout_seconds, settings.concurrency) == (
         "workers-ai",

@@ -58,7 +58,6 @@ class Held:
 
 @pytest.fixture
 def held() -> Iterator[Held]:
-    """Make a run with one lane that answers in parts."""
     made = Held()
     yield made
     made.loop.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ FREED_SECONDS_MOST = 15.0  # The most seconds from a task's cancellation until i
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a task of two calls that take very long."""
     made = WorkerBench(concurrency=2)
     made.model.seconds = lambda number: FOREVER
     made.insert(2)
@@ -106,13 +104,6 @@ def test_a_database_that_does_not_answer_is_asked_less_and_less():
 def test_a_slow_database_is_asked_in_proportion():
     """Checks of a run take at most a tenth of the time: if a write takes 3 s, half a minute lies between two checks."""
     assert times(CheckSchedule(100), 2, latency=3.0) == [30.0, 60.0]
-
-
-def test_looks_are_counted():
-    """A run makes only a limited number of checks, and after the last of these no further check is due."""
-    schedule = CheckSchedule(2)
-    assert times(schedule, 2) == [5.0, 15.0]
-    assert schedule.next_at(100.0, 0.0) == float("inf")
 
 
 @pytest.mark.parametrize("after", [0.5, 4.9, 16.0, 40.0, 90.0])
@@ -195,7 +186,6 @@ def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
 
 
 def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
-    """If D1 never answers a check at 5 s, an output that comes at 6 s is still recorded soon after."""
     batch = bench.database.batch
 
     async def silent(statements: Any) -> Any:
@@ -266,21 +256,6 @@ def laned() -> Iterator[WorkerBench]:
     made.close()
 
 
-def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
-    """When a task is cancelled, its lanes are aborted; the two calls of twelve that had ended are
-    recorded and billed.
-    """
-    seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
-    assert seconds < FREED_SECONDS_MOST
-    assert outcome == Ended(Status.CANCELLED)
-    assert (laned.task().completed, bill(laned)) == (2, (12, 10))
-    assert laned.task().last_error is None
-    laned.model.seconds = lambda number: 1.0
-    assert laned.do(laned.store.retry(TASK, laned.settings.lease_ms)) is not None
-    assert laned.run(laned.laned_host()) == Ended(Status.COMPLETED)
-    assert (len(laned.model.calls), bill(laned)) == (28, (28, 10))
-
-
 def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
     """If a task was put back and claimed again, the lanes of its old worker are aborted.
 
@@ -323,22 +298,6 @@ def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkey
     noted(OneLaneEach, "abort")
     freed(laned, lambda: cancel(laned) if end == "cancel" else laned.store.erase(TASK), 8.0, laned.laned_host())
     assert did[:2] == ["abort", "settle"]
-
-
-def test_the_deadline_aborts_lanes():
-    """At its deadline a task fails and its lanes are aborted, so its host does not wait for the last lane's calls."""
-    with closing(WorkerBench()) as bench:
-        bench.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
-        bench.insert(18, deadline_ms=3_000)
-        assert bench.run(bench.laned_host()) == Ended(Status.FAILED)
-        assert bench.loop.time() < 5.0
-        assert (bench.task().completed, bill(bench)) == (2, (12, 10))
-
-
-def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
-    seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
-    assert seconds < FREED_SECONDS_MOST
-    assert outcome == Lost()
 
 
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):

@@ -8,7 +8,7 @@ import pytest
 
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import DEADLINE_EXCEEDED, Status
+from src.kernel.domain.task import Status
 from src.kernel.run.context import Ended, Lost
 from src.kernel.work.worker import Host
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -67,31 +67,6 @@ def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: Worke
     assert (len(bench.model.calls), bill(bench)) == (3, (3, 0))
 
 
-def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerBench):
-    """In this test the task's deadline passes during the write of its first output."""
-    bench.insert(3, deadline_ms=1_800)
-    slowly(bench)
-    assert bench.run() == Ended(Status.FAILED)
-    failure = bench.task().failure
-    assert failure is not None
-    assert (failure.code, bench.task().completed, bill(bench)) == (DEADLINE_EXCEEDED, 2, (2, 0))
-    go_on(bench)
-    assert (len(bench.model.calls), bill(bench)) == (3, (3, 0))
-
-
-def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBench):
-    bench.settings = Settings(plan="paid", concurrency=3)
-    bench.insert(3)
-    bench.model.seconds = lambda number: 1.0 if number == 1 else 1.5
-    bench.model.act = lambda call, number: ValueError("a mistake") if number == 3 else None
-    slowly(bench)
-    with pytest.raises(ValueError, match="a mistake"):
-        bench.run()
-    assert (bench.task().status, bench.task().completed, bill(bench)) == (Status.PENDING, 2, (3, 1))
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert len(bench.model.calls) == 4
-
-
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
     """If a task was put back and claimed again, the old worker's outputs are not written."""
 
@@ -142,23 +117,3 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
     assert (laned.task().completed, bill(laned)) == (12, (12, 0))
     go_on(laned, laned.laned_host())
     assert (len(laned.model.calls), bill(laned)) == (18, (18, 0))
-
-
-def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
-    laned.insert(18, deadline_ms=3_000)
-    laned.model.seconds = lambda number: 9.0
-    run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))
-    laned.do(asyncio.sleep(3.5))
-    assert (laned.task().status, laned.task().completed, bill(laned)) == (Status.FAILED, 0, (12, 12))
-    assert laned.do(run) == Ended(Status.FAILED)
-    assert laned.loop.time() == pytest.approx(9.0)
-    assert (laned.task().completed, bill(laned)) == (12, (12, 0))
-
-
-def test_lanes_of_an_erased_task_are_not_waited_for(laned: WorkerBench):
-    """The run of an erased task does not wait for lanes, since their outputs cannot be kept."""
-    laned.insert(18)
-    laned.model.seconds = lambda number: 100.0 if number == 7 else 1.0
-    slowly(laned, lambda: laned.store.erase(TASK), which=3)
-    assert laned.run(laned.laned_host()) == Lost()
-    assert laned.loop.time() < 5

@@ -3,7 +3,6 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -86,55 +85,6 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
     assert bench.events("storage_full") == []
 
 
-def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
-    """In this test the isolate remembers a write that found no space."""
-    bench.storage.found_full(0.0)
-    bench.insert(8)
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert not bench.storage.is_tight(bench.settings.storage_bytes_most)
-    assert not bench.storage.refuses(bench.settings.storage_bytes_most, 1.0)
-
-
-def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: WorkerBench):
-    """If the database fills up while calls are out, no further call starts, and the run keeps the outputs.
-
-    The run stores the kept outputs once there is space, in this test after 20 s.
-    """
-    bench.insert(12)
-
-    def act(_call: Any, number: int) -> str:
-        if number == 1:
-            fill(bench, told=False)
-            bench.loop.call_later(20, bench.database.cap.lift)
-        return LONG
-
-    bench.model.act = act
-    assert bench.run() == RESTS
-    assert 20 < bench.loop.time() < 60
-    assert (len(bench.model.calls), row(bench)["completed"], row(bench)["in_flight"]) == (6, 6, "[]")
-    bench.model.act = lambda _call, _number: LONG
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
-
-
-def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_room(bench: WorkerBench):
-    bench.insert(12)
-
-    def act(_call: Any, number: int) -> str:
-        if number == 6:
-            fill(bench, room_pages=1)
-        return "short"
-
-    bench.model.act = act
-    assert bench.run() == RESTS
-    assert (len(bench.model.calls), row(bench)["completed"], row(bench)["in_flight"]) == (6, 6, "[]")
-    bench.database.cap.lift()
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
-
-
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
     """The number of a write that found no space is not used again, since an earlier send of it may still land.
 
@@ -172,31 +122,6 @@ def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (1, 0)
 
 
-def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
-    bench.settings = _with(bench, lease_seconds=130)
-    bench.insert(12)
-
-    def act(_call: Any, number: int) -> str:
-        if number == 1:
-            fill(bench, told=False)
-        return LONG
-
-    bench.model.act = act
-    assert bench.run() == RESTS
-    assert len(bench.model.calls) == 6
-    assert (row(bench)["status"], row(bench)["stalls"]) == ("pending", 0)
-    for _ in range(5):
-        bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
-        assert bench.run() == RESTS
-    assert len(bench.model.calls) == 6  # paid for once
-    bench.model.act = lambda _call, _number: LONG
-    bench.database.cap.lift()
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
-    assert bench.run() == Ended(Status.COMPLETED)
-    usage = bench.task().usage
-    assert (len(bench.model.calls), usage.model_calls, usage.in_doubt) == (18, 18, 6)
-
-
 def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench):
     bench.insert(2)
     before = row(bench)
@@ -220,10 +145,6 @@ def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
     assert storage.is_tight(100) is tight  # a new task that finds space does not prove that outputs find space, too
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
-
-
-def _with(bench: WorkerBench, **changes: Any) -> Any:
-    return replace(bench.settings, **changes)
 
 
 async def _sleep(seconds: float) -> None:

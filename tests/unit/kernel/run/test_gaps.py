@@ -127,15 +127,6 @@ def test_the_end_of_the_patience_ends_the_task() -> None:
     bench.close()
 
 
-def test_a_chunk_whose_replies_are_malformed_leaves_a_gap(bench: WorkerBench) -> None:
-    bench.insert(3, **WITH_GAPS)
-    bench.database.rows("UPDATE texts SET input = 'xyx'")
-    bench.model.act = lambda call, number: ModelReplyMalformed("no text") if call.user == "y" else None
-    task = ended(bench)
-    assert (task.status, len(bench.model.calls)) == ("completed", 5)
-    assert [(gap.chunk, gap.code) for gap in task.gaps] == [(1, "model_reply_malformed")]
-
-
 def test_a_poisoned_chunk_leaves_a_gap() -> None:
     """A chunk that always gets 500 becomes a gap after ten such failures, if the other chunks succeed."""
     keys = [CallKey(0, place) for place in range(4)]
@@ -233,13 +224,6 @@ def test_too_many_gaps_have_one_code_whichever_call_ends_first(gaps_first: bool)
     assert codes[-1] == "too_many_gaps"
 
 
-def test_exactly_the_share_may_be_gone(bench: WorkerBench) -> None:
-    """A task completes if its gaps are exactly the allowed share of the characters."""
-    bench.insert(4, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 1, 3)
-    assert ended(bench).status == "completed"
-
-
 def test_exactly_the_share_may_be_gone_whatever_its_decimals() -> None:
     """Each share in hundredths counts as the client wrote it, although 0.29 × 100 is less than 29 for floats."""
     for percent in range(1, 100):
@@ -305,45 +289,6 @@ def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
     assert task.usage.model_calls == task.usage.minimum_calls == 8 + 3 + len(rows[1:]) * 2 - 1 - (len(rows) == 2)
 
 
-def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
-    """A claim in the middle of a merge knows which calls have nothing to merge, since all their outputs are missing."""
-    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
-
-    def act(call: ModelCall, number: int) -> Any:
-        if number == 10:
-            raise Dies
-        return REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200
-
-    bench.model.act = act
-    with pytest.raises(Dies):
-        bench.run()
-    sleep(bench, bench.settings.lease_seconds * 4)
-    task = ended(bench)
-    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [2, 3])
-    assert task.usage.model_calls == task.usage.minimum_calls + 1
-
-
-def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
-    """In this test a 503 is held at first, because the service may be at fault."""
-    keys = [CallKey(0, place) for place in range(8)]
-    found = claim(total=8, characters=80, options=TaskOptions(structure=Structure(gaps=True)))
-    ledger = Ledger(found, 3, Patience(ModelHealth(), 3600, now=0.0))
-    ledger.add(keys)
-    ledger.start(ledger.startable(0.0, 8), 0.0)
-    ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
-    ledger.settle(1.0)
-    ledger.saved()
-    again_at = max(ledger.pauses(1.0).values())
-    ledger.start(ledger.startable(again_at, 1), again_at)
-    ledger.failed(keys[0], REFUSED, again_at + 1, 0.0, chars=10)
-    ledger.saved()
-    for key in keys[1:]:
-        ledger.succeeded(key, ModelReply("fine", 1, 1), now=again_at + 2)
-    ledger.settle(again_at + 3)
-    told = ledger.progress([], 8)
-    assert (ledger.next_at(again_at + 4), told.failures, ledger.gaps.coverage) == (None, (), 0.875)
-
-
 def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1)
@@ -361,22 +306,6 @@ def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_cl
     bench.model.act = failing(ModelRefused("the provider answered 401"), 6)
     task = ended(bench)
     assert (task.status, task.completed, task.failed, task.gaps, task.coverage) == ("failed", 2, 1, (), None)
-
-
-def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
-    bench.insert(3, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 1)
-    task = ended(bench)
-    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [0])
-
-
-def test_too_many_gaps_have_their_code_before_any_output(bench: WorkerBench) -> None:
-    bench.insert(5, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 1, 2, 3)
-    task = ended(bench)
-    assert task.failure is not None
-    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 0, 3, 3)
-    assert "model_refused" in task.failure.message
 
 
 def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:

@@ -101,14 +101,6 @@ def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_
     assert [(item.final, item.tried) for item in told.failures] == [(True, Tries(3, 3))]
 
 
-def test_attempts_of_an_earlier_claim_count():
-    """After a crash or a release a chunk has only the attempts that were left."""
-    ledger = Ledger(claim(tried={FIRST: Tries(2, 2)}), 3)
-    started(ledger, FIRST)
-    ledger.failed(FIRST, ModelUnavailable("500"), 0, 0)
-    assert ledger.failure is not None
-
-
 def test_a_failure_for_good_of_an_earlier_claim_stands():
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
@@ -133,7 +125,6 @@ def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
 
 
 def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
-    """After a 429 that asks for a delay, no call of the task starts until the delay is over."""
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -291,13 +282,6 @@ def test_what_a_busy_lane_did_not_start_goes_out_again_at_once():
     ledger.succeeded(FIRST, REPLY)
     ledger.not_started(SECOND, 10)
     assert ledger.startable(10, 9) == [SECOND]
-
-
-def test_a_run_that_started_nothing_is_counted():
-    """A run that started no call raises `idle_runs`, which the next run reads."""
-    ledger = Ledger(claim(idle_runs=2), 3)
-    ledger.idled()
-    assert ledger.progress([], 3).idle_runs == 3
 
 
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():

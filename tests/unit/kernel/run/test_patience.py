@@ -38,7 +38,6 @@ def away(
 
 
 def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | None = None) -> float:
-    """Make a call that fails a second later, and return the time of this failure."""
     patience.started(now)
     patience.failed(CHUNK, now, now + 1, asked, chance)
     return now + 1

@@ -19,7 +19,6 @@ from tests.unit.kernel.run.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a bench whose tasks may fail nine times, and that has no patience with its model."""
     made = WorkerBench(max_attempts=9, patience_seconds=0)
     yield made
     made.close()

@@ -13,7 +13,7 @@ from src.kernel.domain.task import Route, Status
 from src.kernel.run.context import Ended, Released
 from src.kernel.work.worker import Host
 from src.objects.lane import Lane
-from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED
+from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import WorkerBench
 
 
@@ -47,20 +47,6 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 
     bench.model.infer = noting  # type: ignore[method-assign]
     return noted
-
-
-@pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
-def test_a_task_on_a_slow_database_ends(make, seconds: float):
-    """A worker that does not know yet that the database is slow announces its first calls in vain."""
-    bench = make()
-    bench.insert(12)
-    bench.database.seconds = seconds
-    before = bench.database.batches
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
-    # The claim and the announcement take one D1 call each, and so do the two groups of calls when they end.
-    assert bench.database.batches - before - 1 == 1 + 1 + 2
-    assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
 
 
 def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
@@ -98,15 +84,6 @@ def test_lanes_keep_the_longest_window(make):
     assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)
     windows = [window for _, window in noted]
     assert (windows[0], max(windows), windows[-1]) == (2_000, 9_000, 9_000)
-
-
-def test_lanes_keep_the_window_of_the_run_before(make):
-    bench = make()
-    bench.insert(60)
-    bench.database.rows("UPDATE tasks SET start_ms = 9000")
-    noted = note_windows(bench)
-    assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)
-    assert {window for _, window in noted} == {9_000}
 
 
 def test_a_write_without_an_answer_was_slow(make):
@@ -198,33 +175,6 @@ def test_a_run_that_starts_nothing_gives_its_task_back(make):
     assert (row(bench)["idle_runs"], len(bench.model.calls)) == (0, 3)
 
 
-def test_a_client_that_retries_begins_anew(make):
-    """After a client's retry the number of idle runs is 0 again."""
-    bench = make()
-    bench.insert(1)
-    bench.database.seconds = 25.0
-    bench.run()
-    bench.database.seconds = 0.0
-    bench.do(bench.store.cancel(bench.task().task_key, 1_000))
-    assert row(bench)["idle_runs"] == 1
-    bench.do(bench.store.retry(bench.task().task_key, 1_000))
-    assert row(bench)["idle_runs"] == 0
-
-
-@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
-def test_an_outage_makes_no_storm(make, message: str):
-    """If every write fails for a whole lease, a worker sends only a limited number of writes."""
-    bench = make()
-    bench.insert(2)
-    bench.model.act = lambda call, number: bench.database.fail(message, times=10_000) if number == 1 else None
-    with pytest.raises(StoreUnavailable):
-        bench.run()
-    minutes = bench.loop.time() / 60
-    assert minutes > 2
-    assert bench.database.batches - 1 <= limits.WRITES_AT_FIRST + limits.WRITES_A_CALL * 2 + 2 * minutes
-    assert bench.events("store_unavailable")
-
-
 def test_paid_outputs_wait_for_their_turn(make):
     bench = make()
     bench.insert(6)
@@ -251,13 +201,3 @@ def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: flo
     # The third model call waits until the first one is recorded. The fourth model call waits until the third is
     # recorded, and for a pause. The fifth model call waits until the second has ended or the turn to write comes.
     assert [at for at, _ in bench.model.calls] == pytest.approx([0, 0, 1.2, 3.4, announced_at], abs=0.2)
-
-
-def test_a_short_lease_does_not_run_out_over_a_turn(make):
-    bench = make(timeout_seconds=1, lease_seconds=4)
-    bench.insert(1)
-    bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")
-    bench.model.seconds = lambda number: 0.5
-    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=2)
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.loop.time() < 4

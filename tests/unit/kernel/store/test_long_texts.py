@@ -50,7 +50,6 @@ def test_the_input_is_read_once(free: WorkerBench, chunks: int, characters: int,
 
 
 def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
-    """A merge of 20 MB of outputs uses little of Python's memory, beside the 43 MB of the imported Worker."""
     text = ("w" * 39 + " ") * 1_250
     free.settings = replace(free.settings, plan="paid")
     free.do(free.store.insert(replace(task_of(text, 40, reduce=Reduce.MERGE), merge_chars=40_000), LEASE_MS))

@@ -10,7 +10,6 @@ from tests.support.store_bench import StoreBench
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """Make a database with a pending task that waits for an object's slot."""
     made = StoreBench()
     made.insert("t:1")
     made.database.rows("UPDATE tasks SET route = 'durable-object'")

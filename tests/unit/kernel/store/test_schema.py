@@ -24,7 +24,6 @@ ENDED: dict[str, Any] = {"status": "completed", "finished_at": 1}
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """Make a store with a pending task of four chunks."""
     made = StoreBench()
     made.insert(chunks=CHUNKS)
     yield made

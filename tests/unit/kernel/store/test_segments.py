@@ -26,7 +26,6 @@ BEGUN = 1_800_000_000_001
 
 @pytest.fixture
 def bench():
-    """Make a store with a task of four chunks."""
     made = StoreBench()
     made.insert(chunks=4)
     yield made
@@ -147,7 +146,6 @@ def test_a_claim_reads_a_row_for_each_segment(bench: StoreBench):
 
 @pytest.mark.parametrize("more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000)])
 def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int | None, ...]):
-    """A segment keeps an output's text, number of calls, finish reason, times and lane, and its first call's start."""
     made = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
     assert bench.step(bench.claim(), outputs=[made], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
@@ -173,7 +171,6 @@ def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
-    """The statement that completes a task also deletes its input, unless the input is to be kept."""
     claim = bench.claim()
     end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
     assert bench.run(bench.store.step(claim, end, Finish(RETENTION_MS, keep_input=keep)))
@@ -204,7 +201,6 @@ def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
-    """A worker deletes its task's input at the end, unless KEEP_INPUT is true."""
     worker = WorkerBench(keep_input=keep)
     worker.insert(2)
     assert worker.run() == Ended(Status.COMPLETED)
@@ -229,7 +225,6 @@ def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
 def test_a_first_line_that_names_the_task_outlives_the_text(
     settings: dict[str, Any], terms: dict[str, Any], name: str | None
 ):
-    """A completed task keeps its text's first line if that is its name, unless KEEP_NAMES or the request forbids it."""
     worker = WorkerBench(**settings)
     worker.insert(2, **terms)
     assert worker.run() == Ended(Status.COMPLETED)
@@ -239,7 +234,6 @@ def test_a_first_line_that_names_the_task_outlives_the_text(
 
 @pytest.mark.parametrize(("value", "means"), [(None, True), (False, False), ("false", False), ("true", True)])
 def test_names_are_kept_unless_a_variable_forbids_it(value: object, *, means: bool):
-    """KEEP_NAMES is true by default."""
     assert load({"KEEP_NAMES": value}.get).keep_names is means
 
 

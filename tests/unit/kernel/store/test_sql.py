@@ -94,7 +94,6 @@ def test_sqlite_reads_the_values_where_the_names_stand(values: dict[str, int | s
 
 
 def test_every_part_of_a_task_is_deleted():
-    """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes."""
     database = SqliteD1()
     found = database.rows(
         "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c ON c.name = 'task_id'"

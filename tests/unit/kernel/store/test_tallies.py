@@ -445,7 +445,6 @@ def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -
 
 
 def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
-    """A fold writes the sums and how far it got, but no row of a task."""
     for number in range(50):
         complete(bench, f"t{number}")
         bench.pass_ms(1)

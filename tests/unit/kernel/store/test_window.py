@@ -73,7 +73,6 @@ def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch):
-    """Make a worker on the free plan, over a database that counts the bytes of its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")
@@ -82,7 +81,6 @@ def free(monkeypatch: pytest.MonkeyPatch):
 
 
 def to_the_end(bench: WorkerBench) -> int:
-    """Run workers until the task is completed. Return how many claims the task took."""
     claims = 1
     while (outcome := bench.run()) != Ended(Status.COMPLETED):
         assert isinstance(outcome, Released)
@@ -101,7 +99,6 @@ def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
 
 
 def merging(bench: WorkerBench, seconds: float = 0.5) -> None:
-    """Run until a level of merges has begun and is not complete, in slices of one group of calls."""
     while True:
         assert isinstance(bench.run(Host(Route.QUEUE, seconds)), Released)
         if bench.database.rows("SELECT * FROM merges"):

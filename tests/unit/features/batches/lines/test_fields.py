@@ -54,7 +54,6 @@ def test_fields_that_change_nothing_are_accepted_and_not_sent(
 
 @pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
 def test_null_means_that_a_field_is_missing(endpoint: str) -> None:
-    """A field with the value null counts as missing, whatever its name, as SDKs write fields without a value."""
     nulls: dict[str, Any] = dict.fromkeys(
         ("stream", "temperature", "tools", "max_tokens", "max_output_tokens", "previous_response_id")
     )
@@ -121,7 +120,6 @@ def test_both_names_of_the_limit_of_tokens() -> None:
     ],
 )
 def test_each_parameter_of_the_sdk_is_decided(endpoint: BatchEndpoint, create: Any, refused: set[str]) -> None:
-    """Each parameter of the SDK's method has an effect, changes nothing, or is refused. A new one must be decided."""
     asked = set(inspect.signature(create).parameters) - {"self", "model", "timeout"}
     asked -= {name for name in asked if name.startswith("extra_")}
     is_chat = endpoint == CHAT

@@ -196,7 +196,6 @@ def test_the_default_fields_are_those_of_the_contract() -> None:
 
 
 def test_a_line_that_was_valid_stays_valid() -> None:
-    """A line is read again by other settings as it was found valid, and its fields still reach the provider."""
     raw = with_fields(model="m-3", tools=[{"type": "function"}], user="u", stream=False, n=1, seed=None)
     narrow = LineRules(CHAT, frozenset({"messages"}), ("m-1",), "m-1")
     assert fault(raw, narrow).code == LineCode.MODEL_NOT_ALLOWED

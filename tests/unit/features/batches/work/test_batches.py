@@ -15,7 +15,7 @@ from src.features.batches.work.writer import BatchWriter
 from src.features.files.file import Purpose
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
-from src.kernel.domain.errors import ModelRefused, ModelUnavailable, StoreUnavailable
+from src.kernel.domain.errors import ModelRefused, StoreUnavailable
 from src.kernel.domain.ids import FileKey, TaskKey
 from src.kernel.domain.task import Route, Status
 from src.kernel.run.context import Ended, Released, RunOutcome
@@ -48,7 +48,6 @@ def ids(count: int) -> list[str]:
 
 
 def test_the_file_grows_in_objects_while_the_batch_goes_on(bench: BatchBench) -> None:
-    """Full segments become objects during the run, and their rows become one."""
     bench.begin(lines(60))
     assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
     bench.run_to_end()
@@ -116,19 +115,6 @@ def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: Batch
     assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_failed"}
 
 
-def test_a_model_that_stays_away_fails_the_batch_after_the_patience(bench: BatchBench) -> None:
-    bench.settings = type(bench.settings)(plan="paid", model="m", models=("m",), patience_seconds=600)
-    bench.model.act = lambda text, number: ModelUnavailable("503") if number > 6 else None
-    bench.begin(lines(12))
-    bench.run_to_end()
-    batch = bench.batch()
-    assert batch.status is BatchStatus.FAILED
-    assert batch.task.failure is not None
-    assert (batch.task.failure.code, batch.task.failure.retryable) == (TaskCode.MODEL_UNAVAILABLE, True)
-    bench.check_end(ids(12))
-    assert (len(bench.ids(OUTPUT)), {one["error"]["code"] for one in bench.content(ERRORS)}) == (6, {"batch_failed"})
-
-
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> None:
     """A run checks as many slices as its plan allows, and the next one goes on behind them."""
@@ -164,15 +150,6 @@ def test_the_faults_of_all_slices_have_their_lines_numbers(bench: BatchBench, pl
         (LineCode.INVALID_JSON_LINE, 1),
         (LineCode.INVALID_JSON_LINE, 100),
     ]
-
-
-def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
-    """The writes that record slices do not wait for one another, however many slices a file has."""
-    bench.begin(lines(400))
-    began = bench.loop.time()
-    bench.run()
-    assert bench.batch().valid_at is not None
-    assert bench.loop.time() - began < 1
 
 
 def test_a_run_without_time_checks_a_slice(bench: BatchBench) -> None:
@@ -392,7 +369,6 @@ async def refuses() -> None:
 def test_no_paid_call_is_lost_while_the_file_cannot_grow(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[], Awaitable[None]]
 ) -> None:
-    """If the lines of an object cannot be read, the run goes on, keeps its claim, and records the calls in flight."""
     bench.begin(lines(60))
     bench.run()
     bodies = BatchFileStore.bodies
@@ -489,7 +465,6 @@ def test_the_error_file_is_written_from_few_refusals_at_a_time(
 
 
 def test_parts_have_other_names_after_a_restore_of_the_database(bench: BatchBench) -> None:
-    """A writer with the same fence writes other parts, so one that still lives changes no part of another."""
     bench.begin(lines(30))
     before = bench.database.snapshot()
     for answer in ("a", "b"):
@@ -504,14 +479,6 @@ def test_parts_have_other_names_after_a_restore_of_the_database(bench: BatchBenc
     assert bench.bucket is not None
     of_writers = {name.split("-")[0] for (file, name) in bench.bucket.parts if file != INPUT and name.startswith("w")}
     assert of_writers == {"w1"}
-
-
-def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
-    bench = BatchBench(in_d1=True)
-    bench.begin(lines(30))
-    bench.run_to_end()
-    bench.check_end(ids(30))
-    bench.close()
 
 
 def test_a_bucket_that_is_bound_while_a_batch_goes_on_gets_no_part_of_its_files() -> None:
@@ -552,17 +519,7 @@ def test_a_batch_waits_for_a_bucket_that_is_not_bound_any_more(bench: BatchBench
     assert len(bench.ids(OUTPUT)) == len(bench.model.answered)
 
 
-def test_nothing_is_left_of_an_erased_batch(bench: BatchBench) -> None:
-    """The rows of a batch go with its task."""
-    bench.begin(lines(3))
-    bench.run_to_end()
-    bench.do(bench.store().erase(KEY))
-    for table in ("tasks", "batches", "batch_slices", "segments", "failures", "texts"):
-        assert not bench.database.rows(f"SELECT 1 FROM {table}"), table  # noqa: S608 - one of the names above
-
-
 def test_a_run_waits_for_the_memory_that_other_runs_hold() -> None:
-    """A batch whose lines find no memory waits and goes on. Nothing fails, and each line is called once."""
     bench = BatchBench()
     try:
         bench.begin(lines(6, chars=300))

@@ -20,7 +20,6 @@ from tests.support.batch_bench import HOST, KEY, BatchBench, lines
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make slices and segments small, so that a short output file has several segments."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 4_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
 
@@ -92,7 +91,6 @@ def test_a_run_leaves_the_segment_that_still_takes_lines(bench: BatchBench, monk
 
 @pytest.mark.parametrize(("chars", "count"), [((900,), 1), ((9, 1), 1), ((4, 4, 1), 2), ((4, 4), 2), ((4, 5), 1)])
 def test_an_object_has_as_many_segments_as_fit(chars: tuple[int, ...], count: int) -> None:
-    """An object has at most a part's bytes, unless its first segment has more."""
     waiting = [SegmentSize(part, 1, size) for part, size in enumerate(chars)]
     assert object_of(waiting, 8) == waiting[:count]
 

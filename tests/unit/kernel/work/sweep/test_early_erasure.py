@@ -20,7 +20,6 @@ BYTES = 2_000 + 4 * 500  # the bytes that a count of storage adds for a task in 
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a deployment whose database has reached nine tenths of its limit."""
     made = WorkerBench()
     made.settings = replace(made.settings, storage_mb_most=10)
     hold(made, 9_000_000)
@@ -174,7 +173,6 @@ def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: boo
 
 
 def test_only_those_that_store_most_are_counted(bench: WorkerBench):
-    """A count of storage writes a row for each of the fifty tenants that store most."""
     for number in range(60):
         fill(bench, f"tenant-{number:02}", 1 + number)
     bench.do(bench.worker().store.count_storage(keep_input=False))

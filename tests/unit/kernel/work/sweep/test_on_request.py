@@ -50,7 +50,6 @@ def insert(bench: WorkerBench, *names: str) -> None:
 
 
 def in_vain(bench: WorkerBench, *names: str) -> None:
-    """Write tasks that count as sent off in vain often enough, and that are due again."""
     insert(bench, *names)
     for _ in range(limits.SENDS_IN_VAIN):
         bench.do(asyncio.sleep(LONG_SECONDS))
@@ -155,8 +154,6 @@ class Requests:
         self.behind.append(asyncio.ensure_future(work))
 
     def look(self) -> None:
-        """Let a request check whether a sweep was missed."""
-
         async def request() -> None:
             self.sweeps.look()
             if self.behind:

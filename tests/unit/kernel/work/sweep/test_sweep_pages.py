@@ -88,7 +88,6 @@ class Cron:
         }
 
     def fire(self) -> None:
-        """Run the sweep once, a minute later, and check that it keeps to the platform's limits."""
         self.bench.do(asyncio.sleep(60))
         worker = self.bench.worker()
         self.bench.do(new_sweep(worker, [self.road]).run())

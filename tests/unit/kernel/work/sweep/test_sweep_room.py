@@ -68,7 +68,6 @@ def submit(bench: WorkerBench, tasks: int, chunks: int = 1) -> None:
 
 
 def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
-    """Run the sweep once, a minute later, and check that it keeps to its limits."""
     bench.do(asyncio.sleep(60))
     worker = bench.worker()
     swept: SweepCounts = bench.do(new_sweep(worker, roads, **terms).run())
