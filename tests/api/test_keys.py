@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -21,13 +21,6 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 ID = new_task_id(START_MS, b"0123456789")
 UNKNOWN_KEY = "oo_" + "f" * 16 + "_" + "A" * 43
 MINUTE = limits.KEY_CACHE_SECONDS
-
-
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
 
 
 def ask(bench: ApiBench, key: str | None, path: str = "/api/tasks") -> Reply:

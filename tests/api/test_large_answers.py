@@ -22,13 +22,6 @@ from tests.support.api_bench import ApiBench, BenchRequest, data, key
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
 
-@pytest.fixture
-def bench():
-    made = ApiBench()
-    yield made
-    made.close()
-
-
 def submit(bench: ApiBench, chunks: int, **fields: object) -> str:
     body = {"input": "word " * chunks, "chunk": {"maxChars": 5}, **fields}
     path: str = data(bench.call("POST", "/api/tasks", body))["links"]["self"]

@@ -1,7 +1,5 @@
 """What clients see of a database that is full or nearly full."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from src.kernel.api.base.messages import Reply
@@ -16,14 +14,6 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 FULL = "D1_ERROR: Exceeded maximum DB size"
 MB = 1_000_000
 LONG = "word " * 2_000
-
-
-@pytest.fixture
-def bench() -> Iterator[ApiBench]:
-    """Make a deployment with default settings, which accepts new tasks until the database has 450 MB."""
-    made = ApiBench()
-    yield made
-    made.close()
 
 
 def post(bench: ApiBench, key: str | None = None, text: str = LONG) -> Reply:

@@ -67,14 +67,6 @@ def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
     assert app.meter.subrequests == chunks + app.meter.database_calls
 
 
-def test_what_is_asked_of_objects_is_on_the_meter(make: Make):
-    """The ping, each group of calls, and the close call count as subrequests of the consumer."""
-    queue = make()
-    app = queue.consume()
-    assert queue.coordinators.signs == 1
-    assert app.meter.subrequests == app.meter.database_calls + 1 + len(queue.coordinators.groups) + 1
-
-
 @pytest.mark.parametrize("objects", [True, False])
 def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
     """If lanes may make calls, slice and lease allow for the way to the lanes and for their start window."""

@@ -395,43 +395,6 @@ def test_it_gives_neither_read_nor_write(two: Two) -> None:
 MANY = ["a", "a-b", "a0", "b", *(f"t{number}" for number in range(core.TENANTS_A_PAGE + 3))]
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 100])
-@pytest.mark.parametrize("kind", ["files", "files?order=asc", "files?purpose=batch", "batches"])
-def test_lists_of_files_and_batches_go_through_all_tenants(two: Two, kind: str, limit: int) -> None:
-    """An SDK that pages by `after` gets each thing of each tenant once, with its tenant, one tenant after the other.
-
-    A page is never empty while things are left, because an SDK takes an empty page for the end.
-    """
-    made: dict[str, list[str]] = {}
-    for tenant in ("a", "a-b", "a0", "nobody"):
-        key = bearer(two.bench.make_key(tenant=tenant))
-        for _ in range(2):
-            two.inputs[tenant] = file = data(two.bench.upload(b"{}\n", key))["id"]
-            two.bench.pass_seconds(0.002)
-            if kind == "batches":
-                file = data(two.bench.call("POST", "/v1/batches", two.batch_of(tenant), key))["id"]
-            made.setdefault(tenant, []).append(file)
-    if kind != "batches":
-        made |= {tenant: [things["file"]] for tenant, things in two.things.items()}
-    key = bearer(two.bench.make_key(Scope.READ, Scope.OPERATOR))
-    path = f"/v1/{kind}{'&' if '?' in kind else '?'}tenant=*&limit={limit}"
-    shown: list[tuple[str, str]] = []
-    after = ""
-    while True:
-        page = data(two.bench.call("GET", f"{path}{after}", headers=key))
-        shown += [(one["tenant"], one["id"]) for one in page["data"]]
-        assert page["has_more"] is (len(shown) < sum(map(len, made.values())))
-        assert 0 < len(page["data"]) <= limit
-        if not page["has_more"]:
-            break
-        assert page["last_id"] == shown[-1][1]
-        after = f"&after={page['last_id']}"
-    is_ascending = "asc" in kind
-    tenants = sorted(made, key=lambda tenant: f"{tenant}:", reverse=not is_ascending)
-    assert shown == [(tenant, one) for tenant in tenants for one in made[tenant][:: 1 if is_ascending else -1]]
-    assert {line["tenant"] for line in two.acts()} == made.keys() - {OURS}
-
-
 def test_bad_cursors_are_refused(two: Two) -> None:
     """The cursor of one tenant's list is invalid for the list of all tenants, and the other way round."""
     key = two.bench.make_key(*Scope)
@@ -527,15 +490,6 @@ def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.Mon
     two.bench.pass_seconds(3_700)
     (one,) = data(two.ask("readTenants", key, f"{THEIRS}&hours=1"))["tenants"]
     assert (one["tasks"], one["more"], one["failures"]) == (0, False, [])
-
-
-def test_a_long_list_of_all_tenants_names_each(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.kernel.domain.limits.FILE_LIST_PAGE", 1)
-    for _ in range(2):
-        two.bench.upload(b"x", bearer(two.bench.make_key(tenant=THEIRS)))
-    listed = data(two.ask("listFiles", two.bench.make_key(*Scope), "*"))["data"]
-    assert [one["tenant"] for one in listed] == [OURS, THEIRS, THEIRS, THEIRS]
-    assert [line["tenant"] for line in two.acts()] == [THEIRS]
 
 
 @pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])

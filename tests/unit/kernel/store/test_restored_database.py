@@ -3,7 +3,7 @@
 The writes of two workers of one task must not mix, and no two ends of the task may have the same id.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,13 +29,6 @@ STEPS: dict[str, Step] = {
     "completes": Finish(RETENTION_MS),
     "fails": Fail(RETENTION_MS, FAILURE),
 }
-
-
-@pytest.fixture
-def bench() -> Iterator[StoreBench]:
-    made = StoreBench()
-    yield made
-    made.database.close()
 
 
 def everything(bench: StoreBench) -> list[Any]:

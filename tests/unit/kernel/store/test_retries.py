@@ -1,9 +1,5 @@
 """What a retry of a failed task leaves of its former failures."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Failure
@@ -12,13 +8,6 @@ from src.kernel.store.claims import CallKey, Fail, FailedCall, Tries
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
 
 GAP = Failure.of("model_refused", "400", False)
-
-
-@pytest.fixture
-def bench() -> Iterator[StoreBench]:
-    made = StoreBench()
-    yield made
-    made.database.close()
 
 
 def fail_with_gap(bench: StoreBench, name: str) -> None:

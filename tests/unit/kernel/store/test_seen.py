@@ -19,13 +19,6 @@ KEY = TaskKey("task")
 LATE_MS = 60_000
 
 
-@pytest.fixture
-def bench():
-    made = StoreBench()
-    yield made
-    made.database.close()
-
-
 def seen(bench: StoreBench) -> dict[str, int]:
     return {row["what"]: row["at"] for row in bench.database.rows("SELECT what, at FROM seen")}
 

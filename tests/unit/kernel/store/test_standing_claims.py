@@ -1,20 +1,11 @@
 """What a lane learns of its task's claim while other tasks are worked on under claims with the same fence."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from src.kernel.domain.ids import TaskKey
 from tests.support.store_bench import RETENTION_MS, StoreBench
 
 TASK, OTHER = TaskKey("local:m"), TaskKey("local:n")
-
-
-@pytest.fixture
-def bench() -> Iterator[StoreBench]:
-    made = StoreBench()
-    yield made
-    made.database.close()
 
 
 def may_start(bench: StoreBench, task_key: TaskKey) -> int | None:

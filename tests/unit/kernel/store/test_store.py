@@ -49,13 +49,6 @@ from tests.support.store_bench import (
 Act = Callable[[StoreBench, Claim | None], object]
 
 
-@pytest.fixture
-def bench():
-    made = StoreBench()
-    yield made
-    made.database.close()
-
-
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
         # If the claim was refused, there is no step, which counts as refused.

@@ -1,6 +1,5 @@
 """The sums over ended tasks: each end counts exactly once, whatever happens to the task, and no sum ever falls."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest

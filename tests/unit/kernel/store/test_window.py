@@ -53,13 +53,6 @@ def task_of(text: str, max_chars: int, overlap: int = 0, reduce: Reduce = Reduce
     )
 
 
-@pytest.fixture
-def bench():
-    made = StoreBench()
-    yield made
-    made.database.close()
-
-
 @pytest.mark.parametrize("text", ["ab", "abcd"])
 def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
     """A text whose length does not fit the cuts of its chunks is refused.
