@@ -11,13 +11,12 @@ import argparse
 import contextlib
 import json
 import secrets
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -27,8 +26,9 @@ import httpx
 
 from simulator.figures import keep_figures
 from simulator.options import positive
+from tests.chaos import aligned, model_process, say
 from tests.support.client import openai
-from tests.support.dev_server import ROOT, DevServer
+from tests.support.dev_server import DevServer
 from tests.support.model_plan import read_ledger
 
 ENDPOINT = "/v1/chat/completions"
@@ -75,22 +75,6 @@ class Report:
     violations: list[str] = field(default_factory=list)
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-@contextlib.contextmanager
-def model_process(ledger: Path, plan: Plan) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
-    command += ["--latency", str(plan.latency_seconds), "--seed", str(plan.seed)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip().removeprefix("Ready on ")
-        finally:
-            process.terminate()
-
-
 class Reader(threading.Thread):
     """A client that reads the growing output file by `offset`, while the server is killed and comes back."""
 
@@ -127,7 +111,7 @@ def run(plan: Plan, folder: Path) -> Report:
     ledger.touch()
     source = folder / "lines.jsonl"
     source.write_text("".join(_line(number) for number in range(plan.lines)))
-    with model_process(ledger, plan) as model_url:
+    with model_process(ledger, plan.seed, plan.latency_seconds, faults=()) as model_url:
         flags = [*openai(model_url, AI_CONCURRENCY=plan.concurrency, **VARIABLES), "--cron-every", "1"]
         reader = Reader()
         reader.start()
@@ -281,8 +265,7 @@ def table(report: Report) -> str:
         ("pages of the reader", report.pages),
         ("violations", len(report.violations)),
     ]
-    width = max(len(name) for name, _ in lines)
-    return "\n".join([f"{name:<{width}}  {value}" for name, value in lines] + report.violations)
+    return aligned(lines, report.violations)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

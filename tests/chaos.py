@@ -69,10 +69,12 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def model_process(ledger: Path, seed: int) -> Iterator[str]:
+def model_process(
+    ledger: Path, seed: int, latency_seconds: float = LATENCY_SECONDS, faults: Sequence[str] = FAULTS
+) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
-    command += ["--latency", str(LATENCY_SECONDS), "--seed", str(seed)]
-    command += [part for fault in FAULTS for part in ("--fault", fault)]
+    command += ["--latency", str(latency_seconds), "--seed", str(seed)]
+    command += [part for fault in faults for part in ("--fault", fault)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None
@@ -266,8 +268,12 @@ def table(report: Report) -> str:
         ("good answers paid for again", found.asked_again),
         ("violations", len(found.violations)),
     ]
+    return aligned(lines, found.violations)
+
+
+def aligned(lines: Sequence[tuple[str, object]], violations: Sequence[str]) -> str:
     width = max(len(name) for name, _ in lines)
-    return "\n".join([f"{name:<{width}}  {value}" for name, value in lines] + found.violations)
+    return "\n".join([*(f"{name:<{width}}  {value}" for name, value in lines), *violations])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,7 +45,6 @@ def raised(reply: Reply) -> openai.APIStatusError:
     ],
 )
 def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: str):
-    """Every refusal below `/v1` has OpenAI's shape; this is also true for an unknown path or method."""
     reply = bench.call(method, path)
     error = data(reply)["error"]
     assert (reply.status, error["code"], error["param"]) == (status, code, None)

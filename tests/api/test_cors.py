@@ -49,7 +49,6 @@ def preflight(origin: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) -> None:
-    """Without listed origins no answer has CORS headers, whatever headers the request has."""
     reply = bench.call(method, path, headers=preflight(LISTED))
     assert reply.status == status
     assert not {*ON_ANSWERS, *ON_PREFLIGHTS} & set(reply.headers)
@@ -106,7 +105,6 @@ def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, 
     ],
 )
 def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
-    """A preflight's answer names the path's methods and the headers that a request may have."""
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
     assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods

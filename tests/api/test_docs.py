@@ -17,12 +17,10 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_page_is_current() -> None:
-    """docs/api.md is exactly what `make docs` would write from the present code."""
     assert (ROOT / docs.API).read_text(encoding="utf-8") == docs.generated(ROOT)[docs.API]
 
 
 def test_every_generated_document_is_current() -> None:
-    """`make docs` would change no generated document."""
     assert docs.outdated(ROOT) == {}
 
 
@@ -32,7 +30,6 @@ def test_every_generated_document_is_current() -> None:
 def test_a_document_that_is_not_current_is_told_and_mended(
     path: Path, word: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With `--check` the generator names an outdated document and changes no file."""
     current = (copy / path).read_text(encoding="utf-8")
     spoilt = current.replace(word, "waiting")
     (copy / path).write_text(spoilt, encoding="utf-8")

@@ -82,7 +82,6 @@ def test_tokens_count_the_schema_with_each_call(bench: ApiBench, sending: Sendin
 
 
 def test_nothing_is_done(bench: ApiBench) -> None:
-    """A dry run makes no D1 call, sends no message, writes no row, and logs no line with the text."""
     bench.database.fail("D1_ERROR: Network connection lost.", times=10)
     plan(bench, {"input": "canary one\n\ntwo"})
     assert bench.database.batches == 0
@@ -92,7 +91,6 @@ def test_nothing_is_done(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize(("body", "status"), REFUSED, ids=lambda value: ascii(value)[:50])
 def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
-    """A dry run refuses the same requests as a submission, with the same messages."""
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=10_000))
     dry = bench.call("POST", "/api/tasks?dryRun=true", body)
     real = bench.call("POST", "/api/tasks", body)
@@ -103,7 +101,6 @@ def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=1", "dryRun=True", "dryRun=yes", "dryRun=true&dryRun=true", "dryrun=true"])
 def test_bad_parameter(bench: ApiBench, query: str) -> None:
-    """`dryRun` with any value except true and false is refused by name, so no task is submitted by mistake."""
     reply = bench.call("POST", f"/api/tasks?{query}", {"input": "x"})
     assert reply.status == 422
     assert data(reply)["errors"][0]["field"].lower() == "dryrun"
@@ -112,5 +109,4 @@ def test_bad_parameter(bench: ApiBench, query: str) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=false", "dryRun="])
 def test_false_submits(bench: ApiBench, query: str) -> None:
-    """With `dryRun=false`, or `dryRun` without a value, the request submits a task."""
     assert bench.call("POST", f"/api/tasks?{query}", {"input": "x"}).status == 202

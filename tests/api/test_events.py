@@ -91,7 +91,6 @@ def held(bench: ApiBench) -> dict[str, Any]:
 
 
 def test_events_come_as_they_happen(bench: ApiBench):
-    """The stream sends each finished chunk within two seconds."""
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -126,7 +125,6 @@ def test_events_come_as_they_happen(bench: ApiBench):
 
 
 def test_the_header_is_newer_than_the_query(bench: ApiBench):
-    """`Last-Event-ID` takes precedence over `after` in the URL."""
     task = bench.submit()
     bench.complete(task["id"])
     stream = Stream(bench, task, after="0-1", last_event_id="0-10")
@@ -139,7 +137,6 @@ def test_the_header_is_newer_than_the_query(bench: ApiBench):
 )
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
-    """An invalid event id gets 422, before any event is streamed."""
     task = bench.submit()
     bench.begin(task["id"], 2)
     path = task["links"]["events"]
@@ -152,7 +149,6 @@ def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
 
 
 def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """If a task has more outputs than one read may return, the stream reads several times in a row."""
     monkeypatch.setattr(limits, "EVENT_CHUNKS_AT_ONCE", 4)
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 66, chunk={"maxChars": 10})
@@ -247,7 +243,6 @@ COSTS = {
 
 
 def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """If a task has not changed, a stream's check reads only the task's row."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 40, chunk={"maxChars": 10})
     claim = bench.claim(task["id"])

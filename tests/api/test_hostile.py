@@ -59,7 +59,6 @@ def submit(raw: bytes, headers: dict[str, str]) -> None:
 @MANY
 @given(raw=st.binary(max_size=200), media_type=st.none() | st.text(max_size=30), length=st.none() | st.text(max_size=8))
 def test_any_bytes(raw: bytes, media_type: str | None, length: str | None) -> None:
-    """Arbitrary bytes under arbitrary headers."""
     named = {"content-type": media_type, "content-length": length}
     submit(raw, {name: value for name, value in named.items() if value is not None})
 
@@ -67,14 +66,12 @@ def test_any_bytes(raw: bytes, media_type: str | None, length: str | None) -> No
 @MANY
 @given(body=values)
 def test_any_json(body: Any) -> None:
-    """Arbitrary JSON, even with NaN or lone surrogates, never causes a 5xx."""
     submit(json.dumps(body).encode(), {})
 
 
 @MANY
 @given(body=requests)
 def test_near_requests(body: dict[str, Any]) -> None:
-    """Bodies that are valid or nearly valid never cause a 5xx."""
     submit(json.dumps(body).encode(), {})
 
 
@@ -87,7 +84,6 @@ def test_near_requests(body: dict[str, Any]) -> None:
     ),
 )
 def test_any_url(method: str, path: list[str], query: list[tuple[str, str]]) -> None:
-    """Arbitrary paths and queries, even without encoding, never cause a 5xx."""
     bench = ApiBench()
     url = "http://h/" + "/".join(path) + "?" + "&".join(f"{name}={value}" for name, value in query)
     reply = bench.send(BenchRequest(method, url))

@@ -53,7 +53,6 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 
 
 def test_a_replay(bench: ApiBench) -> None:
-    """A second request with the same key gets the first request's task and is marked as a replay."""
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
     assert second.body == first.body
@@ -67,7 +66,6 @@ def test_a_replay(bench: ApiBench) -> None:
 
 
 def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
-    """JSON with its names in another order, other spaces or other escapes counts as the same request."""
     first = post(bench, "one")
     turned = {name: BODY[name] for name in reversed(BODY)}
     for body in (
@@ -96,7 +94,6 @@ def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
     ],
 )
 def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
-    """A used idempotency key with a different body is refused."""
     first = post(bench, "one")
     assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
     assert is_replay(post(bench, "one"))
@@ -129,7 +126,6 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
     ["", " ", "a b", " a", "a ", "x" * 256, "a\tb", "a\nb", "a\x00", "\x7f", "é", "文", "a\u2028", "x" * 100_000],
 )
 def test_what_is_no_key(bench: ApiBench, name: str) -> None:
-    """An invalid idempotency key is refused before the body is read or the database is used."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(BODY).encode())
     assert refuses(bench.send(request), 400, "bad_idempotency_key")
     assert (request.read_bytes, bench.database.batches) == (0, 0)
@@ -243,7 +239,6 @@ def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: Api
 
 
 def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
-    """If a task is erased between the two reads of a replay, the replay makes a new task, like a first request."""
     first = data(post(bench, "one"))
 
     async def race() -> Reply:
@@ -284,12 +279,10 @@ def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[st
 
 @pytest.mark.parametrize("name", ["x", "~!", '"quoted"', "x" * 255, "%00", "';--", "k=v;p", "8e03978e-40d5-43dd-bc93"])
 def test_what_is_a_key(bench: ApiBench, name: str) -> None:
-    """An idempotency key has 1 to 255 visible ASCII characters, and is used unchanged."""
     assert not is_replay(post(bench, name))
     assert is_replay(post(bench, name))
     assert not is_replay(post(bench, (name + "y")[-255:]))
 
 
 def test_only_submissions_look_at_it(bench: ApiBench) -> None:
-    """`Idempotency-Key` has no effect on calls other than submissions."""
     assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200

@@ -41,7 +41,6 @@ def rows(bench: ApiBench) -> tuple[int, int]:
 
 
 def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
-    """The second and third sends get the task of the first send, are marked as replays, and dispatch no task."""
     first = post(bench, 0)
     again, once_more = post(bench, 1), post(bench, 2)
     assert [name(again), name(once_more)] == [name(first)] * 2
@@ -52,7 +51,6 @@ def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("count", [None, 0, "0", "", "-1", "1.5", "many", "٣", "9999"])
 def test_what_is_no_repetition_joins_nothing(bench: ApiBench, count: object) -> None:
-    """Two equal submissions without a valid retry count make two tasks."""
     first, second = post(bench, count), post(bench, count)
     assert name(first) != name(second)
     assert not joined(second)
@@ -94,7 +92,6 @@ def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, second
 
 
 def test_a_key_settles_it(bench: ApiBench) -> None:
-    """With an idempotency key, the retry count has no effect, and the key decides for a day, as in the native API."""
     first = post(bench, 0, idempotency_key="mine")
     assert name(post(bench, 1)) != name(first)
     bench.pass_seconds(MOST + 1)
@@ -112,7 +109,6 @@ def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
 
 
 def test_keys_do_not_join(bench: ApiBench) -> None:
-    """A repetition joins a task only if the repetition uses the same API key."""
     keyed = ApiBench(keys=True)
     mine, second, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="other")
     first = post(keyed, 0, **bearer(mine))
@@ -152,7 +148,6 @@ def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("when", ["after", "later"])
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
-    """Even if its write is sent again after a lost answer, a submission makes one task or joins one task."""
     first = name(post(bench, 0)) if count else None
     bench.database.fail(NETWORK_LOST, when, sends)
     found = name(post(bench, count))

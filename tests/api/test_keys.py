@@ -65,7 +65,6 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 @pytest.mark.parametrize(("method", "path"), NEEDED)
 @pytest.mark.parametrize("scope", OWN_SCOPES)
 def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
-    """Each call accepts only a key that has the call's scope."""
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
     needed = NEEDED[method, path]
@@ -79,7 +78,6 @@ def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
 def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
-    """Until a key exists, every call answers 503 with the command to run, whatever the request contains."""
     for headers in ({}, bearer(UNKNOWN_KEY)):
         reply = keyed.call(method, path, b"?", headers)
         assert reply.status == 503
@@ -91,7 +89,6 @@ def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/async-status", "/api/ai-status"])
 def test_status_is_open(keyed: ApiBench, path: str) -> None:
-    """The two status endpoints answer without a key, and check no key, whether keys exist or not."""
     assert ask(keyed, None, path).status == 200
     keyed.make_key()
     assert ask(keyed, None, path).status == 200
@@ -99,7 +96,6 @@ def test_status_is_open(keyed: ApiBench, path: str) -> None:
 
 
 def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
-    """Unknown paths, wrong methods and OPTIONS are answered without a key and without a D1 call."""
     assert keyed.call("GET", "/api/nothing").status == 404
     assert keyed.call("PUT", "/api/tasks").status == 405
     assert keyed.call("OPTIONS", "/api/keys").status == 204
@@ -198,7 +194,6 @@ def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
 
 
 def test_expiry(keyed: ApiBench) -> None:
-    """A key ends at its time of expiry, whether the isolate remembers the key or not."""
     key = keyed.make_key(valid_ms=10_000)
     assert ask(keyed, key).status == 200
     wait(keyed, 9.9)
@@ -227,7 +222,6 @@ def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
-    """If a key is revoked while D1's positive answer is on its way, the isolate does not remember the key."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, admin, "/api/keys").status == 200
     find, answered, go_on = keyed.api.keys.find, asyncio.Event(), asyncio.Event()
@@ -280,7 +274,6 @@ def made(bench: ApiBench, admin: str, **fields: object) -> dict[str, object]:
 
 
 def test_make_list_delete(keyed: ApiBench) -> None:
-    """A key's secret is shown once; the key works with its scopes, is listed, and stops working when deleted."""
     admin = keyed.make_key(Scope.ADMIN)
     wait(keyed, 1)
     shown = made(keyed, admin, label="batch 文", scopes=["write", "read", "read"], expiresInSeconds=3600)
@@ -305,7 +298,6 @@ def test_make_list_delete(keyed: ApiBench) -> None:
 
 
 def test_defaults(keyed: ApiBench) -> None:
-    """By default a key may read and write, has no label and does not expire."""
     admin = keyed.make_key()
     for fields in ({}, {"label": None, "scopes": None, "expiresInSeconds": None}):
         shown = made(keyed, admin, **fields)
@@ -347,7 +339,6 @@ def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
     ],
 )
 def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> None:
-    """The error names each wrong field of a request for a key, and no key is made."""
     reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
     assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
     assert keyed.count_rows() == 1
@@ -409,7 +400,6 @@ def test_the_description_takes_any_key(keyed: ApiBench, scope: Scope) -> None:
 
 @pytest.mark.parametrize("name", ["x", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ID])
 def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
-    """The deletion of an impossible key id is 404, without a D1 call."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
     before = keyed.database.batches
@@ -418,14 +408,12 @@ def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
 
 
 def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
-    """If the body of a request for a key exceeds a small limit, the Worker stops reading it."""
     body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"scopes": ["read"]', b'{"label": "a", "label": "b"}'])
 def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
-    """A request for a key is refused if its body is no JSON object."""
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 400
 
 

@@ -44,7 +44,6 @@ def pages(bench: ApiBench, path: str, limit: int) -> list[list[Any]]:
 
 
 def test_pages_are_the_whole_list_in_order(bench: ApiBench):
-    """Over all pages a client gets each finished or failed chunk once, and no others."""
     path = submit(bench, 11)
     claim = bench.claim(path.rpartition("/")[2])
     outputs = {index: f"output {index}" for index in (*range(4), 6, 5, 9)}
@@ -61,7 +60,6 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
 
 
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A page of chunks has as many chunks as can be read at once, and at least one."""
     path = submit(bench, 4)
     record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 100)
@@ -72,7 +70,6 @@ def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.
     "query", ["limit=0", "limit=-1", "limit=5001", "limit=x", "cursor=x", "cursor=-1", "cursor=99999"]
 )
 def test_what_cannot_be_a_page_is_refused_by_name(bench: ApiBench, query: str):
-    """An invalid `limit` or `cursor` of a page of chunks gets 422, which names the parameter."""
     reply = bench.call("GET", f"{submit(bench, 1)}/chunks?{query}")
     assert reply.status == 422
     assert [error["field"] for error in data(reply)["errors"]] == [query.partition("=")[0]]
@@ -182,7 +179,6 @@ def large() -> Iterator[tuple[ApiBench, str]]:
 
 
 def test_many_chunks_are_shown_in_parts(bench: ApiBench):
-    """More chunks than are read at once are sent in parts, however short their outputs are."""
     count = limits.CHUNKS_AT_ONCE + 1
     path = submit(bench, count)
     record(bench, path, {index: f"output {index}" for index in range(count)})

@@ -91,7 +91,6 @@ ENDS: dict[str, Callable[[ApiBench, dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
 def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
-    """The limit of tasks in flight applies to a retry too: at the limit a retry is refused and changes nothing."""
     bench.limit(tasks_in_flight_most=1)
     ended = bench.submit()
     ENDS[end](bench, ended)
@@ -106,7 +105,6 @@ def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
 
 
 def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
-    """Of 20 submissions at once, exactly as many are accepted as the limit of tasks in flight allows."""
     bench.limit(tasks_in_flight_most=7)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}')
 
@@ -134,7 +132,6 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> None:
-    """A submission that is answered with 503 and withdrawn uses up no characters and no task in flight."""
     bench.limit(characters_a_day_most=5, tasks_in_flight_most=2)
     assert post(bench, "xx").status == 202
     bench.database.fail(NETWORK_LOST, when, 2 * limits.STORE_SENDS)
@@ -199,7 +196,6 @@ def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
 
 
 def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
-    """A retried task beyond its tenant's share of the queue goes to an object."""
     ours = shared.make_key()
     ended = data(post(shared, secret=ours))
     shared.fail(ended["id"])
@@ -219,7 +215,6 @@ def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])
 def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> None:
-    """Without a queue, or without objects, no share is counted, and a submission makes only two statements."""
     made = ApiBench(routes=routes)
     noted = statements(made)
     for number in range(1, limits.QUEUE_SHARE + 3):

@@ -204,7 +204,6 @@ def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
 
 
 def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
-    """A waiting request asks no object about a task that was released, since no worker has the task."""
     made = scene("object")
     made.bench.run(made.bench.store.claim(key(made.task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=1))
     made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")

@@ -54,7 +54,6 @@ def three(bench: ApiBench) -> list[str]:
     [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
 )
 def test_created_after(bench: ApiBench, three: list[str], after: float, expected: list[int]) -> None:
-    """`createdAfter` excludes tasks created at exactly this time, and may have a fraction of a millisecond."""
     assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
 
 
@@ -106,7 +105,6 @@ def test_times_as_rfc_3339_has_them(bench: ApiBench, three: list[str], text: str
 )
 @pytest.mark.parametrize("name", ["createdAfter", "createdBefore"])
 def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
-    """An invalid `createdAfter` or `createdBefore` is refused by name, before D1 is asked."""
     reply = bench.call("GET", f"/api/tasks?{name}={quote(text)}")
     problem = data(reply)
     assert (reply.status, problem["code"], problem["errors"][0]["field"]) == (422, "invalid_fields", name)
@@ -161,7 +159,6 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None:
-    """Wherever the tasks with the wanted status are, all pages together have each of them once, newest first."""
     ids = fill(bench, LAYOUTS[layout])
     matches = [id_ for id_, status in zip(ids, LAYOUTS[layout], strict=True) if status == "c"][::-1]
     pages = list(walk(bench, status="completed", limit=limit))
@@ -171,7 +168,6 @@ def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None
 
 
 def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
-    """If tasks are added or erased between two pages, each task that is not erased still appears once."""
     ids = fill(bench, ("c" + "p" * 4) * 300)
     matches, seen, gone = ids[::5], [], set()
     for number, page in enumerate(walk(bench, status="completed", limit=9)):

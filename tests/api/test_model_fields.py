@@ -48,7 +48,6 @@ TAKEN: list[dict[str, Any]] = [
 @pytest.mark.parametrize(("fields", "named"), REFUSED)
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 def test_what_a_field_does_not_take(bench: ApiBench, path: str, fields: dict[str, Any], named: str) -> None:
-    """An invalid model field gets 422, which names the field, or the option of `modelOptions` that is not listed."""
     reply = bench.call("POST", path, {"input": "x", **fields})
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
     assert [error["field"] for error in data(reply)["errors"]] == [named]
@@ -57,7 +56,6 @@ def test_what_a_field_does_not_take(bench: ApiBench, path: str, fields: dict[str
 
 @pytest.mark.parametrize("fields", TAKEN)
 def test_what_a_field_takes(bench: ApiBench, fields: dict[str, Any]) -> None:
-    """Each model field accepts its smallest and its largest value, and each option of the default list is accepted."""
     assert bench.call("POST", "/api/tasks", {"input": "x", **fields}).status == 202
 
 
@@ -83,7 +81,6 @@ def test_the_deployment_lists_the_models() -> None:
 
 
 def test_a_plan_says_what_the_calls_would_use(bench: ApiBench) -> None:
-    """A plan's `request` has each model field, with the deployment's value where the request has none."""
     bench.limit(max_output_tokens=500)
     body = {"input": "one\n\ntwo", "instructions": "Count.", "chunk": {"overlapChars": 2}}
     assert data(bench.call("POST", "/api/tasks?dryRun=true", body))["request"] == {

@@ -521,7 +521,6 @@ def codes_of(response: Any) -> list[str]:
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), list(described()))
 def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str, status: int, code: str) -> None:
-    """For each status and code that the document describes, the test gets such an answer from the API."""
     if not code:
         provoke: Provoke = SUCCEEDED.get((method, path, status), plain)
         assert provoke(bench, method, path).status == status
@@ -545,7 +544,6 @@ def test_every_problem_is_described() -> None:
 
 
 def test_every_endpoint_is_described() -> None:
-    """The document describes the calls of the contract, HEAD for each GET, and OPTIONS for each path."""
     paths: Any = CATALOGUE.document["paths"]
     found = {path: sorted(set(item) - {"parameters"}) for path, item in paths.items()}
     assert found == {

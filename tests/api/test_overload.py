@@ -253,7 +253,6 @@ def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
 
 
 def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None:
-    """A submission with a bad key or an invalid body does not use up the probe."""
     key, reader = keyed.make_key(), keyed.make_key(Scope.READ)
     for known in (key, reader):
         keyed.call("GET", "/api/tasks", headers=bearer(known))

@@ -61,7 +61,6 @@ def limiter(bench: ApiBench) -> Limiter:
 
 @pytest.mark.parametrize(("method", "path"), COUNTED)
 def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: str) -> None:
-    """A call for which a key is required counts toward the rate limit of the key's tenant."""
     assert bench.call(method, path).status not in {429, 500}
     batches = bench.database.batches
     refused = bench.call(method, path)
@@ -77,7 +76,6 @@ def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: 
 def test_what_needs_no_key_is_not_counted(
     bench: ApiBench, limiter: Limiter, method: str, path: str, status: int
 ) -> None:
-    """Status endpoints, OPTIONS, unknown paths and wrong methods do not count toward the rate limit."""
     limiter.most = 0
     assert bench.call(method, path).status == status
     assert limiter.left == {}

@@ -38,14 +38,12 @@ def test_the_callers_own_name_is_taken(bench: ApiBench, method: str, path: str, 
 
 @pytest.mark.parametrize("own", ["", " ", "two words", "x" * 129, "ü", "a\tb", "a\nb"])
 def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
-    """An invalid X-Request-Id, which would break a header or a log line, is not returned."""
     names = [bench.call("GET", "/nowhere", None, {"x-request-id": own}).headers["X-Request-Id"] for _ in range(2)]
     assert all(name.isalnum() and len(name) == 32 for name in names)
     assert names[0] != names[1]
 
 
 def test_log_lines_carry_it(bench: ApiBench) -> None:
-    """Each log line of a request has the id of this request, and never the id of an earlier request."""
     bench.call("POST", "/api/tasks", {"input": "x"}, {"x-request-id": "one"})
     bench.database.fail(NETWORK_LOST, times=10)
     bench.call("GET", "/api/tasks", None, {"x-request-id": "two"})
@@ -55,7 +53,6 @@ def test_log_lines_carry_it(bench: ApiBench) -> None:
 
 
 def test_a_bad_configuration_answers_with_it() -> None:
-    """Even the answer of a deployment with a bad variable has the request's id."""
     error = ConfigurationError("X", "y")
     check(configuration_problem(error, "GET", {"x-request-id": "mine"}), "mine")
     assert len(configuration_problem(error).headers["X-Request-Id"]) == 32

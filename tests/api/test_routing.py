@@ -83,7 +83,6 @@ def test_percent_encoding(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("path", "allow"), ALLOWED.items())
 @pytest.mark.parametrize("method", METHODS)
 def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
-    """A wrong method gets 405 with `Allow`; OPTIONS gets 204 with the same header."""
     reply = bench.call(method, path)
     if method == "OPTIONS":
         assert (reply.status, reply.headers["Allow"], reply.body) == (204, allow, "")
@@ -97,7 +96,6 @@ def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
 
 
 def test_head(bench: ApiBench) -> None:
-    """HEAD has the same status and headers as GET, without the body."""
     task = bench.submit()
     for path in ("/api/tasks", "/api/async-status", "/openapi.json", task["links"]["self"], task["links"]["chunks"]):
         get, head = bench.call("GET", path), bench.call("HEAD", path)
@@ -106,7 +104,6 @@ def test_head(bench: ApiBench) -> None:
 
 
 def test_headers_on_every_answer(bench: ApiBench) -> None:
-    """Successes and problems alike have the headers that keep browsers from interpreting an answer as a page."""
     for reply in (
         bench.call("GET", "/api/tasks"),
         bench.call("GET", "/nowhere"),
@@ -143,7 +140,6 @@ DATABASE_CALLS = [
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: object, message: str) -> None:
-    """While D1 is out of reach, each call that needs it gets 503 with Retry-After."""
     bench.database.fail(message, times=10)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
@@ -155,7 +151,6 @@ def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: ob
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_database_recovers_in_time(bench: ApiBench, when: When) -> None:
-    """If one write fails, whether it took effect or not, it is sent again, and the client gets one task and 202."""
     bench.database.fail(NETWORK_LOST, when)
     task = bench.submit()
     assert [row["id"] for row in bench.database.rows("SELECT id FROM tasks")] == [key(task["id"])]
@@ -163,7 +158,6 @@ def test_database_recovers_in_time(bench: ApiBench, when: When) -> None:
 
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 def test_schema_missing(method: str, path: str, body: object) -> None:
-    """If the database has no tables, each call that needs them gets 503, which says what to run."""
     bench = ApiBench(migrated=False)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "schema_missing")
@@ -217,7 +211,6 @@ def test_cancellation_passes() -> None:
 
 
 def test_bad_configuration() -> None:
-    """If a variable has a bad value, every answer is a problem that names the variable and its allowed values."""
     reply = configuration_problem(ConfigurationError("LEASE_SECONDS", "a number from 0.2 to 3600"))
     assert (reply.status, reply.headers["Content-Type"]) == (500, "application/problem+json")
     problem = data(reply)
@@ -239,11 +232,9 @@ def test_nothing_is_accepted_behind_a_503(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
 def test_broken_url(bench: ApiBench, url: str) -> None:
-    """A URL that cannot be parsed is 404 like an unknown path, and never a 5xx."""
     assert bench.run(handle(BenchRequest("GET", url), bench.api, CATALOGUE)).status == 404
 
 
 def test_body_is_text(bench: ApiBench) -> None:
-    """Characters beyond ASCII are written into an answer unchanged, without escapes."""
     reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
     assert "刘姥姥 😀" in reply.body

@@ -81,7 +81,6 @@ def test_the_first_line(bench: ApiBench, text: str, name: str | None) -> None:
     ],
 )
 def test_bad_filters_are_refused(bench: ApiBench, query: dict[str, str], field: str) -> None:
-    """An invalid filter of the list is refused by name, before the database is read."""
     batches = bench.database.batches
     reply = bench.call("GET", f"/api/tasks?{urlencode(query)}")
     assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
@@ -96,7 +95,6 @@ def counts(bench: ApiBench, **query: object) -> dict[str, Any]:
 
 
 def test_counts_by_status(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """The counts by status apply all filters except `status`, and are the same on every page."""
     bench.fail(named[0]["id"])
     bench.complete(named[1]["id"])
     none = {"pending": 0, "processing": 0, "completed": 0, "failed": 0, "cancelled": 0, "among": 6, "all": True}
@@ -123,7 +121,6 @@ def test_counts_are_bounded(bench: ApiBench, tasks: int) -> None:
 
 @pytest.mark.parametrize("query", ["q=secret", "q=s", "model=other", "code=model_refused", "counts=true", "q=nothing"])
 def test_a_key_without_read_finds_nothing(keyed: ApiBench, query: str) -> None:
-    """A key without the scope `read` gets the same refusal to a search whether a task matches or not."""
     writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ))
     before = keyed.call("GET", f"/api/tasks?{query}", headers=writer)
     made = keyed.call("POST", "/api/tasks", {"input": "secret", "metadata": {"name": "secret"}}, headers=writer)
@@ -144,7 +141,6 @@ def test_counts_do_not_go_with_all_tenants() -> None:
 
 
 def test_the_longest_search(bench: ApiBench) -> None:
-    """A search may be as long as a hundred characters of four bytes each."""
     name = "🦜" * limits.SEARCH_CHARS_MOST
     bench.submit("x", metadata={"name": f"a{name}b"})
     assert found(bench, q=name) == [f"a{name}b"]

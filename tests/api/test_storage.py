@@ -67,7 +67,6 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
 
 
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
-    """A submission gets 507 if its write finds no space, although the database reported a size below the bound."""
     bench.database.cap.hold(bench.database.cap.pages)
     before = bench.database.batches
     reply = post(bench)
@@ -139,7 +138,6 @@ def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
 
 
 def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
-    """The operators' status has the database's size in bytes, from D1's last reply, and the bound for new tasks."""
     size(bench, 123)
     shown = data(bench.call("GET", "/api/async-status?verbose=1"))
     assert shown["storage"] == {"bytes": 123 * MB, "most": 450 * MB}

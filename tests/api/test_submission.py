@@ -31,7 +31,6 @@ def refused(bench: ApiBench, body: object, status: int, code: str, field: str | 
 
 
 def test_smallest_request(bench: ApiBench) -> None:
-    """Only `input` is required."""
     reply = bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree and four"})
     task = data(reply)
     path = f"/api/tasks/{task['id']}"
@@ -77,13 +76,11 @@ def test_smallest_request(bench: ApiBench) -> None:
 
 
 def test_fresh_task_reads_the_same(bench: ApiBench) -> None:
-    """The 202 shows what the database contains: the first read of the task gives the same JSON."""
     task = bench.submit(reduce="merge", model="other", metadata={"who": "我", "n": [1, 2.5, None, True]})
     assert data(bench.call("GET", task["links"]["self"])) == task
 
 
 def test_largest_request(bench: ApiBench) -> None:
-    """A submission whose fields are all at their limits is accepted and stored unchanged."""
     metadata = {"k": "é" * ((limits.METADATA_BYTES_MOST - len('{"k":""}')) // 2)}
     body = {
         "input": "字" * 333_333 + "x",  # 1,000,000 bytes
@@ -130,7 +127,6 @@ def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
     ],
 )
 def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
-    """Metadata comes back unchanged in the 202 and in later answers."""
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))
     assert json.dumps(task["metadata"]) == json.dumps(later["metadata"]) == json.dumps(metadata)
@@ -173,7 +169,6 @@ def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
     ],
 )
 def test_malformed_body(bench: ApiBench, raw: bytes) -> None:
-    """A body that is not exactly one JSON object is refused as malformed."""
     refused(bench, raw, 400, "malformed_body")
 
 
@@ -254,12 +249,10 @@ INVALID = [
 
 @pytest.mark.parametrize(("body", "field"), INVALID, ids=lambda value: ascii(value)[:60])
 def test_invalid_field(bench: ApiBench, body: object, field: str) -> None:
-    """An invalid field is refused by its name, and nothing is stored."""
     refused(bench, body, 422, "invalid_fields", field)
 
 
 def test_problem_to_the_letter(bench: ApiBench) -> None:
-    """A problem has the members of RFC 9457, a stable code, and the invalid fields by name."""
     assert refused(bench, {"input": "x", "colour": "red"}, 422, "invalid_fields") == {
         "type": "urn:onceover:problem:invalid_fields",
         "title": "Some fields have invalid values",
@@ -272,7 +265,6 @@ def test_problem_to_the_letter(bench: ApiBench) -> None:
 
 
 def test_refusals_quote_nothing(bench: ApiBench) -> None:
-    """No problem and no log line of a refused submission contains the text, a value, or the whole of a long name."""
     secret = "canary" * 50
     for body in (
         {"input": secret + "\0"},
@@ -291,7 +283,6 @@ def test_refusals_quote_nothing(bench: ApiBench) -> None:
 
 
 def test_errors_are_bounded(bench: ApiBench) -> None:
-    """A body with a thousand unknown fields gets one problem, which lists only some of them."""
     problem = refused(bench, {f"field{number}": 1 for number in range(1_000)}, 422, "invalid_fields")
     assert len(problem["errors"]) == 20
 
@@ -300,7 +291,6 @@ def test_errors_are_bounded(bench: ApiBench) -> None:
     ("text", "status"), [("x" * 30, 202), ("字" * 10, 202), ("x" * 31, 413), ("字" * 10 + "x", 413)]
 )
 def test_input_size(text: str, status: int) -> None:
-    """An input that is one byte longer in UTF-8 than MAX_INPUT_BYTES is refused as too large."""
     bench = ApiBench(settings=SMALL)
     if status == 202:
         assert bench.submit(text)["status"] == "pending"
@@ -333,7 +323,6 @@ def test_lying_length(length: str | None) -> None:
 
 @pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "9" * 15, "9" * 10_000])
 def test_announced_length(length: str) -> None:
-    """A body whose Content-Length is larger than allowed is refused before any byte is read."""
     bench = ApiBench(settings=SMALL)
     request = BenchRequest("POST", URL, {"content-length": length}, b'{"input": "x"}')
     assert data(bench.send(request))["code"] == "too_large"
@@ -420,7 +409,6 @@ def test_null_counts_as_absent(bench: ApiBench, name: str) -> None:
 
 
 def test_every_wrong_field_is_named(bench: ApiBench) -> None:
-    """Several mistakes are reported together."""
     body = {"reduce": "x", "chunk": {"maxChars": 0, "overlapChars": -1}, "model": "", "metadata": 1, "other": 1}
     problem = refused(bench, body, 422, "invalid_fields")
     named = {error["field"] for error in problem["errors"]}

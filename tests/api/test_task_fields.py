@@ -69,18 +69,15 @@ def test_every_field_of_the_request_is_tried_here():
 
 
 def test_every_option_comes_from_the_request():
-    """With all fields of `BODY` set, no option of a native task has its default value."""
     asked = asdict(checked_fields(NewTaskFields, BODY, Settings()).request().options)
     assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES | OF_FEATURES
 
 
 def test_every_option_has_its_column():
-    """The store writes and reads exactly the options of `TaskOptions`."""
     assert {OTHER_NAMES.get(name, name) for name in options.NAMES} == set(asdict(TaskOptions()))
 
 
 def test_every_option_is_kept(bench: ApiBench):
-    """A task's claim, poll and list have each option with its requested value."""
     asked = checked_fields(NewTaskFields, BODY, bench.settings).request().options
     task_id = bench.submit(BODY["input"], **{name: value for name, value in BODY.items() if name != "input"})["id"]
     task = bench.run(bench.store.task(key(task_id)))
@@ -98,7 +95,6 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
 
 
 def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
-    """A task's `request` has each field of `REQUESTED` as it was sent, and `include=input` adds the text."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))
     assert read["request"] == {name: BODY[name] for name in REQUESTED} | {

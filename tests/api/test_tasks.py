@@ -47,7 +47,6 @@ def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
 
 @pytest.mark.parametrize(("method", "rest"), CALLS)
 def test_unknown_id(bench: ApiBench, method: str, rest: str) -> None:
-    """Every call about an unknown task id is 404 at once, also with `wait`."""
     reply = bench.call(method, f"/api/tasks/{UNKNOWN}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
     assert bench.loop.time() == 0
@@ -56,7 +55,6 @@ def test_unknown_id(bench: ApiBench, method: str, rest: str) -> None:
 @pytest.mark.parametrize("text", NOT_IDS)
 @pytest.mark.parametrize(("method", "rest"), CALLS)
 def test_malformed_id(bench: ApiBench, method: str, rest: str, text: str) -> None:
-    """An impossible task id gets the same answer as an unknown one, without a D1 call."""
     reply = bench.call(method, f"/api/tasks/{text}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
     assert bench.database.batches == 0
@@ -67,7 +65,6 @@ def test_malformed_id(bench: ApiBench, method: str, rest: str, text: str) -> Non
     [("concat", "output 0\n\noutput 1\n\noutput 2"), ("none", ["output 0", "output 1", "output 2"])],
 )
 def test_completed(bench: ApiBench, reduce: str, output: object) -> None:
-    """A completed task shows its result in the form of its `reduce`, its times and bill, and no Retry-After."""
     task = bench.submit(reduce=reduce)
     bench.complete(task["id"])
     reply = bench.call("GET", task["links"]["self"])
@@ -79,7 +76,6 @@ def test_completed(bench: ApiBench, reduce: str, output: object) -> None:
 
 
 def test_failed(bench: ApiBench) -> None:
-    """A failed task shows its error, and its finished chunks can be read."""
     task = bench.submit()
     bench.fail(task["id"])
     shown = read(bench, task, "?include=chunks")
@@ -116,7 +112,6 @@ def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiB
 
 
 def test_chunks_before_the_end(bench: ApiBench) -> None:
-    """Finished chunks of an unfinished task can be read with `include=chunks` and at the path `/chunks`."""
     task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
     assert data(bench.call("GET", task["links"]["chunks"])) == {"chunks": [], "nextCursor": None}
     bench.begin(task["id"], 2)
@@ -229,7 +224,6 @@ BAD_QUERIES = [
 
 @pytest.mark.parametrize(("rest", "query", "field"), BAD_QUERIES, ids=[query[:40] for _, query, _ in BAD_QUERIES])
 def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
-    """An unknown, repeated or out-of-range query parameter is refused by its name, before D1 is asked."""
     path = "/api/tasks" + rest.replace("{id}", bench.submit()["id"])
     before = bench.database.batches
     reply = bench.call("GET", f"{path}?{query}")
@@ -240,7 +234,6 @@ def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
 
 
 def test_list_defaults(bench: ApiBench) -> None:
-    """A page of the list has 20 tasks without `limit`, and at most 100 with it."""
     for _ in range(21):
         bench.submit("x")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == limits.LIST_LIMIT_DEFAULT
@@ -252,7 +245,6 @@ def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_cancel_too_late(bench: ApiBench) -> None:
-    """The cancellation of a completed or a failed task is 409, and the task stays unchanged."""
     done, failed = bench.submit(), bench.submit()
     bench.complete(done["id"])
     bench.fail(failed["id"])
@@ -268,7 +260,6 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_retry(bench: ApiBench) -> None:
-    """A failed or cancelled task that is retried keeps its finished chunks, and is dispatched again."""
     failed, cancelled = bench.submit(), bench.submit()
     bench.fail(failed["id"])
     bench.begin(cancelled["id"], 1)
@@ -290,7 +281,6 @@ def test_retry(bench: ApiBench) -> None:
 
 
 def test_retry_refused(bench: ApiBench) -> None:
-    """The retry of a pending, processing or completed task is refused, and no message is sent."""
     pending, processing, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
     bench.complete(done["id"])
@@ -303,7 +293,6 @@ def test_retry_refused(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled"])
 def test_erase(bench: ApiBench, state: str) -> None:
-    """Erasing a task deletes all its rows, whatever its status. After that, the task is unknown."""
     task = bench.submit()
     match state:
         case "processing":
@@ -336,7 +325,6 @@ def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act
 
 
 def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
-    """A retry of a completed task is refused, even if its first send failed and was repeated."""
     task = bench.submit()
     bench.complete(task["id"])
     bench.database.fail(NETWORK_LOST, "after")

@@ -39,7 +39,6 @@ def code(task: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
-    """A deadline from 1 s to 30 days is accepted, even with a fraction of a second."""
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
     (row,) = bench.database.rows("SELECT deadline_ms, deadline_at - created_at AS left FROM tasks")
@@ -48,7 +47,6 @@ def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
 
 @pytest.mark.parametrize("calls", [3, limits.MODEL_CALLS_MOST])
 def test_budgets_that_are_taken(bench: ApiBench, calls: int) -> None:
-    """A budget from the task's minimum of calls to a million is accepted and shown in the task."""
     task = bench.submit(maxModelCalls=calls)
     assert (task["maxModelCalls"], read(bench, task)) == (calls, task)
 
@@ -62,7 +60,6 @@ BAD = [
 
 @pytest.mark.parametrize(("field", "text"), BAD)
 def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None:
-    """A deadline or a budget out of range or of another type gets 422 by name, and nothing is stored."""
     reply = bench.call("POST", "/api/tasks", b'{"input": "x", "%s": %s}' % (field.encode(), text.encode()))
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
     assert [error["field"] for error in data(reply)["errors"]] == [field]
@@ -115,7 +112,6 @@ def exhausted_task(bench: ApiBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("body", [b"", {}, {"maxModelCalls": None}, {"maxModelCalls": 1}, {"maxModelCalls": 3}])
 def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
-    """The retry of a task with a spent budget gets 409 unless it has a larger budget."""
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
     assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
@@ -138,7 +134,6 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 4), ("merge", 5)])
 @pytest.mark.parametrize("how", ["fail", "cancel"])
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
-    """The budget of a retry must cover the calls that were made and those that remain."""
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET calls_settled = 2")
@@ -164,7 +159,6 @@ def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: 
     [(b"{", 400), (b"[]", 400), ({"maxModelCalls": 0}, 422), ({"maxModelCalls": "4"}, 422), ({"more": 1}, 422)],
 )
 def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) -> None:
-    """A retry with an invalid body is refused, and the task stays unchanged."""
     task = bench.submit()
     bench.fail(task["id"])
     assert bench.call("POST", task["links"]["retry"], body).status == status

@@ -39,7 +39,6 @@ def at(seconds: float) -> str:
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
-    """Until the time for which it was released is over, a task shows the reason that its worker wrote."""
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
     bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
@@ -199,7 +198,6 @@ def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: Ap
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
 def test_a_retry_is_news(bench: ApiBench, bulk: bool):
-    """The Retry-After of a task that was just retried is as short as that of a new task, although the task is old."""
     task = bench.submit()
     failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", True)
     bench.work(bench.claim(task["id"]), {}, Fail(bench.settings.retention_ms, failure))

@@ -140,7 +140,6 @@ REACHED = (
 
 @pytest.mark.timeout(sized(quick=300, test=300, campaign=1_800))
 def test_api_is_as_described(tmp_path: Path):
-    """Valid and invalid calls, single and in chains, get only the answers that /openapi.json describes."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values)) as server:
         key = insert_key(tmp_path / "state")

@@ -26,7 +26,6 @@ FIVE_MINUTES_MS = 300_000
 
 
 def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """A user makes a key, which the page shows once and which works until it expires."""
     page = tab.open("#/access", key)
     page.get_by_label("Purpose").fill(HOSTILE[:60])
     page.get_by_label("Valid for days").fill(str(EXPIRED_SECONDS / 86_400))
@@ -63,7 +62,6 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
 
 
 def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: DevServer) -> None:
-    """An operator chooses a tenant from the list of tenants with tasks, which shows the tenants' figures."""
     theirs = {"Authorization": f"Bearer {insert_key(server.persist_to, 'acme')}"}
     made = httpx.post(
         f"{server.url}/api/tasks", headers=theirs, json={"input": "doom", "metadata": {"name": "of acme"}}
@@ -145,7 +143,6 @@ def past(server: DevServer, *steps: range) -> None:
 
 
 def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """The dashboard plots the history in steps of five minutes."""
     past(server, range(12, 18), range(24, 40))
     client.finished(client.submit("some text")["id"])
 
@@ -185,7 +182,6 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
 
 
 def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receiver: Receiver) -> None:
-    """A user makes an endpoint, tests the endpoint, gives it another secret, and deletes it."""
     page = tab.open("#/access", key)
     webhooks = page.get_by_role("region", name="Webhooks")
     expect(webhooks).to_contain_text("No endpoint yet")
@@ -247,7 +243,6 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
 def test_it_is_itself_in_either_language_theme_and_width(
     browser: Browser, server: DevServer, client: Client, key: str, name: str, language: str, scheme: str, width: int
 ) -> None:
-    """The page works in Chinese and in English, in a light and in a dark system, and in wide and narrow windows."""
     task = client.finished(client.submit("The parties met.")["id"])["id"]
     viewport: ViewportSize = {"width": width, "height": 800}
     tab = Watched(browser, server.url, locale=language, color_scheme=scheme, viewport=viewport)

@@ -41,7 +41,6 @@ def no_nonsense(page: Page) -> None:
 
 
 def test_each_state_says_what_it_is(stage: Stage) -> None:
-    """For each state of a batch, the list and the batch's view show the known counts and only the possible actions."""
     page = stage.page
     for status, counts, listed, said in STATES:
         stage.answers |= answers(status, *counts)
@@ -72,7 +71,6 @@ def test_each_state_says_what_it_is(stage: Stage) -> None:
     [("en-GB", 375, "dark"), pytest.param("zh-CN", 375, "light", marks=pytest.mark.campaign)],
 )
 def test_a_batch_fits_a_phone(browser: Browser, locale: str, width: int, scheme: str) -> None:
-    """The view of a batch fits into a phone's width, with faults or with files and failed calls, in both themes."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
     faults = {"object": "list", "data": FAULTS}
     stage.answers |= answers("failed", changed={"errors": faults, "metadata": {"name": "n" * 300}})
@@ -103,7 +101,6 @@ def test_a_batch_fits_a_phone(browser: Browser, locale: str, width: int, scheme:
 
 
 def test_many_lines_cost_no_more_than_few(stage: Stage) -> None:
-    """For a batch of 20,000 lines the page makes few elements, and requests neither chunks nor events."""
     stage.answers |= answers("in_progress", LINES_MOST, 12_345, 678)
     page = stage.open(VIEW)
     expect(page.get_by_role("progressbar")).to_have_accessible_name("12,345 of 20,000 lines")

@@ -139,7 +139,6 @@ def test_no_other_view_closes_a_secret(stage: Stage) -> None:
 
 
 def test_no_secret_takes_the_place_of_another(stage: Stage) -> None:
-    """Two keys that were made at once are shown one after the other."""
     shows(stage, task())
     made = iter(["oo_first", "oo_second"])
     stage.answers["POST /api/keys"] = lambda route: route.fulfill(json={"key": next(made)})

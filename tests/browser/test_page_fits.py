@@ -52,7 +52,6 @@ def fits(page: Page, stage: Stage, what: str) -> None:
 
 @pytest.mark.parametrize("locale", WIDTHS)
 def test_nothing_is_cut_off(browser: Browser, locale: str) -> None:
-    """Each view and each dialog fits into the window with long names."""
     stage = Stage(browser, locale=locale)
     everything(stage)
     page = stage.open("#/tasks", "oo_key")

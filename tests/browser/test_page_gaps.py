@@ -86,7 +86,6 @@ def test_gaps_are_seen_at_a_glance(browser: Browser, locale: str) -> None:
 
 
 def test_gaps_are_retried_as_a_new_task(stage: Stage) -> None:
-    """The dialog before a retry of gaps says how many calls it costs at least."""
     whole = with_gaps(stage, 5, [gap(1), gap(2)])
     new = whole | {"id": NEW_ID, "retryOf": TASK_ID, "gaps": [], "coverage": 1.0}
     stage.answers |= {f"/api/tasks/{NEW_ID}": new, f"/api/tasks/{NEW_ID}/chunks": {"chunks": [], "nextCursor": None}}
@@ -117,7 +116,6 @@ def test_gaps_are_retried_as_a_new_task(stage: Stage) -> None:
 
 
 def test_a_chunk_shows_its_ladder(stage: Stage) -> None:
-    """A chunk with failures shows each call, which calls asked again, the faults by pointer, and the rejected text."""
     with_gaps(stage, 5, [gap(1)])
     rejected = {"output": f"{HOSTILE} no JSON", "errors": FAULTS}
     stage.answers[f"{PATH}/chunks"] = {"chunks": [gap_chunk(1, rejected=rejected)], "nextCursor": None}

@@ -105,7 +105,6 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
 
 
 def test_each_code_has_words() -> None:
-    """The sentence has words in each language for each code of a task's failure."""
     for language in ("en", "zh"):
         known = {name for name in words(language, "views") if name.startswith("why.")}
         assert known == {f"why.{code}" for code in TaskCode}

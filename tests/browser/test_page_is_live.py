@@ -26,7 +26,6 @@ def event(name: str, data: object, event_id: str = "") -> str:
 
 
 def test_a_running_task_is_live(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """While a task runs, its page gets the chunks by the stream, without requests for chunks."""
     model.hold()
     held = client.submit(paragraphs(2), chunk={"maxChars": 40})["id"]
     model.wait_for_in_flight(2, 60)

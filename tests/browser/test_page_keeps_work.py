@@ -10,7 +10,6 @@ TEXT = "A text that took an hour to write."
 
 
 def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
-    """The form keeps the text of a new task after another view and after a reload, until the text is submitted."""
     stage.answers |= {"/api/tasks": {"tasks": [], "nextCursor": None}}
     page = stage.open("#/submit")
     page.get_by_label("Text", exact=True).fill(TEXT)

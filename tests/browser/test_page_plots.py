@@ -32,7 +32,6 @@ def history(stage: Stage) -> None:
 
 
 def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
-    """The arrow keys, Home and End choose a time, whose values are shown and read by screen readers."""
     history(stage)
     page = stage.open("#/health?hours=1")
     values = {

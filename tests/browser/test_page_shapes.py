@@ -109,7 +109,6 @@ def is_read(page: Page, visit: Watched, old: Json) -> None:
 
 
 def test_from_a_schema_to_a_retry_of_its_gaps(visit: Watched, demo: DevServer) -> None:
-    """The form names the missing join rule, and then shows the plan."""
     page = visit.open("#/submit")
     page.get_by_label("Text", exact=True).fill(TEXT)
     page.get_by_text("More options").click()

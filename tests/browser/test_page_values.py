@@ -30,7 +30,6 @@ def shown(stage: Stage, value: object, **changed: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str) -> None:
-    """Names and texts of a value stay texts, and a long number keeps all its digits."""
     stage = Stage(browser, locale=locale)
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
@@ -61,7 +60,6 @@ def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str) ->
 
 
 def test_a_tree_is_walked_by_the_keyboard(stage: Stage) -> None:
-    """The arrow keys move in the tree, and open and close its nodes."""
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
     tree = page.get_by_role("tree", name="Result")

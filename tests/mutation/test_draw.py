@@ -99,7 +99,6 @@ def test_a_mutant_of_a_piece_changes_each_statement_that_has_it(project: Path, s
 
 
 def test_parameters_that_are_lost_are_kept_without_a_meaning(project: Path, statements: Statements):
-    """If a mutant drops a condition, the condition's parameters stay in an expression without effect."""
     found = statements.viable(one(project, "id = :task_key", "1", "OTHER"))
     assert found is not None
     assert found.mutant.replacement == "iif(:task_key IS NULL, 1, 1)"

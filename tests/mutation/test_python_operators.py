@@ -61,12 +61,10 @@ def test_statements_are_dropped():
     ],
 )
 def test_comparisons_are_swapped(before: str, after: set[str]):
-    """Each comparison is replaced by its neighbour, such as `<=` for `<`, and by its opposite."""
     assert set(mutated(before, "comparison swapped")) == after
 
 
 def test_the_log_is_left_alone():
-    """Calls of the log, and values that only these calls read, get no mistake."""
     text = """
         def f(self, x):
             log = self._log.bind(a=1 + x)

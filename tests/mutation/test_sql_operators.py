@@ -24,7 +24,6 @@ def mutated(sql: str, operator: str) -> list[str]:
 
 
 def test_each_condition_is_dropped():
-    """Each operand of an AND is replaced by true, and each operand of an OR by false."""
     assert mutated("DELETE FROM t WHERE a = :a AND (b OR c = {D}) AND {E} RETURNING a", "condition dropped") == [
         "DELETE FROM t WHERE 1 AND (b OR c = {D}) AND {E} RETURNING a",
         "DELETE FROM t WHERE a = :a AND 1 AND {E} RETURNING a",

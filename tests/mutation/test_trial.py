@@ -178,6 +178,5 @@ def test_a_known_mistake_is_noticed_by_a_test_that_fails(project: Path, copies: 
 
 @pytest.mark.parametrize("old", ["count", "nowhere"])
 def test_a_known_mistake_has_one_place(project: Path, old: str):
-    """A mistake whose old text occurs twice, or not at all, is refused by name."""
     with pytest.raises(ValueError, match=r"astray: src/kernel/run/run.py has the old text \d times"):
         known_mistake("astray", old, "x").mutant(project)

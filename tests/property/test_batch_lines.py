@@ -67,14 +67,12 @@ def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tup
 
 @given(json_values)
 def test_json_is_read_as_it_was_written(value: object) -> None:
-    """JSON with valid characters and finite numbers is read back unchanged, from ASCII and from UTF-8."""
     for ascii_only in (True, False):
         assert parse_line(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda drawn: drawn.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    """For bytes that are not JSON the only error is `LineNotJson`; any value that is read can be sent as UTF-8."""
     try:
         found = parse_line(raw)
     except LineNotJson:
@@ -118,7 +116,6 @@ def test_any_body_is_a_line_or_a_fault(endpoint: Any, fields: dict[str, object])
 def test_answers_are_valid_by_the_types_of_openai(
     endpoint: Any, content: str | None, refusal: str | None, reason: str | None, usage: dict[str, int] | None
 ) -> None:
-    """Whatever fields a chat completion lacks, the output line's body fits OpenAI's types and has the whole text."""
     message = {"content": content, "refusal": refusal}
     answer: dict[str, object] = {"choices": [{"message": message, "finish_reason": reason}]}
     if usage is not None and endpoint != CHAT:

@@ -49,7 +49,6 @@ def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: t
 @given(_TEXTS | st.text("a\r\n", min_size=1), _ROOMY)
 @example("a\r\nb", (2, 0))
 def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
-    """If each chunk can take two new characters, the splitter cuts no CRLF in two."""
     assert all(text[end - 1 : end + 1] != "\r\n" for end in cuts(text, *sizes)[:-1])
 
 
@@ -76,7 +75,6 @@ def test_each_cut_is_the_one_that_a_naive_reading_of_the_rule_gives(text: str, s
 
 @given(st.lists(st.sampled_from(["字", "e\u0301", "👍🏽", "👩\u200d👩\u200d👧"]), min_size=1, max_size=60).map("".join))
 def test_the_last_resort_parts_no_visible_character(text: str) -> None:
-    """Text without any boundary is cut only between whole visible characters: a base with its marks and joiners."""
     ends = cuts(text, 12)[:-1]
     assume(ends)
     for end in ends:

@@ -81,7 +81,6 @@ def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozen
 def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
     history: list[tuple[str, int]], at_once: int, cuts: set[int]
 ):
-    """Over all generations and interruptions a client gets each chunk exactly once, in the order of the text."""
     rows = rows_of(history)
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
     chunks = [event.chunk for event in received if event.chunk is not None]
@@ -96,7 +95,6 @@ def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
 
 @given(histories, st.integers(1, 4), st.integers(0, 40))
 def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[str, int]], at_once: int, cut: int):
-    """Within a generation a client that was away gets the same events and ids as one that was always there."""
     rows = rows_of([step for step in history if step[0] != "retry"])
     whole = follow(rows)
     kept = whole[:cut]
@@ -107,7 +105,6 @@ def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[
 
 @given(histories)
 def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
-    """The stream of an ended task sends its finished chunks up to the first gap, and then the final status."""
     row = rows_of(history)[-1]
     told = follow([row])
     if row.state.status.terminal:
@@ -119,7 +116,6 @@ def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
 
 @given(histories)
 def test_every_id_is_known_again(history: list[tuple[str, int]]):
-    """Each event id names one place in a task's stream, and every later state of the task accepts the id."""
     rows = rows_of(history)
     received: list[TaskEvent] = []
     for row in rows:
@@ -131,7 +127,6 @@ def test_every_id_is_known_again(history: list[tuple[str, int]]):
 
 @given(st.integers(0, 9), st.integers(0, 3 * CHUNKS + 9), histories)
 def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, history: list[tuple[str, int]]):
-    """An event id is refused if the task has not yet reached the id's generation, output or end."""
     row = rows_of(history)[-1]
     place = place_of(f"{generation}-{number}")
     assert place is not None

@@ -85,7 +85,6 @@ def in_slices(
 @example("." * 900 + " x", (7, 3), 1, True)
 @example("\r\n" * 300, (2, 1), 1, False)
 def test_slices_are_cut_like_the_whole(text: str, sizes: tuple[int, int], slice_bytes: int, has_bom: bool) -> None:
-    """The cuts are those of the whole text, wherever slices begin and end, and each is at the same place in bytes."""
     text, bom = clean(text), b"\xef\xbb\xbf" if has_bom else b""
     content = bom + text.encode()
     ends, byte_ends = in_slices(content, *sizes, slice_bytes)
@@ -135,7 +134,6 @@ def test_a_part_of_a_file_gives_the_text_of_its_chunks(
 
 @given(_TEXTS, _SIZES, st.integers(1, 400))
 def test_the_limit_is_exact(text: str, sizes: tuple[int, int], slice_bytes: int) -> None:
-    """A limit of exactly the needed chunks is accepted, and one lower is refused."""
     text = clean(text)
     content, needed = text.encode(), len(cuts(text, *sizes))
     assert len(in_slices(content, *sizes, slice_bytes, needed)[0]) == needed

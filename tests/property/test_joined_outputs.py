@@ -85,7 +85,6 @@ def valid_values(draws: SchemaDraws, schema: dict[str, Any], most: int) -> list[
 
 
 def test_joined_outputs_are_valid() -> None:
-    """For schemas and rules drawn to be joinable, every join plan is accepted and every joined value is valid."""
     start = random.randrange(10**9)
     joined = 0
     for seed in range(start, start + SCHEMAS):
@@ -107,7 +106,6 @@ def test_joined_outputs_are_valid() -> None:
 
 
 def test_what_any_plan_accepts_is_valid() -> None:
-    """For schemas and rules at random, either the join plan is refused, or the joined value is valid."""
     start = random.randrange(10**9)
     joined = refused = 0
     for seed in range(start, start + SCHEMAS):

@@ -105,7 +105,6 @@ def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
 @given(st.lists(st.tuples(st.integers(0, 2), in_time), max_size=14))
 @settings(max_examples=sized(quick=40, test=150, campaign=1_000), deadline=None)
 def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
-    """However many requests and answers are lost, there is at most one task for each client that the Worker heard."""
     with played(script) as deployment:
         assert len(deployment.tasks()) <= len(deployment.came)
 
@@ -126,7 +125,6 @@ def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tu
 @given(st.lists(st.tuples(st.sampled_from((LAND, 0)), fates), max_size=8))
 @settings(max_examples=sized(quick=25, test=100, campaign=1_000), deadline=None)
 def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
-    """A single client has exactly one task once any of its requests has arrived, and is answered with this task."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 

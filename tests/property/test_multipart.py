@@ -79,7 +79,6 @@ def by_email(body: bytes) -> list[Part]:
 @given(st.binary(max_size=60) | PARTS.map(body_of), st.lists(st.tuples(st.integers(0, 400), PIECES), max_size=3), CUTS)
 @example(b"--b-1\r\n\r\n", [], [0.5])
 def test_any_chunks_give_the_same_refusal(body: bytes, changes: list[tuple[int, bytes]], cuts: list[float]) -> None:
-    """A body that is damaged in any way gives the same parts, or the same refusal, however it is cut."""
     for at, piece in changes:
         body = body[:at] + piece + body[at:]
     whole = parsed([body])
@@ -100,6 +99,5 @@ PLAIN = st.lists(st.sampled_from([b"\r\n", b"-", b"--", b"b-1", b"a line", b"\xf
     )
 )
 def test_the_email_package_finds_the_same_parts(parts: list[Part]) -> None:
-    """An independent parser agrees."""
     body = body_of(parts)
     assert parsed([body]) == by_email(body) == parts

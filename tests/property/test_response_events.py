@@ -39,7 +39,6 @@ def whole(standing: ResponseProgress) -> list[ResponseEvent]:
 
 @given(lives())
 def test_what_was_told_stays_as_it_was(life: list[ResponseProgress]):
-    """The events of each state of a response begin with the events of its previous state, with the same numbers."""
     for earlier, later in pairwise(life):
         assert whole(later)[: earlier.length] == whole(earlier)
 
@@ -56,7 +55,6 @@ def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponsePr
 
 @given(lives())
 def test_the_list_is_openai_s(life: list[ResponseProgress]):
-    """A response's events have OpenAI's order."""
     end, kinds = life[-1], [event.kind for event in whole(life[-1])]
     assert kinds[:2] == [ResponseEventKind.CREATED, ResponseEventKind.QUEUED]
     assert kinds.count(ResponseEventKind.DELTA) == end.deltas

@@ -84,7 +84,6 @@ def stands(value: Any, pointer: str) -> bool:
 
 @pytest.mark.timeout(1_200)
 def test_it_agrees_with_jsonschema() -> None:
-    """onceover's checker and `jsonschema` call the same values valid."""
     pairs = valid = 0
     start = random.randrange(10**9)
     for seed in range(start, start + SCHEMAS):
@@ -138,7 +137,6 @@ def test_values_that_are_checked_together_are_judged_as_each_alone() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_agree(name: str) -> None:
-    """`jsonschema` accepts each randomly changed string of a format that onceover accepts."""
     own, other = FORMATS[name], Oracle({"format": name}, format_checker=Oracle.FORMAT_CHECKER)
     seed = random.randrange(10**9)
     drawn = random.Random(seed)

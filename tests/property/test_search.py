@@ -100,7 +100,6 @@ def plainly(task: dict[str, Any], sought: dict[str, Any]) -> bool:
 def test_a_search_is_a_plain_filter(
     tasks: list[dict[str, Any]], sought: dict[str, Any], most: int, walk_most: int
 ) -> None:
-    """All pages of a search have each matching task once, newest first, however few tasks a page scans."""
     with ExitStack() as stack:
         bench = StoreBench()
         stack.callback(bench.database.close)

@@ -40,7 +40,6 @@ def _tries(told: list[Output], sizes: list[int]) -> list[int]:
 
 @given(told=outputs, sizes=tries)
 def test_what_is_packed_comes_back(told: list[Output], sizes: list[int]):
-    """The joined pieces of a level hold the level's outputs in order, and `places` names the outputs of each piece."""
     made = [*chain.from_iterable(pieces(told, _tries(told, sizes)))]
     for level in range(3):
         mine = [output for output in told if output.key.level == level]

@@ -525,7 +525,6 @@ def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
 
 @pytest.mark.timeout(0 if CAMPAIGN else 300)
 def test_the_store_is_the_model(monkeypatch: pytest.MonkeyPatch):
-    """Any sequence of the store's transitions has the same effect in SQL and in the model."""
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
     monkeypatch.setattr(limits, "LIST_WALK_MOST", LIST_WALK_MOST)
     monkeypatch.setattr(limits, "ERASE_OUTPUTS_MOST", ERASE_OUTPUTS_MOST)

@@ -76,7 +76,6 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
-    """Each bad body gets the contract's status with problem details."""
     body, expected = HOSTILE[case]
     answer = small.http.post("/api/tasks", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == expected, answer.text
@@ -119,7 +118,6 @@ def test_a_deployment_names_its_bad_variables(tmp_path):
 
 
 def test_neither_text_nor_key_is_in_the_log(tmp_path):
-    """No line of the log contains input, instructions, metadata, outputs or the key, however the task ends."""
     with ModelServer(api_key="test-key", output_chars=lambda text: 60) as model:
         model.plan = Plan(decide=lambda call: status(401) if "fail" in call.user else None)
         flags = openai(model.base_url)

@@ -108,7 +108,6 @@ def test_the_policy_is_strict(server: DevServer) -> None:
 
 
 def test_the_api_is_untouched(server: DevServer) -> None:
-    """Unknown paths get the API's 404 problem with the API's headers, below the API's paths and elsewhere."""
     for path in ("/api/x", "/api/", "/nothing", "/app/none.js"):
         answer = httpx.get(server.url + path)
         assert (answer.status_code, answer.json()["status"]) == (404, 404), path

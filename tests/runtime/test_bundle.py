@@ -46,7 +46,6 @@ def build(env: str) -> Bundle:
 
 @pytest.mark.parametrize("env", BINDINGS)
 def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
-    """The bundle has the Worker's modules, pydantic with its WebAssembly, and the SDK, but no tests."""
     files = build(env).files
     ours = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
     assert "entry.py" in files

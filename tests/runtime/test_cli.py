@@ -134,7 +134,6 @@ def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: ModelServer, text: str, presses: int):
-    """On a terminal, Ctrl-C ends `onceover run` with status 130 and says how to watch the task, which completes."""
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:

@@ -127,7 +127,6 @@ def flags_of(variables: dict[str, str]) -> list[str]:
 def test_every_fault_is_named_at_once(
     project: Path, tmp_path: Path, flags: dict[str, str], file: str, faults: list[str]
 ) -> None:
-    """With a bad configuration, `make dev` ends with status 2 and a line for each fault, and starts nothing."""
     (project / ".dev.vars").write_text(file)
     state = tmp_path / "state"
     status, lines = run_dev("--port", "0", "--persist-to", str(state), *flags_of(flags), project=project)

@@ -112,7 +112,6 @@ def test_status_shows_which_triggers_come(server: DevServer, client: Client, see
 
 @pytest.mark.parametrize(("name", "dead", "route", "failed"), CASES)
 def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer, route: str, failed: str) -> None:
-    """A client that polls with `?wait=` gets its task's result even if one kind of trigger is dead, or all kinds."""
     before = len(server.lines)
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
 

@@ -45,7 +45,6 @@ def project(tmp_path: Path) -> Path:
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(arguments: list[str], says: str) -> None:
-    """With arguments that cannot work, `make dev` ends with status 2 and one line that says what to change."""
     status, lines = run_dev(*arguments)
     assert status == 2
     assert len(lines) == 1
@@ -124,12 +123,10 @@ def answers(address: str, port: int) -> bool:
 
 
 def test_only_the_loopback_address_answers(life: WholeLife) -> None:
-    """`make dev` listens only on the loopback address, so other machines cannot reach it."""
     assert (life.status, life.elsewhere) == (200, False)
 
 
 def test_ctrl_c_leaves_no_process_behind(life: WholeLife) -> None:
-    """SIGINT to the process group, as by Ctrl-C, ends all processes of `make dev` with status 0 and one line."""
     assert life.members >= 3  # Python, Node.js and workerd.
     assert (life.exit_status, life.left) == (0, [])
     assert life.last == [f"Stopped. The state stays in {life.state}, and the next start continues from there."]

@@ -98,7 +98,6 @@ def printed_by(server: DevServer, folder: Path, *command: str) -> list[str]:
 
 @MOST_IN_THE_BUCKET
 def test_the_programs_of_the_document(server: DevServer):
-    """The programs in docs/batches.md run unchanged, and print what the page shows."""
     page = ROOT / "docs" / "batches.md"
     python, (javascript,), printed = blocks(page, "python")[-1], blocks(page, "js"), blocks(page, "text")[-1]
     assert printed_by(server, ROOT, sys.executable, "-c", python) == printed.splitlines()
@@ -108,7 +107,6 @@ def test_the_programs_of_the_document(server: DevServer):
 
 @MOST_IN_THE_BUCKET
 def test_the_program_of_the_document_about_batches(server: DevServer, tmp_path: Path):
-    """The program in docs/batches.md runs unchanged, and prints what the page shows, in any order of the lines."""
     page = ROOT / "docs" / "batches.md"
     program, printed = blocks(page, "python")[0], blocks(page, "text")[0]
     assert sorted(printed_by(server, tmp_path, sys.executable, "-c", program)) == sorted(printed.splitlines())
@@ -233,7 +231,6 @@ def left(server: DevServer) -> tuple[list[str], list[Path]]:
 
 
 def test_a_client_that_leaves_leaves_nothing(large: DevServer):
-    """The connection breaks in the middle of the second part of the file, when the first part is stored."""
     url = urlsplit(large.url)
     assert url.hostname is not None
     with socket.create_connection((url.hostname, url.port), timeout=30) as connection:

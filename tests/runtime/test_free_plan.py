@@ -176,7 +176,6 @@ def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevSer
 
 
 def test_finished_tasks_leave_no_storage_and_no_alarm(free: DevServer):
-    """After 60 tasks have ended, no object has a row or an alarm. `bench.free_plan` checks 1,000 tasks."""
     start = len(free.lines)
     with Client(free.url) as client, ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda number: client.submit(f"Text {number}. It is short.")["id"], range(SMALL_TASKS)))
@@ -262,7 +261,6 @@ GREEDY = """
 
 
 def test_limits_bite(tmp_path: Path):
-    """With `--limits`, an invocation that exceeds a limit gets the platform's error; this is also true in an object."""
     source = write_tiny_worker(tmp_path / "project")
     lines = GREEDY.split("\n")
     (source / "entry.py").write_text("\n".join(line.removeprefix("    ") for line in lines))

@@ -27,7 +27,6 @@ def served(server: DevServer) -> int:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LocalHost:{port}", "[::1]:{port}"])
 def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
-    """A request is answered if its host is any name of the loopback address."""
     port = httpx.URL(server.url).port
     answer = httpx.get(f"{server.url}/status", headers={"host": host.format(port=port)})
     assert (answer.status_code, answer.json()) == (200, {"greeting": "hello"})
@@ -39,7 +38,6 @@ def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
 )
 @pytest.mark.parametrize("extra", [{}, {"mf-original-url": "{url}/status"}], ids=["plain", "with another URL"])
 def test_another_host_is_refused_before_anything_else(server: DevServer, host: str, extra: dict[str, str]) -> None:
-    """Requests with a foreign host name do not reach the Worker (DNS rebinding)."""
     before = served(server)
     port = httpx.URL(server.url).port
     host = host.format(port=port)
@@ -78,7 +76,6 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
-    """A request from a page with another origin does not reach the Worker, with or without a preflight."""
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}
     answer = httpx.request(method, f"{server.url}/note", headers=headers)

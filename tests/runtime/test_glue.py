@@ -78,7 +78,6 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
 
 
 def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevServer):
-    """The clock of forty requests in a row is late by less than a second, because lateness does not add up."""
     late = []
     with httpx.Client(timeout=60) as client:
         for _ in range(40):

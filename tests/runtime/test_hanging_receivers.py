@@ -62,7 +62,6 @@ def test_receivers_that_hang_hold_up_nobody(route: str, tmp_path: Path) -> None:
 
 
 def test_an_answer_that_never_ends_is_taken_by_its_head(tmp_path: Path) -> None:
-    """A receiver that hangs in its answer's body has accepted the message, and its connection is closed at once."""
     with (
         HangingReceiver("body") as receiver,
         serving(tmp_path, "queue") as server,

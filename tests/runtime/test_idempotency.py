@@ -33,7 +33,6 @@ def rows(state: Path) -> list[tuple[str, str]]:
 
 
 def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
-    """50 equal requests with one key are in flight together: each gets 202 with the same task."""
     with DevServer(tmp_path) as server, Client(server.url) as client:
         start = threading.Barrier(TWINS)
 
@@ -59,7 +58,6 @@ def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [pytest.param("send", marks=pytest.mark.campaign), "reply"])
 def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
-    """If the runtime is killed once a task is in D1, a repeated request gets the same task, which completes."""
     project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"
     flags = [*variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1}), "--cron-every", "1"]
     with DevServer(state, *flags, *doors(hold=place), project=project) as server:

@@ -74,7 +74,6 @@ def test_a_node_that_is_too_old_is_an_error(
 
 
 def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A part of the installation is installed only if its folder is missing or its lock file has changed."""
     lock, folder, ran = tmp_path / "lock", tmp_path / "folder", tmp_path / "ran"
     lock.write_text("one")
     script = f"import pathlib; pathlib.Path({str(folder)!r}).mkdir(exist_ok=True); open({str(ran)!r}, 'a').write('x')"

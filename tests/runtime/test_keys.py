@@ -34,7 +34,6 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 
 
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
-    """Requests get 503 until `make key` has made a key while the server runs; the new key works at once."""
     assert get(server, "/api/async-status").status_code == 200
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
     assert (unconfigured.status_code, unconfigured.json()["code"]) == (503, "not_configured")

@@ -66,7 +66,6 @@ def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, mod
 
 
 def test_a_task_that_is_put_back_goes_on(client: Client, model: ModelServer):
-    """A task that is cancelled with hanging calls and then retried completes."""
     task = client.submit(paragraphs(2, "hang"), chunk=SMALL)
     model.wait_for_in_flight(2, 30)
     assert client.http.post(task["links"]["cancel"]).status_code == 200
@@ -80,7 +79,6 @@ def test_a_task_that_is_put_back_goes_on(client: Client, model: ModelServer):
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
-    """After a cancellation, three lanes close the connections of their 18 hanging calls."""
     flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=600, LEASE_SECONDS=610, PLAN="paid"), *ENVIRONMENTS[route]]
     model.plan = Plan(decide=lambda call: hang() if call.number > 18 else None)
     model.hold()

@@ -152,7 +152,6 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
 
 @pytest.mark.campaign
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
-    """A page of the list, or reading the metrics, reads no more rows with 100,000 tasks than with 1,000."""
     with DevServer(tmp_path) as server, Client(server.url) as client:
         template = client.finished(client.submit("the template")["id"])["id"]
         server.stop()

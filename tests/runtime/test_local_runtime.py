@@ -57,7 +57,6 @@ def test_variables_come_from_three_places_in_order(server: DevServer) -> None:
 
 
 def test_prints_and_logs_are_plain_lines(server: DevServer) -> None:
-    """`print` and `logging` reach the terminal line by line, without decoration."""
     get(server, "say")
     server.wait_for_line("^logged line$")
     at = server.lines.index("printed line")
@@ -67,7 +66,6 @@ def test_prints_and_logs_are_plain_lines(server: DevServer) -> None:
 
 
 def test_an_exception_in_fetch_shows_its_traceback_and_is_a_500(server: DevServer) -> None:
-    """If `fetch` raises, the client gets only a 500, and the terminal shows the error's file, line and message once."""
     response = get(server, "fail")
     assert response.status_code == 500
     assert "fetch broke" not in response.text
@@ -77,7 +75,6 @@ def test_an_exception_in_fetch_shows_its_traceback_and_is_a_500(server: DevServe
 
 
 def test_an_exception_in_queue_is_shown_and_the_message_comes_again(server: DevServer) -> None:
-    """A message whose consumer always raises is delivered three times, as wrangler.toml has `max_retries` of 2."""
     get(server, "send")
     for attempt in (1, 2, 3):
         server.wait_for_line(f"^delivery {attempt} 1$")
@@ -86,27 +83,23 @@ def test_an_exception_in_queue_is_shown_and_the_message_comes_again(server: DevS
 
 
 def test_an_exception_in_an_alarm_is_shown_and_it_rings_again(server: DevServer) -> None:
-    """If an alarm's handler raises, the terminal shows the traceback, and the alarm fires again in the same object."""
     get(server, "wake")
     assert any("in alarm" in line for line in traceback_of(server, "RuntimeError: alarm broke"))
     eventually(lambda: server.lines.count("alarm rang") == 2)
 
 
 def test_an_exception_in_an_object_reaches_its_caller(server: DevServer) -> None:
-    """If a method of an object raises, the terminal shows the object's traceback, and the caller gets an exception."""
     assert get(server, "explode").status_code == 500
     assert any("in explode" in line for line in traceback_of(server, "KeyError: 'object broke'"))
 
 
 def test_background_work_goes_on_after_the_reply(server: DevServer) -> None:
-    """A coroutine that is given to `waitUntil` continues after the answer, and an exception in it is printed."""
     assert get(server, "background").status_code == 200
     server.wait_for_line("^background went on$")
     traceback_of(server, "LookupError: background broke")
 
 
 def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> None:
-    """With `--cron-every 0.1` and cron runs that take 0.3 s, a run begins only when the previous one has ended."""
     eventually(lambda: server.lines.count("cron done") >= 3)
     runs = [line for line in list(server.lines) if line.startswith("cron")]
     assert runs[:6] == ["cron * * * * *", "cron done"] * 3
@@ -125,7 +118,6 @@ def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> 
     ids=["urandom", "name", "syntax"],
 )
 def test_a_change_reloads_and_a_broken_one_does_not(broken: str, error: str, tmp_path: Path) -> None:
-    """If changed code cannot start, the error is printed and the old code continues to run."""
     source = write_tiny_worker(tmp_path / "project")
     greeting = source / "greeting.py"
     with DevServer(tmp_path / "state", project=tmp_path / "project") as server:

@@ -84,7 +84,6 @@ TEXT = ROOT / "examples" / "english.txt"
 
 
 def test_openai_for_python(deployment: tuple[str, str]) -> None:
-    """A Python program sends a text with `input_file` to `/v1/responses`, and gets the answer of the same `input`."""
     command: list[str | Path] = [sys.executable, HERE / "long_text.py", *deployment, TEXT]
     assert walk(command, EXPECTED_OF_LONG_TEXT).startswith("3.")
 

@@ -49,7 +49,6 @@ def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
 
 @pytest.mark.parametrize("name", ["english.txt", "chinese.txt"])
 def test_an_example_is_analysed(demo: Client, route: str, name: str):
-    """A task with an example text gives an analysis of the text: it has all chunks in order, and quotes sentences."""
     text = (EXAMPLES / name).read_text()
     accepted = demo.submit(text, metadata={"name": name})
     assert accepted["status"] == "pending"
@@ -69,7 +68,6 @@ def test_an_example_is_analysed(demo: Client, route: str, name: str):
 
 @pytest.mark.parametrize("reduce", ["merge", "none"])
 def test_the_other_ways_to_reduce(demo: Client, reduce: str):
-    """With `reduce` `none` a result is a list of outputs; with `merge` it is one text, after `minimumCalls` calls."""
     text = (EXAMPLES / "english.txt").read_text()
     task = demo.finished(demo.submit(text, reduce=reduce, chunk={"maxChars": 1500})["id"])
     total = task["progress"]["total"]
@@ -84,14 +82,12 @@ def test_the_other_ways_to_reduce(demo: Client, reduce: str):
 
 
 def test_async_status_to_the_letter(demo: Client, route: str):
-    """The answer of `/api/async-status` is exactly what the contract says for each environment."""
     answer = demo.http.get("/api/async-status")
     assert answer.status_code == 200
     assert answer.json() == STATUS[route]
 
 
 def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
-    """The metrics have Prometheus's format; the metrics and the history contain tasks that have just ended."""
     demo.finished(demo.submit("a task for the metrics")["id"])
 
     def ended() -> dict[str, float]:
@@ -110,6 +106,5 @@ def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
 
 
 def test_ai_status(demo: Client):
-    """`/api/ai-status` reports the built-in provider as healthy, with its name."""
     answer = demo.http.get("/api/ai-status").json()
     assert (answer["status"], answer["provider"], answer["model"]) == ("healthy", "demo", "demo-1")

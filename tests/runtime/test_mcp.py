@@ -75,7 +75,6 @@ def test_an_official_client_uses_each_tool(deployment: Deployment, program: list
 
 
 def test_what_clients_never_send(deployment: Deployment):
-    """A foreign origin, a body of 20 MB, a batch of messages and an unknown revision are refused."""
     key = {"authorization": f"Bearer {insert_key(deployment.state)}"}
 
     def send(body: Any = MESSAGE, **headers: str) -> httpx.Response:
@@ -97,7 +96,6 @@ def test_what_clients_never_send(deployment: Deployment):
 
 
 def test_the_conformance_suite(tmp_path: Path):
-    """The suite's scenarios that need no tools of its own pass."""
     with DevServer(tmp_path / "state") as server:
         for scenario in SCENARIOS:
             command: list[str | Path] = [

@@ -106,7 +106,6 @@ def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through
 
 
 def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, through_door: Client):
-    """A message that names no task is acknowledged and logged once, and is not delivered again."""
     before = len(events(wired, "unreadable_message"))
     put(through_door, "AI_QUEUE", "junk", {"taskId": 7}, {"taskId": "../tasks"}, {"other": "x"}, None, [])
     eventually(lambda: len(events(wired, "unreadable_message")) == before + 6)
@@ -127,7 +126,6 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 
 
 def test_a_queue_that_refuses_falls_through(wired: DevServer, through_door: Client, model: ModelServer):
-    """If the queue refuses a task's message, the task goes to its object."""
     assert through_door.http.post("/_test/refuses", content="yes").text == "done"
     try:
         accepted = through_door.submit(paragraphs(4), chunk=SMALL)

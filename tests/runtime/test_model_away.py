@@ -75,7 +75,6 @@ def assert_whole(client: Client, task: Json) -> None:
 
 
 def test_a_server_that_is_down(patient: Client, port: int):
-    """If the model's port is closed for seconds, a task waits, and then completes without making any output twice."""
     with serve(port) as model:
         task = begin(patient, model)
     shown = wait_for_words(patient, task, "model_connection_lost")
@@ -104,7 +103,6 @@ def test_a_server_that_answers_500(patient: Client, port: int):
 @pytest.mark.campaign
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_the_calls_fails(patient: Client, port: int, share: float):
-    """While the model answers some of the calls with 503, tasks that are submitted one by one all complete."""
     with serve(port) as model:
         chance = Random(f"brown-out of {share}")
         tasks = [patient.submit(paragraphs(CHUNKS), chunk=SMALL)]

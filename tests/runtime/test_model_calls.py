@@ -56,7 +56,6 @@ def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelSer
 
 
 def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
-    """A merge of 12 outputs makes only the calls of its merge levels: six, three, and one."""
     model.output_chars = 900
     task = client.finished(client.submit(paragraphs(12), reduce="merge", chunk=SMALL)["id"])
     assert task["status"] == "completed"
@@ -68,7 +67,6 @@ def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
 
 
 def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
-    """After a 429 no call arrives for the two seconds of its `Retry-After`."""
     model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "completed"
@@ -98,7 +96,6 @@ def test_transient_trouble_is_retried(client: Client, model: ModelServer, troubl
 
 
 def test_each_call_is_in_the_log(client: Client, model: ModelServer):
-    """The task's log has each call that the model server got, and how it ended."""
     text = paragraphs(3)
     second = text.split("\n\n")[1]
     failures = iter([status(503), drop(), status(500)])
@@ -141,7 +138,6 @@ def test_each_call_is_in_the_log(client: Client, model: ModelServer):
 def test_timeouts_are_retried_until_the_attempts_are_used_up(
     dev: DevServer, client: Client, model: ModelServer, trouble
 ):
-    """If the model server never answers, or never completes its answer, the task fails after MAX_ATTEMPTS calls."""
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"], 60)
@@ -158,7 +154,6 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404])
 def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
-    """If the model refuses a call for good, the task fails at once, shows the cause, and makes no further call."""
     model.plan = Plan(decide=lambda call: status(code))
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "failed"
@@ -168,7 +163,6 @@ def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
 
 
 def test_cancel_stops_spending(client: Client, model: ModelServer):
-    """After the answer to a cancellation no call starts, and the bill is the model server's count of calls."""
     model.hold()
     task = client.submit(paragraphs(30), chunk=SMALL)
     model.wait_for_in_flight(6)

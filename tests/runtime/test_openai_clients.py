@@ -32,12 +32,10 @@ def test_openai_for_python(deployment: tuple[str, str]):
 
 
 def test_openai_for_javascript(deployment: tuple[str, str]):
-    """A program with `openai` for JavaScript makes each call once, on the Node.js of the local runtime."""
     assert walk([find_node(), HERE / "walk.mjs", "openai", *deployment]).startswith("7.")
 
 
 def test_the_programs_of_the_documents(deployment: tuple[str, str]):
-    """The programs in docs/openai.md run unchanged, and print what the page shows."""
     page = ROOT / "docs" / "openai.md"
     (python,), (javascript,), printed = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")[-1]
     url, key = deployment

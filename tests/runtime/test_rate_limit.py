@@ -24,7 +24,6 @@ def with_limiter(folder: Path) -> Path:
 
 
 def test_requests_beyond_the_limit(tmp_path: Path):
-    """Of eight requests, at most as many as two minutes allow are answered; the others get 429."""
     project = with_limiter(tmp_path / "project")
     with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
         answers = [client.http.get("/api/tasks") for _ in range(8)]

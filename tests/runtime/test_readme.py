@@ -135,7 +135,6 @@ def reader(server: DevServer, state: Path, tmp_path: Path) -> Iterator[Reader]:
 
 @pytest.mark.parametrize("name", [*WITH_COMMANDS, pytest.param(LONG, marks=pytest.mark.campaign)])
 def test_the_commands_of_a_document_run(name: str, reader: Reader):
-    """Each command in a document's blocks runs without an error, unless `NOT_RUN` excludes it with a reason."""
     for block in blocks(ALL[name]):
         here = [tried for command in commands(block) if (tried := reader.here(command))]
         done = shell_blocks.run("\n".join(here))
@@ -146,7 +145,6 @@ def test_the_commands_of_a_document_run(name: str, reader: Reader):
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
 def test_the_targets_run(command: str, server: DevServer, state: Path):
-    """Each target of the Makefile runs (in a shorter form if it takes minutes), except those in `NOT_RUN`."""
     if shell_blocks.not_run(command) is None:
         target = shell_blocks.target(command)
         if page := shell_blocks.RUN_BY_PAGES.get(target or ""):

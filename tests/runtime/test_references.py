@@ -14,7 +14,6 @@ SYSTEMS = ("seed", "workflows", "queue")
 
 
 def test_the_references_are_measured_beside_onceover(tmp_path: Path):
-    """In the short form of the comparison, each system does the same work, and the report is complete."""
     report = tmp_path / "bench.json"
     command = [sys.executable, "-m", "bench", "references", "--quick", "--runs", "1", "--report", str(report)]
     done = subprocess.run(

@@ -98,7 +98,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_nothing_is_overlooked() -> None:
-    """The tests find steps of each kind in the runbook, and each entry of `NOT_RUN` is one of these steps."""
     assert len(REQUESTS) >= 10
     assert {program.split()[0] for program in PROGRAMS} == {"curl", "onceover", "make"}
     assert set(NOT_RUN) <= set(REQUESTS)
@@ -106,7 +105,6 @@ def test_nothing_is_overlooked() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_block_runs_with_a_key(block: str, world: World) -> None:
-    """Each block of the runbook runs without an error, with `URL` and `KEY` set as the page says."""
     if block.startswith("npx wrangler tail"):
         return  # test_wrangler_commands.py
     done = world.run(block.replace("curl -s ", "curl -s --fail-with-body "))

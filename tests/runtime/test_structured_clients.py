@@ -35,5 +35,4 @@ def test_pydantic_models(url: str):
 
 
 def test_zod_schemas(url: str):
-    """The same in JavaScript."""
     assert check_structured([find_node(), "structured.mjs", "openai"], url)

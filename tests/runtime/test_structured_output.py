@@ -66,7 +66,6 @@ def listed(url: str) -> list[str]:
 
 
 def test_a_gap_and_its_retry(url: str, model: ModelServer):
-    """A task completes with a gap; a retry of the gap is a new task with one call, and the old task does not change."""
     with Client(url) as client:
         fields = {"outputSchema": Said.model_json_schema(), "onChunkFailure": "gap", **SMALL}
         old = client.finished(client.submit(TEXT, **fields)["id"])
@@ -135,7 +134,6 @@ def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: Mode
 
 
 def test_openais_sdk_parses_what_it_gets(url: str):
-    """OpenAI's SDK parses the output of a completed response in a stream with the client's own pydantic model."""
     named: Any = {"format": {"type": "json_schema", "name": "Said", "schema": Said.model_json_schema(), "strict": True}}
     with openai.OpenAI(base_url=f"{url}/v1", api_key="any") as client:
         response = client.responses.create(
@@ -161,7 +159,6 @@ def test_openais_sdk_parses_what_it_gets(url: str):
 
 
 def test_the_examples_of_the_page(tmp_path: Path):
-    """The commands and the programs of docs/structured-output.md run unchanged, and print what the page shows."""
     page = ROOT / "docs" / "structured-output.md"
     with DevServer(tmp_path) as server:
         environment = {

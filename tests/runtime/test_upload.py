@@ -31,7 +31,6 @@ pytestmark = pytest.mark.runtime
     ids=["urandom", "random", "proxy"],
 )
 def test_the_local_runtime_refuses_what_an_upload_refuses(tmp_path: Path, addition: str, complaint: str):
-    """If the code could not be deployed, `make dev` ends and prints the reason."""
     module = write_tiny_worker(tmp_path / "project") / "greeting.py"
     module.write_text(module.read_text() + addition)
     server = DevServer(tmp_path / "state", project=tmp_path / "project")

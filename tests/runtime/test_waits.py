@@ -69,7 +69,6 @@ def test_waits_end_on_pyodides_own_loop(model: ModelServer, tmp_path: Path):
 
 
 def test_a_stream_of_odd_times_ends(client: Client):
-    """A client that follows a task gets the task's last event, although the task ends at an odd time."""
     task = client.submit(paragraphs(9), chunk={"maxChars": 40})
     lines = client.http.get(task["links"]["events"]).text
     assert '"status":"completed"' in lines.replace(" ", ""), lines

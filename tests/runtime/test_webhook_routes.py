@@ -22,7 +22,6 @@ def server(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev
 
 
 def test_an_end_is_told_without_cron(server: DevServer, route: str):
-    """After a task has completed, its webhook message arrives without a further request and without cron."""
     with Receiver() as receiver, Client(server.url) as client:
         endpoint = {"name": "one", "url": f"{receiver.url}/one", "event_types": ["task.completed"]}
         answer = client.http.post("/v1/webhook_endpoints", json=endpoint)

@@ -93,7 +93,6 @@ def settled(client: Client, task_id: str, status: str) -> Json:
 
 
 def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """The reference implementation of webhooks and the SDK's `unwrap` both accept the message of a task's end."""
     task_id = ended(client)
     (message,) = awaited(receiver, endpoint)
     Webhook(endpoint.signing_secret).verify(message.body, dict(message.headers))
@@ -121,7 +120,6 @@ def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenA
 
 @pytest.mark.parametrize("package", ["openai", pytest.param("openai6", marks=pytest.mark.campaign)])
 def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, package: str):
-    """npm's `openai` accepts a message with the endpoint's secret, and refuses another secret and a changed body."""
     made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
     old, other = made.signing_secret, f"whsec_{'A' * 43}="
     unwrap = (find_node(), "unwrap.mjs", package)
@@ -204,7 +202,6 @@ def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, 
 
 
 def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint: Any):
-    """A receiver's redirect counts as a failure of the delivery, and the redirect's target gets no message."""
     receiver.answers[httpx.URL(endpoint.url).path] = [307]
     task_id = ended(client)
     awaited(receiver, endpoint)
@@ -214,7 +211,6 @@ def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint
 
 
 def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """If a receiver answers 410, the delivery ends and its endpoint is disabled, so it gets no further message."""
     receiver.answers[httpx.URL(endpoint.url).path] = [410]
     one = settled(client, ended(client), "gone")
     assert sdk.webhooks.retrieve(endpoint.id).model_extra == {"status": "disabled"}

@@ -106,7 +106,6 @@ def test_wrangler_is_asked_once_for_each_configuration(asker: Asker, root: Path,
 
 
 def test_a_change_is_seen(asker: Asker, root: Path, project: Path) -> None:
-    """After a change of wrangler.toml or of a migration, the answer is the one about the new contents."""
     first, _ = asker.ask(root, project)
     settings, migration = project / "wrangler.toml", project / "migrations" / "0001_notes.sql"
     edit(settings, 'FROM_FILE = "toml"', 'FROM_FILE = "changed"')

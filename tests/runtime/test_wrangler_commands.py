@@ -81,7 +81,6 @@ def _fault(command: str, known: Commands) -> str | None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrangler_has_the_command(command: str, known: Commands) -> None:
-    """Each command in the documents exists in wrangler, with enough arguments, and has each of the flags."""
     assert _fault(command, known) is None
 
 
@@ -98,5 +97,4 @@ def test_wrangler_has_the_command(command: str, known: Commands) -> None:
     ],
 )
 def test_a_wrong_command_is_noticed(command: str, fault: str, known: Commands) -> None:
-    """Wrong words, flags that the command lacks, and missing words and arguments are faults."""
     assert fault in str(_fault(command, known))

@@ -19,7 +19,6 @@ pytestmark = [pytest.mark.runtime, pytest.mark.campaign]
 def test_wrangler_itself_takes_the_three_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A deployment to an empty account creates the database, the queues and the bucket once, and stores the key."""
     monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
     with CloudflareApi() as api:
         for name, value in environment(api, tmp_path).items():

@@ -16,7 +16,6 @@ RECIPES = {"Replay a seed": 1, "Write a fault": 3, "Write an invariant": 1, "Wri
 
 
 def test_each_recipe_shows_code():
-    """The README has each of the recipes, with the expected number of examples."""
     sections = re.split(r"^## ", README.read_text("utf-8"), flags=re.MULTILINE)
     found = {section.partition("\n")[0]: section.count("```python\n") for section in sections}
     assert {name: found.get(name) for name in RECIPES} == RECIPES
@@ -32,7 +31,6 @@ def test_an_example_runs(example: str):
 
 @pytest.mark.parametrize("quote", QUOTES)
 def test_a_quote_stands_in_the_code(quote: str):
-    """The quoted lines below a path are consecutive lines of that file."""
     path, _, lines = quote.partition("\n")
     assert lines in (ROOT / path.removeprefix("# ")).read_text("utf-8"), dedent(lines)
 

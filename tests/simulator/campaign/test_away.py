@@ -181,7 +181,6 @@ def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: f
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=["queue", "objects"])
 def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float, absence: Absence):
-    """When the model goes away during a task, the task calls less and less often, and continues after the return."""
     seen = work(deployment, 1, away_seconds, absence)
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25)
 
@@ -189,7 +188,6 @@ def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float,
 @pytest.mark.parametrize("absence", ["5xx", "unreachable", "hang"])
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_what_an_hour_of_waiting_costs(deployment: Deployment, absence: Absence):
-    """A task that waits for an hour makes as many calls, and reads and writes as many rows, as docs/limits.md says."""
     seen, nobody = (work(deployment, tasks, 3_600, absence, patience=7_200) for tasks in (1, 0))
     read, written = (most - least for most, least in zip(seen.rows_while_away, nobody.rows_while_away, strict=True))
     assert 17 <= len(seen.asked("t0")) <= 22
@@ -202,7 +200,6 @@ MANY = [pytest.param(500, seconds, marks=pytest.mark.campaign) for seconds in (1
 
 @pytest.mark.parametrize(("tasks", "away_seconds"), [(200, 1), *MANY])
 def test_many_tasks_wait_for_their_model(tasks: int, away_seconds: float):
-    """None of a tenant's many tasks fails, and each task continues within one pause after the model's return."""
     seen = work(TOP, tasks, away_seconds, "5xx")
     check_patience(seen, tasks, away_seconds, pause_most=min(2 * away_seconds, 300) + AWAY_TURN)
 
@@ -249,7 +246,6 @@ def test_a_wait_goes_on_where_another_deployment_takes_over():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
-    """If all isolates die twice during the wait and the queue loses its messages, tasks lose no chunk."""
     seen = work(deployment, 2, 1_800, "5xx", kill_at=(100, 900))
     assert [(row["status"], row["completed"], row["stalls"]) for row in seen.rows] == [("completed", CHUNKS, 0)] * 2
     for number in range(2):

@@ -108,7 +108,6 @@ def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.
 
 
 def test_patience_runs_on_while_others_succeed():
-    """A task whose failures do not count fails when its patience ends, if other tasks succeed and it has no answer."""
     health = ModelHealth()
     patience = Patience(health, 600, now=0.0)
     for at in range(0, 700, 10):

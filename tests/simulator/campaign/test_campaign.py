@@ -112,11 +112,9 @@ class TestSchedules:
 
     @pytest.mark.parametrize("number", range(PARTS))
     def test_no_schedule_breaks_an_invariant(self, number: int):
-        """In each part nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
         assert part(number).failures == []
 
     def test_all_schedules_ran(self, seeds: CampaignTally):
-        """All schedules ran, of every profile, and the Worker accepted more than two tasks in each on average."""
         assert seeds.schedules == SCHEDULES
         assert seeds.accepted >= least(TASKS_LEAST)
         assert set(seeds.profiles) == set(PROFILES)
@@ -136,12 +134,10 @@ class TestSchedules:
         assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
 
     def test_responses_are_submitted_and_joined(self, seeds: CampaignTally):
-        """Clients of `/v1` repeat requests, and each repeated request joins the earlier ones."""
         assert seeds.told["join"] >= least(30)
         assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
     def test_the_schedules_reach_every_end(self, seeds: CampaignTally):
-        """Tasks end in every possible way, so that each invariant is checked."""
         assert all(seeds.statuses[name] > least(100) for name in ("completed", "failed", "cancelled", "erased"))
         assert seeds.in_doubt > least(1_000)
 
@@ -154,7 +150,6 @@ class TestSchedules:
         assert all(seeds.fired[name] >= least(FIRED_LEAST) for name in HOSTED)
 
     def test_the_figures_are_json(self, seeds: CampaignTally):
-        """The campaign's figures can be written as JSON, and include the statistical bound for 0 failures."""
         facts = json.loads(json.dumps(seeds.facts()))
         assert facts["failureRateBound95"] == pytest.approx(3 / SCHEDULES)
         assert "at 95 %" in seeds.verdict()
@@ -184,7 +179,6 @@ def test_crashes_were_tried_in_every_handler():
 
 @pytest.mark.campaign
 def test_pairs_of_crashes_break_nothing():
-    """No invariant breaks in 500 pairs of crashes, spread over all flows that are short enough."""
     assert sections.pairs_of_crashes(500).total() >= 500
 
 
@@ -215,7 +209,6 @@ def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
 
 
 def test_an_ablation_leaves_no_trace():
-    """After a run that removed a safeguard, the Worker has the safeguard again."""
     before = {name: getattr(work_statements, name) for name in dir(work_statements)}
     BY_NAME["fence_in_outputs"].run(1)
     assert {name: getattr(work_statements, name) for name in dir(work_statements)} == before
@@ -230,13 +223,11 @@ def test_an_ablation_leaves_no_trace():
     ],
 )
 def test_an_ablation_of_what_is_not_there_fails(name: str, old: str, new: str, says: str):
-    """A patch of a statement raises if the statement is missing, lacks the replaced part, or would lose a parameter."""
     with pytest.raises(AssertionError, match=says):
         substitutes.swapped(name, old, new)
 
 
 def test_failing_seeds_replay_exactly():
-    """Each of five failing seeds, run ten times, gives the same trace and the same failure each time."""
     assert sections.replays(5, 10) == {"failingSeeds": 5, "times": 10, "disagreements": 0}
 
 
@@ -265,21 +256,18 @@ def test_half_of_the_schedules_have_the_hosted_clock():
 
 @pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])
 def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.MonkeyPatch):
-    """A campaign for a certain subject fails if the subject occurs in none of its schedules."""
     monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
     assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0
 
 
 def test_a_crowd_keeps_the_promises():
-    """In one schedule with 200 tasks of four tenants, some of them poisoned, no invariant breaks and all tasks end."""
     result = run_seed(0, crowd=True)
     assert result.failure is None
     assert result.accepted >= 150
 
 
 def test_batches_keep_the_promises():
-    """In fifteen schedules with batches, most of them with faults of R2, no invariant breaks and each batch ends."""
     results = [run_seed(seed, batches=True) for seed in range(15)]
     assert [result.failure for result in results] == [None] * 15
     judged = sum((result.judged for result in results), Counter[str]())

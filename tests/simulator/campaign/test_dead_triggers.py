@@ -130,8 +130,6 @@ async def _scheduled(env: Any, controller: Any, ctx: Any) -> None:
     ],
 )
 def test_dead_triggers_run_no_code(dead: tuple[str, ...], came: set[str]):
-    """An event that fails at entry runs no code, but HTTP requests work."""
-
     async def scenario(world: World) -> tuple[str, list[str]]:
         answer = await world.fetch("a client")
         world.tick()

@@ -20,7 +20,6 @@ RUNS = sized(quick=30, test=30, campaign=60)
 
 
 def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture[str]):
-    """After twenty SIGKILLs at random moments, every task that was under way completes."""
     assert main(["--runs", str(RUNS)]) == 0
     told = capsys.readouterr().out
     assert f"{RUNS} runs of {KILLS} kills" in told
@@ -34,7 +33,6 @@ def test_without_rests_kills_in_a_row_are_noticed():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_poison_task_fails_in_time(deployment: Deployment):
-    """A task whose model calls all kill every isolate fails after ten to fifteen minutes and 6 + 3 + 1 calls."""
     poisoned = poison(deployment, chunks=12)
     assert poisoned.result.failure is None
     assert dict(poisoned.result.reasons) == {"worker_crashed": 1}

@@ -55,7 +55,6 @@ def seeds() -> Iterator[tuple[int, Random, Workload, str]]:
 
 @pytest.mark.campaign
 def test_objects_alone_stay_within_the_free_plan():
-    """With only Durable Objects and all faults, no invariant breaks, and the platform refuses no subrequest."""
     most = 0
     for seed, rng, drawn, profile in seeds():
         changes = tuple(replace(change, deployment=FREE) for change in drawn.changes)
@@ -70,7 +69,6 @@ def test_objects_alone_stay_within_the_free_plan():
 
 @pytest.mark.campaign
 def test_routes_that_come_and_go_stay_within_the_free_plan():
-    """When deployments add and remove queues and objects under running tasks, the platform refuses no subrequest."""
     for seed, rng, drawn, profile in seeds():
         limits = run(seed, drawn, profile, rng)
         assert not limits.refused, f"seed {seed} ({profile})"

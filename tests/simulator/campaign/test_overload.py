@@ -16,7 +16,6 @@ SLOW = 0.05
 
 @pytest.mark.parametrize("route", overload.ROUTES)
 def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
-    """All tasks of 60 workers end in time, with a stall of the database of 5, 30 or 90 s and without a stall."""
     calm = play(Load(WORKERS, SLOW, route=route))
     assert calm.faults(calm) == []
     for stall in (5.0, 30.0, 90.0):
@@ -41,7 +40,6 @@ def test_a_database_that_is_quick_enough_costs_nothing():
 
 
 def test_what_is_asked_of_a_load():
-    """The report names unfinished tasks, a queue that stays, and too many writes, of all tasks or of one task."""
     load = Load(10, 0.01, 5.0)
     calm = overload.LoadResult(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
     good = overload.LoadResult(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)

@@ -23,7 +23,6 @@ def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:
 @pytest.mark.parametrize("faults", [False, True], ids=["calm", "faults"])
 @ROUTES
 def test_no_two_workers_writes_mix(deployment: Deployment, faults: bool):
-    """If two live workers have the same fence after a restore, the database refuses the writes of one of them."""
     seen = schedules(deployment, faults=faults)
     assert sum(one.twins for one in seen) > 0
     assert sum(one.refused for one in seen) > 0

@@ -111,7 +111,6 @@ def test_greedy_tenants_cost_a_modest_one_no_result(monkeypatch: pytest.MonkeyPa
 
 
 def test_without_a_share_for_files_results_pay_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If uploads are accepted up to the database's greatest size, old results of any tenant are erased."""
     monkeypatch.setattr(model, "output_of", substitutes.long_output)
     monkeypatch.setattr(limits, "FILES_FRACTION", 1.0)
     made = played(0)

@@ -24,7 +24,6 @@ def seeds() -> CampaignTally:
 
 
 def test_each_end_is_told_and_nothing_else(seeds: CampaignTally):
-    """Every end of a task is delivered, no false end is sent, and no message goes to a deleted endpoint."""
     assert seeds.failures == []
     assert seeds.schedules == SCHEDULES
     assert seeds.accepted >= 3 * SCHEDULES

@@ -63,20 +63,17 @@ MANY = settings(
 @MANY
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32), profile=st.sampled_from(PROFILES))
 def test_any_workload_keeps_the_promises(workload: Workload, seed: int, profile: str):
-    """No invariant breaks, whatever clients and operators do and whatever faults strike."""
     assert run_seed(seed, profile=profile, workload=workload).failure is None
 
 
 @settings(MANY, max_examples=sized(quick=30, test=30, campaign=600))
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32))
 def test_duplicates_alone_cost_no_call(workload: Workload, seed: int):
-    """If every message is delivered twice without other faults, each completed task makes its minimum of calls."""
     quiet = replace(workload, changes=(), last=workload.first)
     assert run_seed(seed, fault_rates={"duplicate_delivery": 1.0}, workload=quiet).failure is None
 
 
 def test_the_search_finds_what_is_broken():
-    """Without the check of leases, the property fails, which shows that the drawn workloads reach critical cases."""
     ablation = BY_NAME["lease_in_claim"]
     specs = (TaskSpec(0, 3), TaskSpec(1, 2))
     found = [

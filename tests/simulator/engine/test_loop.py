@@ -34,7 +34,6 @@ async def both(log: list[str]) -> None:
 
 @pytest.mark.parametrize("kind", [choose_at_random, Priorities])
 def test_a_seed_is_a_schedule(kind):
-    """The same seed gives the same order and trace each time, and ten seeds give several different orders."""
     orders, digests = [], []
     for seed in [*range(10), *range(10)]:
         log: list[str] = []
@@ -63,8 +62,6 @@ def test_explore_visits_every_interleaving():
 
 
 def test_explore_finds_a_lost_update():
-    """If two tasks read, await and write, some schedule loses an update, and a replay of its choices loses it again."""
-
     def once(policy: Scripted) -> int:
         state = {"n": 0}
 
@@ -85,8 +82,6 @@ def test_explore_finds_a_lost_update():
 
 
 def test_a_deadlock_is_an_error():
-    """If no task can ever continue, `run` raises an error that names the waiting tasks."""
-
     async def main() -> None:
         await asyncio.Event().wait()
 

@@ -51,7 +51,6 @@ def test_a_dead_isolate_runs_no_finally():
 
 
 def test_the_dead_reach_nothing():
-    """Code of a dead isolate that still runs, such as the rest of a step or a late `finally`, cannot use bindings."""
     writes: list[str] = []
 
     async def handler(env, request, ctx) -> None:

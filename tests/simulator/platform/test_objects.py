@@ -60,8 +60,6 @@ class Writer(Base):
 
 @pytest.mark.parametrize("moment", ["before the flush", "after it"])
 def test_writes_between_awaits_are_atomic(moment: str):
-    """After a crash, either all writes of one turn (key-value, SQL and alarm) are stored, or none of them."""
-
     async def scenario(world: World, call: Any) -> list[Any]:
         if moment == "before the flush":
             world.faults.tallies["write_lost_at_eviction"].rate = 0.3

@@ -38,7 +38,6 @@ def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[st
 
 
 def test_a_coroutine_never_runs():
-    """A raw context does not run a coroutine; Python warns about it, and the world records which code passed it."""
     with pytest.warns(RuntimeWarning, match="'work' was never awaited"):
         left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(awaitable), ALONE)
     assert left == []
@@ -47,15 +46,12 @@ def test_a_coroutine_never_runs():
 
 
 def test_a_promise_is_taken():
-    """A raw context accepts a future as a promise, and the future's work runs to the end."""
     left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(asyncio.ensure_future(awaitable)), ALONE)
     assert left == ["work done"]
     assert world.network.never_awaited == []
 
 
 def test_without_the_fault_a_coroutine_is_refused():
-    """Without the fault, the raw context raises an error for a coroutine at once."""
-
     def hand_over(ctx: Any, coroutine: Any) -> None:
         with contextlib.closing(coroutine):
             ctx.waitUntil(coroutine)
@@ -65,8 +61,6 @@ def test_without_the_fault_a_coroutine_is_refused():
 
 
 def test_the_context_of_the_worker_takes_coroutines():
-    """The context of an invocation of the Worker accepts coroutines, because the SDK converts them."""
-
     async def fetch(env, request, ctx) -> None:
         ctx.waitUntil(work(env))
 

@@ -30,8 +30,6 @@ def milliseconds(seconds: float) -> int:
 
 
 def test_the_clock_stands_still_within_a_turn():
-    """The clock shows the same time, in whole milliseconds, until the next event, such as an answer of D1."""
-
     async def handler(env, loop) -> tuple[set[float], float]:
         await asyncio.sleep(0.0123)
         seen = set()
@@ -120,7 +118,6 @@ async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_microtasks_come_before_the_next_event():
-    """With the standing clock, all steps that follow a timer run before the isolate's next timer."""
     assert {ask(two_timers, STANDING, seed=seed) for seed in range(20)} <= {"aaabbb", "bbbaaa"}
     assert len({ask(two_timers, {}, seed=seed) for seed in range(20)}) > 2
 

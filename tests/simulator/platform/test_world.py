@@ -55,7 +55,6 @@ def test_a_seed_is_a_run_in_any_process():
 
 
 def test_every_fault_of_the_platform_strikes():
-    """In 300 runs, each kind of fault that the platform can cause has struck."""
     fired: Counter[str] = Counter()
     for seed in range(300):
         world = sample_worker.run_seed(seed, JOBS)

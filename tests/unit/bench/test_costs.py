@@ -28,7 +28,6 @@ def row_of(page: str, start: str) -> list[str]:
 
 
 def test_the_page_is_current():
-    """docs/costs.md is exactly the page that `bench.costs` computes from the measured figures."""
     assert costs.PAGE.read_text(encoding="utf-8") == costs.page()
     assert costs.main(["--check"]) == 0, "the Chinese page"
 
@@ -36,7 +35,6 @@ def test_the_page_is_current():
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_figures_are_those_of_now(language: str):
-    """A new measurement finds the bytes of a completed task that docs/costs.md states, within a tenth."""
     size, rows = storage.task_cost(LANGUAGES[language], 6, TASKS)
     assert size == pytest.approx(measured.BYTES[language], rel=0.1)
     assert rows <= min(day["rowsWritten"] for day in measured.TASK.values())

@@ -5,7 +5,6 @@ from tests.support.dev_server import ROOT
 
 
 def test_the_page_has_the_table_of_the_bench():
-    """docs/local-models.md has the columns that the command prints, and a row for each text."""
     page = (ROOT / "docs" / "local-models.md").read_text("utf-8")
     assert f"| {' | '.join(quality.HEAD)} |" in page
     for text in quality.TEXTS:

@@ -14,6 +14,5 @@ def counted() -> tuple[dict[str, int], dict[str, int]]:
 
 @pytest.mark.parametrize("act", table_size.ACTS)
 def test_an_act_costs_the_same_whatever_is_stored(act: str, counted: tuple[dict[str, int], dict[str, int]]):
-    """Each act takes the same number of SQLite steps with twenty times as many tasks in the tables."""
     few, many = counted
     assert 0 < many[act] <= few[act]

@@ -84,7 +84,6 @@ def served_file(fake: FakeApi) -> dict[str, Any]:
 
 
 def test_a_lost_answer_starts_one_batch(fake: FakeApi, run: Run, requests: str) -> None:
-    """A repeated request has the same key."""
     FakeBatches(fake, *DONE)
     fake.on("POST", "/v1/batches", LOST, batch())
     status, _, err = run(requests)
@@ -94,7 +93,6 @@ def test_a_lost_answer_starts_one_batch(fake: FakeApi, run: Run, requests: str) 
 
 
 def test_a_batch_goes_on_by_its_id(fake: FakeApi, run: Run) -> None:
-    """The file is not needed."""
     FakeBatches(fake, *DONE)
     assert run("--id", BATCH_ID)[:2] == (0, ANSWERS)
     assert fake.requests("POST", "/v1/batches") == []
@@ -125,7 +123,6 @@ def test_failed_lines_go_beside_the_output(fake: FakeApi, run: Run, requests: st
 
 
 def test_faults_of_lines_are_shown(fake: FakeApi, run: Run, requests: str) -> None:
-    """A file that is not valid ends with the status of a failure."""
     fault = {"code": "url_mismatch", "line": 7, "message": "The url is wrong.", "param": "url"}
     FakeBatches(fake, batch("failed", errors={"object": "list", "data": [fault]}))
     status, out, err = run(requests)
@@ -145,7 +142,6 @@ def test_faults_of_lines_are_shown(fake: FakeApi, run: Run, requests: str) -> No
     ],
 )
 def test_exit_statuses(ended: dict[str, Any], status: Exit) -> None:
-    """The end of a batch gives the same statuses as the end of a task."""
     assert exit_of_batch(ended) == status
 
 
@@ -159,7 +155,6 @@ def test_json_is_one_document(fake: FakeApi, run: Run, requests: str, tmp_path: 
 
 @pytest.mark.parametrize("arguments", [(), ("FILE", "--id", BATCH_ID), ("missing.jsonl",), ("FILE", "--metadata", "x")])
 def test_a_wrong_command_line_says_what_is_wrong(fake: FakeApi, run: Run, requests: str, arguments: list[str]) -> None:
-    """Nothing is sent."""
     status, out, err = run(*(requests if one == "FILE" else one for one in arguments))
     assert (status, out, err.startswith("error: ")) == (Exit.COULD_NOT_RUN, "", True)
     assert fake.asked == []

@@ -189,7 +189,6 @@ def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: Fake
 
 
 def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
-    """If the API refuses fields, `onceover` prints each field's message once, under the name of its flag."""
     said = {
         "maxModelCalls": "must be at least 2",
         "chunk.maxChars": "Input should be greater than or equal to 1",
@@ -429,7 +428,6 @@ def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, text: str):
-    """Without `-o json` each command ends with the same status, and prints no Python objects."""
     serve_everything(fake)
     status, out, err = run(*(text if part == "TEXT" else part for part in COMMANDS[name]))
     assert status == ENDS.get(name, 0)
@@ -495,7 +493,6 @@ def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
 
 
 def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
-    """`onceover attempts` reads only as many pages as it needs for the wanted number of calls."""
     pages = [{**CALLS, "attempts": [CALL, CALL], "nextCursor": cursor} for cursor in ("0.1", "0.3", None)]
     fake.on("GET", f"{PATH}/attempts", *pages)
     document = conforms("attempts", run("attempts", TASK_ID, "-n", "4", "-o", "json")[1])

@@ -274,7 +274,6 @@ def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
 
 @pytest.mark.parametrize("env", [None, "", "free", "direct"])
 def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
-    """In each environment `doctor` finds no fault in the project's own wrangler.toml with a sound .dev.vars."""
     secrets("# ours\nAI_PROVIDER=openai\nAI_BASE_URL=http://127.0.0.1:11434/v1\nexport AI_MODEL=llama3.2\n")(clone)
     checks = list(folder.examine(clone, env))
     assert complaints(checks) == []
@@ -284,12 +283,10 @@ def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
 
 
 def test_the_projects_own_folder_is_sound():
-    """`onceover doctor .` in a fresh clone reports no faults."""
     assert complaints(folder.examine(ROOT, None)) == []
 
 
 def test_the_packages_are_the_workers():
-    """`doctor` has the exact list of the packages in `src`."""
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
     assert set(MARKDOWN) == {name for name in page_libraries.FILES if name.endswith(".js")}
 
@@ -637,7 +634,6 @@ SOUND = {
 
 @pytest.mark.parametrize("env", SOUND)
 def test_a_sound_deployment_has_nothing_to_mend(env: str):
-    """`doctor` finds no fault in a deployment of any environment if it is the expected environment."""
     one = Deployment()
     one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
     one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
@@ -693,7 +689,6 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
-    """`doctor --task` submits a task, waits for its end and erases it."""
     path = f"/api/tasks/{TASK_ID}"
     last = {"code": "model_unavailable", "message": "the provider answered 502"}
     for ends, level, said in (
@@ -766,14 +761,12 @@ def asked(answers: dict[str, Said]) -> account.Wrangler:
 
 @pytest.mark.parametrize("name", BROKEN_ACCOUNTS)
 def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
-    """For each fault of the account, `doctor` derives the command to run from wrangler's message."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
     the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
 
 
 def test_a_sound_account_has_nothing_to_mend(clone: Path):
-    """`doctor` finds no fault if queues, database, migrations and secrets all exist in the account."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]

@@ -45,7 +45,6 @@ def of_secrets(clone: Path, env: str | None = None) -> list[Check]:
 
 
 def test_the_file_of_the_environment_wins(clone: Path) -> None:
-    """For an environment NAME, `doctor` reads .dev.vars.NAME instead of .dev.vars, as wrangler and `make dev` do."""
     secrets("LEASE_SECONDS=1\n")(clone)
     path = clone / ".dev.vars.free"
     path.write_text("AI_PROVIDER=demo\n")

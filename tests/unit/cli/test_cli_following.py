@@ -53,7 +53,6 @@ def follow(fake: FakeApi, patience: float = 600.0) -> tuple[dict[str, Any], List
 
 
 def test_events_are_followed_to_the_end():
-    """`onceover` shows each chunk when its event comes, and reads the ended task from the last event."""
     stream = [
         event("status", {"status": "processing"}, "0-1"),
         event("chunk", chunk(0, "one"), "0-2"),
@@ -111,7 +110,6 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for():
 
 
 def test_patience_ends():
-    """If the server stays away, `onceover` gives up and names the reason."""
     with FakeApi().on("GET", f"{PATH}/events", LOST) as fake, pytest.raises(Unreachable, match="was lost"):
         follow(fake, patience=20)
 
@@ -159,7 +157,6 @@ def test_without_events_the_task_is_polled():
 
 
 def test_something_that_eats_the_events_leads_to_polls():
-    """If a proxy answers with its own page, or with streams that end at once, `onceover` polls the task."""
     html = Answer(200, {}, {"Content-Type": "text/html"})
     with FakeApi().on("GET", f"{PATH}/events", html).on("GET", PATH, task()) as fake:
         assert follow(fake)[0]["status"] == "completed"

@@ -49,7 +49,6 @@ def short_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_long_text_is_uploaded(fake: FakeApi, run: Runs, book: Path) -> None:
-    """The text goes as a file that expires, and the task names the file."""
     fake.on("GET", "/v1/files", FILES).on("POST", "/v1/files", {"id": FILE_ID}).on("POST", "/api/tasks", accepted())
     status, out, err = run("submit", str(book), "--reduce", "none")
     assert (status, out) == (0, f"{TASK_ID}\n"), err
@@ -74,7 +73,6 @@ def test_an_earlier_upload_is_found(fake: FakeApi, run: Runs, book: Path) -> Non
 
 
 def test_an_uploaded_text_is_named(fake: FakeApi, run: Runs) -> None:
-    """`--input-file` takes the place of FILE, and one of the two must be there."""
     fake.on("POST", "/api/tasks", accepted())
     assert run("submit", "--input-file", FILE_ID)[0] == 0
     assert fake.requests("POST", "/api/tasks")[0].body == {"inputFile": FILE_ID}

@@ -13,7 +13,6 @@ PROJECT = tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text("utf-8"))
 
 
 def test_what_it_needs_is_what_it_is_tested_with():
-    """Each package that the command line requires is pinned for the tests, at a version that the requirement allows."""
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\d+\.\d+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE))
     asked = dict(one.split(">=") for one in PROJECT["project"]["dependencies"])
     assert set(asked) == {"httpx2", "rich", "typer"}
@@ -29,7 +28,6 @@ def test_its_program_and_version_are_those_of_the_package():
 
 
 def test_it_imports_nothing_of_the_worker():
-    """Importing the whole command line loads no module of `src` or `local`, and no package of the Worker's."""
     script = "import sys, onceover_cli.main; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", script],

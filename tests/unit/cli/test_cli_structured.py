@@ -58,7 +58,6 @@ def test_flags_become_fields(fake: FakeApi, run: Runs, text: str, schema: str) -
     ],
 )
 def test_bad_flags(fake: FakeApi, run: Runs, text: str, tmp_path: Path, content: str, flags: Any, words: str) -> None:
-    """A bad schema file or a bad `--join` is refused before any request, since the server is not needed to see it."""
     path = tmp_path / "bad.json"
     path.write_text(content)
     status, out, said = run("run", text, "--schema", str(path), *flags)
@@ -80,7 +79,6 @@ def test_a_refused_schema_names_the_flag_and_the_place(fake: FakeApi, run: Runs,
 
 
 def test_the_value_is_printed(fake: FakeApi, run: Runs, text: str, schema: str) -> None:
-    """The joined value of a structured task is printed as JSON on one line, without any chunk's output before it."""
     done = ended({"output": json.dumps(VALUE), "value": VALUE})
     fake.on("POST", "/api/tasks", Answer(202, done | {"status": "pending", "terminal": False, "result": None}))
     chunk = {"index": 0, "start": 0, "end": 4, "status": "completed", "output": "{}", "attempts": 1, "error": None}
@@ -93,7 +91,6 @@ def test_the_value_is_printed(fake: FakeApi, run: Runs, text: str, schema: str) 
 
 
 def test_gaps_end_with_3(fake: FakeApi, run: Runs) -> None:
-    """For a task with gaps a command ends with status 3, and says how many gaps there are and how much is covered."""
     done = ended({"output": ["a", None], "value": [VALUE, None]}, gaps=[GAP], coverage=0.5)
     done["progress"] |= {"failed": 1}
     fake.on("GET", f"/api/tasks/{TASK_ID}", done)

@@ -42,7 +42,6 @@ class Screen:
 
 @pytest.mark.parametrize("kind", ["dumb", "xterm"])
 def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No terminal gets control characters of a model's output, not even a dumb one, such as an editor's shell."""
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", kind)
@@ -97,7 +96,6 @@ def test_this_machine_is_reached_past_every_proxy(
     ],
 )
 def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
-    """`onceover` tries again only after errors that may pass by themselves."""
     assert ServerRefused(status, {"code": code}).may_pass is passes
 
 
@@ -108,7 +106,6 @@ class Enough(Exception):
 def test_top_as_documents_outlives_a_server_that_is_away(
     fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`onceover top -o json` prints no line for a snapshot that failed, and goes on."""
     serve_everything(fake)
     status: dict[str, Any] = {"status": "healthy"}
     fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)

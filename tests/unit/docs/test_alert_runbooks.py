@@ -23,7 +23,6 @@ def anchor(heading: str) -> str:
 
 @pytest.mark.parametrize("rule", rules(ALERTS.read_text("utf-8")), ids=lambda rule: rule["alert"])
 def test_an_alert_names_its_entry(rule: dict[str, Any]) -> None:
-    """Each alert's `runbook_url` is a heading of the runbook, whose entry has symptom, check and fix."""
     page, mark, fragment = rule["annotations"]["runbook_url"].partition("#")
     assert (page, mark) == ("docs/runbook.md", "#")
     text = (ROOT / page).read_text("utf-8")

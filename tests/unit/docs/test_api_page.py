@@ -28,7 +28,6 @@ def rows(section: str) -> dict[str, set[str]]:
 
 
 def test_every_error_of_every_call_is_on_the_page() -> None:
-    """In docs/api.md each call's own errors and the common ones are together exactly those of `/openapi.json`."""
     text = page()
     common = rows(text.partition(SECTION)[2].partition("\n## ")[0])
     for heading, operation in operations().items():

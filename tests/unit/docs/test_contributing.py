@@ -62,7 +62,6 @@ def test_every_command_is_run_or_left_out_for_a_reason():
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RUN)
 def test_the_command_runs(command: str, clone: Path):
-    """Each command of CONTRIBUTING.md succeeds, and changes no file of a repository without faults."""
     before = contents(clone)
     ended = subprocess.run(["bash", "-c", RUN[command]], cwd=clone, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -25,7 +25,6 @@ OF_OTHERS = {"OLLAMA_NUM_PARALLEL", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE", "LD
 
 
 def test_every_submission_has_an_idempotency_key():
-    """Each command in the documents that submits a task has an idempotency key."""
     submissions = [
         command
         for path in WITH_COMMANDS.values()
@@ -38,7 +37,6 @@ def test_every_submission_has_an_idempotency_key():
 
 
 def test_the_variables_of_the_documents_are_those_of_the_code():
-    """docs/configuration.md lists exactly the variables that the settings read."""
     source = (ROOT / "src" / "kernel" / "domain" / "settings.py").read_text()
     read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN|PRICES)"', source))
     tables = (ROOT / "docs" / "configuration.md").read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
@@ -48,7 +46,6 @@ def test_the_variables_of_the_documents_are_those_of_the_code():
 
 
 def test_the_limits_of_the_documents_are_those_of_the_code():
-    """docs/limits.md gives each limit of a request with the figure of `limits.py`."""
     page = (ROOT / "docs" / "limits.md").read_text()
     request = page.partition("\n## A request\n")[2].partition("\n## ")[0]
     for figure in (

@@ -37,7 +37,6 @@ def leads_nowhere(place: Path, fragment: str) -> bool:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_link_leads_somewhere(name: str) -> None:
-    """Each link of a document to one of the project's files leads to an existing file, and to a heading of it."""
     text = _CODE.sub("", (ROOT / name).read_text("utf-8"))
     for target, fragment in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
         place = (ROOT / name).parent / target if target else ROOT / name
@@ -58,7 +57,6 @@ def test_every_document_that_a_file_names_is_there() -> None:
 
 
 def test_every_decision_has_its_number() -> None:
-    """The decisions are numbered without a gap, each once, and docs/README.md links to each."""
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     numbers = [
         number

@@ -49,7 +49,6 @@ def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
 
 
 def test_troubleshooting_has_every_fix() -> None:
-    """The table in docs/runbook.md has exactly one row for each entry of fixes.toml, with its words."""
     rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("runbook.md"), re.MULTILINE))
     assert rows == {fix.id: fix.text.removesuffix(f" {RUN_AGAIN}") for fix in FIXES.values()}
     assert re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| [^|]+ \|$", read("runbook.zh-CN.md"), re.MULTILINE) == list(

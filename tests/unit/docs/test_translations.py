@@ -42,13 +42,11 @@ def test_the_sections_are_the_same(english: Path, chinese: Path) -> None:
 
 @pairs
 def test_the_blocks_are_the_same(english: Path, chinese: Path) -> None:
-    """The blocks of commands and outputs in a translation are exactly those of the original."""
     assert _BLOCK.findall(chinese.read_text("utf-8")) == _BLOCK.findall(english.read_text("utf-8"))
 
 
 @pairs
 def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
-    """Each text in code marks, and each figure, occurs as often in the translation as in the original."""
     codes = [Counter(re.findall(r"`[^`\n]+`", prose(path))) for path in (english, chinese)]
     assert codes[1] == codes[0]
     # In dates the month is a word in English and a figure in Chinese.
@@ -67,7 +65,6 @@ def terms() -> dict[str, list[str]]:
 
 
 def test_one_word_for_each_thing() -> None:
-    """Each Chinese term is in use, and no document and no text of the dashboard uses a forbidden word instead."""
     texts = {path.name: path.read_text("utf-8") for path in CHINESE}
     assert len(terms()) >= 20
     for word, never in terms().items():

@@ -42,13 +42,11 @@ def test_each_failure_of_a_call_has_a_task_code() -> None:
 
 @pytest.mark.parametrize("kind", NEVER_SHOWN, ids=code_of)
 def test_no_other_code_becomes_a_failure(kind: type[errors.ModelError]) -> None:
-    """A failure can be made only from a call's error, and only with a code of the list."""
     with pytest.raises(ValueError, match=kind.code):
         Failure.of(kind.code, "", kind.retryable)
 
 
 def test_each_task_code_is_one_that_comes_about() -> None:
-    """The task codes are exactly those of the call errors that a client may see, and those of the failures of tasks."""
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
     of_tasks |= {MISSING.code, file_text.MISSING.code, file_text.invalid("").code}
@@ -56,13 +54,11 @@ def test_each_task_code_is_one_that_comes_about() -> None:
 
 
 def test_each_problem_code_has_one_kind() -> None:
-    """Each problem code has exactly one status and one title, and each listed code belongs to a problem."""
     assert sorted(kind.code for kind in problems.KINDS) == sorted(ProblemCode)
 
 
 @pytest.mark.parametrize("codes", [TaskCode, ProblemCode])
 def test_both_lists_are_documented(codes: Any) -> None:
-    """`/openapi.json` has both lists of codes, with each code's meaning, and docs/api.md has them as tables."""
     described: Any = CATALOGUE.document
     schema = described["components"]["schemas"][codes.__name__]
     assert schema["enum"] == list(codes)

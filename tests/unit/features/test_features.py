@@ -22,7 +22,6 @@ def test_a_group_has_the_calls_of_its_paths(group: PathGroup) -> None:
 
 
 def test_a_path_is_in_one_group() -> None:
-    """Each path is in one group, so a request imports one group, and `Allow` names all methods of the path."""
     paths = [path for group in CATALOGUE.groups for path in group.paths]
     assert len(set(paths)) == len(paths)
 
@@ -33,7 +32,6 @@ def test_groups_have_an_order() -> None:
 
 
 def test_each_feature_is_registered_once() -> None:
-    """Each folder's feature is in `FEATURES`, and has the folder's name."""
     assert sorted(feature.name for feature in FEATURES) == [module.parent.name for module in MODULES]
 
 

@@ -146,7 +146,6 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("command", "said", "fix"), REFUSALS)
 def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: Path) -> None:
-    """If wrangler refuses a command, `make deploy` shows wrangler's message with the fix."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse(command, said)
     with pytest.raises(StepFailed) as failed:
@@ -160,7 +159,6 @@ def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: 
 
 
 def test_every_fix_is_provoked() -> None:
-    """Each entry of fixes.toml is tested in this module, or in another one that the test names."""
     elsewhere = {
         *(
             "buckets-off",
@@ -240,7 +238,6 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 def test_which_account(
     accounts: list[dict[str, str]], named: str | None, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`make deploy` uses the only account of the user, or the named one of several."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["accounts"] = accounts
     if named:
@@ -327,7 +324,6 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
 def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: str, tmp_path: Path) -> None:
-    """If the new Worker does not answer well for two and a half minutes, `make deploy` fails and says what is wrong."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))
     lines: list[str] = []

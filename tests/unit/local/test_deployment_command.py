@@ -65,7 +65,6 @@ STEPS = ("npx wrangler login", "make deploy", 'make key ARGS="--remote"')
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/guide.md", "docs/guide.zh-CN.md"])
 def test_the_documents_have_the_three_steps(document: str) -> None:
-    """The README and docs/guide.md show the three steps of a deployment directly after each other."""
     assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
 
 
@@ -139,7 +138,6 @@ class Terminal(io.StringIO):
 def test_secrets_come_from_a_file(
     env: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make secrets` sets the secrets of a .dev.vars, without their quotes."""
     operator.make("deploy", env)
     file = tmp_path / "vars"
     file.write_text(f"# mine\nAI_PROVIDER=openai\nAI_API_KEY='{SECRET}'\nWEBHOOK_KEY=\n")
@@ -224,7 +222,6 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
 def test_secrets_that_are_refused(
     command: str, said: str, fix: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If wrangler refuses a secret, `make secrets` prints the fix, and not the value."""
     operator.make("deploy")
     operator.account.refuse(command, f"{said} {SECRET}" if command == "secret put" else said)
     (tmp_path / "vars").write_text(f"AI_API_KEY='{SECRET}'\n")
@@ -242,7 +239,6 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 
 
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A user can note the version, deploy, and go back to the noted version."""
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"
     operator.make("deploy")

@@ -37,7 +37,6 @@ def keep(state: Path, *names: str) -> None:
 
 
 def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
-    """A local database from before the first migration is refused, whatever else it has recorded."""
     keep(tmp_path, FORMER, "0018_operators.sql")
     with pytest.raises(UsageError) as caught:
         refuse_former_state(tmp_path)
@@ -58,7 +57,6 @@ def test_the_commands_say_so_and_end_with_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`make dev` and `make key` refuse a database from before the first migration, with status 2, and start nothing."""
     monkeypatch.setattr("subprocess.Popen", None)
     keep(tmp_path, FORMER)
     with pytest.raises(SystemExit) as left:

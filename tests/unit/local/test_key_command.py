@@ -43,7 +43,6 @@ def options(*arguments: str) -> key_arguments.KeyOptions:
     ],
 )
 def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
-    """`make key` refuses invalid arguments, and says what to change."""
     with pytest.raises(UsageError) as caught:
         options(*arguments)
     assert says in str(caught.value)
@@ -61,7 +60,6 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("label", ["plain", "o'brien", '"); DROP TABLE api_keys; --', "?1 ?2", "文 😀", "\\x41"])
 def test_no_label_gets_out_of_its_literal(label: str) -> None:
-    """The SQL of `make key` stores exactly the given label, whatever quotes or SQL the label contains."""
     database = SqliteD1(now_ms=lambda: 1000)
     found = options("--tenant", "team-7", "--label", label, "--scopes", "write,read", "--expires-in", "1d")
     for statement in command.insertion(found, ID, DIGEST).split(";\n"):
@@ -125,7 +123,6 @@ INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}
 
 
 def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make key` with `--remote` writes the key's digest to the account's database, and never the secret."""
     status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
     printed = capsys.readouterr()
     key = printed.out.removesuffix("\n")

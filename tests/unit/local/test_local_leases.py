@@ -68,7 +68,6 @@ def test_restarts_are_no_stalls(bench: StoreBench):
 
 
 def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
-    """A restart of `make dev` does not end leases that began after it."""
     begun_at = bench.time_ms
     claim = begun(bench)
     bench.database.rows(STATEMENT.replace("?1", str(begun_at)))
@@ -78,7 +77,6 @@ def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PROCESSING])
 def test_other_tasks_stay_as_they_are(bench: StoreBench, status: Status):
-    """A restart of `make dev` changes no pending and no ended task."""
     bench.in_status(status)
     before = bench.row(TASK)
     restart(bench)

@@ -59,7 +59,6 @@ BOTH = [f"queue {name}" for name in QUEUES]
 
 
 def test_it_creates_both_queues_once(shell: Shell) -> None:
-    """A dry run of the script creates no queue, its first run creates both queues, and its second run none."""
     tried = shell.run("--dry-run")
     assert tried.returncode == 0
     assert re.findall(r"What if: npx wrangler queues create (\S+)", tried.stdout) == list(QUEUES)
@@ -73,7 +72,6 @@ def test_it_creates_both_queues_once(shell: Shell) -> None:
 
 @pytest.mark.parametrize("dies", ["2 before", "2 after", "3 after", "4 before"])
 def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
-    """If wrangler is killed during the script, the next run finishes, and creates no queue twice."""
     shell.run(dies=dies)
     assert shell.run().returncode == 0
     assert shell.created == BOTH
@@ -95,7 +93,6 @@ def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
     ],
 )
 def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) -> None:
-    """If wrangler refuses, the script ends with status 1, wrangler's message and the fix."""
     shell.file.write_text(json.dumps({**EMPTY, "refuse": [[command, said, -1]]}))
     done = shell.run()
     assert done.returncode == 1
@@ -133,7 +130,6 @@ def test_the_powershell_script_parses() -> None:
 
 
 def test_both_scripts_run_the_same_commands() -> None:
-    """The POSIX script and the PowerShell script have the same wrangler commands, queues, fixes and messages."""
     theirs = [text(node).removesuffix("2>&1 ").strip() for node in powershell() if node.type == "command"]
     ours = re.findall(
         r"^(?!#|.*What if).*?\b(npx wrangler queues (?:info|create|list)[^\n)]*)", POSIX.read_text(), re.MULTILINE
@@ -145,7 +141,6 @@ def test_both_scripts_run_the_same_commands() -> None:
 
 
 def test_the_queues_are_those_of_the_configuration() -> None:
-    """The scripts create-cloudflare-queues create the queues that wrangler.toml names, in its order."""
     producers = tomllib.loads((ROOT / "wrangler.toml").read_text())["queues"]["producers"]
     names = [producer["queue"] for producer in producers]
     assert re.findall(r"'([a-z-]+)'", POWERSHELL.read_text().partition("$queues = ")[2].partition("\n")[0]) == names

@@ -94,7 +94,6 @@ def settle(wrangler: StandIn) -> list[int]:
 
 
 def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """`local.wrangler_dev` applies migrations, starts the server, waits for the right answer and runs a task."""
     api.on("POST", "/api/tasks", task())
     wrangler_dev.try_out("free", wrangler)
     assert "free: a task was done" in capsys.readouterr().out
@@ -109,7 +108,6 @@ def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureF
 
 
 def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
-    """If the task fails, `local.wrangler_dev` fails too, and stops the server all the same."""
     api.on("POST", "/api/tasks", failed("model_refused"))
     with pytest.raises(wrangler_dev.NotDone, match="ended with status 2"):
         wrangler_dev.try_out("free", wrangler)
@@ -118,7 +116,6 @@ def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
 
 @pytest.mark.parametrize(("command", "said"), [("d1", "migrations could not be applied"), ("dev", "with status 7")])
 def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: FakeApi) -> None:
-    """If wrangler ends early, `local.wrangler_dev` fails at once and does not wait for the server."""
     api.on("GET", "/api/async-status", problem(503, "database_unavailable"))
     wrangler.ends = command
     with pytest.raises(wrangler_dev.NotDone, match=said):

@@ -396,7 +396,6 @@ def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) ->
 
 @pytest.mark.parametrize("chunks", [2, LONG])
 def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
-    """An object that gets notice of its task's end ends all calls, its lanes' too, and forgets the task."""
     task = make(chunks=chunks)
 
     async def end() -> None:

@@ -61,7 +61,6 @@ def bench() -> Iterator[Bench]:
 
 
 def test_word_from_before_the_call_is_not_lost(bench: Bench):
-    """If a write lands after a caller has read the task and before it calls the object, it gets notice at once."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 4)) == (True, 0.0)
 
@@ -155,7 +154,6 @@ def test_an_object_that_never_answers_is_given_up():
 
 
 def test_marks_only_rise():
-    """A worker that has lost its claim does not overwrite the mark of a later claim."""
     marks = Marks()
     marks.wrote(TASK, Mark(2, 1), until=9.0)
     marks.left(TASK, 1, ended=True)

@@ -56,7 +56,6 @@ def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Rou
 
 
 def test_a_cancellation_that_is_repeated_tells_again(bench: WorkerBench):
-    """A repeated cancellation notifies the object again, because the first notice may have been lost."""
     claim(bench, Route.DURABLE_OBJECT)
     stopped = [bench.do(bench.store.cancel(TASK, 1_000)) for _ in range(2)]
     assert [(each.changed, each.object_fence) for each in stopped] == [(True, 1), (False, 1)]

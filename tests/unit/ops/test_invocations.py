@@ -26,7 +26,6 @@ def run(answer: Any, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """The script prints the number of invocations of each status as text that Prometheus' own parser reads."""
     answer = groups(("success", 900), ("exceededResources", 7), ("success", 50), ("clientDisconnected", 1))
     status, out, err, api = run(answer, capsys, "mine")
     assert (status, err) == (0, "")
@@ -50,6 +49,5 @@ def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_it_asks_nobody_without_a_token(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a token the script prints no figures, and its message names the missing variables."""
     assert invocations.main([], {}, "http://127.0.0.1:9") == 1
     assert "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN" in capsys.readouterr().err

@@ -99,7 +99,6 @@ def test_rules_are_whole() -> None:
 
 
 def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
-    """docs/operations.md has the name, type and labels of each metric."""
     rows = {cells[0].strip("`"): cells[1:3] for cells in _rows("Metrics")}
     known = samples(scraped)
     for family in scraped.values():

@@ -194,7 +194,6 @@ def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: 
 
 
 def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
-    """The stream of a complete answer is closed without an additional line feed."""
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=True))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "closed")

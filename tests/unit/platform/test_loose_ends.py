@@ -73,7 +73,6 @@ def sources() -> dict[str, str]:
 
 
 def test_no_timer_of_javascript_that_nobody_can_clear():
-    """The code does not use `AbortSignal.timeout`, whose timer continues after its call has ended."""
     for name, text in sources().items():
         called = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
         assert not {one for one in called if one.endswith(("AbortSignal.timeout", "AbortSignal.any"))}, name
@@ -86,5 +85,4 @@ def test_every_task_that_is_cancelled_is_awaited():
 
 
 def test_every_task_is_kept():
-    """All code that makes an asyncio task keeps a reference to the task."""
     assert {name: lines for name, text in sources().items() if (lines := dropped(text))} == {}

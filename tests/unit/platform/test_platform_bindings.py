@@ -152,7 +152,6 @@ class JsObject:
 
 @pytest.mark.parametrize("value", ["a text", 7, 0.5, True, None, [{"output": None}], {"a": ["b"]}])
 def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
-    """RPC to an object passes texts and numbers unchanged, and None as null."""
     js = JsObject()
     stub = bound(AI_PROCESSOR=js).processors.getByName(TASK)
     assert wait(stub.infer(TASK, 1, value)) == value

@@ -69,7 +69,6 @@ def test_a_small_file_takes_little_memory() -> None:
 
 @pytest.mark.parametrize("size", [500, 65_537, ROOM_AT_FIRST, ROOM_AT_FIRST + 1, 700_000])
 def test_the_memory_grows_with_the_bytes(size: int) -> None:
-    """Chunks of any size give the same bytes, and the memory is at most twice as large, and within its limit."""
     most, whole = 1_500_000, bytes(n * n % 251 for n in range(1_500_000))
     buffer = JsBytes(most)
     for start in range(0, most, size):

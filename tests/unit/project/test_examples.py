@@ -23,7 +23,6 @@ def parts(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
-    """Each example has at least 20 KB, line feeds only, Unicode's NFC, and one line end at its end."""
     text = read(name)
     assert len(text.encode("utf-8")) >= 20_000
     assert not {"\r", "\t", "\ufeff"} & set(text)
@@ -35,7 +34,6 @@ def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
     ("name", "expected"), [("english.txt", (4543, 8852, 14614, 18383, 24339, 29623)), ("chinese.txt", (5905, 9403))]
 )
 def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, ...]) -> None:
-    """Each example is cut into several chunks, before chapters or after paragraphs, and no text is lost."""
     text = read(name)
     assert cuts(text, _DEFAULT_MAX_CHARS) == expected
     assert "".join(parts(text)) == text

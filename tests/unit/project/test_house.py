@@ -63,7 +63,6 @@ def test_the_kernel_imports_nothing_of_a_feature():
 
 
 def test_the_house_has_few_files():
-    """`src` has at most so many files, and each module at most 600 lines unless `LARGE` has the reason."""
     known = modules()
     assert len(known) <= FILES_MOST
     sizes = {str(path): (ROOT / path).read_text("utf-8").count("\n") for path in known.values()}

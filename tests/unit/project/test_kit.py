@@ -45,12 +45,10 @@ def test_the_hooks_are_the_commands_of_make_check():
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy", "import-linter", "pyyaml"])
 def test_the_installed_tools_are_the_pinned_ones(tool: str):
-    """The tools that run here have the versions that requirements/dev.txt pins."""
     assert importlib.metadata.version(tool) == pins("requirements/dev.txt")[tool]
 
 
 def test_the_workers_packages_have_one_version_each():
-    """pyproject.toml (for pywrangler) and requirements/worker.txt (for `make install`) have the same versions."""
     named = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
     pinned = pins("requirements/worker.txt")
     assert dict(item.split("==") for item in named).items() <= pinned.items()
@@ -58,7 +56,6 @@ def test_the_workers_packages_have_one_version_each():
 
 
 def test_every_file_is_as_the_editor_is_told():
-    """Each text file is UTF-8 with line feeds, ends with a line feed, and has no blanks at line ends."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -92,7 +89,6 @@ def test_the_workflow_runs_what_everyone_can_run():
 
 
 def test_the_map_leads_to_every_document():
-    """docs/README.md links to each document in docs/, and each of its links leads somewhere."""
     linked = {
         target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)#]+[^)]*)\)", read("docs/README.md"))
     }
@@ -103,7 +99,6 @@ def test_the_map_leads_to_every_document():
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_every_path_that_is_named_is_there(name: str):
-    """Each text in code marks that looks like a path of the repository is the path of an existing file or folder."""
     marked = re.findall(r"`([\w.-]*(?:/[\w.*-]+)+/?|[\w-]+\.(?:md|toml|json))`", read(name))
     assert marked
     assert [path for path in marked if not any(ROOT.glob(path.rstrip("/")))] == []

@@ -17,7 +17,6 @@ MISTAKES = read()
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[one.name for one in MISTAKES])
 def test_a_known_mistake_can_still_be_made(mistake: Mistake):
-    """The text that the mistake replaces occurs once in its file, and what comes of it is still Python."""
     text = mistake.mutant(ROOT).put_into((ROOT / mistake.path).read_text("utf-8"))
     assert mistake.new != mistake.old
     ast.parse(text)

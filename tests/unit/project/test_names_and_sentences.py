@@ -33,7 +33,6 @@ def twins(names: list[str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
 
 
 def test_no_two_classes_have_one_name() -> None:
-    """No two classes of the Worker, the command line, the local runtime and the simulator have the same name."""
     names = [name for name in files_of("src", "cli", "local", "ops", "simulator") if name.endswith(".py")]
     assert twins(names, _CLASS) == {}
 
@@ -43,7 +42,6 @@ def test_no_two_modules_of_the_page_export_one_name() -> None:
 
 
 def test_riddles_stay_few() -> None:
-    """Comments, docstrings, messages and documents use few of the words that mark a riddle."""
     for folder, most in RIDDLES_MOST.items():
         names = [name for name in files_of(folder) if Path(name).suffix in _SENTENCES and ".zh-CN." not in name]
         found = [f"{name}: {word[0]}" for name in names for word in _RIDDLES.finditer((ROOT / name).read_text("utf-8"))]

@@ -18,7 +18,6 @@ def test_the_command_line_has_the_version_of_the_worker() -> None:
 
 
 def test_a_report_adds_up_what_ran_on_these_files() -> None:
-    """Parts that failed, ran on other files or never ran are named, and their figures do not count."""
     records = {
         "schedules-0": record({"schedules": 10, "tasksAccepted": 30, "broken": 0, "faultsFired": {"model_slow": 3}}),
         "forms": record({"schedules": 5, "tasksAccepted": 10, "broken": 1, "faultsFired": {"model_slow": 4}}),

@@ -35,7 +35,6 @@ def wanted(name: str) -> set[str]:
 
 
 def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
-    """Each package of run.txt is in dev.txt with the same version."""
     assert wanted("run") < wanted("dev")
     assert pins("run").items() < pins("dev").items()
 

@@ -7,7 +7,6 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_page_s_foundation_knows_no_view():
-    """Modules of public/app/base import only modules of this folder and of public/vendor, and no view."""
     base = ROOT / "public" / "app" / "base"
     imported = {
         (path.name, source)

@@ -69,7 +69,6 @@ def definitions(path: Path) -> tuple[tuple[str, int], ...]:
 
 
 def test_unit_tests_mirror_the_source():
-    """Each folder of tests/unit has the name of a folder of `src`, or is in `ROOMS_BESIDE`."""
     rooms = {path.parent.relative_to(ROOT / "src").as_posix() for path in modules("src")} - {"."}
     assert not rooms & ROOMS_BESIDE
     files = [path.relative_to(ROOT / "tests" / "unit") for path in modules("tests/unit")]
@@ -83,7 +82,6 @@ def words(name: str) -> list[str]:
 
 
 def test_no_module_holds_more_than_one_thing():
-    """Modules of src, cli, simulator, mutation and local have at most 600 lines, or a reason in `LONGER_MODULES`."""
     files = [
         *modules("src", "cli", "simulator", "mutation"),
         *(path for path in tracked("") if named(path).startswith("local/")),
@@ -96,7 +94,6 @@ def test_no_module_holds_more_than_one_thing():
 
 
 def test_no_function_is_long():
-    """No function of src, cli, simulator, mutation and local has more than 60 lines."""
     long = {
         f"{named(path)}:{name}": size
         for path in modules("src", "cli", "simulator", "mutation", "local")
@@ -107,7 +104,6 @@ def test_no_function_is_long():
 
 
 def test_names_say_what_they_name():
-    """No module, class or function has a word such as helper, manager, util or common in its name."""
     found = [
         f"{named(path)}: {name}"
         for path in modules("src", "cli", "simulator", "mutation", "local", "bench", "tests")
@@ -119,7 +115,6 @@ def test_names_say_what_they_name():
 
 @pytest.mark.parametrize("folder", ["src", "cli", "simulator", "mutation", "local", "bench", "tests"])
 def test_no_two_modules_differ_by_an_s(folder: str):
-    """No folder has two modules such as `call.py` and `calls.py`, of which readers open the wrong one first."""
     names = {(path.parent, path.stem) for path in modules(folder)}
     assert not [named(parent / stem) for parent, stem in names if (parent, f"{stem}s") in names]
 
@@ -179,7 +174,6 @@ def test_sql_stands_beside_its_subject():
 
 
 def test_no_file_knows_a_machine():
-    """No file contains a path of a developer's machine, and no lock file contains the address of a download."""
     texts = {
         named(path): path.read_text()
         for path in tracked(

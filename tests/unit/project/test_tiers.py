@@ -30,7 +30,6 @@ def test_each_claim_names_its_tier() -> None:
 
 
 def test_each_ablation_stands_beside_a_claim() -> None:
-    """Each claim names existing ablations, and each ablation removes something that one of the claims needs."""
     assert {name for claim in claims(ROOT) for name in claim.without} == set(BY_NAME)
 
 

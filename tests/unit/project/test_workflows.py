@@ -60,7 +60,6 @@ def deploy() -> dict[str, Any]:
 
 
 def test_actionlint_finds_nothing() -> None:
-    """actionlint finds no fault in the expressions, contexts, outputs and keys of any workflow."""
     names = sorted(path.name for path in FOLDER.glob("*.yml"))
     assert names == ["ci.yml", "deploy.yml", "nightly.yml", "release.yml"]
     assert lint([(f".github/workflows/{name}", read(name)) for name in names]) == []

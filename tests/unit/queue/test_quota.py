@@ -55,7 +55,6 @@ def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
 
 @pytest.mark.parametrize(("now_ms", "seconds"), [(0, 86_400), (1, 86_400), (86_399_001, 1), (86_400_000, 86_400)])
 def test_allowances_begin_anew_at_midnight_utc(now_ms: int, seconds: int):
-    """The wait for a new daily allowance ends at the next midnight UTC, up to rounding, and is never 0."""
     assert seconds_until_reset(now_ms) == seconds
 
 

@@ -57,7 +57,6 @@ def test_a_task_that_is_right_is_not_named():
 
 
 def test_each_broken_promise_is_named():
-    """The audit finds a lost task, one without an end, a failure, a wrong output, a wrong bill and a repeated call."""
     assert "b: accepted and gone" in violations(task(), calls(), "a", "b")
     assert "still processing" in violations(task(terminal=False, status="processing"), calls())
     assert "ended as failed" in violations(task(status="failed"), calls())

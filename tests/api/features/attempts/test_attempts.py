@@ -88,7 +88,6 @@ def said(attempts: list[Any]) -> list[tuple[object, ...]]:
 
 
 def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
-    """A failed call shows its cause, its own times, model and route."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     read = page(troubled, task_id)
@@ -249,7 +248,6 @@ def test_the_latest_ten_failures_of_an_output_are_kept() -> None:
 
 
 def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
-    """The log of an unknown, an erased or a malformed task id is 404."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     assert troubled.call("DELETE", f"/api/tasks/{task_id}").status == 204
@@ -271,7 +269,6 @@ def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
     ],
 )
 def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> None:
-    """An invalid query parameter of the log is refused, and the error names the parameter."""
     reply = bench.call("GET", f"/api/tasks/{bench.submit()['id']}/attempts?{query}")
     assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
 

@@ -121,7 +121,6 @@ FLAWS: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("fields", "code", "param"), FLAWS)
 def test_each_wrong_field_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], code: str, param: str) -> None:
-    """A refused request gets 400, as at OpenAI, and nothing is stored."""
     assert refusal(post(bench, BODY | fields)) == (400, code, param)
     assert bench.database.rows("SELECT 1 FROM tasks") == bench.database.rows("SELECT 1 FROM batches") == []
 
@@ -138,13 +137,11 @@ def test_a_file_of_another_purpose_is_refused(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize(("window", "hours"), [("1h", 1), ("24h", 24), ("168h", 168)])
 def test_the_window_is_the_deadline(bench: ApiBench, window: str, hours: int) -> None:
-    """A batch shows its completion window as it was sent, and the time when this window ends."""
     made = create(bench, lines(1), completion_window=window)
     assert (made["completion_window"], made["expires_at"]) == (window, START + hours * 3_600)
 
 
 def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
-    """The parameters `after` and `limit` page through the list as the SDK expects."""
     file = upload(bench, lines(1))
     made: list[str] = []
     for _ in range(3):
@@ -377,7 +374,6 @@ def test_every_status_has_a_case() -> None:
 
 
 def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
-    """The native API and `/v1` show the same end of a batch."""
     made = create(bench, lines(2))
     assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
     assert run(bench, made)["status"] == "cancelled"

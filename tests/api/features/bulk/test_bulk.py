@@ -74,7 +74,6 @@ def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
 
 
 def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
-    """A bulk retry can select tasks by `errorCode`, `createdAfter` and `createdBefore`."""
     first, second, third = failed(bench), failed(bench, TaskCode.MODEL_TIMEOUT), failed(bench)
     assert data(retry(bench, createdAfter=first["createdAt"], createdBefore=third["createdAt"]))["retried"] == 1
     assert statuses(bench, first, second, third) == ["failed", "pending", "failed"]
@@ -270,7 +269,6 @@ def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
     ],
 )
 def test_what_is_refused(bench: ApiBench, path: str, body: str, field: str | None) -> None:
-    """An invalid bulk request gets an error that names each wrong field, and changes no task."""
     failed(bench)
     bench.submit()
     reply = bench.call("POST", path, body.encode())

@@ -239,7 +239,6 @@ def test_a_tenant_s_files_have_a_limit_together(files: ApiBench) -> None:
 
 
 def test_a_tenant_s_files_have_a_number(files: ApiBench) -> None:
-    """507 names the variable, nothing is stored, and a deletion makes room for one more."""
     files.limit(files_most=2)
     first = uploaded(files)
     uploaded(files)
@@ -360,7 +359,6 @@ def test_content_is_an_attachment(files: ApiBench) -> None:
     ],
 )
 def test_a_filename_is_made_safe(filename: str, shown: str) -> None:
-    """The filename that is shown has no folders and no characters that cannot be printed."""
     assert shown_name(filename) == shown
     assert disposition(shown).isascii()
     assert "\n" not in disposition(shown)

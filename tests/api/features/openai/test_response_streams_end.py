@@ -137,7 +137,6 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
 
 
 def test_a_chunk_is_told_with_its_times(bench: ApiBench):
-    """A chunk's event in a stream has the same fields as the chunk in the list of chunks."""
     name = task_id(post(bench))
     told = Progress(
         step=1,

@@ -141,7 +141,6 @@ def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, val
 
 
 def test_openais_own_defaults_pass(bench: ApiBench):
-    """Default values that a request states explicitly are accepted."""
     every = {
         name: passing[0]
         if isinstance(passing, tuple)
@@ -156,7 +155,6 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 
 @pytest.mark.parametrize("background", [False, None, 1, "true"])
 def test_only_in_the_background(bench: ApiBench, background: Any):
-    """A request without `background: true` is refused, and the error names the parameter."""
     assert error(create(bench, background=background))[1] == "background"
     assert error(bench.call("POST", "/v1/responses", {"input": "x"})) == ("unsupported_parameter", "background")
 
@@ -264,7 +262,6 @@ def test_what_nobody_knows_is_refused_by_name(bench: ApiBench, fields: dict[str,
 
 
 def test_what_the_deployment_does_not_take(bench: ApiBench):
-    """AI_MODEL_OPTIONS and AI_MODELS limit what `/v1/responses` accepts, as for native tasks."""
     bench.limit(model_options=("seed",), models=("m-1",))
     assert error(create(bench, top_p=0.5)) == ("invalid_fields", "top_p")
     assert error(create(bench, reasoning={"effort": "low"})) == ("invalid_fields", "reasoning.effort")
@@ -289,7 +286,6 @@ def test_what_newcomers_send_is_refused_with_what_to_do_instead(bench: ApiBench)
 
 
 def test_every_honoured_field_reaches_the_task():
-    """Each supported field becomes the task option with the same value, and no option is left at its default."""
     request = new_request(HONOURED | OURS, Settings(), "default")
     options = request.options
     assert (request.text, request.instructions, request.overlap_chars) == ("one\n\ntwo", "Count.", 1)
@@ -317,7 +313,6 @@ def test_every_honoured_field_reaches_the_task():
     ],
 )
 def test_the_input(given: Any, text: str, system: str | None):
-    """`input` is a text, or a list with one user message of text and at most one message of instructions."""
     request = new_request(LEAST | {"input": given}, Settings(), "default")
     assert (request.text, request.instructions or None) == (text, system)
 
@@ -367,7 +362,6 @@ def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
     ],
 )
 def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
-    """A failed response's error has a code that the SDK knows."""
     response = made(bench)
     failure = Failure(TaskCode(code), "said the model", True)
     bench.work(bench.claim(task_id(response)), {}, Fail(bench.settings.retention_ms, failure), failed=failure)
@@ -421,7 +415,6 @@ def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
 
 
 def test_input_items(bench: ApiBench):
-    """A response's list of input items has one item while the input is kept, and none afterwards."""
     response = made(bench)
     path = f"/v1/responses/{response['id']}/input_items"
     listed = data(bench.call("GET", f"{path}?limit=5&order=asc"))
@@ -439,7 +432,6 @@ def test_input_items(bench: ApiBench):
 
 
 def test_models(bench: ApiBench):
-    """The list of models has the deployment's model first, then the others that a task may name."""
     bench.limit(models=("@cf/meta/llama", "demo-1"))
     listed = data(bench.call("GET", "/v1/models"))
     assert [Model.model_validate(one, strict=True).id for one in listed["data"]] == ["demo-1", "@cf/meta/llama"]

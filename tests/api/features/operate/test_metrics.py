@@ -36,7 +36,6 @@ def value(bench: ApiBench, name: str, **labels: str) -> float:
 
 
 def test_prometheus_takes_it(bench: ApiBench) -> None:
-    """Prometheus' own parser reads the metrics: each family has a type, a help and samples."""
     found = families(bench)
     names = [family.name for family in found]
     assert len(set(names)) == len(names)
@@ -165,7 +164,6 @@ def test_operators_alone(keyed: ApiBench, path: str) -> None:
 
 
 def test_text_is_escaped() -> None:
-    """Whatever characters a label or a help contains, Prometheus reads them back unchanged from one line."""
     hostile = 'a"b\\c\nd'
     written = write([Family("one", "gauge", hostile, [Point({"x": hostile}, 1.5)]), Family("none", "gauge", "", [])])
     (family,) = text_string_to_metric_families(written)
@@ -173,7 +171,6 @@ def test_text_is_escaped() -> None:
 
 
 def test_history(bench: ApiBench) -> None:
-    """Each five-minute step of the history has the tasks that ended, how long they took, and the backlog."""
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(20)
     late = bench.submit()["id"]
@@ -220,7 +217,6 @@ def test_a_sweep_adds_up(bench: ApiBench) -> None:
 
 
 def test_hours(bench: ApiBench) -> None:
-    """`hours` is 1 to 48, by default 24."""
     assert data(bench.call("GET", "/api/history"))["hours"] == 24
     for text in ("0", "49", "1.5", "many"):
         refused = bench.call("GET", f"/api/history?hours={text}")
@@ -229,7 +225,6 @@ def test_hours(bench: ApiBench) -> None:
 
 
 def test_without_a_database(bench: ApiBench) -> None:
-    """If D1 is out of reach, metrics and history get 503."""
     for path in PATHS:
         bench.database.fail("D1_ERROR: Network connection lost.", times=10)
         assert bench.call("GET", path).status == 503

@@ -60,7 +60,6 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 
 
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
-    """A second requested sweep within 30 s is refused with the time that is left, in another isolate too."""
     assert sweep(bench).status == 200
     bench.pass_seconds(10)
     bench.restart()
@@ -105,7 +104,6 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
-    """At first the operators' status shows that no trigger has fired."""
     shown = data(verbose(bench))
     assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
     assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
@@ -180,7 +178,6 @@ def test_operators_see_version_and_schema(bench: ApiBench) -> None:
 
 
 def test_who_sees_them(keyed: ApiBench) -> None:
-    """With `verbose=1`, a caller without a key sees the public view of the status."""
     assert not {"backlog", "version", "schema"} & set(data(verbose(keyed)))
     assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
     admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
@@ -221,7 +218,6 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
 
 
 def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
-    """A request without a key starts no sweep."""
     for path in ("/api/async-status", "/api/ai-status", "/nowhere"):
         looking.call("GET", path)
     looking.settle()
@@ -267,7 +263,6 @@ def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
 
 
 def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
-    """If the last sweep was less than three minutes ago, a request starts no sweep."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS - 1)
@@ -281,6 +276,5 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
 
 
 def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
-    """A request for a sweep is not refused because cron has just swept."""
     bench.run(bench.store.due(1))
     assert sweep(bench).status == 200

@@ -343,7 +343,6 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
 
 @pytest.mark.parametrize("operation", [name for name, reach in REACH.items() if reach is OWN])
 def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
-    """Calls that are not about tasks refuse the parameter `tenant` and use the key's own tenant, operators included."""
     one = OPERATIONS[operation]
     key = two.bench.make_key(*Scope)
     for where in (OURS, THEIRS, "*"):
@@ -365,7 +364,6 @@ def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
 
 
 def test_without_keys_there_is_one_tenant() -> None:
-    """If the deployment checks no keys, every caller is tenant `local`, and cannot reach other tenants' tasks."""
     bench = ApiBench()
     task = bench.submit()
     assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=local").status == 200
@@ -385,7 +383,6 @@ def test_the_api_gives_it_to_nobody(two: Two) -> None:
 
 
 def test_it_gives_neither_read_nor_write(two: Two) -> None:
-    """An operator's key with `write` but not `read` sees no texts of any tenant."""
     writer = two.bench.make_key(Scope.WRITE, Scope.OPERATOR)
     assert two.ask("listTasks", writer, THEIRS).status == 403
     told = data(two.ask("retryTask", writer, THEIRS, two.things[THEIRS]["failed"]))
@@ -414,7 +411,6 @@ def test_bad_cursors_are_refused(two: Two) -> None:
     ("operation", "counts", "thing"), [("retryTasks", "retried", "failed"), ("cancelTasks", "cancelled", "going")]
 )
 def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, thing: str) -> None:
-    """Each answer to a bulk request for all tenants is about one tenant, in a dry run too."""
     made = {tenant: two.submit(tenant) for tenant in MANY}
     if thing == "failed":
         for tenant in ("b", "t2"):
@@ -461,7 +457,6 @@ def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
 
 
 def test_figures_by_tenant(two: Two) -> None:
-    """The figures for operators have, for each tenant, tasks by status, failures by code, calls and tokens."""
     found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))
     assert [one["tenant"] for one in found["tenants"]] == [THEIRS, OURS]
     assert found["nextCursor"] is None

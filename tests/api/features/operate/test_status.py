@@ -101,7 +101,6 @@ class Counted:
 
 
 def test_verbose() -> None:
-    """With `verbose=1` the status adds how much of each daily allowance is used, and logs it."""
     bench = ApiBench(keys=True)
     bench.api = replace(bench.api, day_use=Counted())
     plain = bench.call("GET", "/api/async-status?verbose=0")
@@ -209,8 +208,6 @@ def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None
 
 
 def test_no_old_answer_is_shown(asked: ApiBench) -> None:
-    """After an hour without requests, all status requests wait for a new answer of the database."""
-
     async def story() -> set[int]:
         await crowd(asked, 1)
         await asyncio.sleep(3_600.0)
@@ -245,7 +242,6 @@ class Ailing(DemoProvider):
 
 
 def test_model() -> None:
-    """`/api/ai-status` is always answered with 200, and has the model's state, provider, name and time of the check."""
     bench = ApiBench(settings=Settings(provider="demo", model="chosen"), provider=Ailing())
     reply = bench.call("GET", "/api/ai-status")
     assert reply.status == 200

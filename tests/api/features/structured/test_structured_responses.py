@@ -67,7 +67,6 @@ def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
-    """A response repeats its `text.format`, with `strict: false` if `strict` was absent."""
     shown = made(bench, body())
     echoed = {"type": "json_schema", "name": "Said", "description": None, "schema": SCHEMA, "strict": False}
     assert shown["text"] == {"format": echoed, "verbosity": "medium"}
@@ -89,7 +88,6 @@ def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
     ],
 )
 def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], reduce: Reduce) -> None:
-    """Unless the request says otherwise, outputs are joined if their schema needs no join rules, otherwise merged."""
     assert made(bench, asked)["onceover"]["reduce"] == reduce
 
 
@@ -114,7 +112,6 @@ def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], redu
     ],
 )
 def test_refusals(bench: ApiBench, asked: dict[str, Any], code: str, param: str) -> None:
-    """A refused `text.format` gets 400 in OpenAI's shape, which names the parameter."""
     reply = bench.call("POST", "/v1/responses", asked)
     assert error(reply) == (code, param)
     assert bench.count_rows() == 0
@@ -140,7 +137,6 @@ def test_the_message_has_the_pointer(bench: ApiBench) -> None:
     ],
 )
 def test_gaps_make_it_incomplete(bench: ApiBench, said: Any, reason: str | None) -> None:
-    """A response with gaps has the status `incomplete`, and its text fits the schema."""
     model: Any = bench.api.provider
     model.says = {"second": [said]}
     done = finish(bench, made(bench, body(onceover={"onChunkFailure": "gap"})))
@@ -155,7 +151,6 @@ def test_gaps_make_it_incomplete(bench: ApiBench, said: Any, reason: str | None)
 
 
 def test_webhooks_tell_of_it(bench: ApiBench) -> None:
-    """A webhook gets `response.incomplete` for a response with gaps, and `response.completed` for one without."""
     events = ["response.incomplete", "response.completed"]
     assert bench.call("POST", "/v1/webhook_endpoints", ENDPOINT | {"event_types": events}).status == 200
     heard = []
@@ -228,7 +223,6 @@ def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
 
 
 def test_a_failed_response_has_no_text(bench: ApiBench) -> None:
-    """A failed response shows no answer that its schema rejected."""
     model: Any = bench.api.provider
     model.says = {"second": ["no JSON"]}
     done = finish(bench, made(bench, body()))

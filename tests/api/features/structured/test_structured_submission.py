@@ -40,7 +40,6 @@ def with_property(schema: object) -> dict[str, Any]:
 
 
 def test_request_shows_the_fields(bench: ApiBench) -> None:
-    """The 202, a later read and a dry run show schema, join rules and gap settings exactly as the client sent them."""
     body: dict[str, Any] = {"outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
     task = bench.submit(**body)
     asked = body | {"strict": True}
@@ -51,7 +50,6 @@ def test_request_shows_the_fields(bench: ApiBench) -> None:
 
 
 def test_fields_are_kept(bench: ApiBench) -> None:
-    """The claim of a task has its schema as the client sent it, with the names in the client's order."""
     schema = {"type": "object", "properties": {"z": TEXTS, "a": TEXTS}}
     claim = bench.claim(bench.submit(outputSchema=schema, strict=False, reduce="merge")["id"])
     assert claim.output_schema == json.dumps(schema, separators=(",", ":"))
@@ -149,7 +147,6 @@ REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
 def test_refusals(
     bench: ApiBench, path: str, fields: dict[str, Any], code: str, field: str, pointer: str | None
 ) -> None:
-    """An invalid field gets 422, which names the field, even if the input is very short."""
     reply = bench.call("POST", path, {"input": "x", **fields})
     problem = data(reply)
     assert (reply.status, problem["code"]) == (422, code), problem
@@ -188,7 +185,6 @@ def test_accepted(bench: ApiBench, fields: dict[str, Any]) -> None:
 
 
 def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
-    """A repeated submission with the same key, schema, join rules and gap settings gets the same task."""
     body = {"input": "x", "outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
     named = {"idempotency-key": "k"}
     first = bench.call("POST", "/api/tasks", body, named)
@@ -210,7 +206,6 @@ def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
 
 
 def test_defaults_are_shown(bench: ApiBench) -> None:
-    """A task with only a schema, or only `onChunkFailure`, shows the defaults of the fields that belong to it."""
     ends = {"onChunkFailure": "fail", "maxGapShare": 0.5}
     assert shown(bench, outputSchema=LISTS) == {"outputSchema": LISTS, "strict": True, "join": {}, **ends}
     assert shown(bench, onChunkFailure="gap") == {**ends, "onChunkFailure": "gap"}

@@ -60,7 +60,6 @@ def submitted(bench: ApiBench, reduce: Reduce = Reduce.CONCAT, **structure: Any)
 
 @pytest.mark.parametrize("reduce", Reduce)
 def test_the_demo_fills_the_schema(bench: ApiBench, reduce: Reduce) -> None:
-    """The demo provider's result fits the task's schema, as value and as text, with the minimum of calls."""
     task = submitted(bench, reduce, has_schema=True)
     assert task.source is not None
     assert task.source.output_schema == SCHEMA
@@ -127,7 +126,6 @@ def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
 
 
 def test_what_cannot_be_retried_so_is_refused(bench: ApiBench) -> None:
-    """A retry of gaps is refused without gaps, with too small a budget, and at the limit of tasks in flight."""
     whole = submitted(bench, gaps=True)
     assert bench.run(retry_gaps(bench.api.submission, whole.task_key)) is None
     old = with_a_gap(bench)

@@ -102,7 +102,6 @@ def test_others_have_turns_while_a_value_is_joined(bench: ApiBench, monkeypatch:
 
 
 def test_a_gap_is_shown(bench: ApiBench) -> None:
-    """A task with a gap completes, and shows the gap's place and code, and the share of the text that is covered."""
     model: Any = bench.api.provider
     model.says = {"second": ['{"said": 7}']}
     task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
@@ -212,7 +211,6 @@ def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
 
 
 def test_full_coverage(bench: ApiBench) -> None:
-    """A task that allows gaps and has none shows an empty list of gaps, and coverage 1."""
     task = run(bench, onChunkFailure="gap")
     assert (task["gaps"], task["coverage"]) == ([], 1.0)
     assert task["result"] == {"output": "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"}

@@ -115,13 +115,11 @@ def test_a_dry_run_on_the_free_plan_reads_short_files_alone(bench: ApiBench, mon
     ],
 )
 def test_a_wrong_input_is_named(bench: ApiBench, fields: dict[str, Any], field: str, message: str) -> None:
-    """A request has `input` or `inputFile`, and the file must be one of the tenant's."""
     assert fault(bench.call("POST", "/api/tasks", fields)) == (422, field, message)
     assert not bench.database.rows("SELECT 1 FROM tasks")
 
 
 def test_a_wrong_file_is_refused(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of another purpose, an empty one and one that is too large are refused by name, and nothing is stored."""
     batch = fault(submit(bench, text_file(bench, purpose="batch")))
     assert batch == (422, "inputFile", "is a file of the purpose batch, and a text needs one of the purpose user_data")
     file_id = text_file(bench)
@@ -133,7 +131,6 @@ def test_a_wrong_file_is_refused(bench: ApiBench, monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_bucket_it_is_refused() -> None:
-    """Without the binding BLOBS the refusal names it."""
     bench = ApiBench()
     try:
         status, field, message = fault(submit(bench, text_file(bench)))
@@ -144,7 +141,6 @@ def test_without_a_bucket_it_is_refused() -> None:
 
 
 def test_a_repetition_finds_the_task(bench: ApiBench) -> None:
-    """The same key and body give the same task, also after the file was deleted; another file is another body."""
     file_id = text_file(bench)
     key = {"idempotency-key": "one"}
     body = {"inputFile": file_id}
@@ -183,7 +179,6 @@ def test_another_tenants_file_is_unknown(bench: ApiBench) -> None:
 
 
 def test_a_text_that_cannot_be_cut_fails_the_task(bench: ApiBench) -> None:
-    """The task's error says what is wrong with the file, and its list filter and metrics know the code."""
     task_id = data(submit(bench, text_file(bench, b"ab\xff")))["id"]
     done = run(bench, task_id)
     assert done["error"] == {

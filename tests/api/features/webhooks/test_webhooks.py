@@ -38,7 +38,6 @@ def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
 
 
 def test_pages_of_endpoints(bench: ApiBench):
-    """`after` and `limit` page through the webhook endpoints, as the SDK expects."""
     ids = [made(bench)["id"] for _ in range(3)]
     first = data(bench.call("GET", "/v1/webhook_endpoints?limit=2"))
     assert (first["has_more"], len(first["data"])) == (True, 2)
@@ -70,7 +69,6 @@ def test_pages_of_endpoints(bench: ApiBench):
     ],
 )
 def test_a_bad_field_is_named(bench: ApiBench, changes: dict[str, Any], param: str):
-    """An invalid field of a webhook endpoint gets 400 in OpenAI's shape, and nothing is stored."""
     reply = bench.call("POST", "/v1/webhook_endpoints", ALL | changes)
     assert (reply.status, error(reply)["param"], error(reply)["type"]) == (400, param, "invalid_request_error")
     assert bench.database.rows("SELECT * FROM webhook_endpoints") == []
@@ -121,7 +119,6 @@ def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
 
 
 def test_a_test_call_says_what_was_answered(bench: ApiBench):
-    """The test of a webhook endpoint reports the receiver's answer, whatever it is."""
     one = made(bench)
     bench.courier.receiver = lambda _message: (418, {})
     path = f"/v1/webhook_endpoints/{one['id']}/test"
@@ -146,7 +143,6 @@ def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, b
 
 
 def test_endpoints_are_a_tenants_own():
-    """A tenant cannot see, rotate, test or delete another tenant's webhook endpoints."""
     bench = ApiBench(keys=True)
     mine, theirs = (bearer(bench.make_key(*Scope, tenant=tenant)) for tenant in ("one", "two"))
     one = data(bench.call("POST", "/v1/webhook_endpoints", ALL, mine))

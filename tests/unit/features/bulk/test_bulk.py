@@ -117,8 +117,6 @@ def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
 
 
 def test_queues_crowd_as_with_single_tasks() -> None:
-    """Of a bulk retry's tasks, those beyond their tenant's share of the queue go to objects."""
-
     class ObjectSender(CountedSender):
         route = Route.DURABLE_OBJECT
 

@@ -35,7 +35,6 @@ def infer(user: str, system: str = "") -> ModelReply:
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
-    """The demo's report of a Chinese text has Chinese labels and sentences."""
     output = infer(_CHINESE).output
     assert output == (
         "## 第一章：那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯\n\n"
@@ -75,7 +74,6 @@ def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
     ],
 )
 def test_the_smallest_texts_get_an_answer(text: str, expected: str) -> None:
-    """The demo makes a report even of one character, of marks only, of white space, or of an emoji."""
     assert analysis(text) == expected
 
 
@@ -107,7 +105,6 @@ def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
     ],
 )
 def test_the_work_grows_with_the_text_alone(unit: str) -> None:
-    """For any text, friendly or hostile, the demo runs at most twenty lines of Python for each character."""
     text = unit * (20_000 // len(unit.encode()))
     assert _lines(text) <= 20 * len(text) + 500
     assert len(analysis(50 * text)) < 1_000
@@ -120,7 +117,6 @@ def _lines(text: str) -> int:
 
 
 def test_the_order_of_sets_does_not_show() -> None:
-    """The demo's report does not depend on the interpreter's string hashes."""
     script = "import sys; from src.features.demo.demo import analysis; print(ascii(analysis(sys.argv[1])))"
     text = " ".join(f"Word{n % 7} walks{n % 5} alone{n % 3} here{n % 11} with{n % 13}." for n in range(200))
     outputs = {

@@ -67,7 +67,6 @@ def infer(sending: Sending, tokens: int | None = None) -> ModelReply:
 
 @pytest.mark.parametrize("sending", ["native", "prompt", "both"])
 def test_a_form_is_honoured_however_it_is_sent(sending: Sending) -> None:
-    """The demo's output is compact JSON that fits the schema, whether the schema is sent as a field or in words."""
     reply = infer(sending)
     assert reply.output == '{"names":["lamp","lighthouse","keeper"]}'
     assert reply.finish_reason == "stop"
@@ -103,7 +102,6 @@ def test_any_text_fills_a_form(text: str) -> None:
     ],
 )
 def test_usual_schemas_are_met(schema: dict[str, Any]) -> None:
-    """The demo meets schemas with bounds, listed values, lengths, references and alternatives."""
     made(schema)
 
 
@@ -123,7 +121,6 @@ DOUBLING: dict[str, Any] = {
     ],
 )
 def test_what_cannot_be_met_is_an_empty_object(schema: dict[str, Any]) -> None:
-    """If no value is small enough, or none ends, the demo answers `{}` after little work."""
     with counted(structured) as steps:
         assert formed(schema, TEXT) == "{}"
     assert steps.lines < 500_000

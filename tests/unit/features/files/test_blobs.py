@@ -28,7 +28,6 @@ def bench() -> Iterator[FileBench]:
 
 @pytest.mark.parametrize("message", [INTERNAL, RATE_LIMITED, LOST])
 def test_a_passing_error_is_tried_again(bench: FileBench, message: str):
-    """A call that fails with 429, 5xx or a lost connection is sent again, and each send is a subrequest."""
     bucket, key = bench.bucket(), bench.key()
     bench.r2.fail(message, times=BLOB_SENDS - 1)
     bench.run(bucket.put(key, "0", b"abc"))
@@ -43,7 +42,6 @@ def test_a_passing_error_is_tried_again(bench: FileBench, message: str):
 
 @pytest.mark.parametrize("message", [NO_BUCKET, "Too many subrequests by single Worker invocation."])
 def test_a_refusal_is_not_sent_again(bench: FileBench, message: str):
-    """An error that another send would not change is raised at once."""
     bench.r2.fail(message)
     with pytest.raises(BlobUnavailable):
         bench.run(bench.bucket().put(bench.key(), "0", b"abc"))
@@ -58,7 +56,6 @@ def test_a_call_without_an_answer_is_given_up(bench: FileBench):
 
 
 def test_what_is_not_there_is_missing(bench: FileBench):
-    """To read a part that is missing, or shorter than its row says, raises BlobMissing."""
     for bucket in (bench.bucket(), D1Bucket(Database(bench.database, bench.meter))):
         key = bench.key()
         bench.run(bucket.put(key, "0", b"abc"))

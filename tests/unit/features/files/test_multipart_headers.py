@@ -15,7 +15,6 @@ from src.features.files.multipart import Disposition, Malformed, boundary_of, pa
     ],
 )
 def test_the_boundary_is_read(content_type: str, boundary: bytes) -> None:
-    """A boundary may be a bare token or a text in quotes."""
     assert boundary_of(content_type) == boundary
 
 
@@ -60,7 +59,6 @@ def test_a_bad_boundary_is_refused(content_type: str, complaint: str) -> None:
     ],
 )
 def test_the_filename_is_read(parameters: str, filename: str | None) -> None:
-    """A part's filename is read in each form in which clients write it."""
     raw = f'\r\nContent-Disposition: form-data; name="file"{parameters}\r\nContent-Type: text/plain'
     assert part_disposition(raw.encode()) == Disposition("file", filename)
 
@@ -93,6 +91,5 @@ def test_names_of_headers_have_any_case_and_lines_may_be_folded() -> None:
     ],
 )
 def test_bad_headers_are_refused(raw: bytes, complaint: str) -> None:
-    """The error for bad headers of a part says what is wrong."""
     with pytest.raises(Malformed, match=complaint):
         part_disposition(raw)

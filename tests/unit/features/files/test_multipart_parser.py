@@ -50,14 +50,12 @@ def parsed(*chunks: bytes) -> list[Event]:
     ],
 )
 def test_a_malformed_body_is_refused(body: bytes, complaint: str) -> None:
-    """The error for a malformed body says what is wrong, in however many chunks the body arrives."""
     for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
         with pytest.raises(Malformed, match=complaint):
             parsed(*chunks)
 
 
 def test_the_bounds_are_what_they_say() -> None:
-    """Values, headers, preamble and padding of exactly the largest size are accepted."""
     value = b"x" * FIELD_BYTES_MOST
     padded = FIELD.replace(b"--b\r\n", b"--b" + b" " * 256 + b"\r\n")
     assert parsed(b"x" * PREAMBLE_BYTES_MOST + b"\r\n" + padded + value + END) == [Field("a", value)]

@@ -78,7 +78,6 @@ def test_a_buffer_is_stored_like_bytes(bench: FileBench):
 
 
 def test_a_file_that_does_not_fit_is_refused(bench: FileBench):
-    """If a tenant's files would have too many bytes together, the file stays invisible, and the use stays the same."""
     bench.upload(b"x" * 600)
     key = bench.key()
     bench.run(bench.store.begin(key, bench.time_ms))
@@ -173,7 +172,6 @@ def test_a_begin_that_lands_late_restores_nothing(bench: FileBench):
 
 
 def test_files_are_listed_by_creation(bench: FileBench):
-    """A list has the tenant's visible files in either order, from any file on, of one purpose or of all."""
     made = []
     for at in range(5):
         bench.pass_seconds(1)
@@ -309,7 +307,6 @@ def test_a_growing_file_is_not_deleted(bench: FileBench):
 
 
 def test_expired_files_are_erased(bench: FileBench):
-    """A file that has expired is seen by no client, and the next sweep erases it, a few at a time."""
     kept = bench.upload(b"kept")
     for _ in range(3):
         bench.upload(b"ab", keeps_ms=DAY_MS)

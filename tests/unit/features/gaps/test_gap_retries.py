@@ -192,7 +192,6 @@ def test_a_task_without_gaps_has_none_to_retry(bench: WorkerBench, error: ModelU
 
 
 def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
-    """A task of a minute that is retried an hour later has a minute, and not a deadline that is over."""
     complete_with_gaps(bench, 2, 2, deadline_ms=60_000)
     bench.do(asyncio.sleep(3_600))
     assert isinstance(retry(bench), Accepted)
@@ -241,7 +240,6 @@ def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) 
 
 
 def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
-    """If the new task of a retry of gaps has gaps again, these gaps can be retried from the new task."""
     complete_with_gaps(bench, 4, 2, 3)
     assert isinstance(retry(bench), Accepted)
     bench.model.act = lambda call, number: REFUSED if number == 1 else "new"

@@ -236,7 +236,6 @@ def test_many_schemas_of_any_of_are_bounded() -> None:
     ],
 )
 def test_a_check_is_linear(items: dict[str, Any]) -> None:
-    """A check of twice as many items takes at most about twice as many lines of Python."""
     document = {"type": "object", "properties": {"l": {"type": "array", "items": items}}}
     short, long = (
         steps_of(document, {"l": [{"name": "n", "tags": ["x"] * 4}] * size}, is_valid=True) for size in (500, 1_000)
@@ -275,7 +274,6 @@ def test_equal_numbers_have_one_key_and_large_ones_have_hashes_of_their_own() ->
 
 
 def test_faults_are_few_and_short() -> None:
-    """At most ten faults are reported, whatever the value holds, and long names in them are cut."""
     schema = {"type": "array", "items": closed(a={"type": "string"})}
     assert len(faults(schema, [{"b": 1}] * 1_000)) == 10
     assert len(faults(schema, [1] * 1_000, most=3)) == 3

@@ -42,7 +42,6 @@ def faults_pointer(refusal: SchemaRefused) -> None:
 
 
 def test_the_corpus() -> None:
-    """Each of hundreds of hostile schemas is accepted or refused without another error, within LINES_MOST lines."""
     outcomes = [outcome(hostile, strict=strict) for hostile in corpus() for strict in (False, True)]
     assert len(outcomes) >= 2 * 500
     assert max(lines for _, lines in outcomes) < LINES_MOST
@@ -51,7 +50,6 @@ def test_the_corpus() -> None:
 
 
 def test_mutations_of_good_schemas() -> None:
-    """Good schemas in which values are replaced by hostile ones take at most LINES_MOST lines, too."""
     seed = random.randrange(10**9)
     outcomes = [
         outcome(hostile, strict=False) for hostile in mutations(seed, sized(quick=25, test=500, campaign=20_000))

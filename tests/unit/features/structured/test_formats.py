@@ -143,6 +143,5 @@ BAD = {
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_takes_what_its_standard_takes(name: str) -> None:
-    """Each format accepts the last valid values, and refuses the first invalid ones, of its standard."""
     assert [text for text in GOOD[name] if not FORMATS[name](text)] == []
     assert [text for text in BAD[name] if FORMATS[name](text)] == []

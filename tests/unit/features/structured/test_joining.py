@@ -156,7 +156,6 @@ def test_a_slice_looks_at_few_items() -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_joined_is_refused_with_its_place(document: Any, rules: Any, pointer: str, word: str) -> None:
-    """The refusal of a join plan has the pointer of the field in the output, as join rules name it."""
     found, reason = refusal(document, rules)
     assert found == pointer
     assert word in reason

@@ -53,7 +53,6 @@ def test_a_number_that_no_sum_can_hold_is_invalid(number: str) -> None:
 
 
 def test_faults_are_at_most_ten() -> None:
-    """At most ten faults are reported, since a longer list does not help a model."""
     judged = judge(SCHEMA, '{"n": 1, ' + ", ".join(f'"x{number}": 1' for number in range(50)) + "}", "stop")
     assert len(judged.faults) == 10
 

@@ -81,7 +81,6 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
 
 @pytest.mark.parametrize("reasks", [0, 1, 3])
 def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
-    """A model is asked again at most as often as AI_REASKS says."""
     bench = WorkerBench(reasks=reasks)
     bench.insert(1, **FORMED)
     bench.model.act = lambda call, number: BAD
@@ -120,7 +119,6 @@ def test_an_output_that_was_cut_off_is_not_asked_for_again(bench: WorkerBench, r
 
 
 def test_the_rung_outlasts_other_failures_of_the_call(bench: WorkerBench) -> None:
-    """If a call that asks a model again fails, for example with 503, it is repeated with the same messages."""
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, ModelUnavailable("503"), BAD)
     assert bench.run() == Ended(Status.FAILED)
@@ -131,7 +129,6 @@ def test_the_rung_outlasts_other_failures_of_the_call(bench: WorkerBench) -> Non
 
 
 def test_a_crash_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
-    """After a crash the next worker asks the model again with the stored answer."""
     bench.insert(1, **FORMED)
 
     def act(call: ModelCall, number: int) -> Any:
@@ -193,7 +190,6 @@ def test_a_retry_begins_the_ladder_anew(bench: WorkerBench) -> None:
 
 
 def test_a_long_rejected_answer_is_cut(bench: WorkerBench) -> None:
-    """A chunk stores only the first 8,000 characters of a rejected answer, and the model gets the same."""
     bench.insert(1, **FORMED)
     bench.model.act = lambda call, number: "x" * 9_000
     assert bench.run() == Ended(Status.FAILED)

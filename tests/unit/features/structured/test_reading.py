@@ -24,7 +24,6 @@ from tests.support.steps import counted
     ],
 )
 def test_each_disguise_is_taken_away(text: str) -> None:
-    """An object is read in the same way with and without a disguise, and the reading says whether one was removed."""
     found = read_output(text)
     assert found.value == {"a": 1}
     assert found.repaired
@@ -91,7 +90,6 @@ def test_trailing_commas_go_where_values_stand_before_them() -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused_says_why(text: str, word: str) -> None:
-    """A text that is not exactly one object is refused with a reason, at the root."""
     found = read_output(text)
     assert found.value is None
     assert found.fault is not None
@@ -123,7 +121,6 @@ def test_values_at_the_limits_are_read() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("frame", ["{}", "x {{{}", '{{"a": {}}}', '<think>{}</think>{{"a": 1}}', '{{"a": "{}"}}'])
 def test_hostile_texts_take_linear_time(unit: str, frame: str) -> None:
-    """Reading twice as long a hostile text takes at most twice as many lines of Python."""
     lines = []
     for size in (2_000, 4_000):
         with counted(reading, reading) as steps:

@@ -53,7 +53,6 @@ def test_none_lists_values_and_nulls() -> None:
 
 
 def test_a_merge_is_the_one_output() -> None:
-    """With `merge` the result is the accepted output of the last merge, as text and as value."""
     text, value = result_of(asked(Reduce.MERGE), 3, outputs((0, FIRST)), SOURCE)
     assert (text, value) == (json.dumps(FIRST), FIRST)
 
@@ -67,7 +66,6 @@ def test_without_a_schema_there_is_no_value(reduce: Reduce, text: object) -> Non
 
 
 def test_a_sum_that_is_no_double_has_no_result() -> None:
-    """If a joined sum exceeds the largest double, the task has no result, and reading it raises no error."""
     schema = SCHEMA | {"properties": {"n": {"type": "number"}}, "required": ["n"]}
     source = Source("do", 0, 4, schema, {"/n": "sum"})
     assert result_of(asked(Reduce.CONCAT), 2, outputs((0, {"n": 1e308}), (1, {"n": 1e308})), source) == (None, None)

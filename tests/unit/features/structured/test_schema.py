@@ -202,7 +202,6 @@ def test_annotations_pass_without_effect() -> None:
     ],
 )
 def test_everything_else_is_refused_with_its_place(property_schema: Any, pointer: str, word: str) -> None:
-    """Any other schema is refused with a pointer to the keyword or value, and a reason that says what to do."""
     found, reason = refusal({"type": "object", "properties": {"a": property_schema}})
     assert found == "/properties/a" + pointer
     assert word in reason
@@ -293,7 +292,6 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def test_ten_levels_are_allowed() -> None:
-    """A schema may nest objects and arrays ten levels deep; scalars and `anyOf` do not count as levels."""
     parse_schema(nested(10), strict=True)
     parse_schema(closed(a={"$ref": "#/$defs/d"}) | {"$defs": {"d": nested(10)}}, strict=True)
     pointer, reason = refusal(nested(11))
@@ -306,7 +304,6 @@ def test_ten_levels_are_allowed() -> None:
 
 
 def test_the_limits_of_size() -> None:
-    """A schema may have 1,000 values of `enum` and 32 KB of text, and no more."""
     values = {"type": "object", "properties": {"a": {"enum": list(range(500))}, "b": {"enum": list(range(500))}}}
     parse_schema(values, strict=False)
     values["properties"]["b"]["enum"].append(500)  # type: ignore[index]
@@ -320,7 +317,6 @@ def test_the_limits_of_size() -> None:
 
 
 def test_the_limit_of_properties(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit on a schema's properties counts those of all its objects together."""
     monkeypatch.setattr("src.features.structured.schema.schema.SCHEMA_PROPERTIES_MOST", 3)
     parse_schema(closed(a=closed(b=STRINGS), c=STRINGS), strict=True)
     assert refusal(closed(a=closed(b=STRINGS, d=STRINGS), c=STRINGS))[0] == "/properties/a/properties"
@@ -370,7 +366,6 @@ def test_a_long_chain_of_alternatives_is_counted_without_recursion() -> None:
 
 
 def test_the_limit_of_alternatives_in_all() -> None:
-    """A schema has at most 500 alternatives besides null in all `anyOf`, and 1,000 values of `enum` and `const`."""
     nullable = {"anyOf": [STRINGS, {"type": "null"}]}
     properties = {f"{number}": nullable for number in range(500)}
     parse_schema({"type": "object", "properties": properties}, strict=False)
@@ -381,7 +376,6 @@ def test_the_limit_of_alternatives_in_all() -> None:
 
 
 def test_the_limit_of_what_constants_consist_of() -> None:
-    """The values of `enum` and `const` have at most 4,000 values, with those inside them."""
     parse_schema({"type": "object", "properties": {"a": {"const": [0] * 3_999}}}, strict=False)
     assert refusal({"type": "object", "properties": {"a": {"enum": [[0] * 3_999, 1]}}})[0] == "/properties/a/enum"
 
@@ -402,7 +396,6 @@ def test_strict_needs_no_type_where_values_are_named() -> None:
 
 
 def test_a_cycle_with_progress_is_a_schema() -> None:
-    """A schema may contain itself in a property or an item, as OpenAI describes trees."""
     tree = closed(value=STRINGS, children={"type": "array", "items": {"$ref": "#"}})
     schema = parse_schema(tree, strict=True)
     value: dict[str, Any] = {"value": "leaf", "children": []}

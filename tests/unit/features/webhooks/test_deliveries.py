@@ -443,7 +443,6 @@ def test_without_a_key_nothing_is_sent_and_nothing_is_lost():
 
 
 def test_the_free_plans_allowance_is_kept(bench: DeliveryBench):
-    """With many due deliveries each sweep on the free plan sends as many as it can record, within its limits."""
     bench.settings = replace(bench.settings, plan="free")
     for number in range(2, 10):
         bench.add_endpoint(number)

@@ -57,7 +57,6 @@ def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
 
 
 def test_a_delivery_is_named_by_its_id():
-    """A delivery's id leads back to the delivery, within the tenant that asks. A `webhook-id` contains no full stop."""
     key = DeliveryKey(TASK, 12, ENDPOINT, 1_790_000_000_123)
     assert webhooks.read_delivery_id("local", key.id) == key
     assert "." not in key.id
@@ -69,7 +68,6 @@ def test_a_delivery_is_named_by_its_id():
 
 
 def test_a_body_names_the_task_and_no_more():
-    """A webhook message has the five fields of OpenAI's events, and nothing of the task but its id."""
     body = json.loads(
         webhooks.body_of("evt_1", "task.failed", 1_790_000_000_123, webhooks.told_id("task.failed", TASK))
     )
@@ -100,7 +98,6 @@ def test_a_body_names_the_task_and_no_more():
     ],
 )
 def test_what_a_status_means(status: int, failure: AttemptFailure | None):
-    """A receiver's 2xx means that it accepted the message, and any other answer is a failure."""
     assert webhooks.answer_of(status).failure is failure
 
 
@@ -125,7 +122,6 @@ def test_a_receiver_is_left_alone_for_as_long_as_it_asks():
 
 
 def test_when_a_delivery_ends():
-    """A webhook delivery ends with 2xx, with 410, or after a day."""
     day = round(limits.DELIVERY_SECONDS_MOST * 1000)
     failed = webhooks.answer_of(500)
     assert webhooks.outcome_of(webhooks.answer_of(200), day + 1) is DeliveryOutcome.DELIVERED

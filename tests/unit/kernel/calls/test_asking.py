@@ -54,7 +54,6 @@ def test_the_schema_stands_in_the_system_message(system: str) -> None:
 
 @pytest.mark.parametrize(("sending", "has_field"), [("native", True), ("both", True), ("prompt", False)])
 def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) -> None:
-    """`response_format` is sent with `native` and `both`, but not with `prompt`."""
     wrapped = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": SCHEMA}}
     bare = {"type": "json_schema", "json_schema": SCHEMA}
     form = call(sending).form
@@ -126,7 +125,6 @@ def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
     ],
 )
 def test_words_about_the_field_name_the_variable(said: str) -> None:
-    """If a real server's message refuses `response_format` or the schema, the error names STRUCTURED_OUTPUT."""
     for sending in ("native", "both"):
         error = asking.form_failure(call(sending), said, "the provider answered 400")
         assert type(error) is errors.StructuredOutputUnsupported
@@ -177,7 +175,6 @@ def test_a_clients_own_field_does_not_replace_the_form() -> None:
     ],
 )
 def test_other_words_are_not_about_the_form(said: str) -> None:
-    """A server's message that is not about the schema is no refusal of it, and keeps the error of its status."""
     assert asking.form_failure(call("both"), said, "x") is None
 
 

@@ -145,7 +145,6 @@ def ended(reason: object, content: object = "fine") -> HttpReply:
     ],
 )
 def test_why_an_output_ends(reason: object, read: str | None) -> None:
-    """The reason that a server gives for an output's end is shortened and made printable."""
     assert infer(ended(reason)).finish_reason == read
 
 
@@ -163,7 +162,6 @@ def test_without_a_key_no_authorization_is_sent() -> None:
 
 
 def test_the_default_model_can_be_overridden() -> None:
-    """AI_MODEL replaces the provider's built-in model name."""
     http = ScriptedHttp(reply(200, {}))
     named = OpenAIProvider(http, base_url="http://x/v1/", api_key=None, model="llama")
     assert (named.name, named.default_model) == ("openai", "llama")
@@ -251,7 +249,6 @@ STATUSES: list[tuple[int, type[errors.ModelError]]] = [
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES)
 def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -> None:
-    """Each HTTP status of a server becomes exactly one kind of error."""
     error = failure(reply(status, {"error": {"message": "because"}}))
     assert type(error) is kind
     assert str(status) in str(error)
@@ -282,7 +279,6 @@ def test_the_network_has_its_errors(raised: HttpError, kind: type[errors.ModelEr
 
 
 def test_cancellation_passes_through() -> None:
-    """If a call is cancelled, the cancellation passes through the provider and is no error of the model."""
     with pytest.raises(asyncio.CancelledError):
         infer(asyncio.CancelledError())
 
@@ -441,7 +437,6 @@ def listing(*models: dict[str, object]) -> HttpReply:
     ],
 )
 def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
-    """If the server does not list the configured model, the probe says so and names AI_MODEL."""
     made, _ = provider(answer, model="test-model")
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
@@ -450,7 +445,6 @@ def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
 
 @pytest.mark.parametrize("junk", [True, -1, 1.5, "7", None, [], 10**30])
 def test_senseless_counts_are_zero(junk: object) -> None:
-    """Implausible token counts of a reply become zero, because the database adds up all counts."""
     body = completion("fine", {"prompt_tokens": junk, "completion_tokens": 3})
     assert infer(reply(200, body)) == ModelReply("fine", 0, 3)
 
@@ -470,7 +464,6 @@ def test_text_parts_are_joined() -> None:
 
 
 def test_the_longest_output_is_accepted() -> None:
-    """An output of exactly the largest allowed length is accepted."""
     text = "x" * limits.OUTPUT_CHARS_MOST
     assert infer(reply(200, completion(text))).output == text
 

@@ -185,7 +185,6 @@ def test_workers_ai_could_not_meet_the_schema() -> None:
 
 
 def test_workers_ai_refuses_the_field() -> None:
-    """If a Workers AI model does not support `response_format`, the call is refused for good."""
     for said in ("5025: This model doesn't support JSON Schema.", "AiError: This model doesn't support JSON Schema."):
         assert is_unsupported(run_error(said))
     assert type(run_error("5025: This model doesn't support JSON Schema.", with_sending("prompt"))) is (
@@ -245,5 +244,4 @@ def test_a_used_up_quota_is_not_about_the_form() -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelRefused), (429, errors.ModelRateLimited)])
 def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelError]) -> None:
-    """A 401 or a 429 keeps its meaning as an error, even if its message mentions `response_format`."""
     assert type(refused(status, {"error": {"message": "response_format"}})) is kind

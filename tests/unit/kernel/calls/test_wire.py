@@ -20,7 +20,6 @@ CALLS = [
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
-    """A call arrives at the lane complete, even if RPC changes the type of whole numbers."""
     sent = json.loads(json.dumps(wire.write_call(call)))
     assert wire.read_call(sent) == call
     assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
@@ -69,6 +68,5 @@ def test_a_refusal_says_whether_it_is_of_the_call() -> None:
 
 @pytest.mark.parametrize("reason", [None, "length"])
 def test_an_output_arrives_as_it_was(reason: str | None) -> None:
-    """An output arrives from the lane with its token counts and its finish reason."""
     reply = ModelReply("fine", 7, 3, reason)
     assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply

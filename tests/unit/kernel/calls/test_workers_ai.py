@@ -54,7 +54,6 @@ def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
 
 
 def test_what_a_call_asks_is_sent_along() -> None:
-    """A call to Workers AI has each option of the task, and the task's token limit replaces the usual one."""
     ai = ScriptedAi({"response": "fine"})
     call = ModelCall("a", "b", "m", max_output_tokens=9, temperature=1.5, options={"seed": 3})
     asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=5).infer(call))
@@ -120,7 +119,6 @@ CODES: list[tuple[int, type[errors.ModelError]]] = [
 @pytest.mark.parametrize("form", ["{}: no luck", "InferenceUpstreamError: {}: no luck", "Error: AiError: {}: no luck"])
 @pytest.mark.parametrize(("code", "kind"), CODES)
 def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: str) -> None:
-    """Each error code of Workers AI becomes exactly one kind of error, however the platform wraps it."""
     error = failure(RuntimeError(form.format(code)))
     assert type(error) is kind
     assert f"{code}: no luck" in str(error)
@@ -257,13 +255,11 @@ def test_the_cause_holds_no_text() -> None:
 
 
 def test_the_default_model_can_be_overridden() -> None:
-    """AI_MODEL replaces the provider's built-in model name."""
     assert WorkersAIProvider(None, model="@cf/x", timeout_seconds=1).default_model == "@cf/x"
     assert WorkersAIProvider(None, model=None, timeout_seconds=1).default_model == DEFAULT_MODEL
 
 
 def test_an_openai_shaped_result_is_read() -> None:
-    """Newer models answer with choices."""
     choices = [{"message": {"content": "fine"}}]
     assert infer({"choices": choices, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}) == ModelReply(
         "fine", 1, 2

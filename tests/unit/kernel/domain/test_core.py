@@ -15,7 +15,6 @@ from src.kernel.domain.task import TRANSITIONS, Status, check
 
 
 def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
-    """A transition of the state machine is allowed only from the states in its row; its refusal names both states."""
     for transition, source in itertools.product(TRANSITIONS.values(), Status):
         if source in transition.sources:
             assert check(transition.name, source) is transition.target
@@ -91,7 +90,6 @@ def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: 
 
 
 def test_lists_are_separated_by_commas():
-    """In a variable with a list, spaces, empty places and repetitions have no effect."""
     settings = load({"AI_MODELS": " a, b/c ,,a", "AI_MODEL_OPTIONS": "top_k,min_p", "AI_MAX_OUTPUT_TOKENS": 700}.get)
     assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
     assert settings.max_output_tokens == 700
@@ -167,7 +165,6 @@ def test_what_is_no_id_is_known_as_such(text: str):
 
 @given(st.integers(1, 100), st.floats(0, 1))
 def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
-    """The wait before a retry is between half of a ceiling and the ceiling, which grows up to a stated maximum."""
     wait = backoff_seconds(attempts, chance)
     assert limits.BACKOFF_SECONDS_FIRST / 2 <= wait <= limits.BACKOFF_SECONDS_MOST
     assert backoff_seconds(attempts, 0) <= wait <= backoff_seconds(attempts, 1)
@@ -199,20 +196,17 @@ def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | No
 
 
 def test_openai_needs_its_url():
-    """AI_PROVIDER=openai without AI_BASE_URL is refused, and the error names AI_BASE_URL."""
     with pytest.raises(ConfigurationError, match=r"^AI_BASE_URL must be set"):
         load({"AI_PROVIDER": "openai"}.get)
 
 
 @given(st.floats(0, 1e6), st.integers(0, 200), st.floats(0, 1))
 def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
-    """A wait of up to an hour that the provider asks for is kept in full, whatever the jitter is."""
     assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
     assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST
 
 
 def test_the_lease_must_exceed_the_timeout():
-    """A configuration is refused if LEASE_SECONDS is not greater than AI_TIMEOUT_SECONDS."""
     with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
         load({"AI_TIMEOUT_SECONDS": 180}.get)
     assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000

@@ -72,7 +72,6 @@ def test_what_was_taken_back_in_time_says_nothing() -> None:
 
 
 def test_one_probe_at_a_time() -> None:
-    """While load is refused, the isolate lets one request through as a probe after a while."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)

@@ -53,14 +53,12 @@ def origins(value: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("origin", SOUND)
 def test_sound(origin: str) -> None:
-    """A valid origin in CORS_ORIGINS is used unchanged, alone or among others; blanks around it are ignored."""
     assert origins(origin) == {origin}
     assert origins(f" {origin} , https://other.example") == {origin, "https://other.example"}
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_bad(bad: str) -> None:
-    """CORS_ORIGINS is refused if one of its origins has a form that no browser sends."""
     for value in (bad, f"https://other.example,{bad}"):
         with pytest.raises(ConfigurationError, match=r"^CORS_ORIGINS must be web origins") as caught:
             origins(value)
@@ -69,5 +67,4 @@ def test_bad(bad: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "  "])
 def test_none(value: str) -> None:
-    """Without CORS_ORIGINS no origin is allowed, so CORS is off."""
     assert origins(value) == load(lambda _name: None).cors_origins == frozenset()

@@ -312,7 +312,6 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
 
 
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):
-    """An error in a provider's own code is raised out of the wait for calls."""
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
     if isinstance(bench.caller, LanedCaller):
@@ -407,7 +406,6 @@ def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: l
 
 
 def test_what_is_dropped_has_ended(local: CallBench):
-    """When a worker drops its calls, each of them has ended afterwards, and none goes on in the background."""
     local.model.seconds = dict.fromkeys("012", NEVER)
     local.start(KEYS[:4])
     local.sleep(2)

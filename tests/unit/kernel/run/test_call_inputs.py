@@ -59,7 +59,6 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
 
 
 def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A run keeps only the texts of chunks without an output, even if it has read the whole input."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=4)
     claim = bench.claim()

@@ -146,7 +146,6 @@ def test_what_had_come_is_kept(bench: WorkerBench):
 
 
 def test_quick_calls_are_not_looked_at(bench: WorkerBench):
-    """A run whose calls take less than 5 s makes no check of its claim."""
     bench.model.seconds = lambda number: 4.0
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -204,7 +203,6 @@ def host(hint: Hint) -> Host:
 
 
 def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
-    """A run that gets notice of its claim's end stops without asking the database."""
     hint, at = Hint(), looks(bench)
 
     async def cancel_and_tell() -> None:

@@ -92,7 +92,6 @@ def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -
     ids=["credentials", "model", "quota", "schema"],
 )
 def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelError) -> None:
-    """Refused credentials, an unknown model, a used-up quota and a refused schema fail the task and leave no gap."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(error, 2)
     task = ended(bench)
@@ -128,7 +127,6 @@ def test_the_end_of_the_patience_ends_the_task() -> None:
 
 
 def test_a_poisoned_chunk_leaves_a_gap() -> None:
-    """A chunk that always gets 500 becomes a gap after ten such failures, if the other chunks succeed."""
     keys = [CallKey(0, place) for place in range(4)]
     structure = TaskOptions(structure=Structure(gaps=True))
     found = claim(total=4, characters=40, options=structure, tried={keys[3]: Tries(0, 9, 9)})
@@ -246,7 +244,6 @@ def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> No
 
 
 def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:
-    """A worker that takes a task over makes no call for its gaps, and counts them."""
     bench.insert(4, **WITH_GAPS)
 
     def act(call: ModelCall, number: int) -> Any:

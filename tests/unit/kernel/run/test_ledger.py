@@ -57,7 +57,6 @@ def started(ledger: Ledger, *keys: CallKey) -> None:
 
 
 def test_outputs_that_are_there_are_not_asked_for_again():
-    """The claim of a half-done task starts only calls whose outputs are missing."""
     ledger = Ledger(claim(outputs=frozenset({FIRST, THIRD})), 3)
     ledger.add([FIRST, SECOND, THIRD])
     assert ledger.startable(0, 9) == [SECOND]
@@ -185,7 +184,6 @@ def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
 
 
 def test_what_was_saved_is_not_told_again():
-    """After a successful write, a run's next write has only what is new."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)

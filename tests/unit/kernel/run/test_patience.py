@@ -57,7 +57,6 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While a model is away and a call that started after the failure is out, no other call starts."""
     patience = away(now=10)
     assert patience.narrow(10)
     assert patience.opens_at(20, latest_start=11) == math.inf
@@ -65,7 +64,6 @@ def test_one_call_at_a_time_asks():
 
 
 def test_a_pause_that_the_provider_asks_for_is_obeyed():
-    """After a failure with `Retry-After` no call starts before this time is over, even beyond the patience."""
     patience = away(seconds=60)
     probe(patience, 1, asked=90)
     assert patience.opens_at(2, None) == 92
@@ -81,7 +79,6 @@ def test_a_success_ends_it_for_all_tasks_of_the_isolate():
 
 
 def test_patience_ends():
-    """After MODEL_PATIENCE_SECONDS one more call is made, and its failure ends the patience."""
     patience, now = away(seconds=600), 0.0
     while not patience.over(now):
         now = max(now, patience.opens_at(now, None))
@@ -93,7 +90,6 @@ def test_patience_ends():
 
 
 def test_the_next_claim_goes_on_where_the_last_one_was():
-    """A claim learns for how long the model has been away, and how often the task has called it since."""
     patience = Patience(ModelHealth(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
     assert not patience.over(1_000)

@@ -106,7 +106,6 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    """From the millisecond at which a lease ends another worker can claim the task, and not before."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
@@ -119,7 +118,6 @@ def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
-    """A task that rests after a worker's death can be claimed from the millisecond at which its rest ends."""
     table.held(lease_until=NOW - 10, rest_until=NOW + off)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
@@ -224,7 +222,6 @@ def test_an_overdue_task_is_found_though_it_was_just_sent_off(table: Table, off:
 
 @pytest.mark.parametrize(("dispatches", "delay_ms"), [(0, 2_000), (1, 4_000), (2, 8_000), (3, 8_000)])
 def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> None:
-    """With each dispatch of a task the time to the sweep's next check doubles, up to a limit."""
     table.pending(wake_at=NOW, dispatches=dispatches)
     table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=3)
     row = table.row(TASK)
@@ -345,7 +342,6 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 def test_what_a_failure_does_to_an_endpoint(
     table: Table, failures: int, weight: int, failed_off: int, asked_ms: int, then: int, pause_ms: int
 ) -> None:
-    """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit."""
     endpoint(table, failures=failures, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
     values = {"breaker": 3, "weight": weight, "pause_ms": 1_000, "pause_most_ms": 5_000, "asked_ms": asked_ms}
     table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, **values)
@@ -487,7 +483,6 @@ def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
     ("most", "chunks_most", "found"), [(1, 100, 1), (2, 100, 2), (3, 100, 3), (3, 4, 2), (3, 1, 1)]
 )
 def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, found: int) -> None:
-    """Each transaction of early erasure has a limited number of tasks and of chunks."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 20_000)
@@ -558,7 +553,6 @@ def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> Non
 
 @AROUND
 def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
-    """A task that was added to the sums of ended tasks is not added again when it is erased."""
     table.ended(wake_at=NOW - 1 + RETENTION_MS)
     table.write("folds", kept_ms=RETENTION_MS, until=NOW - 1 + off)
     table.ask(ending.ERASE_COUNT, task_key=TASK)

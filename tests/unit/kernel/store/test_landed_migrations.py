@@ -33,7 +33,6 @@ def test_no_landed_migration_was_edited() -> None:
 
 
 def test_each_migration_has_landed() -> None:
-    """Each migration has a line in LANDED, in the order in which wrangler applies them."""
     names = [path.name for path in MIGRATIONS]
     assert set(names) <= set(landed())
     assert [name for name in names if name in landed()] == list(landed())
@@ -60,7 +59,6 @@ def test_a_new_migration_only_adds() -> None:
     ],
 )
 def test_what_takes_away_is_found(text: str) -> None:
-    """The pattern finds each kind of statement that removes something, and none that only adds."""
     assert _TAKES_AWAY.search(text)
     assert not _TAKES_AWAY.search(
         "ALTER TABLE tasks ADD COLUMN x TEXT; ALTER TABLE tasks ADD COLUMN y INT NOT NULL DEFAULT 0"
@@ -95,7 +93,6 @@ def _columns(database: SqliteD1) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_a_migration_is_applied_once() -> None:
-    """A migration cannot be applied twice: a second run of all migrations fails at the first."""
     database = sqlite3.connect(":memory:")
     for path in MIGRATIONS:
         database.executescript(path.read_text("utf-8"))

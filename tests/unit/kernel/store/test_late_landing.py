@@ -153,7 +153,6 @@ def cancel(bench: StoreBench) -> Any:
 
 
 def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBench):
-    """A cancellation that lands after a retry changes nothing, since it names the generation before the retry."""
     claimed(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -165,7 +164,6 @@ def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBen
 
 
 def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(bench: StoreBench):
-    """A retry that lands after the task was retried and ended again changes nothing, since it names a generation."""
     claimed(bench)
     cancel(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
@@ -239,7 +237,6 @@ def outlasts(bench: StoreBench) -> None:
 
 
 def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
-    """A task that a repeated request was answered with is not withdrawn."""
     on = Conditions(idempotency_key="key", digest="d")
     first, twin, second = (
         new_task(task_key_of(LOCAL, new_task_id(START_MS + at, bytes(10))), 3, Reduce.CONCAT, START_MS)

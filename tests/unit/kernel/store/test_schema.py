@@ -95,7 +95,6 @@ def test_a_structured_task_is_left_to_the_sweep_by_dead_letters(bench: StoreBenc
     ],
 )
 def test_a_task_may_not_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
-    """The schema refuses these rows of `tasks`, which no task may have."""
     with pytest.raises(sqlite3.IntegrityError):
         give(bench, **columns)
 

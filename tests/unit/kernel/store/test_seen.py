@@ -45,7 +45,6 @@ def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBenc
 
 
 def test_an_isolate_does_not_repeat_itself():
-    """An isolate notes each kind of trigger once in the stated time, and none for the direct route."""
     heartbeats = TriggerHeartbeats()
     assert heartbeats.due(Route.DIRECT, 0) is None
     assert heartbeats.due(Route.QUEUE, 0) is Seen.QUEUE
@@ -230,7 +229,6 @@ def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
 
 
 def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
-    """If a reservation of a send is repeated after a lost answer, it is not granted."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     bench.database.fail(NETWORK_LOST, "after")

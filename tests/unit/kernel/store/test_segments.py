@@ -46,7 +46,6 @@ def settle(bench: StoreBench, claim: Claim, made: Progress) -> None:
 
 
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
-    """If a write landed unnoticed and its next try has one output more, each output is stored once."""
     claim = bench.claim()
     first = progress(claim, outputs=outputs(0, 1), completed=2)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]

@@ -22,7 +22,6 @@ def test_names_become_numbers_in_the_order_of_their_first_use():
 
 
 def test_a_longer_name_is_not_taken_for_a_shorter_one():
-    """A statement may have the parameters `:fence` and `:fence_most`, and each gets its own number."""
     assert statement("SELECT :fence_most, :fence, :fence_most").sql == "SELECT ?1, ?2, ?1"
 
 
@@ -43,7 +42,6 @@ def test_a_longer_name_is_not_taken_for_a_shorter_one():
     ],
 )
 def test_what_only_looks_like_a_parameter_stays(text: str):
-    """Colons in SQL text, JSON paths, quoted names and comments, and pairs of colons, are not taken for parameters."""
     made = statement(text)
     assert (made.sql, made.parameters, made.bind().values) == (text, (), ())
 
@@ -58,7 +56,6 @@ def test_parameters_are_found_around_what_looks_like_one():
     "text", ["SELECT ?", "SELECT ?1", "SELECT @a", "SELECT $a", "SELECT :A", "SELECT :1", "SELECT :"]
 )
 def test_other_forms_of_parameters_are_refused(text: str):
-    """A statement with another form of parameter is refused, although SQLite accepts some of these forms."""
     with pytest.raises(AssertionError, match="a parameter without a name"):
         statement(text)
 
@@ -73,7 +70,6 @@ def test_other_forms_of_parameters_are_refused(text: str):
     ],
 )
 def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says: str):
-    """If parameters are missing or unknown, the error names them and the statement."""
     made = statement("SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence")
     with pytest.raises(AssertionError, match=re.escape(says)) as caught:
         made.bind(**values)

@@ -263,7 +263,6 @@ def test_what_an_allowance_refuses_is_not_sent_again(bench: StoreBench, message:
 
 
 def test_a_missing_schema_is_named():
-    """Without the tables every call raises an error that says so."""
     empty = SqliteD1(migrated=False)
     bench = StoreBench()
     with pytest.raises(SchemaMissing):

@@ -68,7 +68,6 @@ def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **ch
 
 
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
-    """A task's end, bill, wait and duration are added to the sums since the beginning."""
     bench.insert()
     bench.pass_ms(1_500)
     claim = bench.claim()
@@ -162,7 +161,6 @@ def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
 
 
 def test_each_retention_is_folded(bench: StoreBench) -> None:
-    """Ends of tasks with different retentions are added, also those of a former retention setting."""
     complete(bench, "a")
     complete(bench, "b", SHORT_MS)
     fold(bench)
@@ -390,7 +388,6 @@ def test_a_copy_of_a_write_that_lands_after_the_settlement_lowers_no_counter(ben
 
 
 def test_dead_letters(bench: StoreBench) -> None:
-    """A task that fails because its message had no delivery left also counts as a dead letter."""
     bench.insert()
     assert bench.run(bench.store.dead_letter(TaskKey("task"), Failure(TaskCode.DEAD_LETTERED, "gone", True), 100_000))
     bench.pass_ms(1)
@@ -458,3 +455,12 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     assert all(after[row["id"]] == row for row in before)
     assert sums(bench)._database.rows[1] - written == 3  # the fold writes two sums and its position
     assert ended(bench) == {"completed": 100}
+
+
+def test_quantiles() -> None:
+    nothing = dict.fromkeys(MEASURES, 0)
+    assert quantile_ms(nothing, "took", 0.5) is None
+    ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}
+    assert quantile_ms(ten, "took", 0.5) == 500
+    assert quantile_ms(ten, "took", 0.9) == 500 + 1_500 * 4 // 5
+    assert quantile_ms(nothing | {"took": 2}, "took", 0.95) == BOUNDS_MS[-1]

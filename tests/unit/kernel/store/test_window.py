@@ -214,7 +214,6 @@ def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBenc
 
 
 def test_a_zombie_plans_nothing(bench: StoreBench):
-    """A worker that has lost its claim cannot store a plan for merges; the first plan stays."""
     bench.insert(chunks=4, reduce=Reduce.MERGE)
     zombie = bench.claim()
     late = progress(zombie, merges=[MergeLevel(1, (4,))])

@@ -29,13 +29,11 @@ ALPHABET = "ab \né字龍かカ한，。😀\U00020000"
     ],
 )
 def test_rule(text: str, tokens: int) -> None:
-    """The estimate of tokens is one for each CJK character and one for every four others, rounded up."""
     assert estimated_tokens(text, [Chunk(0, 0, len(text))], "") == tokens
 
 
 @given(st.text(ALPHABET, min_size=1, max_size=60), st.integers(1, 20), st.data(), st.text(ALPHABET, max_size=20))
 def test_calls_add_up(text: str, most: int, drawn: st.DataObject, instructions: str) -> None:
-    """A plan's tokens are the sum over its chunks, overlapping or not, plus the instructions for each call."""
     overlap = drawn.draw(st.integers(0, most - 1))
     planned = chunks(cuts(text, most, overlap), overlap)
     alone = [

@@ -22,8 +22,6 @@ def run[T](loop: Loop, coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def test_no_more_is_lent_than_there_is(loop: Loop) -> None:
-    """A share beyond the allowance is refused, until another one is given back."""
-
     async def story() -> list[bool]:
         memory = MemoryAllowance(10)
         first = memory.take("request", 6)

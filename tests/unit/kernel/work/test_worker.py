@@ -45,7 +45,6 @@ def make():
 @pytest.mark.parametrize("lanes", [False, True])
 @pytest.mark.parametrize("own", [9, None])
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
-    """Every call has the task's options, for chunks and merges, whether the worker or lanes make it."""
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
     task = new_task("task", 2, Reduce.MERGE, START_MS)
@@ -88,7 +87,6 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
 
 
 def test_every_call_is_announced_before_it_is_made(make):
-    """When a call arrives at the model, the database already lists it as in flight."""
     bench = make()
     bench.insert(9)
 
@@ -107,7 +105,6 @@ def test_every_call_is_announced_before_it_is_made(make):
 
 
 def test_a_slice_stays_within_its_subrequests(make):
-    """On the free plan a run gives its task back before its 45th subrequest, and the next run continues."""
     bench = make()
     bench.settings = Settings(plan="free")
     bench.insert(100)
@@ -124,7 +121,6 @@ def test_a_slice_stays_within_its_subrequests(make):
 
 
 def test_a_slice_stays_within_its_seconds(make):
-    """When the time of its slice is over, a run starts no further call."""
     bench = make()
     bench.insert(20)
     assert bench.run(Host(Route.QUEUE, 1.5)) == Released(0)
@@ -202,7 +198,6 @@ def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
 
 
 def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
-    """If each worker dies after a finished call, the task is taken over at once, and never fails because of deaths."""
     bench = make(lease_seconds=180, max_attempts=2)
     bench.insert(6)
     bench.model.seconds = lambda number: 0.1 if number in {1, 7, 12, 16, 19} else 100.0
@@ -248,7 +243,6 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
 
 
 def test_a_merge_goes_on_where_it_was(make):
-    """If a merge is given back between two levels, the next run plans the same levels and repeats no call."""
     bench = make()
     bench.insert(40, Reduce.MERGE)
     bench.model.act = lambda call, number: "y" * 600
@@ -273,7 +267,6 @@ def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int)
 
 
 def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.MonkeyPatch):
-    """If D1 is away when a worker reads outputs for a merge, the worker waits, keeps its claim and repeats no call."""
     bench = make()
     bench.insert(12, Reduce.MERGE)
     assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
@@ -531,7 +524,6 @@ def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
 
 
 def test_max_attempts_comes_first_where_it_is_less(make):
-    """If a chunk's attempts are used up before the budget is, the task fails with the chunk's own error."""
     bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1, max_calls=10)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -540,7 +532,6 @@ def test_max_attempts_comes_first_where_it_is_less(make):
 
 
 def test_a_failure_keeps_what_is_in_flight(make):
-    """When a chunk fails for good, the run waits for the calls that are out, and keeps their outputs."""
     bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(6)
     errors: dict[int, ModelError] = {1: ModelUnavailable("500")}

@@ -173,7 +173,6 @@ def test_a_response_repeats_nothing_long() -> None:
     ],
 )
 def test_a_response_says_whether_it_is_complete(reason: str | None, status: str, why: str | None) -> None:
-    """An output that was cut off makes the response incomplete, and the reason is in OpenAI's words."""
     body = response_body(answer(reason=reason))
     assert (body["status"], body["output"][0]["status"]) == (status, status)
     assert body["incomplete_details"] == (None if why is None else {"reason": why})
@@ -198,7 +197,6 @@ def test_a_refused_line_has_the_providers_answer() -> None:
 
 
 def test_an_unanswered_line_says_why() -> None:
-    """A line without an answer has no response, and an error with its code and a message."""
     found = json.loads(unanswered_line(KEY, 4, "r-1", "batch_expired", "The window is over."))
     assert found.items() >= {"custom_id": "r-1", "response": None}.items()
     assert found["error"] == {"code": "batch_expired", "message": "The window is over."}

@@ -65,13 +65,11 @@ def test_a_later_run_goes_on_behind_the_last_part() -> None:
 
 
 def test_ids_are_unique_from_the_first_line_to_the_last() -> None:
-    """The same id at lines 1 and 20,000 is found, and the second of them is named."""
     lines = [*numbered(limits.BATCH_LINES_MOST - 1), line(custom_id="r-0")]
     assert faults(b"\n".join(lines)) == [(LineCode.DUPLICATE_CUSTOM_ID, 20_000, "custom_id")]
 
 
 def test_20_000_lines_are_the_most() -> None:
-    """A file may have 20,000 lines, and blank ones besides. The check ends at the next one."""
     content = b"\n\n".join(numbered(limits.BATCH_LINES_MOST))
     found = check(content, 100_000)
     assert (found.faults, found.total) == ((), 20_000)
@@ -90,7 +88,6 @@ def test_the_first_line_decides_the_model() -> None:
 
 
 def test_a_hundred_faults_are_the_most() -> None:
-    """A check ends with its 100th fault, and what an earlier run found counts."""
     checking = FileCheck(RULES, faults=95)
     checking.feed(b"{\n" * 200)
     assert checking.is_over

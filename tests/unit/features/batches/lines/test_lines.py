@@ -54,7 +54,6 @@ def fault(raw: bytes, rules: LineRules = RULES) -> LineFault:
 
 
 def test_a_valid_line_is_read() -> None:
-    """A valid line gives its id, its model, and the fields that reach the provider."""
     body = BODIES[CHAT] | {"temperature": 0.5, "user": "u-1", "stop": None}
     found = checked(line(body=body))
     assert found == Line("r-1", "m-1", {"messages": body["messages"], "temperature": 0.5}, {"user": "u-1"})
@@ -119,7 +118,6 @@ def test_the_id_of_a_checked_line_is_read_again(body: object, is_ascii: bool) ->
 
 
 def test_a_line_of_a_megabyte_is_the_longest() -> None:
-    """A line of 1,000,000 bytes is read, and one byte more is too large."""
     rest = len(line(body=BODIES[CHAT] | {"messages": [{"role": "user", "content": ""}]}))
     for size, is_fine in ((limits.BATCH_LINE_BYTES_MOST, True), (limits.BATCH_LINE_BYTES_MOST + 1, False)):
         text = "x" * (size - rest)
@@ -155,7 +153,6 @@ def test_an_id_has_visible_characters(custom_id: object) -> None:
     ],
 )
 def test_the_members_of_a_line(changes: dict[str, Any], code: LineCode, param: str) -> None:
-    """A line has four members. Each missing, wrong or further one is named."""
     assert fault(line(**changes))[::3] == (code, param)
 
 
@@ -168,7 +165,6 @@ def test_a_model_must_be_allowed() -> None:
 
 
 def test_all_lines_name_one_model() -> None:
-    """A line whose model is not that of the first line is refused, and the message names both sides."""
     found = fault(with_fields(model="m-2"), RULES._replace(model="m-1"))
     assert found[::3] == (LineCode.MISMATCHED_MODEL, "body.model")
     assert "must be m-1" in found.message

@@ -119,7 +119,6 @@ def test_what_a_chat_completion_cannot_express_is_refused(field: str, value: obj
     ],
 )
 def test_what_is_wrong_is_named(field: str, value: object, param: str) -> None:
-    """A wrong value is refused by its place, and is no unsupported one."""
     found = fault(with_fields(RESPONSES, **{field: value}), RESPONSE_RULES)
     assert found[::3] == (LineCode.INVALID_JSON_LINE, f"body.{param}")
 

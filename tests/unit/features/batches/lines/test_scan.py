@@ -32,7 +32,6 @@ def test_a_byte_order_mark_is_skipped_only_at_the_beginning() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_the_longest_line_is_whole(end: bytes) -> None:
-    """A line of 1,000,000 bytes is whole, in any pieces, with the byte order mark and its end besides."""
     content = b"\xef\xbb\xbf" + b"x" * MOST + end
     [line] = scanned(content, 300_001)
     assert (len(line.raw), line.start, line.end) == (MOST, 3, MOST + 3)
@@ -61,7 +60,6 @@ def test_a_scanner_goes_on_where_another_one_ended() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\n\r\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"  "])
 def test_a_file_without_lines_gives_none(content: bytes) -> None:
-    """A file of blank lines has no line, whether or not its last line has an end."""
     assert scanned(content) == []
 
 

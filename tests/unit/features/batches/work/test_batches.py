@@ -117,7 +117,6 @@ def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: Batch
 
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> None:
-    """A run checks as many slices as its plan allows, and the next one goes on behind them."""
     bench.settings = type(bench.settings)(plan=plan, model="m", models=("m",))
     bench.begin(lines(100))
     bench.run_to_end()

@@ -22,7 +22,6 @@ GOOD = "oo_" + "0" * 16 + "_" + "A" * 43
 
 @given(st.binary(min_size=40, max_size=40))
 def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
-    """A key made of any random bytes has one fixed length, and is parsed into id and secret, underscores included."""
     parts, text = make(entropy)
     assert parse(text) == parts
     assert is_key_id(parts.id)
@@ -50,7 +49,6 @@ def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
     ],
 )
 def test_what_is_no_key(text: str) -> None:
-    """The parser refuses a key with another length, case or character."""
     assert parse(text) is None
 
 
@@ -107,7 +105,6 @@ def test_a_remembered_key_expires_by_its_own_time() -> None:
 
 
 def test_the_memory_is_bounded() -> None:
-    """An isolate remembers a limited number of keys, and drops the oldest first."""
     cache = KeyCache()
     for number in range(limits.KEY_CACHE_MOST):
         cache.remember(b"%d" % number, key(str(number)), asked_at=0, revision=0)
@@ -193,7 +190,6 @@ def test_finding(keys: Keys) -> None:
 
 
 def test_deleting(keys: Keys) -> None:
-    """A deletion deletes a key only within its own tenant. A second deletion of a key finds no key."""
     keys.insert(1)
     name = f"{1:016x}"
     assert not asyncio.run(keys.store.delete("other", name))

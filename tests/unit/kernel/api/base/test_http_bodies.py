@@ -15,7 +15,6 @@ MOST_BYTES = 6_200_000  # the largest body that is accepted with the default MAX
 )
 @pytest.mark.parametrize("opening", [b"", b'{"a":"', b'{"a":['])
 def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
-    """A hostile body of the largest size is refused after a limited number of values, at a few lines of Python each."""
     body = opening + unit * (MOST_BYTES // len(unit))
     with counted(fields) as steps, pytest.raises(Refusal):
         parse_object(body)
@@ -23,7 +22,6 @@ def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
 
 
 def test_large_sound_body() -> None:
-    """The JSON reader accepts a large text full of quotes, brackets and escapes."""
     text = '[{"a": 1}, "b"]\n' * 60_000
     raw = b'{"input": "' + text.replace('"', '\\"').replace("\n", "\\n").encode() + b'"}'
     assert parse_object(raw) == {"input": text}

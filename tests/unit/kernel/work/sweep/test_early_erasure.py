@@ -227,7 +227,6 @@ def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
 
 
 def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
-    """If a task ends after early erasure's scan has passed it, the next round of the scan finds it."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 1_200, status="pending")
     assert clear(bench) == 0
@@ -298,7 +297,6 @@ def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
 
 
 def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
-    """If early erasure fails, the failure is logged, and the next sweep tries again."""
     fill(bench, "large", 50)
     bench.database.fail(NETWORK_LOST, "before", 3, passing=1)
     assert clear(bench) == 0

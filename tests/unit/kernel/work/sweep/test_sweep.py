@@ -97,7 +97,6 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
 
 
 def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
-    """If D1 cannot erase a task, this sweep and later ones still send off all other tasks."""
     bench.in_status(Status.COMPLETED, "old")
     bench.pass_ms(RETENTION_MS)
     bench.insert("new")
@@ -126,7 +125,6 @@ def tenants_of(ids: list[TaskKey]) -> list[str]:
 
 
 def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
-    """If one tenant has 10,000 due tasks, another tenant's newest due task is in the sweep's next page all the same."""
     backlog(bench, "many", 10_000)
     bench.pass_ms(LEASE_MS)
     backlog(bench, "one", 1)
@@ -137,7 +135,6 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 
 
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
-    """A page of the sweep is divided evenly among tenants, and places that a tenant does not need go to others."""
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)
         bench.pass_ms(1)

@@ -78,7 +78,6 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 
 @pytest.mark.parametrize("passing", [0, 1, 2], ids=["places", "look", "dispatch"])
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
-    """Whichever write of a sweep finds no space, the sweep still erases tasks past their retention, and early ones."""
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)
     bench.database.cap.reported = NEARLY_FULL

@@ -126,7 +126,6 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 
 @pytest.mark.parametrize("taken", [1, 2, 9])
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
-    """In this test the queue takes some tasks of the sweep's page, and then refuses."""
     made = cron(40, 2)
     queue = Road(Route.QUEUE, taken)
     made.fire(queue, Road(Route.DURABLE_OBJECT, 0))
