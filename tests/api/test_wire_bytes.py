@@ -21,13 +21,6 @@ CHUNKS = 20
 
 
 @pytest.fixture
-def bench() -> Iterator[WorkerBench]:
-    made = WorkerBench()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def api() -> Iterator[ApiBench]:
     made = ApiBench()
     yield made

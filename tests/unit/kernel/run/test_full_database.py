@@ -2,7 +2,6 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -19,13 +18,6 @@ from tests.support.worker_bench import WorkerBench
 # A model's output that needs a new page of the database, compressed or not.
 LONG = b64encode(Random(1).randbytes(9_000)).decode()
 RESTS = Released(limits.STORAGE_PAUSE_SECONDS)
-
-
-@pytest.fixture
-def bench() -> Iterator[WorkerBench]:
-    made = WorkerBench()
-    yield made
-    made.close()
 
 
 def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:

@@ -13,13 +13,6 @@ from tests.support.worker_bench import WorkerBench
 SLICE = Host(Route.QUEUE, 5.0)
 
 
-@pytest.fixture
-def bench():
-    made = WorkerBench()
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("seconds", [4.5, 6.0])
 def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, seconds: float):
     """In this test the database is so slow that the slice ends before its calls could start."""

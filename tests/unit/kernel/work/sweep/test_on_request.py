@@ -1,7 +1,7 @@
 """Sweeps that requests start: which tasks such a sweep runs itself, which ones it leaves, and when none is started."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -34,13 +34,6 @@ class Takes:
         if self.refuses:
             raise RuntimeError("Queue sends are disabled")
         self.sent.append(task_key)
-
-
-@pytest.fixture
-def bench() -> Iterator[WorkerBench]:
-    made = WorkerBench()
-    yield made
-    made.close()
 
 
 def insert(bench: WorkerBench, *names: str) -> None:

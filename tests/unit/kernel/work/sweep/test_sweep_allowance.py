@@ -1,7 +1,6 @@
 """A sweep that has little left of its invocation's allowance."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -32,13 +31,6 @@ class Road:
             raise RuntimeError("the route is away for a moment")
         self.sent.append(task_key)
         await asyncio.sleep(self._seconds)
-
-
-@pytest.fixture
-def bench() -> Iterator[WorkerBench]:
-    made = WorkerBench()
-    yield made
-    made.close()
 
 
 def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> Worker:
