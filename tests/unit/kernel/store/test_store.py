@@ -83,11 +83,6 @@ ACTS: dict[str, Act] = {
 }
 
 
-def settle(bench: StoreBench, claim: Claim, told: Progress) -> Status | None:
-    """Settle the bill of a claim whose task has been ended by others."""
-    return bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
-
-
 # A claim that repeats its own write succeeds and changes nothing, since the write has already been made.
 RESENT = {("fail", Status.FAILED), ("finish", Status.COMPLETED)}
 

@@ -21,13 +21,6 @@ SHORT_MS = 3_600_000
 CLAIM_MS = 60_000
 
 
-@pytest.fixture
-def bench() -> Iterator[StoreBench]:
-    made = StoreBench()
-    yield made
-    made.database.close()
-
-
 def sums(bench: StoreBench) -> Tallies:
     """Return the store of the sums over ended tasks."""
     return bench.store.beside(Tallies)
@@ -455,12 +448,3 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     assert all(after[row["id"]] == row for row in before)
     assert sums(bench)._database.rows[1] - written == 3  # the fold writes two sums and its position
     assert ended(bench) == {"completed": 100}
-
-
-def test_quantiles() -> None:
-    nothing = dict.fromkeys(MEASURES, 0)
-    assert quantile_ms(nothing, "took", 0.5) is None
-    ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}
-    assert quantile_ms(ten, "took", 0.5) == 500
-    assert quantile_ms(ten, "took", 0.9) == 500 + 1_500 * 4 // 5
-    assert quantile_ms(nothing | {"took": 2}, "took", 0.95) == BOUNDS_MS[-1]
