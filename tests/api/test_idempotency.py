@@ -194,10 +194,7 @@ def submit_later(bench: ApiBench, body: object = BODY) -> "asyncio.Task[Reply]":
 
 
 def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
-    """A task stays if an equal request was answered with it, although all answers to the first request were lost.
-
-    In this test the equal request comes before the first request withdraws its task.
-    """
+    """A task stays if an equal request was answered with it, although all answers to the first request were lost."""
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
@@ -261,10 +258,7 @@ def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("settings", [{"tasks_in_flight_most": 1}, {"characters_a_day_most": 30}])
 def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[str, Any]) -> None:
-    """A submission that a tenant's limit refuses does not keep its idempotency key.
-
-    A replay of an accepted submission is never refused because of a tenant's limit.
-    """
+    """A submission that a tenant's limit refuses does not keep its idempotency key."""
     bench.limit(**settings)
     first = data(post(bench, "one"))
     for _ in range(2):

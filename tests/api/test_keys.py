@@ -126,10 +126,7 @@ def bad_headers(good: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("case", bad_headers(UNKNOWN_KEY))
 def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
-    """Every invalid key gets the same answer, byte for byte.
-
-    The first refusal of a key costs one D1 call, and a repetition right after it costs none.
-    """
+    """Every invalid key gets the same answer, byte for byte."""
     good = keyed.make_key()
     keyed.make_key(tenant="other", valid_ms=1)
     plain = keyed.call("GET", "/api/tasks", headers=bearer(UNKNOWN_KEY))
@@ -144,19 +141,13 @@ def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
 
 
 def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
-    """With REQUIRE_KEYS=false every caller may do everything.
-
-    With REQUIRE_KEYS=false an `Authorization` header costs no D1 call.
-    """
+    """With REQUIRE_KEYS=false every caller may do everything."""
     assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
     assert bench.call("POST", "/api/keys", {}).status == 201
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use of a key costs one D1 call, and further uses within a minute cost none.
-
-    After a minute, the next use of a key costs one more D1 call.
-    """
+    """The first use of a key costs one D1 call, and further uses within a minute cost none."""
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
     wait(keyed, MINUTE - 1)
@@ -252,10 +243,7 @@ def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
 
 
 def test_d1_away(keyed: ApiBench) -> None:
-    """While D1 is out of reach, a remembered key still works for calls that need no D1.
-
-    While D1 is out of reach, any key that is not remembered gets 503, never 401.
-    """
+    """While D1 is out of reach, a remembered key still works for calls that need no D1."""
     key = keyed.make_key()
     assert ask(keyed, key).status == 200
     keyed.database.fail(NETWORK_LOST, times=100)

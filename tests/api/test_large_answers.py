@@ -81,11 +81,7 @@ async def _all_of(parts: AsyncGenerator[str]) -> list[str]:
 
 @pytest.mark.parametrize("reduce", ["concat", "none"])
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
-    """An answer that is sent in parts has the same JSON as one that is sent at once.
-
-    The test of large answers compares a task, a task with its chunks, and the list of chunks, each sent in parts and at
-    once.
-    """
+    """An answer that is sent in parts has the same JSON as one that is sent at once."""
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
     paths = (path, f"{path}?include=chunks", f"{path}/chunks", f"{path}/chunks?cursor=5")

@@ -153,10 +153,7 @@ def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: st
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
-    """A waiting request finds its task's end within five seconds although no notice of it comes.
-
-    In this test the worker is silent after its claim, and the task is cancelled in the database.
-    """
+    """A waiting request finds its task's end within five seconds although no notice of it comes."""
     made = scene(near)
     bench, task_key = made.bench, key(made.task["id"])
     made.claim()
@@ -168,10 +165,7 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 @pytest.mark.parametrize("near", ["isolate", "object"])
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
-    """A wrong notice costs a waiting request one additional read and causes no loop.
-
-    In this test the task is unfinished.
-    """
+    """A wrong notice costs a waiting request one additional read and causes no loop."""
     made = scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
 
@@ -233,10 +227,7 @@ def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks:
 
 
 def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
-    """A notice of an end that happened before a retry does not make a waiting request read the task.
-
-    In this test the task was cancelled and retried, and the notice of the cancellation comes late.
-    """
+    """A notice of an end that happened before a retry does not make a waiting request read the task."""
     made = scene("isolate", seconds=60.0)
     bench, task_key = made.bench, key(made.task["id"])
     made.wait((0.0, made.work), seconds=1.0)

@@ -38,10 +38,7 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
 
 
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
-    """While an isolate refuses new tasks for lack of space, it asks D1 once in ten seconds for the size.
-
-    When D1 has space again, the isolate accepts new tasks again.
-    """
+    """While an isolate refuses new tasks for lack of space, it asks D1 once in ten seconds for the size."""
     bench.submit()
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -101,12 +98,7 @@ def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBen
 
 
 def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submission is not answered with a task whose withdrawal is still on its way.
-
-    In this test the submission's second send was refused by the tenant's limit, and D1 gave no answer to the withdrawal
-    that followed. After the withdrawal has failed, the submission's first send takes effect. If the client were now
-    told that the task is accepted, the late withdrawal would delete an accepted task.
-    """
+    """A submission is not answered with a task whose withdrawal is still on its way."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     withdraw = bench.store.withdraw
@@ -186,10 +178,7 @@ def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
 
 
 def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
-    """On a full database a task can be read, retried, cancelled and erased, since none of these needs a new row.
-
-    A new task needs a new row, so a full database refuses it.
-    """
+    """On a full database a task can be read, retried, cancelled and erased, since none of these needs a new row."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"
     assert bench.call("POST", f"{path}/cancel").status == 200

@@ -303,10 +303,7 @@ def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, se
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: ApiBench, how: str) -> None:
-    """However slow the database is, a cancellation or an erasure is answered after 25 s.
-
-    In this test each of several D1 calls takes nine seconds: the answer is 503, and the request can be repeated.
-    """
+    """However slow the database is, a cancellation or an erasure is answered after 25 s."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     batch = bench.database.batch
@@ -346,10 +343,7 @@ def test_what_the_held_answer_shows(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
-    """The erasure of a task that was cancelled and then retried waits for calls that were announced before.
-
-    An earlier worker may still start calls that it announced, whatever has happened to the task since.
-    """
+    """The erasure of a task that was cancelled and then retried waits for calls that were announced before."""
     task = bench.submit()
     bench.begin(task["id"], 1)
 

@@ -76,10 +76,7 @@ def test_a_key_that_is_no_operator_s_sees_its_own_tenant(stage: Stage) -> None:
 
 
 def test_what_is_wrong_comes_first(stage: Stage) -> None:
-    """Troubles of the service and the model come before the failures and before healthy parts, with quoted details.
-
-    If the API says since when a model has been in trouble, and with which codes, the view shows both.
-    """
+    """Troubles of the service and the model come before the failures and before healthy parts, with quoted details."""
     history(stage)
     trouble: dict[str, Any] = {"status": "unavailable", "since": "2026-11-28T11:40:00Z", "detail": HOSTILE}
     stage.answers["/api/ai-status"] = trouble | {"codes": [{"code": "model_timeout", "tasks": 9}]}

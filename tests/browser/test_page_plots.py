@@ -61,10 +61,7 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
-    """Each plot can be shown as a table of the times at which something happened, the newest first.
-
-    The page requests the failures by code only on demand, because counting them reads the tasks.
-    """
+    """Each plot can be shown as a table of the times at which something happened, the newest first."""
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"
     history(stage)

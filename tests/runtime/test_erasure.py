@@ -89,10 +89,7 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
     ],
 )
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
-    """After the erasure of tasks in every state, no row, log line or message contains a canary.
-
-    The test runs on objects, and in the campaign on each route.
-    """
+    """After the erasure of tasks in every state, no row, log line or message contains a canary."""
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), *WITNESSED)
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:

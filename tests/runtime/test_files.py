@@ -337,10 +337,7 @@ def output_of_batch(server: DevServer, requests: str) -> str:
 
 @pytest.mark.campaign
 def test_everything_at_once_fits_into_an_isolate():
-    """Twelve uploads, six batches and a large poll at once stay below 110 MB. Alone, each of them is served.
-
-    The test prints the figures that docs/limits.md states.
-    """
+    """Twelve uploads, six batches and a large poll at once stay below 110 MB. Alone, each of them is served."""
     figures, statuses, alone = memory.measure()
     print(dict(figures), dict(statuses), alone)
     assert figures["all"] < memory.GOAL_MB

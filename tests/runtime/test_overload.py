@@ -127,10 +127,7 @@ def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("route", ["queue", pytest.param("objects", marks=pytest.mark.campaign)])
 def test_a_runtime_that_stands_still_loses_and_doubles_nothing(route: str, tmp_path: Path) -> None:
-    """Tasks complete although the runtime stops four times, each time for longer than a call may take to start.
-
-    Each call that was paid twice because of a stop was in doubt.
-    """
+    """Tasks complete although the runtime stops four times, each time for longer than a call may take to start."""
     with (
         ModelServer(api_key="test-key", latency_seconds=0.3) as model,
         DevServer(

@@ -59,10 +59,7 @@ def test_waits_of_odd_times_end(client: Client):
 
 
 def test_waits_end_on_pyodides_own_loop(model: ModelServer, tmp_path: Path):
-    """All waits end on Pyodide's own event loop, which uses no timer for 2 ms or less.
-
-    The variable EVENT_LOOP selects Pyodide's own event loop, and a log line says so.
-    """
+    """All waits end on Pyodide's own event loop, which uses no timer for 2 ms or less."""
     with serving(tmp_path, "durable-object", model, EVENT_LOOP="pyodide") as (server, client):
         wait_for_each(client)
         assert '"event":"event_loop_kept"' in server.output

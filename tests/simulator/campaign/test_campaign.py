@@ -198,10 +198,7 @@ def test_a_substitute_takes_what_the_original_takes(ablation: Ablation):
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
-    """Without the safeguard that an ablation removes, one of the first seeds breaks an invariant.
-
-    With the safeguard, neither the caught seed nor some other seeds break an invariant.
-    """
+    """Without the safeguard that an ablation removes, one of the first seeds breaks an invariant."""
     caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
     for seed in {*range(CONTROLS), caught[0]}:

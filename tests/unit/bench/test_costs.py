@@ -41,10 +41,7 @@ def test_the_figures_are_those_of_now(language: str):
 
 
 def test_a_cron_run_writes_what_the_page_counts_with():
-    """A sweep by cron writes as many rows as docs/costs.md counts.
-
-    The test counts these rows over half an hour: the sums' rows, a sample every fifth run, and the run's own note.
-    """
+    """A sweep by cron writes as many rows as docs/costs.md counts."""
     assert {round(cron["rowsWritten"], 2) for cron in measured.CRON.values()} == {round(sweeps.cron_rows(), 2)}
 
 

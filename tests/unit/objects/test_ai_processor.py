@@ -194,11 +194,7 @@ def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concur
 
 @pytest.mark.parametrize("lane_concurrency", [1, 2])
 def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
-    """A lane whose AI_CONCURRENCY is lower than its sender's makes only that many calls of a group at a time.
-
-    In this test the sender's groups have six calls. Calls of a group that cannot start in time are sent again, and each
-    is on the bill once.
-    """
+    """A lane whose AI_CONCURRENCY is lower than its sender's makes only that many calls of a group at a time."""
     task = make(lane_concurrency=lane_concurrency, concurrency=6)
     task.start()
     while task.storage.alarm_ms is not None:
@@ -294,10 +290,7 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
 
 
 def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
-    """A start that comes while a slice ends overrides the delay that the slice asked for.
-
-    In this test a client cancels and retries while the slice gives the task back for ten minutes.
-    """
+    """A start that comes while a slice ends overrides the delay that the slice asked for."""
     task = make(chunks=1)
     task.bench.model.act = lambda call, number: ModelRateLimited("429", 600) if number == 1 else None
     release = task.bench.database.batch

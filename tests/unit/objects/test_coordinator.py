@@ -79,11 +79,7 @@ class Lanes:
 
 
 def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> None:
-    """A coordinator whose clock is behind sets its alarm far ahead, and cleans up when its calls are overdue.
-
-    In this test the coordinator's alarm fires while, by its own clock, calls are in flight. A coordinator must not set
-    an alarm that is in the future by its own clock and in the past for the platform, which would fire at once.
-    """
+    """A coordinator whose clock is behind sets its alarm far ahead, and cleans up when its calls are overdue."""
     now_ms = NOW_MS
     coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
 

@@ -156,10 +156,7 @@ def test_calls_that_a_consumer_makes_itself_are_ended_too(make: Make):
 
 
 def test_large_answers_are_recorded_within_the_free_plans_statements(make: Make, monkeypatch: pytest.MonkeyPatch):
-    """Thirty answers that end together, each a piece, are recorded with the statements that were left for them.
-
-    The test has a small limit for pieces, so that the answers need not be large.
-    """
+    """Thirty answers that end together, each a piece, are recorded with the statements that were left for them."""
     monkeypatch.setattr(limits, "PIECE_BYTES_MOST", 900)
     queue = make(PLAN="free")
     queue.bench.model.act = lambda call, number: f"{number} {'x' * 490}"

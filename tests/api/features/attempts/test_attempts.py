@@ -186,10 +186,7 @@ def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
 
 
 def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
-    """After a takeover, the log lists only those calls in doubt that the previous claim had announced.
-
-    Calls in doubt of earlier claims are on the bill, and the log counts them as `unlisted`.
-    """
+    """After a takeover, the log lists only those calls in doubt that the previous claim had announced."""
     task_id = troubled.submit("one\n\ntwo")["id"]
     for holder in ("first", "second"):
         claim = troubled.take(task_id, holder)
@@ -290,10 +287,7 @@ def test_the_log_needs_the_scope_read() -> None:
 
 
 def test_calls_in_doubt_of_a_cancelled_task() -> None:
-    """If a worker gives up its calls because the task was cancelled, the log lists them as in doubt.
-
-    The log, the task and the bill agree on the calls in doubt.
-    """
+    """If a worker gives up its calls because the task was cancelled, the log lists them as in doubt."""
     bench = Troubled(concurrency=2)
     bench.model.seconds = lambda number: 1.0 if number == 1 else 9.0
 

@@ -401,10 +401,7 @@ def test_store_false_is_kept_for_an_hour(bench: ApiBench):
 
 
 def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
-    """The native API shows the task of a response like any other task.
-
-    `/v1` answers 404 for a native task, because a native task lacks the fields that a response repeats.
-    """
+    """The native API shows the task of a response like any other task."""
     response = made(bench)
     shown = data(bench.call("GET", response["onceover"]["task"]))
     assert (shown["id"], shown["request"]["reduce"]) == (task_id(response), "merge")

@@ -105,10 +105,7 @@ def test_quota_use() -> None:
 
 
 def test_counters_never_fall(bench: ApiBench) -> None:
-    """No counter decreases from one reading of the metrics to the next.
-
-    The test of the counters runs through failures, retries, cancellations, deletions and sweeps.
-    """
+    """No counter decreases from one reading of the metrics to the next."""
     before: Scrape = {}
     for _ in range(4):
         done, failed, gone, cancelled, running = (bench.submit()["id"] for _ in range(5))

@@ -201,10 +201,7 @@ def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
 
 
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
-    """However many requests an isolate serves, it reads the last sweep's time once a minute, in one D1 call.
-
-    Another isolate makes its own D1 call to read the last sweep's time.
-    """
+    """However many requests an isolate serves, it reads the last sweep's time once a minute, in one D1 call."""
 
     def calls(seconds: float) -> int:
         looking.pass_seconds(seconds)

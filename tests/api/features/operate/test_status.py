@@ -62,10 +62,7 @@ def test_service(bound: BoundRoutes) -> None:
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 @pytest.mark.parametrize("migrated", [True, False])
 def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
-    """Without D1, or without its tables, the status is answered 503, and says what to run.
-
-    Without D1 or its tables, all other parts of the status are unchanged.
-    """
+    """Without D1, or without its tables, the status is answered 503, and says what to run."""
     bench = ApiBench(bound=bound, migrated=migrated)
     if migrated:
         bench.database.fail(NETWORK_LOST, times=10)
@@ -186,10 +183,7 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
 
 def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None:
-    """Of several status requests, only the one that asks the database waits for its answer.
-
-    A status request that does not ask the database itself gets the database's last answer, unless that is too old.
-    """
+    """Of several status requests, only the one that asks the database waits for its answer."""
 
     async def story() -> tuple[list[float], list[int]]:
         await crowd(asked, 1)
@@ -271,10 +265,7 @@ def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
 
 
 def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
-    """If D1 is silent, many status requests make one D1 call a second until the first call is given up.
-
-    A status request that itself made a D1 call shows the result of this call.
-    """
+    """If D1 is silent, many status requests make one D1 call a second until the first call is given up."""
     asked.database.seconds = 1_000.0
     assert {reply.status for reply in asked.run(crowd(asked, AT_ONCE))} == {503}
     assert asked.loop.time() <= 2 * GIVEN_UP

@@ -55,10 +55,7 @@ def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
 
 
 def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
-    """With `concat` a result's `value` is the joined object, and `output` is this object as compact JSON.
-
-    The bill counts the calls that asked the model again after a rejected answer.
-    """
+    """With `concat` a result's `value` is the joined object, and `output` is this object as compact JSON."""
     model: Any = bench.api.provider
     model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON", '{"said": ["2"]}']}
     task = run(bench, outputSchema=SCHEMA)

@@ -189,10 +189,7 @@ def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile()
 
 
 def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
-    """A bulk retry puts back all tasks that it found, or none.
-
-    If the tenant begins a task between the bulk retry's two D1 calls, this task counts towards the limit.
-    """
+    """A bulk retry puts back all tasks that it found, or none."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 3)
     on = Conditions(tasks_in_flight_most=3)

@@ -81,10 +81,7 @@ def test_it_calls_the_gaps_alone_and_the_old_task_stays(bench: WorkerBench) -> N
 
 
 def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
-    """A retry of gaps repeats only the merges that depend on a gap, and copies the other merges' outputs.
-
-    In this test eight chunks have four merges, and two levels above them.
-    """
+    """A retry of gaps repeats only the merges that depend on a gap, and copies the other merges' outputs."""
     old = complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
     plan = [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
     assert plan[0] == [2, 4, 6, 8]
@@ -157,10 +154,7 @@ def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
 
 
 def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
-    """Of three outputs that were cut off, the retry copies those of two chunks.
-
-    The retry makes the merge above the gap again, so the merge's cut-off output does not count.
-    """
+    """Of three outputs that were cut off, the retry copies those of two chunks."""
     bench.insert(3, Reduce.MERGE, structure=Structure(gaps=True))
     bench.model.act = lambda call, number: REFUSED if number == 2 else ModelReply(f"{number}", 1, 1, "length")
     assert bench.run() == Ended(Status.COMPLETED)

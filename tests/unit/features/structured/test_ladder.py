@@ -57,10 +57,7 @@ def test_a_repaired_output_costs_no_call(bench: WorkerBench) -> None:
 
 
 def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBench) -> None:
-    """If its answer does not fit, the model is asked again with this answer and the faults.
-
-    The call that asks a model again is on the bill, and costs no attempt.
-    """
+    """If its answer does not fit, the model is asked again with this answer and the faults."""
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, GOOD)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -174,10 +171,7 @@ def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:
 
 
 def test_a_retry_begins_the_ladder_anew(bench: WorkerBench) -> None:
-    """After a client's retry a chunk's first call does not repeat the answer that was rejected before the retry.
-
-    The calls from before the client's retry stay on the bill.
-    """
+    """After a client's retry a chunk's first call does not repeat the answer that was rejected before the retry."""
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, BAD, BAD, GOOD)
     assert bench.run() == Ended(Status.FAILED)

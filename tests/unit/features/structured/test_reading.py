@@ -98,11 +98,7 @@ def test_what_is_refused_says_why(text: str, word: str) -> None:
 
 
 def test_values_at_the_limits_are_read() -> None:
-    """Values exactly at the limits are read.
-
-    The values in this test have 64 levels, the largest double, a long integer, escaped quotation marks, or pairs of
-    surrogates.
-    """
+    """Values exactly at the limits are read."""
     deep = '{"a": ' + "[" * 63 + "]" * 63 + "}"
     assert read_output(deep).value is not None
     assert read_output('{"a": "[[[", "b": ' + "[" * 63 + '"]"' + "]" * 63 + "}").value is not None

@@ -63,10 +63,7 @@ def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) ->
 
 @pytest.mark.parametrize("sending", ["native", "prompt", "both"])
 def test_a_model_is_asked_again_with_its_answer_and_the_faults(sending: Sending) -> None:
-    """When a model is asked again, two messages follow those of the first call: its answer, and the faults.
-
-    The messages of the first call are repeated unchanged, so a server may reuse its work on them.
-    """
+    """When a model is asked again, two messages follow those of the first call: its answer, and the faults."""
     before, after = asking.messages(call(sending)), asking.messages(call(sending, REJECTED))
     assert after[: len(before)] == before
     assert after[len(before) :] == [

@@ -210,10 +210,7 @@ def test_lines_go_only_to_a_coordinator_that_knows_them(kind: Kind | None, known
 
 
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
-    """Without lanes each call is a group of its own; with lanes up to six calls make a group.
-
-    With lanes, seven calls are two groups instead of seven.
-    """
+    """Without lanes each call is a group of its own; with lanes up to six calls make a group."""
     assert local.start(KEYS[:6]) == 6
     assert laned.start(KEYS[:7]) == 2
     assert (local.room, laned.room) == ((6, 0), (2, 6))

@@ -116,10 +116,7 @@ def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
 
 
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
-    """If a task was put back and claimed by another worker, the old worker ends its calls and writes nothing.
-
-    The calls that an overtaken worker has ended are in doubt on the bill of the second claim.
-    """
+    """If a task was put back and claimed by another worker, the old worker ends its calls and writes nothing."""
 
     async def put_back_and_claim() -> None:
         await cancel(bench)

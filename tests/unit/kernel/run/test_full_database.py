@@ -78,10 +78,7 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 
 
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
-    """The number of a write that found no space is not used again, since an earlier send of it may still land.
-
-    The run's next write has another number, so the database accepts it.
-    """
+    """The number of a write that found no space is not used again, since an earlier send of it may still land."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:

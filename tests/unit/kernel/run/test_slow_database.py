@@ -150,10 +150,7 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
 
 
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
-    """After three announcements in vain a run gives its task back, each time for longer, without an attempt.
-
-    In this test the database takes longer than any start window.
-    """
+    """After three announcements in vain a run gives its task back, each time for longer, without an attempt."""
     bench = make()
     bench.insert(3)
     bench.database.seconds = 25.0

@@ -77,10 +77,7 @@ def test_uneven_calls_write_few_rows(
 
 
 def test_equal_calls_cost_exactly_what_they_did(looks: list[Claim]):
-    """A run of 20 chunks whose calls all take 5 s makes exactly five D1 calls: the claim, three writes, and the end.
-
-    Each model call is a subrequest, and so are the D1 calls.
-    """
+    """A run of 20 chunks whose calls all take 5 s makes exactly five D1 calls: the claim, three writes, and the end."""
     bench = WorkerBench()
     bench.insert(20)
     bench.model.seconds = lambda number: 5.0

@@ -319,10 +319,7 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
 
 @AROUND
 def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
-    """Sums over ended tasks for five minutes are deleted after exactly two days.
-
-    The sums over all ended tasks since the beginning are never deleted.
-    """
+    """Sums over ended tasks for five minutes are deleted after exactly two days."""
     kept_ms = round(limits.HISTORY_SECONDS * 1000)
     for at in (0, NOW - kept_ms + off):
         table.write("tallies", at=at, status="completed", route="queue")

@@ -58,11 +58,7 @@ def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
 
 
 def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
-    """A write's outputs may be stored although its number is not.
-
-    In this test a cancellation comes before a write, whose outputs are kept and whose totals are refused; then its
-    worker dies.
-    """
+    """A write's outputs may be stored although its number is not."""
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
     made = progress(claim, step=claim.step + 1, outputs=outputs(0, 1), completed=2)
@@ -77,10 +73,7 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
 
 
 def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
-    """A write of the next claim that is sent again adds nothing to the segment that it continues.
-
-    In this test the previous claim began the segment, with a write of a higher number.
-    """
+    """A write of the next claim that is sent again adds nothing to the segment that it continues."""
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
     made = progress(claim, step=5, outputs=outputs(0), completed=1)
@@ -94,10 +87,7 @@ def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreB
 
 
 def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
-    """Cut-off outputs of a write whose totals were refused count once, even if the write lands twice.
-
-    In this test a cancellation comes before the write, and its worker dies afterwards.
-    """
+    """Cut-off outputs of a write whose totals were refused count once, even if the write lands twice."""
     claim = bench.claim()
     (cut,) = outputs(0)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -111,10 +101,7 @@ def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
 
 
 def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
-    """A merged task's result is the output of the top level among the levels of this task.
-
-    In this test another task has one level more.
-    """
+    """A merged task's result is the output of the top level among the levels of this task."""
     for name, levels in (("lower", 1), ("higher", 2)):
         bench.insert(name, chunks=2, reduce=Reduce.MERGE)
         claim = bench.claim(name)
@@ -237,10 +224,7 @@ def test_names_are_kept_unless_a_variable_forbids_it(value: object, *, means: bo
 
 
 def test_a_worker_says_when_each_call_started_and_ended():
-    """An output's start and end are times of the database's clock.
-
-    In this test a run makes two calls at a time, of a second each, from its claim on.
-    """
+    """An output's start and end are times of the database's clock."""
     worker = WorkerBench(concurrency=2)
     worker.do(asyncio.sleep(7))
     worker.insert(4)
@@ -258,10 +242,7 @@ def recorded(worker: WorkerBench) -> list[Output]:
 
 
 def test_a_worker_says_when_the_first_of_several_calls_started():
-    """If a chunk had several calls, its output also has the start of the first call.
-
-    In this test the chunk's first call failed, and the chunk waited before the next.
-    """
+    """If a chunk had several calls, its output also has the start of the first call."""
     worker = WorkerBench(concurrency=2)
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number < 3 else None

@@ -124,10 +124,7 @@ def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench
 
 
 def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
-    """Folds of a page at a time add each end exactly once.
-
-    In this test seven tasks ended, two of them in the same millisecond, and a page has two.
-    """
+    """Folds of a page at a time add each end exactly once."""
     for number in range(7):
         complete(bench, f"t{number}")
         bench.pass_ms(number != 3)
@@ -218,11 +215,7 @@ def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: Store
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -> None:
-    """After a retry only the new calls of the task are added.
-
-    In this test a task fails after four calls, is put back, and completes after seven in all: two ends, one retry,
-    seven calls.
-    """
+    """After a retry only the new calls of the task are added."""
     bench.insert()
     fail(bench)
     if folded:
@@ -271,10 +264,7 @@ def leave_calls(bench: StoreBench, name: str = "task", **facts: Any) -> Claim:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_calls_of_a_dead_worker_are_added_once(bench: StoreBench, folded: bool) -> None:
-    """Calls that nobody settles after the end of their task are added as in doubt, once no worker can settle them.
-
-    The bill of the task stays the same.
-    """
+    """Calls that nobody settles after the end of their task are added as in doubt, once no worker can settle them."""
     claim = leave_calls(bench)
     for _ in range(2 * folded):
         fold(bench)

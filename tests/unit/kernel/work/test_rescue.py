@@ -145,10 +145,7 @@ async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[
 
 
 def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made: Polls):
-    """If all triggers are dead, requested sweeps run a task that was sent off in vain, although it is polled.
-
-    In this test a monitor requests a sweep every five minutes.
-    """
+    """If all triggers are dead, requested sweeps run a task that was sent off in vain, although it is polled."""
 
     async def story() -> float:
         await made.until_unanswered()
@@ -162,10 +159,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made
 
 @pytest.mark.parametrize("sent_before", [False, True])
 def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: Polls, *, sent_before: bool):
-    """If routes refuse, cron's sweep runs a polled task itself, as it would without polls.
-
-    In this test calls take too long for a request.
-    """
+    """If routes refuse, cron's sweep runs a polled task itself, as it would without polls."""
 
     async def refuse(task_key: TaskKey, delay_seconds: float) -> None:
         raise RuntimeError("away")

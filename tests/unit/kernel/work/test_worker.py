@@ -227,10 +227,7 @@ def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make
 
 
 def test_an_outage_beyond_the_lease_ends_the_run(make):
-    """If D1 stays away for a whole lease, the run ends.
-
-    After an outage of D1 the task continues, and its bill shows the lost calls.
-    """
+    """If D1 stays away for a whole lease, the run ends."""
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=10_000) if number == 1 else None
@@ -278,10 +275,7 @@ def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.Monkey
 
 
 def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytest.MonkeyPatch):
-    """A worker saves its outputs before it reads for a merge, so none is lost if D1 then stays away.
-
-    In this test D1 stays away for the whole lease, and the run ends within it.
-    """
+    """A worker saves its outputs before it reads for a merge, so none is lost if D1 then stays away."""
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(12, Reduce.MERGE)
     assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
@@ -336,11 +330,7 @@ def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunO
 
 
 def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
-    """While a worker's calls are out, its claim lasts, even if LEASE_SECONDS is only a second more than the timeout.
-
-    In this test the claim's answer is slow, so model calls start late, and a call that ends just before the others
-    waits for them.
-    """
+    """While a worker's calls are out, its claim lasts, even if LEASE_SECONDS is only a second more than the timeout."""
     bench = make(timeout_seconds=120, lease_seconds=121, patience_seconds=0)
     bench.insert(6)
     bench.model.seconds = lambda number: 119.9 if number == 1 else 1.0 if number > 6 else 1e6
@@ -483,10 +473,7 @@ def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
 @given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
 @examples(max_examples=100)
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
-    """Whatever goes wrong, a task makes no more calls than its budget allows.
-
-    The test of budgets mixes failing calls, 429s, dying workers, lost writes, short slices and client retries.
-    """
+    """Whatever goes wrong, a task makes no more calls than its budget allows."""
     dice = random.Random(seed)
     bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
     bench.insert(chunks, reduce, max_calls=most)

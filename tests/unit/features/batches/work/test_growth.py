@@ -25,10 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_reads_once_how_many_lines_wait(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This costs a row for each segment, so a run reads it with its first outputs, and then counts.
-
-    In this test the lines never suffice for a part of the output file.
-    """
+    """This costs a row for each segment, so a run reads it with its first outputs, and then counts."""
     assert bench.bucket is not None
     bench.bucket.part_bytes = 10**6
     bench.begin(lines(60))

@@ -66,10 +66,7 @@ def until(seconds: float) -> Wait:
     ],
 )
 def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) -> None:
-    """`Retry-After` is half the estimated remaining time of a task that makes progress.
-
-    Without progress `Retry-After` is as long as the time since the last progress.
-    """
+    """`Retry-After` is half the estimated remaining time of a task that makes progress."""
     assert retry_after_seconds(task(**facts), wait, concurrency=6) == expected
 
 
@@ -91,10 +88,7 @@ def test_retry_after_is_bounded(
 
 @pytest.mark.parametrize("silent_from", [0.0, 0.9])
 def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
-    """A client that obeys `Retry-After` polls a task without progress at most eight times in a minute.
-
-    Each `Retry-After` is as long as the time without progress, so the pauses double.
-    """
+    """A client that obeys `Retry-After` polls a task without progress at most eight times in a minute."""
     polls, at = 0, silent_from
     while at < 60:
         polls += 1

@@ -213,10 +213,7 @@ def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
 
 
 def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
-    """Each sweep's early erasure scans the next thousand tasks, from the end of the previous scan on.
-
-    Tasks that may be erased are found in turn, however many others must stay.
-    """
+    """Each sweep's early erasure scans the next thousand tasks, from the end of the previous scan on."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 2_500, status="pending")
     fill(bench, "large", 60, first=2_500)

@@ -146,10 +146,7 @@ def test_tenants_take_turns_within_a_page(bench: StoreBench):
 
 @pytest.mark.parametrize(("tenants", "page"), [(12, 5), (10, 5), (7, 3), (5, 5)])
 def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBench, tenants: int, page: int):
-    """If more tenants have due tasks than a page has places, each tenant waits for at most one round of the others.
-
-    In this test a sweep runs each minute, as with the cron trigger.
-    """
+    """If more tenants have due tasks than a page has places, each tenant waits for at most one round of the others."""
     for number in range(tenants):
         backlog(bench, f"t{number:02}", 30 if number % 3 else 1)
         bench.pass_ms(1)

@@ -115,11 +115,7 @@ def cron():
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cron], plan: str):
-    """Within two sweeps a lost task is sent off, and tasks with a live lease are left alone.
-
-    In this test 600 live tasks of the lost task's tenant come before the lost task, and 10,000 ended tasks are due for
-    erasure.
-    """
+    """Within two sweeps a lost task is sent off, and tasks with a live lease are left alone."""
     made = cron(plan)
     made.fill("t", 600, LIVE)
     made.fill("u", 10_000, ENDED)

@@ -104,10 +104,7 @@ def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: Worker
 
 
 def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
-    """A sweep does not repeat an erasure if a later write finds no space.
-
-    In this test the database is full, so the erasure came first.
-    """
+    """A sweep does not repeat an erasure if a later write finds no space."""
     submit(bench, 1)
     bench.database.cap.reported = FULL_SIZE
     bench.do(bench.worker().store.ready())

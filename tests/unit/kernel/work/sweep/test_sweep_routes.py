@@ -160,10 +160,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
-    """If routes work, a page of 40 tasks costs the sweep 40 sends, one read and two writes.
-
-    Two more D1 calls of the sweep add up the sums over ended tasks.
-    """
+    """If routes work, a page of 40 tasks costs the sweep 40 sends, one read and two writes."""
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
     made.fire(queue)
@@ -171,10 +168,7 @@ def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Calla
 
 
 def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron]):
-    """Calls that run in a sweep end before the platform ends the cron trigger at 900 s.
-
-    In this test each call takes 590 s, and the settings allow 600 s.
-    """
+    """Calls that run in a sweep end before the platform ends the cron trigger at 900 s."""
     made = cron(3, 12, timeout_seconds=600.0, lease_seconds=700.0)
     made.bench.model.seconds = lambda number: 590.0
     for runs in range(1, 7):
