@@ -403,10 +403,7 @@ def foreign_page(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 TOOL = {"method": "tools/call", "params": {"name": "analyse", "arguments": {"input": "x"}}}
-MODERN = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
+MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 
 
 def strange_message(bench: ApiBench, method: str, path: str) -> Reply:

@@ -551,8 +551,7 @@ def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, ru
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]],
+    "arguments", [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]]
 )
 def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
     """`onceover retry` needs ids of tasks, or `--failed` with its filters."""

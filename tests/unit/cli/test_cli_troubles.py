@@ -54,12 +54,7 @@ def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: Fak
     fake.on("GET", PATH, task())
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [*PROGRAM, *arguments],
-            env=environment(fake),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
+            [*PROGRAM, *arguments], env=environment(fake), stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
         )
     assert done.returncode == 1
     assert b"No space left on device" in done.stderr

@@ -169,7 +169,7 @@ def test_every_fix_is_provoked() -> None:
             "no-database",
             "no-worker",
             "not-latest",
-        ),
+        )
     }
     assert {str(refusal.values[2]) for refusal in REFUSALS} | elsewhere == set(FIXES)
 

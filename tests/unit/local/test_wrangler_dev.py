@@ -78,10 +78,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
     with FakeApi() as fake:
         monkeypatch.setattr(wrangler_dev, "free_port", lambda: int(fake.url.rpartition(":")[2]))
         fake.on(
-            "GET",
-            "/api/async-status",
-            problem(503, "database_unavailable"),
-            {"status": "healthy", "queueCheck": bound},
+            "GET", "/api/async-status", problem(503, "database_unavailable"), {"status": "healthy", "queueCheck": bound}
         )
         yield fake
 

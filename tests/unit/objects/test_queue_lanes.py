@@ -49,11 +49,7 @@ def test_a_long_task_has_thirty_calls_in_flight(make: Make):
 
 @pytest.mark.parametrize(
     ("chunks", "objects", "variables"),
-    [
-        (LONG, False, {}),
-        (limits.LANES_FROM_CHUNKS - 1, True, {}),
-        (LONG, True, {"AI_CONCURRENCY": "1"}),
-    ],
+    [(LONG, False, {}), (limits.LANES_FROM_CHUNKS - 1, True, {}), (LONG, True, {"AI_CONCURRENCY": "1"})],
     ids=["no objects", "a short task", "one call at a time"],
 )
 def test_where_there_are_no_lanes_nothing_is_asked_of_objects(

@@ -79,11 +79,7 @@ class WebLoop(asyncio.SelectorEventLoop):
         return super().call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at[*Args](
-        self,
-        when: float,
-        callback: Callable[[*Args], object],
-        *args: *Args,
-        context: contextvars.Context | None = None,
+        self, when: float, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_later(when - self.time(), callback, *args, context=context)
 

@@ -140,10 +140,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
         Object=SimpleNamespace(fromEntries=dict),
         fetch=made.fetch,
     )
-    ffi = module(
-        "pyodide.ffi",
-        JsException=JsError,
-    )
+    ffi = module("pyodide.ffi", JsException=JsError)
     for item in (js, module("pyodide"), ffi):
         monkeypatch.setitem(sys.modules, item.__name__, item)
     return made

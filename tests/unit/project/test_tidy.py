@@ -29,7 +29,7 @@ ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project", "support"}
 SQL_ELSEWHERE = {"src/objects/batch_coordinator.py"}
 _SQL = re.compile(
     r"\s*(SELECT\s+\S|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|WITH\s+(RECURSIVE\s+)?\w+\s*(\(|AS)"
-    r"|(CREATE|DROP|ALTER)\s+(TABLE|INDEX)\s)",
+    r"|(CREATE|DROP|ALTER)\s+(TABLE|INDEX)\s)"
 )
 _VERB = re.compile("SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|DROP|ALTER")  # Each statement begins with one of them.
 

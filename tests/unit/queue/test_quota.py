@@ -75,11 +75,7 @@ class Sender:
 def test_the_log_says_why_a_task_fell_through():
     """If queue and objects have used up their daily allowances, a task takes the direct route."""
     lines: list[str] = []
-    senders = [
-        Sender(Route.QUEUE, QUEUE_USED_UP),
-        Sender(Route.DURABLE_OBJECT, OBJECTS_USED_UP),
-        Sender(Route.DIRECT),
-    ]
+    senders = [Sender(Route.QUEUE, QUEUE_USED_UP), Sender(Route.DURABLE_OBJECT, OBJECTS_USED_UP), Sender(Route.DIRECT)]
     assert asyncio.run(Dispatcher(senders, Meter(), Log(lines.append)).dispatch(TASK)) is Route.DIRECT
     events = [json.loads(line) for line in lines]
     assert [(event["route"], event.get("reason")) for event in events] == [

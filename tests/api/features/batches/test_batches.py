@@ -19,19 +19,7 @@ from src.kernel.domain.keys import Scope
 from src.kernel.domain.task import Status
 from tests.support import batches
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
-from tests.support.batches import (
-    CHAT,
-    Scripted,
-    content,
-    create,
-    ids,
-    key_of,
-    lines,
-    read,
-    run,
-    upload,
-    work,
-)
+from tests.support.batches import CHAT, Scripted, content, create, ids, key_of, lines, read, run, upload, work
 from tests.support.memory_r2 import MemoryR2
 
 START = START_MS // 1000
@@ -108,11 +96,7 @@ FLAWS: list[tuple[dict[str, Any], str, str]] = [
         )
         for n in (3_599, 2_592_001)
     ),
-    (
-        {"output_expires_after": {"anchor": "now", "seconds": 3_600}},
-        "invalid_fields",
-        "output_expires_after.anchor",
-    ),
+    ({"output_expires_after": {"anchor": "now", "seconds": 3_600}}, "invalid_fields", "output_expires_after.anchor"),
     ({"onceover": {"maxModelCalls": 0}}, "invalid_fields", "onceover.maxModelCalls"),
     ({"onceover": {"reduce": "merge"}}, "unsupported_parameter", "onceover.reduce"),
     ({"priority": "high"}, "unsupported_parameter", "priority"),
@@ -287,10 +271,7 @@ EVENTS = ["batch.completed", "batch.failed", "batch.expired", "batch.cancelled",
 RECEIVER = {"name": "one", "url": "https://hooks.example.com/a", "event_types": EVENTS}
 
 
-ENDS = [
-    (lines(1), "batch.completed", BatchCompletedWebhookEvent),
-    ("{", "batch.failed", BatchFailedWebhookEvent),
-]
+ENDS = [(lines(1), "batch.completed", BatchCompletedWebhookEvent), ("{", "batch.failed", BatchFailedWebhookEvent)]
 
 
 @pytest.mark.parametrize(("content_of", "event", "model"), ENDS)

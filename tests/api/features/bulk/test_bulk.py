@@ -53,10 +53,7 @@ def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
     reply = retry(bench)
     assert (reply.status, data(reply)) == (202, {"retried": 2, "more": False})
     assert bench.senders[0].sent == [task["id"] for task in ours]
-    assert statuses(bench, *ours, pending, completed, cancelled) == [
-        *(["pending"] * 3),
-        *("completed", "cancelled"),
-    ]
+    assert statuses(bench, *ours, pending, completed, cancelled) == [*(["pending"] * 3), *("completed", "cancelled")]
     again = data(bench.call("GET", ours[0]["links"]["self"]))
     assert (again["progress"]["completed"], again["error"], again["attempts"]) == (1, None, 2)
     left = "SELECT 1 FROM failures WHERE attempts + counted + calls + final > 0 OR rests_until + held IS NOT NULL"
@@ -261,7 +258,7 @@ def test_what_is_refused(bench: ApiBench, path: str, body: str, field: str | Non
     assert reply.status == 422
     assert field is None or [error["field"] for error in data(reply)["errors"]] == [field]
     assert [row["status"] for row in bench.database.rows("SELECT status FROM tasks ORDER BY id")] == [
-        *("failed", "pending"),
+        *("failed", "pending")
     ]
 
 

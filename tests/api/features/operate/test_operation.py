@@ -149,8 +149,7 @@ def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) ->
 
 
 @pytest.mark.parametrize(
-    ("route", "name"),
-    [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)],
+    ("route", "name"), [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)]
 )
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
     """For the operators' status, a run by a consumer or an object records only the time of its own trigger."""

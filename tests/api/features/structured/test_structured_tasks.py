@@ -29,10 +29,7 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 TEXT = "Anna met Bo in Paris. Bo went home to Oslo by train. Anna stayed there."
 SCHEMA = {
     "type": "object",
-    "properties": {
-        "people": {"type": "array", "items": {"type": "string"}},
-        "count": {"type": "integer"},
-    },
+    "properties": {"people": {"type": "array", "items": {"type": "string"}}, "count": {"type": "integer"}},
     "required": ["people", "count"],
     "additionalProperties": False,
 }

@@ -109,10 +109,7 @@ def test_a_gap_is_shown(bench: ApiBench) -> None:
     assert "second" not in task["result"]["output"]
     chunks = read(bench, task["id"], "?include=chunks")["chunks"]
     assert [chunk["status"] for chunk in chunks] == ["completed", "gap", "completed", "completed"]
-    assert chunks[1]["rejected"] == {
-        "output": '{"said": 7}',
-        "errors": [{"pointer": "/said", "expected": "an array"}],
-    }
+    assert chunks[1]["rejected"] == {"output": '{"said": 7}', "errors": [{"pointer": "/said", "expected": "an array"}]}
     assert chunks[1]["error"]["code"] == "invalid_output"
     assert data(bench.call("GET", f"/api/tasks/{task['id']}/chunks"))["chunks"] == chunks
     assert data(bench.call("GET", f"/api/tasks/{task['id']}/chunks?limit=9"))["chunks"] == chunks

@@ -275,8 +275,7 @@ def test_results_of_both_shapes(result: object, content: str, reason: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("given", "written"),
-    [({"a": 1}, '{"a": 1}'), ('{"a": "多"}', '{"a": "多"}'), ("", ""), (None, "{}"), ({}, "{}")],
+    ("given", "written"), [({"a": 1}, '{"a": 1}'), ('{"a": "多"}', '{"a": "多"}'), ("", ""), (None, "{}"), ({}, "{}")]
 )
 def test_tool_calls_of_the_older_shape(given: object, written: str) -> None:
     """Tool calls get OpenAI's shape, with their arguments as JSON, which is not written twice."""

@@ -51,12 +51,7 @@ def made(schema: dict[str, Any], text: str = TEXT) -> Any:
 
 
 def of(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def infer(sending: Sending, tokens: int | None = None) -> ModelReply:

@@ -15,12 +15,7 @@ from src.kernel.domain.task import Reduce, Status
 from src.kernel.run.context import Ended, Released
 from tests.support.worker_bench import WorkerBench
 
-SCHEMA = {
-    "type": "object",
-    "properties": {"n": {"type": "integer"}},
-    "required": ["n"],
-    "additionalProperties": False,
-}
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 GOOD, FENCED, BAD = '{"n": 1}', '```json\n{"n": 2,}\n```', '{"n": "one"}'
 FORMED: dict[str, Any] = {
     "output_schema": json.dumps(SCHEMA),

@@ -14,10 +14,7 @@ from src.kernel.store.claims import CallKey, Output
 
 SCHEMA = {
     "type": "object",
-    "properties": {
-        "people": {"type": "array", "items": {"type": "string"}},
-        "count": {"type": "integer"},
-    },
+    "properties": {"people": {"type": "array", "items": {"type": "string"}}, "count": {"type": "integer"}},
     "required": ["people", "count"],
     "additionalProperties": False,
 }

@@ -21,12 +21,7 @@ STRINGS = {"type": "string"}
 
 
 def closed(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def refusal(document: object, *, strict: bool = False) -> tuple[str, str]:
@@ -389,10 +384,7 @@ def test_a_schema_that_was_accepted_before_stays_so() -> None:
 
 
 def test_strict_needs_no_type_where_values_are_named() -> None:
-    parse_schema(
-        closed(a={"enum": [1]}, b={"const": {}}, c={"anyOf": [STRINGS]}, d={"$ref": "#"}),
-        strict=True,
-    )
+    parse_schema(closed(a={"enum": [1]}, b={"const": {}}, c={"anyOf": [STRINGS]}, d={"$ref": "#"}), strict=True)
 
 
 def test_a_cycle_with_progress_is_a_schema() -> None:

@@ -176,8 +176,7 @@ def test_hostile_urls_are_refused(url: str):
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["http://127.0.0.1:9000/hook", "http://localhost/", "https://localhost:1/x?y", "http://[::1]:65535/"],
+    "url", ["http://127.0.0.1:9000/hook", "http://localhost/", "https://localhost:1/x?y", "http://[::1]:65535/"]
 )
 def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
     assert refusal(url, loopback=True) is None

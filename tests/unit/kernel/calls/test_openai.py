@@ -378,8 +378,7 @@ def test_no_stretch_of_the_text_survives_in_a_cause(text: str, before: str, afte
 
 
 @pytest.mark.parametrize(
-    "document",
-    [{"error": "because"}, {"message": "because"}, {"detail": "because"}, {"error": {"detail": "because"}}],
+    "document", [{"error": "because"}, {"message": "because"}, {"detail": "because"}, {"error": {"detail": "because"}}]
 )
 def test_other_shapes_of_error_body_are_read(document: object) -> None:
     assert str(failure(reply(400, document))) == "the provider answered 400: because"

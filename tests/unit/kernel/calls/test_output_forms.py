@@ -76,10 +76,7 @@ def test_openai_gets_name_strictness_and_schema() -> None:
     assert body == {
         "model": "model-1",
         "messages": [{"role": "system", "content": CALL.system}, {"role": "user", "content": CALL.user}],
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "output", "strict": True, "schema": SCHEMA},
-        },
+        "response_format": {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": SCHEMA}},
     }
     assert reply == ModelReply(ANSWER, 7, 2, "stop")
 

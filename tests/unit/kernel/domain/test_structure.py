@@ -10,11 +10,7 @@ REFUSED, INVALID, AWAY = TaskCode.MODEL_REFUSED, TaskCode.INVALID_OUTPUT, TaskCo
 
 @pytest.mark.parametrize(
     ("codes", "expected"),
-    [
-        ([REFUSED], REFUSED),
-        ([AWAY, INVALID, REFUSED, INVALID], INVALID),
-        ([AWAY, REFUSED, REFUSED, AWAY], AWAY),
-    ],
+    [([REFUSED], REFUSED), ([AWAY, INVALID, REFUSED, INVALID], INVALID), ([AWAY, REFUSED, REFUSED, AWAY], AWAY)],
 )
 def test_the_commonest_cause_is_named(codes: list[TaskCode], expected: TaskCode):
     """A task that fails for its gaps names the commonest cause, and of equally common ones the first."""

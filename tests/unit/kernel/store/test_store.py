@@ -36,15 +36,7 @@ from src.kernel.store.rows import ListFilter
 from tests.conformance.cases.steps import progress
 from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import OVERLOADED, ROWS_USED_UP, SqliteD1
-from tests.support.store_bench import (
-    DEADLINE_MS,
-    FAILURE,
-    LEASE_MS,
-    OVERDUE,
-    RETENTION_MS,
-    StoreBench,
-    outputs,
-)
+from tests.support.store_bench import DEADLINE_MS, FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 Act = Callable[[StoreBench, Claim | None], object]
 

@@ -178,11 +178,7 @@ def test_a_writer_that_a_restored_database_has_forgotten_writes_nothing(bench: B
 
 @pytest.mark.parametrize(
     ("answered", "missing"),
-    [
-        ([], [range(5)]),
-        ([range(5)], []),
-        ([range(1, 2), range(3, 4)], [range(1), range(2, 3), range(4, 5)]),
-    ],
+    [([], [range(5)]), ([range(5)], []), ([range(1, 2), range(3, 4)], [range(1), range(2, 3), range(4, 5)])],
 )
 def test_places_without_an_answer(answered: list[range], missing: list[range]) -> None:
     assert places_without(answered, 5) == missing

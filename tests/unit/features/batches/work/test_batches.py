@@ -21,18 +21,7 @@ from src.kernel.domain.task import Route, Status
 from src.kernel.run.context import Ended, Released, RunOutcome
 from src.kernel.run.memory import MemoryAllowance
 from src.kernel.store.claims import Unclaimed
-from tests.support.batch_bench import (
-    ERRORS,
-    HOST,
-    INPUT,
-    KEY,
-    OUTPUT,
-    WINDOW_MS,
-    BatchBench,
-    MemoryBucket,
-    line,
-    lines,
-)
+from tests.support.batch_bench import ERRORS, HOST, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, MemoryBucket, line, lines
 
 RETENTION_MS = 1_000_000
 
@@ -180,11 +169,7 @@ def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [
-        (b"\n \n", LineCode.EMPTY_FILE),
-        (b"x" * 5_000, LineCode.LINE_TOO_LARGE),
-        (lines(8), LineCode.TOO_MANY_TASKS),
-    ],
+    [(b"\n \n", LineCode.EMPTY_FILE), (b"x" * 5_000, LineCode.LINE_TOO_LARGE), (lines(8), LineCode.TOO_MANY_TASKS)],
 )
 def test_a_file_that_cannot_be_a_batch_fails(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch, content: bytes, code: str
