@@ -16,7 +16,7 @@ from tests.support.model_server import ModelServer
 from tests.support.receiver import Receiver
 from tests.support.stage import Stage
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)  # as for httpx in tests/conftest.py: a busy machine may need long
 
 
 def behave(call: Call) -> Behaviour | None:

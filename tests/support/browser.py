@@ -86,7 +86,7 @@ class Watched:
         self.faults: list[str] = []
         self.refused: list[int] = []
         self.requests: list[str] = []
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", lambda message: self._said(message.type, message.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", self._asked)
