@@ -12,13 +12,13 @@ from tests.unit.cli.test_cli_commands import Runs, conforms, run
 from tests.unit.cli.test_cli_doctor import BROKEN_DEPLOYMENTS, Deployment, Level
 
 __all__ = ("run",)
-FAULTS = [name for name, (_, _, level, _, _) in BROKEN_DEPLOYMENTS.items() if level is Level.FAULT]
+FAULTS = [name for name, (_, (_, level, _, _)) in BROKEN_DEPLOYMENTS.items() if level is Level.FAULT]
 ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
-    change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
+    change, (check_id, *_) = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
     with FakeApi() as fake:
@@ -35,7 +35,7 @@ def test_the_list_is_the_one_that_is_meant() -> None:
     workflows rely on them.
     """
     assert set(OF_THE_DEPLOYMENT) == ITS_OWN
-    ids = {BROKEN_DEPLOYMENTS[name][1] for name in FAULTS}
+    ids = {BROKEN_DEPLOYMENTS[name][1][0] for name in FAULTS}
     assert ids & ITS_OWN
     assert {"ai-status", "keys", "cron", "storage", "dead-letters"} <= ids - ITS_OWN
 
