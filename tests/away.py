@@ -94,11 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = openai(f"http://127.0.0.1:{port}/v1", PLAN="paid", AI_TIMEOUT_SECONDS=10, LEASE_SECONDS=30)
     flags = [*ENVIRONMENTS[options.route], *settings, "--cron-every", "60"]
     wrong = 0
-    with (
-        tempfile.TemporaryDirectory() as state,
-        DevServer(Path(state), *flags) as dev,
-        Client(dev.url) as client,
-    ):
+    with tempfile.TemporaryDirectory() as state, DevServer(Path(state), *flags) as dev, Client(dev.url) as client:
         for seconds in options.seconds:
             outcome = be_away(client, port, seconds, options.tasks, options.chunks)
             wrong += not outcome.is_as_it_should_be

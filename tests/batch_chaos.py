@@ -140,11 +140,7 @@ def _line(number: int) -> str:
 def _start(url: str, source: Path) -> str:
     with source.open("rb") as opened:
         sent = httpx.post(f"{url}/v1/files", data={"purpose": "batch"}, files={"file": opened}, timeout=120)
-    request = {
-        "input_file_id": sent.raise_for_status().json()["id"],
-        "endpoint": ENDPOINT,
-        "completion_window": "24h",
-    }
+    request = {"input_file_id": sent.raise_for_status().json()["id"], "endpoint": ENDPOINT, "completion_window": "24h"}
     answer = httpx.post(f"{url}/v1/batches", json=request, timeout=60).raise_for_status()
     return str(answer.json()["id"])
 

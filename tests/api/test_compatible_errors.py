@@ -70,7 +70,6 @@ def test_a_misconfigured_deployment_says_so_in_the_shape():
     ],
 )
 def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again: bool):
-    """After an error of the database, an SDK repeats only requests that may succeed while the SDK still tries."""
     bench.database.fail(message, times=10)
     reply = bench.call("POST", "/v1/responses", BODY)
     assert data(reply)["error"]["code"] == code
@@ -120,7 +119,6 @@ def test_the_sdk_reads_code_and_param(bench: ApiBench):
 
 
 def test_nothing_in_the_answer_asks_for_a_repetition(bench: ApiBench):
-    """Neither answers of the native API nor successes below `/v1` have the headers that make SDKs repeat requests."""
     assert "x-should-retry" not in bench.call("POST", "/v1/responses", BODY).headers
     bench.database.fail("no such table: tasks", times=10)
     assert "x-should-retry" not in bench.call("POST", "/api/tasks", {"input": "x"}).headers

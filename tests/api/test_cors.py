@@ -89,7 +89,6 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
 )
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
-    """For an origin that is not listed, however similar to a listed one, the only CORS header is `Vary`."""
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)
     assert reply.status == status

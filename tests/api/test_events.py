@@ -278,7 +278,6 @@ def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
 
 
 def test_a_stream_ends_before_its_allowance(bench: ApiBench):
-    """A stream ends after EVENT_SECONDS, after EVENT_READS reads, or when the plan's subrequests are used up."""
     task = held(bench)
     stream = Stream(bench, task)
     bench.run(stream.reading)
@@ -366,7 +365,6 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
 
 
 def test_a_listed_page_may_follow(bench: ApiBench):
-    """With CORS a page of a listed origin can read the stream and may send `Last-Event-ID`."""
     bench.limit(cors_origins=("https://page.example",))
     task = bench.submit()
     bench.complete(task["id"])

@@ -46,7 +46,6 @@ def test_a_task_is_planned_accepted_and_shown(alone: KernelBench) -> None:
 
 
 def test_fields_of_features_are_unknown(alone: KernelBench) -> None:
-    """A submission needs a text, and takes no field of a feature."""
     status, refused = alone.ask("POST", "/api/tasks", {"inputFile": "file-1", "outputSchema": {}})
     assert status == 422
     assert {error["field"]: error["message"] for error in refused["errors"]} == {
@@ -57,7 +56,6 @@ def test_fields_of_features_are_unknown(alone: KernelBench) -> None:
 
 
 def test_only_the_kernels_calls_are_there(alone: KernelBench) -> None:
-    """The description has the kernel's paths, and other paths are not found."""
     paths = {path for group in GROUPS for path in group.paths} | {"/openapi.json"}
     described = alone.ask("GET", "/openapi.json")[1]
     assert described["paths"].keys() > paths

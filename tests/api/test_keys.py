@@ -382,7 +382,6 @@ def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) 
 
 @pytest.mark.parametrize("scope", OWN_SCOPES)
 def test_the_description_takes_any_key(keyed: ApiBench, scope: Scope) -> None:
-    """`/openapi.json` is shown to any valid key, whatever its scopes."""
     assert ask(keyed, keyed.make_key(scope), "/openapi.json").status == 200
 
 

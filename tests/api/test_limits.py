@@ -117,7 +117,6 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
 
 
 def test_a_new_day_starts_anew(bench: ApiBench) -> None:
-    """The day's characters stay used up until midnight UTC, to the millisecond, and then are free again."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "x" * 5).status == 202
     wait(bench, (DAY_MS - START_MS % DAY_MS - 1) / 1000)
@@ -141,7 +140,6 @@ def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> N
 
 
 def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
-    """Without limits, idempotency key or queue share, a submission is one D1 call with two statements and two rows."""
     noted, before = statements(bench), bench.database.batches
     bench.submit()
     assert (len(noted), bench.database.batches - before) == (2, 1)
@@ -162,7 +160,6 @@ def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
 def test_what_is_used_is_paid_for_in_one_call(
     bench: ApiBench, settings: dict[str, Any], headers: dict[str, str], count: int
 ) -> None:
-    """Limits and an idempotency key add statements to a submission's one transaction."""
     bench.limit(**settings)
     noted, before = statements(bench), bench.database.batches
     assert post(bench, **headers).status == 202

@@ -74,7 +74,6 @@ def test_created_after(bench: ApiBench, three: list[str], after: float, expected
     ],
 )
 def test_times_as_rfc_3339_has_them(bench: ApiBench, three: list[str], text: str, expected: list[int]) -> None:
-    """A time may have any zone, letters in either case, a space for the T, and up to six digits of fraction."""
     assert listed(bench, createdAfter=text) == [three[at] for at in expected]
 
 

@@ -60,7 +60,6 @@ def test_what_a_field_takes(bench: ApiBench, fields: dict[str, Any]) -> None:
 
 
 def test_the_deployment_lists_the_options() -> None:
-    """AI_MODEL_OPTIONS replaces the default list of options that `modelOptions` may have."""
     bench = ApiBench(settings=Settings(provider="demo", model_options=("top_k",)))
     assert bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_k": 5}}).status == 202
     reply = bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_p": 0.5}})

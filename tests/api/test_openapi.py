@@ -527,7 +527,6 @@ def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str,
 
 
 def test_every_problem_is_described() -> None:
-    """The document describes each kind of problem, except the two for unknown paths and methods."""
     kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.ProblemKind)}
     found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
     only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
@@ -597,7 +596,6 @@ def every_value(node: Any, key: str) -> Iterator[Any]:
 
 
 def test_document_is_sound(bench: ApiBench) -> None:
-    """The document is valid OpenAPI 3.1: references exist, operation ids are unique, path parameters are declared."""
     shown = data(bench.call("GET", "/openapi.json"))
     assert shown["openapi"].startswith("3.1.")
     assert {"title", "version"} <= set(shown["info"])

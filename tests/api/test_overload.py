@@ -82,7 +82,6 @@ def upload() -> BenchRequest:
 
 
 def test_no_file_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
-    """An upload is refused without a D1 call, and leaves no row and no part. One upload at a time is the probe."""
     slow.seconds = LATE
     assert slow.call("GET", "/api/tasks").status == 200
     before, rows = slow.database.batches, slow.count_rows()

@@ -187,7 +187,6 @@ class BrokenProvider(DemoProvider):
 
 
 def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """An unexpected exception gives a 500 without details, and its traceback and its type are logged."""
     bench = ApiBench(provider=BrokenProvider())
     reply = bench.call("GET", "/api/ai-status")
     assert (reply.status, data(reply)["code"]) == (500, "internal")
@@ -201,7 +200,6 @@ def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_cancellation_passes() -> None:
-    """A cancelled invocation gives no answer: the cancellation error passes through the router."""
     provider = BrokenProvider()
     provider.error = asyncio.CancelledError()
     bench = ApiBench(provider=provider)
@@ -222,7 +220,6 @@ def test_bad_configuration() -> None:
 
 
 def test_nothing_is_accepted_behind_a_503(bench: ApiBench) -> None:
-    """If all D1 answers to a submission's write are lost, the client gets 503, and no task stays."""
     bench.database.fail(NETWORK_LOST, "after", times=2 * limits.STORE_SENDS)
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert reply.status == 503

@@ -30,7 +30,6 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 
 
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """A task's name comes from its metadata; without a name there, it is the first line of the task's input."""
     names = ["Minutes of March", "Report 100%_done", "ÜBERSICHT Quartal", "三月の報告", "text", "second line first"]
     assert [task["name"] for task in named] == names
     assert [task["name"] for task in data(bench.call("GET", "/api/tasks"))["tasks"]] == names[::-1]
@@ -64,7 +63,6 @@ def test_the_name_outlives_the_text(bench: ApiBench) -> None:
     ],
 )
 def test_the_first_line(bench: ApiBench, text: str, name: str | None) -> None:
-    """A name from the input is short, on one line, and from near the beginning of the text."""
     assert bench.submit(text)["name"] == name
 
 
@@ -111,7 +109,6 @@ def test_counts_by_status(bench: ApiBench, named: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("tasks", [WALK - 1, WALK, WALK + 1])
 def test_counts_are_bounded(bench: ApiBench, tasks: int) -> None:
-    """The counts cover the newest 500 tasks at most, and say whether the tenant has more."""
     fill(bench, "c" + "p" * (tasks - 1))
     shown = counts(bench)
     among = min(tasks, WALK)

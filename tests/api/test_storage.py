@@ -86,10 +86,7 @@ def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiB
 
 
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """If a submission's first send is still on its way when the second send finds no space, the client gets 507.
-
-    The Worker withdraws the task of a submission that got this 507, so the first send has no effect when it arrives.
-    """
+    """If a submission's first send is still on its way when the second send finds no space, the client gets 507."""
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)
     assert post(bench).status == 507

@@ -107,12 +107,10 @@ def test_largest_request(bench: ApiBench) -> None:
     "text", ["\t x\u3000", "\ufeff.", "\x01\x7f", "\u0301", "\u0600", "e\u0301", "\U0001f468\u200d\U0001f469"]
 )
 def test_odd_but_sound_input(bench: ApiBench, text: str) -> None:
-    """No input is refused because it is unusual, if it has a character that a model can read."""
     assert bench.submit(text)["progress"]["total"] == 1
 
 
 def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
-    """6.0 and 2e0 count as the integers 6 and 2, since JSON has only one kind of number."""
     raw = b'{"input": "0123456789", "chunk": {"maxChars": 6.0, "overlapChars": 2e0}}'
     reply = bench.call("POST", "/api/tasks", raw)
     assert (reply.status, data(reply)["progress"]["total"]) == (202, 2)
@@ -173,7 +171,6 @@ def test_malformed_body(bench: ApiBench, raw: bytes) -> None:
 
 
 def test_nesting_up_to_the_limit(bench: ApiBench) -> None:
-    """A body nested exactly 104 levels deep is accepted. Brackets inside a JSON string do not count as levels."""
     raw = b'{"input": "%s", "metadata": {"a": %s%s}}' % (b"[" * 1_000, b"[" * 102, b"]" * 102)
     assert bench.call("POST", "/api/tasks", raw).status == 202
 
@@ -311,7 +308,6 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 
 @pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
 def test_lying_length(length: str | None) -> None:
-    """A body that is larger than allowed is refused while it is read, whatever its Content-Length says."""
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
     request = BenchRequest("POST", URL, headers, b'{"input": "' + b"x" * 10 * MOST_BYTES)
@@ -345,7 +341,6 @@ def test_announced_length(length: str) -> None:
     ],
 )
 def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> None:
-    """A JSON body is accepted without a Content-Type, and with any parameters of `application/json`."""
     headers = {} if media_type is None else {"content-type": media_type}
     request = BenchRequest("POST", URL, headers, b'{"input": "x"}')
     reply = bench.send(request)
@@ -357,7 +352,6 @@ def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> Non
 
 @pytest.mark.parametrize(("encoding", "status"), [("identity", 202), ("gzip", 415), ("br", 415), ("bogus", 415)])
 def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
-    """A body with a Content-Encoding is refused unread, since the Worker does not decode it."""
     request = BenchRequest("POST", URL, {"content-encoding": encoding}, b'{"input": "x"}')
     assert (bench.send(request).status, bool(request.read_bytes)) == (status, status == 202)
 

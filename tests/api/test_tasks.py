@@ -164,7 +164,6 @@ def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends
 
 @pytest.mark.parametrize("ends_after", [0.2, 7.3, 18.0])
 def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
-    """On the paid plan a request with `wait` is answered within a second of the task's end, with the result."""
     bench.limit(plan="paid")
     task = bench.submit()
 
@@ -179,7 +178,6 @@ def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
 
 @pytest.mark.parametrize("wait", ["0.1234567890123456", "5e-324", "1E-1", ".5", "0.", "2.5e+1"])
 def test_wait_in_any_spelling(bench: ApiBench, wait: str) -> None:
-    """`wait` accepts a number of seconds in any JSON spelling, however small, and in everyday spellings."""
     task = bench.submit()
     bench.complete(task["id"])
     assert bench.call("GET", f"{task['links']['self']}?wait={wait.replace('+', '%2B')}").status == 200

@@ -120,10 +120,7 @@ def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
 
 
 def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
-    """A retry with a larger budget makes a task whose budget ran out pending again, with its finished chunks.
-
-    The budget counts the calls of all attempts, so calls that were made before the retry stay on the bill.
-    """
+    """A retry with a larger budget makes a task whose budget ran out pending again, with its finished chunks."""
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], {"maxModelCalls": 4})
     assert (reply.status, data(reply)["maxModelCalls"], data(reply)["status"]) == (202, 4, "pending")

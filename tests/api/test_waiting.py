@@ -141,7 +141,6 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
 
 
 def test_a_quota_ends_with_its_day(bench: ApiBench):
-    """If D1 refused a write yesterday because its rows were used up, no task shows `quota` today."""
     task = bench.submit()
     bench.database.fail(QUOTA, "before")
     bench.call("POST", "/api/tasks", {"input": "x"})
@@ -152,7 +151,6 @@ def test_a_quota_ends_with_its_day(bench: ApiBench):
 
 @each_route
 def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
-    """A task that no worker has claimed shows `database` as the reason while this isolate finds the database slow."""
     task = bench.submit()
     claim(bench, task["id"], route)
     other = bench.submit()
@@ -166,7 +164,6 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 
 @each_route
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
-    """While announced calls may be in flight, a task shows no reason for waiting."""
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()
     made = bench.run(

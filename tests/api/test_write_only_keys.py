@@ -159,7 +159,6 @@ def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
 
 
 def test_a_trial_shows_what_it_was_sent(keyed: ApiBench) -> None:
-    """A dry run shows any key the texts of its own request, since it reads nothing that is stored."""
     writer = bearer(keyed.make_key(Scope.WRITE))
     plan = keyed.call("POST", "/api/tasks?dryRun=true", NATIVE, writer)
     assert data(plan)["request"]["instructions"] == FIELDS["instructions"]

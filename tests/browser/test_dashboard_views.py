@@ -237,8 +237,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
 
 
 @pytest.mark.parametrize(
-    ("name", "language", "scheme", "width"),
-    [("phone", "zh-CN", "light", 375), ("night", "en-GB", "dark", 1280)],
+    ("name", "language", "scheme", "width"), [("phone", "zh-CN", "light", 375), ("night", "en-GB", "dark", 1280)]
 )
 def test_it_is_itself_in_either_language_theme_and_width(
     browser: Browser, server: DevServer, client: Client, key: str, name: str, language: str, scheme: str, width: int

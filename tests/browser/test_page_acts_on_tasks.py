@@ -26,7 +26,6 @@ def several(stage: Stage) -> list[str]:
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_rows_are_chosen_and_retried(browser: Browser, locale: str) -> None:
-    """Before a retry of chosen tasks, the dialog names the number of tasks that can be retried and the least calls."""
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"
     ids = several(stage)
@@ -52,7 +51,6 @@ def test_rows_are_chosen_and_retried(browser: Browser, locale: str) -> None:
 
 
 def test_chosen_rows_are_cancelled_and_deleted(stage: Stage) -> None:
-    """A cancellation skips a task that has ended meanwhile, and a refusal ends the deletion of the remaining tasks."""
     ids = several(stage)
     stage.answers[f"POST /api/tasks/{ids[2]}/cancel"] = lambda route: refuse(route, 409, "already_terminal")
     page = stage.open("#/tasks")
@@ -75,7 +73,6 @@ def test_chosen_rows_are_cancelled_and_deleted(stage: Stage) -> None:
 
 
 def test_a_task_is_run_again_with_changes(stage: Stage) -> None:
-    """The form gets the text and the options of a task, but asks before it replaces a text that is already there."""
     asked = {"model": "gpt-5", "instructions": "Sum up.", "reduce": "merge", "maxOutputTokens": 90, "temperature": 0}
     asked |= {"chunk": {"maxChars": 30, "overlapChars": 5}, "modelOptions": {"top_p": 1}, "inputCharacters": 8}
     stage.answers |= {PATH: task(request=asked, maxModelCalls=7, input="Old text"), "/api/tasks": {"tasks": []}}

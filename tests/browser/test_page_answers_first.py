@@ -34,7 +34,6 @@ def headings(page: Page) -> list[str]:
 
 
 def test_a_completed_task_begins_with_its_result(stage: Stage) -> None:
-    """The result is the first part of the view, and the legend has only marks that the plot has."""
     chunks = [chunk(0), chunk(1, finishReason="length", attempts=2), chunk(2, lane=2)]
     shows(stage, task(result={"output": "The answer."}), chunks)
     page = stage.open(f"#/task/{TASK_ID}")
@@ -60,7 +59,6 @@ def test_a_completed_task_begins_with_its_result(stage: Stage) -> None:
 def test_a_failed_task_begins_with_what_helps(
     stage: Stage, code: str, retryable: bool, said: str, acts: list[str]
 ) -> None:
-    """The view says which chunk failed and why, quotes the message, and has one button in front: the act that helps."""
     failed(stage, code, retryable=retryable)
     page = stage.open(f"#/task/{TASK_ID}")
     part = page.get_by_role("region", name=f"Chunk 2 of 3 failed because {said}.")

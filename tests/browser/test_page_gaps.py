@@ -51,7 +51,6 @@ def with_gaps(stage: Stage, total: int, gaps: list[dict[str, Any]], **changed: A
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_gaps_are_seen_at_a_glance(browser: Browser, locale: str) -> None:
-    """The title, the bill, the result, the waterfall and a strip of the text show the gaps, with words and patterns."""
     stage = Stage(browser, locale=locale)
     with_gaps(stage, 5, [gap(1), gap(4, "output_truncated")])
     page = stage.open(f"#/task/{TASK_ID}")

@@ -27,7 +27,6 @@ def history(stage: Stage, **changed: Any) -> None:
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 def test_the_failures_are_a_sentence_with_links(browser: Browser, locale: str) -> None:
-    """The first part says how many tasks failed and why. Each cause leads to its tasks, and to a useful retry."""
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"
     took = {"count": 0, "sumMs": 0, "upTo": []}

@@ -11,7 +11,6 @@ LIBRARIES = ("/vendor/markdown/marked.js", "/vendor/markdown/purify.js")
 
 
 def test_an_output_is_read_as_markdown(stage: Stage) -> None:
-    """A heading is below the page's own, a picture becomes a link, HTML stays text, and no link sends a referrer."""
     answer_with(stage, PLAIN)
     page = stage.open(f"#/task/{TASK_ID}")
     expect(page.get_by_role("group", name="Result")).to_have_text(PLAIN)

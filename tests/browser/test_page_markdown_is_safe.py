@@ -119,10 +119,7 @@ _FORGED = """async () => {
 
 
 def test_the_second_lock_holds_by_itself(stage: Stage) -> None:
-    """If the page made forbidden elements from Markdown, DOMPurify would remove them, without a policy of its own.
-
-    The browser itself refuses to set an attribute that would run a script.
-    """
+    """If the page made forbidden elements from Markdown, DOMPurify would remove them, without a policy of its own."""
     page = stage.open("#/tasks")
     away = 'target="_blank" rel="noopener noreferrer"'
     assert page.evaluate(_FORGED) == (
@@ -131,7 +128,6 @@ def test_the_second_lock_holds_by_itself(stage: Stage) -> None:
 
 
 def test_the_browser_refuses_markup_made_from_text(stage: Stage) -> None:
-    """For Markdown the page's policy stays strict: no code can make markup from text, or change the policy."""
     page = stage.open("#/tasks")
     for attempt in ("document.body.innerHTML = '<p>x</p>'", "trustedTypes.createPolicy('dompurify', {})"):
         assert (

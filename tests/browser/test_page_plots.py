@@ -89,10 +89,7 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
 
 
 def test_a_plot_shows_only_what_there_is(stage: Stage) -> None:
-    """A plot without a value above 0, and a series without one, are left out; a short time with data fills the plot.
-
-    Gaps, which tasks without a schema and batches have too, are not among the outputs for a schema.
-    """
+    """A plot without a value above 0, and a series without one, are left out; a short time with data fills the plot."""
     history(stage)
     page = stage.open("#/health?hours=1")
     expect(page.get_by_role("slider", name="Model calls")).to_be_visible()

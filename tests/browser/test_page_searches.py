@@ -26,7 +26,6 @@ def asked(stage: Stage) -> dict[str, str]:
 
 
 def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
-    """Each filter is in the page's address and in the request, also after a reload."""
     stage.answers["/api/tasks"] = answer
     page = stage.open("#/tasks")
     expect(page.locator(".list-row bdi")).to_have_text(HOSTILE)
@@ -50,10 +49,7 @@ def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
 
 
 def test_the_counts_by_status_are_the_filters(stage: Stage) -> None:
-    """The first request for a list counts the statuses, and each count is a link to the tasks that it counts.
-
-    A status without tasks has no link. The page does not repeat the count, which reads 500 rows, with each request.
-    """
+    """The first request for a list counts the statuses, and each count is a link to the tasks that it counts."""
     stage.answers["/api/tasks"] = answer
     page = stage.open("#/tasks")
     counts = page.get_by_role("group", name="Status").get_by_role("link")
@@ -95,10 +91,7 @@ def test_a_list_that_changes_is_counted_again_after_a_minute(stage: Stage) -> No
 
 
 def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
-    """An address with a time that was chosen in Tokyo shows the same moment in New York.
-
-    "The last hour" stays relative to the present time, but a copied link has fixed times instead.
-    """
+    """An address with a time that was chosen in Tokyo shows the same moment in New York."""
     addresses: list[str] = []
     for zone, shown in (("Asia/Tokyo", "2026-11-28T19:00"), ("America/New_York", "2026-11-28T05:00")):
         stage = Stage(browser, timezone_id=zone, permissions=["clipboard-read", "clipboard-write"])

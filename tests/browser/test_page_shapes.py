@@ -52,7 +52,6 @@ def visit(browser: Browser, demo: DevServer) -> Iterator[Watched]:
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str) -> None:
-    """The form does not send a schema that is not JSON."""
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"
     message = f"/properties/x/{'very-long-name' * 9}: pattern is not supported."

@@ -16,10 +16,7 @@ from tests.support.client import Client
 from tests.support.model_plan import Behaviour, Call, ok
 
 _NAME = re.compile(r"\b(?:Ann|Bob|Cyd|Dan|Eve|Zed)\b")
-_DISGUISES = {
-    "Bob": "```json\n{}\n```",
-    "Cyd": "<think>Who is it?</think>\nThis is what I found: {} I hope it helps.",
-}
+_DISGUISES = {"Bob": "```json\n{}\n```", "Cyd": "<think>Who is it?</think>\nThis is what I found: {} I hope it helps."}
 
 
 def person(name: str) -> dict[str, object]:

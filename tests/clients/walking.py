@@ -76,12 +76,7 @@ _CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_par
 _ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
 # The output that `stream.py` and `stream.mjs` must have.
 EXPECTED_OF_STREAM: dict[str, Any] = {
-    "concat": {
-        "types": [*_CONCAT, *["output_text.delta"] * 8, *_ENDS],
-        "numbered": True,
-        "text": True,
-        "again": True,
-    },
+    "concat": {"types": [*_CONCAT, *["output_text.delta"] * 8, *_ENDS], "numbered": True, "text": True, "again": True},
     "merge": {"types": [*_CONCAT, "output_text.delta", *_ENDS], "numbered": True, "text": True, "again": True},
     "patient": {"numbered": True, "text": True, "broken": []},
     "cancelled": ["response.failed", "cancelled"],

@@ -150,10 +150,7 @@ ABLATIONS = [
 def test_without_a_part_of_it_tasks_are_doubled(
     monkeypatch: pytest.MonkeyPatch, name: str, part: str, instead: str, script: list[tuple[int, Fate]]
 ) -> None:
-    """If any of the tested parts is removed from the joining statements, requests get too many tasks.
-
-    For each part of the joining statements a script makes one task with the part, and two tasks without it.
-    """
+    """If any of the tested parts is removed from the joining statements, requests get too many tasks."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == 1
     whole: Statement = getattr(joining, name)

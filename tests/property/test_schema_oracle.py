@@ -67,11 +67,7 @@ def array_of(schema: dict[str, Any]) -> dict[str, Any]:
     inner = json.loads(json.dumps(schema).replace('"$ref": "#"', '"$ref": "#/$defs/Root"'))
     definitions = inner.pop("$defs", {}) | {"Root": inner}
     items = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in definitions]}
-    return {
-        "type": "object",
-        "properties": {"all": {"type": "array", "items": items}},
-        "$defs": definitions,
-    }
+    return {"type": "object", "properties": {"all": {"type": "array", "items": items}}, "$defs": definitions}
 
 
 def stands(value: Any, pointer: str) -> bool:

@@ -55,10 +55,7 @@ TENANTS = ("a", "b")
 RESTS = (Rests(), Rests((0, 2 * LEASE_MS), 3 * LEASE_MS), Rests((), 2 * LEASE_MS))
 
 failures = st.builds(
-    Failure,
-    st.sampled_from(["model_refused", "model_timeout"]),
-    st.sampled_from(["401", "文"]),
-    st.booleans(),
+    Failure, st.sampled_from(["model_refused", "model_timeout"]), st.sampled_from(["401", "文"]), st.booleans()
 )
 windows = st.sampled_from([2_000, 7_000, 20_000])
 delays = st.sampled_from([0, EARLY_MS, EARLY_MS + 1, LEASE_MS])
@@ -125,11 +122,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.database.fail(OVERLOADED, "before", passing=reads)
 
     def both[T](
-        self,
-        fault: str | None,
-        real: Callable[[], Coroutine[Any, Any, T]],
-        model: Callable[[], Any],
-        reads: int = 0,
+        self, fault: str | None, real: Callable[[], Coroutine[Any, Any, T]], model: Callable[[], Any], reads: int = 0
     ) -> tuple[T, Any]:
         """Call the same method of the store and of the model, and return both results.
 
@@ -173,9 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
         new, on = self.submitted[task_key]
         given, expected = self.both(
-            fault,
-            lambda: self.store.insert(new, LEASE_MS, on),
-            lambda: self.model.insert(self.now, new, LEASE_MS, on),
+            fault, lambda: self.store.insert(new, LEASE_MS, on), lambda: self.model.insert(self.now, new, LEASE_MS, on)
         )
         assert given == expected
         if fault is not None and not isinstance(given, Accepted):
@@ -410,9 +401,7 @@ class StoreMachine(RuleBasedStateMachine):
     def take_due(self, due: Due, fault: str | None) -> None:
         """Send off tasks that an earlier search found due, although some tasks may have changed since."""
         given, expected = self.both(
-            fault,
-            lambda: self.store.take_due(due, LEASE_MS),
-            lambda: self.model.take_due(self.now, due, LEASE_MS),
+            fault, lambda: self.store.take_due(due, LEASE_MS), lambda: self.model.take_due(self.now, due, LEASE_MS)
         )
         assert set(given) == expected
 

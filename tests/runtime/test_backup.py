@@ -175,7 +175,6 @@ def test_each_column_comes_back_at_its_limit(tmp_path: Path) -> None:
 
 
 def test_a_database_with_long_values_everywhere() -> None:
-    """As the test with wrangler, on SQLite with D1's limits: each column that can be long comes back at its limit."""
     with closing(sqlite3.connect(":memory:")) as full, closing(sqlite3.connect(":memory:")) as again:
         for migration in sorted((ROOT / "migrations").glob("*.sql")):
             full.executescript(migration.read_text("utf-8"))

@@ -42,11 +42,7 @@ def of_size(size: int) -> bytes:
 FAULTS: dict[str, tuple[bytes, str, int | None]] = {
     "20,001 lines": (b"\n".join(lines(LINES_MOST + 1)), "too_many_tasks", LINES_MOST + 1),
     "1 MB and a byte": (of_size(LINE_BYTES_MOST + 1), "line_too_large", 1),
-    "the same id at both ends": (
-        b"\n".join([*lines(LINES_MOST - 1), line("r-0")]),
-        "duplicate_custom_id",
-        LINES_MOST,
-    ),
+    "the same id at both ends": (b"\n".join([*lines(LINES_MOST - 1), line("r-0")]), "duplicate_custom_id", LINES_MOST),
     "no UTF-8": (line("r-0") + b"\n" + line("r-1", "\u00e9").replace(b"\xc3\xa9", b"\xe9"), "invalid_json_line", 2),
     "an id of another alphabet": (line("r-0") + b"\n" + line("编号"), "invalid_json_line", 2),
     "two models": (line("r-0") + b"\n" + line("r-1", model="other"), "mismatched_model", 2),
@@ -125,7 +121,6 @@ def test_each_fault_has_its_error_and_leaves_nothing(server: DevServer, model: M
 
 @pytest.mark.parametrize("case", ACCEPTED)
 def test_each_form_of_a_file_is_read(server: DevServer, case: str) -> None:
-    """Ends of lines, a mark and blank lines change nothing. After the deletion of batch and input nothing is left."""
     content, total = ACCEPTED[case]
     batch = ended(server, content)
     assert (batch["status"], batch["request_counts"]["completed"]) == ("completed", total)

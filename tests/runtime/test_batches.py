@@ -118,7 +118,6 @@ def seen_by(command: list[str | Path]) -> str:
 
 
 def test_openai_for_python(server: DevServer, folder: Path) -> None:
-    """A Python program creates, polls, lists and cancels batches, and reads their files and each bad line's fault."""
     assert seen_by([sys.executable, HERE / "batches.py", server.url, "none", folder]).startswith("3.")
 
 
@@ -159,7 +158,6 @@ def content(url: str, file_id: str, query: str = "") -> httpx.Response:
 
 
 def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None:
-    """Lines with answers can be read while other lines have no answer yet."""
     batch = create(server.url, "".join(line(f"r-{n}", f"early {n}") for n in range(30)))
     eventually(lambda: until(server.url, batch["id"], {"in_progress", "completed"}))
     batch = until(server.url, batch["id"], {"completed"})
@@ -201,7 +199,6 @@ class TwiceLosingProxy(LosingProxy):
 
 
 def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
-    """The SDK sends `batches.create` three times without a key, because two answers are lost, and gets one batch."""
     form = {"file": ("a.jsonl", line("r-0"))}
     sent = httpx.post(f"{server.url}/v1/files", files=form, data={"purpose": "batch"}).json()
     proxy = TwiceLosingProxy(1)
@@ -221,7 +218,6 @@ def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
 
 
 def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
-    """Deployments with and without the bucket follow one another while batches go on, and each line is there once."""
     without = tmp_path / "project"
     without.mkdir()
     copy_worker(without)

@@ -58,7 +58,6 @@ def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
 
 @pytest.mark.parametrize("env", BINDINGS)
 def test_the_upload_is_within_its_limit(env: str) -> None:
-    """The size in KiB in the line `gzip`, which scripts read, is the size that wrangler prints, and at most 2.4 MiB."""
     output = build(env).output
     (size,) = re.findall(r"^gzip: (\d+) KiB$", output, re.MULTILINE)
     (exact,) = re.findall(r"Total Upload: .*gzip: ([\d.]+) KiB", output)
@@ -79,7 +78,6 @@ def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str])
 
 
 def test_what_runs_is_what_is_uploaded() -> None:
-    """Without --limits, the runtime runs the same modules that `make bundle` builds, with the same names and bytes."""
     folder = ROOT / ".build" / "bundle-top"
     uploaded = {
         name: sha256((folder / name).read_bytes()).hexdigest()

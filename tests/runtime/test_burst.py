@@ -28,9 +28,7 @@ def test_a_burst_beside_cron_hangs_nothing(tmp_path: Path):
     with (
         ModelServer(api_key="test-key") as model,
         DevServer(
-            tmp_path / "state",
-            *("--env", "free", "--limits", "off", "--cron-every", "1"),
-            *openai(model.base_url),
+            tmp_path / "state", *("--env", "free", "--limits", "off", "--cron-every", "1"), *openai(model.base_url)
         ) as server,
     ):
 

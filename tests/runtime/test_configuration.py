@@ -35,11 +35,7 @@ BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "unknown provider": ({"AI_PROVIDER": "gpt"}, "", ["AI_PROVIDER must be one of workers-ai, openai, demo (--var)"]),
     "workers-ai without an account": ({"AI_PROVIDER": "workers-ai"}, "", [f"{NO_WORKERS_AI} (--var)"]),
     "openai without a URL": ({}, "AI_PROVIDER=openai\n", [NO_URL]),
-    "a lease shorter than a call": (
-        {"LEASE_SECONDS": "60"},
-        "AI_TIMEOUT_SECONDS=60\n",
-        [f"{TOO_SHORT} (--var)"],
-    ),
+    "a lease shorter than a call": ({"LEASE_SECONDS": "60"}, "AI_TIMEOUT_SECONDS=60\n", [f"{TOO_SHORT} (--var)"]),
     "numbers": (
         {"AI_TIMEOUT_SECONDS": "soon", "LEASE_SECONDS": "0", "AI_CONCURRENCY": "12", "RETENTION_DAYS": "-1"},
         "",

@@ -164,8 +164,6 @@ def naming(state: Path, word: str) -> set[str]:
 
 
 def test_little_names_a_tenant_without_tasks(tmp_path: Path):
-    """With a tenant's last task the names of its failing models go; of the tenant's name, what the page lists stays."""
-
     plan = Plan(by_number={1: Behaviour("status", status_code=503)})
     with ModelServer(api_key="test-key", plan=plan) as model:
         flags = openai(model.base_url, MAX_CHARACTERS_PER_DAY="1000")

@@ -118,7 +118,6 @@ def example(language: str) -> str:
 
 @ON_THE_QUEUE
 def test_the_programs_of_the_documents_follow(dev: DevServer, client: Client, model: ModelServer, tmp_path: Path):
-    """The programs of `docs/clients.md`, in Python and for a browser, receive every event and stop at the end."""
     model.plan = Plan(decide=lambda _: slow(0.3))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     names: dict[str, Any] = {}

@@ -73,7 +73,6 @@ def own_key(server: DevServer) -> str:
 
 
 def test_openai_for_python(server: DevServer, lines: Path):
-    """A Python program uploads from a path, a buffer and a stream, and lists, reads and deletes files."""
     key = own_key(server)
     assert walk([sys.executable, HERE / "files.py", server.url, key, lines], EXPECTED_OF_FILES).startswith("3.")
 
@@ -83,7 +82,6 @@ def test_openai_for_python(server: DevServer, lines: Path):
     ("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)]
 )
 def test_openai_for_javascript(server: DevServer, lines: Path, package: str, version: str):
-    """A JavaScript program does the same with `openai`, which may send the form's fields after the file."""
     key = own_key(server)
     command: list[str | Path] = [find_node(), HERE / "files.mjs", package, server.url, key, lines]
     assert walk(command, EXPECTED_OF_FILES).startswith(version)
@@ -209,10 +207,7 @@ def test_a_large_file_goes_through_an_isolate_that_does_not_grow(large: DevServe
 
 
 def test_calls_of_the_bucket_are_subrequests(large: DevServer):
-    """The meter counts puts and gets of R2 as subrequests, and each as an operation of its class.
-
-    Its erasure lists the parts, which R2 bills like a put, and deletes them, which is free.
-    """
+    """The meter counts puts and gets of R2 as subrequests, and each as an operation of its class."""
     made = upload(large, b"x" * (limits.FILE_PART_BYTES + 1))
     path = f"/v1/files/{made.json()['id']}"
     assert len(httpx.get(f"{large.url}{path}/content", timeout=60).content) == limits.FILE_PART_BYTES + 1
@@ -244,7 +239,6 @@ def test_a_client_that_leaves_leaves_nothing(large: DevServer):
 
 
 def test_files_arrive_at_the_same_time(large: DevServer):
-    """Five uploads at once in one isolate give five files, each with its own bytes. One that is refused comes again."""
     contents = [bytes([number]) * 9_000_000 for number in range(5)]
     found: dict[int, httpx.Response] = {}
 

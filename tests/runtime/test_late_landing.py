@@ -124,5 +124,4 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_writes_that_land_late_and_calls_without_an_answer(tmp_path: Path) -> None:
-    """All tasks complete, no task is made twice, and each bill equals the model's count, apart from calls in doubt."""
     on_each_route(tmp_path, live_through_it)

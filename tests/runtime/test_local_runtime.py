@@ -35,7 +35,6 @@ def traceback_of(server: DevServer, error: str) -> list[str]:
 
 
 def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer) -> None:
-    """Python 3.14 imports from the standard library, then from vendored packages, then from the Worker's own files."""
     facts = get(server, "facts").json()
     assert facts["python"] == [3, 14]
     order = ["/lib/python314.zip", "/session/metadata/python_modules", "/session/metadata"]

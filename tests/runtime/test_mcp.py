@@ -53,7 +53,6 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     ids=["python", "javascript"],
 )
 def test_an_official_client_uses_each_tool(deployment: Deployment, program: list[str | Path], mode: str):
-    """A call whose answer is lost makes one task; a long result has ten pages; a cancelled task has none."""
     tenant = f"{Path(program[1]).suffix[1:]}-{mode}"
     command = [*program, deployment.url, insert_key(deployment.state, tenant), deployment.expired, mode]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)

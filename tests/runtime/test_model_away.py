@@ -33,10 +33,7 @@ def port() -> int:
 def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     settings = openai(f"http://127.0.0.1:{port}/v1", AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=5, PLAN="paid")
     state: Path = tmp_path_factory.mktemp("state")
-    with (
-        DevServer(state, *ENVIRONMENTS[route], *settings, "--cron-every", "1") as server,
-        Client(server.url) as client,
-    ):
+    with DevServer(state, *ENVIRONMENTS[route], *settings, "--cron-every", "1") as server, Client(server.url) as client:
         yield client
 
 

@@ -71,7 +71,6 @@ def age(state: Path, tenant: str, days: int) -> None:
 
 
 def test_refusals_are_stored_once(server: DevServer, clients: dict[str, Client]) -> None:
-    """When a batch has ended, its error file has the refusals, and the database has them nowhere else."""
     client = clients["results"]
     made = upload(client, "".join(line(number) + "\n" for number in range(REFUSED)).encode())
     assert made.status_code == 200, made.text

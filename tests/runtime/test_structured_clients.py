@@ -30,7 +30,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_pydantic_models(url: str):
-    """Streams, `parse` and responses that are read later give the same objects, even after lost and broken answers."""
     assert check_structured([sys.executable, "structured.py"], url)
 
 

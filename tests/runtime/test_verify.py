@@ -113,9 +113,7 @@ BROKEN = (
         "async def _drop(self, *_): pass\nimport src.queue.producer as p\np.QueueSender.send = _drop",
     ),
     behind(
-        "alarms that never come",
-        "route durable-object",
-        "async def _never(self, *_): pass\nAIProcessor.alarm = _never",
+        "alarms that never come", "route durable-object", "async def _never(self, *_): pass\nAIProcessor.alarm = _never"
     ),
     behind(
         "an RPC that fails",

@@ -144,11 +144,7 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
 
 
 def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
-    """The programs in docs/clients.md run unchanged, except that ports and the key are replaced.
-
-    The receiver in docs/clients.md, which has at most 20 lines, accepts the test message and the message of a task,
-    prints what the page shows, and refuses a forged message.
-    """
+    """The programs in docs/clients.md run unchanged, except that ports and the key are replaced."""
     page = ROOT / "docs" / "clients.md"
     register, receive, test = blocks(page, "python")[-3:]
     (printed,) = blocks(page, "text")

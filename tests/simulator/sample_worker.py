@@ -78,10 +78,7 @@ class Worker:
         whole = "UPDATE jobs SET state = 'done' WHERE id = ?1 AND (SELECT count(*) FROM parts WHERE job = ?1) = ?2"
         await answered(
             db.batch(
-                [
-                    db.prepare(whole).bind(job, PARTS),
-                    db.prepare("UPDATE jobs SET lease = 0 WHERE id = ?1").bind(job),
-                ]
+                [db.prepare(whole).bind(job, PARTS), db.prepare("UPDATE jobs SET lease = 0 WHERE id = ?1").bind(job)]
             )
         )
 

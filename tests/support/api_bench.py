@@ -38,18 +38,7 @@ from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Failure, Mark, Route, is_truncated
 from src.kernel.run.log import Log
-from src.kernel.store.claims import (
-    CallKey,
-    Claim,
-    Continue,
-    Fail,
-    FailedCall,
-    Finish,
-    Output,
-    Progress,
-    Step,
-    Tries,
-)
+from src.kernel.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tries
 from src.kernel.store.d1 import Database
 from src.kernel.store.keys import KeyStore, NewKey
 from src.kernel.work.dispatch import Dispatcher, Sender

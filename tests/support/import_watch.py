@@ -79,10 +79,7 @@ def open_streams() -> list[io.IOBase]:
 
 
 def bound_to_a_loop() -> list[type]:
-    names = {
-        "asyncio": ("Lock", "Event", "Condition", "Semaphore", "Queue", "Future"),
-        "socket": ("socket",),
-    }
+    names = {"asyncio": ("Lock", "Event", "Condition", "Semaphore", "Queue", "Future"), "socket": ("socket",)}
     return [
         getattr(sys.modules[module], name)
         for module, kinds in names.items()

@@ -191,10 +191,7 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     of = await story.lines.take(TASK, "another", LEASE_MS)
     assert of is not None
     parts = [FilePart("w2-0-0", 153)]
-    story.outcomes += [
-        await story.lines.move(first, range(1), parts),
-        await story.lines.move(of, range(1), parts),
-    ]
+    story.outcomes += [await story.lines.move(first, range(1), parts), await story.lines.move(of, range(1), parts)]
     story.outcomes.append(await story.lines.move(of, range(1), parts))  # a repetition
     await story.note(LINES)
     failures, behind = await story.lines.refusals(TASK, range(4))

@@ -17,12 +17,7 @@ def _new(
     at: int, tenant: str = "local", digit: str = "a", *, valid_ms: int | None = None, scopes: frozenset[Scope] = OWN
 ) -> NewKey:
     return NewKey(
-        id=_id(at),
-        tenant=tenant,
-        digest=digit * 64,
-        scopes=scopes,
-        label="ü" if at % 2 else None,
-        valid_ms=valid_ms,
+        id=_id(at), tenant=tenant, digest=digit * 64, scopes=scopes, label="ü" if at % 2 else None, valid_ms=valid_ms
     )
 
 

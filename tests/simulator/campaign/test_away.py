@@ -205,7 +205,6 @@ def test_many_tasks_wait_for_their_model(tasks: int, away_seconds: float):
 
 
 def test_waiting_tasks_share_their_questions():
-    """The waiting tasks of one isolate take turns, so that 50 tasks make less than twice as many calls as 10 tasks."""
     asked = []
     for tasks in (10, 50):  # the queue accepts only the share of one tenant's tasks
         seen = work(TOP, tasks, 1_800, "5xx", isolates=1)
@@ -222,7 +221,6 @@ def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
 
 
 def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """If a task still makes only one call at a time after the model's return, only the check for this fails."""
     narrow, once = Patience.narrow, set[Patience]()
 
     def for_good(patience: Patience, now: float) -> bool:
@@ -237,7 +235,6 @@ def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_wait_goes_on_where_another_deployment_takes_over():
-    """Tasks that move from the queue to objects and back while they wait still call the model as rarely."""
     seen = work(QUEUE, 2, 1_800, "5xx", changes=((100, FREE), (900, QUEUE)))
     assert seen.routes == [{Route.QUEUE}, {Route.DURABLE_OBJECT}, {Route.QUEUE}]
     check_patience(seen, 2, 1_800, pause_most=325)

@@ -88,7 +88,6 @@ def test_the_use_grows_no_faster_than_the_lines(route: str, plan: Plan) -> None:
 
 @pytest.mark.campaign
 def test_uneven_calls_write_more_rows() -> None:
-    """With calls of 2 to 10 s, lanes answer for single calls, and a line writes about a row."""
     use = used(BatchLoad(LINES, "queue", "paid", (2.0, 10.0)))
     assert use.rows_written == pytest.approx(measured.BATCH_ROWS_UNEVEN, rel=0.1)
 
@@ -111,7 +110,6 @@ def load_of(lines: int, route: str, plan: Plan = "paid") -> BatchLoad:
 
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 def test_a_batch_holds_up_no_other_tenant(route: str) -> None:
-    """A task of one chunk beside a batch is never late by more than 2 s."""
     check(lateness(load_of(4_000, route)))
 
 
@@ -119,7 +117,6 @@ def test_a_batch_holds_up_no_other_tenant(route: str) -> None:
 @pytest.mark.parametrize("plan", ["free", "paid"])
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 def test_the_largest_batch_holds_up_no_other_tenant(route: str, plan: Plan) -> None:
-    """The same beside a batch of 20,000 lines, whose input and output have 50 MB each."""
     check(lateness(load_of(LINES, route, plan)))
 
 

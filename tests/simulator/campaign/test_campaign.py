@@ -120,7 +120,6 @@ class TestSchedules:
         assert set(seeds.profiles) == set(PROFILES)
 
     def test_every_kind_of_fault_fired(self, seeds: CampaignTally):
-        """Each of the design's faults 1 to 34, 36 to 39 struck often, and so did each kind of fault."""
         fired = seeds.fired_by_number()
         assert set(fired) == {*range(1, 35), *range(36, 40)}
         assert min(fired.values()) >= least(FIRED_LEAST)
@@ -145,7 +144,6 @@ class TestSchedules:
         assert seeds.told["limited"] > least(300)
 
     def test_the_hosted_runtime_excuses_nothing(self, seeds: CampaignTally):
-        """No check excuses a failure because of the hosted runtime's behaviour."""
         assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
         assert all(seeds.fired[name] >= least(FIRED_LEAST) for name in HOSTED)
 

@@ -64,7 +64,6 @@ def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float) ->
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one.name or "top")
 @pytest.mark.parametrize("dead", [*EACH_ALONE, DEAD_TRIGGERS], ids="+".join)
 def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, monkeypatch: pytest.MonkeyPatch):
-    """Every polled task ends, each call is made and counted once, and polls send a task at most once a minute."""
     sendings = Sendings(monkeypatch)
     result = a_day(dead, deployment, 25.0)
     assert result.failure is None

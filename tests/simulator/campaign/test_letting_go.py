@@ -30,6 +30,5 @@ def test_a_host_without_a_look_to_spare_is_held_until_its_call_has_ended_and_cou
 
 
 def test_it_is_held_no_longer_than_that(monkeypatch: pytest.MonkeyPatch):
-    """With a bound below the time of the slow call, the check fails, which shows that the check judges these runs."""
     monkeypatch.setattr(letting_go, "FREED_SECONDS_MOST", -45.0)
     assert any("its host on direct is held" in (play(seed).failure or "") for seed in range(10))

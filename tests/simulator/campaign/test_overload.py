@@ -32,7 +32,6 @@ def test_250_workers_and_a_stall():
 
 
 def test_a_database_that_is_quick_enough_costs_nothing():
-    """If the database answers quickly, a worker writes at most once a call, besides its claim and the task's end."""
     outcome = play(Load(20, 0.01))
     assert outcome.completed == 20
     assert outcome.writes <= outcome.calls + 2 * 20

@@ -37,7 +37,6 @@ def test_a_bill_that_a_retry_cuts_is_found():
 
 
 def test_an_interrupted_search_goes_on(tmp_path):
-    """A search that stops, is kept, and goes on in another process's place knows the same states in the end."""
     path, one = tmp_path / "kept.pickle", scene("plain", bounds=Bounds(most=1), sweeps=False)
     with limits_of_scenes():
         whole, first, second = Search(one), Search(one), Search(one)
@@ -56,5 +55,4 @@ def test_an_interrupted_search_goes_on(tmp_path):
 @pytest.mark.campaign
 @pytest.mark.parametrize("ablation", guards(), ids=lambda ablation: ablation.name)
 def test_each_missing_guard_is_found(ablation: Ablation):
-    """The search finds each missing guard of the store and the worker that a task of two chunks can show."""
     assert found_without(ablation) is not None

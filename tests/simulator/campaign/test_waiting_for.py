@@ -175,7 +175,6 @@ def test_a_model_that_is_away_to_others(deployment: Deployment):
 
 @each_route
 def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
-    """If a provider asks for pauses of a second, a client that obeys `Retry-After` makes at most 12 polls in 90 s."""
     watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 1.0), 0.2) if now < 90 else OK)
     assert watched.polls(12, until=90) <= 12
     assert len([at for at in watched.calls if at < 90]) >= 4
@@ -183,7 +182,6 @@ def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
 
 @each_route
 def test_who_obeys_a_hanging_model_asks_little(deployment: Deployment):
-    """If a model gives no answer for a minute, a client that obeys `Retry-After` makes at most 8 polls."""
     timeout = "20" if deployment is DIRECT else "60"
     hang = "hang", ModelTimeout("hang"), float(timeout)
     watched = Watched(deployment, lambda now: hang if now < 10 else OK, AI_TIMEOUT_SECONDS=timeout, LEASE_SECONDS="180")

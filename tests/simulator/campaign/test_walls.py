@@ -72,7 +72,6 @@ def usage(deployment: Deployment, call_seconds: float, **variables: str) -> tupl
 def test_without_faults_a_slow_model_is_asked_once_for_each_chunk(
     deployment: Deployment, call_seconds: float, variables: dict[str, str]
 ):
-    """A task makes exactly `minimumCalls` calls, none of them in doubt, on each route, even with the longest calls."""
     spent, _, calls = usage(deployment, call_seconds, **variables)
     assert calls == spent["modelCalls"] == spent["minimumCalls"] == CHUNKS
     assert spent["inDoubt"] == 0

@@ -30,7 +30,6 @@ def test_each_end_is_told_and_nothing_else(seeds: CampaignTally):
 
 
 def test_receivers_misbehave(seeds: CampaignTally):
-    """Receivers misbehave in each way, except that the rarest way may be missing."""
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
     assert sum(seeds.fired[name] for name in RECEIVER) >= SCHEDULES / 2
 

@@ -20,7 +20,6 @@ SEEDS_MOST = 100
 
 
 def test_entry_exports_what_the_deployment_names():
-    """`entry` exports the Worker and the object classes of wrangler.toml, and no other class."""
     bindings = tomllib.loads((ROOT / "wrangler.toml").read_text())["durable_objects"]["bindings"]
     assert {"Default"} | {binding["class_name"] for binding in bindings} == EXPORTED == set(entry.__all__)
     classes = {name for name, value in vars(entry).items() if isinstance(value, type)}

@@ -84,8 +84,6 @@ def test_the_search_finds_what_is_broken():
 
 
 def test_a_schema_upgrade_under_running_tasks():
-    """A migration that adds a column and an index under running tasks disturbs neither the tasks nor older code."""
-
     class Upgrading(Scenario):
         async def run(self, world: World) -> None:
             def upgrade() -> None:

@@ -20,7 +20,6 @@ ANSWERS = 400
 @pytest.mark.parametrize("fault", ["", *MISFORMED])
 @pytest.mark.parametrize("name", FORMS)
 def test_an_answer_is_worth_what_the_model_says(name: str, fault: str):
-    """The Worker reads the intended value from every disguise of an answer, and none from an unfit answer."""
     schema = dict(FORMS[name].schema)
     plan = FaultPlan(Random(name + fault), {fault: 1.0} if fault else {})
     kinds = set()

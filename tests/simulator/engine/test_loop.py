@@ -90,8 +90,6 @@ def test_a_deadlock_is_an_error():
 
 
 def test_a_step_costs_little():
-    """A step of the loop executes about 33 lines of Python, so that an idle machine makes 500,000 steps a second."""
-
     async def main() -> None:
         await asyncio.gather(*(ticks() for _ in range(10)))
 

@@ -38,8 +38,6 @@ def use(work: Callable[[D1Binding], Awaitable[Any]], rates: dict[str, float] | N
 
 
 def test_sql_sees_the_database_clock():
-    """Every way to read the time in SQL gives the virtual time in milliseconds, and fixed dates stay as they are."""
-
     async def work(db: D1Binding) -> None:
         row = await db.prepare(
             "SELECT unixepoch('subsec') AS a, unixepoch() AS b, unixepoch('now') AS c, datetime('now') AS d,"

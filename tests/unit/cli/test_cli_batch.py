@@ -161,7 +161,6 @@ def test_a_wrong_command_line_says_what_is_wrong(fake: FakeApi, run: Run, reques
 
 
 def test_a_server_that_is_away_is_waited_for(fake: FakeApi, run: Run) -> None:
-    """The batch goes on meanwhile, and each line is written once."""
     FakeBatches(fake, *DONE)
     away = Answer(503, {"error": {"code": "database_unavailable", "message": "away"}})
     states: list[Reply] = [batch(), away, batch("in_progress", done=2), LOST, batch("completed", done=4)]

@@ -93,7 +93,6 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
     ],
 )
 def test_what_stops_the_others_keeps_what_was_done(trouble: Reply, code: str, fake: FakeApi, run: Runs) -> None:
-    """After a lost connection or a refused key `onceover` reports the tasks that it has changed, and stops."""
     fake.on("DELETE", f"/api/tasks/{TASK_ID}", Answer(204)).on("DELETE", f"/api/tasks/{OTHER}", trouble)
     status, out, err = run("delete", *IDS, "-o", "json")
     document = conforms("delete", out)

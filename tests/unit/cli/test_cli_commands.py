@@ -133,7 +133,6 @@ def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
-    """If the answer to a submission is lost, `onceover` sends it again with the same idempotency key, and says so."""
     away = problem(503, "database_unavailable", Retry_After="1")
     fake.on("POST", "/api/tasks", LOST, away, Answer(202, task("pending")))
     status, out, err = run("submit", text)
@@ -144,7 +143,6 @@ def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """`-` reads a pipe. A byte order mark at the beginning of a text from standard input is removed."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeff文".encode())))
     assert run("submit", "-")[0] == 0
@@ -181,7 +179,6 @@ def test_a_text_that_cannot_be_read_is_refused(
     ],
 )
 def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: FakeApi, run: Runs, text: str):
-    """A bad flag ends a command with status 1, never with 2, which means that a task has failed."""
     status, out, err = run("submit", text, *arguments)
     assert (status, out) == (1, "")
     assert says in err
@@ -211,7 +208,6 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
 def test_a_key_on_the_command_line_is_visible_and_that_is_said(
     fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ):
-    """`--key` on the command line prints a warning, because other users can see it."""
     fake.on("GET", PATH, task())
     assert "can see --key" in run("status", TASK_ID, "--key", "oo_1")[2]
     monkeypatch.setenv("ONCEOVER_KEY", "oo_2")
@@ -262,7 +258,6 @@ def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run
 
 
 def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
-    """For a merge `onceover` prints only the result, not the chunks' outputs, which are different texts."""
     merge = {"model": "demo-1", "reduce": "merge"}
     fake.on("POST", "/api/tasks", Answer(202, task("pending", request=merge)))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
@@ -419,7 +414,6 @@ ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
-    """With `-o json` a command prints one document on one line, in the shape of output.schema.json."""
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
     assert status == ENDS.get(name, 0)
@@ -512,10 +506,7 @@ def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
     ],
 )
 def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """The API's filters accept only times, not spans.
-
-    In three commands `--since` takes a time, or a span such as `2h`, which is counted back from now.
-    """
+    """The API's filters accept only times, not spans."""
 
     class Clock(datetime):
         @classmethod
@@ -535,7 +526,6 @@ def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: R
 
 @pytest.mark.parametrize("arguments", [["--since", "soon"], ["--since", "1h", "--created-after", "x"]])
 def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, run: Runs):
-    """An invalid `--since` is refused before any request, and the message names the allowed forms."""
     status, _, err = run("list", *arguments)
     assert (status, fake.asked) == (1, [])
     assert "--since" in err
@@ -545,7 +535,6 @@ def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, ru
     "arguments", [[], [TASK_ID, "--all"], [TASK_ID, "--dry-run"], [TASK_ID, "--status", "pending"], ["--dry-run"]]
 )
 def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
-    """`onceover cancel` needs ids of tasks, or `--all` with its filters. A forgotten flag cancels nothing."""
     assert run("cancel", *arguments)[0] == 1
     assert fake.asked == []
 
@@ -554,7 +543,6 @@ def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, ru
     "arguments", [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]]
 )
 def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
-    """`onceover retry` needs ids of tasks, or `--failed` with its filters."""
     assert run("retry", *arguments)[0] == 1
     assert fake.asked == []
 

@@ -23,7 +23,6 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_what_dotenv_reads_is_no_false_alarm(name: str, clone: Path) -> None:
-    """`doctor` finds no fault in a .dev.vars with comments, quotes, values over several lines, or colons."""
     secrets(TEXTS[name])(clone)
     assert complaints(folder.examine(clone, None)) == []
 

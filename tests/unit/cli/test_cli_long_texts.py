@@ -59,7 +59,6 @@ def test_a_long_text_is_uploaded(fake: FakeApi, run: Runs, book: Path) -> None:
 
 
 def test_an_earlier_upload_is_found(fake: FakeApi, run: Runs, book: Path) -> None:
-    """The same text is uploaded once, so that the same idempotency key goes with the same body."""
     name = texts.Text(book.read_text("utf-8"), str(book)).filename
     found = {"id": FILE_ID, "filename": name, "bytes": len(book.read_bytes())}
     other = {"id": "file-" + "0" * 32, "filename": "x", "bytes": 1}

@@ -30,7 +30,6 @@ def ended(result: Any, **fields: Any) -> dict[str, Any]:
 
 
 def test_flags_become_fields(fake: FakeApi, run: Runs, text: str, schema: str) -> None:
-    """Each flag becomes its field. The pointer in `--join POINTER=RULE` may contain an equals sign."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     rules = ("--join", "/total=sum", "--join", "/a=b=first")
     options = ("--schema", schema, "--no-strict", *rules, "--gaps", "--max-gap-share", "0.2")

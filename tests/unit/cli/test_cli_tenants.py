@@ -120,7 +120,6 @@ def lines(path: Path) -> list[Json]:
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """`tenant export` writes each task once, newest first, with its text, chunks, calls and deliveries."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
     calls = {None: (["a", "b"], "0.1"), "0.1": (["c"], None)}
@@ -167,7 +166,6 @@ def test_an_export_has_the_batches_and_the_list_of_files(fake: FakeApi, run: Run
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """A repeated `tenant export` continues, and reads again only an incomplete last line and half a page."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--output", str(target))
@@ -235,7 +233,6 @@ class Files:
 
 @pytest.mark.parametrize("tasks", [0, 4])
 def test_the_files_of_a_tenant_are_erased_after_its_tasks(fake: FakeApi, run: Runs, tasks: int) -> None:
-    """A tenant's files go too, also those of a tenant without tasks, because a file may have no end of its own."""
     Tasks(fake, IDS[:tasks])
     files = Files(fake, "file-1", "file-2", "file-3", "file-4", "file-5")
     fake.on("DELETE", "/v1/files/file-2", LOST, problem(503, "files_unavailable"), partial(files.erase, "file-2"))

@@ -49,7 +49,6 @@ def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(f
     "arguments", [["watch", TASK_ID], ["result", TASK_ID], ["watch", TASK_ID, "-o", "json"], ["--help"]]
 )
 def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
-    """If a reader such as `head -1` closes the pipe, `onceover` ends with status 0 and without a traceback."""
     fake.on("GET", PATH, task(output=LARGE))
     with subprocess.Popen(
         [*PROGRAM, *arguments], env=environment(fake), stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -295,11 +295,7 @@ def older(wanted: Needs) -> DeploymentReply:
 
 @pytest.mark.parametrize("first", [lambda _: NO_CERTIFICATE, lambda _: NOT_FOUND, lambda _: NO_SCHEMA, older])
 def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], tmp_path: Path) -> None:
-    """`make deploy` waits until the new Worker answers.
-
-    While `make deploy` waits, a failed TLS handshake, Cloudflare's 404, a missing schema or an answer of an older
-    version is no failure.
-    """
+    """`make deploy` waits until the new Worker answers."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
     said = run(account, "free", internet=internet)

@@ -178,10 +178,7 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
 
 
 def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
-    """In this test a submission gave a slot to a waiting task, whose object could not be reached.
-
-    The next sweep notifies this task's object before others, since the task has its slot already.
-    """
+    """In this test a submission gave a slot to a waiting task, whose object could not be reached."""
     made = deploy(1)
     first, waiting, *_ = made.submit(40, "a")
     for _ in range(30):

@@ -127,7 +127,6 @@ def test_the_log_of_a_task_without_failures_has_no_row() -> None:
 @pytest.mark.parametrize("limit", [1, 100])
 @pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
-    """With `outcome`, the log shows only calls with this outcome; this is true over several pages, too."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     everything = page(troubled, task_id)
@@ -271,7 +270,6 @@ def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> 
 
 
 def test_the_log_needs_the_scope_read() -> None:
-    """A key with only the scope `write` sees no part of a task's log, whatever parameters it sends."""
     bench = ApiBench(keys=True)
     writer, reader = bearer(bench.make_key(Scope.WRITE)), bearer(bench.make_key(Scope.READ))
     theirs = bearer(bench.make_key(tenant="theirs"))

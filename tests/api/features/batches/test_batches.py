@@ -46,7 +46,6 @@ def post(bench: ApiBench, body: object, **headers: str) -> Reply:
 
 
 def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
-    """Each answer is an object of the SDK, and each line is in the output exactly once."""
     made = create(bench, lines(3), metadata={"night": "1"})
     batch = SdkBatch.model_validate(made, strict=True)
     assert SdkBatch.model_fields.keys() <= made.keys()
@@ -110,7 +109,6 @@ def test_each_wrong_field_is_refused_by_name(bench: ApiBench, fields: dict[str, 
 
 
 def test_a_file_of_another_purpose_is_refused(bench: ApiBench) -> None:
-    """A batch can read only files of the purpose `batch`, and only files of its own tenant."""
     text = upload(bench, "text", purpose="user_data")
     assert refusal(post(bench, BODY | {"input_file_id": text})) == (400, "invalid_fields", "input_file_id")
     file = upload(bench, lines(1))
@@ -143,7 +141,6 @@ def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
 
 
 def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
-    """A repeated request is recognized by its Idempotency-Key, or by the number of tries that the SDK sends."""
     file = upload(bench, lines(1))
     body = BODY | {"input_file_id": file}
     first = post(bench, body, idempotency_key="a")
@@ -160,7 +157,6 @@ def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
 
 
 def test_tenants_and_scopes_are_kept_apart() -> None:
-    """Another tenant's batch is 404; an operator may name the tenant; and each call needs its own scope."""
     bench = ApiBench(keys=True)
     own = bearer(bench.make_key())
     other = bearer(bench.make_key(tenant="acme"))
@@ -208,7 +204,6 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
 
 
 def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
-    """A batch whose budget has fewer calls than the batch has lines fails, and keeps its answers."""
     ended = run(bench, create(bench, lines(4), onceover={"maxModelCalls": 3}))
     assert ended["status"] == "failed"
     assert [(one["code"], one["line"]) for one in ended["errors"]["data"]] == [("budget_exhausted", None)]
@@ -244,8 +239,6 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
 
 
 def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:
-    """A refusal says what is wrong, and no file is left behind."""
-
     def refused_retry(batch: batches.Batch) -> None:
         before = bench.database.rows("SELECT id FROM files")
         reply = bench.call("POST", f"{batch['onceover']['task']}/retry")
@@ -261,7 +254,6 @@ def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> No
 
 
 def test_responses_are_an_endpoint_of_batches(bench: ApiBench) -> None:
-    """The answers to lines for /v1/responses are whole responses."""
     made = create(bench, lines(2, batches.RESPONSES), endpoint=batches.RESPONSES)
     found = content(bench, run(bench, made)["output_file_id"])
     assert {one["response"]["body"]["object"] for one in found} == {"response"}
@@ -281,7 +273,6 @@ def test_a_webhook_tells_about_the_end(
     event: str,
     model: type[BatchCompletedWebhookEvent] | type[BatchFailedWebhookEvent],
 ) -> None:
-    """OpenAI's SDK accepts the webhook message, which has the batch's id."""
     secret = data(bench.call("POST", "/v1/webhook_endpoints", RECEIVER))["signing_secret"]
     ended = run(bench, create(bench, content_of))
     bench.settle()

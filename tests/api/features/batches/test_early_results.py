@@ -85,7 +85,6 @@ def test_a_reader_gets_each_line_once_while_the_file_grows(bench: ApiBench) -> N
 def test_an_answer_ends_after_a_whole_line_within_its_allowance(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that would exceed what one answer may have is shorter, and says that more lines follow."""
     ended = run(bench, create(bench, lines(20)))
     whole = page(bench, ended, "").body
     monkeypatch.setitem(limits.EARLY_BYTES_MOST, bench.settings.plan, len(whole) // 3)
@@ -165,7 +164,6 @@ def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatc
 
 
 def test_a_batch_without_answers_yet_has_an_empty_file(bench: ApiBench) -> None:
-    """An output file without lines exists from the status `in_progress` on."""
     scripted(bench).before = away
     batch = create(bench, lines(2))
     work(bench, batch, 5.0)
@@ -177,7 +175,6 @@ def test_a_batch_without_answers_yet_has_an_empty_file(bench: ApiBench) -> None:
 
 
 def test_only_output_files_have_lines(bench: ApiBench) -> None:
-    """An input file can only be read whole, not by lines."""
     file = upload(bench, lines(1))
     reply = bench.call("GET", f"/v1/files/{file}/content?offset=0")
     assert (reply.status, data(reply)["error"]["param"]) == (400, "offset")

@@ -61,7 +61,6 @@ def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
 
 
 def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
-    """Each task that this function makes is a second younger than the task before it."""
     failed(bench)
     assert data(retry(bench)) == {"retried": 1, "more": False}
     assert data(retry(bench)) == {"retried": 0, "more": False}
@@ -78,7 +77,6 @@ def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> None:
-    """A bulk retry retries at most 100 tasks, oldest first, and answers `more: true` while other tasks are left."""
     tasks = [failed(bench) for _ in range(limits.BULK_TASKS_MOST + 1)]
     assert data(retry(bench)) == {"retried": limits.BULK_TASKS_MOST, "more": True}
     assert statuses(bench, tasks[0], tasks[-2], tasks[-1]) == ["pending", "pending", "failed"]
@@ -123,7 +121,6 @@ def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
 
 
 def test_one_direct_run_is_begun(bench: ApiBench) -> None:
-    """On the direct route, a bulk retry starts the run of only one task, and makes its other tasks due at once."""
     tasks = [failed(bench) for _ in range(3)]
     direct = bench.senders[1]
     bench.senders[0].refuses = True
@@ -304,7 +301,6 @@ def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
 
 
 def test_a_dry_run_counts_the_calls_that_ask_again(bench: ApiBench) -> None:
-    """An output that must fit a schema may take AI_REASKS more calls: by default one more for each of two chunks."""
     schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}, "required": ["a"]}
     failed(bench, outputSchema={**schema, "additionalProperties": False})
     assert data(retry(bench, dryRun=True))["maximumCalls"] == 2 * (3 + 1)

@@ -100,7 +100,6 @@ def refusal(reply: Reply) -> tuple[int, str, str | None]:
 
 
 def test_the_sdk_s_models_accept_every_answer(files: ApiBench) -> None:
-    """A file is uploaded, read, listed and deleted, and each answer is exactly the SDK's object."""
     made = uploaded(files, b'{"a": 1}\n')
     file = FileObject.model_validate(made, strict=True)
     assert file == FileObject(
@@ -224,7 +223,6 @@ def test_without_a_bucket_a_large_file_is_refused_by_the_binding_s_name(bench: A
 
 
 def test_a_tenant_s_files_have_a_limit_together(files: ApiBench) -> None:
-    """The answer 507 says how many bytes are in use, an SDK does not repeat the request, and a deletion frees space."""
     files.limit(files_bytes=5_000)
     first = uploaded(files, b"x" * 3_000)
     before = left(files)
@@ -269,7 +267,6 @@ def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
 
 
 def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None:
-    """An SDK repeats the upload, and this makes another file."""
     if isinstance(files.blobs, MemoryR2):
         files.blobs.fail(INTERNAL, "after", times=limits.BLOB_SENDS)
     else:
@@ -417,7 +414,6 @@ def test_a_large_body_waits_for_memory(files: ApiBench) -> None:
 
 
 def test_a_form_that_only_pads_is_refused(files: ApiBench) -> None:
-    """Bytes that follow the last boundary count toward the limit of the body."""
     files.limit(file_bytes=10)
     body = raw(PURPOSE, ('name="file"; filename="a"', b"x")) + b" " * limits.FORM_BYTES_MOST
     assert refusal(send(files, body)) == (413, "too_large", None)

@@ -106,7 +106,6 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
 
 
 def test_merge_has_one_delta(bench: ApiBench):
-    """With `merge` the stream has one delta, which is the merged text, once this text exists."""
     name = post(bench, onceover=None)
     claim = bench.claim(name.removeprefix("resp_"))
     bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
@@ -136,7 +135,6 @@ def test_merge_has_one_delta(bench: ApiBench):
 
 
 def test_a_submission_can_be_followed_at_once(bench: ApiBench):
-    """With `stream: true` a submission is answered with the stream; if the client leaves, the task continues."""
     bench.limit(plan="free")
     events, whole = follow(bench, "POST", "/v1/responses", {**BODY, "stream": True})
     assert (kinds(events[:-1]), whole) == (["created", "queued"], False)

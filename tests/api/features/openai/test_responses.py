@@ -257,7 +257,6 @@ def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dic
     ],
 )
 def test_what_nobody_knows_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], param: str):
-    """Unknown fields, inner fields and kinds of items are refused by name, so none is silently ignored."""
     assert error(create(bench, **fields)) == ("unsupported_parameter", param)
 
 
@@ -443,7 +442,6 @@ def test_models(bench: ApiBench):
 
 
 def test_a_retry_keeps_the_retention(bench: ApiBench):
-    """After a native retry, the task of a `store: false` response is still a response, and is kept for an hour."""
     response = made(bench, store=False)
     bench.fail(task_id(response))
     assert bench.call("POST", f"/api/tasks/{task_id(response)}/retry").status == 202

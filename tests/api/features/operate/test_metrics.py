@@ -52,7 +52,6 @@ def test_prometheus_takes_it(bench: ApiBench) -> None:
 
 
 def test_what_a_scrape_shows(bench: ApiBench) -> None:
-    """The metrics show unfinished and ended tasks, their bills and latencies, as they are when the metrics are read."""
     done, failed, cancelled, waiting = (bench.submit()["id"] for _ in range(4))
     bench.pass_seconds(3)
     bench.complete(done)
@@ -92,7 +91,6 @@ def test_what_a_scrape_shows(bench: ApiBench) -> None:
 
 
 def test_quota_use() -> None:
-    """The metrics show how much of its limits each tenant has used, if there are limits."""
     bench = ApiBench()
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit("x" * 30)
@@ -139,7 +137,6 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 
 
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
-    """The metrics state how many rows the request for them has read and written."""
     bench.complete(bench.submit()["id"])
     found = scrape(bench)
     # In the bench one meter counts all calls; in production each invocation has a meter of its own.
@@ -150,7 +147,6 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
-    """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`."""
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401
     for refused in (reader, foreign):
@@ -206,7 +202,6 @@ def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
 
 
 def test_a_sweep_adds_up(bench: ApiBench) -> None:
-    """The next sweep adds ended tasks to the sums, even if no metrics are read."""
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(0.001)
     assert bench.call("POST", "/api/sweep").status == 200

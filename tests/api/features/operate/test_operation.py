@@ -72,7 +72,6 @@ def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
 
 
 def test_who_may_sweep(keyed: ApiBench) -> None:
-    """Only an `admin` key of the operators' tenant may start a sweep. By default the operators' tenant is `local`."""
     assert sweep(keyed).status == 503  # no key exists yet
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")
@@ -122,8 +121,6 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
 
 
 def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) -> None:
-    """Status and metrics count the unfinished tasks and batches that wait for a binding that was removed."""
-
     def shown() -> tuple[bool, int, str]:
         files = data(verbose(bench))["files"]
         (metric,) = re.findall(r"^onceover_tasks_without_files (\d+)$", scrape(bench), re.MULTILINE)
@@ -152,7 +149,6 @@ def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) ->
     ("route", "name"), [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)]
 )
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
-    """For the operators' status, a run by a consumer or an object records only the time of its own trigger."""
     shown = []
     for seconds in (7, 100, 100):
         bench.pass_seconds(seconds)

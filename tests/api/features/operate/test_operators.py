@@ -242,7 +242,6 @@ def two() -> Iterator[Two]:
 
 
 def test_each_call_has_its_row() -> None:
-    """Each call of the API has an entry in `REACH`, and `/openapi.json` agrees with the entry."""
     described = {name: EACH if one.takes_all else ONE if one.takes_tenant else OWN for name, one in OPERATIONS.items()}
     assert described == dict(REACH)
     assert {name for name in REACHING if OPERATIONS[name].has_id} == THING.keys()
@@ -373,7 +372,6 @@ def test_without_keys_there_is_one_tenant() -> None:
 
 
 def test_the_api_gives_it_to_nobody(two: Two) -> None:
-    """No caller can make a key with the scope `operator` through the API, not even an admin or an operator."""
     for key in (two.bench.make_key(), two.bench.make_key(*Scope)):
         reply = two.bench.call("POST", "/api/keys", {"scopes": ["read", "operator"]}, bearer(key))
         assert _refusal(reply) == (403, "operator")
@@ -393,7 +391,6 @@ MANY = ["a", "a-b", "a0", "b", *(f"t{number}" for number in range(core.TENANTS_A
 
 
 def test_bad_cursors_are_refused(two: Two) -> None:
-    """The cursor of one tenant's list is invalid for the list of all tenants, and the other way round."""
     key = two.bench.make_key(*Scope)
     one = data(two.ask("listTasks", key, THEIRS + "&limit=1"))["nextCursor"]
     every = data(two.ask("listTasks", key, "*&limit=1"))["nextCursor"]
@@ -495,7 +492,6 @@ def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str
 
 
 def test_a_cursor_outlives_its_tenant(two: Two) -> None:
-    """If the tenant in a cursor has no tasks any more, the page continues with the next tenant."""
     key = two.bench.make_key(*Scope)
     page = data(two.ask("listTasks", key, "*&limit=1"))
     for thing in ("ended", "failed", "going"):

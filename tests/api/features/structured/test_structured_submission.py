@@ -180,7 +180,6 @@ def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
     ],
 )
 def test_accepted(bench: ApiBench, fields: dict[str, Any]) -> None:
-    """With `merge` or `none` a schema needs no join rules. `maxGapShare` may be exactly 0 or 1."""
     assert bench.submit(**fields)["status"] == "pending"
 
 

@@ -73,7 +73,6 @@ def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
 
 
 def test_others_have_turns_while_a_value_is_joined(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many items a union has, no event compares more than some thousands of them without a turn for others."""
     turns = 0
 
     async def turn(seconds: float) -> None:
@@ -177,7 +176,6 @@ def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
 
 
 def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
-    """For a key with only `write`, the answer to a retry of gaps has gaps and bill, but neither schema nor value."""
     model: Any = bench.api.provider
     model.says = {"second": ["no"]}
     old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")

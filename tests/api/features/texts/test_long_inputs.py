@@ -219,7 +219,6 @@ def response_of(bench: ApiBench, content: list[dict[str, Any]], **fields: Any) -
 
 
 def test_a_response_reads_a_file(bench: ApiBench) -> None:
-    """A user message may have a file, as OpenAI's SDK sends it, and its own text is an instruction."""
     file_id = text_file(bench)
     parts = [{"type": "input_file", "file_id": file_id}, {"type": "input_text", "text": "Who met whom?"}]
     own = {"reduce": "concat", "chunk": CHUNK}
@@ -240,7 +239,6 @@ def test_a_response_reads_a_file(bench: ApiBench) -> None:
 
 
 def test_wrong_files_of_a_response_are_named(bench: ApiBench) -> None:
-    """What a file part may not have is refused by its path."""
     file_id = text_file(bench)
     part = {"type": "input_file", "file_id": file_id}
 

@@ -315,10 +315,7 @@ def test_a_result_without_an_answer_is_malformed(result: object) -> None:
     ],
 )  # fmt: skip
 def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:
-    """Workers AI refuses with a text, which becomes a refusal in OpenAI's form.
-
-    Some error codes of Workers AI mean that every line of the batch would be refused.
-    """
+    """Workers AI refuses with a text, which becomes a refusal in OpenAI's form."""
     outcome = at_workers_ai(RuntimeError(f"{code}: Call me Ishmael. Some years ago"), call())[1]
     found_status, body = refused(outcome)
     assert (found_status, body["error"]["code"], outcome.of_call) == (status, str(code), of_call)

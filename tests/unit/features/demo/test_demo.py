@@ -46,7 +46,6 @@ def test_chinese_text_is_analysed_in_chinese() -> None:
 
 
 def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
-    """The demo's merge of reports has quotes from them, adds up their counts and terms, and is itself a report."""
     texts = [_ENGLISH, _ENGLISH.replace("lighthouse", "harbour"), _ENGLISH.replace("keeper", "captain")]
     joined = "\n\n".join(analysis(text) for text in texts)
     merged = analysis(joined)

@@ -70,7 +70,6 @@ def test_a_form_is_honoured_however_it_is_sent(sending: Sending) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n", "{", "{}\n\n{", '{"a":1}', "x\x00y", "\ud800", "{}"])
 def test_any_text_fills_a_form(text: str) -> None:
-    """The demo gives a valid value even for a text without words, or for one that only looks like outputs."""
     formed(TREE, text).encode()
     made(of(names=NAMES, when={"type": "string", "format": "date"}), text)
 

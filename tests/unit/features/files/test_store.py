@@ -108,7 +108,6 @@ def test_a_lost_answer_to_ready_changes_nothing(bench: FileBench, when: str):
 
 
 def test_a_ready_that_lands_after_the_sweep_changes_nothing(bench: FileBench):
-    """An upload that takes too long is erased, and its `ready` finds that the file is gone, as does a late one."""
     key = bench.key()
     bench.run(bench.store.begin(key, bench.time_ms))
     bench.run(bench.store.bucket.put(key, "0", b"abc"))
@@ -133,7 +132,6 @@ def test_a_ready_that_lands_after_the_sweep_changes_nothing(bench: FileBench):
 
 
 def test_an_upload_that_took_too_long_is_not_made_ready(bench: FileBench):
-    """`ready` after an hour finds the file gone even before a sweep has come."""
     key = bench.key()
     bench.run(bench.store.begin(key, bench.time_ms))
     bench.pass_seconds(UPLOAD_SECONDS_MOST + 1)
@@ -143,7 +141,6 @@ def test_an_upload_that_took_too_long_is_not_made_ready(bench: FileBench):
 
 
 def test_a_failed_upload_leaves_nothing(bench: FileBench):
-    """`abort` erases the parts and the row of a file at once, even if its `ready` had landed."""
     for is_ready in (False, True):
         key = bench.key()
         bench.run(bench.store.begin(key, bench.time_ms))
@@ -158,7 +155,6 @@ def test_a_failed_upload_leaves_nothing(bench: FileBench):
 
 
 def test_a_begin_that_lands_late_restores_nothing(bench: FileBench):
-    """If a repeated `begin` and `ready` land after the file's erasure, there is no file that names missing parts."""
     key = bench.key()
     bench.database.fail(NETWORK_LOST, "later")
     bench.run(bench.store.begin(key, bench.time_ms))
@@ -365,7 +361,6 @@ def test_a_sweep_goes_on_after_a_bucket_without_an_answer(in_r2: FileBench):
 
 
 def test_output_files_end_with_their_task(bench: FileBench):
-    """In the transaction that erases a task its output files expire, growing ones too, and the sweep erases them."""
     from tests.support.store_bench import StoreBench
 
     tasks = StoreBench()
@@ -423,7 +418,6 @@ def test_a_search_is_wanted_once_an_hour(bench: FileBench):
 
 
 def test_objects_of_others_are_left_alone(in_r2: FileBench):
-    """The search for orphans passes objects whose keys are no keys of parts."""
     foreign = ["a", "local/b", "local/file-x/0", f"local/file-{'0' * 32}", f"local/file-{'0' * 32}/"]
     for key in foreign:
         in_r2.run(in_r2.r2.put(key, b"x"))
@@ -514,7 +508,6 @@ def test_a_range_is_read_at_once_only_if_it_is_short(bench: FileBench):
 
 
 def test_parts_keep_the_size_that_they_were_stored_with(in_r2: FileBench, monkeypatch: pytest.MonkeyPatch):
-    """A file whose parts are larger than those of new files is read by the sizes in its row, also across its parts."""
     file = in_r2.upload(b"abcdefgh", b"ijklmnop", b"q")
     monkeypatch.setattr(R2Bucket, "part_bytes", 4)
     assert in_r2.run(in_r2.store.read(file, 6, 17)) == b"ghijklmnopq"

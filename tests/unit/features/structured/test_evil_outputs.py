@@ -29,7 +29,6 @@ def test_a_hostile_output(schema: dict[str, Any], text: str) -> None:
 
 
 def test_hundreds_of_alternatives_of_an_older_release_are_bounded() -> None:
-    """A stored schema may have more alternatives than a submission. Its check takes as few lines."""
     choices = [{"type": "array", "items": {"minimum": number, "maximum": number}} for number in range(300)]
     text = filled(f"[{number % 300}]" for number in range(CHARS))
     with counted(*MODULES) as steps:

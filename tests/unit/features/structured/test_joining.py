@@ -58,7 +58,6 @@ def refusal(document: dict[str, Any], rules: dict[str, str] | None = None) -> tu
     ],
 )  # fmt: skip
 def test_each_rule(schema: Any, rule: str | None, values: list[Any], expected: Any) -> None:
-    """Each join rule adds decimals exactly, compares values as JSON does, and keeps their types."""
     found = joined(closed(a=schema), {"/a": rule} if rule else {}, *({"a": value} for value in values))["a"]
     assert (found, type(found)) == (expected, type(expected))
 
@@ -83,7 +82,6 @@ def test_null_and_absent_values_say_nothing() -> None:
 
 
 def test_objects_are_joined_field_by_field() -> None:
-    """Join rules name fields of objects by JSON pointers, with `~1` for `/`. The order is the schema's."""
     document = closed(**{"x/y": closed(n=NUMBER, deep=closed(l=STRINGS)), "s": STRING})
     values = ({"s": "a", "x/y": {"deep": {"l": ["p"]}, "n": 1}}, {"s": "b", "x/y": {"deep": {"l": ["q"]}, "n": 2}})
     found = joined(document, {"/x~1y/n": "sum", "/s": "last"}, *values)
@@ -171,7 +169,6 @@ def test_definitions_that_multiply_are_bounded() -> None:
 
 
 def test_definitions_that_are_deep_are_bounded() -> None:
-    """A join plan is refused if a field lies deeper than 64 levels, which no output can reach."""
     definitions = {f"d{number}": closed(a={"$ref": f"#/$defs/d{number + 1}"}) for number in range(200)}
     document = closed(r={"$ref": "#/$defs/d0"}) | {"$defs": {**definitions, "d200": STRINGS}}
     assert refusal(document)[0] == "/r" + "/a" * (limits.VALUE_LEVELS_MOST - 1)

@@ -13,7 +13,6 @@ LONG = parse_schema(closed(l={"type": "array", "items": {"type": "number"}}), st
 
 
 def test_an_output_is_repaired_and_checked() -> None:
-    """An object that was taken out of a fence is checked by the schema, too."""
     assert judge(SCHEMA, '```json\n{"n": 1,}\n```', "stop") == Judgement('{"n":1}', repaired=True)
     judged = judge(SCHEMA, '```json\n{"n": "1",}\n```', "stop")
     assert (judged.output, judged.repaired, judged.code) == (None, False, "invalid_output")

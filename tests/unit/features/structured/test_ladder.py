@@ -155,7 +155,6 @@ def test_merges_are_held_to_the_schema_and_end_the_task(bench: WorkerBench) -> N
 
 
 def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:
-    """Asking a model again needs a call of the budget; without one left the task fails with `budget_exhausted`."""
     bench.insert(1, max_calls=1, **FORMED)
     bench.model.act = lambda call, number: BAD
     assert bench.run() == Ended(Status.FAILED)

@@ -268,7 +268,6 @@ def test_a_reference_may_name_any_schema_of_the_document() -> None:
 
 
 def test_references_are_fragments_of_addresses() -> None:
-    """A reference is a JSON pointer in a URL fragment, with `~1` for `/` and `%20` for a blank."""
     document = {
         "type": "object",
         "properties": {"a": {"$ref": "#/$defs/x~1%20y"}, "b": {"$ref": "#/$defs/u/anyOf/1"}},

@@ -71,7 +71,6 @@ def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypat
     ],
 )
 def test_a_file_that_is_no_text_fails_the_task(bench: TextBench, content: bytes, code: TaskCode, message: str) -> None:
-    """The failure says what is wrong and where; no call was made, and the file may be deleted."""
     bench.begin_text(content)
     task = bench.work_to_end()
     assert task.failure is not None

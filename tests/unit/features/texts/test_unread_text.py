@@ -37,7 +37,6 @@ def pauses(bench: TextBench) -> list[float]:
 
 
 def test_a_run_soon_reads_again_what_it_could_not_read(bench: TextBench) -> None:
-    """The first pause is a second, each further one in a row is twice as long, and the same run goes on."""
     fail_after_first_call(bench, 3)
     assert bench.work() == Ended(Status.COMPLETED)
     assert pauses(bench) == [1.0, 2.0, 4.0]

@@ -231,7 +231,6 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
 
 
 def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
-    """If a sender stands still for over a minute, its record of the attempt does not replace the next sender's."""
     bench.submit()
     bench.finish(sends=False)
     stale = bench.store.beside(DeliveryStore)
@@ -334,7 +333,6 @@ def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
 
 
 def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
-    """If a receiver answers 410, its endpoint's deliveries end, waiting ones too, and no further ones are written."""
     bench.courier.receiver = lambda _message: 500
     bench.submit()
     bench.finish()
@@ -413,7 +411,6 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 
 
 def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
-    """Each attempt checks the endpoint's URL again, since the rules may have changed after it was registered."""
     bench.database.rows("UPDATE webhook_endpoints SET url = 'https://169.254.169.254/'")
     bench.submit()
     bench.finish()

@@ -127,7 +127,6 @@ def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
 
 
 def test_after_a_rest_one_message_asks(bench: DeliveryBench):
-    """After an endpoint's pause the sweep sends one delivery, and tasks that end send none of their own."""
     key = bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     for number in range(5):
@@ -341,7 +340,6 @@ async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
 def test_a_large_backlog_ends_a_part_at_a_time(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
 ):
-    """The deletion of an endpoint ends a limited number of its deliveries, and sweeps end the others."""
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
     key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(10))

@@ -103,7 +103,6 @@ def test_what_a_status_means(status: int, failure: AttemptFailure | None):
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
 def test_attempts_are_spread_over_a_day(chance: float):
-    """A delivery has about ten attempts, with growing waits, the last one after a day."""
     age, waits = 0, list[int]()
     day = round(limits.DELIVERY_SECONDS_MOST * 1000)
     while webhooks.outcome_of(webhooks.answer_of(500), age) is None:

@@ -164,7 +164,6 @@ HOSTILE = [
 
 @pytest.mark.parametrize("url", GOOD)
 def test_good_urls_are_taken(url: str):
-    """A webhook may go to a public host name on port 443, with any path and query."""
     assert refusal(url) is None
 
 
@@ -199,5 +198,4 @@ def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
     ],
 )
 def test_loopback_allows_nothing_else(url: str):
-    """A host name that only resembles one of this machine is refused, even if loopback is allowed."""
     assert refusal(url, loopback=True) is not None

@@ -85,7 +85,6 @@ def again(output: str, faults: list[tuple[str, str]]) -> tuple[str, str]:
 
 
 def test_a_hostile_answer_stays_small() -> None:
-    """The messages that ask a model again are bounded and printable, whatever its answer and the faults contain."""
     pointer = "/\n- at /x: expected\u2028nothing\ud800\x00" + "k" * 100_000
     answer, request = again("[" * 200_000, [(pointer, "y\r\n" * 50_000)] * 500)
     assert answer == "[" * limits.REJECTED_CHARS_MOST

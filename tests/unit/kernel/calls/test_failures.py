@@ -44,7 +44,6 @@ TABLE = [
 
 @pytest.mark.parametrize("case", TABLE, ids=[case.says for case in TABLE])
 def test_what_counts(case: Case):
-    """A chunk's failure counts against it only if the model answers most calls of other chunks at that time."""
     calls = [LatestCall(at, NOW - case.apart * (at + 1), mark == "+") for at, mark in enumerate(case.calls)]
     own = [LatestCall(CHUNK, NOW - 0.5, succeeded=False)]
     assert counts(CHUNK, STARTED, case.success_at, [*reversed(calls), *own], NOW) is case.own
@@ -78,7 +77,6 @@ SERVICE = {
     ],
 )
 def test_what_follows(says: str, facts: dict[str, int], verdict: Verdict):
-    """Ten failures that count against a chunk end it."""
     assert judge(**(SERVICE | facts)) == verdict, says  # type: ignore[arg-type]
 
 

@@ -450,10 +450,7 @@ def test_senseless_counts_are_zero(junk: object) -> None:
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
-    """An output that a filter withheld is empty and has the reason `content_filter`.
-
-    A withheld output is not retried, since the same call would be filtered again.
-    """
+    """An output that a filter withheld is empty and has the reason `content_filter`."""
     assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
 
 

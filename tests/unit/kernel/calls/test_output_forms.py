@@ -209,10 +209,7 @@ def test_objects_are_text_only_where_json_was_asked_for() -> None:
 
 
 def test_thoughts_alone_are_an_output_of_a_form() -> None:
-    """If a model's answer has only thoughts, a call with a schema has these as its output.
-
-    The schema refuses the thoughts, and the model is asked again with the reason, which a plain retry would not give.
-    """
+    """If a model's answer has only thoughts, a call with a schema has these as its output."""
     assert run({"response": "<think>Hm.</think>\n"})[1].output == "<think>Hm.</think>\n"
     assert run({"response": f"<think>Hm.</think>\n{ANSWER}"})[1].output == ANSWER
 

@@ -382,10 +382,7 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
 
 
 def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
-    """If the RPC to a lane fails, each call of the group counts as lost.
-
-    The connection to the lost lane is gone, so the calls may be made again at once.
-    """
+    """If the RPC to a lane fails, each call of the group counts as lost."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     laned.start(KEYS[:8])
     assert kinds([call.result for call in laned.wait()]) == [CallerLost] * 8

@@ -252,10 +252,7 @@ def laned() -> Iterator[WorkerBench]:
 
 
 def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
-    """If a task was put back and claimed again, the lanes of its old worker are aborted.
-
-    Outputs of an old claim's lanes could not be kept, and further calls would only cost money.
-    """
+    """If a task was put back and claimed again, the lanes of its old worker are aborted."""
     out = 0
     infer = laned.model.infer
 

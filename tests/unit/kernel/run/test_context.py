@@ -13,10 +13,7 @@ from tests.support.worker_bench import HOST, WorkerBench
 
 @pytest.mark.parametrize(("success_seconds", "at_once"), [(-60, 1), (60, 6)])
 def test_only_a_success_after_the_tasks_last_failure_ends_its_wait(success_seconds: int, at_once: int) -> None:
-    """A run in another isolate knows when the task's last call failed, and compares it with other tasks' successes.
-
-    If the success came before the failure, the model is still away, so the run makes only one call at a time.
-    """
+    """A run in another isolate knows when the task's last call failed, and compares it with other tasks' successes."""
     bench, health = WorkerBench(), ModelHealths()
     bench.do(asyncio.sleep(100))
     bench.insert(9)

@@ -105,10 +105,7 @@ def laned(bench: WorkerBench) -> WorkerBench:
 
 
 def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
-    """A lane that gets no notice of the cancellation makes all its calls to the end.
-
-    The run waits for this lane and keeps its outputs, so that a retry repeats none of its calls.
-    """
+    """A lane that gets no notice of the cancellation makes all its calls to the end."""
     laned.insert(18)
     laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0
     slowly(laned, lambda: cancel(laned), which=3)

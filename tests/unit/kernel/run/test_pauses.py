@@ -46,10 +46,7 @@ def test_a_failed_call_that_waits_holds_up_no_other_call() -> None:
 def test_a_long_pause_after_a_failure_ends_on_time_on_every_route(
     bench: WorkerBench, route: Route, delays: list[float]
 ) -> None:
-    """The queue gets the whole pause as delay. The direct route gets 30 s less, for which the next run itself waits.
-
-    On the direct route cron continues the task, and comes only once a minute, so a run should rather come too early.
-    """
+    """The queue gets the whole pause as delay. The direct route gets 30 s less, for which the next run itself waits."""
     bench.insert(1)
     bench.model.act = lambda call, number: ModelUnavailable("503")
     given = []

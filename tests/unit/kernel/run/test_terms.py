@@ -9,10 +9,7 @@ from tests.unit.kernel.run.test_ledger import claim
 
 @pytest.mark.parametrize(("now", "left"), [(10.0, 5.0), (14.5, 0.5), (15.0, 0.0), (15.5, 0.0)])
 def test_a_task_rests_after_an_unexpected_error_only_while_its_rest_lasts(now: float, left: float) -> None:
-    """The claim is granted at 10 s and asks for a rest of 5 s, so an error from 15 s on causes no rest.
-
-    An earlier error causes a rest that is a little longer than what is left, because messages may come too early.
-    """
+    """The claim is granted at 10 s and asks for a rest of 5 s, so an error from 15 s on causes no rest."""
     terms = Terms(claim(rest_ms=5_000), 9.0, 10.0)
     assert terms.rest_ms(now) == (1000 * (left + limits.EARLY_SECONDS_ALLOWED) if left else 0)
 

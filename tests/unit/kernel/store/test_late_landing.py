@@ -276,10 +276,7 @@ class Silence(SqliteD1):
 
 @pytest.mark.parametrize("seconds", [limits.STORE_SECONDS, limits.STORE_SECONDS_OF_REQUEST])
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
-    """A D1 call that is never answered is given up after a stated time.
-
-    A D1 call that was given up is not sent again at once, which would add to the database's load.
-    """
+    """A D1 call that is never answered is given up after a stated time."""
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()
     database = Database(silent, Meter(), seconds=seconds)

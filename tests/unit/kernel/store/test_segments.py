@@ -168,10 +168,7 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
 
 
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
-    """If a task's end is refused, its input stays.
-
-    A task's end is refused because of missing outputs, an earlier cancellation, or a passed deadline.
-    """
+    """If a task's end is refused, its input stays."""
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]

@@ -69,10 +69,7 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
 
 @pytest.mark.parametrize("route", [Route.QUEUE, Route.DIRECT])
 def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
-    """On the free plan a task of 200 chunks takes 34 waves of six calls in seven runs on the queue's route.
-
-    A run starts no partial wave of calls, since a partial wave takes as long as a whole one.
-    """
+    """On the free plan a task of 200 chunks takes 34 waves of six calls in seven runs on the queue's route."""
     bench = make()
     bench.settings = replace(bench.settings, plan="free")
     bench.insert(200)

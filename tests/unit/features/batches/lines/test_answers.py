@@ -72,7 +72,6 @@ def response_body(document: dict[str, Any], line: Line = RESPONSE_LINE) -> dict[
 
 @pytest.mark.parametrize("lacking", [{}, {"created": 0.5, "id": 7, "model": None}, {"created": True, "id": ""}])
 def test_what_an_answer_lacks_is_added(lacking: dict[str, Any]) -> None:
-    """Many servers leave fields of a chat completion out. With what is added, OpenAI's types accept the answer."""
     body = chat_body({**lacking, "choices": [{"message": {"content": "fine"}}], "extra": 1})
     assert body["id"].startswith("chatcmpl-")
     assert (body["object"], body["model"], body["extra"]) == ("chat.completion", "m-1", 1)
@@ -95,7 +94,6 @@ def test_ids_follow_from_the_task_and_the_place() -> None:
 
 
 def test_a_response_is_a_whole_response() -> None:
-    """A chat completion becomes a Response object, with the tokens under its names, which OpenAI's types accept."""
     body = response_body(answer())
     assert Response.model_validate(body).output_text == "fine 多"
     assert (body["status"], body["incomplete_details"], body["error"]) == ("completed", None, None)
@@ -116,7 +114,6 @@ def test_a_response_has_the_fields_of_other_responses() -> None:
 
 
 def test_a_response_repeats_its_request() -> None:
-    """A response shows the fields of its request, and OpenAI's defaults for fields that are missing."""
     form = {"type": "json_schema", "name": "n", "schema": SCHEMA}
     sent = {
         "input": "Hi",
@@ -143,7 +140,6 @@ def test_a_response_repeats_its_request() -> None:
 
 
 def test_a_response_repeats_nothing_long() -> None:
-    """Fields of a request that are long are shown as missing, so that a line stays within its limit."""
     sent = {
         "input": "Hi",
         "instructions": "多" * 300_000,

@@ -81,7 +81,6 @@ def test_the_deployment_says_which_fields_reach_the_provider() -> None:
 
 
 def test_tools_are_not_switched_off_in_silence() -> None:
-    """If tools reach the provider, `tool_choice` `none` would change the answer, so it must reach the provider too."""
     tools = [{"type": "function", "function": {"name": "f"}}]
     assert fault(with_fields(tools=tools, tool_choice="none"), WIDE).param == "body.tool_choice"
     checked(with_fields(tools=tools, tool_choice="auto"), rules=WIDE)
@@ -140,5 +139,4 @@ def test_a_field_that_chat_does_not_have_is_refused(name: str) -> None:
     ("name", "value"), [("background", True), ("background", False), ("truncation", "disabled"), ("include", [])]
 )
 def test_fields_of_a_response_that_change_nothing(name: str, value: object) -> None:
-    """A line of a batch is answered in the background in any case, so a response may say so or not."""
     assert checked(with_fields(RESPONSES, **{name: value}), RESPONSES).unsent == {name: value}

@@ -14,7 +14,6 @@ def test_a_slice_has_the_places_of_its_lines() -> None:
 
 
 def test_a_line_takes_about_twelve_bytes() -> None:
-    """A batch of 20,000 lines of 2 KB takes less than 250 KB in D1."""
     lines = slice_of(0, [(number * 2_000, number * 2_000 + 1_999, digest(f"r-{number}")) for number in range(20_000)])
     spans, ids = pack(lines)
     assert (len(spans), len(ids)) == (60_000, 160_000)
@@ -23,7 +22,6 @@ def test_a_line_takes_about_twelve_bytes() -> None:
 
 
 def test_a_row_whose_columns_differ_is_not_believed() -> None:
-    """A slice has as many digests, and as many places, as lines."""
     spans, ids = pack(Slice(0, 0, ((0, 5), (1, 5)), (1, 2)))
     with pytest.raises(AssertionError, match="belong together"):
         read_ids(ids[:8], 2)
@@ -33,5 +31,4 @@ def test_a_row_whose_columns_differ_is_not_believed() -> None:
 
 
 def test_a_digest_is_the_same_on_every_machine() -> None:
-    """A later run finds an id that an earlier one wrote, so the digest must never change."""
     assert digest("request-1") == 0x19F1064B619D49D3

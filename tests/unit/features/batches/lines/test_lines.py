@@ -84,7 +84,6 @@ def test_a_valid_line_is_read() -> None:
     ],
 )
 def test_only_json_with_one_meaning_is_a_line(raw: bytes) -> None:
-    """Text that is no JSON, or that parsers read differently, is refused, and so is JSON that would break a parser."""
     found = fault(raw)
     assert (found.code, found.param) == (LineCode.INVALID_JSON_LINE, None)
     assert found.message.startswith("The line is ")
@@ -157,7 +156,6 @@ def test_the_members_of_a_line(changes: dict[str, Any], code: LineCode, param: s
 
 
 def test_a_model_must_be_allowed() -> None:
-    """With AI_MODELS a line may name the deployment's model and these; without it, any model."""
     rules = rules_of(Settings(models=("m-2",)), CHAT, "m-1")
     assert fault(with_fields(model="m-3"), rules)[::3] == (LineCode.MODEL_NOT_ALLOWED, "body.model")
     assert {checked(with_fields(model=model), rules=rules).model for model in ("m-1", "m-2")} == {"m-1", "m-2"}
@@ -173,7 +171,6 @@ def test_all_lines_name_one_model() -> None:
 
 @pytest.mark.parametrize("messages", [..., None, [], {}, "Hi", 7, ["Hi"], [{}, None]])
 def test_a_chat_line_has_messages(messages: object) -> None:
-    """A chat body without a list of messages is refused; the content of messages is the provider's to judge."""
     found = fault(with_fields(messages=messages))
     assert found.code == LineCode.INVALID_JSON_LINE
     assert str(found.param).startswith("body.messages")
@@ -210,7 +207,6 @@ def test_a_line_that_was_valid_stays_valid() -> None:
     ],
 )
 def test_a_part_that_was_valid_stays_valid(fields: dict[str, Any], sent: dict[str, Any]) -> None:
-    """A part of a field of a response still reaches the provider when AI_BATCH_FIELDS does not list it any more."""
     raw = with_fields(RESPONSES, **fields)
     narrow = LineRules(RESPONSES, frozenset({"input"}))
     assert fault(raw, narrow).code == LineCode.UNSUPPORTED_PARAMETER

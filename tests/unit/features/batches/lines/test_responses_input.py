@@ -17,7 +17,6 @@ def sent(**fields: object) -> dict[str, Any]:
 
 
 def test_messages_stay_messages() -> None:
-    """Messages keep their order. `developer` becomes `system`, and a blank line joins the parts of a message."""
     given = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]},
@@ -69,7 +68,6 @@ def test_options_get_their_names_in_a_chat_body() -> None:
     ],
 )
 def test_the_form_of_the_output(text: object, form: object) -> None:
-    """Plain text needs no field in a chat body, and any JSON object has the same form in both bodies."""
     assert sent(text=text).get("response_format") == form
 
 
@@ -134,7 +132,6 @@ def test_what_is_wrong_is_named(field: str, value: object, param: str) -> None:
 def test_parts_of_fields_reach_the_provider_by_their_own_names(
     fields: str, field: str, value: object, param: str
 ) -> None:
-    """`reasoning.effort` needs `reasoning_effort` in AI_BATCH_FIELDS, and `text.format` needs `text`."""
     names = tuple(fields.split(","))
     rules = rules_of(Settings(batch_fields=names), RESPONSES, "m-1")
     assert fault(with_fields(RESPONSES, **{field: value}), rules)[::3] == (

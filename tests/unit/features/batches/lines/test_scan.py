@@ -17,7 +17,6 @@ def scanned(content: bytes, size: int = 7) -> list[FileLine]:
 
 
 def test_lines_have_their_numbers_and_places() -> None:
-    """Blank lines count, but are left out. The place of a line is that of its JSON, without white space around it."""
     content = b'{"a":1}\n\n \t\r\n  {"b":2} \r\n{"c":3}'
     found = scanned(content)
     assert [(line.number, line.raw) for line in found] == [(1, b'{"a":1}'), (4, b'{"b":2}'), (5, b'{"c":3}')]
@@ -49,7 +48,6 @@ def test_of_a_line_that_is_too_large_only_the_beginning_is_kept() -> None:
 
 
 def test_a_scanner_goes_on_where_another_one_ended() -> None:
-    """A later run goes on behind the last whole line, with its number, and gives the same lines."""
     content = b'{"a":1}\r\n\n{"b":2}\n{"c":3}\n'
     first = LineScanner()
     found = first.feed(content[:14])

@@ -69,7 +69,6 @@ def file_row(bench: BatchBench) -> dict[str, Any]:
 
 
 def test_a_part_is_named_once(bench: BatchBench) -> None:
-    """A write that is sent again adds no part, and the lines are the same in the same order before and after."""
     claim = claimed(bench)
     step = recorded(bench, claim, 12)
     _, before = bench.early()
@@ -115,7 +114,6 @@ def test_a_part_is_not_named_after_the_claim(bench: BatchBench) -> None:
 
 
 def test_no_worker_adds_a_line_once_a_writer_has_the_batch(bench: BatchBench) -> None:
-    """The writer raises the task's fence, so that the output file of an ended batch stays as it is."""
     claim = claimed(bench)
     step = recorded(bench, claim, 5)
     bench.do(bench.store().cancel(KEY, 10**9))
@@ -126,7 +124,6 @@ def test_no_worker_adds_a_line_once_a_writer_has_the_batch(bench: BatchBench) ->
 
 
 def test_only_one_writer_has_a_batch(bench: BatchBench) -> None:
-    """A second writer gets the batch when the first one's time is over, and the first one then changes nothing."""
     claimed(bench)
     bench.do(bench.store().cancel(KEY, 10**9))
     first = bench.do(bench.lines.take(KEY, "first", LEASE_MS))
@@ -229,7 +226,6 @@ def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None
 
 
 def test_refusals_of_other_lines_hide_none(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the refusals before some lines are, those of the lines are read, as many as the limit allows."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
     claim = claimed(bench)
     failure = Failure.of("model_refused", "400", False)

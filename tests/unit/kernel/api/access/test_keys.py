@@ -61,13 +61,11 @@ def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
 
 
 def test_nobody_proves_nothing() -> None:
-    """The stand-in for the id and the secret of a malformed key proves no secret."""
     assert not proves(NOBODY.secret, None)
     assert not is_key_id(NOBODY.id)
 
 
 def test_digest_is_sha256() -> None:
-    """The stored digest is SHA-256 of the secret in hexadecimal, so other tools can make and check it."""
     assert digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert fingerprint("abc").hex() == digest("abc")
 
@@ -116,7 +114,6 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_a_forgotten_key_stays_forgotten() -> None:
-    """If a key is removed from the memory during its look-up, the result of this look-up is not remembered."""
     cache = KeyCache()
     cache.remember(b"a", key("a"), asked_at=0, revision=0)
     cache.remember(b"b", key("b"), asked_at=0, revision=0)
@@ -176,7 +173,6 @@ def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
 
 
 def test_finding(keys: Keys) -> None:
-    """A look-up returns, in one D1 call with one statement, the key, its digest, and whether any key exists."""
     assert asyncio.run(keys.store.find("0" * 16)) == (found := asyncio.run(keys.store.find("")))
     assert (found.key, found.digest, found.any_key) == (None, None, False)
     made = keys.insert(1, valid_ms=10)

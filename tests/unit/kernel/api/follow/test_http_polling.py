@@ -81,7 +81,6 @@ def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) ->
 def test_retry_after_is_bounded(
     total: int, share: float, pace_ms: int | None, silent: float, wait: Wait | None, concurrency: int
 ) -> None:
-    """For any task and any clocks, `Retry-After` is a whole number of seconds from 1 to 30."""
     asked = task(total, int(total * share), pace_ms, silent)
     assert 1 <= retry_after_seconds(asked, wait, concurrency) <= 30
 
@@ -111,7 +110,6 @@ def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | 
 
 @given(st.floats(0, limits.WAIT_SECONDS_MOST), st.floats(0, 100))
 def test_poll_is_never_faster_than_stated(waited: float, took: float) -> None:
-    """A request with `wait` reads D1 at most twice a second, and a slow database as much less often as it is slow."""
     pause = poll_seconds(waited, took)
     assert limits.WAIT_POLL_SECONDS <= pause <= limits.WAIT_TOLD_SECONDS
     assert pause <= 1 or pause == pytest.approx(min(limits.WAIT_TOLD_SECONDS, limits.LOOK_LATENCIES * took))

@@ -149,10 +149,7 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 
 
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
-    """A sweep writes no row for a task that it cannot send.
-
-    A sweep neither reserves nor releases a task that it cannot send, since the day's number of written rows is limited.
-    """
+    """A sweep writes no row for a task that it cannot send."""
     made = cron(60, 2)
     made.fire(*refusing())
     made.fire(Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT))
