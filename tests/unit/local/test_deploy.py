@@ -201,7 +201,6 @@ def test_the_configuration_without_r2_lacks_only_the_bucket() -> None:
 
 
 def test_another_workers_queue(tmp_path: Path) -> None:
-    """If another Worker consumes a queue, `make deploy` ends with the command that removes this consumer."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["queues"] = {QUEUES[0]: ["shop"], QUEUES[1]: []}
     with pytest.raises(StepFailed) as failed:
@@ -213,7 +212,6 @@ def test_another_workers_queue(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
-    """A Worker named onceover without onceover's database counts as foreign, unless the user says otherwise."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["workers"] = {"onceover": {**worker("free"), "objects": []}}
     with pytest.raises(StepFailed) as failed:
@@ -253,7 +251,6 @@ def test_which_account(
 
 @pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "CI", None])
 def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a workflow `make deploy` prints only the account's id, because its log may be public."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("CI", raising=False)
     if variable:
@@ -304,7 +301,6 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], 
 
 
 def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
-    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` continues to wait."""
     account = CloudAccount(tmp_path / "account.json")
     wanted = needs(ROOT, "free")
     good = DeploymentReply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
@@ -331,7 +327,6 @@ def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: st
 
 
 def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
-    """If only the model does not answer, the deployment stays, since it accepts tasks, which wait for the model."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account)
     internet.model = DeploymentReply(200, {"status": "unavailable", "detail": "401 from the provider"}, "")

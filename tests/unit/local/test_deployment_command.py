@@ -149,7 +149,6 @@ def test_secrets_come_from_a_file(
 
 
 def test_a_secret_is_generated_once(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make secrets` can generate a secret; it does not show it, and a second run does not replace it."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--generate", "WEBHOOK_KEY") == 0
     (value,) = values(operator).values()
@@ -232,7 +231,6 @@ def test_secrets_that_are_refused(
 
 
 def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Path) -> None:
-    """If a line of the file has no `=`, no secret is set, since the line may be half of a value."""
     (tmp_path / "vars").write_text("AI_API_KEY=one\ntwo\n")
     with pytest.raises(UsageError, match=r"line 2 of .* must be NAME=value"):
         secret_values.from_file(str(tmp_path / "vars"))

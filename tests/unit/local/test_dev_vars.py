@@ -46,7 +46,6 @@ def host(**variables: object) -> LocalConfiguration:
 
 
 def test_a_value_is_never_repeated() -> None:
-    """Faults and warnings about `.dev.vars` name variables and lines but no values, which may be secrets."""
     value = "two words, maybe a secret"
     file = SecretsFile(".dev.vars", f"AI_API_KEY={value}\n{value}\n")
     found = examine(host(AI_API_KEY=value, AI_API_KEYS=value), file)

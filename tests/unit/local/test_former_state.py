@@ -45,7 +45,6 @@ def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [(), ("0001_initial.sql",), ("0001_initial.sql", "0002_second.sql")])
 def test_any_other_state_is_not(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """A local database with today's schema, one of newer code, and one without migrations are accepted."""
     keep(tmp_path, *names)
     refuse_former_state(tmp_path)
 

@@ -50,7 +50,6 @@ def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
 
 
 def test_defaults() -> None:
-    """By default `make key` makes a key of tenant `local` with all scopes and no expiry, for `make dev`'s state."""
     found = options()
     assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(OWN_SCOPES), None, None)
     assert found.persist_to == ROOT / ".wrangler" / "state"
@@ -170,7 +169,6 @@ class BusyWrangler(Wrangler):
 def test_a_server_that_writes_at_that_moment_does_not_matter(
     times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the database is locked, `make key` runs wrangler again with the same statements, a few times at most."""
     stand_in = BusyWrangler(times)
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
@@ -197,7 +195,6 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
 def test_what_goes_wrong_is_said(
     status: int, said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the key may not be in the database, `make key` does not print it."""
     left, _ = run(monkeypatch, ["--remote"], status, said)
     printed = capsys.readouterr()
     assert (left, printed.out) == (2, "")

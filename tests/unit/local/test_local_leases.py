@@ -60,7 +60,6 @@ def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: S
 
 
 def test_restarts_are_no_stalls(bench: StoreBench):
-    """However often `make dev` is stopped during a call, the task does not have to rest and does not fail."""
     begun(bench)
     for _ in range(10):
         restart(bench)

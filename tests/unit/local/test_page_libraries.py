@@ -8,7 +8,6 @@ from local.node import ROOT
 
 
 def test_the_page_has_the_files_of_the_installed_packages(tmp_path: Path) -> None:
-    """A copy replaces the folder, so it has the libraries and their licences, and no file of an earlier version."""
     folder = tmp_path / "public" / "vendor" / "markdown"
     folder.mkdir(parents=True)
     (folder / "old.js").touch()
@@ -23,7 +22,6 @@ def test_the_page_has_the_files_of_the_installed_packages(tmp_path: Path) -> Non
 
 
 def test_what_the_page_needs_is_installed_for_running() -> None:
-    """`make install` copies the libraries after npm has installed them, again for each new lock file."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     for package, _ in page_libraries.FILES.values():
         assert not packages[f"node_modules/{package}"].keys() & {"dev", "optional"}

@@ -56,7 +56,6 @@ def test_what_was_deleted_is_gone_and_what_was_not_is_there(
 def test_a_database_that_is_as_it_was_left_is_not_rewritten(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path
 ):
-    """A second clearing rewrites no file if no row was written since the first."""
     clear_residue(tmp_path)
     before = database.stat().st_mtime_ns
     clear_residue(tmp_path)

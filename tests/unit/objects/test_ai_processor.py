@@ -209,7 +209,6 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
 
 @pytest.mark.parametrize("ends", ["well", "in a mistake"])
 def test_the_alarm_is_set_before_the_work(make, ends: str):
-    """An object sets its alarm before its first D1 call, so that the alarm resumes the task if the slice dies."""
     task = make(chunks=1)
     task.start()
     seen: list[float | None] = []
@@ -231,7 +230,6 @@ def test_the_alarm_is_set_before_the_work(make, ends: str):
 
 
 def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
-    """If a client retries the task during a slice's close call, the object works on it at once, without the sweep."""
     task = make(chunks=limits.LANES_FROM_CHUNKS)
     task.bench.model.act = lambda call, number: ModelRefused("401") if number <= 12 else None
 
@@ -266,7 +264,6 @@ def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
 
 
 def test_a_start_that_comes_during_the_last_failure_is_kept(make):
-    """An object that has failed too often leaves its task to the sweep, unless a new start has come."""
     task = make(chunks=1)
     task.broken = True
     task.start()

@@ -64,7 +64,6 @@ def spent(chunks: int, least: float, most: float, seed: int = 0, **variables: An
 
 @pytest.mark.parametrize("objects", [True, False], ids=["lanes", "alone"])
 def test_calls_of_different_lengths_use_the_width(objects: bool):
-    """Calls of 0.75 to 2.25 s use 85 % of the places, with lanes and without, at 1.5 rows a chunk."""
     found = [spent(CHUNKS, 0.75, 2.25, seed, objects=objects) for seed in range(3)]
     assert mean(one.share for one in found) >= 0.85
     assert max(one.rows for one in found) <= 1.5
@@ -74,7 +73,6 @@ def test_calls_of_different_lengths_use_the_width(objects: bool):
 
 @pytest.mark.parametrize(("least", "most"), [(1.5, 1.5), (1.4, 1.6), (4.5, 5.5)])
 def test_calls_of_like_lengths_are_answered_together(least: float, most: float):
-    """If calls differ by a tenth at most, each group of six is answered once, and three rows record thirty calls."""
     found = spent(CHUNKS, least, most)
     assert found.groups == -(-CHUNKS // limits.LANE_CALLS)
     assert found.looks <= found.groups

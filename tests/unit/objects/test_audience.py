@@ -73,7 +73,6 @@ def test_what_the_caller_has_seen_is_no_word(bench: Bench):
 
 
 def test_a_word_that_comes_late_takes_none_back(bench: Bench):
-    """If notice of an earlier claim's end reaches the object late, it does not replace a later claim's write."""
     bench.wrote(2, 3)()
     bench.wrote(1, LAST_STEP, ended=True)()
     assert bench.heard(Mark(2, 2), quiet=9.0) == (True, 9.0)
@@ -95,8 +94,6 @@ def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
 
 
 def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
-    """Callers beyond the limit read the database by themselves."""
-
     async def play() -> list[bool | None]:
         hearing = [asyncio.ensure_future(bench.audience.hear(Mark(1, 4), 0.0, 25.0)) for _ in range(33)]
         await asyncio.sleep(1.0)
@@ -138,7 +135,6 @@ async def give(value: object) -> object:
     [(True, True), (False, False), (None, None), ("yes", None), (AttributeError("hear"), None), (OSError(), None)],
 )
 def test_asking_never_fails(answer: object, heard: bool | None):
-    """If a task's object cannot be reached, or has older code, the caller goes on as if no notice came."""
     objects, meter = Objects(give(answer)), Meter()
     teller = ObjectTeller(objects, meter, NOBODY)
     assert asyncio.run(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is heard
@@ -165,7 +161,6 @@ def test_marks_only_rise():
 
 
 def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
-    """A cancellation marks a task's end in its isolate only if a worker left a mark; otherwise no reader waits."""
     marks = Marks()
     marks.ended(TASK)
     assert marks.find(TASK) is None
@@ -175,7 +170,6 @@ def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
 
 
 def test_marks_are_bounded():
-    """An isolate keeps a limited number of marks, and drops the oldest; a renewed mark counts as new."""
     marks = Marks()
     for number in range(limits.MARKS_MOST):
         marks.wrote(TaskKey(f"local:{number}"), Mark(1, 0), until=1.0)
@@ -186,6 +180,5 @@ def test_marks_are_bounded():
 
 
 def test_nobody_is_held_for_long(bench: Bench):
-    """An object holds a caller for a limited time, however long the caller would wait."""
     assert bench.heard(Mark(1, 4), seconds=9.0) == (False, 9.0)
     assert bench.heard(Mark(1, 4), seconds=1e9) == (False, limits.WAIT_SECONDS_MOST)

@@ -98,7 +98,6 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
 
 
 def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) -> None:
-    """A coordinator sets its alarm again only when half of the idle time is over, since each time costs a row."""
     now_ms = NOW_MS
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: now_ms, Log(lambda _line: None))
     for moment in (0, 1, IDLE_MS // 2, IDLE_MS // 2 + 1, IDLE_MS // 2 + 2, 0):

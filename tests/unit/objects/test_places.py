@@ -328,7 +328,6 @@ def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swep
 
 
 def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
-    """A task past its deadline occupies no object slot, even if it is not yet marked as failed."""
     made = deploy(1)
     first, second = made.submit(2)
     store = made.bench.store
@@ -338,7 +337,6 @@ def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
 
 
 def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
-    """A poll may run a task in place of its queue without an object slot, since the limit is for objects."""
     queue = SimpleNamespace(send=None)
 
     async def send(body: Any, options: Any) -> None:

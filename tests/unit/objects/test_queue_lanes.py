@@ -32,7 +32,6 @@ Make = Callable[..., QueueBench]
 
 
 def test_a_long_task_has_thirty_calls_in_flight(make: Make):
-    """A task of 120 chunks on the queue's route takes five waves of lanes, not twenty, and each call is billed once."""
     queue = make()
     queue.consume()
     task = queue.task

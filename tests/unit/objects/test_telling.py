@@ -210,7 +210,6 @@ class Lanes:
 
 
 def test_a_coordinator_tells_each_lane_that_is_out():
-    """After a loss of memory a coordinator finds in its storage which lanes have calls, and notifies each of them."""
     lanes = Lanes("task/lane-1")
 
     async def play() -> None:
@@ -230,12 +229,10 @@ def test_a_coordinator_tells_each_lane_that_is_out():
 
 
 def test_without_objects_nobody_is_told():
-    """If the deployment binds no objects, the end of a task costs no subrequest for a notice."""
     meter = Meter()
     asyncio.run(ObjectTeller(None, meter, NOBODY).tell(TASK, 7))
     assert meter.subrequests == 0
 
 
 def test_a_task_that_nobody_has_begun_has_no_object(bench: WorkerBench):
-    """The cancellation of a task that no worker has begun notifies no object, since this would only wake it."""
     assert bench.do(bench.store.cancel(TASK, 1_000)).object_fence is None

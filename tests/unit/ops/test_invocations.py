@@ -43,7 +43,6 @@ def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    """After an hour without invocations the script prints zeros, which an alert must tell from missing figures."""
     _, out, _, _ = run(groups(), capsys)
     assert 'onceover_platform_invocations{status="exceededResources",worker="onceover"} 0\n' in out
 

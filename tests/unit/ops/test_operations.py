@@ -88,7 +88,6 @@ def test_each_metric_is_in_a_panel_or_a_rule(scraped: dict[str, Any]) -> None:
 
 
 def test_rules_are_whole() -> None:
-    """Each alert rule has a unique name, a severity and an instruction, and docs/operations.md gives its reason."""
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
     names = [rule["alert"] for rule in rules]
     assert len(set(names)) == len(names) >= 10

@@ -78,7 +78,6 @@ def test_each_call_has_a_signal_of_its_own() -> None:
 
 
 def test_no_call_waits_for_capacity() -> None:
-    """A model without capacity refuses the call at once, so no call runs out of time in a queue and is in doubt."""
     binding = Ai({"response": "fine"})
     asyncio.run(provider(binding).infer(CALL))
     assert (len(binding.signals), binding.queued) == (1, 0)
@@ -115,8 +114,6 @@ def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatc
 
 
 def test_errors_of_the_platform_pass_through() -> None:
-    """An error of the binding reaches the provider unchanged, so the provider can read its code."""
-
     class Refusing(Ai):
         async def run(self, model: str, inputs: dict[str, object], options: dict[str, Any]) -> object:
             raise RuntimeError("5007: No such model")

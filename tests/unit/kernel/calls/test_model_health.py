@@ -32,7 +32,6 @@ def failing() -> ModelHealth:
 
 
 def test_the_width_grows_back_by_time_alone():
-    """Ten seconds after the last failure a run has its full width, although none of its calls has ended since."""
     health = failing()
     assert [health.width(USUAL, at) for at in (0.0, 5.0, limits.WIDEN_SECONDS)] == [1, 3, USUAL]
 

@@ -177,7 +177,6 @@ def test_the_default_model_can_be_overridden() -> None:
     ],
 )
 def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> None:
-    """In a model's output, NUL and lone surrogates become U+FFFD, since the database cannot store them."""
     assert infer(reply(200, body)).output == output
 
 
@@ -258,7 +257,6 @@ def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
-    """A 429 with OpenAI's `insufficient_quota` is no rate limit, since waiting does not help."""
     error = failure(reply(status, {"error": {"message": "pay", "code": "insufficient_quota"}}, retry_after="2"))
     assert type(error) is errors.ModelQuotaExhausted
     assert not error.retryable
@@ -325,7 +323,6 @@ def test_retry_after_holds_with_each_status_that_is_tried_again(status: int) -> 
 
 @given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date"]), st.text()))
 def test_no_retry_after_breaks_the_parser(headers: dict[str, str]) -> None:
-    """Any text of the header `Retry-After` gives no delay, or one within the bounds."""
     seconds = retry_after_seconds(headers)
     assert seconds is None or 0 <= seconds <= limits.RATE_LIMIT_SECONDS_MOST
 
@@ -371,7 +368,6 @@ def test_the_cause_holds_no_key_and_no_text() -> None:
 
 @given(st.text(min_size=12, max_size=300), st.text(max_size=50), st.text(max_size=50))
 def test_no_stretch_of_the_text_survives_in_a_cause(text: str, before: str, after: str) -> None:
-    """No 12 consecutive characters of a task's text are left in an error, wherever the server quotes it."""
     kept = replies.cause(before + text + after, client_texts=[text])
     normal = " ".join(text.split())
     assert not any(normal[i : i + 12] in kept for i in range(len(normal) - 11) if normal[i : i + 12].isprintable())
@@ -401,7 +397,6 @@ def test_other_shapes_of_error_body_are_read(document: object) -> None:
     ],
 )
 def test_a_probe_asks_for_the_models(answer: HttpReply | HttpError, status: str, says: str) -> None:
-    """A probe requests the list of models, which costs nothing, and waits at most five seconds."""
     made, http = provider(answer)
     health = asyncio.run(made.probe())
     assert health.status == status

@@ -165,7 +165,6 @@ def test_workers_ai_gets_the_schema_without_a_name() -> None:
 
 
 def test_workers_ai_gets_the_schema_in_words() -> None:
-    """With `prompt`, Workers AI's default, a call has no `response_format`, which some models do not accept."""
     inputs, reply = run({"response": ANSWER}, with_sending("prompt"))
     assert inputs.keys() == {"messages", "max_tokens"}
     assert json.dumps(SCHEMA) in str(inputs["messages"]).replace("'", '"')

@@ -10,12 +10,10 @@ from src.kernel.domain import limits
     ("latency", "window"), [(0, 2), (0.01, 2), (0.5, 2), (0.51, 2.02), (2.2, 5.4), (9.5, 20), (9.6, 20), (300, 20)]
 )
 def test_the_start_window_follows_the_latency(latency: float, window: float):
-    """The start window of calls is twice the expected time of a write plus a second, between 2 and 20 s."""
     assert start_seconds(latency) == pytest.approx(window)
 
 
 def test_latency_rises_at_once_and_falls_by_halves():
-    """One slow write raises the expected latency at once; each quick write lowers it by only half of the difference."""
     latency = Latency()
     assert latency.seconds(0) == 0
     latency.note(8, 10)
@@ -27,7 +25,6 @@ def test_latency_rises_at_once_and_falls_by_halves():
 
 
 def test_latency_is_forgotten():
-    """After a minute without database calls an isolate has no expected latency."""
     latency = Latency()
     latency.note(8, 10)
     assert latency.seconds(10 + limits.LATENCY_SECONDS_KEPT) == 8
@@ -35,7 +32,6 @@ def test_latency_is_forgotten():
 
 
 def test_a_quick_no_does_not_make_the_database_fast():
-    """If D1 quickly refuses a write, the expected latency does not fall."""
     latency = Latency()
     latency.note(8, 10)
     latency.note_failure(0.01, 11)
@@ -45,13 +41,11 @@ def test_a_quick_no_does_not_make_the_database_fast():
 
 
 def test_pauses_double_up_to_their_most():
-    """The pause after an announcement whose calls could not start doubles each time, up to a limit."""
     assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
     assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]
 
 
 def test_a_bucket_gives_two_writes_a_minute():
-    """Once a run has used its first writes, its next write is allowed 30 s later."""
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(0) == 0
@@ -60,7 +54,6 @@ def test_a_bucket_gives_two_writes_a_minute():
 
 
 def test_a_bucket_that_rests_holds_no_more_than_at_first():
-    """A run that has not written for an hour may not make more writes at once than at its start."""
     bucket = WriteBucket(0, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(3_600) == 3_600

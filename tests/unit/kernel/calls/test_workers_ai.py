@@ -74,7 +74,6 @@ def test_what_a_call_asks_is_sent_along() -> None:
     ],
 )
 def test_why_an_output_ends(result: object, reason: str | None) -> None:
-    """If Workers AI gives no reason for an output's end, an output of exactly the token limit counts as cut off."""
     assert infer(result).finish_reason == reason
 
 
@@ -142,7 +141,6 @@ def test_a_model_that_the_account_may_not_use_ends_the_task(said: str) -> None:
     ],
 )
 def test_errors_without_a_code_are_transient(said: str, kind: type[errors.ModelError]) -> None:
-    """An error of Workers AI without a code at its beginning is transient; a number further back is no code."""
     assert type(failure(RuntimeError(said))) is kind
 
 
@@ -227,7 +225,6 @@ def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
     | st.text().map(RuntimeError)
 )
 def test_any_result_gives_output_or_a_model_error(result: object) -> None:
-    """Whatever the binding returns or raises becomes an output that can be stored, or a ModelError with safe text."""
     try:
         got = infer(result)
         shown, kept = "", got.output
@@ -247,7 +244,6 @@ def test_a_probe_makes_no_call() -> None:
 
 
 def test_the_cause_holds_no_text() -> None:
-    """If an error of the platform quotes the text, onceover's error does not contain it."""
     message = str(failure(RuntimeError(f"5004: Invalid data: {CALL.user}\n{CALL.system}")))
     assert "Ishmael" not in message
     assert "Summarise" not in message

@@ -103,7 +103,6 @@ def test_the_fields_of_batches_have_a_default_list():
 
 
 def test_a_model_is_asked_again_once_unless_the_variable_says_otherwise():
-    """AI_REASKS is 1 by default, and may be 0 to 3."""
     assert load(lambda _name: None).reasks == 1
     assert [load({"AI_REASKS": str(times)}.get).reasks for times in range(4)] == [0, 1, 2, 3]
 
@@ -142,7 +141,6 @@ def test_all_bad_variables_are_named_at_once():
 
 @pytest.mark.parametrize(("lease", "alone_ms", "laned_ms"), [(180, 180_000, 180_000), (121, 124_000, 129_000)])
 def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, laned_ms: int):
-    """A claim lasts LEASE_SECONDS, or longer if its longest call would outlast this."""
     settings = load({"LEASE_SECONDS": lease}.get)
     assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
     assert settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS) == laned_ms

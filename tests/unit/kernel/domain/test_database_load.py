@@ -164,7 +164,6 @@ def loop() -> Iterator[Loop]:
     ],
 )
 def test_each_answer_is_timed(loop: Loop, seconds: float, error: str, behind: bool) -> None:
-    """The times of errors, of missing answers, and of calls that are still out count, too."""
     load, binding, timed = DatabaseLoad(), SqliteD1(), []
     batch: Callable[[list[D1Statement]], object] = binding.batch
 
@@ -216,7 +215,6 @@ def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
 
 @pytest.mark.parametrize("part", ["the API", "a worker"])
 def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
-    """D1 calls of requests and of workers in an isolate both decide whether later requests are refused."""
     binding, isolate = SqliteD1(), RequestMemory()
     batch = binding.batch
 

@@ -13,5 +13,4 @@ REFUSED, INVALID, AWAY = TaskCode.MODEL_REFUSED, TaskCode.INVALID_OUTPUT, TaskCo
     [([REFUSED], REFUSED), ([AWAY, INVALID, REFUSED, INVALID], INVALID), ([AWAY, REFUSED, REFUSED, AWAY], AWAY)],
 )
 def test_the_commonest_cause_is_named(codes: list[TaskCode], expected: TaskCode):
-    """A task that fails for its gaps names the commonest cause, and of equally common ones the first."""
     assert commonest(codes) is expected

@@ -241,7 +241,6 @@ def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
 
 
 def test_a_call_of_its_own_comes_back_alone(local: CallBench):
-    """An ended call waits for calls that end within a fifth of its own time, and for none that end later."""
     local.model.seconds = {"0": 1.0, "1": 1.15, "2": 1.4, "3": 9.0}
     local.start(KEYS[:4])
     assert ended(local.wait()) == [0, 1]
@@ -321,7 +320,6 @@ def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pyte
 
 
 def test_a_call_ends_at_its_timeout(bench: CallBench):
-    """A call that hangs gets a timeout after AI_TIMEOUT_SECONDS, and the other calls are not affected."""
     bench.model.seconds = {"0": NEVER}
     bench.start(KEYS[:2])
     finished = bench.wait()
@@ -334,7 +332,6 @@ def test_a_call_ends_at_its_timeout(bench: CallBench):
 
 
 def test_what_is_too_late_is_not_started(local: CallBench):
-    """At the end of its start window, to the moment, a call is not started, and the model does not see it."""
     assert kinds(local.call(1, starts_by=0.0)) == [CallNotStarted]
     assert kinds(local.call(1, starts_by=0.1)) == [ModelReply]
     local.start(KEYS[1:2], starts_by=1.0)

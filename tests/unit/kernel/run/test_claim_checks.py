@@ -83,12 +83,10 @@ def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency
 
 
 def test_looks_start_late_and_double_and_never_come_too_late():
-    """A run checks its claim 5 s after its last write, and then every 10 s, so it notices an ended task within 10 s."""
     assert times(CheckSchedule(100), 4) == [5.0, 15.0, 25.0, 35.0]
 
 
 def test_a_write_begins_them_anew():
-    """A successful write of the run also shows that the claim is valid, so the next check comes 5 s after the write."""
     schedule = CheckSchedule(100)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(17.0, 0.0) == 22.0
@@ -102,7 +100,6 @@ def test_a_database_that_does_not_answer_is_asked_less_and_less():
 
 
 def test_a_slow_database_is_asked_in_proportion():
-    """Checks of a run take at most a tenth of the time: if a write takes 3 s, half a minute lies between two checks."""
     assert times(CheckSchedule(100), 2, latency=3.0) == [30.0, 60.0]
 
 
@@ -158,7 +155,6 @@ def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
 
 
 def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """If a run's calls need its whole allowance, the run makes no check, and the task completes as usual."""
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 8)
     at = looks(bench)
     outcome = bench.run()
@@ -168,8 +164,6 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
 
 
 def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
-    """If a check fails because the database is away, the run goes on to its end with its paid calls."""
-
     async def away() -> None:
         bench.database.fail(NETWORK_LOST, times=1_000)
         await asyncio.sleep(30)

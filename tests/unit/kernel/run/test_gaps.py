@@ -116,7 +116,6 @@ def test_budget_and_deadline_end_a_task_with_a_gap(
 
 
 def test_the_end_of_the_patience_ends_the_task() -> None:
-    """If the model is away for longer than the patience, the task fails without a gap, since no chunk is at fault."""
     bench = WorkerBench(concurrency=1, patience_seconds=60.0)
     bench.insert(3, **WITH_GAPS)
     bench.model.act = lambda call, number: ModelUnavailable("503") if number > 1 else None
@@ -143,7 +142,6 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
 
 
 def test_coverage_is_of_characters_and_not_of_chunks() -> None:
-    """The gap is one of four chunks, but has a tenth of the text, as the last chunk of a text often does."""
     keys = [CallKey(0, place) for place in range(4)]
     found = claim(total=4, characters=100, options=TaskOptions(structure=Structure(gaps=True, max_gap_share=0.2)))
     ledger = Ledger(found, 1, Patience(ModelHealth(), 0, now=0.0))
@@ -255,7 +253,6 @@ def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:
 
 
 def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
-    """A merge call has the outputs beside a gap, and every planned call is made."""
     bench.insert(3, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number == 2 else f"out {number}"
     task = ended(bench)

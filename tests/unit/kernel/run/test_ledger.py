@@ -152,7 +152,6 @@ def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
 
 
 def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
-    """If a provider always answers 429 without a delay, a task fails after a hundred calls over some hours."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, calls = 0.0, 0
@@ -208,7 +207,6 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 
 
 def test_a_write_that_was_given_up_keeps_its_number():
-    """The number of a write that was given up is not used again, since the write may still land."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)

@@ -45,7 +45,6 @@ def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | No
 
 @given(st.lists(st.floats(0, 1), min_size=50, max_size=50))
 def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
-    """While its model is away, a task's pauses double from a second to five minutes, and half of each is random."""
     patience, now, times = away(seconds=10 * HOUR), 0.0, []
     for chance in chances:
         now = patience.opens_at(now, None)
@@ -161,7 +160,6 @@ def test_calls_that_fail_together_are_the_models_trouble():
 
 
 def test_who_asks_next_is_another_call():
-    """While a model is away, each call to test it is for another chunk, so a failing chunk blocks no other."""
     ledger, asked, now = patient(), [], 0.0
     for _ in range(4):
         (key,) = ledger.startable(now, 1)

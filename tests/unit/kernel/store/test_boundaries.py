@@ -84,7 +84,6 @@ AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
 
 @AROUND
 def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
-    """A worker can claim and continue a task until the millisecond before its deadline."""
     table.pending(deadline_ms=1, deadline_at=NOW + off)
     found = table.try_claim(TASK)
     in_time = off > 0
@@ -124,7 +123,6 @@ def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
-    """A message that comes up to a second before a task's time counts as on time."""
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
     assert isinstance(found, Claim) == (off <= 0)
@@ -356,7 +354,6 @@ def test_open_calls_are_left_to_a_worker_that_may_live(table: Table, off: int) -
 
 @AROUND
 def test_an_old_end_is_added_to_five_minutes_that_are_kept(table: Table, off: int) -> None:
-    """An end whose five-minute sums would already be deleted counts only in the sums since the beginning."""
     bucket_ms = round(limits.HISTORY_BUCKET_SECONDS * 1000)
     bucket = NOW // bucket_ms * bucket_ms
     table.time_ms = bucket + round(limits.HISTORY_SECONDS * 1000) + off
@@ -394,7 +391,6 @@ def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
 def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
-    """A task shows how many of its tenant's tasks come before it, unless the tenant has too many unfinished tasks."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(created_at=0)

@@ -126,7 +126,6 @@ def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(ben
 
 
 def test_only_a_take_over_from_itself_asks_twice(bench: StoreBench):
-    """A claim takes one D1 call, even if it is refused; only an object that takes its own task over makes two calls."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     asked = []
     for claim in (bench.claim, bench.claim, bench.claim):
@@ -210,7 +209,6 @@ def revoke(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("end", [erase, withdraw, revoke])
 def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """A tombstone stays for its whole hour, although a sweep comes each minute, since a write may land until then."""
     end(bench)
     outlasts(bench)
 

@@ -37,7 +37,6 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
     ],
 )
 def test_the_input_is_read_once(free: WorkerBench, chunks: int, characters: int, reduce: Reduce):
-    """On the free plan all claims of a long task together read at most six times the task's size from D1."""
     text = ("w" * (characters - 1) + " ") * chunks
     free.do(free.store.insert(task_of(text, characters, reduce=reduce), LEASE_MS))
     free.model.act = lambda call, number: "y" * 300

@@ -56,7 +56,6 @@ def test_a_task_may_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
 
 
 def test_older_code_cannot_claim_a_structured_task(bench: StoreBench) -> None:
-    """Older code cannot claim a task with a schema or gaps, because it would ignore them."""
     give(bench, structured="{}")
     claim = bench.claim()
     assert bench.row(TASK)["structured_fence"] == claim.fence

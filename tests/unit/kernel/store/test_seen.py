@@ -78,7 +78,6 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_outlook_counts_what_goes_on(bench: StoreBench):
-    """The backlog counts the unfinished tasks of all tenants by status, and has the age of the oldest pending one."""
     assert bench.run(bench.store.outlook()) == ({}, Backlog(0, 0, None))
     bench.insert("a:1")
     bench.pass_ms(5_000)

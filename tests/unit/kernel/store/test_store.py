@@ -82,7 +82,6 @@ RESENT = {("fail", Status.FAILED), ("finish", Status.COMPLETED)}
 @pytest.mark.parametrize("source", Status)
 @pytest.mark.parametrize("name", TRANSITIONS)
 def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
-    """Each transition's SQL accepts exactly the statuses in its row of the table, and leads to the row's target."""
     claim = bench.in_status(source)
     before = bench.row("task")
     granted = ACTS[name](bench, claim)
@@ -105,7 +104,6 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
-    """The next claim gets final and other failures separately, but none of a chunk that has an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
     failed = [FailedCall(CallKey(0, at), Tries(2, 3), at != 1, FAILURE) for at in range(3)]
@@ -190,7 +188,6 @@ def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreB
 
 
 def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
-    """A temporary D1 error raises StoreUnavailable after three sends, and any other error a StoreError after one."""
     bench.insert()
     sent = bench.database.batches
     bench.database.fail(OVERLOADED, times=3)
@@ -291,7 +288,6 @@ def test_a_missing_schema_is_named():
     ],
 )
 def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):
-    """Claims, polls, lists and sweep pages use an index, so that large tables do not slow them down."""
     uses_indexes(bench, bound)
 
 

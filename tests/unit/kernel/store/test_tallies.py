@@ -136,7 +136,6 @@ def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
 
 
 def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
-    """If the database's clock goes back by a minute, later ends are still added to the sums, once."""
     complete(bench, "a")
     fold(bench)
     bench.pass_ms(-60_000)
@@ -202,7 +201,6 @@ def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBe
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: StoreBench, begun: bool) -> None:
-    """A withdrawn task counts in the sums if a worker has made calls for it, since these were paid for."""
     bench.insert()
     if begun:
         claim = bench.claim()
@@ -238,7 +236,6 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
-    """Calls that a cancelled task's worker settles later are added once, whether a fold comes before or after."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
@@ -318,7 +315,6 @@ def test_calls_that_may_still_be_settled_are_left_alone(bench: StoreBench) -> No
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_an_erasure_adds_the_calls_that_are_out(bench: StoreBench, folded: bool) -> None:
-    """If an ended task is erased while calls are out, they count as in doubt, whether or not a fold came before."""
     for name in ("deleted", "expired", "cleared"):
         leave_calls(bench, name)
     if folded:
@@ -390,7 +386,6 @@ def test_each_failed_task_counts_for_its_code(bench: StoreBench, code: TaskCode)
 
 
 def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
-    """One sample of the backlog is written in five minutes, however many sweeps come."""
     bench.insert("a")
     bench.insert("b")
     bench.claim("b")

@@ -183,7 +183,6 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
 def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ):
-    """If the stored plan of a level shows that its outputs fit into memory, a run makes no D1 call to measure them."""
     merging(long_merge)
     read, measured = TaskStore.level_sizes, list[int]()
 

@@ -25,7 +25,6 @@ def parts(text: str, max_chars: int, overlap: int = 0) -> list[str]:
     ],
 )
 def test_a_heading_is_the_best_place_and_opens_its_chunk(text: str, max_chars: int, expected: list[str]) -> None:
-    """The splitter cuts before a heading, even if a blank line and later lines would fit into the chunk."""
     assert parts(text, max_chars) == expected
 
 
@@ -74,7 +73,6 @@ def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
 
 
 def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
-    """A sentence's end is preferred to an earlier paragraph that would leave less than a quarter of the window full."""
     text = "Hi.\n\n" + "Word word word end. " + "tail " * 5
     assert parts(text, 26)[0] == "Hi.\n\nWord word word end. "
     assert parts(text, 20)[0] == "Hi.\n\n"

@@ -142,7 +142,6 @@ def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
 
 
 def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
-    """A provider that answers 429 with Retry-After: 0 for half a minute gets only a few calls in this time."""
     bench = make()
     bench.insert(12)
     bench.model.seconds = lambda number: 0.05
@@ -434,7 +433,6 @@ def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
 
 
 def test_a_retry_after_the_deadline_goes_on(make):
-    """After a retry a task that failed at its deadline has its whole time again, and makes only the missing calls."""
     bench = make()
     bench.insert(18, deadline_ms=2_500)
     bench.run()

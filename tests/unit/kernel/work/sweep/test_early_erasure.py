@@ -181,7 +181,6 @@ def test_only_those_that_store_most_are_counted(bench: WorkerBench):
 
 
 def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
-    """A tenant's count falls with each erased task, so tenants that store as much lose as many tasks."""
     fill(bench, "first", 300)
     fill(bench, "second", 300)
     assert clear(bench) == 400  # a sweep on the paid plan erases ten pages
@@ -194,7 +193,6 @@ def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
     ("days", "status"), [(0.99, "completed"), (2, "pending")], ids=["ended within a day", "goes on"]
 )
 def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
-    """However full the database is, early erasure keeps unfinished tasks, and ended ones for a day."""
     fill(bench, "large", 50, days=days, status=status)
     fill(bench, "small", 10)
     assert clear(bench) == 0
@@ -203,7 +201,6 @@ def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
 
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
-    """Early erasure finds sixty ended tasks within one sweep, although five hundred older ones are unfinished."""
     bench.settings = replace(bench.settings, plan=plan)
     fill(bench, "large", 500, status="pending")
     fill(bench, "large", 60, first=500)
@@ -234,7 +231,6 @@ def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
 
 
 def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
-    """A scan continues after its last task's moment, or after this task if all scanned tasks have the same moment."""
     fill(bench, "large", 60, first=1_500)
     bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7)")
     fill(bench, "large", 1_500, status="pending")
@@ -273,7 +269,6 @@ async def _counted(bench: WorkerBench) -> Old:
 
 
 def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
-    """Below nine tenths of the database's limit, early erasure costs the sweep no D1 call."""
     fill(bench, "large", 50)
     hold(bench, 8_999_999)
     before = bench.database.batches

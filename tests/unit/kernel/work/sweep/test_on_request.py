@@ -88,7 +88,6 @@ def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
 
 
 def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
-    """If the run of one task in a requested sweep fails, this is logged, and the next task is run."""
     in_vain(bench, "a", "b")
     bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
     assert bench.do(new_sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)

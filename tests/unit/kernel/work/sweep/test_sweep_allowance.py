@@ -118,7 +118,6 @@ def test_a_sweep_writes_nothing_for_the_tasks_that_it_has_no_time_for(bench: Wor
 
 
 def test_one_refused_send_makes_no_later_part_of_a_sweep_smaller(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """If the first route refuses a single task, the next page is still one part, because each part costs a write."""
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 20)
     keys, objects, queue = submit(bench, 30), Road(Route.DURABLE_OBJECT, refused=20), Road()
     worker = invocation(bench, calls_left=45, statements_left=99)

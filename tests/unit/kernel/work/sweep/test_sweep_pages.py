@@ -132,7 +132,6 @@ def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cr
 
 
 def test_a_run_goes_on_page_after_page(cron: Callable[[str], Cron]):
-    """On the paid plan a sweep sends off as many tasks as its allowance has sends, over several pages."""
     made = cron("paid")
     made.fill("t", 2_000)
     made.fire()
@@ -143,7 +142,6 @@ def test_a_run_goes_on_page_after_page(cron: Callable[[str], Cron]):
 
 
 def test_erasure_keeps_up(cron: Callable[[str], Cron]):
-    """On the paid plan sweeps erase more than 200,000 tasks a day, while they send off as many."""
     made = cron("paid")
     made.fill("t", 3_000)
     made.fill("u", 3_000, ENDED)
@@ -159,7 +157,6 @@ def test_erasure_keeps_up(cron: Callable[[str], Cron]):
 
 @pytest.mark.parametrize(("chunks", "of_a_page"), [(20, 200), (100, 50), (5_000, 1)])
 def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron], chunks: int, of_a_page: int):
-    """Tasks with segments and webhook deliveries are erased with all their rows, and fast enough."""
     made = cron("paid")
     made.fill("u", 1_100, ENDED)
     made.lengthen("u", chunks)
@@ -201,7 +198,6 @@ def _steps(made: Cron, statement: BoundStatement) -> int:
 
 
 def test_idle_tenants_cost_nothing(cron: Callable[[str], Cron]):
-    """The sweep's reads cost no more if a thousand tenants have only ended tasks that are still kept."""
     found = []
     for idle in (1, 1_000):
         made = cron("free")

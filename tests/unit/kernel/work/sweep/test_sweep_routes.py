@@ -222,7 +222,6 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 
 
 def test_only_what_nobody_works_on_is_hastened():
-    """Making tasks due at once changes neither tasks with a live lease nor the retention of ended ones."""
     bench = WorkerBench()
     keys = [TaskKey("local:idle"), TaskKey("local:live"), TaskKey("local:over")]
     for key in keys:
