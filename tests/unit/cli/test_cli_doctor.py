@@ -280,6 +280,7 @@ def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
 
 @pytest.mark.parametrize("env", [None, "", "free", "direct"])
 def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
+    """In each environment `doctor` finds no fault in the project's own wrangler.toml with a sound .dev.vars."""
     secrets("# ours\nAI_PROVIDER=openai\nAI_BASE_URL=http://127.0.0.1:11434/v1\nexport AI_MODEL=llama3.2\n")(clone)
     checks = list(folder.examine(clone, env))
     assert complaints(checks) == []
@@ -289,15 +290,18 @@ def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
 
 
 def test_the_projects_own_folder_is_sound():
+    """`onceover doctor .` in a fresh clone reports no faults."""
     assert complaints(folder.examine(ROOT, None)) == []
 
 
 def test_the_packages_are_the_workers():
+    """`doctor` has the exact list of the packages in `src`."""
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
     assert set(MARKDOWN) == {name for name in page_libraries.FILES if name.endswith(".js")}
 
 
 def test_every_variable_of_the_worker_is_known():
+    """`doctor` knows all variables that the Worker reads, except those of features under construction."""
     reading = Reading(lambda _name: None)
     load(reading)
     assert reading.asked <= KNOWN
@@ -489,15 +493,13 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
     ),
     "a dead letter behind others": (
         changed(failed=[failed("dead_lettered")], passed=3),
-        *("dead-letters", Level.FAULT, "failing messages: 1", "retry --failed"),
-    ),
-    "no keys yet": (changed(tasks=problem(503, "not_configured")), "keys", Level.FAULT, "no keys yet", "make key"),
-    "a key that is refused": (
-        changed(tasks=problem(401, "unauthenticated")),
-        *("keys", Level.FAULT, "is refused", "make key, with the --persist-to of `make dev`"),
+        fault("dead-letters", "failing messages: 1", "retry --failed"),
     ),
     "no keys yet": (changed(tasks=problem(503, "not_configured")), fault("keys", "no keys yet", "make key")),
-    "a key that is refused": (changed(tasks=problem(401, "unauthenticated")), fault("keys", "is refused", "make key")),
+    "a key that is refused": (
+        changed(tasks=problem(401, "unauthenticated")),
+        fault("keys", "is refused", "make key, with the --persist-to of `make dev`"),
+    ),
     "a key without read": (
         changed(tasks=problem(403, "forbidden")),
         fault("keys", "lacks the scope read", "keys make"),
@@ -518,7 +520,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
     ),
     "another database's bucket": (
         operated(files={"bucket": True, "unreachable": 0, "incomplete": 1}),
-        *("bucket", Level.FAULT, "lacks parts of the texts of 1 task: does it belong", "as BLOBS in wrangler.toml"),
+        fault("bucket", "lacks parts of the texts of 1 task: does it belong", "as BLOBS in wrangler.toml"),
     ),
     "migrations that wait": (
         operated(version="1.2.0", schema={"known": "0014_events.sql", "applied": "0013_responses.sql"}),
@@ -526,24 +528,19 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
     ),
     "a row of a migration that was deleted": (
         operated(schema={"known": "0014_x.sql", "applied": "0014_x.sql", "missing": ["0005_y.sql"], "unknown": []}),
-        *("version", Level.FAULT, "d1_migrations has no row for 0005_y.sql", "values ('0005_y.sql')"),
+        fault("version", "d1_migrations has no row for 0005_y.sql", "values ('0005_y.sql')"),
     ),
     "another program's migration": (
         operated(schema={"known": "0014_x.sql", "applied": "0014_x.sql", "missing": [], "unknown": ["0002_mine.sql"]}),
-        *("version", Level.WARNING, "0002_mine.sql, which version 1.2.0 does not know: another program", "of its own"),
+        warning("version", "0002_mine.sql, which version 1.2.0 does not know: another program", "of its own"),
     ),
     "a receiver that redirects": (
         changed(endpoints=endpoints(10)),
-        *("webhooks", Level.WARNING, "endpoint hook (we_1): its last 10 attempts failed: redirect", "test we_1"),
+        warning("webhooks", "endpoint hook (we_1): its last 10 attempts failed: redirect", "test we_1"),
     ),
     "a receiver of another tenant": (
         operated(webhooks={"failing": 2}),
-        *(
-            "webhooks",
-            Level.WARNING,
-            "2 endpoints of other tenants: the last 10 attempts failed",
-            "webhooks-do-not-arrive",
-        ),
+        warning("webhooks", "2 endpoints of other tenants: the last 10 attempts failed", "webhooks-do-not-arrive"),
     ),
     "the day's rows": (
         operated(usage={"day": "2026-11-25", "rowsWritten": {"used": 99_000, "limit": 100_000}}),
@@ -555,7 +552,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
     ),
     "a model that refuses": (
         changed(failed=[failed("model_refused")]),
-        *("failures", Level.WARNING, "model_refused: 1 task failed", "docs/runbook.md#the-model-refuses-the-key"),
+        warning("failures", "model_refused: 1 task failed", "docs/runbook.md#the-model-refuses-the-key"),
     ),
 }
 
@@ -593,6 +590,7 @@ SOUND = {
 
 @pytest.mark.parametrize("env", SOUND)
 def test_a_sound_deployment_has_nothing_to_mend(env: str):
+    """`doctor` finds no fault in a deployment of any environment if it is the expected environment."""
     one = Deployment()
     one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
     one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
@@ -638,6 +636,7 @@ def test_each_code_has_a_place_in_the_documents():
 
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    """A deployment that requires no keys is a fault, unless it runs on this machine."""
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
@@ -648,6 +647,7 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
+    """`doctor --task` submits a task, waits for its end and erases it."""
     path = f"/api/tasks/{TASK_ID}"
     last = {"code": "model_unavailable", "message": "the provider answered 502"}
     for ends, level, said in (
@@ -720,12 +720,14 @@ def asked(answers: dict[str, Said]) -> account.Wrangler:
 
 @pytest.mark.parametrize("name", BROKEN_ACCOUNTS)
 def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
+    """For each fault of the account, `doctor` derives the command to run from wrangler's message."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
     the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
 
 
 def test_a_sound_account_has_nothing_to_mend(clone: Path):
+    """`doctor` finds no fault if queues, database, migrations and secrets all exist in the account."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]
