@@ -36,3 +36,9 @@ ALTER TABLE tasks ADD COLUMN cost_fence INTEGER CHECK (
 -- What the worker waits for, where the CHECK of `wait_reason` lacks it. NULL: see `wait_reason`.
 ALTER TABLE tasks ADD COLUMN waits_for TEXT;
 ALTER TABLE tallies ADD COLUMN failed_cost_exhausted INTEGER NOT NULL DEFAULT 0;
+
+-- Failed tasks whose calls the provider refused because the deployment's key, default model or address is wrong.
+ALTER TABLE tallies ADD COLUMN failed_model_misconfigured INTEGER NOT NULL DEFAULT 0;
+
+-- Until when the provider has asked the task to wait (`Retry-After`): nothing ends this pause early. NULL: it has not asked.
+ALTER TABLE tasks ADD COLUMN asked_until INTEGER;

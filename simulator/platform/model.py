@@ -15,6 +15,7 @@ from src.kernel.calls.protocol import Health, ModelCall, ModelReply
 from src.kernel.domain.errors import (
     ModelConnectionLost,
     ModelError,
+    ModelMisconfigured,
     ModelRateLimited,
     ModelRefused,
     ModelReplyMalformed,
@@ -167,7 +168,7 @@ class ModelServer:
         faults, fires, timeout = self.faults, self.faults.fires, self.timeout_seconds
         quick = faults.between(*self.seconds) + self.slow(call)
         if self.refuses(call):
-            return "refused", ModelRefused("401"), quick
+            return "refused", ModelMisconfigured("401"), quick
         if fires("call_refused", sender):
             return "refused", ModelRefused("400", of_call=True), quick
         if fires("model_rate_limited", sender):

@@ -78,7 +78,10 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
     """Troubles of the service and the model come before the failures and before healthy parts, with quoted details."""
     history(stage)
     trouble: dict[str, Any] = {"status": "unavailable", "since": "2026-11-28T11:40:00Z", "detail": HOSTILE}
-    stage.answers["/api/ai-status"] = trouble | {"codes": [{"code": "model_timeout", "tasks": 9}]}
+    stage.answers["/api/ai-status"] = trouble | {
+        "waiting": 9,
+        "codes": [{"code": "model_timeout", "share": 0.75}, {"code": "model_misconfigured", "share": 0.25}],
+    }
     service: Any = HEALTH["/api/async-status"]
     stage.answers["/api/async-status"] = service | {
         "lastSweepAt": "2026-11-28T10:00:00Z",
@@ -88,9 +91,13 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
     verdict = page.locator("main > .card").first
     expect(verdict.locator("p").nth(0)).to_contain_text("The model has been unavailable since 11:40:00.")
     expect(verdict.locator("q[lang='']")).to_have_text(HOSTILE)
-    expect(verdict.locator("p").nth(1)).to_contain_text("9 because the model did not answer in time (show, retry).")
-    expect(verdict.locator("p").nth(2)).to_contain_text("The last sweep ran 2 hours ago. Check the cron trigger.")
-    expect(verdict.locator("p").nth(3)).to_have_text("None of 10 tasks failed in 6 hours.")
+    expect(verdict.locator("p").nth(1)).to_contain_text("9 tasks wait for the model.")
+    expect(verdict.locator("p").nth(2)).to_have_text(
+        "Of the tasks that wait or ended in the last 15 minutes: 75% because the model did not answer in time, "
+        "25% because the provider refused the key or the default model."
+    )
+    expect(verdict.locator("p").nth(3)).to_contain_text("The last sweep ran 2 hours ago. Check the cron trigger.")
+    expect(verdict.locator("p").nth(4)).to_have_text("None of 10 tasks failed in 6 hours.")
     assert page.locator(".cards h2").all_inner_texts() == ["Model", "Backlog", "Service"]
     stage.answers["/api/async-status"] = service | {"status": "unhealthy", "detail": "Run make deploy."}
     stage.answers["/api/ai-status"] = {"status": "healthy", "checkedAt": NOW}  # what a request without a key sees

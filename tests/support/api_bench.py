@@ -437,7 +437,9 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
 
 
 # For each view, the field that it adds to the view that it extends.
-FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
+FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"} | {
+    "ModelView": "provider"
+}
 
 
 def _check_body(body: str, schema: Mapping[str, Any]) -> None:

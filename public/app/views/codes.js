@@ -7,6 +7,7 @@ export const RETRIED_BY_CODE = [
   "model_reply_malformed",
   "model_rate_limited",
   "model_refused",
+  "model_misconfigured",
   "model_quota_exhausted",
   "structured_output_unsupported",
   "worker_crashed",

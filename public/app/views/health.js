@@ -68,7 +68,8 @@ function Verdict({ of: { service, model, past }, hours, onRetry }) {
       ${t(model.since ? "verdict.modelSince" : "verdict.model", { status: lower(model.status), time: model.since && clock(model.since) })}
       ${model.detail && html` <${Quote}>${model.detail}<//>`}
     </p>`}
-    ${model.codes?.length > 0 && html`<p>${t("verdict.calls")}${codes(model.codes)}</p>`}
+    ${model.waiting > 0 && html`<p>${count("verdict.waiting", model.waiting)}</p>`}
+    ${model.codes?.length > 0 && html`<p>${t("verdict.calls", { why: model.codes.map(shareOf).join(t("verdict.comma")) })}</p>`}
     ${isLate(service) && html`<p class="big">${t("verdict.sweep", { time: relative(service.lastSweepAt) })}</p>`}
     ${past &&
     html`<p class="big">
@@ -85,6 +86,7 @@ const Codes = ({ of, hours, onRetry }) => html`${of.map(({ code, tasks }, at) =>
   return html`<span key=${code}>${because}${t("verdict.open")}${show}${retry}${t("verdict.close")}${t(at < of.length - 1 ? "verdict.comma" : "verdict.end")}</span>`;
 })}`;
 
+const shareOf = ({ code, share }) => t("verdict.share", { share: percent(share), why: t(`why.${code}`) });
 const lower = (status) => t(`health.${status}`).toLowerCase();
 const isWrong = ({ status }) => status !== "healthy";
 const isLate = ({ lastSweepAt }) => Boolean(lastSweepAt) && now() - Date.parse(lastSweepAt) > SWEEP_MS;

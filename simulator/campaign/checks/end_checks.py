@@ -171,7 +171,7 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         require(code == "dead_lettered" or may_have_died, "failed by a crash, and clients alone interfered")
         full_only = not circumstances.operated and not circumstances.fired & (CRASHES - {STORAGE})
         require(circumstances.crashed and not full_only, "failed by a crash, and nothing crashed")
-    elif code == "model_refused":
+    elif code in {"model_refused", "model_misconfigured"}:
         require(answers["refused"] > 0, "refused by a model that refused nothing")
     elif code in FORM_CODES:
         require(_explains(invariants, row, answers), f"{code} after {dict(answers)}")

@@ -26,6 +26,7 @@ _ENDS: Final = {
     "model_rate_limited": "429",
     "model_reply_malformed": "malformed",
     "model_refused": "refused",
+    "model_misconfigured": "refused",
     "invalid_output": "unfit",
     "output_truncated": "cut",
 }

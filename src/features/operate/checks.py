@@ -19,39 +19,50 @@ class Checked(NamedTuple):
     at_ms: int
 
 
-class ModelCheck:
-    """Probes the model at most once in MODEL_CHECK_SECONDS, for any number of requests."""
+async def probe(provider: Provider, now_ms: Callable[[], int]) -> Checked:
+    """Probe the model."""
+    health = await provider.probe()
+    return Checked(health, now_ms())
+
+
+class SharedRead[T]:
+    """Something that an isolate reads at most once in `seconds`, for any number of requests."""
+
+    seconds: float
 
     def __init__(self) -> None:
-        self._last: Checked | None = None
+        self._last: tuple[T] | None = None
         self._done_at = 0.0
         self._began_at: float | None = None
 
-    async def read(self, provider: Provider, now_ms: Callable[[], int]) -> Checked:
-        """Return the last probe's result while it is recent, else probe the model.
+    async def read(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Return what was read last while it is recent, else call `make`.
 
-        A request that comes during another request's probe sleeps until the result is there, because the runtime does
-        not let a request await another request's future. If a probe has no result after MODEL_CHECK_SECONDS, its
-        request may have died, and the next request probes again.
+        A request that comes during another request's read sleeps until the result is there, because the runtime does
+        not let a request await another request's future. If a read has no result after `seconds`, its request may
+        have died, and the next request reads again.
         """
         clock = asyncio.get_running_loop().time
         while True:
             now = clock()
-            if self._last is not None and now - self._done_at < limits.MODEL_CHECK_SECONDS:
-                return self._last
-            if self._began_at is None or now - self._began_at >= limits.MODEL_CHECK_SECONDS:
-                return await self._probe(provider, now_ms, now)
+            if self._last is not None and now - self._done_at < self.seconds:
+                return self._last[0]
+            if self._began_at is None or now - self._began_at >= self.seconds:
+                break
             await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def _probe(self, provider: Provider, now_ms: Callable[[], int], began_at: float) -> Checked:
-        self._began_at = began_at
+        self._began_at = now
         try:
-            health = await provider.probe()
+            found = await make()
         finally:
             self._began_at = None
-        self._last = Checked(health, now_ms())
-        self._done_at = asyncio.get_running_loop().time()
-        return self._last
+        self._last, self._done_at = (found,), clock()
+        return found
+
+
+class ModelCheck(SharedRead[Checked]):
+    """The last probe of the model."""
+
+    seconds = limits.MODEL_CHECK_SECONDS
 
 
 class DatabaseCheck:

@@ -12,12 +12,13 @@ from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.messages import Reply, json_reply
 from ...kernel.api.base.problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
 from ...kernel.api.base.services import BoundRoutes
-from ...kernel.api.base.views import Count, Time, rfc3339, shown
+from ...kernel.api.base.views import Count, Time, shown
 from ...kernel.domain import limits
 from ...kernel.domain.errors import StoreError
 from . import operation
-from .checks import DatabaseCheck, ModelCheck
+from .checks import DatabaseCheck
 from .figures import BacklogView
+from .model import ModelStatusView, ModelView, read_model
 from .operation import FilesView, SchemaView, StorageView, WebhooksView
 
 
@@ -104,17 +105,6 @@ class UnhealthyServiceView(TypedDict):
     detail: str
 
 
-@shown
-class ModelView(TypedDict):
-    """Whether model calls would work."""
-
-    status: Literal["healthy", "degraded", "unavailable"]
-    provider: str
-    model: str
-    checkedAt: Time
-    detail: str
-
-
 async def read_service(exchange: Exchange) -> Reply:
     """Show how this deployment processes tasks, and whether D1 could take tasks a second ago. Operators see more.
 
@@ -198,20 +188,6 @@ async def _day_use(exchange: Exchange) -> DayUseView | None:
     )
 
 
-async def read_model(exchange: Exchange) -> Reply:
-    """Show whether model calls would have worked a few seconds ago. The check of the model makes no paid call."""
-    api = exchange.api
-    checked = await api.isolate.of(ModelCheck).read(api.provider, api.now_ms)
-    view = ModelView(
-        status=checked.health.status,
-        provider=api.provider.name,
-        model=api.settings.model or api.provider.default_model,
-        checkedAt=rfc3339(checked.at_ms),
-        detail=checked.health.detail,
-    )
-    return json_reply(200, view)
-
-
 def _architecture(bound: BoundRoutes) -> tuple[str, str]:
     if bound.queue:
         return "Cloudflare Queues", " + Queues"
@@ -249,9 +225,9 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/ai-status",
-        summary="Read whether model calls would work, without making one",
+        summary="Read whether model calls work; with the scope `read` also why not, and operators for all tenants",
         handler=read_model,
         access=Access.PUBLIC,
-        answers=(Answer(200, "The model's state, good or bad", (ModelView,)),),
+        answers=(Answer(200, "The model's state, good or bad", (ModelStatusView, ModelView)),),
     ),
 )

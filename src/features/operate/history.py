@@ -22,7 +22,7 @@ async def read_history(exchange: Exchange) -> Reply:
     """Add the tasks that have ended to the history, and show the history of the last hours."""
     hours, api = fields.hours(exchange.query), exchange.api
     await Folding(api.store, api.settings, api.log).run()
-    until, found = await api.store.beside(TallyStore).history(hours)
+    until, found = await api.store.beside(TallyStore).history(hours * 3_600_000)
     view = HistoryView(
         hours=hours,
         bucketSeconds=round(limits.HISTORY_BUCKET_SECONDS),

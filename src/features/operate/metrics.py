@@ -21,6 +21,7 @@ from ...kernel.store.tallies import BOUNDS_MS, Sums
 from ...kernel.work.sweep.folding import Folding
 from ..batches.status import ENDED, BatchStatus
 from .figures import TEXT
+from .model import BY_GRAVITY, Calls, ModelHealth, health_of
 from .operation import unreachable
 from .tallies import OpenBatches, Scrape, TallyStore, added
 
@@ -112,8 +113,8 @@ async def read_metrics(exchange: Exchange) -> Reply:
     settings = api.settings
     await Folding(api.store, settings, api.log).run()
     most, store = limits.SAMPLE_TASKS_MOST[settings.plan], api.store.beside(TallyStore)
-    scraped, cut_off = await store.scrape(most), await unreachable(api)
-    families = _families(api, scraped, most, store.rows, cut_off)
+    scraped, cut_off, health = await store.scrape(most), await unreachable(api), await health_of(api)
+    families = [*_families(api, scraped, most, store.rows, cut_off), *_health(health)]
     return Reply(200, write(families), {"Content-Type": TEXT})
 
 
@@ -138,6 +139,24 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_
             [Point({}, cut_off)],
         ),
         *_service(api, standing, rows),
+    ]
+
+
+def _health(health: ModelHealth) -> list[Family]:
+    calls = health.calls or Calls()
+    return [
+        Family(
+            "onceover_model_health",
+            "gauge",
+            "1 for the status that GET /api/ai-status shows, 0 for the others.",
+            [Point({"status": status}, int(status == health.status)) for status in BY_GRAVITY],
+        ),
+        Family(
+            "onceover_tasks_waiting_for_model",
+            "gauge",
+            f"Tasks that wait for a model that is away, of the first {limits.HEALTH_TASKS_MOST} unfinished ones.",
+            [Point({}, sum(calls.waiting.values()))],
+        ),
     ]
 
 

@@ -206,13 +206,12 @@ class TallyStore(Store):
             until=d1.maybe_whole(until, "until"),
         )
 
-    async def history(self, hours: int) -> tuple[int | None, dict[int, FiveMinutes]]:
-        """Read the sums and samples of the last hours, in periods of five minutes, with the beginning of each period.
+    async def history(self, back_ms: int) -> tuple[int | None, dict[int, FiveMinutes]]:
+        """Read the sums and samples of periods of five minutes that began in the last `back_ms`, by their beginning.
 
         The first value that `history` returns is the time up to which the sums contain all ended tasks. Periods without
         any data are left out.
         """
-        back_ms = hours * 3_600_000
         (until,), sums, samples = await self._database.run(
             FOLDED_UNTIL.bind(), HISTORY.bind(back_ms=back_ms), SAMPLES.bind(back_ms=back_ms)
         )

@@ -11,6 +11,7 @@ from ..domain import limits
 from ..domain.errors import (
     ModelConnectionLost,
     ModelError,
+    ModelMisconfigured,
     ModelQuotaExhausted,
     ModelRateLimited,
     ModelRefused,
@@ -41,6 +42,8 @@ _BEGINNING_BYTES = 10_000  # how much of a reply without usable output is decode
 _TRANSIENT_4XX = frozenset({408, 409, 425})
 # HTTP statuses that blame the request, and not the API key, the model or the address.
 _AT_FAULT = frozenset({400, 413, 422})
+_UNAUTHORIZED = frozenset({401, 403})
+_UNKNOWN_MODEL = "model_not_found"
 # Codes with which OpenAI answers 429 if the account's quota is used up. Other servers answer 402.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # OpenAI's current models, even behind a gateway, refuse the field `max_tokens` and accept `max_completion_tokens`.
@@ -162,14 +165,14 @@ class OpenAIProvider:
             about = asking.form_failure(call, reply.body.decode("utf-8", "replace"), message)
             if about is not None:
                 return about
-        error = self._of_status(reply, codes, message)
+        error = self._of_status(reply, codes, message, call.model)
         if call.body is not None and reply.status >= 400:
             from .whole_answers import with_refusal  # noqa: PLC0415 - only batches make such calls
 
             return with_refusal(error, reply.status, reply.body, self._api_key)
         return error
 
-    def _of_status(self, reply: HttpReply, codes: frozenset[str], message: str) -> ModelError:
+    def _of_status(self, reply: HttpReply, codes: frozenset[str], message: str, model: str) -> ModelError:
         status = reply.status
         if status == 402 or (400 <= status < 500 and codes & _QUOTA_CODES):
             return ModelQuotaExhausted(message)
@@ -180,9 +183,12 @@ class OpenAIProvider:
         if 300 <= status < 400:
             # Redirects are not followed, because a followed redirect would send the API key to a host that is not
             # configured.
-            return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
+            said = f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address"
+            return ModelMisconfigured(said)
         if 400 <= status < 500:
-            return ModelRefused(message, of_call=status in _AT_FAULT)
+            is_unknown = model == self.default_model and (status == 404 or _UNKNOWN_MODEL in codes)
+            is_ours = status in _UNAUTHORIZED or is_unknown
+            return ModelMisconfigured(message) if is_ours else ModelRefused(message, of_call=status in _AT_FAULT)
         return ModelReplyMalformed(message, retry_after_seconds(reply.headers))
 
 

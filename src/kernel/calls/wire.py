@@ -28,6 +28,7 @@ _ERRORS: dict[str, type[ModelError]] = {
         errors.ModelReplyMalformed,
         errors.CallNotStarted,
         errors.ModelRefused,
+        errors.ModelMisconfigured,
         errors.ModelQuotaExhausted,
         errors.StructuredOutputUnsupported,
     )

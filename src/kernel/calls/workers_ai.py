@@ -13,6 +13,8 @@ from ..domain.errors import (
     ModelConnectionLost,
     ModelDayUsedUp,
     ModelError,
+    ModelMisconfigured,
+    ModelQuotaExhausted,
     ModelRateLimited,
     ModelRefused,
     ModelReplyMalformed,
@@ -33,6 +35,7 @@ _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" i
 _CODE = re.compile(r"\s*(?:[A-Za-z]+:\s*){0,4}(\d{4})\b")
 # 4006 means the same as the documented 3036: the day's free allocation is used up.
 _QUOTA_CODES = frozenset({3036, 4006})
+_UNKNOWN_MODEL = 5007
 _TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
 _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
 # The listed codes 5xxx mean the statuses 400, 403 or 405, and so do the codes 7xxx and 8xxx of Cloudflare's API: the
@@ -80,7 +83,7 @@ class WorkersAIProvider:
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send the call once. Raises a `ModelError` that names the cause, without client text."""
         if self._ai is None:
-            raise ModelRefused(_NO_BINDING)
+            raise ModelMisconfigured(_NO_BINDING)
         if call.body is not None:
             from . import workers_ai_whole  # noqa: PLC0415 - only batches make such calls
 
@@ -110,7 +113,13 @@ class WorkersAIProvider:
         except TimeoutError:
             raise replies.too_late(self._timeout_seconds) from None
         except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
-            raise _failure(str(error), call) from None
+            raise self._failure(str(error), call) from None
+
+    def _failure(self, said: str, call: ModelCall) -> ModelError:
+        error = _failure(said, call)
+        if not isinstance(error, ModelRefused) or call.model != self.default_model or _code(said) != _UNKNOWN_MODEL:
+            return error
+        return ModelMisconfigured(str(error), answer=error.answer)
 
     async def probe(self) -> Health:
         """Check only whether the binding exists, because every call through the binding costs money."""
@@ -158,14 +167,18 @@ def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
     return reply._replace(output=output)
 
 
-def _failure(said: str, call: ModelCall) -> ModelError:
+def _code(said: str) -> int | None:
     found = _CODE.match(said)
-    code = int(found[1]) if found else None
+    return int(found[1]) if found else None
+
+
+def _failure(said: str, call: ModelCall) -> ModelError:
+    code = _code(said)
     words = said
     if call.body is not None and code not in _QUOTA_CODES and not _is_refusal(code, said):
         from .whole_answers import passing_words  # noqa: PLC0415 - only batches make such calls
 
-        words = passing_words(said, call.body) or (found[1] if found else "")
+        words = passing_words(said, call.body) or str(code or "")
     texts = asking.client_texts(call) if words == said else ()
     detail = replies.cause(words, client_texts=texts)
     message = f"Workers AI: {detail}" if detail else "Workers AI gave no reason"

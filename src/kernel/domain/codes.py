@@ -13,6 +13,7 @@ class TaskCode(StrEnum):
     MODEL_REPLY_MALFORMED = "model_reply_malformed"
     MODEL_RATE_LIMITED = "model_rate_limited"
     MODEL_REFUSED = "model_refused"
+    MODEL_MISCONFIGURED = "model_misconfigured"
     MODEL_QUOTA_EXHAUSTED = "model_quota_exhausted"
     STRUCTURED_OUTPUT_UNSUPPORTED = "structured_output_unsupported"
     WORKER_CRASHED = "worker_crashed"
@@ -34,7 +35,11 @@ TASK_CODES: Final = {
     TaskCode.MODEL_CONNECTION_LOST: "No HTTP reply came, or the worker that made the call was lost. Tried again.",
     TaskCode.MODEL_REPLY_MALFORMED: "The reply has no usable output. Tried again.",
     TaskCode.MODEL_RATE_LIMITED: "The provider answered 429. Tried again after its `Retry-After`; costs no attempt.",
-    TaskCode.MODEL_REFUSED: "The provider answered 400, 401, 403, 404 or the like. The task fails at once.",
+    TaskCode.MODEL_REFUSED: "The provider answered 400, 404, 422 or the like. The task fails at once.",
+    TaskCode.MODEL_MISCONFIGURED: (
+        "The provider refused the deployment's key (401, 403), does not know its default model, or redirects. The task "
+        "fails at once; retry it once the configuration is correct."
+    ),
     TaskCode.MODEL_QUOTA_EXHAUSTED: (
         "The provider's quota is used up. The task fails at once, but waits for the allowance of a day."
     ),
@@ -57,6 +62,18 @@ TASK_CODES: Final = {
         "The file of `inputFile` is gone, or its bytes: not in the bucket for 15 minutes, or not readable for a day."
     ),
 }
+
+# Failures for a cause of the service: they degrade the health that the deployment shows.
+OF_SERVICE: Final = frozenset(
+    {
+        TaskCode.MODEL_UNAVAILABLE,
+        TaskCode.MODEL_TIMEOUT,
+        TaskCode.MODEL_CONNECTION_LOST,
+        TaskCode.MODEL_REPLY_MALFORMED,
+        TaskCode.MODEL_MISCONFIGURED,
+        TaskCode.MODEL_QUOTA_EXHAUSTED,
+    }
+)
 
 
 class ProblemCode(StrEnum):

@@ -166,6 +166,15 @@ class ModelRefused(ModelError):
         self.answer = answer
 
 
+class ModelMisconfigured(ModelRefused):
+    """The provider refused the deployment's key, does not know its default model, or redirects to another address.
+
+    It would refuse all tasks alike, so the operator must correct the configuration, and then the tasks can be retried.
+    """
+
+    code = TaskCode.MODEL_MISCONFIGURED
+
+
 class ModelQuotaExhausted(ModelRefused):
     """Raised if the account's quota is used up, and its renewal is not known (OpenAI's `insufficient_quota`)."""
 

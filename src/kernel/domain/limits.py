@@ -80,6 +80,10 @@ LOOKUPS_AT_ONCE = 20  # How many lookups of unknown API keys may run at once, so
 LOOKUPS_A_SECOND = 5.0  # How many further lookups of unknown API keys may start per second; found keys do not count.
 
 # --- Status -----------------------------------------------------------------------------------------
+HEALTH_READ_SECONDS = 10.0  # How often an isolate may read what happened to calls, to show the model's health.
+HEALTH_SECONDS = 900.0  # How far back the ends of tasks count for the model's health.
+HEALTH_TASKS_MOST = 1_000  # The most unfinished tasks that are read for the model's health, at two rows each.
+HEALTH_SHARE = 0.2  # From this share of tasks on that failed for a cause of the service the model is degraded.
 MODEL_CHECK_SECONDS = 15.0  # How often an isolate may check whether the provider answers, to show the status.
 DATABASE_CHECK_SECONDS = 1.0  # How often an isolate may ask whether D1 answers, for `GET /api/async-status`.
 

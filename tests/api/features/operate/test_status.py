@@ -245,6 +245,9 @@ def test_model() -> None:
         "model": "chosen",
         "checkedAt": "2026-09-21T14:13:20.000Z",
         "detail": "no connection",
+        "since": None,
+        "waiting": 0,
+        "codes": [],
     }
     bench.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from simulator.engine.loop import Loop
 from src.features.demo.demo import DemoProvider
-from src.features.operate.checks import ModelCheck
+from src.features.operate.checks import ModelCheck, probe
 from src.kernel.calls.protocol import Health
 from src.kernel.domain import limits
 
@@ -42,7 +42,7 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
     provider, check = Probed(), ModelCheck()
 
     async def ask() -> list[str]:
-        found = await asyncio.gather(*(check.read(provider, lambda: 7) for _ in range(100)))
+        found = await asyncio.gather(*(check.read(lambda: probe(provider, lambda: 7)) for _ in range(100)))
         assert {checked.at_ms for checked in found} == {7}
         return [checked.health.detail for checked in found]
 
@@ -63,18 +63,18 @@ def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
 
     async def story() -> None:
         provider.seconds = 1e9
-        lost = asyncio.ensure_future(check.read(provider, lambda: 0))
+        lost = asyncio.ensure_future(check.read(lambda: probe(provider, lambda: 0)))
         await asyncio.sleep(1)
         provider.seconds = 1.0
         began = asyncio.get_running_loop().time()
-        assert (await check.read(provider, lambda: 0)).health.detail == "probe 2"
+        assert (await check.read(lambda: probe(provider, lambda: 0))).health.detail == "probe 2"
         assert asyncio.get_running_loop().time() - began < limits.MODEL_CHECK_SECONDS + 2
         lost.cancel()
         await asyncio.sleep(limits.MODEL_CHECK_SECONDS)
         provider.error = KeyError("mistake")
         with pytest.raises(KeyError):
-            await check.read(provider, lambda: 0)
+            await check.read(lambda: probe(provider, lambda: 0))
         provider.error = None
-        assert (await check.read(provider, lambda: 0)).health.detail == "probe 4"
+        assert (await check.read(lambda: probe(provider, lambda: 0))).health.detail == "probe 4"
 
     loop.run_until_complete(story())

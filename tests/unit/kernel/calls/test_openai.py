@@ -4,6 +4,7 @@ import asyncio
 import json
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -237,8 +238,8 @@ def test_a_malformed_reply_shows_no_text_and_no_key(*, escaped: bool) -> None:
 
 
 STATUSES: list[tuple[int, type[errors.ModelError]]] = [
-    *((status, errors.ModelRefused) for status in (300, 301, 302, 307, 308)),
-    *((status, errors.ModelRefused) for status in (400, 401, 403, 404, 405, 410, 413, 422, 451)),
+    *((status, errors.ModelMisconfigured) for status in (300, 301, 302, 307, 308, 401, 403)),
+    *((status, errors.ModelRefused) for status in (400, 404, 405, 410, 413, 422, 451)),
     *((status, errors.ModelUnavailable) for status in (408, 409, 425, 500, 502, 503, 504, 520, 529)),
     (402, errors.ModelQuotaExhausted),
     (429, errors.ModelRateLimited),
@@ -253,6 +254,16 @@ def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -
     assert str(status) in str(error)
     assert "because" in str(error) or 300 <= status < 400
     assert (isinstance(error, errors.ModelRefused) and error.of_call) is (status in {400, 413, 422})
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, None), (404, "model_not_found"), (400, "model_not_found")])
+def test_an_unknown_default_model_is_the_deployment_s_fault(status: int, code: str | None) -> None:
+    """A model that the task itself names, and that the server does not know, is the client's fault."""
+    answer = reply(status, {"error": {"message": "no such model", "code": code}})
+    made, _ = provider(answer)
+    error = failure(answer, replace(CALL, model=made.default_model))
+    assert type(error) is errors.ModelMisconfigured
+    assert type(failure(answer, replace(CALL, model="another"))) is errors.ModelRefused
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])

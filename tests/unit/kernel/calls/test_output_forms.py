@@ -235,6 +235,6 @@ def test_a_used_up_quota_is_not_about_the_form() -> None:
     assert type(refused(400, body)) is errors.ModelQuotaExhausted
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelRefused), (429, errors.ModelRateLimited)])
+@pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelMisconfigured), (429, errors.ModelRateLimited)])
 def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelError]) -> None:
     assert type(refused(status, {"error": {"message": "response_format"}})) is kind

@@ -2,6 +2,7 @@
 
 import asyncio
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -31,13 +32,13 @@ class ScriptedAi:
         return self.answer
 
 
-def infer(answer: object) -> ModelReply:
-    return asyncio.run(WorkersAIProvider(ScriptedAi(answer), model=None, timeout_seconds=5).infer(CALL))
+def infer(answer: object, call: ModelCall = CALL) -> ModelReply:
+    return asyncio.run(WorkersAIProvider(ScriptedAi(answer), model=None, timeout_seconds=5).infer(call))
 
 
-def failure(answer: object) -> errors.ModelError:
+def failure(answer: object, call: ModelCall = CALL) -> errors.ModelError:
     with pytest.raises(errors.ModelError) as caught:
-        infer(answer)
+        infer(answer, call)
     return caught.value
 
 
@@ -129,6 +130,11 @@ def test_a_model_that_the_account_may_not_use_ends_the_task(said: str) -> None:
     error = failure(RuntimeError(said))
     assert (type(error), getattr(error, "of_call", None)) == (errors.ModelRefused, False)
     assert said in str(error)
+
+
+def test_an_unknown_default_model_is_the_deployment_s_fault() -> None:
+    error = failure(RuntimeError("5007: No such model"), replace(CALL, model=DEFAULT_MODEL))
+    assert type(error) is errors.ModelMisconfigured
 
 
 @pytest.mark.parametrize(
