@@ -42,3 +42,5 @@ ALTER TABLE tallies ADD COLUMN failed_model_misconfigured INTEGER NOT NULL DEFAU
 
 -- Until when the provider has asked the task to wait (`Retry-After`): nothing ends this pause early. NULL: it has not asked.
 ALTER TABLE tasks ADD COLUMN asked_until INTEGER;
+-- When an operator last ended the pauses in which the task waits for a model that is away. NULL: never.
+ALTER TABLE tasks ADD COLUMN resumed_at INTEGER;

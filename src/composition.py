@@ -39,6 +39,7 @@ from .queue.producer import Queue, QueueSender
 
 if TYPE_CHECKING:
     from .features.files.blobs.r2 import R2
+    from .kernel.work.sweep.resuming import Resuming
 
 CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature.groups), NewTaskFields)
 KINDS: Final = dict(feature.kind for feature in FEATURES if feature.kind is not None)
@@ -212,6 +213,7 @@ class App:
             asked=lambda: Sweep(
                 self.worker, senders, duties(self.worker), seconds=limits.ASKED_SWEEP_SECONDS, stands_in=True
             ),
+            resuming=self._resuming,
             after_answer=(
                 (lambda: Sweep(self.worker, senders, duties(self.worker), seconds=after_seconds, alone=False))
                 if senders or after_seconds
@@ -220,6 +222,11 @@ class App:
             wait_until=self._wait_until,
             log=self.log,
         )
+
+    def _resuming(self) -> "Resuming":
+        from .kernel.work.sweep.resuming import Resuming  # noqa: PLC0415 - few isolates ever need it
+
+        return Resuming(self.worker, self._dispatcher(limits.PROBE_SLICE_SECONDS))
 
     async def queue(self, batch: QueueBatch) -> None:
         """Handle a batch of messages of the task queue or of the dead-letter queue."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__, terminal
-from .commands import batch, changes, details, doctor, keys, tasks, tenants, top, verify, webhooks, work
+from .commands import batch, changes, details, doctor, keys, resume, tasks, tenants, top, verify, webhooks, work
 from .errors import CommandError
 from .exits import Exit
 
@@ -32,6 +32,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(tenants.app, name="tenant")
 doctor.register(app)
+resume.register(app)
 top.register(app)
 verify.register(app)
 

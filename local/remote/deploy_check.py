@@ -116,9 +116,10 @@ def verify(
     say(f"    {url}/api/async-status is as wrangler.toml says")
     model = web.get(f"{url}/api/ai-status")
     if model.status == 200 and model.body.get("status") == "healthy":
-        say(f"    {url}/api/ai-status: {model.body.get('provider')}, {model.body.get('model')}, healthy")
+        say(f"    {url}/api/ai-status is healthy")
         return None
-    why = model.body.get("detail", model.text.strip())
+    unknown = "a key with the scope read sees why" if model.status == 200 else model.text.strip()
+    why = model.body.get("detail", unknown)
     say(f"    warning: {url}/api/ai-status is {model.body.get('status', model.status)}: {why}")
     say("    Tasks are accepted and wait for the model. `make secrets` sets the key for its server.")
     return None

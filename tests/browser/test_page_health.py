@@ -107,6 +107,39 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
     assert stage.violations() == []
 
 
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_an_operator_ends_the_pauses(browser: Browser, locale: str) -> None:
+    """While tasks wait, operators have a button that lets them go on. What came of it is shown, and a refusal too."""
+    stage = Stage(browser, locale=locale)
+    english = locale == "en-GB"
+    history(stage)
+    service: Any = HEALTH["/api/async-status"]
+    backlog = {"pending": 3, "processing": 0, "oldestPendingSeconds": 7}
+    stage.answers["/api/async-status"] = service | {"lastSweepAt": NOW, "backlog": backlog}
+    stage.answers["/api/ai-status"] = {"status": "unavailable", "since": NOW, "waiting": 3, "codes": []}
+    probed = [{"model": HOSTILE, "answered": False}, {"model": "m", "answered": True}]
+    stage.answers["POST /api/sweep"] = {"resumed": 2, "probed": probed}
+    page = stage.open("#/health")
+    button = page.get_by_role("button", name="Go on now" if english else "立即继续")
+    button.click()
+    verdict = page.locator("main > .card").first
+    expect(verdict).to_contain_text(
+        f"{HOSTILE} " + ("still fails; its other tasks wait on." if english else "仍然失败")
+    )
+    expect(verdict).to_contain_text("m answers; its tasks go on." if english else "m 已应答，任务继续。")
+    assert [body for method, path, body in stage.asked if method == "POST"] == [{"resume": True}]
+    stage.judge(f"health, resumed {locale}")
+    stage.answers["POST /api/sweep"] = lambda route: refuse(route, 429, "too_soon")
+    button.click()
+    expect(verdict.get_by_role("alert")).to_be_visible()
+    stage.answers["/api/async-status"] = service  # what others see
+    page.reload()
+    expect(page.locator("main > .card").first).to_contain_text("3")
+    expect(button).to_have_count(0)
+    stage.close()
+    assert stage.faults == []
+
+
 def test_each_code_has_words() -> None:
     for language in ("en", "zh"):
         known = {name for name in words(language, "views") if name.startswith("why.")}

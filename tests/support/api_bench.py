@@ -45,6 +45,7 @@ from src.kernel.work.dispatch import Dispatcher, Sender
 from src.kernel.work.rescue import Rescue
 from src.kernel.work.submission import Submission
 from src.kernel.work.sweep.on_request import SweepOnRequest
+from src.kernel.work.sweep.resuming import Resuming
 from src.objects.audience import Audience
 from tests.support.courier import FakeCourier
 from tests.support.invocations import new_sweep, new_worker
@@ -199,6 +200,7 @@ class ApiBench:
                 store=self.store,
                 heartbeats=isolate.heartbeats,
                 asked=lambda: new_sweep(worker, others, seconds=25.0, stands_in=True),
+                resuming=lambda: Resuming(worker, dispatcher),
                 after_answer=(lambda: new_sweep(worker, others, seconds=0.0)) if looks else None,
                 wait_until=self._wait_until,
                 log=log,

@@ -34,6 +34,7 @@ HELP: Final = {
     "model_reply_malformed": ("docs/runbook.md#model-calls-give-no-output", True),
     "model_rate_limited": ("docs/runbook.md#model-calls-give-no-output", True),
     "model_refused": ("docs/runbook.md#the-model-refuses-the-key", True),
+    "model_misconfigured": ("docs/runbook.md#the-model-refuses-the-key", True),
     "model_quota_exhausted": ("docs/runbook.md#workers-ais-day-is-used-up", True),
     "structured_output_unsupported": ("docs/runbook.md#the-models-server-refuses-the-output-schema", True),
     "worker_crashed": ("docs/runbook.md#messages-end-in-the-dead-letter-queue", True),

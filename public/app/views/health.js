@@ -1,9 +1,9 @@
 // The view of the deployment's health. It begins with what is wrong, in words; then come the parts of the deployment, those
 // with trouble first, and the last hours.
 import { html, useState } from "../base/dom.js";
-import { callAnyway, now } from "../base/api.js";
+import { call, callAnyway, now } from "../base/api.js";
 import { bytes, clock, count, percent, relative, span, t, whole } from "../base/i18n.js";
-import { Bar, Facts, Freshness, Hint, Lazy, Notice, Quote, Time, Trouble, useTitle } from "../base/parts.js";
+import { announce, Bar, Facts, Freshness, Hint, Lazy, Notice, Quote, Time, Trouble, useTitle } from "../base/parts.js";
 import { mayWrite } from "../base/prefs.js";
 import { useRefresh } from "../base/refresh.js";
 import { go, href } from "../base/route.js";
@@ -40,7 +40,7 @@ export function Health({ query }) {
     </div>
     <${Trouble} error=${state.error} />
     ${data &&
-    html`<${Verdict} of=${data} hours=${hours} onRetry=${setRetried} />
+    html`<${Verdict} of=${data} hours=${hours} onRetry=${setRetried} onChange=${state.again} />
       <${Trouble} error=${data.error} />
       <div class="cards">${cardsOf(data)}</div>
       ${!data.service.backlog && html`<${Notice}>${t("health.operators")}<//>`}
@@ -59,7 +59,7 @@ async function readService() {
 }
 
 /** What is wrong now, and how many tasks failed and why. */
-function Verdict({ of: { service, model, past }, hours, onRetry }) {
+function Verdict({ of: { service, model, past }, hours, onRetry, onChange }) {
   const codes = (failures) => html`<${Codes} of=${failures} hours=${hours} onRetry=${onRetry} />`;
   return html`<section class="card" aria-label=${t("verdict.title")}>
     ${isWrong(service) && html`<p class="big">${t("verdict.service", { status: lower(service.status) })} ${service.detail && html`<${Quote}>${service.detail}<//>`}</p>`}
@@ -69,6 +69,7 @@ function Verdict({ of: { service, model, past }, hours, onRetry }) {
       ${model.detail && html` <${Quote}>${model.detail}<//>`}
     </p>`}
     ${model.waiting > 0 && html`<p>${count("verdict.waiting", model.waiting)}</p>`}
+    ${service.backlog && html`<${Resume} waiting=${model.waiting} onChange=${onChange} />`}
     ${model.codes?.length > 0 && html`<p>${t("verdict.calls", { why: model.codes.map(shareOf).join(t("verdict.comma")) })}</p>`}
     ${isLate(service) && html`<p class="big">${t("verdict.sweep", { time: relative(service.lastSweepAt) })}</p>`}
     ${past &&
@@ -76,6 +77,31 @@ function Verdict({ of: { service, model, past }, hours, onRetry }) {
       ${past.tasks === 0 ? t("verdict.nothing", { span: count("hours", hours) }) : count(past.failed > 0 ? "verdict.failed" : "verdict.none", past.tasks, { failed: past.failed, span: count("hours", hours) })}${past.failed > 0 && codes(past.failures)}${past.more && ` ${t("verdict.more")}`}
     </p>`}
   </section>`;
+}
+
+/** A button for operators that ends the pauses of waiting tasks, and what came of it. */
+function Resume({ waiting, onChange }) {
+  const [{ busy, done, error }, setState] = useState({});
+  const resume = async () => {
+    setState({ busy: true });
+    try {
+      const { data } = await call("POST", "/api/sweep", { body: { resume: true } });
+      setState({ done: data.probed });
+      announce(data.probed.map(({ model, answered }) => `${model} ${t(`resume.${answered}`)}`).join(" ") || t("resume.none"));
+      onChange();
+    } catch (trouble) {
+      setState({ error: trouble });
+    }
+  };
+  return html`
+    ${waiting > 0 &&
+    html`<div class="row">
+      <button type="button" class="primary" aria-disabled=${busy} onClick=${() => busy || resume()}>${t("resume")}</button>
+      <${Hint}>${t("resume.hint")}<//>
+    </div>`}
+    ${done && html`<p>${done.length === 0 ? t("resume.none") : done.map(({ model, answered }) => html`<span key=${model}><bdi>${model}</bdi> ${t(`resume.${answered}`)} </span>`)}</p>`}
+    <${Trouble} error=${error} />
+  `;
 }
 
 /** Failures as a list in a sentence. Each leads to its tasks, and offers a retry if that can help. */

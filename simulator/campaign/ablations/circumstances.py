@@ -210,6 +210,11 @@ def bearing_absence(rng: Random, seconds: float = 3_600) -> Workload:
     return Workload(tasks=specs, first=first, last=first, variables=variables, sits_out=True)
 
 
+def resuming(rng: Random) -> Workload:
+    """Draw tasks that wait for a model that is away, while an operator ends their pauses again and again."""
+    return replace(bearing_absence(rng), resumes=True)
+
+
 def one_fails(rng: Random) -> Workload:
     """Draw a task whose first chunk fails, and sound tasks every 20 s, whose calls prove that the model answers."""
     workload = bearing_absence(rng)

@@ -9,6 +9,7 @@ from simulator.campaign.ablations.circumstances import (
     beside_greed,
     beside_trouble,
     one_fails,
+    resuming,
 )
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.ablations.substitutes import swapped
@@ -70,6 +71,13 @@ ABLATIONS = (
         ((ModelHealths, "of", without.one_for_all),),
         {},
         beside_trouble,
+    ),
+    Ablation(
+        "resume_spares_calls",
+        "an operator ends no pause of a task that has calls out",
+        (swapped("PAUSED", "AND in_flight = '[]'", ""), swapped("END_PAUSES", "AND in_flight = '[]'", "")),
+        AWAY,
+        resuming,
     ),
     Ablation(
         "slots_of_who_works",

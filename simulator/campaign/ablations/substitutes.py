@@ -24,6 +24,7 @@ from src.kernel.domain.ids import TaskKey
 from src.kernel.run import call_groups, ledger
 from src.kernel.run.context import Released
 from src.kernel.store import (
+    absence,
     admission,
     claiming,
     ending,
@@ -46,7 +47,7 @@ from src.queue import messages
 # --- statements ---------------------------------------------------------------------------------------------
 
 _STATEMENT_MODULES: tuple[ModuleType, ...] = (
-    *(admission, batch_files, batches, claiming, deliveries_store, ending, file_texts, files, joining, keys),
+    *(absence, admission, batch_files, batches, claiming, deliveries_store, ending, file_texts, files, joining, keys),
     *(seen, sums, sweep, views, work_statements),
 )
 

@@ -19,6 +19,7 @@ from src.objects.laned_caller import lanes_for
 # taken over later.
 UNDISTURBED_SECONDS = 120.0
 CALLS_JUDGED = "calls to a model that was away"
+RESUMED = "pauses that an operator ended"
 
 
 def probes_most(seconds: float) -> int:
@@ -46,8 +47,13 @@ class Probes:
         # many again once one of them succeeds.
         self._out_most = 4 * int(world.variables.get("AI_CONCURRENCY", "6"))
         self._away_since = 0.0
+        self._resumes = 0  # How often operators have ended pauses.
         self._began: dict[tuple[TaskKey, int], float] = {}
         self._calls: Counter[tuple[TaskKey, int]] = Counter()
+
+    def resumed(self) -> None:
+        """Note that an operator asks to end pauses."""
+        self._resumes += 1
 
     def called(self, task_key: TaskKey, retries: int, chunks: int) -> None:
         """Check a call for a task with this many chunks and retries that has reached the model or the model's host.
@@ -65,7 +71,8 @@ class Probes:
         self._calls[key] += 1
         self._judged[CALLS_JUDGED] += 1
         seconds = now - self._began.setdefault(key, now)
-        most = self._out_most * lanes_for(chunks) + probes_most(seconds)
+        # An operator who ends pauses lets each model be called once more, by one of its tasks.
+        most = self._out_most * lanes_for(chunks) + probes_most(seconds) + self._resumes
         if self._calls[key] > most:
             raise InvariantBroken(
                 f"{task_key}: {self._calls[key]} calls in {seconds:.0f} s to a model that is away, {most} may be made"

@@ -20,6 +20,7 @@ CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in whi
 # Of the schedules that draw their own profile, the share in which all calls of one tenant's tasks for a chunk fail.
 BESIDE_SHARE = 0.06
 # Of the other schedules that draw their own profile, the share with two greedy tenants beside a modest one.
+RESUMED_SHARE = 0.4  # Of the runs without keys: those with an operator who ends pauses.
 GREEDY_SHARE = 0.03
 # Of the schedules that draw their own profile, the share in which all webhook receivers of one tenant hang.
 HANGING_SHARE = 0.01

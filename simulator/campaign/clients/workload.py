@@ -105,6 +105,7 @@ class Workload:
     short_slices: bool = True
     small_parts: bool = False
     small_windows: bool = False
+    resumes: bool = False  # Whether an operator now and then ends the pauses of tasks that wait for the model.
     strict_gates: bool = True
     cron: bool = True
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # How the queue always fails.

@@ -16,6 +16,7 @@ from simulator.campaign.clients.shares import (
     BESIDE_SHARE,
     CLOCKS_AGREE_SHARE,
     GREEDY_SHARE,
+    RESUMED_SHARE,
     beside,
     crowded,
     greedy,
@@ -127,6 +128,7 @@ def _ordinary(
         drawn = polled(drawn, Random(f"{seed}/polled"))
     drawn = mixed(drawn, Random(f"{seed}/releases"))
     drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
+    drawn = replace(drawn, resumes=not drawn.keyed and Random(f"{seed}/resumed").random() < RESUMED_SHARE)
     drawn = followed(drawn, Random(f"{seed}/followed"))
     return priced(formed(drawn, Random(f"{seed}/forms"), always=forms), Random(f"{seed}/prices"))
 

@@ -11,6 +11,7 @@ from simulator.campaign.checks.end_checks import TASKS_JUDGED, Circumstances, ch
 from simulator.campaign.checks.form_checks import FormChecks
 from simulator.campaign.checks.invariants import Invariants
 from simulator.campaign.checks.orphans import check_orphans
+from simulator.campaign.checks.patience import RESUMED
 from simulator.campaign.checks.undelayed import Undelayed
 from simulator.campaign.checks.webhooks import Webhooks
 from simulator.campaign.clients import tenants
@@ -103,7 +104,7 @@ class Scenario:
         parts += self.batches.plays()
         parts += [self.operators.change(change) for change in self.workload.changes]
         parts += [self.webhooks.meddle(keyed=self.workload.keyed)] if self.webhooks is not None else []
-        trouble = asyncio.ensure_future(self.operators.trouble())
+        trouble = asyncio.ensure_future(self.operators.act(self.invariants.probes.resumed))
         trouble.add_done_callback(look_at_error)
         await asyncio.gather(*parts)
         await asyncio.sleep(self._rng.uniform(1, 20))
@@ -115,6 +116,7 @@ class Scenario:
             self._interfered = True
             world.deploy(self.workload.last)
         await trouble
+        self.invariants.judged[RESUMED] += self.operators.resumed
         await self.all_ended()
         await self.batches.all_ended()
         await self._all_sent()

@@ -120,6 +120,8 @@ _CHANGES = {
     ("processing", "processing", _RISE): "take_over",
     ("processing", "processing", _KEEP): "progress",
     ("processing", "pending", _KEEP): "release",
+    ("pending", "pending", _RISE): "resume",
+    ("processing", "pending", _RISE): "resume",
     ("processing", "completed", _KEEP): "finish",
     ("processing", "failed", _KEEP): "fail",
     ("pending", "failed", _KEEP): "expire",
@@ -175,6 +177,7 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     if name == "dead_letter" and before.status == "processing":
         _require(ran_out, after, "dead-lettered although its lease was live")
         _require(before.rest_until <= now_ms, after, "dead-lettered before it had rested")
+    _require(name != "resume" or before.in_flight == after.in_flight == "[]", after, "resumed with calls announced")
     # Announced calls that were too late to start are taken off the bill.
     sound = before.sent - before.announced <= after.sent <= before.sent
     if name == "progress":

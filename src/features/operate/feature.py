@@ -12,7 +12,7 @@ def _tenants() -> Calls:
 
 
 def _sweep() -> Calls:
-    from .operation import ENDPOINTS  # noqa: PLC0415 - likewise
+    from .sweeps import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
 

@@ -21,7 +21,7 @@ from ...kernel.store.tallies import BOUNDS_MS, Sums
 from ...kernel.work.sweep.folding import Folding
 from ..batches.status import ENDED, BatchStatus
 from .figures import TEXT
-from .model import BY_GRAVITY, Calls, ModelHealth, health_of
+from .model import BY_GRAVITY, Calls, ShownHealth, health_of
 from .operation import unreachable
 from .tallies import OpenBatches, Scrape, TallyStore, added
 
@@ -142,7 +142,7 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_
     ]
 
 
-def _health(health: ModelHealth) -> list[Family]:
+def _health(health: ShownHealth) -> list[Family]:
     calls = health.calls or Calls()
     return [
         Family(

@@ -21,10 +21,10 @@ from ...kernel.domain.codes import OF_SERVICE, TaskCode
 from ...kernel.domain.errors import StoreError
 from ...kernel.domain.keys import Scope
 from ...kernel.domain.task import Status
-from ...kernel.store.absence import AbsenceStore, Unfinished
+from ...kernel.store.absence import AbsenceStore, UnfinishedTasks
 from ...kernel.store.tallies import BUCKET_MS, FAILED_WITH
-from .checks import Checked, ModelCheck, SharedRead, probe
 from ...kernel.work.sweep.folding import Folding
+from .checks import Checked, ModelCheck, SharedRead, probe
 from .tallies import FiveMinutes, TallyStore
 
 type HealthStatus = Literal["healthy", "degraded", "unavailable"]
@@ -53,7 +53,7 @@ class CallsCheck(SharedRead[Calls | None]):
     seconds = limits.HEALTH_READ_SECONDS
 
 
-class ModelHealth(NamedTuple):
+class ShownHealth(NamedTuple):
     """The health of the model, the last probe, and what happened to calls, None if the database did not answer."""
 
     status: HealthStatus
@@ -100,12 +100,12 @@ class ModelView(ModelStatusView):
     codes: list[CauseView]
 
 
-async def health_of(api: Api) -> ModelHealth:
+async def health_of(api: Api) -> ShownHealth:
     """Probe the model, and read what happened to calls. Each is done once in some seconds for all requests."""
     checked = await api.isolate.of(ModelCheck).read(lambda: probe(api.provider, api.now_ms))
     calls = await api.isolate.of(CallsCheck).read(lambda: _calls(api))
     statuses = {checked.health.status, "healthy" if calls is None else calls.status}
-    return ModelHealth(max(statuses, key=BY_GRAVITY.index), checked, calls)
+    return ShownHealth(max(statuses, key=BY_GRAVITY.index), checked, calls)
 
 
 async def _calls(api: Api) -> Calls | None:
@@ -120,7 +120,7 @@ async def _calls(api: Api) -> Calls | None:
     return judged(unfinished, ended)
 
 
-def judged(unfinished: list[Unfinished], ended: Mapping[int, FiveMinutes]) -> Calls:
+def judged(unfinished: list[UnfinishedTasks], ended: Mapping[int, FiveMinutes]) -> Calls:
     """Judge the unfinished tasks, and the sums over those that ended, by the beginning of their five minutes."""
     waiting: Counter[str] = Counter()
     codes: Counter[TaskCode] = Counter()
@@ -157,14 +157,14 @@ async def read_model(exchange: Exchange) -> Reply:
     if tenant is None:
         return json_reply(200, least)
     found = calls or Calls()
-    causes = [CauseView(code=code, share=round(tasks / found.tasks, 4)) for code, tasks in _common(found)]
+    causes = [CauseView(code=code, share=round(tasks / found.tasks, 4)) for code, tasks in _causes(found)]
     if is_operator:
         causes = [CauseView(**cause, tasks=found.codes[cause["code"]]) for cause in causes]
     view = ModelView(
         **least,
         provider=api.provider.name,
         model=api.settings.model or api.provider.default_model,
-        detail=checked.health.detail,
+        detail=checked.health.detail + (", but calls fail" if status != checked.health.status else ""),
         since=maybe_rfc3339(found.since),
         waiting=sum(found.waiting.values()) if is_operator else found.waiting.get(tenant, 0),
         codes=causes,
@@ -172,7 +172,7 @@ async def read_model(exchange: Exchange) -> Reply:
     return json_reply(200, view)
 
 
-def _common(found: Calls) -> list[tuple[TaskCode, int]]:
+def _causes(found: Calls) -> list[tuple[TaskCode, int]]:
     return [(code, tasks) for code, tasks in Counter(found.codes).most_common() if tasks]
 
 

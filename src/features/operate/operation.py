@@ -1,38 +1,15 @@
-"""The handler of `/api/sweep`, and the views of the whole deployment's state."""
+"""The views of the whole deployment's state, for operators."""
 
-from math import ceil
-from typing import Final, TypedDict
+from typing import TypedDict
 
-from ...kernel.api.base import problems
-from ...kernel.api.base.endpoint import Access, Answer, Endpoint
-from ...kernel.api.base.exchange import Exchange
-from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.problems import TOO_SOON, Refusal
 from ...kernel.api.base.services import Api
 from ...kernel.api.base.views import Count, Time, maybe_rfc3339, shown
 from ...kernel.domain import limits
 from ...kernel.domain.version import MIGRATION, MIGRATIONS, VERSION
 from ...kernel.store.seen import Seen
-from ...kernel.work.sweep.on_request import TooSoon
 from ..webhooks.endpoints_store import WebhookStore
 from .figures import BacklogView
 from .tallies import TallyStore
-
-
-@shown
-class SweptView(TypedDict):
-    """The result of a sweep, as numbers of tasks.
-
-    `dispatched` counts tasks that the sweep sent to a host again, `worked` tasks that the sweep worked on itself
-    because earlier dispatches were in vain, `expired` tasks whose deadline has passed, `failed` tasks that the sweep
-    ended because their workers kept dying, and `erased` tasks that the sweep erased because their retention was over.
-    """
-
-    dispatched: Count
-    worked: Count
-    expired: Count
-    failed: Count
-    erased: Count
 
 
 @shown
@@ -95,22 +72,6 @@ class OutlookView(TypedDict):
     schema: SchemaView
 
 
-async def sweep(exchange: Exchange) -> Reply:
-    """Run a sweep, wait until its last model call has ended, and show what the sweep did."""
-    swept = await exchange.api.sweeps.ask()
-    if isinstance(swept, TooSoon):
-        again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
-        raise Refusal(TOO_SOON, "A sweep was requested a moment ago. At most one runs in 30 s.", headers=again)
-    view = SweptView(
-        dispatched=swept.dispatched,
-        worked=swept.worked,
-        expired=swept.expired,
-        failed=swept.failed,
-        erased=swept.erased,
-    )
-    return json_reply(200, view)
-
-
 async def outlook(api: Api) -> OutlookView:
     """Read the state of the whole deployment for operators: triggers, backlog, size, version and schema."""
     times, backlog = await api.store.outlook()
@@ -148,16 +109,3 @@ async def unreachable(api: Api) -> int:
     if api.invocation.bucket() is not None:
         return 0
     return await api.store.beside(TallyStore).unreachable(limits.SAMPLE_TASKS_MOST["paid"])
-
-
-ENDPOINTS: Final = (
-    Endpoint(
-        method="POST",
-        path="/api/sweep",
-        summary="Run a sweep now and wait for it: it resends stalled tasks or works on them; at most one in 30 s",
-        handler=sweep,
-        access=Access.OPERATOR,
-        answers=(Answer(200, "What the sweep did", (SweptView,)),),
-        problems=(problems.TOO_SOON,),
-    ),
-)

@@ -334,6 +334,7 @@ class Patience:
     The run waits up to `seconds` for a model that is away; with 0 it does not wait. `health` is the isolate's knowledge
     of the model. `away_for`, `waits` and `failed_for` say what earlier runs of the task saw: the model has been away
     for `away_for` seconds, `waits` probes in a row failed, and the last probe failed `failed_for` seconds ago.
+    `resumed` says that an operator has ended the task's pause since then: its next probe waits for no other task's.
     """
 
     def __init__(
@@ -345,9 +346,11 @@ class Patience:
         away_for: float | None = None,
         waits: int = 0,
         failed_for: float = 0.0,
+        resumed: bool = False,
     ) -> None:
         self._health = health
         self._seconds = seconds
+        self._resumed = resumed
         if away_for is None or not seconds:
             self._own = Absence()
         # `failed_for` is shortened, because the database's clock measured it, and a success may end the model's absence
@@ -400,6 +403,7 @@ class Patience:
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float | None, chance: float) -> None:
         """Record a call that failed because of the model service, which may have asked for `asked` seconds of pause."""
+        self._resumed = False
         if self._seconds:
             self._own.failed(started_at, now, asked or 0.0, chance)
             self._health.failed(chunk, started_at, now, asked or 0.0, chance)
@@ -475,6 +479,8 @@ class Patience:
         if not self._health.is_away(now):
             return -math.inf
         absence = self._health.absence
+        if self._resumed:
+            return absence.asked_until
         return max(absence.asked_until, min(absence.open_at, max(absence.probed_at, absence.failure_at) + seconds_most))
 
     def _notice_return(self) -> None:

@@ -14,7 +14,6 @@ from ..domain.errors import (
     ModelDayUsedUp,
     ModelError,
     ModelMisconfigured,
-    ModelQuotaExhausted,
     ModelRateLimited,
     ModelRefused,
     ModelReplyMalformed,

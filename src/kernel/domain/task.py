@@ -52,6 +52,7 @@ _TABLE = (
     Transition("take_over", (Status.PROCESSING,), Status.PROCESSING, "the lease ran out; the fence rises"),
     Transition("progress", (Status.PROCESSING,), Status.PROCESSING, "outputs and intents are recorded"),
     Transition("release", (Status.PROCESSING,), Status.PENDING, "the worker stops early and gives the task back"),
+    Transition("resume", (Status.PENDING, Status.PROCESSING), Status.PENDING, "an operator ended a wait for the model"),
     Transition("finish", (Status.PROCESSING,), Status.COMPLETED, "the last output is recorded"),
     Transition("fail", (Status.PROCESSING,), Status.FAILED, "a chunk failed for good"),
     Transition("dead_letter", (Status.PENDING, Status.PROCESSING), Status.FAILED, "deliveries are used up"),

@@ -26,6 +26,7 @@ class CallScheduler:
         self._ledger = ledger
         self._concurrency = context.settings.concurrency
         self._route = context.route
+        self._is_first = context.claim.fence == 1  # a new task probes as soon as its turn comes
         slots = context.settings.objects_at_work_most is not None
         self._has_slot = slots and context.route is Route.DURABLE_OBJECT
 
@@ -72,17 +73,15 @@ class CallScheduler:
         """Return for how many seconds the task is released if its next call must wait for `wait` seconds.
 
         If the model is away and a run that others wait for has made no call, the delay grows with the length of the
-        outage, because each release of the task costs a message or an alarm, and a claim.
+        outage, because each release of the task costs a message or an alarm, and a claim. The first run of a task comes
+        back for its turn.
 
         On the direct route, the task is continued by cron, which comes once a minute. If the task waits after a
         failure, the delay is shortened by INLINE_WAIT_SECONDS_MOST. The next run then starts too soon rather than too
         late, and itself waits for the rest of the pause.
         """
-        if (
-            (self._route is Route.QUEUE or self._has_slot)
-            and not self._ledger.ended
-            and self._ledger.patience.away(now)
-        ):
+        is_costly = (self._route is Route.QUEUE or self._has_slot) and not self._is_first
+        if is_costly and not self._ledger.ended and self._ledger.patience.away(now):
             wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.failing_for(now)))
         most = limits.INLINE_WAIT_SECONDS_MOST
         early = self._route is Route.DIRECT and wait > most and longest(self._ledger.pauses(now)) == "backoff"

@@ -117,5 +117,6 @@ def patience_of(context: RunContext) -> Patience:
         now=context.granted_at,
         away_for=None if claim.away_ms is None else claim.away_ms / 1000,
         waits=claim.away_waits,
+        resumed=claim.resumed,
         failed_for=0.0 if claim.last_error is None else (claim.claimed_ms - claim.last_error.at) / 1000,
     )

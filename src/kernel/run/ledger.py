@@ -498,7 +498,7 @@ class Ledger:
         """
         if starting:  # as long as these calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
-        away_since = self.patience.away_since
+        away_since, asked_until = self.patience.away_since, self._pauses.provider_until
         return Progress(
             **self._unsaved.next_write(),
             merges=merges,
@@ -521,6 +521,7 @@ class Ledger:
             away_waits=self.patience.waits,
             last_error=self.last_error,
             wait=self._report.wait(self.pauses(now), now),
+            asked_until=self._report.at_ms(asked_until) if asked_until > now else None,
             pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,
             segment_chars=self._segment_chars,

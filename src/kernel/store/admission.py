@@ -220,7 +220,7 @@ PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 
   coverage = {COVERAGE},
   stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
   away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, waits_for = NULL,
-  wait_until = NULL, dispatches = 0, sent_at = {NOW}, not_before = coalesce(starts_at, 0),
+  wait_until = NULL, asked_until = NULL, dispatches = 0, sent_at = {NOW}, not_before = coalesce(starts_at, 0),
   finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {STARTS_AT} + deadline_ms, wake_at = {wake(next_look(STARTS_AT), f"{STARTS_AT} + deadline_ms")}"""
 

@@ -59,6 +59,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         claimed_ms=whole(task, "announced_at"),
         away_ms=maybe_whole(task, "away_ms"),
         away_waits=whole(task, "away_waits"),
+        resumed=bool(task["resumed"]),
         last_error=rows.last_error(task),
         pace_ms=maybe_whole(task, "pace_ms"),
         shared=shared(task),

@@ -163,6 +163,7 @@ class Claim:
     claimed_ms: int = 0  # The time at which the claim was written, by the database's clock.
     away_ms: int | None = None  # For how many ms the model has been away for the task.
     away_waits: int = 0  # How many of the task's probes of the model have failed in a row.
+    resumed: bool = False  # Whether an operator has ended the task's pause since its last call failed.
     last_error: LastError | None = None
     pace_ms: int | None = None  # How many ms pass from one finished call to the next; None if unknown.
     shared: SharedCalls | None = None  # Other isolates' latest calls; None if no call has failed lately.
@@ -262,6 +263,7 @@ class Progress:
     away_waits: int = 0
     last_error: LastError | None = None
     wait: Wait | None = None  # What the run waits for; None if a call is in flight.
+    asked_until: int | None = None  # Until when the provider has asked for a pause; None if it has not.
     pace_ms: int | None = None
     truncated: int = 0
     shared: SharedCalls | None = None  # This isolate's latest calls, which the write shares with other isolates.

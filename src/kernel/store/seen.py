@@ -72,12 +72,16 @@ LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
 
 
 class Seen(StrEnum):
-    """What triggered the Worker: cron (for a sweep), a queue's batch, an object's alarm, or a request for a sweep."""
+    """What triggered the Worker: cron (for a sweep), a queue's batch, an object's alarm, or a request.
+
+    A request asks for a sweep, or for the end of pauses.
+    """
 
     SWEEP = "sweep"
     QUEUE = "queue"
     ALARM = "alarm"
     ASKED = "asked"
+    RESUMED = "resumed"
 
 
 class Backlog(NamedTuple):

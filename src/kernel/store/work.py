@@ -330,6 +330,7 @@ def _totals(progress: Progress) -> dict[str, Value]:
         "wait_reason": None if wait is None or wait.reason == COST_LIMIT else wait.reason,
         "waits_for": COST_LIMIT if wait is not None and wait.reason == COST_LIMIT else None,
         "wait_until": None if wait is None else wait.until,
+        "asked_until": progress.asked_until,
         "pace_ms": progress.pace_ms,
         "truncated": progress.truncated,
     }

@@ -2,6 +2,7 @@
 
 from ..domain import limits
 from ..domain.task import DEADLINE_EXCEEDED
+from .absence import RESUMED
 from .d1 import Statement, statement
 from .fragments import (
     ANNOUNCED,
@@ -155,7 +156,8 @@ WHERE id = :task_key AND (
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
   output_tokens, cached_tokens, cost, cost_in_doubt, truncated, reasks, rejected, repaired, announced_at,
-  deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms,
+  deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits,
+  {RESUMED} AS resumed, last_error, pace_ms,
   {shared("tenant || ':' || coalesce(model, :model)")} AS shared """)
 
 # If `wake_at`, when the sweep checks the task, is later than the end of the new lease, moves it to the end of the
@@ -255,7 +257,8 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
   idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
   cached_tokens = :cached_tokens, cost = :cost, cost_in_doubt = :cost_in_doubt, cost_out = :cost_out,
-  wait_reason = :wait_reason, waits_for = :waits_for, wait_until = :wait_until, pace_ms = :pace_ms,
+  wait_reason = :wait_reason, waits_for = :waits_for, wait_until = :wait_until,
+  asked_until = :asked_until, pace_ms = :pace_ms,
   truncated = :truncated,
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""

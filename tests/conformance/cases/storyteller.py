@@ -24,6 +24,7 @@ from src.kernel.domain.ids import TaskKey, new_task_id, task_key_of
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Source, TaskOptions
 from src.kernel.store import (
+    absence,
     admission,
     claiming,
     early_erasure,
@@ -55,11 +56,13 @@ _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
+    *("asked_until", "resumed_at", "since", "failed_at"),
     *("until", "beyond", "waited_ms", "took_ms", "valid_at", "finalizing_at", "writer_until"),
     *("stored_at", "due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at", "missing"),
 }
 STATEMENT_MODULES = (
     *(
+        absence,
         admission,
         attempts,
         batch_files,

@@ -4,7 +4,9 @@ from typing import Any
 
 from src.kernel.calls.pace import Rests
 from src.kernel.domain.ids import split_task_key
-from src.kernel.store.claims import Finish
+from src.kernel.domain.task import Wait
+from src.kernel.store.absence import AbsenceStore
+from src.kernel.store.claims import Finish, Release
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
 from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, Story, made_key
@@ -116,3 +118,24 @@ async def the_tenant_who_comes_first_moves_on_by_the_minute(env: Any) -> Any:
     # The story does not record the rows that the statements return, because their order depends on the time. The
     # assertions above have checked the order.
     return [[name, len(rows), changes, written] for name, rows, changes, written in story.recorder.log]
+
+
+@worker_case
+async def pauses_of_waiting_tasks_end(env: Any) -> Any:
+    story = Story(env)
+    absences = story.store.beside(AbsenceStore)
+    waiting, asked = made_key(1), made_key(2, "other")
+    for key, until in ((waiting, None), (asked, 4_102_444_800_000)):
+        await story.insert(key)
+        claim = await story.claim("one", key)
+        told = progress(claim, away_waits=2, wait=Wait("model_away", None), asked_until=until)
+        assert await story.store.step(claim, told, Release(LEASE_MS, 2 * LEASE_MS))
+    groups = await absences.unfinished(10, 900_000)
+    story.outcomes.append([(group.tenant, group.is_away, group.tasks, group.succeeds) for group in groups])
+    paused = await absences.paused("m", 10)
+    story.outcomes.append([(task.task_key, task.model) for task in paused])
+    for _ in range(2):  # the write is repeated
+        story.outcomes.append(await absences.end_pauses([waiting, asked]))
+    story.outcomes.append(await absences.answers(paused))
+    story.outcomes.append((await story.claim("two", waiting)).resumed)
+    return story.told()

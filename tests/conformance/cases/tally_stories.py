@@ -129,7 +129,7 @@ async def metrics_and_history_are_read(env: Any) -> Any:
     await sums.fold(await sums.foldable(KINDS, 100, LEASE_MS), 100)
     standing = await story.figures.scrape(100)
     story.outcomes += [len(standing.totals), [group.tasks for group in standing.at_work], standing.until is not None]
-    _, buckets = await story.figures.history(1)
+    _, buckets = await story.figures.history(3_600_000)
     story.outcomes.append([sorted(one.ended) for one in buckets.values()])
     return story.told()
 

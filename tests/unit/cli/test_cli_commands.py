@@ -343,6 +343,10 @@ FIGURES = {
 }
 
 
+SWEPT = dict.fromkeys(("dispatched", "worked", "expired", "failed", "erased"), 0)
+RESUMED = SWEPT | {"resumed": 3, "probed": [{"model": "m", "answered": True}, {"model": "n", "answered": False}]}
+
+
 def serve_everything(fake: FakeApi) -> None:
     over = task(output=["one", "two"])
     page = {"tasks": [over, failed("model_refused"), task("pending")], "nextCursor": None}
@@ -370,6 +374,7 @@ def serve_everything(fake: FakeApi) -> None:
     fake.on("GET", "/api/async-status", STATUS)
     model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
     fake.on("GET", "/api/ai-status", model)
+    fake.on("POST", "/api/sweep", RESUMED)
     FakeBatches(fake, batch("completed", done=4))
 
 
@@ -406,6 +411,7 @@ COMMANDS = {
     "tenant-erase": ["tenant", "erase", "acme", "--yes"],
     "doctor": ["doctor"],
     "top": ["top", "--once"],
+    "resume": ["resume"],
 }
 # Commands that end with another status than 0 in this test. The fake server lists a task every time, so `tenant erase`
 # always leaves one task.
@@ -453,6 +459,16 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
     status, _, err = run("keys", "revoke", "oo_0123456789abcdef_secret")
     assert status == 1
     assert "not the key itself" in err
+
+
+def test_what_resume_says(fake: FakeApi, run: Runs):
+    """`onceover resume` names each model, and whether its tasks go on."""
+    fake.on("POST", "/api/sweep", RESUMED, SWEPT | {"resumed": 0, "probed": []}, problem(429, "too_soon"))
+    said = "m answers: its tasks go on\nn still fails: its tasks wait on\n3 pauses ended\n"
+    assert run("resume")[:2] == (0, said)
+    assert run("resume")[1] == "no task waits for a model that is away\n"
+    assert run("resume")[0] == 1
+    assert [asked.body for asked in fake.asked] == [{"resume": True}] * 3
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
@@ -559,7 +575,7 @@ def commands() -> dict[str, typer.core.TyperCommand]:
 
 
 def test_the_commands_are_those_of_the_contract():
-    words = "run batch submit watch status result list cancel retry delete doctor top chunks attempts deliveries"
+    words = "run batch submit watch status result list cancel retry delete doctor resume top chunks attempts deliveries"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
     grouped |= {f"tenant {one}" for one in ("list", "export", "erase")}

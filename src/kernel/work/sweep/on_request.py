@@ -1,8 +1,8 @@
 """Runs sweeps in a request's invocation: a requested sweep, and a sweep after any answer if cron has stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...calls import clock
 from ...domain import limits
@@ -12,6 +12,9 @@ from ...store.seen import Seen, TriggerHeartbeats
 from ...store.tasks import TaskStore
 from ..rescue import hold
 from .sweep import Sweep, SweepCounts
+
+if TYPE_CHECKING:
+    from .resuming import Resuming
 
 
 class TooSoon(NamedTuple):
@@ -29,6 +32,7 @@ class SweepOnRequest:
     asked: Callable[[], Sweep]  # Makes the sweep that a client requests.
     # Makes a sweep that runs after an answer; None if a sweep could do nothing in this deployment.
     after_answer: Callable[[], Sweep] | None
+    resuming: Callable[[], "Resuming"]  # Makes what ends the pauses of waiting tasks.
     wait_until: WaitUntil  # Keeps the invocation alive after its answer.
     log: Log
 
@@ -37,19 +41,40 @@ class SweepOnRequest:
         left_ms = await self.store.take_turn(Seen.ASKED, limits.ASKED_SWEEP_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)
+        return await self._held(self.asked().run(), None) or SweepCounts()
+
+    async def resume(self) -> "tuple[SweepCounts, Resuming] | TooSoon":
+        """End the pauses of tasks that wait for a model that is away, then run a sweep, which sends them.
+
+        If a model does not answer in time, the answer comes first, and the rest is done after it. Raises StoreError.
+        """
+        left_ms = await self.store.take_turn(Seen.RESUMED, limits.RESUME_APART_SECONDS)
+        if left_ms:
+            return TooSoon(left_ms)
+        resuming = self.resuming()
+
+        async def run() -> SweepCounts:
+            await resuming.run()
+            return await self.asked().run()
+
+        return await self._held(run(), limits.ASKED_SWEEP_SECONDS) or SweepCounts(), resuming
+
+    async def _held(self, work: Coroutine[None, None, SweepCounts], seconds: float | None) -> SweepCounts | None:
+        """Do the work in this invocation, also after the request. Return None if it takes longer than `seconds`."""
         results: list[SweepCounts | Exception] = []
 
         async def run() -> None:
             try:
-                results.append(await self.asked().run())
+                results.append(await work)
             except Exception as error:  # noqa: BLE001 - the error is raised below, in the request's own task
                 results.append(error)
 
-        await hold(run(), None, self.wait_until)
-        (result,) = results
-        if isinstance(result, Exception):
-            raise result
-        return result
+        await hold(run(), seconds, self.wait_until)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+            return result
+        return None
 
     def look(self) -> None:
         """Check after the answer whether cron has missed a sweep, and if so run a sweep.

@@ -1,4 +1,4 @@
-"""`GET /api/ai-status` says what happens to calls: from the tasks that wait, and from the sums over those that ended."""
+"""`GET /api/ai-status` says what happens to calls: from tasks that wait, and the sums over those that ended."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -66,6 +66,7 @@ def test_a_task_that_waits_makes_the_model_unavailable_until_one_succeeds(bench:
     since = rfc3339(bench.now_ms() - 60_000)
     found = health(bench)
     assert (found["status"], found["waiting"], found["provider"]) == ("unavailable", 1, "demo")
+    assert found["detail"].endswith(", but calls fail")
     assert found["codes"] == [{"code": "model_unavailable", "share": 1.0, "tasks": 1}]
     assert found["since"] == since
     end(bench)

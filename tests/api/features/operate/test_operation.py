@@ -9,8 +9,9 @@ import pytest
 from src.kernel.api.base.messages import Reply
 from src.kernel.domain import limits
 from src.kernel.domain.keys import Scope
-from src.kernel.domain.task import Route
+from src.kernel.domain.task import Route, Wait
 from src.kernel.domain.version import MIGRATION, MIGRATIONS, VERSION
+from src.kernel.store.claims import Release
 from src.kernel.work.worker import Host
 from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.api_bench import key as key_of
@@ -270,3 +271,31 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
 def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
     bench.run(bench.store.due(1))
     assert sweep(bench).status == 200
+
+
+def test_the_end_of_pauses_has_a_limit_of_its_own(bench: ApiBench) -> None:
+    """A monitor's sweep does not block it, and the other way round. Without `resume` a sweep ends no pause."""
+    swept = data(bench.call("POST", "/api/sweep", {"resume": False}))
+    assert "resumed" not in swept
+    first = bench.call("POST", "/api/sweep", {"resume": True})
+    assert (first.status, data(first)) == (200, swept | {"resumed": 0, "probed": []})
+    for body in ({}, {"resume": True}):
+        again = bench.call("POST", "/api/sweep", body)
+        assert (again.status, data(again)["code"], again.headers["Retry-After"]) == (429, "too_soon", "30")
+    bench.pass_seconds(30)
+    assert bench.call("POST", "/api/sweep", {"resume": True}).status == 200
+    assert bench.call("POST", "/api/sweep", {"resume": 1}).status == 422
+    assert bench.call("POST", "/api/sweep", {"now": True}).status == 422
+
+
+def test_a_model_that_does_not_answer_in_time(bench: ApiBench) -> None:
+    """The answer comes after 25 s, and says that it is not known yet whether the model answers."""
+    task_id = bench.submit("one")["id"]
+    claim = bench.claim(task_id)
+    bench.work(claim, {}, Release(600_000, 780_000), wait=Wait("model_away", None), away_waits=3)
+    before = bench.loop.time()
+    done = data(bench.call("POST", "/api/sweep", {"resume": True}))
+    assert (done["resumed"], done["probed"]) == (1, [{"model": "demo-1", "answered": None}])
+    assert 24 < bench.loop.time() - before < 27
+    assert bench.senders[0].sent.count(task_id) == 2  # its submission, and the probe
+    bench.settle()

@@ -18,6 +18,7 @@ from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import TRANSITIONS, Kind, Status
 from src.kernel.store import admission, latest_calls, seen, sweep, views, work_statements
+from src.kernel.store.absence import AbsenceStore
 from src.kernel.store.claims import (
     CallKey,
     Claim,
@@ -51,11 +52,17 @@ def _step(step) -> Act:
     return act
 
 
+def resume(bench: StoreBench, claim: Claim | None) -> object:
+    bench.database.rows("UPDATE tasks SET wait_reason = 'model_away', in_flight = '[]' WHERE finished_at IS NULL")
+    return bench.run(bench.store.beside(AbsenceStore).end_pauses([TaskKey("task")]))
+
+
 ACTS: dict[str, Act] = {
     "claim": lambda bench, claim: isinstance(bench.try_claim(), Claim),
     "take_over": lambda bench, claim: (bench.pass_ms(LEASE_MS + 1), isinstance(bench.try_claim(), Claim))[1],
     "progress": _step(Continue(LEASE_MS)),
     "release": _step(Release(0, LEASE_MS)),
+    "resume": resume,
     "finish": _step(Finish(RETENTION_MS)),
     "fail": _step(Fail(RETENTION_MS, FAILURE)),
     "dead_letter": lambda bench, claim: (
