@@ -9,7 +9,7 @@ ALTER TABLE webhook_endpoints ADD COLUMN last_failure TEXT;
 -- release before wrote the task.
 ALTER TABLE tasks ADD COLUMN extras TEXT CHECK (json_type(extras) = 'object');
 
--- Costs. Amounts of money are integers of a billionth of a dollar, of all claims together: see docs/decisions/calls.md#d0055.
+-- Costs. Amounts of money are integers of a billionth of a dollar, of all claims together: see docs/decisions/calls.md#d0056.
 
 -- What settled calls cost. NULL: no call had a price.
 ALTER TABLE tasks ADD COLUMN cost INTEGER CHECK (cost >= 0);

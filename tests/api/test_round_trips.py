@@ -22,7 +22,7 @@ def get(path: str) -> Ask:
     return lambda bench, headers, ids: bench.call("GET", path.format_map(ids), headers=headers).status
 
 
-RESPONSE = {"model": "default", "input": "A text.", "background": True}
+RESPONSE = {"model": "demo-1", "input": "A text.", "background": True}
 KINDS: dict[str, Ask] = {
     "submission of 24,000 characters": submission(24_000),
     "submission of 120,000 characters": submission(120_000),

@@ -110,7 +110,7 @@ LATER = (
     *("kernel/api/access/keys", "kernel/api/openapi", "kernel/api/tasks/across", "kernel/api/tasks/dry_run"),
     *("kernel/api/tasks/joined_value", "kernel/api/tasks/retries"),
     *("kernel/calls/whole_answers", "kernel/calls/workers_ai_whole"),
-    *("kernel/store/tenants", "kernel/text/tokens", "platform/byte_streams"),
+    *("kernel/store/tenants", "kernel/text/tokens", "kernel/work/sweep/resuming", "platform/byte_streams"),
 )
 
 

@@ -10,7 +10,9 @@ from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Reduce, Route, Status
 from src.kernel.store.seen import TriggerHeartbeats
+from src.kernel.work.dispatch import Dispatcher
 from src.kernel.work.sweep.on_request import SweepOnRequest
+from src.kernel.work.sweep.resuming import Resuming
 from src.kernel.work.sweep.sweep import SweepCounts
 from src.kernel.work.worker import Worker
 from tests.support.invocations import new_sweep
@@ -136,6 +138,7 @@ class Requests:
             "store": bench.store,
             "heartbeats": TriggerHeartbeats(),
             "asked": lambda: new_sweep(worker, [self.route], seconds=25.0, stands_in=True),
+            "resuming": lambda: Resuming(worker, Dispatcher([self.route], worker.meter, worker.log)),
             "after_answer": lambda: new_sweep(worker, [self.route], seconds=0.0),
             "wait_until": self._wait_until,
             "log": worker.log,
