@@ -159,6 +159,7 @@ def page() -> str:
     free = {route: [*free_lines(route), *storage_lines("free"), *model_lines()] for route in measured.TASK}
     names = dict.fromkeys(line.what for lines in free.values() for line in lines)
     paid = paid_lines()
+    month = dollars()
     page = _PAGE.format(
         commit=measured.COMMIT,
         free="\n".join(_free_row(name, free) for name in names),
@@ -170,9 +171,19 @@ def page() -> str:
         uneven=measured.ROWS_UNEVEN,
         uneven_tasks=[f"{tasks:,.0f}" for tasks in uneven_rows()],
         paid_kept=_ends(line for line in _others(paid) if "storage" not in line.what and "early" not in line.what),
-        dollars="\n".join(f"| {what} | {_amount(amount)} | {cost:,.0f} |" for what, amount, cost in dollars()),
+        dollars="\n".join(f"| {what} | {_amount(amount)} | {cost:,.0f} |" for what, amount, cost in month),
+        cents=_cents(month),
     )
     return page + batch_costs.section(PAID_MONTH, WORDS)
+
+
+def _cents(month: Sequence[tuple[str, float, float]]) -> str:
+    """Say what a task costs in cents: the platform, and Workers AI for a task in English and in Chinese."""
+    models = [cost for what, _, cost in month if what.startswith("neurons")]
+    platform = sum(cost for _, _, cost in month) - sum(models)
+    ours, english, chinese = (f"{100 * cost / (DAYS * TASKS):.2g}" for cost in (platform, *models))
+    adds = f"Workers AI adds {english} cents in English and {chinese} in Chinese"
+    return f"So a task costs {ours} cents on the platform, and {adds}."
 
 
 def _others(lines: Sequence[Line]) -> list[Line]:
@@ -226,8 +237,8 @@ A task here has 20 chunks of 6,000 characters, and outputs of 1,000. The use of 
 runtime (`python -m bench.free_plan`, `python -m bench storage`, commit {commit}). This page combines it with
 Cloudflare's limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.
 
-The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, four
-characters a token in English, one in Chinese, and 750 tokens a call for its thinking. They were not measured on an
+The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, with four
+characters a token in English and one in Chinese, plus 750 tokens a call for its thinking. They were not measured on an
 account. Other providers have their own limits.
 
 ## The free plan
@@ -271,7 +282,7 @@ The first limit:
 | --- | --- | --- |
 {dollars}
 
-The model costs more than everything else together.
+{cents}
 """
 
 

@@ -20,8 +20,8 @@ _PARAGRAPHS = {
         "本页由 `python -m bench.costs` 生成，有测试保证它不过时。"
     ),
     "The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, "
-    "four characters a token in English, one in Chinese, and 750 tokens a call for its thinking. They were not "
-    "measured on an account. Other providers have their own limits.": (
+    "with four characters a token in English and one in Chinese, plus 750 tokens a call for its thinking. They were "
+    "not measured on an account. Other providers have their own limits.": (
         "模型是 `workers-ai` 的默认模型 `@cf/qwen/qwen3-30b-a3b-fp8`。token 数按 `dryRun` 的方法估算："
         "英文四个字符一个 token，中文一个字符一个，另加每次调用思考用的 750 个 token。"
         "没有在真实账号上测过。别的模型服务有自己的限额。"
@@ -38,7 +38,9 @@ _PARAGRAPHS = {
     "The first limit:": "最先用完的是：",
     "These have a limit at any price, the lowest first:": ("下面这些不论付多少钱都有上限，按用完的先后排列："),
     "## A month of 1,000,000 tasks a day on the paid plan": "## 付费套餐，每天 1,000,000 个任务，一个月",
-    "The model costs more than everything else together.": "模型的费用比其余全部加起来还多。",
+    "So a task costs {} cents on the platform, and Workers AI adds {} cents in English and {} in Chinese.": (
+        "也就是说，每个任务的平台费用是 {} 美分；Workers AI 另收 {} 美分（英文）或 {} 美分（中文）。"
+    ),
     "## A batch of {} lines": "## 一个 {} 行的批处理",
     "The lines and the answers have some 300 characters each, and each model call takes five seconds. What the model "
     "costs is not included. The counters come from a simulation of the platform, from the upload to the erasure of "

@@ -1,4 +1,4 @@
-"""How well a small real model fills a schema, and what the ladder makes of it: `python -m bench.quality`.
+"""How well a small real model fills a schema, and what repairs and further calls make of it: `python -m bench.quality`.
 
 The model of `make model` lists the people and the places in the texts of `examples/`. Each text is one task on the
 local runtime. The counts are those of the API: the task, its chunks and its log of calls. docs/local-models.md has

@@ -90,7 +90,7 @@ ACTS: dict[str, BoundStatement] = {
     "deliveries put away": deliveries_store.SORT_DELIVERIES.bind(walk_most=500, breaker=5, kept_ms=90_000_000),
     "an end's outbox": deliveries_store.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000, breaker=5, share=30),
     "the deliveries of a task": deliveries_store.DELIVERIES.bind(task_key=ENDED),
-    "a look for who gets a place": sweep.NEXT_PLACES.bind(task_key=None, most=1, give_most=10, walk_most=100),
+    "a look for who gets a place": sweep.NEXT_SLOTS.bind(task_key=None, most=1, give_most=10, walk_most=100),
     "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, apart_ms=60_000, in_vain=None),
 }
 

@@ -30,7 +30,7 @@ from .kernel.work.sweep.on_request import SweepOnRequest
 from .kernel.work.sweep.sweep import Sweep
 from .kernel.work.worker import Worker
 from .objects.laned_host import Lanes
-from .objects.sender import ObjectSender, ObjectTeller, places_of
+from .objects.sender import ObjectSender, ObjectTeller, slots_of
 from .objects.stubs import Coordinators, Processors
 from .queue.consumer import consume
 from .queue.dead_letter import bury
@@ -147,7 +147,7 @@ class App:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
             processors = self._bindings.processors
-            senders.append(ObjectSender(processors, places_of(self.worker, processors)))
+            senders.append(ObjectSender(processors, slots_of(self.worker, processors)))
         return senders
 
     def api(self) -> Api:

@@ -81,7 +81,7 @@ def _server(project: Path, state: Path, env: str, flags: Sequence[str]) -> DevSe
     return DevServer(state, *environment, *flags, project=project)
 
 
-def _take_turns(
+def _take_permits(
     report: Report, turns: Counter[str], stream: Stream, state: Path, projects: Sequence[Path], flags: Sequence[str]
 ) -> None:
     plan, random = report.plan, Random(f"{report.plan.seed}/turns")
@@ -131,7 +131,7 @@ def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Repor
         stream = Stream(plan, plan.kills * plan.life_seconds / 2 / plan.tasks)
         stream.start()
         try:
-            _take_turns(report, turns, stream, folder / "state", projects, flags)
+            _take_permits(report, turns, stream, folder / "state", projects, flags)
             tasks = _let_finish(report, stream, projects[0 if ends_old else 1], folder / "state", flags)
         finally:
             stream.stop()

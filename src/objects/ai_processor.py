@@ -21,7 +21,7 @@ from ..kernel.store.claims import ClaimRefusal, Unclaimed
 from ..kernel.work.worker import Worker
 from .audience import Audience
 from .laned_host import Lanes
-from .sender import places_of
+from .sender import slots_of
 from .stubs import Coordinators, ObjectStorage, Processors, task_name
 
 TASK = "task"
@@ -125,9 +125,9 @@ class Processor:
                 worker, Route.DURABLE_OBJECT, limits.OBJECT_SLICE_SECONDS, limits.OBJECT_WALL_SECONDS
             )
             host = host._replace(name=task_name(task_key), hint=self._hint, wrote=self.audience.tell)
-            places = None if self._processors is None else places_of(worker, self._processors)
-            has_place = places is None or await places.take(task_key)
-            outcome = await worker.run(task_key, host) if has_place else None
+            slots = None if self._processors is None else slots_of(worker, self._processors)
+            has_slot = slots is None or await slots.take(task_key)
+            outcome = await worker.run(task_key, host) if has_slot else None
         except ConfigurationError as error:
             self._log.misconfigured(error, task=task_key)
             await self._back_off()
@@ -145,8 +145,8 @@ class Processor:
         else:
             await self._arm(0 if self._asked or delay is None else delay)
         # A task that has ended or waits for a pause to end has no slot any more.
-        if places is not None and has_place and delay != 0 and not self._asked:
-            await places.pass_on()
+        if slots is not None and has_slot and delay != 0 and not self._asked:
+            await slots.pass_on()
 
     async def _back_off(self) -> None:
         """Set the object's alarm for later.

@@ -26,7 +26,7 @@ class Lane:
         # Until when the lane need not ask the database again, and until when calls may start, for the fence of a claim.
         self._allowed = -1, -math.inf, -math.inf
         self._begun: set[asyncio.Task[ModelReply | ModelError]] = set()  # The calls that have had their turn.
-        self._turns: tuple[int, asyncio.Semaphore] | None = None  # of the claim whose calls the lane makes, its fence
+        self._starts: tuple[int, asyncio.Semaphore] | None = None  # of the claim whose calls the lane makes, its fence
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls, and return their outcomes in the calls' order.
@@ -63,10 +63,10 @@ class Lane:
         starts_by = -math.inf
         if any(not wire.is_held(call) for call in calls):
             starts_by = await self._starts_by(worker, task_key, fence)
-        turns = self._turns_of(worker, fence)
+        starts = self._starts_of(worker, fence)
 
-        async def in_turn(call: Wire) -> CallOutcome:
-            async with turns:
+        async def started(call: Wire) -> CallOutcome:
+            async with starts:
                 made = asyncio.current_task()
                 assert made is not None
                 self._begun.add(made)
@@ -79,7 +79,7 @@ class Lane:
             if wire.is_held(call):
                 group.append(self._held.pop((fence, wire.number_of(call) or 0), None))
                 continue
-            made = asyncio.create_task(in_turn(call))
+            made = asyncio.create_task(started(call))
             self._out[made] = fence
             made.add_done_callback(self._ended)
             group.append(made)
@@ -101,14 +101,14 @@ class Lane:
             self._allowed = fence, (asked_at + starts_by) / 2, starts_by
         return asked_at if fence <= self._aborted else starts_by
 
-    def _turns_of(self, worker: Worker, fence: int) -> asyncio.Semaphore:
-        """Return the turns of a claim's calls, which all groups of the claim share."""
-        if self._turns is None or self._turns[0] != fence:
+    def _starts_of(self, worker: Worker, fence: int) -> asyncio.Semaphore:
+        """Return what bounds the calls in flight of a claim, for all of its groups."""
+        if self._starts is None or self._starts[0] != fence:
             # Nobody awaits the held calls of another claim any more.
             self._held = {key: made for key, made in self._held.items() if key[0] == fence}
             self._begun &= self._out.keys()
-            self._turns = fence, asyncio.Semaphore(worker.settings.concurrency)
-        return self._turns[1]
+            self._starts = fence, asyncio.Semaphore(worker.settings.concurrency)
+        return self._starts[1]
 
     def _ended(self, made: asyncio.Task[ModelReply | ModelError]) -> None:
         del self._out[made]

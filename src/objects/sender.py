@@ -11,13 +11,13 @@ from ..kernel.domain.meter import Meter
 from ..kernel.domain.task import Mark, Route
 from ..kernel.run.log import Log
 from ..kernel.store.tasks import TaskStore
-from ..kernel.work.dispatch import NoPlace
+from ..kernel.work.dispatch import NoSlot
 from ..kernel.work.worker import Worker
 from .stubs import Processors
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Slots:
     """The object slots (MAX_OBJECTS_AT_WORK): a task takes a slot before its object is started, and again before each
     slice of the object's work, because a task that waits for a pause to end has none.
     """
@@ -32,14 +32,14 @@ class Places:
         """Take an object slot for a task, or return False if the task must wait, because others that waited longer got
         slots.
         """
-        taken, waiting = await self.store.take_place(task_key, self.most)
-        await self._start(await self.store.give_places(waiting, self.most) if waiting else [])
+        taken, waiting = await self.store.take_slot(task_key, self.most)
+        await self._start(await self.store.give_slots(waiting, self.most) if waiting else [])
         return taken
 
     async def pass_on(self) -> None:
         """Give a slot that has just become free to the task whose turn it is. After an error the sweep does so."""
         try:
-            await self._start(await self.store.fill_places(self.most, 1))
+            await self._start(await self.store.fill_slots(self.most, 1))
         except StoreError as error:
             self.log("not_passed_on", error=error.code)
 
@@ -52,31 +52,31 @@ class Places:
                 self.log("not_started", task=task_key, error=type(error).__name__)
 
 
-def places_of(worker: Worker, processors: Processors) -> Places | None:
+def slots_of(worker: Worker, processors: Processors) -> Slots | None:
     """Make the object slots for a worker's invocation; None if any number of objects may work at once."""
     most = worker.settings.objects_at_work_most
-    return None if most is None else Places(worker.store, processors, most, worker.meter, worker.log)
+    return None if most is None else Slots(worker.store, processors, most, worker.meter, worker.log)
 
 
 class ObjectSender:
     """The route to Durable Objects: it starts the task's object, whose alarm then runs the task.
 
-    With `places`, a task needs an object slot before its object is started.
+    With `slots`, a task needs an object slot before its object is started.
     """
 
     route = Route.DURABLE_OBJECT
 
-    def __init__(self, processors: Processors, places: Places | None = None) -> None:
+    def __init__(self, processors: Processors, slots: Slots | None = None) -> None:
         self._processors = processors
-        self._places = places
+        self._slots = slots
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Start the task's object. When `send` returns, the object has stored the task and set its alarm.
 
-        Raises NoPlace if all object slots are taken.
+        Raises NoSlot if all object slots are taken.
         """
-        if self._places is not None and not await self._places.take(task_key):
-            raise NoPlace
+        if self._slots is not None and not await self._slots.take(task_key):
+            raise NoSlot
         await self._processors.getByName(task_key).start(task_key, delay_seconds)
 
 

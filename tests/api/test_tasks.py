@@ -136,7 +136,7 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
     prepare = bench.database.prepare
 
     def counted(sql: str) -> Any:
-        reads.extend(["read"] if sql in {sql_of.TASK.sql, sql_of.STATUS.sql, sql_of.PLACES.sql} else [])
+        reads.extend(["read"] if sql in {sql_of.TASK.sql, sql_of.STATUS.sql, sql_of.SPANS.sql} else [])
         return prepare(sql)
 
     bench.database.prepare = counted  # type: ignore[method-assign]

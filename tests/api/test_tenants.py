@@ -23,7 +23,7 @@ from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import new_task_id, split_task_key, task_key_of
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, Route
-from src.kernel.store.claims import Claim, Continue, Fail, Finish, Step
+from src.kernel.store.claims import Claim, Continue, Fail, Finish, Next
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.event_streams import read_events
 from tests.support.invocations import new_sweep, new_worker
@@ -485,7 +485,7 @@ class TwoTenants(RuleBasedStateMachine):
         assert model.body["input"].endswith(claim.window.text)
         model.done = model.total if how == "complete" else max(model.done, model.total - 1)
         retention_ms = self.bench.settings.retention_ms
-        steps: dict[str, Step] = {
+        steps: dict[str, Next] = {
             "begin": Continue(180_000),
             "complete": Finish(retention_ms),
             "fail": Fail(retention_ms, FAILURE),

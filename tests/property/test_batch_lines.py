@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 from src.features.batches.lines.answers import output_line
-from src.features.batches.lines.line_index import Slice, StoredSlice, pack, read_ids, slice_of
+from src.features.batches.lines.line_index import Portion, StoredPortion, pack, portion_of, read_ids
 from src.features.batches.lines.line_json import LineNotJson, parse_line
 from src.features.batches.lines.lines import CHAT, ENDPOINTS, Line, LineFault, LineRules, call_body, check_line
 from src.features.batches.lines.scan import LineScanner
@@ -38,7 +38,7 @@ def test_lines_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) 
     wanted = [(number, line.strip(b" \t\r")) for number, line in enumerate(bare.split(b"\n"), 1)]
     assert [(line.number, line.raw) for line in found] == [one for one in wanted if one[1]]
     assert [content[line.start : line.end] for line in found] == [line.raw for line in found]
-    assert scanner.place == len(content)
+    assert scanner.at == len(content)
     for line in found:
         rest = LineScanner(line.next, line.number)
         assert rest.feed(content[line.next :]) + rest.finish() == found[found.index(line) + 1 :]
@@ -56,13 +56,13 @@ def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tup
         at += gap if lines else 0
         lines.append((at, at + size, identity))
         at += size
-    found = slice_of(first, lines)
+    found = portion_of(first, lines)
     spans, ids = pack(found)
     assert read_ids(ids, len(lines)) == found.ids
-    assert list(StoredSlice(first, len(lines), found.start, spans).ranges()) == [line[:2] for line in lines]
+    assert list(StoredPortion(first, len(lines), found.start, spans).ranges()) == [line[:2] for line in lines]
     assert list(found.ranges()) == [line[:2] for line in lines]
     assert (found.end, found.first, len(found.ids)) == (at, first, len(lines))
-    assert isinstance(found, Slice)
+    assert isinstance(found, Portion)
 
 
 @given(json_values)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.kernel.domain.events import EventPlace, Phase, State, TaskEvent, events, has_been, place_of, takes_chunks
+from src.kernel.domain.events import EventMark, Phase, State, TaskEvent, events, has_been, mark_of, takes_chunks
 from src.kernel.domain.task import TRANSITIONS, Status
 
 CHUNKS = 5
@@ -50,14 +50,14 @@ def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
     return rows
 
 
-def look(place: EventPlace | None, row: Row, at_once: int) -> list[TaskEvent]:
+def look(mark: EventMark | None, row: Row, at_once: int) -> list[TaskEvent]:
     found: list[TaskEvent] = []
     while True:
-        seen = 0 if place is None else place.chunks
-        outputs = min(at_once, row.ready - seen) if takes_chunks(place, row.state) else 0
-        new = list(events(place, row.state, outputs, all_ready=seen + outputs == row.ready or not outputs))
+        seen = 0 if mark is None else mark.chunks
+        outputs = min(at_once, row.ready - seen) if takes_chunks(mark, row.state) else 0
+        new = list(events(mark, row.state, outputs, all_ready=seen + outputs == row.ready or not outputs))
         found += new
-        place = new[-1].place if new else place
+        mark = new[-1].mark if new else mark
         if not outputs:
             return found
 
@@ -69,8 +69,8 @@ def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozen
     """
     received: list[TaskEvent] = []
     for row in rows:
-        place = received[-1].place if received else None
-        for event in look(place, row, at_once):
+        mark = received[-1].mark if received else None
+        for event in look(mark, row, at_once):
             received.append(event)
             if len(received) in cuts:
                 break
@@ -85,12 +85,12 @@ def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
     chunks = [event.chunk for event in received if event.chunk is not None]
     assert chunks == list(range(len(chunks)))
-    places = [event.place for event in received]
-    assert places == sorted(set(places), key=lambda place: (place.generation, place.chunks, place.phase))
-    assert len({place.id for place in places}) == len(places)
+    marks = [event.mark for event in received]
+    assert marks == sorted(set(marks), key=lambda mark: (mark.generation, mark.chunks, mark.phase))
+    assert len({mark.id for mark in marks}) == len(marks)
     for event in received:
         if event.chunk is not None:
-            assert event.place.chunks == event.chunk + 1
+            assert event.mark.chunks == event.chunk + 1
 
 
 @given(histories, st.integers(1, 4), st.integers(0, 40))
@@ -98,9 +98,9 @@ def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[
     rows = rows_of([step for step in history if step[0] != "retry"])
     whole = follow(rows)
     kept = whole[:cut]
-    rest = look(kept[-1].place if kept else None, rows[-1], at_once)
+    rest = look(kept[-1].mark if kept else None, rows[-1], at_once)
     assert kept + rest == whole
-    assert look(whole[-1].place, rows[-1], at_once) == []
+    assert look(whole[-1].mark, rows[-1], at_once) == []
 
 
 @given(histories)
@@ -111,7 +111,7 @@ def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
         assert told[-1].status is row.state.status
         assert [event.chunk for event in told if event.chunk is not None] == list(range(row.ready))
     else:
-        assert told[-1].place.phase is not Phase.ENDED
+        assert told[-1].mark.phase is not Phase.ENDED
 
 
 @given(histories)
@@ -119,21 +119,21 @@ def test_every_id_is_known_again(history: list[tuple[str, int]]):
     rows = rows_of(history)
     received: list[TaskEvent] = []
     for row in rows:
-        received += look(received[-1].place if received else None, row, 16)
+        received += look(received[-1].mark if received else None, row, 16)
         for event in received:
-            assert place_of(event.place.id) == event.place
-            assert has_been(event.place, row.state, row.ready), (event, row)
+            assert mark_of(event.mark.id) == event.mark
+            assert has_been(event.mark, row.state, row.ready), (event, row)
 
 
 @given(st.integers(0, 9), st.integers(0, 3 * CHUNKS + 9), histories)
 def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, history: list[tuple[str, int]]):
     row = rows_of(history)[-1]
-    place = place_of(f"{generation}-{number}")
-    assert place is not None
-    if has_been(place, row.state, row.ready):
+    mark = mark_of(f"{generation}-{number}")
+    assert mark is not None
+    if has_been(mark, row.state, row.ready):
         assert generation <= row.state.generation
-        assert place.chunks <= row.ready
-        assert (place.generation, place.phase) != (row.state.generation, Phase.ENDED) or row.state.status.terminal
+        assert mark.chunks <= row.ready
+        assert (mark.generation, mark.phase) != (row.state.generation, Phase.ENDED) or row.state.status.terminal
 
 
 @given(st.sets(st.integers(0, CHUNKS - 1)), st.integers(0, CHUNKS), st.integers(0, 30))
@@ -144,6 +144,6 @@ def test_a_gap_takes_its_chunks_place(gaps: set[int], ready: int, cut: int):
     assert [event.gap if event.chunk is None else event.chunk for event in shown] == list(range(ready))
     assert {event.gap for event in shown} - {None} == {gap for gap in gaps if gap < ready}
     kept = whole[:cut]
-    place = kept[-1].place if kept else None
-    left = ready - (0 if place is None else place.chunks)
-    assert kept + list(events(place, state, left, all_ready=True, gaps=gaps)) == whole
+    mark = kept[-1].mark if kept else None
+    left = ready - (0 if mark is None else mark.chunks)
+    assert kept + list(events(mark, state, left, all_ready=True, gaps=gaps)) == whole

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from src.features.texts.file_cuts import CutAt, FileCuts, TextFault, text_of
 from src.kernel.text import chunks
-from src.kernel.text.chunks import TooManyChunks, cuts, cuts_between, cuts_in_slices
+from src.kernel.text.chunks import TooManyChunks, cuts, cuts_between, cuts_in_portions
 from tests.support.text_bench import look_near
 from tests.support.tiers import sized
 
@@ -58,17 +58,17 @@ def clean(text: str) -> str:
 
 
 def in_slices(
-    content: bytes, max_chars: int, overlap: int, slice_bytes: int, most: int = 10_000
+    content: bytes, max_chars: int, overlap: int, portion_bytes: int, most: int = 10_000
 ) -> tuple[list[int], list[int]]:
     at = CutAt()
     ends: list[int] = []
     byte_ends: list[int] = []
     while True:
-        one = FileCuts(len(content), max_chars, overlap, at, most=most, slice_bytes=slice_bytes)
+        one = FileCuts(len(content), max_chars, overlap, at, most=most, portion_bytes=portion_bytes)
         if one.is_over:
             return ends, byte_ends
         first, behind = one.wanted
-        assert behind - first <= 2 * (slice_bytes + 4 * (max_chars + 4 * chunks.LOOK_CHARS))
+        assert behind - first <= 2 * (portion_bytes + 4 * (max_chars + 4 * chunks.LOOK_CHARS))
         found = one.feed(content[first:behind])
         assert found.at.bytes > at.bytes
         assert (found.start is not None) == (at == CutAt())
@@ -84,22 +84,22 @@ def in_slices(
 @example("x\n" * 400 + "===\n" * 60, (5, 0), 1, False)
 @example("." * 900 + " x", (7, 3), 1, True)
 @example("\r\n" * 300, (2, 1), 1, False)
-def test_slices_are_cut_like_the_whole(text: str, sizes: tuple[int, int], slice_bytes: int, has_bom: bool) -> None:
+def test_slices_are_cut_like_the_whole(text: str, sizes: tuple[int, int], portion_bytes: int, has_bom: bool) -> None:
     text, bom = clean(text), b"\xef\xbb\xbf" if has_bom else b""
     content = bom + text.encode()
-    ends, byte_ends = in_slices(content, *sizes, slice_bytes)
+    ends, byte_ends = in_slices(content, *sizes, portion_bytes)
     assert tuple(ends) == cuts(text, *sizes)
     assert byte_ends == [len(bom) + len(text[:end].encode()) for end in (0, *ends)]
 
 
 @settings(max_examples=RUNS, deadline=None)
 @given(_TEXTS | _DENSE_TEXTS, _SIZES, st.integers(1, 120))
-def test_a_text_in_memory_is_cut_in_slices_too(text: str, sizes: tuple[int, int], slice_chars: int) -> None:
+def test_a_text_in_memory_is_cut_in_slices_too(text: str, sizes: tuple[int, int], portion_chars: int) -> None:
     ends = cuts(text, *sizes)
-    slices = list(cuts_in_slices(text, *sizes, slice_chars, most=len(ends)))
+    slices = list(cuts_in_portions(text, *sizes, portion_chars, most=len(ends)))
     assert tuple(chain.from_iterable(slices)) == ends
     with pytest.raises(TooManyChunks) as refused:
-        list(cuts_in_slices(text, *sizes, slice_chars, most=len(ends) - 1))
+        list(cuts_in_portions(text, *sizes, portion_chars, most=len(ends) - 1))
     assert refused.value.most == len(ends) - 1
 
 
@@ -133,16 +133,16 @@ def test_a_part_of_a_file_gives_the_text_of_its_chunks(
 
 
 @given(_TEXTS, _SIZES, st.integers(1, 400))
-def test_the_limit_is_exact(text: str, sizes: tuple[int, int], slice_bytes: int) -> None:
+def test_the_limit_is_exact(text: str, sizes: tuple[int, int], portion_bytes: int) -> None:
     text = clean(text)
     content, needed = text.encode(), len(cuts(text, *sizes))
-    assert len(in_slices(content, *sizes, slice_bytes, needed)[0]) == needed
+    assert len(in_slices(content, *sizes, portion_bytes, needed)[0]) == needed
     with pytest.raises(TooManyChunks):
-        in_slices(content, *sizes, slice_bytes, needed - 1)
+        in_slices(content, *sizes, portion_bytes, needed - 1)
 
 
 @given(st.binary(max_size=300), st.lists(_PIECES, max_size=40).map("".join), st.integers(1, 100))
-def test_bytes_that_are_no_text_are_refused(noise: bytes, text: str, slice_bytes: int) -> None:
+def test_bytes_that_are_no_text_are_refused(noise: bytes, text: str, portion_bytes: int) -> None:
     """A file is cut exactly if it is UTF-8 without a NUL and has a text."""
     content = text.encode() + noise
     try:
@@ -151,7 +151,7 @@ def test_bytes_that_are_no_text_are_refused(noise: bytes, text: str, slice_bytes
     except UnicodeDecodeError:
         is_text = False
     try:
-        found = bool(in_slices(content, 9, 0, slice_bytes)[0])
+        found = bool(in_slices(content, 9, 0, portion_bytes)[0])
     except TextFault:
         found = False
     assert found == is_text

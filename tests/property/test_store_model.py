@@ -220,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
         first = expected.completed
         places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
         assert (given.window.chunks, given.window.text) == expected.window(places)
-        assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
+        assert not (given.failed_for_good and given.announced) or (task_key, given.fence) in self.claims
         # Each claim has one worker, which knows of calls that it has not reported to the database.
         if (task_key, given.fence) in self.claims:
             return multiple()

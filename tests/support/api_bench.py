@@ -38,7 +38,7 @@ from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Failure, Mark, Route, is_truncated
 from src.kernel.run.log import Log
-from src.kernel.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tries
+from src.kernel.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Next, Output, Progress, Tries
 from src.kernel.store.d1 import Database
 from src.kernel.store.keys import KeyStore, NewKey
 from src.kernel.work.dispatch import Dispatcher, Sender
@@ -322,7 +322,7 @@ class ApiBench:
         return claim
 
     def work(
-        self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
+        self, claim: Claim, outputs: Mapping[int, str], step: Next, failed: Failure | None = None, **said: Any
     ) -> None:
         """Write outputs of chunks under a claim, in one step of the claim.
 

@@ -15,7 +15,7 @@ from src.features.batches.work.early_lines import EarlyLines, read_lines
 from src.features.batches.work.writer import BatchWriter
 from src.features.files.blobs import Buffer, StoredPart
 from src.features.files.blobs.d1 import MemoryBuffer
-from src.features.files.file import FilePart, Place, Purpose
+from src.features.files.file import FilePart, Purpose, Shelf
 from src.features.files.store import FileStore
 from src.kernel.calls.protocol import Health, ModelCall, ModelReply
 from src.kernel.domain.database_state import StorageUse
@@ -79,7 +79,7 @@ class PointedD1:
 class MemoryBucket:
     """A bucket in memory. `fail(times)` makes the next calls fail; a put that fails may still have taken effect."""
 
-    place: Place = "r2"
+    shelf: Shelf = "r2"
 
     def __init__(self, points: Points, part_bytes: int) -> None:
         self.part_bytes = part_bytes

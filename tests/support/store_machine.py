@@ -119,7 +119,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "doubted": claim.doubted,
         "announced": claim.announced,
         "tried": claim.tried,
-        "refused": claim.refused,
+        "refused": claim.failed_for_good,
         "chunks": claim.total,
         "merges": (claim.merges, claim.merge_ends),
         "terms": (claim.deadline_left_ms, claim.options),

@@ -21,9 +21,9 @@ from src.kernel.store.claims import (
     Fail,
     FailedCall,
     Finish,
+    Next,
     Progress,
     Release,
-    Step,
     Tries,
 )
 from src.kernel.store.sweep import Due
@@ -345,7 +345,7 @@ class StoreModel:
             return None
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
-    def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
+    def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Next) -> bool:
         task = self._record(task_key, fence, progress)
         if task is None:
             return False
@@ -373,7 +373,7 @@ class StoreModel:
         return True
 
     @staticmethod
-    def _takes(task: ModelTask, now: int, step: Step) -> bool:
+    def _takes(task: ModelTask, now: int, step: Next) -> bool:
         if task.status is Status.PROCESSING:
             return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
         if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:

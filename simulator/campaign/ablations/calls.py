@@ -100,7 +100,7 @@ ABLATIONS = (
     Ablation(
         "custody_of_lanes",
         "what lanes have begun is waited for when its task has ended",
-        ((call_groups.CallGroups, "rest", without.drop_lanes),),
+        ((call_groups.CallGroups, "remaining", without.drop_lanes),),
         {},
         cancelling_late(TOP, FREE, chunks=18, concurrency=3),
     ),

@@ -17,7 +17,7 @@ def _from_the_beginning(_request: object, _query: object) -> None:
 
 
 def _end_at_once(
-    place: core.EventPlace | None,
+    mark: core.EventMark | None,
     state: core.State,
     ready: int,
     *,
@@ -25,7 +25,7 @@ def _end_at_once(
     gaps: Container[int] = (),
 ) -> Iterator[core.TaskEvent]:
     """Send the end of a stream at the first check that finds its task ended."""
-    return core.events(place, state, ready, all_ready=True, gaps=gaps)
+    return core.events(mark, state, ready, all_ready=True, gaps=gaps)
 
 
 def _followed(rng: Random) -> Workload:

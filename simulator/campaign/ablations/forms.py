@@ -1,4 +1,4 @@
-"""Ablations of structured output and gaps: stored rungs, checked merges, the count of gaps, what a retry copies."""
+"""Ablations of structured output and gaps: stored rejections, checked merges, gaps that count once, retries."""
 
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
@@ -57,7 +57,7 @@ def _above_nothing(_gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable
 ABLATIONS = (
     Ablation(
         "rung_on_record",
-        "the rung of a chunk is stored, so that a crash does not begin its ladder anew",
+        "the rejections of a chunk are stored, so that a crash does not begin their count anew",
         (without.swapped("CLAIM_FAILURES", "held, rung, gap_chars", "held, NULL AS rung, gap_chars"),),
         {"output_unfit": 0.5} | CRASHES,
         _formed("concat", "none", "merge"),

@@ -17,7 +17,7 @@ from simulator.engine.fault_kinds import MODEL_AWAY
 from src.kernel.calls import model_health
 from src.kernel.calls.model_health import ModelHealths, Patience
 from src.kernel.store import claiming
-from src.objects.sender import Places
+from src.objects.sender import Slots
 
 AWAY = {MODEL_AWAY: 0.1}
 
@@ -82,14 +82,14 @@ ABLATIONS = (
     Ablation(
         "slots_of_who_works",
         "a task that only waits for a pause to end has no object slot",
-        (swapped("FREE_PLACES", "status = 'pending' AND not_before <=", "status = 'pending' OR not_before <="),),
+        (swapped("FREE_SLOTS", "status = 'pending' AND not_before <=", "status = 'pending' OR not_before <="),),
         {},
         beside_greed,
     ),
     Ablation(
         "slots_passed_on",
         "an object that is done with its task, or that waits, passes its slot on at once",
-        ((Places, "pass_on", without.keep),),
+        ((Slots, "pass_on", without.keep),),
         {},
         beside_greed,
     ),

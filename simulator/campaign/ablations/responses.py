@@ -41,14 +41,14 @@ ABLATIONS = (
     Ablation(
         "repetition_joins",
         "what an SDK sends again is the task of the sending before",
-        (without.swapped("JOIN", "digest ->> :path IS NULL AND (", "0 AND ("),),
+        (without.swapped("FOLLOW", "digest ->> :path IS NULL AND (", "0 AND ("),),
         {"client_reply_lost": 0.3},
         _responses,
     ),
     Ablation(
         "late_sending_is_void",
         "a sending that lands behind the one after it makes no task of its own",
-        (without.swapped("JOIN", "OR id > :submission", "OR id < :submission AND 0"),),
+        (without.swapped("FOLLOW", "OR id > :submission", "OR id < :submission AND 0"),),
         {"crash_after": 0.1, "d1_slow": 0.5},
         _responses,
     ),

@@ -28,8 +28,8 @@ from src.kernel.store import (
     admission,
     claiming,
     ending,
-    joining,
     keys,
+    resend,
     seen,
     segments,
     sweep,
@@ -38,7 +38,7 @@ from src.kernel.store import (
     work_statements,
 )
 from src.kernel.store import tallies as sums
-from src.kernel.store.claims import Claim, Output, Progress, Step
+from src.kernel.store.claims import Claim, Next, Output, Progress
 from src.kernel.store.d1 import BoundStatement, Database, statement
 from src.kernel.store.ending import Stopped
 from src.kernel.store.fragments import IN_TIME, NOW, UNDER_CLAIM
@@ -47,7 +47,7 @@ from src.queue import messages
 # --- statements ---------------------------------------------------------------------------------------------
 
 _STATEMENT_MODULES: tuple[ModuleType, ...] = (
-    *(absence, admission, batch_files, batches, claiming, deliveries_store, ending, file_texts, files, joining, keys),
+    *(absence, admission, batch_files, batches, claiming, deliveries_store, ending, file_texts, files, resend, keys),
     *(seen, sums, sweep, views, work_statements),
 )
 
@@ -276,7 +276,7 @@ async def withdraw_nothing(*_args: Any, **_options: Any) -> None:
 def incremental() -> tuple[Patch, ...]:
     """Return patches that write the number of settled calls as an increment instead of a total."""
 
-    async def step(self: Any, claim: Claim, progress: Progress, step: Step, **options: Any) -> bool:
+    async def step(self: Any, claim: Claim, progress: Progress, step: Next, **options: Any) -> bool:
         told = self.__dict__.setdefault("told", {})
         before = told.get(claim.fence, claim.calls_settled)
         grown = replace(progress, calls_settled=progress.calls_settled - before)

@@ -2,7 +2,7 @@
 
 Each accepted output is valid by its schema, and is the value that the model meant. Gaps and accepted chunks are
 disjoint, and count as the task says. Nobody asks a chunk again more often than `AI_REASKS` allows, or once it has
-failed for good: the rung on record decides, and it is there before the call is made.
+failed for good: the number on record decides, and it is there before the call is made.
 
 The module accounts for itself: it reads the tables, the model's books and the calls that leave isolates.
 """
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 OUTPUTS_JUDGED: Final = "outputs that their schema allows"
 MERGES_JUDGED: Final = "merged outputs that their schema allows"
-ASKS_JUDGED: Final = "calls that ask again, by the rung on record"
+ASKS_JUDGED: Final = "calls that ask again, by the rejections on record"
 GAPS_JUDGED: Final = "writes of tasks with gaps, by chunk and character"
 COVERAGE_EXCUSED: Final = "writes while a task had the coverage of gaps that an older release opened again, excused"
 LATE_STARTS_EXCUSED: Final = "calls that a lane began just before their loss failed a chunk for good, excused"
-LADDERS_JUDGED: Final = "ladders that agree with the model's books"
+REJECTIONS_JUDGED: Final = "rejections that agree with the model's books"
 FORM_CODES: Final = frozenset({"invalid_output", "output_truncated", "too_many_gaps"})
 REJECTED: Final = ("unfit", "cut")  # how the model's books call answers that no schema allows
 
@@ -142,7 +142,7 @@ class Formed:
         self._judged[MERGES_JUDGED] += key[1] != "0"
 
     def _check_failed(self, formed: Mapping[TaskKey, Row]) -> None:
-        """Check rungs and gaps, and what the rows say about gaps."""
+        """Check rejections and gaps, and what the rows say about gaps."""
         gaps: dict[TaskKey, list[_Failed]] = defaultdict(list)
         ending: Counter[TaskKey] = Counter()  # Chunks whose failure ends their task.
         every = [_Failed._make(one) for one in self._connection.execute(_FAILED)]
@@ -248,12 +248,14 @@ class Formed:
             self._judged[LATE_STARTS_EXCUSED] += late
             return None if late else f"is for chunk {place}, which has failed for good"
         rejected = None if call.form is None else call.form.rejected
-        rungs = [json.loads(one.rung) for one in failed if one.rung is not None]
+        rejections = [json.loads(one.rung) for one in failed if one.rung is not None]
         if rejected is None:
-            return None if is_merge or not rungs else f"asks for chunk {place} as if no answer had been rejected"
+            return None if is_merge or not rejections else f"asks for chunk {place} as if no answer had been rejected"
         self._judged[ASKS_JUDGED] += 1
-        if not any(rung["output"] == rejected.answer and rung["rejected"] <= most for rung in rungs):
-            return f"asks again, and that is not on record: {rungs}"
+        if not any(
+            rejection["output"] == rejected.answer and rejection["rejected"] <= most for rejection in rejections
+        ):
+            return f"asks again, and that is not on record: {rejections}"
         return None
 
     # --- at the end -------------------------------------------------------------------------------------
@@ -276,7 +278,7 @@ class Formed:
             self._check_counter(tag, "rejected", books.total(), doubt)
             self._check_counter(tag, "repaired", self.disguised[tag], doubt)
             self._check_counter(tag, "reasks", self.asks[tag], doubt)
-            self._judged[LADDERS_JUDGED] += books.total() > 0
+            self._judged[REJECTIONS_JUDGED] += books.total() > 0
 
     def _check_counter(self, tag: str, name: str, known: int, doubt: int) -> None:
         """Compare a counter of the bill with what the model knows. What an erased task had not written is in doubt.

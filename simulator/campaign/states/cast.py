@@ -81,7 +81,7 @@ def _worker(stage: Stage, name: str, concurrency: int) -> Worker:
 async def _prepare(stage: Stage) -> Worker:
     """Let sweep and queue come once before the search, so that no sweep and no claim of the search need note it."""
     acting = _worker(stage, "submission", 1)
-    await acting.store.take_turn(Seen.QUEUE, 0)
+    await acting.store.take_permit(Seen.QUEUE, 0)
     await Sweep(acting, [_Messages(stage)], duties(acting)).run()
     return acting
 

@@ -24,14 +24,14 @@ ISOLATE_MEMORY_BYTES: Final = 5 * _PART_BYTES
 _LOOK_CHARS = 8  # The rules look at so few code points of the clients' texts, whose sentences have nine.
 # An orphan is older than an upload or a claim can live, with clocks that jump and isolates that stand still.
 LIMITS: Final[dict[str, Any]] = {
-    "BATCH_SLICE_BYTES": 600,
+    "BATCH_PORTION_BYTES": 600,
     "SEGMENT_CHARS_OF_BATCH": 700,
     "BATCH_LINES_KEPT_BYTES": 2_000,
-    "BATCH_SLICES_A_RUN": {"free": 3, "paid": 5},
+    "BATCH_PORTIONS_A_RUN": {"free": 3, "paid": 5},
     "RETRY_READ_BYTES_MOST": 600,
     "EARLY_BYTES_MOST": {"free": 1_000, "paid": 2_000},
-    "TEXT_SLICE_BYTES": 1,
-    "TEXT_SLICES_A_RUN": {"free": 1, "paid": 2},
+    "TEXT_PORTION_BYTES": 1,
+    "TEXT_PORTIONS_A_RUN": {"free": 1, "paid": 2},
     "MEMORY_BYTES": 4 * _PART_BYTES,
     "MEMORY_UPLOAD_BYTES": 0,
     "MEMORY_WRITER_BYTES": 0,

@@ -14,7 +14,7 @@ from ...kernel.api.base.views import Count, Time, maybe_rfc3339, shown
 from ...kernel.domain.codes import TaskCode
 from ...kernel.domain.keys import Scope
 from ...kernel.domain.task import Route
-from .log import AttemptCounts, AttemptOutcome, AttemptStore, CallAttempt, Place
+from .log import AttemptCounts, AttemptOutcome, AttemptStore, CallAttempt, EntryKey
 
 # The pattern of a cursor: the level and the index of an output, and the number of a call for the output. After a cursor
 # without a number, the next page begins behind all calls for the output. A batch has up to
@@ -98,7 +98,7 @@ def _outcomes(query: Query) -> frozenset[AttemptOutcome]:
     return frozenset({AttemptOutcome(text)})
 
 
-def _after(query: Query) -> Place | None:
+def _after(query: Query) -> EntryKey | None:
     text = query.get("cursor")
     if text is None:
         return None
@@ -106,10 +106,10 @@ def _after(query: Query) -> Place | None:
     if found is None:
         raise fields.refused("cursor", "must be the nextCursor of an earlier page")
     level, index, nth = found.groups()
-    return Place.behind(int(level), int(index)) if nth is None else Place(int(level), int(index), int(nth))
+    return EntryKey.behind(int(level), int(index)) if nth is None else EntryKey(int(level), int(index), int(nth))
 
 
-def _cursor(after: Place) -> str:
+def _cursor(after: EntryKey) -> str:
     end = "" if after.is_behind else f".{after.nth}"
     return f"{after.level}.{after.position}{end}"
 
@@ -117,8 +117,8 @@ def _cursor(after: Place) -> str:
 def _view(one: CallAttempt) -> CallAttemptView:
     took = None if one.started_ms is None or one.ended_ms is None else max(0, one.ended_ms - one.started_ms)
     return CallAttemptView(
-        level=one.place.level,
-        index=one.place.position,
+        level=one.key.level,
+        index=one.key.position,
         number=one.number,
         outcome=one.outcome,
         answered=one.answered,

@@ -35,7 +35,7 @@ class AttemptOutcome(StrEnum):
 _BEHIND: Final = 1_000_000  # A number that is higher than the number of calls that an output can have.
 
 
-class Place(NamedTuple):
+class EntryKey(NamedTuple):
     """A call's place in the log: its output, and its number `nth` among the known calls for this output, from 1 on."""
 
     level: int
@@ -43,7 +43,7 @@ class Place(NamedTuple):
     nth: int
 
     @classmethod
-    def behind(cls, level: int, position: int) -> "Place":
+    def behind(cls, level: int, position: int) -> "EntryKey":
         """Return the place in the log that follows all calls for an output."""
         return cls(level, position, _BEHIND)
 
@@ -60,7 +60,7 @@ class CallAttempt(NamedTuple):
     last retry.
     """
 
-    place: Place
+    key: EntryKey
     outcome: AttemptOutcome
     number: int | None = None
     answered: bool | None = None
@@ -114,7 +114,7 @@ class AttemptIndex(NamedTuple):
         )
 
     def page(
-        self, only: Collection[AttemptOutcome], after: Place | None, most: int, chars_most: int
+        self, only: Collection[AttemptOutcome], after: EntryKey | None, most: int, chars_most: int
     ) -> tuple[Sequence[CallKey], bool]:
         """Return the outputs whose calls form the page of up to `most` calls after `after`, and whether it is the last.
 
@@ -176,7 +176,7 @@ class AttemptIndex(NamedTuple):
         # Python's sort is stable, so the calls for one output keep the order in which they were added.
         by_key = groupby(sorted(made, key=itemgetter(0)), key=itemgetter(0))
         return [
-            one._replace(place=Place(key.level, key.position, nth))
+            one._replace(key=EntryKey(key.level, key.position, nth))
             for key, of in by_key
             for nth, (_, one) in enumerate(of, start=1)
         ]
@@ -199,7 +199,7 @@ class AttemptIndex(NamedTuple):
         )
 
 
-_NOWHERE: Final = Place(0, 0, 0)
+_NOWHERE: Final = EntryKey(0, 0, 0)
 
 
 def index_of(task: Row, found: Sequence[Row], failures: Sequence[Row], default_model: str) -> AttemptIndex:
@@ -323,14 +323,14 @@ class AttemptPage(NamedTuple):
 
     attempts: Sequence[CallAttempt]
     counts: AttemptCounts
-    after: Place | None
+    after: EntryKey | None
 
 
 class AttemptStore(Store):
     """Reads of a task's log of calls, which change nothing."""
 
     async def attempts(
-        self, task_key: TaskKey, only: Collection[AttemptOutcome], after: Place | None, most: int, default_model: str
+        self, task_key: TaskKey, only: Collection[AttemptOutcome], after: EntryKey | None, most: int, default_model: str
     ) -> AttemptPage | None:
         """Read up to `most` calls of a task with the outcomes `only`, after a place; None if the task does not exist.
 
@@ -348,10 +348,10 @@ class AttemptStore(Store):
         keys, is_last = index.page(only, after, most, limits.ANSWER_CHARS_AT_ONCE)
         if not keys:
             return AttemptPage((), index.counts, None)
-        found = [one for one in await self._made(task_key, index, keys, only) if after is None or one.place > after]
+        found = [one for one in await self._made(task_key, index, keys, only) if after is None or one.key > after]
         if len(found) > most:
-            return AttemptPage(found[:most], index.counts, found[most - 1].place)
-        return AttemptPage(found, index.counts, None if is_last else Place.behind(*keys[-1]))
+            return AttemptPage(found[:most], index.counts, found[most - 1].key)
+        return AttemptPage(found, index.counts, None if is_last else EntryKey.behind(*keys[-1]))
 
     async def _made(
         self, task_key: TaskKey, index: AttemptIndex, keys: Sequence[CallKey], only: Collection[AttemptOutcome]

@@ -89,11 +89,11 @@ class BulkChange:
     async def _send(self, crowded: Mapping[TaskKey, bool]) -> None:
         """Dispatch tasks, at most one of them as a direct run, and make the other tasks due for the sweep."""
         ends_at, task_keys = clock.now() + limits.BULK_SEND_SECONDS, list(crowded)
-        for place, task_key in enumerate(task_keys):
+        for position, task_key in enumerate(task_keys):
             taken = None
             if clock.now() < ends_at and self._can_send():
                 taken = await self.submission.dispatcher.dispatch(task_key, crowded=crowded[task_key])
-            rest = task_keys[place + (taken is not None) :]
+            rest = task_keys[position + (taken is not None) :]
             if rest and taken in {None, Route.DIRECT}:
                 await self.submission.store.make_due(rest)
                 self.submission.log("made_due", tasks=len(rest))

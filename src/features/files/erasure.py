@@ -7,16 +7,16 @@ from ...kernel.domain.errors import BlobUnavailable, StoreError
 from ...kernel.domain.settings import Settings
 from ...kernel.run.invocation import Invocation
 from ...kernel.store.d1 import BoundStatement, Row
-from ...kernel.work.sweep.duty import Duty, StepCost, SweepAllowance
+from ...kernel.work.sweep.duty import Duty, DutyCost, SweepAllowance
 from .sql import FILE_WORK
 
 # The calls to D1 that the erasure of files takes in addition to the erasure of their parts: to find the files, to mark
 # them and to remove their rows.
-_ERASURE = StepCost(3, 7)
-_FILE = StepCost(2, 1)  # The calls that erase the parts of one file, in R2 or in D1.
-# The most that a search for orphans takes in R2 and in D1: to take the turn, to read a page of parts, to look up their
-# rows, to erase orphans, and to record how far the search came.
-_SEARCH = StepCost(10, 8)
+_ERASURE = DutyCost(3, 7)
+_FILE = DutyCost(2, 1)  # The calls that erase the parts of one file, in R2 or in D1.
+# What a search for orphans takes at most in R2 and in D1: to take the permit, read a page of parts, look up their rows,
+# erase orphans, and record how far it came.
+_SEARCH = DutyCost(10, 8)
 
 
 class FileErasure(Duty):
@@ -25,7 +25,7 @@ class FileErasure(Duty):
     If the database or the bucket fails, the failure is logged, and a later sweep erases the rest.
     """
 
-    cost = StepCost(*map(sum, zip(_ERASURE, _FILE, strict=True)))
+    cost = DutyCost(*map(sum, zip(_ERASURE, _FILE, strict=True)))
     alone = True
 
     def __init__(self, invocation: Invocation) -> None:
@@ -45,7 +45,7 @@ class FileErasure(Duty):
         """Whether the erasure will probably free space in the database."""
         return self._is_wanted and self._invocation.bucket() is None
 
-    async def step(self, allowance: SweepAllowance) -> bool:
+    async def advance(self, allowance: SweepAllowance) -> bool:
         """Erase files and orphans, as far as the allowance permits."""
         if not self._is_wanted:
             return False
@@ -56,7 +56,7 @@ class FileErasure(Duty):
             files = file_store(self._invocation)
             work = await files.work(self._most(allowance))
             erased = await files.erase(work)
-            if work.places and allowance.affords(_SEARCH):
+            if work.shelves and allowance.affords(_SEARCH):
                 orphans = await files.erase_orphans(limits.ORPHANS_A_PAGE[self._invocation.settings.plan])
         except (StoreError, BlobUnavailable) as error:
             self._invocation.log.failure("file_erasure_failed", error)

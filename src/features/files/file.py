@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from ...kernel.domain.ids import FileKey, file_id
 
-Place = Literal["r2", "d1"]  # Where the bytes of the parts are stored: R2 or D1.
+Shelf = Literal["r2", "d1"]  # Where the bytes of the parts are stored: R2 or D1.
 
 
 class Piped(Protocol):
@@ -52,7 +52,7 @@ class File:
     expires_at: int | None = None  # None: the file is kept until it is deleted, or as long as its owner.
     owner: str | None = None  # The key of the task whose output the file is; None for a file that a client uploaded.
     growing: bool = False
-    place: Place = "r2"
+    shelf: Shelf = "r2"
 
     @property
     def id(self) -> str:

@@ -22,7 +22,7 @@ _WRITING = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'writin
 # files already, those between the keys `:first` and `:behind`, without the files that batches write.
 BEGIN_UPLOAD = statement(f"""
 INSERT INTO files (id, state, purpose, filename, place, created_at, due_at)
-SELECT :file_key, 'writing', 'user_data', '', :place, :created_at, {NOW} + :upload_ms
+SELECT :file_key, 'writing', 'user_data', '', :shelf, :created_at, {NOW} + :upload_ms
 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave) AND :files_most > (
   SELECT count(*) FROM (
     SELECT 1 FROM files WHERE id > :first AND id < :behind AND owner IS NULL AND id <> :file_key LIMIT :files_most
@@ -34,7 +34,7 @@ ON CONFLICT DO NOTHING
 # Starts the search for orphans at a place with the first upload to it: a put may land after all files are gone. Goes
 # after BEGIN_UPLOAD.
 BEGIN_WALKS = statement(f"""
-INSERT INTO file_walks (what, after, at) SELECT :place, '', {NOW} WHERE {_WRITING} ON CONFLICT DO NOTHING
+INSERT INTO file_walks (what, after, at) SELECT :shelf, '', {NOW} WHERE {_WRITING} ON CONFLICT DO NOTHING
 """)
 
 # Says whether the row of an upload was written.
@@ -193,10 +193,10 @@ SELECT value AS place FROM json_each(:places) WHERE NOT EXISTS (
 )
 """)
 
-# Takes the turn to search a page of parts for orphans: the caller that gets a row has the turn. If BEGIN_WALK lands
-# late, the turn is taken but not used.
+# Takes the permit to search a page of parts for orphans: the caller that gets a row has the permit. If BEGIN_WALK lands
+# late, the permit is taken but not used.
 BEGIN_WALK = statement(f"""
-INSERT INTO file_walks (what, after, at) VALUES (:place, '', {NOW})
+INSERT INTO file_walks (what, after, at) VALUES (:shelf, '', {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
 RETURNING after, at
 """)
@@ -211,7 +211,7 @@ WHERE NOT EXISTS (
 """)
 
 # Records where the search that began at `:at` goes on. Changes nothing once a later search has begun.
-END_WALK = statement("UPDATE file_walks SET after = :cursor WHERE what = :place AND at = :at")
+END_WALK = statement("UPDATE file_walks SET after = :cursor WHERE what = :shelf AND at = :at")
 
 # --- Parts in D1 ----------------------------------------------------------------------------------------------
 

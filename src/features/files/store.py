@@ -22,14 +22,14 @@ from . import sql
 from .blobs import Bucket, BucketUnbound, PartAway
 from .blobs.d1 import D1Bucket
 from .blobs.orphans import APART_MS, erase_orphans
-from .file import File, FilePart, Piped, Place, Purpose
+from .file import File, FilePart, Piped, Purpose, Shelf
 
 
 class DueFile(NamedTuple):
     """A file that the sweep must erase or check."""
 
     key: FileKey
-    place: Place
+    shelf: Shelf
 
 
 class FileWork(NamedTuple):
@@ -40,10 +40,10 @@ class FileWork(NamedTuple):
 
     now_ms: int
     files: Sequence[DueFile]
-    places: Sequence[Place]
+    shelves: Sequence[Shelf]
 
 
-def place_of(row: Row) -> Place:
+def shelf_of(row: Row) -> Shelf:
     """Return where the parts of a file are stored."""
     return "r2" if row["place"] == "r2" else "d1"
 
@@ -60,7 +60,7 @@ def file_of(row: Row) -> File:
         expires_at=d1.maybe_whole(row, "expires_at"),
         owner=d1.maybe_text(row, "owner"),
         growing=row["state"] == "growing",
-        place=place_of(row),
+        shelf=shelf_of(row),
     )
 
 
@@ -109,7 +109,7 @@ class FileStore(Store):
         super().__init__(database)
         in_d1 = D1Bucket(database)
         self.bucket: Bucket = bucket or in_d1
-        self._buckets: dict[Place, Bucket] = {"d1": in_d1, self.bucket.place: self.bucket}
+        self._buckets: dict[Shelf, Bucket] = {"d1": in_d1, self.bucket.shelf: self.bucket}
         self._missed: set[tuple[FileKey, str]] = set()  # The parts whose files' rows have a note that they are missing.
 
     # --- Upload ---------------------------------------------------------------------------------------------------
@@ -124,11 +124,11 @@ class FileStore(Store):
         is for tasks. The row may then have been written.
         """
         self._check_share(storage_most)
-        place = self.bucket.place
+        shelf = self.bucket.shelf
         *_, (row,) = await self._database.run(
             sql.BEGIN_UPLOAD.bind(
                 file_key=key,
-                place=place,
+                shelf=shelf,
                 created_at=now_created,
                 upload_ms=_UPLOAD_MS,
                 grave=f"file/{key}",
@@ -136,14 +136,14 @@ class FileStore(Store):
                 first=f"{_tenant(key)}:",
                 behind=f"{_tenant(key)};",
             ),
-            sql.BEGIN_WALKS.bind(file_key=key, place=place),
+            sql.BEGIN_WALKS.bind(file_key=key, shelf=shelf),
             sql.UPLOAD_BEGUN.bind(file_key=key),
         )
         self._check_share(storage_most)  # the reply has told the size
         return None if row["begun"] else TooManyFiles(files_most)
 
     def _check_share(self, storage_most: float) -> None:
-        if self.bucket.place == "d1" and self._database.storage.size >= limits.FILES_FRACTION * storage_most:
+        if self.bucket.shelf == "d1" and self._database.storage.size >= limits.FILES_FRACTION * storage_most:
             raise StoreFull("the database has reached the share of STORAGE_MB_MOST up to which it takes files")
 
     async def ready(
@@ -196,7 +196,7 @@ class FileStore(Store):
             sql.FILE_STANDING.bind(file_key=key),
         )
         if standing and standing[0]["state"] == "erasing":
-            await self._try_to_erase(DueFile(key, place_of(standing[0])))
+            await self._try_to_erase(DueFile(key, shelf_of(standing[0])))
 
     # --- Reads ----------------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class FileStore(Store):
 
         A part that is missing, but not yet for long enough, is not among them.
         """
-        bucket, missing = self.bucket_of(file.place), set[str]()
+        bucket, missing = self.bucket_of(file.shelf), set[str]()
         for part in file.parts:
             try:
                 await bucket.read(file.key, part.name, part.bytes - 1, part.bytes)
@@ -262,7 +262,7 @@ class FileStore(Store):
 
     async def _read(self, file: File, name: str, first: int, last: int) -> bytes:
         try:
-            content = await self.bucket_of(file.place).read(file.key, name, first, last)
+            content = await self.bucket_of(file.shelf).read(file.key, name, first, last)
         except BlobMissing as error:
             if await self._gone(file.key, {name}):
                 raise
@@ -293,7 +293,7 @@ class FileStore(Store):
 
         Raises `BlobMissing` if a part is gone, because the file was erased since its row was read.
         """
-        bucket = self.bucket_of(file.place)
+        bucket = self.bucket_of(file.shelf)
         for part in file.parts:
             yield await bucket.open(file.key, part.name, part.bytes)
 
@@ -320,7 +320,7 @@ class FileStore(Store):
         was_sent = row["state"] == "erasing" and self._database.sends > 1
         if not (row["visible"] or was_sent):
             return None
-        await self._try_to_erase(DueFile(key, place_of(row)))
+        await self._try_to_erase(DueFile(key, shelf_of(row)))
         return Deleted()
 
     async def work(self, most: int) -> FileWork:
@@ -330,8 +330,8 @@ class FileStore(Store):
             sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=APART_MS),
         )
         now_ms = d1.whole(found[0], "now") if found else 0
-        due = [DueFile(FileKey(d1.text(row, "id")), place_of(row)) for row in found]
-        return FileWork(now_ms, due, [place_of(row) for row in places])
+        due = [DueFile(FileKey(d1.text(row, "id")), shelf_of(row)) for row in found]
+        return FileWork(now_ms, due, [shelf_of(row) for row in places])
 
     async def erase_due(self, most: int) -> int:
         """Erase up to `most` forgotten, expired and deleted files, and return how many were erased."""
@@ -359,7 +359,7 @@ class FileStore(Store):
         try:
             for row in found:
                 key = FileKey(d1.text(row, "id"))
-                if row["state"] == "erasing" and await self.bucket_of(place_of(row)).erase(key):
+                if row["state"] == "erasing" and await self.bucket_of(shelf_of(row)).erase(key):
                     erased.append(key)
         finally:
             gone = await self._remove(erased)
@@ -376,7 +376,7 @@ class FileStore(Store):
     async def _try_to_erase(self, file: DueFile) -> None:
         """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
         try:
-            if await self.bucket_of(file.place).erase(file.key):
+            if await self.bucket_of(file.shelf).erase(file.key):
                 await self._remove([file.key])
         except BlobUnavailable:
             return
@@ -394,9 +394,9 @@ class FileStore(Store):
         )
         return len(gone)
 
-    def bucket_of(self, place: Place) -> Bucket:
+    def bucket_of(self, shelf: Shelf) -> Bucket:
         """Return the bucket with a file's parts. Raises `BucketUnbound` for R2 without the binding."""
-        bucket = self._buckets.get(place)
+        bucket = self._buckets.get(shelf)
         if bucket is None:
             raise BucketUnbound("the file lies in R2, and the binding BLOBS is missing")
         return bucket

@@ -196,8 +196,8 @@ def _above(gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]
     for ends in merges:
         starts = (0, *ends)
         below = {
-            place
-            for place, (start, end) in enumerate(zip(starts, ends, strict=False))
+            position
+            for position, (start, end) in enumerate(zip(starts, ends, strict=False))
             if any(start <= member < end for member in below)
         }
         yield below
@@ -206,13 +206,13 @@ def _above(gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]
 def _pages(sizes: Mapping[int, int]) -> Iterator[Sequence[int]]:
     """Cut the places of one level's outputs into pages of a bounded number of outputs, and of characters."""
     page, chars = list[int](), 0
-    for place in sorted(sizes):
-        is_full = len(page) == limits.MERGE_OUTPUTS_COPIED or chars + sizes[place] > limits.ANSWER_CHARS_AT_ONCE
+    for position in sorted(sizes):
+        is_full = len(page) == limits.MERGE_OUTPUTS_COPIED or chars + sizes[position] > limits.ANSWER_CHARS_AT_ONCE
         if page and is_full:
             yield page
             page, chars = [], 0
-        page.append(place)
-        chars += sizes[place]
+        page.append(position)
+        chars += sizes[position]
     if page:
         yield page
 

@@ -46,12 +46,12 @@ async def create_response(exchange: Exchange) -> Reply:
     file, name = prompt.read(body.get("input")).file, digest(body)
     # An Idempotency-Key in a request identifies the repetitions of the request. A request without an Idempotency-Key
     # that an SDK repeats by itself is identified by the SDK's headers.
-    joins = None if key is not None else submission.joining(exchange, name)
+    resend = None if key is not None else submission.resend(exchange, name)
     if file is not None:
-        again = key is not None or (joins is not None and joins.sendings > 0)
+        again = key is not None or (resend is not None and resend.sendings > 0)
         request = await with_file(exchange, request, file.id, file.path, may_be_replayed=again)
     with _named_here():
-        accepted = await submission.accept(exchange, request, key, name, joins)
+        accepted = await submission.accept(exchange, request, key, name, resend)
     if body.get("stream"):
         # The stream of a new task opens without a read of D1, so a failing database cannot refuse a task that was just
         # accepted.

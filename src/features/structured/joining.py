@@ -20,11 +20,11 @@ from ...kernel.domain.errors import NotJoinable
 from ...kernel.domain.limits import JOIN_FIELDS_MOST, VALUE_LEVELS_MOST
 from .schema.equality import HASHED, Digests, decimal_of, identity, scaled
 from .schema.nodes import NUMBERS, SchemaNode
-from .schema.pointers import Place, pointer_to, tokens_of, tokens_to
+from .schema.pointers import Path, pointer_to, tokens_of, tokens_to
 from .schema.schema import OutputSchema
 
 ABSENT: Final = object()  # there is no value
-UNION_SLICE_ITEMS: Final = 4_000  # How many items of a union are looked at in a slice: some 10 ms.
+UNION_SLICE_ITEMS: Final = 4_000  # How many items of a union are looked at in a portion: some 10 ms.
 
 
 class ValueFold:
@@ -86,9 +86,9 @@ class ChoiceFold(ValueFold):
 class SumFold(ValueFold):
     """Adds a field's numbers as exact decimals: 0.1 and 0.2 are 0.3. The sum of a field's integers is an integer."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
-        self._place = place
+        self._path = path
         self._digits = self._exponent = 0
         self._is_whole = True
 
@@ -105,7 +105,7 @@ class SumFold(ValueFold):
         """Write the sum. Raises NotJoinable if it is larger than the largest double."""
         total = float(f"{self._digits}e{self._exponent}")
         if total in {float("inf"), float("-inf")}:
-            raise NotJoinable(pointer_to(self._place), "The sum is larger than the largest double.")
+            raise NotJoinable(pointer_to(self._path), "The sum is larger than the largest double.")
         return [_json(self._digits if self._is_whole else total)]  # of whole numbers the exponent is 0
 
 
@@ -116,10 +116,10 @@ class ListFold(ValueFold):
     (`let_go`) writes itself in place of them, and `piece` then writes those of one output after the other.
     """
 
-    def __init__(self, place: Place, *, is_union: bool) -> None:
+    def __init__(self, path: Path, *, is_union: bool) -> None:
         super().__init__()
         self.is_union = is_union
-        self._path = tuple(map(str, tokens_to(place)))
+        self._path = tuple(map(str, tokens_to(path)))
         self._pieces: list[bytes] | None = []  # the items of one array after the other, without brackets
         self._seen = Digests() if is_union else None
         self._marks: list[bytes] = []  # for each output a byte for each item of a union, compressed: 1 if it is new
@@ -133,7 +133,7 @@ class ListFold(ValueFold):
         self._pieces = None
 
     def mark(self, number: int, value: object, part: int, parts: int) -> Iterator[int]:
-        """Note which items of the output `number` are new to a union. Yields after each slice how many items it had.
+        """Note which items of the output `number` are new to a union. Yields after each portion how many items it had.
 
         The outputs may come several times, each time with another `part` of `parts`: only its items are looked at, so
         that the set holds a part of them at a time.
@@ -276,7 +276,7 @@ class Joiner:
             pass
 
     def adding(self, value: dict[str, object]) -> Iterator[int]:
-        """Add an output as `add` does, in slices. Yields after each slice how much it has done, in characters."""
+        """Add an output as `add` does, in portions. Yields after each portion how much it has done, in characters."""
         for one in self._lists:
             for items in one.mark(self._number, value, self._part, self._parts):
                 yield items * _UNION_ITEM_CHARS
@@ -353,29 +353,29 @@ class _Planner:
         for pointer, _ in self._unused.values():
             raise NotJoinable(pointer, "The rule names no field outside arrays that is joined by itself.")
 
-    def object(self, node: SchemaNode, place: Place, within: list[SchemaNode]) -> _FoldMaker:
+    def object(self, node: SchemaNode, path: Path, within: list[SchemaNode]) -> _FoldMaker:
         """Plan how an object is joined field by field.
 
         `within` are the nodes of the objects around the object, which must not be among them.
         """
         if node.members or node.branches:
-            raise _unjoined(place, "An object with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
+            raise _unjoined(path, "An object with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
         if not node.is_closed:
             raise _unjoined(
-                place, 'An object without `"additionalProperties": false` may have fields that no rule names.'
+                path, 'An object without `"additionalProperties": false` may have fields that no rule names.'
             )
         if any(node is one for one in within) or len(within) >= VALUE_LEVELS_MOST:
-            raise _unjoined(place, "An object that contains itself is joined only by `first` or `last`.")
+            raise _unjoined(path, "An object that contains itself is joined only by `first` or `last`.")
         deeper = [*within, node]
-        fields = {name: self._field(child, (place, name), deeper) for name, child in node.properties.items()}
+        fields = {name: self._field(child, (path, name), deeper) for name, child in node.properties.items()}
         return lambda: ObjectFold({name: fold() for name, fold in fields.items()})
 
-    def _field(self, node: SchemaNode, place: Place, within: list[SchemaNode]) -> _FoldMaker:
+    def _field(self, node: SchemaNode, path: Path, within: list[SchemaNode]) -> _FoldMaker:
         """Plan how one field is joined."""
         self._fields += 1
         if self._fields > JOIN_FIELDS_MOST:
-            raise _unjoined(place, f"The output has more than {JOIN_FIELDS_MOST:,} fields outside arrays.")
-        tokens = _tokens(place)
+            raise _unjoined(path, f"The output has more than {JOIN_FIELDS_MOST:,} fields outside arrays.")
+        tokens = _tokens(path)
         rule = self._rules.get(tokens, (None, None))[1]
         self._unused.pop(tokens, None)
         inner = _without_null(node)
@@ -383,24 +383,24 @@ class _Planner:
         if rule in {"first", "last"}:
             return _chosen(rule)
         if kinds == {list}:
-            return _list(inner, place, rule)
+            return _list(inner, path, rule)
         if kinds == {dict} and rule is None:
-            return self.object(inner, place, within)
+            return self.object(inner, path, within)
         if rule is None:
-            raise _unjoined(place, "A field outside arrays needs a rule in `join`.")
+            raise _unjoined(path, "A field outside arrays needs a rule in `join`.")
         if rule in _OF_NUMBERS and kinds and kinds <= NUMBERS:
-            return _summed(inner, place) if rule == "sum" else _chosen(rule)
+            return _summed(inner, path) if rule == "sum" else _chosen(rule)
         if rule in _OF_BOOLEANS and kinds == {bool}:
             return _chosen(rule)
-        raise _unjoined(place, f"`{rule}` is not for a field of this type.")
+        raise _unjoined(path, f"`{rule}` is not for a field of this type.")
 
 
-def _unjoined(place: Place, reason: str) -> NotJoinable:
-    return NotJoinable(pointer_to(place), reason)
+def _unjoined(path: Path, reason: str) -> NotJoinable:
+    return NotJoinable(pointer_to(path), reason)
 
 
-def _tokens(place: Place) -> tuple[str, ...]:
-    return tuple(map(str, tokens_to(place)))
+def _tokens(path: Path) -> tuple[str, ...]:
+    return tuple(map(str, tokens_to(path)))
 
 
 def _without_null(node: SchemaNode) -> SchemaNode:
@@ -426,26 +426,26 @@ def _chosen(rule: str) -> _FoldMaker:
     return lambda: ChoiceFold(_CHOICES[rule])
 
 
-def _list(node: SchemaNode, place: Place, rule: str | None) -> _FoldMaker:
+def _list(node: SchemaNode, path: Path, rule: str | None) -> _FoldMaker:
     """Plan how an array is joined.
 
     An array is refused if the joined array might break what the schema says about it.
     """
     if rule not in {None, UNION}:
-        raise _unjoined(place, f"`{rule}` is not for an array.")
+        raise _unjoined(path, f"`{rule}` is not for an array.")
     if node.members or node.branches:
-        raise _unjoined(place, "An array with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
+        raise _unjoined(path, "An array with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
     if node.max_items is not None:
-        raise _unjoined(place, "A joined array may have more items than its `maxItems`.")
+        raise _unjoined(path, "A joined array may have more items than its `maxItems`.")
     if rule == UNION and node.min_items > 1:
-        raise _unjoined(place, "An array without its repeats may have fewer items than its `minItems`.")
-    return lambda: ListFold(place, is_union=rule == UNION)
+        raise _unjoined(path, "An array without its repeats may have fewer items than its `minItems`.")
+    return lambda: ListFold(path, is_union=rule == UNION)
 
 
-def _summed(node: SchemaNode, place: Place) -> _FoldMaker:
+def _summed(node: SchemaNode, path: Path) -> _FoldMaker:
     """Plan how a field's numbers are added. Refuse a field with a constraint that the sum might break."""
     if node.has_bounds:
-        raise _unjoined(place, "The sum of a field with bounds or `multipleOf` may be outside them.")
+        raise _unjoined(path, "The sum of a field with bounds or `multipleOf` may be outside them.")
     if node.members or node.branches:
-        raise _unjoined(place, "The sum of a field with `anyOf`, `enum` or `const` may be another value.")
-    return lambda: SumFold(place)
+        raise _unjoined(path, "The sum of a field with `anyOf`, `enum` or `const` may be another value.")
+    return lambda: SumFold(path)

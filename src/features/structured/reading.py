@@ -69,23 +69,23 @@ def _without_thoughts(text: str) -> str:
 
     Raises NoObject if a model's thoughts in the output do not end.
     """
-    place = 0
+    at = 0
     while True:
-        place = _solid(text, place)
-        opening = _OPENING_TAGS.match(text, place)
+        at = _solid(text, at)
+        opening = _OPENING_TAGS.match(text, at)
         if opening is None:
-            return text[place:]
+            return text[at:]
         closing = _CLOSING_TAGS[opening[0].lower()].search(text, opening.end())
         if closing is None:
             raise NoObject("a JSON object; the text is a thought that does not end")
-        place = closing.end()
+        at = closing.end()
 
 
-def _solid(text: str, place: int) -> int:
+def _solid(text: str, at: int) -> int:
     """Return the place of the next character that is not white space."""
-    while place < len(text) and text[place].isspace():
-        place += 1
-    return place
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
 def _check_before(before: str) -> None:
@@ -118,7 +118,7 @@ def _whole_object(text: str, start: int) -> tuple[str, int]:
     depth = 0
     kept: list[str] = []
     kept_to = start
-    comma: int | None = None  # the latest token's place, if it is a comma after a value
+    comma: int | None = None  # where the latest token is, if it is a comma after a value
     before = "{"
     for match in _TOKENS.finditer(text, start):
         mark = match[0]

@@ -1,7 +1,7 @@
-"""Cuts a text that is read from a file in slices, at the same places as if it were whole. Pure.
+"""Cuts a text that is read from a file in portions, at the same places as if it were whole. Pure.
 
 Offsets of the text count code points, as Python does, and offsets of the file count bytes. Only the last cut is needed
-to go on after a slice, because the rules of `chunks` are local.
+to go on after a portion, because the rules of `chunks` are local.
 """
 
 import codecs
@@ -27,11 +27,11 @@ class CutAt(NamedTuple):
     chunks: int = 0
 
 
-class CutSlice(NamedTuple):
-    """What one slice of the file has given.
+class CutPortion(NamedTuple):
+    """What one portion of the file has given.
 
     `ends` is where each of its chunks ends in the text, and `byte_ends` where it ends in the file. `start` is the byte
-    at which the text begins in the file, behind a byte order mark, and None unless the slice is the first one. `text`
+    at which the text begins in the file, behind a byte order mark, and None unless the portion is the first one. `text`
     is the text of its chunks, without an overlap before the first one.
     """
 
@@ -45,8 +45,8 @@ class CutSlice(NamedTuple):
 class FileCuts:
     """Cuts one file of `size` bytes, from where an earlier worker stopped.
 
-    Each slice of the file is read with the bytes before and after it that the rules look at. `slice_bytes` is how much
-    of the file a slice advances, about.
+    Each portion of the file is read with the bytes before and after it that the rules look at. `portion_bytes` is about
+    how much of the file a portion advances.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FileCuts:
         at: CutAt,
         *,
         most: int,
-        slice_bytes: int,
+        portion_bytes: int,
     ) -> None:
         self._size = size
         self._max_chars = max_chars
@@ -65,7 +65,7 @@ class FileCuts:
         self._most = most
         self.at = at
         # Enough for a chunk of the widest code points, and for what the rules look at behind it.
-        self._ahead = max(slice_bytes, 1) + CODE_POINT_BYTES * (max_chars + LOOK_CHARS + 1) + len(_BOM)
+        self._ahead = max(portion_bytes, 1) + CODE_POINT_BYTES * (max_chars + LOOK_CHARS + 1) + len(_BOM)
 
     @property
     def is_over(self) -> bool:
@@ -74,16 +74,16 @@ class FileCuts:
 
     @property
     def wanted(self) -> tuple[int, int]:
-        """The first byte of the next slice, and the byte behind its last one."""
+        """The first byte of the next portion, and the byte behind its last one."""
         return max(0, self.at.bytes - _LOOK_BYTES), min(self._size, self.at.bytes + self._ahead)
 
-    def feed(self, content: bytes) -> CutSlice:
+    def feed(self, content: bytes) -> CutPortion:
         """Take the bytes that `wanted` names, and cut them.
 
         Raises TextFault for a file that is not UTF-8, has a NUL character or no text, and TooManyChunks.
         """
         first, behind = self.wanted
-        assert len(content) == behind - first, "a slice that was not asked for"
+        assert len(content) == behind - first, "a portion that was not asked for"
         at, start = self.at, None
         if at.bytes == 0:
             start = len(_BOM) if content.startswith(_BOM) else 0
@@ -105,16 +105,16 @@ class FileCuts:
             is_end=is_end,
         )
         byte_ends = []
-        place, size = 0, at.bytes
+        position, size = 0, at.bytes
         for end in ends:
-            size += len(after[place : end - at.chars].encode())
-            place = end - at.chars
+            size += len(after[position : end - at.chars].encode())
+            position = end - at.chars
             byte_ends.append(size)
-        self.at = CutAt(size, at.chars + place, at.chunks + len(ends))
-        assert ends, "a slice without a cut"
+        self.at = CutAt(size, at.chars + position, at.chunks + len(ends))
+        assert ends, "a portion without a cut"
         if self.at.chunks == self._most and not is_end:
             raise TooManyChunks(self._most)
-        return CutSlice(self.at, tuple(ends), tuple(byte_ends), start, after[:place])
+        return CutPortion(self.at, tuple(ends), tuple(byte_ends), start, after[:position])
 
 
 def text_of(content: bytes, chars: int) -> str:

@@ -1,6 +1,6 @@
-"""Holds the inputs of a task with its text in a file: it cuts the text in slices, and reads parts of it.
+"""Holds the inputs of a task with its text in a file: it cuts the text in portions, and reads parts of it.
 
-No call is made before the whole text is cut. Each slice is recorded under the claim, so a run that has used its
+No call is made before the whole text is cut. Each portion is recorded under the claim, so a run that has used its
 allowance, or that dies, is followed by one that goes on behind the last cut.
 """
 
@@ -31,7 +31,7 @@ from ...kernel.text.chunks import TooManyChunks, Window, is_blank
 from ...kernel.work.submission import repeated_chars
 from ..files.file import File
 from ..files.store import file_store
-from .file_cuts import CODE_POINT_BYTES, CutAt, CutSlice, FileCuts, TextFault, text_of
+from .file_cuts import CODE_POINT_BYTES, CutAt, CutPortion, FileCuts, TextFault, text_of
 from .store import Cuts, CutStatements, FileTextStore
 
 MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text is gone", False)
@@ -44,7 +44,7 @@ LOST = Failure(
 UNREACHED = Failure(
     TaskCode.INPUT_MISSING, "the bucket with the file of the task's text did not answer for a day", True
 )
-_SLICE_CALLS = 3  # What a slice takes of the allowance, in calls to the model: it may lie in two parts of the file.
+_PORTION_CALLS = 3  # What a portion takes of the allowance, in calls to the model: it may lie in two parts of the file.
 
 
 def invalid(message: str) -> Failure:
@@ -112,32 +112,32 @@ class FileText(CallInputs):
             return MISSING
         chunk_chars = self._claim.options.chunk_chars
         assert chunk_chars is not None
-        overlap, slice_bytes = self._claim.window.overlap, limits.TEXT_SLICE_BYTES
-        cuts = FileCuts(file.bytes, chunk_chars, overlap, at, most=limits.CHUNKS_MOST, slice_bytes=slice_bytes)
-        slices_left, has_recorded = limits.TEXT_SLICES_A_RUN[self._context.settings.plan], False
+        overlap, portion_bytes = self._claim.window.overlap, limits.TEXT_PORTION_BYTES
+        cuts = FileCuts(file.bytes, chunk_chars, overlap, at, most=limits.CHUNKS_MOST, portion_bytes=portion_bytes)
+        portions_left, has_recorded = limits.TEXT_PORTIONS_A_RUN[self._context.settings.plan], False
         has_text = False
         while not cuts.is_over:
-            if not slices_left or (has_recorded and not self._affords_slice()):
+            if not portions_left or (has_recorded and not self._affords_portion()):
                 self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
                 return None
             before = cuts.at.bytes
-            found = await self._slice(file, cuts)
+            found = await self._portion(file, cuts)
             if isinstance(found, Failure):
                 return found
             has_text |= not is_blank(found.text)
             if cuts.at.bytes >= file.bytes and not has_text and await self._is_blank(file, at.bytes):
                 return NO_TEXT
             await self._recorded(record, before, found, is_over=cuts.is_over)
-            slices_left, has_recorded = slices_left - 1, True
-        if not has_recorded:  # the last slice is always recorded with the end, so only an empty file comes here
+            portions_left, has_recorded = portions_left - 1, True
+        if not has_recorded:  # the last portion is always recorded with the end, so only an empty file comes here
             return NO_TEXT
         self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
         return cuts.at
 
-    async def _slice(self, file: File, cuts: FileCuts) -> CutSlice | Failure:
-        """Read and cut the next slice, or return why it cannot be cut. Raises `BlobUnavailable` and MemoryShort."""
+    async def _portion(self, file: File, cuts: FileCuts) -> CutPortion | Failure:
+        """Read and cut the next portion, or return why it cannot be cut. Raises `BlobUnavailable` and MemoryShort."""
         size = limits.MEMORY_A_BYTE * (cuts.wanted[1] - cuts.wanted[0])
-        share = await self._context.invocation.isolate.memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+        share = await self._context.invocation.isolate.memory.share("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
         try:
             found = cuts.feed(await self._files.read(file, *cuts.wanted))
             self._check_repeats(cuts.at.chunks)
@@ -156,14 +156,14 @@ class FileText(CallInputs):
     async def _is_blank(self, file: File, behind: int) -> bool:
         """Whether a text is blank before the byte `behind` of its file, which earlier runs have cut."""
         decoder = getincrementaldecoder("utf-8")()
-        for first in range(0, behind, limits.TEXT_SLICE_BYTES):
-            content = await self._files.read(file, first, min(first + limits.TEXT_SLICE_BYTES, behind))
+        for first in range(0, behind, limits.TEXT_PORTION_BYTES):
+            content = await self._files.read(file, first, min(first + limits.TEXT_PORTION_BYTES, behind))
             if not is_blank(decoder.decode(content)):
                 return False
         return True
 
-    async def _recorded(self, record: Record, from_bytes: int, found: CutSlice, *, is_over: bool) -> None:
-        """Record the cuts of a slice, and with the last slice that the whole text is cut."""
+    async def _recorded(self, record: Record, from_bytes: int, found: CutPortion, *, is_over: bool) -> None:
+        """Record the cuts of a portion, and with the last portion that the whole text is cut."""
 
         def writes(under: Mapping[str, Value]) -> Sequence[BoundStatement]:
             cuts = CutStatements(under)
@@ -195,11 +195,11 @@ class FileText(CallInputs):
         self._ledger.idled()
         return seconds
 
-    def _affords_slice(self) -> bool:
+    def _affords_portion(self) -> bool:
         group_size = self._context.caller.group_size
-        calls = _SLICE_CALLS * group_size
+        calls = _PORTION_CALLS * group_size
         affordable = self._context.allowance.affordable_calls(clock.now(), calls, 0, group_size)
-        return affordable >= _SLICE_CALLS
+        return affordable >= _PORTION_CALLS
 
     def _back(self, seconds: float) -> Release:
         """Give the task back. On the direct route no host continues it, so the sweep does."""

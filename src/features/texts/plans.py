@@ -1,4 +1,4 @@
-"""Plans a task whose text is in a file, for a dry run: reads the whole file in slices, and keeps only the cuts."""
+"""Plans a task whose text is in a file, for a dry run: reads the whole file in portions, and keeps only the cuts."""
 
 from ...kernel.api.base.problems import FieldError, Refusal, field_refusal
 from ...kernel.api.base.services import Api
@@ -47,7 +47,7 @@ async def _planned(request: TaskRequest, api: Api, file: File, repeated: str) ->
         overlap,
         CutAt(),
         most=limits.CHUNKS_MOST,
-        slice_bytes=limits.TEXT_SLICE_BYTES,
+        portion_bytes=limits.TEXT_PORTION_BYTES,
     )
     ends: list[int] = []
     tail, tokens = "", 0

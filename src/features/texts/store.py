@@ -26,7 +26,7 @@ from ...kernel.store.admission import (
 )
 from ...kernel.store.d1 import BoundStatement, Value, statement
 from ...kernel.store.fragments import NOW, UNDER_CLAIM
-from .file_cuts import CutAt, CutSlice
+from .file_cuts import CutAt, CutPortion
 
 # --- A new task ------------------------------------------------------------------------------------------
 
@@ -67,14 +67,14 @@ SELECT cuts, overlap, byte_ends FROM texts JOIN file_texts USING (task_id) WHERE
 _UNDER_CLAIM = f"{UNDER_CLAIM} AND step <= :step AND status = 'processing'"
 _UNCUT = f"EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM})"
 
-# Records the chunks of one slice of the file. `:char_ends` and `:byte_ends` are their ends, with a comma behind each.
+# Records the chunks of one portion of the file. `:char_ends` and `:byte_ends` are their ends, with a comma behind each.
 CUT_ON = statement(f"""
 UPDATE file_texts SET cut_bytes = :cut_bytes, cut_chars = :cut_chars, cut_chunks = :cut_chunks,
   char_ends = char_ends || :char_ends, byte_ends = byte_ends || :byte_ends
 WHERE task_id = :task_key AND cut_bytes = :from_bytes AND {_UNCUT}
 """)
 
-# Records the first line of the text, one of the task's names, with the first slice.
+# Records the first line of the text, one of the task's names, with the first portion.
 NAME_TASK = statement(f"""
 UPDATE tasks SET first_line = :first_line WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
 """)
@@ -155,8 +155,8 @@ class CutStatements:
     def __init__(self, under: Mapping[str, Value]) -> None:
         self._under = dict(under)
 
-    def cut_on(self, from_bytes: int, found: CutSlice) -> list[BoundStatement]:
-        """Record the chunks of one slice, which follow the cut at the byte `from_bytes` of the file."""
+    def cut_on(self, from_bytes: int, found: CutPortion) -> list[BoundStatement]:
+        """Record the chunks of one portion, which follow the cut at the byte `from_bytes` of the file."""
         starts = () if found.start is None else (found.start,)
         written = CUT_ON.bind(
             **self._under,

@@ -56,7 +56,7 @@ async def with_file(
     from ..files.store import file_store  # noqa: PLC0415 - most submissions name no file
 
     files = file_store(exchange.api.invocation)
-    if files.bucket.place != "r2":
+    if files.bucket.shelf != "r2":
         raise field_refusal([FieldError(field, _NO_BUCKET)])
     key = file_key_of(exchange.tenant, file_id)
     if key is None:

@@ -162,10 +162,10 @@ async def list_webhook_endpoints(exchange: Exchange) -> Reply:
     after, limit = exchange.query.get("after"), queries.page_limit(exchange.query)
     shown_ones = [_view(one, exchange) for one in await exchange.api.store.beside(WebhookStore).list(exchange.tenant)]
     if after is not None:
-        place = next((place for place, one in enumerate(shown_ones) if one["id"] == after), None)
-        if place is None:
+        position = next((position for position, one in enumerate(shown_ones) if one["id"] == after), None)
+        if position is None:
             raise field_refusal([FieldError("after", "must be the id of an endpoint")])
-        shown_ones = shown_ones[place + 1 :]
+        shown_ones = shown_ones[position + 1 :]
     page = shown_ones[:limit]
     view = WebhookEndpointListView(
         object="list",

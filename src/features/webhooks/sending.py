@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from ...kernel.run.invocation import Invocation
 from ...kernel.store.d1 import BoundStatement, Row
-from ...kernel.work.sweep.duty import Duty, StepCost, SweepAllowance
+from ...kernel.work.sweep.duty import Duty, DutyCost, SweepAllowance
 from .deliverer import deliverer_of
 from .deliveries_store import DueDelivery, look, read_look
 
 # What one webhook delivery takes: its claim, the message and the attempt's record, with their statements.
-_DELIVERY = StepCost(3, 6)
+_DELIVERY = DutyCost(3, 6)
 
 
 class Sending(Duty):
@@ -30,11 +30,11 @@ class Sending(Duty):
         if not runs_tasks:
             self._begin()
 
-    def kept(self) -> StepCost:
+    def kept(self) -> DutyCost:
         """Return what one delivery takes, if some are kept."""
-        return _DELIVERY if self._due else StepCost()
+        return _DELIVERY if self._due else DutyCost()
 
-    async def step(self, allowance: SweepAllowance) -> bool:
+    async def advance(self, allowance: SweepAllowance) -> bool:
         """Begin to send the deliveries that were kept. The deliverer spends only what the invocation has left."""
         self._begin()
         return False

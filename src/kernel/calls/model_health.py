@@ -469,7 +469,7 @@ class Patience:
         own_at = max(min(own.open_at, ends_at), own.asked_until)
         if self._health.is_brown(now):
             return max(own.asked_until, min(own_at, own.failure_at + limits.UNCOUNTED_SECONDS_MOST))
-        others_at = self._others_at(now, limits.AWAY_TURN_SECONDS)
+        others_at = self._others_at(now, limits.AWAY_PROBE_SECONDS)
         return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
 
     def _others_at(self, now: float, seconds_most: float) -> float:

@@ -111,7 +111,7 @@ class WriteBucket:
         """Give back the token of a write that a full database refused, or that recorded a part of a file.
 
         A write that a full database refused changed nothing, and the pauses between the tries already limit the load.
-        Writes about a file need no other limit: each slice and each object of the file is recorded once.
+        Writes about a file need no other limit: each portion of the file and each of its objects is recorded once.
         """
         self._tokens += 1
 

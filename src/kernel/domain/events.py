@@ -1,6 +1,6 @@
 """Computes the events of a task's event stream, and their numbers, from the task's state alone. Pure.
 
-An `EventPlace` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
+An `EventMark` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
 in text order. The `id` of an event names the place right after it. Because of the events' ids, a client can open the
 stream again after any event: on another isolate, after a retry of the task, or after its end. A stream that is opened
 again continues with the same events under the same ids.
@@ -38,7 +38,7 @@ class Phase(IntEnum):
     ENDED = 2
 
 
-class EventPlace(NamedTuple):
+class EventMark(NamedTuple):
     """How much a client has seen of an event stream: the first `chunks` chunks, up to the `phase` of a `generation`."""
 
     generation: int
@@ -65,66 +65,66 @@ class State(NamedTuple):
 class TaskEvent(NamedTuple):
     """One event of a task: a new status, the output of chunk `chunk`, or a gap in the place of chunk `gap`.
 
-    `place` says how much of the stream a client has seen once it has this event.
+    `mark` says how much of the stream a client has seen once it has this event.
     """
 
-    place: EventPlace
+    mark: EventMark
     status: Status | None = None
     chunk: int | None = None
     gap: int | None = None
 
 
-def place_of(text: str) -> EventPlace | None:
+def mark_of(text: str) -> EventMark | None:
     """Read the `id` of an event as a place in the event stream; None if the text cannot be an `id`."""
     if not _ID.fullmatch(text):
         return None
     generation, number = map(int, text.split("-"))
     chunks, phase = divmod(number, len(Phase))
-    return EventPlace(generation, Phase(phase), chunks)
+    return EventMark(generation, Phase(phase), chunks)
 
 
-def has_been(place: EventPlace, state: State, ready: int) -> bool:
+def has_been(mark: EventMark, state: State, ready: int) -> bool:
     """Whether a client can have seen the event stream up to the given place, if the task is in the given state.
 
     `ready` says that each of the task's first `ready` chunks has an output or had a gap.
     """
-    if place.generation > state.generation or place.chunks > ready:
+    if mark.generation > state.generation or mark.chunks > ready:
         return False
-    if place.generation < state.generation or place.phase is Phase.PENDING:
+    if mark.generation < state.generation or mark.phase is Phase.PENDING:
         return True
-    return state.status.terminal if place.phase is Phase.ENDED else state.started
+    return state.status.terminal if mark.phase is Phase.ENDED else state.started
 
 
-def takes_chunks(place: EventPlace | None, state: State) -> bool:
+def takes_chunks(mark: EventMark | None, state: State) -> bool:
     """Whether events of chunks may follow at this place of a stream: only after `processing` and before the end."""
-    if place is not None and place.generation == state.generation and place.phase is not Phase.PENDING:
-        return place.phase is Phase.PROCESSING
+    if mark is not None and mark.generation == state.generation and mark.phase is not Phase.PENDING:
+        return mark.phase is Phase.PROCESSING
     return _has_begun(state)
 
 
 def events(
-    place: EventPlace | None, state: State, ready: int, *, all_ready: bool, gaps: Container[int] = ()
+    mark: EventMark | None, state: State, ready: int, *, all_ready: bool, gaps: Container[int] = ()
 ) -> Iterator[TaskEvent]:
-    """Return a task's events after `place`, or from the beginning if `place` is None, up to the task's present state.
+    """Return a task's events after `mark`, or from the beginning if `mark` is None, up to the task's present state.
 
-    `ready` is how many chunks after `place` have an output or a gap; the chunks in `gaps` have no output. `all_ready`
+    `ready` is how many chunks after `mark` have an output or a gap; the chunks in `gaps` have no output. `all_ready`
     says that no further chunks will follow; while it is False, the event of the task's end is not given yet.
     """
-    chunks = 0 if place is None else place.chunks
-    if place is None or place.generation < state.generation:
-        place = EventPlace(state.generation, Phase.PENDING, chunks)
-        yield TaskEvent(place, status=Status.PENDING)
-    if place.phase is Phase.PENDING and _has_begun(state):
-        place = EventPlace(state.generation, Phase.PROCESSING, chunks)
-        yield TaskEvent(place, status=Status.PROCESSING)
-    if place.phase is Phase.PROCESSING:
+    chunks = 0 if mark is None else mark.chunks
+    if mark is None or mark.generation < state.generation:
+        mark = EventMark(state.generation, Phase.PENDING, chunks)
+        yield TaskEvent(mark, status=Status.PENDING)
+    if mark.phase is Phase.PENDING and _has_begun(state):
+        mark = EventMark(state.generation, Phase.PROCESSING, chunks)
+        yield TaskEvent(mark, status=Status.PROCESSING)
+    if mark.phase is Phase.PROCESSING:
         for chunk in range(chunks, chunks + ready):
-            place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
-            yield TaskEvent(place, gap=chunk) if chunk in gaps else TaskEvent(place, chunk=chunk)
+            mark = EventMark(state.generation, Phase.PROCESSING, chunk + 1)
+            yield TaskEvent(mark, gap=chunk) if chunk in gaps else TaskEvent(mark, chunk=chunk)
     # the phase is PENDING if no worker has had the task in this generation
-    ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)
-    if ends and place.phase is not Phase.ENDED:
-        yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)
+    ends = state.status.terminal and (all_ready or mark.phase is Phase.PENDING)
+    if ends and mark.phase is not Phase.ENDED:
+        yield TaskEvent(EventMark(state.generation, Phase.ENDED, mark.chunks), status=state.status)
 
 
 def _has_begun(state: State) -> bool:

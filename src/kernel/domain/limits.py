@@ -38,10 +38,10 @@ AUDIENCE_MOST = 32  # The most calls that wait at a Durable Object; the platform
 RESPONSE_METADATA_PAIRS_MOST = 16  # The most pairs in `metadata` of a request to /v1, as at OpenAI.
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
 RESPONSE_METADATA_VALUE_CHARS_MOST = 512
-JOINING_TIMEOUT_SECONDS = 600.0  # The timeout assumed for a client's SDK that names none: OpenAI's default.
+RESEND_TIMEOUT_SECONDS = 600.0  # The timeout assumed for a client's SDK that names none: OpenAI's default.
 # The longest time from an SDK's timeout to the SDK's next try: a Retry-After of up to 120 s, and the transfer.
-JOINING_PAUSE_SECONDS = 130.0
-JOINING_SECONDS_MOST = 1_200  # The greatest age of a task with which a repeated request to /v1 may be answered.
+RESEND_PAUSE_SECONDS = 130.0
+RESEND_SECONDS_MOST = 1_200  # The greatest age of a task with which a repeated request to /v1 may be answered.
 RESPONSE_UNSTORED_SECONDS = 3_600  # How long a response with `store: false` is kept after its end.
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
@@ -100,15 +100,18 @@ BATCH_BODY_BYTES_MOST = 60_000  # `metadata` of 16 pairs may take 55,296 bytes o
 BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
 BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a batch's line, without the end of the line.
 BATCH_WINDOW_HOURS_MOST = 168  # A week.
-# The most bytes of lines in one answer about a batch's growing output file, read in pieces of BATCH_SLICE_BYTES. Each
+# The most bytes of lines in one answer about a batch's growing output file, read in pieces of BATCH_PORTION_BYTES. Each
 # MiB takes up to 7 ms of processor time (docs/performance.md), and the free plan has 10 ms for an invocation.
 EARLY_BYTES_MOST = {"free": 512 * 1_024, "paid": 64 * 1_024 * 1_024}
-BATCH_SLICE_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
-BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}  # The slices of its input file that a run checks: 5 to 14 ms of CPU each.
-BATCH_SLICES_A_WRITER = {"free": 16, "paid": 100}  # The slices of it that a writer reads: 2 to 3 ms of CPU each.
-TEXT_SLICE_BYTES = 1_048_576  # How much of a text in a file is cut at once.
-# How many slices of a text one run cuts at most.
-TEXT_SLICES_A_RUN = {"free": 4, "paid": 100}
+BATCH_PORTION_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
+BATCH_PORTIONS_A_RUN = {
+    "free": 4,
+    "paid": 100,
+}  # The portions of its input file that a run checks: 5 to 14 ms of CPU each.
+BATCH_PORTIONS_A_WRITER = {"free": 16, "paid": 100}  # The portions of it that a writer reads: 2 to 3 ms of CPU each.
+TEXT_PORTION_BYTES = 1_048_576  # How much of a text in a file is cut at once.
+# How many portions of a text one run cuts at most.
+TEXT_PORTIONS_A_RUN = {"free": 4, "paid": 100}
 BATCH_LINES_KEPT_BYTES = 2_097_152  # The most memory for lines whose calls a run has in flight, or has read ahead.
 # The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
 SEGMENT_CHARS_OF_BATCH = 1_048_576
@@ -145,7 +148,9 @@ SCHEMA_ENUM_PARTS_MOST = 4_000  # The most values that those consist of, with th
 SCHEMA_ALIKE_MOST = 4  # The most schemas of one `anyOf` that are for one type of values and that nothing tells apart.
 SCHEMA_ALTERNATIVES_MOST = 500  # The most schemas in all `anyOf` of an output schema together, besides null.
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-CHECK_STEPS_MOST = 120_000  # The most steps of one output's check. A step takes up to a microsecond in WebAssembly.
+CHECK_EFFORT_MOST = (
+    120_000  # The most effort of one output's check; each unit takes up to a microsecond in WebAssembly.
+)
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
 SUMMED_MAGNITUDE_MOST = 1e300  # The largest number in a summed field, so that the sum over CHUNKS_MOST is a double.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
@@ -334,7 +339,7 @@ AWAY_SECONDS_FIRST = 1.0  # The first pause between probes of a model that is aw
 AWAY_SECONDS_MOST = 300.0  # The longest pause between probes of a model that is away: at most 32 probes an hour.
 AWAY_SECONDS_KEPT = 900.0  # For how long after its last failure an isolate remembers that a model was away.
 AWAY_NEWCOMER_SECONDS = 10.0  # How long after other tasks' probes a task that has not failed may probe a model.
-AWAY_TURN_SECONDS = 30.0  # How long a task whose own pause is over waits for another task's probe at most.
+AWAY_PROBE_SECONDS = 30.0  # How long a task whose own pause is over waits for another task's probe at most.
 AWAY_CLOCK_SECONDS = 5.0  # How far D1's clock may seem to differ from an isolate's, with the transfer time.
 AWAY_LOOK_SECONDS = 2.0  # How often a run that waits for its model checks whether another run had a success.
 # How long a run on the queue waits while its model is away: only briefly, because other tasks may need the queue's
@@ -342,7 +347,7 @@ AWAY_LOOK_SECONDS = 2.0  # How often a run that waits for its model checks wheth
 # in a brown-out.
 QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
 # The longest time for which a run on the queue releases a task that only waits for its turn to probe the model.
-QUEUE_TURN_WAIT_SECONDS_MOST = 120.0
+QUEUE_PROBE_WAIT_SECONDS_MOST = 120.0
 MODEL_HEALTHS_MOST = 1_000  # The most pairs of tenant and model that an isolate remembers, some 3 KB each.
 
 # --- Failures of the service: see `kernel/calls/model_health.py` ------------------------------------------------------
@@ -384,10 +389,10 @@ QUEUE_DELIVERIES = 3  # How often a queue message is delivered at most, because 
 QUEUE_DELAY_SECONDS_MOST = 43_200  # The platform's longest delay of a queue message: 12 hours.
 QUEUE_RETRY_SECONDS = 30
 SWEEP_PAGE_TASKS = 100  # How many tasks a sweep reads at once; the sweep reads more pages while its allowance lasts.
-SWEEP_TURNS = 37  # By how many tenants a sweep's turns advance each minute: prime, and as many as a sweep can serve.
-PLACES_WALK_MOST = 500  # How many of a tenant's tasks are read to fill free slots, besides MAX_OBJECTS_AT_WORK.
+SWEEP_SHIFTS = 37  # By how many tenants a sweep's shifts advance each minute: prime, and as many as a sweep can serve.
+SLOTS_WALK_MOST = 500  # How many of a tenant's tasks are read to fill free slots, besides MAX_OBJECTS_AT_WORK.
 SLOT_KEPT_SECONDS = 0.25  # A task keeps its object slot in a shorter pause: to pass the slot on takes about as long.
-PLACES_GIVEN_MOST = {"free": 10, "paid": 500}  # The most object slots that a sweep gives to waiting tasks.
+SLOTS_GIVEN_MOST = {"free": 10, "paid": 500}  # The most object slots that a sweep gives to waiting tasks.
 SWEEP_QUEUE_SHARE = 10  # How many of a tenant's tasks a sweep adds to the queue; the other tasks go to Durable Objects.
 ERASE_OUTPUTS_MOST = 5_000  # The most chunks that all tasks erased in one transaction may have together.
 ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # The most tasks that one transaction of the sweep erases.

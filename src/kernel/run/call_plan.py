@@ -81,7 +81,7 @@ class CallPlan:
             return []
         below = self.top - 1
         size = self._calls[below - 1] if below else self.total
-        return [key for place in range(size) if (key := CallKey(below, place)) not in outputs]
+        return [key for position in range(size) if (key := CallKey(below, position)) not in outputs]
 
     def leave_out(self, left_out: Container[CallKey]) -> list[CallKey]:
         """Return the calls of the top level that have nothing to merge, because all of their inputs are gaps.
@@ -92,7 +92,9 @@ class CallPlan:
             return []
         below = self.top - 1
         found = [
-            key for key in self.keys() if all(CallKey(below, place) in left_out for place in self.members(key.position))
+            key
+            for key in self.keys()
+            if all(CallKey(below, position) in left_out for position in self.members(key.position))
         ]
         self._left_out += len(found)
         return found

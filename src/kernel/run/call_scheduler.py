@@ -82,7 +82,7 @@ class CallScheduler:
         """
         is_costly = (self._route is Route.QUEUE or self._has_slot) and not self._is_first
         if is_costly and not self._ledger.ended and self._ledger.patience.away(now):
-            wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.failing_for(now)))
+            wait = max(wait, min(limits.QUEUE_PROBE_WAIT_SECONDS_MOST, self._ledger.patience.failing_for(now)))
         most = limits.INLINE_WAIT_SECONDS_MOST
         early = self._route is Route.DIRECT and wait > most and longest(self._ledger.pauses(now)) == "backoff"
         return wait - most if early else wait

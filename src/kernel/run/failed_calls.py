@@ -23,7 +23,7 @@ from ..domain.ids import TaskKey
 from ..domain.structure import Rejection, commonest, coverage
 from ..domain.task import Failure
 from ..store.claims import AttemptEntry, CallKey, Claim, FailedCall, Tries
-from ..store.options import LadderCounts
+from ..store.options import AnswerCounts
 
 
 class Retry(NamedTuple):
@@ -288,7 +288,7 @@ class Gaps:
         assert failed.gap_chars is not None
         # The provider's answer is recorded together with the failure, and would otherwise take memory until the end of
         # the run.
-        self._found[failed.key] = failed._replace(refusal=None)
+        self._found[failed.key] = failed._replace(provider_answer=None)
         self._gap_chars += failed.gap_chars
 
     @property
@@ -320,7 +320,7 @@ class Gaps:
         return Failure(TaskCode.TOO_MANY_GAPS, f"{share}; most with {code}: {cause.message}", True)
 
 
-def refusal_of(error: ModelError) -> str | None:
+def provider_answer_of(error: ModelError) -> str | None:
     """Return, as JSON, the answer with which the provider refused a line of a batch for good; None if there is none."""
     if not isinstance(error, ModelRefused) or error.answer is None:
         return None
@@ -334,7 +334,7 @@ class Rejections:
     def __init__(self, claim: Claim, reasks_most: int) -> None:
         self._last = dict(claim.rejections)
         self._reasks_most = reasks_most
-        self._reasks, self._rejected, self._repaired, _ = claim.ladder
+        self._reasks, self._rejected, self._repaired, _ = claim.answer_counts
 
     def of(self, key: CallKey) -> Rejection | None:
         """Return the last rejected answer to a call; None if no answer to the call was rejected."""
@@ -360,6 +360,6 @@ class Rejections:
         self._rejected += 1
         return rejection.final or times > self._reasks_most
 
-    def counts(self, coverage: float | None) -> LadderCounts:
+    def counts(self, coverage: float | None) -> AnswerCounts:
         """Return the counters for the task's row. `coverage` is the share of the text that is not in gaps."""
-        return LadderCounts(self._reasks, self._rejected, self._repaired, coverage)
+        return AnswerCounts(self._reasks, self._rejected, self._repaired, coverage)

@@ -26,8 +26,8 @@ from ..store.claims import (
     Progress,
     SharedCalls,
 )
-from ..store.options import LadderCounts
-from .failed_calls import CallRetries, Gaps, Rejections, Retry, refusal_of
+from ..store.options import AnswerCounts
+from .failed_calls import CallRetries, Gaps, Rejections, Retry, provider_answer_of
 from .waits import Pauses, WaitReport
 
 if TYPE_CHECKING:
@@ -165,14 +165,14 @@ class Ledger:
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # How many announcements in a row were followed by no started call.
         self.ended = 0  # How many calls of the run have ended.
-        self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps) + len(claim.left_out)
-        self._failure: Failure | None = next(iter(claim.refused.values()), None)
+        self._failed = sum(key.level == 0 for key in claim.failed_for_good) + len(claim.gaps) + len(claim.left_out)
+        self._failure: Failure | None = next(iter(claim.failed_for_good.values()), None)
         self.rejections = Rejections(claim, reasks)
         self.gaps = Gaps(claim, always=always_gaps)
         self._segment_chars = segment_chars
         # Calls that give no output: calls for gaps, and merges of only gaps.
         self.left_out: set[CallKey] = {*claim.gaps, *claim.left_out}
-        self._counted = self._ladder()
+        self._counted = self._answer_counts()
 
     # --- what is to do --------------------------------------------------------------------------------
 
@@ -379,7 +379,7 @@ class Ledger:
             self._follow_up(Retry(self.retries.limited(key, failure, entry, final=given_up), now, ends_task=True))
         else:
             then = self.retries.failed(key, error, failure, started_at, now, chance, entry)
-            self._follow_up(then._replace(failed=then.failed._replace(refusal=refusal_of(error))))
+            self._follow_up(then._replace(failed=then.failed._replace(provider_answer=provider_answer_of(error))))
 
     def settle(self, now: float) -> None:
         """Count held failures that proved to be their chunks' fault, after all ended calls were recorded."""
@@ -526,10 +526,10 @@ class Ledger:
             truncated=self._bill.truncated,
             segment_chars=self._segment_chars,
             shared=shared,
-            ladder=None if (ladder := self._ladder()) == self._counted else ladder,
+            answer_counts=None if (counts := self._answer_counts()) == self._counted else counts,
         )
 
-    def _ladder(self) -> LadderCounts:
+    def _answer_counts(self) -> AnswerCounts:
         return self.rejections.counts(self.gaps.coverage)
 
     @property
@@ -544,4 +544,4 @@ class Ledger:
     def saved(self) -> None:
         """Note that the last write has taken effect, so that all of its progress is saved."""
         self._unsaved.saved()
-        self._counted = self._ladder()
+        self._counted = self._answer_counts()

@@ -74,7 +74,9 @@ class MemoryAllowance:
             return None
         return share
 
-    async def turn(self, user: User, size: int, seconds: float, free: Callable[[], None] = lambda: None) -> MemoryShare:
+    async def share(
+        self, user: User, size: int, seconds: float, free: Callable[[], None] = lambda: None
+    ) -> MemoryShare:
         """Lend memory as soon as there is enough. Raises MemoryShort if there is none within `seconds`.
 
         Two requests must not await the same future, so whoever waits looks again after a while.

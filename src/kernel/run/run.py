@@ -15,7 +15,7 @@ from ..calls.pace import idle_seconds
 from ..domain import limits
 from ..domain.errors import CallAborted, StoreFull, StoreUnavailable
 from ..domain.task import Route, Status
-from ..store.claims import Also, CallKey, Continue, Ending, Fail, Finish, Release, Step
+from ..store.claims import Also, CallKey, Continue, Ending, Fail, Finish, Next, Release
 from .call_groups import CallGroups
 from .call_plan import CallPlan
 from .call_recorder import CallRecorder
@@ -99,7 +99,7 @@ class Run:
             self._ledger.stalled()
             delay_ms = 0 if self._ledger.finished else self._terms.rest_ms(clock.now())
             with suppress(ClaimLost):
-                await self._step((), Release(delay_ms, delay_ms or self._settings.lease_ms))
+                await self._write((), Release(delay_ms, delay_ms or self._settings.lease_ms))
             raise
 
     async def _until_end(self) -> RunOutcome | RunContext:
@@ -120,22 +120,22 @@ class Run:
                 await self._exchange.ask(self._calls.groups_out)
                 continue
             # No call starts before the pacer allows a write, which then records all calls that have ended.
-            turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
-            if turn_at > now:
+            writes_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
+            if writes_at > now:
                 starting = []
             lacking = self._inputs.lacks(starting)
             if lacking is not None:
                 await self._read(lacking, now)
                 continue
             starting = self._affordable(starting, now)
-            ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
+            ending = None if starting or self._ledger.in_flight else self._ending(now, writes_at)
             if ending is not None:
                 return await self._end(ending)
             wanted = starting or self._ledger.unsaved or self._has_unwritten_wait(now)
-            if turn_at <= now and wanted and not await self._go_on(starting):
+            if writes_at <= now and wanted and not await self._go_on(starting):
                 continue
             self._start(starting)
-            await self._wait(turn_at)
+            await self._wait(writes_at)
             await self._advance()
 
     def _affordable(self, starting: list[CallKey], now: float) -> list[CallKey]:
@@ -187,7 +187,7 @@ class Run:
 
     # --- the end -----------------------------------------------------------------------------------------
 
-    def _ending(self, now: float, turn_at: float) -> Ending | None:
+    def _ending(self, now: float, writes_at: float) -> Ending | None:
         """Return how the claim ends while no call is in flight; None if the run continues after a short wait."""
         retention_ms = self._settings.retention_ms
         self._ledger.give_up(now)
@@ -210,11 +210,11 @@ class Run:
             return Fail(retention_ms, exhausted(self._claim.options.max_calls, self._ledger.last_error))
         if self._terms.forbids_start(now):
             return None
-        return self._giving_back(now, max(0.0, next_at - now), turn_at)
+        return self._giving_back(now, max(0.0, next_at - now), writes_at)
 
-    def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
+    def _giving_back(self, now: float, wait: float, writes_at: float) -> Release | None:
         """Return how a task that must wait for `wait` seconds is released; None if the run itself waits."""
-        idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
+        idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or writes_at > now
         silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
         if not idle and short and self._scheduler.sits_out(wait, now):
@@ -235,7 +235,7 @@ class Run:
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:
-        await self._step((), ending)
+        await self._write((), ending)
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
     async def _overdue(self) -> RunOutcome:
@@ -295,10 +295,10 @@ class Run:
         Return False if the calls may not start yet, because the database has no space for their outputs.
         """
         if not starting:
-            await self._step((), self._continue())
+            await self._write((), self._continue())
             return True
         room_bytes = self._storage.room_for(self._ledger.in_flight + len(starting))
-        write = self._step(starting, self._continue(room_bytes))
+        write = self._write(starting, self._continue(room_bytes))
         if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
         # If D1's reply says that the database is nearly full, the calls are announced again, in a write that checks for
@@ -314,10 +314,10 @@ class Run:
     async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
         """Write progress, and in the same transaction what the inputs of the run add."""
         self._ledger.read_on()
-        await self._step((), self._continue(), also, minimum_calls)
+        await self._write((), self._continue(), also, minimum_calls)
 
-    async def _step(
-        self, starting: Sequence[CallKey], step: Step, also: Also | None = None, minimum_calls: int | None = None
+    async def _write(
+        self, starting: Sequence[CallKey], then: Next, also: Also | None = None, minimum_calls: int | None = None
     ) -> None:
         """Write progress. The write is repeated while the lease lasts, so that paid outputs are not lost.
 
@@ -332,7 +332,7 @@ class Run:
 
         def write() -> Awaitable[bool]:
             self._pacer.announced_at = clock.now()
-            return self._store.step(self._claim, progress, step, sends=1, model=model, receive=receive, also=also)
+            return self._store.step(self._claim, progress, then, sends=1, model=model, receive=receive, also=also)
 
         if not await self._pacer.with_retries(write, when_full=not starting):
             raise ClaimLost
@@ -347,7 +347,7 @@ class Run:
     async def _save(self) -> None:
         """Write the progress that is not saved yet, if there is any."""
         if self._ledger.unsaved:
-            await self._step((), self._continue())
+            await self._write((), self._continue())
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -371,7 +371,7 @@ class Run:
         else:
             await reading
 
-    async def _wait(self, turn_at: float) -> None:
+    async def _wait(self, writes_at: float) -> None:
         """Wait until calls end, a call or write may start, a check is due, or the deadline."""
         work = self._inputs.beside(self._calls.groups_out, self._record)
         if work is not None:
@@ -382,9 +382,9 @@ class Run:
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
         if not out and self._ledger.waits_for_model(now):  # this run may learn from another task that the model is back
-            wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
-        if turn_at > now:
-            wake_at = turn_at
+            wake_at = min(wake_at, max(now, writes_at) + limits.AWAY_LOOK_SECONDS)
+        if writes_at > now:
+            wake_at = writes_at
         self._allowance.spend(self._calls.resume(in_parts=self._scheduler.in_parts))
         wrote_at, ended = self._pacer.announced_at, self._ledger.ended
         check_at = self._checks.next_at(wrote_at, self._calls.groups_out)

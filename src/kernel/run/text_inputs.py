@@ -177,7 +177,7 @@ class CallInputs:
 
         A gap gets the average size of the level's outputs, so that the plan still fits if the gap is filled later.
         """
-        ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
+        ask = partial(self._store.sizes_by_position, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         there = [key for key in keys if key not in self._ledger.left_out]
         if any(key.position not in sizes for key in there):
@@ -194,7 +194,7 @@ class CallInputs:
         keys = [CallKey(key.level, position) for position in range(key.position, behind)]
         if sum(map(self._most_chars, keys)) > limits.OUTPUTS_KEPT_CHARS:
             below = self._plan.members(behind - 1).stop
-            await self._learn_sizes([CallKey(key.level - 1, place) for place in range(below)])
+            await self._learn_sizes([CallKey(key.level - 1, position) for position in range(below)])
         within = takewhile(lambda chars: chars <= limits.OUTPUTS_KEPT_CHARS, accumulate(map(self._most_chars, keys)))
         return key.position + max(1, len(list(within))) - 1
 
@@ -210,11 +210,11 @@ class CallInputs:
     async def _read_outputs(self, level: int, places: range) -> None:
         ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
         found = await self._pacer.with_retries(ask, writes=False)
-        if len(found) != sum(CallKey(level, place) not in self._ledger.left_out for place in places):
+        if len(found) != sum(CallKey(level, position) not in self._ledger.left_out for position in places):
             raise ClaimLost
-        for place, output in found.items():
-            if CallKey(level, place) not in self._outputs:
-                self._hold(CallKey(level, place), output)
+        for position, output in found.items():
+            if CallKey(level, position) not in self._outputs:
+                self._hold(CallKey(level, position), output)
 
     def _hold(self, key: CallKey, output: str) -> None:
         self._outputs[key] = output
@@ -230,7 +230,7 @@ class CallInputs:
         if key.level == 0:
             return []
         assert key.level == self._plan.top
-        members = [CallKey(key.level - 1, place) for place in self._plan.members(key.position)]
+        members = [CallKey(key.level - 1, position) for position in self._plan.members(key.position)]
         return [member for member in members if member not in self._ledger.left_out]
 
 

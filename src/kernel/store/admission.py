@@ -35,7 +35,7 @@ from .fragments import (
 from .tallies import COUNTED, count_erased, count_retried
 
 if TYPE_CHECKING:
-    from .joining import Joining  # The module is imported only when the first request to /v1 comes.
+    from .resend import Resend  # The module is imported only when the first request to /v1 comes.
 
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Conditions(NamedTuple):
     """The conditions under which a new or retried task is accepted.
 
     A condition of a submission that is None is not checked. `idempotency_key` is the client's key, and `digest`
-    identifies the content of the request. `joining` detects a repeated request that has no idempotency key.
+    identifies the content of the request. `resend` detects a repeated request that has no idempotency key.
     `queue_share` is how many unfinished tasks a tenant may have before its tasks count as crowded, those that are to
     start later left out. `later_ms` is how long after its submission the task may start.
     """
@@ -258,17 +258,17 @@ class Conditions(NamedTuple):
     characters_a_day_most: int | None = None
     queue_share: int | None = None
     later_ms: int = 0
-    joining: "Joining | None" = None
+    resend: "Resend | None" = None
 
     @property
     def may_be_replayed(self) -> bool:
         """Whether the request may be a repetition of a request that was accepted before."""
-        return self.idempotency_key is not None or (self.joining is not None and self.joining.sendings > 0)
+        return self.idempotency_key is not None or (self.resend is not None and self.resend.sendings > 0)
 
     def submission(self, task_key: TaskKey) -> str | None:
         """Return the id of the row in `submissions` that a new task needs, or None if it needs none."""
-        if self.joining is not None:
-            return self.joining.submission(task_key)
+        if self.resend is not None:
+            return self.resend.submission(task_key)
         return None if self.idempotency_key is None else f"{split_task_key(task_key)[0]}:{self.idempotency_key}"
 
 
@@ -332,16 +332,16 @@ class AdmissionStore(StandingStore):
         return outcome
 
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Return the task of an earlier request with the same idempotency key, or the task that this request joins.
+        """Return the task of an earlier request with the same idempotency key, or that this request sends again.
 
         Returns None if the request has no earlier task. `key_holder` also works on a full database; D1's reply then
         reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With an
         idempotency key, `key_holder` also records that the key's task is about to be returned, so that the task is not
         withdrawn.
         """
-        if on.joining is not None:
-            joins = on.joining
-            return _joined((await self._database.run(joins.join(task_key), joins.joined(task_key)))[-1], task_key)
+        if on.resend is not None:
+            resend = on.resend
+            return _earlier((await self._database.run(resend.follow(task_key), resend.earlier(task_key)))[-1], task_key)
         tenant, _ = split_task_key(task_key)
         submission = f"{tenant}:{on.idempotency_key or ''}"
         batch = [VALID_KEY_HOLDER.bind(submission=submission)]
@@ -425,8 +425,8 @@ def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement])
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)
     batch: list[BoundStatement] = []
-    if on.joining is not None:
-        batch += [on.joining.join(task_key), on.joining.take_row(task_key)]
+    if on.resend is not None:
+        batch += [on.resend.follow(task_key), on.resend.take_row(task_key)]
     elif submission is not None:
         valid_ms = limits.IDEMPOTENCY_SECONDS * 1000 + on.later_ms
         batch += [
@@ -436,7 +436,7 @@ def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement])
     batch += writes
     if submission is not None:
         batch.append(GIVE_KEY_BACK.bind(submission=submission, task_key=task_key))
-        holder = KEY_HOLDER.bind(submission=submission) if on.joining is None else on.joining.joined(task_key)
+        holder = KEY_HOLDER.bind(submission=submission) if on.resend is None else on.resend.earlier(task_key)
         batch.append(holder)
     if _is_conditional(on):
         counted_most = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
@@ -485,7 +485,7 @@ def text_row(new: NewTask, submission: str | None) -> BoundStatement:
 
 
 def _is_conditional(on: Conditions) -> bool:
-    conditions = (on.idempotency_key, on.joining, on.tasks_in_flight_most, on.characters_a_day_most, on.queue_share)
+    conditions = (on.idempotency_key, on.resend, on.tasks_in_flight_most, on.characters_a_day_most, on.queue_share)
     return any(condition is not None for condition in conditions)
 
 
@@ -496,7 +496,7 @@ def outcome_of(task_key: TaskKey, on: Conditions, results: Sequence[Sequence[Row
     ((facts,), holders) = results[-1], results[-2] if on.submission(task_key) is not None else ()
     if facts["accepted"]:
         return _accepted(facts, on)
-    held = _held(holders, on.digest) if on.joining is None else _joined(holders, task_key)
+    held = _held(holders, on.digest) if on.resend is None else _earlier(holders, task_key)
     if held is not None:
         return held
     full = on.tasks_in_flight_most is not None and d1.whole(facts, "unended") >= on.tasks_in_flight_most
@@ -511,8 +511,8 @@ def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
     return Replayed(d1.task_key(holders[0], "task_id")) if same else Mismatched()
 
 
-def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
-    """Read from the rows of JOINED the task of an earlier send of the request, if the present send joined that task."""
+def _earlier(found: Sequence[Row], own: TaskKey) -> Replayed | None:
+    """Read from the rows of EARLIER the task of an earlier send of the request, if the present send follows one."""
     others = [task_key for row in found if (task_key := d1.task_key(row, "task_id")) != own]
     return Replayed(others[0]) if others else None
 

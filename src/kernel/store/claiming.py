@@ -10,7 +10,7 @@ from . import options, rows
 from .claims import CallKey, Claim, ClaimRefusal, FailedCall, Money, SharedCalls, Tries, Unclaimed
 from .d1 import Row, maybe_text, maybe_whole, statement, text, whole, whole_list
 from .fragments import NOW
-from .options import LadderCounts
+from .options import AnswerCounts
 from .window import window
 
 
@@ -52,7 +52,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         tried={_key(row): _tried(row) for row in failures if not row["final"]},
         paused={_key(row): whole(row, "pause_left") for row in failures if row["pause_left"]},
         held=tuple(_held(row) for row in failures if row["held"] is not None and _key(row) not in done),
-        refused={_key(row): rows.call_failure(row) for row in given_up if row["gap_chars"] is None},
+        failed_for_good={_key(row): rows.call_failure(row) for row in given_up if row["gap_chars"] is None},
         announced=rows.keys(task, "in_flight"),
         doubted=rows.keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
@@ -72,7 +72,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
         kind=rows.kind_of(task),
         left_out=_calls(row for row in covered if row["failed"]) - done,
-        ladder=LadderCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
+        answer_counts=AnswerCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
     )
 
 

@@ -12,7 +12,7 @@ from ..domain.structure import Rejection
 from ..domain.task import Failure, Kind, LastError, Status, TaskOptions, Wait
 from ..text.chunks import Window
 from .d1 import BoundStatement, Row, Value
-from .options import NOTHING_COUNTED, Inherited, LadderCounts
+from .options import NOTHING_COUNTED, AnswerCounts, Inherited
 
 
 class Also(NamedTuple):
@@ -106,8 +106,8 @@ class FailedCall(NamedTuple):
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
     counts against the chunk. `entry` goes into the log of the task's calls; None if an earlier worker recorded the
     call. `rejection` is the model's last answer that was rejected. `gap_chars` is the chunk's length, or None if the
-    chunk's final failure ends the task; for a line of a batch it is 0. `refusal` is the provider's answer as JSON, if
-    the provider refused a line of a batch for good.
+    chunk's final failure ends the task; for a line of a batch it is 0. `provider_answer` is JSON: how the
+    provider refused a line of a batch for good.
     """
 
     key: CallKey
@@ -119,7 +119,7 @@ class FailedCall(NamedTuple):
     entry: AttemptEntry | None = None
     rejection: Rejection | None = None
     gap_chars: int | None = None
-    refusal: str | None = None
+    provider_answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ class Claim:
     outputs: frozenset[CallKey]
     tried: dict[CallKey, Tries]  # For outputs that do not exist yet, how many calls were made for them.
     # Failures of calls that failed for good, if the worker did not end the task: then no call starts.
-    refused: dict[CallKey, Failure]
+    failed_for_good: dict[CallKey, Failure]
     paused: dict[CallKey, int] = field(default_factory=dict)  # For each call that must still wait, the ms to wait.
     held: tuple[FailedCall, ...] = ()  # Failed calls that may be the fault of their chunk or of the model service.
     announced: frozenset[CallKey]  # Calls that were announced and have no recorded end.
@@ -175,7 +175,7 @@ class Claim:
     rejections: dict[CallKey, Rejection] = field(default_factory=dict)  # The last rejected answer, by output.
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # Lengths of failed chunks that may leave a gap.
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Failed chunks without which the task continues.
-    ladder: LadderCounts = NOTHING_COUNTED
+    answer_counts: AnswerCounts = NOTHING_COUNTED
     kind: Kind | None = None  # What the chunks are; None if they are parts of the task's text.
     text_file: FileKey | None = None  # The file that has the task's text.
     left_out: frozenset[CallKey] = frozenset()  # Further chunks that failed for good; the task goes on without them.
@@ -268,7 +268,7 @@ class Progress:
     truncated: int = 0
     shared: SharedCalls | None = None  # This isolate's latest calls, which the write shares with other isolates.
     segment_chars: int | None = None  # So many characters fill a segment of outputs, too; None if only bytes count.
-    ladder: LadderCounts | None = None  # A structured task's new counters; None leaves the last written ones.
+    answer_counts: AnswerCounts | None = None  # A structured task's new counters; None leaves the last written ones.
 
 
 class Release(NamedTuple):
@@ -329,4 +329,4 @@ class Continue(NamedTuple):
 
 
 Ending = Release | Finish | Fail
-Step = Continue | Ending
+Next = Continue | Ending

@@ -39,8 +39,8 @@ CUTS = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
 
 # Counts how many chunks of a task have an output before the first chunk without an output, without reading any text.
 READY_CHUNKS = statement(f"""
-SELECT count(*) AS ready FROM (SELECT idx, row_number() OVER (ORDER BY idx) AS place FROM ({done("0")}))
-WHERE idx = place - 1
+SELECT count(*) AS ready FROM (SELECT idx, row_number() OVER (ORDER BY idx) AS position FROM ({done("0")}))
+WHERE idx = position - 1
 """)
 
 
@@ -130,9 +130,9 @@ def _look(row: Row, found_outputs: Sequence[Row], following: int | None) -> Look
     wanted = range(first, first + limits.EVENT_CHUNKS_AT_ONCE)
     read = {output.key.position: output for output in rows.outputs(0, found_outputs, wanted)}
     found = {gap.chunk: gap for gap in options.gaps(row)}
-    places = list(takewhile(lambda place: place in read or place in found, wanted))
-    outputs = [read[place] for place in places if place in read]
-    gaps = {place: found[place] for place in places if place not in read}
+    places = list(takewhile(lambda position: position in read or position in found, wanted))
+    outputs = [read[position] for position in places if position in read]
+    gaps = {position: found[position] for position in places if position not in read}
     # Only one segment of outputs was read, so another segment may have the next outputs. A task that was ended from
     # outside may have more outputs than `completed` says, because outputs of calls that were in flight are still
     # recorded.

@@ -25,7 +25,7 @@ from .d1 import (
 )
 
 
-class LadderCounts(NamedTuple):
+class AnswerCounts(NamedTuple):
     """The counters of a structured task since its start, and `coverage`: the share of its text that has outputs."""
 
     reasks: int = 0
@@ -34,7 +34,7 @@ class LadderCounts(NamedTuple):
     coverage: float | None = None
 
 
-NOTHING_COUNTED = LadderCounts()
+NOTHING_COUNTED = AnswerCounts()
 
 
 class Inherited(NamedTuple):
@@ -64,7 +64,7 @@ def read_structure(row: Row, name: str) -> Structure | None:
     return Structure(**{name: value for name, value in found.items() if name in _DEFAULTS})  # type: ignore[arg-type]
 
 
-def rung_text(rejection: Rejection) -> str:
+def rejection_text(rejection: Rejection) -> str:
     """Write how often an output was rejected, and the last answer that was rejected."""
     written = {"rejected": rejection.times, "output": rejection.answer, "errors": rejection.faults}
     return as_json(written if rejection.finish_reason is None else {**written, "reason": rejection.finish_reason})

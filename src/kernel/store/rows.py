@@ -228,7 +228,7 @@ class OutputJoiner(Protocol):
         ...
 
     def adding(self, value: dict[str, object]) -> Iterator[int]:
-        """Add an output, in slices. Yields after each slice how much it has done, in characters."""
+        """Add an output, in portions. Yields after each portion how much it has done, in characters."""
         ...
 
     def written(self) -> Sequence[bytes | Unheld]:
@@ -244,7 +244,7 @@ type JoinerOf = Callable[[Source], OutputJoiner]  # Makes a joiner by the schema
 
 
 async def add(joiner: OutputJoiner, output: str, work: LongWork) -> None:
-    """Add an output to a joined value, in slices."""
+    """Add an output to a joined value, in portions."""
     for chars in joiner.adding(json.loads(output)):
         await work.did(chars)
     await work.did(len(output))

@@ -20,19 +20,19 @@ INSERT INTO seen (what, at) VALUES (:what, {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
 """)
 
-# Takes the turn for work that may be done at most once in `:apart_ms`: the caller that gets a row back has the turn. If
-# two callers come at once, only the first has the turn, because D1 serialises writes. If TAKE_TURN arrives late, the
-# turn is taken but not used.
-TAKE_TURN = statement(f"""
+# Takes the permit for work that may be done at most once in `:apart_ms`: the caller that gets a row back has it. If two
+# callers come at once, only the first has the permit, because D1 serialises writes. If TAKE_PERMIT arrives late, the
+# permit is taken but not used.
+TAKE_PERMIT = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
 RETURNING at
 """)
 
-# Returns for how many ms no caller can take the turn again.
-TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")
+# Returns for how many ms no caller can take the permit again.
+PERMIT = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")
 
-# Reads when each trigger of the Worker last came, and when each turn (see TAKE_TURN) was last taken.
+# Reads when each trigger of the Worker last came, and when each permit (see TAKE_PERMIT) was last taken.
 SEEN = statement("SELECT what, at FROM seen")
 
 # Counts the unfinished tasks, and returns the age of the oldest pending task, or NULL if no task is pending. BACKLOG
@@ -102,22 +102,22 @@ def note(what: Seen) -> BoundStatement:
 
 
 class SeenStore(Store):
-    """Records when triggers of the Worker came, reads these times, and takes turns for work that one request may do.
+    """Records when triggers of the Worker came, reads these times, and takes permits for work that one request may do.
 
     Each method of `SeenStore` is one call to D1.
     """
 
-    async def take_turn(self, what: Seen, apart_seconds: float) -> int:
-        """Try to take the turn for work that may be done at most once in `apart_seconds`.
+    async def take_permit(self, what: Seen, apart_seconds: float) -> int:
+        """Try to take the permit for work that may be done at most once in `apart_seconds`.
 
-        Returns 0 if the caller has the turn now, else the milliseconds until the next turn. If D1's answer to the write
-        was lost, it looks as if another request had the turn.
+        Returns 0 if the caller has the permit now, else the milliseconds until the next one. If D1's answer to the
+        write was lost, it looks as if another request had the permit.
         """
         apart_ms = round(apart_seconds * 1000)
-        taken, turn = await self._database.run(
-            TAKE_TURN.bind(what=what, apart_ms=apart_ms), TURN.bind(what=what, apart_ms=apart_ms)
+        taken, permit = await self._database.run(
+            TAKE_PERMIT.bind(what=what, apart_ms=apart_ms), PERMIT.bind(what=what, apart_ms=apart_ms)
         )
-        return 0 if taken else max(1, d1.whole(turn[0], "left_ms"))
+        return 0 if taken else max(1, d1.whole(permit[0], "left_ms"))
 
     async def outlook(self) -> tuple[dict[Seen, int], Backlog]:
         """Read when each trigger of the Worker last came (milliseconds since the epoch), and the backlog of tasks."""

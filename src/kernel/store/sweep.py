@@ -26,30 +26,30 @@ from .seen import LATE_MS, Seen, note
 from .tallies import LACKING, count_erased
 
 # Finds unfinished tasks that are due: of each tenant the task that has been due longest, then of each tenant the
-# second, and so on, so that no tenant's backlog delays another tenant's task. Each minute, the tenants' turns begin
+# second, and so on, so that no tenant's backlog delays another tenant's task. Each minute, the tenants' shifts begin
 # `:tenants_served` tenants further on; a sweep certainly serves so many tenants. If T tenants have unfinished tasks,
 # the first task of each tenant is served within T/:tenants_served minutes, however many tasks the other tenants have.
 # At most `:most` due tasks are found. An index gives the tenants with unfinished tasks one by one, and each tenant's
 # tasks in order, so no other rows are read. A task that a poll has just dispatched is left out, unless its deadline has
 # passed or it was dispatched `:in_vain` times (with NULL, the number of dispatches does not matter).
 _OWN_DUE = f"""SELECT id FROM tasks AS own
-    WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW}
+    WHERE own.tenant = shifts.tenant AND finished_at IS NULL AND wake_at <= {NOW}
     AND (NOT {JUST_SENT} OR dispatches >= :in_vain OR {OVERDUE}) ORDER BY wake_at LIMIT :most"""
 DUE = statement(f"""
 WITH RECURSIVE tenants (tenant, rank) AS (
   SELECT min(tenant), 0 FROM tasks WHERE finished_at IS NULL
   UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE finished_at IS NULL AND tenant > tenants.tenant), rank + 1
   FROM tenants WHERE tenant IS NOT NULL
-), turns (tenant, turn) AS (
+), shifts (tenant, shift) AS (
   SELECT tenant, (rank - {NOW} / 60000 * :tenants_served % count(*) OVER () + count(*) OVER ()) % count(*) OVER ()
   FROM tenants WHERE tenant IS NOT NULL
 ), found AS (
-  SELECT tasks.id, status, {STALLS} AS stalls, dispatches, lease_until, rest_until, deadline_at, turn,
+  SELECT tasks.id, status, {STALLS} AS stalls, dispatches, lease_until, rest_until, deadline_at, shift,
     row_number() OVER (PARTITION BY tasks.tenant ORDER BY wake_at, tasks.id) AS place
-  FROM turns CROSS JOIN tasks ON tasks.id IN ({_OWN_DUE})
+  FROM shifts CROSS JOIN tasks ON tasks.id IN ({_OWN_DUE})
 )
 SELECT id, status, stalls, dispatches, {NOW} AS now, coalesce({FREE_AT} > {NOW}, 0) AS live, {OVERDUE} AS overdue
-FROM found ORDER BY place, turn LIMIT :most
+FROM found ORDER BY place, shift LIMIT :most
 """)
 
 # Finds ended tasks whose retention is over, longest over first: up to `:most` tasks that have `:chunks_most` chunks
@@ -101,12 +101,12 @@ WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
 # A condition: the task may keep its object slot, because an object works on it, or may do so within SLOT_KEPT_SECONDS.
 # A task that waits for a pause to end, or for the rest after its worker died, has no slot.
 _SOON = f"{NOW} + {round(limits.SLOT_KEPT_SECONDS * 1000)}"
-_KEEPS_PLACE = f"""finished_at IS NULL AND ((status = 'pending' AND not_before <= {_SOON})
+_KEEPS_SLOT = f"""finished_at IS NULL AND ((status = 'pending' AND not_before <= {_SOON})
   OR (status = 'processing' AND route = 'durable-object' AND (lease_until > {NOW} OR rest_until <= {_SOON})))"""
 
 # Frees the object slots of tasks that have ended, that another route works on, or that no object may work on now.
-FREE_PLACES = statement(f"""
-DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = object_places.id AND {_KEEPS_PLACE})
+FREE_SLOTS = statement(f"""
+DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = object_places.id AND {_KEEPS_SLOT})
 """)
 
 
@@ -142,7 +142,7 @@ def _queue(also: str = "0") -> str:
 ), served AS MATERIALIZED (
   SELECT tenant, max(announced_at) AS at FROM walked GROUP BY tenant
 ), queue AS (
-  SELECT id, row_number() OVER (ORDER BY place, waits_since, due_at, id) AS turn FROM (
+  SELECT id, row_number() OVER (ORDER BY place, waits_since, due_at, id) AS nth FROM (
     SELECT id, due_at, max(due_at, coalesce(served.at, 0)) AS waits_since,
       row_number() OVER (PARTITION BY walked.tenant ORDER BY due_at, id) + coalesce(places, 0) AS place
     FROM walked JOIN served USING (tenant) LEFT JOIN held USING (tenant) WHERE waits
@@ -151,26 +151,26 @@ def _queue(also: str = "0") -> str:
 
 
 # Takes one of `:most` object slots for a task if it is the task's turn, or keeps the slot that the task has. If
-# TAKE_PLACE is sent twice, the task still has only one slot. If TAKE_PLACE arrives late, an unfinished task may take a
-# slot that it does not need, and then keeps the slot until it has ended. If TAKE_PLACE gives no row, the task has no
-# slot. Goes after FREE_PLACES.
-TAKE_PLACE = statement(f"""
+# TAKE_SLOT is sent twice, the task still has only one slot. If TAKE_SLOT arrives late, an unfinished task may take a
+# slot that it does not need, and then keeps the slot until it has ended. If TAKE_SLOT gives no row, the task has no
+# slot. Goes after FREE_SLOTS.
+TAKE_SLOT = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) AND (
   EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) OR ((SELECT count(*) FROM object_places) < :most
-    AND (SELECT places >= turn FROM ({_queue("tasks.id = :task_key")} SELECT turn, places FROM queue, room
+    AND (SELECT places >= nth FROM ({_queue("tasks.id = :task_key")} SELECT nth, places FROM queue, room
       WHERE id = :task_key)))
 ) ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
 """)
 
 # Finds the tasks that should get the free object slots, at most `:give_most` of them, in the order of their turns. Goes
-# after FREE_PLACES.
-NEXT_PLACES = statement(f"""
-{_queue()} SELECT id FROM queue, room WHERE turn <= min(places, :give_most) ORDER BY turn
+# after FREE_SLOTS.
+NEXT_SLOTS = statement(f"""
+{_queue()} SELECT id FROM queue, room WHERE nth <= min(places, :give_most) ORDER BY nth
 """)
 
 # Gives free object slots to the tasks in `:task_keys`, in the list's order; `:most` is how many slots there are in all.
-GIVE_PLACES = statement(f"""
+GIVE_SLOTS = statement(f"""
 INSERT INTO object_places (id) SELECT value FROM json_each(:task_keys)
 WHERE key < :most - (SELECT count(*) FROM object_places)
   AND EXISTS (SELECT 1 FROM tasks WHERE id = value AND finished_at IS NULL AND {UNATTENDED})
@@ -178,8 +178,8 @@ ON CONFLICT DO NOTHING RETURNING id
 """)
 
 # Makes tasks that got an object slot due at once, before the other tasks of their tenants, because the host that gave
-# the slots may die before it has notified the objects. Goes after GIVE_PLACES.
-PLACED_DUE = statement(f"""
+# the slots may die before it has notified the objects. Goes after GIVE_SLOTS.
+SEATED_DUE = statement(f"""
 UPDATE tasks SET wake_at = {wake(f"min(created_at, {NOW})")}, dispatches = 0
 WHERE {LISTED} AND finished_at IS NULL AND {UNATTENDED}
   AND EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
@@ -191,7 +191,7 @@ WHERE {LISTED} AND finished_at IS NULL AND {UNATTENDED}
 MAY_STAND_IN = statement(f"""
 SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
-  WHERE {_KEEPS_PLACE} AND NOT ({LATE} OR {OVERDUE})
+  WHERE {_KEEPS_SLOT} AND NOT ({LATE} OR {OVERDUE})
 ) AS may FROM tasks AS asked WHERE asked.id = :task_key
 """)
 
@@ -354,36 +354,36 @@ class SweepStore(Store):
         """Make tasks without a worker due for the sweep at once, because the host that should run them could not."""
         await self._database.run(MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
-    async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
+    async def fill_slots(self, most: int, give_most: int) -> list[TaskKey]:
         """Give up to `give_most` free object slots to waiting tasks, and return the tasks that got a slot.
 
         `most` is how many object slots there are in all. If tasks are waiting, the method makes a second call to D1.
         """
-        _, found = await self._database.run(FREE_PLACES.bind(), _next_places(None, most, give_most))
-        return await self.give_places([d1.task_key(row) for row in found], most) if found else []
+        _, found = await self._database.run(FREE_SLOTS.bind(), _next_slots(None, most, give_most))
+        return await self.give_slots([d1.task_key(row) for row in found], most) if found else []
 
-    async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
+    async def give_slots(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
         """Give object slots to waiting tasks, in the given order, and make these tasks due.
 
         Return the tasks that got an object slot.
         """
         names = as_json(task_keys)
         given, _ = await self._database.run(
-            GIVE_PLACES.bind(task_keys=names, most=most), PLACED_DUE.bind(task_keys=names)
+            GIVE_SLOTS.bind(task_keys=names, most=most), SEATED_DUE.bind(task_keys=names)
         )
         got = {d1.task_key(row) for row in given}
         return [task_key for task_key in task_keys if task_key in got]
 
-    async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
+    async def take_slot(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
         """Take one of `most` object slots for a task, if a slot is free and it is the task's turn.
 
         Returns whether the task took a slot, and a list with the other task that should get a free slot, if there is
         one.
         """
         _, taken, found = await self._database.run(
-            FREE_PLACES.bind(),
-            TAKE_PLACE.bind(task_key=task_key, most=most, walk_most=_walk_most(most)),
-            _next_places(task_key, most, 1),
+            FREE_SLOTS.bind(),
+            TAKE_SLOT.bind(task_key=task_key, most=most, walk_most=_walk_most(most)),
+            _next_slots(task_key, most, 1),
         )
         return bool(taken), [d1.task_key(row) for row in found]
 
@@ -416,11 +416,11 @@ def _apart_ms(delay_ms: int) -> int:
 
 def _walk_most(places: int) -> int:
     """Return how many of a tenant's tasks are read to fill object slots; up to `places` of them have slots already."""
-    return places + limits.PLACES_WALK_MOST
+    return places + limits.SLOTS_WALK_MOST
 
 
-def _next_places(task_key: TaskKey | None, most: int, give_most: int) -> BoundStatement:
-    return NEXT_PLACES.bind(task_key=task_key, most=most, give_most=give_most, walk_most=_walk_most(most))
+def _next_slots(task_key: TaskKey | None, most: int, give_most: int) -> BoundStatement:
+    return NEXT_SLOTS.bind(task_key=task_key, most=most, give_most=give_most, walk_most=_walk_most(most))
 
 
 def _past_retention(most: int) -> BoundStatement:

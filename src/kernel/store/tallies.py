@@ -20,9 +20,9 @@ from .latest_calls import FORGET_CALLS
 BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
 # A retried task keeps its earlier counts, so when it ends again, the sums add only what no earlier end has added. The
 # column `tasks.counted` refers to the items of BILLED by their position, so a new item must be added at the end.
-LADDER: Final = ("asked_again", "rejections", "repairs")
+ANSWERS: Final = ("asked_again", "rejections", "repairs")
 MONEY: Final = ("cached_input", "cost_booked", "cost_doubted")
-BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *LADDER, *MONEY)
+BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *ANSWERS, *MONEY)
 # For each error code, the name of the column that counts in the sums the tasks that failed with this code.
 FAILED_WITH: Final = {code: f"failed_{code}" for code in TaskCode}
 COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks", *FAILED_WITH.values())
@@ -47,7 +47,7 @@ _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
 _BEGAN_AT = "max(created_at, coalesce(starts_at, 0))"  # A task that is to start later does not wait before.
-_LADDER_COLUMNS = dict(zip(LADDER, ("reasks", "rejected", "repaired"), strict=True))
+_ANSWER_COLUMNS = dict(zip(ANSWERS, ("reasks", "rejected", "repaired"), strict=True))
 
 
 def _bill(doubt: str, doubtful: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ def _bill(doubt: str, doubtful: str) -> dict[str, str]:
         "truncated": "truncated",
         "input_tokens": "input_tokens",
         "output_tokens": "output_tokens",
-        **_LADDER_COLUMNS,
+        **_ANSWER_COLUMNS,
         "cached_input": "cached_tokens",
         "cost_booked": "coalesce(cost, 0)",
         "cost_doubted": doubtful,
@@ -194,7 +194,7 @@ ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
 # If a worker settles the bill of a task that was cancelled or passed its deadline and that was already added to the
 # sums, this statement adds the settled part to the sums. SETTLE_LATE must run before all other statements that write
 # the bill, with the same totals as they have. If SETTLE_LATE is sent again, or arrives after a later write, it adds
-# nothing. The counters of LADDER are NULL if they have not changed.
+# nothing. The counters of ANSWERS are NULL if they have not changed.
 _SETTLED = {
     "calls": "(:calls_settled + :calls_in_doubt)",
     "in_doubt": ":calls_in_doubt",
@@ -202,7 +202,7 @@ _SETTLED = {
     "truncated": ":truncated",
     "input_tokens": ":input_tokens",
     "output_tokens": ":output_tokens",
-    **{name: f"coalesce(:{column}, {column})" for name, column in _LADDER_COLUMNS.items()},
+    **{name: f"coalesce(:{column}, {column})" for name, column in _ANSWER_COLUMNS.items()},
     "cached_input": ":cached_tokens",
     "cost_booked": "coalesce(:cost, 0)",
     "cost_doubted": ":cost_in_doubt",

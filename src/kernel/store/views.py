@@ -110,7 +110,7 @@ STATUS = statement(
     f"SELECT status, route, fence, step, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key"
 )
 
-# CHUNKS reads the outputs of a task's chunks, and PLACES reads where the chunks are in the input. `whole` says whether
+# CHUNKS reads the outputs of a task's chunks, and SPANS reads where the chunks are in the input. `whole` says whether
 # the outputs of the task's chunks are small enough to be read at once. For a batch no chunk is read, because the
 # batch's lines are in its files.
 _IS_NO_BATCH = "NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
@@ -118,7 +118,7 @@ _IS_NO_BATCH = "NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 
 _ARE_SHORT = """:most_chars >= coalesce((
     SELECT sum(length(rung)) FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
   ), 0)"""
-PLACES = statement(
+SPANS = statement(
     f"SELECT cuts, overlap, {readable('0')} AND {_ARE_SHORT} AND json_array_length(cuts) <= {limits.CHUNKS_AT_ONCE} "
     "AS whole FROM texts WHERE task_id = :task_key"
 )
@@ -249,7 +249,7 @@ class ViewStore(HookedStore):
         """Read what `chunks` reads, and the index of the chunks, which has no cuts for a batch. Raises as `chunks`."""
         most = limits.ANSWER_CHARS_AT_ONCE
         places, done, failed, answered = await self._database.run(
-            PLACES.bind(task_key=task_key, most_chars=most),
+            SPANS.bind(task_key=task_key, most_chars=most),
             CHUNKS.bind(task_key=task_key, most_chars=most),
             FAILED_CHUNKS.bind(task_key=task_key),
             REJECTED.bind(task_key=task_key, first=0, last=limits.CHUNKS_MOST, most_chars=most),
@@ -264,7 +264,7 @@ class ViewStore(HookedStore):
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
         """Read which chunks of a task are finished, but not their outputs. Returns None if the task does not exist."""
         places, found, failed = await self._database.run(
-            PLACES.bind(task_key=task_key, most_chars=0),
+            SPANS.bind(task_key=task_key, most_chars=0),
             CHUNK_SIZES.bind(task_key=task_key),
             FAILED_CHUNKS.bind(task_key=task_key),
         )
@@ -287,7 +287,7 @@ class ViewStore(HookedStore):
         done, *answered = await self._database.run(*statements)
         # Outputs that were written after the index was read are left out, because their lengths were not counted, and
         # their chunks may be listed as failed.
-        wanted = {place for place in places if place in index.sizes}
+        wanted = {position for position in places if position in index.sizes}
         outputs = rows.outputs(0, done, wanted)
         if len(outputs) < len(wanted):
             raise TaskGone

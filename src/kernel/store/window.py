@@ -70,11 +70,11 @@ class WindowStore(Store):
 
         Only the lengths of the outputs are read, and not their texts.
         """
-        sizes = await self.sizes_by_place(task_key, level)
-        gap = next(place for place in count() if place not in sizes)
-        return [sizes[place] for place in range(gap)]
+        sizes = await self.sizes_by_position(task_key, level)
+        gap = next(position for position in count() if position not in sizes)
+        return [sizes[position] for position in range(gap)]
 
-    async def sizes_by_place(self, task_key: TaskKey, level: int) -> Mapping[int, int]:
+    async def sizes_by_position(self, task_key: TaskKey, level: int) -> Mapping[int, int]:
         """Read the lengths of one level's outputs in code points, by position, without the texts."""
         (found,) = await self._database.run(LEVEL_SIZES.bind(task_key=task_key, level=level))
         return rows.sizes(found)

@@ -21,15 +21,15 @@ from .claims import (
     Fail,
     FailedCall,
     Finish,
+    Next,
     Progress,
     Release,
     SharedCalls,
-    Step,
     Unclaimed,
 )
 from .d1 import BoundStatement, Value, as_json
 from .hooks import HookedStore
-from .options import LadderCounts
+from .options import AnswerCounts
 from .seen import Seen, note
 
 
@@ -57,8 +57,8 @@ def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
     counts = (tried.attempts, tried.calls, int(call.final))
     words = (failure.code, failure.message, int(failure.retryable))
     held = None if call.held is None else as_json(call.held)
-    rung = None if call.rejection is None else options.rung_text(call.rejection)
-    kept = (_log(call, fence), rung, call.gap_chars, call.refusal)
+    rejected = None if call.rejection is None else options.rejection_text(call.rejection)
+    kept = (_log(call, fence), rejected, call.gap_chars, call.provider_answer)
     return [*call.key, *counts, *words, tried.counted, call.rests_until, held, *kept]
 
 
@@ -145,7 +145,7 @@ class WorkStore(HookedStore):
         self,
         claim: Claim,
         progress: Progress,
-        step: Step,
+        then: Next,
         *,
         sends: int = limits.STORE_SENDS,
         model: str = "",
@@ -160,17 +160,17 @@ class WorkStore(HookedStore):
         """
         shared_id = latest_calls_id(claim.task_key, model)
         more = also.writes(_under(claim, progress))
-        batch = [*self._records(claim, progress), *more, _step(claim, progress, step, shared_id)]
+        batch = [*self._records(claim, progress), *more, _next(claim, progress, then, shared_id)]
         if progress.shared is not None:
             batch.insert(0, _share(claim.task_key, shared_id, progress.shared))
         written = len(batch) - 1
-        if isinstance(step, Finish) and not step.keeps_input:
+        if isinstance(then, Finish) and not then.keeps_input:
             batch.append(work_statements.EMPTY_INPUT.bind(**_claimed(claim)))
-        if isinstance(step, Continue) and step.room_bytes:
+        if isinstance(then, Continue) and then.room_bytes:
             mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
-            batch.insert(written, work_statements.FIND_ROOM.bind(**mine, half=step.room_bytes // 2))
+            batch.insert(written, work_statements.FIND_ROOM.bind(**mine, half=then.room_bytes // 2))
             written += 1
-        is_end = isinstance(step, Finish | Fail)
+        is_end = isinstance(then, Finish | Fail)
         if not is_end and also.asks is not None:
             batch.append(also.asks)
         run = partial(self._end, [claim.task_key]) if is_end else self._database.run
@@ -178,7 +178,7 @@ class WorkStore(HookedStore):
         landed = results[written]
         if landed and not is_end and also.asks is not None:
             also.hears(results[-1])
-        if receive is not None and landed and isinstance(step, Continue):
+        if receive is not None and landed and isinstance(then, Continue):
             shared = claiming.shared(landed[0])
             if shared is not None:
                 receive(shared)
@@ -211,8 +211,8 @@ class WorkStore(HookedStore):
         another way, and nothing has changed.
         """
         values: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
-        counts = progress.ladder
-        late = {**values, **(dict.fromkeys(LadderCounts._fields) if counts is None else counts._asdict())}
+        counts = progress.answer_counts
+        late = {**values, **(dict.fromkeys(AnswerCounts._fields) if counts is None else counts._asdict())}
         batch = [tallies.SETTLE_LATE.bind(**{name: late[name] for name in tallies.SETTLE_LATE.parameters})]
         if claim.deadline_left_ms is not None:
             batch.append(ending.expiry([claim.task_key], overdue, retention_ms))
@@ -253,8 +253,8 @@ class WorkStore(HookedStore):
                 work_statements.RECORD_FAILURES.bind(**mine, failures=listed, logged_most=limits.ATTEMPTS_LOGGED_MOST)
                 for listed in written(claim.fence, progress.failures)
             ]
-        if progress.ladder is not None:
-            batch.append(work_statements.RECORD_LADDER.bind(**mine, **progress.ladder._asdict()))
+        if progress.answer_counts is not None:
+            batch.append(work_statements.RECORD_ANSWER_COUNTS.bind(**mine, **progress.answer_counts._asdict()))
         return batch
 
 
@@ -336,9 +336,9 @@ def _totals(progress: Progress) -> dict[str, Value]:
     }
 
 
-def _step(claim: Claim, progress: Progress, step: Step, shared_id: str) -> BoundStatement:
+def _next(claim: Claim, progress: Progress, then: Next, shared_id: str) -> BoundStatement:
     values: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
-    match step:
+    match then:
         case Continue(lease_ms, start_ms):
             return work_statements.PROGRESS.bind(
                 **values, lease_ms=lease_ms, start_ms=start_ms, shared_id=shared_id, shared_ms=_SHARED_MS
@@ -350,9 +350,9 @@ def _step(claim: Claim, progress: Progress, step: Step, shared_id: str) -> Bound
                 **values,
                 retention_ms=retention_ms,
                 top_level=top_level,
-                keeps_first_line=int(step.keeps_input or step.keep_name),
-                may_lack=int(step.gaps),
-                may_be_empty=int(step.may_be_empty),
+                keeps_first_line=int(then.keeps_input or then.keep_name),
+                may_lack=int(then.gaps),
+                may_be_empty=int(then.may_be_empty),
             )
         case Fail(retention_ms, failure):
             return work_statements.FAIL.bind(

@@ -230,9 +230,9 @@ RECORD_CUT = statement(f"UPDATE tasks SET truncated = max(truncated, :truncated)
 RECORD_FAILURES = recording_failures(_MINE)
 
 # Records the counters of a task with rejected answers or gaps, and the share of its text that has outputs. Like
-# RECORD_CUT, RECORD_LADDER takes effect even if the task has ended in the meantime, and keeps the later of two values:
-# under one claim no counter falls, and the share never rises. The share is NULL without a gap.
-RECORD_LADDER = statement(f"""
+# RECORD_CUT, RECORD_ANSWER_COUNTS takes effect even if the task has ended in the meantime, and keeps the later of two
+# values: under one claim no counter falls, and the share never rises. The share is NULL without a gap.
+RECORD_ANSWER_COUNTS = statement(f"""
 UPDATE tasks SET reasks = max(reasks, :reasks), rejected = max(rejected, :rejected),
   repaired = max(repaired, :repaired), coverage = min(coalesce(coverage, :coverage), coalesce(:coverage, coverage))
 WHERE {_KEEPS}

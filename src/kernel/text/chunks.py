@@ -3,7 +3,7 @@
 Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
 this module's rules changes the contract. Every rule is local: whether a text may be cut at an offset depends on the
-LOOK_CHARS code points before and after the offset alone. So a text that is read in slices is cut like the whole text.
+LOOK_CHARS code points before and after the offset alone. So a text that is read in portions is cut like the whole text.
 
 A text may be cut before headings, and after blank lines, lines and sentences. Finding all boundaries of a long text
 takes longer than all other work of its submission, and a chunk needs only the last boundary of the best kind. So
@@ -161,8 +161,8 @@ class SoughtBoundaries:
 
 
 def _last_of(offsets: Sequence[int], first: int, final: int) -> int:
-    place = bisect_right(offsets, final)
-    return offsets[place - 1] if place and offsets[place - 1] >= first else -1
+    position = bisect_right(offsets, final)
+    return offsets[position - 1] if position and offsets[position - 1] >= first else -1
 
 
 def _heading_lines(text: str) -> Iterator[int]:
@@ -191,9 +191,9 @@ def _may_be_underlined(text: str, start: int) -> bool:
     return start < stop and stop - start <= MARK_CHARS_MOST and not text[start:stop].isspace()
 
 
-def _outside_end(text: str, place: int) -> int | None:
-    """Return the last offset up to `place` that is certainly not within the end of a sentence, None if none is near."""
-    for offset in range(place, max(-1, place - _RUN_CHARS_MOST), -1):
+def _outside_end(text: str, position: int) -> int | None:
+    """Return the last offset up to `position` that is surely not within the end of a sentence, None if none is near."""
+    for offset in range(position, max(-1, position - _RUN_CHARS_MOST), -1):
         if offset == 0 or not (text[offset - 1].isspace() or text[offset - 1] in _OF_SENTENCE_ENDS):
             return offset
     return None
@@ -263,15 +263,15 @@ class Window:
 
     def text_of(self, index: int) -> str:
         """Return the text of one of the window's chunks, with its overlap."""
-        place = index - self.first
-        before = self.ends[place - 1] if place else self.start
+        position = index - self.first
+        before = self.ends[position - 1] if position else self.start
         begins = max(0, before - self.overlap)
-        return self.text[begins - self._origin : self.ends[place] - self._origin]
+        return self.text[begins - self._origin : self.ends[position] - self._origin]
 
     def chars_of(self, index: int) -> int:
         """Return how many characters one of the window's chunks has, without its overlap."""
-        place = index - self.first
-        return self.ends[place] - (self.ends[place - 1] if place else self.start)
+        position = index - self.first
+        return self.ends[position] - (self.ends[position - 1] if position else self.start)
 
     @property
     def _origin(self) -> int:
@@ -364,13 +364,13 @@ def cuts_between(
         ends.append(end)
 
 
-def cuts_in_slices(
-    text: str, max_chars: int, overlap_chars: int, slice_chars: int, *, most: int
+def cuts_in_portions(
+    text: str, max_chars: int, overlap_chars: int, portion_chars: int, *, most: int
 ) -> Iterator[list[int]]:
-    """Yield what `cuts` returns for a text that is not empty, about `slice_chars` of the text at a time."""
+    """Yield what `cuts` returns for a text that is not empty, about `portion_chars` of the text at a time."""
     start = count = 0
     while start < len(text):
-        origin, behind = max(0, start - LOOK_CHARS), min(len(text), start + slice_chars + max_chars + LOOK_CHARS + 1)
+        origin, behind = max(0, start - LOOK_CHARS), min(len(text), start + portion_chars + max_chars + LOOK_CHARS + 1)
         part, is_end = text[origin:behind], behind == len(text)
         try:
             ends = cuts_between(part, origin, start, max_chars, overlap_chars, most=most - count, is_end=is_end)

@@ -75,17 +75,17 @@ class Sender(Protocol):
         ...
 
 
-class NoPlace(Exception):
+class NoSlot(Exception):
     """Raised by a route on which as many tasks already run as are allowed (MAX_OBJECTS_AT_WORK).
 
-    A task that is refused with NoPlace waits for an object slot, and the direct route does not run it instead.
+    A task that is refused with NoSlot waits for an object slot, and the direct route does not run it instead.
     """
 
 
 class Dispatcher:
     """Sends a task to a host by the first route that accepts the task; the routes are tried in the deployment's order.
 
-    If all routes fail, the task stays pending, and the sweep dispatches it again. `no_place` says that the last task
+    If all routes fail, the task stays pending, and the sweep dispatches it again. `no_slot` says that the last task
     was not accepted because it must wait for an object slot.
     """
 
@@ -94,7 +94,7 @@ class Dispatcher:
         self._senders = senders
         self._meter = meter
         self._log = log
-        self.no_place = False
+        self.no_slot = False
 
     @property
     def first_route(self) -> Route:
@@ -125,16 +125,16 @@ class Dispatcher:
         of the claim, only one of the two hosts can work on the task. A task whose tenant has many tasks in the queue
         (`crowded`) goes to an object first, if there are objects.
         """
-        self.no_place = False
+        self.no_slot = False
         for sender in self._in_order(crowded):
-            if self.no_place and sender.route is Route.DIRECT:
+            if self.no_slot and sender.route is Route.DIRECT:
                 break
             self._meter.spend()
             try:
                 async with asyncio.timeout(limits.SEND_SECONDS):
                     await sender.send(task_key, delay_seconds)
-            except NoPlace:
-                self.no_place = True
+            except NoSlot:
+                self.no_slot = True
                 continue
             except Exception as error:  # noqa: BLE001 - a binding may raise anything; the next route is tried
                 text = f"{type(error).__name__}: {error}"
@@ -143,5 +143,5 @@ class Dispatcher:
                 continue
             self._log("dispatched", task=task_key, route=sender.route, delay_seconds=delay_seconds or None)
             return sender.route
-        self._log("undispatched", task=task_key, no_place=self.no_place or None)
+        self._log("undispatched", task=task_key, no_place=self.no_slot or None)
         return None

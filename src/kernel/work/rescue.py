@@ -77,7 +77,7 @@ class Rescue:
             if not (task.late and await self.worker.store.nudge(task.task_key, self.worker.settings.lease_ms)):
                 return
             if dispatcher is not None and (
-                await dispatcher.dispatch(task.task_key, crowded=True) is not None or dispatcher.no_place
+                await dispatcher.dispatch(task.task_key, crowded=True) is not None or dispatcher.no_slot
             ):
                 return
             if not waits:

@@ -25,12 +25,12 @@ from ..run.log import Log
 from ..run.text_inputs import TEXT
 from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Outcome, Replayed
 from ..store.tasks import TaskStore
-from ..text.chunks import Chunk, cuts, cuts_in_slices
+from ..text.chunks import Chunk, cuts, cuts_in_portions
 from ..text.merge import merge_chars
 from .dispatch import Dispatcher
 
 if TYPE_CHECKING:
-    from ..store.joining import Joining
+    from ..store.resend import Resend
 
 
 type Repeated = Literal["overlaps", "instructions", "schema"]
@@ -76,8 +76,8 @@ class TaskRequest:
     async def cut(self, settings: Settings) -> tuple[int, ...]:
         """Return where the task's text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated.
 
-        A long text is cut in slices, between which other requests have a turn. The text of a file is cut by the task's
-        worker.
+        A long text is cut in portions, between which other requests have a turn. The task's worker cuts the text of a
+        file.
         """
         if self.input_file is not None:
             return ()
@@ -87,7 +87,7 @@ class TaskRequest:
         else:
             work, found = LongWork(), list[int]()
             await work.did(len(self.text))  # it was parsed and checked
-            for part in cuts_in_slices(*how, limits.WORK_CHARS_AT_ONCE, most=most):
+            for part in cuts_in_portions(*how, limits.WORK_CHARS_AT_ONCE, most=most):
                 found += part
                 await work.did(limits.WORK_CHARS_AT_ONCE)
             ends = tuple(found)
@@ -168,18 +168,18 @@ class Submission:
         request: TaskRequest,
         idempotency_key: str | None = None,
         digest: str = "",
-        joining: "Joining | None" = None,
+        resend: "Resend | None" = None,
     ) -> Submitted | Mismatched | LimitReached:
         """Write a new task, or return why it was not written. Raises StoreError only if nothing was accepted.
 
         `submit` also raises the errors of `TaskRequest.cut`, and TextFileGone. A written task counts as accepted, and
         it is dispatched after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission
         names the route that is tried first. `digest` is the digest of the request's body: if the idempotency key was
-        used before, the digests are compared. Without an idempotency key, `joining` identifies a request that an SDK
+        used before, the digests are compared. Without an idempotency key, `resend` identifies a request that an SDK
         repeats.
         """
         for _ in range(REPLAYS_MOST):
-            conditions = self.conditions(idempotency_key, digest, joining)._replace(later_ms=self._later_ms(request))
+            conditions = self.conditions(idempotency_key, digest, resend)._replace(later_ms=self._later_ms(request))
             new = await self._new(tenant, request)
             outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
             if outcome is None:
@@ -216,7 +216,7 @@ class Submission:
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls, max_cost)
 
     def conditions(
-        self, idempotency_key: str | None = None, digest: str = "", joining: "Joining | None" = None
+        self, idempotency_key: str | None = None, digest: str = "", resend: "Resend | None" = None
     ) -> Conditions:
         """Return the conditions of a submission: the deployment's limits, and the request's idempotency key."""
         shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)
@@ -226,7 +226,7 @@ class Submission:
             tasks_in_flight_most=self.settings.tasks_in_flight_most,
             characters_a_day_most=self.settings.characters_a_day_most,
             queue_share=limits.QUEUE_SHARE if shared else None,
-            joining=joining,
+            resend=resend,
         )
 
     async def refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:

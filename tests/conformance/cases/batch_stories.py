@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from src.features.batches.lines.line_index import slice_of
+from src.features.batches.lines.line_index import portion_of
 from src.features.batches.store.batch_files import BatchFileStore, growing, look
 from src.features.batches.store.batches import BatchStore, NewBatch, ValidationStatements
 from src.features.files.file import FilePart, Purpose
@@ -32,7 +32,10 @@ from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, St
 INPUT, OUTPUT, ERRORS = (FileKey(made_key(number)) for number in (7, 8, 9))
 WINDOW_MS = 86_400_000
 TOTAL = 5
-SLICES = (slice_of(0, [(0, 10, 2**64 - 1), (11, 300, 1)]), slice_of(2, [(301, 310, 2), (311, 320, 3), (321, 330, 4)]))
+SLICES = (
+    portion_of(0, [(0, 10, 2**64 - 1), (11, 300, 1)]),
+    portion_of(2, [(301, 310, 2), (311, 320, 3), (321, 330, 4)]),
+)
 LINES = "SELECT part, object, places, sizes, length(body) AS bytes FROM segments ORDER BY part"
 FILES = "SELECT id, state, purpose, filename, parts, bytes, owner FROM files ORDER BY id"
 
@@ -102,7 +105,7 @@ def _valid(under: Any) -> Any:
 
 def _refused(position: int, refusal: str | None = None) -> FailedCall:
     key = CallKey(0, position)
-    return FailedCall(key, Tries(1, 1), True, FAILURE, gap_chars=0, refusal=refusal)
+    return FailedCall(key, Tries(1, 1), True, FAILURE, gap_chars=0, provider_answer=refusal)
 
 
 def _lines(*positions: int) -> list[Output]:
@@ -169,7 +172,7 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     refused = [_refused(1, '{"status":400,"body":{"error":"ü"}}'), _refused(3)]
     assert await story.write(claim, outputs=_lines(0), failures=refused[:1], completed=1, failed=1, calls_settled=2)
     again = await story.claim("one")
-    story.outcomes += [sorted(again.outputs), sorted(again.left_out), again.refused]
+    story.outcomes += [sorted(again.outputs), sorted(again.left_out), again.failed_for_good]
     facts = {"calls_minimum": TOTAL, "completed": 3, "failed": 2, "calls_settled": 5}
     facts["segment_chars"] = limits.SEGMENT_CHARS_OF_BATCH
     ending = Finish(RETENTION_MS, gaps=True, may_be_empty=True)
@@ -198,9 +201,9 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     story.outcomes += [sorted(failures.items()), behind]
     for writer, places in ((first, range(2)), (of, range(2)), (of, range(2)), (of, range(2, 4))):
         error = [FilePart(f"w2-e{places.start}", 20)]
-        story.outcomes.append(await story.lines.add_errors(writer, places, error, lines=1, place="d1"))
+        story.outcomes.append(await story.lines.add_errors(writer, places, error, lines=1, shelf="d1"))
     story.outcomes += [await story.lines.complete(of)]  # one of the batch's places is not written yet
-    story.outcomes.append(await story.lines.add_errors(of, range(4, 5), [], lines=0, place="d1"))
+    story.outcomes.append(await story.lines.add_errors(of, range(4, 5), [], lines=0, shelf="d1"))
     story.outcomes += [await story.lines.complete(of), await story.lines.complete(of)]
     await story.note(FILES)
     await story.note("SELECT writer_fence, written_places, output_lines, error_lines FROM batches")
@@ -226,7 +229,7 @@ async def a_batch_without_an_answer_has_no_output_file(env: Any) -> Any:
     assert not await story.store.step(claim, late, Release(0, 0))
     await story.note(LINES)
     error = [FilePart("w1-e0", 100)]
-    story.outcomes += [await story.lines.add_errors(of, range(TOTAL), error, lines=TOTAL, place="d1")]
+    story.outcomes += [await story.lines.add_errors(of, range(TOTAL), error, lines=TOTAL, shelf="d1")]
     story.outcomes.append(await story.lines.complete(of))
     await story.note(FILES)
     return story.told()

@@ -24,13 +24,13 @@ async def triggers_are_noted_and_turns_taken(env: Any) -> Any:
     await story.insert(made_key(3))
     await store.due(10)
     for what in (Seen.ASKED, Seen.ASKED, Seen.SWEEP):
-        story.outcomes.append(await store.take_turn(what, 3600) > 0)
+        story.outcomes.append(await store.take_permit(what, 3600) > 0)
     await story.alter("UPDATE seen SET at = at - ?1", HOUR_MS)
     for what in (Seen.ASKED, Seen.SWEEP):
-        story.outcomes.append(await store.take_turn(what, 3600) > 0)
+        story.outcomes.append(await store.take_permit(what, 3600) > 0)
     # The row in `seen` seems to come from a clock that was an hour ahead.
     await story.alter("UPDATE seen SET at = at + ?1 WHERE what = 'asked'", HOUR_MS)
-    story.outcomes.append(await store.take_turn(Seen.ASKED, 3600) > 0)
+    story.outcomes.append(await store.take_permit(Seen.ASKED, 3600) > 0)
     times, backlog = await store.outlook()
     story.outcomes += [sorted(times), backlog.pending, backlog.processing, (backlog.oldest_ms or 0) > HOUR_MS]
     return story.told()

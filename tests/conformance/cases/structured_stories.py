@@ -1,4 +1,4 @@
-"""Stories about a structured task: rungs, gaps, the end with gaps, and what older code cannot do."""
+"""Stories about a structured task: rejections, gaps, the end with gaps, and what older code cannot do."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,7 @@ from src.kernel.domain.structure import Rejection, Structure
 from src.kernel.domain.task import Failure, NewTask, Reduce, Route
 from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, MergeLevel, Output, Tries
-from src.kernel.store.options import LadderCounts
+from src.kernel.store.options import AnswerCounts
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
 from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, made_key, new_task
@@ -41,13 +41,15 @@ async def a_structured_task_with_a_gap(env: Any) -> Any:
     await store.insert(structured(), 1)
     claim = await story.claim("one")
     story.outcomes += [claim.output_schema, claim.characters, claim.options.structure]
-    first = progress(claim, outputs=values(0), failures=[rejected(1)], completed=1, ladder=LadderCounts(0, 1, 0))
+    first = progress(claim, outputs=values(0), failures=[rejected(1)], completed=1, answer_counts=AnswerCounts(0, 1, 0))
     assert await store.step(claim, first, Continue(LEASE_MS))
     assert await store.step(claim, first, Continue(LEASE_MS))
     again = await story.claim("one")
-    story.outcomes += [sorted(again.rejections.items()), again.ladder, again.chunk_chars]
-    counts = LadderCounts(1, 2, 1, 4 / 6)
-    last = progress(claim, outputs=values(2), failures=[rejected(1, final=True)], completed=2, failed=1, ladder=counts)
+    story.outcomes += [sorted(again.rejections.items()), again.answer_counts, again.chunk_chars]
+    counts = AnswerCounts(1, 2, 1, 4 / 6)
+    last = progress(
+        claim, outputs=values(2), failures=[rejected(1, final=True)], completed=2, failed=1, answer_counts=counts
+    )
     assert await store.step(claim, last, Continue(LEASE_MS))
     story.outcomes.append((await story.claim("one")).gaps)
     over = progress(claim, completed=2, failed=1)
@@ -78,7 +80,7 @@ async def a_structured_merge_with_a_gap(env: Any) -> Any:
     facts = {"completed": 2, "failed": 1}
     done = progress(claim, outputs=outputs(1, 2), failures=[rejected(0, final=True)], **facts)
     assert await store.step(claim, done, Continue(LEASE_MS))
-    story.outcomes.append(sorted((await store.sizes_by_place(TASK, 0)).items()))
+    story.outcomes.append(sorted((await store.sizes_by_position(TASK, 0)).items()))
     assert await store.step(claim, progress(claim, merges=[MergeLevel(1, (3,))], **facts), Continue(LEASE_MS))
     assert not await store.step(claim, progress(claim, **facts), Finish(RETENTION_MS, 1, gaps=True))
     merged = progress(claim, outputs=outputs(0, level=1), **facts)

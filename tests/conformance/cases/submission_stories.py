@@ -5,7 +5,7 @@ from typing import Any
 from src.kernel.domain.task import NewTask
 from src.kernel.store.admission import Accepted, Conditions, Outcome
 from src.kernel.store.claims import Continue, Finish
-from src.kernel.store.joining import Joining
+from src.kernel.store.resend import Resend
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import failures, outputs, progress
 from tests.conformance.cases.storyteller import LEASE_MS, Story, made_key, new_task
@@ -100,7 +100,7 @@ async def a_submission_withdrawn(env: Any) -> Any:
 @worker_case
 async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     story = Submissions(env)
-    first, second, third = (Conditions(joining=Joining("key body", count, 1_000_000)) for count in range(3))
+    first, second, third = (Conditions(resend=Resend("key body", count, 1_000_000)) for count in range(3))
     await story.submit(1, first)
     await story.submit(2, first)
     for at, on in ((3, second), (3, second), (4, second), (5, second), (6, third)):
@@ -108,11 +108,11 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.submit(7, second, "other")
     await story.note(SUBMISSIONS)
     assert await story.store.key_holder(made_key(8), third)
-    assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
+    assert await story.store.key_holder(made_key(9), Conditions(resend=Resend("key other", 1, 1000))) is None
     # The next request of the story arrives late, after its key has expired.
-    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))
+    await story.submit(0, Conditions(resend=Resend("key body", 3, 0)))
     await story.alter("UPDATE submissions SET expires_at = 1")
-    await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))
+    await story.submit(10, Conditions(resend=Resend("key body", 4, 1_000_000)))
     await story.store.withdraw(_task(1), first)  # the first task stays, because other requests were answered with it
     assert await story.erase(made_key(2))
     await story.note(SUBMISSIONS)

@@ -72,16 +72,16 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
         await story.insert(key, unclaimed_ms=LEASE_MS)
     await story.alter("UPDATE tasks SET route = 'durable-object'")
     for key in (first, first, second, third):
-        story.outcomes.append(await store.take_place(key, 2))
-    story.outcomes.append(await store.fill_places(2, 9))
+        story.outcomes.append(await store.take_slot(key, 2))
+    story.outcomes.append(await store.fill_slots(2, 9))
     story.outcomes.append((await store.due(10)).idle)
     assert await story.cancel(first)
-    story.outcomes.append(await store.fill_places(2, 9))
+    story.outcomes.append(await store.fill_slots(2, 9))
     for most in (2, 3):  # neither a repeated grant of a place nor a grant beyond the bound changes anything
-        story.outcomes.append(await store.give_places([third, made_key(4)], most))
+        story.outcomes.append(await store.give_slots([third, made_key(4)], most))
     story.outcomes.append((await store.due(10)).idle)
     for key in (first, third):
-        story.outcomes.append(await store.take_place(key, 2))
+        story.outcomes.append(await store.take_slot(key, 2))
     for most in (2, 9):
         story.outcomes.append(await store.may_stand_in(second, most))
     await story.note("SELECT id FROM object_places ORDER BY id")
@@ -89,7 +89,7 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
 
 
 @worker_case
-async def tenants_take_turns_in_the_sweep(env: Any) -> Any:
+async def tenants_take_permits_in_the_sweep(env: Any) -> Any:
     story = Story(env)
     # Tenant alpha has the oldest backlog, tenant gamma the youngest task. The last inserted task is not due.
     tenants = ("alpha", "alpha", "alpha", "alpha", "beta", "beta", "gamma", "gamma")

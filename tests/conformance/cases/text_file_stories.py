@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from src.features.files.file import FilePart, Purpose
-from src.features.texts.file_cuts import CutAt, CutSlice
+from src.features.texts.file_cuts import CutAt, CutPortion
 from src.features.texts.store import CutStatements, FileTextStore
 from src.kernel.domain.errors import TextFileGone
 from src.kernel.domain.ids import FileKey
@@ -17,8 +17,8 @@ from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key,
 TEXT = FileKey(made_key(7))
 # Two slices of a file of 18 bytes: a byte order mark, then three chunks of a one-byte and a four-byte character each.
 SLICES = (
-    CutSlice(CutAt(8, 2, 1), ends=(2,), byte_ends=(8,), start=3, text="x𝒳"),
-    CutSlice(CutAt(18, 6, 3), ends=(4, 6), byte_ends=(13, 18), start=None, text="x𝒳x𝒳"),
+    CutPortion(CutAt(8, 2, 1), ends=(2,), byte_ends=(8,), start=3, text="x𝒳"),
+    CutPortion(CutAt(18, 6, 3), ends=(4, 6), byte_ends=(13, 18), start=None, text="x𝒳x𝒳"),
 )
 
 

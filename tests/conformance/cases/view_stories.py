@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from src.features.attempts.log import AttemptOutcome, AttemptStore, Place
+from src.features.attempts.log import AttemptOutcome, AttemptStore, EntryKey
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import split_task_key
 from src.kernel.domain.task import Failure, Route, Status
@@ -127,7 +127,7 @@ async def the_log_of_a_tasks_calls(env: Any) -> Any:
     output = Output(CallKey(0, 1), "text", 6, "stop", 7, 8)
     made = progress(claim, step=6, outputs=[output], completed=1, in_flight=[CallKey(0, 0)], doubted=[CallKey(0, 2)])
     await story.store.step(claim, made, Continue(10_000))
-    after: Place | None = None
+    after: EntryKey | None = None
     for _ in range(9):
         page = await logged.attempts(key, tuple(AttemptOutcome), after, 2, "d")
         assert page is not None
@@ -139,6 +139,6 @@ async def the_log_of_a_tasks_calls(env: Any) -> Any:
     for outcome in AttemptOutcome:
         page = await logged.attempts(key, (outcome,), None, 9, "d")
         assert page is not None
-        story.outcomes.append([(one.place, one.outcome) for one in page.attempts])
+        story.outcomes.append([(one.key, one.outcome) for one in page.attempts])
     assert await logged.attempts(made_key(2), tuple(AttemptOutcome), None, 9, "d") is None
     return story.told()

@@ -28,7 +28,7 @@ AWAY_AT_SECONDS = 3.0
 CRON_SECONDS = 60
 PROBES_AN_HOUR_MOST = 32
 QUEUE = Deployment("queue", queue=True, objects=False)
-AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the longest time of a turn's calls, plus the time of a call that hangs
+AWAY_TURN = limits.AWAY_PROBE_SECONDS + 25  # the longest time of a turn's calls, plus the time of a call that hangs
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",

@@ -121,7 +121,7 @@ def test_the_largest_batch_holds_up_no_other_tenant(route: str, plan: Plan) -> N
 
 
 def test_a_file_that_is_checked_at_once_holds_them_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 100_000_000)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 100_000_000)
     monkeypatch.setattr(limits, "FILE_READ_BYTES_MOST", 100_000_000)
     monkeypatch.setattr(R2Bucket, "part_bytes", 100_000_000)
     (late,) = lateness(BatchLoad(800, line_bytes=50_000, isolates=1), {"accepted": MOMENTS["accepted"]})

@@ -72,12 +72,12 @@ def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytes
 
 
 @pytest.mark.campaign
-def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(monkeypatch: pytest.MonkeyPatch):
-    async def told(*_arguments: Any) -> None:
+def test_without_shared_calls_a_lone_chunk_waits_for_an_hour(monkeypatch: pytest.MonkeyPatch):
+    async def nothing(*_arguments: Any) -> None:
         return None
 
     monkeypatch.setattr(ModelHealth, "is_mixed", lambda health, now: False)
-    monkeypatch.setattr(WorkStore, "told", told)
+    monkeypatch.setattr(WorkStore, "shared_calls", nothing)
     assert wrong(BrownOut(0.3, 60, "objects", 20)) != []
 
 
@@ -99,7 +99,7 @@ def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: py
 
 
 @pytest.mark.campaign
-def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.MonkeyPatch):
+def test_without_a_health_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.MonkeyPatch):
     """If an isolate keeps one record of a model for all tenants, a task waits because of another tenant's failures."""
     usual = ModelHealths.of
     monkeypatch.setattr(ModelHealths, "of", lambda health, tenant, model: usual(health, "", model))

@@ -69,7 +69,7 @@ JUDGED_LEAST = {
     formed.MERGES_JUDGED: 12,
     formed.ASKS_JUDGED: 10,
     formed.GAPS_JUDGED: 15,
-    formed.LADDERS_JUDGED: 30,
+    formed.REJECTIONS_JUDGED: 30,
     gap_retries.RETRIES_JUDGED: 3,
     gap_retries.CALLS_JUDGED: 3,
     gap_retries.OLD_JUDGED: 3,

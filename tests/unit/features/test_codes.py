@@ -7,7 +7,7 @@ import pytest
 
 from src.composition import CATALOGUE
 from src.features.batches.work.validation import MISSING
-from src.features.structured import forms as ladder
+from src.features.structured import forms
 from src.features.texts import file_text
 from src.kernel.api.base import problems
 from src.kernel.domain import errors
@@ -50,7 +50,7 @@ def test_each_task_code_is_one_that_comes_about() -> None:
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
     of_tasks |= {MISSING.code, file_text.MISSING.code, file_text.invalid("").code}
-    assert of_calls | of_tasks | ladder.CODES | failed_calls.GAP_CODES == set(TaskCode) == set(TASK_CODES)
+    assert of_calls | of_tasks | forms.CODES | failed_calls.GAP_CODES == set(TaskCode) == set(TASK_CODES)
 
 
 def test_each_problem_code_has_one_kind() -> None:

@@ -67,7 +67,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
 
 @pytest.fixture
 def batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
     bench = BatchBench()
     yield bench
@@ -139,9 +139,9 @@ def test_a_run_of_a_text_in_a_file_is_gone_when_it_ends(
     parts: Parts, monkeypatch: pytest.MonkeyPatch, lost: bool
 ) -> None:
     look_near(monkeypatch)
-    monkeypatch.setattr(limits, "TEXT_SLICE_BYTES", 400)
+    monkeypatch.setattr(limits, "TEXT_PORTION_BYTES", 400)
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 120)
-    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 3, "paid": 3})
+    monkeypatch.setattr(limits, "TEXT_PORTIONS_A_RUN", {"free": 3, "paid": 3})
     bench = TextBench()
     bench.begin_text(b"# Head\n\n" + b"Two words. " * 300, reduce=Reduce.MERGE)
     assert bench.work() == Released(0)

@@ -220,7 +220,7 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
     first, second, third = made.submit(3)
 
     async def take(key: TaskKey, most: int) -> bool:
-        return (await store.take_place(key, most))[0]
+        return (await store.take_slot(key, most))[0]
 
     assert [made.bench.do(take(key, 1)) for key in (first, first, second)] == [True, True, False]
     claim = store.claim(first, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=1)
@@ -247,16 +247,16 @@ def test_a_task_that_only_waits_has_no_place(deploy):
     (other,) = made.submit(1, "other")
     assert made.objects.started == [*keys, other]
     made.bench.do(asyncio.sleep(300))
-    taken = [made.bench.do(made.bench.store.take_place(key, 2))[0] for key in keys]
+    taken = [made.bench.do(made.bench.store.take_slot(key, 2))[0] for key in keys]
     assert taken == [True, False]  # one slot is left, and the other task of the tenant waits for its turn
     assert made.places() == 2
 
 
-def test_tenants_take_turns_though_the_tasks_of_one_come_back(deploy):
+def test_tenants_take_permits_though_the_tasks_of_one_come_back(deploy):
     made = deploy(1)
     keys = made.submit(4, "greedy")
     for key in keys:
-        made.bench.do(made.bench.store.take_place(key, 1))
+        made.bench.do(made.bench.store.take_slot(key, 1))
         waits(made, key, 10)
     made.bench.do(asyncio.sleep(9))
     (other,) = made.submit(1, "other")
@@ -346,7 +346,7 @@ def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
     made = deploy(1, queue)
     made.waited = Behind()
     first, second = made.submit(2)
-    assert made.bench.do(made.bench.store.take_place(first, 1))[0]
+    assert made.bench.do(made.bench.store.take_slot(first, 1))[0]
     made.bench.do(made.bench.store.claim(first, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=9_000_000))
     polls = 0
     while poll(made, second).status is not Status.COMPLETED:

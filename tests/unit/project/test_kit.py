@@ -104,18 +104,6 @@ def test_every_path_that_is_named_is_there(name: str):
     assert [path for path in marked if not any(ROOT.glob(path.rstrip("/")))] == []
 
 
-def test_the_glossary_knows_where_its_words_live():
-    """In docs/glossary.md each word has a meaning and the path of an existing module, and occurs once."""
-    rows = re.findall(r"^\| ([a-z][^|]*) \| ([^|]+) \|(?: `([^`]+)` \|)?$", read("docs/glossary.md"), re.MULTILINE)
-    words = [word.strip() for names, _, _ in rows if names != "word" for word in names.split(",")]
-    assert len(words) > 60
-    assert len(words) == len(set(words))
-    assert all(meaning.strip().endswith((".", ".)")) for names, meaning, _ in rows if names != "word")
-    paths = [path for _, _, path in rows if path]
-    assert len(paths) == len(rows) - sum(names == "word" for names, _, _ in rows)
-    assert [path for path in paths if not (ROOT / "src" / path).is_file() and not (ROOT / path).is_file()] == []
-
-
 def test_every_target_that_a_document_names_exists():
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", read("Makefile"), re.MULTILINE))
     named = {

@@ -7,7 +7,7 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import CPU_LIMIT
 from src.features.files.sql import IN_USE
-from src.features.texts.file_cuts import CutSlice
+from src.features.texts.file_cuts import CutPortion
 from src.features.texts.file_text import FileText
 from src.kernel.domain import limits
 from src.kernel.run.kinds import Record
@@ -26,7 +26,7 @@ def _texts(rng: Random) -> Workload:
 
 
 async def _record_as_the_last(
-    self: FileText, record: Record, from_bytes: int, found: CutSlice, **_is_over: bool
+    self: FileText, record: Record, from_bytes: int, found: CutPortion, **_is_over: bool
 ) -> None:
     """Record a slice as if it were the last one."""
     await _recorded(self, record, from_bytes, found, is_over=True)

@@ -252,7 +252,7 @@ ABLATIONS = (
     Ablation(
         "orphans_are_searched",
         "a part that lands after its file was erased is found and erased",
-        ((FileErasure, "step", _search_nothing),),
+        ((FileErasure, "advance", _search_nothing),),
         {"r2_lands_twice": 0.3, "user_raced": 0.2},
         _batches(20, 45),
     ),

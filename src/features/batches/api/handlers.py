@@ -15,7 +15,7 @@ from ....kernel.domain import limits
 from ....kernel.domain.ids import TaskKey, file_key_of, split_task_key, task_id_of_batch, task_key_of
 from ....kernel.domain.task import Kind
 from ....kernel.store.admission import LimitReached, Mismatched
-from ....kernel.store.joining import Joining
+from ....kernel.store.resend import Resend
 from ...files.store import file_store
 from ..status import ENDED, BatchStatus
 from ..store.batches import Batch, BatchStore, InputMissing
@@ -39,13 +39,13 @@ async def create_batch(exchange: Exchange) -> Reply:
         raise no_input()
     # A request for a response with an equal body has another digest.
     name = digest({"batch": body})
-    joins = None if key is not None else submission.joining(exchange, name)
+    resend = None if key is not None else submission.resend(exchange, name)
     input_file = await file_store(exchange.api.invocation).file(file_key)
     if input_file is None:
         # The file may have been deleted since an earlier send of the same request made its batch.
-        accepted = await _earlier(exchange, key, name, joins)
+        accepted = await _earlier(exchange, key, name, resend)
     else:
-        accepted = await _accept(exchange, new_request(fields, input_file), key, name, joins)
+        accepted = await _accept(exchange, new_request(fields, input_file), key, name, resend)
     headers = {"Idempotency-Replayed": "true"} if accepted.replayed else {}
     return _reply(exchange, accepted.batch, headers)
 
@@ -107,12 +107,12 @@ async def cancel_batch(exchange: Exchange) -> Reply:
 
 
 async def _accept(
-    exchange: Exchange, request: BatchRequest, key: str | None, name: str, joins: Joining | None
+    exchange: Exchange, request: BatchRequest, key: str | None, name: str, resend: Resend | None
 ) -> SubmittedBatch:
     """Submit a batch for a checked request. Raises Refusal with the reason if it is refused."""
     api = exchange.api
     with admitted(api):
-        outcome = await BatchSubmission(api.submission).submit(exchange.tenant, request, key, name, joins)
+        outcome = await BatchSubmission(api.submission).submit(exchange.tenant, request, key, name, resend)
     match outcome:
         case SubmittedBatch():
             return outcome
@@ -124,9 +124,9 @@ async def _accept(
             raise limit_reached(limit, api)
 
 
-async def _earlier(exchange: Exchange, key: str | None, name: str, joins: Joining | None) -> SubmittedBatch:
+async def _earlier(exchange: Exchange, key: str | None, name: str, resend: Resend | None) -> SubmittedBatch:
     """Find the batch of an earlier send of a request whose input file is gone. Raises Refusal (400) without one."""
-    found = await BatchSubmission(exchange.api.submission).earlier(exchange.tenant, key, name, joins)
+    found = await BatchSubmission(exchange.api.submission).earlier(exchange.tenant, key, name, resend)
     if isinstance(found, Mismatched):
         raise mismatch()
     if found is None:

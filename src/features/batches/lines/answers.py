@@ -1,7 +1,7 @@
 """Writes the lines of a batch's output file and error file, in the format of OpenAI's batches.
 
 A line is one JSON object in ASCII without a line's end, so that its characters are its bytes. Its ids follow from the
-task and the place of the line in the batch, so that a line which is written again is the same.
+task and the position of the line in the batch, so that a line which is written again is the same.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ _OK = 200
 
 
 def output_line(
-    task: TaskKey, place: int, endpoint: BatchEndpoint, line: Line, answer: Mapping[str, object], now_ms: int
+    task: TaskKey, position: int, endpoint: BatchEndpoint, line: Line, answer: Mapping[str, object], now_ms: int
 ) -> str:
     """Write the line of an answered request. `answer` is the whole chat completion (`ModelReply.answer`).
 
-    `place` is the place of the line among the batch's lines, from 0. `now_ms` is when the answer arrived.
+    `position` is that of the line among the batch's lines, from 0. `now_ms` is when the answer arrived.
     """
-    digits = _digits(task, place)
+    digits = _digits(task, position)
     if endpoint == CHAT:
         body = whole_completion(answer, own_id=f"chatcmpl-{digits}", model=line.model, now_ms=now_ms)
     else:
@@ -34,26 +34,26 @@ def output_line(
     return _written(digits, line.custom_id, {"status_code": _OK, "request_id": f"req_{digits}", "body": body}, None)
 
 
-def refused_line(task: TaskKey, place: int, custom_id: str | None, status: int, body: object) -> str:
+def refused_line(task: TaskKey, position: int, custom_id: str | None, status: int, body: object) -> str:
     """Write the line of a request that the provider refused for good, with the status and the body of its refusal.
 
     `custom_id` is None if the line of the input file is lost.
     """
-    digits = _digits(task, place)
+    digits = _digits(task, position)
     return _written(digits, custom_id, {"status_code": status, "request_id": f"req_{digits}", "body": body}, None)
 
 
-def unanswered_line(task: TaskKey, place: int, custom_id: str | None, code: str, message: str) -> str:
+def unanswered_line(task: TaskKey, position: int, custom_id: str | None, code: str, message: str) -> str:
     """Write the line of a request that was never answered. `code` says why: `batch_expired`, for example.
 
     `custom_id` is None if the line of the input file is lost.
     """
-    return _written(_digits(task, place), custom_id, None, {"code": code, "message": message})
+    return _written(_digits(task, position), custom_id, None, {"code": code, "message": message})
 
 
-def _digits(task: TaskKey, place: int) -> str:
+def _digits(task: TaskKey, position: int) -> str:
     """Return 32 hexadecimal digits that only this line of this batch has."""
-    return hashlib.sha256(f"{task}/{place}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{task}/{position}".encode()).hexdigest()[:32]
 
 
 def _written(

@@ -14,7 +14,7 @@ def whole_completion(answer: Mapping[str, object], *, own_id: str, model: str, n
     given = {name: value for name, value in answer.items() if name not in {"id", "object", "created", "model"}}
     choices = answer.get("choices")
     if isinstance(choices, list):
-        given["choices"] = [_whole_choice(choice, place) for place, choice in enumerate(choices)]
+        given["choices"] = [_whole_choice(choice, position) for position, choice in enumerate(choices)]
     return {
         "id": _text_or(answer.get("id"), own_id),
         "object": "chat.completion",
@@ -32,11 +32,11 @@ def created_of(answer: Mapping[str, object], now_ms: int) -> int:
     return now_ms // 1000
 
 
-def _whole_choice(choice: object, place: int) -> object:
+def _whole_choice(choice: object, position: int) -> object:
     if not isinstance(choice, Mapping):
         return choice
     message = choice.get("message")
-    whole = {"index": place, "logprobs": None, **choice}
+    whole = {"index": position, "logprobs": None, **choice}
     if isinstance(message, Mapping):
         whole["message"] = {"role": ROLE, "content": None, "refusal": None, **message}
     if whole.get("finish_reason") is None:

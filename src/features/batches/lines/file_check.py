@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ....kernel.domain import limits
-from .line_index import Slice, digest, slice_of
+from .line_index import Portion, digest, portion_of
 from .lines import Line, LineCode, LineFault, LineRules, check_line
 from .scan import FileLine, LineScanner
 
@@ -17,7 +17,7 @@ class CheckedPart(NamedTuple):
     the model of its lines, None before the first one.
     """
 
-    lines: Slice | None
+    lines: Portion | None
     faults: tuple[LineFault, ...]
     read_bytes: int
     read_lines: int
@@ -70,9 +70,9 @@ class FileCheck:
 
     def take(self) -> CheckedPart:
         """Return what was found since the last call."""
-        lines = slice_of(self._first, self._found) if self._found else None
+        lines = portion_of(self._first, self._found) if self._found else None
         scanner = self._scanner
-        part = CheckedPart(lines, tuple(self._faults), scanner.place, scanner.lines, self.total, self.rules.model)
+        part = CheckedPart(lines, tuple(self._faults), scanner.at, scanner.lines, self.total, self.rules.model)
         self._first, self._found, self._faults = self.total, [], []
         return part
 

@@ -1,6 +1,6 @@
-"""Where the lines of a batch lie in its file: for each slice of lines, their places and digests of their ids.
+"""Where the lines of a batch lie in its file: for each portion of lines, their positions and digests of their ids.
 
-A slice is a row of `batch_slices`. A line takes about 12 bytes: 3 or 4 for its place, and 8 for its digest.
+A portion is a row of `batch_slices`. A line takes about 12 bytes: 3 or 4 for its place, and 8 for its digest.
 """
 
 import hashlib
@@ -12,12 +12,12 @@ _DIGEST_BYTES = 8
 _MORE = 0x80  # the bit that says that more bytes of a number follow
 
 
-class Slice(NamedTuple):
+class Portion(NamedTuple):
     """Lines that follow one another in a file, blank lines left out.
 
-    `first` is the place of the first line among the batch's lines, and `start` the byte at which it begins. `spans` has
-    for each line how many bytes lie between the line before and it, which is 0 for the first line, and how many bytes
-    it has. `ids` has the digest of each line's `custom_id`.
+    `first` is the position of the first line among the batch's lines, and `start` the byte at which it begins. `spans`
+    has for each line how many bytes lie between the line before and it, which is 0 for the first line, and how many
+    bytes it has. `ids` has the digest of each line's `custom_id`.
     """
 
     first: int
@@ -39,8 +39,8 @@ class Slice(NamedTuple):
             at += size
 
 
-def slice_of(first: int, lines: Iterable[tuple[int, int, int]]) -> Slice:
-    """Make a slice from one or more lines: where each begins, the byte behind it, and its digest."""
+def portion_of(first: int, lines: Iterable[tuple[int, int, int]]) -> Portion:
+    """Make a portion from one or more lines: where each begins, the byte behind it, and its digest."""
     spans: list[tuple[int, int]] = []
     ids: list[int] = []
     start = before = -1
@@ -50,12 +50,12 @@ def slice_of(first: int, lines: Iterable[tuple[int, int, int]]) -> Slice:
         spans.append((begins - before, ends - begins))
         ids.append(identity)
         before = ends
-    assert spans, "a slice without lines"
-    return Slice(first, start, tuple(spans), tuple(ids))
+    assert spans, "a portion without lines"
+    return Portion(first, start, tuple(spans), tuple(ids))
 
 
-def pack(one: Slice) -> tuple[bytes, bytes]:
-    """Write a slice's `spans` and `ids` as the two BLOBs of its row.
+def pack(one: Portion) -> tuple[bytes, bytes]:
+    """Write a portion's `spans` and `ids` as the two BLOBs of its row.
 
     Each number of `spans` is written in groups of seven bits, the lowest first, as in LEB128. Most take one or two
     bytes. Each of `ids` is written in eight bytes.
@@ -71,8 +71,8 @@ def pack(one: Slice) -> tuple[bytes, bytes]:
     return bytes(spans), struct.pack(f">{len(one.ids)}Q", *one.ids)
 
 
-class StoredSlice(NamedTuple):
-    """A slice of `lines` lines as a reader of lines needs it: without digests, and `spans` packed as in its row.
+class StoredPortion(NamedTuple):
+    """A portion of `lines` lines as a reader of lines needs it: without digests, and `spans` packed as in its row.
 
     20,000 lines take 60 KB so. Their numbers as Python's objects would take some megabytes.
     """
@@ -91,12 +91,12 @@ class StoredSlice(NamedTuple):
             yield at, at + size
             at += size
             count += 1
-        assert count == self.lines > 0, "a slice whose columns do not belong together"
+        assert count == self.lines > 0, "a portion whose columns do not belong together"
 
 
 def read_ids(ids: bytes, lines: int) -> tuple[int, ...]:
-    """Read the digests of a slice of `lines` lines from the column of its row."""
-    assert len(ids) == lines * _DIGEST_BYTES > 0, "a slice whose columns do not belong together"
+    """Read the digests of a portion of `lines` lines from the column of its row."""
+    assert len(ids) == lines * _DIGEST_BYTES > 0, "a portion whose columns do not belong together"
     return struct.unpack(f">{lines}Q", ids)
 
 

@@ -1,4 +1,4 @@
-"""Finds the lines of a file that arrives in pieces, with their numbers and places, in bounded memory."""
+"""Finds the lines of a file that arrives in pieces, with their numbers and positions, in bounded memory."""
 
 from typing import NamedTuple
 
@@ -26,21 +26,21 @@ class LineScanner:
     """Gets the bytes of a file, and gives its lines. A line ends with LF or CR LF; the last one may have no end.
 
     Blank lines, a byte order mark at the beginning of the file, and white space around a line are skipped. To go on in
-    the middle of a file, make a scanner with the place and the number of lines behind which it goes on.
+    the middle of a file, make a scanner with the byte and the number of lines behind which it goes on.
 
-    `place` is the byte behind the last line that was given, and `lines` is how many lines end there.
+    `at` is the byte behind the last line that was given, and `lines` is how many lines end there.
     """
 
-    def __init__(self, place: int = 0, lines: int = 0) -> None:
-        self.place = place
+    def __init__(self, at: int = 0, lines: int = 0) -> None:
+        self.at = at
         self.lines = lines
         self._held = b""  # The beginning of a line whose end has not arrived.
         self._held_all = 0  # How many bytes of this line arrived: more than `_held` has, if the line is too large.
 
     @property
     def read(self) -> int:
-        """How many bytes of the file have arrived, with those before the place where the scanner began."""
-        return self.place + self._held_all
+        """How many bytes of the file have arrived, with those before the byte at which the scanner began."""
+        return self.at + self._held_all
 
     def feed(self, piece: bytes) -> list[FileLine]:
         """Take the file's next bytes. Returns the lines that end in them, without blank ones."""
@@ -73,17 +73,17 @@ class LineScanner:
 
     def _end(self, newline: int, found: list[FileLine]) -> None:
         """End the line that is held. `newline` is how many bytes its end has besides CR."""
-        held, size, start = self._held, self._held_all, self.place
+        held, size, start = self._held, self._held_all, self.at
         self._held, self._held_all = b"", 0
         self.lines += 1
-        self.place = start + size + newline
+        self.at = start + size + newline
         if len(held) < size:  # too large: not all of it was kept
             raw = held[: limits.BATCH_LINE_BYTES_MOST + 1]
-            found.append(FileLine(self.lines, start, start + size, self.place, raw))
+            found.append(FileLine(self.lines, start, start + size, self.at, raw))
             return
         lead = len(_BOM) if start == 0 and held.startswith(_BOM) else 0
         inner = held[lead:].lstrip(_BLANK)
         lead = size - len(inner)
         inner = inner.rstrip(_BLANK)
         if inner:
-            found.append(FileLine(self.lines, start + lead, start + lead + len(inner), self.place, inner))
+            found.append(FileLine(self.lines, start + lead, start + lead + len(inner), self.at, inner))

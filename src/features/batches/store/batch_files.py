@@ -13,7 +13,7 @@ from ....kernel.store import d1, segments
 from ....kernel.store.d1 import BoundStatement, Statement, Value, as_json, statement
 from ....kernel.store.fragments import IS_QUIET, NOW, UNDER_CLAIM, done
 from ....kernel.store.hooks import HookedStore
-from ...files.file import FilePart, Place
+from ...files.file import FilePart, Shelf
 from ...files.sql import UNWRITTEN
 from . import batches as records
 from .batches import SegmentLines, SegmentSize, Writing, error_filename, tenant_of
@@ -143,7 +143,7 @@ ADD_ERRORS = (
     _count_use(_FROM_HERE),
     statement(f"""
 INSERT INTO files (id, state, purpose, filename, place, owner, created_at, parts, bytes)
-SELECT :file_key, 'growing', 'batch_output', :filename, :place, :task_key, {NOW}, :parts, :bytes WHERE {_FROM_HERE}
+SELECT :file_key, 'growing', 'batch_output', :filename, :shelf, :task_key, {NOW}, :parts, :bytes WHERE {_FROM_HERE}
 ON CONFLICT DO UPDATE SET {_ADDED}
 """),
 )
@@ -209,7 +209,7 @@ class BatchFileStore(HookedStore):
         """
         (found,) = await self._database.run(
             REFUSALS.bind(
-                task_key=task_key, first=places.start, last=places.stop - 1, most_chars=limits.BATCH_SLICE_BYTES
+                task_key=task_key, first=places.start, last=places.stop - 1, most_chars=limits.BATCH_PORTION_BYTES
             )
         )
         behind = d1.maybe_whole(found[0], "behind") if found else None
@@ -254,7 +254,7 @@ class BatchFileStore(HookedStore):
         return bool(held)
 
     async def add_errors(
-        self, of: Writing, places: range, added: Sequence[FilePart], *, lines: int, place: Place
+        self, of: Writing, places: range, added: Sequence[FilePart], *, lines: int, shelf: Shelf
     ) -> bool:
         """Name stored parts with the `lines` lines of the given places in the error file. False: the batch was lost.
 
@@ -270,7 +270,7 @@ class BatchFileStore(HookedStore):
                 "file_key": of.error_file,
                 "tenant": tenant_of(of.error_file),
                 "filename": error_filename(of.task_key),
-                "place": place,
+                "shelf": shelf,
             }
             batch += [_bind(one, values) for one in ADD_ERRORS]
             batch.append(DROP_REFUSALS.bind(**here, to_place=places.stop))

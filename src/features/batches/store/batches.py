@@ -43,10 +43,10 @@ from ....kernel.store.d1 import (
 from ....kernel.store.fragments import NOW, UNDER_CLAIM
 from ....kernel.store.seen import LATE_MS
 from ....kernel.store.views import VIEW
-from ...files.file import Place
+from ...files.file import Shelf
 from ...files.store import keys_of
 from ..lines import line_index
-from ..lines.line_index import Slice, StoredSlice, read_ids
+from ..lines.line_index import Portion, StoredPortion, read_ids
 from ..lines.lines import BatchEndpoint, LineFault
 from ..status import BatchStatus, batch_status
 
@@ -139,7 +139,7 @@ class OutputFile(NamedTuple):
     """The output file of a batch, and where all of its parts are stored, whatever the deployment binds later."""
 
     key: FileKey
-    place: Place
+    shelf: Shelf
 
 
 class BatchWork(NamedTuple):
@@ -155,7 +155,7 @@ class BatchWork(NamedTuple):
     read_bytes: int
     read_lines: int
     errors: Sequence[Mapping[str, object]]
-    output_place: Place | None
+    output_place: Shelf | None
 
 
 class SegmentSize(NamedTuple):
@@ -203,8 +203,8 @@ class Writing(NamedTuple):
     total: int
     answered: Sequence[range]
     waited_ms: int
-    output_place: Place | None
-    error_place: Place | None
+    output_place: Shelf | None
+    error_place: Shelf | None
 
 
 def batch(row: Row, of: Task) -> Batch:
@@ -242,16 +242,16 @@ def work(row: Row) -> BatchWork:
     )
 
 
-def stored_slices(found: Sequence[Row]) -> list[StoredSlice]:
+def stored_slices(found: Sequence[Row]) -> list[StoredPortion]:
     """Read where each line of a batch is in the batch's input file."""
     return [
-        StoredSlice(whole(row, "first"), whole(row, "lines"), whole(row, "start"), bytes.fromhex(text(row, "spans")))
+        StoredPortion(whole(row, "first"), whole(row, "lines"), whole(row, "start"), bytes.fromhex(text(row, "spans")))
         for row in found
     ]
 
 
 def digests(found: Sequence[Row]) -> list[tuple[int, ...]]:
-    """Read the digests of a batch's lines, slice by slice."""
+    """Read the digests of a batch's lines, portion by portion."""
     return [read_ids(bytes.fromhex(text(row, "ids")), whole(row, "lines")) for row in found]
 
 
@@ -303,8 +303,8 @@ def _sizes(row: Row) -> tuple[int, ...]:
     return tuple(map(int, text(row, "sizes").split(",")))
 
 
-def _place(row: Row, name: str) -> Place | None:
-    return cast("Place | None", maybe_text(row, name))
+def _place(row: Row, name: str) -> Shelf | None:
+    return cast("Shelf | None", maybe_text(row, name))
 
 
 def _endpoint(row: Row) -> BatchEndpoint:
@@ -369,7 +369,7 @@ SPANS = statement("""
 SELECT first, lines, start, hex(spans) AS spans FROM batch_slices WHERE task_id = :task_key ORDER BY first
 """)
 
-# Reads the digests of the lines of a batch. Only the validation needs them, and they are most of a slice's bytes.
+# Reads the digests of the lines of a batch. Only the validation needs them, and they are most of a portion's bytes.
 DIGESTS = statement("SELECT lines, hex(ids) AS ids FROM batch_slices WHERE task_id = :task_key ORDER BY first")
 
 # --- The validation of the input file --------------------------------------------------------------------
@@ -395,13 +395,13 @@ WHERE {_FROM_HERE}
 """)
 
 # Records that the whole file was read and that each of its `:total` lines is valid. The output file is there from now
-# on, so that clients can read early results. `:place` is where its parts will be stored. FOUND_VALID goes last.
+# on, so that clients can read early results. `:shelf` is where its parts will be stored. FOUND_VALID goes last.
 START_LINES = statement(f"""
 UPDATE tasks SET total = :total, model = :model WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
 """)
 BEGIN_OUTPUT = statement(f"""
 INSERT INTO files (id, state, purpose, filename, place, owner, created_at)
-SELECT output_file, 'growing', 'batch_output', :filename, :place, task_id, {NOW} FROM batches
+SELECT output_file, 'growing', 'batch_output', :filename, :shelf, task_id, {NOW} FROM batches
 WHERE task_id = :task_key AND valid_at IS NULL AND {_MINE} ON CONFLICT DO NOTHING
 """)
 FOUND_VALID = statement(f"""
@@ -470,17 +470,17 @@ class BatchStore(AdmissionStore):
         (found,) = await self._database.run(BATCH_OF_SOME_TENANT.bind(rest=f":{task_id}"))
         return d1.task_key(found[0], "task_id") if found else None
 
-    async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredSlice]] | None:
+    async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredPortion]] | None:
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
-        found, slices = await self._database.run(WORK.bind(task_key=task_key), SPANS.bind(task_key=task_key))
-        return (work(found[0]), stored_slices(slices)) if found else None
+        found, portions = await self._database.run(WORK.bind(task_key=task_key), SPANS.bind(task_key=task_key))
+        return (work(found[0]), stored_slices(portions)) if found else None
 
     async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
-        """Read what the validation of a batch goes on from: the batch, and the digests of its lines so far, slice by
-        slice. None: the batch is gone.
+        """Read what the validation of a batch goes on from: the batch, and the digests of its lines so far, portion by
+        portion. None: the batch is gone.
         """
-        found, slices = await self._database.run(WORK.bind(task_key=task_key), DIGESTS.bind(task_key=task_key))
-        return (work(found[0]), digests(slices)) if found else None
+        found, portions = await self._database.run(WORK.bind(task_key=task_key), DIGESTS.bind(task_key=task_key))
+        return (work(found[0]), digests(portions)) if found else None
 
 
 class ValidationStatements:
@@ -500,7 +500,7 @@ class ValidationStatements:
         read_lines: int,
         model: str | None,
         faults: Sequence[Mapping[str, object]],
-        found: Slice | None,
+        found: Portion | None,
     ) -> list[BoundStatement]:
         """Record the lines of a part of the file, and that it is read up to `read_bytes`.
 
@@ -527,11 +527,11 @@ class ValidationStatements:
         )
         return batch
 
-    def found_valid(self, total: int, model: str, filename: str, place: Place) -> list[BoundStatement]:
+    def found_valid(self, total: int, model: str, filename: str, shelf: Shelf) -> list[BoundStatement]:
         """Record that each of the `total` lines is valid, and begin the output file."""
         return [
             START_LINES.bind(**self._under, total=total, model=model),
-            BEGIN_OUTPUT.bind(**self._under, filename=filename, place=place),
+            BEGIN_OUTPUT.bind(**self._under, filename=filename, shelf=shelf),
             FOUND_VALID.bind(**self._under),
         ]
 

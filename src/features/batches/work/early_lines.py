@@ -100,7 +100,7 @@ class _Reader:
         chars, lines = sum(self._segments[number].sizes), len(self._segments[number].sizes) - line
         for one in self._segments[number + 1 :]:
             chars += sum(one.sizes)
-            if one.in_file or lines >= most or chars > limits.BATCH_SLICE_BYTES:
+            if one.in_file or lines >= most or chars > limits.BATCH_PORTION_BYTES:
                 break
             group = range(number, group.stop + 1)
             lines += len(one.sizes)
@@ -111,8 +111,8 @@ class _Reader:
         # A segment may have got outputs since the plan, which are behind those that the plan has.
         planned = [
             text
-            for place, texts in zip(group, found, strict=True)
-            for text in texts[: len(self._segments[place].sizes)]
+            for position, texts in zip(group, found, strict=True)
+            for text in texts[: len(self._segments[position].sizes)]
         ]
         texts = planned[line : line + most]
         return len(texts), "".join(f"{text}\n" for text in texts).encode("ascii")
@@ -145,7 +145,7 @@ def _together(sizes: Sequence[int]) -> tuple[int, int]:
     """Return how many of the next lines one read of the file gives, at least one, and how many bytes they have."""
     together = 0
     for number, size in enumerate(sizes):
-        if number and together + size + 1 > limits.BATCH_SLICE_BYTES:
+        if number and together + size + 1 > limits.BATCH_PORTION_BYTES:
             return number, together
         together += size + 1
     return len(sizes), together

@@ -7,7 +7,7 @@ from ....kernel.domain.ids import TaskKey
 from ....kernel.run.invocation import Invocation
 from ....kernel.store import d1
 from ....kernel.store.d1 import BoundStatement, Row
-from ....kernel.work.sweep.duty import Duty, StepCost, SweepAllowance
+from ....kernel.work.sweep.duty import Duty, DutyCost, SweepAllowance
 from ...files.erasure import file_work
 
 
@@ -19,7 +19,7 @@ class Finalizing(Duty):
 
     # The least that completing a batch takes: to take the batch, to make one object from its lines, and to end or
     # release the batch.
-    cost = StepCost(16, 23)
+    cost = DutyCost(16, 23)
 
     def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation
@@ -38,7 +38,7 @@ class Finalizing(Duty):
         """Whether batches were found: a sweep that runs tasks itself may spend all of its time on a backlog of them."""
         return bool(self._found)
 
-    async def step(self, allowance: SweepAllowance) -> bool:
+    async def advance(self, allowance: SweepAllowance) -> bool:
         """Complete the files of one batch.
 
         No error is raised, so that a batch whose files cannot be completed does not keep the sweep from its other

@@ -8,7 +8,7 @@ from ....kernel.domain.ids import FileKey, TaskKey
 from ....kernel.store.claims import NOTHING_ELSE, Also, Claim, Output
 from ....kernel.store.d1 import Row
 from ...files.blobs import Bucket
-from ...files.file import FilePart, Place
+from ...files.file import FilePart, Shelf
 from ..store import batches as records
 from ..store.batch_files import BatchFileStore, growing, look
 from ..store.batches import OutputFile, SegmentSize
@@ -98,7 +98,7 @@ def _groups(chosen: Sequence[SegmentSize]) -> list[range]:
     chars = 0
     for one in chosen:
         chars += one.chars
-        if groups and chars <= limits.BATCH_SLICE_BYTES:
+        if groups and chars <= limits.BATCH_PORTION_BYTES:
             groups[-1] = range(groups[-1].start, one.part + 1)
         else:
             groups.append(range(one.part, one.part + 1))
@@ -109,7 +109,7 @@ def _groups(chosen: Sequence[SegmentSize]) -> list[range]:
 class Growth:
     """Makes an object of a batch's segments once their lines suffice for a part. One for each run.
 
-    All parts of the output file are stored where the first one is: `bucket_of` gives the bucket of a place.
+    All parts of the output file are stored where the first one is: `bucket_of` gives the bucket of a shelf.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Growth:
         *,
         store: BatchFileStore,
         part_bytes: int,
-        bucket_of: Callable[[Place], Bucket],
+        bucket_of: Callable[[Shelf], Bucket],
     ) -> None:
         self._task_key = claim.task_key
         # After a restore of the database another claim may get the same fence, but not the same holder.
@@ -148,7 +148,7 @@ class Growth:
 
     def postpone(self) -> None:
         """Try again when more lines wait, because the bucket did not answer."""
-        self._wanted = (self._waiting or 0) + limits.BATCH_SLICE_BYTES
+        self._wanted = (self._waiting or 0) + limits.BATCH_PORTION_BYTES
 
     async def store(self, output_file: Callable[[], OutputFile]) -> StoredLines | None:
         """Store an object of segments, which no row names yet. Returns None if no segment is full.
@@ -157,13 +157,13 @@ class Growth:
         """
         waiting = await self._store.waiting(self._task_key)
         self._waiting = sum(one.chars for one in waiting)
-        self._wanted = self._waiting + limits.BATCH_SLICE_BYTES
+        self._wanted = self._waiting + limits.BATCH_PORTION_BYTES
         # The last segment may still take outputs. The others are full, and those that suffice for a part are moved.
         full = waiting[:-1]
         if not full:
             return None
         file = output_file()
-        bucket = self._bucket_of(file.place)
+        bucket = self._bucket_of(file.shelf)
         chosen = object_of(full, bucket.part_bytes)
         return await store_segments(self._store, bucket, self._task_key, file.key, self._name, chosen)
 

@@ -19,7 +19,7 @@ from ....kernel.run.ledger import Ledger
 from ....kernel.run.write_pacer import WritePacer
 from ....kernel.store.claims import Also, CallKey, Ending, Fail, Output, Release
 from ...files.store import file_store
-from ..lines.line_index import StoredSlice
+from ..lines.line_index import StoredPortion
 from ..lines.lines import LineRules, rules_of
 from ..store.batch_files import BatchFileStore
 from ..store.batches import BatchStore, BatchWork
@@ -27,7 +27,7 @@ from .growth import Growth, StoredLines
 from .line_inputs import LineInputs
 from .validation import LOST, UNREADABLE, Unfinished, Valid, Validation
 
-# How much of the allowance a slice of the validation, and an object of the output file, take, counted in calls to the
+# How much of the allowance a portion of the validation, and an object of the output file, take, counted in calls to the
 # model.
 _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
@@ -44,7 +44,7 @@ class _Reading:
         self._ledger = ledger
         self._failures = 0  # How many times in a row the lines could not be read.
 
-    async def work(self) -> tuple[BatchWork, list[StoredSlice]] | None:
+    async def work(self) -> tuple[BatchWork, list[StoredPortion]] | None:
         """Read the batch, and where its lines lie. None: it is gone."""
         return await self._pacer.with_retries(partial(self._rows.work, self._claim.task_key), writes=False)
 
@@ -167,7 +167,7 @@ class BatchInputs(LineInputs):
             files=self._files,
             record=record,
             may_go_on=lambda: self._affords(_SLICE_CALLS, 0),
-            slices_most=limits.BATCH_SLICES_A_RUN[context.settings.plan],
+            portions_most=limits.BATCH_PORTIONS_A_RUN[context.settings.plan],
             memory=context.invocation.isolate.memory,
         )
         outcome = await validation.run()

@@ -21,26 +21,26 @@ from ...files.blobs import PartAway
 from ...files.file import File, touches
 from ...files.store import FileStore
 from ..lines.answers import output_line
-from ..lines.line_index import StoredSlice
+from ..lines.line_index import StoredPortion
 from ..lines.lines import Line, LineRules, call_body, line_again, memory_bytes, rules_of
 from ..store.batches import BatchWork, OutputFile
 
 
 class LineIndex:
-    """Knows where each line of a batch lies in its file. Only the slices that are asked for are spread out."""
+    """Knows where each line of a batch lies in its file. Only the portions that are asked for are spread out."""
 
-    def __init__(self, slices: Sequence[StoredSlice]) -> None:
-        self._slices = slices
-        self._firsts = [one.first for one in slices]
-        # By slice: for each line where it begins, and then the byte behind it. An array takes a tenth of a list.
+    def __init__(self, portions: Sequence[StoredPortion]) -> None:
+        self._portions = portions
+        self._firsts = [one.first for one in portions]
+        # By portion: for each line where it begins, and then the byte behind it. An array takes a tenth of a list.
         self._bounds: dict[int, array[int]] = {}
 
-    def range_of(self, place: int) -> tuple[int, int]:
+    def range_of(self, position: int) -> tuple[int, int]:
         """Return where a line begins in the file, and the byte behind it."""
-        number = bisect_right(self._firsts, place) - 1
+        number = bisect_right(self._firsts, position) - 1
         if number not in self._bounds:
-            self._bounds[number] = array("q", chain.from_iterable(self._slices[number].ranges()))
-        at = 2 * (place - self._firsts[number])
+            self._bounds[number] = array("q", chain.from_iterable(self._portions[number].ranges()))
+        at = 2 * (position - self._firsts[number])
         first, behind = self._bounds[number][at : at + 2]
         return first, behind
 
@@ -68,7 +68,7 @@ class LineInputs:
         settings: Settings,
         model: str,
         files: FileStore,
-        work: Callable[[], Awaitable[tuple[BatchWork, list[StoredSlice]] | None]],
+        work: Callable[[], Awaitable[tuple[BatchWork, list[StoredPortion]] | None]],
         unread: Callable[[BlobUnavailable | MemoryShort], None],
         lose: Callable[[Iterable[CallKey]], None],
         seconds: Callable[[], float],
@@ -160,22 +160,22 @@ class LineInputs:
             self._lost = await self._files.lost(opened.file)
             if not self._is_lost(opened, key.position):
                 raise PartAway("lines after this one are lost") from None  # the next read leaves them out
-        places = range(key.position, self._claim.total)
-        self._lose(CallKey(0, place) for place in places if self._is_lost(opened, place))
+        positions = range(key.position, self._claim.total)
+        self._lose(CallKey(0, position) for position in positions if self._is_lost(opened, position))
 
-    def _is_lost(self, opened: _Opened, place: int) -> bool:
-        return bool(self._lost) and touches(self._lost, *opened.lines.range_of(place))
+    def _is_lost(self, opened: _Opened, position: int) -> bool:
+        return bool(self._lost) and touches(self._lost, *opened.lines.range_of(position))
 
     async def _read(self, opened: _Opened, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         self._make_room()
-        places = self._places(opened, key.position, calls)
-        start, end = opened.lines.range_of(places.start)[0], opened.lines.range_of(places.stop - 1)[1]
+        positions = self._positions(opened, key.position, calls)
+        start, end = opened.lines.range_of(positions.start)[0], opened.lines.range_of(positions.stop - 1)[1]
         if not self._share.resize(limits.MEMORY_A_BYTE * (self._held_bytes + end - start)):
             raise MemoryShort("other runs hold their lines")
         found = await self._files.read(opened.file, start, end)
-        for place in places:
-            first, behind = opened.lines.range_of(place)
-            one = CallKey(0, place)
+        for position in positions:
+            first, behind = opened.lines.range_of(position)
+            one = CallKey(0, position)
             if one not in self._lines and wanted(one):
                 line = self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
                 self._sizes[one] = memory_bytes(line, behind - first)
@@ -197,21 +197,21 @@ class LineInputs:
         found = await self._work()
         if found is None:
             raise ClaimLost
-        work, slices = found
+        work, portions = found
         file = await self._files.file(work.input_file)
         if file is None:
             raise ClaimLost  # a file is in use until its batch has ended
         rules = rules_of(self._settings, work.endpoint, self._model, work.model)
-        self._opened = _Opened(work, file, LineIndex(slices), rules)
+        self._opened = _Opened(work, file, LineIndex(portions), rules)
         return self._opened
 
-    def _places(self, opened: _Opened, first: int, calls: int) -> range:
-        """Return the places of lines that are read together: as many as a read may have, but at least one."""
+    def _positions(self, opened: _Opened, first: int, calls: int) -> range:
+        """Return the positions of lines that are read together: as many as a read may have, but at least one."""
         index = opened.lines
         start = index.range_of(first)[0]
         behind = first + 1
         while behind < min(first + calls, self._claim.total):
-            if index.range_of(behind)[1] - start > limits.BATCH_SLICE_BYTES or self._is_lost(opened, behind):
+            if index.range_of(behind)[1] - start > limits.BATCH_PORTION_BYTES or self._is_lost(opened, behind):
                 break
             behind += 1
         return range(first, behind)

@@ -110,7 +110,7 @@ class BatchRetry:
             raise BlobMissing("the batch was erased just now")
         index = LineIndex(found[1])
         missing = await rows.beside(BatchFileStore).unanswered(task_key)
-        ranges = [index.range_of(place) for one in missing for place in one]
+        ranges = [index.range_of(position) for one in missing for position in one]
         for group in _groups(ranges):
             start = group[0][0]
             raw = await files.read(source, start, group[-1][1])

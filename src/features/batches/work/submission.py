@@ -16,7 +16,7 @@ from ..lines.lines import BatchEndpoint
 from ..store.batches import Batch, BatchStore, InputMissing, NewBatch
 
 if TYPE_CHECKING:
-    from ....kernel.store.joining import Joining
+    from ....kernel.store.resend import Resend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class BatchSubmission:
         request: BatchRequest,
         idempotency_key: str | None = None,
         digest: str = "",
-        joining: "Joining | None" = None,
+        resend: "Resend | None" = None,
     ) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
         """Write a new batch, or return why it was not written. Raises StoreError only if nothing was accepted.
 
@@ -67,7 +67,7 @@ class BatchSubmission:
         """
         base, store = self.base, self.base.store.beside(BatchStore)
         for _ in range(REPLAYS_MOST):
-            conditions = base.conditions(idempotency_key, digest, joining)
+            conditions = base.conditions(idempotency_key, digest, resend)
             new = self._new(tenant, request)
             task_key, size = new.task.task_key, new.input_bytes
             outcome: Outcome | InputMissing | None = await base.refused_by_storage(task_key, conditions)
@@ -87,7 +87,7 @@ class BatchSubmission:
         raise StoreUnavailable("the batch of the idempotency key is erased again and again")
 
     async def earlier(
-        self, tenant: str, idempotency_key: str | None, digest: str, joining: "Joining | None"
+        self, tenant: str, idempotency_key: str | None, digest: str, resend: "Resend | None"
     ) -> SubmittedBatch | Mismatched | None:
         """Find the batch of an earlier request that this one repeats. Raises StoreError.
 
@@ -95,7 +95,7 @@ class BatchSubmission:
         deleted since.
         """
         base = self.base
-        on = base.conditions(idempotency_key, digest, joining)
+        on = base.conditions(idempotency_key, digest, resend)
         if not on.may_be_replayed:
             return None
         found = await base.store.key_holder(base.task_key(tenant), on)

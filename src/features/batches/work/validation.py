@@ -1,7 +1,7 @@
-"""Reads the input file of a batch in slices, and checks its lines, before the batch makes a call.
+"""Reads the input file of a batch in portions, and checks its lines, before the batch makes a call.
 
-Each slice is recorded under the claim, so a run that has used its allowance, or that dies, is followed by one that goes
-on behind the last slice.
+Each portion is recorded under the claim, so a run that has used its allowance, or that dies, is followed by one that
+goes on behind the last portion.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -48,9 +48,9 @@ UNREADABLE = Failure(TaskCode.INVALID_BATCH, "The line cannot be read: a part of
 class Validation:
     """Checks the lines of one batch, from where an earlier run stopped.
 
-    `digests` are those of the lines that are checked already, slice by slice. `record` writes a step of the claim with
+    `digests` are those of the lines that are checked already, by portion. `record` writes a step of the claim with
     further statements, and raises ClaimLost. `minimum_calls` of the step are its second argument. `may_go_on` says
-    whether the run may read and record another slice. It is not asked before the first record of a run, because a run
+    whether the run may read and record another portion. It is not asked before the first record of a run, because a run
     that records nothing would be followed by others like it.
     """
 
@@ -64,7 +64,7 @@ class Validation:
         files: FileStore,
         record: Callable[[Also, int | None], Awaitable[None]],
         may_go_on: Callable[[], bool],
-        slices_most: int,
+        portions_most: int,
         memory: MemoryAllowance,
     ) -> None:
         self._memory = memory
@@ -73,7 +73,7 @@ class Validation:
         self._files = files
         self._record = record
         self._may_go_on = may_go_on
-        self._left = slices_most
+        self._left = portions_most
         self._has_recorded = False
         self._faults = list(work.errors)
         self._recorded_bytes = work.read_bytes
@@ -101,9 +101,9 @@ class Validation:
             if not self._left or (self._has_recorded and not self._may_go_on()):
                 return Unfinished()
             self._left -= 1
-            behind = min(at + limits.BATCH_SLICE_BYTES, file.bytes)
+            behind = min(at + limits.BATCH_PORTION_BYTES, file.bytes)
             size = limits.MEMORY_A_BYTE * (behind - at)
-            share = await self._memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+            share = await self._memory.share("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
             try:
                 self._check.feed(await self._files.read(file, at, behind))
             finally:
@@ -118,13 +118,13 @@ class Validation:
         return {"bytes": self._recorded_bytes, "lines": self._check.total, "faults": len(self._faults)}
 
     async def _recorded(self, part: CheckedPart, at: int) -> None:
-        """Record what a slice of the file has, unless it lies within one line.
+        """Record what a portion of the file has, unless it lies within one line.
 
         The rest of a file after a line that is too large is not read, because a run might get no farther than that
         line.
         """
         self._faults += map(fault_row, part.faults)
-        if at - part.read_bytes > 2 * limits.BATCH_SLICE_BYTES:
+        if at - part.read_bytes > 2 * limits.BATCH_PORTION_BYTES:
             message = f"The line has more than {limits.BATCH_LINE_BYTES_MOST:,} bytes."
             self._faults.append(fault_row(LineFault(LineCode.LINE_TOO_LARGE, part.read_lines + 1, message)))
             self._check.faults_all = limits.BATCH_ERRORS_MOST
@@ -136,7 +136,7 @@ class Validation:
             self._check.finish()
         part = self._check.take()
         self._faults += map(fault_row, part.faults)
-        # The last slice is recorded even if it lies within one line, for its faults.
+        # The last portion is recorded even if it lies within one line, for its faults.
         behind = max(part.read_bytes, self._recorded_bytes)
         await self._write(part._replace(read_bytes=behind))
         if self._faults:
@@ -145,14 +145,14 @@ class Validation:
             return Failure(TaskCode.INVALID_BATCH, message, False)
         assert part.model is not None
         assert part.total
-        filename, place, total, model = (
+        filename, shelf, total, model = (
             output_filename(self._task_key),
-            self._files.bucket.place,
+            self._files.bucket.shelf,
             part.total,
             part.model,
         )
         await self._record(
-            Also(lambda under: ValidationStatements(under).found_valid(total, model, filename, place)), total
+            Also(lambda under: ValidationStatements(under).found_valid(total, model, filename, shelf)), total
         )
         return Valid(total, model)
 

@@ -17,7 +17,7 @@ from ....kernel.domain.task import Status
 from ....kernel.run.invocation import Invocation
 from ....kernel.run.log import Log
 from ...files.blobs import Bucket
-from ...files.file import File, Place, touches
+from ...files.file import File, Shelf, touches
 from ...files.store import file_store
 from ..lines.answers import refused_line, unanswered_line
 from ..lines.line_json import custom_id_of
@@ -58,9 +58,9 @@ class _Input(NamedTuple):
     lines: LineIndex
     lost: Sequence[range] = ()
 
-    def lacks(self, place: int) -> bool:
+    def lacks(self, position: int) -> bool:
         """Whether a line cannot be read any more."""
-        return self.file is None or touches(self.lost, *self.lines.range_of(place))
+        return self.file is None or touches(self.lost, *self.lines.range_of(position))
 
 
 class BatchWriter:
@@ -126,7 +126,7 @@ class _Work:
         self._files = by.files()
         self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
         self._name = f"w{of.fence}-{of.writer[:8]}"
-        self._slices_left = limits.BATCH_SLICES_A_WRITER[by.settings.plan]
+        self._portions_left = limits.BATCH_PORTIONS_A_WRITER[by.settings.plan]
         self._error_place = of.error_place
         self.written = of.written_places
 
@@ -135,7 +135,7 @@ class _Work:
         if self._of.is_valid:
             size = self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES
             try:
-                share = await self._by.memory.turn("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+                share = await self._by.memory.share("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
             except MemoryShort:
                 raise _Spent from None
             try:
@@ -161,23 +161,23 @@ class _Work:
             waiting = waiting[len(chosen) :]
 
     async def _write_errors(self) -> None:
-        """Write a line for each place without an answer, from where the last writer stopped."""
+        """Write a line for each position without an answer, from where the last writer stopped."""
         missing = places_without(self._of.answered, self._of.total)
-        places = [place for one in missing for place in one if place >= self.written]
-        if places:
-            await self._write_lines(places, await self._input())
+        positions = [position for one in missing for position in one if position >= self.written]
+        if positions:
+            await self._write_lines(positions, await self._input())
         if self.written < self._of.total:
             await self._add(None, self._of.total, 0)
 
-    async def _write_lines(self, places: Sequence[int], source: _Input) -> None:
+    async def _write_lines(self, positions: Sequence[int], source: _Input) -> None:
         writer, lines, done = self._part(), 0, 0
-        while done < len(places):
-            if not (self._slices_left and self._by.may_go_on(_ERRORS, self._ends_at)):
-                await self._add(writer, places[done - 1] + 1 if done else self.written, lines)
+        while done < len(positions):
+            if not (self._portions_left and self._by.may_go_on(_ERRORS, self._ends_at)):
+                await self._add(writer, positions[done - 1] + 1 if done else self.written, lines)
                 raise _Spent
-            self._slices_left -= 1
+            self._portions_left -= 1
             try:
-                made = await self._lines(_together(places, done, source), source)
+                made = await self._lines(_together(positions, done, source), source)
             except BlobMissing:
                 source = await self._without_lost(source)
                 continue
@@ -185,40 +185,40 @@ class _Work:
             done += len(made)
             lines += len(made)
             if writer.added:  # a part is full, and a crash would lose no more than that
-                await self._add(writer, places[done - 1] + 1, lines)
+                await self._add(writer, positions[done - 1] + 1, lines)
                 writer, lines = self._part(), 0
         await self._add(writer, self._of.total, lines)
 
-    def _bucket(self, place: Place | None) -> Bucket:
+    def _bucket(self, shelf: Shelf | None) -> Bucket:
         """Return the bucket of a file: the one that has its first parts, or the deployment's if it has not begun."""
-        return self._files.bucket if place is None else self._files.bucket_of(place)
+        return self._files.bucket if shelf is None else self._files.bucket_of(shelf)
 
     def _part(self) -> PartWriter:
         return PartWriter(self._bucket(self._error_place), self._of.error_file, f"{self._name}-e{self.written}")
 
     async def _add(self, writer: PartWriter | None, behind: int, lines: int) -> None:
-        """Name what was written in the error file, which then has the lines of all places before `behind`."""
+        """Name what was written in the error file, which then has the lines of all positions before `behind`."""
         if behind == self.written:
             return
         added = [] if writer is None else await writer.finish()
-        places = range(self.written, behind)
-        place = self._error_place or self._files.bucket.place
-        if not await self._by.store.add_errors(self._of, places, added, lines=lines, place=place):
+        positions = range(self.written, behind)
+        shelf = self._error_place or self._files.bucket.shelf
+        if not await self._by.store.add_errors(self._of, positions, added, lines=lines, shelf=shelf):
             raise _Lost
         self.written = behind
 
-    async def _lines(self, places: Sequence[int], source: _Input) -> list[str]:
-        """Make the lines of the error file for the first of places that lie near one another, or for all of them."""
-        failures, left_out = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
-        places = [place for place in places if place < left_out]
-        if source.file is None or source.lacks(places[0]):
-            return [self._line(place, None, failures) for place in places]
-        start, end = source.lines.range_of(places[0])[0], source.lines.range_of(places[-1])[1]
+    async def _lines(self, positions: Sequence[int], source: _Input) -> list[str]:
+        """Make the lines of the error file for the first of positions that lie near one another, or for all of them."""
+        failures, left_out = await self._by.store.refusals(self._of.task_key, range(positions[0], positions[-1] + 1))
+        positions = [position for position in positions if position < left_out]
+        if source.file is None or source.lacks(positions[0]):
+            return [self._line(position, None, failures) for position in positions]
+        start, end = source.lines.range_of(positions[0])[0], source.lines.range_of(positions[-1])[1]
         raw = await self._files.read(source.file, start, end)
         made = []
-        for place in places:
-            first, behind = source.lines.range_of(place)
-            made.append(self._line(place, custom_id_of(raw[first - start : behind - start]), failures))
+        for position in positions:
+            first, behind = source.lines.range_of(position)
+            made.append(self._line(position, custom_id_of(raw[first - start : behind - start]), failures))
         return made
 
     async def _without_lost(self, source: _Input) -> _Input:
@@ -231,19 +231,19 @@ class _Work:
             raise BlobMissing("a part of the input file of a batch is gone, and there again")
         return source._replace(lost=lost)
 
-    def _line(self, place: int, custom_id: str | None, failures: Mapping[int, tuple[str, str | None]]) -> str:
+    def _line(self, position: int, custom_id: str | None, failures: Mapping[int, tuple[str, str | None]]) -> str:
         """Make one line. `custom_id` is None if the line of the input file cannot be read any more."""
         task_key = self._of.task_key
-        if custom_id is None and (place not in failures or failures[place][1] is None):
-            return unanswered_line(task_key, place, None, "batch_failed", _LOST.format(place + 1))
-        if place in failures:
-            message, refusal = failures[place]
+        if custom_id is None and (position not in failures or failures[position][1] is None):
+            return unanswered_line(task_key, position, None, "batch_failed", _LOST.format(position + 1))
+        if position in failures:
+            message, refusal = failures[position]
             if refusal is None:
-                return unanswered_line(task_key, place, custom_id, "batch_failed", message)
+                return unanswered_line(task_key, position, custom_id, "batch_failed", message)
             found = json.loads(refusal)
-            return refused_line(task_key, place, custom_id, found["status"], found["body"])
+            return refused_line(task_key, position, custom_id, found["status"], found["body"])
         code = "batch_expired" if self._of.expired else _CODES[self._of.status]
-        return unanswered_line(task_key, place, custom_id, code, _MESSAGES[code])
+        return unanswered_line(task_key, position, custom_id, code, _MESSAGES[code])
 
     async def _input(self) -> _Input:
         found = await self._by.rows.work(self._of.task_key)
@@ -256,13 +256,13 @@ class _Work:
         return _Input(file, LineIndex(found[1]))
 
 
-def _together(places: Sequence[int], first: int, source: _Input) -> Sequence[int]:
-    """Return the next places whose lines one read of the input file gives; at least one. All can be read, or none."""
-    index, is_lost = source.lines, source.lacks(places[first])
-    start = index.range_of(places[first])[0]
+def _together(positions: Sequence[int], first: int, source: _Input) -> Sequence[int]:
+    """Return the next positions whose lines one read gives: at least one, and either all or none can be read."""
+    index, is_lost = source.lines, source.lacks(positions[first])
+    start = index.range_of(positions[first])[0]
     behind = first + 1
-    while behind < len(places) and index.range_of(places[behind])[1] - start <= limits.BATCH_SLICE_BYTES:
-        if source.lacks(places[behind]) is not is_lost:
+    while behind < len(positions) and index.range_of(positions[behind])[1] - start <= limits.BATCH_PORTION_BYTES:
+        if source.lacks(positions[behind]) is not is_lost:
             break
         behind += 1
-    return places[first:behind]
+    return positions[first:behind]

@@ -46,7 +46,7 @@ class Upload:
         self._log = log
         self._settings = settings
         self._most = settings.file_bytes
-        if store.bucket.place == "d1":
+        if store.bucket.shelf == "d1":
             self._most = min(settings.file_bytes, limits.FILE_BYTES_MOST_IN_D1)
         self._size = 0
         self._parts: list[FilePart] = []
@@ -68,10 +68,10 @@ class Upload:
             if int(digits[:20]) > self.body_bytes_most:
                 raise self._too_large()
             part = min(part, int(digits[:20]))
-        if self._store.bucket.place == "d1":
+        if self._store.bucket.shelf == "d1":
             part *= limits.MEMORY_A_BYTE
         size = part + limits.MEMORY_UPLOAD_BYTES
-        self._share = await self._memory.turn("request", size, limits.MEMORY_WAIT_SECONDS, self._free)
+        self._share = await self._memory.share("request", size, limits.MEMORY_WAIT_SECONDS, self._free)
 
     def close(self) -> None:
         """Release the memory."""

@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol
 
 from ....kernel.domain.errors import BlobUnavailable
 from ....kernel.domain.ids import FileKey
-from ..file import Piped, Place
+from ..file import Piped, Shelf
 
 
 class BucketUnbound(BlobUnavailable):
@@ -54,7 +54,7 @@ class Bucket(Protocol):
     the database is full.
     """
 
-    place: Place
+    shelf: Shelf
     part_bytes: int  # The size of each part of an uploaded file, except the last.
 
     def buffer(self) -> Buffer:

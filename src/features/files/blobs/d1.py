@@ -13,7 +13,7 @@ from ....kernel.domain.ids import FileKey
 from ....kernel.store import d1
 from ....kernel.store.d1 import Database, as_json
 from .. import sql
-from ..file import Place
+from ..file import Shelf
 from . import Buffer, StoredPart
 
 
@@ -45,7 +45,7 @@ class MemoryBuffer:
 class D1Bucket:
     """Implements `Bucket` over the table `file_parts`."""
 
-    place: Place = "d1"
+    shelf: Shelf = "d1"
     part_bytes = limits.FILE_PART_BYTES_IN_D1
 
     def __init__(self, database: Database) -> None:

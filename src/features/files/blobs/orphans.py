@@ -20,11 +20,11 @@ async def erase_orphans(database: Database, bucket: Bucket, most: int) -> int:
     Does nothing if the bucket was searched within the last hour. Raises StoreError and BlobUnavailable; the next search
     then passes the same page.
     """
-    (turn,) = await database.run(sql.BEGIN_WALK.bind(place=bucket.place, apart_ms=APART_MS))
-    if not turn:
+    (permit,) = await database.run(sql.BEGIN_WALK.bind(shelf=bucket.shelf, apart_ms=APART_MS))
+    if not permit:
         return 0
-    at = d1.whole(turn[0], "at")
-    parts, cursor = await bucket.listed(d1.text(turn[0], "after"), most)
+    at = d1.whole(permit[0], "at")
+    parts, cursor = await bucket.listed(d1.text(permit[0], "after"), most)
     old = [(part.file, part.name) for part in parts if part.stored_at <= at - limits.ORPHAN_SECONDS * 1000]
     orphans: list[tuple[FileKey, str]] = []
     if old:
@@ -32,5 +32,5 @@ async def erase_orphans(database: Database, bucket: Bucket, most: int) -> int:
         orphans = [(FileKey(d1.text(row, "file_id")), d1.text(row, "name")) for row in found]
     if orphans:
         await bucket.erase_parts(orphans)
-    await database.run(sql.END_WALK.bind(place=bucket.place, at=at, cursor=cursor))
+    await database.run(sql.END_WALK.bind(shelf=bucket.shelf, at=at, cursor=cursor))
     return len(orphans)

@@ -12,7 +12,7 @@ from ....kernel.domain import limits
 from ....kernel.domain.errors import BlobMissing, BlobUnavailable
 from ....kernel.domain.ids import FileKey, file_id, file_key_of
 from ....kernel.domain.meter import Meter
-from ..file import Piped, Place
+from ..file import Piped, Shelf
 from . import Buffer, StoredPart
 
 
@@ -66,7 +66,7 @@ _SPENT = ("too many subrequests", "too many api requests by single worker invoca
 class R2Bucket:
     """Implements `Bucket` over R2. Each call to R2 is one subrequest."""
 
-    place: Place = "r2"
+    shelf: Shelf = "r2"
     part_bytes = limits.FILE_PART_BYTES
 
     def __init__(self, binding: R2, meter: Meter, *, seconds: float = limits.BLOB_SECONDS) -> None:

@@ -31,7 +31,7 @@ class CountedAlternatives:
             return
         counts = {kind: _counted(node, kind, self._known) for kind in node.by_kind}
         if max(counts.values(), default=0) > SCHEMA_ALIKE_MOST:
-            raise refused((node.place, "anyOf"), _ALIKE)
+            raise refused((node.path, "anyOf"), _ALIKE)
         self._known[id(node)] = counts
 
 

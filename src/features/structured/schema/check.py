@@ -4,10 +4,10 @@ import json
 from collections.abc import Generator
 from typing import Any, Final, NamedTuple
 
-from ....kernel.domain.limits import CHECK_STEPS_MOST, FAULTS_MOST
+from ....kernel.domain.limits import CHECK_EFFORT_MOST, FAULTS_MOST
 from .alone import faults_alone, fits_alone, type_words
 from .nodes import GLANCED_AT_MOST, SchemaNode
-from .pointers import Place, pointer_to
+from .pointers import Path, pointer_to
 from .schema import OutputSchema
 
 _ENDED: Final = "a value that takes fewer steps to check: this one has too many small values for its schema"
@@ -15,7 +15,7 @@ _SEARCH_ENDED: Final = (
     "a value that a bounded search finds in `anyOf`: give its schemas a required property with a different `const` each"
 )
 _LOOKED_AT_MOST = 32  # The most alternatives that are asked whether they fit a value alone before they are searched.
-_QUEUED_STEPS: Final = 4  # A value that is checked by itself takes so many times as long as one of a list of scalars.
+_QUEUED_EFFORT: Final = 4  # A value that is checked by itself takes so many times as long as one of a list of scalars.
 _ABSENT = object()
 
 # A value inside an object or array, with the node that it must fit.
@@ -43,14 +43,14 @@ class _Ended(Exception):
 
 
 def faults_of(
-    schema: OutputSchema, value: object, most: int = FAULTS_MOST, steps: int = CHECK_STEPS_MOST
+    schema: OutputSchema, value: object, most: int = FAULTS_MOST, effort: int = CHECK_EFFORT_MOST
 ) -> list[Fault]:
     """Return up to `most` faults of a value, those near the root first. A value without a fault is valid.
 
-    `value` is what `json.loads` returned, with finite numbers. If the check would take more than `steps`, the value
+    `value` is what `json.loads` returned, with finite numbers. If the check would take more than `effort`, the value
     counts as faulty, because a value must not be accepted unchecked.
     """
-    return _Check(most, steps).run(schema.root, value)
+    return _Check(most, effort).run(schema.root, value)
 
 
 class _Check:
@@ -60,71 +60,69 @@ class _Check:
     alternatives refer to the schema itself would take exponential time.
     """
 
-    def __init__(self, most: int, steps: int) -> None:
+    def __init__(self, most: int, effort: int) -> None:
         self._most = most
-        self._steps = steps
+        self._effort = effort
         self._faults: list[Fault] = []
         self._answers: dict[tuple[int, int], bool] = {}
 
     def run(self, root: SchemaNode, value: object) -> list[Fault]:
         """Check the value and all values inside it, those nearest to the root first."""
-        level: list[tuple[SchemaNode, Any, Place]] = [(root, value, None)]
+        level: list[tuple[SchemaNode, Any, Path]] = [(root, value, None)]
         try:
-            for node, one, place in level:
-                for each in self._nodes(node, one, place):
-                    level += [(child, inner, (place, token)) for child, inner, token in self._inside(each, one)]
+            for node, one, path in level:
+                for each in self._nodes(node, one, path):
+                    level += [(child, inner, (path, token)) for child, inner, token in self._inside(each, one)]
                 if len(self._faults) >= self._most:
                     break
         except _Ended as ended:
             self._faults.append(ended.fault)
         return self._faults[: self._most]
 
-    def _nodes(self, node: SchemaNode, value: object, place: Place) -> list[SchemaNode]:
+    def _nodes(self, node: SchemaNode, value: object, path: Path) -> list[SchemaNode]:
         """Record what is wrong with a value alone. Return the nodes that the values inside it must fit."""
         nodes = [node]
         for each in nodes:
-            self._spend(_QUEUED_STEPS + each.steps)
+            self._spend(_QUEUED_EFFORT + each.effort)
             if not fits_alone(each, value):
                 for name, expected in faults_alone(each, value, self._most):
-                    self._faults.append(Fault(pointer_to(place if name is None else (place, name)), expected))
+                    self._faults.append(Fault(pointer_to(path if name is None else (path, name)), expected))
             if each.branches and type(value) in each.kinds:
                 branches = alternatives(each, value)
                 if not _is_decided(branches):
-                    only = branches[0] if len(branches) == 1 else self._only(each, branches, value, place)
+                    only = branches[0] if len(branches) == 1 else self._only(each, branches, value, path)
                     nodes += [] if only is None else [only]
         return nodes
 
-    def _only(
-        self, node: SchemaNode, branches: tuple[SchemaNode, ...], value: object, place: Place
-    ) -> SchemaNode | None:
+    def _only(self, node: SchemaNode, branches: tuple[SchemaNode, ...], value: object, path: Path) -> SchemaNode | None:
         """Search `anyOf`. If no schema fits, return the only one that fits the value alone, or record a fault."""
         try:
             if self._answer(self._any(branches, value)):
                 return None
         except _Ended:
-            raise _Ended(Fault(pointer_to(place), _SEARCH_ENDED)) from None
+            raise _Ended(Fault(pointer_to(path), _SEARCH_ENDED)) from None
         candidates = [branch for branch in branches if fits_alone(branch, value)]
         if len(candidates) == 1:
             return candidates[0]
-        self._faults.append(Fault(pointer_to(place), _none_fits(node, value)))
+        self._faults.append(Fault(pointer_to(path), _none_fits(node, value)))
         return None
 
     def _inside(self, node: SchemaNode, value: Any) -> list[_Inside]:
         """Return the values inside an object or array that are still to check, and those that do not fit."""
         found = list[_Inside]()
         if type(value) is dict and node.properties and dict in node.kinds:
-            steps = len(value)
+            effort = len(value)
             for name, member in value.items():
                 child = node.properties.get(name)
                 if child is not None and type(member) not in child.plain:
-                    steps += child.steps
+                    effort += child.effort
                     if not _passes(child, member):
                         found.append((child, member, name))
-            self._spend(steps)
+            self._spend(effort)
         elif type(value) is list and node.items is not None and list in node.kinds:
             items = node.items
             if not items.plain.issuperset(map(type, value)):
-                self._spend(len(value) * items.steps)
+                self._spend(len(value) * items.effort)
                 found = [(items, item, at) for at, item in enumerate(value) if not _passes(items, item)]
         return found
 
@@ -143,7 +141,7 @@ class _Check:
             else:
                 answer = self._answers.get((id(node), id(value)))
                 if answer is None:
-                    self._spend(_QUEUED_STEPS)
+                    self._spend(_QUEUED_EFFORT)
                     waiting.append(self._fits(node, value))
 
     def _any(self, branches: tuple[SchemaNode, ...], value: Any) -> _Search:
@@ -163,7 +161,7 @@ class _Check:
         inside = [(node, value)]
         asked = list[tuple[tuple[SchemaNode, ...], Any]]()
         for each, one in inside:
-            self._spend(_QUEUED_STEPS + each.steps)
+            self._spend(_QUEUED_EFFORT + each.effort)
             if not fits_alone(each, one):
                 return False
             if each.branches:
@@ -178,9 +176,9 @@ class _Check:
                 return False
         return True
 
-    def _spend(self, steps: int) -> None:
-        self._steps -= steps
-        if self._steps < 0:
+    def _spend(self, effort: int) -> None:
+        self._effort -= effort
+        if self._effort < 0:
             raise _Ended(Fault("", _ENDED))
 
 
@@ -222,7 +220,7 @@ def _passes(node: SchemaNode, value: Any) -> bool:
 
 
 def _none_fits(node: SchemaNode, value: object) -> str:
-    """Describe which values `anyOf` allows at a place."""
+    """Describe which values `anyOf` allows at a path."""
     if node.tag is not None and isinstance(value, dict):
         return f"an object whose {json.dumps(node.tag)} is one that `anyOf` names"
     words = {type_words(branch) for branch in node.branches if branch.type_names}

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ....kernel.domain.limits import SCHEMA_BYTES_MOST
 from .equality import DEPTH_MOST
 from .keywords import refused
-from .pointers import Place
+from .pointers import Path
 
 _MAGNITUDE_MOST = 10**309  # Integers from 10**309 on are beyond the largest double.
 _CONTAINERS: Final = frozenset({dict, list})
@@ -37,7 +37,7 @@ def check_document(document: dict[str, object]) -> None:
         levels.append(level)
         members = _members(level)
         if len(levels) > DEPTH_MOST:
-            raise refused(_place(levels, 0), f"The schema is nested more than {DEPTH_MOST} deep as JSON.")
+            raise refused(_path(levels, 0), f"The schema is nested more than {DEPTH_MOST} deep as JSON.")
         names = list(chain.from_iterable(one for one in level if type(one) is dict))
         texts = [member for member in members if type(member) is str]
         size += len(level) + len(members) + 3 * len(names) + 2 * len(texts) + _length(names) + _length(texts)
@@ -110,9 +110,9 @@ def _name_refused(levels: list[_Level]) -> Exception:
     for index, one in enumerate(levels[-1]):
         for name in one if type(one) is dict else ():
             if not isinstance(name, str):
-                return refused(_place(levels, index), "A name of a property is not a text.")
+                return refused(_path(levels, index), "A name of a property is not a text.")
             if not _is_whole(name):
-                return refused((_place(levels, index), name), _why_not_whole(name))
+                return refused((_path(levels, index), name), _why_not_whole(name))
     raise AssertionError("all names are whole texts")
 
 
@@ -128,20 +128,20 @@ def _member_refused(levels: list[_Level], members: list[Any]) -> Exception:
         reason = "This number is not finite."
     elif isinstance(value, int):
         reason = "This number is larger than the largest double."
-    return refused((_place(levels, owner), token), reason)
+    return refused((_path(levels, owner), token), reason)
 
 
-def _place(levels: list[_Level], index: int) -> Place:
+def _path(levels: list[_Level], index: int) -> Path:
     """Return the place of the array or object at an index of the last level."""
     tokens = list[str | int]()
     for level in levels[-2::-1]:
         inside = [at for at, member in enumerate(_members(level)) if type(member) in _CONTAINERS]
         index, token = _owner(level, inside[index])
         tokens.append(token)
-    place: Place = None
+    path: Path = None
     for token in reversed(tokens):
-        place = (place, token)
-    return place
+        path = (path, token)
+    return path
 
 
 def _owner(level: _Level, at: int) -> tuple[int, str | int]:

@@ -7,10 +7,10 @@ from typing import Final
 from .equality import decimal_of, key_of, scalar_key, size_of
 from .formats import FORMATS
 from .nodes import KINDS, SchemaNode
-from .pointers import Place, pointer_to, shown
+from .pointers import Path, pointer_to, shown
 from .refusals import SchemaRefused
 
-# Unsupported keywords of JSON Schema, each with advice on what to write in its place.
+# Unsupported keywords of JSON Schema, each with advice on what to write in its path.
 _REASONS: Final = {
     "oneOf": "`oneOf` is not supported: use `anyOf`.",
     "allOf": "`allOf` is not supported: write its schemas as one.",
@@ -27,9 +27,9 @@ ROOT_ONLY: Final = frozenset({"$schema", "$id"})
 _CONTAINERS: Final = frozenset({dict, list})
 
 
-def refused(place: Place, reason: str) -> SchemaRefused:
-    """Make the error that refuses the schema because of the value at `place`."""
-    return SchemaRefused(pointer_to(place), reason)
+def refused(path: Path, reason: str) -> SchemaRefused:
+    """Make the error that refuses the schema because of the value at `path`."""
+    return SchemaRefused(pointer_to(path), reason)
 
 
 def is_annotation(name: str) -> bool:
@@ -42,18 +42,18 @@ def is_unsent(name: str) -> bool:
     return name in _UNSENT or name.startswith("x-")
 
 
-def unknown(name: str, place: Place) -> SchemaRefused:
+def unknown(name: str, path: Path) -> SchemaRefused:
     """Make the error that refuses the schema because of an unsupported keyword."""
-    return refused(place, _REASONS.get(name, f"`{shown(name, 100)}` is not a supported keyword."))
+    return refused(path, _REASONS.get(name, f"`{shown(name, 100)}` is not a supported keyword."))
 
 
-def _type(node: SchemaNode, value: object, place: Place) -> None:
+def _type(node: SchemaNode, value: object, path: Path) -> None:
     given: list[object] = value if isinstance(value, list) else [value]
     names = tuple(name for name in given if isinstance(name, str) and name in KINDS)
     if len(names) < len(given):
-        raise refused(place, f"A type is one of {', '.join(KINDS)}, or a list of them.")
+        raise refused(path, f"A type is one of {', '.join(KINDS)}, or a list of them.")
     if not names or len(set(names)) < len(names):
-        raise refused(place, "The list of types is empty, or names one of them twice.")
+        raise refused(path, "The list of types is empty, or names one of them twice.")
     node.type_names = names
     node.kinds = _kinds(names)
     node.is_whole = "integer" in names and "number" not in names
@@ -64,28 +64,28 @@ def _kinds(names: tuple[str, ...]) -> frozenset[type]:
     return frozenset(kind for name in names for kind in KINDS[name])
 
 
-def _required(node: SchemaNode, value: object, place: Place) -> None:
+def _required(node: SchemaNode, value: object, path: Path) -> None:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise refused(place, "`required` is a list of names.")
+        raise refused(path, "`required` is a list of names.")
     if len(set(value)) < len(value):
-        raise refused(place, "`required` names a property twice.")
+        raise refused(path, "`required` names a property twice.")
     node.required = tuple(value)
     node.required_names = frozenset(value)
 
 
-def _additional_properties(node: SchemaNode, value: object, place: Place) -> None:
+def _additional_properties(node: SchemaNode, value: object, path: Path) -> None:
     if value is not False:
-        raise refused(place, "Only false is supported, and true where `strict` is false.")
+        raise refused(path, "Only false is supported, and true where `strict` is false.")
     node.is_closed = True
 
 
-def _enum(node: SchemaNode, value: object, place: Place) -> None:
+def _enum(node: SchemaNode, value: object, path: Path) -> None:
     if not isinstance(value, list) or not value:
-        raise refused(place, "`enum` is a list of at least one value.")
+        raise refused(path, "`enum` is a list of at least one value.")
     _allow_only(node, value)
 
 
-def _const(node: SchemaNode, value: object, _place: Place) -> None:
+def _const(node: SchemaNode, value: object, _path: Path) -> None:
     if node.members or type(value) in _CONTAINERS:
         _allow_only(node, [value])
         return
@@ -108,45 +108,45 @@ def _allow_only(node: SchemaNode, values: list[object]) -> None:
     node.members_shown = values
 
 
-def _number(value: object, place: Place) -> float:
+def _number(value: object, path: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refused(place, "This is a number.")
+        raise refused(path, "This is a number.")
     return value
 
 
-def _multiple_of(node: SchemaNode, value: object, place: Place) -> None:
-    number = _number(value, place)
+def _multiple_of(node: SchemaNode, value: object, path: Path) -> None:
+    number = _number(value, path)
     if number <= 0:
-        raise refused(place, "`multipleOf` is a number above 0.")
+        raise refused(path, "`multipleOf` is a number above 0.")
     node.multiple_of = decimal_of(number)
     node.multiple_of_text = shown(str(number), 100)
 
 
-def _count(value: object, place: Place) -> int:
-    number = _number(value, place)
+def _count(value: object, path: Path) -> int:
+    number = _number(value, path)
     if number < 0 or number != int(number):
-        raise refused(place, "This is a whole number, 0 or more.")
+        raise refused(path, "This is a whole number, 0 or more.")
     return int(number)
 
 
-def _format(node: SchemaNode, value: object, place: Place) -> None:
+def _format(node: SchemaNode, value: object, path: Path) -> None:
     check = FORMATS.get(value) if isinstance(value, str) else None
     if check is None:
-        raise refused(place, f"The supported formats are {', '.join(FORMATS)}.")
+        raise refused(path, f"The supported formats are {', '.join(FORMATS)}.")
     node.format, node.format_name = check, str(value)
 
 
-def _text(_node: SchemaNode, value: object, place: Place) -> None:
+def _text(_node: SchemaNode, value: object, path: Path) -> None:
     if not isinstance(value, str):
-        raise refused(place, "This is a text.")
+        raise refused(path, "This is a text.")
 
 
-type _Constraint = Callable[[SchemaNode, object, Place], None]
+type _Constraint = Callable[[SchemaNode, object, Path], None]
 
 
-def _set(attribute: str, read: Callable[[object, Place], float]) -> _Constraint:
+def _set(attribute: str, read: Callable[[object, Path], float]) -> _Constraint:
     """Return what sets an attribute of a node to the value of a keyword."""
-    return lambda node, value, place: setattr(node, attribute, read(value, place))
+    return lambda node, value, path: setattr(node, attribute, read(value, path))
 
 
 CONSTRAINTS: Final[dict[str, _Constraint]] = {

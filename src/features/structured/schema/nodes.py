@@ -7,7 +7,7 @@ from types import MappingProxyType, NoneType
 from typing import Final
 
 from .equality import Key
-from .pointers import Place
+from .pointers import Path
 
 # For each type of JSON, the Python types of the values that `json.loads` makes.
 KINDS: Final[dict[str, tuple[type, ...]]] = {
@@ -32,13 +32,13 @@ _NOTHING: Final[list[object]] = []
 
 # The attributes of a node that has no keywords besides `enum`, `const` and `type`.
 _OF_CONSTANTS: Final = frozenset(
-    ("place", "members", "words", "members_size", "members_shown", "type_names", "kinds")
-) | {"is_whole", "possible", "plain", "steps"}
+    ("path", "members", "words", "members_size", "members_shown", "type_names", "kinds")
+) | {"is_whole", "possible", "plain", "effort"}
 
 
 _CONSTANTS_LEAST: Final = 4  # So many constants of an `anyOf` are put into one node.
 GLANCED_AT_MOST: Final = 4  # The most alternatives that are tried for a value at a glance, before the search.
-_SLOW_STEPS: Final = 4  # for formats, `multipleOf`, and arrays and objects of `enum`
+_SLOW_EFFORT: Final = 4  # for formats, `multipleOf`, and arrays and objects of `enum`
 
 
 class SchemaNode:
@@ -79,7 +79,7 @@ class SchemaNode:
     possible: frozenset[type] = ALL_KINDS  # The Python types that a value may have to fit the node.
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
     is_shallow: bool = True  # Whether the node says nothing about the values inside a value, and has no `anyOf`.
-    steps: int = 1  # of the budget, for testing one value alone
+    effort: int = 1  # of the budget, for testing one value alone
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
     untagged: tuple["SchemaNode", ...] = ()  # The branches that an object without `tag` may belong to.
@@ -87,8 +87,8 @@ class SchemaNode:
     named: Mapping[frozenset[str], tuple["SchemaNode", ...]] = _NO_NAMES
     unnamed: tuple["SchemaNode", ...] = ()
 
-    def __init__(self, place: Place) -> None:
-        self.place: Final = place
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
 
     @property
     def has_bounds(self) -> bool:
@@ -137,10 +137,10 @@ class SchemaNode:
         self.possible = possible
         self.plain = self._plain()
         if self.multiple_of is not None or self.format is not None or self.members_size > 1:
-            self.steps = _SLOW_STEPS
+            self.effort = _SLOW_EFFORT
         if len(self.branches) > 1:
             tried = [branches[:GLANCED_AT_MOST] for branches in self.by_kind.values()]
-            self.steps += max([sum([branch.steps for branch in branches]) for branches in tried], default=0)
+            self.effort += max([sum([branch.effort for branch in branches]) for branches in tried], default=0)
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
         """Set `tag`: a property that all branches for objects have, with different strings in each.
@@ -231,13 +231,13 @@ def _constants_as_one(branches: tuple[SchemaNode, ...]) -> list[SchemaNode]:
     constant = [branch for branch in branches if branch.is_constant]
     if len(constant) < _CONSTANTS_LEAST:
         return list(branches)
-    merged = SchemaNode(constant[0].place)
+    merged = SchemaNode(constant[0].path)
     merged.members = (frozenset[Key]().union(*[frozenset.intersection(*branch.members) for branch in constant]),)
     merged.words = frozenset[str]().union(*[branch.words for branch in constant])
     merged.members_size = max([branch.members_size for branch in constant])
     merged.members_shown = list(chain.from_iterable([branch.members_shown for branch in constant]))
     if merged.members_size > 1:
-        merged.steps = _SLOW_STEPS
+        merged.effort = _SLOW_EFFORT
     merged.possible = frozenset[type]().union(*[branch.possible for branch in constant])
     if len(constant) == len(branches):
         return [merged]

@@ -6,29 +6,29 @@ from typing import Final
 POINTER_CHARS_MOST: Final = 500
 _LONE_SURROGATES = re.compile(r"[\ud800-\udfff]")
 
-# A `Place` is where a value is: the place of the object or array around it, and its property or index there. The root
+# A `Path` is where a value is: the place of the object or array around it, and its property or index there. The root
 # is None.
-type Place = tuple["Place", str | int] | None
+type Path = tuple["Path", str | int] | None
 
 
-def tokens_to(place: Place) -> list[str | int]:
-    """Return the properties and indexes that lead from the root to a place."""
+def tokens_to(path: Path) -> list[str | int]:
+    """Return the properties and indexes that lead from the root to a path."""
     tokens = list[str | int]()
-    while place is not None:
-        place, token = place
+    while path is not None:
+        path, token = path
         tokens.append(token)
     tokens.reverse()
     return tokens
 
 
-def pointer_to(place: Place) -> str:
+def pointer_to(path: Path) -> str:
     """Write a place as a JSON pointer.
 
     Property names in a pointer are a client's or a model's text, and may be long or broken. A pointer of more than
     POINTER_CHARS_MOST characters is therefore cut and ends with "…", and lone surrogates, which UTF-8 cannot encode,
     become U+FFFD.
     """
-    return shown("".join(f"/{escaped(str(token))}" for token in tokens_to(place)))
+    return shown("".join(f"/{escaped(str(token))}" for token in tokens_to(path)))
 
 
 def escaped(token: str) -> str:

@@ -70,16 +70,16 @@ def _targets(document: object, by_schema: dict[int, SchemaNode], referring: list
 def _target(document: object, by_schema: dict[int, SchemaNode], node: SchemaNode) -> SchemaNode:
     """Find the node that the `$ref` of a node names."""
     assert node.ref is not None
-    place = (node.place, "$ref")
+    path = (node.path, "$ref")
     tokens = tokens_of(unquote(node.ref[1:])) if node.ref.startswith("#") else None
     if tokens is None:
-        raise refused(place, _REMOTE)
+        raise refused(path, _REMOTE)
     found: object = document
     for token in tokens:
         found = _member(found, token)
     named = by_schema.get(id(found))
     if named is None:
-        raise refused(place, "The reference names no schema of this document.")
+        raise refused(path, "The reference names no schema of this document.")
     return named
 
 
@@ -102,7 +102,7 @@ def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
     passed = dict[int, SchemaNode]()
     while (target := targets.get(id(node))) is not None:
         if id(node) in passed:
-            raise refused((next(iter(passed.values())).place, "$ref"), _IDLE)
+            raise refused((next(iter(passed.values())).path, "$ref"), _IDLE)
         passed[id(node)] = node
         node = target
     targets.update(dict.fromkeys(passed, node))
@@ -133,7 +133,7 @@ def _branches_first(nodes: Iterable[SchemaNode]) -> Iterator[SchemaNode]:
                 done.add(id(node))
                 yield node
             elif id(branch) in open_ids:
-                raise refused(((node.place, "anyOf"), index), _IDLE)
+                raise refused(((node.path, "anyOf"), index), _IDLE)
             elif id(branch) not in done:
                 open_ids.add(id(branch))
                 waiting.append((branch, _with_branches(branch)))

@@ -18,7 +18,7 @@ from .document import check_document
 from .equality import size_of
 from .keywords import CONSTRAINTS, ROOT_ONLY, is_annotation, is_unsent, refused, unknown
 from .nodes import SchemaNode
-from .pointers import Place
+from .pointers import Path
 from .references import link
 from .refusals import SchemaRefused
 
@@ -108,14 +108,14 @@ class _Compiler:
         """Compile the whole document."""
         self._schema(document, None, 0)
 
-    def _schema(self, schema: object, place: Place, outer: int) -> SchemaNode:
+    def _schema(self, schema: object, path: Path, outer: int) -> SchemaNode:
         """Compile the schema of a value that is inside `outer` levels of objects and arrays."""
         if not isinstance(schema, dict):
-            raise refused(place, "A schema is a JSON object.")
+            raise refused(path, "A schema is a JSON object.")
         if len(schema) < 2 and (shared := self._shared(schema)) is not None:
             self.by_schema[id(schema)] = shared
             return shared
-        node = SchemaNode(place)
+        node = SchemaNode(path)
         self.nodes.append(node)
         self.by_schema[id(schema)] = node
         if not schema and not self._strict:
@@ -126,15 +126,15 @@ class _Compiler:
             if name in _SUBSCHEMAS:
                 subschemas.append(name)
             else:
-                self._keyword(node, schema, name, value, (place, name))
+                self._keyword(node, schema, name, value, (path, name))
         if node.ref is not None:
             self._reference(node, node.ref, schema)
         is_container = "properties" in schema or "items" in schema or not _NESTING.isdisjoint(node.type_names)
         inner = outer + is_container
         if inner > SCHEMA_LEVELS_MOST:
-            raise refused(place, f"Objects and arrays are nested more than {SCHEMA_LEVELS_MOST} levels deep.")
+            raise refused(path, f"Objects and arrays are nested more than {SCHEMA_LEVELS_MOST} levels deep.")
         for name in subschemas:
-            _SUBSCHEMAS[name](self, node, schema[name], (place, name), outer if name == "anyOf" else inner)
+            _SUBSCHEMAS[name](self, node, schema[name], (path, name), outer if name == "anyOf" else inner)
         if self._strict:
             _check_strict(node, schema)
         return node
@@ -145,34 +145,34 @@ class _Compiler:
             return self._shareable.get((name, value)) if isinstance(value, str) else None
         return self._any
 
-    def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, place: Place) -> None:
+    def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, path: Path) -> None:
         """Compile one keyword of a schema that contains no further schema."""
         if is_annotation(name) or (name == "additionalProperties" and value is True and not self._strict):
             return
-        is_misplaced = (name in ROOT_ONLY and node.place is not None) or (name == "pattern" and "format" not in schema)
+        is_misplaced = (name in ROOT_ONLY and node.path is not None) or (name == "pattern" and "format" not in schema)
         if name == "$ref":
             if not isinstance(value, str):
-                raise refused(place, "A reference is a text.")
+                raise refused(path, "A reference is a text.")
             node.ref = value
         elif name not in CONSTRAINTS or is_misplaced:
-            raise unknown(name, place)
+            raise unknown(name, path)
         else:
             if self.is_new and name in {"enum", "const"}:
-                self._count_values(value if name == "enum" and isinstance(value, list) else [value], place)
-            CONSTRAINTS[name](node, value, place)
+                self._count_values(value if name == "enum" and isinstance(value, list) else [value], path)
+            CONSTRAINTS[name](node, value, path)
             if name == "type" and len(schema) == 1 and isinstance(value, str) and value not in _NESTING:
                 self._shareable[name, value] = node
 
-    def _count_values(self, values: list[object], place: Place) -> None:
+    def _count_values(self, values: list[object], path: Path) -> None:
         """Refuse the values of an `enum` or a `const` that exceed a limit."""
         self._enum_values += len(values)
         if self._enum_values > SCHEMA_ENUM_VALUES_MOST:
             reason = f"The schema has more than {SCHEMA_ENUM_VALUES_MOST:,} values of `enum` and `const`."
-            raise refused(place, reason)
+            raise refused(path, reason)
         self._enum_parts += size_of(values) - 1
         if self._enum_parts > SCHEMA_ENUM_PARTS_MOST:
             reason = f"The values of `enum` and `const` consist of more than {SCHEMA_ENUM_PARTS_MOST:,} values."
-            raise refused(place, reason)
+            raise refused(path, reason)
 
     def _reference(self, node: SchemaNode, ref: str, schema: dict[str, object]) -> None:
         """Refuse constraints beside `$ref`: drafts of JSON Schema, and servers, disagree about what they mean."""
@@ -183,43 +183,43 @@ class _Compiler:
         name = next((name for name in schema if name in beside and not is_annotation(name)), None)
         if name is not None:
             raise refused(
-                (node.place, name), "Beside `$ref` only `title`, `description`, `default` and `examples` may stand."
+                (node.path, name), "Beside `$ref` only `title`, `description`, `default` and `examples` may stand."
             )
 
-    def properties(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+    def properties(self, node: SchemaNode, value: object, path: Path, outer: int) -> None:
         """Compile `properties`."""
         if not isinstance(value, dict):
-            raise refused(place, "`properties` is an object.")
+            raise refused(path, "`properties` is an object.")
         self._properties += len(value)
         if self._properties > SCHEMA_PROPERTIES_MOST:
-            raise refused(place, f"The schema has more than {SCHEMA_PROPERTIES_MOST:,} properties.")
-        node.properties = {name: self._schema(child, (place, name), outer) for name, child in value.items()}
+            raise refused(path, f"The schema has more than {SCHEMA_PROPERTIES_MOST:,} properties.")
+        node.properties = {name: self._schema(child, (path, name), outer) for name, child in value.items()}
 
-    def items(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+    def items(self, node: SchemaNode, value: object, path: Path, outer: int) -> None:
         """Compile `items`."""
-        node.items = self._schema(value, place, outer)
+        node.items = self._schema(value, path, outer)
 
-    def branches(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+    def branches(self, node: SchemaNode, value: object, path: Path, outer: int) -> None:
         """Compile `anyOf`.
 
         The schemas of `anyOf` apply to the same value as the schema around it, so they are not a level deeper.
         """
         if not isinstance(value, list) or not value:
-            raise refused(place, "`anyOf` is a list of at least one schema.")
+            raise refused(path, "`anyOf` is a list of at least one schema.")
         self._alternatives += len(value) - value.count(_NULL)
         if self.is_new and self._alternatives > SCHEMA_ALTERNATIVES_MOST:
             reason = (
                 f"The schema has more than {SCHEMA_ALTERNATIVES_MOST:,} schemas of `anyOf` for values besides null."
             )
-            raise refused(place, reason)
-        node.branches = tuple([self._schema(child, (place, index), outer) for index, child in enumerate(value)])
+            raise refused(path, reason)
+        node.branches = tuple([self._schema(child, (path, index), outer) for index, child in enumerate(value)])
 
-    def definitions(self, _node: SchemaNode, value: object, place: Place, _outer: int) -> None:
+    def definitions(self, _node: SchemaNode, value: object, path: Path, _outer: int) -> None:
         """Compile `$defs` or `definitions`. Levels of objects and arrays are counted from 0 in each definition."""
         if not isinstance(value, dict):
-            raise refused(place, "Definitions are an object.")
+            raise refused(path, "Definitions are an object.")
         for name, child in value.items():
-            self._schema(child, (place, name), 0)
+            self._schema(child, (path, name), 0)
 
 
 _SUBSCHEMAS: Final = {
@@ -236,18 +236,18 @@ def _check_strict(node: SchemaNode, schema: dict[str, object]) -> None:
     if node.ref is not None or (not node.type_names and (node.branches or node.members)):
         return
     if not node.type_names:
-        raise refused(node.place, "`strict` needs a `type`: without it every value is allowed.")
+        raise refused(node.path, "`strict` needs a `type`: without it every value is allowed.")
     if dict in node.kinds:
         if not node.is_closed:
-            raise refused(node.place, '`strict` needs `"additionalProperties": false` in every object.')
+            raise refused(node.path, '`strict` needs `"additionalProperties": false` in every object.')
         for name in node.properties:
             if name not in node.required:
                 raise refused(
-                    ((node.place, "properties"), name),
+                    ((node.path, "properties"), name),
                     "`strict` needs every property in `required`; allow null where a value may be missing.",
                 )
         for index, name in enumerate(node.required):
             if name not in node.properties:
-                raise refused(((node.place, "required"), index), "`required` names no property of the object.")
+                raise refused(((node.path, "required"), index), "`required` names no property of the object.")
     if list in node.kinds and "items" not in schema:
-        raise refused(node.place, "`strict` needs `items` in every array.")
+        raise refused(node.path, "`strict` needs `items` in every array.")

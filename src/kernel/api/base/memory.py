@@ -22,7 +22,7 @@ async def of_body(memory: MemoryAllowance, request: Request) -> AsyncIterator[No
     if size < limits.MEMORY_FREE_BYTES or request.headers.get("content-type", "").startswith("multipart/"):
         yield
         return
-    share = await memory.turn("request", size * limits.MEMORY_A_BYTE, limits.MEMORY_WAIT_SECONDS)
+    share = await memory.share("request", size * limits.MEMORY_A_BYTE, limits.MEMORY_WAIT_SECONDS)
     try:
         yield
     finally:
@@ -46,7 +46,7 @@ async def of_answer(memory: MemoryAllowance, request: Request, reply: Reply) -> 
 
 async def lent[T](memory: MemoryAllowance, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
     """Take the memory for an answer whose pieces are read one after the other, until it is sent. Raises MemoryShort."""
-    share = await memory.turn("request", limits.MEMORY_ANSWER_BYTES, limits.MEMORY_WAIT_SECONDS)
+    share = await memory.share("request", limits.MEMORY_ANSWER_BYTES, limits.MEMORY_WAIT_SECONDS)
     lending = _renewing(share, pieces)
     finalize(lending, share.close)  # an answer that nobody begins to send runs no `finally`
     return lending

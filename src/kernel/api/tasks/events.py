@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import TypedDict
 
 from ...domain import limits
-from ...domain.events import ID_PATTERN, EventPlace, Phase, TaskEvent, events, has_been, place_of, takes_chunks
+from ...domain.events import ID_PATTERN, EventMark, Phase, TaskEvent, events, has_been, mark_of, takes_chunks
 from ...domain.keys import Scope
 from ...domain.structure import Gap
 from ...domain.task import Status
@@ -43,18 +43,18 @@ class StatusEventView(TypedDict):
 
 async def follow_task(exchange: Exchange) -> Reply:
     """Open the stream of a task's events, after the event that the client names."""
-    place = _behind(exchange.request, exchange.query)
-    opening = await exchange.api.store.opening(exchange.task_key, 0 if place is None else place.chunks)
+    mark = _behind(exchange.request, exchange.query)
+    opening = await exchange.api.store.opening(exchange.task_key, 0 if mark is None else mark.chunks)
     if opening is None:
         raise no_task()
-    if place is not None and not has_been(place, opening.look.state, opening.ready):
+    if mark is not None and not has_been(mark, opening.look.state, opening.ready):
         raise _refused("is not the id of an event of this task")
-    return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
+    return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, mark))
 
 
-async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None) -> AsyncGenerator[str]:
-    """Write the events after `place`, until the task's end. A stream that ends early asks the client to come back."""
-    follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
+async def _stream(exchange: Exchange, opening: Opening, mark: EventMark | None) -> AsyncGenerator[str]:
+    """Write the events after `mark`, until the task's end. A stream that ends early asks the client to come back."""
+    follower = Follower(exchange, exchange.task_key, 0 if mark is None else mark.chunks, opening.look)
     told: Look | None = None
     index, was_uncut = opening.index, not opening.look.total
     async with aclosing(follower.looks()) as looks:
@@ -66,21 +66,21 @@ async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None
                 index, was_uncut = await _cut_index(exchange) or index, False
             outputs = {output.key.position: output for output in look.outputs}
             written = ""  # events that are sent as one part, because each part costs three turns of the event loop
-            for event in events(place, look.state, look.ready, all_ready=look.all_read, gaps=look.gaps):
-                place = event.place
+            for event in events(mark, look.state, look.ready, all_ready=look.all_read, gaps=look.gaps):
+                mark = event.mark
                 output = None if event.chunk is None else outputs[event.chunk]
                 written += _written(event, index, output, None if event.gap is None else look.gaps[event.gap])
                 if len(written) > _PART_CHARS:
                     yield written
                     written = ""
-            assert place is not None
-            follower.following = place.chunks if takes_chunks(place, look.state) else None
+            assert mark is not None
+            follower.following = mark.chunks if takes_chunks(mark, look.state) else None
             if told is None or _progress(told) != _progress(look):
                 told = look
                 written += sse.event("progress", _progress(look))
             if written:
                 yield written
-            if place.phase is Phase.ENDED:
+            if mark.phase is Phase.ENDED:
                 async for part in _end(exchange):
                     yield part
                 return
@@ -95,11 +95,11 @@ async def _cut_index(exchange: Exchange) -> ChunkIndex | None:
 
 def _written(event: TaskEvent, index: ChunkIndex, output: Output | None, gap: Gap | None) -> str:
     if gap is not None:
-        return sse.event("gap", gap_view(gap), event.place.id)
+        return sse.event("gap", gap_view(gap), event.mark.id)
     if output is None:
         assert event.status is not None
-        return sse.event("status", StatusEventView(status=event.status), event.place.id)
-    return sse.event("chunk", chunk_view(index.completed(output)), event.place.id)
+        return sse.event("status", StatusEventView(status=event.status), event.mark.id)
+    return sse.event("chunk", chunk_view(index.completed(output)), event.mark.id)
 
 
 def _progress(look: Look) -> ProgressView:
@@ -121,7 +121,7 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
     yield sse.CLOSED
 
 
-def _behind(request: Request, query: Query) -> EventPlace | None:
+def _behind(request: Request, query: Query) -> EventMark | None:
     """Read the id of the event after which the stream continues.
 
     If the client sends the header and the parameter, the header counts, because its value is newer.
@@ -131,10 +131,10 @@ def _behind(request: Request, query: Query) -> EventPlace | None:
     text = request.headers.get(_HEADER.lower()) or query.get("after")
     if text is None:
         return None
-    place = place_of(text)
-    if place is None:
+    mark = mark_of(text)
+    if mark is None:
         raise _refused("must be the id of an event of this task")
-    return place
+    return mark
 
 
 def _refused(message: str) -> Refusal:

@@ -1,4 +1,4 @@
-"""The value that joins large outputs: made in slices that leave other requests their turns, in bounded memory."""
+"""The value that joins large outputs: made in portions that leave other requests their turns, in bounded memory."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence

@@ -25,7 +25,7 @@ from ...domain.errors import TextFileGone, seconds_until_reset
 from ...domain.settings import Settings
 from ...domain.task import Reduce, Task, TaskOptions
 from ...store.admission import Limit, LimitReached, Mismatched
-from ...store.joining import Joining
+from ...store.resend import Resend
 from ...text.chunks import TooManyChunks, is_blank
 from ...work.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
 from ..base.endpoint import Parameter
@@ -79,15 +79,15 @@ _SECONDS = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,20})?")
 _TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 
-def joining(exchange: Exchange, body_digest: str) -> Joining:
-    """Return which earlier task a submission without an Idempotency-Key may join.
+def resend(exchange: Exchange, body_digest: str) -> Resend:
+    """Return which earlier task a submission without an Idempotency-Key may get.
 
-    A submission with the retry count 0 joins no task, and a later submission may join the task that it made.
+    A submission with the retry count 0 gets no earlier task, and a later submission may get the task that it made.
     """
     headers = exchange.request.headers
     sendings = _sendings(headers)
-    seconds = min(sendings * (_timeout(headers) + limits.JOINING_PAUSE_SECONDS), limits.JOINING_SECONDS_MOST)
-    return Joining(f"{exchange.key_id or '-'} {body_digest}", sendings, ceil(seconds * 1000))
+    seconds = min(sendings * (_timeout(headers) + limits.RESEND_PAUSE_SECONDS), limits.RESEND_SECONDS_MOST)
+    return Resend(f"{exchange.key_id or '-'} {body_digest}", sendings, ceil(seconds * 1000))
 
 
 def _sendings(headers: Mapping[str, str]) -> int:
@@ -100,7 +100,7 @@ def _timeout(headers: Mapping[str, str]) -> float:
     for name in _TIMEOUTS:
         if _SECONDS.fullmatch(text := headers.get(name, "")):
             return float(text)
-    return limits.JOINING_TIMEOUT_SECONDS
+    return limits.RESEND_TIMEOUT_SECONDS
 
 
 _KEY = re.compile(f"[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}")
@@ -346,7 +346,7 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
 
 
 async def accept(
-    exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
+    exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, resend: "Resend | None" = None
 ) -> Submitted:
     """Submit a task for a checked request. Raises Refusal with the reason if the task is refused."""
     api = exchange.api
@@ -357,7 +357,7 @@ async def accept(
             for kind in api.kind_apis():
                 await kind.check(request, api)
     with admitted(api), cut_flaws():
-        outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
+        outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, resend)
     match outcome:
         case Submitted():
             return outcome

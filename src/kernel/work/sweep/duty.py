@@ -11,7 +11,7 @@ from ...run.allowance import slice_seconds
 from ...store.d1 import BoundStatement, Row
 
 
-class StepCost(NamedTuple):
+class DutyCost(NamedTuple):
     """The most subrequests and statements that one step of the sweep takes."""
 
     subrequests: int = 0
@@ -39,18 +39,18 @@ class SweepAllowance:
         else:
             self.seconds = seconds
             self._send_seconds = seconds or limits.DIRECT_SLICE_SECONDS
-        self._kept_back: Callable[[], StepCost] = StepCost
+        self._kept_back: Callable[[], DutyCost] = DutyCost
 
     def begin(self) -> None:
         """Start to measure the time of the sweep."""
         self._ends_at = clock.now() + self.seconds
         self._sends_until = clock.now() + self._send_seconds
 
-    def keep_back(self, cost: Callable[[], StepCost]) -> None:
+    def keep_back(self, cost: Callable[[], DutyCost]) -> None:
         """Reserve what a later step needs; `cost` returns this amount whenever the allowance is checked."""
         self._kept_back = cost
 
-    def affords(self, cost: StepCost) -> bool:
+    def affords(self, cost: DutyCost) -> bool:
         """Whether the sweep's allowance suffices for a step of the given cost."""
         return self.subrequests_left() >= cost.subrequests and self.statements_left() >= cost.statements
 
@@ -78,7 +78,7 @@ class SweepAllowance:
 class Duty:
     """A duty of one sweep. Its defaults are those of a duty that needs no look and leaves nothing to its end."""
 
-    cost = StepCost()  # The most that a step takes.
+    cost = DutyCost()  # The most that one advance takes.
     alone = False  # True if the duty is left to sweeps after which no task may run in the same invocation.
 
     def look(self) -> BoundStatement | None:
@@ -101,16 +101,16 @@ class Duty:
         """Whether the duty will probably free space in the database."""
         return False
 
-    def kept(self) -> StepCost:
+    def kept(self) -> DutyCost:
         """Return what the duty will need at the sweep's end, which a run of a task must leave."""
-        return StepCost()
+        return DutyCost()
 
-    async def step(self, allowance: SweepAllowance) -> bool:
+    async def advance(self, allowance: SweepAllowance) -> bool:
         """Do one step of the duty, and return whether there is more to do. Raises nothing."""
         raise NotImplementedError
 
 
 async def do(duty: Duty, allowance: SweepAllowance) -> None:
     """Do a duty, as far as the allowance suffices."""
-    while allowance.affords(duty.cost) and await duty.step(allowance):
+    while allowance.affords(duty.cost) and await duty.advance(allowance):
         pass

@@ -10,7 +10,7 @@ from ...run.invocation import Invocation
 from ...run.log import Log
 from ...store.d1 import Store
 from ...store.tallies import Tallies
-from .duty import Duty, StepCost, SweepAllowance
+from .duty import Duty, DutyCost, SweepAllowance
 
 
 class Folding:
@@ -46,14 +46,14 @@ class Folding:
 class FoldingDuty(Duty):
     """Adds ended tasks to the sums, in as many pages as the plan allows. The next sweep, or reader, adds the others."""
 
-    cost = StepCost(2, 16)  # Adding up one page of ended tasks takes a read and a write, with their statements.
+    cost = DutyCost(2, 16)  # Adding up one page of ended tasks takes a read and a write, with their statements.
     alone = True
 
     def __init__(self, invocation: Invocation) -> None:
         self._folding = Folding(invocation.store, invocation.settings, invocation.log)
         self._pages = limits.FOLD_PAGES_MOST[invocation.settings.plan]
 
-    async def step(self, allowance: SweepAllowance) -> bool:
+    async def advance(self, allowance: SweepAllowance) -> bool:
         """Add one page of ended tasks."""
         self._pages -= 1
         return await self._folding.run() and self._pages > 0

@@ -38,7 +38,7 @@ class SweepOnRequest:
 
     async def ask(self) -> SweepCounts | TooSoon:
         """Run a sweep, and after its last model call has ended, return what the sweep did. Raises StoreError."""
-        left_ms = await self.store.take_turn(Seen.ASKED, limits.ASKED_SWEEP_APART_SECONDS)
+        left_ms = await self.store.take_permit(Seen.ASKED, limits.ASKED_SWEEP_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)
         return await self._held(self.asked().run(), None) or SweepCounts()
@@ -48,7 +48,7 @@ class SweepOnRequest:
 
         If a model does not answer in time, the answer comes first, and the rest is done after it. Raises StoreError.
         """
-        left_ms = await self.store.take_turn(Seen.RESUMED, limits.RESUME_APART_SECONDS)
+        left_ms = await self.store.take_permit(Seen.RESUMED, limits.RESUME_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)
         resuming = self.resuming()
@@ -85,13 +85,13 @@ class SweepOnRequest:
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:
-        """Run a sweep if this isolate gets the turn for it.
+        """Run a sweep if this isolate gets the permit for it.
 
-        Of all isolates that notice a missed sweep, only one gets the turn.
+        Of all isolates that notice a missed sweep, only one gets the permit.
         """
         try:
             sweep = make_sweep()
-            if not sweep.can_afford_run() or await self.store.take_turn(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):
+            if not sweep.can_afford_run() or await self.store.take_permit(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):
                 return
             self.log("sweep_missed")
             await sweep.run()

@@ -9,11 +9,11 @@ from ...run.context import crashed
 from ...run.waits import OVERDUE
 from ...store.sweep import Due
 from ..worker import Worker
-from .duty import StepCost, SweepAllowance
+from .duty import DutyCost, SweepAllowance
 
 # The most that the erasure of one page of tasks takes: to find tasks, count the storage, find tasks again, and erase
 # them.
-_PAGE = StepCost(4, 16)
+_PAGE = DutyCost(4, 16)
 
 
 class EarlyErasure:
@@ -74,9 +74,9 @@ class EarlyErasure:
             return None  # the files alone have more than their share, so the erasure of tasks would not help
         return await self._store.erase_early(found, keep_input=keep_input)
 
-    def cost(self) -> StepCost:
+    def cost(self) -> DutyCost:
         """Return what early erasure still needs of the sweep's allowance, which duties before it must leave."""
-        return _PAGE if not self._is_done and self._is_wanted() else StepCost()
+        return _PAGE if not self._is_done and self._is_wanted() else DutyCost()
 
     def _is_wanted(self) -> bool:
         return self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))

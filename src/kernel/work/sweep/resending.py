@@ -24,8 +24,8 @@ _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
 # The most subrequests (without the send) and statements of a dispatch that asks for an object slot. If the slot is
 # given to another waiting task, the dispatch starts the object of this other task.
-_PLACE_SUBREQUESTS = 3
-_PLACE_STATEMENTS = 5
+_SLOT_SUBREQUESTS = 3
+_SLOT_STATEMENTS = 5
 
 
 class Resent(NamedTuple):
@@ -53,7 +53,7 @@ class Resending:
         self._allowance = allowance
         self._senders = senders
         self._stands_in = stands_in
-        self._has_places = worker.settings.objects_at_work_most is not None
+        self._has_slots = worker.settings.objects_at_work_most is not None
         self._taken: Counter[str] = Counter()  # How many tasks of each tenant this sweep has dispatched.
         # How many sends the first accepted task took; 0 as long as no route of `senders` has accepted a task.
         self._sends_a_task = 0
@@ -62,12 +62,12 @@ class Resending:
         # Tasks whose earlier dispatches no host answered, which the sweep itself works on at its end.
         self.unanswered: list[TaskKey] = []
 
-    async def fill_places(self) -> list[TaskKey]:
+    async def fill_slots(self) -> list[TaskKey]:
         """Give free object slots to waiting tasks, and return the tasks that got one, to be dispatched first."""
         most = self._settings.objects_at_work_most
         if most is None:
             return []
-        return await self._store.fill_places(most, limits.PLACES_GIVEN_MOST[self._settings.plan])
+        return await self._store.fill_slots(most, limits.SLOTS_GIVEN_MOST[self._settings.plan])
 
     def may_go_on(self) -> bool:
         """Whether time and allowance suffice to dispatch another part of a page."""
@@ -104,7 +104,7 @@ class Resending:
         """
         task_keys = await self._store.take_due(due, self._settings.lease_ms) if due.live or due.idle else []
         dispatcher, sent = self._dispatcher(), 0
-        for place, task_key in enumerate(task_keys):
+        for position, task_key in enumerate(task_keys):
             tenant, _ = split_task_key(task_key)
             self._taken[tenant] += 1
             crowded = self._taken[tenant] > limits.SWEEP_QUEUE_SHARE
@@ -112,10 +112,10 @@ class Resending:
             before = self._worker.meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
             # A task that waits for an object slot is left waiting until a slot is free or until the next check.
-            waits = sendable and route is None and dispatcher.no_place
+            waits = sendable and route is None and dispatcher.no_slot
             if route is None and not waits:
-                await self._store.make_due(task_keys[place:])
-                self._worker.log("made_due", tasks=len(task_keys) - place)
+                await self._store.make_due(task_keys[position:])
+                self._worker.log("made_due", tasks=len(task_keys) - position)
                 return Resent(sent, refused=True)
             sent += not waits
             if route is not Route.DIRECT and not self._sends_a_task:
@@ -153,6 +153,6 @@ class Resending:
     def _can_send(self) -> bool:
         if self._allowance.too_late_to_send():
             return False
-        if self._has_places and self._allowance.statements_left() <= _PLACE_STATEMENTS:
+        if self._has_slots and self._allowance.statements_left() <= _SLOT_STATEMENTS:
             return False
-        return self._allowance.subrequests_left() > len(self._senders) + self._has_places * _PLACE_SUBREQUESTS
+        return self._allowance.subrequests_left() > len(self._senders) + self._has_slots * _SLOT_SUBREQUESTS

@@ -53,7 +53,7 @@ class Sweep:
         self._settings = worker.settings
         # Without `senders` the tasks run in this invocation, one after the other, and there may be time only for the
         # first task.
-        self._turns = limits.SWEEP_TURNS if senders else 1
+        self._shifts = limits.SWEEP_SHIFTS if senders else 1
         self._stands_in = stands_in
         # What a dear duty leaves may suffice for a cheap one.
         kept = [duty for duty in (FoldingDuty(worker), *duties) if alone or not duty.alone]
@@ -73,7 +73,7 @@ class Sweep:
         """Run the sweep. Due tasks that the sweep has no time for stay due for the next sweep. Raises StoreError."""
         self._allowance.begin()
         try:
-            await self._look_at_pages(await self._resending.fill_places())
+            await self._look_at_pages(await self._resending.fill_slots())
             await self._stand_in()
         # the tasks of the page that were not handled stay due; the duties that free space are still done
         except StoreFull as error:
@@ -128,7 +128,7 @@ class Sweep:
         shared = list(dict.fromkeys(looks.values()))
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,
-            served=self._turns,
+            served=self._shifts,
             erase_most=erase_most,
             delay_ms=settings.lease_ms,
             stands_in=self._stands_in,

@@ -104,8 +104,8 @@ def test_a_bad_value_is_refused_by_name(bench: ApiBench, query: str) -> None:
 
 
 def test_a_listed_error_file_can_be_read_while_it_is_written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
-    monkeypatch.setitem(limits.BATCH_SLICES_A_WRITER, bench.settings.plan, 2)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 1_000)
+    monkeypatch.setitem(limits.BATCH_PORTIONS_A_WRITER, bench.settings.plan, 2)
     made = create(bench, lines(40))
     scripted(bench).before = away
     for _ in range(9):

@@ -17,7 +17,7 @@ from src.kernel.domain.task import Reduce, Status, Task, TaskOptions
 from src.kernel.run.context import Ended
 from src.kernel.store.admission import LimitReached
 from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, Tries
-from src.kernel.store.options import LadderCounts
+from src.kernel.store.options import AnswerCounts
 from src.kernel.work.submission import BudgetTooSmall, Submitted, TaskRequest
 from tests.conformance.cases.steps import outputs, progress
 from tests.support.api_bench import ApiBench, BenchRequest
@@ -76,7 +76,7 @@ def with_a_gap(bench: ApiBench) -> Task:
     others = [at for at in range(task.total) if at != 1]
     facts = {"completed": len(others), "failed": 1}
     gap = FailedCall(CallKey(0, 1), Tries(1, 1), True, FAILURE, gap_chars=9)
-    rest = progress(claim, outputs=outputs(*others), failures=[gap], ladder=LadderCounts(coverage=0.5), **facts)
+    rest = progress(claim, outputs=outputs(*others), failures=[gap], answer_counts=AnswerCounts(coverage=0.5), **facts)
     assert bench.run(bench.store.step(claim, rest, Continue(100_000_000)))
     assert bench.run(bench.store.step(claim, progress(claim, **facts), Finish(1_000_000, gaps=True)))
     return task

@@ -410,11 +410,11 @@ def test_a_search_goes_on_where_the_last_one_ended(bench: FileBench):
 
 def test_a_search_is_wanted_once_an_hour(bench: FileBench):
     places = ["r2", "d1"] if bench.has_r2 else ["d1"]
-    assert sorted(bench.run(bench.store.work(1)).places) == sorted(places)
+    assert sorted(bench.run(bench.store.work(1)).shelves) == sorted(places)
     bench.run(bench.store.erase_orphans(9))
-    assert bench.run(bench.store.work(1)).places == []
+    assert bench.run(bench.store.work(1)).shelves == []
     bench.pass_seconds(ORPHANS_APART_SECONDS + 1)
-    assert sorted(bench.run(bench.store.work(1)).places) == sorted(places)
+    assert sorted(bench.run(bench.store.work(1)).shelves) == sorted(places)
 
 
 def test_objects_of_others_are_left_alone(in_r2: FileBench):
@@ -479,7 +479,7 @@ def test_files_in_d1_stay_readable_with_a_bucket():
     old = bench.upload(b"old")
     bench.store = FileStore(Database(bench.database, bench.meter), bench.bucket())
     new = bench.upload(b"new")
-    assert (old.place, new.place) == ("d1", "r2")
+    assert (old.shelf, new.shelf) == ("d1", "r2")
     assert [bench.run(bench.store.read(file, 0, 3)) for file in (old, new)] == [b"old", b"new"]
     assert [bench.run(bench.store.delete(file.key)) for file in (old, new)] == [Deleted(), Deleted()]
     assert_nothing_left(bench)

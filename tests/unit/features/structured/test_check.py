@@ -196,7 +196,7 @@ def test_a_search_without_an_end_is_a_fault() -> None:
     """A value whose check exceeds the budget of steps counts as invalid, even if it is valid."""
     schema = parse_schema(TWINS, strict=False)
     assert not faults_of(schema, {"t": chain(50, None)})
-    (fault,) = faults_of(schema, {"t": chain(5_000, None)}, steps=10_000)
+    (fault,) = faults_of(schema, {"t": chain(5_000, None)}, effort=10_000)
     assert fault.pointer == "/t"
     assert "bounded search" in fault.expected
 
@@ -250,7 +250,7 @@ def test_nothing_recurses() -> None:
     value: list[Any] = []
     for _ in range(5_000):
         value = [value]
-    assert not faults_of(schema, {"a": value}, steps=10**7)
+    assert not faults_of(schema, {"a": value}, effort=10**7)
 
 
 def test_equal_numbers_have_one_key_and_large_ones_have_hashes_of_their_own() -> None:

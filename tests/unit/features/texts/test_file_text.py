@@ -28,7 +28,7 @@ RETENTION_MS = 10**12
 @pytest.fixture(name="bench")
 def text_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
     look_near(monkeypatch)
-    monkeypatch.setattr(limits, "TEXT_SLICE_BYTES", 400)
+    monkeypatch.setattr(limits, "TEXT_PORTION_BYTES", 400)
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 120)
     made = TextBench()
     yield made
@@ -45,7 +45,7 @@ def pieces(text: str, max_chars: int, overlap: int = 0) -> list[str]:
 
 
 def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
+    monkeypatch.setattr(limits, "TEXT_PORTIONS_A_RUN", {"free": 1, "paid": 1})
     bench.begin_text(TEXT.encode())
     assert bench.work() == Released(0)
     task = bench.task()
@@ -84,7 +84,7 @@ def test_a_file_that_is_no_text_fails_the_task(bench: TextBench, content: bytes,
 def test_a_text_is_blank_only_if_no_run_found_a_visible_character(
     bench: TextBench, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
+    monkeypatch.setattr(limits, "TEXT_PORTIONS_A_RUN", {"free": 1, "paid": 1})
     bench.begin_text(text.encode())
     task = bench.work_to_end()
     if text.isspace():
@@ -254,7 +254,7 @@ def test_an_erased_task_leaves_only_its_file(bench: TextBench) -> None:
 
 
 def test_a_cancelled_task_is_not_cut_on(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
+    monkeypatch.setattr(limits, "TEXT_PORTIONS_A_RUN", {"free": 1, "paid": 1})
     bench.begin_text(TEXT.encode())
     bench.work()
     (before,) = bench.database.rows("SELECT cut_bytes FROM file_texts")
@@ -286,7 +286,7 @@ def test_what_a_text_of_25_mb_costs() -> None:
         cut_reads = [size for size in reads if size > 600_000]
         assert len(cut_reads) <= 27
         assert len(reads) <= 27 + 230
-        assert max(reads) <= limits.TEXT_SLICE_BYTES + 50_000
+        assert max(reads) <= limits.TEXT_PORTION_BYTES + 50_000
         (row,) = bench.database.rows("SELECT length(byte_ends) AS size FROM file_texts")
         assert row["size"] < 45_000
     finally:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from src.features.texts.file_cuts import CutAt, CutSlice
+from src.features.texts.file_cuts import CutAt, CutPortion
 from src.features.texts.store import Cuts, CutStatements
 from src.kernel.domain.task import Route
 from src.kernel.store.admission import Accepted
@@ -16,8 +16,8 @@ from tests.support.text_bench import TEXT_TASK, TextBench
 
 LEASE_MS = 60_000
 # Two slices of a text of 30 bytes, with three chunks of 10 characters.
-FIRST = CutSlice(CutAt(10, 10, 1), ends=(10,), byte_ends=(10,), start=0, text="x" * 10)
-LAST = CutSlice(CutAt(30, 30, 3), ends=(20, 30), byte_ends=(20, 30), start=None, text="x" * 20)
+FIRST = CutPortion(CutAt(10, 10, 1), ends=(10,), byte_ends=(10,), start=0, text="x" * 10)
+LAST = CutPortion(CutAt(30, 30, 3), ends=(20, 30), byte_ends=(20, 30), start=None, text="x" * 20)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def claimed(bench: TextBench, holder: str) -> Claim:
     return claim
 
 
-def cut(bench: TextBench, claim: Claim, step: int, found: CutSlice) -> bool:
+def cut(bench: TextBench, claim: Claim, step: int, found: CutPortion) -> bool:
     def writes(under: Any) -> Any:
         cuts = CutStatements(under)
         return cuts.cut_on(10, LAST) + cuts.all_cut() if found is LAST else cuts.cut_on(0, FIRST)

@@ -24,7 +24,7 @@ from src.kernel.run.context import Ended, Released
 from src.kernel.run.failed_calls import Gaps
 from src.kernel.run.ledger import Ledger
 from src.kernel.store.claims import CallKey, FailedCall, Tries
-from src.kernel.store.options import LadderCounts
+from src.kernel.store.options import AnswerCounts
 from tests.support.worker_bench import WorkerBench
 from tests.unit.kernel.run.test_ledger import claim
 
@@ -138,7 +138,7 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
     assert (ledger.failure, keys[3] in ledger.gaps, ledger.gaps.coverage) == (None, True, 0.75)
     told = ledger.progress([], 4)
     assert ([(one.final, one.gap_chars) for one in told.failures], told.failed) == ([(True, 10)], 1)
-    assert told.ladder == LadderCounts(0, 0, 0, 0.75)
+    assert told.answer_counts == AnswerCounts(0, 0, 0, 0.75)
 
 
 def test_coverage_is_of_characters_and_not_of_chunks() -> None:

@@ -43,7 +43,7 @@ def claim(**changes) -> Claim:
         "output_tokens": 0,
         "outputs": frozenset(),
         "tried": {},
-        "refused": {},
+        "failed_for_good": {},
         "announced": frozenset(),
         "doubted": frozenset(),
     }
@@ -100,7 +100,7 @@ def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_
 def test_a_failure_for_good_of_an_earlier_claim_stands():
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
-    ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
+    ledger = Ledger(claim(failed_for_good={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
     ledger.add([FIRST, SECOND, THIRD])
     assert ledger.startable(0, 9) == []
     assert ledger.next_at(0) is None

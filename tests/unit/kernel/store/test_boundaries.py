@@ -12,9 +12,9 @@ from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, Status
 from src.kernel.store import (
     early_erasure,
     ending,
-    joining,
     keys,
     latest_calls,
+    resend,
     seen,
     sweep,
     tallies,
@@ -178,8 +178,8 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
     )
     ours = {"first": "local:r:", "behind": "local:r;", "path": '$."1"', "task_key": "local:b"}
     values = {"before": '$."0"', "sendings": 1, "submission": "local:r:2", "window_ms": 300, "valid_ms": 9_000}
-    table.ask(joining.JOIN, **ours, **values)
-    assert [row["task_id"] for row in table.ask(joining.JOINED, **ours)] == (["local:a"] if off >= 0 else [])
+    table.ask(resend.FOLLOW, **ours, **values)
+    assert [row["task_id"] for row in table.ask(resend.EARLIER, **ours)] == (["local:a"] if off >= 0 else [])
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
@@ -275,9 +275,9 @@ def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
-    assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
+    assert bool(table.ask(seen.TAKE_PERMIT, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
-    assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off > 0)
+    assert bool(table.ask(seen.TAKE_PERMIT, what="sweep", apart_ms=LATE_MS)) == (off > 0)
     table.give("seen", at=NOW - LATE_MS + off)
     table.ask(seen.SEE, what="sweep", apart_ms=LATE_MS)
     assert (table.value("SELECT at FROM seen") == NOW) == (off <= 0)
@@ -421,7 +421,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
         assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)
     asked = {"task_key": TASK, "most_chars": most_chars}
     whole = most_chars >= 20
-    (places,) = table.ask(views.PLACES, **asked)
+    (places,) = table.ask(views.SPANS, **asked)
     assert bool(places["whole"]) == whole
     assert bool(table.ask(views.CHUNKS, **asked)) == whole
     assert bool(table.ask(views.RESULT, **asked, most_of_value=0)) == whole

@@ -17,7 +17,7 @@ from src.kernel.domain.keys import Scope
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import Reduce, Status
 from src.kernel.store.admission import Accepted, Conditions, Replayed
-from src.kernel.store.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
+from src.kernel.store.claims import CallKey, Claim, Continue, Fail, Finish, Next, Release
 from src.kernel.store.d1 import Database
 from src.kernel.store.keys import KeyStore, NewKey
 from tests.conformance.cases.steps import outputs, progress
@@ -59,7 +59,7 @@ STEPS = [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RE
 
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
-def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Step):
+def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Next):
     claim = claimed(bench)
     early = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=1, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -72,7 +72,7 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
-def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
+def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Next):
     """If a worker gives up a write and gives its task back, the write changes nothing when it lands later."""
     claim = claimed(bench)
     made = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)

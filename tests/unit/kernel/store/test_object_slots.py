@@ -22,4 +22,4 @@ def test_a_task_gets_a_slot_from_the_moment_at_which_it_may_go_on(
     bench: StoreBench, early_ms: int, given: list[str]
 ) -> None:
     bench.database.rows("UPDATE tasks SET not_before = ?", bench.time_ms + early_ms)
-    assert bench.run(bench.store.fill_places(most=2, give_most=2)) == [TaskKey(name) for name in given]
+    assert bench.run(bench.store.fill_slots(most=2, give_most=2)) == [TaskKey(name) for name in given]

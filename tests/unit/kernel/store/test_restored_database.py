@@ -10,7 +10,7 @@ import pytest
 
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Status
-from src.kernel.store.claims import Claim, Continue, Fail, Finish, Release, Step
+from src.kernel.store.claims import Claim, Continue, Fail, Finish, Next, Release
 from tests.conformance.cases.steps import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
@@ -23,7 +23,7 @@ FORGOTTEN: dict[str, Any] = {
     "step": STEP,
     "truncated": 1,
 }
-STEPS: dict[str, Step] = {
+STEPS: dict[str, Next] = {
     "goes on": Continue(LEASE_MS),
     "gives back": Release(0, 0),
     "completes": Finish(RETENTION_MS),

@@ -118,14 +118,14 @@ def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
     assert bench.step(claim, outputs=outputs(2), completed=1, failed=1)
     bench.pass_ms(LEASE_MS)
     heir = bench.claim()
-    assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): Tries(2, 3)})
+    assert (heir.failed_for_good, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): Tries(2, 3)})
     chunks = bench.run(bench.store.chunks(TaskKey("task")))
     assert chunks is not None
     assert [(chunk.index, chunk.failure) for chunk in chunks] == [(0, FAILURE), (2, None)]
     assert bench.step(heir, Fail(RETENTION_MS, FAILURE), completed=1, failed=1)
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)) is not None
     again = bench.claim()
-    assert (again.refused, again.tried) == ({}, {})
+    assert (again.failed_for_good, again.tried) == ({}, {})
 
 
 def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: StoreBench):
@@ -304,7 +304,7 @@ def uses_indexes(bench: StoreBench, bound: BoundStatement) -> None:
     details = [str(row["detail"]) for row in plan]
     assert details
     # The plan may scan only small things: a subquery's result, a recursion over tenants, object slots, or one row.
-    bounded = r"json_each|tenants|turns|found|seated|taken|CONSTANT ROW|\(subquery-\d+\)"
+    bounded = r"json_each|tenants|shifts|found|seated|taken|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
     # To search a minimum without an index has no bound: SQLite reads up to the first row that fits.
     assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details

@@ -11,7 +11,7 @@ from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Failure, Reduce, Status
 from src.kernel.store.claims import CallKey, Claim, Fail, FailedCall, Finish, Output, Tries
 from src.kernel.store.early_erasure import Old
-from src.kernel.store.options import LadderCounts
+from src.kernel.store.options import AnswerCounts
 from src.kernel.store.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, Tallies
 from tests.conformance.cases.steps import progress
 from tests.support.store_bench import FAILURE, OVERDUE, RETENTION_MS, StoreBench, new_task, outputs
@@ -334,17 +334,17 @@ def test_an_erasure_adds_the_calls_that_are_out(bench: StoreBench, folded: bool)
 def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
     bench.insert(chunks=3, structure=Structure(has_schema=True, gaps=True))
     claim = bench.claim()
-    assert bench.step(claim, in_flight=[(0, 0), (0, 1)], ladder=LadderCounts(1, 2, 0))
+    assert bench.step(claim, in_flight=[(0, 0), (0, 1)], answer_counts=AnswerCounts(1, 2, 0))
     assert bench.run(bench.store.cancel(claim.task_key, RETENTION_MS)).changed
     if folded:
         fold(bench)
         assert [totals(bench)[name] for name in ("asked_again", "rejections", "repairs")] == [1, 2, 0]
     cut = [Output(CallKey(0, 0), "output 0", 1, "length")]
-    facts = {"calls_settled": 3, "completed": 1, "outputs": cut, "truncated": 1, "ladder": LadderCounts(2, 3, 1)}
+    facts = {"calls_settled": 3, "completed": 1, "outputs": cut, "truncated": 1, "answer_counts": AnswerCounts(2, 3, 1)}
     for _ in range(2):
         made = progress(claim, **facts)
         assert bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS)) is Status.CANCELLED
-    made = progress(claim, **(facts | {"ladder": None, "outputs": [], "calls_settled": 4}))
+    made = progress(claim, **(facts | {"answer_counts": None, "outputs": [], "calls_settled": 4}))
     assert bench.run(bench.store.settle(claim, made, OVERDUE, RETENTION_MS)) is Status.CANCELLED
     fold(bench)
     figures = totals(bench)
@@ -357,9 +357,11 @@ def test_a_copy_of_a_write_that_lands_after_the_settlement_lowers_no_counter(ben
     claim = bench.claim()
     assert bench.run(bench.store.cancel(claim.task_key, RETENTION_MS)).changed
     cut = [Output(CallKey(0, place), f"output {place}", 1, "length") for place in (0, 1)]
-    older: dict[str, Any] = {"outputs": cut[:1], "truncated": 1, "ladder": LadderCounts(1, 2, 1, 0.9)}
+    older: dict[str, Any] = {"outputs": cut[:1], "truncated": 1, "answer_counts": AnswerCounts(1, 2, 1, 0.9)}
     assert not bench.step(claim, calls_settled=3, completed=1, **older)
-    settled = progress(claim, calls_settled=6, completed=2, outputs=cut, truncated=2, ladder=LadderCounts(2, 4, 2, 0.5))
+    settled = progress(
+        claim, calls_settled=6, completed=2, outputs=cut, truncated=2, answer_counts=AnswerCounts(2, 4, 2, 0.5)
+    )
     assert bench.run(bench.store.settle(claim, settled, OVERDUE, RETENTION_MS)) is Status.CANCELLED
     assert not bench.step(claim, calls_settled=3, completed=1, **older)
     (row,) = bench.database.rows("SELECT truncated, reasks, rejected, repaired, coverage, calls_settled FROM tasks")

@@ -51,11 +51,11 @@ def test_whoever_waits_gets_its_turn(loop: Loop) -> None:
 
     async def story() -> float:
         memory = MemoryAllowance(10)
-        held = await memory.turn("run", 10, 1)
+        held = await memory.share("run", 10, 1)
         asyncio.get_running_loop().call_later(3, held.close)
-        await memory.turn("run", 1, limits.MEMORY_RUN_WAIT_SECONDS)
+        await memory.share("run", 1, limits.MEMORY_RUN_WAIT_SECONDS)
         with pytest.raises(MemoryShort):
-            await memory.turn("run", 10, 2)
+            await memory.share("run", 10, 2)
         return asyncio.get_running_loop().time()
 
     assert run(loop, story()) == pytest.approx(5, abs=3 * limits.MEMORY_LOOK_SECONDS)

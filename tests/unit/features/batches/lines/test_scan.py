@@ -12,7 +12,7 @@ def scanned(content: bytes, size: int = 7) -> list[FileLine]:
     scanner = LineScanner()
     found = [line for at in range(0, len(content), size) for line in scanner.feed(content[at : at + size])]
     found += scanner.finish()
-    assert scanner.place == scanner.read == len(content)
+    assert scanner.at == scanner.read == len(content)
     return found
 
 
@@ -51,8 +51,8 @@ def test_a_scanner_goes_on_where_another_one_ended() -> None:
     content = b'{"a":1}\r\n\n{"b":2}\n{"c":3}\n'
     first = LineScanner()
     found = first.feed(content[:14])
-    second = LineScanner(first.place, first.lines)
-    found += second.feed(content[first.place :]) + second.finish()
+    second = LineScanner(first.at, first.lines)
+    found += second.feed(content[first.at :]) + second.finish()
     assert found == scanned(content)
 
 

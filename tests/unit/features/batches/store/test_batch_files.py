@@ -132,10 +132,10 @@ def test_only_one_writer_has_a_batch(bench: BatchBench) -> None:
     bench.pass_seconds(limits.WRITER_SECONDS + 1)
     second = bench.do(bench.lines.take(KEY, "another", LEASE_MS))
     assert second is not None
-    assert not bench.do(bench.lines.add_errors(first, range(LINES), [], lines=0, place="r2"))
+    assert not bench.do(bench.lines.add_errors(first, range(LINES), [], lines=0, shelf="r2"))
     assert not bench.do(bench.lines.complete(first))
-    assert bench.do(bench.lines.add_errors(second, range(LINES), [], lines=0, place="r2"))
-    assert not bench.do(bench.lines.add_errors(second, range(LINES), [], lines=0, place="r2"))
+    assert bench.do(bench.lines.add_errors(second, range(LINES), [], lines=0, shelf="r2"))
+    assert not bench.do(bench.lines.add_errors(second, range(LINES), [], lines=0, shelf="r2"))
     assert bench.do(bench.lines.complete(second))
 
 
@@ -146,7 +146,7 @@ def test_a_batch_does_not_end_before_each_line_is_in_a_file(bench: BatchBench) -
     of = bench.do(bench.lines.take(KEY, "writer", LEASE_MS))
     for places in (range(LINES - 1), range(LINES - 1, LINES)):
         assert not bench.do(bench.lines.complete(of))
-        assert bench.do(bench.lines.add_errors(of, places, [], lines=0, place="r2"))
+        assert bench.do(bench.lines.add_errors(of, places, [], lines=0, shelf="r2"))
     assert bench.do(bench.lines.complete(of))
 
 
@@ -165,10 +165,10 @@ def test_a_writer_that_a_restored_database_has_forgotten_writes_nothing(bench: B
     rows = bench.database.rows("SELECT * FROM batches")
     bench.do(bench.lines.give_back(forgotten))
     assert not bench.do(bench.lines.move(forgotten, made.segments, made.added))
-    assert not bench.do(bench.lines.add_errors(forgotten, range(LINES), [], lines=0, place="r2"))
+    assert not bench.do(bench.lines.add_errors(forgotten, range(LINES), [], lines=0, shelf="r2"))
     assert bench.database.rows("SELECT * FROM batches") == rows
     assert bench.do(bench.lines.move(known, made.segments, made.added))
-    assert bench.do(bench.lines.add_errors(known, range(LINES), [], lines=0, place="r2"))
+    assert bench.do(bench.lines.add_errors(known, range(LINES), [], lines=0, shelf="r2"))
     assert not bench.do(bench.lines.complete(forgotten))
     assert bench.do(bench.lines.complete(known))
 
@@ -221,17 +221,17 @@ def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None
     again = claimed(bench)
     assert again.left_out == {CallKey(0, 3), CallKey(0, 4), CallKey(0, 40)}
     assert not again.outputs
-    assert not again.refused
+    assert not again.failed_for_good
     assert not again.gaps  # the worker keeps no failure in memory of a line that an earlier claim gave up
 
 
 def test_refusals_of_other_lines_hide_none(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 1_000)
     claim = claimed(bench)
     failure = Failure.of("model_refused", "400", False)
     refusals = {place: f'{{"status": 400, "body": "{place:0600}"}}' for place in (3, 4, 40)}
     refused = [
-        FailedCall(CallKey(0, place), Tries(1, 1), True, failure, gap_chars=0, refusal=refusal)
+        FailedCall(CallKey(0, place), Tries(1, 1), True, failure, gap_chars=0, provider_answer=refusal)
         for place, refusal in refusals.items()
     ]
     assert write(bench, claim, claim.step + 1, failures=refused, failed=3, calls_settled=3)

@@ -14,7 +14,7 @@ from tests.support.batch_bench import BatchBench, lines
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
     """Give a bench with a batch whose lines were found valid, and whose slices and segments are small."""
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
     made = BatchBench(timeout_seconds=10.0, lease_seconds=20.0)
     made.begin(lines(60))

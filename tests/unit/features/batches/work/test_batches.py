@@ -28,7 +28,7 @@ RETENTION_MS = 1_000_000
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
 
 
@@ -64,8 +64,8 @@ def test_a_refused_line_is_in_the_error_file_with_the_refusal(bench: BatchBench)
 def test_refusals_leave_the_database_with_the_lines_of_the_error_file(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "BATCH_SLICES_A_WRITER", {"paid": 1})
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 2_000)
+    monkeypatch.setattr(limits, "BATCH_PORTIONS_A_WRITER", {"paid": 1})
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 2_000)
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=(400, {"error": "x" * 400 + text}))
     bench.begin(lines(40))
     while not bench.batch().task.status.terminal:
@@ -427,7 +427,7 @@ def test_lines_that_take_much_memory_are_not_sent_at_once(
 def test_the_error_file_is_written_from_few_refusals_at_a_time(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 5_000)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 5_000)
     answer = (400, {"error": {"message": "x" * 2_000}})
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=answer) if number % 2 else None
     read: list[int] = []

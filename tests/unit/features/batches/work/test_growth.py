@@ -20,7 +20,7 @@ from tests.support.batch_bench import HOST, KEY, BatchBench, lines
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 4_000)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 4_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
 
 
@@ -63,7 +63,7 @@ def test_a_bucket_that_does_not_answer_is_tried_again_only_with_more_lines(
     bench.run_to_end()
     bench.check_end([f"line-{number}" for number in range(60)])
     assert len(waiting) >= 3
-    assert all(later - before >= limits.BATCH_SLICE_BYTES for before, later in pairwise(waiting))
+    assert all(later - before >= limits.BATCH_PORTION_BYTES for before, later in pairwise(waiting))
 
 
 def test_a_run_leaves_the_segment_that_still_takes_lines(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,12 +71,12 @@ def test_a_batch_whose_input_file_is_gone_fails_for_good(bench: BatchBench) -> N
 
 
 def test_a_read_has_as_many_lines_as_fit(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each read of the bucket costs a request, so a run reads whole lines together, up to BATCH_SLICE_BYTES."""
+    """Each read of the bucket costs a request, so a run reads whole lines together, up to BATCH_PORTION_BYTES."""
     content = "".join(line(f"line-{number:02}") + "\n" for number in range(60)).encode()
     size = len(content) // 60
     bench.begin(content)
     assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 30 * size - 1)  # without the last line's line feed
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 30 * size - 1)  # without the last line's line feed
     assert bench.bucket is not None
     read, reads = bench.bucket.read, list[tuple[int, int]]()
 
@@ -100,7 +100,7 @@ def inputs_of(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> LineInputs:
     claim = bench.do(bench.store().claim(KEY, holder="one", host="", route=Route.QUEUE, lease_ms=60_000))
     assert isinstance(claim, Claim)
     monkeypatch.setattr(limits, "BATCH_LINES_KEPT_BYTES", 0)
-    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", len(content) // 6)
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", len(content) // 6)
 
     def fail(_: object) -> None:
         raise AssertionError("the lines are there")

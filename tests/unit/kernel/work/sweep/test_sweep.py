@@ -134,7 +134,7 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
     assert tenants_of(ids).count("one") == 1
 
 
-def test_tenants_take_turns_within_a_page(bench: StoreBench):
+def test_tenants_take_permits_within_a_page(bench: StoreBench):
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)
         bench.pass_ms(1)
@@ -161,9 +161,9 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
         bench.pass_ms(60_000)
 
 
-@pytest.mark.parametrize("turns", [1, limits.SWEEP_TURNS])
+@pytest.mark.parametrize("turns", [1, limits.SWEEP_SHIFTS])
 @pytest.mark.parametrize("tenants", [2, 3, 8, 10])
-def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
+def test_where_a_run_gets_to_one_task_only_the_tenants_take_permits_too(bench: StoreBench, tenants: int, turns: int):
     """If a sweep reaches only one task, because only the direct route takes it, tenants take turns too."""
     for number in range(tenants):
         backlog(bench, f"t{number}", 30)

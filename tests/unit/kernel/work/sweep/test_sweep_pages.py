@@ -210,7 +210,7 @@ def test_idle_tenants_cost_nothing(cron: Callable[[str], Cron]):
                 _steps(
                     made,
                     sweep.DUE.bind(
-                        most=limits.SWEEP_PAGE_TASKS, tenants_served=limits.SWEEP_TURNS, apart_ms=60_000, in_vain=None
+                        most=limits.SWEEP_PAGE_TASKS, tenants_served=limits.SWEEP_SHIFTS, apart_ms=60_000, in_vain=None
                     ),
                 ),
                 _steps(made, sweep.PAST_RETENTION.bind(most=40, chunks_most=limits.ERASE_OUTPUTS_MOST)),

@@ -1,4 +1,4 @@
-"""Recognizes a submission that a client's SDK sent again by itself, so that it joins the task of the earlier send.
+"""Recognizes a submission that a client's SDK sent again by itself, so that it gets the task of the earlier send.
 
 Each submission of `/v1` that makes a task has a row in `submissions`. The row's id consists of a name for the request's
 content (it is from `:first` on and below `:behind`), followed by the task's id. The rows of equal requests therefore
@@ -16,11 +16,11 @@ from .d1 import BoundStatement, Value, statement
 from .fragments import NOW
 
 # A condition: the row belongs to an equal request. For a first send, `:first` is the id of the send's own row, so that
-# the send joins only later rows and does not read the many earlier rows. For a repeated send, `:first` is below the ids
-# of all rows of equal requests.
+# the send follows only later rows and does not read the many earlier rows. For a repeated send, `:first` is below the
+# ids of all rows of equal requests.
 _EQUAL = "id >= :first AND id < :behind"
 
-# A condition: the row contains the present send, because this send has joined the row or written it. `:path` is the
+# A condition: the row contains the present send, because this send follows the row or has written it. `:path` is the
 # JSON path of the present send's count in `digest`.
 _OURS = "digest ->> :path = :task_key"
 
@@ -32,11 +32,11 @@ _FOLLOWS = f"""(expires_at - :valid_ms >= {NOW} - :window_ms
 # present send has arrived late, and must not make a task.
 _IS_LATE = "id > :submission"
 
-# Joins the present send to the task of another send of the same request, if the row of that task has no send with the
-# same count yet. JOIN prefers a row that contains the previous send, whose count has the JSON path `:before`. If JOIN
-# is sent twice, the second send changes nothing. Goes before TAKE_ROW. `:task_key` is the task that the present send
-# would make.
-JOIN = statement(f"""
+# Adds the present send to the row of another send of the same request, if the row of that task has no send with the
+# same count yet. FOLLOW prefers a row that contains the previous send, whose count has the JSON path `:before`. If
+# FOLLOW is sent twice, the second send changes nothing. Goes before TAKE_ROW. `:task_key` is the task that the present
+# send would make.
+FOLLOW = statement(f"""
 UPDATE submissions SET replayed = 1, digest = json_set(digest, :path, :task_key)
 WHERE id = (
   SELECT id FROM submissions WHERE {_EQUAL} AND digest ->> :path IS NULL AND ({_FOLLOWS} OR {_IS_LATE})
@@ -44,7 +44,7 @@ WHERE id = (
 ) AND NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 """)
 
-# Writes a row for the present send, unless it has joined another row. Goes before INSERT_TASK.
+# Writes a row for the present send, unless it follows another row. Goes before INSERT_TASK.
 TAKE_ROW = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at)
 SELECT :submission, :task_key, json_set('{{}}', :path, :task_key), {NOW} + :valid_ms
@@ -52,22 +52,22 @@ WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 ON CONFLICT DO NOTHING
 """)
 
-# Reads the task that the present send of the request has joined or made.
-JOINED = statement(f"SELECT task_id, digest FROM submissions WHERE {_EQUAL} AND {_OURS} ORDER BY id DESC LIMIT 1")
+# Reads the task that the present send of the request follows or has made.
+EARLIER = statement(f"SELECT task_id, digest FROM submissions WHERE {_EQUAL} AND {_OURS} ORDER BY id DESC LIMIT 1")
 
 
-_VALID_MS = limits.JOINING_SECONDS_MOST * 1000
+_VALID_MS = limits.RESEND_SECONDS_MOST * 1000
 # The id of a row without an Idempotency-Key has a blank after the tenant's colon, which no row with an Idempotency-Key
 # has, because no Idempotency-Key may contain a blank.
 _MARK = " "
 _BEHIND = "~"
 
 
-class Joining(NamedTuple):
+class Resend(NamedTuple):
     """Tells whether a submission without an Idempotency-Key is a repeated send or a new request.
 
     `request` identifies the content of the request and the API key that sent it. `sendings` is how often the SDK has
-    sent the request before, and `window_ms` is how old the row of a joined task may be.
+    sent the request before, and `window_ms` is how old the row of a followed task may be.
     """
 
     request: str
@@ -79,9 +79,9 @@ class Joining(NamedTuple):
         tenant, task_id = split_task_key(task_key)
         return f"{self._first(tenant)}{task_id}"
 
-    def join(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that joins this send of the request to the task of another send, if there is one."""
-        return JOIN.bind(
+    def follow(self, task_key: TaskKey) -> BoundStatement:
+        """Make the statement that lets this send of the request follow another send, if there is one."""
+        return FOLLOW.bind(
             **self._equal(task_key),
             submission=self.submission(task_key),
             before=_path(self.sendings - 1),
@@ -91,12 +91,12 @@ class Joining(NamedTuple):
         )
 
     def take_row(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that writes a row for this send of the request, if there is no task to join."""
+        """Make the statement that writes a row for this send of the request, if there is no send to follow."""
         return TAKE_ROW.bind(**self._equal(task_key), submission=self.submission(task_key), valid_ms=_VALID_MS)
 
-    def joined(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that reads which task this send of the request has joined."""
-        return JOINED.bind(**self._equal(task_key))
+    def earlier(self, task_key: TaskKey) -> BoundStatement:
+        """Make the statement that reads which task this send of the request gets."""
+        return EARLIER.bind(**self._equal(task_key))
 
     def _equal(self, task_key: TaskKey) -> dict[str, Value]:
         tenant, _ = split_task_key(task_key)

@@ -15,10 +15,10 @@ from src.kernel.domain.errors import StoreUnavailable
 from src.kernel.domain.ids import LOCAL, new_task_id, task_key_of
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import Reduce
-from src.kernel.store import joining
+from src.kernel.store import resend
 from src.kernel.store.admission import Accepted, Conditions, Replayed
 from src.kernel.store.d1 import Database, Statement, statement
-from src.kernel.store.joining import Joining
+from src.kernel.store.resend import Resend
 from tests.support.invocations import task_store
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task
@@ -68,7 +68,7 @@ class Deployment:
             return
         self.came.add(client)
         key = task_key_of(LOCAL, new_task_id(self.now_ms, self._made.to_bytes(10)))
-        on = Conditions(joining=Joining("key body", count, WINDOW_MS if count else 0))
+        on = Conditions(resend=Resend("key body", count, WINDOW_MS if count else 0))
         if fate == "late":
             self.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
         try:
@@ -140,8 +140,8 @@ def test_where_only_answers_are_lost_each_wish_is_a_task(script: list[tuple[int,
 LATE: list[tuple[int, Fate]] = [(0, "late"), (0, "answered"), (LAND, "late")]
 LOST: list[tuple[int, Fate]] = [(0, "lost"), (0, "answered")]
 ABLATIONS = [
-    ("JOIN", "OR id > :submission", "", LATE),
-    ("JOIN", "digest ->> :path IS NULL AND (", "0 AND (", LOST),
+    ("FOLLOW", "OR id > :submission", "", LATE),
+    ("FOLLOW", "digest ->> :path IS NULL AND (", "0 AND (", LOST),
     ("TAKE_ROW", "WHERE NOT EXISTS", "WHERE EXISTS (SELECT 1) OR NOT EXISTS", LOST),
 ]
 
@@ -153,10 +153,10 @@ def test_without_a_part_of_it_tasks_are_doubled(
     """If any of the tested parts is removed from the joining statements, requests get too many tasks."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == 1
-    whole: Statement = getattr(joining, name)
+    whole: Statement = getattr(resend, name)
     assert part in whole.text
     without = statement(whole.text.replace(part, instead))
-    monkeypatch.setattr(joining, name, _Tolerant(without))
+    monkeypatch.setattr(resend, name, _Tolerant(without))
     with played(script) as deployment:
         assert len(deployment.tasks()) == 2
 

@@ -15,7 +15,7 @@ from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 BODY = {"background": True, "input": "one\n\ntwo\n\nthree and four", "metadata": {"a": "1"}}
-MOST = limits.JOINING_SECONDS_MOST
+MOST = limits.RESEND_SECONDS_MOST
 
 
 def post(bench: ApiBench, count: object = None, body: object = BODY, **headers: str) -> Reply:

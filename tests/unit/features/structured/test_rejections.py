@@ -1,4 +1,4 @@
-"""The ladder of structured outputs: each is checked, repaired, asked for again or given up, and each call is billed."""
+"""Answers for a schema: each is checked, repaired, asked for again or given up, and each call is billed."""
 
 import asyncio
 import json
