@@ -37,7 +37,7 @@ LONG_DRAWS = (
     "tests/api_fuzz",
     "tests/property/test_file_cuts.py",
     "tests/property/test_joined_outputs.py",
-    "tests/property/test_joining.py",
+    "tests/property/test_resends.py",
     "tests/property/test_schema_oracle.py",
     "tests/property/test_store_model.py",
     "tests/unit/features/structured/test_evil_schemas.py",

@@ -47,7 +47,8 @@ def test_smallest_request(bench: ApiBench) -> None:
         "waitingFor": {"reason": "queued", "until": None, "ahead": None},
         "result": None,
         "error": None,
-        "usage": {"modelCalls": 0, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 0, "outputTokens": 0},
+        "usage": {"modelCalls": 0, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 0, "outputTokens": 0}
+        | {"cachedInputTokens": 0, "cost": None},
         "attempts": 0,
         "metadata": {},
         "createdAt": "2026-09-21T14:13:20.000Z",
@@ -56,6 +57,7 @@ def test_smallest_request(bench: ApiBench) -> None:
         "expiresAt": None,
         "deadlineAt": None,
         "maxModelCalls": None,
+        "maxCost": None,
         "links": {"self": path} | {name: f"{path}/{name}" for name in ("chunks", "cancel", "retry", "events")},
         "request": {
             "model": "demo-1",

@@ -46,7 +46,12 @@ REQUESTED = (
 )
 # Fields of a request that cannot be combined with the others, each with the reason; test_structured_submission tests
 # them.
-ALONE = {"join": "it goes with `reduce: concat`, the default", "inputFile": "it takes the place of `input`"}
+ALONE = {
+    "join": "it goes with `reduce: concat`, the default",
+    "inputFile": "it takes the place of `input`",
+    "maxCost": "it needs a model with a price",
+    "notBefore": "it changes when the task's deadline is",
+}
 # Fields that a task does not show as they were sent, each with the reason.
 NOT_SHOWN = {
     "input": "it is long, and shown to whoever asks for it with `include=input`",
@@ -54,10 +59,11 @@ NOT_SHOWN = {
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
 # String fields of a request that contain no text of the client.
-NO_TEXT = {"model", "inputFile"}
+NO_TEXT = {"model", "inputFile", "maxCost", "notBefore"}
 # Options of a task that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
 # Options of a task that have a value only if the deployment has such fields.
+OF_ALONE = {"max_cost", "starts_at"}
 OF_FEATURES = set() if extra_names(NewTaskFields) else {"extras"}
 # Columns of `tasks` whose name differs from their option's name.
 OTHER_NAMES = {"structured": "structure"}
@@ -70,7 +76,9 @@ def test_every_field_of_the_request_is_tried_here():
 
 def test_every_option_comes_from_the_request():
     asked = asdict(checked_fields(NewTaskFields, BODY, Settings()).request().options)
-    assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES | OF_FEATURES
+    assert {
+        name for name, value in asdict(TaskOptions()).items() if asked[name] == value
+    } == OF_RESPONSES | OF_ALONE | OF_FEATURES
 
 
 def test_every_option_has_its_column():

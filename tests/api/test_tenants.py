@@ -55,12 +55,12 @@ _CHUNK: Spec = {
 _TASK: Spec = {
     "": _names(
         "id name status terminal route progress waitingFor result error usage attempts metadata createdAt startedAt "
-        "finishedAt expiresAt deadlineAt maxModelCalls links"
+        "finishedAt expiresAt deadlineAt maxModelCalls maxCost links"
     ),
     "progress": _names("total completed failed truncated"),
     "result": _names("output"),
     "error": _ERROR,
-    "usage": _names("modelCalls minimumCalls inDoubt inputTokens outputTokens"),
+    "usage": _names("modelCalls minimumCalls inDoubt inputTokens outputTokens cachedInputTokens cost"),
     "links": _names("self chunks cancel retry events"),
     "waitingFor": _names("reason until ahead"),
 }

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.clients.tenants import TENANTS
+from simulator.campaign.subject import featured
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.rate_limits import RateLimit
 from src.kernel.domain.ids import LOCAL
@@ -222,7 +223,7 @@ def priced(workload: Workload, rng: Random, *, always: bool = False) -> Workload
 
     Code of the release before knows no prices, and no costs.
     """
-    if workload.older_isolates or not (always or rng.random() < 0.2):
+    if "cost" not in featured.NAMES or workload.older_isolates or not (always or rng.random() < 0.2):
         return workload
     price = {"input": "1", "output": "1.000000001", "maxOutput": 100}
     caps = (None, "0.0005", "0.0006", f"0.00{rng.randint(1, 9)}", "1")

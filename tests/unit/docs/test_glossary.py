@@ -19,14 +19,15 @@ PLAIN = frozenset(
     boundaries brief broken bucket bytes cache catalogue check checks client clock code column conditions
     configuration connection continue cost counts courier d database day detail direct early end ended ending
     endpoint entry error everyone exchange exhausted expiry fail failed failure failures fault faults field fields
-    filter finish finished full gone guard heartbeats http index inherited input key known large last latency latest
-    limit limited limiter links list listener load local log long lookup lookups lost malformed many memory
-    mismatched missing model moment much new no not off old on once onceover open openapi opening options pacer page
-    parameter path phase piped plain planned presented problem protocol provider pulse quota rate reached reading
-    record recorder refusal refused repeated replayed reply report request resent result schedule scheduler seen
-    settings short silent small soon sought source span spent standing started state statement stopped storage store
-    structure structured submission submitted text texts timeout too trigger unacceptable unavailable unclaimed
-    unheld unsaved unsupported usage use value view visit wait whole with work workers write
+    filter finish finished full gate gone guard heartbeats http index inherited input key known large last latency
+    latest limit limited limiter links list listener load local log long lookup lookups lost malformed many memory
+    misconfigured mismatched missing model moment money much new no not off old on once onceover open openapi
+    opening options pacer page parameter path phase piped plain planned presented price probed problem protocol
+    provider pulse quota rate reached reading record recorder refusal refused repeated replayed reply report
+    request resent result resuming schedule scheduler seen settings short silent small soon sought source span
+    spent standing started state statement stopped storage store structure structured submission submitted text
+    texts timeout too trigger unacceptable unavailable unclaimed unfinished unheld unsaved unsupported up usage
+    use used value view visit wait whole with work workers write
     """,
     )
 )

@@ -7,6 +7,7 @@ import pytest
 
 from src.composition import CATALOGUE
 from src.features.batches.work.validation import MISSING
+from src.features.cost.gate import spent
 from src.features.structured import forms
 from src.features.texts import file_text
 from src.kernel.api.base import problems
@@ -50,6 +51,7 @@ def test_each_task_code_is_one_that_comes_about() -> None:
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
     of_tasks |= {MISSING.code, file_text.MISSING.code, file_text.invalid("").code}
+    of_tasks.add(spent(1, 2).code)
     assert of_calls | of_tasks | forms.CODES | failed_calls.GAP_CODES == set(TaskCode) == set(TASK_CODES)
 
 

@@ -365,7 +365,7 @@ SELECT task_id FROM found CROSS JOIN batches ON task_id = found.tenant || :rest 
 """)
 
 # Reads where the lines of a batch lie in its input file.
-SPANS = statement("""
+PORTIONS = statement("""
 SELECT first, lines, start, hex(spans) AS spans FROM batch_slices WHERE task_id = :task_key ORDER BY first
 """)
 
@@ -472,7 +472,7 @@ class BatchStore(AdmissionStore):
 
     async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredPortion]] | None:
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
-        found, portions = await self._database.run(WORK.bind(task_key=task_key), SPANS.bind(task_key=task_key))
+        found, portions = await self._database.run(WORK.bind(task_key=task_key), PORTIONS.bind(task_key=task_key))
         return (work(found[0]), stored_slices(portions)) if found else None
 
     async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:

@@ -61,7 +61,7 @@ def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
     batch = SdkBatch.model_validate(ended, strict=True)
     assert (batch.status, batch.model, batch.errors, batch.error_file_id) == ("completed", "demo", None, None)
     assert ended["request_counts"] == {"total": 3, "completed": 3, "failed": 0}
-    assert ended["onceover"]["usage"] == {"modelCalls": 3, "minimumCalls": 3, "inDoubt": 0}
+    assert ended["onceover"]["usage"] == {"modelCalls": 3, "minimumCalls": 3, "inDoubt": 0, "cost": None}
     assert None not in (batch.in_progress_at, batch.finalizing_at, batch.completed_at)
     assert batch.output_file_id is not None
     found = content(bench, batch.output_file_id)

@@ -24,7 +24,7 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
-PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTokens"]
+PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTokens", "cachedInputTokens", "cost"]
 
 
 @pytest.fixture
