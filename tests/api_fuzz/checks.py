@@ -15,6 +15,7 @@ UNSAYABLE = (
     ("metadata", "has "),
     ("metadata", "contains a NUL character"),
     ("model", "must have printable characters only"),
+    ("model", "is not here"),
     ("modelOptions", "has "),
     ("modelOptions", "is not allowed"),
     ("modelOptions", "contains a NUL character"),
@@ -40,6 +41,7 @@ UNSAYABLE_COMPATIBLE = (
     ("onceover", ""),
     ("text", ""),
     ("model", "must have printable characters only"),
+    ("model", "is not here"),
     ("metadata", "contains a NUL character"),
     ("instructions", "is too long for this many chunks"),
     ("starting_after", "is not the sequence_number of an event"),
@@ -102,7 +104,10 @@ def sayable_data_acceptance(
         problem = response.json()
         problem = problem.get("error", problem)
         # The error `idempotency_mismatch` depends on earlier requests, not on the form of the present request.
-        if problem["code"] == "idempotency_mismatch" or all(map(_is_unsayable, problem.get("errors", [{}]))):
+        # `no_price` depends on the deployment's prices.
+        if problem["code"] in {"idempotency_mismatch", "no_price"} or all(
+            map(_is_unsayable, problem.get("errors", [{}]))
+        ):
             return None
     return positive_data_acceptance(ctx, response, case)
 

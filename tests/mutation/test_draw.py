@@ -77,6 +77,7 @@ def test_the_worker_has_mutants_of_every_kind_in_every_place(mutants_of_the_work
         "src/features/bulk",
         "src/features/files",
         "src/features/gaps",
+        "src/features/operate",
         "src/features/texts",
         "src/features/webhooks",
         "src/kernel/run",

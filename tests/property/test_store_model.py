@@ -136,9 +136,9 @@ class StoreMachine(RuleBasedStateMachine):
         given, expected = _run(real()), model()
         self.database.heal()
         if fault == "after":
-            before = copy.deepcopy(self.model.state())
+            before = repr(self.model.state())
             expected = model()
-            assert self.model.state() == before, "not safe to send again"
+            assert repr(self.model.state()) == before, "not safe to send again"
         return given, expected
 
     @rule(

@@ -82,7 +82,7 @@ def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> No
     assert top == free == direct
     assert Path(top["directory"]) == PUBLIC
     assert "binding" not in top
-    assert top["routerConfig"]["static_routing"]["user_worker"] == ["/api/*", "/v1/*", "/openapi.json"]
+    assert top["routerConfig"]["static_routing"]["user_worker"] == ["/api/*", "/v1/*", "/mcp", "/openapi.json"]
 
 
 def test_the_policy_is_strict(server: DevServer) -> None:

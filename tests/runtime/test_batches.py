@@ -242,7 +242,7 @@ def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
             calls = len(model.calls())
             started.wait_for_line('"error":"bucket_unbound"', 60)
             shown = httpx.get(f"{started.url}/api/async-status?verbose=1").json()["files"]
-            assert shown == {"bucket": False, "unreachable": 1}
+            assert shown == {"bucket": False, "unreachable": 1, "incomplete": 0}
             assert httpx.get(f"{started.url}/v1/files/{batches[0]['input_file_id']}/content").status_code == 503
             assert len(model.calls()) == calls
             batches.append(begun(started))

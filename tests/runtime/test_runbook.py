@@ -50,6 +50,8 @@ class World:
         named = {"ID": self.ids["endpoint"], "NAME": "another", "URL": f"{self.receiver.url}/another"}
         if not written.startswith("onceover "):
             return written
+        if "keys revoke" in written:
+            named["ID"] = self.ids["keys"]
         return re.sub(r"(?<= )(ID|NAME|URL)\b", lambda found: named[found[1]], written)
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,8 @@ LOCAL_URL = "http://127.0.0.1:8787"
 NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account; tests/unit/local/test_deploy.py does it in a stand-in for one",
+    ".venv/bin/python examples/": "needs a server; tests/runtime/test_examples.py does it",
+    "make release": "runs the campaign, and tags; tests/unit/project/test_release.py has its parts",
     "make secrets": "needs an account; tests/unit/local/test_deployment_command.py does it in a stand-in for one",
     "sh create-cloudflare-queues.sh": "needs a Cloudflare account; tests/unit/local/test_queue_scripts.py runs it",
     "curl -s https://onceover.example.workers.dev": "needs a deployment",
