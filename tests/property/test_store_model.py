@@ -1,6 +1,5 @@
 """Property tests of the store: after any sequence of transitions the database and a Python model agree."""
 
-import copy
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
