@@ -15,7 +15,7 @@ from tests.support.dev_server import ROOT
 
 pytestmark = pytest.mark.runtime
 
-LIMIT_KIB = 2560  # 2.5 MiB gzipped: the Worker has 2.43 of them, most of which is pydantic.
+LIMIT_KIB = 2560  # 2.5 MiB gzipped. The Worker has 2.43 MiB, and most of that is pydantic.
 EVERYWHERE = {"DB (onceover)", "BLOBS (onceover-files)", "AI", 'AI_PROVIDER ("workers-ai")'}
 OBJECTS = {"AI_PROCESSOR (AIProcessor)", "BATCH_COORDINATOR (BatchCoordinator)"}
 QUEUES = {"AI_QUEUE (ai-processing-queue)", "AI_DLQ (ai-processing-dlq)"}

@@ -209,7 +209,8 @@ def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint
 def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
     receiver.answers[httpx.URL(endpoint.url).path] = [410]
     one = settled(client, ended(client), "gone")
-    assert (sdk.webhooks.retrieve(endpoint.id).model_extra or {})["status"] == "disabled"
+    shown = {"status": "disabled", "failed_attempts": 0, "last_failure": None}
+    assert sdk.webhooks.retrieve(endpoint.id).model_extra == shown
     again = client.http.post(f"/api/deliveries/{one['id']}/redeliver")
     assert (again.status_code, again.json()["code"]) == (409, "endpoint_gone")
     client.finished(client.submit("another text")["id"])

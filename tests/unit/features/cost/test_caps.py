@@ -30,7 +30,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def most(bench: WorkerBench) -> int:
-    """Return the most of a call of the bench's tasks, all of which send equally much."""
+    """Return what a call of the bench's tasks may cost at most. All their calls send the same number of bytes."""
     probe = new_task("task", 1, Reduce.CONCAT, START_MS)
     call = ModelCall(probe.instructions, probe.text[: probe.cuts[0]], "script-1")
     return PRICE.most(sent_bytes(call), None)
@@ -88,7 +88,7 @@ def test_a_retry_with_a_higher_cap_goes_on(bench: WorkerBench) -> None:
 
 
 def test_doubt_counts_at_its_most(bench: WorkerBench) -> None:
-    """Calls that nobody saw an answer of use up the cap, those of a dead worker and those that timed out."""
+    """A call without an answer counts against the cap at its most, whether its worker died or it timed out."""
     bench.insert(6, max_cost=5 * most(bench))
 
     async def die() -> None:

@@ -68,7 +68,7 @@ def test_counts_are_the_servers_own(document: dict[str, Any], found: tuple[int, 
 
 @pytest.mark.parametrize(("document", "found"), SHAPES)
 def test_an_unusable_answer_reports_its_counts(document: dict[str, Any], found: tuple[int, int, int]) -> None:
-    """An answer 2xx without an output was paid for, so its error has the counts. They cross a lane."""
+    """A 2xx answer without an output was paid for, so its error carries the counts, across a lane too."""
     error = failure(reply(200, SILENT | document))
     assert error.tokens == found
     assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(error)))).tokens == found  # type: ignore[union-attr]
@@ -79,7 +79,7 @@ def test_an_unusable_answer_reports_its_counts(document: dict[str, Any], found: 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", SILENT])
 def test_an_answer_without_counts_says_so(body: object) -> None:
-    """An answer 2xx without counts is told from one with another status, which costs nothing."""
+    """A 2xx answer without counts has zero tokens in its error; an answer with another status has none."""
     assert failure(reply(200, body)).tokens == (0, 0, 0)
     assert failure(reply(500, SILENT | OPENAI)).tokens is None
     assert wire.read_outcome(wire.write_outcome(ModelUnavailable())).tokens is None  # type: ignore[union-attr]

@@ -261,7 +261,7 @@ def leave_calls(bench: StoreBench, name: str = "task", **facts: Any) -> Claim:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_calls_of_a_dead_worker_are_added_once(bench: StoreBench, folded: bool) -> None:
-    """Calls that nobody settles after the end of their task are added as in doubt, once no worker can settle them."""
+    """A fold adds calls that a dead worker left on an ended task as in doubt, once it can no longer settle them."""
     claim = leave_calls(bench)
     for _ in range(2 * folded):
         fold(bench)
