@@ -24,7 +24,7 @@ from .claim_checks import ClaimChecks
 from .context import ClaimLost, Ended, Lost, Released, RunContext, RunOutcome, crashed, patience_of
 from .health_exchange import HealthExchange
 from .ledger import Ledger
-from .waits import OVERDUE, exhausted
+from .waits import OVERDUE, because, exhausted
 from .write_pacer import StorageGuard, WritePacer
 
 
@@ -193,8 +193,9 @@ class Run:
         self._ledger.give_up(now)
         if self._ledger.failure is not None:
             return Fail(retention_ms, self._ledger.failure)
-        if self._context.gate is not None and self._context.gate.failure is not None:
-            return Fail(retention_ms, self._context.gate.failure)
+        gate = self._context.gate
+        if gate is not None and (spent := gate.failure) is not None:
+            return Fail(retention_ms, spent._replace(message=spent.message + because(self._ledger.last_error)))
         next_at = self._ledger.next_at(now)
         if next_at is None:
             has_gaps = self._kind.always_gaps or len(self._ledger.gaps) > 0

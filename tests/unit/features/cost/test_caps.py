@@ -104,6 +104,16 @@ def test_doubt_counts_at_its_most(bench: WorkerBench) -> None:
     assert len(bench.model.calls) == 5
 
 
+def test_the_end_names_the_last_failed_call(bench: WorkerBench) -> None:
+    timeout = ModelTimeout("no answer in time")
+    bench.model.act = lambda call, number: timeout
+    bench.insert(1, max_cost=most(bench))
+    assert bench.run() == Ended(Status.FAILED)
+    failure = bench.task().failure
+    assert failure is not None
+    assert failure.message.endswith("; the last call failed with model_timeout: no answer in time")
+
+
 def test_nothing_stays_reserved(bench: WorkerBench) -> None:
     """Errors of the provider cost nothing: a cap of three answers and one call carries a task through them."""
     bench.model.act = lambda call, number: ModelUnavailable() if number % 3 == 0 else None
