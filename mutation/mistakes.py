@@ -7,6 +7,7 @@ must notice it. They are tests of the changed file's own folder, so that a devel
 import argparse
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from mutation.source import Span
 from mutation.trial import Verdict, run
 from mutation.workspace import Workspace
 from simulator.figures import keep_figures
+from tests import quick
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).parent / "mistakes.toml"
@@ -109,14 +111,16 @@ def main(arguments: list[str] | None = None) -> int:
         if not before.passed:
             CONSOLE.print(f"fails without a mistake: {before.killer}: {before.message}")
             return 2
-        missed = 0
+        tiers = Counter[str]()
         for mistake, verdict in judge(chosen, ROOT, copies):
-            missed += not is_noticed(verdict)
+            if is_noticed(verdict):
+                tiers["quick" if verdict.killer.startswith(quick.FOLDERS) else "test"] += 1
             told = f"noticed by {verdict.killer}" if is_noticed(verdict) else f"NOT NOTICED: {mistake.promise}"
             CONSOLE.print(f"{mistake.name}: {told}")
-    keep_figures(mistakes=len(chosen), noticed=len(chosen) - missed)
-    CONSOLE.print(f"{len(chosen) - missed} of {len(chosen)} mistakes noticed")
-    return 1 if missed else 0
+    noticed = tiers.total()
+    keep_figures(mistakes=len(chosen), noticed=noticed, tiers=dict(tiers))
+    CONSOLE.print(f"{noticed} of {len(chosen)} mistakes noticed, by tests of the tiers {dict(tiers)}")
+    return 0 if noticed == len(chosen) else 1
 
 
 if __name__ == "__main__":

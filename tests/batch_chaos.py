@@ -33,6 +33,7 @@ from tests.support.model_plan import read_ledger
 
 ENDPOINT = "/v1/chat/completions"
 VARIABLES = {"AI_TIMEOUT_SECONDS": 8, "LEASE_SECONDS": 10, "PLAN": "paid", "MAX_ATTEMPTS": 20}
+TEXT = "Text number"  # each line's message begins so
 ENDED = {"completed", "failed", "expired", "cancelled"}
 PAGE_LINES = 500
 LOOK_SECONDS = 0.2
@@ -110,7 +111,7 @@ def run(plan: Plan, folder: Path) -> Report:
     ledger = folder / "ledger.jsonl"
     ledger.touch()
     source = folder / "lines.jsonl"
-    source.write_text("".join(_line(number) for number in range(plan.lines)))
+    source.write_text("".join(line_of(number) for number in range(plan.lines)))
     with model_process(ledger, plan.seed, plan.latency_seconds, faults=()) as model_url:
         flags = [*openai(model_url, AI_CONCURRENCY=plan.concurrency, **VARIABLES), "--cron-every", "1"]
         reader = Reader()
@@ -123,7 +124,7 @@ def run(plan: Plan, folder: Path) -> Report:
     report.calls = len(read_ledger(ledger))
     report.doubled = _doubled(ledger)
     report.pages = reader.pages
-    _audit_bill(report)
+    audit_bill(report)
     late = sum(done >= plan.lines for done in report.killed_at)
     if late:
         report.violations.append(f"{late} of {report.kills} kills came when no line was left")
@@ -131,13 +132,13 @@ def run(plan: Plan, folder: Path) -> Report:
     return report
 
 
-def _line(number: int) -> str:
-    messages = [{"role": "user", "content": f"Text number {number} of a batch."}]
+def line_of(number: int) -> str:
+    messages = [{"role": "user", "content": f"{TEXT} {number} of a batch."}]
     body = {"model": "test-model", "messages": messages}
     return json.dumps({"custom_id": f"line-{number}", "method": "POST", "url": ENDPOINT, "body": body}) + "\n"
 
 
-def _start(url: str, source: Path) -> str:
+def start_batch(url: str, source: Path) -> str:
     with source.open("rb") as opened:
         sent = httpx.post(f"{url}/v1/files", data={"purpose": "batch"}, files={"file": opened}, timeout=120)
     request = {"input_file_id": sent.raise_for_status().json()["id"], "endpoint": ENDPOINT, "completion_window": "24h"}
@@ -145,7 +146,7 @@ def _start(url: str, source: Path) -> str:
     return str(answer.json()["id"])
 
 
-def _batch(url: str, batch_id: str) -> dict[str, Any]:
+def batch_of(url: str, batch_id: str) -> dict[str, Any]:
     document: dict[str, Any] = httpx.get(f"{url}/v1/batches/{batch_id}", timeout=60).raise_for_status().json()
     return document
 
@@ -161,7 +162,7 @@ def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequen
         server.start()
         begun_at = time.monotonic()
         if not batch_id:
-            batch_id = _start(server.url, source)
+            batch_id = start_batch(server.url, source)
         else:
             _resumed(report, server.url, batch_id, reader, begun_at)
         done = _watch(server.url, batch_id, reader, until=until, seconds=plan.settle_seconds)
@@ -175,7 +176,7 @@ def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequen
 
 
 def _resumed(report: Report, url: str, batch_id: str, reader: Reader, begun_at: float) -> int:
-    found = _batch(url, batch_id)
+    found = batch_of(url, batch_id)
     done = found["request_counts"]["completed"]
     if found["status"] in ENDED | {"finalizing"}:
         return int(done)
@@ -187,7 +188,7 @@ def _resumed(report: Report, url: str, batch_id: str, reader: Reader, begun_at: 
 def _watch(url: str, batch_id: str, reader: Reader, *, until: int, seconds: float) -> int:
     reader.url, deadline = url, time.monotonic() + seconds
     while True:
-        found = _batch(url, batch_id)
+        found = batch_of(url, batch_id)
         reader.file_id = found["output_file_id"] or ""
         done = int(found["request_counts"]["completed"])
         if done >= until or found["status"] in ENDED or time.monotonic() > deadline:
@@ -201,9 +202,9 @@ def _let_finish(report: Report, batch_id: str, state: Path, flags: Sequence[str]
         if batch_id:
             _resumed(report, server.url, batch_id, reader, begun_at)
         else:
-            batch_id = _start(server.url, state.parent / "lines.jsonl")
+            batch_id = start_batch(server.url, state.parent / "lines.jsonl")
         deadline, said = time.monotonic() + report.plan.settle_seconds, 0.0
-        while (found := _batch(server.url, batch_id))["status"] not in ENDED and time.monotonic() < deadline:
+        while (found := batch_of(server.url, batch_id))["status"] not in ENDED and time.monotonic() < deadline:
             reader.url, reader.file_id = server.url, found["output_file_id"] or ""
             if time.monotonic() > said + 10:
                 said = time.monotonic()
@@ -216,10 +217,10 @@ def _let_finish(report: Report, batch_id: str, state: Path, flags: Sequence[str]
         reader.url, reader.file_id = server.url, found["output_file_id"]
         while len(reader.lines) < len(whole) and time.monotonic() < deadline:
             threading.Event().wait(LOOK_SECONDS)
-    _audit_files(report, found, whole, reader.lines)
+    audit_files(report, found, whole, reader.lines)
 
 
-def _audit_files(report: Report, found: dict[str, Any], whole: list[str], read: list[str]) -> None:
+def audit_files(report: Report, found: dict[str, Any], whole: list[str], read: list[str]) -> None:
     counts = Counter(json.loads(line)["custom_id"] for line in whole)
     missing = [number for number in range(report.plan.lines) if f"line-{number}" not in counts]
     checks = {
@@ -238,7 +239,7 @@ def _doubled(ledger: Path) -> int:
     return calls.total() - len(calls)
 
 
-def _audit_bill(report: Report) -> None:
+def audit_bill(report: Report) -> None:
     if not report.billed - report.in_doubt <= report.calls <= report.billed:
         report.violations.append(f"{report.calls} calls by the ledger, {report.billed} billed")
     if report.doubled > report.in_doubt:

@@ -98,6 +98,7 @@ def parts() -> list[Part]:
         Part("suites", "suites", "-m tests.suites"),
         Part("chaos", "chaos", "-m tests.chaos --kills 20 --tasks 200"),
         Part("chaos", "batch-chaos", "-m tests.batch_chaos --lines 20000 --kills 20"),
+        Part("chaos", "upgrade", "-m tests.upgrade --turns 20 --tasks 200"),
         Part("chaos", "model-away", "-m tests.away"),
         Part("chaos", "sdk-matrix", "-m tests.clients"),
         Part("chaos", "sdk-chaos", "-m tests.clients.chaos"),

@@ -116,6 +116,10 @@ class Stream:
         self.connect("nowhere")
         self._thread.join()
 
+    def body_of(self, submission: Submission, url: str) -> dict[str, Any]:
+        """Return what the client sends. May raise httpx.HTTPError if it has to send something before."""
+        return submission.body()
+
     def _run(self) -> None:
         for index, (parts, reduce) in enumerate(self._work):
             attempt = 0
@@ -132,7 +136,7 @@ class Stream:
             self._news.wait_for(lambda: self._url)
             url = self._url
         try:
-            answer = httpx.post(f"{url}/api/tasks", json=submission.body(), timeout=30)
+            answer = httpx.post(f"{url}/api/tasks", json=self.body_of(submission, url), timeout=30)
         except httpx.HTTPError:
             return False
         if answer.status_code == 202:

@@ -51,7 +51,7 @@ def audit(accepted: Iterable[str], tasks: list[Json], calls: list[Call]) -> Audi
         found.minimum_calls += usage["minimumCalls"]
         found.in_doubt += usage["inDoubt"]
     found.violations += [f"{len(strays)} calls for {tag}, which no task has" for tag, strays in by_origin.items()]
-    found.asked_again = _good_repeats(calls).total()
+    found.asked_again = good_repeats(calls).total()
     return found
 
 
@@ -66,11 +66,11 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
         yield f"wrong output: {task['result']['output']!r:.200}"
     if not usage["modelCalls"] - usage["inDoubt"] <= len(calls) <= usage["modelCalls"]:
         yield f"the server counted {len(calls)} calls, the task {usage['modelCalls']} with {usage['inDoubt']} in doubt"
-    if (repeats := _good_repeats(calls).total()) > usage["inDoubt"]:
+    if (repeats := good_repeats(calls).total()) > usage["inDoubt"]:
         yield f"{repeats} calls gave a good answer again, and only {usage['inDoubt']} were in doubt"
 
 
-def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
+def good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
     """Return for each distinct model request how many good answers it got after the first one.
 
     A request is never sent again once the Worker has its answer. So all good answers except the last one must have been
