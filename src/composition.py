@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature.groups), NewTaskFields)
 KINDS: Final = dict(feature.kind for feature in FEATURES if feature.kind is not None)
+PROMPTS: Final = tuple(feature.prompt for feature in FEATURES if feature.prompt is not None)
 RULES: Final = tuple(feature.rule for feature in FEATURES if feature.rule is not None)
 GATE: Final = next((feature.gate for feature in FEATURES if feature.gate is not None), None)
 JOINER_OF: Final = next((feature.joiner_of for feature in FEATURES if feature.joiner_of is not None), None)
@@ -254,7 +255,7 @@ def kind_apis() -> Sequence[KindApi]:
 def with_features(worker: Worker) -> Worker:
     """Return a worker that knows the kinds and rules of features, and whose stores do what features add to them."""
     ends: list[EndHook] = []
-    made = replace(worker, hooks=Hooks(ends, JOINER_OF), kinds=KINDS, rules=RULES, gate=GATE)
+    made = replace(worker, hooks=Hooks(ends, JOINER_OF), kinds=KINDS, rules=RULES, prompts=PROMPTS, gate=GATE)
     ends.extend(feature.ends()(made) for feature in FEATURES if feature.ends is not None)
     return made
 

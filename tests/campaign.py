@@ -40,6 +40,8 @@ LONG_DRAWS = (
     "tests/property/test_resends.py",
     "tests/property/test_schema_oracle.py",
     "tests/property/test_store_model.py",
+    "tests/unit/features/context/test_headings.py",
+    "tests/unit/features/quotes/test_matching.py",
     "tests/unit/features/structured/test_evil_schemas.py",
     "tests/api/test_hostile.py",
     "tests/api/test_tenants.py",

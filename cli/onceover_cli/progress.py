@@ -181,6 +181,8 @@ def last_line(task: Json) -> str:
         parts.insert(1, f"{progress['truncated']} cut off by the model")
     if gaps := gaps_text(task):
         parts.insert(1, gaps)
+    if missed := usage.get("quotesNotFound"):
+        parts.insert(1, f"{many(missed, 'quote')} not found in the text")
     error = task.get("error")
     cause = "" if error is None else f": {error['message']} ({error['code']})"
     return f"{task['status']}{cause}. {', '.join(parts)}."

@@ -29,6 +29,8 @@ class Wanted:
     reduce: str | None = None
     chunk_chars: int | None = None
     chunk_overlap: int | None = None
+    context_chars: int | None = None
+    headings: bool | None = None
     model: str | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -80,6 +82,8 @@ def body_of(given: Json, wanted: Wanted) -> Json:
         "instructions": wanted.instructions,
         "reduce": wanted.reduce,
         "chunk": _present(chunk) or None,
+        "contextChars": wanted.context_chars,
+        "headings": wanted.headings,
         "model": wanted.model,
         "maxOutputTokens": wanted.max_output_tokens,
         "temperature": wanted.temperature,

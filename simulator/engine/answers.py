@@ -5,6 +5,7 @@ schema checker.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
@@ -19,27 +20,33 @@ class WrittenJson(NamedTuple):
     """An answer of the simulated model to a call that wants JSON.
 
     `text` is the whole answer. `worth` is the value in the answer that may be accepted, as compact JSON, or None if the
-    answer must be rejected. `kind` is `ok`, `unfit` or `cut`.
+    answer must be rejected. It has the quotes that the source has. `said` is the value with the model's own quotes.
+    `kind` is `ok`, `unfit` or `cut`.
     """
 
     text: str
     worth: str | None
     kind: str
     finish_reason: str = "stop"
+    said: str = ""
 
     @property
     def is_disguised(self) -> bool:
         """Whether the text of the answer has more than the value, so that the value must be taken out of it."""
-        return self.worth is not None and self.worth != self.text.strip()
+        return self.worth is not None and self.said != self.text.strip()
 
 
-def answer(schema: Mapping[str, Any], seen: str, faults: FaultPlan, sender: str, *, is_cut: bool) -> WrittenJson:
+def answer(
+    schema: Mapping[str, Any], seen: str, faults: FaultPlan, sender: str, *, is_cut: bool, user: str = ""
+) -> WrittenJson:
     """Write a value that fits the schema and contains `seen`, unless a fault spoils the value.
 
-    With `is_cut` the answer is cut off, as at the limit of tokens.
+    With `is_cut` the answer is cut off, as at the limit of tokens. Quotes are words of the message `user`, or invented.
     """
+    words = _words_of(user)
+    meant = compact({**value_of(schema, schema, Random(seen), Quoting(words, is_said=False)), SEEN: seen})
     rng = Random(seen)
-    value = {**value_of(schema, schema, rng), SEEN: seen}
+    value = {**value_of(schema, schema, rng, Quoting(words, is_said=True)), SEEN: seen}
     worth = compact(value)
     if is_cut or faults.fires("output_cut", sender):
         reason = "length" if is_cut else _CUT_REASONS[int(faults.between(0, len(_CUT_REASONS)))]
@@ -49,8 +56,34 @@ def answer(schema: Mapping[str, Any], seen: str, faults: FaultPlan, sender: str,
     if faults.fires("output_unfit", sender):
         return WrittenJson(_unfit(value, rng), None, "unfit")
     if faults.fires("output_disguised", sender):
-        return WrittenJson(_disguised(worth, rng), worth, "ok")
-    return WrittenJson(worth, worth, "ok")
+        return WrittenJson(_disguised(worth, rng), meant, "ok", said=worth)
+    return WrittenJson(worth, meant, "ok", said=worth)
+
+
+class Quoting(NamedTuple):
+    """How quotes are written: from these words, as the model says them or as they must be accepted."""
+
+    words: Sequence[str] = ()
+    is_said: bool = True
+
+    def quote(self, rng: Random) -> str | None:
+        """Write a quote: none, an invented or blank one, or a word, which the model may write in disguise."""
+        kind, word = rng.random(), rng.choice(self.words or ("",))
+        if kind < 0.1:
+            return None
+        if kind < 0.3 or not word:
+            return ("nowhere, truly" if kind < 0.2 else " ") if self.is_said else None
+        return f"{word[0]}\u200b{word[1:]}" if self.is_said and kind < 0.6 else word
+
+
+def _words_of(user: str) -> list[str]:
+    """Return what may be quoted: words of a text, or of the outputs that a merge reads their quotes."""
+    if user.startswith("{"):
+        lists = re.findall(
+            r'"quotes":\[((?:,|null|"[A-Za-z0-9]+")*)\]', user
+        )  # those that the message does not cut off
+        return [quote for found in lists for quote in re.findall(r'"([^"]+)"', found)]
+    return re.findall(r"[A-Za-z0-9]{2,12}", user)
 
 
 def compact(value: object) -> str:
@@ -58,19 +91,22 @@ def compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def value_of(schema: Mapping[str, Any], root: Mapping[str, Any], rng: Random) -> Any:
-    """Make a value that fits a schema with only the keywords that the campaign's schemas use."""
+NO_QUOTES = Quoting()
+
+
+def value_of(schema: Mapping[str, Any], root: Mapping[str, Any], rng: Random, quoting: Quoting = NO_QUOTES) -> Any:
+    """Make a value that fits a schema with only the keywords that the campaign's schemas use. A text or null quotes."""
     if "$ref" in schema:
-        return value_of(root["$defs"][schema["$ref"].rpartition("/")[2]], root, rng)
+        return value_of(root["$defs"][schema["$ref"].rpartition("/")[2]], root, rng, quoting)
     if "anyOf" in schema:
-        return value_of(rng.choice(schema["anyOf"]), root, rng)
+        return value_of(rng.choice(schema["anyOf"]), root, rng, quoting)
     if "enum" in schema:
         return rng.choice(schema["enum"])
     kind = schema["type"]
     if kind == "object":
-        return {name: value_of(one, root, rng) for name, one in schema["properties"].items()}
+        return {name: value_of(one, root, rng, quoting) for name, one in schema["properties"].items()}
     if kind == "array":
-        return [value_of(schema["items"], root, rng) for _ in range(rng.choice((0, 1, 1, 2)))]
+        return [value_of(schema["items"], root, rng, quoting) for _ in range(rng.choice((0, 1, 1, 2)))]
     simple: dict[str, Any] = {
         "string": _string(schema, rng),
         "integer": schema.get("minimum", -3) + rng.randint(0, 6),
@@ -78,7 +114,7 @@ def value_of(schema: Mapping[str, Any], root: Mapping[str, Any], rng: Random) ->
         "boolean": rng.random() < 0.5,
         "null": None,
     }
-    return simple[kind]
+    return quoting.quote(rng) if isinstance(kind, list) else simple[kind]
 
 
 def _string(schema: Mapping[str, Any], rng: Random) -> str:

@@ -193,7 +193,8 @@ class ModelServer:
         self.answered = None
         if call.form is not None:
             cut = reason is not None
-            said = self.answered = answers.answer(call.form.schema, output, self.faults, sender, is_cut=cut)
+            schema, user = call.form.schema, call.user
+            said = self.answered = answers.answer(schema, output, self.faults, sender, is_cut=cut, user=user)
             self._worth[said.text] = said.worth
             self._values |= {said.worth} - {None}
             output, kind, reason = said.text, said.kind, said.finish_reason

@@ -8,6 +8,8 @@ from ..kernel.feature import Feature
 from .attempts.feature import ATTEMPTS
 from .batches.feature import BATCHES
 from .bulk.feature import BULK
+from .context.feature import CONTEXT
+from .context.fields import ContextFields
 from .cost.feature import COST
 from .extras import Extras
 from .files.feature import FILES
@@ -15,6 +17,7 @@ from .gaps.feature import GAPS
 from .mcp.feature import MCP
 from .openai.feature import OPENAI
 from .operate.feature import OPERATE
+from .quotes.feature import QUOTES
 from .structured.feature import STRUCTURED
 from .structured.fields import StructuredFields
 from .texts.feature import TEXTS
@@ -23,12 +26,12 @@ from .webhooks.feature import WEBHOOKS
 
 # A feature may build on those before it.
 FEATURES: Final[tuple[Feature, ...]] = (
-    *(FILES, STRUCTURED, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS, COST),
+    *(FILES, STRUCTURED, QUOTES, CONTEXT, TEXTS, GAPS, ATTEMPTS, BULK, WEBHOOKS, COST),
     *(BATCHES, OPENAI, OPERATE, MCP),
 )
 
 
-class NewTaskFields(StructuredFields, TextFileField, Extras):
+class NewTaskFields(ContextFields, StructuredFields, TextFileField, Extras):
     """The body of `POST /api/tasks`, with `input` or `inputFile`. An optional field that is null counts as absent."""
 
     model_config = ConfigDict(

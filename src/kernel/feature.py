@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .api.base.views import PlannedCostView
     from .domain.task import Kind, Task
     from .run.invocation import Invocation
-    from .run.kinds import GateMaker, RuleMaker, TaskKind
+    from .run.kinds import GateMaker, PromptMaker, RuleMaker, TaskKind
     from .store.hooks import EndHook
     from .store.rows import JoinerOf
     from .work.submission import Planned, TaskRequest
@@ -73,9 +73,9 @@ class Feature(NamedTuple):
     """Something that a deployment can lack. Its functions import late, so that an isolate's start stays small.
 
     `kind` is a value of `tasks.kind`, with what gives the kind. The `rule` of a feature judges outputs after those of
-    the features before it. `gate` makes what counts the cost of a claim's calls; one feature has it. `duty` loads what
-    makes a duty of the sweep, and `ends` what makes a hook for each invocation. `joiner_of` makes what joins the
-    outputs of a task with a schema.
+    the features before it. The first `prompt` that a feature makes writes the messages of chunks. `gate` makes what
+    counts the cost of a claim's calls; one feature has it. `duty` loads what makes a duty of the sweep, and `ends`
+    what makes a hook for each invocation. `joiner_of` makes what joins the outputs of a task with a schema.
 
     `at_start` imports what the snapshot of the interpreter should have (docs/decisions/python.md#d0033).
     """
@@ -84,6 +84,7 @@ class Feature(NamedTuple):
     groups: tuple[PathGroup, ...] = ()
     kind: "tuple[Kind, Callable[[], TaskKind]] | None" = None
     rule: "RuleMaker | None" = None
+    prompt: "PromptMaker | None" = None
     gate: "GateMaker | None" = None
     api: Callable[[], KindApi] | None = None
     duty: Callable[[], MakeDuty] | None = None

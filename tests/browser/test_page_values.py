@@ -131,3 +131,15 @@ def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
     expect(page.get_by_text("51–100 of 5,000")).to_be_visible()
     expect(cells.first).to_contain_text("Person 50")
     assert page.locator("*").count() < 1_000
+
+
+def test_quotes_show_their_places_in_the_text(stage: Stage) -> None:
+    """Each quote stands beside its place, whatever the names that lead to it."""
+    whole = shown(stage, {HOSTILE: [{"a/~": "the 1st"}, {"a/~": HOSTILE}]})
+    names = HOSTILE.replace("~", "~0").replace("/", "~1")
+    quotes = [{"pointer": f"/{names}/{at}/a~1~0", "start": 10 * at, "end": 10 * at + 7} for at in range(2)]
+    whole["result"]["quotes"] = quotes
+    page = stage.open(f"#/task/{TASK_ID}")
+    table = page.get_by_role("table", name="Quotes (2)")
+    expect(table.locator("tbody tr")).to_have_text(["the 1st0–7", f"{HOSTILE}10–17"])
+    stage.judge("quotes")

@@ -309,7 +309,9 @@ class StoreMachine(RuleBasedStateMachine):
         sizes = list(takewhile(lambda size: size is not None, (texts.get(at) for at in range(CHUNKS_MOST))))
         assert _run(self.store.level_sizes(task_key, level)) == [len(text) for text in sizes if text is not None]
         found = _run(self.store.level_outputs(task_key, level, first, last))
-        assert found == {at: text for at, text in texts.items() if first <= at <= last}
+        assert {at: output.text for at, output in found.items()} == {
+            at: text for at, text in texts.items() if first <= at <= last
+        }
 
     @rule(ids=st.lists(tasks, min_size=1, max_size=3), fault=faults)
     def expire(self, ids: list[TaskKey], fault: str | None) -> None:

@@ -43,6 +43,18 @@ ChunkOverlap = Annotated[
         "--chunk-overlap", min=0, help="Characters of the previous chunk that are repeated.", rich_help_panel=_WANTED
     ),
 ]
+ContextChars = Annotated[
+    int | None,
+    typer.Option(
+        "--context-chars", min=0, help="Characters before a part that go along as context.", rich_help_panel=_WANTED
+    ),
+]
+Headings = Annotated[
+    bool | None,
+    typer.Option(
+        "--headings/--no-headings", help="Whether the headings above a part go along.", rich_help_panel=_WANTED
+    ),
+]
 Model = Annotated[str | None, typer.Option("--model", help="Replaces the deployment's model.", rich_help_panel=_WANTED)]
 OutputTokens = Annotated[
     int | None,
@@ -127,6 +139,8 @@ def wanted_of(context: typer.Context) -> Wanted:
         reduce=given["reduce"],
         chunk_chars=given["chunk_chars"],
         chunk_overlap=given["chunk_overlap"],
+        context_chars=given["context_chars"],
+        headings=given["headings"],
         model=given["model"],
         max_output_tokens=given["max_output_tokens"],
         temperature=given["temperature"],

@@ -17,6 +17,7 @@ const FILES = {
   shape: ["views", "Shape", "structured/shape"],
   share: ["list", "Share", "share"],
   tenant: ["views", "TenantDialog", "tenant"],
+  quotes: ["views", "Quotes", "structured/quotes"],
   value: ["views", "Value", "structured/value", "structured/exact", "structured/table", "structured/tree"],
   task: ["views", "Task", "task", "actions", "chunks", "cost", "deliveries", "live", "output/output", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "structured/fields", "text"],

@@ -196,6 +196,7 @@ function Result({ task }) {
     ${isShaped
       ? html`<${Lazy} name="value" text=${text} label=${t("result.title")} file=${`onceover-${task.id}.json`} />`
       : html`<${Output} texts=${outputs ?? [output]} label=${t("result.title")} tall />`}
+    ${task.result.quotes?.length > 0 && html`<${Lazy} name="quotes" result=${task.result} />`}
   </section>`;
 }
 

@@ -9,17 +9,22 @@ from simulator.campaign.ablations.circumstances import CRASHES
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, Action, Reduce, TaskSpec, Workload
 from src.features.gaps import gap_retries
+from src.features.quotes import rule
+from src.features.quotes.rule import QuoteRule
 from src.features.structured.forms import SchemaRule
 from src.kernel.calls.protocol import ModelReply
 from src.kernel.domain.structure import Rejection
 from src.kernel.run import failed_calls
+from src.kernel.run.kinds import CallSource
 from src.kernel.store.claims import CallKey, FailedCall
 
 _add = failed_calls.Gaps.add
 _judge = SchemaRule.judge
 
 
-def _formed(*reduces: Reduce, gap_share: float | None = None, mended: bool = False) -> Callable[[Random], Workload]:
+def _formed(
+    *reduces: Reduce, gap_share: float | None = None, mended: bool = False, form: str = ""
+) -> Callable[[Random], Workload]:
     """Draw tasks with a schema, which may leave gaps; `mended`: their clients retry the gaps."""
     mends: tuple[tuple[float, Action], ...] = ((0.0, "mend"),) if mended else ()
 
@@ -30,7 +35,7 @@ def _formed(*reduces: Reduce, gap_share: float | None = None, mended: bool = Fal
                 at=rng.uniform(0, 5),
                 chunks=rng.choice((3, 5, 8)),
                 reduce=rng.choice(reduces),
-                form=rng.choice(("small", "flat", "deep")),
+                form=form or rng.choice(("small", "flat", "deep")),
                 gap_share=gap_share,
                 actions=mends,
             )
@@ -46,8 +51,10 @@ def _add_twice(self: Any, failed: FailedCall) -> None:
     _add(self, failed)
 
 
-def _judge_chunks_alone(self: SchemaRule, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
-    return _judge(self, key, reply) if key.level == 0 else reply
+def _judge_chunks_alone(
+    self: SchemaRule, key: CallKey, reply: ModelReply, source: Callable[[], CallSource]
+) -> ModelReply | Rejection:
+    return _judge(self, key, reply, source) if key.level == 0 else reply
 
 
 def _above_nothing(_gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]]:
@@ -75,6 +82,20 @@ ABLATIONS = (
         ((SchemaRule, "judge", _judge_chunks_alone),),
         {"output_unfit": 0.3},
         _formed("merge"),
+    ),
+    Ablation(
+        "quotes_are_searched",
+        "a quote is the source's own text, and what is not there becomes null",
+        ((QuoteRule, "judge", lambda _self, _key, reply, _source: reply),),
+        {},
+        _formed("concat", "none", form="quoted"),
+    ),
+    Ablation(
+        "merges_make_no_quotes",
+        "a merge's quotes are those of the outputs that it reads",
+        ((rule, "_in_merged", lambda _merged: lambda quote: (quote, 0, len(quote))),),
+        {},
+        _formed("merge", form="quoted"),
     ),
     Ablation(
         "merges_above_gaps_again",

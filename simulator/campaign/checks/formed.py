@@ -19,7 +19,8 @@ from simulator.campaign.checks.custody import run_of_call
 from simulator.campaign.clients.forms import REASKS
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from src.kernel.domain.limits import START_SECONDS_MOST
-from src.kernel.text.chunks import chunks
+from src.kernel.store.segments import unpack
+from src.kernel.text.chunks import Chunk, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
     from src.kernel.calls.protocol import ModelCall
     from src.kernel.domain.ids import TaskKey
+    from src.kernel.domain.structure import Quote
 
 OUTPUTS_JUDGED: Final = "outputs that their schema allows"
 MERGES_JUDGED: Final = "merged outputs that their schema allows"
+QUOTES_JUDGED: Final = "quotes at their places in their chunks"
+MERGED_QUOTES_JUDGED: Final = "quotes of merges at their places in the text"
 ASKS_JUDGED: Final = "calls that ask again, by the rejections on record"
 GAPS_JUDGED: Final = "writes of tasks with gaps, by chunk and character"
 COVERAGE_EXCUSED: Final = "writes while a task had the coverage of gaps that an older release opened again, excused"
@@ -44,6 +48,7 @@ REJECTED: Final = ("unfit", "cut")  # how the model's books call answers that no
 
 _oracle: Any = importlib.import_module("jsonschema_rs")  # it has no types
 _FAILED = "SELECT task_id, level, idx, final, rung, gap_chars FROM failures WHERE final = 1 OR calls > 0"
+_BODIES = "SELECT hex(body) FROM segments WHERE task_id = ? AND level = ? ORDER BY part"
 _CUTS = "SELECT cuts, overlap, output_schema FROM texts WHERE task_id = ?"
 
 
@@ -55,6 +60,8 @@ def reasks_most(world: World) -> int:
 class _Text(NamedTuple):
     """A task's text: the chunk of each message, where chunks end without their overlap, and the schema."""
 
+    whole: str
+    spans: Sequence[Chunk]
     places: Mapping[str, int]
     ends: Sequence[int]
     schema: Any
@@ -85,6 +92,7 @@ class Formed:
         self._judged = invariants.judged
         self._connection = world.database.connection
         self._texts: dict[TaskKey, _Text] = {}
+        self.placed: dict[OutputKey, tuple[Quote, ...]] = {}  # The quotes of each output, with their places.
         self._rows: Mapping[TaskKey, Row] = {}
         self._claimed: dict[TaskKey, int] = {}  # The fence of each task's latest claim.
         self._outputs: Mapping[OutputKey, str] = {}
@@ -138,8 +146,26 @@ class Formed:
             raise InvariantBroken(f"{key}: accepted, and its schema does not allow {output!r}")
         if not self._world.model.has_meant(output):
             raise InvariantBroken(f"{key}: accepted, and the model has not meant {output!r}")
+        if "quotes" in value:
+            self._check_quotes(key, value["quotes"])
         self._judged[OUTPUTS_JUDGED] += 1
         self._judged[MERGES_JUDGED] += key[1] != "0"
+
+    def _check_quotes(self, key: OutputKey, quotes: Sequence[str | None]) -> None:
+        """Check that each quote has a place in the text, and within its chunk. A merge has the places below it."""
+        task_key, level, idx = key
+        found = self._connection.execute(_BODIES, (task_key, level)).fetchall()
+        outputs = [one for (body,) in found for one in unpack(int(level), body) if one.key.position == int(idx)]
+        text, placed = self.text(task_key), outputs[0].quotes
+        chunk = Chunk(0, 0, len(text.whole)) if int(level) else text.spans[int(idx)]
+        said = {f"/quotes/{at}": quote for at, quote in enumerate(quotes) if quote is not None}
+        if {one.pointer: text.whole[one.start : one.end] for one in placed} != said:
+            raise InvariantBroken(f"{key}: the quotes {said} are not at {placed}")
+        if any(one.start < chunk.start or one.end > chunk.end for one in placed):
+            raise InvariantBroken(f"{key}: a quote of {placed} is outside its chunk")
+        self.placed[key] = placed
+        self._judged[QUOTES_JUDGED] += len(said)
+        self._judged[MERGED_QUOTES_JUDGED] += len(said) if int(level) else 0
 
     def _check_failed(self, formed: Mapping[TaskKey, Row]) -> None:
         """Check rejections and gaps, and what the rows say about gaps."""
@@ -195,8 +221,9 @@ class Formed:
         if task_key not in self._texts:
             cuts, overlap, schema = self._connection.execute(_CUTS, (task_key,)).fetchone()
             whole, ends = self._invariants.inputs[task_key], json.loads(cuts)
-            places = {whole[one.start : one.end]: place for place, one in enumerate(chunks(tuple(ends), overlap))}
-            self._texts[task_key] = _Text(places, ends, None if schema is None else json.loads(schema))
+            spans = chunks(tuple(ends), overlap)
+            places = {whole[one.start : one.end]: place for place, one in enumerate(spans)}
+            self._texts[task_key] = _Text(whole, spans, places, ends, None if schema is None else json.loads(schema))
         return self._texts[task_key]
 
     # --- calls ------------------------------------------------------------------------------------------
@@ -233,7 +260,7 @@ class Formed:
         """
         text, most = self.text(row.task_key), reasks_most(self._world)
         schema = None if call.form is None else call.form.schema
-        if schema != text.schema:
+        if schema != _sent(text.schema):
             return "names another schema"
         place = text.places.get(call.user)
         if (place is None) != is_merge:
@@ -295,6 +322,13 @@ class Formed:
     def _require(self, row: Row, holds: bool, what: str) -> None:
         if not holds:
             raise InvariantBroken(f"{row.task_key} ({row.status}, fence {row.fence}): {what}")
+
+
+def _sent(schema: Any) -> Any:
+    """Return a schema as it is sent: without the keyword for quotes."""
+    if isinstance(schema, dict):
+        return {name: _sent(one) for name, one in schema.items() if name != "x-onceover"}
+    return schema
 
 
 def _raise(error: InvariantBroken) -> None:

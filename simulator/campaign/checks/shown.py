@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from src.kernel.domain.ids import TaskKey
 
 TASKS_JUDGED: Final = "tasks with a form, as the API shows them"
+QUOTES_JUDGED: Final = "quotes of results, at their pointers"
 VALUES_JUDGED: Final = "values that were joined by hand"
 GAPS_JUDGED: Final = "tasks with gaps, as the API shows them"
 
@@ -107,6 +108,7 @@ class ShownTasks:
     def _wanted(self, row: Row, outputs: dict[int, str]) -> Any:
         """Make the result of the accepted outputs, in order."""
         schema = self._formed.text(row.task_key).schema
+        top = 0
         if row.reduce == "merge" and row.total > 1:
             top = max(int(level) for of, level, _ in self._invariants.outputs if of == row.task_key)
             outputs = self._outputs(row.task_key, top)
@@ -115,13 +117,34 @@ class ShownTasks:
             listed = [outputs.get(place) for place in range(row.total)]
             if schema is None:
                 return {"output": listed}
-            return {"output": listed, "value": [None if one is None else json.loads(one) for one in listed]}
+            value = [None if one is None else json.loads(one) for one in listed]
+            return {"output": listed, "value": value, **self._quotes(row, value, 0)}
         if schema is None:
             return {"output": "\n\n".join(in_order)}
         values = [json.loads(output) for output in in_order]
         value = joined(schema, values) if row.reduce == "concat" else values[0]
         self._invariants.judged[VALUES_JUDGED] += row.reduce == "concat" and len(values) > 1
-        return {"output": compact(value), "value": value}
+        return {"output": compact(value), "value": value, **self._quotes(row, value, top)}
+
+    def _quotes(self, row: Row, value: Any, level: int) -> dict[str, Any]:
+        """Make what the result says about quotes: those of the outputs in order, of equal ones in a union the first."""
+        schema = self._formed.text(row.task_key).schema
+        if schema is None or "quotes" not in schema["properties"]:
+            return {}
+        found: list[dict[str, Any]] = []
+        for place, output in sorted(self._outputs(row.task_key, level).items()):
+            for quote in self._formed.placed[row.task_key, str(level), str(place)]:
+                text = json.loads(output)["quotes"][int(quote.pointer.rpartition("/")[2])]
+                if row.reduce == "none":
+                    pointer = f"/{place}{quote.pointer}"
+                elif row.reduce == "concat":
+                    pointer = f"/quotes/{value['quotes'].index(text)}"
+                else:
+                    pointer = quote.pointer
+                if all(one["pointer"] != pointer for one in found):
+                    found.append({"pointer": pointer, "start": quote.start, "end": quote.end})
+        self._invariants.judged[QUOTES_JUDGED] += len(found)
+        return {"quotes": found}
 
     def _outputs(self, task_key: TaskKey, at: int) -> dict[int, str]:
         found = self._invariants.outputs.items()

@@ -1,6 +1,6 @@
 """Tasks whose outputs have a form: JSON of a schema, or gaps in place of chunks that fail, or both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, Final, Literal, NamedTuple
@@ -12,6 +12,7 @@ type Rule = Literal["first", "last", "sum", "min", "max", "any", "all", "union"]
 
 FORMED_SHARE = 0.15
 REASKS = "AI_REASKS"
+_FORMS: Final = ("", "small", "flat", "flat", "deep")
 
 
 class SchemaForm(NamedTuple):
@@ -48,6 +49,10 @@ FORMS: Final[Mapping[str, SchemaForm]] = {
             }
         ),
         {"/title": "first", "/names": "union", "/count": "sum", "/least": "min", "/certain": "all", "/seen": "last"},
+    ),
+    "quoted": SchemaForm(
+        _closed({**_SEEN, "quotes": {"type": "array", "items": {"type": ["string", "null"], "x-onceover": "quote"}}}),
+        {"/quotes": "union", "/seen": "last"},
     ),
     "deep": SchemaForm(
         _closed(
@@ -93,10 +98,12 @@ def formed(workload: Workload, rng: Random, *, always: bool = False) -> Workload
     """In some runs, give tasks schemas, let them leave gaps, and let clients retry the gaps.
 
     Where polls alone bring tasks to their end, each isolate must be able to work on them: none is of an older release.
+    Tasks with quotes are in runs without an older release, which refuses them.
     """
     if not always and rng.random() >= FORMED_SHARE:
         return workload
-    tasks = tuple(_formed(spec, rng) if rng.random() < 0.85 else spec for spec in workload.tasks)
+    forms = _FORMS if workload.older_isolates else (*_FORMS, "quoted", "quoted")
+    tasks = tuple(_formed(spec, forms, rng) if rng.random() < 0.85 else spec for spec in workload.tasks)
     polled = any(spec.polled is not None for spec in tasks)
     return replace(
         workload,
@@ -106,8 +113,8 @@ def formed(workload: Workload, rng: Random, *, always: bool = False) -> Workload
     )
 
 
-def _formed(spec: TaskSpec, rng: Random) -> TaskSpec:
-    form = rng.choice(("", "small", "flat", "flat", "deep"))
+def _formed(spec: TaskSpec, forms: Sequence[str], rng: Random) -> TaskSpec:
+    form = rng.choice(forms)
     leaves_gaps = rng.random() < (0.7 if form else 1.0)
     mends: list[tuple[float, Action]] = [(rng.uniform(0, 30), "mend")] if leaves_gaps and rng.random() < 0.9 else []
     return replace(

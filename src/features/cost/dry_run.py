@@ -55,10 +55,11 @@ class CostApi(KindApi):
 
 
 def _bytes(request: TaskRequest, api: Api, planned: Planned, calls: int) -> int:
-    """Return the most bytes that the calls send: text, overlaps, outputs to merge, and what each call repeats."""
+    """Return the most bytes that calls send: text, overlaps or context, outputs to merge, and what each call repeats."""
     chunks = len(planned.chunks)
     text = len(json.dumps(request.text, ensure_ascii=False).encode()) if request.text else 0
-    text += _BYTES_A_BYTE * request.file_bytes + _BYTES_A_CHARACTER * (chunks - 1) * request.overlap_chars
+    repeated = request.repeated(chunks)
+    text += _BYTES_A_BYTE * request.file_bytes + _BYTES_A_CHARACTER * (repeated["overlaps"] + repeated["context"])
     empty = _call(request, api)
     merge = replace(empty, system=merge_system(request.system()))
     merged = _BYTES_A_CHARACTER * merge_chars(request.max_chars(api.settings))

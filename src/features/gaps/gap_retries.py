@@ -59,8 +59,9 @@ _THERE = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND retry_of = :old_k
 # Copies the old task's text together with its output schema. `:inherited` is a JSON object, which the column
 # `texts.inherited` explains.
 COPY_TEXT = statement(f"""
-INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, inherited)
-SELECT :task_key, input, instructions, cuts, overlap, :submission, output_schema, join_rules, :inherited
+INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, inherited, lead,
+  headings)
+SELECT :task_key, input, instructions, cuts, overlap, :submission, output_schema, join_rules, :inherited, lead, headings
 FROM texts WHERE task_id = :old_key AND {_THERE}
 ON CONFLICT DO NOTHING
 """)

@@ -14,6 +14,7 @@ from ...kernel.domain.settings import Settings
 from ...kernel.domain.task import CONCAT_SEPARATOR, Reduce, TaskOptions
 from ...kernel.text.chunks import is_blank
 from ...kernel.work.submission import TaskRequest
+from ..context import fields as context
 from ..extras import Extras
 from ..structured import fields as output_fields
 from ..structured.fields import WantedOutput
@@ -68,6 +69,8 @@ class OnceoverFields(Extras):
     join: output_fields.JoinRules | None = output_fields.JOIN
     on_chunk_failure: output_fields.OnChunkFailure | None = output_fields.ON_CHUNK_FAILURE
     max_gap_share: output_fields.GapShare | None = output_fields.MAX_GAP_SHARE
+    context_chars: context.ContextChars | None = context.CONTEXT_CHARS
+    headings: bool | None = context.HEADINGS
 
 
 def _describe(schema: dict[str, Any]) -> None:
@@ -212,7 +215,8 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
         elif name in (own.model_options or {}) and (own.model_options or {})[name] != value:
             yield FieldError(f"onceover.modelOptions.{name}", "is set twice, with different values")
     yield from _twin_flaws(own.model_options or {})
-    for flaw in _wanted(fields).flaws():
+    overlap = own.chunk.overlap_chars if own.chunk else None
+    for flaw in (*_wanted(fields).flaws(), *context.flaws(own.context_chars, overlap)):
         yield flaw._replace(field=f"onceover.{flaw.field}")
     model = None if fields.model == default_model else fields.model
     for flaw in option_flaws(own.chunk, model, own.model_options, settings):
@@ -288,6 +292,7 @@ def _request(
         retention_ms=limits.RESPONSE_UNSTORED_SECONDS * 1000 if fields.store is False else None,
         structure=wanted.structure(),
         extras=extras_of(own),
+        long_text=wanted.long_text(),
     )
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
     request = TaskRequest(
@@ -298,6 +303,7 @@ def _request(
         output_schema=wanted.stored_schema(),
         join_rules=wanted.join or {},
     )
+    request = context.with_context(request, own.context_chars, own.headings)
     if instructions is None and given.file is None and len(given.text) <= request.max_chars(settings):
         # A text of one chunk without instructions is sent to the model without default instructions, as OpenAI does.
         return replace(request, instructions="")

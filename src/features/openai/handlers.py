@@ -32,7 +32,7 @@ from .text_format import SCHEMA_FIELD
 
 # Beginnings of the names of native fields, as a refusal may contain them. In a body of `/v1/responses` the native
 # fields are members of `onceover`.
-_ELSEWHERE = ("chunk.", "maxModelCalls")
+_ELSEWHERE = ("chunk.", "maxModelCalls", "contextChars", "headings")
 
 
 async def create_response(exchange: Exchange) -> Reply:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 from pydantic import Field
 
 from ...kernel.api.base.views import Count, FailureView, Time, shown
-from ...kernel.api.tasks.views import GapView, ProgressView, UsageView
+from ...kernel.api.tasks.views import GapView, ProgressView, QuoteView, UsageView
 from ...kernel.api.tasks.waiting_for import LastErrorView, WaitView
 from ...kernel.domain.ids import is_task_id
 from ...kernel.domain.task import Reduce
@@ -144,6 +144,7 @@ class OnceoverView(TypedDict):
     """The fields that OpenAI's API lacks, as the native API shows them. `task` is the task's path in the native API.
 
     The task is kept for `retentionSeconds` after its end. `gaps` and `coverage` are set with `onChunkFailure: gap`.
+    `quotes` is set for a completed response whose schema has quotes: the pointers lead into the value of the text.
     `retryOf` is set for a task that makes the missing chunks of another task.
     """
 
@@ -159,6 +160,7 @@ class OnceoverView(TypedDict):
     task: str
     gaps: NotRequired[list[GapView]]
     coverage: NotRequired[Annotated[float, Field(ge=0, le=1)]]
+    quotes: NotRequired[list[QuoteView]]
     retryOf: NotRequired[str]
 
 

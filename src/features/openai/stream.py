@@ -16,12 +16,14 @@ from ...kernel.api.base.services import Api
 from ...kernel.api.follow import sse
 from ...kernel.api.follow.following import Follower
 from ...kernel.api.tasks.large_answers import chunk_index, joined_value, outputs_text
+from ...kernel.api.tasks.views import has_quotes
 from ...kernel.domain import limits
 from ...kernel.domain.events import State
 from ...kernel.domain.marks import Pulse
 from ...kernel.domain.task import CONCAT_SEPARATOR, Kind, Reduce, Status, Task, Usage, minimum_calls
 from ...kernel.store.events import Look
 from ...kernel.store.rows import ChunkIndex
+from .answers import rest_with_quotes, with_quotes_here
 from .response_events import (
     BEFORE_TEXT,
     FIRST_DELTA,
@@ -211,7 +213,9 @@ class Writer:
         """Whether the invocation's allowance suffices for the whole event: no stream may end within an event."""
         if self.large is None or delta is not None or event.kind in BEFORE_TEXT:
             return True
-        reads = sum(1 for _ in self.large.pages()) if self.joined is None else self.joined.pages
+        once = sum(1 for _ in self.large.pages())
+        reads = once if self.joined is None else self.joined.pages
+        reads += once if has_quotes(self.task) else 0
         return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
 
     async def write(self, event: ResponseEvent, delta: str | None = None) -> AsyncGenerator[str]:
@@ -230,7 +234,14 @@ class Writer:
                 async for part in result:
                     yield opening + sse.escaped(part)
                     opening = ""
-        yield opening + sse.escaped(after) + sse.CLOSED
+        if self.large is None:
+            yield opening + sse.escaped(after) + sse.CLOSED
+            return
+        yield opening
+        async with aclosing(rest_with_quotes(self.api.store, after, self.large, self.joined)) as rest:
+            async for part in rest:
+                yield sse.escaped(part)
+        yield sse.CLOSED
 
     async def _result(self) -> AsyncGenerator[str]:
         """Write the text of a completed response as a JSON string, in parts if the text is large."""
@@ -264,6 +275,8 @@ class Writer:
                 held = {**at, "item": _with_text(output_view(self.task))[0]}
             case ResponseEventKind.END:
                 view = response_view(self.task, self.api)
+                if self.large is not None:
+                    with_quotes_here(view, self.task)
                 held = {"response": {**view, "output": _with_text(view["output"])}}
         # A cancelled response ends with `response.failed`, as OpenAI has no event for a cancelled response.
         name = _ENDS.get(status_of(self.task), "response.failed") if kind is ResponseEventKind.END else kind.value

@@ -5,7 +5,16 @@ from typing import Literal, cast
 
 from ...kernel.api.base.services import Api
 from ...kernel.api.base.views import failure_view, maybe_rfc3339
-from ...kernel.api.tasks.views import covered, gap_view, has_schema, progress_view, task_path, usage_view
+from ...kernel.api.tasks.views import (
+    covered,
+    gap_view,
+    has_quotes,
+    has_schema,
+    progress_view,
+    quotes_view,
+    task_path,
+    usage_view,
+)
 from ...kernel.api.tasks.waiting_for import last_error_view, wait_view, waiting_for
 from ...kernel.domain import task as core
 from ...kernel.domain.codes import TaskCode
@@ -178,6 +187,8 @@ def _onceover(task: core.Task, api: Api) -> OnceoverView:
     if structure is not None and structure.gaps:
         view["gaps"] = [gap_view(gap) for gap in task.gaps]
         view["coverage"] = covered(task)
+    if has_quotes(task) and task.status is Status.COMPLETED:
+        view["quotes"] = quotes_view(task.quotes)
     if task.retry_of is not None:
         view["retryOf"] = response_id(split_task_key(task.retry_of)[1])
     return view

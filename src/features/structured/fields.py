@@ -16,7 +16,7 @@ from ...kernel.api.tasks.submission import TaskFields
 from ...kernel.domain import limits
 from ...kernel.domain.errors import NotJoinable
 from ...kernel.domain.settings import Settings
-from ...kernel.domain.structure import GAP_SHARE_DEFAULT, Structure
+from ...kernel.domain.structure import GAP_SHARE_DEFAULT, LongText, Structure
 from ...kernel.domain.task import Reduce
 from ...kernel.work.submission import TaskRequest
 
@@ -95,7 +95,7 @@ class StructuredFields(TaskFields):
         request, wanted = super().request(), self._wanted()
         return replace(
             request,
-            options=replace(request.options, structure=wanted.structure()),
+            options=replace(request.options, structure=wanted.structure(), long_text=wanted.long_text()),
             output_schema=wanted.stored_schema(),
             join_rules=self.join or {},
         )
@@ -134,6 +134,10 @@ class WantedOutput(NamedTuple):
             gaps=gaps,
             max_gap_share=GAP_SHARE_DEFAULT if self.max_gap_share is None else self.max_gap_share,
         )
+
+    def long_text(self) -> LongText | None:
+        """Return the options for long texts that the schema sets: whether it has quotes."""
+        return LongText(quotes=True) if '"x-onceover":"quote"' in (self.stored_schema() or "") else None
 
     def stored_schema(self) -> str | None:
         """Write the output schema as it is stored: compact JSON, with its fields in the client's order."""

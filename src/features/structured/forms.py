@@ -1,12 +1,16 @@
 """Asks for outputs that fit a task's schema, and checks that they do."""
 
+from collections.abc import Callable, Sequence
+
 from ...kernel.calls.protocol import ModelReply, OutputForm
 from ...kernel.domain import limits
 from ...kernel.domain.codes import TaskCode
 from ...kernel.domain.settings import Sending
 from ...kernel.domain.structure import Rejection
+from ...kernel.run.kinds import CallSource
 from ...kernel.store.claims import CallKey, Claim
-from .judging import Judgement, judge
+from .judging import judge
+from .schema.check import Fault
 from .schema.schema import read_schema, sent_document
 
 NAME = "output"  # the name that is sent to the model for a schema without a name
@@ -32,27 +36,26 @@ class SchemaRule:
         """Return the form with the schema, which chunks and merges share."""
         return self._form
 
-    def judge(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
+    def judge(self, key: CallKey, reply: ModelReply, source: Callable[[], CallSource]) -> ModelReply | Rejection:
         """Return the reply with its output as compact JSON, or why the answer is rejected."""
         judged = judge(self._schema, reply.output, reply.finish_reason, self._join_rules)
         if judged.output is not None:
             return reply._replace(output=judged.output, repaired=judged.repaired)
         assert judged.code is not None
-        code = TaskCode(judged.code)
-        return Rejection(
-            reply.output[: limits.REJECTED_CHARS_MOST],
-            _faults(judged),
-            reply.finish_reason,
-            code=code,
-            message=_message(code, reply),
-            final=code is TaskCode.OUTPUT_TRUNCATED,
-        )
+        return rejection(reply, judged.faults, TaskCode(judged.code))
 
 
-def _faults(judged: Judgement) -> tuple[tuple[str, str], ...]:
-    """Return an answer's first faults, for storage; each is cut, as a field's name in a pointer may be long."""
+def rejection(reply: ModelReply, faults: Sequence[Fault], code: TaskCode = TaskCode.INVALID_OUTPUT) -> Rejection:
+    """Return the rejection of an answer, with its first faults; each is cut, as a field's name may be long."""
     most = limits.FAULT_CHARS_MOST
-    return tuple((fault.pointer[:most], fault.expected[:most]) for fault in judged.faults[: limits.FAULTS_MOST])
+    return Rejection(
+        reply.output[: limits.REJECTED_CHARS_MOST],
+        tuple((fault.pointer[:most], fault.expected[:most]) for fault in faults[: limits.FAULTS_MOST]),
+        reply.finish_reason,
+        code=code,
+        message=_message(code, reply),
+        final=code is TaskCode.OUTPUT_TRUNCATED,
+    )
 
 
 def _message(code: TaskCode, reply: ModelReply) -> str:

@@ -11,16 +11,17 @@ Python's objects, 20 MB of small items take several times as much.
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from itertools import compress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, compress
 from types import NoneType
 from typing import Final
 
 from ...kernel.domain.errors import NotJoinable
 from ...kernel.domain.limits import JOIN_FIELDS_MOST, VALUE_LEVELS_MOST
+from ...kernel.domain.structure import Quote
 from .schema.equality import HASHED, Digests, decimal_of, identity, scaled
 from .schema.nodes import NUMBERS, SchemaNode
-from .schema.pointers import Path, pointer_to, tokens_of, tokens_to
+from .schema.pointers import Path, escaped, pointer_to, tokens_of, tokens_to
 from .schema.schema import OutputSchema
 
 ABSENT: Final = object()  # there is no value
@@ -33,15 +34,15 @@ class ValueFold:
     def __init__(self) -> None:
         self._spoken: object = ABSENT  # None: only nulls so far. Otherwise something was taken.
 
-    def add(self, value: object) -> None:
-        """Add the value that the field has in one output; ABSENT if the output lacks the field."""
+    def add(self, value: object, number: int) -> None:
+        """Add the value that the field has in the output `number`; ABSENT if the output lacks the field."""
         if value is ABSENT:
             return
         if value is None:
             self._spoken = None if self._spoken is ABSENT else self._spoken
             return
         self._spoken = True
-        self.take(value)
+        self.take(value, number)
 
     @property
     def is_absent(self) -> bool:
@@ -56,9 +57,16 @@ class ValueFold:
         """Write the field's joined value, if it has one. Raises NotJoinable for a sum beyond the largest double."""
         return self.taken() if self._spoken is True else [b"null"]
 
-    def take(self, value: object) -> None:
+    def take(self, value: object, number: int) -> None:
         """Add a value of the field that is neither absent nor null."""
         raise NotImplementedError
+
+    def place(self, number: int, tokens: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return where a part of the field's value in an output is in the joined value. None: it was left out.
+
+        All outputs were added. `tokens` lead to the part from the field's value, in both cases.
+        """
+        return tokens
 
     def taken(self) -> "list[bytes | ListFold]":
         """Write the result of the values that were taken: at least one."""
@@ -72,11 +80,16 @@ class ChoiceFold(ValueFold):
         super().__init__()
         self._prefers = prefers
         self._kept: object = ABSENT
+        self._of = -1  # the output that it is of
 
-    def take(self, value: object) -> None:
+    def take(self, value: object, number: int) -> None:
         """Keep a value of the field if the fold prefers it to the one that it has kept so far."""
         if self._kept is ABSENT or self._prefers(value, self._kept):
-            self._kept = value
+            self._kept, self._of = value, number
+
+    def place(self, number: int, tokens: tuple[str, ...]) -> tuple[str, ...] | None:
+        """See `ValueFold.place`."""
+        return tokens if number == self._of else None
 
     def taken(self) -> "list[bytes | ListFold]":
         """Write the value that was kept."""
@@ -92,7 +105,7 @@ class SumFold(ValueFold):
         self._digits = self._exponent = 0
         self._is_whole = True
 
-    def take(self, value: object) -> None:
+    def take(self, value: object, number: int) -> None:
         """Add a number."""
         assert isinstance(value, int | float)
         self._is_whole = self._is_whole and isinstance(value, int)
@@ -123,6 +136,9 @@ class ListFold(ValueFold):
         self._pieces: list[bytes] | None = []  # the items of one array after the other, without brackets
         self._seen = Digests() if is_union else None
         self._marks: list[bytes] = []  # for each output a byte for each item of a union, compressed: 1 if it is new
+        self._firsts: list[int] = []  # for each output, where its first item is in the joined array, or would be
+        self._sizes = dict[int, int]()  # for each output with the array, how many items it has there
+        self._shown: tuple[int, list[int]] = -1, []  # An output, and how many of the items up to each are new.
 
     def lists(self) -> "Iterator[ListFold]":
         """Yield this fold."""
@@ -158,14 +174,33 @@ class ListFold(ValueFold):
             yield min(UNION_SLICE_ITEMS, len(items) - start)
         self._marks[number : number + 1] = [zlib.compress(marks, 1)]
 
-    def take(self, value: object) -> None:
+    def take(self, value: object, number: int) -> None:
         """Append the array's items."""
         assert isinstance(value, list)
+        self._sizes[number] = len(value)
         if self._pieces is None:
             return
         fresh = value if self._seen is None else self._new(len(self._marks) - 1, value)
         if fresh:
             self._pieces += [b",", _json(fresh)[1:-1]]
+
+    def place(self, number: int, tokens: tuple[str, ...]) -> tuple[str, ...] | None:
+        """See `ValueFold.place`. It is asked about the outputs in their order."""
+        while len(self._firsts) <= number:
+            self._firsts.append(self._firsts[-1] + self._count(len(self._firsts) - 1) if self._firsts else 0)
+        at = int(tokens[0])
+        if self._seen is not None:
+            if self._shown[0] != number:
+                self._shown = number, list(accumulate(zlib.decompress(self._marks[number])))
+            new = self._shown[1]
+            if new[at] == (new[at - 1] if at else 0):
+                return None
+            at = new[at] - 1
+        return (str(self._firsts[number] + at), *tokens[1:])
+
+    def _count(self, number: int) -> int:
+        """Return how many items the joined array has from an output."""
+        return self._sizes.get(number, 0) if self._seen is None else zlib.decompress(self._marks[number]).count(1)
 
     def taken(self) -> "list[bytes | ListFold]":
         """Write the items, or the fold in place of them."""
@@ -204,11 +239,16 @@ class ObjectFold(ValueFold):
         for fold in self._fields.values():
             yield from fold.lists()
 
-    def take(self, value: object) -> None:
+    def take(self, value: object, number: int) -> None:
         """Add each field of an object to the fold of that field."""
         assert isinstance(value, dict)
         for name, fold in self._fields.items():
-            fold.add(value.get(name, ABSENT))
+            fold.add(value.get(name, ABSENT), number)
+
+    def place(self, number: int, tokens: tuple[str, ...]) -> tuple[str, ...] | None:
+        """See `ValueFold.place`."""
+        inside = self._fields[tokens[0]].place(number, tokens[1:])
+        return None if inside is None else (tokens[0], *inside)
 
     def taken(self) -> "list[bytes | ListFold]":
         """Write the joined object, without the fields that no object had."""
@@ -281,9 +321,19 @@ class Joiner:
             for items in one.mark(self._number, value, self._part, self._parts):
                 yield items * _UNION_ITEM_CHARS
         if not self._part:
-            self._fold.add(value)
+            self._fold.add(value, self._number)
         self._number += 1
         yield len(self._lists) * _FIELD_CHARS
+
+    def placed(self, number: int, quotes: Sequence[Quote]) -> Iterator[Quote]:
+        """Yield those quotes of an output that the joined value has, with their pointers there.
+
+        All outputs were added, and are asked for in order.
+        """
+        for quote in quotes:
+            tokens = self._fold.place(number, tokens_of(quote.pointer) or ())
+            if tokens is not None:
+                yield quote._replace(pointer="".join(f"/{escaped(token)}" for token in tokens))
 
     def written(self) -> list[bytes | ListFold]:
         """Write the joined value of at least one output as compact JSON, in pieces of UTF-8.

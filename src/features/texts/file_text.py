@@ -28,7 +28,9 @@ from ...kernel.store.claims import Also, Ending, Fail, Release
 from ...kernel.store.d1 import BoundStatement, Value
 from ...kernel.store.tasks import TaskStore
 from ...kernel.text.chunks import TooManyChunks, Window, is_blank
-from ...kernel.work.submission import repeated_chars
+from ...kernel.work.submission import HeadingsTooLong, repeated_chars
+from ..context.preparing import NOTHING_ALONG, FileHeadings
+from ..context.prompt import MARK_CHARS
 from ..files.file import File
 from ..files.store import file_store
 from .file_cuts import CODE_POINT_BYTES, CutAt, CutPortion, FileCuts, TextFault, text_of
@@ -63,6 +65,8 @@ class FileText(CallInputs):
         self._rows = context.store.beside(FileTextStore)
         self._files = file_store(context.invocation)
         self._opened: tuple[File, Cuts] | None = None
+        self._along: FileHeadings | None = None  # What goes along with chunks, as far as the text is cut.
+        self._more = NOTHING_ALONG  # What the last portion adds to it.
         self._failures = 0  # How often in a row the text could not be read.
 
     # --- the cuts --------------------------------------------------------------------------------------------
@@ -89,7 +93,9 @@ class FileText(CallInputs):
             return self._back(0)
         step = self._ledger.last_step
         claim = replace(self._claim, total=outcome.chunks, characters=outcome.chars, step=step, stalls=0, idle_runs=0)
-        return replace(context, claim=claim)
+        if self._along is None:
+            return replace(context, claim=claim)
+        return replace(context, claim=claim, prompt=self._along.prompt())
 
     def _over_budget(self) -> Fail | None:
         """Return how the task ends if its budget does not suffice for its calls.
@@ -104,12 +110,17 @@ class FileText(CallInputs):
 
     async def _cut(self, record: Record) -> CutAt | Failure | None:
         """Return how the text is cut, why it cannot be cut, or None if the next run must go on."""
-        at = await self._pacer.with_retries(partial(self._rows.cut_at, self._claim.task_key), writes=False)
-        if at is None:
+        so_far = await self._pacer.with_retries(partial(self._rows.cut_at, self._claim.task_key), writes=False)
+        if so_far is None:
             raise ClaimLost
+        at, along = so_far
         file = await self._file()
         if file is None:
             return MISSING
+        asked = self._claim.options.long_text
+        if asked is not None and asked.goes_along:
+            near = await self._files.read(file, max(0, at.bytes - CODE_POINT_BYTES * MARK_CHARS), at.bytes)
+            self._along = FileHeadings(self._claim, along, near.decode(errors="ignore"))
         chunk_chars = self._claim.options.chunk_chars
         assert chunk_chars is not None
         overlap, portion_bytes = self._claim.window.overlap, limits.TEXT_PORTION_BYTES
@@ -141,6 +152,10 @@ class FileText(CallInputs):
         try:
             found = cuts.feed(await self._files.read(file, *cuts.wanted))
             self._check_repeats(cuts.at.chunks)
+            if self._along is not None:
+                self._more = self._along.add(found, cuts.at.chunks - len(found.ends))
+        except HeadingsTooLong:
+            message = "the headings above the chunks are too long: set headings to false"
         except TooManyChunks as error:
             message = f"chunk.maxChars is too small: the file would need more than {error.most} chunks"
         except TextFault as fault:
@@ -167,7 +182,8 @@ class FileText(CallInputs):
 
         def writes(under: Mapping[str, Value]) -> Sequence[BoundStatement]:
             cuts = CutStatements(under)
-            return [*cuts.cut_on(from_bytes, found), *(cuts.all_cut() if is_over else ())]
+            mark = None if self._along is None else self._along.mark
+            return [*cuts.cut_on(from_bytes, found, self._more), *(cuts.all_cut(mark) if is_over else ())]
 
         least = minimum_calls(found.at.chunks, self._claim.options.reduce) if is_over else 0
         await record(Also(writes), least)
@@ -176,7 +192,8 @@ class FileText(CallInputs):
     def _check_repeats(self, chunks: int) -> None:
         """Raise TextFault if the calls for so many chunks would repeat too much besides the text."""
         claim = self._claim
-        repeated = repeated_chars(chunks, claim.window.overlap, claim.instructions, claim.output_schema)
+        what = claim.window.overlap, claim.instructions, claim.output_schema, claim.options.long_text
+        repeated = repeated_chars(chunks, *what)
         if sum(repeated.values()) > limits.SENT_CHARS_MOST:
             mostly = max(repeated, key=repeated.__getitem__)
             raise TextFault(
@@ -244,11 +261,12 @@ class FileText(CallInputs):
         last = first
         while last + 1 < min(first + chunks, len(ends)) and ends[last + 1] - start <= limits.WINDOW_CHARS_MOST:
             last += 1
-        origin = max(0, start - overlap)
-        begins = max(byte_ends[0], byte_ends[first] - CODE_POINT_BYTES * overlap)
+        lead = self._claim.window.lead
+        origin = max(0, start - max(overlap, lead))
+        begins = max(byte_ends[0], byte_ends[first] - CODE_POINT_BYTES * max(overlap, lead))
         content = await self._files.read(file, begins, byte_ends[last + 1])
         text = text_of(content, ends[last] - origin)
-        return Window(first=first, start=start, ends=ends[first : last + 1], overlap=overlap, text=text)
+        return Window(first=first, start=start, ends=ends[first : last + 1], overlap=overlap, text=text, lead=lead)
 
     async def _open(self) -> tuple[File, Cuts]:
         cuts = await self._pacer.with_retries(partial(self._rows.cuts, self._claim.task_key), writes=False)

@@ -7,7 +7,7 @@ from ...kernel.domain import limits
 from ...kernel.domain.errors import BlobMissing
 from ...kernel.text.chunks import Chunk, chunks
 from ...kernel.text.tokens import estimated_tokens
-from ...kernel.work.submission import Planned, TaskRequest, TooMuchRepeated, repeated_chars
+from ...kernel.work.submission import Planned, TaskRequest, TooMuchRepeated
 from ..files.file import File
 from ..files.store import file_store
 from .file_cuts import CutAt, FileCuts, TextFault
@@ -41,6 +41,7 @@ async def plan_file(request: TaskRequest, api: Api, repeated: str) -> Planned:
 
 async def _planned(request: TaskRequest, api: Api, file: File, repeated: str) -> Planned:
     overlap, settings = request.overlap_chars, api.settings
+    before = overlap + (request.options.long_text.context_chars if request.options.long_text is not None else 0)
     cuts = FileCuts(
         file.bytes,
         request.max_chars(settings),
@@ -55,17 +56,17 @@ async def _planned(request: TaskRequest, api: Api, file: File, repeated: str) ->
         start = cuts.at.chars
         found = cuts.feed(await file_store(api.invocation).read(file, *cuts.wanted))
         text, origin = tail + found.text, start - len(tail)
-        spans = chunks((start, *found.ends), overlap)[1:]
+        spans = chunks((start, *found.ends), before)[1:]
         within = (Chunk(one.index, one.start - origin, one.end - origin) for one in spans)
         tokens += estimated_tokens(text, within, repeated)
         ends += found.ends
-        tail = text[len(text) - overlap :] if overlap else ""
+        tail = text[max(0, len(text) - before) :] if before else ""
         _check_repeats(request, len(ends))
     return Planned(chunks(tuple(ends), overlap), cuts.at.chars, tokens)
 
 
 def _check_repeats(request: TaskRequest, count: int) -> None:
-    repeats = repeated_chars(count, request.overlap_chars, request.system(), request.output_schema)
+    repeats = request.repeated(count)
     if sum(repeats.values()) > limits.SENT_CHARS_MOST:
         raise TooMuchRepeated(max(repeats, key=repeats.__getitem__))
 

@@ -26,6 +26,7 @@ from ...kernel.store.admission import (
 )
 from ...kernel.store.d1 import BoundStatement, Value, statement
 from ...kernel.store.fragments import NOW, UNDER_CLAIM
+from ..context.preparing import NOTHING_ALONG, Along
 from .file_cuts import CutAt, CutPortion
 
 # --- A new task ------------------------------------------------------------------------------------------
@@ -52,7 +53,10 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_READY} A
 # --- The cuts --------------------------------------------------------------------------------------------
 
 # Reads how far the text of a task is cut.
-CUT_AT = statement("SELECT cut_bytes, cut_chars, cut_chunks FROM file_texts WHERE task_id = :task_key")
+CUT_AT = statement("""
+SELECT cut_bytes, cut_chars, cut_chunks, marks, headings FROM file_texts JOIN texts USING (task_id)
+WHERE task_id = :task_key
+""")
 
 # Reads where each chunk of a task lies, in code points of its text and in bytes of its file, once the whole text is
 # cut.
@@ -67,11 +71,24 @@ SELECT cuts, overlap, byte_ends FROM texts JOIN file_texts USING (task_id) WHERE
 _UNDER_CLAIM = f"{UNDER_CLAIM} AND step <= :step AND status = 'processing'"
 _UNCUT = f"EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM})"
 
-# Records the chunks of one portion of the file. `:char_ends` and `:byte_ends` are their ends, with a comma behind each.
+# Records the chunks of one portion of the file. `:char_ends` and `:byte_ends` are their ends, with a comma behind each,
+# and `:marks` are the numbers of marks in the portion.
 CUT_ON = statement(f"""
 UPDATE file_texts SET cut_bytes = :cut_bytes, cut_chars = :cut_chars, cut_chunks = :cut_chunks,
-  char_ends = char_ends || :char_ends, byte_ends = byte_ends || :byte_ends
+  char_ends = char_ends || :char_ends, byte_ends = byte_ends || :byte_ends, marks = marks || :marks
 WHERE task_id = :task_key AND cut_bytes = :from_bytes AND {_UNCUT}
+""")
+
+# Records the headings above the chunks behind a portion. It goes before CUT_ON.
+HEAD_ON = statement(f"""
+UPDATE texts SET headings = coalesce(headings, '') || :headings WHERE task_id = :task_key AND {_UNCUT}
+  AND EXISTS (SELECT 1 FROM file_texts WHERE task_id = :task_key AND cut_bytes = :from_bytes)
+""")
+
+# Records the number of the text's marks, once it is cut.
+MARK_TASK = statement(f"""
+UPDATE tasks SET long_text = json_set(long_text, '$.mark', :mark)
+WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
 """)
 
 # Records the first line of the text, one of the task's names, with the first portion.
@@ -128,10 +145,14 @@ class FileTextStore(AdmissionStore):
             raise TextFileGone
         return outcome
 
-    async def cut_at(self, task_key: TaskKey) -> CutAt | None:
-        """Read how far the text of a task is cut. None: the task is gone."""
+    async def cut_at(self, task_key: TaskKey) -> tuple[CutAt, Along] | None:
+        """Read how far the text of a task is cut, and what goes along so far. None: the task is gone."""
         (found,) = await self._database.run(CUT_AT.bind(task_key=task_key))
-        return CutAt(*(d1.whole(found[0], f"cut_{name}") for name in CutAt._fields)) if found else None
+        if not found:
+            return None
+        (row,) = found
+        at = CutAt(*(d1.whole(row, f"cut_{name}") for name in CutAt._fields))
+        return at, Along(d1.text(row, "marks"), d1.maybe_text(row, "headings") or "")
 
     async def cuts(self, task_key: TaskKey) -> Cuts | None:
         """Read where the chunks of a text that is cut lie. None: the task is gone."""
@@ -155,8 +176,11 @@ class CutStatements:
     def __init__(self, under: Mapping[str, Value]) -> None:
         self._under = dict(under)
 
-    def cut_on(self, from_bytes: int, found: CutPortion) -> list[BoundStatement]:
-        """Record the chunks of one portion, which follow the cut at the byte `from_bytes` of the file."""
+    def cut_on(self, from_bytes: int, found: CutPortion, along: Along = NOTHING_ALONG) -> list[BoundStatement]:
+        """Record the chunks of one portion, which follow the cut at the byte `from_bytes` of the file.
+
+        `along` is what the portion adds to the marks and headings so far.
+        """
         starts = () if found.start is None else (found.start,)
         written = CUT_ON.bind(
             **self._under,
@@ -164,14 +188,19 @@ class CutStatements:
             **{f"cut_{name}": value for name, value in found.at._asdict().items()},
             char_ends=_listed(found.ends),
             byte_ends=_listed((*starts, *found.byte_ends)),
+            marks=along.marks,
         )
+        if along.headings:
+            headed = HEAD_ON.bind(**self._under, from_bytes=from_bytes, headings=along.headings)
+            return [headed, *self.cut_on(from_bytes, found, along._replace(headings=""))]
         if found.start is None:
             return [written]
         return [NAME_TASK.bind(**self._under, first_line=first_line(found.text)), written]
 
-    def all_cut(self) -> list[BoundStatement]:
-        """Record that the whole text is cut, so that calls may begin."""
-        return [one.bind(**self._under) for one in (KEEP_CUTS, DROP_CHAR_ENDS, START_CHUNKS)]
+    def all_cut(self, mark: int | None = None) -> list[BoundStatement]:
+        """Record that the whole text is cut, so that calls may begin. `mark` is the number of its marks."""
+        marked = [] if mark is None else [MARK_TASK.bind(**self._under, mark=mark)]
+        return [*marked, *(one.bind(**self._under) for one in (KEEP_CUTS, DROP_CHAR_ENDS, START_CHUNKS))]
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

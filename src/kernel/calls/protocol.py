@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from ..domain.settings import Sending
-from ..domain.structure import Rejection
+from ..domain.structure import Quote, Rejection
 
 
 class OutputForm(NamedTuple):
@@ -63,7 +63,8 @@ class ModelReply(NamedTuple):
     no reason. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if
     the lane is unknown.
 
-    `repaired` says that the output was corrected to fit the task's schema.
+    `repaired` says that the output was corrected to fit the task's schema. `quotes` are those of its values that are
+    the input's own text, and `quotes_missed` counts others that were not found there.
 
     `cached_tokens` of the input were in the provider's cache.
 
@@ -78,6 +79,8 @@ class ModelReply(NamedTuple):
     lane: int | None = None
     answer: Mapping[str, object] | None = None
     repaired: bool = False
+    quotes: tuple[Quote, ...] = ()
+    quotes_missed: int = 0
     cached_tokens: int = 0
 
 

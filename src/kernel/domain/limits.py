@@ -18,6 +18,8 @@ CHUNK_CHARS_MOST = 1_000_000
 SENT_CHARS_MOST = 25_000_000
 # The most bytes of a text in a file, for `inputFile`. Its calls may repeat SENT_CHARS_MOST characters besides the text.
 FILE_TEXT_BYTES_MOST = 25_000_000
+CONTEXT_CHARS_MOST = 4_000
+PROMPT_CHARS = 1_000  # The most characters of headings, marks and the words about them in the message of a chunk.
 # The most chunks of a task, of a text in a file too. The lines of a batch are not chunks of a text: BATCH_LINES_MOST.
 CHUNKS_MOST = 5_000  # Each chunk takes one row. A task of 5,000 chunks takes about 15 minutes with six calls at a time.
 SMALL_BODY_BYTES_MOST = 10_000  # The most bytes in the body of a request that carries no input text.
@@ -187,6 +189,11 @@ OUTPUTS_KEPT_CHARS = 4_000_000
 ANSWER_CHARS_AT_ONCE = 2_000_000  # The most characters of output read at once for an answer; more are sent in parts.
 # How much work an event does without an await, counted as reading and writing so many characters of JSON: 10 to 30 ms.
 WORK_CHARS_AT_ONCE = 400_000
+# To find out where a quote is in a joined value takes as long as to read and write so many characters of JSON.
+QUOTE_CHARS = 400
+# The most characters of outputs with quotes that are read at once for an answer: each quote takes more than its text.
+QUOTED_CHARS_AT_ONCE = 250_000
+QUOTES_AT_ONCE = 10_000  # The most quotes of an answer that is not sent in parts.
 # Up to how many characters of outputs a joined value is held whole; a longer one is read anew for each of its arrays.
 JOINED_CHARS_HELD = 8_000_000
 # For how many characters of outputs a union is marked at once. Their different items take a set of at most 30 MB.

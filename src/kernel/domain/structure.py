@@ -26,6 +26,32 @@ class Structure(NamedTuple):
     max_gap_share: float = GAP_SHARE_DEFAULT
 
 
+class LongText(NamedTuple):
+    """Options for long texts, which other tasks do not have.
+
+    `quotes` says that the output schema has quotes. `context_chars` of the text before a chunk go along with it, and
+    with `headings` the path of headings above it. `mark` is the number of the marks between them, 0 while unknown.
+    """
+
+    quotes: bool = False
+    context_chars: int = 0
+    headings: bool = False
+    mark: int = 0
+
+    @property
+    def goes_along(self) -> bool:
+        """Whether something goes along with the chunks."""
+        return self.context_chars > 0 or self.headings
+
+
+class Quote(NamedTuple):
+    """A value that is the input's own text from `start` to `end` (code points). `pointer` is a JSON pointer to it."""
+
+    pointer: str
+    start: int
+    end: int
+
+
 class Rejection(NamedTuple):
     """The last of a model's answers for one output that was rejected.
 

@@ -14,7 +14,7 @@ from . import limits
 from .codes import TaskCode
 from .errors import TransitionRefused
 from .ids import FileKey, TaskKey, split_task_key
-from .structure import Gap, Rejection, Structure
+from .structure import Gap, LongText, Quote, Rejection, Structure
 
 
 class Status(StrEnum):
@@ -139,6 +139,7 @@ class TaskOptions:
     structure: Structure | None = None  # The output schema's options, and whether chunks may leave gaps.
     # Texts that features let a client give a task (`extra_names`). They have no effect.
     extras: Mapping[str, str] = field(default_factory=dict)
+    long_text: LongText | None = None
 
     @property
     def names(self) -> list[str]:
@@ -238,7 +239,8 @@ class Usage(NamedTuple):
     """A task's bill. `model_calls` counts every model call that was sent, including calls whose outcome is unknown.
 
     `reasks` counts the calls that asked a model again because its output did not fit the schema. `rejected` counts the
-    answers without a usable output, and `repaired` counts the outputs that became usable through a repair. Costs are in
+    answers without a usable output, and `repaired` counts the outputs that became usable through a repair.
+    `quotes_not_found` counts quotes of outputs that are not in their source, and so became null. Costs are in
     billionths of a dollar. `cost` leaves the calls in doubt out, and is None if no call had a price.
     """
 
@@ -250,6 +252,7 @@ class Usage(NamedTuple):
     reasks: int = 0
     rejected: int = 0
     repaired: int = 0
+    quotes_not_found: int = 0
     cached_tokens: int = 0
     cost: int | None = None
     cost_in_doubt: int = 0
@@ -320,6 +323,7 @@ class Task:
     # place of a gap. With `concat` and a schema, the result is the joined value as compact JSON.
     result: str | tuple[str | None, ...] | None = None
     value: object = None  # The JSON value of the result, if the task has a schema.
+    quotes: tuple[Quote, ...] = ()  # The quotes in the value, in its order or that of the chunks.
     filtered: bool = False  # Whether a content filter cut off an output that is part of the result.
     source: Source | None = None  # The task's input without its text; None for a task in a list.
     first_line: str | None = None  # The first line of the task's text, while it is kept: see `Finish`.
@@ -369,6 +373,7 @@ class FinishedChunk:
     finished_at: int | None = None  # When the call that gave the output ended; in a lane, when the call's group ended.
     first_started_at: int | None = None  # When the first call for the output started; known if the same worker made it.
     lane: int | None = None  # The number of the lane that made the call; None if the task's own worker made it.
+    quotes: tuple[Quote, ...] = ()
     rejected: Rejection | None = None  # The last answer for a failed chunk that did not fit the schema.
     is_gap: bool = False  # Whether the chunk failed, but the task continues or has completed without it.
 
@@ -392,6 +397,7 @@ class NewTask:
     options: TaskOptions
     output_schema: str | None = None  # The output schema as JSON; None if outputs are plain texts.
     join_rules: Mapping[str, str] = field(default_factory=dict)
+    headings: str | None = None  # The headings above the chunks, as they are stored.
     kind: Kind | None = None  # What the task's chunks are; None if they are parts of the text.
     text_file: FileKey | None = None  # The file that has the text, in place of `text`, which is empty then.
     file_bytes: int = 0  # How many bytes the file has.

@@ -1,6 +1,7 @@
 """Records a run's ended calls in the run's ledger and in the log."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 
 from ..calls import clock
@@ -68,7 +69,7 @@ class CallRecorder:
     def _judged(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
         """Return the reply as the task's rules accept it, one after the other, or why a rule rejects it."""
         for rule in self._rules:
-            judged = rule.judge(key, reply)
+            judged = rule.judge(key, reply, partial(self._inputs.source, key))
             if isinstance(judged, Rejection):
                 return judged
             reply = judged

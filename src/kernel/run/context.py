@@ -18,7 +18,7 @@ from ..store.claims import Claim, Unclaimed
 from ..store.tasks import TaskStore
 from .allowance import Allowance
 from .invocation import Invocation
-from .kinds import CallGate, OutputRule, TaskKind
+from .kinds import CallGate, InputForm, OutputRule, TaskKind
 from .log import Log
 from .waits import Terms
 
@@ -96,6 +96,7 @@ class RunContext:
     default_model: str  # The deployment's model, which is used for tasks that name no model.
     kind: TaskKind  # What the task's chunks are.
     rules: Sequence[OutputRule]  # What the task's outputs must be; each rule judges what the one before accepts.
+    prompt: InputForm | None  # What the messages of chunks are; None if they are the chunks alone.
     gate: CallGate | None = None  # What the run's calls cost; None if they have no price.
     terms: Terms  # The task's deadline and budget.
     allowance: Allowance  # What the run and its invocation may spend.

@@ -334,7 +334,7 @@ class Rejections:
     def __init__(self, claim: Claim, reasks_most: int) -> None:
         self._last = dict(claim.rejections)
         self._reasks_most = reasks_most
-        self._reasks, self._rejected, self._repaired, _ = claim.answer_counts
+        self._reasks, self._rejected, self._repaired, _, self._quotes_not_found = claim.answer_counts
 
     def of(self, key: CallKey) -> Rejection | None:
         """Return the last rejected answer to a call; None if no answer to the call was rejected."""
@@ -351,6 +351,7 @@ class Rejections:
         """Note that a call has given an output."""
         self._last.pop(key, None)
         self._repaired += reply.repaired
+        self._quotes_not_found += reply.quotes_missed
 
     def rejected(self, key: CallKey, rejection: Rejection) -> bool:
         """Keep a rejected answer, and return whether the call has failed for good."""
@@ -362,4 +363,4 @@ class Rejections:
 
     def counts(self, coverage: float | None) -> AnswerCounts:
         """Return the counters for the task's row. `coverage` is the share of the text that is not in gaps."""
-        return AnswerCounts(self._reasks, self._rejected, self._repaired, coverage)
+        return AnswerCounts(self._reasks, self._rejected, self._repaired, coverage, self._quotes_not_found)

@@ -10,7 +10,7 @@ from ..calls.protocol import ModelCall, ModelReply, OutputForm
 from ..domain.errors import ModelError
 from ..domain.ids import TaskKey
 from ..domain.settings import Settings
-from ..domain.structure import Rejection
+from ..domain.structure import Quote, Rejection
 from ..domain.task import Failure, Kind, NewTask
 from ..store.admission import Conditions, Outcome
 from ..store.claims import Also, CallKey, Claim, Ending, Money, Output
@@ -30,6 +30,14 @@ class Record(Protocol):
     def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
         """Raises ClaimLost."""
         ...
+
+
+class CallSource(NamedTuple):
+    """What an answer is made from: a chunk's own text, which begins at `start` of the input, or outputs with quotes."""
+
+    text: str = ""
+    start: int = 0
+    merged: Sequence[tuple[str, Sequence[Quote]]] = ()
 
 
 class Inputs(Protocol):
@@ -59,6 +67,10 @@ class Inputs(Protocol):
 
     def message(self, key: CallKey) -> ModelCall:
         """Return the content of a call whose input is in memory."""
+        ...
+
+    def source(self, key: CallKey) -> CallSource:
+        """Return what the answer to a call is made from. The input of the call must be in memory."""
         ...
 
     def chars_of(self, key: CallKey) -> int | None:
@@ -118,8 +130,19 @@ class OutputRule(Protocol):
         """Return the form that a call asks the model for; None if the rule asks for none."""
         ...
 
-    def judge(self, key: CallKey, reply: ModelReply) -> ModelReply | Rejection:
-        """Return the reply as it is accepted, or why it is rejected: then the call is made again, or has failed."""
+    def judge(self, key: CallKey, reply: ModelReply, source: Callable[[], CallSource]) -> ModelReply | Rejection:
+        """Return the reply as it is accepted, or why it is rejected: then the call is made again, or has failed.
+
+        `source` returns what the reply was made from. The quotes of the reply are stored with the output.
+        """
+        ...
+
+
+class InputForm(Protocol):
+    """What a message for a chunk is. Without one it is the chunk's text alone."""
+
+    def user(self, index: int, chunk: str, before: str) -> str:
+        """Write the message of a chunk. `before` is the text before it that goes along."""
         ...
 
 
@@ -152,5 +175,7 @@ class CallGate(Protocol):
 type Kinds = Mapping[Kind, Callable[[], TaskKind]]
 # What makes a rule for the outputs of a claim; None if the claim needs none.
 type RuleMaker = Callable[[Claim, Settings], OutputRule | None]
+# What makes the form of a claim's messages; None if the claim needs none.
+type PromptMaker = Callable[[Claim], InputForm | None]
 # What makes the gate of a claim whose calls go to a model; None if the claim needs none.
 type GateMaker = Callable[[Claim, Settings, str], CallGate | None]

@@ -328,7 +328,10 @@ class Ledger:
         self._unsaved.failures.pop(key, None)
         calls = self.retries.tried(key).calls + 1
         self._unsaved.outputs.append(
-            Output(key, reply.output, calls, reply.finish_reason, started_ms, ended_ms, reply.lane, first_ms)
+            Output(
+                *(key, reply.output, calls, reply.finish_reason, started_ms, ended_ms, reply.lane, first_ms),
+                reply.quotes,
+            )
         )
         self._report.succeeded(started_at, now)
         self.retries.succeeded(key, now)

@@ -12,13 +12,14 @@ from typing import Final
 
 from ..calls.protocol import ModelCall, ModelReply
 from ..domain import limits
+from ..domain.structure import Quote
 from ..domain.task import Reduce
 from ..store.claims import NOTHING_ELSE, Also, CallKey, Ending, Output
 from ..text.chunks import Window
 from ..text.merge import merge_message, merge_system
 from .call_plan import CallPlan
 from .context import ClaimLost, RunContext
-from .kinds import Record, TaskKind
+from .kinds import CallSource, Record, TaskKind
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
@@ -41,6 +42,7 @@ class CallInputs:
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
         self._outputs: dict[CallKey, str] = {}  # outputs kept in memory because a later merge needs them as input
+        self._quotes: dict[CallKey, tuple[Quote, ...]] = {}  # of the outputs in memory that have some
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
@@ -56,10 +58,11 @@ class CallInputs:
         if self._merging:
             for member in self._members(key):
                 self._outputs_chars -= len(self._outputs.pop(member, ""))
+                self._quotes.pop(member, None)
             output = reply.output
             self._sizes[key] = len(output)
             if self._outputs_chars + len(output) <= limits.OUTPUTS_KEPT_CHARS:
-                self._hold(key, output)
+                self._hold(key, output, reply.quotes)
         return reply
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
@@ -89,10 +92,22 @@ class CallInputs:
         """
         instructions = self._claim.instructions
         if key.level == 0:
-            window = next(window for window in self._windows if key.position in window.chunks)
-            return self._ask(key, instructions, window.text_of(key.position))
+            window, prompt = self._window_with(key), self._context.prompt
+            text = window.text_of(key.position)
+            user = text if prompt is None else prompt.user(key.position, text, window.before(key.position))
+            return self._ask(key, instructions, user)
         outputs = [self._outputs[member] for member in self._members(key)]
         return self._ask(key, merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
+
+    def source(self, key: CallKey) -> CallSource:
+        """Return a chunk's text, or the outputs that a merge reads, with their quotes."""
+        if key.level == 0:
+            window = self._window_with(key)
+            return CallSource(window.text_of(key.position), window.begin_of(key.position))
+        return CallSource(merged=[(self._outputs[one], self._quotes.get(one, ())) for one in self._members(key)])
+
+    def _window_with(self, key: CallKey) -> Window:
+        return next(window for window in self._windows if key.position in window.chunks)
 
     def chars_of(self, key: CallKey) -> int | None:
         """Return a chunk's size in characters without overlap; None for a merge, or if the text is not in memory."""
@@ -212,12 +227,14 @@ class CallInputs:
         found = await self._pacer.with_retries(ask, writes=False)
         if len(found) != sum(CallKey(level, position) not in self._ledger.left_out for position in places):
             raise ClaimLost
-        for position, output in found.items():
-            if CallKey(level, position) not in self._outputs:
-                self._hold(CallKey(level, position), output)
+        for output in found.values():
+            if output.key not in self._outputs:
+                self._hold(output.key, output.text, output.quotes)
 
-    def _hold(self, key: CallKey, output: str) -> None:
+    def _hold(self, key: CallKey, output: str, quotes: tuple[Quote, ...]) -> None:
         self._outputs[key] = output
+        if quotes:
+            self._quotes[key] = quotes
         self._outputs_chars += len(output)
 
     def _has(self, key: CallKey) -> bool:

@@ -138,6 +138,9 @@ INSERT_TEXT = _insert_text()
 # Writes the text of a new structured task. `:output_schema` and `:join_rules` are JSON objects, or NULL.
 INSERT_STRUCTURED_TEXT = _insert_text("output_schema", "join_rules")
 
+# Writes the text of a new task with context. `:lead` characters before each chunk are read with it.
+INSERT_LONG_TEXT = _insert_text("output_schema", "join_rules", "lead", "headings")
+
 # Says whether a task exists, in which status, and how many tasks of its tenant are unfinished: counted up to
 # `:counted_most`, and as many more as are to start later.
 OUTCOME = statement(f"""
@@ -478,9 +481,13 @@ def text_row(new: NewTask, submission: str | None) -> BoundStatement:
         "overlap": new.overlap,
         "submission": submission,
     }
-    if new.options.structure is None:
+    long_text = new.options.long_text
+    if new.options.structure is None and long_text is None:
         return INSERT_TEXT.bind(**values)
     rules = as_json(dict(new.join_rules)) if new.join_rules else None
+    if long_text is not None and long_text.goes_along:
+        formed: dict[str, Value] = {"output_schema": new.output_schema, "join_rules": rules}
+        return INSERT_LONG_TEXT.bind(**values, **formed, lead=long_text.context_chars, headings=new.headings)
     return INSERT_STRUCTURED_TEXT.bind(**values, output_schema=new.output_schema, join_rules=rules)
 
 

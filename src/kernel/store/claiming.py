@@ -67,12 +67,20 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         output_schema=maybe_text(source, "output_schema"),
         join_rules=options.join_rules(source) or {},
         inherited=options.inherited(source),
+        headings=maybe_text(source, "headings"),
         rejections={_key(row): found for row in failures if (found := options.rejection(row)) is not None},
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
         gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
         kind=rows.kind_of(task),
         left_out=_calls(row for row in covered if row["failed"]) - done,
-        answer_counts=AnswerCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
+        answer_counts=_answer_counts(task),
+    )
+
+
+def _answer_counts(task: Row) -> AnswerCounts:
+    missed = whole(task, "quotes_not_found")
+    return AnswerCounts(
+        whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired"), quotes_not_found=missed
     )
 
 
@@ -144,7 +152,7 @@ _MERGES = """(
     )
   ) AS merges,
   (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends,
-  coalesce(cuts ->> '$[#-1]', 0) AS characters, output_schema, join_rules, inherited"""
+  coalesce(cuts ->> '$[#-1]', 0) AS characters, output_schema, join_rules, inherited, headings"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
 # Reads which outputs of a task exist: the positions in each segment, without the texts. The lines of a batch that

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..calls.model_health import LatestCall
 from ..domain import limits
 from ..domain.ids import FileKey, TaskKey
-from ..domain.structure import Rejection
+from ..domain.structure import Quote, Rejection
 from ..domain.task import Failure, Kind, LastError, Status, TaskOptions, Wait
 from ..text.chunks import Window
 from .d1 import BoundStatement, Row, Value
@@ -172,6 +172,7 @@ class Claim:
     output_schema: str | None = None  # The output schema as JSON; None if outputs are plain texts.
     join_rules: Mapping[str, str] = field(default_factory=dict)  # The rules by which fields of the outputs are joined.
     inherited: Inherited | None = None  # What this task got from the task whose gaps it retries, if any.
+    headings: str | None = None  # The headings above the chunks, as they are stored.
     rejections: dict[CallKey, Rejection] = field(default_factory=dict)  # The last rejected answer, by output.
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # Lengths of failed chunks that may leave a gap.
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Failed chunks without which the task continues.
@@ -219,6 +220,7 @@ class Output(NamedTuple):
     ended_ms: int | None = None
     lane: int | None = None
     first_ms: int | None = None
+    quotes: tuple[Quote, ...] = ()
 
 
 class MergeLevel(NamedTuple):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..domain.structure import Gap, Rejection, Structure
+from ..domain.structure import Gap, LongText, Rejection, Structure
 from ..domain.task import Reduce, TaskOptions
 from .d1 import (
     Row,
@@ -32,6 +32,7 @@ class AnswerCounts(NamedTuple):
     rejected: int = 0
     repaired: int = 0
     coverage: float | None = None
+    quotes_not_found: int = 0
 
 
 NOTHING_COUNTED = AnswerCounts()
@@ -49,19 +50,35 @@ def written_structure(options: TaskOptions) -> str | None:
 
     The result is None for a plain task.
     """
-    structure = options.structure
-    return None if structure is None else as_json({k: v for k, v in structure._asdict().items() if _DEFAULTS[k] != v})
+    return _written(options.structure)
 
 
-_DEFAULTS = Structure()._asdict()
+def written_long_text(options: TaskOptions) -> str | None:
+    """Write those of a task's options for long texts that differ from the defaults. None if it has none."""
+    return _written(options.long_text)
+
+
+def _written(found: Structure | LongText | None) -> str | None:
+    if found is None:
+        return None
+    return as_json({name: value for name, value in found._asdict().items() if found._field_defaults[name] != value})
 
 
 def read_structure(row: Row, name: str) -> Structure | None:
     """Read a task's structured-output options. Options that only later code knows are ignored."""
+    return _read(row, name, Structure)
+
+
+def read_long_text(row: Row, name: str) -> LongText | None:
+    """Read a task's options for long texts, as `read_structure` does."""
+    return _read(row, name, LongText)
+
+
+def _read[O: (Structure, LongText)](row: Row, name: str, kind: type[O]) -> O | None:
     found = maybe_json_object(row, name)
     if found is None:
         return None
-    return Structure(**{name: value for name, value in found.items() if name in _DEFAULTS})  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in found.items() if name in kind._fields})  # type: ignore[arg-type]
 
 
 def rejection_text(rejection: Rejection) -> str:
@@ -153,6 +170,7 @@ _COLUMNS = (
         lambda options: as_json(dict(options.extras)) if options.extras else None,
         lambda row, name: maybe_json_object(row, name) or {},
     ),
+    _Column("long_text", written_long_text, read_long_text),
 )
 NAMES = tuple(column.name for column in _COLUMNS)
 

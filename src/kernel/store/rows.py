@@ -6,8 +6,9 @@ made from outputs that are added one after the other, and that memory holds only
 
 import json
 import string
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
 from ..calls.clock import LongWork
@@ -15,7 +16,7 @@ from ..domain import limits
 from ..domain.errors import NotJoinable
 from ..domain.ids import FileKey, TaskKey, first_id, task_key_of
 from ..domain.marks import Pulse
-from ..domain.structure import Rejection, Structure
+from ..domain.structure import Quote, Rejection, Structure
 from ..domain.task import (
     CONCAT_SEPARATOR,
     CONTENT_FILTER,
@@ -63,18 +64,20 @@ class ChunkIndex(NamedTuple):
     failed: Mapping[int, tuple[int, Failure]]
     answered: frozenset[int] = frozenset()  # The failed chunks whose last answer was rejected, and is kept.
     gaps: frozenset[int] = frozenset()  # The failed chunks without which the task continues or has completed.
+    page_chars: int | None = None  # None for ANSWER_CHARS_AT_ONCE
 
     def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
         """Yield the finished chunks from `first` on as ranges of indices, each small enough to be read at once.
 
-        A range has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE characters of output and of rejected
-        answers together, or one chunk of any size.
+        A range has up to `most` finished chunks with at most `page_chars` characters of output and of rejected answers
+        together, or one chunk of any size.
         """
+        most_chars = min(self.page_chars or limits.ANSWER_CHARS_AT_ONCE, limits.ANSWER_CHARS_AT_ONCE)
         page: list[int] = []
         chars = 0
         for index in sorted(index for index in {*self.sizes, *self.failed} if index >= first):
             size = self.sizes.get(index, limits.REJECTED_CHARS_MOST if index in self.answered else 0)
-            if page and (len(page) == most or chars + size > limits.ANSWER_CHARS_AT_ONCE):
+            if page and (len(page) == most or chars + size > most_chars):
                 yield range(page[0], page[-1] + 1)
                 page, chars = [], 0
             page.append(index)
@@ -98,6 +101,7 @@ class ChunkIndex(NamedTuple):
             finished_at=output.ended_ms,
             first_started_at=output.started_ms if output.calls == 1 else output.first_ms,
             lane=output.lane,
+            quotes=output.quotes,
         )
 
     def failed_for_good(self, index: int, rejected: Rejection | None = None) -> FinishedChunk:
@@ -231,6 +235,10 @@ class OutputJoiner(Protocol):
         """Add an output, in portions. Yields after each portion how much it has done, in characters."""
         ...
 
+    def placed(self, number: int, quotes: Sequence[Quote]) -> Iterator[Quote]:
+        """Yield those quotes of an output that the joined value has, with their pointers there."""
+        ...
+
     def written(self) -> Sequence[bytes | Unheld]:
         """Write the joined value as compact JSON, in pieces of UTF-8. Raises NotJoinable if a sum is no double."""
         ...
@@ -250,38 +258,58 @@ async def add(joiner: OutputJoiner, output: str, work: LongWork) -> None:
     await work.did(len(output))
 
 
+class TaskResult(NamedTuple):
+    """A task's result as a text and as a JSON value, and the quotes in the value."""
+
+    text: Texts | None = None
+    value: object = None
+    quotes: tuple[Quote, ...] = ()
+
+
+def listed(place: int, quotes: Iterable[Quote]) -> Iterator[Quote]:
+    """Yield quotes of a chunk's output with their pointers in the list of all outputs."""
+    return (quote._replace(pointer=f"/{place}{quote.pointer}") for quote in quotes)
+
+
 async def result_of(
     options: TaskOptions, total: int, outputs: Sequence[Output], source: Source, joiner_of: JoinerOf | None
-) -> tuple[Texts | None, object]:
-    """Make a task's result, as a text and as a JSON value, from outputs that were all read at once.
+) -> TaskResult:
+    """Make a task's result from outputs that were all read at once.
 
     With `reduce: none` the result is a list, with None in the place of a gap. With `concat` and a schema the result is
     the joined value as compact JSON. There is no value without a schema. The text and the value are both None if a sum
-    in the result exceeds the largest double.
+    in the result exceeds the largest double, or if there are too many quotes to show them at once.
     """
     has_schema = (options.structure or Structure()).has_schema
+    if sum(len(output.quotes) for output in outputs) > limits.QUOTES_AT_ONCE:
+        return TaskResult()
     if options.reduce is Reduce.NONE:
         texts: list[str | None] = [None] * total
         for output in outputs:
             texts[output.key.position] = output.text
         values = [None if text is None else json.loads(text) for text in texts] if has_schema else None
-        return tuple(texts), values
+        quotes = [listed(output.key.position, output.quotes) for output in outputs]
+        return TaskResult(tuple(texts), values, tuple(chain.from_iterable(quotes)))
     if options.reduce is Reduce.CONCAT and has_schema:
-        text = await _joined(outputs, source, joiner_of)
-        return text, None if text is None else json.loads(text)
+        return await _joined(outputs, source, joiner_of)
     text = CONCAT_SEPARATOR.join(output.text for output in outputs)
-    return text, json.loads(text) if has_schema else None
+    return TaskResult(text, json.loads(text), outputs[0].quotes) if has_schema else TaskResult(text)
 
 
-async def _joined(outputs: Sequence[Output], source: Source, joiner_of: JoinerOf | None) -> str | None:
+async def _joined(outputs: Sequence[Output], source: Source, joiner_of: JoinerOf | None) -> TaskResult:
     assert joiner_of is not None, "a task with a schema in a deployment without structured tasks"
     joiner, work = joiner_of(source), LongWork()
     for output in outputs:
         await add(joiner, output.text, work)
     try:
-        return b"".join(joiner.held()).decode()
+        text = b"".join(joiner.held()).decode()
     except NotJoinable:
-        return None
+        return TaskResult()
+    quotes = list[Quote]()
+    for number, output in enumerate(outputs):
+        quotes += joiner.placed(number, output.quotes)
+        await work.did(limits.QUOTE_CHARS * len(output.quotes))
+    return TaskResult(text, json.loads(text), tuple(quotes))
 
 
 # After a rollback, an error that newer code stored may have more fields than the class LastError.
@@ -401,13 +429,14 @@ def window(row: Row, *, in_file: bool = False) -> Window:
     The window has no chunk if the text is in a file (`in_file`).
     """
     if in_file:
-        return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="")
+        return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="", lead=whole(row, "lead"))
     return Window(
         first=whole(row, "first"),
         start=whole(row, "start"),
         ends=tuple(sorted(whole_list(row, "ends"))),
         overlap=whole(row, "overlap"),
         text=text(row, "text"),
+        lead=whole(row, "lead"),
     )
 
 
@@ -432,9 +461,9 @@ async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row], joi
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows."""
     described = _source(source[0]) if source else None
     asked, made = options.read(row), outputs(0, result)
-    text, value = await _result(asked, whole(row, "total"), made, described, joiner_of)
+    text, value, quotes = await _result(asked, whole(row, "total"), made, described, joiner_of)
     filtered = any(output.finish_reason == CONTENT_FILTER for output in made)
-    return replace(task(row), result=text, value=value, filtered=filtered, source=described)
+    return replace(task(row), result=text, value=value, quotes=quotes, filtered=filtered, source=described)
 
 
 def task(row: Row) -> Task:
@@ -461,6 +490,7 @@ def task(row: Row) -> Task:
             reasks=whole(row, "reasks"),
             rejected=whole(row, "rejected"),
             repaired=whole(row, "repaired"),
+            quotes_not_found=whole(row, "quotes_not_found"),
             cached_tokens=whole(row, "cached_tokens"),
             cost=maybe_whole(row, "cost"),
             cost_in_doubt=whole(row, "cost_in_doubt") + (0 if live else whole(row, "cost_out")),
@@ -497,14 +527,14 @@ def task(row: Row) -> Task:
 
 async def _result(
     asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None, joiner_of: JoinerOf | None
-) -> tuple[str | tuple[str | None, ...] | None, object]:
-    """Make a task's result from the outputs that were read, and the result's JSON value if the task has a schema."""
+) -> TaskResult:
+    """Make a task's result from the outputs that were read."""
     if not made:
-        return None, None
+        return TaskResult()
     if asked.structure is not None and source is not None:
         return await result_of(asked, total, made, source, joiner_of)
     texts = tuple(output.text for output in made)
-    return texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts), None
+    return TaskResult(texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts))
 
 
 def _source(row: Row) -> Source:

@@ -2,10 +2,10 @@
 
 The body of a segment consists of pieces, one after the other. A piece has the outputs that one SQL statement added. It
 is a JSON list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane,
-first]` for each output. The times in an entry are milliseconds since the epoch by the database's clock; `first` is when
-the first of several calls for the output started. The finish reason and every later member of an entry may be null.
-An entry omits `lane` and `first` if both are null. A reader must ignore unknown members at the end of an entry, so that
-later code can add some.
+first, quotes]` for each output. The times in an entry are milliseconds since the epoch by the database's clock; `first`
+is when the first of several calls for the output started. A quote is `[pointer, start, end]`. The finish reason and
+every later member of an entry may be null. An entry omits the last members that are null. A reader must ignore unknown
+members at the end of an entry, so that later code can add some.
 
 D1 returns a blob as a list of numbers, with one number for each byte. Therefore the bodies of segments are sent to the
 database and read from it as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.
@@ -19,6 +19,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..domain import limits
+from ..domain.structure import Quote
 from .claims import CallKey, Output
 
 
@@ -64,8 +65,9 @@ def unpack(level: int, body: str) -> Iterator[Output]:
         assert piece.eof, "a piece of a segment is cut off"
         left = piece.unused_data
         for idx, output, calls, reason, started_ms, ended_ms, *more in json.loads(text):
-            lane, first_ms = [*more, None, None][:2]
-            yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms, lane, first_ms)
+            lane, first_ms, quotes = [*more, None, None, None][:3]
+            found = tuple(Quote(*quote) for quote in quotes or ())
+            yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms, lane, first_ms, found)
 
 
 def _sizes(outputs: Sequence[Output]) -> str:
@@ -96,10 +98,10 @@ def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes
 def _entry(output: Output) -> bytes:
     _, position = output.key
     entry = [position, output.text, output.calls, output.finish_reason, output.started_ms, output.ended_ms]
-    if output.first_ms is not None:
-        entry += [output.lane, output.first_ms]
-    elif output.lane is not None:
-        entry.append(output.lane)
+    also = [output.lane, output.first_ms, output.quotes or None]
+    while also and also[-1] is None:
+        also.pop()
+    entry += also
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -24,8 +24,8 @@ VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, 
   {LIVE} AS live, input_tokens, output_tokens, cached_tokens, cost, cost_in_doubt, cost_out,
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, waits_for,
-  wait_until, pace_ms, sent_at, reasks, rejected, repaired, iif(failed > 0, coverage, NULL) AS coverage, retry_of,
-  kind, text_file,
+  wait_until, pace_ms, sent_at, reasks, rejected, repaired, quotes_not_found,
+  iif(failed > 0, coverage, NULL) AS coverage, retry_of, kind, text_file,
   {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 

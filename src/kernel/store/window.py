@@ -7,8 +7,12 @@ from ..domain import limits
 from ..domain.ids import TaskKey
 from ..text.chunks import Window
 from . import rows
+from .claims import Output
 from .d1 import Store, statement
 from .fragments import sizes, stored
+
+# Where the text of a window begins: with the overlap of its first chunk, or with what goes along before it.
+_ORIGIN = "max(0, start - max(overlap, lead))"
 
 
 def window(first: str, condition: str, *, also: str = "1") -> str:
@@ -28,9 +32,8 @@ WITH near (idx, cut) AS (
 ), inside (cut) AS (
   SELECT cut FROM near, border WHERE idx >= {first} AND (idx < {first} + :least OR cut <= start + :chars)
 )
-SELECT {first} AS first, instructions, overlap, start, (SELECT json_group_array(cut) FROM inside) AS ends,
-  coalesce(substr(input, max(0, start - overlap) + 1, (SELECT max(cut) FROM inside) - max(0, start - overlap)), '')
-    AS text, {also}
+SELECT {first} AS first, instructions, overlap, lead, start, (SELECT json_group_array(cut) FROM inside) AS ends,
+  coalesce(substr(input, {_ORIGIN} + 1, (SELECT max(cut) FROM inside) - {_ORIGIN}), '') AS text, {also}
 FROM texts, border WHERE task_id = :task_key AND {condition}"""
 
 
@@ -79,8 +82,8 @@ class WindowStore(Store):
         (found,) = await self._database.run(LEVEL_SIZES.bind(task_key=task_key, level=level))
         return rows.sizes(found)
 
-    async def level_outputs(self, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, str]:
+    async def level_outputs(self, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, Output]:
         """Read the outputs of one level at the positions from `first` to `last`, by position."""
         (found,) = await self._database.run(LEVEL_OUTPUTS.bind(task_key=task_key, level=level, first=first, last=last))
         read = rows.outputs(level, found, range(first, last + 1))
-        return {output.key.position: output.text for output in read}
+        return {output.key.position: output for output in read}

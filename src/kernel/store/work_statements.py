@@ -145,6 +145,7 @@ UPDATE tasks SET
   structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}), coverage = {COVERAGE},
   kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}), text_fence = iif(text_file IS NULL, NULL, fence + {_IS_NEW}),
   cost_fence = iif(max_cost IS NULL, NULL, fence + {_IS_NEW}),
+  long_text_fence = iif(long_text IS NULL, NULL, fence + {_IS_NEW}),
   dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
@@ -155,8 +156,8 @@ WHERE id = :task_key AND (
 ) AND {IN_TIME} AND {KNOWN_KIND} AND coalesce(starts_at <= {NOW}, 1)
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
-  output_tokens, cached_tokens, cost, cost_in_doubt, truncated, reasks, rejected, repaired, announced_at,
-  deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits,
+  output_tokens, cached_tokens, cost, cost_in_doubt, truncated, reasks, rejected, repaired, quotes_not_found,
+  announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits,
   {RESUMED} AS resumed, last_error, pace_ms,
   {shared("tenant || ':' || coalesce(model, :model)")} AS shared """)
 
@@ -234,7 +235,8 @@ RECORD_FAILURES = recording_failures(_MINE)
 # values: under one claim no counter falls, and the share never rises. The share is NULL without a gap.
 RECORD_ANSWER_COUNTS = statement(f"""
 UPDATE tasks SET reasks = max(reasks, :reasks), rejected = max(rejected, :rejected),
-  repaired = max(repaired, :repaired), coverage = min(coalesce(coverage, :coverage), coalesce(:coverage, coverage))
+  repaired = max(repaired, :repaired), quotes_not_found = max(quotes_not_found, :quotes_not_found),
+  coverage = min(coalesce(coverage, :coverage), coalesce(:coverage, coverage))
 WHERE {_KEEPS}
 """)
 
@@ -331,7 +333,7 @@ RETURNING fence
 # Erases the input of a task that the present claim has completed. The row in `texts` is not deleted, because reads of
 # chunks need its offsets, and the task's erasure needs its submission. Goes after FINISH.
 EMPTY_INPUT = statement(f"""
-UPDATE texts SET input = ''
+UPDATE texts SET input = '', headings = NULL
 WHERE task_id = :task_key
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {UNDER_CLAIM} AND status = 'completed')
 """)

@@ -243,7 +243,8 @@ class Window:
     The first chunk of the window has the index `first`. A window of a task's text may have no chunk.
 
     `start` is where the window's first chunk begins in the task's text, without the chunk's overlap. Offsets in a
-    `Window` are code points of the task's input.
+    `Window` are code points of the task's input. The text begins with the overlap of the first chunk, or `lead` code
+    points before it if these are more.
     """
 
     first: int
@@ -251,6 +252,7 @@ class Window:
     ends: tuple[int, ...]
     overlap: int
     text: str
+    lead: int = 0
 
     def __post_init__(self) -> None:
         """Check that the text is as long as the window's chunks and the overlap before them."""
@@ -263,10 +265,17 @@ class Window:
 
     def text_of(self, index: int) -> str:
         """Return the text of one of the window's chunks, with its overlap."""
+        return self.text[self.begin_of(index) - self._origin : self.ends[index - self.first] - self._origin]
+
+    def before(self, index: int) -> str:
+        """Return the `lead` before one of the window's chunks."""
+        begin = self.begin_of(index) - self._origin
+        return self.text[max(0, begin - self.lead) : begin] if self.lead else ""
+
+    def begin_of(self, index: int) -> int:
+        """Return where one of the window's chunks begins, with its overlap."""
         position = index - self.first
-        before = self.ends[position - 1] if position else self.start
-        begins = max(0, before - self.overlap)
-        return self.text[begins - self._origin : self.ends[position] - self._origin]
+        return max(0, (self.ends[position - 1] if position else self.start) - self.overlap)
 
     def chars_of(self, index: int) -> int:
         """Return how many characters one of the window's chunks has, without its overlap."""
@@ -276,7 +285,7 @@ class Window:
     @property
     def _origin(self) -> int:
         """Where the window's text begins in the task's input."""
-        return max(0, self.start - self.overlap)
+        return max(0, self.start - max(self.overlap, self.lead))
 
 
 # How far around an offset the rules look, at most: over a heading, its underline and the ends of both lines.

@@ -19,6 +19,7 @@ from ..domain.errors import StoreError, StoreFull, StoreUnavailable
 from ..domain.ids import FileKey, TaskKey, new_task_id, task_key_of
 from ..domain.meter import Meter
 from ..domain.settings import Settings
+from ..domain.structure import LongText
 from ..domain.task import Kind, NewTask, Route, Source, Status, Task, TaskOptions, Usage, Wait
 from ..run.kinds import Kinds
 from ..run.log import Log
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..store.resend import Resend
 
 
-type Repeated = Literal["overlaps", "instructions", "schema"]
+type Repeated = Literal["overlaps", "instructions", "schema", "context"]
 
 DEFAULT_INSTRUCTIONS = (
     "Analyse the text: say what it is about, give its main points in their order, and name the people, places, "
@@ -53,6 +54,8 @@ class TaskRequest:
     overlap_chars: int = 0
     output_schema: str | None = None
     join_rules: Mapping[str, str] = field(default_factory=dict)
+    # Finds what goes along with the chunks that end at some cuts. Raises HeadingsTooLong.
+    prepare: "Callable[[TaskRequest, tuple[int, ...]], Awaitable[tuple[LongText, str | None]]] | None" = None
 
     @property
     def kind(self) -> Kind | None:
@@ -91,18 +94,31 @@ class TaskRequest:
                 found += part
                 await work.did(limits.WORK_CHARS_AT_ONCE)
             ends = tuple(found)
-        repeated = repeated_chars(len(ends), self.overlap_chars, self.system(), self.output_schema)
+        repeated = self.repeated(len(ends))
         if len(self.text) + sum(repeated.values()) > limits.SENT_CHARS_MOST:
             raise TooMuchRepeated(max(repeated, key=repeated.__getitem__))
         return ends
 
+    def repeated(self, chunks: int) -> dict[Repeated, int]:
+        """Return how many characters the calls for so many chunks repeat."""
+        return repeated_chars(chunks, self.overlap_chars, self.system(), self.output_schema, self.options.long_text)
 
-def repeated_chars(chunks: int, overlap: int, instructions: str, schema: str | None) -> dict[Repeated, int]:
+
+class HeadingsTooLong(ValueError):
+    """The headings above the chunks are too long to be stored beside the text."""
+
+
+def repeated_chars(
+    chunks: int, overlap: int, instructions: str, schema: str | None, long_text: LongText | None
+) -> dict[Repeated, int]:
     """Return how many characters the calls for so many chunks repeat, by what they repeat."""
     return {
         "overlaps": (chunks - 1) * overlap,
         "instructions": chunks * len(instructions),
         "schema": chunks * len(schema or ""),
+        "context": chunks * (long_text.context_chars + limits.PROMPT_CHARS)
+        if long_text and long_text.goes_along
+        else 0,
     }
 
 
@@ -294,12 +310,17 @@ class Submission:
 
     async def _new(self, tenant: str, request: TaskRequest) -> NewTask:
         max_chars = request.max_chars(self.settings)
+        ends, headings = await request.cut(self.settings), None
+        if request.prepare is not None and request.input_file is None:
+            long_text, headings = await request.prepare(request, ends)
+            request = replace(request, options=replace(request.options, long_text=long_text))
         new = NewTask(
             task_key=self.task_key(tenant),
             route=self.dispatcher.first_route,
             text=request.text,
             instructions=request.system(),
-            cuts=await request.cut(self.settings),
+            cuts=ends,
+            headings=headings,
             overlap=request.overlap_chars,
             merge_chars=merge_chars(max_chars),
             created_at=self.now_ms(),

@@ -22,7 +22,7 @@ from ..domain.task import Kind, Mark, Route
 from ..run.allowance import Allowance
 from ..run.context import Ended, Hint, RunContext, RunOutcome
 from ..run.invocation import Invocation
-from ..run.kinds import GateMaker, Kinds, RuleMaker, TaskKind
+from ..run.kinds import GateMaker, Kinds, PromptMaker, RuleMaker, TaskKind
 from ..run.log import Log
 from ..run.run import Run
 from ..run.text_inputs import TEXT
@@ -58,6 +58,7 @@ class Worker(Invocation):
     provider: Provider
     kinds: Kinds = MappingProxyType({})
     rules: Sequence[RuleMaker] = ()
+    prompts: Sequence[PromptMaker] = ()
     gate: GateMaker | None = None  # It makes the gate of a claim's calls.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
@@ -194,6 +195,7 @@ class Worker(Invocation):
             default_model=self._model,
             kind=self.kind_of(claim.kind),
             rules=[rule for make in self.rules if (rule := make(claim, self.settings)) is not None],
+            prompt=next((prompt for make in self.prompts if (prompt := make(claim)) is not None), None),
             gate=None if self.gate is None else self.gate(claim, self.settings, model),
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,

@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+from src.features.context.preparing import Along
 from src.features.files.file import FilePart, Purpose
 from src.features.texts.file_cuts import CutAt, CutPortion
 from src.features.texts.store import CutStatements, FileTextStore
 from src.kernel.domain.errors import TextFileGone
 from src.kernel.domain.ids import FileKey
+from src.kernel.domain.structure import LongText
 from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import NOTHING_ELSE, Also, Claim, Continue
 from tests.conformance.cases.registry import worker_case
@@ -36,7 +38,9 @@ class _TextInFile(Story):
         )
 
     async def submit(self) -> Any:
-        new = replace(new_task(chunks=0), text="", text_file=TEXT, file_bytes=18)
+        new = new_task(chunks=0)
+        options = replace(new.options, long_text=LongText(context_chars=2, headings=True))
+        new = replace(new, text="", text_file=TEXT, file_bytes=18, options=options)
         return await self.texts.submit(new, 1, Conditions(characters_a_day_most=1000))
 
     async def write(self, claim: Claim, also: Also = NOTHING_ELSE) -> bool:
@@ -50,7 +54,8 @@ def _cut(number: int, *, is_over: bool = False) -> Also:
     def writes(under: Any) -> Any:
         cuts = CutStatements(under)
         before = SLICES[number - 1].at.bytes if number else 0
-        return [*cuts.cut_on(before, SLICES[number]), *(cuts.all_cut() if is_over else ())]
+        along = Along(f"{number},", f"[{number + 1},0,[]]\n")
+        return [*cuts.cut_on(before, SLICES[number], along), *(cuts.all_cut(3) if is_over else ())]
 
     return Also(writes)
 

@@ -26,7 +26,7 @@ def test_an_answer_is_worth_what_the_model_says(name: str, fault: str):
     for number in range(ANSWERS):
         said = answer(schema, f"seen {number}", plan, "", is_cut=False)
         judged = judge(parse_schema(schema, strict=True), said.text, said.finish_reason)
-        assert judged.output == said.worth, said
+        assert judged.output == (said.said or None), said
         assert judged.repaired == said.is_disguised, said
         kinds.add((said.kind, said.is_disguised))
     wanted = {

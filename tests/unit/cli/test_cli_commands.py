@@ -99,7 +99,8 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
     (tmp_path / "ask.txt").write_text("List the risks.")
     options = (
         *("--instructions", f"@{tmp_path / 'ask.txt'}", "--reduce", "merge", "--chunk-chars", "500"),
-        *("--chunk-overlap", "20", "--model", "m", "--max-output-tokens", "99", "--temperature", "0.5"),
+        *("--chunk-overlap", "20", "--context-chars", "0", "--no-headings", "--model", "m"),
+        *("--max-output-tokens", "99", "--temperature", "0.5"),
         *("--model-option", "top_p=0.9", "--model-option", "stop=END", "--metadata", "book=emma"),
         *("--metadata", '{"year": 1815}', "--deadline", "2h", "--max-calls", "7", "--idempotency-key", "mine"),
     )
@@ -111,6 +112,8 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
         "instructions": "List the risks.",
         "reduce": "merge",
         "chunk": {"maxChars": 500, "overlapChars": 20},
+        "contextChars": 0,
+        "headings": False,
         "model": "m",
         "maxOutputTokens": 99,
         "temperature": 0.5,

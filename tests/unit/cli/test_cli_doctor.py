@@ -211,12 +211,12 @@ BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
         fault("migrations", "two with the number 0003", "next number"),
     ),
     "the last migration is gone": (
-        lambda clone: max(landed(clone, "0009_last.sql").glob("*.sql")).unlink(),
+        lambda clone: max(landed(clone, "0011_last.sql").glob("*.sql")).unlink(),
         fault("migrations", "migrations/ lacks", "git checkout -- migrations"),
     ),
     "a migration in between is gone": (
-        lambda clone: (landed(clone, "0008_between.sql", "0009_last.sql") / "0008_between.sql").unlink(),
-        fault("migrations", "migrations/ lacks 0008_between.sql", "git checkout -- migrations"),
+        lambda clone: (landed(clone, "0010_between.sql", "0011_last.sql") / "0010_between.sql").unlink(),
+        fault("migrations", "migrations/ lacks 0010_between.sql", "git checkout -- migrations"),
     ),
     "Workers AI unbound": (
         replaced('[ai]\nbinding = "AI"'),

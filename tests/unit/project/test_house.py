@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
-FILES_MOST = 293
+FILES_MOST = 304
 MODULE_LINES_MOST = 600
 # Modules that are larger, each with the reason.
 LARGE: dict[str, str] = {}
@@ -16,15 +16,16 @@ LARGE: dict[str, str] = {}
 BUDGETS = {
     "": {"composition": 360, "entry": 40, "features": 100, "kernel": 110}
     | {"objects": 1160, "platform": 1500, "queue": 220},
-    "kernel/": {"api": 5450, "calls": 2360, "domain": 2660, "run": 3290, "store": 5690, "text": 600, "work": 1680},
-    "features/": {"attempts": 550, "batches": 4620, "bulk": 605, "cost": 1300, "demo": 774, "files": 2400, "gaps": 320}
-    | {"mcp": 450, "openai": 2030, "operate": 1790, "structured": 2950, "texts": 817, "webhooks": 1800},
+    "kernel/": {"api": 5540, "calls": 2370, "domain": 2710, "run": 3350, "store": 5755, "text": 600, "work": 1690},
+    "features/": {"attempts": 550, "batches": 4630, "bulk": 605, "context": 390, "cost": 1300, "demo": 774}
+    | {"files": 2400, "gaps": 322, "mcp": 450, "openai": 2050, "operate": 1790, "quotes": 430, "structured": 3045}
+    | {"texts": 870, "webhooks": 1800},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {
     "kernel/": {"api": 4900, "domain": 2400, "run": 2900, "store": 5000},
     "features/": {"batches": 4200, "bulk": 600, "demo": 650, "files": 2200, "gaps": 300}
-    | {"structured": 2500, "texts": 750, "webhooks": 1700},
+    | {"openai": 2000, "structured": 2500, "texts": 750, "webhooks": 1700},
 }
 
 

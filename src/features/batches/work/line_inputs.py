@@ -15,6 +15,7 @@ from ....kernel.domain import limits
 from ....kernel.domain.errors import BlobMissing, BlobUnavailable, MemoryShort
 from ....kernel.domain.settings import Settings
 from ....kernel.run.context import ClaimLost
+from ....kernel.run.kinds import CallSource
 from ....kernel.run.memory import MemoryAllowance, MemoryShare
 from ....kernel.store.claims import CallKey, Claim
 from ...files.blobs import PartAway
@@ -120,6 +121,10 @@ class LineInputs:
     def chars_of(self, key: CallKey) -> int | None:
         """Return None: lines that fail for good are counted, and not measured."""
         return None
+
+    def source(self, key: CallKey) -> CallSource:
+        """Return nothing: no rule judges the answer to a line."""
+        return CallSource()
 
     def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
         """Make the line of the output file of an answer, which is the output of the call."""

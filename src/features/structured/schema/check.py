@@ -62,7 +62,7 @@ class _Check:
 
     def __init__(self, most: int, effort: int) -> None:
         self._most = most
-        self._effort = effort
+        self.effort = effort
         self._faults: list[Fault] = []
         self._answers: dict[tuple[int, int], bool] = {}
 
@@ -177,9 +177,31 @@ class _Check:
         return True
 
     def _spend(self, effort: int) -> None:
-        self._effort -= effort
-        if self._effort < 0:
+        self.effort -= effort
+        if self.effort < 0:
             raise _Ended(Fault("", _ENDED))
+
+
+class SearchEnded(Exception):
+    """Raised if it takes too much effort to find out which schemas of `anyOf` fit values."""
+
+    expected: Final = _SEARCH_ENDED
+
+
+class AlternativesSearch:
+    """Finds out which schemas of `anyOf` fit values, with one budget for all of them."""
+
+    def __init__(self) -> None:
+        self._effort = CHECK_EFFORT_MOST
+
+    def fits(self, node: SchemaNode, value: object) -> bool:
+        """Whether a value fits a schema. Raises SearchEnded."""
+        check = _Check(1, self._effort)
+        faults = check.run(node, value)
+        self._effort = check.effort
+        if self._effort < 0:
+            raise SearchEnded
+        return not faults
 
 
 def alternatives(node: SchemaNode, value: Any) -> tuple[SchemaNode, ...]:

@@ -141,6 +141,12 @@ def _text(_node: SchemaNode, value: object, path: Path) -> None:
         raise refused(path, "This is a text.")
 
 
+def _onceover(node: SchemaNode, value: object, path: Path) -> None:
+    if value != "quote":
+        raise refused(path, 'The only value of `x-onceover` is "quote".')
+    node.is_quote = True
+
+
 type _Constraint = Callable[[SchemaNode, object, Path], None]
 
 
@@ -166,6 +172,7 @@ CONSTRAINTS: Final[dict[str, _Constraint]] = {
     "maxLength": _set("max_length", _count),
     "format": _format,
     "pattern": _text,
+    ONCEOVER: _onceover,
     "$schema": _text,
     "$id": _text,
 }

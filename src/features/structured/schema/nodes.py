@@ -51,6 +51,7 @@ class SchemaNode:
     ref: str | None = None
     type_names: tuple[str, ...] = ()  # Every type if empty.
     kinds: frozenset[type] = ALL_KINDS
+    is_quote: bool = False  # Whether texts are quotations of the task's input.
     is_whole: bool = False  # Whether a number that fits the node must be whole.
     properties: Mapping[str, "SchemaNode"] = _EMPTY
     required: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from ....kernel.domain.limits import (
 from .alternatives import CountedAlternatives
 from .document import check_document
 from .equality import size_of
-from .keywords import CONSTRAINTS, ROOT_ONLY, is_annotation, is_unsent, refused, unknown
+from .keywords import CONSTRAINTS, ONCEOVER, ROOT_ONLY, is_annotation, is_unsent, refused, unknown
 from .nodes import SchemaNode
 from .pointers import Path
 from .references import link
@@ -137,7 +137,7 @@ class _Compiler:
             _SUBSCHEMAS[name](self, node, schema[name], (path, name), outer if name == "anyOf" else inner)
         if self._strict:
             _check_strict(node, schema)
-        return node
+        return _checked_quote(node, schema)
 
     def _shared(self, schema: dict[str, object]) -> SchemaNode | None:
         """Return the node of an equal schema before, if the schema is `{}`, a `$ref` or a scalar `type`."""
@@ -229,6 +229,18 @@ _SUBSCHEMAS: Final = {
     "$defs": _Compiler.definitions,
     "definitions": _Compiler.definitions,
 }
+
+
+def _checked_quote(node: SchemaNode, schema: dict[str, object]) -> SchemaNode:
+    """Refuse a quote that is no text or null, or that something else limits: the source's own text may not fit it."""
+    if not node.is_quote:
+        return node
+    if set(node.type_names) != {"string", "null"}:
+        raise refused((node.path, ONCEOVER), 'A quote needs `"type": ["string", "null"]`.')
+    for name in schema:
+        if name not in {"type", ONCEOVER} and not is_annotation(name):
+            raise refused((node.path, name), "Beside a quote stand only its `type` and annotations.")
+    return node
 
 
 def _check_strict(node: SchemaNode, schema: dict[str, object]) -> None:

@@ -157,7 +157,7 @@ def without_content(task: Task) -> Task:
     source = task.source
     if source is not None:
         source = source._replace(instructions="", output_schema=None, join_rules=None)
-    return replace(task, options=options, source=source, first_line=None, result=None, value=None)
+    return replace(task, options=options, source=source, first_line=None, result=None, value=None, quotes=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,12 @@ async def _planned(request: TaskRequest, api: Api) -> Planned:
     for kind in api.kind_apis():
         if (planned := await kind.plan(request, api, repeated)) is not None:
             return planned
-    found = chunks(await request.cut(api.settings), request.overlap_chars)
-    return Planned(found, len(request.text), estimated_tokens(request.text, found, repeated))
+    ends = await request.cut(api.settings)
+    found, sent = chunks(ends, request.overlap_chars), request.options.long_text
+    if request.prepare is not None:
+        await request.prepare(request, ends)
+    with_context = chunks(ends, request.overlap_chars + (sent.context_chars if sent is not None else 0))
+    return Planned(found, len(request.text), estimated_tokens(request.text, with_context, repeated))
 
 
 def repeated_text(request: TaskRequest) -> str:

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Sequence
 from ...calls.clock import LongWork
 from ...domain import limits
 from ...domain.errors import NotJoinable
-from ...domain.task import Task
-from ...store.rows import ChunkIndex, Unheld, add
+from ...domain.structure import Quote
+from ...domain.task import FinishedChunk, Task
+from ...store.rows import ChunkIndex, OutputJoiner, Unheld, add
 from ...store.tasks import TaskStore
 
 _PART_BYTES = 100_000  # of a part that is sent: arrays are in small pieces
@@ -25,6 +26,7 @@ class JoinedValue:
         self._store = store
         self._task = task
         self._index = index
+        self._joiner: OutputJoiner | None = None
         self._pieces: Sequence[bytes | Unheld] | None = None  # None: not joined yet. Empty: a sum is no double.
 
     @property
@@ -45,7 +47,8 @@ class JoinedValue:
             joiner_of = self._store.hooks.joiner_of
             assert self._task.source is not None
             assert joiner_of is not None
-            joiner, work = joiner_of(self._task.source), LongWork()
+            self._joiner = joiner = joiner_of(self._task.source)
+            work = LongWork()
             is_large = sum(self._index.sizes.values()) > limits.JOINED_CHARS_HELD
             for _ in range(joiner.let_go(self._parts) if is_large else 1):
                 async for output in self._outputs():
@@ -91,8 +94,21 @@ class JoinedValue:
                     before = b","
                 await work.did(len(output))
 
+    async def quotes(self) -> AsyncGenerator[Sequence[Quote]]:
+        """Yield the quotes in the joined value, those of one output after the other. It must be joined."""
+        assert self._joiner is not None
+        number = 0
+        async for chunk in self._chunks():
+            yield list(self._joiner.placed(number, chunk.quotes))
+            number += 1
+
     async def _outputs(self) -> AsyncGenerator[str]:
+        async for chunk in self._chunks():
+            assert chunk.output is not None
+            yield chunk.output
+
+    async def _chunks(self) -> AsyncGenerator[FinishedChunk]:
         for places in self._index.pages():
             for chunk in await self._store.some_chunks(self._index, places):
                 if chunk.output is not None:
-                    yield chunk.output
+                    yield chunk

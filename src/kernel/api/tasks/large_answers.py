@@ -5,17 +5,19 @@ copies of the whole text.
 """
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ...calls.clock import LongWork
 from ...domain import limits
+from ...domain.structure import Quote
 from ...domain.task import CONCAT_SEPARATOR, Kind, Reduce, Status, Task
-from ...store.rows import ChunkIndex
+from ...store.rows import ChunkIndex, listed
 from ...store.tasks import TaskStore
 from ...store.views import TooMuchAtOnce
 from ..base.messages import Reply, json_reply
 from ..base.problems import no_task
-from .views import WholeTaskView, chunk_view, has_schema, with_chunks
+from .views import WholeTaskView, chunk_view, has_quotes, has_schema, quotes_view, with_chunks
 
 if TYPE_CHECKING:
     from .joined_value import JoinedValue
@@ -74,7 +76,7 @@ async def chunk_index(store: TaskStore, task: Task) -> ChunkIndex:
     index = await store.chunk_index(task.task_key)
     if index is None:
         raise no_task()
-    return index
+    return index._replace(page_chars=limits.QUOTED_CHARS_AT_ONCE) if has_quotes(task) else index
 
 
 async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncGenerator[str]:
@@ -132,7 +134,31 @@ async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGener
         yield ', "value": '
         async for part in values_text(store, index) if joined is None else joined.parts():
             yield part
+    if has_quotes(task):
+        yield ', "quotes": '
+        async for part in quotes_text(store, index, joined):
+            yield part
     yield "}"
+
+
+async def quotes_text(store: TaskStore, index: ChunkIndex, joined: "JoinedValue | None") -> AsyncGenerator[str]:
+    """Write the quotes of a large result as JSON."""
+    written, between, work = "[", "", LongWork()
+    async for quotes in _quotes(store, index) if joined is None else joined.quotes():
+        if quotes:
+            written += between + _text(quotes_view(quotes))[1:-1]
+            between = ", "
+            await work.did(limits.QUOTE_CHARS * len(quotes))
+        if len(written) > _PART_CHARS:
+            yield written
+            written = ""
+    yield written + "]"
+
+
+async def _quotes(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[Sequence[Quote]]:
+    for places in index.pages():
+        for chunk in await store.some_chunks(index, places):
+            yield list(listed(chunk.index, chunk.quotes))
 
 
 def joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> "JoinedValue | None":

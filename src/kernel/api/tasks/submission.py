@@ -27,7 +27,7 @@ from ...domain.task import Reduce, Task, TaskOptions
 from ...store.admission import Limit, LimitReached, Mismatched
 from ...store.resend import Resend
 from ...text.chunks import TooManyChunks, is_blank
-from ...work.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
+from ...work.submission import BudgetTooSmall, HeadingsTooLong, Submitted, TaskRequest, TooMuchRepeated
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
 from ..base.fields import (
@@ -141,7 +141,9 @@ def budget_too_small(minimum: int) -> FieldError:
 
 def too_much_repeated(mostly: str) -> FieldError:
     """Make the flaw of the field that makes the calls for all chunks together send too much text."""
-    field = {"overlaps": "chunk.overlapChars", "schema": "outputSchema"}.get(mostly, "instructions")
+    field = {"overlaps": "chunk.overlapChars", "schema": "outputSchema", "context": "contextChars"}.get(
+        mostly, "instructions"
+    )
     message = f"is too long for this many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
     return FieldError(field, message)
 
@@ -390,6 +392,9 @@ def cut_flaws() -> Iterator[None]:
         raise field_refusal([budget_too_small(error.minimum)]) from None
     except TooMuchRepeated as error:
         raise field_refusal([too_much_repeated(error.mostly)]) from None
+    except HeadingsTooLong:
+        message = "are too long beside the input: set headings to false, or use larger chunks"
+        raise field_refusal([FieldError("headings", message)]) from None
     except TextFileGone:
         raise field_refusal([no_such_file()]) from None
 

@@ -1,6 +1,6 @@
 """The API's views of a task, its request, its progress, its bill, its chunks, and of a page of tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, NotRequired, TypedDict, cast
 
 from pydantic import Field
@@ -10,7 +10,7 @@ from ...domain import task as core
 from ...domain.codes import TaskCode
 from ...domain.ids import FileKey, batch_id, file_id, split_task_key
 from ...domain.prices import price_of, written
-from ...domain.structure import Gap
+from ...domain.structure import Gap, Quote
 from ...domain.task import Reduce, Route, Source, Status, TaskOptions
 from ...store.rows import Counts
 from ..base.exchange import Acting
@@ -140,7 +140,8 @@ class UsageView(TypedDict):
     A call has no answer if its worker died, its connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The
     provider may have billed calls without an answer. `minimumCalls` is 0 while the lines of a batch are counted. The
     other counts are set for a task with a schema: `reasks` counts calls that asked the model again because an output
-    did not fit, `rejected` answers without a usable output, and `repaired` outputs that were repaired.
+    did not fit, `rejected` answers without a usable output, and `repaired` outputs that were repaired. With quotes in
+    the schema, `quotesNotFound` counts those of the model that are not in their source, and so became null.
     `cachedInputTokens` is the part of `inputTokens` that the provider had in its cache. `cost` is null if the model has
     no price.
     """
@@ -155,6 +156,16 @@ class UsageView(TypedDict):
     reasks: NotRequired[Count]
     rejected: NotRequired[Count]
     repaired: NotRequired[Count]
+    quotesNotFound: NotRequired[Count]
+
+
+@shown
+class QuoteView(TypedDict):
+    """A quote: a JSON pointer to it in the result's value, and where it stands in `input`, in code points."""
+
+    pointer: str
+    start: Count
+    end: Annotated[int, Field(ge=1)]
 
 
 @shown
@@ -173,6 +184,16 @@ class GapView(TypedDict):
 def has_schema(task: core.Task) -> bool:
     """Whether a task's outputs must fit a schema."""
     return task.options.structure is not None and task.options.structure.has_schema
+
+
+def has_quotes(task: core.Task) -> bool:
+    """Whether a task's schema has quotes."""
+    return task.options.long_text is not None and task.options.long_text.quotes
+
+
+def quotes_view(quotes: Iterable[Quote]) -> list[QuoteView]:
+    """Show quotes."""
+    return [QuoteView(pointer=quote.pointer, start=quote.start, end=quote.end) for quote in quotes]
 
 
 def progress_view(task: core.Task) -> ProgressView:
@@ -204,6 +225,8 @@ def usage_view(task: core.Task, api: Api) -> UsageView:
     )
     if has_schema(task):
         view["reasks"], view["rejected"], view["repaired"] = usage.reasks, usage.rejected, usage.repaired
+    if has_quotes(task):
+        view["quotesNotFound"] = usage.quotes_not_found
     return view
 
 
@@ -232,7 +255,8 @@ class RequestView(TypedDict):
     Null means that the provider's own value applies. `inputCharacters` counts code points, and is null until the text
     of a file is cut. `inputFile` is set for a task whose text is in a file. `outputSchema`, `strict` and `join` are set
     for a task with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A key without
-    the scope `read` sees null instead of a schema. `notBefore` is set if the request had it.
+    the scope `read` sees null instead of a schema. `contextChars` and `headings` are set if something goes along with
+    the chunks. `notBefore` is set if the request had it.
     """
 
     model: str
@@ -249,6 +273,8 @@ class RequestView(TypedDict):
     join: NotRequired[dict[str, str]]
     onChunkFailure: NotRequired[Literal["fail", "gap"]]
     maxGapShare: NotRequired[float]
+    contextChars: NotRequired[Count]
+    headings: NotRequired[bool]
     notBefore: NotRequired[Time]
 
 
@@ -302,6 +328,9 @@ def request_view(options: TaskOptions, source: Source, api: Api, text_file: File
     if structure is not None:
         view["onChunkFailure"] = "gap" if structure.gaps else "fail"
         view["maxGapShare"] = structure.max_gap_share
+    long_text = options.long_text
+    if long_text is not None and long_text.goes_along:
+        view["contextChars"], view["headings"] = long_text.context_chars, long_text.headings
     return view
 
 
@@ -309,11 +338,13 @@ def request_view(options: TaskOptions, source: Source, api: Api, text_file: File
 class ResultView(TypedDict):
     """The result of a task. `output` is one text for `concat` and `merge`. For `none` it is a list with null for gaps.
 
-    `value` is set if the task has a schema: it is `output` as JSON.
+    `value` is set if the task has a schema: it is `output` as JSON. `quotes` is set if the schema has quotes: they are
+    in the order of the text's chunks.
     """
 
     output: str | list[str | None]
     value: NotRequired[dict[str, object] | list[dict[str, object] | None]]
+    quotes: NotRequired[list[QuoteView]]
 
 
 @shown
@@ -497,6 +528,8 @@ def _result_view(task: core.Task) -> ResultView | None:
     if has_schema(task):
         # The value was made from outputs that the schema allows, and a schema allows only objects.
         view["value"] = cast("dict[str, object] | list[dict[str, object] | None]", task.value)
+    if has_quotes(task):
+        view["quotes"] = quotes_view(task.quotes)
     return view
 
 

@@ -109,13 +109,13 @@ def test_history_and_metrics_add_costs_up(bench: ApiBench) -> None:
 
 
 @pytest.mark.parametrize("reduce", ["concat", "merge"])
-@pytest.mark.parametrize("overlap", [0, 3])
-def test_a_plan_has_the_least_and_the_most(bench: ApiBench, reduce: str, overlap: int) -> None:
+@pytest.mark.parametrize("repeated", [{}, {"chunk": {"maxChars": 9, "overlapChars": 3}}, {"contextChars": 200}])
+def test_a_plan_has_the_least_and_the_most(bench: ApiBench, reduce: str, repeated: dict[str, Any]) -> None:
     """The most of a dry run is at least what the calls can cost. The least has the input alone."""
-    body: dict[str, Any] = {"input": 'ä"\n' * 9, "reduce": reduce, "chunk": {"maxChars": 9, "overlapChars": overlap}}
+    body: dict[str, Any] = {"input": 'ä"\n' * 90, "reduce": reduce, "chunk": {"maxChars": 9}} | repeated
     plan = data(bench.call("POST", "/api/tasks?dryRun=true", body))
     assert plan["cost"]["least"] == written(PRICE.cost(plan["estimatedTokens"], 0))
-    task = bench.submit(body["input"], **{name: body[name] for name in ("reduce", "chunk")})
+    task = bench.submit(**body)
     work(bench, task["id"])
     model = bench.worker.provider
     assert isinstance(model, ScriptedModel)

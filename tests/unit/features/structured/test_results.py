@@ -23,7 +23,7 @@ SOURCE = Source("do", 0, 4, SCHEMA, {"/count": "sum", "/people": "union"})
 
 
 def result_of(options: TaskOptions, total: int, made: list[Output], source: Source) -> tuple[Any, Any]:
-    return asyncio.run(rows.result_of(options, total, made, source, STRUCTURED.joiner_of))
+    return asyncio.run(rows.result_of(options, total, made, source, STRUCTURED.joiner_of))[:2]
 
 
 def outputs(*found: tuple[int, Any]) -> list[Output]:

@@ -43,6 +43,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         slack_seconds=0.0,
         model="m",
         default_model="m",
+        prompt=None,
         kind=TEXT,
         rules=(),
         terms=Terms(claim, 0.0, 0.0),

@@ -10,6 +10,7 @@ import pytest
 from src.kernel.domain.errors import ModelReplyMalformed
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.settings import load
+from src.kernel.domain.structure import Quote
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Reduce, Route, Status
 from src.kernel.run.context import Ended, Released
 from src.kernel.store import claiming
@@ -130,8 +131,14 @@ def test_a_claim_reads_a_row_for_each_segment(bench: StoreBench):
     assert sorted(int(place) for row in found for place in row["places"].split(",")) == done
 
 
-@pytest.mark.parametrize("more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000)])
-def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int | None, ...]):
+QUOTES = (Quote("/a/0", 1, 7), Quote("/b~1", 3, 4))
+
+
+@pytest.mark.parametrize(
+    "more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000), (None, None, QUOTES), (2, None, QUOTES[:1])]
+)
+def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[Any, ...]):
+    """A segment keeps an output's text, calls, finish reason, times, lane, its first call's start, and quotes."""
     made = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
     assert bench.step(bench.claim(), outputs=[made], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
@@ -142,12 +149,13 @@ def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int 
     ]
 
 
-@pytest.mark.parametrize("members", [6, 7, 8, 9])
+@pytest.mark.parametrize("members", [6, 7, 8, 9, 10])
 def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
-    entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, "later"][:members]
+    entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, [["/a", 1, 2]], "later"][:members]
     (read,) = unpack(0, zlib.compress(json.dumps([entry]).encode()).hex())
     assert read[1:6] == ("said", 1, "stop", BEGUN, BEGUN + 1)
     assert (read.lane, read.first_ms) == (3 if members > 6 else None, BEGUN - 9 if members > 7 else None)
+    assert read.quotes == ((Quote("/a", 1, 2),) if members > 8 else ())
 
 
 def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():

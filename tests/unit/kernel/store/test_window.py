@@ -13,7 +13,7 @@ from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import NewTask, Reduce, Route, Status, TaskOptions
 from src.kernel.run import call_plan
 from src.kernel.run.context import Ended, Released
-from src.kernel.store.claims import CallKey, MergeLevel
+from src.kernel.store.claims import CallKey, MergeLevel, Output
 from src.kernel.store.tasks import TaskStore
 from src.kernel.text.chunks import Window, cuts
 from src.kernel.work.worker import Host
@@ -167,10 +167,10 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     assert levels(long_merge)[0][0] == members
     most, read, reads = 5_000, TaskStore.level_outputs, list[tuple[int, int]]()
 
-    async def counted(store: TaskStore, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, str]:
+    async def counted(store: TaskStore, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, Output]:
         found = await read(store, task_key, level, first, last)
         if level == 0:
-            reads.append((len(found), sum(map(len, found.values()))))
+            reads.append((len(found), sum(len(output.text) for output in found.values())))
         return found
 
     monkeypatch.setattr(TaskStore, "level_outputs", counted)

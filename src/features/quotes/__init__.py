@@ -1,0 +1,1 @@
+"""Quotes in outputs: the input's own text, with its place."""
