@@ -55,7 +55,7 @@ class CostApi(KindApi):
 
 
 def _bytes(request: TaskRequest, api: Api, planned: Planned, calls: int) -> int:
-    """Return the most bytes that calls send: text, overlaps or context, outputs to merge, and what each call repeats."""
+    """Return the most bytes that calls send: text, overlap or context, outputs to merge, and what each repeats."""
     chunks = len(planned.chunks)
     text = len(json.dumps(request.text, ensure_ascii=False).encode()) if request.text else 0
     repeated = request.repeated(chunks)
