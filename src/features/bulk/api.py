@@ -75,11 +75,11 @@ class BulkCancelFields(BulkFields):
 class BulkRetryPlanView(TypedDict):
     """The plan of a bulk retry: how many failed tasks, and the least and the most calls that they would make.
 
-    `maximumCalls` has MAX_ATTEMPTS calls for each output that is missing, within each task's `maxModelCalls`. It does
-    not include calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away).
-    Such calls are additional, and only `maxModelCalls` limits them. The plan counts at most 10,000 tasks; `more` is
-    true if there are more. With `tenant=*` the figures are those of the tenant that `tenant` names. `nextCursor` then
-    leads to the next tenant, and is null after the last one.
+    `maximumCalls` has MAX_ATTEMPTS calls for each output that is missing, and AI_REASKS more for one that must fit a
+    schema, within each task's `maxModelCalls`. It does not include calls that fail for a cause of the service (429,
+    5xx, timeouts, no connection, a model that is away). Such calls are additional, and only `maxModelCalls` limits
+    them. The plan counts at most 10,000 tasks; `more` is true if there are more. With `tenant=*` the figures are those
+    of the tenant that `tenant` names. `nextCursor` then leads to the next tenant, and is null after the last one.
     """
 
     tasks: Count

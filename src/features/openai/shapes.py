@@ -81,7 +81,7 @@ class ResponseErrorView(TypedDict):
 
 @shown
 class InputTokensDetailsView(TypedDict):
-    """Details of the input tokens. They are 0, because the service does not count providers' caches."""
+    """Details of the input tokens: those that the provider had in its cache. Those written to it are not counted."""
 
     cached_tokens: Count
     cache_write_tokens: Count

@@ -45,7 +45,7 @@ class RequestCountsView(TypedDict):
 
 @shown
 class InputDetailsView(TypedDict):
-    """Details of the input tokens. They are 0, because the service does not count providers' caches."""
+    """Details of the input tokens. `cached_tokens` are those that the provider had in its cache."""
 
     cached_tokens: Count
 
