@@ -3,7 +3,7 @@
 With `ONLY=area`, the program runs only what a change in the area affects: the tests in the area's folders, and the test
 modules that import the area.
 
-Two pytest processes share the test modules, and a third process simulates, all at once. pytest-xdist would take a
+Three pytest processes share the test modules, and a fourth process simulates, all at once. pytest-xdist would take a
 seventh more work: each process would import all modules, and one more handles reports.
 """
 
