@@ -1,9 +1,9 @@
 """`GET /api/metrics`: the deployment's finished and unfinished work, in Prometheus' text format, version 0.0.4.
 
 The metrics' counters come from sums that only rise (`tallies`). A scrape first adds the tasks that have ended since the
-last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, two for each unfinished task up to a
-limit, and about 30 more, however many tasks are stored. Two of the metrics show how many rows of D1 the scrape read and
-wrote.
+last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, four for each unfinished task up to
+a limit, and about 30 more, however many tasks are stored. Two of the metrics show how many rows of D1 the scrape read
+and wrote.
 """
 
 from collections import Counter
@@ -309,7 +309,7 @@ def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
         Family(
             "onceover_last_seen_timestamp_seconds",
             "gauge",
-            "When a sweep, a queue batch and an object's alarm last ran. The true time may be up to 150 s later.",
+            "When a sweep, a queue batch and an object's alarm last ran. The true time may be up to five minutes later.",
             [Point({"trigger": what}, at / 1000) for what, at in sorted(standing.seen.items())],
         ),
         Family(

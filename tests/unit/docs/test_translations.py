@@ -13,8 +13,8 @@ PAIRS = [
     *(
         (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.zh-CN.md")
         for name in (
-            *("guide", "runbook", "costs", "configuration", "clients", "cli", "limits", "structured-output", "batches"),
-            "long-texts",
+            *("guide", "runbook", "operations", "costs", "configuration", "clients", "cli", "limits"),
+            *("structured-output", "batches", "long-texts"),
         )
     ),
 ]
