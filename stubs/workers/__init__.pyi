@@ -1,4 +1,10 @@
-"""Cloudflare's SDK."""
+"""Cloudflare's SDK, `python_modules/workers`, with only what the Worker uses; no bundle contains these stubs.
+
+They describe values as the SDK provides them: `env` and `ctx` are its wrappers, and a missing binding is an
+AttributeError. Before the Worker uses another name of `js`, `pyodide` or `workers`, add it with the types of its
+documentation; the SDK's own annotations name types of `js` that exist nowhere. `tests/unit/platform/test_stubs.py`
+compares the names and parameters with the installed SDK.
+"""
 
 from typing import Any
 

@@ -309,7 +309,7 @@ def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
         Family(
             "onceover_last_seen_timestamp_seconds",
             "gauge",
-            "When a sweep, a queue batch and an object's alarm last ran. The true time may be up to five minutes later.",
+            "When a sweep, a queue batch and an object's alarm last ran. The time may be five minutes too old.",
             [Point({"trigger": what}, at / 1000) for what, at in sorted(standing.seen.items())],
         ),
         Family(
