@@ -19,7 +19,6 @@ from ...kernel.api.base.views import Count, Time, maybe_rfc3339, rfc3339, shown
 from ...kernel.domain import limits
 from ...kernel.domain.codes import OF_SERVICE, TaskCode
 from ...kernel.domain.errors import StoreError
-from ...kernel.domain.keys import Scope
 from ...kernel.domain.task import Status
 from ...kernel.store.absence import AbsenceStore, UnfinishedTasks
 from ...kernel.store.tallies import BUCKET_MS, FAILED_WITH
@@ -184,10 +183,9 @@ async def _reader(exchange: Exchange) -> tuple[str | None, bool]:
     api, request = exchange.api, exchange.request
     if api.settings.require_keys and "authorization" not in request.headers:
         return None, False
-    for access in (Access.OPERATOR, Scope.READ):
-        try:
-            caller = await caller_of(request, api, access)
-        except (Refusal, StoreError):
-            continue
-        return caller.tenant, access is Access.OPERATOR
-    return None, False
+    try:
+        caller = await caller_of(request, api, Access.ANY_KEY)
+    except (Refusal, StoreError):
+        return None, False
+    is_operator = caller.may_administer or not api.settings.require_keys
+    return caller.tenant if is_operator or caller.may_read else None, is_operator

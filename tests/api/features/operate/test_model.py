@@ -8,6 +8,7 @@ import pytest
 from src.features.demo.demo import DemoProvider
 from src.kernel.api.base.views import rfc3339
 from src.kernel.calls.protocol import Health
+from src.kernel.domain import limits
 from src.kernel.domain.codes import OF_SERVICE, TaskCode
 from src.kernel.domain.ids import task_key_of
 from src.kernel.domain.keys import Scope
@@ -146,6 +147,16 @@ def test_who_sees_what(keyed: ApiBench) -> None:
     assert theirs["since"] == ours["since"] is not None
     # An admin of another tenant is no operator.
     assert "tasks" not in health(keyed, keyed.make_key(Scope.READ, Scope.ADMIN, tenant="acme"))["codes"][0]
+
+
+def test_a_key_is_looked_up_once_while_the_database_does_not_answer(keyed: ApiBench) -> None:
+    """A monitor with a key waits for one look-up, and gets the status."""
+    key = keyed.make_key(tenant="acme")
+    health(keyed)
+    asked = keyed.database.batches
+    keyed.database.fail(NETWORK_LOST, times=20)
+    assert data(keyed.call("GET", PATH, headers=bearer(key))).keys() == {"status", "checkedAt"}
+    assert keyed.database.batches - asked == limits.STORE_SENDS
 
 
 def test_an_isolate_reads_once_in_ten_seconds(bench: ApiBench) -> None:
