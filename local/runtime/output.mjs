@@ -69,9 +69,14 @@ const FRAMES = /\n+ +at [^]*$/;
 // workerd writes this message if a client closes its stream before the end, as `onceover run FILE | head -1` does.
 const CLIENT_LEFT = /^exception = workerd\/api\/streams\/\S+ disconnected: (pump|reader) canceled\n/;
 
+// The Worker does not see why D1 failed: it gets "internal error".
+const FULL = /SQLITE_FULL/;
+const SAID_OF_FULL = "the disk is full, so the database cannot write. Free space on it (`df -h`); tasks go on by themselves";
+
 /** Returns the text to print of an entry, or undefined for a repetition and for a client that left. */
 function shown(message) {
   if (CLIENT_LEFT.test(message)) return undefined;
+  if (FULL.test(message)) return SAID_OF_FULL;
   if (NOT_IMPORTED.test(message)) return message.replace(NOT_IMPORTED, "").replace(PYTHON, "").replace(FRAMES, "");
   if (!message.startsWith(THROWN)) return message;
   const [, stack] = /stack = ([^]*)$/.exec(message) ?? [];

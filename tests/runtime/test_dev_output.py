@@ -65,3 +65,14 @@ def test_a_client_that_left_is_no_exception() -> None:
         [str(find_node()), "--input-type=module", "-e", script], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "another error\n")
+
+
+def test_a_full_disk_is_named():
+    message = "e = workerd/util/sqlite.c++:1827: failed: SQLite failed; database or disk is full: SQLITE_FULL\nstack: …"
+    entry = json.dumps({"level": "error", "message": message})
+    script = f'import {{ printRuntimeOutput as print }} from "{MODULE}"; print({entry});'
+    done = subprocess.run(
+        [str(find_node()), "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.startswith("the disk is full, so the database cannot write.")
+    assert "stack" not in done.stderr

@@ -5,14 +5,18 @@ from collections.abc import Callable
 
 from ..connection import ApiClient
 from ..errors import ServerRefused, Unreachable
-from ..shapes import many
+from ..shapes import Json, many
 from ..submission import fresh_key
-from .findings import Check, fault, ok
+from .failures import HELP
+from .findings import Check, fault, ok, warning
 from .model import model_fix
 
 _TEXT = "onceover doctor sends this text to see whether a task runs from end to end. 一段用于检查的短文。"
 _SECONDS_MOST = 120.0
 _HELD_SECONDS = "10"
+# A call that fails may succeed next time, and a slow model may answer. The trial waits only so long for that.
+_FAILING_SECONDS_MOST = 15.0
+_SILENT_SECONDS_MOST = 40.0
 # The most model calls of the trial, which `make deploy` announces before it runs the trial.
 CALLS_MOST = 3
 
@@ -30,10 +34,12 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
     try:
         task = api.ask("POST", "/api/tasks", body=body, headers={"Idempotency-Key": fresh_key()})
         path = f"/api/tasks/{task['id']}"
-        while not task["terminal"] and clock() - began < _SECONDS_MOST + 30:
+        while not task["terminal"] and clock() - began < _patience(task):
             task = api.get(path, {"wait": _HELD_SECONDS})
         api.ask("DELETE", path)
     except (Unreachable, ServerRefused) as error:
+        if isinstance(error, ServerRefused) and error.code == "database_unavailable":
+            return _unwritten(is_local=api.where.is_local)
         return fault("task", f"the trial could not run: {error}", tail)
     took = f"{clock() - began:.1f} s"
     if task["status"] == "completed":
@@ -42,10 +48,30 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
             "task",
             f"a task completed in {took} by the {task['route']} route with {many(calls, 'model call')}, and was erased",
         )
-    # The last failed call is the cause, whatever ended the task: its budget of calls, its deadline, or this check.
-    cause = task.get("lastError") or task["error"] or {"code": "", "message": ""}
-    waits = "" if cause["code"] else f", waiting for {(task.get('waitingFor') or {}).get('reason', 'nothing known')}"
-    said = f": {cause['code']}, {cause['message']}" if cause["code"] else waits
     did = task["status"] if task["terminal"] else f"was still {task['status']} after {took}"
-    fix = model_fix(cause["message"], is_local=api.where.is_local) or tail
-    return fault("task", f"the trial {did}{said}", fix)
+    # The last failed call is the cause, whatever ended the task: its budget of calls, its deadline, or this check.
+    if cause := task.get("lastError") or task["error"]:
+        fix = model_fix(cause["message"], is_local=api.where.is_local) or HELP.get(cause["code"], (tail,))[0]
+        return fault("task", f"the trial {did}: {cause['code']}, {cause['message']}", fix)
+    if _is_calling(task):
+        return warning("task", f"the trial {did}: the model has not answered its call", HELP["model_timeout"][0])
+    waits = (task.get("waitingFor") or {}).get("reason", "nothing known")
+    return fault("task", f"the trial {did}, waiting for {waits}", tail)
+
+
+def _unwritten(*, is_local: bool) -> Check:
+    """Return the result of a trial whose writes the database did not take, although it has just answered reads."""
+    local = "`df -h`: free space on the disk of make dev's state directory; make dev prints whether the disk is full"
+    fix = local if is_local else "npx wrangler d1 info onceover, and https://www.cloudflarestatus.com"
+    return fault("task", "the trial could not run: the database answers, but takes no writes", fix)
+
+
+def _patience(task: Json) -> float:
+    """Return for how many seconds after its submission the trial's task is waited for, by its present state."""
+    if task.get("lastError"):
+        return _FAILING_SECONDS_MOST
+    return _SILENT_SECONDS_MOST if _is_calling(task) else _SECONDS_MOST + 30
+
+
+def _is_calling(task: Json) -> bool:
+    return bool(task.get("calls", {}).get("out"))

@@ -1,6 +1,7 @@
 """`onceover doctor` against broken folders, deployments and accounts, each with one fault, and against sound ones."""
 
 import hashlib
+import itertools
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -666,6 +667,34 @@ def test_a_demo_task_shows_whether_tasks_are_done():
             assert check.level is level
             assert said in check.evidence
             assert len(fake.requests("DELETE", path)) == 1
+
+
+def test_a_trial_names_the_trouble_of_a_model_within_a_minute():
+    """`doctor --task` waits neither for the next tries of a call that fails, nor for the end of one that hangs."""
+    path = f"/api/tasks/{TASK_ID}"
+    last = {"code": "model_unavailable", "message": "the provider answered 502"}
+    for seen, level, said, fix in (
+        ({"lastError": last}, Level.FAULT, "model_unavailable, the provider answered 502", "#the-model-is-away"),
+        ({"calls": {"out": [{}]}}, Level.WARNING, "the model has not answered its call", "#a-models-server-hangs"),
+    ):
+        times = itertools.count(0.0, 10.0)
+        with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing") | seen) as fake:
+            fake.on("DELETE", path, Answer(204))
+            with ApiClient(place(fake.url, None)) as api:
+                check = trial(api, times.__next__)
+            assert check.level is level
+            assert check.evidence.endswith(said)
+            assert check.fix.endswith(fix)
+            assert next(times) <= 60
+            assert len(fake.requests("DELETE", path)) == 1
+
+
+def test_a_database_that_takes_no_writes_is_told_from_one_that_does_not_answer():
+    """`doctor --task` sees a full disk of `make dev`, of which the Worker itself sees only a failed write."""
+    refusal = Answer(503, {"code": "database_unavailable", "detail": "does not answer"})
+    with FakeApi().on("POST", "/api/tasks", refusal) as fake, ApiClient(place(fake.url, None)) as api:
+        check = trial(api)
+    assert (check.level, "takes no writes" in check.evidence, "df -h" in check.fix) == (Level.FAULT, True, True)
 
 
 DATABASES = '[{"uuid": "1", "name": "onceover"}]'

@@ -42,8 +42,9 @@ SCHEMA_DETAIL = (
     "`make deploy`, or `npx wrangler d1 migrations apply DB --remote`."
 )
 DATABASE_DETAIL = (
-    "The database (D1, binding DB) does not answer. If this lasts, start `make dev` again locally. For a "
-    "deployed Worker, run `npx wrangler d1 migrations list DB --remote` to see whether the database answers."
+    "The database (D1, binding DB) does not answer. If this lasts, see what `make dev` prints (a full disk stops "
+    "writes), and start it again. For a deployed Worker, `npx wrangler d1 migrations list DB --remote` shows whether "
+    "the database answers."
 )
 OVERLOAD_DETAIL = (
     "The database is too slow, so the service refuses new tasks and files. Nothing was accepted. Earlier tasks go "
