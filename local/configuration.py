@@ -101,7 +101,7 @@ def _banner(settings: Settings, host: LocalConfiguration) -> list[str]:
     keys = (
         "on, each request needs one: `make key`"
         if settings.require_keys
-        else "off, every request is the tenant local's"
+        else "off: every request belongs to tenant local"
     )
     most = (
         (settings.tasks_in_flight_most, "tasks in flight a tenant"),

@@ -117,7 +117,7 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
 
 def _foresee(cloud: Cloud, web: Web, wanted: Needs, say: Callable[[str], None]) -> None:
     """Show the steps of a first deployment, and build the upload, although the account cannot be looked at."""
-    say("The account cannot be looked at: a deployment would stop here. In an empty account these are its steps:")
+    say("The account cannot be read, so a deployment would stop here. In an empty account it would take these steps:")
     empty = AccountState("", None, has_database=False, missing_queues=wanted.queues, has_r2=True)
     _carry_out(cloud, web, wanted, empty, Shape(dry_run=True), say)
 

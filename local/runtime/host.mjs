@@ -116,7 +116,7 @@ async function begin(request) {
 
 const runtimeLine = (clock) =>
   `runtime   workerd ${versions.workerd}, Cloudflare's own Python glue, Pyodide ${versions.pyodide}` +
-  (clock === "moving" ? "" : `, the clock ${clock} within a turn, as hosted`);
+  (clock === "moving" ? "" : `, clock ${clock} within a turn, as on Cloudflare`);
 
 /**
  * Returns lines that describe what will run. If the configuration is faulty, prints the faults and returns undefined.

@@ -36,7 +36,7 @@ export function deliverInParallel() {
 
 function changed(source) {
   for (const [part, replacement] of CHANGES) {
-    if (source.split(part).length !== 2) throw new Error("Miniflare's queue broker is another one: see local/runtime/queue.mjs");
+    if (source.split(part).length !== 2) throw new Error("Miniflare's queue broker has changed: see local/runtime/queue.mjs");
     source = source.replace(part, replacement);
   }
   return source;

@@ -148,7 +148,7 @@ def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Pa
         assert said[-6:-1] == [
             f"provider  openai, model gpt-5.4-mini at {url}",
             "route     durable-object",
-            "keys      off, every request is the tenant local's",
+            "keys      off: every request belongs to tenant local",
             f"state     {state}",
             LIMITS,
         ]
