@@ -9,6 +9,7 @@ import { href, parse } from "./base/route.js";
 import { isView } from "./base/views.js";
 
 const THEMES = ["auto", "light", "dark"];
+const VERSION = "0.1.0"; // as the Worker's, which a test compares
 
 function useRoute() {
   const [route, setRoute] = useState(() => parse(window.location.hash));
@@ -66,6 +67,7 @@ function Frame() {
     <main id="main" tabindex="-1">
       <${Lazy} key=${`${name} ${route.id} ${key} ${tenant}`} name=${name} id=${route.id} query=${route.query} />
     </main>
+    <footer class="hint">onceover · ${t("version", { version: VERSION })}</footer>
     ${asking && html`<${Lazy} name="key" why=${asking} onClose=${() => setAsking(null)} />`}
     ${choosing && html`<${Lazy} name="tenant" onClose=${() => setChoosing(false)} />`}
     <${Announcer} />

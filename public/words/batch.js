@@ -1,7 +1,6 @@
 // Words of the view of a batch, in English and in Chinese. A name with `One` behind it is the English form for one thing.
 export default {
   "batch.cancelGo": ["Cancel the batch", "取消批处理"],
-  "batch.cancelHint": ["No further model call starts. Answers to calls in progress are kept, and the calls stay on the bill.", "不再开始新的模型调用。进行中的调用的回答会保留，并计入账单。"],
   "batch.correct": ["Correct the file, and start a new batch.", "请更正文件，再启动新的批处理。"],
   "batch.done": ["Answered", "已回答"],
   "batch.doneNote": ["lines with an answer, of all lines", "有回答的行，占全部行"],
@@ -9,7 +8,6 @@ export default {
   "batch.eraseHint": ["This cancels the batch if it is unfinished, and erases it with its files of answers and errors. The input file stays. This cannot be undone.", "批处理若未结束会先被取消，然后连同其回答文件和错误文件一起清除。输入文件保留。无法撤销。"],
   "batch.expires": ["Completion window ends", "期限截止"],
   "batch.expiresHint": ["After this time no call starts. Lines without an answer are then in the error file.", "此后不再开始调用，没有回答的行写入错误文件。"],
-  "batch.failed": ["Failed", "失败"],
   "batch.failedNote": ["lines for the error file", "写入错误文件的行"],
   "batch.finalizing": ["Calls ended", "调用结束"],
   "batch.input": ["Input file", "输入文件"],
@@ -42,11 +40,9 @@ export default {
   "batch.window": ["Completion window", "完成期限"],
   "faults.all": ["{n} faults. No call was made.", "{n} 处错误。没有发出调用。"],
   "faults.allOne": ["1 fault. No call was made."],
-  "faults.code": ["Code", "代码"],
   "faults.first": ["The first {n} faults. No call was made.", "前 {n} 处错误。没有发出调用。"],
   "faults.line": ["Line", "行"],
   "faults.message": ["Message", "说明"],
-  "faults.param": ["Place", "位置"],
   "faults.title": ["Faults of the file", "文件中的错误"],
   "files.error": ["Save the errors", "保存错误"],
   "files.errorLater": ["The error file is written at the end.", "错误文件在结束时写入。"],

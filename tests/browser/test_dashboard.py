@@ -79,7 +79,7 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Cancelled")
     page.get_by_role("button", name="Retry").click()
-    expect(page.get_by_role("dialog")).to_contain_text("at least 3 more calls")
+    expect(page.get_by_role("dialog")).to_contain_text("At least 3 calls")
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
     expect(page.get_by_role("heading", level=1)).not_to_contain_text("Cancelled")
     model.release()

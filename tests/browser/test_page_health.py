@@ -93,7 +93,7 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
     expect(verdict.locator("q[lang='']")).to_have_text(HOSTILE)
     expect(verdict.locator("p").nth(1)).to_contain_text("9 tasks wait for the model.")
     expect(verdict.locator("p").nth(2)).to_have_text(
-        "Of the tasks that wait or ended in the last 15 minutes: 75% because the model did not answer in time, "
+        "In the last 15 minutes, tasks waited or failed: 75% because the model did not answer in time, "
         "25% because the provider refused the key or the default model."
     )
     expect(verdict.locator("p").nth(3)).to_contain_text("The last sweep ran 2 hours ago. Check the cron trigger.")
@@ -123,9 +123,7 @@ def test_an_operator_ends_the_pauses(browser: Browser, locale: str) -> None:
     button = page.get_by_role("button", name="Go on now" if english else "立即继续")
     button.click()
     verdict = page.locator("main > .card").first
-    expect(verdict).to_contain_text(
-        f"{HOSTILE} " + ("still fails; its other tasks wait on." if english else "仍然失败")
-    )
+    expect(verdict).to_contain_text(f"{HOSTILE} " + ("still fails; its tasks keep waiting." if english else "仍然失败"))
     expect(verdict).to_contain_text("m answers; its tasks go on." if english else "m 已应答，任务继续。")
     assert [body for method, path, body in stage.asked if method == "POST"] == [{"resume": True}]
     stage.judge(f"health, resumed {locale}")

@@ -17,6 +17,9 @@ PATH = f"/api/tasks/{TASK_ID}"
 OTHER = f"{TASK_ID[:-1]}b"
 FAILURE = {"code": "model_timeout", "message": "没有应答", "retryable": True}
 TABS_MOST = 80
+# The parts of a view by their titles, in each language.
+RESULT = "section:is([aria-label=Result], [aria-label=结果])"
+FILES = "section:is([aria-label=Files], [aria-label=文件])"
 # Words that are the same in each language: the page's name, the other language, the time zone, and names of events.
 NAMES = {"onceover", "english", "utc", "url", "task", "response", "batch", "cancelled", "expired", "incomplete"}
 
@@ -95,12 +98,12 @@ def reads(walker: Walker) -> None:
     page = walker.page
     tab_to(page, "[role=listbox]")
     page.keyboard.press("ArrowDown")
-    expect(page.locator("#chunk-title")).to_be_visible()
-    result = page.locator("section[aria-labelledby=result-title]")
-    walker.press("section[aria-labelledby=result-title] button[aria-pressed=false]")
+    expect(page.get_by_role("region", name=re.compile("^(Chunk 1|第 1 个分片)$"))).to_be_visible()
+    result = page.locator(RESULT)
+    walker.press(f"{RESULT} button[aria-pressed=false]")
     expect(result.locator(".markdown h3")).to_have_text("Minutes")
     walker.stop("result")
-    walker.press("section[aria-labelledby=result-title] .markdown")
+    walker.press(f"{RESULT} .markdown")
     page.keyboard.press("PageDown")
     page.wait_for_function("document.querySelector('.markdown.tall').scrollTop >= 0")
 
@@ -155,9 +158,9 @@ def saves_a_batch(walker: Walker) -> None:
     expect(page.locator(".list-row .tag")).to_be_visible()
     walker.stop("list with a batch")
     walker.press(".list-row .name a")
-    expect(page.locator("h2#files-title")).to_be_visible()
+    expect(page.locator(f"{FILES} h2")).to_be_visible()
     walker.stop("batch")
-    tab_to(page, "section[aria-labelledby=files-title] button")
+    tab_to(page, f"{FILES} button")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     assert download.value.suggested_filename == f"{BATCH_ID}_output.jsonl"

@@ -16,7 +16,6 @@ function form(kind, options = {}) {
   return made.get(name);
 }
 
-/** Loads the texts of one part of the page. */
 export async function learn(part) {
   const { default: words } = await import(`../../words/${part}.js`);
   Object.assign(known, words);

@@ -37,12 +37,10 @@ export function Lazy({ name, ...others }) {
 /** What a server or a provider said, in a language that the page does not know. Its direction marks end with it. */
 export const Quote = ({ children }) => html`<q lang=""><bdi>${children}</bdi></q>`;
 
-/** A question mark that opens an explanation. */
 export const Hint = ({ children }) => html`<details class="why"><summary aria-label=${t("explain")}>?</summary><div class="hint">${children}</div></details>`;
 
 export const Chip = ({ status }) => html`<span class=${`chip is-${status}`}>${t(`status.${status}`)}</span>`;
 
-/** A time: how long ago, and exactly. */
 export function Time({ at, both = false }) {
   useNow();
   if (!at) return html`<span class="dim">${t("never")}</span>`;
@@ -92,6 +90,13 @@ export function Freshness({ state, scope, note, isLive = false }) {
     <button type="button" class="quiet" onClick=${again} aria-disabled=${busy}>${t("refresh")}</button>
   </p>`;
 }
+
+/** A part of a view. A question mark opens its `hint`, and `beside` stands on the right of its title. */
+export const Card = ({ title, hint, beside, children }) =>
+  html`<section class="card" aria-label=${title}>
+    <div class="head"><span class="row"><h2>${title}</h2>${hint && html`<${Hint}>${hint}<//>`}</span>${beside}</div>
+    ${children}
+  </section>`;
 
 /** A list of terms and values. Terms without a value are left out. */
 export const Facts = ({ of }) =>
@@ -152,7 +157,6 @@ export function Copy({ text, label }) {
   return html`<button type="button" class="quiet" onClick=${copy}>${done ? t(done) : (label ?? t("copy"))}</button>`;
 }
 
-/** Saves bytes as a file. */
 export function saveAs(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
@@ -161,7 +165,6 @@ export function saveAs(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** A button that saves a text as a file. */
 export function Save({ text, name, type = "text/plain", label }) {
   const save = () => saveAs(new Blob([text], { type: `${type};charset=utf-8` }), name);
   return html`<button type="button" class="quiet" onClick=${save}>${label ?? t("save")}</button>`;
@@ -256,7 +259,6 @@ export function nameOf({ name, metadata }) {
 export const shortId = (id) => id.slice(-12);
 export const titleOf = (task) => nameOf(task) || shortId(task.id);
 
-/** Sets the title of the document. */
 export function useTitle(text) {
   useEffect(() => void (document.title = `${text} · onceover`));
 }
@@ -267,7 +269,6 @@ export const shorten = (text, most) => (text.length > most ? `${text.slice(0, mo
 export const chunksOf = ({ kind, progress }) =>
   count(kind ? "linesDone" : "chunksDone", progress.total, { done: progress.completed, total: progress.total });
 
-/** The reason why a task waits. */
 export function Waiting({ wait }) {
   if (!wait) return null;
   const ahead = wait.ahead ? ` · ${count("ahead", wait.ahead)}` : "";

@@ -1,5 +1,5 @@
-// Decides when a view requests its data again: every few seconds while tasks change, otherwise less and less often,
-// with at most 4 requests and 200 rows a minute. A hidden tab sends no requests.
+// Decides when a view reads its data again: every few seconds while tasks change, otherwise less and less often. A hidden
+// tab sends no requests.
 import { useCallback, useEffect, useRef, useState } from "./dom.js";
 
 const SECOND = 1000;

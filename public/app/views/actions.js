@@ -1,4 +1,4 @@
-// The actions on a task, such as cancelling. Before each action a dialog explains the action and asks whether to go on.
+// The actions on a task. A dialog explains each before it begins.
 import { html, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { count, t } from "../base/i18n.js";
@@ -76,8 +76,8 @@ export function Actions({ task, again, names, primary = false }) {
   const label = (name) => (kind && name === "retry" ? t("batch.retry") : t(`act.${name}`));
   const verbs = { cancel: kind ? "batch.cancelGo" : "act.cancelGo", ...(kind && { retry: "batch.retryGo" }) };
   const hints = {
-    cancel: () => t(kind ? "batch.cancelHint" : "act.cancelHint"),
-    retry: () => count(kind ? "batch.retryHint" : "act.retryHint", left),
+    cancel: () => t("act.cancelHint"),
+    retry: () => (kind ? count("batch.retryHint", left) : t("act.retryHint")),
     gaps: () => count("act.gapsHint", gaps),
     again: () => t("act.againHint"),
     erase: () => t(kind ? "batch.eraseHint" : "act.eraseHint"),
@@ -88,9 +88,10 @@ export function Actions({ task, again, names, primary = false }) {
     ${asking &&
     html`<${Confirm} title=${label(asking)} verb=${verbs[asking] ? t(verbs[asking]) : label(asking)} back=${asking === "cancel" ? t("act.cancelNot") : undefined} danger=${["cancel", "erase"].includes(asking)} act=${acts[asking]} onClose=${() => setAsking("")}>
       <p>${hints[asking]()}</p>
-      ${isRetry && isNew && html`<p class="big">${count("act.gapsCost", left)}</p>${gaps > 0 && isMerged && html`<p class="hint">${t("act.gapsMerged")}</p>`}`}
       ${isRetry &&
-      html`<label for="most">${t("field.maxModelCalls")}</label>
+      html`<p class="big">${count("act.least", left)}</p>
+        ${gaps > 0 && isMerged && html`<p class="hint">${t("act.gapsMerged")}</p>`}
+        <label for="most">${t("field.maxModelCalls")}</label>
         <input id="most" inputmode="numeric" value=${most} placeholder=${task.maxModelCalls ?? ""} required=${isSpent} onInput=${(event) => setMost(event.target.value)} />
         <p class="hint">${t(kind ? "batch.retryBudget" : gaps > 0 ? "act.gapsBudget" : "act.budget", { least })}</p>`}
     <//>`}

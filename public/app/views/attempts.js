@@ -1,19 +1,17 @@
-// The log of a task's model calls: each call with its times, its outcome and its error. The page requests the log when
-// the user opens it.
+// The log of a task's model calls, read when the user opens it.
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { absolute, count, span, t } from "../base/i18n.js";
 import { Notice, Quote, Table, Trouble } from "../base/parts.js";
-import { tail } from "../base/route.js";
+import { tail, taskPath } from "../base/route.js";
 
 const PAGE = 50;
 const OUTCOMES = ["succeeded", "failed", "in_doubt", "out"];
 const TONES = { succeeded: "completed", failed: "failed", in_doubt: "degraded", out: "processing" };
 
 /**
- * `outcome` is the outcome of the calls that are shown, or empty for all calls. A batch lists no calls that succeeded,
- * because the times of its answers are not kept once the answers are in the file. A new `version` of an ended task, the
- * time at which it was read, makes the page read the log again.
+ * `outcome` selects calls; empty: all. A batch lists no calls that succeeded, because the times of its answers are not kept.
+ * `version` is when the task was read: once it has ended, a new version makes the page read the log again.
  */
 export function Attempts({ task, version, outcome, onAsk, onSelect }) {
   const [state, setState] = useState({ rows: null, counts: null, next: null, error: null, busy: true });
@@ -21,7 +19,7 @@ export function Attempts({ task, version, outcome, onAsk, onSelect }) {
   const read = async (cursor = null, rows = []) => {
     setState((former) => ({ ...former, busy: true }));
     try {
-      const path = `/api/tasks/${encodeURIComponent(task.id)}/attempts${tail({ outcome, limit: PAGE, cursor })}`;
+      const path = `${taskPath(task.id)}/attempts${tail({ outcome, limit: PAGE, cursor })}`;
       const { data } = await call("GET", path);
       setState({ rows: [...rows, ...data.attempts], counts: data.counts, next: data.nextCursor, error: null, busy: false });
     } catch (error) {
@@ -49,7 +47,7 @@ export function Attempts({ task, version, outcome, onAsk, onSelect }) {
     ${rows?.length > 0 &&
     html`<${Table}
       label=${t("log.title")}
-      columns=${["call", "outcome", "started", "took", "by", "failure"].map((name) => t(`log.${name}`))}
+      columns=${["log.call", "log.outcome", "startedAt", "took", "log.by", "log.failure"].map((name) => t(name))}
       rows=${rows.map((one) => cells(one, task.kind, onSelect))}
     />`}
     ${next && html`<div class="row"><button type="button" aria-disabled=${state.busy} onClick=${() => state.busy || read(next, rows)}>${t("log.more")}</button></div>`}

@@ -50,7 +50,8 @@ export function Bulk({ kind, code = "", after, before, onChange, onClose }) {
     }
   };
   const figures = plan && (kind === "retry" ? count("bulk.retryPlan", plan.tasks, { most: plan.maximumCalls }) : count("bulk.cancelPlan", plan.tasks));
-  return html`<${Dialog} title=${t(`bulk.${kind}`)} onClose=${onClose}>
+  const verb = plan ? count(`bulk.${kind}Go`, plan.tasks) : t(`bulk.${kind}`);
+  return html`<${Many} title=${t(`bulk.${kind}`)} name=${kind} verb=${verb} isReady=${plan?.tasks > 0} state=${state} onAct=${act} onClose=${onClose}>
     <label for="bulk-choice">${t(kind === "retry" ? "search.code" : "column.status")}</label>
     <select id="bulk-choice" value=${choice} disabled=${state.busy || state.ended} onChange=${(event) => setChoice(event.target.value)}>
       <option value="">${t("all")}</option>
@@ -63,14 +64,17 @@ export function Bulk({ kind, code = "", after, before, onChange, onClose }) {
     </p>
     <p class="big" aria-live="polite">${figures ?? (state.error ? "" : t("bulk.counting"))}${plan?.more && ` ${t("bulk.more")}`}</p>
     ${kind === "retry" && html`<p class="hint">${t("bulk.retryHint")}</p>`}
-    ${state.done !== null && html`<p role="status">${count(`bulk.${kind}Done`, state.done)}</p>`}
-    <${Trouble} error=${state.error} />
-    <div class="row end">
-      <button type="button" onClick=${onClose}>${state.ended ? t("close") : t("back")}</button>
-      ${!state.ended &&
-      html`<button type="button" class=${kind === "cancel" ? "danger" : "primary"} disabled=${!plan || plan.tasks === 0 || state.busy} onClick=${act}>
-        ${plan ? count(`bulk.${kind}Go`, plan.tasks) : t(`bulk.${kind}`)}
-      </button>`}
-    </div>
   <//>`;
 }
+
+/** The dialog of an act on many tasks. `state` is {busy, done, error, ended}; `done` counts the tasks that it changed. */
+export const Many = ({ title, name, verb, isReady = true, state: { busy, done, error, ended }, onAct, onClose, children }) =>
+  html`<${Dialog} title=${title} onClose=${onClose}>
+    ${children}
+    ${done !== null && html`<p role="status">${count(`bulk.${name}Done`, done)}</p>`}
+    <${Trouble} error=${error} />
+    <div class="row end">
+      <button type="button" onClick=${onClose}>${t(ended ? "close" : "back")}</button>
+      ${!ended && html`<button type="button" class=${name === "retry" ? "primary" : "danger"} disabled=${!isReady || busy} onClick=${onAct}>${verb}</button>`}
+    </div>
+  <//>`;

@@ -1,29 +1,27 @@
-// The actions on the tasks that are ticked in the list. A dialog first asks and shows the cost; then the page sends one
-// request for each task.
+// The actions on the tasks that are ticked in the list: one request for each task, once a dialog has asked.
 import { html, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
+import { Many } from "./bulk.js";
 import { count, t } from "../base/i18n.js";
-import { announce, Dialog, Trouble } from "../base/parts.js";
+import { announce } from "../base/parts.js";
 import { whose } from "../base/prefs.js";
+import { taskPath } from "../base/route.js";
 
 /** For each act: to which tasks it applies, and how its request is sent. */
 const ACTS = {
-  cancel: { takes: (task) => !task.terminal, send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/cancel`) },
+  cancel: { takes: (task) => !task.terminal, send: (id) => call("POST", `${taskPath(id)}/cancel`) },
   retry: {
     takes: (task) => ["failed", "cancelled"].includes(task.status) && !["budget_exhausted", "cost_exhausted"].includes(task.error?.code) && task.progress.total !== null,
-    send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/retry`, { body: {} }),
+    send: (id) => call("POST", `${taskPath(id)}/retry`, { body: {} }),
   },
-  erase: { takes: () => true, send: (id) => call("DELETE", `/api/tasks/${encodeURIComponent(id)}`) },
+  erase: { takes: () => true, send: (id) => call("DELETE", taskPath(id)) },
 };
 const GONE = [404, 409]; // erased or ended since the list was read: there is nothing left to do
 
 /** The least number of further calls that the tasks need to finish. */
 export const leastCalls = (tasks) => tasks.reduce((sum, { usage, progress }) => sum + Math.max(0, usage.minimumCalls - progress.completed), 0);
 
-/**
- * The bar above the list, for acts on ticked tasks. `tasks` are the tasks of the list's page. `onMany` begins an act on
- * all failed or all unfinished tasks instead.
- */
+/** The bar above the list. `onMany` begins an act on all failed or all unfinished tasks instead of the ticked ones. */
 export function Chosen({ tasks, chosen, onChoose, onChange, onMany }) {
   const [asking, setAsking] = useState("");
   const picked = tasks.filter(({ id }) => chosen.has(id));
@@ -61,16 +59,9 @@ function Question({ name, picked, onChange, onClose, onDone }) {
     onChange();
   };
   const close = () => (state.ended && onDone(), onClose());
-  return html`<${Dialog} title=${t(`chosen.${name}`)} onClose=${close}>
+  return html`<${Many} title=${t(`chosen.${name}`)} name=${name} verb=${count(`bulk.${name}Go`, tasks.length)} state=${state} onAct=${act} onClose=${close}>
     <p class="big">${count(name === "retry" ? "chosen.retryPlan" : `bulk.${name}Plan`, tasks.length, { least: leastCalls(tasks) })}</p>
     ${others > 0 && html`<p class="hint">${count("chosen.others", others)}</p>`}
-    <p class="hint">${t(`chosen.${name}Hint`)}${name === "retry" && tasks.some(({ kind }) => kind) && ` ${t("chosen.retryBatches")}`}</p>
-    ${state.done !== null && html`<p role="status">${count(`bulk.${name}Done`, state.done)}</p>`}
-    <${Trouble} error=${state.error} />
-    <div class="row end">
-      <button type="button" onClick=${close}>${state.ended ? t("close") : t("back")}</button>
-      ${!state.ended &&
-      html`<button type="button" class=${name === "retry" ? "primary" : "danger"} aria-disabled=${state.busy} onClick=${() => state.busy || act()}>${count(`bulk.${name}Go`, tasks.length)}</button>`}
-    </div>
+    <p class="hint">${t(name === "erase" ? "chosen.eraseHint" : `act.${name}Hint`)}${name === "retry" && tasks.some(({ kind }) => kind) && ` ${t("chosen.retryBatches")}`}</p>
   <//>`;
 }

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { isCut, readChunk } from "./chunks.js";
 import { count, span, t, whole } from "../base/i18n.js";
-import { Copy, Facts, Lazy, Notice, Quote, Time, Trouble, Words } from "../base/parts.js";
+import { Card, Copy, Facts, Lazy, Notice, Quote, Time, Trouble, Words } from "../base/parts.js";
 import { Output, Ways } from "./output/output.js";
 import { CodePoints } from "./text.js";
 
@@ -27,11 +27,7 @@ export function Chunk({ task, index, meta, source }) {
   }, [task.id, index, meta?.status]);
   const isShaped = task.request.strict !== undefined; // by a schema
   const took = chunk?.startedAt && chunk?.finishedAt ? span(Date.parse(chunk.finishedAt) - Date.parse(chunk.startedAt)) : null;
-  return html`<section class="card" aria-labelledby="chunk-title">
-    <div class="head">
-      <h2 id="chunk-title">${t("chunkName", { n: index + 1 })}</h2>
-      ${chunk?.output && !isShaped && html`<div class="row"><${Ways} /><${Copy} text=${chunk.output} /></div>`}
-    </div>
+  return html`<${Card} title=${t("chunkName", { n: index + 1 })} beside=${chunk?.output && !isShaped && html`<div class="row"><${Ways} /><${Copy} text=${chunk.output} /></div>`}>
     <${Trouble} error=${error} />
     ${chunk &&
     html`<${Facts}
@@ -68,5 +64,5 @@ export function Chunk({ task, index, meta, source }) {
           : (chunk || !error) && html`<p class="dim">${t(chunk?.output === "" ? "outputEmpty" : chunk ? "outputMissing" : "outputNone")}</p>`}
       </div>
     </div>
-  </section>`;
+  <//>`;
 }

@@ -2,22 +2,20 @@
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { count, t, whole } from "../base/i18n.js";
-import { announce, Hint, Time, Trouble } from "../base/parts.js";
+import { announce, Card, Time, Trouble } from "../base/parts.js";
 import { mayWrite } from "../base/prefs.js";
 import { useRefresh } from "../base/refresh.js";
+import { taskPath } from "../base/route.js";
 
 const SOON_MS = 20_000; // for so long after something was sent its answer is looked for
 const SOON_SECONDS = 2;
 const ROWS = 25; // a row for each attempt, at most
 
-/**
- * Shown only for a task that has ended, because webhooks are sent only at the end. A new `version`, the time at which the
- * task was read, makes the page read the deliveries again.
- */
+/** `version` is when the task was read: a new one makes the page read the deliveries again. */
 export function Deliveries({ id, version }) {
   const sent = useRef(now()); // a task may have ended just now
   const state = useRefresh(`deliveries ${id}`, async (signal) => {
-    const { data } = await call("GET", `/api/tasks/${encodeURIComponent(id)}/deliveries`, { signal });
+    const { data } = await call("GET", `${taskPath(id)}/deliveries`, { signal });
     const open = data.deliveries.some(({ status }) => status === "pending");
     return { data: data.deliveries, active: open && now() - sent.current < SOON_MS, after: SOON_SECONDS, rows: ROWS, done: !open };
   });
@@ -35,11 +33,10 @@ export function Deliveries({ id, version }) {
     }
   };
   if (!state.error && !state.data?.length) return null;
-  return html`<section class="card" aria-labelledby="deliveries-title">
-    <div class="row"><h2 id="deliveries-title">${t("deliveries.title")}</h2><${Hint}>${t("deliveries.scope")}<//></div>
+  return html`<${Card} title=${t("deliveries.title")} hint=${t("deliveries.scope")}>
     <${Trouble} error=${state.error ?? error} />
     ${(state.data ?? []).map((delivery) => html`<${Delivery} key=${delivery.id} of=${delivery} again=${() => again(delivery.id)} />`)}
-  </section>`;
+  <//>`;
 }
 
 const TONES = { delivered: "completed", pending: "processing", gone: "failed", exhausted: "failed" };

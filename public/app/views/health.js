@@ -1,9 +1,8 @@
-// The view of the deployment's health. It begins with what is wrong, in words; then come the parts of the deployment, those
-// with trouble first, and the last hours.
+// The view of the deployment's health: what is wrong, in words, then its parts and the last hours.
 import { html, useState } from "../base/dom.js";
 import { call, callAnyway, now } from "../base/api.js";
 import { bytes, clock, count, percent, relative, span, t, whole } from "../base/i18n.js";
-import { announce, Bar, Facts, Freshness, Hint, Lazy, Notice, Quote, Time, Trouble, useTitle } from "../base/parts.js";
+import { announce, Bar, Card, Facts, Freshness, Hint, Lazy, Notice, Quote, Time, Trouble, useTitle } from "../base/parts.js";
 import { mayWrite } from "../base/prefs.js";
 import { useRefresh } from "../base/refresh.js";
 import { go, href } from "../base/route.js";
@@ -58,7 +57,6 @@ async function readService() {
   return verbose.data;
 }
 
-/** What is wrong now, and how many tasks failed and why. */
 function Verdict({ of: { service, model, past }, hours, onRetry, onChange }) {
   const codes = (failures) => html`<${Codes} of=${failures} hours=${hours} onRetry=${onRetry} />`;
   return html`<section class="card" aria-label=${t("verdict.title")}>
@@ -135,8 +133,7 @@ function cardsOf({ service, model }) {
 const State = ({ status }) => html`<span class=${`chip is-${status}`}>${t(`health.${status}`)}</span>`;
 
 const Service = ({ of: { status, queueCheck } }) =>
-  html`<section class="card" aria-labelledby="service-title">
-    <div class="head"><h2 id="service-title">${t("health.service")}</h2><${State} status=${status} /></div>
+  html`<${Card} title=${t("health.service")} beside=${html`<${State} status=${status} />`}>
     <${Facts}
       of=${[
         [t("health.queue"), t(queueCheck.hasAIQueue ? "bound" : "notBound")],
@@ -144,11 +141,10 @@ const Service = ({ of: { status, queueCheck } }) =>
         [t("health.objects"), t(queueCheck.hasDurableObjects ? "bound" : "notBound")],
       ]}
     />
-  </section>`;
+  <//>`;
 
 const Model = ({ of: { status, provider, model, checkedAt, detail } }) =>
-  html`<section class="card" aria-labelledby="model-title">
-    <div class="head"><h2 id="model-title">${t("search.model")}</h2><${State} status=${status} /></div>
+  html`<${Card} title=${t("search.model")} beside=${html`<${State} status=${status} />`}>
     <${Facts}
       of=${[
         [t("search.model"), model && html`<bdi>${model}</bdi>`],
@@ -157,11 +153,10 @@ const Model = ({ of: { status, provider, model, checkedAt, detail } }) =>
         [t("health.says"), detail && html`<${Quote}>${detail}<//>`],
       ]}
     />
-  </section>`;
+  <//>`;
 
 const Backlog = ({ of: { backlog, lastSweepAt, lastQueueAt, lastAlarmAt } }) =>
-  html`<section class="card" aria-labelledby="backlog-title">
-    <div class="row"><h2 id="backlog-title">${t("health.backlog")}</h2><${Hint}>${t("health.allTenants")} ${t("health.seenHint")}<//></div>
+  html`<${Card} title=${t("health.backlog")} hint=${t("health.backlogHint")}>
     <${Facts}
       of=${[
         [t("status.pending"), whole(backlog.pending)],
@@ -172,22 +167,20 @@ const Backlog = ({ of: { backlog, lastSweepAt, lastQueueAt, lastAlarmAt } }) =>
         [t("health.lastAlarm"), lastAlarmAt && html`<${Time} at=${lastAlarmAt} />`],
       ]}
     />
-  </section>`;
+  <//>`;
 
 const Storage = ({ of: { bytes: size, most } }) =>
-  html`<section class="card" aria-labelledby="storage-title">
-    <div class="row"><h2 id="storage-title">${t("health.database")}</h2><${Hint}>${t("health.storageHint")}<//></div>
+  html`<${Card} title=${t("health.database")} hint=${t("health.storageHint")}>
     <p>${bytes(size)} <small class="dim">${t("ofLimit", { limit: bytes(most), share: percent(size / most) })}</small></p>
     <${Bar} part=${size} of=${most} label=${t("health.database")} tone=${size > most * FULL ? "is-failed" : ""} />
-  </section>`;
+  <//>`;
 
 const Usage = ({ of: { day, ...allowances } }) =>
-  html`<section class="card" aria-labelledby="usage-title">
-    <div class="row"><h2 id="usage-title">${t("health.usage", { day })}</h2><${Hint}>${t("health.usageHint")}<//></div>
+  html`<${Card} title=${t("health.usage", { day })} hint=${t("health.usageHint")}>
     ${Object.entries(allowances).map(
       ([name, { used, limit }]) => html`<div key=${name} class="allowance">
         <span>${t(`usage.${name}`)}</span><span class="number">${whole(used)} / ${whole(limit)}</span>
         <${Bar} part=${used} of=${limit} label=${t(`usage.${name}`)} tone=${used > limit * FULL ? "is-failed" : ""} />
       </div>`,
     )}
-  </section>`;
+  <//>`;

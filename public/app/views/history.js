@@ -66,20 +66,19 @@ export function History({ history, hours }) {
     return [name, tone, values, ranges.map((range) => range && (range[0] > 0 ? `${span(range[0])}–${span(range[1])}` : `≤ ${span(range[1])}`))];
   };
   const known = (read) => buckets.map((bucket) => (bucket && read(bucket)) ?? null);
-  const note = t("plot.five");
   const plots = [
-    ["history.codes", note, whole, true, byCode(buckets)],
-    ["history.trouble", note, whole, true, [["history.retries", "first", sums("retries")], ["chunk.doubt", "warn", sums("inDoubt")], ["history.gaps", "second", sums("gaps")], ["history.deadLetters", "bad", sums("deadLetters")]]],
-    ["history.throughput", note, whole, true, [["status.completed", "good", sums("completed")], ["status.failed", "bad", sums("failed")], ["status.cancelled", "dull", sums("cancelled")]]],
-    ["history.latency", note, span, false, [quantile("p50", "first", "p50Ms", 0.5), quantile("p95", "second", "p95Ms", 0.95)], t("plot.took")],
-    ["health.backlog", note, whole, false, [["status.pending", "first", known(({ backlog }) => backlog?.pending)], ["status.processing", "second", known(({ backlog }) => backlog?.processing)]], t("plot.sample")],
-    ["bill.calls", note, whole, false, [["bill.calls", "first", sums("modelCalls")], ["history.fruitless", "bad", sums("fruitlessCalls")]], t("plot.billed")],
-    ["bill.tokens", note, whole, false, [["history.tokensIn", "first", sums("inputTokens")], ["history.tokensOut", "second", sums("outputTokens")]], t("plot.billed")],
-    ["bill.cost", note, (cost) => dollars(cost.toFixed(9)), false, [["bill.cost", "first", buckets.map((bucket) => Number(bucket?.cost?.amount ?? 0))]], t("plot.billed")],
-    ["history.structured", note, whole, true, [["history.rejected", "bad", sums("rejected")], ["history.reasks", "first", sums("reasks")], ["history.repaired", "good", sums("repaired")]]],
+    ["history.codes", whole, true, byCode(buckets)],
+    ["history.trouble", whole, true, [["history.retries", "first", sums("retries")], ["chunk.doubt", "warn", sums("inDoubt")], ["history.gaps", "second", sums("gaps")], ["history.deadLetters", "bad", sums("deadLetters")]]],
+    ["history.throughput", whole, true, [["status.completed", "good", sums("completed")], ["status.failed", "bad", sums("failed")], ["status.cancelled", "dull", sums("cancelled")]]],
+    ["history.latency", span, false, [quantile("p50", "first", "p50Ms", 0.5), quantile("p95", "second", "p95Ms", 0.95)], t("plot.took")],
+    ["health.backlog", whole, false, [["status.pending", "first", known(({ backlog }) => backlog?.pending)], ["status.processing", "second", known(({ backlog }) => backlog?.processing)]], t("plot.sample")],
+    ["bill.calls", whole, false, [["bill.calls", "first", sums("modelCalls")], ["history.fruitless", "bad", sums("fruitlessCalls")]], t("plot.billed")],
+    ["bill.tokens", whole, false, [["history.tokensIn", "first", sums("inputTokens")], ["history.tokensOut", "second", sums("outputTokens")]], t("plot.billed")],
+    ["bill.cost", (cost) => dollars(cost.toFixed(9)), false, [["bill.cost", "first", buckets.map((bucket) => Number(bucket?.cost?.amount ?? 0))]], t("plot.billed")],
+    ["history.structured", whole, true, [["history.rejected", "bad", sums("rejected")], ["history.reasks", "first", sums("reasks")], ["history.repaired", "good", sums("repaired")]]],
   ];
   // Series without a value above 0, and plots without a series, are left out.
-  const shown = plots.map(([title, words, form, columns, series, hint]) => [title, words, form, columns, series.filter(([, , values]) => values.some(Boolean)), hint]).filter(([, , , , series]) => series.length > 0);
+  const shown = plots.map(([title, form, columns, series, hint]) => [title, form, columns, series.filter(([, , values]) => values.some(Boolean)), hint]).filter(([, , , series]) => series.length > 0);
   return html`<section class="history" aria-labelledby="history-title">
     <div class="head">
       <div class="row"><h2 id="history-title">${t("history.title")}</h2><${Hint}>${t("history.scope", { rows: hours * 48 })}<//></div>
@@ -88,10 +87,9 @@ export function History({ history, hours }) {
     ${shown.length === 0 && html`<p class="dim">${t("plot.nothing")}</p>`}
     <div class="plots">
       ${shown.map(
-        ([title, words, form, columns, series, hint]) => html`<${Plot}
+        ([title, form, columns, series, hint]) => html`<${Plot}
           key=${title}
           title=${t(title)}
-          note=${words}
           hint=${hint}
           times=${times}
           form=${form}

@@ -2,7 +2,7 @@
 import { html, render, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { t } from "../base/i18n.js";
-import { announce, Confirm, Copy, Dialog, Freshness, Time, Trouble } from "../base/parts.js";
+import { announce, Card, Confirm, Copy, Dialog, Freshness, Time, Trouble } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 
 const SCOPES = ["read", "write", "admin"];
@@ -19,9 +19,7 @@ export function Keys() {
     announce(t("keys.revoked"));
     state.again();
   };
-  return html`<section class="card" aria-labelledby="keys-title">
-    <h2 id="keys-title">${t("keys.title")}</h2>
-    <${Freshness} state=${state} scope=${t("keys.scope")} />
+  return html`<${Card} title=${t("keys.title")} beside=${html`<${Freshness} state=${state} scope=${t("keys.scope")} />`}>
     <${Trouble} error=${state.error} />
     ${state.data?.length === 0 && html`<p class="dim">${t("keys.none")}</p>`}
     ${state.data?.length > 0 &&
@@ -43,7 +41,7 @@ export function Keys() {
     html`<${Confirm} title=${t("keys.revoke")} verb=${t("keys.revoke")} danger act=${revoke} onClose=${() => setDoomed(null)}>
       <p>${t("keys.revokeHint")} <strong><bdi>${doomed.label ?? doomed.id}</bdi></strong></p>
     <//>`}
-  </section>`;
+  <//>`;
 }
 
 const FREE_MS = 50; // between two looks whether another dialog is open
@@ -60,6 +58,19 @@ export function reveal(title, text) {
   <//>`;
   render(secret, place);
 }
+
+/** A field of a form. */
+export const Field = ({ id, label, onText, ...others }) =>
+  html`<div><label for=${id}>${label}</label><input id=${id} onInput=${(event) => onText(event.target.value)} ...${others} /></div>`;
+
+/** Boxes with these names, any number of which may be ticked. */
+export const Boxes = ({ label, names, ticked, said, onTick }) => {
+  const toggle = (name) => onTick(names.filter((each) => (each === name) !== ticked.includes(each)));
+  return html`<fieldset>
+    <legend>${label}</legend>
+    ${names.map((name) => html`<label key=${name} class="choice inline"><input type="checkbox" checked=${ticked.includes(name)} onChange=${() => toggle(name)} /> <span>${said(name)}</span></label>`)}
+  </fieldset>`;
+};
 
 function NewKey({ onMade }) {
   const [fields, setFields] = useState({ label: "", days: "", scopes: ["read", "write"] });
@@ -78,22 +89,13 @@ function NewKey({ onMade }) {
       setError(failure);
     }
   };
-  const toggle = (scope) => {
-    const scopes = SCOPES.filter((each) => (each === scope) !== fields.scopes.includes(each));
-    setFields({ ...fields, scopes });
-  };
   return html`<form class="inline-form" onSubmit=${make}>
     <h3>${t("keys.new")}</h3>
     <div class="grid">
-      <div><label for="key-name">${t("keys.label")}</label><input id="key-name" maxlength="100" value=${fields.label} onInput=${(event) => setFields({ ...fields, label: event.target.value })} /></div>
-      <div><label for="key-days">${t("keys.days")}</label><input id="key-days" inputmode="decimal" value=${fields.days} placeholder=${t("keys.forever")} onInput=${(event) => setFields({ ...fields, days: event.target.value })} /></div>
+      <${Field} id="key-name" label=${t("keys.label")} maxlength="100" value=${fields.label} onText=${(label) => setFields({ ...fields, label })} />
+      <${Field} id="key-days" label=${t("keys.days")} inputmode="decimal" value=${fields.days} placeholder=${t("keys.forever")} onText=${(days) => setFields({ ...fields, days })} />
     </div>
-    <fieldset>
-      <legend>${t("keys.scopes")}</legend>
-      ${SCOPES.map(
-        (scope) => html`<label key=${scope} class="choice inline"><input type="checkbox" checked=${fields.scopes.includes(scope)} onChange=${() => toggle(scope)} /> <span>${t(`scope.${scope}`)}<small>${t(`scope.${scope}Hint`)}</small></span></label>`,
-      )}
-    </fieldset>
+    <${Boxes} label=${t("keys.scopes")} names=${SCOPES} ticked=${fields.scopes} said=${(scope) => html`${t(`scope.${scope}`)}<small>${t(`scope.${scope}Hint`)}</small>`} onTick=${(scopes) => setFields({ ...fields, scopes })} />
     <${Trouble} error=${error} />
     <button type="submit" class="primary" disabled=${fields.scopes.length === 0}>${t("keys.make")}</button>
   </form>`;

@@ -2,12 +2,13 @@
 // goes into a header: an EventSource could send the key only in the address.
 import { useEffect, useRef, useState } from "../base/dom.js";
 import { openStream } from "../base/api.js";
+import { taskPath } from "../base/route.js";
 
 const QUIET_MS = 15_000; // without an event for so long the stream is closed, and the page polls: an open one costs reads
 const DEAD_MS = 20_000; // the server sends a comment every five seconds
 const RETRY_MS = 500; // before a stream that ended early is opened again, unless the stream names a pause
-// A stream that is opened without `Last-Event-ID` begins with the outputs of all finished chunks, which the page has
-// already read. For a task with more than REPLAY_MOST finished chunks the page opens no stream without `Last-Event-ID`.
+// Without `Last-Event-ID` a stream begins with all finished chunks, which the page has read already. So it opens none for
+// a task with more than REPLAY_MOST of them.
 const REPLAY_MOST = 200;
 
 /** Cuts a text that arrives in pieces into server-sent events: {name, id, data}, or {retry}. Comments are left out. */
@@ -80,13 +81,13 @@ export function useLive(task, on) {
     try {
       for (let wait = 0; wait !== null && !controller.signal.aborted; ) {
         await new Promise((done) => setTimeout(done, wait));
-        wait = await readOnce(`/api/tasks/${encodeURIComponent(task.id)}/events`, state.last, controller, () => setLive(true), (event) => {
+        wait = await readOnce(`${taskPath(task.id)}/events`, state.last, controller, () => setLive(true), (event) => {
           state.last = event.id ?? state.last;
           latest.current(event);
         });
       }
     } catch {
-      // The stream failed. The page continues to poll, and a failed poll shows its own error.
+      // The page goes on polling, and a failed poll shows its own error.
     }
     if (state.controller !== controller) return;
     state.controller = null;

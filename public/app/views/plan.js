@@ -1,7 +1,7 @@
 // Shows the plan of a new task in the task's text. Making a plan calls no model and stores nothing.
 import { html, useMemo, useState } from "../base/dom.js";
 import { count, dollars, t, whole } from "../base/i18n.js";
-import { Facts, Lazy, Notice, Pages, shorten } from "../base/parts.js";
+import { Card, Facts, Lazy, Notice, Pages, shorten } from "../base/parts.js";
 import { CodePoints } from "./text.js";
 
 const AT_ONCE = 12; // chunks whose text is shown
@@ -13,8 +13,7 @@ export function Plan({ plan, text, maxCalls }) {
   const points = useMemo(() => new CodePoints(text), [text]);
   const { chunks, request } = plan;
   const last = Math.min(first + AT_ONCE, chunks.length);
-  return html`<section class="card" aria-labelledby="plan-title">
-    <h2 id="plan-title">${t("plan.title")}</h2>
+  return html`<${Card} title=${t("plan.title")}>
     <p class="big">${count("plan.calls", plan.minimumCalls)}</p>
     <${Facts}
       of=${[
@@ -40,7 +39,7 @@ export function Plan({ plan, text, maxCalls }) {
     </ol>
     <${Pages} first=${first} page=${AT_ONCE} of=${chunks.length} onTurn=${setFirst} />
     ${request.reduce === "merge" && chunks.length > 1 && html`<${Notice}>${t("plan.merge")}<//>`}
-  </section>`;
+  <//>`;
 }
 
 /** The whole text as a strip of its chunks, by length. If there are many, several chunks share a part of the strip. */

@@ -12,7 +12,7 @@ const DAY = 86_400_000; // milliseconds; in what is longer an hour comes twice
  * `series` are {name, tone, values, texts} with a value for each of `times`, null if unknown. `form` writes values
  * without a text. With `asTable` the values are shown as a table. `hint` explains the values.
  */
-export function Plot({ title, note, hint, times, series, form, columns = false, asTable = false }) {
+export function Plot({ title, hint, times, series, form, columns = false, asTable = false }) {
   const [at, setAt] = useState(null);
   const heights = columns
     ? times.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0))
@@ -23,7 +23,7 @@ export function Plot({ title, note, hint, times, series, form, columns = false, 
   const written = ({ values, texts }, index) => texts?.[index] ?? (values[index] === null || values[index] === undefined ? "–" : form(values[index]));
   const said = [moment(latest), ...series.map((one) => `${one.name} ${written(one, latest)}`)].join(", ");
   return html`<figure class="plot card">
-    <figcaption class="row"><strong>${title}</strong> <span class="dim">${note}</span> ${hint && html`<${Hint}>${hint}<//>`}</figcaption>
+    <figcaption class="row"><strong>${title}</strong> <span class="dim">${t("plot.five")}</span> ${hint && html`<${Hint}>${hint}<//>`}</figcaption>
     ${asTable
       ? html`<${Rows} title=${title} times=${times} series=${series} moment=${moment} written=${written} />`
       : html`<div class="plot-area">
@@ -72,7 +72,7 @@ function Drawing({ label, said, times, series, columns, most, at, onAt }) {
   >
     ${[0, most / 2, most].map((value, index) => html`<line key=${index} class=${index === 0 ? "ground" : "grid-line"} x1="0" x2=${WIDTH} y1=${y(value)} y2=${y(value)} />`)}
     ${columns ? stacked(series, times, x, y) : series.map(({ name, tone, values }) => html`<path key=${name} class=${`line ${tone}`} d=${path(values, x, y)} />`)}
-    ${at !== null && html`<line class="at" x1=${x(at)} x2=${x(at)} y1="0" y2=${HEIGHT} />`}
+    ${at !== null && html`<line class="ground" x1=${x(at)} x2=${x(at)} y1="0" y2=${HEIGHT} />`}
   </svg>`;
 }
 

@@ -6,11 +6,12 @@ import { Copy } from "../base/parts.js";
 import { prefs } from "../base/prefs.js";
 
 /** `hash` is the page's address, and `path` the API's. */
-export const Share = ({ hash, path, id }) => html`<span class="row share">
+export const Share = ({ hash, path, id }) => html`<div class="row hint share">
+  ${id && html`${t("id")} <code class="wrap">${id}</code>`}
   <${Copy} text=${`${location.origin}${location.pathname}${hash}`} label=${t("copyLink")} />
   ${id && html`<${Copy} text=${id} label=${t("copyId")} />`}
   <${Copy} text=${curl(path)} label=${t("copyCurl")} />
-</span>`;
+</div>`;
 
 /** A shell command that requests a path of the API. The command has the variable KEY in place of the API key. */
 export function curl(path) {

@@ -16,7 +16,7 @@ const SHAPES = ["outputSchema", "join"]; // objects, too
 const PLANNED_MOST = 100_000; // code units of a text that is planned by itself: the request has the text
 const PLAN_MS = 800;
 
-/** A fault of a field that the page finds itself, in the form of the API's errors. */
+/** A fault that the page finds itself, in the form of the API's errors. */
 class FieldTrouble extends Error {
   constructor(field, message) {
     super(message);
@@ -77,7 +77,7 @@ export function Submit() {
     setFields(latest.current);
     setPlan(null);
   };
-  // If the text has at most 100,000 code units, the page requests a plan whenever the user stops typing.
+  // Unless the text is long, the page requests a plan whenever the user stops typing.
   useEffect(() => {
     if (!fields.input || fields.input.length > PLANNED_MOST || plan) return undefined;
     const timer = setTimeout(() => readPlan(fields).catch(() => {}), PLAN_MS); // the button says what is wrong

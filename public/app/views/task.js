@@ -2,13 +2,13 @@
 import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions, actsOf } from "./actions.js";
 import { call } from "../base/api.js";
+import { billOf, exact, LastError, runOf } from "./bill.js";
 import { ChunkTable } from "./chunks.js";
-import { costOf } from "./cost.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
 import { Output, Ways } from "./output/output.js";
-import { absolute, count, covered, span, t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Figures, Freshness, Hint, Lazy, Notice, Quote, Save, shortId, Time, titleOf, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
+import { count, covered, t, whole } from "../base/i18n.js";
+import { announce, Bar, Card, Chip, chunksOf, Copy, Facts, Figures, Freshness, Lazy, Notice, Save, shortId, titleOf, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { href, replace, taskPath } from "../base/route.js";
 import { Waterfall } from "./waterfall.js";
@@ -29,13 +29,11 @@ export function Task({ id, query }) {
     if (data.kind) return (await import("./batch/read.js")).readBatch(data, former, retryAfter, signal);
     if (former && former.status !== data.status) announce(`${titleOf(data)}: ${t(`status.${data.status}`)}`);
     table.sync(data, signal, () => setNews((number) => number + 1));
-    // The server's `Retry-After` grows while a task does not change. After a change the page asks again within 3 s,
-    // even if `Retry-After` is longer.
+    // `Retry-After` grows while a task does not change, so it is too long just after a change.
     const isNews = former?.status !== data.status || settled(former) !== settled(data);
     const polled = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
     const after = followed.current ? Math.max(polled, LIVE_SECONDS) : polled;
-    // A task may end while model calls are in flight. After the end of a task the page goes on asking until each of its
-    // calls is settled or in doubt.
+    // Calls may outlive their task: the page asks until each is settled or in doubt.
     const done = data.terminal && data.calls.out.length === 0;
     return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done };
   });
@@ -59,17 +57,18 @@ export function Task({ id, query }) {
       <${Result} task=${task} />
       ${task.gaps?.length > 0 && html`<${Lazy} name="gaps" task=${task} onSelect=${select} />`}
       <${Standing} task=${task} />
-      <section class="card" aria-labelledby="waterfall-title">
-        <div class="head"><span class="row"><h2 id="waterfall-title">${t("waterfall.title")}</h2><${Hint}>${t("waterfall.derived")}<//></span>
-          <span class="row">
-            ${!task.error && hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
-            <span class="dim">${task.progress.total !== null && chunksOf(task)}</span>
-          </span>
-        </div>
+      <${Card}
+        title=${t("waterfall.title")}
+        hint=${t("waterfall.derived")}
+        beside=${html`<span class="row">
+          ${!task.error && hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
+          <span class="dim">${task.progress.total !== null && chunksOf(task)}</span>
+        </span>`}
+      >
         <${Trouble} error=${table.error} />
         <${Waterfall} task=${task} table=${table} selected=${selected} onSelect=${select} />
         ${merging(task) && html`<${Notice}>${merging(task)}<//>`}
-      </section>
+      <//>
       ${logged === null
         ? html`<div class="row"><button type="button" onClick=${() => setLogged("")}>${t("log.show")}</button></div>`
         : html`<${Lazy} name="attempts" task=${task} version=${state.at} outcome=${logged} onAsk=${setLogged} onSelect=${select} />`}
@@ -83,7 +82,7 @@ export function Task({ id, query }) {
 
 const settled = ({ progress }) => progress.completed + progress.failed;
 
-/** Whether the task has failures, calls in doubt or rejected answers, which users look up in the log. */
+/** Whether users have something to look up in the log. */
 const hasTrouble = ({ progress, usage, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || usage.rejected > 0 || Boolean(lastError);
 
 /**
@@ -116,7 +115,6 @@ function Head({ task, again }) {
   </div>`;
 }
 
-/** What failed, in which chunk, why, and the act that helps. */
 function Failure({ task, table, again, onSelect, onLog }) {
   const { error, progress } = task;
   const failed = table.known.filter((chunk) => chunk?.status === "failed");
@@ -137,45 +135,15 @@ function Failure({ task, table, again, onSelect, onLog }) {
 
 function Standing({ task }) {
   const { progress, usage } = task;
-  const ended = task.finishedAt ? Date.parse(task.finishedAt) : null;
   return html`<section class="card" aria-label=${t("task.standing")}>
     ${progress.total === null
       ? html`<p class="dim">${t(task.terminal ? "chunks.none" : "chunks.checked")}</p>`
       : html`<${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`thick is-${task.status}`} />`}
     ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
-    ${task.lastError &&
-    !task.error &&
-    html`<${Notice} tone="warn">
-      ${t("failure.call", { why: t(`why.${task.lastError.code}`) })} <${Quote}>${task.lastError.message}<//> · <${Time} at=${task.lastError.at} /> · ${count("inARow", task.lastError.calls)}
-      ${task.lastError.chunk !== null && html` · ${t("chunkName", { n: task.lastError.chunk + 1 })}`}
-    <//>`}
-    <${Figures}
-      of=${[
-        [t("bill.calls"), whole(usage.modelCalls), t("bill.minimum", { n: usage.minimumCalls }), true],
-        [t("bill.tokens"), `${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`, t("bill.tokensNote"), usage.inputTokens > 0],
-        ...costOf(usage),
-        ...(task.coverage === undefined ? [] : [[t("gaps.coverage"), covered(task.coverage), count("gaps.count", task.gaps.length), task.coverage < 1, "warn"]]),
-        [t("bill.inDoubt"), whole(usage.inDoubt), t("bill.inDoubtNote"), usage.inDoubt > 0, "warn"],
-        ...(usage.rejected === undefined ? [] : [[t("bill.rejected"), whole(usage.rejected), t("bill.rejectedNote", usage), usage.rejected > 0, "warn"]]),
-        [t("cutOffTitle"), whole(progress.truncated), t("cutOffNote"), progress.truncated > 0, "warn"],
-      ]}
-    />
-    <${Facts}
-      of=${[
-        [t("column.route"), t(`route.${task.route}`)],
-        [t("gaps.retryOf"), task.retryOf && html`<a href=${href("task", task.retryOf)}><code>${shortId(task.retryOf)}</code></a>`],
-        [t("attempts"), whole(task.attempts), t("attemptsHint")],
-        [t("search.time"), html`<${Time} at=${task.createdAt} both />`],
-        [t("startedAt"), task.startedAt && html`<${Time} at=${task.startedAt} both />`],
-        [t("finishedAt"), task.finishedAt && html`<${Time} at=${task.finishedAt} both />`],
-        [t("took"), ended && span(ended - Date.parse(task.createdAt))],
-        [t("estimated"), task.estimatedFinishAt && html`<${Time} at=${task.estimatedFinishAt} both />`, t("estimatedHint")],
-        [t("deadlineAt"), task.deadlineAt && html`<${Time} at=${task.deadlineAt} both />`],
-        [t("budget"), task.maxModelCalls && count("calls", task.maxModelCalls)],
-        [t("expiresAt"), task.expiresAt && absolute(task.expiresAt)],
-      ]}
-    />
-    <div class="row hint">${t("id")} <code class="wrap">${task.id}</code><${Lazy} name="share" hash=${href("task", task.id)} path=${taskPath(task.id)} id=${task.id} /></div>
+    <${LastError} of=${task} part="chunkName" />
+    <${Figures} of=${billOf(task, t("bill.minimum", { n: usage.minimumCalls }), t("bill.tokensNote"))} />
+    <${Facts} of=${runOf(task, "gaps.retryOf", task.createdAt, [[t("startedAt"), exact(task.startedAt)]], task.finishedAt, [t("deadlineAt"), exact(task.deadlineAt)])} />
+    <${Lazy} name="share" hash=${href("task", task.id)} path=${taskPath(task.id)} id=${task.id} />
   </section>`;
 }
 
@@ -185,11 +153,7 @@ function Result({ task }) {
   const isShaped = value !== undefined; // by a schema: then each output is JSON
   const outputs = Array.isArray(output) ? output.filter((one) => one !== null) : null;
   const text = !outputs ? output : isShaped ? `[${output.map((one) => one ?? "null").join(",")}]` : outputs.join("\n\n");
-  return html`<section class="card" aria-labelledby="result-title">
-    <div class="head">
-      <h2 id="result-title">${t("result.title")}</h2>
-      ${!isShaped && html`<div class="row"><${Ways} /><${Copy} text=${text} /><${Save} text=${text} name=${`onceover-${task.id}.txt`} /></div>`}
-    </div>
+  return html`<${Card} title=${t("result.title")} beside=${!isShaped && html`<div class="row"><${Ways} /><${Copy} text=${text} /><${Save} text=${text} name=${`onceover-${task.id}.txt`} /></div>`}>
     ${task.progress.truncated > 0 && html`<${Notice} tone="warn">${count("result.truncated", task.progress.truncated)}<//>`}
     ${task.gaps?.length > 0 && html`<${Notice} tone="warn">${count("result.gaps", task.gaps.length, { share: covered(task.coverage) })}<//>`}
     ${outputs && html`<p class="hint">${count(isShaped ? "result.values" : "result.list", outputs.length)}</p>`}
@@ -197,7 +161,7 @@ function Result({ task }) {
       ? html`<${Lazy} name="value" text=${text} label=${t("result.title")} file=${`onceover-${task.id}.json`} />`
       : html`<${Output} texts=${outputs ?? [output]} label=${t("result.title")} tall />`}
     ${task.result.quotes?.length > 0 && html`<${Lazy} name="quotes" result=${task.result} />`}
-  </section>`;
+  <//>`;
 }
 
 function Request({ task: { request, metadata } }) {
@@ -205,8 +169,7 @@ function Request({ task: { request, metadata } }) {
     [t("field.modelOptions"), request.modelOptions],
     [t("field.metadata"), metadata],
   ].filter(([, value]) => Object.keys(value).length > 0);
-  return html`<section class="card" aria-labelledby="request-title">
-    <h2 id="request-title">${t("requestId")}</h2>
+  return html`<${Card} title=${t("requestId")}>
     <${Facts}
       of=${[
         [t("search.model"), html`<bdi>${request.model}</bdi>`],
@@ -222,5 +185,5 @@ function Request({ task: { request, metadata } }) {
     ${request.onChunkFailure && html`<${Lazy} name="shape" request=${request} whole />`}
     ${request.instructions && html`<h3>${t("field.instructions")}</h3><${Words} text=${request.instructions} label=${t("field.instructions")} />`}
     ${objects.map(([name, value]) => html`<h3 key=${name}>${name}</h3><${Words} text=${JSON.stringify(value, null, 2)} label=${name} />`)}
-  </section>`;
+  <//>`;
 }

@@ -87,7 +87,6 @@ export function Waterfall({ task, table, selected, onSelect }) {
   `;
 }
 
-/** Returns the first and the last moment of the visible rows. */
 function scaleOf(rows, table, end) {
   const times = rows.flatMap(({ index }) => {
     const chunk = table.known[index];
@@ -132,7 +131,6 @@ function Row({ index, state, code, chunk, together, out, task, scale, selected, 
   </div>`;
 }
 
-/** The marks that the plot has, of all its rows. */
 function marksOf(table, task, said) {
   const marks = new Set();
   for (let index = 0; index < task.progress.total; index += 1) {

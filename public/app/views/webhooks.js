@@ -3,9 +3,9 @@
 import { html, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { t } from "../base/i18n.js";
-import { announce, Confirm, Freshness, Notice, Time, Trouble } from "../base/parts.js";
+import { announce, Card, Confirm, Freshness, Notice, Time, Trouble } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
-import { reveal } from "./keys.js";
+import { Boxes, Field, reveal } from "./keys.js";
 
 const PATH = "/v1/webhook_endpoints";
 const EVENTS = [
@@ -58,9 +58,7 @@ export function Webhooks() {
       state.again();
     },
   };
-  return html`<section class="card" aria-labelledby="webhooks-title">
-    <h2 id="webhooks-title">${t("webhooks.title")}</h2>
-    <${Freshness} state=${state} scope=${t("webhooks.scope")} />
+  return html`<${Card} title=${t("webhooks.title")} beside=${html`<${Freshness} state=${state} scope=${t("webhooks.scope")} />`}>
     <${Trouble} error=${state.error ?? said.error} />
     ${said.text && html`<${Notice}>${said.text}<//>`}
     ${state.data?.length === 0 && html`<p class="dim">${t("webhooks.none")}</p>`}
@@ -83,7 +81,7 @@ export function Webhooks() {
     html`<${Confirm} title=${t(`webhooks.${asked.act}`)} verb=${t(`webhooks.${asked.act}`)} danger=${asked.act === "remove"} act=${acts[asked.act]} onClose=${() => setAsked(null)}>
       <p>${t(`webhooks.${asked.act}Hint`)} <strong><bdi>${asked.endpoint.name}</bdi></strong></p>
     <//>`}
-  </section>`;
+  <//>`;
 }
 
 function NewEndpoint({ onMade }) {
@@ -100,19 +98,13 @@ function NewEndpoint({ onMade }) {
       setError(failure);
     }
   };
-  const toggle = (name) => setFields({ ...fields, events: EVENTS.filter((each) => (each === name) !== fields.events.includes(each)) });
   return html`<form class="inline-form" onSubmit=${make}>
     <h3>${t("webhooks.new")}</h3>
     <div class="grid">
-      <div><label for="hook-name">${t("webhooks.name")}</label><input id="hook-name" value=${fields.name} onInput=${(event) => setFields({ ...fields, name: event.target.value })} /></div>
-      <div><label for="hook-url">URL</label><input id="hook-url" type="url" inputmode="url" placeholder="https://" value=${fields.url} onInput=${(event) => setFields({ ...fields, url: event.target.value })} /></div>
+      <${Field} id="hook-name" label=${t("webhooks.name")} value=${fields.name} onText=${(name) => setFields({ ...fields, name })} />
+      <${Field} id="hook-url" label="URL" type="url" placeholder="https://" value=${fields.url} onText=${(url) => setFields({ ...fields, url })} />
     </div>
-    <fieldset>
-      <legend>${t("webhooks.events")}</legend>
-      ${EVENTS.map(
-        (name) => html`<label key=${name} class="choice inline"><input type="checkbox" checked=${fields.events.includes(name)} onChange=${() => toggle(name)} /> <span><code>${name}</code></span></label>`,
-      )}
-    </fieldset>
+    <${Boxes} label=${t("webhooks.events")} names=${EVENTS} ticked=${fields.events} said=${(name) => html`<code>${name}</code>`} onTick=${(events) => setFields({ ...fields, events })} />
     <${Trouble} error=${error} />
     <button type="submit" class="primary" disabled=${!fields.name || !fields.url || fields.events.length === 0}>${t("webhooks.make")}</button>
   </form>`;

@@ -48,7 +48,7 @@ may always name its own tenant.
 A key without `read` sees no text of a task: `result` is null, and `instructions` and `metadata` are empty.
 While the database is overloaded, the service refuses a new task or file before it checks the key, with 503
 (`overloaded`) and `Retry-After`.
-With `REQUIRE_KEYS=false`, as under `make dev`, every request belongs to the tenant `local`, and the service checks no key."""
+With `REQUIRE_KEYS=false`, as under `make dev`, every request belongs to the tenant `local`, and no key is checked."""
 
 
 class OpenapiView(TypedDict):

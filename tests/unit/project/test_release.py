@@ -12,9 +12,10 @@ def record(figures: dict[str, object], status: int = 0, digest: str = "these fil
     return campaign.Record("a part", "-m a.part", status, 0.0, 60.0, digest, figures)
 
 
-def test_the_command_line_has_the_version_of_the_worker() -> None:
+def test_the_command_line_and_the_page_have_the_version_of_the_worker() -> None:
     assert __version__ == VERSION
     assert f'version = "{VERSION}"' in (ROOT / "cli" / "pyproject.toml").read_text("utf-8")
+    assert f'const VERSION = "{VERSION}";' in (ROOT / "public" / "app" / "main.js").read_text("utf-8")
 
 
 def test_a_report_adds_up_what_ran_on_these_files() -> None:

@@ -2,13 +2,13 @@
 // files of answers. The page does not show the batch's lines.
 import { html, useEffect, useRef, useState } from "../../base/dom.js";
 import { Actions } from "../actions.js";
-import { costOf } from "../cost.js";
+import { billOf, exact, LastError, runOf } from "../bill.js";
 import { Deliveries } from "../deliveries.js";
 import { Faults } from "./faults.js";
 import { BatchFiles } from "./files.js";
 import { hasEnded } from "./read.js";
-import { absolute, count, span, t, whole } from "../../base/i18n.js";
-import { announce, Bar, chunksOf, Facts, Figures, Lazy, Notice, Quote, shortId, Time, titleOf, Waiting, Words } from "../../base/parts.js";
+import { t, whole } from "../../base/i18n.js";
+import { announce, Bar, Card, chunksOf, Facts, Figures, Lazy, Notice, Quote, titleOf, Waiting, Words } from "../../base/parts.js";
 import { href } from "../../base/route.js";
 
 const TONES = { completed: "completed", failed: "failed", expired: "failed", cancelled: "cancelled" };
@@ -35,10 +35,9 @@ export function Batch({ task, state }) {
     <${Faults} of=${of} isInvalid=${task.error?.code === "invalid_batch"} />
     ${of.in_progress_at !== null && !hasEnded(of) && html`<${BatchFiles} of=${of} />`}
     ${Object.keys(metadata).length > 0 &&
-    html`<section class="card" aria-labelledby="metadata-title">
-      <h2 id="metadata-title">${t("batch.metadata")}</h2>
+    html`<${Card} title=${t("batch.metadata")}>
       <${Words} text=${JSON.stringify(metadata, null, 2)} label=${t("batch.metadata")} />
-    </section>`}
+    <//>`}
     ${logged !== null
       ? html`<${Lazy} name="attempts" task=${task} version=${state.at} outcome=${logged} onAsk=${setLogged} />`
       : task.usage.modelCalls > 0 && html`<div class="row"><button type="button" onClick=${() => setLogged("failed")}>${t("batch.log")}</button></div>`}
@@ -51,7 +50,7 @@ const namesOf = ({ terminal, of }) =>
   [!terminal && "cancel", hasEnded(of) && of.in_progress_at !== null && of.request_counts.failed > 0 && "retry", "erase"].filter(Boolean);
 
 function Standing({ task }) {
-  const { of, usage, progress, error, lastError } = task;
+  const { of, usage, error } = task;
   const { total, completed, failed } = of.request_counts;
   return html`<section class="card" aria-label=${t("task.standing")}>
     ${total > 0 && html`<${Bar} part=${completed} of=${total} label=${chunksOf({ kind: task.kind, progress: of.request_counts })} tone=${`thick is-${task.status}`} />`}
@@ -60,25 +59,16 @@ function Standing({ task }) {
     ${error &&
     of.status !== "expired" &&
     html`<${Notice} tone="bad"><strong>${t("batch.why", { why: t(`why.${error.code}`) })}</strong> <${Quote}>${error.message}<//> ${t(error.code === "invalid_batch" ? "batch.correct" : error.retryable ? "retryable" : "notRetryable")} <code>${error.code}</code><//>`}
-    ${lastError &&
-    !task.terminal &&
-    html`<${Notice} tone="warn">
-      ${t("failure.call", { why: t(`why.${lastError.code}`) })} <${Quote}>${lastError.message}<//> · <${Time} at=${lastError.at} /> · ${count("inARow", lastError.calls)}
-      ${lastError.chunk !== null && html` · ${t("batch.line", { n: lastError.chunk + 1 })}`}
-    <//>`}
+    ${!task.terminal && html`<${LastError} of=${task} part="batch.line" />`}
     <${Figures}
       of=${[
         [t("batch.done"), total > 0 ? `${whole(completed)} / ${whole(total)}` : t(hasEnded(of) ? "lines.none" : "lines.checked"), t("batch.doneNote"), true],
-        [t("batch.failed"), whole(failed), t("batch.failedNote"), failed > 0, "warn"],
-        [t("bill.calls"), whole(usage.modelCalls), total > 0 ? t("bill.minimum", { n: usage.minimumCalls }) : t("batch.noCall"), true],
-        [t("bill.tokens"), `${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`, t("batch.tokensNote"), usage.inputTokens > 0],
-        ...costOf(usage),
-        [t("bill.inDoubt"), whole(usage.inDoubt), t("bill.inDoubtNote"), usage.inDoubt > 0, "warn"],
-        [t("cutOffTitle"), whole(progress.truncated), t("cutOffNote"), progress.truncated > 0, "warn"],
+        [t("status.failed"), whole(failed), t("batch.failedNote"), failed > 0, "warn"],
+        ...billOf(task, total > 0 ? t("bill.minimum", { n: usage.minimumCalls }) : t("batch.noCall"), t("batch.tokensNote")),
       ]}
     />
     <${Times} task=${task} />
-    <div class="row hint">${t("id")} <code class="wrap">${of.id}</code><${Lazy} name="share" hash=${href("task", task.id)} path=${`/v1/batches/${of.id}`} id=${of.id} /></div>
+    <${Lazy} name="share" hash=${href("task", task.id)} path=${`/v1/batches/${of.id}`} id=${of.id} />
   </section>`;
 }
 
@@ -87,24 +77,16 @@ const moment = (seconds) => seconds !== null && new Date(seconds * 1000).toISOSt
 function Times({ task }) {
   const { of } = task;
   const ended = of.completed_at ?? of.failed_at ?? of.expired_at ?? of.cancelled_at;
-  const time = (seconds) => seconds !== null && html`<${Time} at=${moment(seconds)} both />`;
+  const times = [
+    [t("batch.valid"), exact(moment(of.in_progress_at))],
+    [t("batch.finalizing"), exact(moment(of.finalizing_at))],
+  ];
   return html`<${Facts}
     of=${[
       [t("search.model"), of.model && html`<bdi>${of.model}</bdi>`],
       [t("batch.endpoint"), html`<code>${of.endpoint}</code>`],
       [t("batch.window"), of.completion_window],
-      [t("column.route"), t(`route.${task.route}`)],
-      [t("batch.retryOf"), task.retryOf && html`<a href=${href("task", task.retryOf)}><code>${shortId(task.retryOf)}</code></a>`],
-      [t("attempts"), whole(task.attempts), t("attemptsHint")],
-      [t("search.time"), time(of.created_at)],
-      [t("batch.valid"), time(of.in_progress_at)],
-      [t("batch.finalizing"), time(of.finalizing_at)],
-      [t("finishedAt"), time(ended)],
-      [t("took"), ended > of.created_at && span((ended - of.created_at) * 1000)],
-      [t("estimated"), task.estimatedFinishAt && html`<${Time} at=${task.estimatedFinishAt} both />`, t("estimatedHint")],
-      [t("batch.expires"), time(of.expires_at), t("batch.expiresHint")],
-      [t("budget"), task.maxModelCalls && count("calls", task.maxModelCalls)],
-      [t("expiresAt"), task.expiresAt && absolute(task.expiresAt)],
+      ...runOf(task, "batch.retryOf", moment(of.created_at), times, moment(ended), [t("batch.expires"), exact(moment(of.expires_at)), t("batch.expiresHint")]),
       [t("batch.input"), html`<code>${of.input_file_id}</code>`],
     ]}
   />`;

@@ -3,17 +3,16 @@
 import { html, useState } from "../../base/dom.js";
 import { openStream } from "../../base/api.js";
 import { count, t } from "../../base/i18n.js";
-import { announce, saveAs, Trouble } from "../../base/parts.js";
+import { announce, Card, saveAs, Trouble } from "../../base/parts.js";
 import { hasEnded } from "./read.js";
 
 export function BatchFiles({ of }) {
   const { completed, failed } = of.request_counts;
   const ended = hasEnded(of);
-  return html`<section class="card" aria-labelledby="files-title">
-    <h2 id="files-title">${t("files.title")}</h2>
+  return html`<${Card} title=${t("files.title")}>
     <${BatchFile} name="output" label=${t("files.output")} id=${completed > 0 && of.output_file_id} of=${of} lines=${completed} isGrowing=${!ended} note=${completed > 0 ? count(ended ? "files.lines" : "files.soFar", completed) : t(ended ? "files.noAnswer" : "files.noAnswerYet")} />
     <${BatchFile} name="error" label=${t("files.error")} id=${of.error_file_id} of=${of} lines=${failed} note=${of.error_file_id ? count("files.lines", failed) : t(ended ? "files.noError" : "files.errorLater")} />
-  </section>`;
+  <//>`;
 }
 
 function BatchFile({ name, label, id, of, lines, note, isGrowing = false }) {

@@ -1,7 +1,7 @@
-// The gaps of a task that is running or has completed: where they are in the text, and why each chunk failed.
+// A task's gaps: where they are in the text, and why each chunk failed.
 import { html, useState } from "../../base/dom.js";
 import { count, covered, t, whole } from "../../base/i18n.js";
-import { Pages, Table } from "../../base/parts.js";
+import { Card, Pages, Table } from "../../base/parts.js";
 
 const PAGE = 25; // gaps at once
 const CELLS = 400; // of the strip; gaps in neighbouring ones are drawn as one
@@ -12,9 +12,8 @@ export function Gaps({ task: { gaps, coverage, progress, request }, onSelect }) 
   const codes = new Map();
   for (const { code } of gaps) codes.set(code, (codes.get(code) ?? 0) + 1);
   const share = covered(coverage);
-  return html`<section class="card" aria-labelledby="gaps-title">
+  return html`<${Card} title=${t("gaps.title")}>
     <link rel="stylesheet" href="style/structured.css" />
-    <h2 id="gaps-title">${t("gaps.title")}</h2>
     <p class="big">${t("gaps.covered", { share })}</p>
     <p>
       ${count("gaps.of", gaps.length, { total: progress.total })}
@@ -33,7 +32,7 @@ export function Gaps({ task: { gaps, coverage, progress, request }, onSelect }) 
       ])}
     />
     <${Pages} first=${first} page=${PAGE} of=${gaps.length} onTurn=${setFirst} />
-  </section>`;
+  <//>`;
 }
 
 /** The parts of the text that are gaps, in percent, in order. Neighbouring gaps are one part. */

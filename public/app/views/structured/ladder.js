@@ -1,9 +1,9 @@
-// The calls for a chunk whose output must fit a schema, one by one, and the last answer that did not fit, with its faults.
+// The calls for a chunk whose output must fit a schema, and its last rejected answer.
 import { html, useEffect, useState } from "../../base/dom.js";
 import { call } from "../../base/api.js";
 import { count, span, t } from "../../base/i18n.js";
 import { Quote, Table, Trouble, Words } from "../../base/parts.js";
-import { tail } from "../../base/route.js";
+import { tail, taskPath } from "../../base/route.js";
 
 const CALLS_MOST = 20; // that are shown
 const REJECTED = ["invalid_output", "output_truncated"];
@@ -13,7 +13,7 @@ export function Ladder({ id, chunk: { index, rejected, attempts } }) {
   useEffect(() => {
     const controller = new AbortController();
     // The log is in the order of level and index, so this chunk's calls follow those of the previous chunk.
-    const path = `/api/tasks/${encodeURIComponent(id)}/attempts${tail({ limit: CALLS_MOST, cursor: index > 0 ? `0.${index - 1}` : "" })}`;
+    const path = `${taskPath(id)}/attempts${tail({ limit: CALLS_MOST, cursor: index > 0 ? `0.${index - 1}` : "" })}`;
     call("GET", path, { signal: controller.signal }).then(
       ({ data }) => setState({ calls: rungsOf(data.attempts.filter((one) => one.level === 0 && one.index === index)), error: null }),
       (error) => controller.signal.aborted || setState({ calls: null, error }),
