@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...kernel.api.base.endpoint import Access, Answer, Endpoint
 from ...kernel.api.base.exchange import Exchange
-from ...kernel.api.base.messages import Reply, json_reply
+from ...kernel.api.base.messages import Reply, Request, json_reply
 from ...kernel.api.base.problems import FORBIDDEN, FOREIGN_ORIGIN, Refusal, named
+from ...kernel.api.base.services import Api
 from ...kernel.api.base.views import shown
 from ...kernel.api.tasks.submission import read_submission
 from ...kernel.domain.version import VERSION
@@ -65,7 +66,6 @@ class _Refused(Exception):
 
 async def serve_mcp(exchange: Exchange) -> Reply:
     """Answer one message. A notification needs no work, since nothing outlives a request."""
-    _check_origin(exchange)
     body, headers = await read_submission(exchange), exchange.request.headers
     view, revision = McpAnswerView(jsonrpc="2.0", id=None), headers.get("mcp-protocol-version", LEGACY)
     try:
@@ -87,10 +87,10 @@ async def serve_mcp(exchange: Exchange) -> Reply:
     return json_reply(200, view)
 
 
-def _check_origin(exchange: Exchange) -> None:
+def _check_origin(request: Request, api: Api) -> None:
     """Refuse pages of foreign origins: a host name that leads here would let them in (DNS rebinding)."""
-    origin, url = exchange.request.headers.get("origin"), urlsplit(exchange.request.url)
-    if origin not in {None, f"{url.scheme}://{url.netloc}", *exchange.api.settings.cors_origins}:
+    origin, url = request.headers.get("origin"), urlsplit(request.url)
+    if origin not in {None, f"{url.scheme}://{url.netloc}", *api.settings.cors_origins}:
         raise Refusal(FOREIGN_ORIGIN, "CORS_ORIGINS does not list the page's origin.")
 
 
@@ -164,6 +164,7 @@ ENDPOINTS: Final = (
         handler=serve_mcp,
         access=Access.ANY_KEY,
         body=McpMessage,
+        guard=_check_origin,
         seconds_most=SECONDS_MOST,
         answers=(
             Answer(200, f"The result. In {LEGACY} also an error", (McpAnswerView,)),

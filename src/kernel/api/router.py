@@ -243,6 +243,8 @@ async def _answer(request: Request, api: Api, catalogue: Catalogue) -> Reply:
     endpoint = next((call for call in calls if call.method == method), None)
     if endpoint is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
+    if endpoint.guard is not None:
+        endpoint.guard(request, api)
     if endpoint.is_shed and api.isolate.load.refuses(asyncio.get_running_loop().time()):
         # the refusal comes before the look-up of the key, which would add to the database's load
         raise overload_refusal()

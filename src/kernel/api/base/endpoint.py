@@ -10,8 +10,9 @@ from pydantic.alias_generators import to_camel
 from ...domain import limits
 from ...domain.keys import Scope
 from .exchange import TENANT, Exchange, Reach
-from .messages import Reply
+from .messages import Reply, Request
 from .problems import ProblemKind
+from .services import Api
 
 
 class Access(Enum):
@@ -23,6 +24,7 @@ class Access(Enum):
 
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
+Guard = Callable[[Request, Api], None]
 _UUID: Final[Mapping[str, object]] = {"type": "string", "format": "uuid"}
 
 
@@ -93,8 +95,8 @@ class Endpoint(NamedTuple):
     `access` is the scope that a key needs, or another requirement. `reach` says which tenants a request may name: with
     `OWN` only the key's own, otherwise a key that may reach another one may name it. `problems` are the
     refusals that the handler itself makes, and `openapi` derives the other refusals from path, access, parameters and
-    body. A call that `is_shed` is refused while the database is overloaded. A call with `seconds_most` is answered
-    within that time, even if the database is slow.
+    body. `guard` may refuse a request before its key is looked up. A call that `is_shed` is refused while the database
+    is overloaded. A call with `seconds_most` is answered within that time, even if the database is slow.
     """
 
     method: str
@@ -109,6 +111,7 @@ class Endpoint(NamedTuple):
     body: type[BaseModel] | None = None
     body_type: str = "application/json"
     body_optional: bool = False
+    guard: Guard | None = None
     is_shed: bool = False
     seconds_most: float | None = None
     id_schema: Mapping[str, object] = _UUID

@@ -210,7 +210,7 @@ def test_unknown_methods_and_tools_are_refused(bench: ApiBench):
 
 
 def test_pages_of_foreign_origins_are_refused(keyed: ApiBench):
-    """A page of the deployment itself and of `CORS_ORIGINS` may call, and no other."""
+    """A page of the deployment itself and of `CORS_ORIGINS` may call, and no other, whatever its key."""
     secret = bearer(keyed.make_key())
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     for origin, status in (
@@ -219,6 +219,8 @@ def test_pages_of_foreign_origins_are_refused(keyed: ApiBench):
     ):
         reply = keyed.call("POST", "/mcp", message, secret | {"origin": origin})
         assert reply.status == status, origin
+        keyless = keyed.call("POST", "/mcp", message, {"origin": origin})
+        assert keyless.status == {200: 401}.get(status, status), origin
     assert data(reply)["code"] == "foreign_origin"
 
 
