@@ -4,6 +4,8 @@
   refused exactly if it has a form that the contract does not list; then each value must be judged as the suite says.
 - Standard Webhooks: its libraries in Python and JavaScript must accept what onceover signs, and nothing that was
   changed afterwards.
+- MCP's conformance: its scenarios for servers against `make dev`, and the protocol's inspector, which also judges the
+  schemas of the tools.
 
 What differs on purpose stands in `DIFFERENCES`, with the reason. Anything else fails. A suite whose package cannot be
 had is skipped, and the program says so. The figures are printed.
@@ -11,9 +13,12 @@ had is skipped, and the program says so. The figures are printed.
 
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -30,17 +35,25 @@ from src.features.structured.schema.formats import FORMATS
 from src.features.structured.schema.refusals import SchemaRefused
 from src.features.structured.schema.schema import parse_schema
 from src.features.webhooks import rules
+from tests.support.dev_server import DevServer
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".build" / "suites"
 SCHEMAS = ("jsonschema", "4.26.0", "0c26707e2efad8aa1bfc5b7ce170f3fccc2e4918ff85989ba9ffa9facb2be326")
 VERIFIER = "standardwebhooks@1.1.1"
+INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 MESSAGES = 1_000
 # Values that onceover judges in another way than the suite, and why, by the suite's file and words of the test.
 DIFFERENCES = {
     ("format", "is only an annotation by default"): "A format is asked of the model, so it is checked.",
     ("date-time", "leap second"): "Python's dates and most databases have no second 60.",
     ("time", "leap second"): "Python's times and most databases have no second 60.",
+}
+# MCP's scenarios that onceover does not pass, by the beginnings of their names, and why.
+SCENARIOS_APART = {
+    ("tools-call-", "json-schema-2020-12", "server-sse-polling"): "They call tools of the suite's own.",
+    ("elicitation-",): "No tool asks its client anything.",
+    ("resources-", "prompts-", "logging-", "completion-"): "onceover has tools alone, and says so in `capabilities`.",
 }
 # The keywords of CONTRACT section 11 and 14 that may stand in any schema.
 KEYWORDS = {
@@ -57,10 +70,14 @@ class NotToBeHad(Exception):
 
 
 def main() -> int:
-    """Run both suites, and return 1 if anything differed that is not a difference on purpose."""
+    """Run the suites, and return 1 if anything differed that is not a difference on purpose."""
     KEPT.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {}
-    for name, suite in (("JSON-Schema-Test-Suite", json_schema), ("Standard Webhooks", webhooks)):
+    for name, suite in (
+        ("JSON-Schema-Test-Suite", json_schema),
+        ("Standard Webhooks", webhooks),
+        ("MCP's conformance", mcp),
+    ):
         try:
             figures, wrong = suite()
         except NotToBeHad as error:
@@ -129,6 +146,61 @@ def webhooks() -> tuple[Counter[str], list[str]]:
             else:
                 wrong.append(f"{name}: {message['headers']['webhook-id']} was {'accepted' if verdict else 'refused'}")
     return figures, wrong
+
+
+def mcp() -> tuple[Counter[str], list[str]]:
+    """Run MCP's scenarios and its inspector against a local server. Raises NotToBeHad."""
+    with tempfile.TemporaryDirectory() as folder, DevServer(Path(folder, "state")) as server:
+        figures, wrong = conformance(f"{server.url}/mcp")
+        inspected, faults = inspected_tools(f"{server.url}/mcp")
+    return figures + inspected, wrong + faults
+
+
+def conformance(url: str) -> tuple[Counter[str], list[str]]:
+    """Run the conformance suite's scenarios for servers against a server that needs no key. Raises NotToBeHad."""
+    program = ROOT / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+    if not program.exists():
+        raise NotToBeHad("node_modules has no @modelcontextprotocol/conformance: make install-dev")
+    done = _node([program, "server", "--suite", "all", "--url", url])
+    figures, wrong = Counter[str](), list[str]()
+    for name, passed, failed in re.findall(r"^[✓✗] ([\w-]+): (\d+) passed, (\d+) failed$", done.stdout, re.MULTILINE):
+        if any(name.startswith(beginnings) for beginnings in SCENARIOS_APART):
+            figures["scenarios for what is not offered"] += 1
+        elif failed != "0":
+            wrong.append(f"the scenario {name} failed")
+        else:
+            figures["scenarios passed" if passed != "0" else "scenarios that check nothing"] += 1
+    return figures, wrong if figures else [f"no scenario ran: {done.stderr[-300:]}"]
+
+
+def inspected_tools(url: str) -> tuple[Counter[str], list[str]]:
+    """Let the inspector list the tools, judge their schemas, and call two of them. Raises NotToBeHad."""
+    folder = KEPT / "inspector"
+    _run(["npm", "install", "--prefix", str(folder), "--no-save", "--ignore-scripts", "--silent", INSPECTOR])
+    program = (
+        folder / "node_modules" / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
+    )
+    calls = (
+        ["--method", "tools/list", "--strict"],
+        ["--method", "tools/call", "--tool-name", "analyse", "--tool-arg", "input=A text."],
+        ["--method", "tools/call", "--tool-name", "list"],
+    )
+    figures, wrong = Counter[str](), list[str]()
+    for call in calls:
+        done = _node([program, "--cli", url, "--transport", "http", *call])
+        if done.returncode:
+            wrong.append(f"the inspector's {' '.join(call)} ended with {done.returncode}: {done.stderr[-300:]}")
+        figures["calls by the inspector"] += 1
+    return figures, wrong
+
+
+def _node(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Run a program of npm in a folder of its own, which is its home too."""
+    with tempfile.TemporaryDirectory() as home:
+        environ = {**os.environ, "HOME": home}
+        return subprocess.run(
+            [find_node(), *command], cwd=home, env=environ, capture_output=True, text=True, check=False, timeout=300
+        )
 
 
 def _test_suite() -> Path:
