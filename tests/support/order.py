@@ -25,6 +25,7 @@ LONG = (
     "tests/runtime/test_letting_go.py",
     "tests/runtime/test_messages.py",
     "tests/runtime/test_keys.py",
+    "tests/runtime/test_verify.py",
     "tests/runtime/test_long_inputs.py",
     "tests/runtime/test_chaos.py",
     "tests/runtime/test_batch_chaos.py",

@@ -10,13 +10,12 @@ from .. import __version__, terminal
 from ..connection import ApiClient
 from ..errors import CommandError, ServerRefused
 from ..shapes import Json
-from ..verify.checks import UNAIDED_SECONDS, checks, late, run
+from ..verify.checks import checks, cleaned, run
 from ..verify.findings import NAME, Finding, Grade, as_markdown, write
 from ..verify.trial import Trial
 from .flags import Key, Url, connect, examples
 
 COULD_NOT_RUN = 2
-_LATER = "A run that begins in ten minutes or later removes the rest."
 
 
 def verify(
@@ -75,21 +74,14 @@ def _examined(trial: Trial, status: Json, receiver: str | None) -> tuple[Json, l
         return {"service": status["service"]}, findings
     terminal.say(f"Removed {trial.clean(earlier=True)} things that earlier runs left.")
     try:
-        for name, did, act in checks(status, receiver):
-            terminal.say(f"{name}: {did} …")
-            note(run(trial, (name, did, act if trial.left > UNAIDED_SECONDS else late)))
+        for check in checks(status, receiver):
+            terminal.say(f"{check[0]}: {check[1]} …")
+            note(run(trial, check))
     finally:
-        note(run(trial, ("cleaning", f"removed what it made, which is named {NAME}", _cleaned)))
+        note(run(trial, ("cleaning and sums", f"removed what is named {NAME}, and compared bills and sums", cleaned)))
     facts = {name: status[name] for name in ("service", "architecture", "version")}
     facts |= {"schema": status["schema"]["applied"], "model": trial.model, "requests": trial.requests}
     return facts | {"model calls": trial.calls, "seconds": round(trial.clock() - trial.began)}, findings
-
-
-def _cleaned(trial: Trial) -> tuple[Grade, str, str]:
-    gone = trial.clean(earlier=False)
-    if remain := [kind for kind, _, _ in trial.made()]:
-        return Grade.FAULT, f"{len(remain)} things remain: {', '.join(sorted(set(remain)))}", _LATER
-    return Grade.SOUND, f"{gone} things are gone", "Nothing remains but the sums of history."
 
 
 def register(app: typer.Typer) -> None:

@@ -1,12 +1,12 @@
 """The checks of `onceover verify`. Each says what it did, what it saw, and what that means."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import pairwise
-from typing import Any, Final
+from statistics import median
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -17,11 +17,10 @@ from ..shapes import Json
 from ..submission import fresh_key
 from .findings import NAME, Finding, Grade
 from .receiver import Receiver
-from .trial import ONE, PARTS, NotRun, Trial
+from .trial import ONE, PARTS, UNAIDED_SECONDS, NotRun, Trial
 
-# How long a bound route may take to end a task of one call. A queue holds a message for up to 30 s.
-UNAIDED_SECONDS: Final = 45.0
-CRON_SECONDS: Final = 90.0
+CRON_SECONDS: Final = 150.0  # cron comes each minute, and every second time is recorded
+MISSED_SECONDS: Final = 170.0  # requests begin sweeps too, 180 s after the last one
 _FAST: Final = "the task had ended before it could be watched: its model is too fast"
 
 type Seen = tuple[Grade, str, str]
@@ -32,15 +31,15 @@ def checks(status: Json, receiver: str | None) -> Iterator[Check]:
     """Return the checks for a deployment with this status: the name of each, what it does, and its function."""
     bound = status["queueCheck"]
     yield "schema", "compared the migrations of code and database", lambda _: _schema(status)
+    yield "database", "timed reads, stored a task for later, and asked a scrape of metrics for its rows", _database
     yield "model", "asked whether the model would answer", _model
     routes = {"queue": bound["hasAIQueue"], "durable-object": bound["hasDurableObjects"]}
     # Beside others, the direct route is the last resort, and has no time for calls of AI_TIMEOUT_SECONDS.
     for route in [name for name, is_bound in routes.items() if is_bound] or ["direct"]:
         yield f"route {route}", "sent a task by it alone, and watched without helping", partial(_route, route)
-    yield "database", "timed reads, and asked a scrape of metrics for its rows", _database
     yield "repetition", "sent a submission twice with one Idempotency-Key, and another body with it", _repeated
     yield "hang-up", "hung up during a submission, and sent it again", _hang_up
-    yield "streams and timers", "opened a task's stream, waited for the task for 2 s, and followed it", _watched
+    yield "streams and timers", "opened a stream, waited for the task for 2 s, and followed it to its result", _watched
     yield "cancel", "cancelled a running task, and looked at its bill 3 s later", _cancelled
     yield "deadline", "gave a task of three calls one second", _deadline
     yield "budget", "submitted a task of six calls with a budget of one", _budget
@@ -48,13 +47,8 @@ def checks(status: Json, receiver: str | None) -> Iterator[Check]:
     yield "files", "stored a file, read it and deleted it", _file
     yield "batch", "ran a batch of two lines", _batch
     yield "webhooks", "registered an endpoint, tried it, and ended a task", partial(_webhooks, receiver)
-    yield "cron", "asked when the cron trigger last came", _cron
+    yield "cron", "waited for a sweep that cron began", partial(_cron, status["lastSweepAt"])
     yield "answers", "counted answers with a status from 500 on", _answers
-
-
-def late(_: Trial) -> Seen:
-    """Stand in for a check when its time is over."""
-    raise NotRun("the ten minutes are nearly over")
 
 
 def run(trial: Trial, check: Check) -> Finding:
@@ -81,10 +75,6 @@ def _judged(saw: str, sound: str, *faults: tuple[bool, str]) -> Seen:
     return (Grade.SOUND, saw, sound) if means is None else (Grade.FAULT, saw, means)
 
 
-def _asked(trial: Trial, method: str, path: str, **sent: Any) -> Json:
-    return read_answer(trial.send(method, path, **sent))
-
-
 def _schema(status: Json) -> Seen:
     known, applied = status["schema"]["known"], status["schema"]["applied"]
     saw = f"the code knows {known}, the database has {applied}"
@@ -105,15 +95,17 @@ def _end(task: Json) -> str:
 
 
 def _route(route: str, trial: Trial) -> Seen:
-    began = trial.clock()
+    began, trial.calls_fail = trial.clock(), False
     _, task = trial.submit(trial.submission(1), route=route)
     seen = trial.unaided(task["id"], UNAIDED_SECONDS)
     took = f"{trial.clock() - began:.0f} s"
+    trial.calls_fail, trial.route = seen["status"] == "failed", route if trial.dead else ""
     if not seen["terminal"]:
-        whole = trial.get(f"/api/tasks/{task['id']}")
-        if error := whole["lastError"]:
+        if error := trial.get(f"/api/tasks/{task['id']}")["lastError"]:
+            trial.calls_fail = True
             saw = f"{seen['status']} after {took}: {error['code']}, {error['message']}"
             return Grade.FAULT, saw, "The task began, but its call fails. The runbook has this code."
+        trial.dead.append(route)
         helped = trial.ended(task["id"], 30.0)
         reason = (seen["waitingFor"] or {"reason": "a call"})["reason"]
         saw = f"{seen['status']} after {took}, waiting for {reason}; with a poll's help {_end(helped)}"
@@ -140,18 +132,23 @@ _NOT_CARRIED: Final = {
 
 
 def _database(trial: Trial) -> Seen:
-    def median(path: str) -> float:
-        times = [trial.clock()]
-        for _ in range(5):
-            trial.get(path)
-            times.append(trial.clock())
-        return sorted(behind - at for at, behind in pairwise(times))[2] * 1000
+    def ms(path: str) -> float:
+        began = trial.clock()
+        trial.get(path)
+        return (trial.clock() - began) * 1000
 
-    without, took = median("/api/ai-status"), median("/api/tasks?limit=1")
-    metrics = trial.send("GET", "/api/metrics").text
-    rows = re.findall(r"^onceover_scrape_rows_(?:read|written) (\d+)$", metrics, re.MULTILINE)
+    without, took = (median(ms(path) for _ in range(5)) for path in ("/api/ai-status", "/api/tasks?limit=1"))
+    rows = trial.scrape("scrape_rows_(?:read|written)")
+    trial.booked = sum(trial.scrape("model_calls_total"))
     saw = f"a list took {took:.0f} ms, an answer without the database {without:.0f} ms"
-    saw += f"; a scrape read and wrote {' and '.join(rows) or 'unknown'} rows"
+    saw += f"; a scrape read and wrote {' and '.join(map(str, rows)) or 'unknown'} rows"
+    start = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    try:
+        trial.submit(trial.submission(0, maxModelCalls=1, notBefore=start))
+    except ServerRefused as refused:
+        if refused.status < 500:
+            raise
+        return Grade.FAULT, f"{saw}; a write got {refused.code}: {refused}", "The database takes no writes."
     return _judged(saw, "The database answers in good time.", (took - without > 2000, "The database is slow."))
 
 
@@ -162,17 +159,15 @@ def _repeated(trial: Trial) -> Seen:
     other = trial.send("POST", "/api/tasks", json={**body, "input": PARTS}, headers={"Idempotency-Key": key})
     same, replayed = again["id"] == first["id"], answer.headers.get("idempotency-replayed")
     saw = f"the second answer named {'the same' if same else 'another'} task (Idempotency-Replayed: {replayed})"
-    is_fault = not same or replayed != "true" or other.status_code != 422
-    fault = is_fault, "A client that repeats a request pays twice, or gets another task."
+    fault = not same or replayed != "true" or other.status_code != 422, "A client that repeats a request pays twice."
     return _judged(f"{saw}; the other body got {other.status_code}", "A lost answer can be asked for again.", fault)
 
 
 def _hang_up(trial: Trial) -> Seen:
-    key, body, cut = fresh_key(), trial.submission(1), "the answer came before the hang-up"
-    try:
-        trial.send("POST", "/api/tasks", seconds=0.005, json=body, headers={"Idempotency-Key": key})
-    except Unreachable:
-        cut = "hung up before the answer"
+    key, body, cut = fresh_key(), trial.submission(1), "hung up before the answer"
+    with suppress(Unreachable):
+        trial.submit(body, key, seconds=0.005)
+        cut = "the answer came before the hang-up"
     trial.pause(1.0)
     answer, task = trial.submit(body, key)
     there = "there" if answer.headers.get("idempotency-replayed") == "true" else "not there"
@@ -199,38 +194,38 @@ def _watched(trial: Trial) -> Seen:
     is_held = is_over and streamed > 2.0
     if is_over and not is_held:
         raise NotRun(_FAST)
-    began, waited, said = trial.clock(), None, "no answer"
-    try:
+    began, waited = trial.clock(), None
+    with suppress(Unreachable):
         waited = trial.get(path, wait="2")
-        said = "an answer"
-    except Unreachable:
-        pass
-    seconds = trial.clock() - began
+    seconds, said = trial.clock() - began, "no answer" if waited is None else "an answer"
     is_late = waited is None or seconds > 8.0
     is_early = waited is not None and not waited["terminal"] and seconds < 1.5
-    ended, streams = (False, 0) if is_late else _followed(trial, path)
+    ended, streams, outputs = (None, 0, []) if is_late else _followed(trial, path)
+    is_other = ended is not None and ended["result"] and ended["result"]["output"] != "\n\n".join(outputs)
     return _judged(
         f"the stream's first event ({first}) came after {streamed:.1f} s; a wait of 2 s got {said} in {seconds:.1f} s; "
-        f"following took {streams} streams, {'to' if ended else 'and never reached'} the end",
+        f"following took {streams} streams, {'and never reached the end' if ended is None else f'to {_end(ended)}'}",
         "Events come when they happen, and timers fire.",
         (is_held, "The stream is held back until the end: something buffers it."),
         (is_late or is_early, "Timers fire late, early or never."),
-        (not ended, "A follower of a task does not learn its end."),
+        (ended is None, "A follower of a task does not learn its end."),
+        (is_other, "The result is not what the events told part by part: something of it is lost."),
     )
 
 
-def _followed(trial: Trial, path: str) -> tuple[bool, int]:
-    """Follow a stream to its end over the platform's limits. Returns whether the end came, and in how many streams."""
-    last, until = None, trial.clock() + 60.0
-    for opened in range(1, 40):
+def _followed(trial: Trial, path: str) -> tuple[Json | None, int, list[str]]:
+    """Follow a stream over the platform's limits. Returns the ended task, the number of streams, and the outputs."""
+    last, opened, until, outputs = None, 0, trial.clock() + 60.0, list[str]()
+    while trial.clock() < until and opened < 40:
+        opened += 1
         with trial.api.events(f"{path}/events", last) as events:
             for event in events:
                 last = event.id or last
+                if event.event == "chunk":
+                    outputs.append(json.loads(event.data)["output"])
                 if event.event == "end":
-                    return True, opened
-        if trial.clock() > until:
-            break
-    return False, opened
+                    return trial.get(path), opened, outputs
+    return None, opened, outputs
 
 
 def _cancelled(trial: Trial) -> Seen:
@@ -238,12 +233,11 @@ def _cancelled(trial: Trial) -> Seen:
     answer = trial.send("POST", f"{path}/cancel")
     if answer.status_code == 409:
         raise NotRun(_FAST)
-    before = read_answer(answer)["usage"]
+    calls = read_answer(answer)["usage"]["modelCalls"]
     trial.pause(3.0)
     after = trial.get(path)
-    calls, later = (usage["modelCalls"] for usage in (before, after["usage"]))
-    saw = f"{after['status']}; {calls} calls at the answer, {later} after 3 s"
-    fault = after["status"] != "cancelled" or later > calls, "A cancelled task goes on."
+    saw = f"{after['status']}; {calls} calls at the answer, {after['usage']['modelCalls']} after 3 s"
+    fault = after["status"] != "cancelled" or after["usage"]["modelCalls"] > calls, "A cancelled task goes on."
     return _judged(saw, "A cancellation stops a task.", fault)
 
 
@@ -300,7 +294,7 @@ def _batch(trial: Trial) -> Seen:
     lines = "".join(json.dumps({"custom_id": str(number), **line}) + "\n" for number in range(2))
     asked = {"input_file_id": trial.upload(lines.encode(), "batch")["id"], "endpoint": line["url"]}
     named = {"metadata": {"name": NAME, "run": trial.name}, "onceover": {"maxModelCalls": budget}}
-    batch = _asked(trial, "POST", "/v1/batches", json=asked | named | {"completion_window": "1h"})
+    batch = read_answer(trial.send("POST", "/v1/batches", json=asked | named | {"completion_window": "1h"}))
     until = trial.clock() + 90.0
     while batch["status"] in {"validating", "in_progress", "finalizing"} and trial.clock() < until:
         trial.get(str(batch["onceover"]["task"]), wait="5")
@@ -320,14 +314,14 @@ def _webhooks(url: str | None, trial: Trial) -> Seen:
     parts = urlsplit(url)
     asked = {"name": f"{NAME} {trial.name}", "url": url, "event_types": ["task.completed"]}
     try:
-        endpoint = _asked(trial, "POST", "/v1/webhook_endpoints", json=asked)
+        endpoint = read_answer(trial.send("POST", "/v1/webhook_endpoints", json=asked))
     except ServerRefused as refused:
         if refused.code != "no_webhook_key":
             raise
         raise NotRun("the deployment has no WEBHOOK_KEY, so it sends no webhooks") from None
     own = Receiver(parts, endpoint["signing_secret"]) if parts.hostname in {"127.0.0.1", "localhost"} else None
     try:
-        tried = _asked(trial, "POST", f"/v1/webhook_endpoints/{endpoint['id']}/test", json={})
+        tried = read_answer(trial.send("POST", f"/v1/webhook_endpoints/{endpoint['id']}/test", json={}))
         _, task = trial.submit(trial.submission(1))
         trial.ended(task["id"])
         until = trial.clock() + 30.0
@@ -347,18 +341,34 @@ def _webhooks(url: str | None, trial: Trial) -> Seen:
     )
 
 
-def _cron(trial: Trial) -> Seen:
+def _cron(seen: str | None, trial: Trial) -> Seen:
+    """Wait for two sweeps that are so near each other that cron began the second."""
     until = trial.clock() + min(CRON_SECONDS, trial.left)
-    while (age := _age(trial)) > 600 and trial.clock() < until:
+    while trial.clock() < until:
+        last = trial.get("/api/async-status", verbose="1")["lastSweepAt"]
+        gap = datetime.fromisoformat(last) - datetime.fromisoformat(seen) if seen and last else timedelta(0)
+        if timedelta(0) < gap < timedelta(seconds=MISSED_SECONDS):
+            return (
+                Grade.SOUND,
+                f"a sweep came {gap.seconds} s after another",
+                "Cron comes, and finds what stands still.",
+            )
+        seen = last
         trial.pause(5.0)
-    saw = "it never came" if age == float("inf") else f"it came {age / 60:.0f} minutes ago"
-    fault = age > 600, "Cron does not come: is there `crons` under [triggers] in wrangler.toml? Then make deploy."
-    return _judged(saw, "Cron comes, and finds what stands still.", fault)
+    means = "Cron does not come each minute: is there `crons` under [triggers] in wrangler.toml? Then make deploy."
+    return Grade.FAULT, f"the last sweep came at {seen or 'no time'}, and no other soon after it", means
 
 
-def _age(trial: Trial) -> float:
-    last = trial.get("/api/async-status", verbose="1")["lastSweepAt"]
-    return float("inf") if last is None else (datetime.now(UTC) - datetime.fromisoformat(last)).total_seconds()
+def cleaned(trial: Trial) -> Seen:
+    """Remove what the run has made. The sums of history must still have its calls."""
+    gone, remain = trial.clean(earlier=False), sorted({kind for kind, _, _ in trial.made()})
+    more = sum(trial.scrape("model_calls_total")) - (trial.booked or 0)
+    return _judged(
+        f"{gone} things are gone; {trial.calls} calls were on the bills, {more} are in the sums",
+        "Nothing remains but the sums of history.",
+        (bool(remain), f"A run that begins in ten minutes or later removes the rest: {', '.join(remain)}."),
+        (trial.booked is not None and more < trial.calls, "The sums of history lack calls."),
+    )
 
 
 def _answers(trial: Trial) -> Seen:

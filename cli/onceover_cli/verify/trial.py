@@ -1,5 +1,6 @@
 """What the checks share: requests that are counted and timed, small tasks within a budget of calls, and cleaning."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from ..submission import fresh_key
 from .findings import NAME
 
 SECONDS_MOST: Final = 600.0  # for all checks together, and the deadline of all that they make
+UNAIDED_SECONDS: Final = 45.0  # for a bound route to end a task of one call: a queue holds a message for up to 30 s
 PARTS: Final = "\n\n".join(f"Part {number} of a text that onceover verify sends. 一段短文。" for number in range(1, 7))
 ONE: Final = PARTS.partition("\n\n")[0]
 
@@ -29,12 +31,14 @@ class Trial:
     def __init__(self, api: ApiClient, calls_most: int) -> None:
         self.api = api
         self.clock, self.pause = time.monotonic, time.sleep
-        self.name = fresh_key()
-        self.began = self.clock()
+        self.name, self.began = fresh_key(), self.clock()
         self.requests, self.slowest = 0, 0.0
         self.trouble: list[str] = []  # answers with a status from 500 on
         self.calls = 0  # of the model, by the bills of the removed tasks
-        self.model = ""
+        self.model, self.calls_fail = "", False  # whether a task by one route has shown that calls fail
+        self.dead: list[str] = []  # routes that carry nothing
+        self.route = ""  # of tasks that could take any, if one is dead
+        self.booked: int | None = None  # model calls in the sums of history at the beginning
         self._calls_left = calls_most
 
     @property
@@ -56,19 +60,31 @@ class Trial:
         """Read JSON. Raises Unreachable and ServerRefused."""
         return read_answer(self.send("GET", path, params=query or None))
 
+    def scrape(self, name: str) -> list[int]:
+        """Read the values of a metric. Raises NotRun if there are no metrics."""
+        answer = self.send("GET", "/api/metrics")
+        if not answer.is_success:
+            raise NotRun(f"the metrics got {answer.status_code}")
+        return [int(one) for one in re.findall(rf"^onceover_{name}(?:{{.*}})? (\d+)$", answer.text, re.MULTILINE)]
+
     def submission(self, calls: int, text: str = ONE, **fields: object) -> Json:
         """Return the body of a small task that needs so many calls. Raises NotRun if they are not left."""
         most = 2 * calls  # any may fail once
+        if calls and self.calls_fail:
+            raise NotRun("it needs model calls, and they fail")
+        if self.left < UNAIDED_SECONDS:
+            raise NotRun("the ten minutes are nearly over")
         if most > self._calls_left:
             raise NotRun(f"it needs up to {most} model calls, and {self._calls_left} of --calls are left")
         self._calls_left -= most
         named = {"metadata": {"name": NAME, "run": self.name}, "deadlineSeconds": SECONDS_MOST}
         return {"input": text, "chunk": {"maxChars": 60}, "maxModelCalls": most, **named, **fields}
 
-    def submit(self, body: Json, key: str | None = None, *, route: str | None = None) -> tuple[httpx2.Response, Json]:
+    def submit(self, body: Json, key: str = "", route: str = "", seconds: float = 40.0) -> tuple[httpx2.Response, Json]:
         """Submit a task, perhaps by one route alone. Returns the answer and the task. Raises ServerRefused."""
-        headers = {"Idempotency-Key": key or fresh_key()} | ({} if route is None else {"X-Onceover-Route": route})
-        answer = self.send("POST", "/api/tasks", json=body, headers=headers)
+        taken = route or self.route
+        headers = {"Idempotency-Key": key or fresh_key()} | ({"X-Onceover-Route": taken} if taken else {})
+        answer = self.send("POST", "/api/tasks", seconds=seconds, json=body, headers=headers)
         return answer, read_answer(answer)
 
     def upload(self, content: bytes, purpose: str) -> Json:

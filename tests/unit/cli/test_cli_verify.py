@@ -9,7 +9,7 @@ import pytest
 from onceover_cli.connection import ApiClient, place
 from onceover_cli.main import main
 from onceover_cli.verify import checks
-from onceover_cli.verify.findings import Finding, Grade, as_json, as_markdown
+from onceover_cli.verify.findings import NAME, Finding, Grade, as_json, as_markdown
 from onceover_cli.verify.trial import NotRun, Trial
 from tests.support.fake_api import Answer, FakeApi
 
@@ -64,7 +64,6 @@ def test_a_database_without_tables_is_a_fault(capsys: pytest.CaptureFixture[str]
     [
         (lambda _: (Grade.SOUND, "saw", "means"), "sound"),
         (lambda trial: trial.submission(31), "not run"),
-        (checks.late, "not run"),
         (lambda trial: trial.get("/gone"), "fault"),
         (lambda trial: trial.get("/api/tasks")["surprise"], "fault"),
     ],
@@ -75,6 +74,77 @@ def test_what_a_check_can_end_with(act: Any, verdict: str):
         found = checks.run(Trial(api, 60), ("name", "did", act))
         assert found.verdict == verdict
         assert fake.url not in found.saw
+
+
+@pytest.mark.parametrize(("spoilt", "says"), [({"calls_fail": True}, "fail"), ({"began": -580.0}, "minutes")])
+def test_no_task_is_submitted_that_cannot_tell_anything(spoilt: dict[str, Any], says: str):
+    """Where calls fail, a task says nothing about a webhook; and one that begins at the end would not end in time."""
+    with FakeApi() as fake, ApiClient(place(fake.url, None)) as api:
+        trial = Trial(api, 60)
+        trial.clock = lambda: 0.0
+        trial.began = 0.0
+        assert trial.submission(0)
+        assert trial.submission(1)
+        for name, value in spoilt.items():
+            setattr(trial, name, value)
+        with pytest.raises(NotRun, match=says):
+            trial.submission(1)
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(202, "sound"), (503, "fault")])
+def test_a_database_that_takes_no_writes_is_named(status: int, verdict: str):
+    """It answers reads, so neither its status nor its times show it."""
+    stored = Answer(status, {"id": "one", "code": "database_error"})
+    with FakeApi() as fake, ApiClient(place(fake.url, None)) as api:
+        fake.on("GET", "/api/ai-status", {}).on("GET", "/api/tasks", EMPTY).on("GET", "/api/metrics", Answer(200, b""))
+        fake.on("POST", "/api/tasks", stored)
+        found = checks.run(Trial(api, 60), check_named("database"))
+    assert found.verdict == verdict
+    assert ("takes no writes" in found.means) == (verdict == "fault")
+
+
+@pytest.mark.parametrize(("counted", "verdict"), [(9, "sound"), (8, "fault")])
+def test_history_has_the_calls_of_what_was_removed(counted: int, verdict: str):
+    """The bills of the removed tasks say four calls, and the sums began at five."""
+    row = {"id": "one", "metadata": {"name": NAME, "run": "this"}, "usage": {"modelCalls": 4}}
+    page = {"tasks": [row], "nextCursor": None}
+    metrics = (
+        f'onceover_model_calls_total{{route="queue"}} {counted - 2}\nonceover_model_calls_total{{route="direct"}} 2\n'
+    )
+    with FakeApi() as fake, ApiClient(place(fake.url, None)) as api:
+        fake.on("GET", "/api/tasks", page, EMPTY).on("DELETE", "/api/tasks/one", Answer(204))
+        fake.on("GET", "/v1/files", {"data": []}).on("GET", "/v1/webhook_endpoints", {"data": []})
+        fake.on("GET", "/api/metrics", Answer(200, metrics.encode()))
+        trial = Trial(api, 60)
+        trial.name, trial.booked = "this", 5
+        found = checks.run(trial, ("cleaning", "removed", checks.cleaned))
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "sweeps", "verdict"),
+    [
+        (None, ["10:00:00", "10:02:00"], "sound"),
+        ("09:58:00", ["10:00:00"], "sound"),
+        ("09:00:00", ["10:00:00", "10:03:00"], "fault"),  # requests begin sweeps too
+        (None, ["10:00:00"], "fault"),
+    ],
+)
+def test_cron_is_told_from_requests_that_sweep(before: str | None, sweeps: list[str], verdict: str):
+    """A sweep that came before requests would begin one is cron's."""
+    dated = [f"2026-12-01T{time}.000Z" for time in (*([before] if before else ()), *sweeps)]
+    with FakeApi() as fake, ApiClient(place(fake.url, None)) as api:
+        fake.on("GET", "/api/async-status", *({"lastSweepAt": one} for one in (dated[1:] if before else dated)))
+        trial, now = Trial(api, 60), iter(range(1000))
+        trial.clock, trial.pause = lambda: 10.0 * next(now), lambda _: None
+        found = checks.run(trial, check_named("cron", dated[0] if before else None))
+    assert found.verdict == verdict, found
+
+
+def check_named(name: str, swept: str | None = None) -> checks.Check:
+    """Return a check of a deployment with every binding."""
+    status = STATUS | {"queueCheck": {"hasAIQueue": True, "hasDurableObjects": True}, "lastSweepAt": swept}
+    return next(check for check in checks.checks(status, None) if check[0] == name)
 
 
 def test_the_calls_are_never_more_than_allowed():

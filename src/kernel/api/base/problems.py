@@ -38,7 +38,7 @@ _ROOM_SECONDS = "300"
 _AGAIN = ("Retry-After",)
 
 SCHEMA_DETAIL = (
-    "The database has no tables yet. Locally, `make dev` applies the migrations. For a deployed Worker, run "
+    "The database lacks tables of this version. Locally, `make dev` applies the migrations. For a deployed Worker, run "
     "`make deploy`, or `npx wrangler d1 migrations apply DB --remote`."
 )
 DATABASE_DETAIL = (
@@ -125,7 +125,7 @@ FILES_UNAVAILABLE = ProblemKind(ProblemCode.FILES_UNAVAILABLE, 503, "The bucket 
 UNREACHED = ProblemKind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
 STORAGE_FULL = ProblemKind(ProblemCode.STORAGE_FULL, 507, "The database is full", _AGAIN)
 FILES_FULL = ProblemKind(ProblemCode.FILES_FULL, 507, "The tenant's files have reached their limit")
-SCHEMA_MISSING = ProblemKind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
+SCHEMA_MISSING = ProblemKind(ProblemCode.SCHEMA_MISSING, 503, "The database lacks tables of this version", _AGAIN)
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, ProblemKind))
 
