@@ -230,8 +230,9 @@ _TEXTS = {
     "analyse": "Works through a long text with a model in the background, in parts that fit the model: to summarise, "
     "translate, extract or review it. Use it for a text that is too long for this conversation, or if each part needs "
     "the same care. `input` is the text, and `instructions` say what to do with each part. Each part is a paid call of "
-    "the model, which sees no other part; `reduce` `merge` makes one answer of all outputs by further calls. Returns "
-    "at once, with an id and with when to ask again. Then call wait, and at the end result.",
+    "the model, which sees no other part; `reduce` `merge` makes one answer of all outputs by further calls, and "
+    "`maxModelCalls` caps them all. Returns at once, with an id and with when to ask again. Then call wait, and at the "
+    "end result.",
     "wait": f"Waits until a task has ended, at most {limits.WAIT_SECONDS_MOST} s, and returns its state, progress and "
     "bill. Call it again while `status` is pending or processing. A task takes minutes to hours, and goes on without "
     "you. `waitingFor` says why nothing happens.",
