@@ -93,10 +93,7 @@ class Runtime(Protocol):
 
 
 class App:
-    """The parts of the application that are made for one invocation.
-
-    `isolate` is the memory that outlives the invocation.
-    """
+    """The parts of the application made for one invocation. `isolate` is the memory that outlives it."""
 
     def __init__(
         self,

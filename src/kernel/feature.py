@@ -34,10 +34,7 @@ class PathGroup(NamedTuple):
 
 
 class KindApi:
-    """What a feature adds to the calls of `/api/tasks`, by default nothing.
-
-    The first feature whose method returns something decides.
-    """
+    """What a feature adds to the calls of `/api/tasks`, by default nothing. The first that gives something decides."""
 
     async def plan(self, _request: "TaskRequest", _api: "Api", _repeated: str) -> "Planned | None":
         """Plan a request for a dry run, None if it is not of the feature's kind.

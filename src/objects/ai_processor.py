@@ -149,10 +149,7 @@ class Processor:
             await slots.pass_on()
 
     async def _back_off(self) -> None:
-        """Set the object's alarm for later.
-
-        After OBJECT_FAILURES_MOST failures the object leaves the task to the sweep.
-        """
+        """Set the alarm for later. After OBJECT_FAILURES_MOST failures the sweep has the task."""
         failures = await self._storage.get(FAILURES)
         count = (failures if isinstance(failures, int) else 0) + 1
         if count > limits.OBJECT_FAILURES_MOST and not self._asked:

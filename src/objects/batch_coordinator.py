@@ -100,10 +100,7 @@ class Coordinator:
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Ask the busy lanes to end the calls of all claims up to `fence`.
-
-        A lane that cannot be reached completes its calls.
-        """
+        """Ask the busy lanes to end calls of claims up to `fence`. One that is unreachable completes them."""
         self._open()
         await self._arm()  # `_open` may write rows after `close`, and the alarm must delete them
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
@@ -131,10 +128,7 @@ class Coordinator:
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:
-        """Delete the coordinator's storage if no worker has closed the coordinator by now.
-
-        While calls are in flight, the storage is kept and the alarm is set again.
-        """
+        """Delete the storage if no worker has closed the coordinator. While calls are in flight, wait."""
         self._armed_ms = None
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
@@ -146,10 +140,7 @@ class Coordinator:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm set to at least half of COORDINATOR_IDLE_SECONDS from now.
-
-        Setting the coordinator's alarm writes one row.
-        """
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Setting it writes one row."""
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return

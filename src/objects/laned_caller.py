@@ -59,9 +59,7 @@ class LanedCaller:
 
     @property
     def groups_most(self) -> int:
-        """See `ModelCaller.groups_most`: the number of lanes, or of calls that the worker itself makes at the same
-        time.
-        """
+        """See `ModelCaller`: the number of lanes, or of calls that the worker itself makes at once."""
         return self._lane_calls if self._alone else self._lanes
 
     @property
@@ -150,10 +148,7 @@ class LanedCaller:
         return outcomes
 
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-        """Make a call in the worker itself, without a lane.
-
-        Cancelling the coroutine `_make` cancels the model call, and so does `abort`.
-        """
+        """Make a call in the worker itself, without a lane. A cancellation or `abort` cancels it."""
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
         self._own[made] = None
         try:

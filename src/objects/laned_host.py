@@ -17,10 +17,7 @@ from .stubs import Coordinators
 
 
 class Lanes:
-    """The lanes of one host's tasks. `coordinators` is None in a deployment without objects.
-
-    In a deployment without objects no task has lanes.
-    """
+    """The lanes of one host's tasks: none if `coordinators` is None, without objects."""
 
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators

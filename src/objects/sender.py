@@ -29,9 +29,7 @@ class Slots:
     log: Log
 
     async def take(self, task_key: TaskKey) -> bool:
-        """Take an object slot for a task, or return False if the task must wait, because others that waited longer got
-        slots.
-        """
+        """Take an object slot, or return False if the task must wait behind others that came earlier."""
         taken, waiting = await self.store.take_slot(task_key, self.most)
         await self._start(await self.store.give_slots(waiting, self.most) if waiting else [])
         return taken
@@ -71,10 +69,7 @@ class ObjectSender:
         self._slots = slots
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start the task's object. When `send` returns, the object has stored the task and set its alarm.
-
-        Raises NoSlot if all object slots are taken.
-        """
+        """Start the task's object, which has stored the task and set its alarm then. Raises NoSlot."""
         if self._slots is not None and not await self._slots.take(task_key):
             raise NoSlot
         await self._processors.getByName(task_key).start(task_key, delay_seconds)

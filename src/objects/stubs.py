@@ -21,10 +21,7 @@ _UNKNOWN: Final = ('does not implement the method "{}"', "Method {} does not exi
 
 
 def task_name(task_key: TaskKey) -> str:
-    """Return the name under which a task's object is the host of a claim.
-
-    All instances of a task's object have the same name.
-    """
+    """Return the name of a task's object as a claim's host, the same for all of its instances."""
     return f"object/{task_key}"
 
 
@@ -99,10 +96,7 @@ type Coordinators = Namespace[CoordinatorStub]
 
 
 class ObjectStorage(Protocol):
-    """The part of an object's storage that the classes of task objects and of coordinators both use.
-
-    The time of an object's alarm is in milliseconds since the epoch.
-    """
+    """What of an object's storage tasks' objects and coordinators use. Alarms are in ms since the epoch."""
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
         """Set the only alarm of the object."""

@@ -1,7 +1,4 @@
-"""Runs work after an answer was sent, or after the event of an object was handled.
-
-`ctx.waitUntil` keeps the invocation alive for the work.
-"""
+"""Runs work after an answer, or after an object's event: `ctx.waitUntil` keeps the invocation alive."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,10 +25,7 @@ class Background:
         self._log = log
 
     def __call__(self, work: Awaitable[None]) -> None:
-        """Start the work, and return without waiting for it.
-
-        An error in the work is logged, because no code awaits the work's result.
-        """
+        """Start the work without waiting for it. An error is logged, as no code awaits the result."""
         import js
 
         promised = js.Promise.withResolvers()

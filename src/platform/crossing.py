@@ -55,17 +55,11 @@ class Crossing:
         return self._parse(json.dumps(value, ensure_ascii=False))
 
     def from_javascript(self, value: "JsProxy") -> Any:
-        """Convert a JavaScript value that JSON can express into Python.
-
-        Fields whose value is `undefined` are dropped.
-        """
+        """Convert a JavaScript value that JSON can express. Fields that are `undefined` are dropped."""
         return json.loads(self._stringify(value))
 
     def entries(self, headers: "js.Headers") -> dict[str, str]:
-        """Convert JavaScript's HTTP headers into a dictionary.
-
-        JavaScript gives the name of each header once, in lower case.
-        """
+        """Make a dictionary of JavaScript's headers, which have each name once, in lower case."""
         found: dict[str, str] = self.from_javascript(self._from_entries(headers))
         return found
 
@@ -87,10 +81,7 @@ def says_at_most(headers: Mapping[str, str], most: int) -> bool:
 
 
 def behind(env: object) -> Any:
-    """Return the JavaScript `env` inside the SDK's wrapper.
-
-    If `env` has no wrapper, as in the simulation, return None.
-    """
+    """Return the JavaScript `env` inside the SDK's wrapper, None without one, as in the simulation."""
     return getattr(env, "_env", None)
 
 

@@ -1,7 +1,4 @@
-"""Implements D1's binding for the store (`store.d1.database.D1`).
-
-D1's answer is passed from JavaScript to Python as one text.
-"""
+"""Implements D1's binding for the store. D1's answer passes from JavaScript to Python as one text."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING

@@ -54,10 +54,7 @@ class AIProcessor(DurableObject):
         return answered(self.env, outcomes)
 
     async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """Make a group of calls, some of them lines of a batch. Called over RPC.
-
-        It is a method of its own, so that the code of an object says whether it knows lines.
-        """
+        """Make calls, some of them lines of a batch. By RPC; its presence says that the code knows lines."""
         return await self.infer(task_key, fence, calls)
 
     async def ended(self, fence: int) -> None:

@@ -60,10 +60,7 @@ class Adaptation:
         WebLoop.call_later = call_later  # type: ignore[method-assign]
 
     def settle(self, wanted: str, log: Log) -> None:
-        """Undo the change of Pyodide's event loop if the variable EVENT_LOOP asks for the original loop.
-
-        The log gets a line if the loop is unchanged.
-        """
+        """Undo the change of Pyodide's event loop if EVENT_LOOP says so, and log a loop that is unchanged."""
         if self.lacks:
             log("event_loop_kept", lacks=", ".join(self.lacks))
         elif self.replaced is not None and wanted == EVENT_LOOPS[1]:

@@ -22,10 +22,7 @@ _ABORT_SECONDS = 1.0
 
 
 class FetchClient:
-    """Sends each request once.
-
-    A redirect is returned to the caller and not followed, so that no API key is sent to another host.
-    """
+    """Sends each request once, and follows no redirect, so that no API key is sent to another host."""
 
     def __init__(self) -> None:
         self._crossing = Crossing()
@@ -69,10 +66,7 @@ class HttpExchange:
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
-        """Send the request, and read the reply.
-
-        After an error or a cancellation, no connection stays open and no promise is left.
-        """
+        """Send the request, and read the reply. No connection or promise stays after an error or a cancellation."""
         try:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)

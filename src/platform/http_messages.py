@@ -26,10 +26,7 @@ class IncomingRequest:
         self.headers: Mapping[str, str] = Crossing().entries(self._request.headers)
 
     async def read(self, most: int) -> bytes:
-        """Read the request's body.
-
-        Raises BodyTooLarge if the body has more than `most` bytes, and BodyBroken if reading fails.
-        """
+        """Read the body. Raises BodyTooLarge above `most` bytes, and BodyBroken if reading fails."""
         from pyodide.ffi import JsException
 
         if not says_at_most(self.headers, most):

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 def storage_of(context: Any) -> Any:
-    """Return an object's storage, taken out of the SDK's wrapper.
-
-    The storage of an object in the simulation is returned unchanged.
-    """
+    """Return an object's storage out of the SDK's wrapper. The simulation's has none."""
     storage = context.storage
     raw = unwrapped(storage)
     return storage if raw is storage else BoundStorage(raw)
@@ -45,10 +42,7 @@ class BoundNamespace:
 
 
 class Stub:
-    """A stub through which methods of a Durable Object are called.
-
-    The Durable Object itself decides which methods can be called by RPC.
-    """
+    """A stub for the methods of a Durable Object, which decides itself what can be called by RPC."""
 
     def __init__(self, stub: "js.DurableObjectStub") -> None:
         self._stub = stub

@@ -11,10 +11,7 @@ if TYPE_CHECKING:
 
 
 def delivered(batch: QueueBatch) -> QueueBatch:
-    """Return a batch of messages in the form that the package `queue` reads.
-
-    A batch in the simulation has no SDK wrapper, so it is returned unchanged.
-    """
+    """Return a batch of messages as the package `queue` reads it. The simulation's has no SDK wrapper."""
     raw = unwrapped(batch)
     return batch if raw is batch else IncomingBatch(raw)
 
@@ -60,8 +57,5 @@ class IncomingMessage:
 
 
 def _body(message: "js.Message") -> dict[str, object]:
-    """Read only the field `taskId` from the body of a message.
-
-    The body of a message that is not ours may have any type, depth and size.
-    """
+    """Read only `taskId` from a message's body: one that is not ours may have any type, depth and size."""
     return {"taskId": getattr(message.body, "taskId", None)}

@@ -1,7 +1,4 @@
-"""Implements the binding of R2 for the store (`files.blobs.r2.R2`).
-
-The bytes of a file's part are held in JavaScript's memory.
-"""
+"""Implements the binding of R2 for the store. The bytes of a part are held in JavaScript's memory."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -75,10 +72,7 @@ class BoundR2:
 
 
 class JsBody:
-    """Implements `core.files.Piped` for the body of an object in the bucket.
-
-    The runtime sends the body on by itself, without running JavaScript code.
-    """
+    """Implements `Piped` for an object's body in the bucket, which the runtime sends on without JavaScript code."""
 
     def __init__(self, body: "js.ReadableStream") -> None:
         self._body = body

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """An isolate's runtime, and the memory that its invocations share.
-
-    If `provider` is set, it replaces the provider that the variables name.
-    """
+    """An isolate's runtime, and the memory of its invocations. `provider` replaces that of the variables."""
 
     runtime: Runtime
     memory: RequestMemory

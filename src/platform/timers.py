@@ -49,10 +49,7 @@ class Timer(asyncio.Handle):
         self._handed_over = self._hand_over()
 
     def cancel(self) -> None:
-        """Clear the JavaScript timer.
-
-        If the timer has already fired, cancel the callback that the timer has scheduled.
-        """
+        """Clear the JavaScript timer, or cancel the callback that it has scheduled if it has fired."""
         import js
 
         if self.cancelled():

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 class FetchCourier:
-    """Sends each webhook message once, without a retry.
-
-    `network` is a binding of the local runtime that cannot reach private addresses.
-    """
+    """Sends each message once. `network` is a local binding that cannot reach private addresses."""
 
     def __init__(self, network: "Network | None" = None) -> None:
         self._network = network
@@ -27,10 +24,7 @@ class FetchCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send a webhook message, and read the status and the headers of the answer.
-
-        Raises HttpTimeout or HttpConnectionLost.
-        """
+        """Send a webhook message. Returns status and headers. Raises HttpTimeout or HttpConnectionLost."""
         from pyodide.ffi import JsException
 
         options: dict[str, object] = {"method": "POST", "headers": dict(headers), "redirect": "manual", "body": body}

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 
 class Default(WorkerEntrypoint):
-    """The Worker: the HTTP API, the consumer of both queues, and the sweep.
-
-    Each invocation makes a new `Default`.
-    """
+    """The Worker: the HTTP API, the consumer of both queues, and the sweep. Each invocation makes a new one."""
 
     async def fetch(self, request: "Request") -> "Response":
         """Answer one HTTP request."""

@@ -23,10 +23,7 @@ type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 async def consume(
     batch: QueueBatch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log
 ) -> None:
-    """Handle the messages of a batch one after the other.
-
-    `leave` is called for each task with which the queue's host has finished.
-    """
+    """Handle a batch's messages one by one. `leave` is called for each task with which the host has finished."""
     for message in batch.messages:
         bound = log.bind(message=message.id, delivery=message.attempts)
         await _consume(message, worker, dispatcher, host, leave, bound)
@@ -83,10 +80,7 @@ def put_off(batch: QueueBatch, error: ConfigurationError, log: Log) -> None:
 
 
 def _put_off(message: QueueMessage) -> None:
-    """Ask the queue to deliver a message again later.
-
-    At the message's last delivery, acknowledge the message instead and leave its task to the sweep.
-    """
+    """Ask the queue to deliver a message later; its last delivery leaves the task to the sweep."""
     if message.attempts >= limits.QUEUE_DELIVERIES:
         message.ack()
     else:

@@ -1,7 +1,4 @@
-"""The messages of both queues: `{"taskId": …}` with a task's key.
-
-A message with any other body is ignored, because the project did not send it.
-"""
+"""The messages of both queues: `{"taskId": …}` with a task's key. Any other body is not ours, and ignored."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -26,9 +26,6 @@ class QueueSender:
         self._queue = queue
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Send a task's message.
-
-        The queue delivers the message after the delay, which is rounded up to whole seconds.
-        """
+        """Send a task's message, to be delivered after the delay, rounded up to whole seconds."""
         delay = min(limits.QUEUE_DELAY_SECONDS_MOST, math.ceil(delay_seconds))
         await self._queue.send(messages.write(task_key), {"delaySeconds": delay})

@@ -21,10 +21,7 @@ from ...kernel.store.rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a model call ended, as far as this is known.
-
-    A list shows the calls for one output in the order of these outcomes.
-    """
+    """How a model call ended, as far as is known. A list shows the calls for one output in this order."""
 
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
@@ -161,10 +158,7 @@ class AttemptIndex(NamedTuple):
     def attempts(
         self, wanted: Collection[CallKey], segments: Sequence[Row], failures: Sequence[Row]
     ) -> list[CallAttempt]:
-        """Return the calls for the outputs in `wanted`, in order.
-
-        Without `segments`, calls that succeeded are left out of the result.
-        """
+        """Return the calls for the outputs in `wanted`, in order; without `segments`, none that succeeded."""
         made = [(key, one) for row in failures if (key := _key(row)) in wanted for one in _failures(row)]
         in_doubt = AttemptOutcome.IN_DOUBT
         for key in wanted:
@@ -316,10 +310,7 @@ WHERE task_id = :task_key AND (level, idx) >= (:level, :idx) AND (level, idx) <=
 
 
 class AttemptPage(NamedTuple):
-    """A page of the log of a task's model calls.
-
-    `after` is the place of the page's last call if further calls follow, else None.
-    """
+    """A page of the log of a task's calls. `after` is the place of its last call, None if no call follows."""
 
     attempts: Sequence[CallAttempt]
     counts: AttemptCounts

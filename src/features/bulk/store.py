@@ -108,10 +108,7 @@ Generations = Mapping[TaskKey, int]
 
 
 class FailedTasks(NamedTuple):
-    """Failed tasks, each with its generation.
-
-    `unended` is how many unfinished tasks the tenant has, counted only as far as the tenant's limits require.
-    """
+    """Failed tasks with their generations. `unended` counts the tenant's unfinished tasks, as far as limits require."""
 
     generations: Generations
     unended: int
@@ -139,10 +136,7 @@ class Cancelled(NamedTuple):
 
 
 class BulkStore(HookedStore):
-    """Retries or cancels many tasks.
-
-    Each write of `BulkStore` names the generation that each task had when it was read.
-    """
+    """Retries or cancels many tasks. Each write names the generation that each task had when it was read."""
 
     async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> FailedTasks:
         """Find up to `most` failed tasks in a span of keys, oldest first, without those whose budget ran out."""
@@ -179,10 +173,7 @@ class BulkStore(HookedStore):
     async def retry_all(
         self, tenant: str, generations: Generations, unclaimed_ms: int, on: Conditions
     ) -> list[TaskKey]:
-        """Retry failed tasks, and return those that were retried.
-
-        If the tasks would exceed the tenant's limit of tasks in flight, none of them is retried.
-        """
+        """Retry failed tasks, and return those retried: none if they would exceed the tenant's tasks in flight."""
         named = as_json(generations)
         which: dict[str, Value] = {
             "generations": named,

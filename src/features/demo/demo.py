@@ -163,10 +163,7 @@ def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequen
 
 
 def _fitness(sentence: str, at: int, language: Language) -> float:
-    """Return how well a sentence can be quoted, which depends on its length and its place.
-
-    The first sentences of a text can be quoted best.
-    """
+    """Return how well a sentence can be quoted, by its length and its place: the first ones best."""
     low, high = language.good_sentence_chars
     return min(1, len(sentence) / low, high / len(sentence)) * (1 + 0.3 / (1 + at))
 
@@ -209,10 +206,7 @@ def _is_narrow(line: str) -> bool:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs of a text, each written as one line.
-
-    No paragraph is empty, and each run of white space in it is one space.
-    """
+    """Yield the paragraphs of a text, none empty, each as one line with single spaces."""
     wrapped: list[str] = []
     for raw in [*text.splitlines(), ""]:
         line = " ".join(raw.split())

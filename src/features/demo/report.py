@@ -173,10 +173,7 @@ _EMPTY_PAIRS = frozenset("大家 大约 大約 似乎 仿佛 彷彿 忽然 直�
 
 
 def is_chinese(text: str) -> bool:
-    """Say whether the text's letters are mostly Han characters.
-
-    One Han character counts as much as four Latin letters.
-    """
+    """Whether the text's letters are mostly Han. One Han character counts as much as four Latin letters."""
     han = sum(len(run) for run in _HAN_RUNS.findall(text))
     letters = sum(len(word) for word in _WORDS.findall(text))
     return han > 0 and han * _LATIN_LETTERS_PER_HAN >= letters

@@ -80,10 +80,7 @@ def plain(text: str) -> str:
 
 
 def fitted(schema: Node, report: Report, text: str) -> str:
-    """Return an object for the schema, as compact JSON; `{}` if no value or no small one fits.
-
-    `report` is the demo provider's report on the text.
-    """
+    """Return an object for the schema as compact JSON, from the report on the text; `{}` if no small one fits."""
     try:
         return json.dumps(_Maker(schema, report, text).value(schema, 0), ensure_ascii=False, separators=(",", ":"))
     except _NoValue:

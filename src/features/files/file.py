@@ -1,7 +1,4 @@
-"""The data of a file: its key, its purpose and the parts in which its bytes are stored.
-
-Times are milliseconds since the epoch.
-"""
+"""The data of a file: its key, purpose and parts. Times are milliseconds since the epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,10 +35,7 @@ class FilePart(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file that clients can read, such as an upload or the output of a batch.
-
-    `growing` says that a batch still adds parts to the file.
-    """
+    """A file that clients can read. `growing` says that a batch still adds parts to it."""
 
     key: FileKey
     purpose: Purpose

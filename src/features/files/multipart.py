@@ -158,10 +158,7 @@ class Field(NamedTuple):
 
 
 class FileStart(NamedTuple):
-    """The beginning of a part that has a filename, and so is a file.
-
-    The bytes of the file follow the `FileStart`, and `FILE_END` follows the bytes.
-    """
+    """The beginning of a part with a filename. Its bytes follow, and then `FILE_END`."""
 
     name: str
     filename: str
@@ -202,10 +199,7 @@ class MultipartParser:
         self._value = b""
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """Parse a chunk of the body, and yield the fields and pieces of files that the chunk completes.
-
-        Raises Malformed. The caller must consume the whole iterator.
-        """
+        """Parse a chunk, and yield what it completes. The caller must consume it all. Raises Malformed."""
         data = self._held + chunk if self._held else chunk
         at, goes_on = 0, True
         while goes_on and self._state is not _State.EPILOGUE:
@@ -236,10 +230,7 @@ class MultipartParser:
                 return self._headers(data, at)
 
     def _preamble(self, data: bytes, at: int) -> int | None:
-        """Find the first boundary of the body.
-
-        Return where the boundary ends, or None if the boundary has not arrived whole.
-        """
+        """Find the first boundary. Return where it ends, or None if it has not arrived whole."""
         found = data.find(self._delimiter, at)
         # The earliest place where a boundary may begin that has not arrived whole.
         earliest = len(data) - len(self._delimiter) + 1 if found < 0 else found
@@ -268,10 +259,7 @@ class MultipartParser:
         return line.end() - 2
 
     def _headers(self, data: bytes, at: int) -> int | None:
-        """Read the headers of a part.
-
-        Return where the part's content begins, or None if the beginning has not arrived yet.
-        """
+        """Read a part's headers. Return where its content begins, or None if that has not arrived."""
         end = data.find(b"\r\n\r\n", at)
         if (len(data) - 3 if end < 0 else end) - at > HEADER_BYTES_MOST:
             raise Malformed(f"The headers of a part have more than {HEADER_BYTES_MOST} bytes.")
@@ -291,10 +279,7 @@ class MultipartParser:
             yield FileStart(self._part.name, self._part.filename)
 
     def _content(self, data: bytes, at: int) -> Generator[Event, None, tuple[int, bool]]:
-        """Read the content of a part.
-
-        Return up to where the data has been read, and whether the parser can read more of the data.
-        """
+        """Read a part's content. Return up to where, and whether more of the data can be read."""
         end = data.find(self._delimiter, at)
         until = self._surely_content(data, at) if end < 0 else end
         assert self._part is not None

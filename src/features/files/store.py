@@ -186,10 +186,7 @@ class FileStore(Store):
         return file_of(row) if row["state"] == "ready" else FilesFull(d1.whole(row, "used"), use_most)
 
     async def abort(self, key: FileKey) -> None:
-        """End a failed upload: mark the file for its erasure at once, then erase the parts that are there.
-
-        Parts that cannot be erased now are erased by the sweep.
-        """
+        """Mark a failed upload for erasure, and erase the parts that are there; the sweep erases the rest."""
         *_, standing = await self._database.run(
             sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
             sql.ABORT_UPLOAD.bind(file_key=key),

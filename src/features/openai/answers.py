@@ -1,7 +1,4 @@
-"""Makes the answers that show a response, with headers that say when to poll again.
-
-An answer with a large text is sent in parts.
-"""
+"""Makes the answers that show a response, and say when to poll again. A large text is sent in parts."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -31,10 +28,7 @@ QUOTES_HERE = "\0quotes"  # the same for its quotes
 async def response_reply(
     exchange: Exchange, status: int, task: Task, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Show a response, without its texts if the key lacks the scope `read`.
-
-    Raises Refusal (404) if the response was erased.
-    """
+    """Show a response, without its texts if the key lacks `read`. Raises Refusal (404) if it was erased."""
     api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {**later, **(headers or {})}

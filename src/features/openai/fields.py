@@ -183,10 +183,7 @@ def _next_step(body: Mapping[str, object]) -> str:
 
 
 def _checked(body: Mapping[str, object]) -> NewResponseFields:
-    """Check the fields of the body that have an effect on the task.
-
-    An unknown field is refused by name as unsupported.
-    """
+    """Check the fields that have an effect on the task. An unknown field is refused by name as unsupported."""
     honoured = {name: value for name, value in body.items() if name not in parameters.DEFAULTS}
     if isinstance(reasoning := honoured.get("reasoning"), Mapping):
         honoured["reasoning"] = {name: value for name, value in reasoning.items() if name == "effort"}

@@ -62,10 +62,7 @@ async def create_response(exchange: Exchange) -> Reply:
 
 
 async def read_response(exchange: Exchange) -> Reply:
-    """Show a response, or the stream of its events.
-
-    If no worker comes for the task, the request helps the task, as a poll of the native API does.
-    """
+    """Show a response, or the stream of its events. A task without a worker is helped, as by a poll."""
     stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
     if wanted:
@@ -126,10 +123,7 @@ def task_key(exchange: Exchange) -> TaskKey:
 
 
 def check(task: Task | None) -> Task:
-    """Check that a task came from `/v1`, and return it.
-
-    Raises Refusal (404) for a task of the native API, which lacks fields that a response has to show.
-    """
+    """Return a task that came from `/v1`. Raises Refusal (404) for others, which lack a response's fields."""
     if task is None or task.options.response is None:
         raise no_response()
     return task

@@ -36,10 +36,7 @@ def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
 
 
 def check(query: Query) -> int:
-    """Check `limit` and `order`, and return the most items of a page.
-
-    Raises Refusal (400) for a bad value of `limit` or `order`.
-    """
+    """Check `limit` and `order`, and return the most items of a page. Raises Refusal (400)."""
     limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
     if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= limits.LIST_LIMIT_MOST:
         raise field_refusal([FieldError("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")])

@@ -95,10 +95,7 @@ def read(value: object) -> Prompt:
 
 
 def _role(item: Mapping[str, object], path: str) -> str:
-    """Return the role of a message, `user` or `system`.
-
-    A message with the role `developer` counts as one with the role `system`.
-    """
+    """Return the role of a message, `user` or `system`; `developer` counts as `system`."""
     if item.get("type") not in (None, "message"):
         raise _refusal(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
     role = item.get("role")

@@ -13,10 +13,7 @@ from ...kernel.domain.task import Status
 
 
 class ResponseEventKind(StrEnum):
-    """The kind of an event in a response's stream, in OpenAI's words.
-
-    The name of the last event of a stream depends on how the response ended.
-    """
+    """The kind of an event in a stream, in OpenAI's words. The last event's name depends on the end."""
 
     CREATED = "response.created"
     QUEUED = "response.queued"
@@ -38,10 +35,7 @@ FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
 
 
 class ResponseEvent(NamedTuple):
-    """An event of a response and its number.
-
-    `delta` is the number of the piece of text that the event contains, counted from 0.
-    """
+    """An event of a response and its number. `delta` is the number of its piece of text, from 0."""
 
     number: int
     kind: ResponseEventKind
@@ -76,10 +70,7 @@ class ResponseProgress(NamedTuple):
 
 
 def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
-    """Return a response's events from number `first` on.
-
-    A response that failed or was cancelled has no events that end its text.
-    """
+    """Return a response's events from `first` on. Only a completed response has events that end its text."""
     for number in range(first, standing.length):
         yield _event(standing, number)
 

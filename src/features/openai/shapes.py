@@ -1,7 +1,4 @@
-"""The models of the answers of `/v1/responses` and `/v1/models`, and the names of a task and its parts in them.
-
-Each name is a prefix and the task's id.
-"""
+"""The models of the answers of `/v1/responses` and `/v1/models`, and a task's names in them: a prefix and its id."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict

@@ -195,10 +195,7 @@ def _onceover(task: core.Task, api: Api) -> OnceoverView:
 
 
 def _text_view(task: core.Task) -> TextView:
-    """Show the form of a response's output: plain text, or JSON by a schema.
-
-    A key without the scope `read` sees an empty schema.
-    """
+    """Show the form of a response's output. A key without the scope `read` sees an empty schema."""
     structure, source = task.options.structure, task.source
     if structure is None or source is None or not has_schema(task):
         return TextView(format=TextFormatView(type="text"), verbosity="medium")

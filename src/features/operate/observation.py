@@ -1,7 +1,4 @@
-"""The handlers of the calls that show operators figures over time.
-
-The modules `metrics` and `history` make the answers of the calls.
-"""
+"""The handlers of operators' figures over time. `metrics` and `history` make the answers."""
 
 from typing import Final
 

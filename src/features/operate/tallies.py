@@ -115,10 +115,7 @@ WHERE text_file IS NOT NULL AND finished_at IS NULL AND missing IS NOT NULL
 
 
 class UnfinishedGroup(NamedTuple):
-    """A tenant's unfinished tasks with one status and one route.
-
-    `oldest_ms` is the age of the oldest pending task of the group.
-    """
+    """A tenant's unfinished tasks of one status and route. `oldest_ms` is the age of the oldest pending one."""
 
     tenant: str
     status: Status

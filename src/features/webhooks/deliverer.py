@@ -62,10 +62,7 @@ class Deliverer(Outbox):
             self._invocation.wait_until(self._deliver([], failing, clock.now(), few))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
-        """Begin to send one claimed webhook delivery.
-
-        `asked_at` is when the claim of the delivery was sent to the database, by the steady clock.
-        """
+        """Send a delivery claimed at `asked_at`, the steady clock's time when the claim was sent."""
         self._invocation.wait_until(self._deliver([(taken, asked_at)], [], clock.now(), 1))
 
     async def _deliver(
@@ -77,10 +74,7 @@ class Deliverer(Outbox):
         *,
         astray: bool = False,
     ) -> None:
-        """Send webhook deliveries, at most `at_once` of them at a time.
-
-        A webhook delivery that is not sent stays claimed for a minute, and after that it is due.
-        """
+        """Send deliveries, at most `at_once` at a time. One that is not sent stays claimed for a minute."""
         try:
             if astray and self._sendable(taking=False) > 0:
                 await self._store.sort()
@@ -122,10 +116,7 @@ class Deliverer(Outbox):
             self._invocation.log("deliveries_recorded", deliveries=len(tried), **self._invocation.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
-        """Make one attempt to send a webhook delivery.
-
-        If the claim of the webhook delivery may have run out, return None and send nothing.
-        """
+        """Make one attempt to send. If the claim may have run out, return None and send nothing."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None
@@ -153,10 +144,7 @@ class Deliverer(Outbox):
         return tuple(webhooks.secret(key, endpoint_key, one) for one in generations)
 
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
-        """Send a webhook message once, within DELIVERY_SECONDS.
-
-        If the URL of the webhook endpoint is not allowed, or no longer allowed, no request is made.
-        """
+        """Send a message once, within DELIVERY_SECONDS; not at all to a URL that is not allowed any more."""
         from . import rules as webhooks  # noqa: PLC0415 - most isolates send nothing
 
         if webhooks.refusal(url, loopback=self._invocation.settings.webhook_loopback) is not None:

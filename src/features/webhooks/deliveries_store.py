@@ -411,10 +411,7 @@ class AttemptResult(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A webhook delivery as the API shows it.
-
-    `due_at` is the earliest time of the webhook delivery's next attempt, by the database's clock.
-    """
+    """A delivery as the API shows it. `due_at` is when it is tried next, at the earliest, by the database's clock."""
 
     key: DeliveryKey
     event: str
@@ -426,10 +423,7 @@ class Delivery(NamedTuple):
 
 
 class DeliveryStore(Store):
-    """Reads and writes webhook deliveries for their sender and the API.
-
-    Each method of `DeliveryStore` is one call to D1.
-    """
+    """Reads and writes webhook deliveries for their sender and the API. Each method is one call to D1."""
 
     async def sort(self) -> None:
         """End webhook deliveries whose endpoint is gone or that are too old, and postpone those of paused endpoints."""
@@ -460,10 +454,7 @@ class DeliveryStore(Store):
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 
     async def redeliver(self, found: Delivery) -> Taken | None:
-        """Start a webhook delivery anew, and reserve it for this sender.
-
-        Returns None if the webhook delivery's endpoint is gone, or if another sender has taken the delivery.
-        """
+        """Start a delivery anew for this sender. None: its endpoint is gone, or another sender has it."""
         (rows,) = await self._database.run(REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None
 

@@ -1,7 +1,4 @@
-"""The entries of the API's table for the calls about webhook endpoints.
-
-An isolate imports `webhook_calls` with its first request about webhook endpoints.
-"""
+"""The entries of the API's table for the calls about webhook endpoints."""
 
 from ...kernel.api.base import problems
 from ...kernel.api.base.endpoint import Answer, Endpoint, Parameter

@@ -249,10 +249,7 @@ def _webhook_key(exchange: Exchange) -> str:
 
 
 def _key(exchange: Exchange) -> EndpointKey:
-    """Return the key of the webhook endpoint that the path names.
-
-    Raises Refusal (404) for a malformed id, without a D1 call.
-    """
+    """Return the key of the endpoint in the path. Raises Refusal (404) for a malformed id, without a D1 call."""
     if not is_endpoint_id(exchange.parts["id"]):
         raise _no_endpoint()
     return endpoint_key_of(exchange.tenant, exchange.parts["id"])

@@ -58,10 +58,7 @@ _SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me"
 
 
 def refusal(url: str, *, loopback: bool = False) -> str | None:
-    """Return why a webhook may not be sent to a URL, or None if the webhook may be sent.
-
-    `loopback` says that the machine of the Worker itself is allowed, on any port.
-    """
+    """Return why no webhook may go to a URL, None if it may. `loopback` allows this machine, on any port."""
     if len(url) > limits.WEBHOOK_URL_CHARS_MOST:
         return f"must have at most {limits.WEBHOOK_URL_CHARS_MOST} characters"
     if loopback and (found := _LOOPBACK.fullmatch(url)) is not None and int(found["port"] or 80) <= 65_535:
@@ -223,10 +220,7 @@ def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str
 
 
 def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
-    """Write a webhook's body, which names the ended task and contains none of the task's text.
-
-    `ended_at` is in milliseconds.
-    """
+    """Write a webhook's body: the ended task's name, and none of its text. `ended_at` is in milliseconds."""
     told = {
         "object": "event",
         "id": message_id,
@@ -260,10 +254,7 @@ class ReceiverAnswer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
-    """Judge the HTTP status that a webhook's receiver answered.
-
-    Only an answer 2xx means that the receiver accepted the webhook delivery. A redirect is not followed.
-    """
+    """Judge a receiver's status: only 2xx accepts the delivery, and a redirect is not followed."""
     if 200 <= status < 300:
         return ReceiverAnswer(status, None)
     if status == 410:

@@ -133,10 +133,7 @@ def _operation(endpoint: Endpoint) -> Json:
 
 
 def _security(access: Scope | Access) -> list[Json]:
-    """Return what OpenAPI's field `security` says about a call.
-
-    For a security scheme other than OAuth, the list names roles (OpenAPI 3.1.0, 4.8.30).
-    """
+    """Return OpenAPI's `security` of a call. Beside OAuth, the list names roles (OpenAPI 3.1.0, 4.8.30)."""
     if access is Access.PUBLIC:
         return []
     scope = Scope.ADMIN if access is Access.OPERATOR else access
@@ -270,10 +267,7 @@ def _shared_headers() -> Json:
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:
-    """Describe every body of a request and of an answer.
-
-    The validators of pydantic that the schemas are read from are built here, not when the isolate starts.
-    """
+    """Describe the bodies of requests and answers. Their validators are built here, not at the isolate's start."""
     wanted: dict[str, tuple[type[object], JsonSchemaMode]] = {
         view.__name__: (view, "serialization") for view in (ProblemView, problems.ErrorView)
     }

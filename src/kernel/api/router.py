@@ -115,10 +115,7 @@ class Catalogue:
                 self._by_length.setdefault(len(segments), []).append((path, segments, group))
 
     def at(self, path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
-        """Return the API's calls for a path, given as its segments, and the values of its variable segments.
-
-        A path that does not exist in the API has no calls.
-        """
+        """Return the calls for a path's segments, none if there is no such path, and its variable segments."""
         found = [
             (pattern, group, parts)
             for pattern, wanted, group in self._by_length.get(len(path), ())
@@ -211,10 +208,7 @@ def _in_shape(reply: Reply, url: str) -> Reply:
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
-    """Make the problem for a failure of the database.
-
-    For the code `database_error`, which names no cause, the log gets a traceback.
-    """
+    """Make the problem for a failure of the database. One without a known cause gets a traceback in the log."""
     refusal = store_refusal(error, api.now_ms())
     if refusal.kind is DATABASE_ERROR:
         api.log.failure("database_error", error)

@@ -68,10 +68,7 @@ def shown(output: str) -> str:
 
 
 def _again(rejected: Rejection) -> str:
-    """Write the message that lists a rejected answer's faults.
-
-    Each fault of the rejected answer becomes a line of limited length.
-    """
+    """Write the message that lists a rejected answer's faults, each as a line of limited length."""
     lines = ["Your answer does not fit the JSON Schema:"]
     for pointer, expected in rejected.faults[: limits.FAULTS_MOST]:
         lines.append(f"- at {_line(pointer) or 'the root'}: expected {_line(expected)}")

@@ -67,10 +67,7 @@ class ModelCaller(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Ask the lanes to end the calls in flight soon, because the run itself cannot cancel calls that a lane makes.
-
-        If the request to a lane fails, `abort` raises no error.
-        """
+        """Ask the lanes to end the calls in flight soon, which a run cannot cancel itself. Raises nothing."""
         ...
 
 

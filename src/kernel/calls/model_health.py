@@ -40,11 +40,7 @@ class LatestCalls:
         return iter(sorted(self._calls.values(), key=lambda call: -call.at))
 
     def note(self, call: LatestCall) -> bool:
-        """Record a call.
-
-        Returns False if the call is dropped: a call of the same chunk is as new or newer, or enough other chunks have
-        newer calls.
-        """
+        """Record a call. False: dropped, as the chunk has one as new, or enough other chunks have newer ones."""
         known = self._calls.get(call.chunk)
         if known is not None and known.at >= call.at:
             return False
@@ -89,9 +85,7 @@ class Absence:
         self.another_succeeded(at)
 
     def another_succeeded(self, at: float) -> None:
-        """Record that a call of another task or tenant succeeded. The model is not away, but this one's failures keep
-        counting.
-        """
+        """Record a success of another task or tenant. The model is not away, but failures here keep counting."""
         self.success_at = max(self.success_at, at)
         if at >= self.failure_at:
             self.away, self.waits = False, 0
@@ -116,11 +110,7 @@ class Absence:
         self.open_at = max(self.asked_until, now + away_seconds(self.waits, chance))
 
     def probed(self, now: float) -> None:
-        """Record a call that probes the model.
-
-        After a call probes the model, no other call may probe it for as long as the longest pause that a failure of the
-        probe may cause.
-        """
+        """Record a probe. No other call may probe for as long as the longest pause that its failure may cause."""
         self.probed_at = now
         self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))
 
@@ -202,10 +192,7 @@ class Answers:
 
 
 class ModelHealth:
-    """What an isolate knows about one model from one tenant's calls.
-
-    `answers` has the times of answers to all tenants.
-    """
+    """What an isolate knows about one model from one tenant's calls. `answers` has those of all tenants."""
 
     def __init__(self, answers: Answers | None = None) -> None:
         self.absence = Absence()
@@ -239,10 +226,7 @@ class ModelHealth:
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Record a model's reply without usable output.
-
-        A reply without usable output counts neither as a success nor as trouble of the model service.
-        """
+        """Record a reply without usable output, which counts neither as success nor as trouble."""
         self._note(LatestCall(chunk, now, False))
 
     def shared(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
@@ -255,10 +239,7 @@ class ModelHealth:
         self.absence.failure_at = max(self.absence.failure_at, min(failure_at, now))
 
     def is_away(self, now: float) -> bool:
-        """Whether the model is away.
-
-        A model is not away if its last failure is older than AWAY_SECONDS_KEPT, or if it is only in a brown-out.
-        """
+        """Whether the model is away: failed within AWAY_SECONDS_KEPT, and not only in a brown-out."""
         absence = self.absence
         return absence.away and now - absence.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
 
@@ -360,10 +341,7 @@ class Patience:
 
     @property
     def lasts(self) -> bool:
-        """Whether the task waits for a model that is away.
-
-        A task that does not wait counts each failure as an attempt.
-        """
+        """Whether the task waits for a model that is away; else each failure counts as an attempt."""
         return self._seconds > 0
 
     @property
@@ -473,9 +451,7 @@ class Patience:
         return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
 
     def _others_at(self, now: float, seconds_most: float) -> float:
-        """Return until when other tasks' probes keep this task from probing: at most `seconds_most` after the last
-        probe.
-        """
+        """Return until when other tasks' probes stop this one: at most `seconds_most` after the last."""
         if not self._health.is_away(now):
             return -math.inf
         absence = self._health.absence

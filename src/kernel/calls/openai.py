@@ -198,10 +198,7 @@ def _passes(status: int) -> bool:
 
 
 def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
-    """Read the message and the codes of an error's body.
-
-    A body that is not JSON, such as a proxy's page, gives an empty message and no codes.
-    """
+    """Read the message and codes of an error's body: empty, and none, if it is not JSON, such as a proxy's page."""
     try:
         document = replies.parse(body)
     except ModelReplyMalformed:
@@ -215,10 +212,7 @@ def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
 
 
 def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
-    """Judge the answer to `GET {AI_BASE_URL}/models`.
-
-    The `detail` of the health names the variable that should be checked, if there is one.
-    """
+    """Judge the answer to `GET {AI_BASE_URL}/models`. The `detail` names the variable to check, if there is one."""
     status = reply.status
     if 200 <= status < 300:
         if _lacks(reply.body, model):

@@ -47,10 +47,7 @@ class Latency:
         self._at = now
 
     def note_failure(self, seconds: float, now: float) -> None:
-        """Record that a write to the database failed after `seconds`.
-
-        A fast failure does not lower the estimate of how long a write takes.
-        """
+        """Record that a write failed after `seconds`. A fast failure does not lower the estimate of a write."""
         self.note(max(seconds, self.seconds(now)), now)
 
     def seconds(self, now: float) -> float:
@@ -71,10 +68,7 @@ def start_pause_seconds(fruitless: int) -> float:
 
 
 def idle_seconds(idle_runs: int) -> float:
-    """Return how many seconds a task pauses after a run that started no call.
-
-    `idle_runs` is how many runs in a row before this one started no call.
-    """
+    """Return how many seconds a task pauses after a run that started no call, and `idle_runs` such runs before."""
     return min(limits.IDLE_SECONDS_MOST, limits.IDLE_SECONDS_FIRST * 2.0 ** min(idle_runs, 16))
 
 
@@ -100,10 +94,7 @@ class WriteBucket:
         return now + max(0.0, 1 - self._tokens) * 60 / limits.WRITES_A_MINUTE
 
     def spend(self, now: float) -> None:
-        """Take a token for a write that is about to be sent.
-
-        A write that cannot wait may take the bucket below zero.
-        """
+        """Take a token for a write. One that cannot wait may take the bucket below zero."""
         self._refill(now)
         self._tokens -= 1
 

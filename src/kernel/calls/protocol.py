@@ -85,10 +85,7 @@ class ModelReply(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What `GET /api/ai-status` answers about the health of the model.
-
-    `detail` is a text for people, and contains no secret.
-    """
+    """What `GET /api/ai-status` answers about the model. `detail` is for people, and contains no secret."""
 
     status: Literal["healthy", "degraded", "unavailable"]
     detail: str
@@ -129,10 +126,7 @@ class HttpTimeout(HttpError):
 
 
 class HttpConnectionLost(HttpError):
-    """The connection was refused or reset, or the name has no address.
-
-    The server may have received the request although the connection was lost.
-    """
+    """The connection was refused or reset, or the name has no address. The server may have got the request."""
 
 
 class HttpReplyTooLarge(HttpError):

@@ -125,10 +125,7 @@ def as_json(value: object) -> str:
 
 
 def finish_reason_of(value: object) -> str | None:
-    """Read a finish reason; return None if it is not a text.
-
-    Several servers' words for an output that was cut off become `length`.
-    """
+    """Read a finish reason, None if it is no text. Several servers' words for a cut become `length`."""
     if not isinstance(value, str) or not (word := one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in LENGTH_REASONS else word

@@ -118,10 +118,7 @@ def passing_words(said: str, body: Mapping[str, object]) -> str:
 
 
 def client_texts(body: Mapping[str, object]) -> list[str]:
-    """Return the client's texts in a body, which a provider's error message may quote.
-
-    All texts are joined, so that they are searched at once.
-    """
+    """Return the client's texts in a body, which an error message may quote, joined to be searched at once."""
     texts = list(strings_in(body))
     # the JSON of a schema contains names that the client chose; the JSON of messages contains only names that the API
     # knows

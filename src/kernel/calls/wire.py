@@ -159,10 +159,7 @@ def from_lane(outcome: Wire, lane: int) -> Wire:
 
 
 def read_outcome(wire: Wire) -> ModelReply | ModelError:
-    """Read the outcome of a model call.
-
-    An error with a code that only a newer version knows counts as a lost connection.
-    """
+    """Read the outcome of a call. A code that only newer code knows counts as a lost connection."""
     code = wire.get("error")
     if code is None:
         reason, lane = wire["finishReason"], wire.get("lane")

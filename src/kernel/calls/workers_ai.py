@@ -59,18 +59,12 @@ class AiBinding(Protocol):
     """The binding `AI`, which returns its results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once.
-
-        Cancelling the coroutine aborts the run of the model. Raises the platform's error, whose text contains a code.
-        """
+        """Run a model once; cancelling aborts the run. Raises the platform's error, whose text has a code."""
         ...
 
 
 class WorkersAIProvider:
-    """Makes model calls through the binding `AI`.
-
-    If the binding is missing, the provider refuses each call, and says what must be set.
-    """
+    """Makes calls through the binding `AI`. Without it, each call is refused with what must be set."""
 
     name = "workers-ai"
 
@@ -139,10 +133,7 @@ def _unusable(error: ModelReplyMalformed, result: object, call: ModelCall) -> Mo
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
-    """Read a reply in the older shape of Workers AI's replies.
-
-    If the reply has no finish reason, an output of `tokens_most` tokens counts as cut off.
-    """
+    """Read a reply of the older shape. Without a finish reason, `tokens_most` tokens count as cut off."""
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"

@@ -65,10 +65,7 @@ def reply(result: object, tokens_most: object) -> ModelReply:
 
 
 def _completion(result: Mapping[str, object], tokens_most: object) -> dict[str, object]:
-    """Convert a result of the older shape into the shape of a chat completion.
-
-    If the result has no finish reason, an output of `tokens_most` tokens counts as cut off.
-    """
+    """Make a chat completion of the older shape. Without a finish reason, `tokens_most` tokens count as cut off."""
     said, called, usage = result.get("response"), _tool_calls(result.get("tool_calls")), result.get("usage")
     if isinstance(said, Mapping | list):
         said = json.dumps(said, ensure_ascii=False)
@@ -104,10 +101,7 @@ def _tool_call(number: int, one: object) -> object:
 
 
 def _without_thoughts(document: dict[str, object]) -> dict[str, object]:
-    """Move the reasoning that comes before an answer into the field `reasoning_content`.
-
-    Reasoning that no answer follows stays where it is.
-    """
+    """Move the reasoning before an answer into `reasoning_content`. Without an answer it stays where it is."""
     choices = document["choices"]
     if not isinstance(choices, list):
         return document

@@ -84,10 +84,7 @@ class DatabaseLoad:
         self._used_up_at = None
 
     def has_used_up(self, now: float, seconds_of_day: float) -> bool:
-        """Whether the day's allowance of rows is used up, as far as the isolate knows.
-
-        `seconds_of_day` is how many seconds have passed since midnight UTC.
-        """
+        """Whether the day's rows are used up, as far as is known. `seconds_of_day` counts since midnight UTC."""
         return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 
     def admits(self, now: float) -> bool:
@@ -143,10 +140,7 @@ class StorageUse:
         self.took_task()
 
     def took_task(self) -> None:
-        """Record that the database had space for a new task.
-
-        The outputs of the new task's calls may still find no space.
-        """
+        """Record that there was space for a new task. The outputs of its calls may still find none."""
         self._refused_at = -math.inf
 
     def is_over(self, most: int) -> bool:

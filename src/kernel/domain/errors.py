@@ -17,20 +17,14 @@ from .codes import TaskCode
 
 
 class OnceoverError(Exception):
-    """The base class of every expected error.
-
-    `code` never changes, and `retryable` says whether trying again can help.
-    """
+    """The base of every expected error. `code` never changes; `retryable` says whether another try can help."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
 
 class ConfigurationError(OnceoverError):
-    """A variable of the deployment has a value that is not allowed.
-
-    A `ConfigurationError`'s message names the variable and its allowed values.
-    """
+    """A variable has a value that is not allowed. The message names it and the allowed values."""
 
     code = "bad_configuration"
 
@@ -40,10 +34,7 @@ class ConfigurationError(OnceoverError):
 
 
 class ConfigurationFaults(ConfigurationError):
-    """Raised if one or more variables of a deployment have bad values.
-
-    The message of `ConfigurationFaults` has a sentence for each bad variable.
-    """
+    """One or more variables have bad values. The message has a sentence for each."""
 
     def __init__(self, faults: Sequence[ConfigurationError]) -> None:
         OnceoverError.__init__(self, ". ".join(map(str, faults)))
@@ -80,10 +71,7 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """Raised if a model call got no reply within AI_TIMEOUT_SECONDS.
-
-    Transient. The provider may or may not have worked on a call that timed out.
-    """
+    """A model call got no reply within AI_TIMEOUT_SECONDS. The provider may have worked on it."""
 
     code = TaskCode.MODEL_TIMEOUT
     retryable = True
@@ -92,10 +80,7 @@ class ModelTimeout(ModelError):
 
 
 class ModelConnectionLost(ModelError):
-    """Raised if a model call got no HTTP reply at all.
-
-    Transient. After a lost connection we cannot tell whether the provider saw the call.
-    """
+    """A model call got no HTTP reply at all. The provider may or may not have seen the call."""
 
     code = TaskCode.MODEL_CONNECTION_LOST
     retryable = True
@@ -110,10 +95,7 @@ class CallerLost(ModelConnectionLost):
 
 
 class CallAborted(CallerLost):
-    """A lane closed the connection of a model call, because the task of the call has ended.
-
-    The provider may have counted an aborted call.
-    """
+    """A lane closed a call's connection, because its task has ended. The provider may have counted the call."""
 
 
 class ModelReplyMalformed(ModelError):
@@ -124,20 +106,14 @@ class ModelReplyMalformed(ModelError):
 
 
 class ModelRateLimited(ModelError):
-    """The provider answered 429, and asked us to wait `delay_seconds`; None if it named no time.
-
-    A 429 does not count as an attempt of the chunk.
-    """
+    """The provider answered 429; it costs no attempt. `delay_seconds` is None if it named no time to wait."""
 
     code = TaskCode.MODEL_RATE_LIMITED
     retryable = True
 
 
 class CallNotStarted(ModelError):
-    """An announced model call was not made, because its time to start, or its worker's claim, ran out.
-
-    No provider has seen the call.
-    """
+    """An announced call was not made, because its time to start or its claim ran out. No provider saw it."""
 
     code = "not_started"
     retryable = True
@@ -226,10 +202,7 @@ class StoreSilent(StoreUnavailable):
 
 
 class StoreQuotaExhausted(StoreUnavailable):
-    """The account's daily allowance of D1 rows is used up.
-
-    Before midnight UTC no further call to D1 works, so no call is sent again.
-    """
+    """The account's daily allowance of D1 rows is used up. No call works before midnight UTC, so none is resent."""
 
     code = "database_quota_exhausted"
     passing = False
@@ -268,10 +241,7 @@ class MemoryShort(OnceoverError):
 
 
 class BlobUnavailable(OnceoverError):
-    """The bucket of files (R2) did not answer, or refused the call.
-
-    A write to the bucket that got no answer may have taken effect, or may take effect later.
-    """
+    """The bucket of files (R2) did not answer, or refused. A write may have taken effect, or may still."""
 
     code = "files_unavailable"
     retryable = True
@@ -301,10 +271,7 @@ class TransitionRefused(OnceoverError):
 
 
 class NotJoinable(OnceoverError):
-    """A task's outputs cannot be joined without a model call.
-
-    `pointer` is the place of the field in the output, and `reason` is a sentence for the client.
-    """
+    """Outputs cannot be joined without a model call: at `pointer` in the output, for `reason`, a sentence."""
 
     code = "not_joinable"
 
@@ -319,10 +286,7 @@ _DAY_MS = 86_400_000
 
 
 def is_used_up(message: str) -> bool:
-    """Whether an error's text says that a daily allowance of the free plan is used up.
-
-    A used-up allowance is no outage, because the allowance is renewed at midnight UTC.
-    """
+    """Whether an error says that a daily allowance of the free plan is used up, which is no outage."""
     return _USED_UP.search(message) is not None
 
 

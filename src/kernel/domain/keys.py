@@ -40,10 +40,7 @@ OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 
 class Presented(NamedTuple):
-    """The id and the secret of an API key that a client sent.
-
-    A client may send the id of an API key that does not exist.
-    """
+    """The id and the secret of an API key that a client sent, whether or not the key exists."""
 
     id: str
     secret: str
@@ -55,10 +52,7 @@ NOBODY = Presented("", "")
 
 
 class Key(NamedTuple):
-    """An API key as stored, without its digest.
-
-    Times in a `Key` are ms since the epoch. `expires_at` is None if the API key never expires.
-    """
+    """A stored API key without its digest. Times are ms since the epoch; `expires_at` None: it never expires."""
 
     id: str
     tenant: str
@@ -79,10 +73,7 @@ def make(entropy: bytes) -> tuple[Presented, str]:
 
 
 def parse(text: str) -> Presented | None:
-    """Split the text of an API key into its id and its secret.
-
-    Returns None for a text that does not have the form of an API key.
-    """
+    """Split an API key into its id and its secret, None if the text does not have a key's form."""
     found = _KEY.fullmatch(text)
     return None if found is None else Presented(found[1], found[2])
 

@@ -38,19 +38,13 @@ class Known(NamedTuple):
 
 
 class Marks:
-    """The last known write of each task that an isolate remembers.
-
-    Losing what `Marks` remembers only costs reads of the database.
-    """
+    """The last known write of each task that an isolate remembers. Losing it only costs reads."""
 
     def __init__(self) -> None:
         self._known: dict[TaskKey, Known] = {}
 
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
-        """Record a write of a task that has succeeded.
-
-        The worker that made the write still works on the task, at the longest until `until`, when its lease ends.
-        """
+        """Record a write. Its worker still works on the task, at the longest until its lease ends at `until`."""
         self._note(task_key, Known(mark, ended=False, until=until))
 
     def left(self, task_key: TaskKey, fence: int, *, ended: bool) -> None:
@@ -68,10 +62,7 @@ class Marks:
         return self._known.get(task_key)
 
     def _note(self, task_key: TaskKey, known: Known) -> None:
-        """Remember a task's last write, unless a later one is known.
-
-        If more than MARKS_MOST tasks are remembered, the task that was written least recently is forgotten.
-        """
+        """Remember a task's last write. Above MARKS_MOST tasks, the one written least recently goes."""
         before = self._known.get(task_key)
         if before is not None and before.mark > known.mark:
             return

@@ -66,10 +66,7 @@ _PORT_MOST = 65_535
 
 
 def parse_origins(text: str) -> frozenset[str]:
-    """Read a list of web origins, separated by commas.
-
-    Raises ValueError if one of the texts is not an origin that a browser could send.
-    """
+    """Read web origins, separated by commas. Raises ValueError for one that no browser could send."""
     found = [part.strip() for part in text.split(",")]
     if not all(map(_is_origin, found)):
         raise ValueError("not an origin")
@@ -103,10 +100,7 @@ class Reading:
         return self._variables(name)
 
     def refuse(self, name: str, takes: str) -> None:
-        """Record that a variable's value is bad, without raising an error.
-
-        Only the first fault of a variable is kept.
-        """
+        """Record that a variable's value is bad. Only the first fault of a variable is kept."""
         if not self.refused(name):
             self.faults.append(ConfigurationError(name, takes))
 
@@ -227,10 +221,7 @@ class Settings:
 
 
 def load(variables: Variables) -> Settings:
-    """Parse and check all variables of a deployment.
-
-    Raises a ConfigurationError that names all bad variables at once.
-    """
+    """Parse and check all variables. Raises a ConfigurationError that names all bad ones at once."""
     reading = variables if isinstance(variables, Reading) else Reading(variables)
     settings = _read(reading)
     if reading.faults:

@@ -66,10 +66,7 @@ TRANSITIONS = {transition.name: transition for transition in _TABLE}
 
 
 def check(name: str, source: Status) -> Status:
-    """Return the status that transition `name` reaches from `source`.
-
-    Raises TransitionRefused if the transition may not start from that status.
-    """
+    """Return the status that transition `name` reaches from `source`. Raises TransitionRefused."""
     transition = TRANSITIONS[name]
     if source not in transition.sources:
         raise TransitionRefused(source, transition.target)
@@ -77,10 +74,7 @@ def check(name: str, source: Status) -> Status:
 
 
 def diagram() -> str:
-    """Draw the transitions as a Mermaid diagram.
-
-    `docs/design/state-machine.md` contains exactly the text that `diagram` returns.
-    """
+    """Draw the transitions as the Mermaid diagram of `docs/design/state-machine.md`."""
     lines = ["stateDiagram-v2", "    [*] --> pending: submit"]
     for transition in _TABLE:
         lines += [f"    {source} --> {transition.target}: {transition.name}" for source in transition.sources]
@@ -190,10 +184,7 @@ def first_line(text: str) -> str | None:
 
 
 class Failure(NamedTuple):
-    """Why a task or one of its chunks failed.
-
-    `message` is written for the client to read, and contains none of the client's text.
-    """
+    """Why a task or a chunk failed. `message` is for the client, and contains none of its text."""
 
     code: TaskCode
     message: str
@@ -273,10 +264,7 @@ class Source(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Identifies a write to a task by two numbers: the fence of the claim, and the step within the claim.
-
-    Of two writes to a task, the later one has the greater mark.
-    """
+    """Identifies a write to a task: the claim's fence, and the step within the claim. The later one is greater."""
 
     fence: int
     step: int

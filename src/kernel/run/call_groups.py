@@ -249,10 +249,7 @@ class CallGroups:
         return self._taken(self._ended())
 
     async def remaining(self) -> list[EndedCall]:
-        """Wait until all groups in flight have ended, and return their calls.
-
-        Groups that were answered in part cost one subrequest each.
-        """
+        """Wait for all groups in flight, and return their calls. A group answered in part cost a subrequest."""
         ended = self.ended()
         while self._out or self._parted:
             self.resume()

@@ -31,10 +31,7 @@ class Hint:
         self._waiting: asyncio.Future[None] | None = None
 
     def give(self, ended_fence: int = -1) -> None:
-        """Give the notice, which wakes the run if it waits.
-
-        With `ended_fence`, the notice says that the task has ended for all claims up to this fence.
-        """
+        """Give the notice, which wakes the run. With `ended_fence`, all claims up to it have ended."""
         self._given = max(ended_fence, -1 if self._given is None else self._given)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)

@@ -62,10 +62,7 @@ class HeldFailures:
         self._held: dict[CallKey, HeldFailure] = {}
 
     def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
-        """Hold a failure.
-
-        If an earlier failure of the same call is held, the two failures count as one, which began with the earlier one.
-        """
+        """Hold a failure. Two held failures of one call count as one, begun with the earlier."""
         before = self._held.get(failed.key)
         began_at = started_at if before is None else before.started_at
         self._held[failed.key] = HeldFailure(failed, began_at, failed_at, chance)
@@ -156,10 +153,7 @@ class CallRetries:
         chance: float,
         entry: AttemptEntry | None = None,
     ) -> Retry:
-        """Judge a failure, and return when the call is made again.
-
-        The details of the call in `made` are written to the log of the task's calls.
-        """
+        """Judge a failure, and return when the call is made again. `made` goes to the log of calls."""
         patience, of_service = self._patience, error.of_service
         own = of_service and patience.counts(self._number(key), started_at, now)
         if own:
@@ -237,10 +231,7 @@ def _logged(entry: AttemptEntry | None, tried: Tries, failure: Failure) -> Attem
 
 
 def chunk_number(task_key: TaskKey, key: CallKey) -> int:
-    """Return a number that identifies a chunk, or a merge, among all chunks and merges of the tenant.
-
-    The number does not reveal the task's id.
-    """
+    """Return a number that names a chunk or merge among all of the tenant, and hides the task's id."""
     return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
 
@@ -341,10 +332,7 @@ class Rejections:
         return self._last.get(key)
 
     def made(self, key: CallKey) -> None:
-        """Note that a model call for an output has ended.
-
-        A call counts as a reask if an earlier answer for the same output was rejected.
-        """
+        """Note that a call for an output has ended. After a rejected answer it counts as a reask."""
         self._reasks += key in self._last
 
     def accepted(self, key: CallKey, reply: ModelReply) -> None:

@@ -45,10 +45,7 @@ class HealthExchange:
         self._health.shared(calls, moment(shared.failed_ms), clock.now())
 
     async def ask(self, groups_out: int) -> None:
-        """Read other isolates' latest outcomes.
-
-        If reading other isolates' calls takes too long, the run continues without them.
-        """
+        """Read other isolates' latest outcomes. If that takes too long, the run goes on without them."""
         context = self._context
         if not context.allowance.allows_read(groups_out):
             return

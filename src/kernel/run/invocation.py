@@ -21,10 +21,7 @@ WaitUntil = Callable[[Awaitable[None]], None]
 
 
 class Memory:
-    """An isolate's memory between invocations.
-
-    Losing an isolate's memory costs further calls, and never a correct result.
-    """
+    """An isolate's memory between invocations. Losing it costs calls, and never a correct result."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None  # None until the isolate's first invocation has read the settings
@@ -51,10 +48,7 @@ class Courier(Protocol):
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Post a message once, and return the answer's status and headers. No redirect is followed.
-
-        The answer's body is not read. Raises HttpTimeout or HttpConnectionLost.
-        """
+        """Post once, without redirects. Returns status and headers. Raises HttpTimeout or HttpConnectionLost."""
         ...
 
 

@@ -1,7 +1,4 @@
-"""Writes structured logs: one line of JSON for each event.
-
-No event of the log contains a text, an output, a key or metadata.
-"""
+"""Writes structured logs: a line of JSON for each event, never with a text, an output, a key or metadata."""
 
 import json
 import logging

@@ -291,10 +291,7 @@ class Run:
     # --- writes ------------------------------------------------------------------------------------------
 
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls.
-
-        Return False if the calls may not start yet, because the database has no space for their outputs.
-        """
+        """Write, and announce calls. False: they may not start, as there is no space for their outputs."""
         if not starting:
             await self._write((), self._continue())
             return True

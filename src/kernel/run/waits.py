@@ -43,10 +43,7 @@ class Pauses:
         self.provider_until = max(self.provider_until, now + (error.delay_seconds or 0.0))
 
     def rate_limited(self, error: ModelError, now: float, chance: float) -> bool:
-        """Pause after an answer with the status 429.
-
-        Return whether there were too many pauses in a row after answers with the status 429.
-        """
+        """Pause after an answer 429. Return whether there were too many such pauses in a row."""
         if now >= self.provider_until:  # several answers with the status 429 during one pause count as one wait
             self.rate_waits += 1
         wait = rate_limit_seconds(error.delay_seconds, self.rate_waits - 1, chance)

@@ -15,10 +15,7 @@ from .ledger import Ledger
 
 
 class StorageGuard:
-    """Prevents calls whose outputs the database could not store.
-
-    While the database is not nearly full, the guard does nothing.
-    """
+    """Prevents calls whose outputs a nearly full database could not store. Else it does nothing."""
 
     def __init__(self, context: RunContext) -> None:
         self._storage = context.invocation.isolate.storage

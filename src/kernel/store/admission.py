@@ -279,19 +279,13 @@ UNCONDITIONAL = Conditions()
 
 
 class Accepted(NamedTuple):
-    """The task is stored.
-
-    `crowded` says that the task's tenant has more unfinished tasks than its share of the queue.
-    """
+    """The task is stored. `crowded`: its tenant has more unfinished tasks than its share of the queue."""
 
     crowded: bool = False
 
 
 class Replayed(NamedTuple):
-    """The outcome of a submission that repeats one that was accepted before.
-
-    `task_key` names the task that the earlier request made.
-    """
+    """The submission repeats an accepted one, which made the task `task_key`."""
 
     task_key: TaskKey
 
@@ -311,10 +305,7 @@ Outcome = Accepted | Replayed | Mismatched | LimitReached
 
 
 class AdmissionStore(StandingStore):
-    """Accepts new tasks, withdraws them, and retries ended ones.
-
-    Each method of `AdmissionStore` writes in one transaction of D1.
-    """
+    """Accepts new tasks, withdraws them, and retries ended ones. Each method writes in one transaction."""
 
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
         """Write a new pending task to D1 if the conditions `on` are met.

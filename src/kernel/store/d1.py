@@ -56,10 +56,7 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
-    """An SQL statement with its values.
-
-    In `sql`, `?1` is the place of the first of `values`, and so on. None is NULL.
-    """
+    """An SQL statement with its values: `?1` is the place of the first one, and None is NULL."""
 
     sql: str
     values: tuple[Value, ...] = ()
@@ -78,10 +75,7 @@ class Statement:
     names: frozenset[str]
 
     def bind(self, **values: Value) -> BoundStatement:
-        """Return the statement with values for all of its parameters.
-
-        A missing or unknown parameter of an SQL statement is an error.
-        """
+        """Return the statement with a value for each parameter. A missing or unknown one is an error."""
         if values.keys() != self.names:
             missing, unknown = sorted(self.names - values.keys()), sorted(values.keys() - self.names)
             raise AssertionError(f"missing parameters {missing}, unknown ones {unknown}: {self.text[:60]!r}")

@@ -117,10 +117,7 @@ class Old:
 
 
 class StorageStore(Store):
-    """What the sweep reads and writes when the database is nearly full.
-
-    Each method of `StorageStore` is one call to D1.
-    """
+    """What the sweep reads and writes when the database is nearly full. Each method is one call to D1."""
 
     async def oldest_of_largest(self, most: int) -> Old | None:
         """Find up to `most` ended tasks that may be erased early, of the tenant that stores most, oldest first.

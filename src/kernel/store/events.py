@@ -91,10 +91,7 @@ class EventStore(Store):
     """Reads of tasks for event streams, which change nothing. Each method of `EventStore` is one call to D1."""
 
     async def opening(self, task_key: TaskKey, following: int) -> Opening | None:
-        """Read a task when an event stream opens, with outputs from chunk `following` on.
-
-        Returns None if the task does not exist.
-        """
+        """Read a task when a stream opens, with outputs from chunk `following` on. None: it is gone."""
         found, found_outputs, places, ready = await self._database.run(
             *_looking(task_key, following, -1),
             CUTS.bind(task_key=task_key),

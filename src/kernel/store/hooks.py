@@ -14,10 +14,7 @@ class EndHook(Protocol):
     """What a feature does where tasks end, in one invocation."""
 
     def ended(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
-        """Make the statement that follows the statements that end tasks, in the same transaction.
-
-        Some of the given tasks may not have ended.
-        """
+        """Make the statement that follows those that end tasks. Some of the tasks may not have ended."""
         ...
 
     def wrote(self, rows: Sequence[Row], asked_at: float) -> None:

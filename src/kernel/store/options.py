@@ -46,10 +46,7 @@ class Inherited(NamedTuple):
 
 
 def written_structure(options: TaskOptions) -> str | None:
-    """Write those of a task's structured-output options that differ from the defaults.
-
-    The result is None for a plain task.
-    """
+    """Write those structured-output options that differ from the defaults. None for a plain task."""
     return _written(options.structure)
 
 
@@ -109,10 +106,7 @@ def inherited_text(inherited: Inherited) -> str:
 
 
 def inherited(row: Row) -> Inherited | None:
-    """Read what a task that retries gaps inherits from the earlier task.
-
-    Returns None for a task that does not retry gaps.
-    """
+    """Read what a task that retries gaps inherits from the earlier one. None for any other task."""
     found = maybe_text(row, "inherited")
     if found is None:
         return None
@@ -135,10 +129,7 @@ def gaps(row: Row) -> tuple[Gap, ...]:
 
 
 class _Column(NamedTuple):
-    """A column of `tasks` that stores an option of the task.
-
-    An option has the same name as its column of `tasks`, unless `option` gives another name.
-    """
+    """A column of `tasks` with an option of the task, of the same name unless `option` gives another."""
 
     name: str
     written: Callable[[TaskOptions], Value]

@@ -85,10 +85,7 @@ class Seen(StrEnum):
 
 
 class Backlog(NamedTuple):
-    """How many tasks are unfinished, and how old the oldest pending task is.
-
-    `oldest_ms` is the age of the oldest pending task; None if no task is pending.
-    """
+    """How many tasks are unfinished, and the age of the oldest pending one, None without."""
 
     pending: int
     processing: int
@@ -102,10 +99,7 @@ def note(what: Seen) -> BoundStatement:
 
 
 class SeenStore(Store):
-    """Records when triggers of the Worker came, reads these times, and takes permits for work that one request may do.
-
-    Each method of `SeenStore` is one call to D1.
-    """
+    """Records when triggers came, reads these times, and takes permits for a request. Each method is one call to D1."""
 
     async def take_permit(self, what: Seen, apart_seconds: float) -> int:
         """Try to take the permit for work that may be done at most once in `apart_seconds`.

@@ -260,10 +260,7 @@ class Due:
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Add an unfinished task that the read found to the group to which the task belongs.
-
-        `stalls` is how many workers in a row have died on the task.
-        """
+        """Add an unfinished task to its group. `stalls` is how many workers in a row have died on it."""
         if overdue:
             self.overdue.append(task_key)
             return
@@ -276,10 +273,7 @@ class Due:
 
 
 class SweepStore(Store):
-    """Reads and writes in the database what a sweep needs.
-
-    Each method of `SweepStore` is one call to D1, unless it says otherwise.
-    """
+    """Reads and writes what a sweep needs. Each method is one call to D1, unless it says otherwise."""
 
     async def due(
         self,
@@ -363,10 +357,7 @@ class SweepStore(Store):
         return await self.give_slots([d1.task_key(row) for row in found], most) if found else []
 
     async def give_slots(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give object slots to waiting tasks, in the given order, and make these tasks due.
-
-        Return the tasks that got an object slot.
-        """
+        """Give object slots to waiting tasks, in order, and make these due. Return those that got one."""
         names = as_json(task_keys)
         given, _ = await self._database.run(
             GIVE_SLOTS.bind(task_keys=names, most=most), SEATED_DUE.bind(task_keys=names)

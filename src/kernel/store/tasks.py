@@ -25,7 +25,4 @@ class TaskStore(
     StorageStore,
     ViewStore,
 ):
-    """All reads and writes of tasks in the database D1.
-
-    Every method may raise StoreError, and every write is safe to send again.
-    """
+    """All reads and writes of tasks in D1. Each may raise StoreError, and each write is safe to send again."""

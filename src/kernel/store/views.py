@@ -1,7 +1,4 @@
-"""Reads tasks, their chunks and pages of lists of tasks, for the API.
-
-Each statement reads only the rows that it needs, however many rows are stored.
-"""
+"""Reads tasks, chunks and pages of lists for the API. Each statement reads only the rows that it needs."""
 
 from collections.abc import Iterable, Sequence
 
@@ -227,10 +224,7 @@ class ViewStore(HookedStore):
         return bool(found)
 
     async def going_on(self, task_key: TaskKey) -> Pulse | None:
-        """Read how far a task that has not ended has progressed.
-
-        Returns None if the task has ended, passed its deadline, or is gone.
-        """
+        """Read how far an unfinished task has come. None: it has ended, is past its deadline, or is gone."""
         (found,) = await self._database.run(STATUS.bind(task_key=task_key))
         if not found or found[0]["overdue"]:
             return None

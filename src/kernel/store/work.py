@@ -185,10 +185,7 @@ class WorkStore(HookedStore):
         return bool(landed)
 
     async def shared_calls(self, task_key: TaskKey, model: str) -> SharedCalls | None:
-        """Read the latest calls to a model for a task's tenant that isolates have written to the database.
-
-        The read of the latest calls is sent to D1 only once.
-        """
+        """Read the latest calls to a model, for a task's tenant, that isolates share. Sent only once."""
         (found,) = await self._database.run(latest_calls.READ_SHARED.bind(id=latest_calls_id(task_key, model)), sends=1)
         return claiming.shared(found[0]) if found else None
 
@@ -224,10 +221,7 @@ class WorkStore(HookedStore):
         return None if status is Status.PROCESSING else status
 
     async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
-        """Return for how many more ms the calls that a claim announced may start.
-
-        The result is None if the claim is over.
-        """
+        """Return for how many more ms a claim's announced calls may start, None if it is over."""
         (found,) = await self._database.run(work_statements.MAY_START.bind(task_key=task_key, fence=fence, holder=None))
         return d1.whole(found[0], "left_ms") if found else None
 

@@ -208,10 +208,7 @@ def _sentence_ends(text: str, start: int, stop: int) -> Iterator[int]:
 
 
 def _marks(text: str) -> bytearray:
-    """Return the best kind of boundary at each offset of a text, 0 for none.
-
-    Boundaries between words are not marked, because there are too many of them.
-    """
+    """Return the best kind of boundary at each offset, 0 for none. Those between words are too many to mark."""
     marks = bytearray(len(text) + 1)
     for end in _sentence_ends(text, 0, len(text)):
         marks[end] = SENTENCE

@@ -1,7 +1,4 @@
-"""Groups the outputs of one merge level into the calls of the next level; there is at most one call for two outputs.
-
-Pure.
-"""
+"""Groups the outputs of a merge level into the next level's calls, at most one call for two outputs. Pure."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -59,10 +56,7 @@ def merge_message(outputs: list[str], most_chars: int) -> str:
 
 
 def _fit(group: list[str], most_chars: int) -> list[str]:
-    """Shorten the longest outputs of a merge call until all of them fit.
-
-    Short outputs stay whole, and long outputs share the rest of the space equally.
-    """
+    """Shorten the longest outputs of a merge call until all fit. Long ones share the rest equally."""
     room = most_chars - len(CONCAT_SEPARATOR) * (len(group) - 1)
     if sum(map(len, group)) <= room:
         return group

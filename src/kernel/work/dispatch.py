@@ -46,10 +46,7 @@ class DirectSender:
         self._delivers = delivers
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start a run of the task at once.
-
-        A task with a delay is left to the sweep, which finds the task when it is due.
-        """
+        """Start a run at once. A task with a delay is left to the sweep, until it is due."""
         if delay_seconds <= 0:
             self._begin(partial(self._run, task_key))
 

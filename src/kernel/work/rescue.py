@@ -96,10 +96,7 @@ class Rescue:
         self.wait_until(finish())
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
-        """Work on the task.
-
-        Model calls start only while the answer to the poll waits, and they are cut off STAND_IN_SECONDS later.
-        """
+        """Work on the task. Calls start only while the poll waits, and are cut off STAND_IN_SECONDS later."""
         worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
         host = Host(
             Route.DIRECT,

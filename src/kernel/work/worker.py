@@ -62,10 +62,7 @@ class Worker(Invocation):
     gate: GateMaker | None = None  # It makes the gate of a claim's calls.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
-        """Claim the task, and work on it until the task ends or the host's allowance is used up.
-
-        Raises StoreError, and does not catch unexpected errors.
-        """
+        """Claim the task, and work until its end or the end of the host's allowance. Raises StoreError."""
         asked_at = clock.now()
         may_start = start_seconds(self.isolate.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
@@ -113,10 +110,7 @@ class Worker(Invocation):
         host.wrote(mark, False)
 
     async def may_stand_in(self, task_key: TaskKey) -> bool:
-        """Whether the worker may work in place of the task's host: not while the task waits for an object slot.
-
-        Raises StoreError.
-        """
+        """Whether the worker may stand in for the task's host: not while it waits for a slot. Raises StoreError."""
         most = self.settings.objects_at_work_most
         return most is None or await self.store.may_stand_in(task_key, most)
 

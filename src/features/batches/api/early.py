@@ -22,10 +22,7 @@ from ..work.early_lines import read_lines
 async def lines_reply(
     exchange: Exchange, owner: TaskKey, file: str, offset: int, limit: int | None, headers: Mapping[str, str]
 ) -> Reply | None:
-    """Send as many lines of an output file as an invocation may send, but at least one, None of any other file.
-
-    Raises BlobUnavailable.
-    """
+    """Send as many lines of an output file as fit, but at least one; None of another file. Raises BlobUnavailable."""
     api = exchange.api
     batch = await api.store.beside(BatchStore).batch(owner)
     if batch is None or batch.output_file != file:

@@ -35,19 +35,13 @@ def output_line(
 
 
 def refused_line(task: TaskKey, position: int, custom_id: str | None, status: int, body: object) -> str:
-    """Write the line of a request that the provider refused for good, with the status and the body of its refusal.
-
-    `custom_id` is None if the line of the input file is lost.
-    """
+    """Write the line of a refused request: the provider's status and body. `custom_id` is None for a lost line."""
     digits = _digits(task, position)
     return _written(digits, custom_id, {"status_code": status, "request_id": f"req_{digits}", "body": body}, None)
 
 
 def unanswered_line(task: TaskKey, position: int, custom_id: str | None, code: str, message: str) -> str:
-    """Write the line of a request that was never answered. `code` says why: `batch_expired`, for example.
-
-    `custom_id` is None if the line of the input file is lost.
-    """
+    """Write the line of a request without an answer, and why (`code`). `custom_id` is None for a lost line."""
     return _written(_digits(task, position), custom_id, None, {"code": code, "message": message})
 
 

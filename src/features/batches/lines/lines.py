@@ -121,10 +121,7 @@ def line_again(raw: bytes, rules: LineRules) -> Line:
 
 
 def memory_bytes(line: Line, raw_bytes: int) -> int:
-    """Estimate how much memory a line takes that had `raw_bytes` as JSON.
-
-    A line of many small values, such as empty objects, takes thirty times as much memory as its JSON.
-    """
+    """Estimate a line's memory from its `raw_bytes` of JSON. Many small values take thirty times as much."""
     values = 0
     left: list[Mapping[str, object] | list[object]] = [line.body, line.unsent]
     while left:

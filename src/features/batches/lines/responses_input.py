@@ -16,10 +16,7 @@ _SCHEMA_MEMBERS = ("name", "schema", "strict", "description")
 
 
 def check(body: Mapping[str, object], sent: Collection[str]) -> None:
-    """Check the fields of a body that reach the provider. `sent` are the names of AI_BATCH_FIELDS.
-
-    Raises ParameterRefused.
-    """
+    """Check the fields of a body that reach the provider. `sent` are AI_BATCH_FIELDS. Raises ParameterRefused."""
     made = chat_body(body)
     for name, field, part in (
         ("reasoning_effort", "reasoning_effort", "reasoning.effort"),

@@ -71,10 +71,7 @@ class NewBatch:
 
 
 class RequestCounts(NamedTuple):
-    """How many lines a batch has, how many of its lines have an answer, and how many have failed.
-
-    `total` is 0 until the batch's lines are counted.
-    """
+    """How many lines a batch has (0 until they are counted), and how many have an answer or have failed."""
 
     total: int
     completed: int
@@ -125,10 +122,7 @@ class Batch:
 
     @property
     def counts(self) -> RequestCounts:
-        """How many of the batch's lines have ended.
-
-        After the batch's end, each line is in either the output file or the error file.
-        """
+        """How many lines have ended. After the batch's end each is in the output file or the error file."""
         task = self.task
         if self.ended_at is not None and self.valid_at is not None:
             return RequestCounts(task.total, self.output_lines, self.error_lines)
@@ -143,10 +137,7 @@ class OutputFile(NamedTuple):
 
 
 class BatchWork(NamedTuple):
-    """What a worker needs to know of its batch, in addition to the claim.
-
-    `output_place` is where the parts of the output file are stored, None before the file begins.
-    """
+    """What a worker must know of its batch besides the claim. `output_place` is None before the file begins."""
 
     endpoint: BatchEndpoint
     input_file: FileKey
@@ -170,10 +161,7 @@ class SegmentSize(NamedTuple):
 
 
 class SegmentLines(NamedTuple):
-    """The lengths of the lines of a segment, in the order that the lines have in the output file.
-
-    `in_file` says that the lines have become an object in the bucket.
-    """
+    """The lengths of a segment's lines, in order. `in_file` says that they have become an object in the bucket."""
 
     part: int
     in_file: bool
@@ -476,18 +464,13 @@ class BatchStore(AdmissionStore):
         return (work(found[0]), stored_slices(portions)) if found else None
 
     async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
-        """Read what the validation of a batch goes on from: the batch, and the digests of its lines so far, portion by
-        portion. None: the batch is gone.
-        """
+        """Read where the validation goes on: the batch, and its lines' digests by portion. None: it is gone."""
         found, portions = await self._database.run(WORK.bind(task_key=task_key), DIGESTS.bind(task_key=task_key))
         return (work(found[0]), digests(portions)) if found else None
 
 
 class ValidationStatements:
-    """Makes the statements with which the worker of a batch records the validation, as parts of its steps.
-
-    `under` are the parameters that name the claim and the step.
-    """
+    """Makes the statements that record the validation in steps. `under` are the parameters of claim and step."""
 
     def __init__(self, under: Mapping[str, Value]) -> None:
         self._under = dict(under)
@@ -502,10 +485,7 @@ class ValidationStatements:
         faults: Sequence[Mapping[str, object]],
         found: Portion | None,
     ) -> list[BoundStatement]:
-        """Record the lines of a part of the file, and that it is read up to `read_bytes`.
-
-        `faults` are all that were found so far.
-        """
+        """Record the lines of a part of the file, read up to `read_bytes`, and all `faults` so far."""
         here: dict[str, Value] = {**self._under, "from_bytes": from_bytes}
         batch: list[BoundStatement] = []
         if found is not None:

@@ -39,11 +39,7 @@ class Finalizing(Duty):
         return bool(self._found)
 
     async def advance(self, allowance: SweepAllowance) -> bool:
-        """Complete the files of one batch.
-
-        No error is raised, so that a batch whose files cannot be completed does not keep the sweep from its other
-        duties.
-        """
+        """Complete the files of one batch. Raises nothing, so that a bad batch does not stop other duties."""
         if not (self._found and allowance.in_time()):
             return False
         task_key = self._found.pop(0)

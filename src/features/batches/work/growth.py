@@ -23,10 +23,7 @@ class StoredLines(NamedTuple):
 
 
 class PartWriter:
-    """Puts bytes into a bucket, as parts of a file that have at most the bucket's `part_bytes`.
-
-    `name` begins the names of the parts. No other content may ever be written under it.
-    """
+    """Stores bytes as parts of a file. `name` begins their names, and no other content may ever have it."""
 
     def __init__(self, bucket: Bucket, file: FileKey, name: str) -> None:
         self._bucket = bucket
@@ -168,10 +165,7 @@ class Growth:
         return await store_segments(self._store, bucket, self._task_key, file.key, self._name, chosen)
 
     async def name(self, stored: StoredLines, file: FileKey, record: Callable[[Also], Awaitable[None]]) -> None:
-        """Name a stored object in the output `file`. `record` writes a step of the claim with further statements.
-
-        Raises StoreError and ClaimLost.
-        """
+        """Name a stored object in the output `file` by a step of the claim. Raises StoreError and ClaimLost."""
         await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
         assert self._waiting is not None
         self._waiting -= stored.chars

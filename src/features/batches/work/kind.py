@@ -62,10 +62,7 @@ class _Reading:
         self._log("lines_lost", lines=lost)
 
     def unread(self, error: BlobUnavailable | MemoryShort) -> None:
-        """Let no call start for a while, because its line could not be read: longer each time in a row.
-
-        The calls that are already in flight continue.
-        """
+        """Let no call start for a while, longer each time in a row, because a line could not be read."""
         self._failures += 1
         pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
         pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
@@ -209,10 +206,7 @@ class BatchInputs(LineInputs):
             self._context.log("batch_grown", segments=0 if stored is None else len(stored.segments))
 
     async def _stored(self, seconds: float) -> StoredLines | None:
-        """Store an object of recorded lines in the bucket within `seconds`.
-
-        Raises `BlobUnavailable`, MemoryShort and ClaimLost.
-        """
+        """Store an object of recorded lines within `seconds`. Raises `BlobUnavailable`, MemoryShort, ClaimLost."""
         share = self._context.invocation.isolate.memory.take(
             "run", self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES
         )

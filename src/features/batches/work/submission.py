@@ -38,10 +38,7 @@ class BatchRequest:
 
 
 class SubmittedBatch(NamedTuple):
-    """An accepted batch.
-
-    `replayed` says that an earlier request with the same key, or an earlier send of an SDK, made the batch.
-    """
+    """An accepted batch. `replayed` says that an earlier request, or send of an SDK, made it."""
 
     batch: Batch
     replayed: bool = False

@@ -48,11 +48,7 @@ class StoredPart(NamedTuple):
 
 
 class Bucket(Protocol):
-    """Stores parts of files.
-
-    Every method raises `BlobUnavailable` if the bucket does not answer or refuses. In D1, `put` raises `StoreFull` if
-    the database is full.
-    """
+    """Stores parts of files. Each method raises `BlobUnavailable`, and `put` in D1 `StoreFull`."""
 
     shelf: Shelf
     part_bytes: int  # The size of each part of an uploaded file, except the last.
@@ -62,10 +58,7 @@ class Bucket(Protocol):
         ...
 
     async def put(self, file: FileKey, name: str, body: bytes | Buffer) -> None:
-        """Store a part. The same part may be stored again, with the same bytes.
-
-        If `put` raises an error, the part may still land, with the bytes that the buffer had.
-        """
+        """Store a part, perhaps again with the same bytes. If `put` raises, the part may still land."""
         ...
 
     async def read(self, file: FileKey, name: str, start: int, end: int) -> bytes:
@@ -77,10 +70,7 @@ class Bucket(Protocol):
         ...
 
     async def erase(self, file: FileKey) -> bool:
-        """Erase parts of a file, all that the bucket has, named in a row or not.
-
-        An invocation erases a limited number. Returns whether none is left.
-        """
+        """Erase a limited number of a file's parts, named in a row or not. Returns whether none is left."""
         ...
 
     async def erase_parts(self, parts: list[tuple[FileKey, str]]) -> None:
@@ -88,8 +78,5 @@ class Bucket(Protocol):
         ...
 
     async def listed(self, after: str, most: int) -> tuple[list[StoredPart], str]:
-        """List up to `most` parts of all files, in the order of their keys, behind the cursor `after`.
-
-        Returns the parts, and the cursor of the next page: '' at the end.
-        """
+        """List up to `most` parts of all files by key, behind the cursor `after`; and the next one, '' at the end."""
         ...

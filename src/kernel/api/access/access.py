@@ -134,10 +134,7 @@ _OF_SDKS = (
 
 
 def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
-    """Add the CORS headers that let web pages of the listed origins read an answer.
-
-    If `CORS_ORIGINS` lists no origin, the answer gets no CORS header.
-    """
+    """Add the CORS headers for pages of the listed origins; none if `CORS_ORIGINS` lists no origin."""
     if not origins:
         return reply
     headers = {**reply.headers, "Vary": "Origin"}
@@ -160,10 +157,7 @@ _DETAIL = "The tenant has used up its requests for this minute. Try again when t
 
 
 async def check(api: Api, tenant: str) -> None:
-    """Count a request of the tenant. Raises Refusal (429) if the tenant is above its rate limit.
-
-    If the rate limiter fails or does not answer in time, the request passes.
-    """
+    """Count a request. Raises Refusal (429) above the tenant's limit. If the limiter fails, it passes."""
     if api.rate_limiter is None:
         return
     try:

@@ -109,10 +109,7 @@ async def list_keys(exchange: Exchange) -> Reply:
 
 
 async def delete_key(exchange: Exchange) -> Reply:
-    """Revoke an API key.
-
-    This isolate refuses the deleted key at once, and other isolates do when their memory of the key expires.
-    """
+    """Revoke an API key: here at once, in other isolates when their memory of it expires."""
     key_id = exchange.parts["id"]
     if not is_key_id(key_id):
         raise _no_key()

@@ -87,10 +87,7 @@ async def read_object(request: Request, most_bytes: int, *, optional: bool = Fal
 
 
 def parse_object(raw: bytes) -> dict[str, object]:
-    """Parse the JSON object in the bytes of a request's body.
-
-    Raises Refusal (400) if the bytes of the body contain no JSON object.
-    """
+    """Parse the JSON object in a request's body. Raises Refusal (400) if there is none."""
     try:
         text = raw.decode("utf-8")
         _check_shape(text)
@@ -128,10 +125,7 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse a Content-Length above `most_bytes`.
-
-    A malformed Content-Length is ignored, because reading the body counts its bytes.
-    """
+    """Refuse a Content-Length above `most_bytes`. A malformed one is ignored: reading counts the bytes."""
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return

@@ -14,10 +14,7 @@ _STREAM = "text/event-stream"  # A stream of events lasts for minutes, and holds
 
 @asynccontextmanager
 async def of_body(memory: MemoryAllowance, request: Request) -> AsyncIterator[None]:
-    """Take the memory for a large JSON body while it is handled. Raises MemoryShort.
-
-    An upload takes its own share, because its form is not held whole.
-    """
+    """Hold memory for a large JSON body (an upload takes its own, part by part). Raises MemoryShort."""
     size = _length(request)
     if size < limits.MEMORY_FREE_BYTES or request.headers.get("content-type", "").startswith("multipart/"):
         yield

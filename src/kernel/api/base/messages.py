@@ -1,7 +1,4 @@
-"""The types of an HTTP request and of an HTTP answer, and the headers of answers.
-
-This module imports nothing of the application.
-"""
+"""The types of an HTTP request and answer, and the headers of answers. It imports nothing of the application."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -82,10 +79,7 @@ class Request(Protocol):
         ...
 
     def chunks(self) -> AsyncGenerator[bytes]:
-        """Read the request's body in chunks, as it streams in. Raises BodyBroken.
-
-        If the generator is closed before its end, the rest of the body is not read.
-        """
+        """Read the body in chunks as it streams in; not the rest if closed early. Raises BodyBroken."""
         ...
 
 

@@ -370,10 +370,7 @@ def type_of(status: int) -> str:
 
 
 def dressed(reply: Reply) -> Reply:
-    """Give an answer of a call below `/v1` the shape of OpenAI's API.
-
-    A problem becomes an error of OpenAI's shape, and the value of `Retry-After` is repeated in milliseconds.
-    """
+    """Give an answer below `/v1` OpenAI's shape: of a problem, and `Retry-After` in milliseconds."""
     again = reply.headers.get("Retry-After")
     headers = {**reply.headers, **({} if again is None else {POLL_AFTER: str(int(again) * 1000)})}
     if reply.headers.get("Content-Type") != PROBLEM_TYPE:

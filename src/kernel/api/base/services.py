@@ -56,10 +56,7 @@ class KeyCache:
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
-        """Keep an API key that D1 confirmed at `asked_at`.
-
-        Above KEY_CACHE_MOST API keys, the one kept longest is dropped.
-        """
+        """Keep a key that D1 confirmed at `asked_at`. Above KEY_CACHE_MOST, the one kept longest goes."""
         if revision != self.revision:
             return
         self._entries.pop(fingerprint, None)
@@ -147,10 +144,7 @@ class RateLimiter(Protocol):
     """The deployment's limiter of requests."""
 
     async def allows(self, key: str) -> bool:
-        """Count a request under a key of the rate limiter, and return whether the request is within the limit.
-
-        Raises the error of the rate limiter's binding.
-        """
+        """Count a request, and return whether it is within the limit. Raises the binding's error."""
         ...
 
 

@@ -83,10 +83,7 @@ class Follower:
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Pause between two reads, and run or send off a task that no worker comes for.
-
-        Yields None when the stream has to send a comment.
-        """
+        """Pause between two reads, and help a task that has no worker. Yields None when a comment is due."""
         if look.needs_help and self._clock() >= self._help_at:
             async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
                 async for due in dues:
@@ -113,10 +110,7 @@ class Follower:
         return await api.store.look(self._key, self.following, known)
 
     async def _help(self) -> None:
-        """Run or send off a task that no worker comes for, as a poll does.
-
-        The stream continues while the task is being helped.
-        """
+        """Run or send off a task that has no worker, as a poll does. The stream goes on beside it."""
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:
@@ -129,10 +123,7 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait until `work` is done.
-
-        While the work runs, the generator yields None whenever the stream has to send a comment.
-        """
+        """Wait until `work` is done. Yields None whenever the stream has to send a comment."""
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
@@ -144,11 +135,7 @@ class Follower:
                 await asyncio.wait({work}, timeout=limits.DROP_SECONDS_MOST)
 
     async def _rest(self, look: Look, took: float) -> None:
-        """Pause.
-
-        If a host that works on the task reports its writes, each notice ends the pause, but not before the shortest
-        pause between two reads.
-        """
+        """Pause, until a notice of a write at the earliest, but not below the shortest pause between reads."""
         pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
 

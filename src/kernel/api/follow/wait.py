@@ -48,10 +48,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
 
 
 async def _ended(api: Api, task: Task, seconds: float, began: float, took: float, reads_after: int) -> Task | None:
-    """Wait until a task has ended, at most until `seconds` after `began`, and read the task then.
-
-    `took` is how many seconds the read of the task took.
-    """
+    """Wait for a task's end, at most `seconds` after `began`, and read it. `took` is the read's seconds."""
     clock, key, free = asyncio.get_running_loop().time, task.task_key, api.settings.plan == "free"
     found: Task | None = task
     listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds

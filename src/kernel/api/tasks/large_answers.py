@@ -35,10 +35,7 @@ async def task_reply(
     *,
     chunks_too: bool = False,
 ) -> Reply:
-    """Show a task, with `chunks_too` also its finished chunks. `view` has everything except a large result.
-
-    Raises Refusal (404).
-    """
+    """Show a task. `view` lacks a large result, and with `chunks_too` the finished chunks. Raises Refusal (404)."""
     # A completed task that was read without its result has a large result. The result of a batch is its files.
     large = task.status is Status.COMPLETED and task.result is None and task.kind is not Kind.BATCH
     if not large and not chunks_too:

@@ -303,10 +303,7 @@ class TaskFields(InputField):
 
 
 def checked_fields(model: type[TaskFields], body: Mapping[str, object], settings: Settings) -> TaskFields:
-    """Check every field of the body of a request.
-
-    Raises Refusal: 422 that names each wrong field, 413 for an input that is too large.
-    """
+    """Check every field of a body. Raises Refusal: 422 that names each wrong field, 413 for an input too large."""
     missing = list(model.input_flaws(body))
     try:
         fields = checked(model, body)

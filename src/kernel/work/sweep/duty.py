@@ -82,10 +82,7 @@ class Duty:
     alone = False  # True if the duty is left to sweeps after which no task may run in the same invocation.
 
     def look(self) -> BoundStatement | None:
-        """Make the statement that finds the duty's work. It joins the first read of the sweep.
-
-        Duties with the same statement share it.
-        """
+        """Make the statement that finds the duty's work, in the sweep's first read. Equal ones are sent once."""
         return None
 
     def found(self, rows: Sequence[Row], *, runs_tasks: bool) -> None:

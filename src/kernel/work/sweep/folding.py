@@ -1,7 +1,4 @@
-"""Adds the figures of ended tasks to the sums over ended tasks.
-
-Metrics and plots read these sums, and never the tasks themselves.
-"""
+"""Adds the figures of ended tasks to the sums, which metrics and plots read instead of tasks."""
 
 from ...domain import limits
 from ...domain.errors import StoreError

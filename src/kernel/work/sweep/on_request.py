@@ -77,18 +77,12 @@ class SweepOnRequest:
         return None
 
     def look(self) -> None:
-        """Check after the answer whether cron has missed a sweep, and if so run a sweep.
-
-        An isolate checks for a missed sweep at most once a minute.
-        """
+        """Check after the answer whether cron has missed a sweep, at most once a minute, and then sweep."""
         if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:
-        """Run a sweep if this isolate gets the permit for it.
-
-        Of all isolates that notice a missed sweep, only one gets the permit.
-        """
+        """Run a sweep if this isolate gets the permit, as only one of all that notice does."""
         try:
             sweep = make_sweep()
             if not sweep.can_afford_run() or await self.store.take_permit(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):
