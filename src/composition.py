@@ -199,10 +199,7 @@ class App:
         return Rescue(self.worker, routes, all_routes if self._seconds_after_answer() > 0 else routes, self._wait_until)
 
     def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that begin in a request's invocation.
-
-        No sweep runs after the answer to a request if the sweep could neither dispatch tasks nor work on one.
-        """
+        """Make a request's sweeps: after its answer none if it could neither dispatch tasks nor work on one."""
         after_seconds = max(0.0, self._seconds_after_answer())
         senders = self._senders()
         return SweepOnRequest(

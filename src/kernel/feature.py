@@ -23,10 +23,7 @@ type MakeEndHook = Callable[[Invocation], EndHook]
 
 
 class PathGroup(NamedTuple):
-    """Paths whose calls come from one module, and a function that imports them.
-
-    In a path, a segment in braces stands for any value. The API's description lists groups by `rank`, lowest first.
-    """
+    """Paths (`{}`: any segment) of one module's calls, which a function imports; described in order of `rank`."""
 
     rank: int
     paths: tuple[str, ...]
@@ -37,10 +34,7 @@ class KindApi:
     """What a feature adds to the calls of `/api/tasks`, by default nothing. The first that gives something decides."""
 
     async def plan(self, _request: "TaskRequest", _api: "Api", _repeated: str) -> "Planned | None":
-        """Plan a request for a dry run, None if it is not of the feature's kind.
-
-        `repeated` is what each call repeats besides overlaps. Raises the Refusals that the task would get.
-        """
+        """Plan a dry run, None for other kinds. `repeated` is in each call. Raises the task's Refusals."""
         return None
 
     def plan_cost(
@@ -55,10 +49,7 @@ class KindApi:
     async def retry(
         self, _exchange: "Exchange", _task: "Task", _max_calls: int | None, _max_cost: int | None
     ) -> "Reply | None":
-        """Retry a task that the kernel cannot retry, perhaps with new budgets, None if nothing was done.
-
-        Raises Refusal if the feature knows why the task cannot be retried.
-        """
+        """Retry what the kernel cannot, None if nothing was done. Raises Refusal if it cannot be retried."""
         return None
 
     async def shown(self, _exchange: "Exchange") -> Mapping[str, object]:

@@ -41,10 +41,7 @@ class TaskStorage(ObjectStorage, Protocol):
 
 
 class Processor:
-    """The Durable Object of one task. Each slice makes its own worker, because loading the settings may fail.
-
-    `audience` holds the calls of requests that wait at the object for its task.
-    """
+    """A task's Durable Object; each slice makes a worker. `audience` has the calls that wait for the task."""
 
     def __init__(
         self,

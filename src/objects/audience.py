@@ -29,10 +29,7 @@ class Audience:
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     def tell(self, mark: Mark, ended: bool) -> None:
-        """Note that the slice's write `mark` has taken effect, and wake the waiting calls.
-
-        `ended` says that this write ended the task. A write that is older than the last noted write is ignored.
-        """
+        """Note a write, and whether it `ended` the task, and wake the calls. One older than the last is ignored."""
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
             self.look_up()

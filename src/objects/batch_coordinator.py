@@ -197,10 +197,7 @@ class Coordinator:
 
 
 def _answer_of_earlier_code(call: Wire) -> Wire:
-    """Return the outcome of a call of a lane that knows no lines: a call that it made before has no outcome any more.
-
-    The lane had newer code then, and its memory ended with that code.
-    """
+    """Answer for a lane whose earlier code knows no lines, and which has lost calls made before."""
     if wire.is_held(call):
         return wire.write_outcome(CallerLost("the lane that made the call now has code of an earlier release"))
     return wire.write_outcome(CallNotStarted("the lane has code of an earlier release"))

@@ -155,9 +155,6 @@ def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> Cal
 
 
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
-    """Answer for a lane whose deployment has a bad variable: no call was started, so no call loses an attempt.
-
-    The sender of the calls may run in an earlier deployment, whose variables are valid.
-    """
+    """Answer for a lane with a bad variable: no call was started, and none loses an attempt."""
     log.misconfigured(error, task=task_key)
     return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]

@@ -45,10 +45,7 @@ class Lanes:
         return caller
 
     async def close(self, task_key: TaskKey, meter: Meter) -> None:
-        """If the task had lanes on this host, notify the task's coordinator that the host has finished with the task.
-
-        If the coordinator cannot be notified, its alarm deletes its storage later.
-        """
+        """Tell the task's coordinator that this host has finished. If that fails, its alarm cleans up."""
         fence = self._fences.pop(task_key, None)
         if fence is None or self._coordinators is None:
             return

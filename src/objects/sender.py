@@ -57,10 +57,7 @@ def slots_of(worker: Worker, processors: Processors) -> Slots | None:
 
 
 class ObjectSender:
-    """The route to Durable Objects: it starts the task's object, whose alarm then runs the task.
-
-    With `slots`, a task needs an object slot before its object is started.
-    """
+    """The route to Durable Objects: it starts the task's object, which with `slots` needs a slot first."""
 
     route = Route.DURABLE_OBJECT
 
@@ -76,10 +73,7 @@ class ObjectSender:
 
 
 class ObjectTeller:
-    """Sends notices to tasks' objects, and waits for notices from them.
-
-    A notice may be lost, because objects and requests read the task from the database anyway.
-    """
+    """Sends notices to tasks' objects, and waits for theirs. One may be lost: all read the database anyway."""
 
     def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
         self._processors = processors
@@ -98,10 +92,7 @@ class ObjectTeller:
             self._log("not_told", task=task_key, error=type(error).__name__)
 
     async def hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Wait at a task's object until the task is written to, see `Audience.hear`.
-
-        Returns None if the object cannot be reached, and in the cases in which `Audience.hear` returns None.
-        """
+        """Wait at a task's object for a write; None if it is unreachable, or as in `Audience.hear`."""
         if self._processors is None:
             return None
         self._meter.spend()

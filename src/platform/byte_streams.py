@@ -19,10 +19,7 @@ CHUNK_BYTES = 256 * 1024
 
 
 async def read_chunks(body: "js.ReadableStream | JsNull") -> AsyncGenerator[bytes]:
-    """Read a request's body in chunks of CHUNK_BYTES. The last chunk may be shorter. Raises BodyBroken.
-
-    If the generator is closed before the end of the body, the body is cancelled.
-    """
+    """Read a body in chunks of CHUNK_BYTES; cancel it if closed early. Raises BodyBroken."""
     from js import Uint8Array
     from pyodide.ffi import JsException
 

@@ -67,10 +67,7 @@ class IncomingRequest:
 
 
 def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js.Response":
-    """Make JavaScript's response. `wait_until` keeps the invocation alive while an answer in parts is sent.
-
-    The SDK's response is not used, because JavaScript would read each of its headers from Python.
-    """
+    """Make JavaScript's response by itself: the SDK's reads each header. `wait_until` keeps parts going."""
     import js
 
     options = into_javascript({"status": reply.status, "headers": dict(reply.headers)})
@@ -88,10 +85,7 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 
 
 async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:
-    """Send the parts of an answer, each part after the reader has taken the previous part.
-
-    If a part cannot be sent, the client has left, and the sending stops.
-    """
+    """Send an answer's parts, each when the last one is taken. It stops when the client has left."""
     from pyodide.ffi import JsException, to_js
 
     async with aclosing(parts):

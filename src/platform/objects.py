@@ -21,10 +21,7 @@ def storage_of(context: Any) -> Any:
 
 
 def answered[T](env: Any, value: T) -> T:
-    """Convert the answer to an RPC in one step; the SDK would convert each value in a list or dictionary by itself.
-
-    In the simulation, whose `env` is not the SDK's, the answer is returned unchanged.
-    """
+    """Convert an RPC's answer in one step, which the SDK would do value by value. The simulation's stays."""
     made: Any = value if behind(env) is None else into_javascript(value)
     crossing: T = made  # for the type checker, the JavaScript value has the type of the Python value
     return crossing

@@ -45,10 +45,7 @@ class Default(WorkerEntrypoint):
         await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Run the sweep when cron fires. If the sweep cannot run, the due tasks stay due.
-
-        If a variable has a bad value, the cron event fails, so that Cloudflare's dashboard shows the failure.
-        """
+        """Run the sweep. With a bad variable the event fails, so that Cloudflare's dashboard shows it."""
         try:
             app = self._app()
         except ConfigurationError as error:

@@ -10,11 +10,7 @@ DEAD_LETTERS = "ai-processing-dlq"
 
 
 class QueueMessage(Protocol):
-    """One delivery of a queue message.
-
-    `attempts` is the number of this delivery of the message, 1 for the first delivery. Only the first call of `ack` or
-    `retry` for a message counts.
-    """
+    """A delivery of a message, the `attempts`-th. Only its first `ack` or `retry` counts."""
 
     id: str
     body: object

@@ -115,8 +115,8 @@ class FileBench:
     def end_batch(self, task: str = "local:batch") -> None:
         self.database.rows("UPDATE batches SET ended_at = 1 WHERE task_id = ?", task)
 
-    def sweep(self) -> int:
-        return self.run(self.store.erase_due(100))
+    def sweep(self, most: int = 100) -> int:
+        return self.run(self.store.erase(self.run(self.store.work(most))))
 
     def sweep_orphans(self) -> int:
         self.pass_seconds(ORPHAN_SECONDS + 1)

@@ -197,10 +197,7 @@ _NOWHERE: Final = EntryKey(0, 0, 0)
 
 
 def index_of(task: Row, found: Sequence[Row], failures: Sequence[Row], default_model: str) -> AttemptIndex:
-    """Build an `AttemptIndex` from the rows of the statements CALLS, OUTPUTS and FAILURES.
-
-    `default_model` is the model that is shown for a task that names no model.
-    """
+    """Build an `AttemptIndex` from the statements' rows. `default_model` is shown if the task names none."""
     sizes: dict[CallKey, int] = {}
     for row in found:
         places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))

@@ -200,10 +200,7 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
 
 
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
-    """Notify objects that their tasks have ended, while subrequests are left. No notice starts after `until`.
-
-    An object that gets no notice sees the end of its task at its next check.
-    """
+    """Tell objects that their tasks have ended, until `until`, while subrequests are left; others check."""
     left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
     for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):
         if asyncio.get_running_loop().time() >= until:

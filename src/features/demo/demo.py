@@ -71,10 +71,7 @@ class DemoProvider:
 
 
 def estimated_tokens(text: str) -> int:
-    """Estimate tokens as UTF-8 bytes / 4, rounded up: one token is 4 English letters or 1⅓ Chinese characters.
-
-    The estimate is close to the counts of common tokenizers, and it is the same on every machine.
-    """
+    """Estimate tokens as UTF-8 bytes / 4, rounded up, close to common tokenizers: 4 letters, or 1⅓ Chinese ones."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
 

@@ -74,10 +74,7 @@ class FileErasure(Duty):
 
 
 def file_work(settings: Settings) -> BoundStatement:
-    """Make the statement that finds work with files, and batches whose files no writer is completing.
-
-    No call of these batches was announced within the time of the longest claim.
-    """
+    """Make the statement that finds work with files, and batches that no writer or late call holds."""
     return FILE_WORK.bind(
         apart_ms=limits.ORPHANS_APART_SECONDS * 1000,
         most=limits.BATCHES_WRITTEN_A_SWEEP[settings.plan],

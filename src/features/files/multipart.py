@@ -79,10 +79,7 @@ def _headers(raw: bytes) -> dict[str, str]:
 
 
 def _parameters(text: str, where: str) -> dict[str, str]:
-    """Read the parameters of a header from `text`, which is what follows the header's first semicolon.
-
-    Raises Malformed with a message that names the header `where`.
-    """
+    """Read a header's parameters from what follows its first semicolon. Raises Malformed, naming `where`."""
     text, at = f";{text.strip().rstrip(';')}", 0
     found: dict[str, str] = {}
     while text != ";" and at < len(text):

@@ -330,10 +330,6 @@ class FileStore(Store):
         due = [DueFile(FileKey(d1.text(row, "id")), shelf_of(row)) for row in found]
         return FileWork(now_ms, due, [shelf_of(row) for row in places])
 
-    async def erase_due(self, most: int) -> int:
-        """Erase up to `most` forgotten, expired and deleted files, and return how many were erased."""
-        return await self.erase(await self.work(most))
-
     async def erase(self, work: FileWork) -> int:
         """Erase the files of `work` that are still due, and return how many were erased whole.
 

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from ...kernel.api.base.fields import NO_CONTROLS, NO_NUL, MaxCost, Whole, amount, extras_of, field_errors, text_flaws
+from ...kernel.api.base.fields import (
+    NO_CONTROLS,
+    NO_NUL,
+    MaxCost,
+    Plain,
+    Whole,
+    amount,
+    extras_of,
+    field_errors,
+    text_flaws,
+)
 from ...kernel.api.base.problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
 from ...kernel.api.tasks.submission import NO_VISIBLE, ChunkOptions, Moment, option_flaws, starts_at
 from ...kernel.domain import limits
@@ -19,7 +29,7 @@ from ..extras import Extras
 from ..structured import fields as output_fields
 from ..structured.fields import WantedOutput
 from . import parameters, prompt, text_format
-from .prompt import Message, Prompt, Sent, Text
+from .prompt import Message, Prompt, Text
 from .text_format import SchemaFormatFields, TextFields
 
 WINDOW_SECONDS = {"soonest": None, "2h": 7_200, "8h": 28_800}
@@ -28,19 +38,19 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 TopP = Annotated[float, Field(ge=0, le=1)]
 
 
-class ReasoningFields(Sent):
+class ReasoningFields(Plain):
     """How much the model should reason."""
 
     effort: Effort | None = None
 
 
-class BackgroundFields(Sent):
+class BackgroundFields(Plain):
     """How soon the response is needed. The time becomes the task's deadline; `soonest` sets no deadline."""
 
     completion_window: Literal["soonest", "2h", "8h"] | None = None
 
 
-class Twins(Sent):
+class Twins(Plain):
     """Options of a model call that a request to `/v1` may give in two fields.
 
     A request may give both fields of an option if their values are the same.
@@ -82,7 +92,7 @@ MetadataKey = Annotated[str, Field(max_length=limits.RESPONSE_METADATA_KEY_CHARS
 MetadataValue = Annotated[str, Field(max_length=limits.RESPONSE_METADATA_VALUE_CHARS_MOST)]
 
 
-class NewResponseFields(Sent):
+class NewResponseFields(Plain):
     """The body of `POST /v1/responses`.
 
     The service refuses a field that it does not honour and names it, unless the field has OpenAI's default value.

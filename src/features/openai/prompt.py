@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from ...kernel.api.base.fields import NO_NUL
+from ...kernel.api.base.fields import NO_NUL, Plain
 from ...kernel.api.base.problems import (
     INVALID_FIELDS,
     UNSUPPORTED_PARAMETER,
@@ -21,27 +21,21 @@ from ...kernel.domain.task import CONCAT_SEPARATOR
 Text = Annotated[str, Field(json_schema_extra=NO_NUL)]
 
 
-class Sent(BaseModel):
-    """The base of the models of `/v1`, whose fields have OpenAI's names."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-class TextPart(Sent):
+class TextPart(Plain):
     """A part of a message."""
 
     type: Literal["input_text"]
     text: Text
 
 
-class InputFilePart(Sent):
+class InputFilePart(Plain):
     """A part of the user message: an uploaded file of the purpose `user_data` that has the text, in UTF-8."""
 
     type: Literal["input_file"]
     file_id: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})]
 
 
-class Message(Sent):
+class Message(Plain):
     """A message of the input."""
 
     role: Literal["user", "system", "developer"]

@@ -199,10 +199,7 @@ def _refused(field: str, message: str) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
-
-    `joined` keeps a joined value for all events that contain it.
-    """
+    """Writes a response's events. `large`: its text is read in parts. `joined` keeps a joined value for all."""
 
     api: Api
     task: Task

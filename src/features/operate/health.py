@@ -12,14 +12,13 @@ from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.messages import Reply, json_reply
 from ...kernel.api.base.problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
 from ...kernel.api.base.services import BoundRoutes
-from ...kernel.api.base.views import Count, Time, shown
+from ...kernel.api.base.views import Count, shown
 from ...kernel.domain import limits
 from ...kernel.domain.errors import StoreError
 from . import operation
 from .checks import DatabaseCheck
-from .figures import BacklogView
 from .model import ModelStatusView, ModelView, read_model
-from .operation import FilesView, SchemaView, StorageView, WebhooksView
+from .operation import OutlookView
 
 
 @shown
@@ -77,21 +76,11 @@ class VerboseServiceView(ServiceView):
 
 
 @shown
-class OperatorServiceView(VerboseServiceView):
+class OperatorServiceView(VerboseServiceView, OutlookView):
     """The status with `?verbose=1` for operators: last times of the triggers, backlog, database size, code and schema.
 
     A time may be up to five minutes too old. A time is null if its trigger never fired.
     """
-
-    lastSweepAt: Time | None
-    lastQueueAt: Time | None
-    lastAlarmAt: Time | None
-    backlog: BacklogView
-    storage: StorageView
-    files: FilesView
-    webhooks: WebhooksView
-    version: str
-    schema: SchemaView
 
 
 @shown
@@ -143,10 +132,7 @@ async def read_service(exchange: Exchange) -> Reply:
 
 
 async def _is_operator(exchange: Exchange) -> bool:
-    """Whether the request has an operator's key. A request with a key that is not an operator's is refused.
-
-    While keys cannot be looked up, or while no key exists, every request counts as not an operator's.
-    """
+    """Whether it has an operator's key; False without keys, or if none can be looked up. Others are refused."""
     api, request = exchange.api, exchange.request
     if api.settings.require_keys and "authorization" not in request.headers:
         return False

@@ -232,10 +232,7 @@ class TallyStore(Store):
         return d1.whole(row, "incomplete")
 
     async def applied_migrations(self) -> list[str] | None:
-        """Read the names of the migrations that wrangler has recorded, the newest first, in one or two calls to D1.
-
-        Returns None if wrangler's table of migrations does not exist.
-        """
+        """Read the migrations that wrangler recorded, newest first, None without its table. One or two calls."""
         (there,) = await self._database.run(HAS_MIGRATIONS.bind())
         if not there:
             return None

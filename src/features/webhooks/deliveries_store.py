@@ -376,10 +376,7 @@ _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 
 
 class DueDelivery(NamedTuple):
-    """A webhook delivery that is due, its fence, and how many attempts in a row have failed at its endpoint.
-
-    If `astray` is set, the webhook delivery must not be sent, but ended or postponed.
-    """
+    """A due delivery, and how many attempts in a row failed at its endpoint. `astray`: it must not be sent."""
 
     key: DeliveryKey
     fence: int
@@ -447,10 +444,7 @@ class DeliveryStore(Store):
         return [taken(row) for rows in found for row in rows]
 
     async def record(self, tried: Sequence[AttemptResult]) -> None:
-        """Record attempts to send webhook deliveries, and what follows from the attempts for the endpoints.
-
-        An attempt changes its webhook delivery only if no other caller has taken the delivery since.
-        """
+        """Record attempts, and what follows for the endpoints; nothing for a delivery taken by others since."""
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 
     async def redeliver(self, found: Delivery) -> Taken | None:
@@ -464,11 +458,7 @@ class DeliveryStore(Store):
         return [_delivery(row) for row in rows]
 
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
-        """Read one delivery.
-
-        `delivery` also returns None if the key of the webhook delivery belongs to an earlier end of the task, because
-        each end of a task has a delivery of its own.
-        """
+        """Read a delivery. None also for a key of an earlier end of the task, which has its own delivery."""
         (rows,) = await self._database.run(DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None
         return found if found is not None and found.key == key else None
@@ -493,10 +483,7 @@ def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
 
 
 def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
-    """Make the statements that end webhook deliveries of an endpoint that is gone.
-
-    Each of the two statements ends at most DELIVERIES_WALK_MOST webhook deliveries; the sweep ends the rest.
-    """
+    """Make the statements that end up to DELIVERIES_WALK_MOST deliveries each of an endpoint that is gone."""
     tenant, most = endpoint.partition(":")[0], limits.DELIVERIES_WALK_MOST
     return (
         END_FRESH.bind(endpoint=endpoint, first=f"{tenant}:", behind=f"{tenant};", most=most),

@@ -2,18 +2,12 @@
 
 from ...kernel.api.base import problems
 from ...kernel.api.base.endpoint import Answer, Endpoint, Parameter
-from ...kernel.domain import limits
+from ...kernel.api.base.fields import LIMIT
 from ...kernel.domain.keys import Scope
 from . import handlers
 from .rules import ENDPOINT_ID_PATTERN
 
 _ENDPOINT_ID = {"type": "string", "pattern": f"^{ENDPOINT_ID_PATTERN}$"}
-_LIMIT = {
-    "type": "integer",
-    "minimum": 1,
-    "maximum": limits.LIST_LIMIT_MOST,
-    "default": limits.LIST_LIMIT_DEFAULT,
-}
 # The further calls (`leads_to`) that an answer with a webhook endpoint offers, with the endpoint's id.
 _OF_THIS = tuple(
     (name, "id", "/id")
@@ -39,7 +33,7 @@ ENDPOINTS = (
         access=Scope.ADMIN,
         parameters=(
             Parameter("after", "The `last_id` of the previous page.", _ENDPOINT_ID),
-            Parameter("limit", "How many endpoints at most.", _LIMIT),
+            Parameter("limit", "How many endpoints at most.", LIMIT),
         ),
         answers=(Answer(200, "The endpoints", (handlers.WebhookEndpointListView,)),),
     ),

@@ -118,10 +118,7 @@ def _of(tenant: str) -> dict[str, Value]:
 
 
 def _grave(key: EndpointKey) -> str:
-    """Return the name under which the tombstone of a webhook endpoint is stored.
-
-    The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
-    """
+    """Return the name of an endpoint's tombstone, whose slash no task key has."""
     return f"webhook/{key}"
 
 

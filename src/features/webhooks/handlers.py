@@ -91,20 +91,9 @@ class WebhookEndpointView(TypedDict):
 
 
 @shown
-class SecretWebhookEndpointView(TypedDict):
+class SecretWebhookEndpointView(WebhookEndpointView):
     """A webhook endpoint with a new secret. `signing_secret` is shown in this answer and never again."""
 
-    id: _Id
-    object: Literal["webhook_endpoint"]
-    created_at: Count
-    updated_at: Count
-    name: str
-    url: str
-    event_types: list[Event]
-    status: Literal["enabled", "disabled"]
-    failed_attempts: Count
-    last_failure: AttemptFailure | None
-    signing_secret_hint: str | None
     signing_secret: _Secret
 
 

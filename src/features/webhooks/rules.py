@@ -146,10 +146,7 @@ class DeliveryKey(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The delivery's id, sent in the header `webhook-id`, the same for all attempts.
-
-        A webhook delivery's id contains no full stop, because full stops separate the signed parts.
-        """
+        """The `webhook-id`, the same for all attempts. Full stops, which separate what is signed, are not in it."""
         _, task_id = split_task_key(self.task_key)
         end = f"{task_id.replace('-', '')}_{self.generation}_{self.ended_at}"
         return f"evt_{end}_{endpoint_id(self.endpoint_key)[3:]}"
@@ -243,10 +240,7 @@ def told_id(event: str, task_key: TaskKey) -> str:
 
 
 class ReceiverAnswer(NamedTuple):
-    """The result of an attempt to send a webhook: the HTTP status, and why the attempt failed; each may be None.
-
-    `retry_after` is how many seconds the receiver asks us to wait.
-    """
+    """An attempt's HTTP status and failure, either may be None, and the `retry_after` asked for, in seconds."""
 
     status: int | None
     failure: AttemptFailure | None

@@ -278,11 +278,7 @@ def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, quer
 
 
 def _split(url: str) -> tuple[list[str], str]:
-    """Return the path's segments, percent-decoded, and the query.
-
-    In a path, an encoded slash separates no segments (RFC 3986). Bytes that are not UTF-8 become U+FFFD, which none of
-    our paths contains.
-    """
+    """Return the path's decoded segments and the query. An encoded slash separates none (RFC 3986)."""
     try:
         split = urlsplit(url)
     except ValueError:

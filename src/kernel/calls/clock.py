@@ -37,10 +37,7 @@ class DatabaseClock(NamedTuple):
 
 
 class LongWork:
-    """Counts the work of an event since its last await, in characters of JSON that are read and written.
-
-    The clock stands still while code runs, so work is counted and not timed.
-    """
+    """Counts an event's work since its last await, in characters of JSON: the clock stands while code runs."""
 
     def __init__(self) -> None:
         self._chars = 0

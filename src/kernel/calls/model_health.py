@@ -27,10 +27,7 @@ class LatestCall(NamedTuple):
 
 
 class LatestCalls:
-    """The latest model call of each chunk, for the chunks that had a call most recently.
-
-    `LatestCalls` keeps one chunk more than `others` returns, because a chunk is not judged by its own calls.
-    """
+    """The latest call of each chunk, one chunk more than `others` returns, as none is judged by its own."""
 
     def __init__(self) -> None:
         self._calls: dict[int, LatestCall] = {}
@@ -266,10 +263,7 @@ class ModelHealth:
         return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
-        """Return when a run that has `out` calls in flight may start one more, if no call fails before.
-
-        Returns infinity if `out` has reached `usual`, because then only the end of a call lets another one start.
-        """
+        """Return when a run with `out` calls may start one more, if none fails; infinity from `usual` on."""
         if out >= usual:
             return math.inf
         return self.absence.failure_at + limits.WIDEN_SECONDS * max(0.0, (out + 0.01) / usual - self._share(now))
@@ -286,11 +280,7 @@ class ModelHealth:
 
 
 class ModelHealths:
-    """What an isolate knows about its models, by tenant and model.
-
-    When an isolate knows more than MODEL_HEALTHS_MOST pairs of tenant and model, it drops the one that was used least
-    recently.
-    """
+    """What an isolate knows about models, by tenant and model; above MODEL_HEALTHS_MOST the oldest use goes."""
 
     def __init__(self) -> None:
         self._by_tenant: dict[tuple[str, str], ModelHealth] = {}
@@ -460,10 +450,7 @@ class Patience:
         return max(absence.asked_until, min(absence.open_at, max(absence.probed_at, absence.failure_at) + seconds_most))
 
     def _notice_return(self) -> None:
-        """Treat the model as back if another task had a success after this task's last failure.
-
-        This task's own calls have not succeeded, so the time that it has waited for the model keeps counting.
-        """
+        """Treat the model as back after another task's success. The wait keeps counting until one here."""
         if self._own.away and self._health.returned_at > self._own.failure_at:
             self._own.another_succeeded(self._health.returned_at)
 

@@ -125,11 +125,7 @@ def backoff_seconds(attempts: int, chance: float) -> float:
 
 
 def away_seconds(waits: int, chance: float) -> float:
-    """Return the seconds before the next probe of a model that is away.
-
-    `waits` is how many probes of the model have failed in a row. The wait doubles with each of them, up to a limit, and
-    up to half of the wait is jitter.
-    """
+    """Return the seconds before the next probe after `waits` failed ones: doubled each time, with jitter."""
     assert waits >= 1
     ceiling = min(limits.AWAY_SECONDS_MOST, limits.AWAY_SECONDS_FIRST * 2.0 ** min(waits - 1, 16))
     return ceiling * (0.5 + 0.5 * chance)

@@ -98,10 +98,7 @@ class Provider(Protocol):
     default_model: str
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call to the model once, without retries. Failures are raised as subclasses of `ModelError`.
-
-        The code that awaits `infer` limits its time by cancelling it: see `processing.caller.call_model`.
-        """
+        """Send the call once. The caller limits its time by cancelling. Raises `ModelError`."""
         ...
 
     async def probe(self) -> Health:

@@ -198,10 +198,7 @@ def _without(line: str, hidden: str, least: int) -> str:
 
 
 def cached(document: object) -> int:
-    """Return how many input tokens the provider had in its cache, 0 if it does not say.
-
-    Most servers say it as OpenAI does. Older ones of llama.cpp have it in `timings`.
-    """
+    """Return the input tokens that the provider had cached, 0 if it does not say. Old llama.cpp: `timings`."""
     details = member(member(document, "usage"), "prompt_tokens_details")
     said = member(details, "cached_tokens")
     return token_count(member(member(document, "timings"), "cache_n") if said is None else said)

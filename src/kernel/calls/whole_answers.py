@@ -23,11 +23,7 @@ _BETWEEN = "\uffff"  # The separator between texts that are searched at once: no
 
 
 def sent_fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
-    """Write the fields of a call that has a body.
-
-    `tokens_name` is the name that the server uses for the field with the limit of tokens. `tokens` is the limit for a
-    call that sets no limit of its own.
-    """
+    """Write a call's fields, from its body. `tokens_name` and `tokens`: the limit of output, and its default."""
     assert call.body is not None
     body = dict(call.body)
     tokens = tokens if call.max_output_tokens is None else call.max_output_tokens

@@ -112,10 +112,7 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
 
 
 def numbered(call: Wire, number: int, *, in_parts: bool) -> Wire:
-    """Add a call's number in its claim, and whether its lane may answer for other calls of the group before.
-
-    A lane of an older release ignores both, and answers for all calls of the group at once.
-    """
+    """Add a call's number, and whether its lane may answer in parts, which older lanes ignore."""
     return {**call, "number": number, "inParts": int(in_parts)}
 
 

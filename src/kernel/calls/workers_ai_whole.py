@@ -49,10 +49,7 @@ def _with_text(message: object) -> object:
 
 
 def reply(result: object, tokens_most: object) -> ModelReply:
-    """Make the reply from the binding's result, which is a chat completion or has Workers AI's older shape.
-
-    `tokens_most` is the limit of tokens for the line. Raises ModelReplyMalformed if the result has no answer.
-    """
+    """Make the reply from the binding's result. Raises ModelReplyMalformed if it has no answer."""
     if not isinstance(result, Mapping):
         raise ModelReplyMalformed("the reply has no message")
     document = dict(result) if "choices" in result else _completion(result, tokens_most)

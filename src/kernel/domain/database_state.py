@@ -55,11 +55,7 @@ class DatabaseLoad:
             self._kept_up = max(self._kept_up, number)
 
     def is_behind(self, now: float) -> bool:
-        """Whether the database does not keep up with the isolate's calls.
-
-        A database call that has waited for longer than OVERLOAD_FORGET_SECONDS no longer has a waiting caller, and is
-        forgotten.
-        """
+        """Whether the database is behind. A call older than OVERLOAD_FORGET_SECONDS has no caller any more."""
         self._out = {
             number: began for number, began in self._out.items() if now - began <= limits.OVERLOAD_FORGET_SECONDS
         }
@@ -112,11 +108,7 @@ MB = 1_000_000
 
 
 class StorageUse:
-    """The size of the database and whether it has space, as far as one isolate knows.
-
-    `size` is the database's size in bytes, 0 before the first reply of D1. Times in `StorageUse` are seconds of a
-    steady clock.
-    """
+    """The database's size in bytes (0 at first) and space, as far as an isolate knows, by a steady clock."""
 
     def __init__(self) -> None:
         self.size = 0

@@ -158,20 +158,14 @@ class ModelQuotaExhausted(ModelRefused):
 
 
 class ModelDayUsedUp(ModelError):
-    """The provider's allowance of a day is used up (Workers AI 3036, 4006). It is renewed at midnight UTC.
-
-    It costs the chunk no attempt, and the task waits.
-    """
+    """The provider's day is used up (Workers AI 3036, 4006), until midnight UTC. It costs no attempt."""
 
     code = TaskCode.MODEL_QUOTA_EXHAUSTED
     retryable = True
 
 
 class StructuredOutputUnsupported(ModelRefused):
-    """The provider refused a model call's field with the output schema, or the schema itself.
-
-    The error's message names the variable STRUCTURED_OUTPUT, which decides whether the schema is sent in that field.
-    """
+    """The provider refused the field with the schema, or the schema. The message names STRUCTURED_OUTPUT."""
 
     code = TaskCode.STRUCTURED_OUTPUT_UNSUPPORTED
 

@@ -28,10 +28,7 @@ _ID = re.compile(ID_PATTERN)
 
 
 class Phase(IntEnum):
-    """How far a generation of a task has progressed: not claimed by a worker yet, claimed, or ended.
-
-    A generation never returns to an earlier phase: a task that its worker gave back stays in PROCESSING.
-    """
+    """How far a generation of a task is: unclaimed, claimed (also after a release), ended. It only advances."""
 
     PENDING = 0
     PROCESSING = 1
@@ -52,10 +49,7 @@ class EventMark(NamedTuple):
 
 
 class State(NamedTuple):
-    """The part of a task's row from which the task's events are computed.
-
-    `started` says that a worker has taken the task at some time, in this generation or in an earlier one.
-    """
+    """What of a task's row makes its events. `started`: a worker has had it, in whatever generation."""
 
     generation: int
     status: Status
@@ -63,10 +57,7 @@ class State(NamedTuple):
 
 
 class TaskEvent(NamedTuple):
-    """One event of a task: a new status, the output of chunk `chunk`, or a gap in the place of chunk `gap`.
-
-    `mark` says how much of the stream a client has seen once it has this event.
-    """
+    """A new status, the output of `chunk`, or a `gap`; `mark` says how much of the stream was seen with it."""
 
     mark: EventMark
     status: Status | None = None
@@ -84,10 +75,7 @@ def mark_of(text: str) -> EventMark | None:
 
 
 def has_been(mark: EventMark, state: State, ready: int) -> bool:
-    """Whether a client can have seen the event stream up to the given place, if the task is in the given state.
-
-    `ready` says that each of the task's first `ready` chunks has an output or had a gap.
-    """
+    """Whether a client can have seen the stream up to a place; the first `ready` chunks are done or gaps."""
     if mark.generation > state.generation or mark.chunks > ready:
         return False
     if mark.generation < state.generation or mark.phase is Phase.PENDING:

@@ -94,10 +94,7 @@ def fingerprint(text: str) -> bytes:
 
 
 def proves(secret: str, stored: str | None) -> bool:
-    """Whether an API key's secret has the digest that the database stores.
-
-    The comparison takes the same time for every secret, and for a key that does not exist (`stored` is None).
-    """
+    """Whether a secret has the stored digest, in the same time for every secret, and without a key (None)."""
     return hmac.compare_digest(digest(secret), _NO_DIGEST if stored is None else stored)
 
 

@@ -26,10 +26,7 @@ _USUAL_TIERS: Final = frozenset({None, "auto", "default", "standard"})
 
 
 class Price(NamedTuple):
-    """What a model's tokens cost, in millionths of a billionth of a dollar a token.
-
-    `max_output` is how many tokens the model writes at most in a call without a limit; None if that is unknown.
-    """
+    """A model's price by token, in 10^-15 dollars. `max_output`: the tokens it writes at most, None if unknown."""
 
     input: int
     cached_input: int
@@ -43,10 +40,7 @@ class Price(NamedTuple):
         return -(-whole // _MILLION)
 
     def most(self, sent_bytes: int, output_tokens: int | None) -> int:
-        """Return the most that a call can cost, if a token has at least a byte of what is sent.
-
-        `output_tokens` is the call's limit of output. A call without any limit counts with its input alone.
-        """
+        """Return the most a call can cost: a byte sent has at most a token. Without a limit of output, the input."""
         limit = self.max_output if output_tokens is None else output_tokens
         return -(-(sent_bytes * max(self.input, self.cached_input) + (limit or 0) * self.output) // _MILLION)
 

@@ -36,10 +36,7 @@ TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
 class Transition(NamedTuple):
-    """A change of a task's status that the state machine allows.
-
-    `sources` are the statuses from which the transition `name` may start. `why` says what causes the transition.
-    """
+    """A change of status: from which `sources`, and `why`, what causes it."""
 
     name: str
     sources: tuple[Status, ...]
@@ -275,11 +272,7 @@ UNTOUCHED = Mark(0, 0)  # The mark of a task that no worker has claimed yet.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task, as it was when the database was read.
-
-    `calls_out` and `calls_in_doubt` name each model call by the level of its output and the output's position in the
-    level.
-    """
+    """A task as it was read. `calls_out` and `calls_in_doubt` have the level and position of each output."""
 
     task_key: TaskKey  # tenant and id
     status: Status

@@ -87,10 +87,7 @@ _DEADLINE_AT = f"{NEW_STARTS_AT} + :deadline_ms"
 # budget, `:submission` is NULL without an Idempotency-Key, and `:tasks_most` (in flight) and `:characters_most` (a day)
 # are NULL without such limits.
 def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = ()) -> Statement:
-    """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL.
-
-    `also` are further columns, with parameters of the same names.
-    """
+    """Make the statement that writes a task of a `kind` under a `condition`, both SQL, and columns `also`."""
     columns = "".join(f", {name}" for name in ("kind", *also)) if kind != "NULL" else ""
     values = "".join(f", {value}" for value in (kind, *(f":{name}" for name in also))) if kind != "NULL" else ""
     return statement(f"""

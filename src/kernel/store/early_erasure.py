@@ -149,10 +149,7 @@ class StorageStore(Store):
         )
 
     async def count_storage(self, *, keep_input: bool) -> None:
-        """Count what each tenant stores, from the rows of all tasks and files, and write a row for each of the largest.
-
-        `keep_input` says that completed tasks keep their input.
-        """
+        """Count what the largest tenants store, from all tasks and files, completed inputs if `keep_input`."""
         which: dict[str, Value] = {"keep_input": int(keep_input), "tenants_most": limits.STORAGE_TENANTS_MOST}
         await self._database.run(FORGET_COUNT.bind(), COUNT.bind(**which))
 

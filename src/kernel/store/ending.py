@@ -135,11 +135,7 @@ class Stopped(NamedTuple):
 
 
 class EndingStore(StandingStore, HookedStore):
-    """Ends tasks from outside, without a claim.
-
-    Some writes must have no effect if they arrive late; they name the fence or the generation that the task had when it
-    was read.
-    """
+    """Ends tasks from outside. Writes that must not land late name the fence or generation that was read."""
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
         """Fail a task that no worker has, because its queue message reached the dead-letter queue.

@@ -72,10 +72,7 @@ LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
 
 
 class Seen(StrEnum):
-    """What triggered the Worker: cron (for a sweep), a queue's batch, an object's alarm, or a request.
-
-    A request asks for a sweep, or for the end of pauses.
-    """
+    """What triggered the Worker: cron, a queue's batch, an object's alarm, or a request for a sweep or resume."""
 
     SWEEP = "sweep"
     QUEUE = "queue"

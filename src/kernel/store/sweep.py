@@ -117,10 +117,7 @@ DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id =
 # been due longest comes first. For each tenant, the `:walk_most` unfinished tasks are read that the sweep must check
 # first. No task is read if no slot is free, or if the task `:task_key` (which may be NULL) already has a slot.
 def _queue(also: str = "0") -> str:
-    """Return common table expressions for the tasks that wait for an object slot, each with its turn.
-
-    The condition `also` on a row of `tasks` adds tasks.
-    """
+    """Return the table expressions of tasks that wait for a slot, with their turns, and those that `also` adds."""
     row = f"""tasks.id, tasks.tenant, max(created_at, not_before) AS due_at, announced_at, (
     {UNATTENDED} AND route = 'durable-object' AND {IN_TIME}
     AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)) OR {also} AS waits"""
@@ -379,10 +376,7 @@ class SweepStore(Store):
         return bool(taken), [d1.task_key(row) for row in found]
 
     async def may_stand_in(self, task_key: TaskKey, most: int) -> bool:
-        """Whether another host may work on a task in place of its Durable Object.
-
-        No other host may work on the task while it only waits for one of the `most` object slots.
-        """
+        """Whether another host may take a task's place: not while it only waits for one of `most` slots."""
         (found,) = await self._database.run(MAY_STAND_IN.bind(task_key=task_key, most=most, late_ms=LATE_MS))
         return bool(found and found[0]["may"])
 
@@ -398,10 +392,7 @@ class SweepStore(Store):
 
 
 def _apart_ms(delay_ms: int) -> int:
-    """Return for how many ms after a poll has dispatched a task the sweep does not dispatch it.
-
-    Between two of the sweep's own dispatches of a task, more time passes than that.
-    """
+    """Return for how many ms after a poll's dispatch the sweep leaves a task; its own are farther apart."""
     return min(LATE_MS, delay_ms)
 
 

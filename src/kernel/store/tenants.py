@@ -26,10 +26,7 @@ class TenantStore(Store):
     """Reads tenants and their figures. Each method of `TenantStore` is one call to D1."""
 
     async def tenants(self, first: str, most: int) -> Sequence[str]:
-        """Return up to `most` tenants that have tasks, in the order of their keys.
-
-        The first tenant that is returned is `first` itself, or the next tenant after `first`.
-        """
+        """Return up to `most` tenants that have tasks, in the order of their keys, from `first` on."""
         (found,) = await self._database.run(tallies.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
         return [d1.text(row, "tenant") for row in found]
 

@@ -52,10 +52,7 @@ ON CONFLICT DO UPDATE SET {updates}, log = {_LOGGED}
 
 
 def recording_outputs(mine: str, full: str) -> Statement:
-    """Return the statement that records a piece of outputs if the condition `mine` holds.
-
-    A new segment begins if the last segment meets the condition `full`.
-    """
+    """Return the statement that records a piece of outputs, if `mine` holds; if `full`, in a new segment."""
     return _recording(mine, full, ":piece", ":places, :sizes, unhex(:body) WHERE")
 
 

@@ -47,11 +47,7 @@ def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
 
 
 def merge_message(outputs: list[str], most_chars: int) -> str:
-    """Make the user message of a merge call from the outputs that it merges.
-
-    If the outputs are together too long for one message, the longest outputs are cut to equal lengths, and each cut is
-    marked.
-    """
+    """Make a merge call's message. Outputs too long together are cut to equal lengths, and each cut marked."""
     return CONCAT_SEPARATOR.join(_fit(outputs, most_chars))
 
 

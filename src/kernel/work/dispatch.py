@@ -73,10 +73,7 @@ class Sender(Protocol):
 
 
 class NoSlot(Exception):
-    """Raised by a route on which as many tasks already run as are allowed (MAX_OBJECTS_AT_WORK).
-
-    A task that is refused with NoSlot waits for an object slot, and the direct route does not run it instead.
-    """
+    """All of MAX_OBJECTS_AT_WORK run: the task waits for a slot, and the direct route does not run it."""
 
 
 class Dispatcher:

@@ -22,10 +22,7 @@ from .worker import Host, Worker
 
 
 class BriefCaller(LocalCaller):
-    """Makes model calls that are cut off at `cut_at`, by the run's clock, because the invocation ends soon after that.
-
-    A call that was cut off is in doubt, because the provider may have done the work.
-    """
+    """Makes calls cut off at `cut_at`, as the invocation ends soon: in doubt, the provider may have worked."""
 
     def __init__(self, provider: Provider, concurrency: int, cut_at: float) -> None:
         super().__init__(provider, concurrency)
@@ -111,10 +108,7 @@ class Rescue:
 
 
 async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
-    """Start a coroutine, and wait for its end, but at most `seconds`.
-
-    The coroutine is passed to `wait_until`, so it continues after the wait is over or the answer is sent.
-    """
+    """Start a coroutine, and wait at most `seconds`. `wait_until` keeps it going after that."""
     done = asyncio.Event()
 
     async def announced() -> None:

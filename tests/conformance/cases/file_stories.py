@@ -65,13 +65,17 @@ async def a_file_in_use_stays_and_expires_later(env: Any) -> Any:
         " VALUES ('local:b', '/v1/responses', 1, ?1, 'local:o', 'local:e')",
         FILE,
     )
-    story.outcomes += [await files.delete(FILE), await files.erase_due(9), await files.file(FILE) is not None]
+    story.outcomes += [
+        await files.delete(FILE),
+        await files.erase(await files.work(9)),
+        await files.file(FILE) is not None,
+    ]
     await story.alter("UPDATE batches SET ended_at = 1")
     await story.alter("UPDATE files SET due_at = 1")
-    story.outcomes += [await files.file(FILE), await files.erase_due(9)]
+    story.outcomes += [await files.file(FILE), await files.erase(await files.work(9))]
     await files.begin(OTHER, 1)
     await story.alter("UPDATE files SET due_at = 1")
-    story.outcomes.append(await files.erase_due(9))
+    story.outcomes.append(await files.erase(await files.work(9)))
     await story.note("SELECT id FROM files")
     await story.note("SELECT * FROM file_use")
     return story.told()

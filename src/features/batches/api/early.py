@@ -4,14 +4,13 @@ The headers say where a client goes on: `X-Last-Line` is the number of the last 
 `offset` of the next request, and `X-Incomplete` says whether lines may follow.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from ....kernel.api.base.exchange import Exchange
 from ....kernel.api.base.messages import Reply
 from ....kernel.domain import limits
 from ....kernel.domain.ids import TaskKey
-from ...files.api.content import INCOMPLETE, LAST_LINE
-from ...files.file import Piped
+from ...files.api.content import INCOMPLETE, LAST_LINE, begun
 from ...files.store import file_store
 from ..status import ENDED
 from ..store.batch_files import BatchFileStore
@@ -39,16 +38,9 @@ async def lines_reply(
     if exchange.request.method == "HEAD" or not found.size:
         return Reply(200, headers=told)
     # The first lines are read before the answer begins, so that a bucket that does not answer refuses the request.
-    return Reply(200, headers=told, content=_content(await anext(found.chunks), found.chunks))
+    return Reply(200, headers=told, content=begun(await anext(found.chunks), found.chunks))
 
 
 def _may_follow(batch: Batch) -> bool:
     """Whether the batch may add lines to its output file."""
     return batch.status not in ENDED
-
-
-async def _content(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes | Piped]:
-    yield first
-    del first
-    async for chunk in rest:
-        yield chunk

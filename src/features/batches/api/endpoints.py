@@ -5,6 +5,7 @@ from typing import Final
 from ....kernel.api.base import problems
 from ....kernel.api.base.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
 from ....kernel.api.base.exchange import Reach
+from ....kernel.api.base.fields import LIMIT
 from ....kernel.api.tasks.submission import JOINING
 from ....kernel.domain import limits
 from ....kernel.domain.ids import BATCH_ID_PATTERN
@@ -40,16 +41,7 @@ ENDPOINTS: Final = (
         reach=Reach.EACH,
         parameters=(
             Parameter("after", "The id of the last batch of the previous page.", _ID),
-            Parameter(
-                "limit",
-                "How many batches at most.",
-                {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": limits.LIST_LIMIT_MOST,
-                    "default": limits.LIST_LIMIT_DEFAULT,
-                },
-            ),
+            Parameter("limit", "How many batches at most.", LIMIT),
         ),
         answers=(Answer(200, "The batches", (BatchListView,)),),
     ),

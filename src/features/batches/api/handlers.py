@@ -1,12 +1,11 @@
 """The handlers of `/v1/batches` and of the paths below it."""
 
 import asyncio
-import re
 
 from ....kernel.api.base.exchange import Exchange
-from ....kernel.api.base.fields import read_object
+from ....kernel.api.base.fields import page_limit, read_object, refused
 from ....kernel.api.base.messages import Reply, json_reply
-from ....kernel.api.base.problems import ALREADY_TERMINAL, NOT_FOUND, FieldError, Refusal, field_refusal
+from ....kernel.api.base.problems import ALREADY_TERMINAL, NOT_FOUND, Refusal
 from ....kernel.api.follow import wait
 from ....kernel.api.tasks import submission, withdrawal
 from ....kernel.api.tasks.submission import admitted, digest, idempotency_key, limit_reached, mismatch
@@ -24,7 +23,6 @@ from .fields import new_fields, new_request, no_input
 from .shapes import BatchListView, BatchView
 from .view import batch_view
 
-_WHOLE = re.compile("[0-9]{1,3}")
 _SOON = {"Retry-After": "1"}
 _CANCELLING = frozenset({BatchStatus.CANCELLING, BatchStatus.CANCELLED})
 
@@ -143,22 +141,16 @@ def _reply(exchange: Exchange, batch: Batch, headers: dict[str, str] | None = No
 
 
 async def _page(exchange: Exchange, store: BatchStore) -> tuple[TaskKey | None, int]:
-    """Read `after` and `limit`. Raises Refusal (400) for a bad value.
-
-    In a list of all tenants the batch `after` must still be there, because its id has no tenant.
-    """
+    """Read `after` and `limit`. Raises Refusal (400); without one tenant also for a batch that is gone."""
     query, after, tenant = exchange.query, None, exchange.acting.listed_tenant
     if "after" in query:
         task_id = task_id_of_batch(query["after"])
         if task_id is None:
-            raise field_refusal([FieldError("after", "must be the id of a batch")])
+            raise refused("after", "must be the id of a batch")
         after = await store.of_some_tenant(task_id) if tenant is None else task_key_of(tenant, task_id)
         if after is None:
-            raise field_refusal([FieldError("after", "names a batch that no longer exists: begin again")])
-    limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
-    if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= limits.LIST_LIMIT_MOST:
-        raise field_refusal([FieldError("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")])
-    return after, int(limit)
+            raise refused("after", "names a batch that no longer exists: begin again")
+    return after, page_limit(query)
 
 
 def _task_key(exchange: Exchange) -> TaskKey:

@@ -6,11 +6,7 @@ ROLE = "assistant"
 
 
 def whole_completion(answer: Mapping[str, object], *, own_id: str, model: str, now_ms: int) -> dict[str, object]:
-    """Return an answer as a chat completion. What the provider answered stays; only missing fields are added.
-
-    `own_id` and `model` are used if the answer has none, and so is the time `now_ms` if it does not say when it was
-    made.
-    """
+    """Add what an answer lacks of a chat completion: `own_id`, `model`, and `now_ms` as the time it was made."""
     given = {name: value for name, value in answer.items() if name not in {"id", "object", "created", "model"}}
     choices = answer.get("choices")
     if isinstance(choices, list):

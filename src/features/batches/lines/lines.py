@@ -198,10 +198,7 @@ def _check_messages(messages: object) -> None:
 
 
 def call_body(endpoint: BatchEndpoint, body: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the body of the call for `Line.body`, which `check_line` has found valid.
-
-    The limit of tokens is called `max_completion_tokens`; a provider gives it the name that its server knows.
-    """
+    """Return the body of the call for a valid `Line.body`; its limit of tokens is `max_completion_tokens`."""
     if endpoint != CHAT:
         return responses_input.chat_body(body)
     tokens = token_limit(body)

@@ -202,11 +202,7 @@ class BatchFileStore(HookedStore):
         return [[output.text for output in segments.unpack(0, d1.text(row, "body"))] for row in found]
 
     async def refusals(self, task_key: TaskKey, places: range) -> tuple[Mapping[int, tuple[str, str | None]], int]:
-        """Read which of the given lines failed for good: by place the message, and the provider's refusal as JSON.
-
-        Refusals may be long, so perhaps only those of the first lines are read. Returns the failures, and the place
-        before which all are among them.
-        """
+        """Read which lines failed for good (message, refusal), up to the place that is returned."""
         (found,) = await self._database.run(
             REFUSALS.bind(
                 task_key=task_key, first=places.start, last=places.stop - 1, most_chars=limits.BATCH_PORTION_BYTES

@@ -442,10 +442,7 @@ class BatchStore(AdmissionStore):
         return batch(found[0], rows.task(task[0])) if found and task else None
 
     async def batches(self, tenant: str | None, after: TaskKey | None, most: int) -> list[Batch]:
-        """Read up to `most` batches of a tenant, newest first, those that are older than the batch `after`.
-
-        Without a tenant the batches of all tenants are read, one tenant after the other, behind `after` in that order.
-        """
+        """Read up to `most` batches of a tenant, or of all in turn, newest first, behind the batch `after`."""
         first, behind = keys_of(tenant)
         page: dict[str, Value] = {"first": first, "behind": after or behind, "most": most}
         found, tasks = await self._database.run(BATCHES.bind(**page), BATCH_TASKS.bind(**page))

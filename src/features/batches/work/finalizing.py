@@ -12,10 +12,7 @@ from ...files.erasure import file_work
 
 
 class Finalizing(Duty):
-    """Completes files of batches that no worker completes, because it died or because the task ended without one.
-
-    If the sweep has no allowance left for a batch, the batch stays due.
-    """
+    """Completes files of batches that no worker completes. What it has no allowance for stays due."""
 
     # The least that completing a batch takes: to take the batch, to make one object from its lines, and to end or
     # release the batch.

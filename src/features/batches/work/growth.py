@@ -148,10 +148,7 @@ class Growth:
         self._wanted = (self._waiting or 0) + limits.BATCH_PORTION_BYTES
 
     async def store(self, output_file: Callable[[], OutputFile]) -> StoredLines | None:
-        """Store an object of segments, which no row names yet. Returns None if no segment is full.
-
-        Raises `BlobUnavailable`, StoreError and ClaimLost. May be cancelled at any point.
-        """
+        """Store full segments as an object; None without. Raises BlobUnavailable, StoreError, ClaimLost."""
         waiting = await self._store.waiting(self._task_key)
         self._waiting = sum(one.chars for one in waiting)
         self._wanted = self._waiting + limits.BATCH_PORTION_BYTES

@@ -58,10 +58,7 @@ class BatchSubmission:
         digest: str = "",
         resend: "Resend | None" = None,
     ) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
-        """Write a new batch, or return why it was not written. Raises StoreError only if nothing was accepted.
-
-        See `Submission.submit` for everything that is the same as for other tasks.
-        """
+        """Write a new batch, or say why not; see `Submission.submit`. A StoreError: nothing was accepted."""
         base, store = self.base, self.base.store.beside(BatchStore)
         for _ in range(REPLAYS_MOST):
             conditions = base.conditions(idempotency_key, digest, resend)

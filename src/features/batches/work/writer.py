@@ -77,10 +77,7 @@ class BatchWriter:
         self.memory = invocation.isolate.memory
 
     async def run(self, task_key: TaskKey) -> bool:
-        """Complete the files of a batch as far as the invocation may. Returns whether the batch has ended.
-
-        Errors of the database and of the bucket are logged, because another writer goes on when the lease is over.
-        """
+        """Complete a batch's files as far as the invocation may, and log errors. Returns whether it ended."""
         log = self.log.bind(task=task_key)
         try:
             if not self._affords(*_ERRORS):

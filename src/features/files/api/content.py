@@ -1,7 +1,7 @@
 """Sends the bytes of a file, part by part. Parts in R2 go from the bucket to the client without Python."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -96,10 +96,11 @@ async def content_reply(exchange: Exchange, file: File) -> Reply:
     if exchange.request.method == "HEAD" or not file.parts:
         return Reply(200, headers=headers)
     pieces = file_store(exchange.api.invocation).pieces(file)
-    return Reply(200, headers=headers, content=_content(await anext(pieces), pieces))
+    return Reply(200, headers=headers, content=begun(await anext(pieces), pieces))
 
 
-async def _content(first: bytes | Piped, rest: AsyncGenerator[bytes | Piped]) -> AsyncGenerator[bytes | Piped]:
+async def begun(first: bytes | Piped, rest: AsyncIterator[bytes | Piped]) -> AsyncGenerator[bytes | Piped]:
+    """Give pieces of which the first is read already."""
     yield first
     del first
     async for piece in rest:

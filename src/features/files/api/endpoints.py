@@ -32,7 +32,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/v1/files",
         summary="List the tenant's files, newest first; with `tenant=*` one tenant after the other",
-        handler=handlers.list_files,
+        handler=listing.list_files,
         access=Scope.READ,
         reach=Reach.EACH,
         parameters=listing.PARAMETERS,

@@ -62,10 +62,7 @@ def boundary(headers: Mapping[str, str]) -> bytes:
 
 
 async def read_form(chunks: AsyncGenerator[bytes], boundary: bytes, most_bytes: int, take: Take) -> NewFile:
-    """Read a form to its end, and pass the bytes of its file to `take`.
-
-    Raises Refusal: 400 for a malformed body or a wrong field, 413 above `most_bytes`, and what `take` raises.
-    """
+    """Read a form, and pass its file to `take`. Raises Refusal: 400 malformed, 413 above `most_bytes`."""
     parser, form, size = MultipartParser(boundary), _Form(), 0
     try:
         async with aclosing(chunks):

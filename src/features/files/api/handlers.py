@@ -9,7 +9,6 @@ from ..file import File
 from ..store import InUse, file_store
 from . import form
 from .content import content_reply
-from .listing import list_reply
 from .shapes import DeletedFileView, file_view
 from .upload import Upload
 
@@ -31,11 +30,6 @@ async def upload_file(exchange: Exchange) -> Reply:
         upload.close()
     api.log("file_uploaded", file=key, bytes=file.bytes, purpose=file.purpose, **api.meter.facts())
     return json_reply(200, file_view(file))
-
-
-async def list_files(exchange: Exchange) -> Reply:
-    """Show a page of the tenant's files."""
-    return await list_reply(exchange)
 
 
 async def read_file(exchange: Exchange) -> Reply:

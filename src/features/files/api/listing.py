@@ -1,13 +1,12 @@
 """Lists files. A long list is read from D1 in pages, and sent in parts, so that an isolate never holds it whole."""
 
 import json
-import re
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from ....kernel.api.base.endpoint import Parameter
 from ....kernel.api.base.exchange import Acting, Exchange
-from ....kernel.api.base.fields import refused
+from ....kernel.api.base.fields import refused, whole
 from ....kernel.api.base.messages import Reply, json_reply
 from ....kernel.domain import limits
 from ....kernel.domain.ids import FILE_ID_PATTERN, FileKey, file_key_of
@@ -16,7 +15,6 @@ from ..store import FileStore, file_store
 from .shapes import FileListView, FileView, file_view
 
 _MOST = limits.FILE_LIST_LIMIT_MOST
-_WHOLE = re.compile("[0-9]{1,6}")
 _ORDERS = ("desc", "asc")
 
 PARAMETERS = (
@@ -65,7 +63,7 @@ class _Shower:
         return view
 
 
-async def list_reply(exchange: Exchange) -> Reply:
+async def list_files(exchange: Exchange) -> Reply:
     """Show files. Raises Refusal (400) for a bad value of a parameter."""
     asked, store, shower = await _read(exchange), file_store(exchange.api.invocation), _Shower(exchange.acting)
     first = await asked.read(store, asked.after, min(asked.limit, limits.FILE_LIST_PAGE) + 1)
@@ -118,13 +116,11 @@ async def _after(exchange: Exchange) -> FileKey | None:
 
 async def _read(exchange: Exchange) -> _Asked:
     query, after = exchange.query, await _after(exchange)
-    limit, order, purpose = query.get("limit", str(_MOST)), query.get("order", "desc"), query.get("purpose")
-    if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= _MOST:
-        raise refused("limit", f"must be a whole number from 1 to {_MOST}")
+    limit, order, purpose = whole(query, "limit", _MOST, _MOST), query.get("order", "desc"), query.get("purpose")
     if order not in _ORDERS:
         raise refused("order", "must be asc or desc")
     if purpose is not None and purpose not in {one.value for one in Purpose}:
         raise refused("purpose", f"must be {', '.join(Purpose)}")
     return _Asked(
-        exchange.acting.listed_tenant, after, int(limit), order == "desc", None if purpose is None else Purpose(purpose)
+        exchange.acting.listed_tenant, after, limit, order == "desc", None if purpose is None else Purpose(purpose)
     )

@@ -59,10 +59,7 @@ class Upload:
         return self._most + limits.FORM_BYTES_MOST
 
     async def take_memory(self, content_length: str | None) -> None:
-        """Take the memory for one part, before the body is read. Raises MemoryShort.
-
-        Refuses (413) a body that says that it is too long. A body without a length is counted while it is read.
-        """
+        """Take the memory for one part. Raises MemoryShort, and Refusal (413) for a length that is too much."""
         part, digits = self._store.bucket.part_bytes, (content_length or "").strip()
         if digits.isascii() and digits.isdigit():
             if int(digits[:20]) > self.body_bytes_most:
@@ -90,11 +87,7 @@ class Upload:
         self._share.renew()
 
     async def add(self, content: bytes) -> None:
-        """Take bytes of the file, and store each part that is full.
-
-        Raises Refusal: 413 above the limit, 503, 507. Raises MemoryShort if the client was so slow that its memory was
-        lent to others.
-        """
+        """Take bytes, and store each full part. Raises Refusal (413, 503, 507), and MemoryShort if too slow."""
         self._renew()
         self._size += len(content)
         if self._size > self._most:

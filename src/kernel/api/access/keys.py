@@ -53,15 +53,10 @@ class KeyView(TypedDict):
 
 
 @shown
-class NewKeyView(TypedDict):
+class NewKeyView(KeyView):
     """An API key that was just made. `key` is shown in this answer and never again."""
 
-    id: _Id
     key: Annotated[str, Field(json_schema_extra={"pattern": f"^oo_{ID_PATTERN}_[A-Za-z0-9_-]{{43}}$"})]
-    label: str | None
-    scopes: list[Scope]
-    createdAt: Time
-    expiresAt: Time | None
 
 
 @shown
@@ -91,15 +86,7 @@ async def make_key(exchange: Exchange) -> Reply:
         detail = f"The tenant already has {limits.KEYS_MOST} keys, the most allowed. Delete one that is not in use."
         raise Refusal(KEY_LIMIT, detail)
     exchange.api.log("key_made", tenant=key.tenant, key=key.id, scopes=ordered(key.scopes))
-    shown = _view(key)
-    view = NewKeyView(
-        id=key.id,
-        key=text,
-        label=key.label,
-        scopes=shown["scopes"],
-        createdAt=shown["createdAt"],
-        expiresAt=shown["expiresAt"],
-    )
+    view = NewKeyView(**_view(key), key=text)
     return json_reply(201, view, {"Location": f"/api/keys/{key.id}"})
 
 

@@ -119,10 +119,7 @@ class Acting:
 
 
 def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
-    """Return the tenants that a request acts on, from its caller and its query.
-
-    Raises Refusal: 422 for a bad tenant name, 403 for another tenant than the key's own that the key may not reach.
-    """
+    """Return whom a request acts on. Raises Refusal: 422 for a bad name, 403 for a tenant out of reach."""
     named = query.get(TENANT, caller.tenant)
     assert reach is not Reach.OWN or named == caller.tenant
     if named == caller.tenant:

@@ -151,10 +151,7 @@ def _check_shape(text: str) -> None:
 
 
 def _without_strings(text: str) -> tuple[int, str]:
-    """Return how many JSON strings a text has, and the rest of the text.
-
-    The strings are found as `_TOKENS` finds them, but in a hundredth of the time that `_TOKENS` takes for a long one.
-    """
+    """Return how many JSON strings a text has, and the rest, a hundred times faster than `_TOKENS`."""
     strings, within, rest = 0, False, []
     *quoted, last = text.split('"')
     for part in quoted:
@@ -378,11 +375,7 @@ def is_true(query: Query, name: str) -> bool:
 
 def hours(query: Query) -> int:
     """Read `hours`."""
-    most = round(limits.HISTORY_SECONDS / 3600)
-    text = query.get("hours", str(limits.HISTORY_HOURS_DEFAULT))
-    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
-        raise refused("hours", f"must be a whole number from 1 to {most}")
-    return int(text)
+    return whole(query, "hours", round(limits.HISTORY_SECONDS / 3600), limits.HISTORY_HOURS_DEFAULT)
 
 
 def created_bound(query: Query, name: str) -> float | None:
@@ -415,22 +408,22 @@ def created_span(tenant: str, query: Query, before_id: str | None = None, prefix
     )
 
 
-def page_limit(query: Query) -> int:
-    """Read `limit`."""
-    text = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
-    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.LIST_LIMIT_MOST:
-        raise refused("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")
+def whole(query: Query, name: str, most: int, default: int) -> int:
+    """Read a parameter that is a whole number from 1 to `most`."""
+    text = query.get(name, str(default))
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
+        raise refused(name, f"must be a whole number from 1 to {most}")
     return int(text)
+
+
+def page_limit(query: Query) -> int:
+    """Read `limit` of a list."""
+    return whole(query, "limit", limits.LIST_LIMIT_MOST, limits.LIST_LIMIT_DEFAULT)
 
 
 def chunks_limit(query: Query) -> int | None:
     """Read `limit` of a page of chunks, None if the request wants all chunks."""
-    text = query.get("limit")
-    if text is None:
-        return None
-    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.CHUNKS_MOST:
-        raise refused("limit", f"must be a whole number from 1 to {limits.CHUNKS_MOST}")
-    return int(text)
+    return whole(query, "limit", limits.CHUNKS_MOST, 1) if "limit" in query else None
 
 
 def chunks_start(query: Query) -> int:

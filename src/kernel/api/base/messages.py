@@ -53,10 +53,7 @@ class BodyBroken(Exception):
 
 
 class CutOff(Exception):
-    """Raised while an answer is sent in parts, to end the answer before its last part.
-
-    After a CutOff the Worker aborts the connection, so that the client does not take the answer for complete.
-    """
+    """Ends an answer in parts early: the connection is aborted, so that no client takes it for whole."""
 
 
 class PipedBytes(Protocol):

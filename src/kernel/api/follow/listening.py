@@ -63,10 +63,7 @@ class Listener:
         return is_there and self._mute != (seen.mark.fence, seen.status) and self._told_at != seen.mark
 
     async def _near(self, seen: Mark, began: float, short: float, long: float, quiet: float) -> bool:
-        """Wait for a notice in the isolate's memory, which is checked less and less often while nothing changes.
-
-        Each check of the memory takes CPU time, so checks are rare while the memory does not change.
-        """
+        """Wait for a notice in the isolate's memory. Each check takes CPU, so they are rare while it is quiet."""
         clock = asyncio.get_running_loop().time
         last, news_at = None, began
         while True:

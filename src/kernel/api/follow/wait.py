@@ -86,10 +86,7 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 
 
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
-    """Fail those of the tasks whose deadline has passed. Returns False if the database did not take the write.
-
-    If the database takes no write, the overdue tasks are shown unchanged, and the sweep fails them later.
-    """
+    """Fail tasks past their deadline. False: the database took no write, and the sweep will fail them."""
     try:
         await api.store.expire(overdue, OVERDUE, api.settings.retention_ms)
     except StoreError as error:

@@ -96,10 +96,7 @@ async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
 async def act_on_each(
     exchange: Exchange, act: Callable[[str], Awaitable[ActResult]], nothing: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Act on the tenant that the request names. With `tenant=*`, act on the next tenant that has a matching task.
-
-    `nothing` is the answer if no tenant has tasks.
-    """
+    """Act on the named tenant, or with `tenant=*` on the next one with a matching task; else `nothing`."""
     if exchange.acting.whose is not EVERYONE:
         refuse_cursor(exchange)
         return (await act(exchange.tenant)).view

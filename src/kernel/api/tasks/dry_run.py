@@ -46,10 +46,7 @@ async def _planned(request: TaskRequest, api: Api) -> Planned:
 
 
 def repeated_text(request: TaskRequest) -> str:
-    """Return what each chunk's call repeats: the instructions, and the schema in words.
-
-    A schema that is sent only as a field counts alike, because a server may put it into the prompt.
-    """
+    """Return what each chunk's call repeats: the instructions, and the schema, which servers put into prompts."""
     if request.output_schema is None:
         return request.system()
     form = OutputForm(json.loads(request.output_schema), "output", True, "prompt")

@@ -40,10 +40,7 @@ from .views import (
 
 
 async def submit(exchange: Exchange, model: type[TaskFields]) -> Reply:
-    """Accept a task when it is durable in D1, or find the task that a request with the same Idempotency-Key made.
-
-    With `dryRun=true` the call only shows the plan of the task.
-    """
+    """Accept a task, or find the one of an equal Idempotency-Key; with `dryRun=true` only show the plan."""
     api, dry = exchange.api, queries.is_true(exchange.query, "dryRun")
     key = idempotency_key(exchange.request.headers)
     body = await acceptance.read_submission(exchange)
@@ -60,10 +57,7 @@ async def submit(exchange: Exchange, model: type[TaskFields]) -> Reply:
 
 
 async def _routed(exchange: Exchange) -> Exchange:
-    """Return an exchange whose submission is sent by the one route that an operator names to examine it.
-
-    Raises Refusal: 403 if the key may not, 422 for a route that the deployment lacks.
-    """
+    """Return an exchange that sends by the route an operator names. Raises Refusal: 403, 422 without it."""
     api, name = exchange.api, exchange.request.headers.get(ROUTE.name.lower())
     if name is None:
         return exchange

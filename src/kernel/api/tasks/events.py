@@ -122,12 +122,7 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
 
 
 def _behind(request: Request, query: Query) -> EventMark | None:
-    """Read the id of the event after which the stream continues.
-
-    If the client sends the header and the parameter, the header counts, because its value is newer.
-
-    Raises Refusal (422).
-    """
+    """Read after which event the stream goes on; the header counts before `after`. Raises Refusal (422)."""
     text = request.headers.get(_HEADER.lower()) or query.get("after")
     if text is None:
         return None

@@ -80,10 +80,7 @@ _TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 
 def resend(exchange: Exchange, body_digest: str) -> Resend:
-    """Return which earlier task a submission without an Idempotency-Key may get.
-
-    A submission with the retry count 0 gets no earlier task, and a later submission may get the task that it made.
-    """
+    """Return which earlier task a submission without an Idempotency-Key may get: none at its first send."""
     headers = exchange.request.headers
     sendings = _sendings(headers)
     seconds = min(sendings * (_timeout(headers) + limits.RESEND_PAUSE_SECONDS), limits.RESEND_SECONDS_MOST)

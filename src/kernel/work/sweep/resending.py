@@ -82,10 +82,7 @@ class Resending:
         return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
 
     def put_aside(self, due: Due) -> Due:
-        """Remove from `due` the tasks whose earlier dispatches no host answered, and keep these tasks in `unanswered`.
-
-        The removed tasks stay due in the database, so they are not lost if this sweep has no time for them.
-        """
+        """Move the tasks that no host answered from `due` to `unanswered`. In the database they stay due."""
         if not self._stands_in:
             return due
         self.unanswered += [key for key in due.idle if key in due.unanswered and key not in self.unanswered]
@@ -124,10 +121,7 @@ class Resending:
         return Resent(sent)
 
     async def stand_in(self) -> bool:
-        """Work on the first task of `unanswered` in place of the task's host.
-
-        Returns False if the task waits for an object slot, or if the allowance is used up.
-        """
+        """Work on the first of `unanswered`. False: it waits for a slot, or the allowance is used up."""
         task_key, worked = self.unanswered.pop(0), False
         try:
             if await self._worker.may_stand_in(task_key) and self._worker.can_afford_run:

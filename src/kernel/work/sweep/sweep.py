@@ -90,10 +90,7 @@ class Sweep:
         return self._worker.can_afford_run
 
     async def _look_at_pages(self, placed: list[TaskKey]) -> None:
-        """Read one page of due tasks after another, and run the sweep's duties on each page.
-
-        `placed` are tasks that have just got an object slot, and that are dispatched before the first page.
-        """
+        """Read pages of due tasks, and do the duties on each, first on `placed`, which just got a slot."""
         due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
         while self._resending.may_go_on():
             if due.empty:

@@ -311,10 +311,10 @@ def test_expired_files_are_erased(bench: FileBench):
     assert [
         file.key for file in bench.run(bench.store.files(TENANT, purpose=None, after=None, most=9, newest_first=True))
     ] == [kept.key]
-    assert bench.run(bench.store.erase_due(2)) == 2
+    assert bench.sweep(2) == 2
     assert_sound(bench)
-    assert bench.run(bench.store.erase_due(9)) == 2
-    assert bench.run(bench.store.erase_due(9)) == 0
+    assert bench.sweep() == 2
+    assert bench.sweep() == 0
     assert (bench.use(), bench.use("other"), len(bench.stored())) == (4, 0, 1)
     assert_sound(bench)
 
