@@ -152,10 +152,7 @@ def batch_of(url: str, batch_id: str) -> dict[str, Any]:
 
 
 def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequence[str], reader: Reader) -> str:
-    """Start the batch, and kill the runtime when so many lines have an answer as the plan says. Returns the batch's id.
-
-    After each restart at least one more line gets an answer before the next kill.
-    """
+    """Start the batch, and kill the runtime at the plan's numbers of answers. Returns the batch's id."""
     plan, batch_id = report.plan, ""
     for until in plan.kill_at():
         server = DevServer(state, *flags)

@@ -1,7 +1,4 @@
-"""`python -m tests.busy` runs `make test` beside processes at full load, so that tests that need a fast machine fail.
-
-`PYTEST_ARGS` selects tests, as for `make test`. The exit status is that of `make test`.
-"""
+"""Runs `make test` beside processes at full load: `python -m tests.busy`. `PYTEST_ARGS` selects tests."""
 
 import argparse
 import subprocess

@@ -64,10 +64,7 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Python command, with its own environment variables.
-
-    A nightly job runs the campaign's parts of one `group`.
-    """
+    """One Python command with its environment variables. A nightly job runs the parts of one `group`."""
 
     group: str
     name: str
@@ -187,10 +184,7 @@ def run(part: Part, judged: str) -> Record:
 
 
 def chosen(patterns: Sequence[str]) -> list[Part]:
-    """Return the parts whose name or group matches a pattern, or all parts if there is no pattern.
-
-    Raises ValueError if no part of the campaign matches.
-    """
+    """Return the parts whose name or group matches, all without a pattern. Raises ValueError without any."""
     if not patterns:
         return parts()
     found = [

@@ -48,10 +48,7 @@ def modules_of(area: str) -> Iterator[Path]:
 
 
 def shares(paths: Iterable[Path]) -> list[list[str]]:
-    """Divide test modules among processes, so that the modules of each take about as long. No share is empty.
-
-    A module's file size is the estimate of its time; so divided, three shares took 47 to 49 s.
-    """
+    """Divide test modules by file size among processes that take about as long. No share is empty."""
     sizes = {path.as_posix(): (ROOT / path).stat().st_size for path in paths}
     found: list[list[str]] = [[] for _ in range(SHARES if len(sizes) > ONE_SHARE_MOST else 1)]
     taken = [0] * len(found)
@@ -63,11 +60,7 @@ def shares(paths: Iterable[Path]) -> list[list[str]]:
 
 
 def run(commands: Sequence[Sequence[str]]) -> list[int]:
-    """Run Python commands at once, and return their exit statuses.
-
-    The first command prints at once. The output of another command is printed when this command and all commands before
-    it have ended.
-    """
+    """Run commands at once, print their outputs in their order, and return their exit statuses."""
     environ = {**os.environ, tiers.VARIABLE: "quick"}
     with ExitStack() as stack:
         started: list[tuple[subprocess.Popen[bytes], IO[bytes] | None]] = []

@@ -104,10 +104,7 @@ def _git(*arguments: str) -> str:
 
 
 def release_before() -> str:
-    """Return the commit before the newest migration, the last commit whose code does not have this migration.
-
-    If the first migration is the newest, return the commit that added it.
-    """
+    """Return the commit before the newest migration, or that which added it if it is the first."""
     came = ("log", "-1", "--format=%H", "--diff-filter=A", "--no-renames", "--")
     newest, first = _git(*came, "migrations/*.sql"), _git(*came, FIRST)
     return first if newest == first else _git("rev-parse", f"{newest}^")

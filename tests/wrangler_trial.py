@@ -95,10 +95,7 @@ REFUSALS: tuple[tuple[str, ApiError, str], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try refusals of the API, then all deployments, then the commands for a key, for secrets and for a rollback.
-
-    The exit status is 0 if the trial found nothing wrong.
-    """
+    """Try the API's refusals, all deployments, key, secrets and rollback. Exit status 0: nothing wrong."""
     assert not arguments, "no arguments are taken"
     faults: list[Any] = []
     started = time.monotonic()

@@ -31,9 +31,7 @@ def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
 
 
 def test_each_change_has_one_line(bench: ApiBench) -> None:
-    """Submitting, replaying, cancelling, retrying and deleting tasks, and making and deleting keys,
-    log one line each.
-    """
+    """Submitting, replaying, cancelling, retrying and deleting log a line each."""
     secret = bench.make_key(tenant="acme")
     steps = iter(range(100))
 

@@ -56,9 +56,7 @@ def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -
 
 
 def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
-    """The input tokens of a plan count, for the call of each chunk, the chunk's text and the instructions, even if
-    these are the default instructions.
-    """
+    """They count each chunk's text and the instructions, even the default ones."""
     one = {"input": "x" * 8, "instructions": "y" * 4, "chunk": {"maxChars": 4}}
     assert plan(bench, one)["estimatedTokens"] == 2 * (1 + 1)
     default = -(-len(DEFAULT_INSTRUCTIONS) // 4)
@@ -67,9 +65,7 @@ def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("sending", SENDINGS)
 def test_tokens_count_the_schema_with_each_call(bench: ApiBench, sending: Sending) -> None:
-    """The input tokens of a plan count the schema once for the call of each chunk, however the model's server gets the
-    schema.
-    """
+    """They count the schema once for each call, however the server gets it."""
     bench.limit(structured_output=sending)
     name = {"type": "string", "maxLength": 7}
     schema = {"type": "object", "properties": {"name": name}, "required": ["name"], "additionalProperties": False}

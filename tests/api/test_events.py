@@ -31,10 +31,7 @@ def bench() -> Iterator[ApiBench]:
 
 
 class Stream:
-    """A client that reads one stream in the background of a bench.
-
-    A `Stream` keeps the events that it receives, together with their times in the bench's seconds.
-    """
+    """A client that reads a stream in the background, and keeps its events with the bench's times."""
 
     def __init__(self, bench: ApiBench, task: Mapping[str, Any], after: str = "", **headers: str) -> None:
         self.came: list[tuple[float, str]] = []

@@ -1,6 +1,4 @@
-"""Idempotency-Key: repetitions of a request make only one task, through replays, races, refusals and lost answers of
-D1.
-"""
+"""Idempotency-Key: one task, through replays, races, refusals and lost answers of D1."""
 
 import asyncio
 import json

@@ -157,10 +157,7 @@ def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
 
 
 def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
-    """The minute for which an isolate remembers a key begins before D1 is asked.
-
-    A key may be revoked while D1's answer about the key is on its way.
-    """
+    """The minute for which a key is remembered begins before D1 is asked."""
     key, batch = keyed.make_key(), keyed.database.batch
 
     async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:

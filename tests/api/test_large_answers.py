@@ -1,6 +1,4 @@
-"""Large answers: pages of a task's chunks, and answers that are sent in parts because they are too large to be sent at
-once.
-"""
+"""Large answers: pages of chunks, and answers sent in parts."""
 
 import random
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -118,9 +116,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 
 @pytest.mark.parametrize("query", ["?limit=2", "?limit=2&cursor=2"])
 def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str):
-    """If a task is erased after the index of its chunks was read but before the page of chunks was read, the answer is
-    404.
-    """
+    """It is 404 if the task is erased between the index of its chunks and their page."""
     path = submit(bench, 5)
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks
@@ -134,10 +130,7 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 
 
 def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
-    """A page has the chunks that the index named, even if further chunks finish while the page is read.
-
-    Without the index of finished chunks a page would be longer, or show a chunk twice, once as failed.
-    """
+    """Else a page would be longer, or show a chunk twice, once as failed."""
     path = submit(bench, 4)
     task_id = path.rpartition("/")[2]
     bench.work(bench.claim(task_id), {0: "output 0"}, Continue(180_000), failed=FAILURE)  # the chunk at 1

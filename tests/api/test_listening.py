@@ -71,10 +71,7 @@ class Scene:
         self.audience.look_up()
 
     def wait(self, *acts: tuple[float, Callable[[], Any]], seconds: float = 25.0) -> Any:
-        """Let a request wait for the task, and perform each act at the act's time.
-
-        Return the task from the answer to the waiting request.
-        """
+        """Let a request wait while acts happen at their times, and return the task from its answer."""
 
         async def play() -> Reply:
             for at, act in acts:
@@ -118,9 +115,7 @@ def scene() -> Iterator[Callable[..., Scene]]:
     ],
 )
 def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list[str], late: float):
-    """With notices, a waiting request is answered at the end of its task after two reads: one at the beginning, and one
-    of the result.
-    """
+    """With notices a wait makes two reads: one at the beginning, and one of the result."""
     made = scene(near, plan=plan)
     shown = made.wait((0.1, made.work))
     assert shown["status"] == "completed"
@@ -182,9 +177,7 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
 
 
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
-    """A waiting request asks an idle object only once in each state of the task, since a call wakes the object, which
-    costs money.
-    """
+    """An idle object is asked once in each state of the task, since a call wakes it, which costs money."""
     made = scene("object", seconds=3.0)
     made.at_work = False
 

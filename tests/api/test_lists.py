@@ -111,10 +111,7 @@ def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
 
 
 def fill(bench: ApiBench, statuses: str, tenant: str = LOCAL) -> list[str]:
-    """Write rows of completed (c) and pending (p) tasks, a millisecond apart, the oldest first.
-
-    Return the tasks' ids.
-    """
+    """Write completed (c) and pending (p) tasks, a millisecond apart, oldest first. Return their ids."""
     template = bench.submit("x")["id"]
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     ids = [new_task_id(START_MS + 1_000 + at, at.to_bytes(10)) for at in range(len(statuses))]

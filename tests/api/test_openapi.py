@@ -503,11 +503,7 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 
 
 def codes_of(response: Any) -> list[str]:
-    """Return the error codes that a described answer may have.
-
-    For a problem or an error below `/v1` the result has the codes that `/openapi.json` names. For an answer without a
-    code, the result is [""].
-    """
+    """Return the error codes that `/openapi.json` gives for an answer, [""] for an answer without one."""
     for content in response.get("content", {}).values():
         if "allOf" in content["schema"]:
             narrowed = content["schema"]["allOf"][1]["properties"]

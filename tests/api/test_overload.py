@@ -183,10 +183,7 @@ def strange(number: int) -> dict[str, str]:
 
 
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
-    """Send this many different unknown keys at once.
-
-    Return, for each code, how many of the answers to the unknown keys had it.
-    """
+    """Send this many different unknown keys at once, and count the answers by code."""
     found: dict[str, int] = {}
 
     async def all_at_once() -> list[Reply]:
@@ -202,9 +199,7 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 
 
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
-    """In a flood of unknown keys, an isolate looks up a fixed number of keys at once, and then a fixed
-    number a second.
-    """
+    """It is a fixed number at once, and then a fixed number a second."""
     keyed.make_key()
     before = keyed.database.batches
     most = limits.LOOKUPS_AT_ONCE

@@ -83,9 +83,7 @@ def test_what_needs_no_key_is_not_counted(
 
 @pytest.mark.parametrize("trouble", [lambda: RuntimeError("key local is secret"), lambda: "hangs"])
 def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter, trouble: Callable[[], object]) -> None:
-    """If the limiter raises an error or does not answer in time, the request is let through, and the error's type is
-    logged.
-    """
+    """If it raises or does not answer, the request passes, and the error's type is logged."""
     limiter.trouble = trouble
     limiter.most = 0
     before = bench.loop.time()
@@ -99,9 +97,7 @@ def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter,
 
 @pytest.mark.parametrize("prefix", ["", "env.free.", "env.direct."])
 def test_wrangler_toml_shows_how(prefix: str) -> None:
-    """In wrangler.toml, each environment has a block for the limiter that can be uncommented, with the same period as
-    in the code.
-    """
+    """Each environment has a commented block, with the code's period."""
     text = (Path(__file__).parents[2] / "wrangler.toml").read_text()
     assert "ratelimits" not in str(tomllib.loads(text))
     lines = text.partition(f"# [[{prefix}ratelimits]]\n")[2].splitlines()[:3]

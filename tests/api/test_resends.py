@@ -58,9 +58,7 @@ def test_what_is_no_repetition_joins_nothing(bench: ApiBench, count: object) -> 
 
 
 def test_another_body_joins_nothing(bench: ApiBench) -> None:
-    """A repetition joins only a submission with the same body; the order of names and the spaces in the JSON do not
-    matter.
-    """
+    """A repetition joins only an equal body, whatever the order of names and the spaces."""
     first = post(bench, 0)
     assert name(post(bench, 1, BODY | {"input": "other"})) != name(first)
     turned = {field: BODY[field] for field in reversed(BODY)}
@@ -82,9 +80,7 @@ def test_another_body_joins_nothing(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("late", [False, True])
 def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, seconds: float, late: bool) -> None:
-    """A repetition joins a submission that is not older than its retry count times the SDK's timeout plus 130 seconds,
-    and at most 20 minutes old.
-    """
+    """A repetition joins what is younger than its count times the SDK's timeout plus 130 s, at most 20 minutes."""
     first = post(bench, 0)
     bench.pass_seconds(seconds + (0.01 if late else -0.01))
     again = bench.call("POST", "/v1/responses", BODY, {"x-stainless-retry-count": str(count)} | headers)
@@ -135,9 +131,7 @@ def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
 
 
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submission to `/v1` writes one row more than a native submission, and as many rows as a native submission with
-    a key.
-    """
+    """A submission to `/v1` writes one row more than a native one, as many as one with a key."""
     native = written(bench, monkeypatch, bench.submit)
     assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1
     assert written(bench, monkeypatch, lambda: post(bench, 1)) == 1

@@ -1,6 +1,4 @@
-"""The router: which path and method reach a handler, which headers answers have, and how errors of lower layers are
-answered.
-"""
+"""The router: paths and methods, headers of answers, and errors of lower layers."""
 
 import asyncio
 import json

@@ -37,9 +37,7 @@ def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) 
 
 
 def test_the_name_outlives_the_text(bench: ApiBench) -> None:
-    """The input of a completed task is deleted, and so is its first line if it does not name the task. The name stays,
-    wherever it is from, until the task is erased.
-    """
+    """The input of a completed task goes, and its first line unless it names the task; the name stays."""
     named, unnamed = bench.submit("secret", metadata={"name": "kept"}), bench.submit("Minutes of March\nsecret")
     for task in (named, unnamed):
         bench.complete(task["id"])

@@ -77,9 +77,7 @@ def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
 
 
 def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
-    """If a submission's first send took effect although its answer was lost, and the second send finds no space, the
-    Worker finds the task.
-    """
+    """If the first send landed and the second found no space, the Worker finds the task."""
     bench.database.fail("D1_ERROR: Network connection lost.", "after")
     bench.database.fail(FULL)
     assert post(bench).status == 202
@@ -152,10 +150,7 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 
 
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
-    """The status recovers when a new task finds space, or ten minutes after the last write that found no space.
-
-    Without this recovery, an isolate that gets no new tasks would show `degraded` for ever.
-    """
+    """A task that finds space ends `degraded`, and so do ten minutes without a refused write."""
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap
     for _ in range(2):

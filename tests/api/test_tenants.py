@@ -141,11 +141,7 @@ class ModelTask:
 
 @dataclass
 class Tenant:
-    """A tenant, with its keys and the model of its tasks.
-
-    `words` are the texts that the other tenant must not see: ids, keys, and a word that is in all of this tenant's
-    texts.
-    """
+    """A tenant, its keys and its tasks' model. `words` are texts that the other one must not see."""
 
     name: str
     admin: str
@@ -179,9 +175,7 @@ picks = st.integers(0, 1_000)
 
 
 class TwoTenants(RuleBasedStateMachine):
-    """Two tenants and their models; each rule of the test is an act of a tenant, of a worker, of the sweep, or of the
-    clock.
-    """
+    """Two tenants and their models. Rules are acts of a tenant, a worker, the sweep or the clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -352,10 +346,7 @@ class TwoTenants(RuleBasedStateMachine):
         limit=st.integers(1, 4),
     )
     def list_tasks(self, name: str, status: str | None, after: int | None, before: int | None, limit: int) -> None:
-        """A tenant lists all its own tasks that the filters select, newest first, each once.
-
-        `createdAfter` and `createdBefore` may also be the times of the other tenant's tasks.
-        """
+        """A tenant lists its own tasks that filters select, newest first, also by the other's times."""
         tenant = self.tenants[name]
         times = [START_MS, *(task.created_ms for other in self.tenants.values() for task in other.tasks.values())]
         low = None if after is None else times[after % len(times)]
@@ -433,10 +424,7 @@ class TwoTenants(RuleBasedStateMachine):
     @precondition(lambda self: max(len(tenant.keys) for tenant in self.tenants.values()) < 6)
     @rule(name=tenants, scopes=st.sampled_from([["read"], ["write"], ["admin"], ["read", "write", "admin"]]))
     def make_key(self, name: str, scopes: list[str]) -> None:
-        """A tenant makes a key for itself, and the key's secret is shown once.
-
-        The new API key allows exactly the calls of its scopes.
-        """
+        """A tenant makes a key, whose secret is shown once, and which allows the calls of its scopes."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "POST /api/keys", "/api/keys", {"scopes": scopes, "label": tenant.canary}))
         tenant.keys[shown["id"]] = shown["key"]
@@ -502,9 +490,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """The sweep fails tasks past their deadline and erases tasks whose retention is over, for each tenant
-        separately.
-        """
+        """The sweep fails overdue tasks and erases old ones, for each tenant separately."""
         api, now = self.bench.api, self.now
         while not self.bench.run(self.bench.store.due(1)).empty:
             worker = new_worker(self.bench.database, provider=api.provider, settings=api.settings, log=api.log)

@@ -215,9 +215,7 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 
 
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
-    """If the time of a task's announcement seems to be in the future, a cancellation waits only as long as one call has
-    to start.
-    """
+    """It waits only as long as a call has to start."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET announced_at = announced_at + 15000")
@@ -282,9 +280,7 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
     ],
 )
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
-    """The cancellation of a task with lanes waits the whole time that a call has to start, whenever the task's worker
-    last wrote.
-    """
+    """The cancellation waits the whole time that a call has to start, whenever the worker wrote."""
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
     for number, route in enumerate(claimed_by):

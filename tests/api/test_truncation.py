@@ -31,9 +31,7 @@ def choice(text: str) -> Mapping[str, object]:
 
 
 def own_shape(text: str) -> Mapping[str, object]:
-    """Return Workers AI's older answer, which has no finish reason, so that only the count of tokens shows that the
-    output was cut off.
-    """
+    """Return Workers AI's older answer: only the count of tokens shows that it was cut off."""
     cut = ENDS[text.strip()] == "length"
     usage = {"prompt_tokens": 3, "completion_tokens": OUTPUT_TOKENS if cut else 2}
     return {"response": f"of {text.strip()}", "usage": usage}

@@ -35,10 +35,7 @@ def api() -> Iterator[ApiBench]:
 
 
 def within(measured: int, today: int) -> bool:
-    """Return whether a figure is within 5 % of today's.
-
-    If a measured figure becomes smaller, this test must be changed, too.
-    """
+    """Return whether a figure is within 5 % of today's; also a smaller one must be noted here."""
     return 0.95 * today <= measured <= 1.05 * today
 
 

@@ -38,10 +38,7 @@ def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def complete(bench: ApiBench, task_id: str) -> None:
-    """Let a worker finish the task, with the word `canary` in each output.
-
-    A key without `read` must not see the word `canary`.
-    """
+    """Let a worker finish the task, with `canary`, which no key without `read` may see, in each output."""
     claim = bench.claim(task_id)
     outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}
     bench.work(claim, outputs, Finish(bench.settings.retention_ms, keep_name=True))

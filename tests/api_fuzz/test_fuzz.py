@@ -57,10 +57,7 @@ def upload(url: str, key: str) -> str:
 
 
 def fuzz(url: str, folder: Path, seed: int, key: str, existing: Mapping[str, str]) -> tuple[int, str]:
-    """Run all phases and checks of schemathesis, and return its exit status and its output.
-
-    `existing` has what the module in SCHEMATHESIS_HOOKS puts into valid requests.
-    """
+    """Run schemathesis, and return its exit status and output. `existing` is put into valid requests."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [

@@ -45,10 +45,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="package")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker, which requires keys and may send webhooks to this machine.
-
-    The server of this fixture uses the same port at each start.
-    """
+    """Serve the Worker with keys, webhooks to this machine, and the same port at each start."""
     port = free_port()
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=90) + variables(values)

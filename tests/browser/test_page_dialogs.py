@@ -61,10 +61,7 @@ def shows(stage: Stage, shown: Any) -> None:
 
 
 def gives_the_focus_back(stage: Stage, name: str) -> None:
-    """Open the dialog of the button with this name, and check that Esc closes the dialog without a change.
-
-    The focus is then on the button that opened the dialog.
-    """
+    """Open a dialog; Esc closes it without a change, and the focus is on its button again."""
     opener = stage.page.get_by_role("button", name=name, exact=True)
     opener.press("Enter")
     dialog = stage.page.get_by_role("dialog")

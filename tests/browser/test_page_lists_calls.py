@@ -35,9 +35,7 @@ def log(stage: Stage) -> None:
 
 
 def test_one_jumps_to_what_failed(stage: Stage) -> None:
-    """A button opens the log with the failed calls and moves the focus to it; until then the page does not load the
-    log.
-    """
+    """A button opens the log with the failed calls, which is not loaded before."""
     log(stage)
     page = stage.open(f"#/task/{TASK_ID}")
     button = page.get_by_role("button", name="Jump to what failed")

@@ -177,9 +177,6 @@ def saves_a_batch(walker: Walker) -> None:
 
 @pytest.mark.parametrize("locale", [pytest.param("en-GB", marks=pytest.mark.campaign), "zh-CN"])
 def test_the_keyboard_is_enough_from_a_text_to_a_retry(browser: Browser, locale: str) -> None:
-    """A user submits a text, reads its result as Markdown, searches, chooses rows, retries them, and
-    visits all views.
-    """
     stage = Stage(browser, locale=locale)
     answers(stage)
     stage.open("#/tasks")

@@ -61,10 +61,7 @@ async def in_batches(url: str, key: str) -> list[object]:
 
 
 async def cancelled(url: str, key: str) -> list[object]:
-    """Cancel a call after its acceptance, so that the client cancels the response.
-
-    The text has more than a thousand chunks, so that the response cannot be complete before its cancellation.
-    """
+    """Cancel a call of more than a thousand chunks after its acceptance, so that it is not complete."""
     accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def look(answer: Any) -> None:

@@ -1,7 +1,4 @@
-"""A program that uses `openai` for Python to send and read files: `python files.py URL KEY FILE`.
-
-The program imports only `openai`, so that it runs with any version of it. The program prints its results as JSON.
-"""
+"""Sends and reads files with any `openai` for Python, and prints JSON: `python files.py URL KEY FILE`."""
 
 import io
 import json

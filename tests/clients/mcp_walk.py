@@ -1,7 +1,4 @@
-"""Walks the tools with the official client for Python, and prints what it saw as JSON.
-
-Arguments: the URL of `/mcp`, a key, an expired key, and `auto` or `legacy`.
-"""
+"""Walks the tools with the official client. Arguments: URL of `/mcp`, key, expired key, `auto` or `legacy`."""
 
 import asyncio
 import json

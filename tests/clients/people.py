@@ -30,10 +30,7 @@ def person(name: str) -> dict[str, object]:
 
 
 class PeopleModel:
-    """Decides the answers.
-
-    Of three tasks about Zed only the second gets a valid answer, which is the retry of a gap in each program.
-    """
+    """Decides the answers: of three tasks about Zed only the second, a gap's retry, gets a valid one."""
 
     def __init__(self) -> None:
         self._about_zed = 0

@@ -1,7 +1,4 @@
-"""A program that uses `openai` for Python to read streams of background responses: `python stream.py URL KEY`.
-
-The program prints its results as JSON.
-"""
+"""Reads streams with `openai` for Python, and prints JSON: `python stream.py URL KEY`."""
 
 import importlib
 import json

@@ -41,10 +41,7 @@ class Report(BaseModel):
 
 
 def shown(value: BaseModel | None) -> Any:
-    """Return a parsed object as JSON, and None for None.
-
-    If the SDK has parsed no object, its value has no method `model_dump`.
-    """
+    """Return a parsed object as JSON, and None for None."""
     return None if value is None else value.model_dump(mode="json")
 
 
@@ -79,10 +76,7 @@ def typed(client: openai.OpenAI, model: type[BaseModel]) -> dict[str, object]:
 
 
 def parse(client: openai.OpenAI) -> dict[str, object]:
-    """`responses.parse` returns a queued response without an output.
-
-    The response that is retrieved later is parsed by the model.
-    """
+    """`responses.parse` returns a queued response; the model parses the one retrieved later."""
     response = client.responses.parse(
         model="m", input=TEXT, background=True, text_format=People, extra_body={"onceover": CHUNKS}
     )
@@ -95,10 +89,7 @@ def parse(client: openai.OpenAI) -> dict[str, object]:
 
 
 def gap(client: openai.OpenAI, url: str) -> dict[str, object]:
-    """Allow gaps.
-
-    The response is incomplete, and its text can be parsed. A retry makes another response, which is complete.
-    """
+    """With gaps the response is incomplete and can be parsed; a retry makes a complete one."""
     text: Any = None
     with ask(client, People, WITH_ZED, onChunkFailure="gap") as stream:
         for event in stream:
@@ -137,10 +128,7 @@ def failed(client: openai.OpenAI) -> dict[str, object]:
 
 
 def main(proxy: str, url: str) -> dict[str, object]:
-    """Get objects in every way that the program tries, and return the results.
-
-    Where a chunk fails, the first answer to each request is lost, too.
-    """
+    """Get objects in each way. Where a chunk fails, the first answer to each request is lost, too."""
     clients = {
         fate: openai.OpenAI(base_url=f"{proxy}/{fate}/v1", api_key="any", _strict_response_validation=True)
         for fate in ("whole", "lost", "cut3", "cut6", "cut9")

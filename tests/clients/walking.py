@@ -84,10 +84,7 @@ EXPECTED_OF_STREAM: dict[str, Any] = {
 
 
 def run(command: Sequence[str | Path], told: str = "") -> Any:
-    """Run a program and return its output, parsed from JSON.
-
-    Raise AssertionError with the error output if the program fails.
-    """
+    """Run a program and return its JSON. Raise AssertionError with its errors if it fails."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=HERE,
@@ -102,10 +99,7 @@ def run(command: Sequence[str | Path], told: str = "") -> Any:
 
 
 def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
-    """Run a walk and return the version of the client.
-
-    Raise AssertionError if the program's output is not the expected one.
-    """
+    """Run a walk and return the client's version. Raise AssertionError for an unexpected output."""
     seen = run(command)
     version: str = seen.pop("version")
     assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}

@@ -1,7 +1,4 @@
-"""Lists the differences between the local workerd and the fakes, each with its reason.
-
-A test fails if a listed difference no longer exists.
-"""
+"""The differences between workerd and the fakes, with reasons; one that is gone fails a test."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Why a case has different results in workerd and on the fakes.
-
-    `because` says whether the fake imitates documented production, or deviates by choice.
-    """
+    """Why a case differs. `because`: the fake imitates documented production, or deviates by choice."""
 
     because: Literal["production", "choice"]
     reason: str

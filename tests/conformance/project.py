@@ -136,10 +136,7 @@ class Default(WorkerEntrypoint):
 
 
 def write_project(folder: Path) -> Path:
-    """Write the Worker into `folder`, with the store and the cases under their usual module names.
-
-    The function returns `folder`.
-    """
+    """Write the Worker, with store and cases, into `folder`, and return it."""
     source = folder / "src"
     for part in ("src/kernel", "src/features", "src/platform", "tests/conformance/cases"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))

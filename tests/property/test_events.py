@@ -25,10 +25,7 @@ class Row:
 
 
 def moved(row: Row, name: str, chunk: int) -> Row:
-    """Return the row after one step of the state machine, or the same row if the step is not allowed.
-
-    The step `progress` of the state machine gives a chunk its output.
-    """
+    """Return the row after a step, the same if it is not allowed. `progress` gives a chunk its output."""
     transition, state = TRANSITIONS[name], row.state
     if state.status not in transition.sources or (name == "finish" and len(row.done) < CHUNKS):
         return row
@@ -63,10 +60,7 @@ def look(mark: EventMark | None, row: Row, at_once: int) -> list[TaskEvent]:
 
 
 def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozenset()) -> list[TaskEvent]:
-    """Follow a task through all its states, and return the events that a client receives.
-
-    The stream breaks off after the given numbers of events, and the events after each break are lost.
-    """
+    """Follow a task, and return what a client receives whose stream breaks off and loses events."""
     received: list[TaskEvent] = []
     for row in rows:
         mark = received[-1].mark if received else None

@@ -20,10 +20,7 @@ NUMBERS, BOOLEANS = ("sum", "min", "max", "first"), ("any", "all", "last")
 
 
 class JoinableDraws(SchemaDraws):
-    """Draws schemas with join rules, whose outputs can be joined.
-
-    In the drawn schemas some properties are optional, and some may be null.
-    """
+    """Draws schemas with join rules, whose outputs can be joined; properties may be optional or null."""
 
     def joinable(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Draw a schema and the join rules for its fields."""

@@ -38,10 +38,7 @@ events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 
 
 class Deployment:
-    """A store, and the clients that send to it, by number.
-
-    In virtual time a client's next send comes a second after its previous one.
-    """
+    """A store and its clients by number. A client's sends are a second apart."""
 
     def __init__(self) -> None:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]

@@ -91,10 +91,7 @@ rarely = st.sampled_from([False] * 5 + [True])
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A machine of hypothesis whose rules are the store's methods.
-
-    After each rule, every row is compared with the model.
-    """
+    """Its rules are the store's methods. After each, every row is compared with the model."""
 
     tasks = Bundle("tasks")
     workers = Bundle("workers")
@@ -196,11 +193,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
-        """Claim a task again as the same holder, perhaps much later.
-
-        If the same holder claims a task again, it gets its old claim, or a new claim if another worker has had the task
-        since.
-        """
+        """The same holder gets its old claim, or a new one if another worker has had the task since."""
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
@@ -450,10 +443,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(tenant=st.sampled_from(TENANTS), status=st.sampled_from([None, *Status]), most=st.integers(1, 3))
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
-        """All pages of a list together have each of the tenant's tasks once, newest first.
-
-        No page of the list of tasks is longer than requested.
-        """
+        """All pages together have each task once, newest first, and none is too long."""
         seen: list[str] = []
         last: TaskKey | None = None
         while True:

@@ -25,10 +25,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def stored(client: Client) -> int:
-    """Return how many tasks are stored.
-
-    The request uses a new connection, because the server closes a connection on which a body was not read.
-    """
+    """Return how many tasks are stored, by a new connection: one with an unread body is closed."""
     with Client(str(client.http.base_url)) as own:
         return len(own.http.get("/api/tasks", params={"limit": 100}).json()["tasks"])
 

@@ -75,9 +75,6 @@ def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflar
 
 
 def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> None:
-    """All environments inherit the same configuration of assets, so all of them have the dashboard, and none has a
-    binding for it.
-    """
     top, free, direct = (cloudflare["environments"][name] for name in ("", "free", "direct"))
     assert top == free == direct
     assert Path(top["directory"]) == PUBLIC
@@ -86,11 +83,7 @@ def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> No
 
 
 def test_the_policy_is_strict(server: DevServer) -> None:
-    """The content security policy allows only scripts and styles from the page's origin, and no markup that is made
-    from text.
-
-    The dashboard's page has no inline code that would need an exception from the policy.
-    """
+    """Only scripts and styles of the origin, no markup from text, and no inline code on the page."""
     page = httpx.get(server.url)
     rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert rules["default-src"] == "'none'"

@@ -133,9 +133,7 @@ def stored(folder: Path) -> sqlite3.Connection:
 
 @pytest.mark.runtime
 def test_an_export_comes_back_whole(tmp_path: Path) -> None:
-    """After an export and an import, three texts are unchanged byte by byte; one of them is far longer than an SQL
-    statement may be.
-    """
+    """Three texts are unchanged byte by byte, one of them longer than a statement may be."""
     english = (ROOT / "examples" / "english.txt").read_text("utf-8")
     texts = [english, (ROOT / "examples" / "chinese.txt").read_text("utf-8"), (english * 31)[:900_000]]
     config = copied(tmp_path)
@@ -161,9 +159,7 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
 
 @pytest.mark.runtime
 def test_each_column_comes_back_at_its_limit(tmp_path: Path) -> None:
-    """A database comes back whole if each table has a row as long as D1 allows, with long values in all columns that
-    can have them. A CHECK refuses many of these values unless they are whole.
-    """
+    """Each table has a row as long as D1 allows; a CHECK refuses many values unless they are whole."""
     config = copied(tmp_path)
     run("npx wrangler d1 migrations apply DB --remote", tmp_path)
     with closing(stored(tmp_path)) as database:

@@ -1,7 +1,4 @@
-"""Kills the real runtime while it works on a batch; this short test runs for each commit.
-
-`python -m tests.batch_chaos` makes a long run.
-"""
+"""Kills the runtime while it works on a batch. `python -m tests.batch_chaos` makes a long run."""
 
 from pathlib import Path
 
@@ -13,9 +10,7 @@ pytestmark = pytest.mark.runtime
 
 
 def test_kills_lose_and_double_no_line(tmp_path: Path) -> None:
-    """After two SIGKILLs, each line is in the output file exactly once, also when the file is read with `offset`, and
-    the bill is right.
-    """
+    """Each line is in the output file once, also read with `offset`, and the bill is right."""
     report = run(Plan(lines=240, kills=2, seed=3, settle_seconds=120), tmp_path)
     print(table(report))
     assert report.violations == []

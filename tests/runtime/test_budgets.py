@@ -1,6 +1,4 @@
-"""Tests what a task costs on the real runtime, by D1's own counters, and that no wave of calls takes longer than
-needed.
-"""
+"""What a task costs on the real runtime by D1's counters, and that no wave of calls is late."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -42,10 +40,7 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def events(server: DevServer, task_id: str) -> list[Json]:
-    """Return the log events of one task, as soon as the event of the task's last run is logged.
-
-    The Worker logs the event of the last run only after the answer.
-    """
+    """Return a task's log events, once the one of its last run, which comes after the answer, is there."""
 
     def found() -> list[Json]:
         lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event"')]

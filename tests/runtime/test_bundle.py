@@ -67,9 +67,7 @@ def test_the_upload_is_within_its_limit(env: str) -> None:
 
 @pytest.mark.parametrize(("env", "expected"), BINDINGS.items())
 def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str]) -> None:
-    """The top level binds queues and objects, `free` binds only objects, and `direct` binds neither; wrangler warns for
-    `direct`.
-    """
+    """The top level binds queues and objects, `free` objects, `direct` neither, with a warning."""
     output = build(env).output
     assert set(re.findall(r"^env\.(.+?)  +\S", output, re.MULTILINE)) == expected
     missed = {"direct": ["AI_PROCESSOR", "BATCH_COORDINATOR"]}

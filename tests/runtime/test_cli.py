@@ -74,9 +74,7 @@ def onceover(
 
 
 def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], server: DevServer, text: str):
-    """If its output is a pipe, `onceover run` writes only the result to standard output, and the summary to standard
-    error.
-    """
+    """To a pipe `onceover run` writes the result alone, and the summary to standard error."""
     done = onceover(variables, "run", text, *SMALL)
     assert done.returncode == 0, done.stderr
     task_id = re.findall(r"^Submitted (\S+):", done.stderr)[0]
@@ -96,9 +94,7 @@ def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], se
     ],
 )
 def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequence[str], expected: int):
-    """`onceover run` has the documented exit status for a model that refuses, for an output that was cut off, for a
-    large output, and for a bad request.
-    """
+    """A model that refuses, a cut output, a large output and a bad request each have their own."""
     done = onceover(variables, "run", "-", *options, given=given)
     assert done.returncode == expected, done.stderr
     if given == "write at length":
@@ -147,9 +143,7 @@ def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: Mod
 
 
 def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
-    """`onceover doctor` finds no fault in a healthy server and gives no warning, except about the tasks that failed in
-    this test.
-    """
+    """It finds no fault and gives no warning but about the tasks that failed here."""
     done = onceover(variables, "doctor", "--env", "", "--task", "--json")
     assert done.returncode == 0, done.stdout
     checks = json.loads(done.stdout)["checks"]
@@ -162,9 +156,7 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
 def test_a_server_that_goes_away_and_comes_back(
     server: DevServer, flags: list[str], variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """After the server was killed during a task and restarted, `onceover run` continues and reports the end of the
-    task.
-    """
+    """`onceover run` goes on after a kill and a restart, and reports the task's end."""
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:

@@ -43,9 +43,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def started(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], DevServer]]:
-    """Return the local server for a set of routes, which the first test on these routes starts. Cron fires every
-    second.
-    """
+    """Return the server of a set of routes, which the first test on them starts. Cron fires every second."""
     project = write_wired_worker(tmp_path_factory.mktemp("project"))
     made: dict[str, DevServer] = {}
     with ExitStack() as stack:

@@ -1,6 +1,4 @@
-"""Tests that the local queue delivers messages to several consumers at the same time, so that a slow consumer delays no
-other message.
-"""
+"""The local queue delivers to several consumers at once, so that a slow one delays no message."""
 
 import json
 from datetime import UTC, datetime

@@ -49,9 +49,7 @@ def test_a_terminal_gets_a_line_for_a_reader() -> None:
 
 
 def test_a_client_that_left_is_no_exception() -> None:
-    """`make dev` does not print workerd's report about a stream that its client has closed, because this is not a
-    fault.
-    """
+    """`make dev` does not print workerd's report about a stream that its client closed."""
     left = [
         f"exception = workerd/api/streams/{where}: disconnected: {what} canceled\nstack: workerd@6b04330"
         for where, what in (("internal.c++:531", "pump"), ("identity-transform-stream.c++:296", "reader"))

@@ -1,6 +1,4 @@
-"""Tests that an erased task leaves no row, no log line and no message, and after the end of the runtime no byte in a
-file.
-"""
+"""An erased task leaves no row, log line or message, and after the runtime's end no byte."""
 
 import json
 from collections.abc import Iterator

@@ -45,9 +45,7 @@ def check(follower: Follower, client: Client, task_id: str) -> None:
 
 @ON_TWO_ROUTES
 def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, model: ModelServer):
-    """On the queue and on objects, and in the campaign on the direct route, three clients receive all
-    events of a task.
-    """
+    """Three clients receive all events, on the queue, on objects, and in the campaign direct."""
     model.plan = Plan(decide=lambda _: slow(0.6))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL, metadata={"client": "live"})
     path = task["links"]["events"]
@@ -78,10 +76,7 @@ ON_THE_QUEUE = pytest.mark.parametrize("route", ["queue"], indirect=True, scope=
 
 @ON_THE_QUEUE
 def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Client, model: ModelServer):
-    """When a client has left a stream, its next event or comment cannot be sent, and the stream ends before its task.
-
-    The task takes at least 19 seconds, because at most six of its calls run at the same time.
-    """
+    """The next event cannot be sent, and the stream ends before its task of at least 19 seconds."""
     model.plan = Plan(decide=lambda _: slow(1.9))
     task = client.submit(paragraphs(60), chunk=SMALL)
     so_far = len(dev.lines)
@@ -101,9 +96,7 @@ def followed(server: DevServer, language: str, early: str = "") -> dict[str, Any
 @ON_THE_QUEUE
 @pytest.mark.parametrize("language", ["Python", "JavaScript"])
 def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: ModelServer, language: str):
-    """With OpenAI's SDKs, each event comes once, the deltas together are the text, and a stream can be resumed after
-    any event.
-    """
+    """Each event comes once, the deltas are the text, and a stream goes on after any event."""
     model.plan = Plan(decide=lambda _: slow(0.2))
     assert followed(dev, language) == EXPECTED_OF_STREAM
     model.plan = Plan()
@@ -145,10 +138,7 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
 
 
 def cut_off(server: DevServer) -> str:
-    """Stream a response that takes longer than its stream may last.
-
-    Returns the events of the response that were received before the stream ended.
-    """
+    """Stream a response longer than its stream, and return the events until that ended."""
     text = "\n\n".join(["word " * 1_100] * 14)
     asked = {"model": "m", "input": text, "background": True, "stream": True}
     came = bytearray()
@@ -203,9 +193,7 @@ def followed_while_open(server: DevServer, follower: Follower, events: int, thre
     ],
 )
 def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
-    """After a SIGKILL of the runtime, each client of an open stream gets an error and continues after
-    its last event.
-    """
+    """After a SIGKILL each client gets an error, and goes on after its last event."""
     languages, kills = ((), (4,)) if env else (("Python", "JavaScript"), (4, 7))
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
         settings = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, AI_CONCURRENCY=1)

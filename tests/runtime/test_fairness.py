@@ -63,9 +63,7 @@ def dispatched(server: DevServer) -> list[Json]:
 @pytest.mark.campaign
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -> None:
-    """The first run of the sweep (on the direct route the second) dispatches the other tenant's task, although it is
-    due last.
-    """
+    """The first sweep (direct: the second) dispatches another tenant's task that is due last."""
     flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server:
         secrets = {tenant: insert_key(tmp_path, tenant) for tenant in ("many", "one")}
@@ -104,10 +102,7 @@ LINES = 1_500
     "route", [pytest.param(name, marks=[] if name == "queue" else [pytest.mark.campaign]) for name in ENVIRONMENTS]
 )
 def test_a_batch_holds_up_nobody(route: str, tmp_path: Path) -> None:
-    """Another tenant's tasks get their call while two thirds of a batch's calls are still to come.
-
-    The simulation measures the seconds (`tests/simulator/campaign/test_batch_loads.py`), and this test counts calls.
-    """
+    """Another tenant's tasks get their call while two thirds of a batch's calls are to come."""
     with (
         ModelServer(api_key="test-key", latency_seconds=0.1) as model,
         DevServer(
@@ -163,9 +158,7 @@ def test_a_task_that_waits_for_its_model_has_no_object_slot(tmp_path: Path) -> N
 
 
 def test_a_batch_that_cannot_be_completed_yet_keeps_no_other_waiting(tmp_path: Path) -> None:
-    """The sweep of the free plan completes a batch beside another tenant's, whose cancelled calls are
-    still in flight.
-    """
+    """The free plan's sweep completes a batch beside one whose cancelled calls are in flight."""
     with (
         ModelServer(api_key="test-key") as model,
         DevServer(

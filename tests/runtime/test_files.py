@@ -1,6 +1,4 @@
-"""Tests files on the real runtime: OpenAI's unmodified SDKs, both places for parts, large files, and what failures
-leave behind.
-"""
+"""Files on the real runtime: OpenAI's SDKs, both places for parts, large ones, and failures."""
 
 import hashlib
 import json

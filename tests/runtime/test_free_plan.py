@@ -1,6 +1,4 @@
-"""Tests the free plan on the real runtime with its meter: long tasks, the day's use, enforced limits, and clean
-storage.
-"""
+"""The free plan on the real runtime: long tasks, the day's use, limits, and clean storage."""
 
 import json
 from collections.abc import Iterator
@@ -88,9 +86,7 @@ def spent(server: DevServer, request: str) -> Json:
 
 
 def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queues: DevServer, model: ModelServer):
-    """A task of 200 chunks has 30 calls in flight at once on objects and on the queue, within the free
-    plan's limits.
-    """
+    """It has 30 calls in flight at once on both, within the free plan's limits."""
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
     # The call that closes the coordinator comes after the end of the task.
@@ -143,10 +139,7 @@ def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int
 
 
 def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
-    """Erase a task after two runs of cron; one of these runs has added the task to the sums.
-
-    Returns how many rows were written by the erasure.
-    """
+    """Erase a task after two runs of cron, which added it to the sums, and return the rows written."""
     crons = len(of_handler(server, "scheduled"))
     eventually(lambda: len(of_handler(server, "scheduled")) >= crons + 2)
     start = len(server.lines)
@@ -188,9 +181,7 @@ def test_finished_tasks_leave_no_storage_and_no_alarm(free: DevServer):
 
 
 def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
-    """The status with `?verbose=1` shows the day's use, even after a SIGKILL; without `verbose` it does not show the
-    use. Without the meter there is no use, even if an earlier one is stored.
-    """
+    """`?verbose=1` shows it, also after a SIGKILL; without the meter there is none."""
     flags = ("--env", "free", "--cron-every", "60")
     with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
         client.finished(client.submit("A text. Another sentence.")["id"])

@@ -1,6 +1,4 @@
-"""Tests who may use the local server: requests to its own host name, from its own pages or from pages of listed
-origins.
-"""
+"""Who may use the local server: its own host name, its pages, and pages of listed origins."""
 
 import httpx
 import pytest

@@ -35,10 +35,7 @@ def text_of(number: int) -> str:
 
 
 def fill(client: Client, model: ModelServer) -> str:
-    """Fill a megabyte of the database with a cancelled task, because a cancelled task keeps its input.
-
-    Returns the task's id.
-    """
+    """Fill a megabyte with a cancelled task, which keeps its input, and return its id."""
     model.hold()
     ballast = client.submit("x" * 1_000_000, chunk={"maxChars": 1_000_000})["id"]
     assert client.http.post(f"/api/tasks/{ballast}/cancel").status_code == 200
@@ -66,9 +63,7 @@ def load(client: Client) -> list[str]:
 
 
 def refusals(server: DevServer) -> list[Json]:
-    """Return the log events of runs that found no space: either for outputs of future calls, or for outputs that were
-    ready.
-    """
+    """Return the log of runs without space: for future calls' outputs, or for outputs that were ready."""
     lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event":"st')]
     runs = [line for line in lines if "fence" in line]
     return [line for line in runs if "storage_full" in (line["event"], line.get("error"))]

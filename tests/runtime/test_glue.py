@@ -37,9 +37,6 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_glue_is_cloudflares(tiny: DevServer):
-    """The interpreter has the modules that only Cloudflare's hosted glue code mounts, and the hosted compatibility
-    flags.
-    """
     seen = httpx.get(f"{tiny.url}/glue", timeout=20).json()
     assert any(name.startswith("_cloudflare.introspection_") for name in seen["modules"]), seen
     assert {"_cloudflare.allow_entropy", "_cloudflare_compat_flags"} <= set(seen["modules"])
@@ -57,10 +54,7 @@ def is_exact(seen: Json) -> bool:
 
 
 def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
-    """On the standing clock a long computation takes no time, and after a timer of n ms exactly n ms have passed.
-
-    A busy machine delays turns and timers, so the test is repeated until neither was late.
-    """
+    """A long computation takes no time, and a timer of n ms exactly n; repeated until neither was late."""
 
     def ask() -> Json:
         return httpx.get(f"{tiny.url}/clock", timeout=60).json()

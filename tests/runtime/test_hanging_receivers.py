@@ -1,7 +1,4 @@
-"""Tests on the real runtime that webhook receivers which hang delay no other tenant's task.
-
-`python -m bench.hanging_receivers` measures the seconds with more endpoints and tasks.
-"""
+"""Receivers that hang delay no other tenant's task. `python -m bench.hanging_receivers` measures more."""
 
 import secrets
 from collections.abc import Iterator
@@ -44,9 +41,7 @@ def client_of(server: DevServer, tenant: str, url: str = "", endpoints: int = 0)
     "route", [pytest.param(name, marks=[] if name == "queue" else [pytest.mark.campaign]) for name in ENVIRONMENTS]
 )
 def test_receivers_that_hang_hold_up_nobody(route: str, tmp_path: Path) -> None:
-    """Another tenant's task ends while more messages hang than there are consumers, and before any of
-    them is given up.
-    """
+    """Another tenant's task ends while more messages hang than there are consumers."""
     with (
         HangingReceiver() as receiver,
         serving(tmp_path, route) as server,

@@ -1,6 +1,4 @@
-"""Tests the lanes of a long task on the queue and on objects: what their death loses, what they cost, and what they
-leave behind.
-"""
+"""The lanes of a long task: what their death loses, what they cost, and what they leave."""
 
 import json
 from collections import Counter
@@ -70,9 +68,7 @@ def run_in_three_lanes(route: str, dev: DevServer, model: ModelServer) -> None:
 
 
 def test_a_long_task_is_not_bound_to_six_calls_at_a_time(objects: DevServer, model: ModelServer):
-    """A task of 72 chunks has three lanes: more than six calls are in flight, each call is made once, and nothing is
-    left behind.
-    """
+    """Three lanes have more than six calls in flight, each made once, and leave nothing."""
     run_in_three_lanes("durable-object", objects, model)
 
 
@@ -84,9 +80,7 @@ def test_a_long_task_on_the_queue_is_not_bound_to_six_calls(model: ModelServer, 
 
 @pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
-    """After a SIGKILL of three working lanes and a restart, the task completes; each call that was made again is in
-    doubt.
-    """
+    """After a SIGKILL the task completes, and each call made again is in doubt."""
     settings = flags(route, model, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60)
     with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})

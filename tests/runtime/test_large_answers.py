@@ -44,10 +44,7 @@ LISTED = ("people", "small")  # The texts of chunks whose outputs are lists begi
 
 
 def people(call: Call) -> Behaviour:
-    """An output that fits the schema: a list of small objects, with different objects for each chunk.
-
-    An output has 180,000 characters, or 4,000 if the text says that its chunks are small.
-    """
+    """An output that fits the schema: 180,000 characters, or 4,000 if the text says small chunks."""
     tag = zlib.crc32(call.user.encode())
     each = EACH[MANY_CHUNKS if call.user.startswith("small") else JOINED_CHUNKS]
     return ok(json.dumps({"people": [{"name": f"{tag} {n}", "age": n} for n in range(each)]}))
@@ -131,9 +128,6 @@ def test_large_outputs_are_merged(large: DevServer, client: Client):
     ],
 )
 def test_large_structured_outputs_are_joined(large: DevServer, client: Client, chunks: int, rules: dict[str, str]):
-    """Outputs that are objects are checked, joined and read as a value, and the Worker's memory stays
-    below the limit.
-    """
     tag = "small" if chunks == MANY_CHUNKS else "people"
     path = completed(client, chunks, tag=tag, seconds=1_200, outputSchema=PEOPLE_SCHEMA, join=rules or None)
     reply = client.http.get(path, timeout=120)

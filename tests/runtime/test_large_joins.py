@@ -34,9 +34,7 @@ def numbers(call: Call) -> Behaviour:
 
 
 def test_a_union_of_very_many_items_stops_nobody(tmp_path: Path) -> None:
-    """While a tenant reads a union of very many items, another one's status calls are answered, and
-    memory is bounded.
-    """
+    """While a union of very many items is read, others are answered, and memory is bounded."""
     with (
         ModelServer(api_key="test-key", plan=Plan(decide=numbers)) as model,
         DevServer(tmp_path, *openai(model.base_url, PLAN="paid", REQUIRE_KEYS="true"), "--limits", "paid") as server,

@@ -1,6 +1,4 @@
-"""Tests on real workerd that bills stay right while D1 loses answers, lets writes take effect late, and leaves calls
-unanswered.
-"""
+"""Bills stay right while D1 loses answers, lets writes land late, and hangs."""
 
 import threading
 from collections.abc import Sequence

@@ -123,9 +123,7 @@ def scraped(client: Client) -> tuple[float, float]:
 
 
 def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> None:
-    """A page of a search among 1,500 tasks reads at most about 1,000 rows by D1's count, and very few rows if the
-    search is for an id.
-    """
+    """Of 1,500 tasks a page reads about 1,000 rows by D1's count, and few for an id."""
     searches: list[tuple[dict[str, str | int], int]] = [
         ({"q": "needle"}, 1_000),
         ({"model": "needle"}, 1_000),

@@ -37,10 +37,7 @@ STATUS = {
 
 @pytest.fixture(scope="module")
 def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker on one route, as `make dev` starts it.
-
-    On the direct route, cron fires often, because the sweep ends the long tasks of this route.
-    """
+    """A client of the Worker on one route. On the direct one cron, which ends long tasks, is frequent."""
     often = ("--cron-every", "2") if route == "direct" else ()
     server = DevServer(tmp_path_factory.mktemp("state"), *ENVIRONMENTS[route], *often)
     with server, Client(server.url) as client:

@@ -52,10 +52,7 @@ def put(client: Client, queue: str, *bodies: object) -> None:
 
 
 def deliver(server: DevServer, task_id: str) -> str:
-    """Let the Worker consume a message of a task in a separate invocation.
-
-    Returns what the Worker did with the message.
-    """
+    """Let the Worker consume a task's message in an invocation, and return what it did with it."""
     with Client(server.url) as client:
         bodies = [{"taskId": task_key_of(LOCAL, task_id)}]
         return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
@@ -67,9 +64,6 @@ def events(server: DevServer, name: str) -> list[dict]:
 
 
 def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
-    """If each of three running tasks is delivered ten more times at once, no further call is made, because the leases
-    are live.
-    """
     model.hold()
     tasks = [through_door.submit(paragraphs(8, f"text {number}"), chunk=SMALL)["id"] for number in range(3)]
     with ThreadPoolExecutor(33) as pool:
@@ -87,9 +81,7 @@ def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door:
 
 
 def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through_door: Client, model: ModelServer):
-    """If a task that no worker has claimed is delivered ten times at once, one delivery gets the task, and each chunk
-    has one call.
-    """
+    """Ten deliveries at once of a new task make one run, and a call for each chunk."""
     model.hold()
     blockers = [through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"] for _ in range(CONSUMERS)]
     model.wait_for_in_flight(CONSUMERS)

@@ -1,6 +1,4 @@
-"""Tests the requests that the Worker sends to an OpenAI-compatible server, and what the Worker does when the server
-fails.
-"""
+"""Requests to an OpenAI-compatible server, and what the Worker does when it fails."""
 
 import itertools
 import os
@@ -40,9 +38,7 @@ def _fresh(model: ModelServer):
 
 
 def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelServer):
-    """Twelve chunks make twelve calls; each call has the chunk's text as user message and the instructions as system
-    message.
-    """
+    """Each has the chunk's text as user message and the instructions as system message."""
     text = paragraphs(12)
     task = client.finished(client.submit(text, instructions="Count the words.", chunk=SMALL, model="m-1")["id"])
     assert task["status"] == "completed"
@@ -77,9 +73,7 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 
 @pytest.mark.parametrize("trouble", [status(500), status(503), garbage(), empty(), drop()], ids=lambda item: item.label)
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
-    """A call that fails with a temporary error is repeated after a pause, and no chunk that is finished is called for
-    again.
-    """
+    """It is repeated after a pause, and no finished chunk is called for again."""
     text = paragraphs(3)
     second = text.split("\n\n")[1]
     failures = iter([trouble, trouble])

@@ -25,9 +25,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 
 def test_openai_for_python(deployment: tuple[str, str]):
-    """A program with `openai` for Python makes each call (create, poll, list, cancel, delete) and causes each error
-    once.
-    """
+    """Each call (create, poll, list, cancel, delete) is made, and each error caused, once."""
     assert walk([sys.executable, HERE / "walk.py", *deployment]).startswith("3.")
 
 

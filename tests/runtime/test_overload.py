@@ -1,7 +1,4 @@
-"""Tests load on real workerd with a slow database, and with a runtime that stands still for seconds: all work is done.
-
-With the slow database the queue and objects are tested at the same time, each on its own server.
-"""
+"""Load on workerd with a slow database, and a runtime that stands still: all work is done."""
 
 import os
 import signal
@@ -46,10 +43,7 @@ class AskingAgain(Client):
 
 
 def refused(client: Client) -> httpx.Response | None:
-    """Make a dry run of a submission, which changes nothing.
-
-    Returns the answer if it is a 503, because the database is too slow; None otherwise.
-    """
+    """Make a dry run of a submission. Returns a 503 because of a slow database, else None."""
     answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"}, headers=ALONE)
     return answer if answer.status_code == 503 else None
 
@@ -70,9 +64,7 @@ def completed(client: Client) -> int:
 
 
 def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
-    """Check that the workers wrote to each task no more often than its calls, its duration and the first writes of a
-    run allow.
-    """
+    """Check that no task was written to more often than its calls, duration and first writes allow."""
     for task_id in tasks:
         (account,) = [one for key, one in database.accounts.items() if key.endswith(task_id)]
         of_calls = limits.WRITES_A_CALL * CHUNKS

@@ -75,9 +75,7 @@ def _agree(shown: Any, real: Any) -> None:
 
 
 def test_the_example_of_the_api_page(server: DevServer):
-    """The commands in docs/api.md return the task that the page shows; a number as input returns the problem that the
-    page shows.
-    """
+    """The commands in docs/api.md return the page's task; a number as input its problem."""
     task, problem = (json.loads(shown) for shown in blocks(ALL["docs/api.md"], "json"))
     done = shell_blocks.run(blocks(ALL["docs/api.md"])[0].replace(LOCAL_URL, server.url))
     assert done.returncode == 0, done.stderr

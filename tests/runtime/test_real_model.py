@@ -91,9 +91,7 @@ def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
 
 
 def test_the_model_is_held_to_a_schema(warm: Client):
-    """llama.cpp obeys `response_format`: even this model, which is too small to follow instructions, writes what the
-    schema allows.
-    """
+    """Even this model, too small for instructions, writes what the schema allows."""
     short = {"type": "string", "maxLength": 20}
     schema = {
         "type": "object",

@@ -32,9 +32,7 @@ NOT_RUN = {
 
 @dataclass
 class World:
-    """A local server for the runbook: it has a task that has ended, a delivery for this task, a webhook endpoint, and a
-    key to revoke.
-    """
+    """A server for the runbook: an ended task with a delivery, an endpoint, and a key to revoke."""
 
     server: DevServer
     key: str

@@ -50,10 +50,7 @@ def url(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer) -> None:
-    """Let the model's answer for one chunk break the schema, even when it is asked again, so that a task has a gap.
-
-    Later calls for this chunk fit the schema, so a retry of the gap succeeds.
-    """
+    """Let a chunk's answer break the schema, even when asked again, so that there is a gap to retry."""
     model.wait_until_idle()
     refusals = {"second": [ok("no")], "does not fit the JSON Schema": [ok("no")]}
     model.plan = Plan(by_text=refusals, decide=answer)
@@ -96,9 +93,7 @@ def test_a_gap_and_its_retry(url: str, model: ModelServer):
 
 
 def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: ModelServer, tmp_path: Path):
-    """`onceover run --schema --join --gaps` prints the value, ends with 3 for the gap, and `retry`
-    makes the gap alone.
-    """
+    """It prints the value, ends with 3 for the gap, and `retry` makes the gap alone."""
     text, lists, titled = (tmp_path / name for name in ("text.txt", "lists.json", "titled.json"))
     text.write_text(TEXT, "utf-8")
     schema: dict[str, Any] = Said.model_json_schema()

@@ -52,9 +52,7 @@ def wait_for_each(client: Client) -> None:
 
 
 def test_waits_of_odd_times_end(client: Client):
-    """All waits end on a clock that stands still within a turn of the event loop; earlier, the first of these waits
-    made the isolate hang.
-    """
+    """The first of these waits once made the isolate hang, on a clock that stands still."""
     wait_for_each(client)
 
 

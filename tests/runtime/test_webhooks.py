@@ -182,9 +182,7 @@ def _without_ids(line: str) -> str:
 
 
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
-    """A delivery fails by a closed connection, then by a 503 to the sweep's attempt, and is
-    redelivered with success.
-    """
+    """A closed connection, then a 503 to the sweep, then success."""
     receiver.answers[httpx.URL(endpoint.url).path] = ["close", 503, 200]
     task_id = ended(client)
     message, _ = awaited(receiver, endpoint, 2)[:2]

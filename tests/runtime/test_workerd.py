@@ -22,9 +22,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 
 def test_more_than_a_thousand_ready_handles_keep_their_order(wired: DevServer):
-    """3,000 callbacks that are ready run in order. Earlier code ran some of them through timers, and newer callbacks
-    overtook these.
-    """
+    """Earlier code ran some of 3,000 callbacks through timers, and newer ones overtook them."""
     # The Worker's event loop has read its settings before the request that counts.
     httpx.get(f"{wired.url}/api/async-status", timeout=20)
     order = httpx.get(f"{wired.url}/_test/order", timeout=60).json()

@@ -43,10 +43,7 @@ class Asker:
     def ask(
         self, root: Path, project: Path, env: str | None = None, meanwhile: str | None = None
     ) -> tuple[dict[str, Any], list[str]]:
-        """Return the answers about a project, and the functions of wrangler that were used.
-
-        Answers are kept below `root`. With `meanwhile` wrangler.toml gets these contents while wrangler is asked.
-        """
+        """Return the answers about a project, and the functions of wrangler used. `meanwhile`: new contents."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request = {"root": str(root), "project": str(project), "env": env, "meanwhile": meanwhile}

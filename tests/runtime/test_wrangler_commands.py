@@ -1,8 +1,4 @@
-"""Tests that every `npx wrangler …` in the documents is a command of the pinned version of wrangler, with flags that
-this command has.
-
-The tests need no account, because they read wrangler's own list of its commands.
-"""
+"""Every `npx wrangler …` in the documents is a command of the pinned version, with its flags."""
 
 import json
 import re

@@ -1,7 +1,4 @@
-"""Tests a deployment by the real wrangler to a stand-in for Cloudflare's API.
-
-`python -m tests.wrangler_trial` makes all such deployments.
-"""
+"""The real wrangler deploys to a stand-in for Cloudflare's API; `python -m tests.wrangler_trial`: all."""
 
 from pathlib import Path
 

@@ -13,10 +13,7 @@ TEMPLATE = Template(["CREATE TABLE marks (who TEXT, what TEXT)"])
 
 
 class ToyApp:
-    """An app whose handlers are the given functions, each called with `(env, argument, ctx)`.
-
-    `objects` maps the names of object classes to the classes.
-    """
+    """An app of the given functions, called with `(env, argument, ctx)`, and object classes by name."""
 
     def __init__(
         self,

@@ -266,10 +266,7 @@ class ApiBench:
         return reply
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send a request whose body is the given JSON, or the given bytes.
-
-        The request's id is `bench` unless the test gives another id.
-        """
+        """Send a request with JSON or bytes as body, and the id `bench` by default."""
         headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
@@ -376,10 +373,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 async def _whole(request: BenchRequest, api: Api) -> Reply:
-    """Send a request to the API, and return the API's answer.
-
-    The parts of a streamed answer are joined, up to where it is cut off.
-    """
+    """Send a request and return the answer, with its parts joined up to where it is cut off."""
     reply = await handle(request, api, CATALOGUE)
     if reply.content is not None:
         pieces = [piece async for piece in reply.content if isinstance(piece, bytes)]

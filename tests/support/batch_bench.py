@@ -132,10 +132,7 @@ class MemoryBucket:
 
 
 class LineModel:
-    """A model whose answers repeat the last message of a line's body.
-
-    `act` may return an error, or another text for the answer.
-    """
+    """Answers repeat a line's last message. `act` may return an error, or another text."""
 
     name = "script"
     default_model = "m"

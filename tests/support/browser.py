@@ -46,10 +46,7 @@ _FAILED_LOAD = re.compile(rf"Failed to load resource: .* status of (\d+)|Failed 
 
 
 def chromium_path() -> Path | None:
-    """Return the path of Chromium; None if it is not installed.
-
-    Chromium's headless shell, if it is installed, needs half of the processor time.
-    """
+    """Return the path of Chromium, rather its headless shell (half the time); None without."""
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     return next((Path(found) for name in names if (found := shutil.which(name))), None)
 
@@ -74,10 +71,7 @@ def _axe() -> str:
 
 
 class Watched:
-    """A page in its own browser context, and the faults that it has shown so far.
-
-    `refused` are the statuses of the 4xx and 5xx answers that the page got; a test may expect some of them.
-    """
+    """A page and the faults that it has shown. `refused` are 4xx and 5xx, some of them expected."""
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         self.url = url
@@ -118,10 +112,7 @@ class Watched:
         self._under_way.discard(request)
 
     def _take_a_turn(self) -> None:
-        """Return after a turn of the page's event loop, and after the events of all requests made before it.
-
-        This is not enough for a page whose requests are intercepted: see `Stage`.
-        """
+        """Return after a turn of the page's event loop and all earlier requests' events (not `Stage`'s)."""
         self.page.evaluate(_A_TURN)
 
     def settle(self) -> None:
@@ -164,10 +155,7 @@ class Watched:
         return found
 
     def judge(self, name: str) -> None:
-        """Check the current page in a wide window with the light theme, and in a phone's with the dark theme.
-
-        Nothing may be wider than the window, and axe-core may find no fault. Both pictures have this name.
-        """
+        """Check the page wide and light, and as a dark phone: nothing too wide, and no fault by axe-core."""
         wide = self.page.viewport_size or WINDOW
         for width, scheme in _APPEARANCES:
             self.page.set_viewport_size({"width": width, "height": 800})
@@ -179,10 +167,7 @@ class Watched:
         self.page.emulate_media(color_scheme="light")
 
     def picture(self, name: str) -> None:
-        """Write a screenshot, for people to look at, into a folder that git ignores, if the tests run with `PICTURES`.
-
-        The campaign always writes screenshots.
-        """
+        """Write a screenshot into an ignored folder, with `PICTURES` and in the campaign."""
         if PICTURES not in os.environ and tier() != "campaign":
             return
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)

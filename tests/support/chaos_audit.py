@@ -27,10 +27,7 @@ class Audit:
 
 
 def audit(accepted: Iterable[str], tasks: list[Json], calls: list[Call]) -> Audit:
-    """Compare the API's tasks, one by one, with the ledger's calls.
-
-    `accepted` are the ids that clients got with an answer 202, and `tasks` are all tasks that the API lists.
-    """
+    """Compare the API's tasks with the ledger's calls; `accepted` are the ids of answers 202."""
     found = Audit(ledger_calls=len(calls))
     by_origin: dict[str, list[Call]] = defaultdict(list)
     for call in calls:

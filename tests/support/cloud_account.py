@@ -1,7 +1,4 @@
-"""A stand-in for wrangler 4.164: keeps an account in a JSON file, prints the same, and refuses or dies on request.
-
-`python -m tests.support.cloud_account STATE …` runs the same stand-in as a program, for scripts.
-"""
+"""A stand-in for wrangler 4.164: an account in a JSON file. `python -m tests.support.cloud_account STATE …`."""
 
 import functools
 import json
@@ -55,10 +52,7 @@ class Refused(Exception):
 
 
 class CloudAccount:
-    """One account.
-
-    `die` names a call by its number, counted from 1, and the moment within the call at which everything ends.
-    """
+    """One account. `die` names a call, from 1, and the moment in it at which everything ends."""
 
     def __init__(self, file: Path, die: tuple[int, When] | None = None, *, with_sqlite: bool = False) -> None:
         self.file = file
@@ -110,10 +104,7 @@ class CloudAccount:
         return method
 
     def _config(self, arguments: tuple[str, ...]) -> dict[str, Any]:
-        """Return the configuration of the environment that the flag names.
-
-        As in wrangler, an environment inherits no bindings of the top level.
-        """
+        """Return the named environment's configuration, which inherits no bindings, as in wrangler."""
         (flag,) = [one for one in arguments if one.startswith("--env=")]
         files = [one.removeprefix("--config=") for one in arguments if one.startswith("--config=")]
         whole = tomllib.loads((ROOT / files[0]).read_text("utf-8")) if files else _wrangler_toml()
@@ -292,10 +283,7 @@ class CloudAccount:
 
 
 def main() -> int:
-    """Act as the program `wrangler`; the first argument is the account's file.
-
-    If the account dies, the program ends with the exit status that SIGKILL causes.
-    """
+    """Act as the program `wrangler` on an account's file; its death is a SIGKILL's exit status."""
     kill = os.environ.get("STAND_IN_DIES", "")
     call, _, when = kill.partition(" ")
     account = CloudAccount(Path(sys.argv[1]), with_sqlite="STAND_IN_SQLITE" in os.environ)

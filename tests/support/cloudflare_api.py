@@ -1,7 +1,4 @@
-"""The part of Cloudflare's API that wrangler 4.164 uses to deploy onceover, with an account in memory.
-
-With CLOUDFLARE_API_BASE_URL the real wrangler sends its requests to this server.
-"""
+"""What wrangler 4.164 uses of Cloudflare's API, in memory, at CLOUDFLARE_API_BASE_URL."""
 
 import json
 import re
@@ -24,10 +21,7 @@ class ApiError(Exception):
 
 
 class CloudflareApi(Loopback):
-    """A server of Cloudflare's API on a free port.
-
-    This server of Cloudflare's API is used as a context manager. `refuse` maps parts of a request's path to errors.
-    """
+    """Cloudflare's API on a free port, as a context manager. `refuse` maps parts of paths to errors."""
 
     def __init__(self) -> None:
         self.databases: dict[str, sqlite3.Connection] = {}

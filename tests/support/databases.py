@@ -39,10 +39,7 @@ def tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def _still(path: Path) -> _Files | None:
-    """Return the contents of a database's files, if no file changed while the files were read.
-
-    Returns None if the files changed, or if a journal shows that they are about to change.
-    """
+    """Return a database's files, None if they changed while read, or are about to."""
     try:
         first, second = _files(path), _files(path)
     except FileNotFoundError:

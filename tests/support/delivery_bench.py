@@ -64,10 +64,7 @@ class DeliveryBench(WorkerBench):
         return key
 
     def finish(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
-        """Let a worker run a task to its end.
-
-        With `sends`, the worker's invocation also lasts long enough to send the task's webhook deliveries.
-        """
+        """Let a worker run a task to its end, and with `sends` send its webhook deliveries."""
         self.sends = sends
         self.do(self.worker().run(key, HOST))
         self.settle()

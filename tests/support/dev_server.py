@@ -55,10 +55,7 @@ class DevServer:
         self._reader: threading.Thread | None = None
 
     def start(self) -> Self:
-        """Start the server, and return once it is ready.
-
-        Raises `ServerEnded` with the output if the server does not become ready.
-        """
+        """Start the server, and wait until it is ready. Raises `ServerEnded` with its output."""
         self.launch()
         self.url = READY.match(self.wait_for_line(READY.pattern, self.ready_seconds))[1]  # type: ignore[index]
         return self
@@ -169,10 +166,7 @@ def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 
 
 
 def run_dev(*arguments: str, project: Path | None = None, seconds: float = 60) -> tuple[int, Sequence[str]]:
-    """Run `python -m local.dev` with arguments that make it end by itself.
-
-    Returns the exit status and the lines that were printed.
-    """
+    """Run `python -m local.dev` to its end, and return its exit status and lines."""
     extra = ("--project", str(project)) if project else ()
     done = subprocess.run(
         [sys.executable, "-m", "local.dev", *extra, *arguments],

@@ -23,10 +23,7 @@ class Received:
 
 
 def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
-    """Yield the events in the lines of a stream, and the values of `retry` in milliseconds.
-
-    An event that is cut off at the end is dropped.
-    """
+    """Yield a stream's events, and values of `retry` in ms. One that is cut off is dropped."""
     name, event_id, data = "message", None, list[str]()
     for line in lines:
         if not line:
@@ -91,10 +88,7 @@ class Follower:
     def follow(
         self, seconds: float = 60, *, cut_each: bool = False, meanwhile: Callable[[], object] | None = None
     ) -> Any:
-        """Reconnect until the `end` event comes, and return the task in this event.
-
-        With `cut_each`, leave the stream after each event.
-        """
+        """Reconnect until `end`, and return its task. With `cut_each`, leave after each event."""
         deadline = time.monotonic() + seconds
         while self.end is None:
             assert time.monotonic() < deadline, f"no end within {seconds} s: {self.came[-1:]}"

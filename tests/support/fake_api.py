@@ -41,10 +41,7 @@ Reply = Answer | Json | str | Callable[[Asked], "Answer | Json | str"]
 
 
 class FakeApi(Loopback):
-    """The server, used as a context manager.
-
-    `on` sets the answers to a path; when all are used, the last answer is repeated.
-    """
+    """The server, as a context manager. `on` sets a path's answers, of which the last one stays."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []

@@ -57,9 +57,6 @@ _FAULTS = """() => {
 
 
 def layout_faults(page: Page) -> list[str]:
-    """Return what is wrong with the texts of the page, or of its open dialog, at the present width of the window.
-
-    A text may be cut off if a reader can scroll to the rest, or if the text ends in an ellipsis.
-    """
+    """Return which texts of the page or dialog are cut off without an ellipsis or a way to scroll."""
     faults: list[str] = page.evaluate(_FAULTS)
     return faults

@@ -21,10 +21,7 @@ fs.readFileSync = function (file, ...rest) {
 
 
 def write_hook(folder: Path, place: str, more: str) -> str:
-    """Write a hook that inserts JavaScript after a text that occurs exactly once in D1's code.
-
-    Returns its NODE_OPTIONS.
-    """
+    """Write a hook that inserts JavaScript after a unique text of D1's code; returns NODE_OPTIONS."""
     hook = folder / "miniflare_d1.cjs"
     hook.write_text(_HOOK % (json.dumps(place), json.dumps(more)))
     return f"--require {hook}"

@@ -50,10 +50,7 @@ def slow(seconds: float) -> Behaviour:
 
 
 def status(code: int, *, error_code: str | None = None, **headers: str) -> Behaviour:
-    """Refuse with this status and an error body like OpenAI's.
-
-    Further arguments, such as `retry_after`, become headers of the answer.
-    """
+    """Refuse with this status, an error like OpenAI's, and headers such as `retry_after`."""
     named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return Behaviour("status", status_code=code, error_code=error_code, headers=named)
 
@@ -99,10 +96,7 @@ def empty() -> Behaviour:
 
 @dataclass(slots=True)
 class Call:
-    """One call as the model server saw it. Times are seconds of the server's wall clock.
-
-    `assistant` is the model's earlier answer, if the call asks again.
-    """
+    """A call as the server saw it, in wall-clock seconds. `assistant`: the earlier answer, if asked again."""
 
     number: int
     arrived_at: float
@@ -164,10 +158,7 @@ class Plan:
 
 
 def output_for(user: str, chars: int | None = None) -> str:
-    """Return the output for a user message, which is always the same.
-
-    With `chars`, the output is repeated or cut so that it has exactly that length.
-    """
+    """Return the output for a message, always the same, exactly `chars` long if given."""
     digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     line = f"analysis of {digest} ({len(user)} chars)"
     return line if chars is None else ((line + "\n") * (chars // (len(line) + 1) + 1))[:chars]
@@ -195,10 +186,7 @@ def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str
 
 
 def read_ledger(path: Path) -> list[Call]:
-    """Return the calls in a ledger file, in order of arrival.
-
-    If the last line of the ledger was cut off, it is left out.
-    """
+    """Return a ledger's calls in order of arrival, without a last line that was cut off."""
     calls: dict[int, Call] = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         call = Call(**json.loads(line))

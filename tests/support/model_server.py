@@ -87,10 +87,7 @@ class ModelServer:
         self.close()
 
     def close(self) -> None:
-        """Stop serving and cut all connections; the ledger is kept.
-
-        Closing a server that is closed already does nothing.
-        """
+        """Stop serving and cut all connections; the ledger stays. It may be called again."""
         if self._thread is None:
             return
         assert self._loop is not None
@@ -113,10 +110,7 @@ class ModelServer:
             return self._in_flight
 
     def reset(self) -> None:
-        """Forget all calls, and start again to number them from 1.
-
-        A reset is allowed only if no call is in flight and there is no ledger file.
-        """
+        """Forget all calls. Not with a call in flight, or with a ledger file."""
         assert self._ledger is None, "a ledger file keeps every call"
         with self._changed:
             assert self._in_flight == 0, f"{self._in_flight} calls are in flight"

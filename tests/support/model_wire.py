@@ -16,10 +16,7 @@ class Request:
     body: bytes
 
     def document(self) -> dict[str, Any]:
-        """Return the body as a JSON object.
-
-        A body that is no JSON object becomes an empty object, so that a bad call is still counted.
-        """
+        """Return the body as a JSON object, empty for anything else, so that a bad call counts."""
         try:
             document = json.loads(self.body)
         except ValueError:
@@ -28,10 +25,7 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """One client connection.
-
-    A connection reads requests one after the other, and answers each before it reads the next.
-    """
+    """A client's connection, whose requests are answered one after the other."""
 
     def __init__(self, answer: "Answer", connections: "set[Connection]") -> None:
         self._answer = answer

@@ -38,10 +38,7 @@ def task_of(batch: dict[str, Any]) -> str:
 def answers(
     status: str, total: int = 0, completed: int = 0, failed: int = 0, changed: dict[str, Any] | None = None
 ) -> dict[str, Answer]:
-    """Return the API's answers about a batch with this status and these counts, together with its list of tasks.
-
-    `changed` are fields of the batch that get other values.
-    """
+    """Return the API's answers about a batch and its list of tasks; `changed` replaces its fields."""
     ended, of_task = status in _ENDED, _OF_TASK.get(status, status)
     at = BEGAN + 60
     batch: dict[str, Any] = {"id": BATCH_ID, "object": "batch", "endpoint": CHAT, "model": "m-1" if total else None}

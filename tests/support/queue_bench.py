@@ -44,10 +44,7 @@ class Delivery:
 
 
 class Coordinators:
-    """A stand-in for all coordinators, each with its lanes.
-
-    `most` is the largest number of calls that were in flight together.
-    """
+    """Stands in for coordinators and lanes. `most`: the most calls in flight together."""
 
     name = "counted"
     default_model = "m"

@@ -11,10 +11,7 @@ from local.wrangler_dev import free_port
 
 
 class RealModel:
-    """The installed model, which is not started yet.
-
-    `context_tokens` is the length of the context of each of the server's `slots`.
-    """
+    """The installed model, not started. Each of `slots` has a context of `context_tokens`."""
 
     def __init__(self, context_tokens: int, *, slots: int = model.SLOTS) -> None:
         self.port = free_port()

@@ -19,10 +19,7 @@ class Received:
 
 
 class Receiver(Loopback):
-    """The receiver. `answers` maps a path to its answers: statuses, or "close". Other paths answer 204.
-
-    A message gets the next unused answer of its path. When all answers are used, the last one is repeated.
-    """
+    """The receiver. `answers`: a path's statuses or "close", of which the last one stays; else 204."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []

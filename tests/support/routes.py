@@ -9,10 +9,7 @@ ROUTES: Mapping[str, Sequence[str]] = {"queue": (), "objects": ("--env", "free")
 
 
 def on_each_route(folder: Path, story: Callable[[Sequence[str], Path], None]) -> None:
-    """Run `story` at the same time on each route, with the route's flags and its own folder.
-
-    Raises a route's failure.
-    """
+    """Run `story` on all routes at once, with their flags and folders. Raises a failure."""
     folders = [folder / name for name in ROUTES]
     for made in folders:
         made.mkdir()

@@ -56,10 +56,7 @@ class SchemaDraws:
         self.random = random.Random(str(seed))
 
     def schema(self) -> dict[str, Any]:
-        """Draw a schema.
-
-        The Worker may refuse the drawn schema, because the schema may have a cycle without progress.
-        """
+        """Draw a schema, which the Worker may refuse for a cycle without progress."""
         definitions = self.random.sample(("A", "B", "C"), self.random.randrange(4))
         self._refs = ["#", *(f"#/$defs/{name}" for name in definitions)]
         root = self._object(3)

@@ -46,10 +46,7 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What happens to a call: it is `served`, `lost` (an error instead of the answer), or `silent` (no answer).
-
-    `lands_ms` is after how many milliseconds the call takes effect; None if it never does.
-    """
+    """A call's fate: `served`, `lost`, or `silent`; it lands after `lands_ms`, None for never."""
 
     kind: str = "served"
     lands_ms: int | None = 0

@@ -68,10 +68,7 @@ class SqliteD1:
         taken.close()
 
     def close(self) -> None:
-        """Close the database. Its contents are lost.
-
-        The template gets the connection back, because a new connection would prepare each statement again.
-        """
+        """Close the database, whose connection, with prepared statements, returns to the template."""
         server, self._server = self._server, None
         if server is not None:
             server.close()

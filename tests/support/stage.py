@@ -60,10 +60,7 @@ def task(**changed: Any) -> dict[str, Any]:
 
 
 def shaped(value: object, **changed: Any) -> dict[str, Any]:
-    """A completed task with a schema, whose result is this value, and which may have gaps.
-
-    If the value is a list, it is the result with `reduce: none`.
-    """
+    """A completed task with this value, or list for `reduce: none`, and perhaps gaps."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     output = [None if one is None else json.dumps(one) for one in value] if isinstance(value, list) else text
     usage = task()["usage"] | {"reasks": 0, "rejected": 0, "repaired": 0}
@@ -84,10 +81,7 @@ def attempt(index: int, **changed: Any) -> dict[str, Any]:
 
 
 class Stage(Watched):
-    """A page whose API gives the answers in `answers`, by path or by method and path; any other answer is 404.
-
-    `asked` has the requests that the page made to the API: method, path with query, and body.
-    """
+    """A page with `answers`, by path or method and path, else 404. `asked`: its requests."""
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         super().__init__(browser, URL, **options)

@@ -16,10 +16,7 @@ class Steps:
 
 @contextmanager
 def counted(*modules: ModuleType) -> Iterator[Steps]:
-    """Count how often lines in functions of the given modules are executed.
-
-    Code that is written in C is not counted.
-    """
+    """Count executed lines of the modules' functions, without code in C."""
     steps = Steps()
     files = {module.__file__ for module in modules}
     monitoring = sys.monitoring

@@ -61,10 +61,7 @@ class StoreBench:
     def try_claim(
         self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
     ) -> Claim | Unclaimed:
-        """Try to claim a task, and return the claim or the refusal.
-
-        The holder gets a new name, unless the test gives it one.
-        """
+        """Try to claim a task by a new name, unless one is given. Return the claim or refusal."""
         self._named += 1
         name, key = holder or f"holder-{self._named}", TaskKey(task_key)
         claim = self.store.claim(key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS, rests=rests)

@@ -11,10 +11,7 @@ from tests.support.store_model import ModelTask
 
 @dataclass(slots=True)
 class Worker:
-    """A worker of the property test: its claim, and what it knows.
-
-    The worker never learns that it has lost its claim.
-    """
+    """A worker of the property test, which never learns that it has lost its claim."""
 
     claim: Claim
     holder: str
@@ -29,11 +26,7 @@ class Worker:
     def progress(
         self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
     ) -> Progress:
-        """Return the progress that the worker writes next.
-
-        Once all chunks have outputs, a merge task gets one merge level. The worker obeys the budget of calls, because
-        the store does not check the budget.
-        """
+        """Return the next progress: a merge level after all chunks, and within the budget of calls."""
         outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
         # Each claim writes the merge plan again, even if an earlier claim wrote it: the store does not read the plan's

@@ -34,10 +34,7 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class ModelTask:
-    """One task.
-
-    The fields of a model's task have the names of the columns of `tasks`, except that `options` has several columns.
-    """
+    """One task. Its fields are columns of `tasks`, and `options` several of them."""
 
     options: TaskOptions
     total: int
@@ -112,17 +109,11 @@ class ModelTask:
         return not self.status.terminal and not self.is_held(now)
 
     def crashes(self) -> int:
-        """Return how many claims in a row ended without a finished call.
-
-        The number of crashes includes the present claim only if this claim has ended.
-        """
+        """Return how many claims in a row ended without a finished call, the present one if it has ended."""
         return self.stalls + (self.stalled_since is not None)
 
     def refusal(self, now: int, holder: str, host: str) -> tuple[ClaimRefusal, int] | None:
-        """Return why a claim is refused, or None.
-
-        A claim by the same host waits until the task's rest is over, but not until the lease is over.
-        """
+        """Return why a claim is refused, or None. The same host waits for the rest, not for the lease."""
         if self.status.terminal:
             return ClaimRefusal.TERMINAL, 0
         if self.is_overdue(now):
@@ -216,9 +207,7 @@ class StoreModel:
         return self.tasks, self.submissions, self.daily_use
 
     def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
-        """Write a pending task if its idempotency key is free and the tenant's limits allow it; a second write does
-        nothing.
-        """
+        """Write a pending task if key and limits allow; a second write does nothing."""
         tenant = new.task_key.partition(":")[0]
         name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
         holder = None if name is None else self._take_key(now, name, new.task_key, on.digest)
@@ -248,10 +237,7 @@ class StoreModel:
         return LimitReached(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
     def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
-        """Take an idempotency key that is free or has expired.
-
-        If the key is not free, record that another client was answered with the key's task.
-        """
+        """Take a free or expired key; else record that another client was answered with its task."""
         holder = self.submissions.get(name)
         if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
             holder = self.submissions[name] = Submission(task_key, digest, now + IDEMPOTENCY_SECONDS * 1000)
@@ -298,10 +284,7 @@ class StoreModel:
         start_ms: int,
         rests: Rests,
     ) -> ModelTask | tuple[ClaimRefusal, int]:
-        """Claim a task that waits for a worker, whose lease has run out, or on which the same host already works.
-
-        The first claim of a task announces calls.
-        """
+        """Claim a task that waits, whose lease is over, or that the host has. The first announces calls."""
         task = self.tasks.get(task_key)
         if task is None:
             return ClaimRefusal.MISSING, 0
@@ -383,10 +366,7 @@ class StoreModel:
     def settle(
         self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
-        """Set the final totals of a task that was cancelled or failed at its deadline to those that its worker reports.
-
-        For a task that has not ended, only the totals of outputs that the same write records are set.
-        """
+        """Set an ended task's totals to its worker's; before its end only those of the same outputs."""
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
         task = self._record(task_key, fence, progress)
@@ -405,10 +385,7 @@ class StoreModel:
         return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - now)
 
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
-        """Fail tasks whose deadline has passed.
-
-        The fence and the announced calls of a failed task are kept, so that a worker can settle the calls.
-        """
+        """Fail overdue tasks, whose fence and calls stay, so that a worker can settle them."""
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
         for task in self._those(sorted(ended)):
@@ -465,10 +442,7 @@ class StoreModel:
         return Accepted(crowded=crowded)
 
     def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
-        """Erase a task.
-
-        With `resent`, the answer to the first send was lost, so a task that is missing counts as erased.
-        """
+        """Erase a task. With `resent`, a missing one counts as erased."""
         task = self.tasks.get(task_key)
         if task is None:
             return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)

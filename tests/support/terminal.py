@@ -22,10 +22,7 @@ _OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os
 
 
 class Terminal:
-    """A program on its own pseudo-terminal, used as a context manager.
-
-    As in a shell, the program's input, output and error output are one and the same terminal.
-    """
+    """A program on its own pseudo-terminal for input, output and errors, as a context manager."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
         self._master, slave = pty.openpty()

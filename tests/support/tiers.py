@@ -1,7 +1,4 @@
-"""The tiers of the test suite:
-
-`make quick`, `make test` and `make campaign`, each of which includes the previous one.
-"""
+"""The tiers `make quick`, `make test` and `make campaign`, each with the one before."""
 
 import os
 from typing import Literal

@@ -31,10 +31,7 @@ HOST = Host(Route.QUEUE, 600.0)
 
 
 class Script:
-    """A provider of a model; each call takes a second, and then ends as the function `act` says.
-
-    The scripted provider records when each call was made.
-    """
+    """A provider whose calls take a second and end as `act` says; it records their times."""
 
     name = "script"
     default_model = "script-1"
@@ -58,10 +55,7 @@ class Script:
 
 
 class OneLaneEach:
-    """A coordinator that gives each group of calls to a lane of its own.
-
-    The lane makes all calls of its group at the scripted model.
-    """
+    """A coordinator with a lane for each group, whose calls the scripted model makes."""
 
     def __init__(self, model: Script, *, deaf: bool = False) -> None:
         self._model = model
@@ -83,10 +77,7 @@ class OneLaneEach:
         return [wire.from_lane(aborted if made.cancelled() else made.result(), lane) for made in out]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Abort the calls in flight.
-
-        A `deaf` coordinator raises an error instead of aborting the calls, as if the RPC were lost.
-        """
+        """Abort the calls in flight. A `deaf` coordinator raises instead, as if the RPC were lost."""
         if self._deaf:
             raise ConnectionError
         for made in self._out:
@@ -144,10 +135,7 @@ class WorkerBench:
         return self.do(self.store.task(TaskKey("task")))
 
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
-        """Return the host of an object, whose calls go to two lanes that make six calls each.
-
-        Lanes that are `deaf` never learn that the task has ended.
-        """
+        """Return an object's host with two lanes of six calls. `deaf` lanes never learn of the end."""
         coordinator = OneLaneEach(self.model, deaf=deaf)
 
         def caller_for(claim: Claim) -> LanedCaller:

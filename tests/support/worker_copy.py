@@ -9,10 +9,7 @@ PARTS = ("src", "migrations", "public")
 
 
 def copy_worker(folder: Path) -> Path:
-    """Copy the files that a deployment needs into a folder, which `DevServer(project=folder)` can then run.
-
-    Returns the folder.
-    """
+    """Copy what a deployment needs into a folder for `DevServer(project=folder)`, and return it."""
     for part in PARTS:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder)

@@ -79,10 +79,7 @@ class Actor:
         return dict(await self.ctx.storage.list())
 
     async def ring(self, delays: list[int], acts: list[str]) -> None:
-        """Set the object's alarm to each of the given numbers of milliseconds from now, one after the other.
-
-        At each run of its alarm, the object does the next of `acts`.
-        """
+        """Set the alarm in each number of milliseconds in turn; at each run the next of `acts` is done."""
         await self.ctx.storage.put("acts", acts)
         for delay in delays:
             await self.ctx.storage.setAlarm(await now_ms(self.env) + delay)

@@ -1,7 +1,4 @@
-"""Lists the cases, and has the functions with which a case records its results.
-
-This module also runs inside workerd, so it uses only the standard library.
-"""
+"""The cases, and how they record results. It runs inside workerd too, with the standard library alone."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping

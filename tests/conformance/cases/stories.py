@@ -172,10 +172,7 @@ async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
 
 @worker_case
 async def a_text_read_by_windows(env: Any) -> Any:
-    """The offsets of a window count code points, also for characters beyond the basic plane.
-
-    A worker that has lost its claim reads no text.
-    """
+    """Windows count code points beyond the basic plane. A worker without its claim reads no text."""
     story = Story(env)
     store = story.store
     text = "ab漢字\U0001f600é\n\U0001d4b3\u0301z"

@@ -89,10 +89,7 @@ STATEMENT_MODULES = (
 
 
 def statement_names() -> dict[str, str]:
-    """Return the names of the store's statements by their texts.
-
-    Statements that are members of a tuple are included.
-    """
+    """Return the names of the store's statements, also of those in tuples, by their texts."""
     names: dict[str, str] = {}
     for module in STATEMENT_MODULES:
         for name, value in vars(module).items():

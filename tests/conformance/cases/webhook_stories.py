@@ -42,10 +42,7 @@ async def _failed(story: Story, number: int = 1) -> None:
 
 
 async def _due(story: Story) -> list[DueDelivery]:
-    """Make all deliveries due, and read the due deliveries as a sweep does.
-
-    If a delivery is astray, the sweep's treatment of stray deliveries runs too.
-    """
+    """Make all deliveries due, and read them as a sweep does, stray ones included."""
     await story.alter("UPDATE webhook_deliveries SET due_at = 1")
     due = read_look((await story.store.due(9, looks=[look("free")])).looked[0])
     if any(one.astray for one in due):

@@ -1,7 +1,4 @@
-"""Counts what a batch of 20,000 lines uses on each route and plan, and checks that it does not hold up other tenants.
-
-`python -m bench.batches --counts` counts on the local runtime; docs/costs.md has its figures.
-"""
+"""Counts what a batch of 20,000 lines uses on each route and plan (docs/costs.md); others go on."""
 
 from dataclasses import asdict
 
@@ -32,9 +29,7 @@ def counters(use: BatchUse) -> dict[str, float]:
     ],
 )
 def test_what_20_000_lines_use(route: str, plan: Plan) -> None:
-    """A batch of 20,000 lines uses what docs/costs.md says, with a call for each line, within each
-    invocation's limits.
-    """
+    """It is what docs/costs.md says, a call a line, within each invocation's limits."""
     use = used(BatchLoad(LINES, route, plan, (5.0, 5.0)))
     assert (use.status, use.model_calls, use.refused) == ("completed", LINES, [])
     assert use.subrequests_most <= limits.SUBREQUESTS[plan]

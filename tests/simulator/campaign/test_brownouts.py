@@ -1,7 +1,4 @@
-"""Lets a share of the model calls fail for a while, and checks that tasks survive and do not delay other tenants.
-
-`python -m simulator.brownouts` prints the whole table, for brown-outs of up to an hour.
-"""
+"""Calls fail for a while, and tasks survive and delay no others. `python -m simulator.brownouts`: more."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,4 @@
-"""Runs small campaigns of the Worker under all faults: seeds, crashes, ablations and replays.
-
-`python -m simulator` runs larger campaigns of the same kind.
-"""
+"""Small campaigns under all faults: seeds, crashes, ablations, replays. `python -m simulator`: larger."""
 
 import functools
 import inspect
@@ -105,10 +102,7 @@ def seeds() -> CampaignTally:
 
 
 class TestSchedules:
-    """Checks of the schedules' results: 800 schedules in `make test`, 2,000 in the campaign.
-
-    pytest-xdist runs a class in one process of its own, beside the module's other tests.
-    """
+    """Checks of 800 schedules, 2,000 in the campaign. A class runs in a process of its own."""
 
     @pytest.mark.parametrize("number", range(PARTS))
     def test_no_schedule_breaks_an_invariant(self, number: int):

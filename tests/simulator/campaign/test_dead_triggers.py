@@ -51,10 +51,7 @@ class Sendings:
 
 
 def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float) -> Result:
-    """Run the part in which a client submits a task every two hours and polls it until it has ended.
-
-    The faults stop when the last task has ended.
-    """
+    """A client submits a task every two hours and polls it to its end; the last end stops the faults."""
     specs = tuple(TaskSpec(DAY_SECONDS * at / TASKS, CHUNKS, polled=wait_seconds) for at in range(1, TASKS + 1))
     workload = Workload(tasks=specs, first=deployment, last=deployment, short_slices=False)
     plan = FaultPlan(Random(1), dict.fromkeys(dead, 1.0))

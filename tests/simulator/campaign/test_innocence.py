@@ -1,7 +1,4 @@
-"""Checks that the Worker fails a task that kills its workers, but not a task whose worker was killed.
-
-`python -m simulator.innocence` tries more kills.
-"""
+"""A task that kills its workers fails, and no other. `python -m simulator.innocence`: more kills."""
 
 import pytest
 

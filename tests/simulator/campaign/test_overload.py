@@ -23,10 +23,7 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
 
 
 def test_250_workers_and_a_stall():
-    """The tasks of 250 workers end in time, although their calls of 10 ms wait 2.5 s for each other.
-
-    If calls had two seconds to start at any latency, tasks would write more than allowed even without the stall.
-    """
+    """They end in time, although calls of 10 ms wait 2.5 s: the time to start follows the latency."""
     calm = play(Load(250, 0.01))
     assert [*calm.faults(calm), *play(Load(250, 0.01, 5.0)).faults(calm)] == []
 

@@ -67,10 +67,7 @@ def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: floa
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize(("chunks", "seconds"), [(12, 2.2), (12, 9.0), (100, 2.2)])
 def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, seconds: float):
-    """A task on a slow database completes with one call for each chunk.
-
-    If the time in which a call may start did not follow the latency of the database, the task would make no call.
-    """
+    """It makes one call a chunk, as the time to start follows the database's latency."""
     seen = work(deployment, chunks, seconds, minutes_most=20)
     assert (seen.row["status"], seen.calls) == ("completed", chunks)
     assert (seen.row["attempts"], seen.row["stalls"], seen.row["calls_in_doubt"]) == (1, 0, 0)

@@ -103,10 +103,7 @@ class Watched:
 
 
 def waits(told: Told, reason: str) -> list[tuple[float, float | None]]:
-    """Return the times at which a reason was shown, each with the time that was shown as the end of the wait.
-
-    These times are in seconds of the world's clock.
-    """
+    """Return when a reason was shown, with the shown end of the wait, in the world's seconds."""
     found = [(at, task["waitingFor"]) for at, task in told]
     return [
         (at, None if wait["until"] is None else _seconds(wait["until"]))

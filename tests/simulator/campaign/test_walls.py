@@ -33,10 +33,7 @@ class Nobody:
 
 
 def usage(deployment: Deployment, call_seconds: float, **variables: str) -> tuple[dict[str, Any], float, int]:
-    """Run one task without faults.
-
-    The result is the task's usage, the seconds until its first call, and the number of calls that reached the model.
-    """
+    """Run a task without faults. Returns its usage, the seconds to its first call, and the calls made."""
     app = Onceover()
     app.watcher = Nobody()
     options = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", **variables}

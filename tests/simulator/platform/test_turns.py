@@ -61,10 +61,7 @@ def test_python_time_gains_a_millisecond_a_look_and_falls_back():
     [(STANDING, 0.0123, 13), (STANDING, 0.0001, 1), (STANDING, 5, 5_000), (STOCK, 0.0123, 12), (STOCK, 0.0021, 2)],
 )
 def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], seconds: float, lasts: int):
-    """A timer lasts whole milliseconds, and its callback sees the clock at exactly the due time.
-
-    The Worker's own loop rounds the time of a timer up, and Pyodide's loop rounds it down.
-    """
+    """The Worker's own loop rounds a timer up to whole ms, and Pyodide's rounds it down."""
 
     async def handler(env, loop) -> int:
         began = milliseconds(loop.time())
@@ -81,9 +78,7 @@ async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
-    """A wait for the clock in short steps never ends if the steps are microtasks, and `Livelock` names
-    the coroutine.
-    """
+    """Short steps that are microtasks never end a wait; `Livelock` names the coroutine."""
     with pytest.raises(Livelock, match=r"w1:fetch in .*fetch > spins > sleep \(test_turns.py:\d+\)"):
         ask(spins, STOCK)
     ask(spins, STANDING)

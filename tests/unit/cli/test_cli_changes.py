@@ -14,10 +14,7 @@ IDS = (TASK_ID, OTHER, THIRD)
 
 
 def pages(tasks: int, *replies: Reply) -> Reply:
-    """Answer the first dry run with `tasks` tasks, and each later request with the next of the replies.
-
-    When the replies are used up, the last one answers all further requests.
-    """
+    """Answer the dry run with `tasks` tasks, then with each reply in turn, and on with the last."""
     left = list(replies)
 
     def answer(asked: Asked) -> Answer | Json | str:
@@ -69,9 +66,7 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 
 
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """`onceover cancel --all` sends as many requests, for a hundred tasks each, as the dry run's
-    number of tasks needs.
-    """
+    """It takes a request for each hundred of the dry run's tasks."""
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))
     status, out, err = run("cancel", "--all", "--status", "pending")

@@ -31,9 +31,7 @@ def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs)
 
 
 def test_the_list_is_the_one_that_is_meant() -> None:
-    """The checks that can make `doctor --deployed` fail are exactly those of this test's list;
-    workflows rely on them.
-    """
+    """Workflows rely on exactly these checks, which can make `doctor --deployed` fail."""
     assert set(OF_THE_DEPLOYMENT) == ITS_OWN
     ids = {BROKEN_DEPLOYMENTS[name][1][0] for name in FAULTS}
     assert ids & ITS_OWN

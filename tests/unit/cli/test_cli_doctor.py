@@ -34,10 +34,7 @@ def complaints(checks: Iterable[Check]) -> list[Check]:
 
 
 def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str, fix: str) -> None:
-    """Assert that `doctor` found exactly this fault, with this evidence and this fix.
-
-    In a folder the same finding may occur once for each environment.
-    """
+    """Assert that exactly this fault was found, with evidence and fix, in a folder by environment."""
     found = complaints(checks)
     assert found
     assert {check.id for check in found} == {check_id}, found

@@ -29,10 +29,7 @@ def test_what_dotenv_reads_is_no_false_alarm(name: str, clone: Path) -> None:
 
 @pytest.mark.parametrize("text", [*TEXTS.values(), 'a\nB=\'x\n=2\nC = `1\n2`\nexport D=4 #5\nE="x\\ny"\nF=\n'])
 def test_it_reads_as_make_dev_does(text: str) -> None:
-    """`doctor` and `make dev` read .dev.vars with the same regular expression and the same results.
-
-    The command line has its own copy of the expression for .dev.vars, since it imports nothing of the project.
-    """
+    """Its own copy of the expression reads .dev.vars alike: it imports nothing of the project."""
     assert dotenv._LINE.pattern == dev_vars._LINE.pattern
     assert dotenv.assignments(text) == dev_vars.assignments(text)
     told = [one for one in dev_vars.SecretsFile("f", text).faults() if "must be" in one]

@@ -44,10 +44,7 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 
 def test_every_document_that_a_file_names_is_there() -> None:
-    """Each document in docs, with or without a fragment, that code, a message or a comment names exists.
-
-    Migrations that have landed name decisions by number alone, because they are never edited.
-    """
+    """Those that code, a message or a comment names; landed migrations name numbers alone."""
     for name in FILES:
         if name.endswith(".md") or name.startswith("docs/"):
             continue

@@ -17,10 +17,7 @@ NOT_FOUND = DeploymentReply(404, {}, "error code: 1042")
 
 
 def nowhere() -> Web:
-    """Make a network in which no deployment ever answers.
-
-    The network's clock moves only when the code under test pauses.
-    """
+    """A network in which nothing answers, and whose clock moves while the code pauses."""
     passed: list[float] = []
     return Web(lambda _url: NOT_FOUND, lambda: sum(passed), passed.append)
 

@@ -21,10 +21,7 @@ SENTENCE = (
 
 
 def keep(state: Path, *names: str) -> None:
-    """Make a local database that has recorded the given migrations.
-
-    The record is only in the write-ahead log, as after a SIGKILL.
-    """
+    """Make a local database with these migrations in its write-ahead log, as after a SIGKILL."""
     file = state / FOLDER / "0a.sqlite"
     file.parent.mkdir(parents=True)
     live = state / "live.sqlite"

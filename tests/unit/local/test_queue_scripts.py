@@ -118,10 +118,7 @@ def text(node: Node) -> str:
 
 
 def test_the_powershell_script_parses() -> None:
-    """PowerShell's grammar finds no error in the PowerShell script for queues, and nothing missing.
-
-    The script needs no definition of its parameter -WhatIf, because PowerShell provides it.
-    """
+    """PowerShell's grammar finds no error; it provides -WhatIf itself."""
     found = powershell()
     assert not [node for node in found if node.type == "ERROR" or node.is_missing]
     assert "[CmdletBinding(SupportsShouldProcess)]" in POWERSHELL.read_text()

@@ -38,10 +38,7 @@ if pids:
 
 
 class StandIn:
-    """A stand-in for wrangler that serves nothing; the fixture `api` answers at the port instead.
-
-    `ends` names the command of wrangler at which the stand-in fails.
-    """
+    """A wrangler that serves nothing: `api` answers at its port. `ends`: at which command it fails."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

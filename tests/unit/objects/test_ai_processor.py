@@ -160,10 +160,7 @@ class ObjectBench:
 
     @property
     def due_seconds(self) -> float | None:
-        """Return in how many seconds the object's alarm is due.
-
-        Return None if there is no alarm, or no task to resume.
-        """
+        """Return in how many seconds the alarm is due, None without one, or without a task."""
         alarm_ms = self.storage.alarm_ms
         return None if alarm_ms is None or "task" not in self.storage.values else (alarm_ms - self._now_ms()) / 1000
 
@@ -367,10 +364,7 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
 
 
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
-    """Fire an alarm for a task with calls of 100 s, and call `meanwhile` during the slice.
-
-    Return how many seconds after the call of `meanwhile` the slice ended.
-    """
+    """Fire the alarm of a slow task, call `meanwhile`, and return how long the slice then took."""
     task.bench.model.seconds = lambda number: 100.0
     task.start()
 

@@ -29,10 +29,7 @@ class Bench:
         self.audience = Audience(lambda: self.at_work)
 
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
-        """Let a caller wait for a notice, and do each act at its time.
-
-        Return the answer to the caller, and how long the caller waited.
-        """
+        """Let a caller wait while acts are done at their times; return the answer and the time."""
 
         async def play() -> tuple[bool | None, float]:
             began = self.loop.time()

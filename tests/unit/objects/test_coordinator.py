@@ -263,9 +263,7 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """A coordinator gives up a silent lane after the calls' own time, plus the time for messages to
-    the lane and back.
-    """
+    """A silent lane is given up after the calls' time, plus that of messages."""
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
     with pytest.raises(TimeoutError):

@@ -212,9 +212,7 @@ def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
 
 
 def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deploy):
-    """A task keeps one object slot while it waits for its object or the object works on it, however
-    often it is sent.
-    """
+    """A task keeps one slot while it waits for its object or is worked on."""
     made = deploy(None)
     store = made.bench.store
     first, second, third = made.submit(3)

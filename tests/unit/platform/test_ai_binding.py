@@ -25,10 +25,7 @@ class Signal:
 
 
 class Ai:
-    """A binding that answers with `answer`, or only when it is aborted.
-
-    A binding that is `deaf` ignores signals, like a workerd from before March 2026.
-    """
+    """A binding that answers with `answer`, or when aborted, unless `deaf` as old workerd was."""
 
     def __init__(self, answer: object = None, *, deaf: bool = False) -> None:
         self.answer = answer

@@ -84,10 +84,7 @@ class Overrun(BaseException):
 
 @pytest.mark.parametrize("error", [ValueError("the work's own"), Overrun()])
 def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException):
-    """An error of background work is logged, since no code awaits the work.
-
-    The promise of background work is fulfilled even after an error, so that the platform does not wait for ever.
-    """
+    """No code awaits background work, and its promise is fulfilled, so that the platform ends."""
 
     async def work() -> None:
         raise error

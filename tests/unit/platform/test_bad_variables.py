@@ -105,10 +105,7 @@ def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> 
 
 
 def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
-    """With a bad variable an object's alarm raises no error and is set again.
-
-    If the alarm raised an error, the platform would repeat it six times and then drop it.
-    """
+    """An alarm with a bad variable raises nothing, as six repetitions would drop it, and is set again."""
     made = AIProcessor(deployment.ctx, deployment.env)
     asyncio.run(made.alarm())
     assert deployment.storage.values["task"] == TASK

@@ -17,10 +17,7 @@ HOSTILE = '"</script>\\ \u0000 \ud800 漢字 \u2028'
 
 
 class JsDatabase:
-    """A D1Database of JavaScript, which keeps its statements and answers with rows.
-
-    `crossings` counts how often Python accesses this object.
-    """
+    """A D1Database of JavaScript. `crossings` counts Python's accesses."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows

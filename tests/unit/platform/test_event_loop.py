@@ -167,10 +167,7 @@ def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: 
 
 
 def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
-    """A callback that is due at once gets no timer, and runs in turn with other ready work.
-
-    A callback that is never due gets no timer either, since JavaScript cannot count to infinity.
-    """
+    """At once it runs in turn with ready work, and JavaScript cannot count to infinity."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()

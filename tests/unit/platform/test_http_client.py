@@ -192,10 +192,7 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
     ],
 )
 def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
-    """A reply whose header states a short length is read in one piece.
-
-    Replies without a short stated length are read part by part, since a compressed one may be longer than it says.
-    """
+    """A length in the header is believed; else, as compressed, the reply is read by parts."""
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
     browser.answer = lambda promise: promise.resolve(browser.response())

@@ -119,11 +119,7 @@ def test_a_body_longer_than_it_says_is_too_large(monkeypatch: pytest.MonkeyPatch
 
 
 class Stream:
-    """A stream as in workerd, where a write is done when the reader has taken the piece.
-
-    The reader takes the next piece once it has sent the piece before to the client. `sent` is the text that the client
-    has got.
-    """
+    """As in workerd, a write ends when the reader has taken the piece. `sent`: what the client got."""
 
     def __init__(self, gone_after: int | None = None) -> None:
         self.readable = self.writable = self

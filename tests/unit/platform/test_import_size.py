@@ -82,10 +82,7 @@ def late_imports(module: Path) -> Iterator[str]:
 
 
 def syntax(text: str) -> int:
-    """Count the nodes of a source's syntax tree, without docstrings and comments.
-
-    The count is the same on every version of Python.
-    """
+    """Count the nodes of a syntax tree without docstrings, the same on every Python."""
     tree = ast.parse(text)
     nodes = sum(not isinstance(node, ast.expr_context) for node in ast.walk(tree))
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -108,10 +105,7 @@ def over(found: Mapping[str, int]) -> dict[str, tuple[int, int]]:
 
 
 def test_a_start_imports_no_more_than_every_isolate_needs():
-    """The start of an isolate stays within the bounds of modules, code, and classes that take long to make.
-
-    The docstring of this module says what to do if the test fails.
-    """
+    """Modules, code and slow classes have bounds. The module's docstring says what to do."""
     assert over(counted(SRC)) == {}
 
 

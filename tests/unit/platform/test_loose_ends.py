@@ -32,10 +32,7 @@ def own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def walked(function: ast.AST, variable: str) -> set[str]:
-    """Return the expressions over which the function's loops with the given variable iterate.
-
-    For `made` the result is `out` if the function has `for made in out`.
-    """
+    """Return what the function's loops with this variable iterate over."""
     loops = [node for node in own(function) if isinstance(node, ast.For | ast.comprehension)]
     return {ast.unparse(loop.iter) for loop in loops if ast.unparse(loop.target) == variable}
 

@@ -31,10 +31,7 @@ REFUSED = {
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """Return the nodes of a module that its import executes.
-
-    An import executes all nodes except the bodies of functions, and code only for type checkers.
-    """
+    """Return the nodes that an import executes: not functions' bodies, nor code for type checkers."""
     yield node
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -83,10 +80,7 @@ def test_only_base_classes_come_from_the_runtime_at_import():
 
 
 def test_no_module_asks_for_time_or_randomness_at_import():
-    """At import no module uses the time, randomness, a thread, a file or asyncio.
-
-    An object of asyncio that is made at import would belong to the event loop of that moment.
-    """
+    """No time, randomness, thread, file or asyncio, which would belong to that moment's loop."""
     assert {name: calls for name in MODULES if (calls := refused_calls((SRC / name).read_text()))} == {}
 
 

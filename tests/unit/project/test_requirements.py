@@ -56,10 +56,7 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 
 
 def recipes() -> dict[str, tuple[str, str]]:
-    """Return the targets of the Makefile that install packages first.
-
-    The result gives, for each target that needs packages, the target that installs these, and the module that it runs.
-    """
+    """Return the Makefile's targets that need packages: what installs them, and the module run."""
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
     return {target: (installs, module) for target, installs, module in found}
@@ -76,10 +73,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
-    """Return the names of modules that an import statement may import.
-
-    Some of the returned names may be names inside a module, which does no harm.
-    """
+    """Return the names of modules, and perhaps of what is in them, that a statement imports."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

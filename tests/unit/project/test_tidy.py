@@ -158,10 +158,7 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def test_sql_stands_beside_its_subject():
-    """All SQL statements for D1 are in src/kernel/store and in features.
-
-    Elsewhere the coordinator's own SQLite has SQL.
-    """
+    """In src/kernel/store and in features; the coordinator's own SQLite is the exception."""
     found = {
         named(path)
         for path in modules("src", "cli", "local")

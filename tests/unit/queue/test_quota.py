@@ -141,10 +141,7 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
 
 @pytest.mark.parametrize("spent", ["subrequests", "statements"])
 def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(spent: str):
-    """A consumer runs a message's task if the least allowance for a run is left.
-
-    If one subrequest less is left, the consumer sends the task off again, without a D1 call.
-    """
+    """It runs with the least allowance for a run; with less the task is sent off, without D1."""
     for lacking, sent, status in ((1, 1, Status.PENDING), (0, 0, Status.COMPLETED)):
         bench = WorkerBench()
         bench.do(bench.store.insert(new_task(TASK, 1, Reduce.NONE, START_MS), bench.settings.lease_ms))

@@ -125,7 +125,8 @@ async def _put_later(self: Any) -> None:
 async def _search_nothing(self: Any, allowance: SweepAllowance) -> bool:
     """Erase files, and search no orphans."""
     if self._is_wanted:
-        await file_store(self._invocation).erase_due(self._most(allowance))
+        files = file_store(self._invocation)
+        await files.erase(await files.work(self._most(allowance)))
     return False
 
 

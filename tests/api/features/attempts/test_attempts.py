@@ -25,10 +25,7 @@ TABLES = ("tasks", "texts", "segments", "merges", "failures")
 
 
 class Troubled(ApiBench):
-    """A deployment whose model fails those calls that `fails` lists.
-
-    A key of `fails` has two parts: the text of a call, and the call's number among the calls for this text.
-    """
+    """A deployment whose model fails the calls in `fails`: a call's text, and its number among calls for it."""
 
     def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
         self.model = Script(self._act)

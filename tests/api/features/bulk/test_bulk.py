@@ -28,10 +28,7 @@ def cancel(bench: ApiBench, **fields: object) -> Reply:
 
 
 def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **fields: Any) -> dict[str, Any]:
-    """Submit a task of three chunks and let it fail on its second chunk.
-
-    Each task that this function makes is a second younger than the previous one.
-    """
+    """Submit a task of three chunks, a second younger than the one before, and let its second chunk fail."""
     bench.pass_seconds(1)
     task = bench.submit(**fields)
     failure = Failure(code, "the model server answered 503", True)

@@ -48,10 +48,7 @@ def form(content: bytes = b"{}\n", filename: str | None = "a.jsonl", **fields: s
 
 
 def raw(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> bytes:
-    """Write a form with the boundary `b`.
-
-    Each part is given as two values: the end of its Content-Disposition, and its content.
-    """
+    """Write a form with the boundary `b` from the ends of Content-Dispositions and contents."""
     lines = [
         b"--b\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + content + b"\r\n"
         for head, content in parts
@@ -281,9 +278,7 @@ def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None
 
 @pytest.mark.parametrize("paged", [False, True])
 def test_lists_go_on_behind_a_file(files: ApiBench, monkeypatch: pytest.MonkeyPatch, paged: bool) -> None:
-    """A list of files can be read by `after`, in both orders, by purpose, and as a whole, even if it is longer than a
-    page that D1 returns.
-    """
+    """A list goes on behind a file, in both orders, by purpose, and beyond a page that D1 returns."""
     if paged:
         monkeypatch.setattr(limits, "FILE_LIST_PAGE", 2)
     made = []

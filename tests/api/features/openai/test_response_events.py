@@ -41,10 +41,7 @@ def post(bench: ApiBench, **fields: object) -> str:
 def follow(
     bench: ApiBench, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
 ) -> tuple[list[Received], bool]:
-    """Follow a response's stream, and return its events.
-
-    The second value that `follow` returns says whether the stream ended by itself (true) or was broken off (false).
-    """
+    """Follow a stream. Returns its events, and whether it ended by itself (true) or was broken off."""
 
     async def read() -> tuple[list[Received], bool]:
         raw = b"" if body is None else json.dumps(body).encode()
@@ -87,9 +84,7 @@ def deltas(events: list[Received]) -> list[str]:
 
 
 def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
-    """With `concat`, the output of each chunk is one delta, in order; each later delta begins with the blank line that
-    separates outputs.
-    """
+    """With `concat` each chunk's output is one delta, the later ones after a blank line."""
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
     events = events_of(bench, name)
@@ -159,9 +154,7 @@ def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream():
-    """A stream ends with an error within a minute after its key is revoked, even if the isolate has
-    just read the key.
-    """
+    """A stream ends with an error within a minute after its key is revoked."""
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     name = data(bench.call("POST", "/v1/responses", BODY, bearer(text)))["id"]

@@ -114,9 +114,7 @@ def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
 def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
-    """A stream sends all outputs, even if a cancelled task or a task past its deadline has more outputs than its count
-    says.
-    """
+    """A stream sends all outputs, also those of an ended task beyond its count."""
     own = {"reduce": "concat", "deadlineSeconds": 60}
     name = post(bench, input="\n\n".join(f"part {at:05}" for at in range(40)), onceover=own)
     claim = bench.claim(task_id(name))

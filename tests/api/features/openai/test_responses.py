@@ -130,9 +130,7 @@ def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
 def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, value: Any):
-    """If `/v1/responses` does not support the value of a parameter, it refuses the parameter by name, and nothing is
-    stored.
-    """
+    """A value that `/v1/responses` does not support is refused by name, and nothing is stored."""
     code, param = error(create(bench, **{name: value}))
     assert code == "unsupported_parameter"
     assert param is not None
@@ -324,9 +322,6 @@ def test_the_completion_window_is_a_deadline(window: str, seconds: int | None):
 
 
 def test_a_text_of_one_call_gets_no_instructions_of_ours():
-    """Without instructions, the text of a response that has one chunk is sent to the model without onceover's default
-    instructions.
-    """
     short = new_request(LEAST, Settings(chunk_chars=100), "default")
     long = new_request(LEAST, Settings(chunk_chars=10), "default")
     assert (short.system(), long.instructions) == ("", None)
@@ -382,9 +377,7 @@ def test_a_response_that_was_cut_off(bench: ApiBench, reason: str, shown: str):
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """A response with `store: false` shows this field, and the sweep erases the response an hour after its end, however
-    it ended.
-    """
+    """The sweep erases a response with `store: false` an hour after its end, however it ended."""
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)

@@ -43,9 +43,7 @@ def scrape(bench: ApiBench) -> str:
 
 
 def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
-    """A requested sweep dispatches a lost task, ends a task past its deadline, erases a task whose retention is over,
-    and counts each of them.
-    """
+    """It dispatches a lost task, ends an overdue one, erases an old one, and counts each."""
     old = bench.submit()
     bench.complete(old["id"])
     bench.pass_seconds(bench.settings.retention_days * 86_400)
@@ -91,9 +89,7 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
 
 
 def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
-    """If D1 fails, a requested sweep is answered with 503, whether D1 fails before or after the sweep's turn is
-    reserved.
-    """
+    """It is 503, whether D1 fails before or after the sweep's turn is reserved."""
     bench.database.fail(NETWORK_LOST, times=10)
     assert sweep(bench).status == 503
     bench.database.heal()

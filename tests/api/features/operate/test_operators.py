@@ -150,10 +150,7 @@ SCOPES: Final = [
 
 
 class Two:
-    """A deployment with two tenants, which have tasks and deliveries of the same kinds.
-
-    With `batches`, each of the two tenants also has a batch.
-    """
+    """Two tenants with tasks and deliveries of the same kinds, and with `batches` a batch each."""
 
     key: dict[str, str]
     things: dict[str, dict[str, str]]
@@ -252,9 +249,7 @@ def test_each_call_has_its_row() -> None:
 @pytest.mark.parametrize("operation", sorted(REACHING))
 @pytest.mark.parametrize("scopes", SCOPES, ids="+".join)
 def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
-    """Whether a call succeeds depends only on three things: the key's scopes, the named tenant, and the tenant that
-    owns the id.
-    """
+    """Only the key's scopes, the named tenant and the id's owner decide whether a call succeeds."""
     one = OPERATIONS[operation]
     owners = (OURS, THEIRS, None) if one.has_id else (None,)
     two: Two | None = None
@@ -354,10 +349,7 @@ def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
 
 @pytest.mark.parametrize("where", ["", f"&tenant={THEIRS}", "&tenant="])
 def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
-    """A request with an empty or a repeated parameter `tenant` is refused.
-
-    If an empty `tenant` were accepted, a script with an empty variable would act on its own tenant.
-    """
+    """With an empty `tenant` taken, a script's empty variable would act on its own tenant."""
     for operation in ("cancelTasks", "retryTasks", "listTasks", "submitTask"):
         reply = two.ask(operation, two.bench.make_key(*Scope), where)
         assert (reply.status, [one["field"] for one in data(reply)["errors"]]) == (422, ["tenant"]), operation

@@ -114,10 +114,7 @@ def test_verbose() -> None:
 
 
 def test_verbose_without_a_count(bench: ApiBench) -> None:
-    """A deployed Worker shows null as the use of its daily allowances.
-
-    A deployed Worker cannot know its account's use of the allowances, and its own count would be too small.
-    """
+    """Its own count would be too small, so it shows null."""
     assert data(bench.call("GET", "/api/async-status?verbose=1"))["usage"] is None
     refused = bench.call("GET", "/api/async-status?verbose=yes")
     assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "verbose")

@@ -118,9 +118,7 @@ def test_refusals(bench: ApiBench, asked: dict[str, Any], code: str, param: str)
 
 
 def test_the_message_has_the_pointer(bench: ApiBench) -> None:
-    """The message of an error about a schema begins with the pointer to the fault, since OpenAI's errors have no field
-    for it.
-    """
+    """The message begins with the pointer to the fault: OpenAI's errors have no field for it."""
     for wrong in ({"pattern": "(a+)+"}, {"pattern": "a\0"}):
         asked = body({**TITLED, "properties": {"title": {"type": "string", **wrong}}})
         message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
@@ -203,9 +201,7 @@ def test_a_stream_joins_a_large_value_once(bench: ApiBench, monkeypatch: pytest.
 
 
 def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:
-    """If a response's gaps are retried through the native API, the new task is also a response, and its `retryOf` names
-    the old one.
-    """
+    """A retry of a response's gaps through the native API is a response with `retryOf`."""
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
     old = finish(bench, made(bench, body(onceover={"onChunkFailure": "gap"})))

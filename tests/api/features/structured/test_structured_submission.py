@@ -1,6 +1,4 @@
-"""Fields of a submission that decide the form of its outputs: which values are accepted, and which are refused before
-any write.
-"""
+"""Fields that decide the form of outputs: which values are accepted, and which refused before a write."""
 
 import json
 from typing import Any

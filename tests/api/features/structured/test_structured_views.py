@@ -118,9 +118,7 @@ def test_a_gap_is_shown(bench: ApiBench) -> None:
 
 
 def test_a_gap_is_without_its_overlap(bench: ApiBench) -> None:
-    """A gap begins where the previous chunk ends, so that gaps and accepted chunks are the text, and
-    coverage is exact.
-    """
+    """A gap begins where the chunk before ends, so that coverage is exact."""
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)], "fourth": [ModelRefused("bad", of_call=True)]}
     task = run(bench, onChunkFailure="gap", maxGapShare=0.9, chunk={"maxChars": 13, "overlapChars": 3})
@@ -132,9 +130,7 @@ def test_a_gap_is_without_its_overlap(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
 def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """With `reduce: none`, outputs and values are lists with null for each gap; this is also true if they are read in
-    parts.
-    """
+    """With `reduce: none`, outputs and values have null for each gap, also if read in parts."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}

@@ -183,10 +183,7 @@ def chain(length: int, leaf: object) -> object:
 
 @pytest.mark.parametrize(("leaf", "is_valid"), [(None, True), ("wrong", False)])
 def test_any_of_takes_linear_time(leaf: object, is_valid: bool) -> None:
-    """A check of `anyOf` takes linear time although both schemas fit every node down to the leaf.
-
-    If the results for each node were not kept, each level of the value would double the work.
-    """
+    """Both schemas fit every node: without kept results each level would double the work."""
     short, long = (steps_of(TWINS, {"t": chain(size, leaf)}, is_valid=is_valid) for size in (200, 400))
     assert long < short * 2.1
     assert long < 400 * 300

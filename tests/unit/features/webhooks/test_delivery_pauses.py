@@ -306,9 +306,7 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
-    """A sweep first sends the deliveries of tasks that it has ended itself, since it need not claim
-    these deliveries.
-    """
+    """A sweep first sends deliveries of tasks that it ended, which it need not claim."""
     _write(bench, bench.add_endpoint(), range(2))
     due = bench.do(due_deliveries(bench.store))
     bench.submit()

@@ -130,10 +130,7 @@ def test_what_is_wrong_with_a_schema_can_be_read() -> None:
 
 
 def test_llama_cpp_refuses_its_own_output() -> None:
-    """If llama.cpp's model writes no JSON, the server answers 500, and the call is tried again.
-
-    The server's answer in this test was recorded from `make model`.
-    """
+    """llama.cpp answers 500 for no JSON, recorded from `make model`, and the call is tried again."""
     message = "The model produced output that does not match the expected peg-native format"
     body = {"error": {"code": 500, "message": message, "type": "server_error"}}
     assert type(refused(500, body, with_sending("both"))) is errors.ModelReplyMalformed

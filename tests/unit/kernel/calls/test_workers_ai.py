@@ -43,10 +43,7 @@ def failure(answer: object, call: ModelCall = CALL) -> errors.ModelError:
 
 
 def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
-    """A call runs the model once, with the text as the only user message.
-
-    A call to Workers AI sets a token limit, since the platform's default cuts answers at 256 tokens.
-    """
+    """It sets a token limit, as the platform's default cuts answers at 256 tokens."""
     ai = ScriptedAi({"response": "fine", "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
     made = WorkersAIProvider(ai, model=None, timeout_seconds=5)
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)

@@ -88,10 +88,7 @@ def test_an_error_of_the_work_surfaces_and_loses_no_answer(held: Held, seconds: 
 def test_a_run_whose_groups_become_smaller_starts_no_call_beside_calls_that_fill_a_group(
     held: Held, group_size: int, free: int
 ) -> None:
-    """A run that cannot reach its lanes any more makes its calls itself, one in a group, in the places that are left.
-
-    In this test a lane still makes two calls of a group of three, and the run may have another group.
-    """
+    """It makes its own calls in the places left beside a lane's two of three."""
     assert held.loop.run_until_complete(held.work(1.5)) == 0
     assert ended(held.calls.ended()) == [0]
     held.lane.group_size, held.lane.groups_most = group_size, 2

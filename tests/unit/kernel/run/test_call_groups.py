@@ -262,9 +262,7 @@ def test_a_call_of_its_own_comes_back_alone(local: CallBench):
     ],
 )
 def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
-    """An ended call waits for others a fifth of its own duration, or its whole duration if no other
-    call could start.
-    """
+    """A fifth of its own duration, or all of it if no other call could start."""
     local.model.seconds = {"0": seconds, "1": NEVER}
     local.start(KEYS[:2])
     finished = local.do(local.calls.wait(math.inf, last=last))
@@ -340,10 +338,7 @@ def test_what_is_too_late_is_not_started(local: CallBench):
 
 
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
-    """A lane stays occupied until the last call of its group has ended.
-
-    If lanes with one unfinished call counted as free, thirty connections would wait for thirty such lanes.
-    """
+    """Else thirty connections would wait for thirty lanes with one unfinished call."""
     laned.model.seconds = {str(position): 2.0 for position in range(5)} | {"5": 8.0, "6": 4.0, "8": 5.0}
     assert laned.room == (0, 18)
     assert laned.start(KEYS[:8]) == 2
@@ -359,9 +354,7 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 
 
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
-    """A silent group occupies its lane even after the run has given the group up, since the connection may still be
-    used.
-    """
+    """A silent group occupies its lane after the run gave it up: the connection may be in use."""
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
     finished = laned.wait()
@@ -470,9 +463,7 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 
 
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
-    """In this test one group of calls is out, another was lost, and the ping after the loss failed, so lanes are no
-    longer used.
-    """
+    """One group is out, another was lost, and so was the ping after it."""
     laned.coordinator.deaf_seconds = 20
     laned.start(KEYS[:6])
     laned.sleep(1)

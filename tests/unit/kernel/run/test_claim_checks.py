@@ -54,10 +54,7 @@ def looks(bench: WorkerBench) -> list[float]:
 def freed(
     bench: WorkerBench, ended: Callable[[], Awaitable[Any]], after: float, host: Host = HOST
 ) -> tuple[float, RunOutcome]:
-    """Run the task, end it after a time, and return how long after that the run let go of its host.
-
-    The second value that `freed` returns is what the host got from the run.
-    """
+    """Run the task, end it, and return how long the run kept its host, and what that got."""
 
     async def play() -> RunOutcome:
         run = asyncio.ensure_future(bench.worker().run(TASK, host))

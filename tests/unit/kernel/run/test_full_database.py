@@ -21,10 +21,7 @@ RESTS = Released(limits.STORAGE_PAUSE_SECONDS)
 
 
 def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:
-    """Let the database grow by at most this many pages from now on.
-
-    With `told`, replies of the database also report a size at the platform's limit.
-    """
+    """Let the database grow by so many pages; with `told` its replies report the limit."""
     cap = bench.database.cap
     cap.hold(cap.pages + room_pages)
     cap.told = told
@@ -94,10 +91,7 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 
 
 def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
-    """A run whose write found no space tries again after doubling pauses, and does not wait half a minute for a turn.
-
-    After half a minute an invocation of the direct route would have ended.
-    """
+    """It tries again after doubling pauses, and not after half a minute, when direct runs have ended."""
     bench.insert(1)
 
     def act(_call: Any, _number: int) -> str:
@@ -122,9 +116,7 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 
 @pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
-    """Announcements reserve space if the database's size has reached its bound, or after a write that
-    found no space.
-    """
+    """Its size at the bound, or a write that found no space."""
     storage = StorageUse()
     storage.measured(size, 1.0)
     if full:

@@ -72,11 +72,7 @@ def test_calls_start_within_the_window_that_is_stored(make):
 
 
 def test_lanes_keep_the_longest_window(make):
-    """With lanes the stored start window does not become shorter.
-
-    A lane reads the window when it starts its calls, so a cancellation must wait for the longest window that a lane may
-    have read.
-    """
+    """A lane reads the window when it starts calls, so a cancellation must wait for the longest."""
     bench = make()
     bench.insert(60)
     noted = note_windows(bench)
@@ -123,10 +119,7 @@ def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool
 
 
 def test_no_window_reaches_beyond_the_end_of_the_slice(make):
-    """No call may start after the end of its slice.
-
-    A call that started after its slice's end would still be out when the platform ends the invocation.
-    """
+    """A call that started later would be out when the platform ends the invocation."""
     bench = make()
     bench.insert(1)
     bench.latency.note(8.0, 0.0)

@@ -18,9 +18,7 @@ SUBMISSION_ROWS, SUBMISSION_CALLS = 2, 1
 
 
 class Spent(NamedTuple):
-    """What a run spent: its rows written and D1 calls (with the submission, without checks of the claim), and its
-    seconds.
-    """
+    """What a run spent: rows and calls of D1, with the submission, without checks; and seconds."""
 
     rows: int
     calls: int
@@ -29,10 +27,7 @@ class Spent(NamedTuple):
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
-    """Record the checks of their claims that all runs make.
-
-    The bounds on writes leave out checks of claims, because slow calls need them in any case.
-    """
+    """Record all runs' checks of claims, which slow calls need in any case."""
     made: list[Claim] = []
     stands = TaskStore.stands
 

@@ -430,10 +430,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 
 
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
-    """List the completed tasks among `local:a`, `local:b` and `local:c`.
-
-    In the table of the test exactly one of the three tasks is completed.
-    """
+    """List the completed ones of `local:a`, `local:b` and `local:c`, of which one is."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.database.rows(

@@ -1,7 +1,4 @@
-"""What happens if a write that was given up lands up to half a minute later, when its caller has gone on.
-
-A write that lands this late must change nothing.
-"""
+"""A write that was given up lands half a minute later, and must change nothing."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -1,7 +1,4 @@
-"""A database that is set back in time while workers are at work.
-
-The writes of two workers of one task must not mix, and no two ends of the task may have the same id.
-"""
+"""A database set back in time: two workers' writes do not mix, and no two ends share an id."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,10 +34,7 @@ def everything(bench: StoreBench) -> list[Any]:
 
 
 def twins(bench: StoreBench) -> tuple[Claim, Claim]:
-    """Make two live workers of one task with the same fence.
-
-    The database was set back after the first worker's claim, and has forgotten it.
-    """
+    """Make two workers of one fence: the database has forgotten the first one's claim."""
     bench.insert()
     before = bench.database.snapshot()
     forgotten = bench.claim()

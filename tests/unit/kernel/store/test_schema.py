@@ -1,7 +1,4 @@
-"""The CHECK constraints of the schema accept what the contract needs, and refuse what no task may have.
-
-SQLite cannot alter a CHECK constraint later (decision 0047).
-"""
+"""The schema's CHECKs accept and refuse what they must. They cannot be altered later (decision 0047)."""
 
 import sqlite3
 from collections.abc import Iterator

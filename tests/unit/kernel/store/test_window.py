@@ -55,10 +55,7 @@ def task_of(text: str, max_chars: int, overlap: int = 0, reduce: Reduce = Reduce
 
 @pytest.mark.parametrize("text", ["ab", "abcd"])
 def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
-    """A text whose length does not fit the cuts of its chunks is refused.
-
-    If the text were accepted, the model would be called for pieces that are not the task's.
-    """
+    """Else the model would be called for pieces that are not the task's."""
     assert Window(0, 0, (1, 3), 0, "abc").text_of(1) == "bc"
     with pytest.raises(AssertionError, match="does not fit its cuts"):
         Window(0, 0, (1, 3), 0, text)

@@ -150,10 +150,7 @@ _PINNED = (
     ],
 )
 def test_the_cuts_are_pinned(max_chars: int, overlap: int, expected: str) -> None:
-    """The splitter always cuts the same text with the same options at the same places.
-
-    If this test finds another cut of a text, the promise to clients that cuts never change is broken.
-    """
+    """The splitter's cuts of a text never change: that is a promise to clients."""
     assert cuts(_PINNED, max_chars, overlap) == tuple(map(int, expected.split()))
 
 

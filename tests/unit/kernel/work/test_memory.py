@@ -62,10 +62,7 @@ def test_whoever_waits_gets_its_turn(loop: Loop) -> None:
 
 
 def test_a_dead_holder_blocks_nobody_for_ever(loop: Loop) -> None:
-    """A share without a sign of life is taken back when others need it, and what it held is freed.
-
-    A killed invocation gives nothing back, because no `finally` of it runs.
-    """
+    """A share without a sign of life is taken back: a killed invocation runs no `finally`."""
 
     async def story() -> tuple[list[str], bool]:
         memory, freed = MemoryAllowance(10), list[str]()

@@ -128,10 +128,7 @@ def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
 
 
 async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[[], Sweep]) -> float:
-    """Poll a task every 30 s without `wait`, with sweeps in between.
-
-    Return after how many seconds the polled task has completed.
-    """
+    """Poll a task every 30 s between sweeps, and return after how many seconds it completed."""
     began = asyncio.get_running_loop().time()
     swept_at = began
     while (task := await made.poll(0.0)).status is not Status.COMPLETED:

@@ -151,9 +151,7 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 
 
 def test_a_poison_task_ends(make):
-    """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten
-    minutes at least.
-    """
+    """It fails after MAX_ATTEMPTS deaths, and ten minutes at least."""
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
     for starts, width in ((0, 6), (180, 3), (500, 1)):
@@ -205,9 +203,7 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 
 
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
-    """An error in a provider's code is raised, and the task is given back, at first at once, later
-    after longer rests.
-    """
+    """It is raised, and the task given back, at once and then after longer rests."""
     bench = make()
     bench.insert(2)
     bench.model.act = lambda call, number: ValueError("a bug")
@@ -289,9 +285,7 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
 
 
 def test_only_a_merge_that_must_read_costs_more_writes(make):
-    """If one run makes the whole merge, the merge reads no outputs, and the outputs are saved with its next
-    announcement.
-    """
+    """A merge in one run reads no outputs, and saves them with its next announcement."""
     bench, other = make(), make()
     for made in (bench, other):
         made.insert(12, Reduce.MERGE)
@@ -413,9 +407,7 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
 
 
 def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
-    """A worker whose claim was answered slowly announces no call from the earliest possible moment of
-    the deadline on.
-    """
+    """A worker with a slow claim announces nothing from the earliest moment of the deadline on."""
     bench = make()
     bench.insert(20, deadline_ms=2_500)
     batch = bench.database.batch

@@ -280,10 +280,7 @@ def test_a_segment_ends_with_the_line_that_fills_it(bench: BatchBench, sizes: li
 
 
 def test_a_segment_of_lines_stays_small(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A segment takes no more lines once it has SEGMENT_BYTES, however few characters the lines have together.
-
-    Each write rewrites the whole segment, and D1 limits the size of a row.
-    """
+    """A segment is full at SEGMENT_BYTES, as each write rewrites it, and D1 limits a row."""
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 1_048_576)
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 100)
     claim = claimed(bench)

@@ -26,10 +26,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
 def test_an_object_for_which_a_slow_write_left_no_time_is_made_later(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a write that took half of the lease the run first writes again, and does not begin an object in vain.
-
-    An object that is begun in vain would count as a bucket that does not answer.
-    """
+    """After half of the lease the run writes first: an object in vain would count against the bucket."""
     batch, seconds = bench.database.batch, iter([11.0])
 
     async def slow_after_the_first_calls(statements: list[D1Statement]) -> list[Mapping[str, object]]:

@@ -68,10 +68,7 @@ def test_the_sweep_begins_no_batch_for_which_it_has_too_little_left(
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_backlog_on_the_direct_route_leaves_the_writer_its_turn(bench: BatchBench, is_first: bool) -> None:
-    """A sweep that runs tasks itself may spend all of its time on them, so in half of the sweeps the batch goes first.
-
-    The order is drawn, so a task and a batch each get their turn, however long the backlog is.
-    """
+    """A sweep that runs tasks may spend its time on them, so in half of them the batch goes first."""
     for number in range(3):
         bench.submit(key=TaskKey(f"other:01900000-0000-7000-8000-00000000000{number}"))
     bench.pass_seconds(3 * bench.settings.lease_seconds)

@@ -47,9 +47,7 @@ def test_once_the_bucket_answers_the_lines_are_checked_without_a_pause(bench: Ba
 
 
 def test_a_check_ends_a_row_of_idle_runs(bench: BatchBench) -> None:
-    """A run that has checked the lines was of use. If no time is left for a call, the batch rests as briefly as after
-    its first idle run.
-    """
+    """If no time is left for a call, the batch rests as briefly as after its first idle run."""
     bench.begin(lines(3))
     unread(bench)
     assert bench.run(HOST._replace(seconds=0.0)) == Released(limits.IDLE_SECONDS_FIRST)

@@ -34,10 +34,7 @@ def hold(bench: WorkerBench, size: int) -> None:
 def fill(
     bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
 ) -> None:
-    """Write tasks that ended this many days ago, or have not ended, with ascending ids.
-
-    `first` is the number of the first task.
-    """
+    """Write tasks that ended so many days ago, or have not, with ids from `first` on."""
     ended = START_MS - round(days * DAY_MS) if status != "pending" else None
     bench.database.rows(
         "INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum,"
@@ -84,10 +81,7 @@ def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
 
 
 def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerBench):
-    """Long texts of tasks that were cancelled at once count for their tenant, although they have no counted tokens.
-
-    If the long texts of cancelled tasks did not count, other tenants' tasks would be erased instead.
-    """
+    """Cancelled long texts count without tokens; else other tenants' tasks would be erased."""
     fill(bench, "sly", 50, status="cancelled")
     bench.database.rows("UPDATE tasks SET total = 20, calls_minimum = 20, chunk_chars = 10000")
     fill(bench, "honest", 200)

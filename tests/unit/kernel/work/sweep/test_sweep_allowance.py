@@ -48,9 +48,7 @@ def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
 
 
 def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """A sweep reads no further page for which it has too few statements left, even if it could make
-    hundreds of sends.
-    """
+    """Even with hundreds of sends left, too few statements end its reads."""
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
     keys, road = submit(bench, 100), Road()
     worker = invocation(bench, calls_left=800, statements_left=limits.RUN_LEAST)

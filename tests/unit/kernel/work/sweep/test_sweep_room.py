@@ -36,10 +36,7 @@ class Road:
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a deployment on the free plan with two ended tasks.
-
-    One of the two tasks is past its retention, and the other ended two days ago.
-    """
+    """A free deployment with two ended tasks, one past its retention, one of two days ago."""
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free", storage_mb_most=10)
     for name, wake_at in (("expired", START_MS), ("old", START_MS + 10 * DAY_MS)):

@@ -27,10 +27,7 @@ PLATFORM = 50  # the subrequests, and also the statements, that the platform all
 
 
 class Road:
-    """A route that takes tasks, and refuses all of them from one send on.
-
-    `takes` is how many tasks the route takes before it refuses.
-    """
+    """A route that `takes` so many tasks, and then refuses all."""
 
     def __init__(self, route: Route, takes: float = float("inf")) -> None:
         self.route = route
@@ -197,9 +194,7 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 
 
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
-    """If a call could outlast its invocation, the direct route makes the task due at once, without a
-    claim or a call.
-    """
+    """The direct route makes the task due at once, without a claim or a call."""
     bench = WorkerBench()
     bench.insert(2)
     runs: list[Any] = []
