@@ -14,18 +14,18 @@ MODULE_LINES_MOST = 600
 LARGE: dict[str, str] = {}
 # The most lines of each room.
 BUDGETS = {
-    "": {"composition": 360, "entry": 40, "features": 100, "kernel": 110}
-    | {"objects": 1160, "platform": 1500, "queue": 220},
-    "kernel/": {"api": 5540, "calls": 2370, "domain": 2710, "run": 3350, "store": 5755, "text": 600, "work": 1690},
-    "features/": {"attempts": 550, "batches": 4630, "bulk": 605, "context": 390, "cost": 1300, "demo": 774}
-    | {"files": 2400, "gaps": 322, "mcp": 450, "openai": 2050, "operate": 1790, "quotes": 430, "structured": 3045}
-    | {"texts": 870, "webhooks": 1800},
+    "": {"composition": 300, "entry": 40, "features": 100, "kernel": 110}
+    | {"objects": 1090, "platform": 1420, "queue": 200},
+    "kernel/": {"api": 5400, "calls": 2270, "domain": 2600, "run": 3350, "store": 5755, "text": 570, "work": 1660},
+    "features/": {"attempts": 540, "batches": 4530, "bulk": 600, "context": 390, "cost": 1300, "demo": 760}
+    | {"files": 2340, "gaps": 322, "mcp": 450, "openai": 2000, "operate": 1680, "quotes": 430, "structured": 3045}
+    | {"texts": 870, "webhooks": 1725},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {
     "kernel/": {"api": 4900, "domain": 2400, "run": 2900, "store": 5000},
-    "features/": {"batches": 4200, "bulk": 600, "demo": 650, "files": 2200, "gaps": 300}
-    | {"openai": 2000, "structured": 2500, "texts": 750, "webhooks": 1700},
+    "features/": {"batches": 4200, "demo": 650, "files": 2200, "gaps": 300}
+    | {"structured": 2500, "texts": 750, "webhooks": 1700},
 }
 
 
