@@ -104,7 +104,7 @@ class Lane:
     def _starts_of(self, worker: Worker, fence: int) -> asyncio.Semaphore:
         """Return what bounds the calls in flight of a claim, for all of its groups."""
         if self._starts is None or self._starts[0] != fence:
-            # Nobody awaits the held calls of another claim any more.
+            # The held calls of another claim are awaited no longer.
             self._held = {key: made for key, made in self._held.items() if key[0] == fence}
             self._begun &= self._out.keys()
             self._starts = fence, asyncio.Semaphore(worker.settings.concurrency)

@@ -239,7 +239,7 @@ _TEXTS = {
     "result": f"Returns the result of a completed task in pages of at most {PAGE_CHARS} characters: the text of the "
     "page, and then whether more follows. Read only the pages that you need. With `outputSchema` or with `reduce` "
     "`none` the result is JSON. If the task has not completed, the answer is its state. Then call wait.",
-    "cancel": "Cancels a task whose result nobody needs any more. No call of the model starts afterwards; those made "
+    "cancel": "Cancels a task whose result is no longer needed. No call of the model starts afterwards; those made "
     "before are paid. There is no result then. To cancel again changes nothing, and a task that has ended is refused.",
     "list": "Lists tasks, the newest first, with state, progress and bill, but without results. Use it to find a task "
     "whose id you have lost.",

@@ -45,7 +45,7 @@ async def lent[T](memory: MemoryAllowance, pieces: AsyncGenerator[T]) -> AsyncGe
     """Take the memory for an answer whose pieces are read one after the other, until it is sent. Raises MemoryShort."""
     share = await memory.share("request", limits.MEMORY_ANSWER_BYTES, limits.MEMORY_WAIT_SECONDS)
     lending = _renewing(share, pieces)
-    finalize(lending, share.close)  # an answer that nobody begins to send runs no `finally`
+    finalize(lending, share.close)  # an answer whose sending never begins runs no `finally`
     return lending
 
 
