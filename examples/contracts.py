@@ -1,7 +1,8 @@
 """Turns a folder of contracts into one table: `python examples/contracts.py examples/contracts > contracts.csv`.
 
 Each contract is a task of its own, so that one that fails leaves the others alone. All run at once. A second run finds
-the tasks of the first, and pays for changed contracts only.
+the tasks of the first, and pays for changed contracts only. `ends` is a quote: onceover finds it in the contract and
+says where it stands, so that a person can check it. What is not in the contract is left empty.
 """
 
 import csv
@@ -15,9 +16,14 @@ from pathlib import Path
 URL = os.environ.get("ONCEOVER_URL", "http://127.0.0.1:8787")
 KEY = os.environ.get("ONCEOVER_KEY", "none")
 FIELDS = ("title", "parties", "ends")
+ENDS = "The sentence that says when the contract ends or is due, word for word."
 SCHEMA = {
     "type": "object",
-    "properties": {name: {"type": "string"} for name in FIELDS},
+    "properties": {
+        "title": {"type": "string"},
+        "parties": {"type": "string"},
+        "ends": {"type": ["string", "null"], "x-onceover": "quote", "description": ENDS},
+    },
     "required": list(FIELDS),
     "additionalProperties": False,
 }
@@ -37,7 +43,7 @@ def submit(file):
     text = file.read_text("utf-8")
     submission = {
         "input": text,
-        "instructions": "Fill in the contract's title, its parties, and the day on which it ends or is due.",
+        "instructions": "Fill in the contract's title and its parties, and quote when it ends or is due.",
         "outputSchema": SCHEMA,
         "join": {f"/{name}": "first" for name in FIELDS},
         "metadata": {"name": file.name},
@@ -47,11 +53,13 @@ def submit(file):
 
 tasks = {file.name: submit(file)["id"] for file in sorted(Path(sys.argv[1]).glob("*.txt"))}
 table = csv.writer(sys.stdout, lineterminator="\n")
-table.writerow(("file", *FIELDS))
+table.writerow(("file", *FIELDS, "from character"))
 for name, task_id in tasks.items():
     while not (task := ask(f"/api/tasks/{task_id}?wait=25"))["terminal"]:
         pass
     if task["status"] == "completed":
-        table.writerow((name, *(task["result"]["value"][field] for field in FIELDS)))
+        result = task["result"]
+        places = {quote["pointer"]: quote["start"] for quote in result["quotes"]}
+        table.writerow((name, *(result["value"][field] for field in FIELDS), places.get("/ends")))
     else:
         print(f"{name}: {task['status']}, {task['error']}", file=sys.stderr)
