@@ -33,8 +33,8 @@ has accepted. Field names give the units of sizes. Times are RFC 3339 in UTC.
 
 Each path that takes `GET` also takes `HEAD`, and every path takes `OPTIONS`. An unknown path gets 404 (`not_found`).
 Another method gets 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457), and
-`code` identifies a problem. The paths below `/v1` speak OpenAI's Responses API in background mode. Their problems have
-the same codes, in the shape of OpenAI's errors.
+`code` identifies a problem. The paths below `/v1` have the shapes of OpenAI's API: responses in background
+mode, files, batches, models and webhook endpoints. Their problems have the same codes, in the shape of OpenAI's errors.
 
 Requests to a deployment need a valid key, `Authorization: Bearer oo_<id>_<secret>`. The key decides whose tasks are
 meant. Its scopes decide what it may do. The service checks the key before the rest of the request.
