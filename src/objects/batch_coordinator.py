@@ -114,11 +114,7 @@ class Coordinator:
             self._log("abort_failed", task=task_key, lane=lane, error=type(error).__name__)
 
     async def close(self, fence: int) -> None:
-        """Delete the coordinator's storage, because the task has ended or the worker of the claim has finished with it.
-
-        If a later claim has sent calls to the coordinator, after a retry or on another route, the coordinator's lanes
-        are kept and nothing is deleted.
-        """
+        """Delete the storage when the claim of this fence has finished; a later claim keeps its lanes."""
         if fence >= self._fence:
             await self._forget()
 
@@ -166,10 +162,7 @@ class Coordinator:
         self._opened = True
 
     def _take(self, lanes: int, calls: list[Wire], patience: float) -> int:
-        """Choose the lowest number of a lane that is neither busy nor lost, unless a lane already makes some calls.
-
-        A lane whose deadline has passed counts as free. The deadline of a lane moves only when it gets new calls.
-        """
+        """Choose the lane that has some of the calls, or the lowest one neither busy, by its deadline, nor lost."""
         now = self._now_ms()
         deadline = now + round(patience * 1000)
         if (at_work := wire.lane_of(calls)) is not None:

@@ -1,7 +1,4 @@
-"""Lets lanes make the calls of a long task, so that more than six calls are in flight at a time.
-
-Each group of calls is one RPC to the task's `BatchCoordinator`, which gives the group to a lane (`objects.lane`).
-"""
+"""Lanes make a long task's calls, more than six at once: a group is an RPC to the `BatchCoordinator`."""
 
 import asyncio
 from collections.abc import Sequence

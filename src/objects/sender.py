@@ -18,9 +18,7 @@ from .stubs import Processors
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The object slots (MAX_OBJECTS_AT_WORK): a task takes a slot before its object is started, and again before each
-    slice of the object's work, because a task that waits for a pause to end has none.
-    """
+    """The object slots (MAX_OBJECTS_AT_WORK): a task takes one before its object starts, and before each slice."""
 
     store: TaskStore
     processors: Processors

@@ -103,8 +103,5 @@ class ObjectStorage(Protocol):
         ...
 
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Delete everything in the storage, and the alarm (since the compatibility date 2026-02-24).
-
-        Do not delete the alarm separately, because that would write a row, which stays in the storage.
-        """
+        """Delete the storage and the alarm. To delete the alarm separately would write a row that stays."""
         ...

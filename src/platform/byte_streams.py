@@ -1,8 +1,4 @@
-"""Reads the bodies of requests in chunks, and sends answers of bytes: files are uploaded and downloaded in this way.
-
-Each call into JavaScript takes as long as copying some 100 KB, so the runtime fills whole chunks and sends whole
-pieces.
-"""
+"""Reads and sends bytes of files in whole pieces: a call into JavaScript costs as much as copying 100 KB."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

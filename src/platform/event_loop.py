@@ -18,11 +18,7 @@ CallLater = Callable[..., "asyncio.Handle"]
 
 
 class Adaptation:
-    """What was changed in this interpreter's event loop: its method `call_later` was replaced.
-
-    `replaced` is the loop's original method, or None if the loop was not changed. `lacks` lists the missing attributes
-    of Pyodide that the change would need.
-    """
+    """What was changed: the loop's `call_later`; `replaced` is the original. `lacks`: what Pyodide lacks for it."""
 
     def __init__(self) -> None:
         self.replaced: CallLater | None = None

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 class IncomingRequest:
-    """Implements `http.base.messages.Request` with the SDK's request.
-
-    All headers are passed from JavaScript as one JSON text. A body whose length is known is read at once; any other
-    body is read in the pieces in which it arrives.
-    """
+    """Implements `Request` over the SDK's: headers as one text, and the body at once if its length is known."""
 
     def __init__(self, request: "workers.Request") -> None:
         self._request = request.js_object

@@ -1,8 +1,4 @@
-"""Implements the bindings of Durable Objects for the package `objects`: namespaces, stubs, and an object's storage.
-
-Numbers and texts are passed to JavaScript unchanged, lists and dictionaries as JSON. Calls between Durable Objects have
-only arguments of these types.
-"""
+"""Implements the bindings of Durable Objects. Numbers and texts pass unchanged, lists and dictionaries as JSON."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,4 @@
-"""Implements `processing.deliveries.Courier`, which sends webhook messages, with `fetch`.
-
-The courier reads only the status and the headers of an answer, because a receiver may send a body of any size.
-"""
+"""Implements the courier of webhooks with `fetch`: status and headers, as a body may have any size."""
 
 import asyncio
 from collections.abc import Mapping

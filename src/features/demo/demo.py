@@ -178,10 +178,7 @@ def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
 
 
 def _headings_and_sentences(text: str) -> tuple[list[str], list[str]]:
-    """Return the headings at the beginning of the text, and its sentences with white space reduced to single spaces.
-
-    If every line looks like a heading, the lines count as sentences.
-    """
+    """Return the first headings, and the sentences, with single spaces; headings alone count as sentences."""
     headings: list[str] = []
     sentences: list[str] = []
     for paragraph in _paragraphs(text):

@@ -20,10 +20,7 @@ _SEARCH = DutyCost(10, 8)
 
 
 class FileErasure(Duty):
-    """Erases forgotten, expired and deleted files, and orphans; this is done once in a sweep that has found such work.
-
-    If the database or the bucket fails, the failure is logged, and a later sweep erases the rest.
-    """
+    """Erases files that are due, and orphans, once in a sweep. A failure is logged, and a later sweep goes on."""
 
     cost = DutyCost(*map(sum, zip(_ERASURE, _FILE, strict=True)))
     alone = True

@@ -214,10 +214,7 @@ class MultipartParser:
             raise Malformed("The body ends before its last boundary.")
 
     def _line(self, data: bytes, at: int) -> int | None:
-        """Read a part of the body that is no content: the preamble, the rest of a boundary's line, or headers.
-
-        Return where this part ends, or None if its end has not arrived yet.
-        """
+        """Read preamble, boundary's line or headers. Return where that ends, or None if it has not arrived."""
         match self._state:
             case _State.PREAMBLE:
                 return self._preamble(data, at)

@@ -33,10 +33,7 @@ class DueFile(NamedTuple):
 
 
 class FileWork(NamedTuple):
-    """The work with files that a sweep finds: files to erase or check, and places to search for parts that no file has.
-
-    `now_ms` is the database's time.
-    """
+    """What a sweep has to do with files, and with places of orphans. `now_ms` is the database's time."""
 
     now_ms: int
     files: Sequence[DueFile]
@@ -240,10 +237,7 @@ class FileStore(Store):
         return found[0] if len(found) == 1 else b"".join(found)
 
     async def lost(self, file: File) -> list[range]:
-        """Return which bytes of a file are gone. Reads the last byte of each part, and notes which parts are missing.
-
-        A part that is missing, but not yet for long enough, is not among them.
-        """
+        """Return the bytes of a file that are gone for long enough, and note each part that is missing."""
         bucket, missing = self.bucket_of(file.shelf), set[str]()
         for part in file.parts:
             try:
@@ -286,10 +280,7 @@ class FileStore(Store):
         return {name for name in missing if notes[name][0] <= lost_by}
 
     async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
-        """Open the parts of a file one after the other, to be sent to a client. Each part is one call.
-
-        Raises `BlobMissing` if a part is gone, because the file was erased since its row was read.
-        """
+        """Open the parts to be sent, each by a call. Raises `BlobMissing` for one erased since its row was read."""
         bucket = self.bucket_of(file.shelf)
         for part in file.parts:
             yield await bucket.open(file.key, part.name, part.bytes)
@@ -297,10 +288,7 @@ class FileStore(Store):
     # --- Erasure --------------------------------------------------------------------------------------------------
 
     async def delete(self, key: FileKey) -> Deleted | InUse | None:
-        """Delete a file: mark it, so that no client sees it, and then erase its parts.
-
-        Returns None if there is no such file. Parts that cannot be erased now are erased by the sweep.
-        """
+        """Delete a file: hide it, then erase its parts, or leave them to the sweep. None: there is none."""
         standing, *_ = await self._database.run(
             sql.FILE_STANDING.bind(file_key=key),
             sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
@@ -331,10 +319,7 @@ class FileStore(Store):
         return FileWork(now_ms, due, [shelf_of(row) for row in places])
 
     async def erase(self, work: FileWork) -> int:
-        """Erase the files of `work` that are still due, and return how many were erased whole.
-
-        Raises `BlobUnavailable` at the first part that cannot be erased, after the rows of erased files are removed.
-        """
+        """Erase the files still due, and count them. Raises `BlobUnavailable` at the first that fails."""
         if not work.files:
             return 0
         use, mark = sql.TAKE_FILES
@@ -359,11 +344,7 @@ class FileStore(Store):
         return gone
 
     async def erase_orphans(self, most: int) -> int:
-        """Search up to `most` parts of each place for those that no row names, and erase them. Returns how many.
-
-        A place is searched once an hour. Only parts older than a day are erased, because the row of a younger one may
-        still be written.
-        """
+        """Search up to `most` parts of each place for orphans older than a day, once an hour; count them."""
         return sum([await erase_orphans(self._database, bucket, most) for bucket in self._buckets.values()])
 
     async def _try_to_erase(self, file: DueFile) -> None:

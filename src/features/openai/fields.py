@@ -132,10 +132,7 @@ class NewResponseFields(Plain):
 
 
 def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
-    """Check every field of the body of a request, and make the task's request from the body.
-
-    Raises Refusal: 400 that names the wrong fields, 413 for an input that is too large.
-    """
+    """Check a body's fields, and make the task's request. Raises Refusal: 400 by field, 413 for its input."""
     if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)
     if unsupported := list(_unsupported(body)):
@@ -153,10 +150,7 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
 
 
 def _wanted(fields: NewResponseFields) -> WantedOutput:
-    """Return the form of the outputs that a request asks for.
-
-    Outputs are merged by default, but concatenated by default if `join` is given.
-    """
+    """Return the form of the outputs: merged by default, or concatenated if `join` is given."""
     own, form = fields.onceover or OnceoverFields(), fields.text.format if fields.text else None
     formed = form if isinstance(form, SchemaFormatFields) else None
     default = Reduce.MERGE if formed is None or own.join is None else Reduce.CONCAT

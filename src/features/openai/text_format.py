@@ -1,7 +1,4 @@
-"""The field `text` of `POST /v1/responses`: the form of the output, plain text or JSON by a schema.
-
-The output schema in `text` is checked as the native API checks its own field `outputSchema`.
-"""
+"""The field `text` of `POST /v1/responses`: plain text, or a schema, which is checked as `outputSchema` is."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal

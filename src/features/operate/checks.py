@@ -66,11 +66,7 @@ class ModelCheck(SharedRead[Checked]):
 
 
 class DatabaseCheck:
-    """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
-
-    Between requests the object keeps only times and the class of an error, and not the error, which would keep objects
-    of a request alive.
-    """
+    """Checks the database once in DATABASE_CHECK_SECONDS. An error's class is kept: an error would keep objects."""
 
     def __init__(self) -> None:
         self._began_at = -math.inf  # When the newest check of the database began, by the loop's clock.

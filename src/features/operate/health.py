@@ -95,10 +95,7 @@ class UnhealthyServiceView(TypedDict):
 
 
 async def read_service(exchange: Exchange) -> Reply:
-    """Show how this deployment processes tasks, and whether D1 could take tasks a second ago. Operators see more.
-
-    Any client may ask for the service's state as often as it likes, because D1 gets at most one check per second.
-    """
+    """Show how tasks are processed, and whether D1 took them within a second; operators see more."""
     bound = exchange.api.bound
     name, parts = _architecture(bound)
     service, architecture = f"{name} Async Processing", f"Workers + D1{parts}"

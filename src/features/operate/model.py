@@ -176,10 +176,7 @@ def _causes(found: Calls) -> list[tuple[TaskCode, int]]:
 
 
 async def _reader(exchange: Exchange) -> tuple[str | None, bool]:
-    """Return the tenant that may read more than the status, None for a request without such a key, and if it operates.
-
-    A key that is not valid, or that cannot be looked up now, counts as none, so that monitors always get the status.
-    """
+    """Return the tenant that may read more, None without such a key, and if it operates; never refuse monitors."""
     api, request = exchange.api, exchange.request
     if api.settings.require_keys and "authorization" not in request.headers:
         return None, False

@@ -19,11 +19,7 @@ def added(sums: Sequence[Sums]) -> Sums:
 
 
 def quantile_ms(sums: Sums, name: str, fraction: float) -> int | None:
-    """Estimate within how many ms the given fraction of the tasks had finished. None without any task.
-
-    The estimate interpolates between two neighbouring values of BOUNDS_MS. A time above the highest value of BOUNDS_MS
-    counts as the highest value.
-    """
+    """Estimate the ms of a fraction of the tasks, between BOUNDS_MS, the highest at most. None without any."""
     most = fraction * sums[name]
     if not most:
         return None
@@ -140,11 +136,7 @@ class OpenBatches(NamedTuple):
 
 
 class Scrape(NamedTuple):
-    """The figures that one request for metrics shows.
-
-    `batches` counts the batches that have not ended, by status. `totals` are the sums over all tasks that ended up to
-    the time `until` (ms since the epoch).
-    """
+    """A scrape's figures: `batches` not ended by status, and `totals` of tasks ended up to `until`, in ms."""
 
     totals: Mapping[tuple[Status, Route], Sums]
     at_work: Sequence[UnfinishedGroup]
@@ -204,11 +196,7 @@ class TallyStore(Store):
         )
 
     async def history(self, back_ms: int) -> tuple[int | None, dict[int, FiveMinutes]]:
-        """Read the sums and samples of periods of five minutes that began in the last `back_ms`, by their beginning.
-
-        The first value that `history` returns is the time up to which the sums contain all ended tasks. Periods without
-        any data are left out.
-        """
+        """Read until when sums are whole, and the five minutes of the last `back_ms`, without empty ones."""
         (until,), sums, samples = await self._database.run(
             FOLDED_UNTIL.bind(), HISTORY.bind(back_ms=back_ms), SAMPLES.bind(back_ms=back_ms)
         )

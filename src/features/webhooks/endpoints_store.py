@@ -81,12 +81,7 @@ class WebhookStore(Store):
         return d1.whole(row, "failing")
 
     async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
-        """Give a webhook endpoint a new secret.
-
-        With `keep_old`, the previous secret of the endpoint also signs for another day. If another request gave the
-        webhook endpoint a new secret in between, the other request's secret stays. Returns None if the webhook endpoint
-        is gone.
-        """
+        """Give a new secret, the old one valid for a day with `keep_old`. A racing one stays. None: gone."""
         _, found = await self._database.run(
             deliveries_store.ROTATE.bind(
                 endpoint=endpoint.key, generation=endpoint.secret_generation, old_ms=_OLD_SECRET_MS if keep_old else 0

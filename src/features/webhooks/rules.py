@@ -189,10 +189,7 @@ def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
 
 
 def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
-    """Derive an endpoint's signing secret: an HMAC-SHA-256, with WEBHOOK_KEY, of the endpoint's key and `generation`.
-
-    WEBHOOK_KEY is random and a secret has 32 bytes, so one HMAC does all that HKDF's expansion (RFC 5869) would do.
-    """
+    """Derive a signing secret: an HMAC-SHA-256 with WEBHOOK_KEY, random, of the endpoint's key and `generation`."""
     named = _DOMAIN + f"{endpoint_key}\0{generation}".encode()
     digest = hmac.digest(webhook_key.encode(), named, hashlib.sha256)
     return SECRET_PREFIX + base64.b64encode(digest).decode("ascii")

@@ -51,11 +51,7 @@ _TAKEN = re.compile("[!-~]{1,128}")
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the client's `X-Request-Id` if it has 1 to 128 visible ASCII characters, else a new id.
-
-    A new id does not come from the service's source of randomness, because it must not change a simulated schedule.
-    Nothing depends on the value of the id.
-    """
+    """Return the client's `X-Request-Id` if valid, else a new one, beside the simulation's randomness."""
     own = headers.get(REQUEST_ID.lower(), "")
     return own if _TAKEN.fullmatch(own) else uuid4().hex
 
@@ -176,11 +172,7 @@ def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
 
 
 async def handle(request: Request, api: Api, catalogue: Catalogue) -> Reply:
-    """Answer one request. A refusal, a failure of the database and an error of our own become problems.
-
-    The cancellation of `handle` passes through, and so does every other error whose class is not a subclass of
-    Exception.
-    """
+    """Answer a request. Refusals, failures and our own errors become problems; a cancellation passes."""
     name = request_id(request.headers)
     api.log.note(request=name)
     try:

@@ -127,11 +127,7 @@ class Verdict(NamedTuple):
 
 
 def counts(chunk: int, started_at: float, success_at: float, calls: Iterable[LatestCall], now: float) -> bool:
-    """Whether a failed call counts against its chunk, although the error looks like the model service's fault.
-
-    `success_at` is when the model last answered a call for any chunk of any task. `calls` are the latest calls of the
-    tenant's chunks to the called model.
-    """
+    """Whether a failure counts against its chunk: the model answers others, as `success_at` and `calls` say."""
     if success_at <= started_at:
         return False
     found = others(chunk, calls, now)
@@ -199,11 +195,7 @@ class ModelHealth:
 
     @property
     def returned_at(self) -> float:
-        """The latest time of a success that shows a waiting task that its model is back.
-
-        Such a success is one of the task's own tenant, or any tenant's first success after the model was silent for
-        BROWN_OUT_SECONDS.
-        """
+        """The latest success that shows a waiting task that its model is back: the tenant's, or after silence."""
         return max(self.absence.success_at, self.answers.back_at)
 
     def succeeded(self, chunk: int, now: float) -> None:
@@ -245,12 +237,7 @@ class ModelHealth:
         return now - self.absence.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
-        """Whether recent calls both failed and succeeded.
-
-        When recent calls both failed and succeeded, isolates exchange them through the database.
-
-        While all calls fail, isolates exchange nothing, because each task sees the failures itself.
-        """
+        """Whether recent calls both failed and succeeded, and isolates exchange them: all failing shows itself."""
         return now - self.absence.failure_at <= limits.SHARE_CALLS_SECONDS and self.is_brown(now)
 
     def width(self, usual: int, now: float) -> int:

@@ -1,7 +1,4 @@
-"""Calls an OpenAI-compatible server, with one request `POST {base_url}/chat/completions` for each call.
-
-Statuses and error bodies mean what OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`) say.
-"""
+"""Calls an OpenAI-compatible server, `POST {base_url}/chat/completions`; statuses as at OpenAI and RFC 9110."""
 
 import json
 import re

@@ -114,11 +114,7 @@ class WriteBucket:
 
 
 def backoff_seconds(attempts: int, chance: float) -> float:
-    """Return the seconds to wait after the `attempts`-th transient failure.
-
-    The wait doubles with each failure, up to a limit. Half of the wait is fixed and up to half is jitter, unlike AWS's
-    "full jitter", so that a failing server always gets a pause.
-    """
+    """Return the seconds after the `attempts`-th failure: doubled up to a limit, half of them jitter."""
     assert attempts >= 1
     ceiling = min(limits.BACKOFF_SECONDS_MOST, limits.BACKOFF_SECONDS_FIRST * 2.0 ** min(attempts - 1, 16))
     return ceiling * (0.5 + 0.5 * chance)
@@ -194,11 +190,7 @@ class Rests(NamedTuple):
 
 
 def rests(max_attempts: int) -> Rests:
-    """Return a task's rests for a row of `max_attempts` stalls.
-
-    The first rest is 0, the second is positive, and each later rest is three times the rest before. If `max_attempts`
-    is 2, the rest between the two claims is the long one.
-    """
+    """Return the rests of a row of stalls: 0, then positive, then thrice as long each; of two, the long one."""
     last_ms = limits.STALL_REST_SECONDS * 1000
     waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]
     if len(waits) > 1:

@@ -89,10 +89,7 @@ def _refusal_body(raw: bytes, key: str | None) -> object:
 
 
 def error_body(message: str, code: str | None, *, is_cut: bool = False) -> dict[str, object]:
-    """Return the body of a refusal in OpenAI's shape. The message becomes one line, and is cut off if it is long.
-
-    `is_cut` says that something of the refusal is missing already, so the message says so, however long it is.
-    """
+    """Return a refusal's body in OpenAI's shape. A long message is cut and says so, as with `is_cut`."""
     line = replies.one_line(message)
     if is_cut or len(line) > limits.REFUSAL_MESSAGE_CHARS_MOST:
         line = line[: limits.REFUSAL_MESSAGE_CHARS_MOST - len(_CUT_OFF)] + _CUT_OFF

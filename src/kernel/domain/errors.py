@@ -143,10 +143,7 @@ class ModelRefused(ModelError):
 
 
 class ModelMisconfigured(ModelRefused):
-    """The provider refused the deployment's key, does not know its default model, or redirects to another address.
-
-    It would refuse all tasks alike, so the operator must correct the configuration, and then the tasks can be retried.
-    """
+    """The key, the default model or the address is refused, for all tasks. After a correction they can be retried."""
 
     code = TaskCode.MODEL_MISCONFIGURED
 

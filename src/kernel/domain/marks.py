@@ -26,11 +26,7 @@ class Pulse(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What an isolate knows about a task's progress.
-
-    `mark` is the task's last write that the isolate knows, and `ended` says that this write ended the task. Until the
-    time `until`, by a clock that does not jump, a worker of the isolate works on the task, unless it has died.
-    """
+    """A task's last known write, whether it `ended` the task, and `until` when a worker here has it, unless dead."""
 
     mark: Mark
     ended: bool

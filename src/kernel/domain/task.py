@@ -212,11 +212,7 @@ COST_LIMIT = "cost_limit"  # Why a task waits whose calls have no price under a 
 
 
 class Wait(NamedTuple):
-    """Why no worker is working on a task, and how long this will last.
-
-    `until` is when the task's wait ends; None if this is unknown. `ahead` is how many tasks come before this
-    task, None if they were not counted.
-    """
+    """Why no worker works on a task, `until` when, and how many tasks are `ahead`; None: not known."""
 
     reason: str
     until: int | None
@@ -338,10 +334,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedChunk:
-    """A chunk that is finished: the chunk has completed with its `output`, or has failed with its `failure`.
-
-    A field of `FinishedChunk` is None if its value is unknown or not kept, unless a comment says otherwise.
-    """
+    """A chunk with its `output` or `failure`. A field is None if unknown or not kept."""
 
     index: int
     start: int

@@ -1,7 +1,4 @@
-"""The version of this code, and the version of the database schema that it needs.
-
-Tests compare the code's version with `pyproject.toml`, and the schema's version with `migrations/`.
-"""
+"""The version of the code (`pyproject.toml`), and of the schema that it needs (`migrations/`); tests compare them."""
 
 from typing import Final
 

@@ -84,10 +84,7 @@ class CallPlan:
         return [key for position in range(size) if (key := CallKey(below, position)) not in outputs]
 
     def leave_out(self, left_out: Container[CallKey]) -> list[CallKey]:
-        """Return the calls of the top level that have nothing to merge, because all of their inputs are gaps.
-
-        `minimum_calls` then no longer counts these calls, so `leave_out` may be called only once for each level.
-        """
+        """Return the top level's calls that would merge only gaps, once a level: `minimum_calls` drops them."""
         if not self.top:
             return []
         below = self.top - 1

@@ -33,10 +33,7 @@ class CallRecorder:
         self._first: dict[CallKey, float] = {}  # for each output, when the first call that this run made for it started
 
     async def record(self, ended: Sequence[EndedCall]) -> None:
-        """Record ended calls. Between checks of long outputs, other events of the isolate have a turn.
-
-        Outputs of one level are logged together in one line, because each line costs CPU time.
-        """
+        """Record ended calls, with turns for others, and a line of log a level, as each costs CPU time."""
         done: list[tuple[CallKey, ModelReply, float]] = []  # the accepted outputs, and the seconds of their calls
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):

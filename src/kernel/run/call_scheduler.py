@@ -1,8 +1,4 @@
-"""Chooses the calls of a run that may start now.
-
-How many calls may start is limited by the invocation's allowance, the task's terms, the caller, and the state of the
-model.
-"""
+"""Chooses the calls that may start: by allowance, the task's terms, the caller, and the model's state."""
 
 import math
 
@@ -54,11 +50,7 @@ class CallScheduler:
         return math.inf if patience.width(self._usual, now) > out else patience.widens_at(out, self._usual, now)
 
     def sits_out(self, wait: float, now: float) -> bool:
-        """Whether the run itself may wait for `wait` seconds, instead of releasing its task.
-
-        If no lane answers any more, the run does not wait, because no call could start after the wait, whereas the next
-        run has new lanes.
-        """
+        """Whether the run may wait so long; not without lanes, which only the next run has anew."""
         if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
             return False
         reason = longest(self._ledger.pauses(now))
@@ -98,11 +90,7 @@ class CallScheduler:
         return self._caller.groups_most * self._caller.group_size
 
     def _is_torn(self, affordable: int, wanted: float) -> bool:
-        """Whether the allowance suffices for only a part of the calls that could start together next (a wave).
-
-        A part of a wave takes as long as the whole wave, so the run leaves the wave to the next run, except on the
-        direct route.
-        """
+        """Whether only a part of a wave is affordable: as slow as all of it, so the next run makes it."""
         wave = min(self._calls.free, self._ledger.ready, wanted)
         return (
             affordable < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._route is Route.DIRECT)

@@ -27,11 +27,7 @@ from ..store.options import AnswerCounts
 
 
 class Retry(NamedTuple):
-    """A failed call, and when it may be made again.
-
-    `ends_task` says that a final failure concerns more than the failed call, so the failure ends the task and leaves no
-    gap.
-    """
+    """A failed call, and when it may be made again. `ends_task`: a final failure leaves no gap but ends the task."""
 
     failed: FailedCall
     at: float
@@ -72,10 +68,7 @@ class HeldFailures:
         self._held.pop(key, None)
 
     def take(self, there_at: float, out: Collection[CallKey]) -> list[HeldFailure]:
-        """Take out, to judge them, the failures of calls that started before `there_at`, when another call succeeded.
-
-        If a call is in flight again (`out`), its failures stay held.
-        """
+        """Take out failures of calls begun before another's success; not of those in flight again (`out`)."""
         taken = {key: held for key, held in self._held.items() if held.started_at < there_at and key not in out}
         for key in taken:
             del self._held[key]
@@ -182,10 +175,7 @@ class CallRetries:
         return Retry(failed, now + verdict.wait, held=(started_at, now))
 
     def settle(self, now: float, out: Collection[CallKey]) -> list[Retry]:
-        """Judge held failures that are older than another call's success, and return those that count as attempts.
-
-        If a call is in flight again (`out`), it is judged when it ends.
-        """
+        """Judge held failures older than another's success; those in flight again (`out`) at their end."""
         counted = []
         for held in self._held.take(self._patience.there_at, out):
             key = held.failed.key

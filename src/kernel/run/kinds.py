@@ -86,10 +86,7 @@ class Inputs(Protocol):
         ...
 
     async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
-        """Return the sizes in code points of the top level's outputs, in the order of the outputs.
-
-        `save` writes unsaved progress, before sizes are read from D1. Raises ClaimLost.
-        """
+        """Return the top level's sizes in code points, after `save` wrote what is unsaved. Raises ClaimLost."""
         ...
 
     def also(self, outputs: Sequence[Output]) -> Also:

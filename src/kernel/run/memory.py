@@ -77,10 +77,7 @@ class MemoryAllowance:
     async def share(
         self, user: User, size: int, seconds: float, free: Callable[[], None] = lambda: None
     ) -> MemoryShare:
-        """Lend memory as soon as there is enough. Raises MemoryShort if there is none within `seconds`.
-
-        Two requests must not await the same future, so whoever waits looks again after a while.
-        """
+        """Lend memory, looking again and again, as requests share no future. Raises MemoryShort in the end."""
         until = clock.now() + seconds
         while (share := self.take(user, size, free)) is None:
             if clock.now() >= until:

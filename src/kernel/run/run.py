@@ -280,10 +280,7 @@ class Run:
         await self._recorder.record(await self._calls.drop())
 
     async def _write_settlement(self) -> Status | None:
-        """Write the progress of a task that has ended, and return the task's status.
-
-        Returns None if the task has not ended, whether it is still under this claim or under another one.
-        """
+        """Write the progress of an ended task, and return its status; None if it has not ended."""
         progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
         settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
         return await self._pacer.with_retries(settle)
@@ -317,10 +314,7 @@ class Run:
     async def _write(
         self, starting: Sequence[CallKey], then: Next, also: Also | None = None, minimum_calls: int | None = None
     ) -> None:
-        """Write progress. The write is repeated while the lease lasts, so that paid outputs are not lost.
-
-        `also` are statements that are written in the same transaction.
-        """
+        """Write progress and `also`, in one transaction, repeated while the lease lasts: outputs are paid."""
         shared = None if self._storage.tight else self._exchange.to_send(self._calls.groups_out)
         least = self._plan.minimum_calls if minimum_calls is None else minimum_calls
         progress = self._ledger.progress(starting, least, clock.now(), self._plan.unsaved, shared)

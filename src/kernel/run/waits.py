@@ -1,7 +1,4 @@
-"""What keeps a run's calls from starting: pauses, and the task's terms.
-
-Of several pauses, the API shows the longest. A client sets the terms: a deadline, and a budget of calls.
-"""
+"""What keeps calls from starting: pauses, of which the longest is shown, and a client's deadline and budget."""
 
 import math
 from collections.abc import Mapping
@@ -71,10 +68,7 @@ def longest(pauses: Mapping[str, float]) -> str:
 
 
 class WaitReport:
-    """Collects what the readers of a task see of a run: the last error, what the run waits for, and the pace.
-
-    `granted_at` is when the claim was granted, by the run's clock.
-    """
+    """What readers see of a run: last error, wait and pace. `granted_at`: the claim's grant, by the run's clock."""
 
     def __init__(self, claim: Claim, granted_at: float) -> None:
         self.last_error = claim.last_error  # The last failed call of the run; None after a success.
@@ -152,11 +146,7 @@ class Terms:
         return min(announcing_at + seconds, self._deadline_earliest)
 
     def rest_ms(self, now: float) -> int:
-        """Return for how many ms the task rests after an unexpected error: as long as after the death of a worker.
-
-        The rest is longer by EARLY_SECONDS_ALLOWED, because the message that continues the task may come a little
-        early.
-        """
+        """Return the task's rest in ms after an unexpected error: a dead worker's, and a message's earliness."""
         left = self._rests_until - now
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 

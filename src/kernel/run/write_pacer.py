@@ -32,10 +32,7 @@ class StorageGuard:
         return min(calls * limits.ROOM_BYTES_A_CALL, limits.ROOM_BYTES_MOST) if self.tight else 0
 
     async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
-        """Await the write that announces model calls, and return whether the database had space.
-
-        If the database had no space, no call starts for STORAGE_PAUSE_SECONDS.
-        """
+        """Await an announcement; whether there was space. Else no call starts for STORAGE_PAUSE_SECONDS."""
         try:
             await write
         except StoreFull:
@@ -78,10 +75,7 @@ class WritePacer:
         self._bucket.earn(calls)
 
     def recorded_part(self) -> None:
-        """Note that a write has recorded a part of a file that the run has read or stored, which allows one more write.
-
-        Without this, a file of many parts would wait half a minute for each part.
-        """
+        """Note a part of a file, which allows a write more: else each would wait for half a minute."""
         self._bucket.refund()
 
     def ready_at(self, now: float) -> float:

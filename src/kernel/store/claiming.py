@@ -133,10 +133,7 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
 
 
 def predecessor(rows: Sequence[Row]) -> int | None:
-    """Read from the STANDING row the fence of an earlier instance of the asking host that holds the task.
-
-    Returns None if no earlier instance of the host holds the task, or if the task rests now.
-    """
+    """Read the fence of an earlier instance of the host that holds the task; None without, or while it rests."""
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
 
 

@@ -154,10 +154,7 @@ class StorageStore(Store):
         await self._database.run(FORGET_COUNT.bind(), COUNT.bind(**which))
 
     async def erase_early(self, old: Old, *, keep_input: bool) -> int:
-        """Erase those of the found tasks that no client has retried since, and return the number of erased tasks.
-
-        The transaction that erases also sets where the next walk over the tenant's tasks begins.
-        """
+        """Erase those not retried since, and count them; the same transaction sets where the next walk begins."""
         walk = {"tenant": old.tenant, "walked_from": old.walked_from, "walked_to": old.walked_to}
         walk_on = [WALK_ON.bind(**walk)] if old.walks_on else []
         if not old.task_keys:

@@ -1,7 +1,4 @@
-"""Ends tasks from outside, without their worker: fails tasks, or cancels or erases them for a client.
-
-Such a write names its task's state, so that it changes nothing if it arrives late.
-"""
+"""Ends tasks from outside, without a worker. Such a write names the state, so a late one changes nothing."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -138,10 +135,7 @@ class EndingStore(StandingStore, HookedStore):
     """Ends tasks from outside. Writes that must not land late name the fence or generation that was read."""
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that no worker has, because its queue message reached the dead-letter queue.
-
-        Returns False if a worker has the task, if the task is not due yet, or if it has ended.
-        """
+        """Fail a task whose message is a dead letter; False if it has a worker, is not due, or has ended."""
         now = await self._standing(task_key)
         if now is None:
             return False

@@ -56,10 +56,7 @@ HAS_TEXT = f"""(text_file IS NULL OR EXISTS (SELECT 1 FROM files WHERE files.id 
 
 
 def unended(most: str) -> str:
-    """Return an expression that counts the unfinished tasks of `:tenant`, up to the parameter `most` (NULL: none).
-
-    The expression reads only as many index entries as it counts tasks, however many tasks have ended.
-    """
+    """Return an expression that counts `:tenant`'s unfinished tasks, and reads no others, up to `most`."""
     return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND finished_at IS NULL
     LIMIT coalesce({most}, 0)))"""
 

@@ -118,10 +118,7 @@ class KeyStore(Store):
 
 
 def grave(key_id: str) -> str:
-    """Return the name under which the tombstone of an API key is stored.
-
-    The tombstone's name contains a slash, so it differs from every task key, because a tenant's name contains no slash.
-    """
+    """Return the name of a key's tombstone, whose slash no task key has."""
     return f"key/{key_id}"
 
 

@@ -24,10 +24,7 @@ from .claims import CallKey, Output
 
 
 class Piece(NamedTuple):
-    """The outputs that one SQL statement adds to a segment; all of them have the same level.
-
-    `places`, `sizes` and `body` are parameters of the statements RECORD_OUTPUTS, RECORD_PIECES and COPY_MERGED.
-    """
+    """Outputs of a level that a statement adds. `places`, `sizes` and `body` are its parameters."""
 
     level: int
     places: str

@@ -346,10 +346,7 @@ class SweepStore(Store):
         await self._database.run(MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
     async def fill_slots(self, most: int, give_most: int) -> list[TaskKey]:
-        """Give up to `give_most` free object slots to waiting tasks, and return the tasks that got a slot.
-
-        `most` is how many object slots there are in all. If tasks are waiting, the method makes a second call to D1.
-        """
+        """Give up to `give_most` of `most` slots to waiting tasks, by a second call, and return those."""
         _, found = await self._database.run(FREE_SLOTS.bind(), _next_slots(None, most, give_most))
         return await self.give_slots([d1.task_key(row) for row in found], most) if found else []
 
@@ -363,11 +360,7 @@ class SweepStore(Store):
         return [task_key for task_key in task_keys if task_key in got]
 
     async def take_slot(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
-        """Take one of `most` object slots for a task, if a slot is free and it is the task's turn.
-
-        Returns whether the task took a slot, and a list with the other task that should get a free slot, if there is
-        one.
-        """
+        """Take a slot if it is the task's turn; whether it did, and the other task that should get one."""
         _, taken, found = await self._database.run(
             FREE_SLOTS.bind(),
             TAKE_SLOT.bind(task_key=task_key, most=most, walk_most=_walk_most(most)),

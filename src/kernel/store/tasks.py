@@ -1,7 +1,4 @@
-"""Combines the stores of what each task has in one class. Features make theirs with `TaskStore.beside`.
-
-Each base class has a module of its own, and its SQL is in the module of the same name in `sql`.
-"""
+"""Combines the stores of what each task has. Features make theirs with `TaskStore.beside`."""
 
 from .admission import AdmissionStore
 from .early_erasure import StorageStore

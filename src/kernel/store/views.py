@@ -187,10 +187,7 @@ class ViewStore(HookedStore):
     """Reads tasks for the API, and writes nothing. Each method of `ViewStore` is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
-        """Read a task, with its result once it is completed.
-
-        A result of more than ANSWER_CHARS_AT_ONCE characters, or VALUE_CHARS_AT_ONCE with a schema, is left out.
-        """
+        """Read a task, with its result if it is small enough (ANSWER_CHARS_AT_ONCE, VALUE_CHARS_AT_ONCE)."""
         found, result, source = await self._database.run(
             TASK.bind(
                 task_key=task_key,
@@ -232,10 +229,7 @@ class ViewStore(HookedStore):
         return None if pulse.status.terminal else pulse
 
     async def chunks(self, task_key: TaskKey) -> list[FinishedChunk] | None:
-        """Read a task's finished chunks, in text order. Returns None if the task does not exist.
-
-        Raises TooMuchAtOnce for more than ANSWER_CHARS_AT_ONCE characters of outputs, or CHUNKS_AT_ONCE chunks.
-        """
+        """Read all finished chunks in order, None without the task. Raises TooMuchAtOnce for too many."""
         found = await self.indexed_chunks(task_key)
         return None if found is None else found[1]
 

@@ -57,10 +57,7 @@ def recording_outputs(mine: str, full: str) -> Statement:
 
 
 def recording_pieces(mine: str, full: str) -> Statement:
-    """Return the statement that records up to PIECES_A_STATEMENT pieces; see `recording_outputs`.
-
-    Each piece after the first begins a new segment. Of the parameters with a number, those of missing pieces are NULL.
-    """
+    """Return the statement that records up to PIECES_A_STATEMENT pieces, each after the first in a new segment."""
     pieces = ", ".join(
         f"(:piece + {at}, :places_{at}, :sizes_{at}, :body_{at})" for at in range(limits.PIECES_A_STATEMENT)
     )

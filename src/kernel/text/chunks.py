@@ -387,11 +387,7 @@ def cuts_in_portions(
 
 
 def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
-    """Return the chunks that end at `cuts`.
-
-    Each chunk but the first begins `overlap_chars` before the end of the chunk before it. Without overlap the chunks
-    partition the text: joined, they are the text.
-    """
+    """Return the chunks that end at `cuts`, each but the first with its overlap; without overlap, they join."""
     first = Chunk(0, 0, cuts[0])
     rest = (
         Chunk(index, max(0, before - overlap_chars), end) for index, (before, end) in enumerate(pairwise(cuts), start=1)

@@ -24,10 +24,7 @@ _WIDE = re.compile(
 
 
 def estimated_tokens(text: str, chunks: Iterable[Chunk], instructions: str) -> int:
-    """Estimate the input tokens of the model calls for the given chunks. Each call repeats the instructions.
-
-    The estimate's time grows with the length of the text and the number of chunks, not with the overlap.
-    """
+    """Estimate the calls' input tokens, instructions included; the overlap costs no time."""
     spans = [(chunk.start, chunk.end) for chunk in chunks]
     offsets = sorted({offset for span in spans for offset in span})
     wide_before = dict.fromkeys(offsets[:1], 0)

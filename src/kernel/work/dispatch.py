@@ -1,8 +1,4 @@
-"""Sends a task to a host by the first route that accepts the task.
-
-The bindings of the deployment determine which routes exist. On the direct route a task runs in the invocation that
-dispatches it, after the invocation has answered.
-"""
+"""Sends a task by the first bound route that takes it; the direct one runs it here, after the answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

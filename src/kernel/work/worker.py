@@ -1,7 +1,4 @@
-"""The task actor's worker: `Worker.run` claims a task and works on it for one run.
-
-A `Worker` behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
-"""
+"""The task actor's worker: a host calls `Worker.run` with a task's key, and acts on the outcome."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

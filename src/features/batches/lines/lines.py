@@ -1,7 +1,4 @@
-"""Checks the lines of a batch: what a line must have, and the fault of a line that has something else.
-
-The body of an accepted line becomes that of a chat completion, without its model.
-"""
+"""Checks the lines of a batch, and makes of each valid body that of a chat completion without its model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -53,10 +50,7 @@ class LineRules(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A valid line. `body` has the fields that reach the provider, without the model.
-
-    `unsent` has the fields that have no effect on the call. A response shows some of them.
-    """
+    """A valid line: the fields of its body that reach the provider, without the model, and `unsent` ones."""
 
     custom_id: str
     model: str
@@ -65,10 +59,7 @@ class Line(NamedTuple):
 
 
 class LineFault(NamedTuple):
-    """Why a line is not valid. `line` counts from 1, blank lines included; None: the fault is the whole file's.
-
-    `param` is the place of the fault in the line, such as `body.stream`.
-    """
+    """A fault. `line` counts from 1 with blank ones, None: the whole file. `param`: such as `body.stream`."""
 
     code: LineCode
     line: int | None

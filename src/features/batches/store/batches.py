@@ -150,10 +150,7 @@ class BatchWork(NamedTuple):
 
 
 class SegmentSize(NamedTuple):
-    """A segment of a batch whose lines have not been written to the bucket as an object yet.
-
-    `chars` are the characters of the segment's lines, which are ASCII, and `body_bytes` the lines' compressed bytes.
-    """
+    """A segment that is no object yet. `chars` are its lines' ASCII, `body_bytes` their compressed bytes."""
 
     part: int
     body_bytes: int

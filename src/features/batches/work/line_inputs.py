@@ -1,7 +1,4 @@
-"""Holds the inputs of a batch's calls: lines of its input file, which a run reads when it needs them.
-
-A run keeps only the lines of its present calls in memory, and the index of all lines.
-"""
+"""The inputs of a batch's calls: lines of its file, read for the present calls, and the index of all."""
 
 import asyncio
 from array import array

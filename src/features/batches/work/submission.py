@@ -83,11 +83,7 @@ class BatchSubmission:
     async def earlier(
         self, tenant: str, idempotency_key: str | None, digest: str, resend: "Resend | None"
     ) -> SubmittedBatch | Mismatched | None:
-        """Find the batch of an earlier request that this one repeats. Raises StoreError.
-
-        Writes no batch, so it also serves a repetition that could not be accepted any more, because the input file was
-        deleted since.
-        """
+        """Find the batch of an earlier equal request, also if its input is gone. Raises StoreError."""
         base = self.base
         on = base.conditions(idempotency_key, digest, resend)
         if not on.may_be_replayed:

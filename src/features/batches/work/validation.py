@@ -118,11 +118,7 @@ class Validation:
         return {"bytes": self._recorded_bytes, "lines": self._check.total, "faults": len(self._faults)}
 
     async def _recorded(self, part: CheckedPart, at: int) -> None:
-        """Record what a portion of the file has, unless it lies within one line.
-
-        The rest of a file after a line that is too large is not read, because a run might get no farther than that
-        line.
-        """
+        """Record a portion unless it is within one line. After a line too large no more is read."""
         self._faults += map(fault_row, part.faults)
         if at - part.read_bytes > 2 * limits.BATCH_PORTION_BYTES:
             message = f"The line has more than {limits.BATCH_LINE_BYTES_MOST:,} bytes."

@@ -49,10 +49,7 @@ class _Spent(Exception):
 
 
 class _Input(NamedTuple):
-    """The input file of a batch, from which the `custom_id` of a line without an answer is read.
-
-    `lost` are the bytes of the file that cannot be read any more. `file` is None if it is gone.
-    """
+    """A batch's input, for `custom_id`s of its lines; None as `file` if gone. `lost`: bytes that are."""
 
     file: File | None
     lines: LineIndex

@@ -1,8 +1,4 @@
-"""A bucket in D1, for a deployment without R2: each part of a file is a row of `file_parts`.
-
-D1 returns a blob as a list of numbers, one for each byte. The bytes therefore go to the database and back as
-hexadecimal digits.
-"""
+"""A bucket in D1, for a deployment without R2. D1 returns a blob as a list of numbers, so bytes go as hexadecimal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

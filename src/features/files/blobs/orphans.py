@@ -15,11 +15,7 @@ APART_MS = limits.ORPHANS_APART_SECONDS * 1000
 
 
 async def erase_orphans(database: Database, bucket: Bucket, most: int) -> int:
-    """Search up to `most` parts of a bucket for orphans, erase these, and return how many there were.
-
-    Does nothing if the bucket was searched within the last hour. Raises StoreError and BlobUnavailable; the next search
-    then passes the same page.
-    """
+    """Search up to `most` parts once an hour for orphans, erase and count them. After an error that page is next."""
     (permit,) = await database.run(sql.BEGIN_WALK.bind(shelf=bucket.shelf, apart_ms=APART_MS))
     if not permit:
         return 0

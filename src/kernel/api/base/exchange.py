@@ -80,10 +80,7 @@ def _unheard(_tenant: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """The tenants of a request. `by` is the tenant of the request's key, and `whose` the tenant acted on, or EVERYONE.
-
-    `note` is called with each tenant that the request acts on and that is not the key's own.
-    """
+    """A request's tenants: its key's (`by`), and the one acted on, or EVERYONE (`whose`). `note` gets others' names."""
 
     by: str = LOCAL
     whose: str | Literal[Everyone.EVERYONE] = LOCAL

@@ -136,10 +136,7 @@ IDEMPOTENCY_KINDS = (BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH)
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field of a request. `field` is the field's path, such as `chunk.maxChars`.
-
-    `pointer` is set if the field holds an output schema or join rules: the JSON pointer to the wrong place.
-    """
+    """What is wrong with a field, named by its path; `pointer` is into its schema or join rules."""
 
     field: str
     message: str
@@ -182,10 +179,7 @@ class ProblemView(TypedDict):
 
 
 class Refusal(Exception):
-    """Raised to refuse a request with a problem. `detail` is for people, and quotes no text of a task.
-
-    `limit` names the limit that the tenant has reached, for a problem with the status 429.
-    """
+    """Raised to refuse with a problem. `detail` is for people, without a task's text; `limit`: which was reached."""
 
     def __init__(
         self,

@@ -50,11 +50,7 @@ class Follower:
         self.following = following
 
     async def looks(self) -> AsyncGenerator[Look | None]:
-        """Yield the result of each read of the task, and None whenever the stream has to send a comment.
-
-        The iteration ends when the task is gone, when the client's API key is no longer valid, when the database fails,
-        and before the invocation's allowance is used up.
-        """
+        """Yield each read, and None when a comment is due, until the task, key, database or allowance ends."""
         look, took = self._first, 0.0
         try:
             while True:

@@ -19,11 +19,7 @@ NOTHING = Mark(-1, -1)
 
 
 class Listener:
-    """Listens for one request that waits for a task or follows it.
-
-    A notice counts once, and only if it reports a later write than the last read saw. A notice that is repeated, late,
-    false, or from before a retry of the task costs one read.
-    """
+    """Listens for one request. A notice of a later write counts once; one that is false or late costs a read."""
 
     def __init__(self, api: Api, key: TaskKey) -> None:
         self._marks = api.isolate.marks

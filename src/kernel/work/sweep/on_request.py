@@ -44,10 +44,7 @@ class SweepOnRequest:
         return await self._held(self.asked().run(), None) or SweepCounts()
 
     async def resume(self) -> "tuple[SweepCounts, Resuming] | TooSoon":
-        """End the pauses of tasks that wait for a model that is away, then run a sweep, which sends them.
-
-        If a model does not answer in time, the answer comes first, and the rest is done after it. Raises StoreError.
-        """
+        """End waiting tasks' pauses, then sweep; what takes long follows the answer. Raises StoreError."""
         left_ms = await self.store.take_permit(Seen.RESUMED, limits.RESUME_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)

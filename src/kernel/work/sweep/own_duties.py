@@ -126,11 +126,7 @@ class Expiry:
         return len(await self._store.expire(due.overdue, OVERDUE, self._settings.retention_ms))
 
     async def give_up(self, due: Due) -> int:
-        """Fail the tasks whose workers died too often (stalls), and return how many tasks failed.
-
-        A worker that claims a task with too many stalls also fails the task. `give_up` fails tasks with too many stalls
-        that no worker claims.
-        """
+        """Fail tasks whose workers died too often and that no worker claims, and return how many."""
         settings = self._settings
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]
         if not hopeless:

@@ -1,7 +1,4 @@
-"""The sweep's duty to dispatch tasks again that no host knows of, or whose host is gone.
-
-A sweep that may start model calls also works on a task itself if no host has answered its dispatches.
-"""
+"""Dispatches tasks again that no host has. A sweep that may make calls works on unanswered ones itself."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,4 @@
-"""Ends the pauses of tasks that wait for a model that is away, for an operator who knows or hopes that it is back.
-
-Each model is called once, by one of its tasks. If the model answers, its other tasks go on.
-"""
+"""Ends the pauses of tasks that wait for a model. One calls each model, and if it answers the others go on."""
 
 import asyncio
 from itertools import batched
@@ -22,11 +19,7 @@ class ProbedModel(NamedTuple):
 
 
 class Resuming:
-    """Ends the pauses of waiting tasks, once. `dispatcher` sends the tasks that call the models.
-
-    If the invocation dies at any moment, tasks whose pauses have ended are due, and the next sweep sends them; the
-    others wait on.
-    """
+    """Ends pauses once. If it dies, what is due is sent by the next sweep, and the others wait on."""
 
     def __init__(self, worker: Worker, dispatcher: Dispatcher) -> None:
         self._worker = worker
