@@ -232,8 +232,7 @@ class App:
         bindings, worker = self._bindings, self.worker
         lanes = Lanes(None if bindings.processors is None else bindings.coordinators, self.log)
         host = lanes.host(worker, Route.QUEUE, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
-        # If no other route accepts the message that continues a task, the task does not run in this invocation, whose
-        # allowance is spent.
+        # If no other route continues the task, it does not run in this invocation, whose allowance is spent.
         await consume(batch, worker, self._dispatcher(0.0), host, partial(lanes.close, meter=self.meter), self.log)
 
     async def scheduled(self) -> None:

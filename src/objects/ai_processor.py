@@ -68,8 +68,7 @@ class Processor:
         """Store the task, and set the alarm to work on it after the delay. A repeated call of `start` does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._hint.give()  # A slice may still work under a claim that is older than the client's retry of the task.
-        # The object's alarm is set before the task is stored. If only the alarm was set when the object died, the alarm
-        # finds no task and cleans up.
+        # The alarm is set before the task is stored: if the object dies between, it finds none and cleans up.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_key)
         await armed
@@ -181,7 +180,6 @@ def _delay_seconds(outcome: RunOutcome | None) -> float | None:
             return delay_seconds
         case Unclaimed(ClaimRefusal.EARLY, left_ms):
             return left_ms / 1000
-        # the task has ended, does not exist, or belongs to another route; the sweep notices if the worker of that route
-        # dies
+        # the task has ended, is gone, or is another route's; the sweep notices if that route's worker dies
         case _:
             return None

@@ -50,8 +50,7 @@ class LanedCaller:
         self._reached: asyncio.Task[bool] | None = None
         self._asked: set[asyncio.Task[Sequence[CallOutcome | HeldCall]]] = set()
         self._numbers = count()
-        # The keys of a dict keep the order in which the calls were made, whereas the order of a set differs from run to
-        # run.
+        # A dict keeps the order in which the calls were made; a set's differs from run to run.
         self._own: dict[asyncio.Task[ModelReply | ModelError], None] = {}
 
     @property

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from js import Ai
 
-# How many seconds to wait for the end of an aborted call. An aborted call normally fails at once, but in some runtimes
-# it may continue.
+# How long to wait for the end of an aborted call, which normally fails at once; some runtimes go on.
 _ABORT_SECONDS = 1.0
 
 

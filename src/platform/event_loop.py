@@ -66,6 +66,5 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# What was changed in this interpreter's only event loop. The `Adaptation` holds only Python functions, and no
-# JavaScript object.
+# What was changed in this interpreter's only event loop: Python functions, and no JavaScript object.
 EVENT_LOOP = Adaptation()

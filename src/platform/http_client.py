@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import js
     from pyodide.ffi import JsBuffer
 
-# How many seconds to wait for the end of an aborted promise. An aborted promise normally fails at once, but in some
-# runtimes it may stay open.
+# How long to wait for the end of an aborted promise, which normally fails at once; in some runtimes it stays.
 _ABORT_SECONDS = 1.0
 
 
@@ -109,8 +108,7 @@ class HttpExchange:
         reader = stream.getReader()
         received = bytearray()
         while not (part := await self._settled(reader.read())).done:
-            # Check the size of the reply's body before its bytes are passed from JavaScript, because passing them
-            # copies them.
+            # The size is checked before the bytes are passed from JavaScript, which copies them.
             if len(received) + part.value.byteLength > max_reply_bytes:
                 raise HttpReplyTooLarge(f"the reply exceeded {max_reply_bytes} bytes")
             received += part.value.to_bytes()

@@ -38,8 +38,7 @@ class Timer(asyncio.Handle):
         from pyodide.ffi import create_once_callable
 
         super().__init__(callback, args, loop, context)
-        # The timer's function runs outside the event loop's handling of callbacks, so it only schedules the real
-        # callback.
+        # The timer's function runs outside the event loop's handling, so it only schedules the callback.
         self._hand_over: Callable[[], asyncio.Handle] = lambda: loop.call_soon(callback, *args, context=context)
         self._handed_over: asyncio.Handle | None = None
         self._function = create_once_callable(self._fire)

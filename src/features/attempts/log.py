@@ -204,8 +204,7 @@ def index_of(task: Row, found: Sequence[Row], failures: Sequence[Row], default_m
         level = whole(row, "level")
         sizes.update((CallKey(level, place), size) for place, size in zip(places, lengths, strict=True))
     announced, live = keys(task, "in_flight"), bool(task["live"])
-    # The worker of a task that was ended from outside may have recorded outputs of calls that the task's row still
-    # lists as in flight.
+    # The worker of a task ended from outside may have recorded outputs of calls that the row still has in flight.
     unanswered = announced - sizes.keys()
     return AttemptIndex(
         model=maybe_text(task, "model") or default_model,
@@ -271,8 +270,7 @@ def _outputs(segments: Sequence[Row], wanted: Collection[CallKey]) -> Iterator[O
         yield from outputs(level, found, {key.position for key in wanted if key.level == level})
 
 
-# Reads in one row a task's calls without an answer, its bill, and what all of its calls have in common, such as the
-# model.
+# Reads in one row a task's calls without an answer, its bill, and what all of its calls share, such as the model.
 CALLS = statement(f"""
 SELECT in_flight, doubted, {LIVE} AS live, announced_at, calls_settled, calls_in_doubt, model, route
 FROM tasks WHERE id = :task_key

@@ -60,8 +60,7 @@ class BulkChange:
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
         if found.generations and free <= 0:
             return LimitReached(Limit.TASKS_IN_FLIGHT)
-        # Fewer tasks are changed than were found if another request has changed some of them, or has used up the
-        # tenant's limit, in the meantime.
+        # Other requests may have changed some of the tasks, or have used up the tenant's limit, in the meantime.
         more = len(found.generations) > len(done)
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)

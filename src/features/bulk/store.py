@@ -34,8 +34,7 @@ WHERE id >= :first AND id < :behind AND status = 'failed'
   AND error_code NOT IN ('{BUDGET_EXHAUSTED}', '{COST_EXHAUSTED}')
   AND (:code IS NULL OR error_code = :code) AND kind IS NOT 'batch' AND {HAS_TEXT}"""
 
-# Finds up to `:most` failed tasks to retry, oldest first, and counts the unfinished tasks of `:tenant`, up to
-# `:counted_most`.
+# Finds up to `:most` failed tasks to retry, oldest first; counts `:tenant`'s unfinished ones up to `:counted_most`.
 FAILED = statement(f"SELECT id, generation, {unended(':counted_most')} AS unended {_FAILED} ORDER BY id LIMIT :most")
 
 # Counts up to `:most` failed tasks to retry, and two numbers of model calls. The first is how many calls the tasks need
@@ -57,8 +56,7 @@ _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
   AND error_code NOT IN ('{BUDGET_EXHAUSTED}', '{COST_EXHAUSTED}') AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
 
-# Adds the ends of tasks that are retried to the sums over ended tasks, unless that was done before. Goes before
-# RETRY_ALL.
+# Adds the ends of tasks that are retried to the sums, unless that was done before. Goes before RETRY_ALL.
 RETRY_ALL_COUNT = statement(count_retried(_RETRYABLE))
 
 # Sets the counts of the retried tasks' failed calls to 0. Goes before RETRY_ALL.
@@ -87,8 +85,7 @@ GOING_ON = statement(f"SELECT id, generation {_GOING_ON} LIMIT :most")
 # Counts the unfinished tasks of `:tenant`, up to `:most`.
 COUNT_GOING_ON = statement(f"SELECT count(*) AS tasks FROM (SELECT 1 {_GOING_ON} LIMIT :most)")
 
-# Cancels the tasks in `:generations`, as CANCEL does with one task, if they are still in `:status`, or in any
-# unfinished status if `:status` is NULL.
+# Cancels the tasks in `:generations`, as CANCEL does one, if they are in `:status` (NULL: any unfinished one).
 CANCEL_ALL = statement(f"""
 UPDATE tasks SET status = 'cancelled', {ENDED}
 WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'processing')

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# The lengths of quotes and of the headline are chosen so that the report on a text of up to 1 MB, with eight terms, has
-# fewer than 1,000 characters.
+# With these lengths the report on a text of up to 1 MB, with eight terms, has fewer than 1,000 characters.
 QUOTE_CHARS: Final = 130
 HEADLINE_CHARS: Final = 60
 

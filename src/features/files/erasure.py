@@ -10,8 +10,7 @@ from ...kernel.store.d1 import BoundStatement, Row
 from ...kernel.work.sweep.duty import Duty, DutyCost, SweepAllowance
 from .sql import FILE_WORK
 
-# The calls to D1 that the erasure of files takes in addition to the erasure of their parts: to find the files, to mark
-# them and to remove their rows.
+# Calls to D1 besides the erasure of parts: to find the files, to mark them and to remove their rows.
 _ERASURE = DutyCost(3, 7)
 _FILE = DutyCost(2, 1)  # The calls that erase the parts of one file, in R2 or in D1.
 # What a search for orphans takes at most in R2 and in D1: to take the permit, read a page of parts, look up their rows,

@@ -187,8 +187,7 @@ class MultipartParser:
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
-        # The body begins with a boundary, and every other boundary follows a line's end. With a line's end added before
-        # the body, all boundaries look alike.
+        # Each boundary but the first follows a line's end; with one added before the body, all look alike.
         self._held = b"\r\n"
         self._state = _State.PREAMBLE
         self._parts = 0
@@ -257,8 +256,7 @@ class MultipartParser:
         end = data.find(b"\r\n\r\n", at)
         if (len(data) - 3 if end < 0 else end) - at > HEADER_BYTES_MOST:
             raise Malformed(f"The headers of a part have more than {HEADER_BYTES_MOST} bytes.")
-        # A part may lack its content and also the line's end before the content. In this case, the boundary follows the
-        # headers at once.
+        # A part may lack its content and the line's end before it. Then the boundary follows the headers at once.
         is_begun = len(data) - end - 2 < len(self._delimiter) and self._delimiter.startswith(data[end + 2 :])
         if end < 0 or is_begun:
             return None

@@ -31,8 +31,7 @@ WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave) AND :files_most > 
 ON CONFLICT DO NOTHING
 """)
 
-# Starts the search for orphans at a place with the first upload to it: a put may land after all files are gone. Goes
-# after BEGIN_UPLOAD.
+# Starts the search for orphans at a place with its first upload: a put may land late. Goes after BEGIN_UPLOAD.
 BEGIN_WALKS = statement(f"""
 INSERT INTO file_walks (what, after, at) SELECT :shelf, '', {NOW} WHERE {_WRITING} ON CONFLICT DO NOTHING
 """)
@@ -140,12 +139,10 @@ UPDATE files SET state = 'erasing', due_at = {NOW} WHERE id = :file_key AND stat
 
 # Marks a complete file for its erasure. Goes after GIVE_BACK.
 DELETE_FILE = _mark("'ready'")
-# Marks a file whose upload failed. It may be ready, because the answer to MAKE_READY may have been lost. Goes after
-# GIVE_BACK.
+# Marks a file whose upload failed, or is ready if MAKE_READY's answer was lost. Goes after GIVE_BACK.
 ABORT_UPLOAD = _mark("'writing', 'ready'")
 
-# Finds files that the sweep must look at: forgotten uploads, expired files, and files that are marked for their
-# erasure.
+# Finds files that the sweep must look at: forgotten uploads, expired files, and those marked for erasure.
 DUE_FILES = statement(f"""
 SELECT id, place, {NOW} AS now FROM files WHERE due_at <= {NOW} ORDER BY due_at LIMIT :most
 """)

@@ -56,8 +56,7 @@ ON CONFLICT DO NOTHING
 
 _THERE = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND retry_of = :old_key)"
 
-# Copies the old task's text together with its output schema. `:inherited` is a JSON object, which the column
-# `texts.inherited` explains.
+# Copies the old task's text with its output schema. The column `texts.inherited` explains the JSON of `:inherited`.
 COPY_TEXT = statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, inherited, lead,
   headings)

@@ -19,8 +19,7 @@ from .view import response_view
 if TYPE_CHECKING:
     from ...kernel.api.tasks.joined_value import JoinedValue
 
-# A placeholder for the text of a response in an answer. No text of a client contains NUL, because a request with NUL is
-# refused.
+# Stands for the text of a response in an answer. No client's text has NUL, because such requests are refused.
 _HERE = "\0"
 QUOTES_HERE = "\0quotes"  # the same for its quotes
 

@@ -30,8 +30,7 @@ from .shapes import (
 )
 from .text_format import SCHEMA_FIELD
 
-# Beginnings of the names of native fields, as a refusal may contain them. In a body of `/v1/responses` the native
-# fields are members of `onceover`.
+# How names of native fields begin in refusals. In a body of `/v1/responses` these are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls", "contextChars", "headings")
 
 
@@ -53,8 +52,7 @@ async def create_response(exchange: Exchange) -> Reply:
     with _named_here():
         accepted = await submission.accept(exchange, request, key, name, resend)
     if body.get("stream"):
-        # The stream of a new task opens without a read of D1, so a failing database cannot refuse a task that was just
-        # accepted.
+        # A new task's stream opens without a read of D1, so a failing database cannot refuse an accepted task.
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **submission.replayed(accepted)})
     headers = submission.replayed(accepted)

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ...kernel.api.base.problems import FieldError, named
 
-# The values that a field of a request may have besides null. For a field that is an object, the allowed values of each
-# of its own fields are given.
+# The values that a field may have besides null; of an object, those of each of its own fields.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
 
 DEFAULTS: Mapping[str, Passing] = {

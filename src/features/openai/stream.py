@@ -225,8 +225,7 @@ class Writer:
         before, here, after = json.dumps(data, ensure_ascii=False).partition(json.dumps(_HERE))
         opening = sse.opened(name) + sse.escaped(before)
         if here:
-            # The text's first part is read before the event begins, so that a failing database is noticed between
-            # events.
+            # The text's first part is read before the event begins: a failing database is noticed between events.
             async with aclosing(self._result()) as result:
                 async for part in result:
                     yield opening + sse.escaped(part)

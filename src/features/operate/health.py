@@ -116,8 +116,7 @@ async def read_service(exchange: Exchange) -> Reply:
             detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
         return json_reply(503, unhealthy, refusal.headers)
-    # The database reports its size with each answer, and the isolate keeps the size of the latest answer to any
-    # request.
+    # The database reports its size with each answer, and the isolate keeps the latest of any request.
     most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
     has_room = not exchange.api.isolate.storage.refuses(most, now)
     status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"

@@ -66,8 +66,7 @@ TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WH
 # Says up to what time the sums contain all tasks that ended, NULL before the first fold.
 FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
 
-# HISTORY reads the sums over the periods of five minutes that began within the last `:back_ms`, by status; SAMPLES
-# reads the samples.
+# HISTORY reads the sums of five minutes that began within the last `:back_ms`, by status; SAMPLES the samples.
 HISTORY = statement(f"""
 SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms GROUP BY at, status ORDER BY at, status
 """)

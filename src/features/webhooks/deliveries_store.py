@@ -31,8 +31,7 @@ def _of_endpoint(column: str) -> str:
     return f"(SELECT {column} FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id)"
 
 
-# The values that a sender of a webhook delivery needs: the URL, which of the endpoint's secrets sign, and the
-# database's time.
+# What a sender needs: the URL, which of the endpoint's secrets sign, and the database's time.
 _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_at, fence, tries, {NOW} AS now,
   (SELECT count(*) FROM json_each(attempts) WHERE json_extract(value, '$[0]') >= begun_at) AS tries_of_day,
   {_of_endpoint("url")} AS url, {_of_endpoint("secret_generation")} AS secret_generation,
@@ -217,8 +216,7 @@ DELIVERY = statement(f"SELECT {_SHOWN} FROM webhook_deliveries WHERE state IN (0
 _ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until > {NOW} AS old_secret_signs, failures,
   paused_until, failed_attempts, last_failure, disabled_at, created_at, updated_at"""
 
-# A condition: the webhook endpoint's key is from `:first` on and below `:behind`, as are all keys of one tenant's
-# endpoints.
+# A condition: the endpoint's key is from `:first` on and below `:behind`, as are all of one tenant.
 _OF_TENANT = "id >= :first AND id < :behind"
 
 # Writes a webhook endpoint unless its tenant already has `:most` endpoints. If INSERT_ENDPOINT is sent twice, the

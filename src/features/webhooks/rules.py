@@ -21,13 +21,11 @@ from ...kernel.domain.ids import TENANT_PATTERN, TaskKey, batch_id, split_task_k
 TAKES = "https, on port 443, to a public name with a dot in it: no address, no user info, no fragment"
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-# The last label of a host name must contain letters, and must not look like 0x7f, because otherwise the name would be
-# an IP address.
+# The last label of a host name has letters, and does not look like 0x7f: else the name would be an IP address.
 _TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"
 # The rest of the URL, after the host, is ASCII without a fragment or backslash.
 _TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"
-# Without re.ASCII, the patterns would also match letters that fold to ASCII ones: the long s, the Kelvin sign, the i
-# without a dot.
+# Without re.ASCII, the patterns match letters that fold to ASCII ones: long s, Kelvin sign, i without a dot.
 _PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}", re.ASCII)
 _LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
 

@@ -119,8 +119,7 @@ class Catalogue:
         ]
         if not found:
             return (), {}
-        # Of several matching paths, the one with the fewest variable segments counts, so `/api/tasks/retry` is not a
-        # task's path.
+        # Of matching paths the one with the fewest variable segments counts: `/api/tasks/retry` is no task's.
         pattern, group, parts = min(found, key=lambda one: len(one[2]))
         return tuple(endpoint for endpoint in group.load() if endpoint.path == pattern), parts
 

@@ -22,8 +22,7 @@ _ONLY_JSON = (
     "Your answer must be one JSON object that the JSON Schema below allows. Write only the object: no explanation, no "
     "Markdown.\n\nJSON Schema:\n"
 )
-# an empty answer is replaced by this text: several servers refuse an empty message, or two messages of one role in a
-# row
+# replaces an empty answer: several servers refuse an empty message, or two of one role in a row
 _NO_ANSWER = "(empty)"
 # Words by which a server refuses the field for a schema, or the schema in it: "Invalid parameter: 'response_format' of
 # type 'json_schema' is not supported with this model" (OpenAI), "does not support parameters: ['response_format']"
@@ -42,8 +41,7 @@ _UNFIT = re.compile(
     re.IGNORECASE,
 )
 _SAID_CHARS_READ = 4_000
-# Keywords of JSON Schema that are so long that they would be removed from an error message as if they were a client's
-# text.
+# Keywords of JSON Schema that are so long that an error message would lose them as a client's text.
 _KEYWORDS = re.compile("additionalProperties|exclusiveM(?:in|ax)imum")
 
 

@@ -178,8 +178,7 @@ class OpenAIProvider:
         if _passes(status):
             return ModelUnavailable(message, retry_after_seconds(reply.headers))
         if 300 <= status < 400:
-            # Redirects are not followed, because a followed redirect would send the API key to a host that is not
-            # configured.
+            # A followed redirect would send the API key to a host that is not configured.
             said = f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address"
             return ModelMisconfigured(said)
         if 400 <= status < 500:

@@ -14,8 +14,7 @@ from ..domain.errors import ModelReplyMalformed, ModelTimeout
 from ..domain.task import CONTENT_FILTER, LENGTH_REASONS
 from .protocol import ModelReply
 
-# the highest count of tokens in one call that is believed: far above any model, and small enough that a task's sum is
-# exact in JavaScript
+# the most tokens in a call that are believed: above any model, and a task's sum is exact in JavaScript
 TOKENS_MOST = 1_000_000_000
 CAUSE_CHARS_MOST = 200
 _CAME_CHARS_MOST = 100  # how much of a reply without usable output is shown

@@ -13,8 +13,7 @@ from . import asking, replies
 from .protocol import ModelCall, ModelReply
 
 _TOKENS = "max_completion_tokens"
-# A reply with fewer bytes than this cannot become an answer of more than ANSWER_CHARS_MOST characters, because each
-# byte becomes at most six characters.
+# A smaller reply gives no answer of more than ANSWER_CHARS_MOST characters: a byte becomes at most six.
 _SURELY_SHORT_BYTES = limits.ANSWER_CHARS_MOST // 6
 _CODE_CHARS_MOST = 200
 _CUT_OFF = " … [cut off]"  # The end of a message that was longer.
@@ -113,8 +112,7 @@ def passing_words(said: str, body: Mapping[str, object]) -> str:
 def client_texts(body: Mapping[str, object]) -> list[str]:
     """Return the client's texts in a body, which an error message may quote, joined to be searched at once."""
     texts = list(strings_in(body))
-    # the JSON of a schema contains names that the client chose; the JSON of messages contains only names that the API
-    # knows
+    # a schema's JSON has names that the client chose; that of messages only names that the API knows
     others = (value for name, value in body.items() if name != "messages" and isinstance(value, Mapping | list))
     texts += (asking.without_keywords(json.dumps(value, ensure_ascii=False)) for value in others)
     found = [text.strip() for text in texts if len(text) >= replies.REPEATED_CHARS_LEAST]

@@ -10,8 +10,7 @@ from .protocol import ModelCall, ModelReply, OutputForm
 
 Wire = dict[str, str | int | float | None]
 
-# written for an aborted call, whose error has the same code as a lost connection, because the run must distinguish the
-# two
+# written for an aborted call, whose error has a lost connection's code: the run must tell the two apart
 _ABORTED = "aborted"
 # written for a call that a lane no longer knows, for the same reason
 _FORGOTTEN = "forgotten"

@@ -22,8 +22,7 @@ from ..domain.errors import (
 from . import asking, replies
 from .protocol import Health, ModelCall, ModelReply
 
-# The default model costs a sixth of what a dense model with 70 billion parameters costs: docs/configuration.md has the
-# figures.
+# It costs a sixth of what a dense model with 70 billion parameters does: docs/configuration.md has the figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
 # The limit of output tokens for a call that sets no limit of its own. The default limit of Workers AI, 256 or 2,000
 # tokens, would cut off many answers in mid-sentence.
@@ -37,14 +36,11 @@ _QUOTA_CODES = frozenset({3036, 4006})
 _UNKNOWN_MODEL = 5007
 _TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
 _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
-# The listed codes 5xxx mean the statuses 400, 403 or 405, and so do the codes 7xxx and 8xxx of Cloudflare's API: the
-# request is at fault.
+# The codes 5xxx listed mean 400, 403 or 405, as do 7xxx and 8xxx of Cloudflare's API: the request is at fault.
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
-# Error codes for an output that does not have the requested form. If the call is repeated, the output may have the
-# requested form.
+# Codes for an output without the requested form, which a repeated call may have.
 _MALFORMED_CODES = frozenset({5024})
-# Words in the error for a request that is too long for the model. The error for a request that is too long has the code
-# 5021 or 3010, or no code.
+# Words in the error for a request too long for the model, which has the code 5021 or 3010, or none.
 _TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
 _AT_FAULT = re.compile(
     r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"

@@ -9,8 +9,7 @@ from . import replies
 from .protocol import ModelCall, ModelReply
 from .whole_answers import error_body, line_reply, sent_fields
 
-# The reasoning that a model may write before its answer. In an answer, the reasoning gets a field of its own, as other
-# servers do.
+# The reasoning before an answer, which gets a field of its own, as from other servers.
 _THOUGHTS = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 # The HTTP statuses in Cloudflare's list for codes that do not mean 400.
 _STATUSES = {3006: 413, 3023: 403, 3041: 403, 3042: 404, 5007: 404, 5016: 403, 5018: 403, 5019: 405, 5035: 403}
@@ -90,8 +89,7 @@ def _tool_call(number: int, one: object) -> object:
     if isinstance(one, Mapping) and isinstance(one.get("function"), Mapping):
         return {"id": f"call_{number}", "type": "function", **one}
     given = replies.member(one, "arguments")
-    # OpenAI writes the arguments as the text of a JSON object. Some models of Workers AI give this text, others the
-    # object.
+    # OpenAI writes arguments as a JSON object's text. Some models of Workers AI do, others give the object.
     written = given if isinstance(given, str) else json.dumps({} if given is None else given, ensure_ascii=False)
     function = {"name": replies.member(one, "name"), "arguments": written}
     return {"id": f"call_{number}", "type": "function", "function": function}

@@ -8,8 +8,7 @@ request's API key alone decides its tenant. Without REQUIRE_KEYS, the tenant is 
 import re
 from typing import NewType
 
-# A file's key: its tenant, a colon and a UUIDv7. The code below the HTTP layer uses keys of files, and clients see only
-# ids.
+# A file's key: its tenant, a colon and a UUIDv7, used below the HTTP layer. Clients see only ids.
 FileKey = NewType("FileKey", str)
 
 _PREFIX = "file-"

@@ -46,8 +46,7 @@ class Presented(NamedTuple):
     secret: str
 
 
-# The Worker looks up the key NOBODY if a client sent a text that is no API key: this look-up finds nothing and costs as
-# much as the look-up of any other key.
+# NOBODY is looked up for a text that is no API key: in vain, at the cost of any other key.
 NOBODY = Presented("", "")
 
 

@@ -12,8 +12,7 @@ from . import limits
 from .ids import TaskKey
 from .task import Mark, Route, Status
 
-# A step number that is higher than that of every write of a claim: the largest whole number that JavaScript represents
-# exactly.
+# Higher than the number of every write of a claim: the largest whole number that JavaScript has exactly.
 LAST_STEP = 2**53 - 1
 
 

@@ -20,8 +20,7 @@ from .limits import WEBHOOK_KEY_CHARS_LEAST
 from .prices import TAKES as PRICES_TAKE
 from .prices import Prices, parse_prices, published
 
-# How a model's server gets an output schema: `native` means in the field `response_format`, `prompt` in the system
-# message, and `both` in both places.
+# How a server gets an output schema: `native` in `response_format`, `prompt` in the system message, or `both`.
 Sending = Literal["native", "prompt", "both"]
 SENDINGS: Final[tuple[Sending, ...]] = get_args(Sending)
 
@@ -119,8 +118,7 @@ BATCH_FIELDS = (
 )
 # Fields that are never sent for a line of a batch: a line is one call with one whole answer, and has a model.
 _NO_BATCH_FIELDS = frozenset({"model", "n", "stream", "stream_options"})
-# Fields of a model call that clients may not set, because the service sets these fields or because they would change
-# the reply's form.
+# Fields of a call that clients may not set: the service does, or they would change the reply's form.
 _OWN_FIELDS = frozenset(
     {
         *("max_completion_tokens", "max_tokens", "messages", "model", "n"),

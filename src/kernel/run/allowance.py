@@ -4,8 +4,7 @@ from ..domain import limits
 from ..domain.meter import Meter
 from ..domain.settings import Settings
 
-# Subrequests reserved for the end of a run: its last write, one repetition of this write, and the message that lets
-# another run continue the task.
+# Kept for the end of a run: its last write, a repetition of it, and the message that continues the task.
 _RESERVE = 3
 # Statements reserved for a run's last write and its repetition.
 _RESERVE_STATEMENTS = 9

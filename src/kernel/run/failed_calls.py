@@ -167,8 +167,7 @@ class CallRetries:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return Retry(failed, now + verdict.wait, lasts=True, ends_task=ends_task)
-        # A failure may be the fault of the model, and then all calls would fail. If another call succeeds after the
-        # failure, the failure was the fault of its chunk.
+        # It may be the model's fault, and all calls would fail. After another's success it is its chunk's.
         if patience.there_at > started_at:
             return Retry(failed, now + verdict.wait)
         self._held.hold(failed._replace(entry=None), started_at, now, chance)
@@ -182,8 +181,7 @@ class CallRetries:
             if self._patience.counts(self._number(key), held.started_at, now):
                 calls = held.failed.tried.calls
                 verdict = self._verdict(key, calls, of_service=True, own=True, chance=held.chance)
-                # A call that has a held failure may have failed again, for another reason. Each failure of a call has
-                # its own number, so the larger number counts.
+                # A call with a held failure may have failed again: the larger of their numbers counts.
                 calls = max(calls, self.tried(key).calls)
                 self._tried[key] = tried = Tries(verdict.attempts, calls, verdict.counted)
                 failed = held.failed._replace(tried=tried, final=verdict.final)
@@ -267,8 +265,7 @@ class Gaps:
     def add(self, failed: FailedCall) -> None:
         """Add to the gaps a chunk that failed for good."""
         assert failed.gap_chars is not None
-        # The provider's answer is recorded together with the failure, and would otherwise take memory until the end of
-        # the run.
+        # The provider's answer is recorded with the failure, and would else take memory until the run ends.
         self._found[failed.key] = failed._replace(provider_answer=None)
         self._gap_chars += failed.gap_chars
 

@@ -65,8 +65,7 @@ class Run:
         self._recorder = CallRecorder(context, self._ledger, self._inputs)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
-        # Whether the task's row may already show a wait, because the model was away before or the last run started no
-        # call.
+        # Whether the row may show a wait: the model was away before, or the last run started no call.
         self._wait_written = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     async def work(self) -> RunOutcome:
@@ -296,8 +295,7 @@ class Run:
         write = self._write(starting, self._continue(room_bytes))
         if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
-        # If D1's reply says that the database is nearly full, the calls are announced again, in a write that checks for
-        # space for their outputs.
+        # If D1's reply says nearly full, the calls are announced again in a write that checks for space.
         return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:
@@ -352,8 +350,7 @@ class Run:
 
     async def _read(self, key: CallKey, now: float) -> None:
         """Read the input of a call, and of as many calls after it as the run may still make."""
-        # The outputs that a merge reads must be saved. A bucket may be slow, so outputs that waited for long are
-        # recorded first.
+        # A merge's outputs must be saved. A bucket may be slow, so those that waited for long come first.
         if key.level or (self._kind.reads_files and now >= self._pacer.renews_by):
             await self._save()
         calls = self._scheduler.affordable(now, limits.CHUNKS_MOST)

@@ -72,8 +72,7 @@ class WaitReport:
 
     def __init__(self, claim: Claim, granted_at: float) -> None:
         self.last_error = claim.last_error  # The last failed call of the run; None after a success.
-        # The average ms from one finished call to the next since the last failure; the pause after the failure does not
-        # count.
+        # The average ms between finished calls since the last failure, without the pause after it.
         self.pace_ms = claim.pace_ms
         self._calls = 0  # How many calls have succeeded since the last failure, or since the claim.
         self._began_at = granted_at  # When the first of the calls that `_calls` counts started.

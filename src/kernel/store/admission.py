@@ -152,8 +152,7 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
 _SHARED = """EXISTS (SELECT 1 FROM submissions JOIN texts ON submissions.id = texts.submission
   WHERE texts.task_id = :task_key AND submissions.task_id = :task_key AND replayed = 1)"""
 
-# Subtracts the characters of a task that is about to be withdrawn from those that its tenant has used today. Goes
-# before WITHDRAW.
+# Subtracts the characters of a task about to be withdrawn from its tenant's of today. Goes before WITHDRAW.
 UNCOUNT_CHARACTERS = statement(f"""
 UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant = :tenant AND day = {_TODAY}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
@@ -166,8 +165,7 @@ BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING
 """)
-# Adds a task that is about to be withdrawn to the sums over ended tasks, if a worker has already claimed it. Goes
-# before WITHDRAW.
+# Adds a task about to be withdrawn to the sums, if a worker has already claimed it. Goes before WITHDRAW.
 WITHDRAW_COUNT = count_erased(f"id = :task_key AND started_at IS NOT NULL AND NOT {_SHARED}")
 WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}")
 
@@ -199,8 +197,7 @@ SET_BACK = (
     "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
 )
 
-# A gap stays open once merges are planned, because the merges that were already paid for were made without it.
-# Otherwise gaps open again.
+# A gap stays open once merges are planned, which were made, and paid, without it. Otherwise gaps open again.
 OPENS_AGAIN = """(level > 0 OR gap_chars IS NULL OR final = 0
   OR NOT EXISTS (SELECT 1 FROM merges WHERE merges.task_id = failures.task_id))"""
 

@@ -137,8 +137,7 @@ def predecessor(rows: Sequence[Row]) -> int | None:
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
 
 
-# CLAIM_TEXT, CLAIM_OUTPUTS and CLAIM_FAILURES follow CLAIM in its transaction, and give rows only to the claim's
-# holder.
+# CLAIM_TEXT, CLAIM_OUTPUTS and CLAIM_FAILURES follow CLAIM in its transaction, for the claim's holder alone.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
 # Reads the text of the chunks that the run begins with. Most outputs are of chunks at the start of the text, so the
 # number of outputs tells where the run begins. CLAIM_TEXT also reads how many calls each planned merge level has, and

@@ -38,8 +38,7 @@ from ..domain.meter import Meter
 
 type Value = str | int | float | None
 
-# _TOKENS matches quoted texts, quoted names and comments first, because a colon or question mark inside them is no
-# parameter.
+# _TOKENS matches quoted texts, quoted names and comments first: a colon or question mark in them is no parameter.
 _TOKENS = re.compile(
     r"""
       '(?: [^'] | '' )*'

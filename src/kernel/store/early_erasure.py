@@ -80,8 +80,7 @@ WHERE tenant IN (SELECT tenant FROM tasks WHERE id IN {_OLD})
 """)
 ERASE_OLD = (*delete_parts("IN", _OLD), statement(f"DELETE FROM tasks WHERE id IN {_OLD} RETURNING id"))
 
-# Adds to the sums over ended tasks what they lack of the tasks that are erased early. OLD_COUNT must run before the
-# last statement of ERASE_OLD.
+# Adds to the sums what they lack of the tasks erased early. OLD_COUNT runs before ERASE_OLD's last statement.
 OLD_COUNT = count_erased(f"id IN {_OLD}")
 
 

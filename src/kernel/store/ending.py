@@ -194,8 +194,7 @@ class EndingStore(StandingStore, HookedStore):
         count as just announced.
         """
         *parts, whole = (part.bind(task_key=task_key) for part in ERASE)
-        # The task's parts are deleted first, because in a full database the tombstone needs the space that the deletion
-        # frees.
+        # The parts go first, because in a full database the tombstone needs the space that this frees.
         starting, *_, gone, _ = await self._database.run(
             _start_window(task_key),
             *parts,

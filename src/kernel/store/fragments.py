@@ -22,8 +22,7 @@ LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
 OVERDUE = f"coalesce(deadline_at <= {NOW}, 0)"
 LIVE = f"coalesce(lease_until > {NOW}, 0)"
-# The time from which another worker may take a task over: the worker's lease is then over, and so is the rest of a task
-# on which workers have died.
+# From when another worker may take a task over: its lease is over, and the rest after a worker's death.
 FREE_AT = "max(lease_until, rest_until)"
 # A condition: the task's worker has lost the task, and no other worker has it.
 ABANDONED = f"status = 'processing' AND {FREE_AT} <= {NOW}"
@@ -43,8 +42,7 @@ JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
 # is needed because after a restore of the database a claim that the database has forgotten and a new claim may have the
 # same fence. After STAND_DOWN, the row of a task has no name of a claim.
 UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
-# A condition: the task was dispatched again at least `:in_vain` times, the last time at least `:late_ms` ago, and was
-# not claimed.
+# A condition: the task was sent again `:in_vain` times, last `:late_ms` ago or earlier, and not claimed.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
 # A condition: the task has ended, and no call of it can record an output any more. `:claim_ms` is the longest time from
 # the announcement of a call to its record.

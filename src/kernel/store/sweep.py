@@ -68,8 +68,7 @@ SELECT id, {NOW} AS now, uncounted FROM (
 # Removes tombstones whose time is over, because the writes that they guard against can no longer arrive.
 REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
 
-# Postpones the sweep's next check of tasks whose worker is alive or that rest, until the time when another worker may
-# take the task over.
+# Postpones the next check of tasks that have a worker or rest until another worker may take them over.
 POSTPONE = statement(f"""
 UPDATE tasks SET wake_at = {wake(FREE_AT)}
 WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
@@ -160,8 +159,7 @@ WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) 
 ) ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
 """)
 
-# Finds the tasks that should get the free object slots, at most `:give_most` of them, in the order of their turns. Goes
-# after FREE_SLOTS.
+# Finds up to `:give_most` tasks that should get the free slots, in the order of turns. Goes after FREE_SLOTS.
 NEXT_SLOTS = statement(f"""
 {_queue()} SELECT id FROM queue, room WHERE nth <= min(places, :give_most) ORDER BY nth
 """)
@@ -205,8 +203,7 @@ ERASE_EXPIRED = (
     statement(f"DELETE FROM tasks WHERE id IN {_PAST_RETENTION} RETURNING id"),
 )
 
-# Adds to the sums over ended tasks what they lack of the expired tasks. EXPIRED_COUNT must run before the last
-# statement of ERASE_EXPIRED.
+# Adds to the sums what they lack of the expired tasks. EXPIRED_COUNT runs before ERASE_EXPIRED's last statement.
 EXPIRED_COUNT = count_erased(f"id IN {_PAST_RETENTION}")
 
 

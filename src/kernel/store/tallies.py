@@ -148,15 +148,13 @@ def count_erased(where: str) -> tuple[Statement, Statement]:
     )
 
 
-# Which part of a task's bill the sums already contain, since the latest end of the task that was added: see the column
-# `tasks.counted`.
+# Which part of a task's bill the sums have since its latest end that was added: see the column `tasks.counted`.
 COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
 
 # --- The fold -----------------------------------------------------------------------------------------------
 
 _ENDED_BETWEEN = "finished_at IS NOT NULL AND wake_at > {after} + {kept_ms} AND wake_at <= {until} + {kept_ms}"
-# A fold adds only tasks that ended before the current millisecond, because more tasks may end in the current
-# millisecond.
+# A fold adds only tasks that ended before the current millisecond, in which more may end.
 _TO = f"({NOW} - 1)"
 _OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
   WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""

@@ -101,8 +101,7 @@ FROM texts WHERE task_id = :task_key
 # Reads the text of a task, which is '' once the text has been erased.
 INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
 
-# Reads the state of a task, for `?wait=` and for writes that name the state, so that they change nothing if they arrive
-# late.
+# Reads a task's state, for `?wait=` and for writes that name it, so that late ones change nothing.
 STATUS = statement(
     f"SELECT status, route, fence, step, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key"
 )
@@ -139,8 +138,7 @@ WHERE task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND
   AND {_ARE_SHORT}
 """)
 
-# Reads a page of the tasks whose keys are from `:first` on and below `:behind`, newest first; a tenant's task keys sort
-# by creation time.
+# Reads a page of the tasks with keys from `:first` on and below `:behind`, newest first: keys sort by creation.
 LIST = statement(f"""
 SELECT {VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)

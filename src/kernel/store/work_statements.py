@@ -162,8 +162,7 @@ UPDATE tasks SET wake_at = lease_until
 WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at > lease_until
 """)
 
-# Says why a worker's claim of a task was not granted. If an earlier instance of the asking host holds the task,
-# `own_fence` is that instance's fence.
+# Says why a claim was not granted. `own_fence` is that of an earlier instance of the asking host, if it holds the task.
 STANDING = statement(f"""
 SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_left, not_before - {NOW} AS wait_left,
   {OVERDUE} AS overdue, {KNOWN_KIND} AS known_kind,
@@ -234,8 +233,7 @@ UPDATE tasks SET reasks = max(reasks, :reasks), rejected = max(rejected, :reject
 WHERE {_KEEPS}
 """)
 
-# Records the plan of a merge level, a JSON list, in the transaction that announces the level's first calls. An existing
-# plan stays.
+# Records a level's plan, a JSON list, with the announcement of its first calls. An existing plan stays.
 RECORD_MERGE = statement(f"""
 INSERT INTO merges (task_id, level, ends) SELECT :task_key, :level, :ends WHERE {_MINE}
 ON CONFLICT DO NOTHING

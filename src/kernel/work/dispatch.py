@@ -104,8 +104,7 @@ class Dispatcher:
         return self._in_order(crowded)[0].route
 
     def _in_order(self, crowded: bool) -> list[Sender]:
-        # If `crowded`, the object route is sorted first, because False sorts before True. The sort keeps the order of
-        # the other routes.
+        # If `crowded`, the object route comes first, as False sorts before True, and the others keep their order.
         return sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT)
 
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:

@@ -48,8 +48,7 @@ class Rescue:
     worker: Worker
     # Dispatches by all routes except the direct route; None if there is only the direct route.
     routes: Dispatcher | None
-    # Dispatches by `routes` and by the direct route. `all_routes` is None if no call may start after an answer, so that
-    # only the sweep can run tasks.
+    # By `routes` and the direct route; None if no call may start after an answer, so that only the sweep runs tasks.
     all_routes: Dispatcher | None
     wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
 

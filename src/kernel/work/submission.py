@@ -276,8 +276,7 @@ class Submission:
         try:
             outcome = await insert()
         except StoreUnavailable as error:
-            # A write that found the database full did not take effect, but an earlier send of the same write may have
-            # taken effect.
+            # A write that found no space did not take effect, but an earlier send of it may have.
             may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
             if not (may_have_landed or error.withdrawing):
                 raise

@@ -25,10 +25,9 @@ _OF_LINES = "task_id = :task_key AND level = 0"
 # Reads the lengths of a batch's lines in the order of its output file, and whether each segment has become an object.
 LINES = statement(f"SELECT part, object, sizes FROM segments WHERE {_OF_LINES} ORDER BY part")
 
-# Reads the segments that have not become objects, with the bytes of their bodies. SQLite would read a row for each line
-# to add up `sizes`.
+# Reads the segments that are no objects. To add up `sizes` would read a row for each line.
 SEGMENTS = statement(f"""
-SELECT part, length(body) AS bytes, sizes FROM segments WHERE {_OF_LINES} AND object IS NULL ORDER BY part
+SELECT part, sizes FROM segments WHERE {_OF_LINES} AND object IS NULL ORDER BY part
 """)
 
 # Reads the lines of the segments from `:first` to `:last` that have not become objects.
@@ -136,8 +135,7 @@ MOVE = _moving(_MINE)
 # Keeps the batch for the writer for another `:lease_ms`; 0 gives it back. Without a row another writer has it.
 HOLD_BATCH = statement(f"UPDATE batches SET writer_until = {NOW} + :lease_ms WHERE {_OURS} RETURNING task_id")
 
-# Name a part of the error file, with `:lines` lines of the places from `:from_place` up to `:to_place`. If WRITTEN
-# gives no row, another writer has the batch.
+# Name a part of the error file, with `:lines` lines of the places `:from_place` to `:to_place`. No row: another has it.
 _FROM_HERE = f"EXISTS (SELECT 1 FROM batches WHERE {_OURS} AND written_places = :from_place)"
 ADD_ERRORS = (
     _count_use(_FROM_HERE),
@@ -147,8 +145,7 @@ SELECT :file_key, 'growing', 'batch_output', :filename, :shelf, :task_key, {NOW}
 ON CONFLICT DO UPDATE SET {_ADDED}
 """),
 )
-# Drops the refusals of these places, which are in the error file now. Only writers read refusals, and a later writer
-# goes on behind these places.
+# Drops the refusals that are in the error file now: only writers read them, and go on behind these places.
 DROP_REFUSALS = statement(f"""
 UPDATE failures SET refusal = NULL WHERE task_id = :task_key AND level = 0 AND idx >= :from_place AND idx < :to_place
   AND refusal IS NOT NULL AND {_FROM_HERE}

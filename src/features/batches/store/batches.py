@@ -150,10 +150,9 @@ class BatchWork(NamedTuple):
 
 
 class SegmentSize(NamedTuple):
-    """A segment that is no object yet. `chars` are its lines' ASCII, `body_bytes` their compressed bytes."""
+    """A segment that is no object yet. `chars` are the characters of its lines, which are ASCII."""
 
     part: int
-    body_bytes: int
     chars: int
 
 
@@ -242,7 +241,7 @@ def digests(found: Sequence[Row]) -> list[tuple[int, ...]]:
 
 def segment_sizes(found: Sequence[Row]) -> list[SegmentSize]:
     """Read the segments of a batch that have not become objects in the bucket."""
-    return [SegmentSize(whole(row, "part"), whole(row, "bytes"), sum(_sizes(row))) for row in found]
+    return [SegmentSize(whole(row, "part"), sum(_sizes(row))) for row in found]
 
 
 def segment_lines(found: Sequence[Row]) -> list[SegmentLines]:
@@ -302,8 +301,7 @@ def _endpoint(row: Row) -> BatchEndpoint:
 _INPUT_READY = f"""EXISTS (SELECT 1 FROM files WHERE id = :input_file AND state = 'ready' AND purpose = 'batch'
   AND coalesce(expires_at > {NOW}, 1))"""
 
-# Writes the task of a batch, as INSERT_TASK does, if the input file is there. From then on the row in `batches` keeps
-# the file from being erased.
+# Writes the task of a batch, as INSERT_TASK does, if its input is there, which `batches` keeps from then on.
 INSERT_BATCH_TASK = insert_task("'batch'", _INPUT_READY)
 
 # Writes the row of a batch whose task was written in the same transaction, or before if the write is sent again.
@@ -331,8 +329,7 @@ WORK = statement("""
 SELECT *, (SELECT place FROM files WHERE id = output_file) AS output_place FROM batches WHERE task_id = :task_key
 """)
 
-# Read a page of the batches whose keys are above `:first` and below `:behind`, newest first, and the rows of their
-# tasks.
+# Read a page of the batches with keys above `:first` and below `:behind`, newest first, and their tasks' rows.
 _PAGE = "batches WHERE task_id > :first AND task_id < :behind ORDER BY task_id DESC LIMIT :most"
 BATCHES = statement(f"SELECT * FROM {_PAGE}")
 BATCH_TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")

@@ -14,8 +14,7 @@ from ...files.erasure import file_work
 class Finalizing(Duty):
     """Completes files of batches that no worker completes. What it has no allowance for stays due."""
 
-    # The least that completing a batch takes: to take the batch, to make one object from its lines, and to end or
-    # release the batch.
+    # The least that completing a batch takes: to take it, to make one object of its lines, and to end or release it.
     cost = DutyCost(16, 23)
 
     def __init__(self, invocation: Invocation) -> None:

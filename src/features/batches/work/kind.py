@@ -27,8 +27,7 @@ from .growth import Growth, StoredLines
 from .line_inputs import LineInputs
 from .validation import LOST, UNREADABLE, Unfinished, Valid, Validation
 
-# How much of the allowance a portion of the validation, and an object of the output file, take, counted in calls to the
-# model.
+# What of the allowance a portion of the validation and an object of the output take, in calls to the model.
 _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
 

@@ -76,8 +76,7 @@ class BatchSubmission:
             if (found := await store.batch(outcome.task_key)) is not None:
                 base.log("replayed", task=outcome.task_key)
                 return SubmittedBatch(found, replayed=True)
-            # The batch of the idempotency key was just erased, together with the key, so the request is submitted
-            # again.
+            # The batch of the idempotency key was just erased, together with the key: submit again.
         raise StoreUnavailable("the batch of the idempotency key is erased again and again")
 
     async def earlier(

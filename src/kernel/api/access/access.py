@@ -66,8 +66,7 @@ async def _key(request: Request, api: Api, within: float) -> Key:
         return known
     if (any_key := isolate.refused.find(mark, asked_at)) is not None:
         raise _refusal(any_key=any_key)
-    # The limit on look-ups in D1 is for unknown keys only. An API key that was valid in this isolate before is looked
-    # up without regard to this limit.
+    # The limit on look-ups in D1 is for unknown keys only, and not for one that was valid in this isolate.
     unknown = not cache.has_had(mark)
     if unknown and not isolate.lookups.take(asked_at):
         raise Refusal(OVERLOADED, _UNKNOWN_DETAIL, headers={"Retry-After": _UNKNOWN_SECONDS})
@@ -93,8 +92,7 @@ def _refusal(*, any_key: bool) -> Refusal:
 # How many seconds a browser may remember a preflight's answer, which Chromium caps at 7,200 s.
 _MAX_AGE = "7200"
 
-# `ON_ANSWERS` are the CORS headers of every answer to a listed origin. `ON_PREFLIGHTS` are the headers that only the
-# answer to a preflight adds.
+# `ON_ANSWERS` are the CORS headers of answers to a listed origin; `ON_PREFLIGHTS` only a preflight's has.
 ON_ANSWERS = {
     "Vary": "`Origin`, wherever CORS is on.",
     "Access-Control-Allow-Origin": "The request's origin, if `CORS_ORIGINS` lists it.",

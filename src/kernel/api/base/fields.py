@@ -48,8 +48,7 @@ def amount(text: str | None) -> int | None:
 
 
 DEPTH_MOST = 104  # An output schema is at most 100 levels deep, and a body has it inside of up to four objects.
-# The most tokens in a body: strings, brackets, commas and colons. A usual body of the API has a few dozen tokens,
-# besides up to 4 KB of metadata.
+# The most tokens in a body: strings, brackets, commas and colons. A usual one has a few dozen, and 4 KB of metadata.
 TOKENS_MOST = 20_000
 
 # A body without a Content-Type, or with the form type that `curl -d` sends, is parsed as JSON too.
@@ -211,8 +210,7 @@ Whole = BeforeValidator(_whole)
 class Asked(BaseModel):
     """The base of the models of the native API's request bodies."""
 
-    # `strict` refuses the text "6000" as a number, and true as 1. `hide_input_in_errors` keeps the client's input out
-    # of error texts and logs.
+    # `strict` refuses the text "6000" as a number, and true as 1; the other keeps input out of errors and logs.
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
     )
@@ -384,8 +382,7 @@ def created_bound(query: Query, name: str) -> float | None:
     if text is None:
         return None
     try:
-        # RFC 3339 allows the year 0, and Python does not. The year 4 stands in for the year 0, because both are long
-        # before any task.
+        # RFC 3339 allows the year 0, and Python does not. The year 4 stands in: both are before any task.
         known = re.sub("^0000", "0004", text.upper())
         moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
         milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)

@@ -5,8 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-# An answer of the API is data for programs: its headers forbid a browser to guess its type, and to cache, frame or run
-# it.
+# An answer is data for programs: no browser may guess its type, nor cache, frame or run it.
 ON_EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",

@@ -54,8 +54,7 @@ async def _ended(api: Api, task: Task, seconds: float, began: float, took: float
     listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds
     while found is not None and not found.status.terminal and (left := ends_at - clock()) > _NO_TIME_SECONDS:
         pause = sparing_seconds(left, reads) if free else poll_seconds(seconds - left, took)
-        # If less than WAIT_POLL_SECONDS of the wait would be left after the pause, the pause lasts until the end of the
-        # wait.
+        # If less than WAIT_POLL_SECONDS would be left after the pause, it lasts until the wait's end.
         short = left if left < pause + limits.WAIT_POLL_SECONDS else pause
         is_near_end = left < limits.WAIT_TOLD_SECONDS + limits.WAIT_POLL_SECONDS
         told = await listener.rest(seen, short, left if free or is_near_end else limits.WAIT_TOLD_SECONDS, math.inf)

@@ -20,8 +20,7 @@ def _texts(most: int) -> Mapping[str, object]:
     return {"type": "string", "minLength": 1, "maxLength": most, **NO_NUL}
 
 
-# Matches the beginning of a task's id, up to its first dash or further. No name of a task that people search for looks
-# like the beginning of an id.
+# The beginning of a task's id, up to its first dash or further, which no searched name looks like.
 _ID_BEGINS = re.compile("[0-9a-f]{8}-[0-9a-f-]{0,27}")
 
 PARAMETERS: Final = (

@@ -65,8 +65,7 @@ def waiting_for(task: Task, api: Api) -> Wait | None:
         longest = api.settings.timeout_seconds + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST
         if task.starts_by is None or task.read_at <= task.starts_by + longest * 1000:
             return None
-        # Every announced call must have ended by now, and the task's worker has recorded none: the worker counts as
-        # dead.
+        # Every announced call must have ended, and the worker recorded none: it counts as dead.
         wait = Wait("lease", task.free_at)
     load, now = api.isolate.load, asyncio.get_running_loop().time()
     if load.has_used_up(now, seconds_since_reset(task.read_at)):

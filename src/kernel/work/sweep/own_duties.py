@@ -11,8 +11,7 @@ from ...store.sweep import Due
 from ..worker import Worker
 from .duty import DutyCost, SweepAllowance
 
-# The most that the erasure of one page of tasks takes: to find tasks, count the storage, find tasks again, and erase
-# them.
+# The most that erasing a page takes: to find tasks, count the storage, find tasks again, and erase them.
 _PAGE = DutyCost(4, 16)
 
 

@@ -15,8 +15,7 @@ from .duty import SweepAllowance
 # The D1 calls for a part of a page of due tasks, in addition to the sends: to fail stalled tasks, to take the dispatch
 # of the other tasks, and to make tasks that were not sent due again.
 _PART_SUBREQUESTS = 3
-# The D1 calls for a page of due tasks: the calls for one part, the read of the page, and the write that fails tasks
-# whose deadline has passed.
+# The D1 calls for a page: those for one part, the read of the page, and the write that fails overdue tasks.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
 # The most subrequests (without the send) and statements of a dispatch that asks for an object slot. If the slot is

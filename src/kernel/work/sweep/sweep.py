@@ -51,8 +51,7 @@ class Sweep:
     ) -> None:
         self._worker = worker
         self._settings = worker.settings
-        # Without `senders` the tasks run in this invocation, one after the other, and there may be time only for the
-        # first task.
+        # Without `senders` tasks run here one after the other, and there may be time only for the first.
         self._shifts = limits.SWEEP_SHIFTS if senders else 1
         self._stands_in = stands_in
         # What a dear duty leaves may suffice for a cheap one.
@@ -65,8 +64,7 @@ class Sweep:
         self._erasure = Erasure(worker)
         self._early_erasure = EarlyErasure(worker, self._allowance)
         self._runs_tasks = not senders
-        # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
-        # allowance.
+        # The other duties leave early erasure's share: many due tasks could use up the allowance.
         self._allowance.keep_back(self._early_erasure.cost)
 
     async def run(self) -> SweepCounts:
@@ -97,8 +95,7 @@ class Sweep:
                 if not more or not self._resending.affords_page():
                     return
                 page = await self._page(erase_most)
-                # A sweep that runs tasks itself may spend all of its time on a backlog of them. So what is urgent goes
-                # first in half of these sweeps.
+                # A sweep that runs tasks may spend its time on them, so what is urgent goes first in half of these.
                 urgent = [duty for duty in self._duties if duty.is_urgent]
                 if self._runs_tasks and urgent and self._worker.chance() < 0.5:
                     for duty in urgent:

@@ -88,7 +88,7 @@ def test_a_run_leaves_the_segment_that_still_takes_lines(bench: BatchBench, monk
 
 @pytest.mark.parametrize(("chars", "count"), [((900,), 1), ((9, 1), 1), ((4, 4, 1), 2), ((4, 4), 2), ((4, 5), 1)])
 def test_an_object_has_as_many_segments_as_fit(chars: tuple[int, ...], count: int) -> None:
-    waiting = [SegmentSize(part, 1, size) for part, size in enumerate(chars)]
+    waiting = [SegmentSize(part, size) for part, size in enumerate(chars)]
     assert object_of(waiting, 8) == waiting[:count]
 
 
