@@ -54,10 +54,7 @@ def tier_of(item: pytest.Item) -> Tier:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect the tests without Python's garbage collector, which would visit millions of objects again and again.
-
-    The modules and items of thousands of tests stay for the whole run, so the collector would find no garbage.
-    """
+    """Collect without the garbage collector: what tests make then stays for the whole run."""
     gc.disable()
     try:
         return (yield)

@@ -1,8 +1,4 @@
-"""Runs the kernel without features: its unit tests, and simulated schedules, in a copy of the tree that has none.
-
-`make test` runs this by `tests/unit/project/test_kernel_alone.py`. `python -m tests.kernel_alone` runs both parts, and
-with `tests` or `schedules` one of them.
-"""
+"""Runs the kernel's unit tests and schedules in a copy without features: `python -m tests.kernel_alone`."""
 
 import os
 import subprocess

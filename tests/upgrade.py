@@ -116,10 +116,7 @@ def has_schema(commit: str) -> bool:
 
 
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
-    """Make two folders to serve from, one with the older code and one with this tree's code, and return their paths.
-
-    Both of the served folders have this tree's configuration, which decides where the local database is stored.
-    """
+    """Make two folders to serve, with older and with this code, and this tree's configuration."""
     old, new = folder / "old", folder / "new"
     packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:

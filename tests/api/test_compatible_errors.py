@@ -81,11 +81,7 @@ def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again
 
 @pytest.mark.parametrize(("limit", "again"), [("tasks_in_flight_most", True), ("characters_a_day_most", False)])
 def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
-    """An SDK repeats a request that was refused for too many tasks in flight, since a task may end soon.
-
-    An SDK does not repeat a request that was refused because of the day's characters, since new characters come too
-    late for the SDK.
-    """
+    """An SDK repeats what tasks in flight refuse, which may end soon, and not what the day's characters do."""
     bench.limit(**{limit: 1})
     bench.call("POST", "/v1/responses", BODY)
     reply = bench.call("POST", "/v1/responses", BODY)

@@ -193,11 +193,7 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
 @pytest.mark.parametrize("pace", ["quiet", "busy"])
 @pytest.mark.parametrize("tells", [False, True])
 def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str, tells: bool):
-    """A client that always reconnects costs as many D1 calls and rows as docs/limits.md states, and no row is written.
-
-    The test runs an hour of a task without progress, and ten minutes of a task that finishes a chunk every four
-    seconds; each of these runs is made with and without an object that gives notice of each write.
-    """
+    """An hour without progress, and ten minutes with some, each with and without notices, write no row."""
     bench.limit(plan=plan)
     task = bench.submit("word " * 400, chunk={"maxChars": 10})
     claim, done = bench.claim(task["id"]), 0

@@ -26,11 +26,7 @@ LOOKS = {views.TASK.sql: "task", views.STATUS.sql: "status", events.LOOK.sql: "l
 
 
 class Scene:
-    """A task of three chunks whose calls take `seconds` each, and the source of the notices that its waiting request
-    gets.
-
-    The source of notices is a worker of the same isolate, the task's object, or a worker that sends no notices.
-    """
+    """A task of three chunks, and the source of notices: a worker here, its object, or a silent one."""
 
     def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
         self.bench = ApiBench(settings=replace(PAID, plan=plan, timeout_seconds=100.0), routes=(Route.DURABLE_OBJECT,))

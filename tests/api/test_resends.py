@@ -1,9 +1,4 @@
-"""Without an idempotency key, a submission to `/v1/responses` that an SDK repeats gets the task of the first
-submission.
-
-Two separate submissions make two tasks, even if they are equal. The SDK's retry count tells repetitions from separate
-requests.
-"""
+"""A submission to `/v1/responses` that an SDK repeats (by its retry count) joins the first; equal ones are two."""
 
 from typing import Any
 

@@ -131,12 +131,7 @@ def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
 
 
 def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
-    """The status is `degraded` from 450 MB on, and after a write that found no space, because new tasks are refused
-    then.
-
-    A full database adds no field to the status, so a client that compares fields sees only that the status is
-    different.
-    """
+    """`degraded` from 450 MB on, and after a write without space. A full database adds no field."""
     healthy = data(bench.call("GET", "/api/async-status"))
     size(bench, 450)
     bench.pass_seconds(limits.DATABASE_CHECK_SECONDS)

@@ -1,8 +1,4 @@
-"""Each field of a task is passed on from the request to the answer, and none is forgotten on the way.
-
-A developer who adds a field to the request must add it to `BODY`. Without the new field in `BODY` the tests of this
-module fail, until the field is also stored, shown and erased. See CONTRIBUTING.md.
-"""
+"""Each field of a task passes from the request to the answer: a new one belongs into `BODY` (CONTRIBUTING.md)."""
 
 import json
 from dataclasses import asdict

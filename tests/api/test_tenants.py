@@ -1,9 +1,4 @@
-"""Two tenants use the whole API, and each is compared with a model of its tasks.
-
-Neither tenant sees, changes, counts or delays the other's tasks. Every answer is checked against an explicit list of
-fields, and is searched for data of the other tenant. With `ONCEOVER_TIER=campaign` the test of two tenants runs many
-more and longer histories.
-"""
+"""Two tenants use the whole API, each compared with a model, and neither sees the other. The campaign: more."""
 
 import asyncio
 import json

@@ -1,7 +1,4 @@
-"""The bytes that the Worker sends to D1, clients and providers, besides texts and outputs, stay within 5 % of today's.
-
-No figure grows unnoticed. D1 and a provider are other machines, so Python must write every byte that is sent to them.
-"""
+"""The bytes sent to D1, clients and providers, besides texts, stay within 5 % of today's."""
 
 import asyncio
 import json
@@ -43,11 +40,7 @@ def within(measured: int, today: int) -> bool:
 def test_what_a_run_of_20_chunks_sends_to_d1(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, least: float, most: float, calls: int, today: int
 ) -> None:
-    """A run of 20 chunks sends D1 as many bytes as today, within 5 %, with equal calls and with uneven ones.
-
-    The figure of bytes sent to D1 counts all statements and their values. The figure of bytes sent to D1 hardly depends
-    on the text of 20 letters and on its outputs.
-    """
+    """A run of 20 chunks sends as many bytes of statements and values, for equal and uneven calls."""
     sent: list[int] = []
     batch = bench.database.batch
 

@@ -75,10 +75,7 @@ UNSAYABLE_OF_HEAD = frozenset(
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, object]) -> None:
-    """Replace generated names of things that must exist: the host of an endpoint, and the input file of a batch.
-
-    Without this, a test message would go to a generated host, and a batch would name a file that does not exist.
-    """
+    """Replace generated hosts and input files, which must exist."""
     if not _is_valid(case) or not isinstance(case.body, dict):
         return
     if case.operation.label == "POST /v1/webhook_endpoints":

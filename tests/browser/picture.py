@@ -1,7 +1,4 @@
-"""`python -m tests.browser.picture` makes the picture of the dashboard in the documents, docs/dashboard.webp, anew.
-
-The picture shows a running task of about 20 chunks, whose model needs different times and sometimes refuses a call.
-"""
+"""Makes docs/dashboard.webp anew: `python -m tests.browser.picture`. It shows a running task."""
 
 import base64
 import random

@@ -278,11 +278,7 @@ def test_it_is_itself_in_either_language_theme_and_width(
 
 
 def _has_begun(tab: Watched) -> None:
-    """Wait until the view has made its first requests.
-
-    Some of the view's first requests come after the page was drawn, and the browser draws only while the test's clock
-    runs. The function waits until the test's clock has run for a second without a request.
-    """
+    """Wait until the clock of the test has run for a second without a request: some come after drawing."""
     tab.settle()
     seen = -1
     while seen != len(tab.requests):

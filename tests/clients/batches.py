@@ -1,8 +1,4 @@
-"""A program that uses `openai` for Python to run batches: `python batches.py URL KEY FOLDER`.
-
-The program imports only `openai`, so that it runs with any version of it. The folder has an input file for each case.
-The program prints its results as JSON.
-"""
+"""Runs batches with any `openai` for Python, and prints JSON: `python batches.py URL KEY FOLDER`."""
 
 import json
 import sys

@@ -1,7 +1,4 @@
-"""A program that uses `openai` for Python to send a long text as a file: `python long_text.py URL KEY FILE`.
-
-The program imports only `openai`, so that it runs with any version of it. The program prints its results as JSON.
-"""
+"""Sends a long text as a file by any `openai`, and prints JSON: `python long_text.py URL KEY FILE`."""
 
 import json
 import sys

@@ -11,12 +11,7 @@ COUNTS = "x-stainless-retry-count"
 
 
 class LosingProxy(ThreadingHTTPServer):
-    """Forwards requests to `target`, and loses some of the answers.
-
-    If an answer is lost, or if no server runs at `target`, the proxy closes the client's connection without an answer.
-    `losses` is the share of answers that the proxy loses. With `strips`, the proxy removes the SDK's repetition count
-    from requests.
-    """
+    """Forwards to `target`, and loses a share `losses` of the answers. `strips`: the SDK's retry count."""
 
     daemon_threads = True
 

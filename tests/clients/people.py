@@ -1,8 +1,4 @@
-"""The results that `structured.py` and `structured.mjs` must print, and the model that answers their tasks.
-
-The model finds one person in each paragraph. The model writes JSON as real models do: plain, in a fence, within prose,
-with a comma too many, and once wrong at first.
-"""
+"""What `structured.py` and `.mjs` must print, and their model: a person a paragraph, as real models write."""
 
 import json
 import re
@@ -78,11 +74,7 @@ TASKS = 10  # one task for each entry, and one for the retry
 
 
 def check_structured(command: Sequence[str | Path], url: str) -> str:
-    """Run a program that talks to the server through a proxy, which loses and breaks answers. Raise AssertionError with
-    every difference from the expected results.
-
-    Each repeated submission must have joined its first try, so there are as many tasks as submissions.
-    """
+    """Run a program through a proxy that breaks answers; each repeated submission must have joined."""
     with Client(url) as native:
         before = len(_tasks(native))
         proxy = CuttingProxy(url)

@@ -38,12 +38,7 @@ def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
 
 
 def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = openai.APIError) -> dict[str, object]:
-    """Follow a response to its end, also if connections break.
-
-    If `cut` is not 0, the client leaves each stream after `cut` events.
-
-    `broken_by` is the error of the HTTP client for a broken connection, which the SDK does not convert.
-    """
+    """Follow a response to its end; `cut`: leave after so many events. `broken_by`: the client's error."""
     stream = submit(client, reduce="concat")
     events: list[Any] = []
     broken: set[str] = set()
@@ -93,11 +88,7 @@ def transport_error() -> type[Exception]:
 
 
 def main(url: str, key: str, early: str) -> dict[str, object]:
-    """Follow responses in the way that `early` names, and return the results.
-
-    With "early", the deployment ends its streams before the responses end. With "outlives", the deployment's server is
-    killed and started again.
-    """
+    """Follow responses whose streams end early (`early`), or whose server is killed (`outlives`)."""
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
     if early == "early":
         return {"patient": patient(client)}

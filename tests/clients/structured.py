@@ -1,8 +1,4 @@
-"""A program that uses `openai` for Python to get objects of its own models: `python structured.py PROXY URL`.
-
-The program imports only `openai` and packages that `openai` needs, and prints its results as JSON. PROXY is the address
-of the proxy that breaks answers (`cutting_proxy.py`).
-"""
+"""Gets objects of its own models with `openai`, and prints JSON: `python structured.py PROXY URL`."""
 
 import contextlib
 import json

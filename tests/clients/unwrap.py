@@ -1,8 +1,4 @@
-"""`python unwrap.py` is a program that uses `openai` for Python to check a webhook.
-
-Standard input contains {"body", "headers", "secrets"}. For each secret, the program prints the parsed event, or the
-name of the error.
-"""
+"""Checks a webhook with `openai`: {"body", "headers", "secrets"} in; the event, or the error, out."""
 
 import json
 import sys

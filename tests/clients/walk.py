@@ -1,7 +1,4 @@
-"""A program that uses `openai` for Python to send and read background responses: `python walk.py URL KEY`.
-
-The program imports only `openai`, so that it runs with any version of it. The program prints its results as JSON.
-"""
+"""Sends and reads background responses with any `openai`, and prints JSON: `python walk.py URL KEY`."""
 
 import json
 import sys

@@ -7,17 +7,12 @@ from textwrap import dedent
 import pytest
 
 from mutation import trial
-from mutation.baseline import Baseline, Known, measure
 from mutation.catalogue import all_mutants
-from mutation.checks import NOT_RUN, Check, all_checks
-from mutation.journal import KILLED, Journal, Outcome
+from mutation.checks import Check
 from mutation.mistakes import Mistake, is_noticed, without_mistakes
 from mutation.mistakes import judge as judge_mistakes
-from mutation.mutants import Mutant
-from mutation.run import Judge, workspaces
-from mutation.source import Span
-from mutation.statements import Found
-from mutation.workspace import Workspace, digest
+from mutation.run import workspaces
+from mutation.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,8 +26,6 @@ WORKER = """
             count += 1
         return count
 
-    def untested():
-        return 1
 """
 TESTS = """
     from src.kernel.run.run import more
@@ -75,56 +68,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copies(project: Path) -> Iterator[list[Workspace]]:
     with workspaces(project, 2) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def baseline(project: Path, copies: list[Workspace], tmp_path_factory: pytest.TempPathFactory) -> Baseline:
-    checks = [Check(f"tests/unit/test_{name}.py", is_quick=True) for name in ("run", "elsewhere")]
-    known = Known(tmp_path_factory.mktemp("known") / "checks.json")
-    return measure(checks, copies, digest(project), known, lambda check: None)
-
-
-def one(project: Path, before: str, after: str) -> Found:
-    (mutant,) = [one for one in all_mutants(project) if (one.before, one.replacement) == (before, after)]
-    return Found(mutant, frozenset())
-
-
-@pytest.fixture
-def judge(baseline: Baseline, copies: list[Workspace], tmp_path: Path) -> Judge:
-    return Judge(baseline, Journal(tmp_path / "outcomes.jsonl"), copies)
-
-
-def judged(judge: Judge, found: Found) -> Outcome:
-    told: list[Outcome] = []
-    judge.judge([found], "quick", told.append)
-    (outcome,) = told
-    return outcome
-
-
-def test_a_mutant_that_a_test_notices_is_killed(project: Path, judge: Judge):
-    outcome = judged(judge, one(project, "<", "<="))
-    assert (outcome.verdict, outcome.killer) == (KILLED, "tests/unit/test_run.py::test_more")
-    assert "assert 4 == 3" in outcome.message
-    for copy in judge.copies:
-        assert (copy.path / "src/kernel/run/run.py").read_text() == dedent(WORKER)
-
-
-def mutant(scope: str = "A.f") -> Mutant:
-    return Mutant("1234abcd", "src/a.py", Span(0, 1), "x", "SQL: comparison swapped", scope, 1, "y")
-
-
-def test_the_checks_are_files_and_parts():
-    quick, deep = all_checks(ROOT, deep=False), all_checks(ROOT, deep=True)
-    names = {check.name for check in deep}
-    assert {check for check in quick if not check.is_part} < {check for check in deep if not check.is_part}
-    assert {
-        "tests/unit/kernel/run/test_ledger.py",
-        "tests/property/test_store_model.py",
-        "tests/api/test_tasks.py",
-    } <= names
-    assert not names & NOT_RUN.keys()
-    assert [name for name in NOT_RUN if not (ROOT / name).is_file()] == []
-    assert not any(name.startswith(("tests/runtime", "tests/api_fuzz")) for name in names)
 
 
 @pytest.fixture(scope="module")

@@ -45,11 +45,7 @@ def oracle(schema: dict[str, Any]) -> Any:
 
 
 def parsed_unless_idle(schema: dict[str, Any]) -> OutputSchema | None:
-    """Compile a drawn schema, or return None if it has a cycle without progress.
-
-    A schema with more alternatives than a submission may have is compiled as one that was stored by a release with
-    other limits. The function fails the test if the schema is refused for any other reason.
-    """
+    """Compile a drawn schema, None if it has a cycle without progress; fail if it is refused otherwise."""
     try:
         try:
             return parse_schema(schema, strict=False)

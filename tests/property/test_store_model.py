@@ -120,13 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
     def both[T](
         self, fault: str | None, real: Callable[[], Coroutine[Any, Any, T]], model: Callable[[], Any], reads: int = 0
     ) -> tuple[T, Any]:
-        """Call the same method of the store and of the model, and return both results.
-
-        After a lost answer the store sends its write again, so the model applies it twice, and the second time has no
-        effect.
-
-        `reads` is the number of D1 calls that the method makes before the call that writes.
-        """
+        """Call store and model. A write sent again is applied twice; `reads` calls come before it."""
         if fault is not None:
             self.lose(fault, reads)
         given, expected = _run(real()), model()

@@ -125,10 +125,7 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
 # On the direct route the invocation of a submission runs the task, too.
 @pytest.mark.parametrize("route", ["queue", "durable-object"], indirect=True, scope="module")
 def test_a_request_with_a_remembered_key_calls_d1_once(server: DevServer):
-    """A submission and a poll make one D1 call each if the isolate remembers the key, and two if it does not.
-
-    On a busy machine either may happen in between, so the counts may have to be taken again, with another key.
-    """
+    """One call with a remembered key, two without; taken again if a busy machine comes between."""
     found: list[tuple[int, ...]] = []
     with Client(server.url) as client:
         client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to)}"

@@ -19,12 +19,7 @@ CHUNKS = 3
 
 
 def test_a_burst_beside_cron_hangs_nothing(tmp_path: Path):
-    """120 tasks (in the campaign 250), submitted over 24 connections while cron fires each second, all complete.
-
-    The tasks run on objects, and the bill of each task is right.
-
-    In an earlier bug Node.js waited in a blocking call to workerd, while workerd waited for Node.js to read its output.
-    """
+    """120 tasks over 24 connections, beside cron: Node.js and workerd once waited for each other."""
     with (
         ModelServer(api_key="test-key") as model,
         DevServer(

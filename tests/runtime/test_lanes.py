@@ -100,12 +100,7 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 
 
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
-    """A long task on the queue costs one ping of the coordinator, two object requests and two rows for each six calls,
-    nine further rows, and one call that closes the coordinator.
-
-    These nine rows belong to the coordinator's tables. A short task costs no object request. Only the task's consumer
-    writes to D1; its lanes write nothing.
-    """
+    """A ping, per six calls two object requests and two rows, nine rows, and a close; a short task none."""
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:
         client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
         assert not of_objects(dev)

@@ -58,11 +58,7 @@ def tag(number: int) -> str:
 
 
 def submit(client: Client, number: int, parts: int, reduce: str, refused: set[str]) -> str:
-    """Send a submission with its idempotency key until it is accepted, as a client does after a 503.
-
-    The task of a refused submission is withdrawn together with its bill, although it may have made calls. Because of
-    the withdrawn calls the tag of a refused submission is added to `refused`.
-    """
+    """Send a submission until it is accepted; a refused one may have made calls, and goes to `refused`."""
     body = Submission(tag(number), parts, reduce).body()
     while True:
         answer = client.http.post(

@@ -55,11 +55,7 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 
 
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
-    """Return the most rows that D1 read for one of the first `count` pages; each page makes one call to D1.
-
-    Once a minute an invocation does more work after its answer, to check whether cron has come. If an invocation of one
-    of the pages made this check, the pages are read again.
-    """
+    """Return the most rows of one of the first `count` pages, again if cron was looked for."""
     found = metered_pages(server, client, count, query)
     if {line["d1_statements"] for line in found} != {1}:
         found = metered_pages(server, client, count, query)

@@ -100,11 +100,7 @@ class Reader:
         self._servers = contextlib.ExitStack()
 
     def here(self, command: str) -> str | None:
-        """Return the command as the test runs it, or None if there is nothing to run.
-
-        A server with arguments of its own starts at its command. Of the targets of make whose short forms are the same
-        command, the first runs.
-        """
+        """Return a command as the test runs it, or None. Of like targets of make the first runs."""
         if arguments := shell_blocks.dev_arguments(command):
             self._servers.close()
             self._state = self._own

@@ -1,9 +1,4 @@
-"""Tests the rules for code that runs when an upload is imported, with Cloudflare's glue code, which takes a memory
-snapshot.
-
-The local servers of all other tests start from such a snapshot. test_local_runtime.py tests what an import may do, and
-reloads code that asks for randomness.
-"""
+"""The rules for code at an upload's import, with Cloudflare's glue code, which takes a snapshot."""
 
 from pathlib import Path
 

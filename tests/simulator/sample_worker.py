@@ -1,7 +1,4 @@
-"""A small Worker for tests of the simulator: its jobs count a visit to each of their parts, on any route.
-
-`python -m tests.simulator.sample_worker SEED COUNT` runs COUNT seeds from SEED on, and prints a digest of all traces.
-"""
+"""A small Worker whose jobs count visits. `python -m tests.simulator.sample_worker SEED COUNT`: a digest."""
 
 import asyncio
 import contextlib

@@ -1,8 +1,4 @@
-"""A bench that runs the HTTP layer with a real store over SQLite, in virtual time.
-
-Every answer is checked against `/openapi.json`. An answer with a status, problem, header or field that `/openapi.json`
-does not have fails the test.
-"""
+"""The HTTP layer with a real store in virtual time; each answer must be in `/openapi.json`."""
 
 import asyncio
 import hashlib
@@ -321,12 +317,7 @@ class ApiBench:
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Next, failed: Failure | None = None, **said: Any
     ) -> None:
-        """Write outputs of chunks under a claim, in one step of the claim.
-
-        With `failed`, the next chunk of the task fails for good.
-
-        `said` has further values of the `Progress` that the worker writes, and the `finish_reason` of the outputs.
-        """
+        """Write outputs in a step. `failed`: the next chunk fails. `said` is for `Progress` and outputs."""
         at = CallKey(0, len(outputs))
         self._step += 1
         reason = said.pop("finish_reason", None)

@@ -30,11 +30,7 @@ OF_SCHEMAS = ("outputSchema", "strict", "join")
 
 
 def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
-    """Return the body of a submission that has each canary in the canary's own field.
-
-    Each paragraph of the input is a chunk and contains the input's canary. Without `formed`, the submission has no
-    schema, and none of the canaries of a schema.
-    """
+    """Return a submission with a canary in each field, those of a schema only with `formed`."""
     ascii_word, cjk_word = CANARIES["input"]
     texts, ruled = {"type": "array", "items": {"type": "string"}}, " and ".join(CANARIES["join"])
     schema = {

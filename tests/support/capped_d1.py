@@ -1,8 +1,4 @@
-"""Makes a local D1 that cannot grow: SQLite refuses to use another page, as the hosted D1 does at its size limit.
-
-SQLite's page limit applies to one connection and is not stored. Therefore the process that opens the database's file
-must set the limit, through a call that workerd has for tests.
-"""
+"""A local D1 that cannot grow: the process that opens it sets SQLite's page limit, by a call for tests."""
 
 from pathlib import Path
 

@@ -25,11 +25,7 @@ class Message:
 
 
 class FakeCourier:
-    """A stand-in for `processing.deliveries.Courier`.
-
-    `receiver` is a function that returns the HTTP status of each answer, or an error. The answer to a message comes
-    after `seconds`, or if that is a function after what it returns.
-    """
+    """Stands in for the courier. `receiver` gives a status or error, after `seconds`, or what that returns."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []

@@ -1,8 +1,4 @@
-"""Code for a copy of the Worker that does for a test what the variable TEST_DOORS asks for.
-
-All tests with such doors share one copy of the Worker (`wired_worker.py`), and its snapshot. In the local runtime all
-hosts share one interpreter, so what one handler has changed holds for all.
-"""
+"""Code for a copy of the Worker that does what TEST_DOORS asks for, shared by all hosts of a runtime."""
 
 import json
 

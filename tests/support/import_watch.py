@@ -1,8 +1,4 @@
-"""Watches an interpreter while it imports the Worker, and finds what a memory snapshot must not contain.
-
-This module imports nothing of the project. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and
-prints its findings.
-"""
+"""Watches the Worker's import for what a snapshot must not have: `python -I …/import_watch.py DIR`."""
 
 import gc
 import io

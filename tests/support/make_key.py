@@ -30,11 +30,7 @@ def make_key(state: Path, *arguments: str) -> str:
 
 
 def insert_key(state: Path, tenant: str = "local", *, operator: bool = False, expired: bool = False) -> str:
-    """Write a key with all scopes of its tenant into the database of a server, and return the key.
-
-    The function does not use wrangler, whose start takes seconds. With `operator` the key also has the scope
-    `operator`. An `expired` key was valid until a moment ago.
-    """
+    """Write a key with its tenant's scopes into a server's database, also `operator` or `expired`."""
     parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
     scopes = Scope if operator else OWN_SCOPES
     now_ms = round(time.time() * 1000)

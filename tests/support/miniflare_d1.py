@@ -1,8 +1,4 @@
-"""Changes Miniflare's own D1 for servers that are started with a hook of Node.js. No installed file is changed.
-
-Miniflare reads the code of its D1 from a file. The hook is loaded before Miniflare, and inserts a test's code into what
-Miniflare reads.
-"""
+"""Inserts a test's code into Miniflare's D1 by a hook of Node.js; no installed file is changed."""
 
 import json
 from pathlib import Path

@@ -14,13 +14,7 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the tests' model server behaves at one call.
-
-    If `delay_seconds` is None, the model server's own latency applies.
-
-    `text` is the answer's text: an output, or a refusal's message. If `text` is None, the server derives the text from
-    the call.
-    """
+    """How the model server behaves at a call: after `delay_seconds`, with `text`, by default its own."""
 
     kind: Kind
     status_code: int = 200

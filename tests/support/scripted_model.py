@@ -9,12 +9,7 @@ type Said = str | ModelReply | Exception
 
 
 class ScriptedModel:
-    """A model provider.
-
-    `says` has, for each piece of text, the answers to calls that contain the piece; the last answer is repeated. Any
-    other call is answered with its own text; if the call has a schema, with an object that has this text in its list
-    `said`.
-    """
+    """A provider that `says` answers by pieces of text, the last one again; else it echoes the text."""
 
     name = "demo"
     default_model = "scripted-1"

@@ -91,11 +91,7 @@ class Stage(Watched):
         self.context.route("**/*", self._answer)
 
     def _take_a_turn(self) -> None:
-        """Make a request from the page, and wait for its answer.
-
-        Playwright reports an intercepted request only when the interception gets it. This may be after the page's event
-        loop has turned. The interception gets requests in the order in which the page makes them.
-        """
+        """Make a request and wait for its answer: intercepted requests come in the order of the page's."""
         self.page.evaluate("async (address) => { await fetch(address); }", _SETTLED)
 
     def _asked(self, request: Request) -> None:

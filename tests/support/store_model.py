@@ -411,11 +411,7 @@ class StoreModel:
     def retry(
         self, now: int, task_key: TaskKey, unclaimed_ms: int, on: Conditions, *, resent: bool = False
     ) -> Accepted | None:
-        """Retry a failed or cancelled task, if the tenant's limit allows the task.
-
-        A retried task keeps its outputs, and its deadline begins anew. With `resent`, the answer to the first send was
-        lost, so a task that is pending counts as retried.
-        """
+        """Retry an ended task that limits allow. `resent`: a pending one counts as retried."""
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)
         if task is not None and task.status is Status.PENDING and resent:

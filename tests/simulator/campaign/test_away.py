@@ -39,11 +39,7 @@ OPTIONS = {
 
 
 class Seen:
-    """Records, for each task by its instructions, how it ended, when it called the model, and when it had an output.
-
-    `routes` has the sets of the tasks' routes before each change or death, and at the end. `rows_while_away` has the
-    numbers of rows read and written in D1 while the model was away.
-    """
+    """How tasks ended, called and had outputs; `routes` at changes, and rows while the model was away."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []

@@ -31,10 +31,7 @@ DAY_SECONDS = 86_400
 
 
 class Shares:
-    """One schedule. `files` and `tasks` count what was accepted of the greedy tenants in its last part.
-
-    `gone` counts the old results of each tenant that were erased, and `kept_files` the files that are there at the end.
-    """
+    """One schedule: what greedy tenants got in the last part, old results erased, and files kept."""
 
     def __init__(self, seed: int) -> None:
         plan = FaultPlan(Random(f"{seed}/shares"), RATES)

@@ -1,8 +1,4 @@
-"""Runs webhooks under all faults: tenants have endpoints, and receivers misbehave in every way of fault 27.
-
-A part of the schedules of test_campaign.py also has webhooks. `python -m simulator --faults webhooks` runs more
-schedules of the same kind.
-"""
+"""Webhooks under all faults, with receivers of fault 27. `python -m simulator --faults webhooks`: more."""
 
 import pytest
 

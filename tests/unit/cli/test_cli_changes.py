@@ -53,10 +53,7 @@ def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Run
 
 @pytest.mark.parametrize("trouble", [LOST, problem(401, "unauthenticated"), problem(429, "task_limit_reached")])
 def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, run: Runs) -> None:
-    """If a later request of `onceover retry --failed` fails, the printed document counts the tasks that were put back.
-
-    `onceover retry --failed` ends with status 1 if a later request fails, because other tasks were not put back.
-    """
+    """The document counts what was put back, and the status is 1, because others were not."""
     fake.on("POST", RETRY, pages(250, {"retried": 100, "more": True}, trouble))
     status, out, err = run("retry", "--failed", "-o", "json")
     assert (status, conforms("retry-failed", out)) == (1, {"retried": 100, "more": True})

@@ -1,8 +1,4 @@
-"""What a run leaves in memory when it ends: nothing that only the garbage collector could free.
-
-A run of 20,000 lines takes some megabytes, and on the free plan a batch takes more than a hundred runs. The garbage
-collector comes seldom, so the garbage of many runs would fill an isolate.
-"""
+"""A run leaves nothing that only the garbage collector, which comes seldom, could free."""
 
 import asyncio
 import gc

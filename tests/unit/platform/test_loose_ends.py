@@ -1,7 +1,4 @@
-"""The Worker's code makes no JavaScript timer that cannot be cleared, and no asyncio task whose end nobody awaits.
-
-A forgotten timer or task would later call an interpreter that works for another invocation by then (decision 0013).
-"""
+"""No timer that cannot be cleared, and no task without an end: they would call back later (0013)."""
 
 import ast
 from collections.abc import Iterator

@@ -195,10 +195,7 @@ class JsStorage:
 
 
 def test_writes_with_no_await_between_them_are_under_way_together():
-    """Two writes to an object's storage without an await between them are committed together by the platform.
-
-    A storage method therefore awaits nothing before its write, because otherwise several writes would not be atomic.
-    """
+    """The platform commits them together, so a storage method awaits nothing before its write."""
     js = JsStorage()
     storage = storage_of(SimpleNamespace(storage=wrapped(js)))
 

@@ -71,10 +71,7 @@ def test_a_rejected_answer_is_a_failed_call_with_an_answer(bench: ApiBench, mode
 
 @pytest.mark.parametrize("reduce", ["concat", "merge"])
 def test_copied_outputs_are_no_calls_of_the_new_task(bench: ApiBench, model: ScriptedModel, reduce: str) -> None:
-    """The log of a retry of gaps has only the new task's own calls, and not the calls for the outputs that it copied.
-
-    The test reads the log of a retry of gaps before its first call and after its own outputs are stored.
-    """
+    """Its log has only its own calls, before the first one and after its outputs are stored."""
     model.says = {"second": [REFUSED, "the second"]}
     old_id = bench.submit(TEXT, reduce=reduce, onChunkFailure="gap")["id"]
     assert work(bench, old_id) == "completed"

@@ -204,10 +204,7 @@ def test_a_message_repeats_no_text_of_a_line() -> None:
 def test_a_passing_failure_of_a_long_line_is_not_searched(
     monkeypatch: pytest.MonkeyPatch, status: int, chars: int
 ) -> None:
-    """A search for the client's text in 1 MB takes 0.1 s, which is too long for a call that may fail a hundred times.
-
-    If the provider refuses the line, its message is searched, because no further call for the line follows.
-    """
+    """0.1 s in 1 MB is too long for a call that may fail often; a refused line's message is searched."""
     searched: list[int] = []
     search = replies.cause
 

@@ -252,11 +252,7 @@ def test_strict_is_openai_s_rule(document: Any, pointer: str, word: str) -> None
     ],
 )
 def test_a_cycle_without_progress_is_refused(definitions: Any, pointer: str) -> None:
-    """A schema that refers to itself without going into a property or an item is refused.
-
-    A check by a schema that refers to itself without progress would never end, since it would ask about the same value
-    again and again.
-    """
+    """A check by it would never end, as it would ask about the same value again."""
     found, reason = refusal({"type": "object", "$defs": definitions})
     assert found == pointer
     assert "refers to itself" in reason

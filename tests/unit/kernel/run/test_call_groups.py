@@ -39,11 +39,7 @@ NEVER = 1e6
 
 
 class Model:
-    """A model whose calls take `seconds` (by text, else 1 s) and then do what `act` says.
-
-    `started` and `ended` list the texts of the model's calls, in order. A model call that is cancelled takes
-    `cancelled_seconds` more until it ends.
-    """
+    """Calls take `seconds` and do what `act` says. `started` and `ended` list texts, in order."""
 
     name = default_model = "model"
 

@@ -140,11 +140,7 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """If the start window of a dead worker's calls lasts longer than a new claim's own window, the new claim keeps the
-    longer one.
-
-    If the window were lost, a cancellation would not wait for the dead worker's announced calls.
-    """
+    """Else a cancellation would not wait for the dead worker's announced calls."""
     table.insert(TASK)
     claim = table.claim(TASK)
     table.give(announced_at=NOW - 1_000, start_ms=3_000 + off)

@@ -95,10 +95,7 @@ def test_an_object_has_as_many_segments_as_fit(chars: tuple[int, ...], count: in
 def test_after_each_object_a_run_waits_for_lines_of_another_part(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines that are in an object do not wait any more, so a run looks for lines to move only if a part's lines wait.
-
-    Otherwise each object would cost one more read of a row for each segment, and might be followed by a small one.
-    """
+    """Else each object would cost a read of a row for each segment, and small ones might follow."""
     assert bench.bucket is not None
     bench.bucket.part_bytes = part_bytes = 10_000
     bench.begin(lines(60))

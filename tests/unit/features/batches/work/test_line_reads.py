@@ -127,10 +127,7 @@ def test_a_line_that_fills_the_memory_is_sent_alone(bench: BatchBench, monkeypat
 def test_a_read_leaves_the_other_lines_that_are_to_be_sent_in_memory(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many lines were read ahead, the lines of calls that start together are all in memory after their reads.
-
-    Otherwise two lines far apart could push each other out of memory again and again, and neither would be sent.
-    """
+    """Otherwise two lines far apart could push each other out, and neither would be sent."""
     inputs = inputs_of(bench, monkeypatch)
     far_apart = [CallKey(0, 50), CallKey(0, 0)]
     for key in far_apart:

@@ -125,11 +125,7 @@ def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
 def test_a_task_that_runs_in_the_sweep_leaves_room_to_be_made(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, *, stands_in: bool
 ):
-    """Early erasure comes before a task that runs in the sweep, since the run uses the rest of the allowance.
-
-    After the two erasures and a count, 17 of the free plan's 45 statements are left. A run of a task needs three
-    statements more, so it would come in the next sweep. In this test the sweep has 48 statements.
-    """
+    """The erasures come first, and a run needs what they leave: 48 statements suffice here, 45 do not."""
     monkeypatch.setitem(limits.STATEMENTS, "free", 48)
     submit(bench, 1, chunks=40)
     if stands_in:
