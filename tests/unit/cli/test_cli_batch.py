@@ -1,7 +1,7 @@
 """`onceover batch` against a scripted server: it starts, goes on after a break, and writes the answers as they come."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,6 @@ from tests.support.fake_batches import BATCH_ID, ERRORS, OUTPUT, FakeBatches, ba
 type Run = Callable[..., tuple[int, str, str]]
 ANSWERS = "".join(map(output_line, range(4)))
 DONE = (batch(), batch("in_progress", done=1), batch("in_progress", done=3), batch("completed", done=4))
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    monkeypatch.delenv("ONCEOVER_KEY", raising=False)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    with FakeApi() as server:
-        monkeypatch.setenv("ONCEOVER_URL", server.url)
-        yield server
 
 
 @pytest.fixture

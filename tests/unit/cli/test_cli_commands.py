@@ -5,7 +5,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import typer
 
 from onceover_cli.commands import flags
 from onceover_cli.exits import Exit, exit_of
-from onceover_cli.main import app, main
+from onceover_cli.main import app
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, chunk, event, failed, problem, task
 from tests.support.fake_batches import FakeBatches, batch
@@ -58,15 +58,6 @@ STATUS = {
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    monkeypatch.delenv("ONCEOVER_KEY", raising=False)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    with FakeApi() as server:
-        monkeypatch.setenv("ONCEOVER_URL", server.url)
-        yield server
-
-
-@pytest.fixture
 def text(tmp_path: Path) -> str:
     path = tmp_path / "text.txt"
     path.write_text("祝福\r\n", "utf-8", newline="")
@@ -75,16 +66,6 @@ def text(tmp_path: Path) -> str:
 
 type Ran = tuple[int, str, str]
 type Runs = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    def go(*arguments: str) -> Ran:
-        status = main(arguments)
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return go
 
 
 def conforms(name: str, output: str) -> Any:

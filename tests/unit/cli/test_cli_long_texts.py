@@ -1,37 +1,17 @@
 """`onceover run` and `submit` with a text that is too long for a request, or that is uploaded already."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onceover_cli import texts
-from onceover_cli.main import main
 from tests.support.fake_api import TASK_ID, Answer, FakeApi
 
 type Runs = Callable[..., tuple[int, str, str]]
 FILE_ID = "file-" + "7" * 32
 FILES = {"object": "list", "data": [], "has_more": False}
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    monkeypatch.delenv("ONCEOVER_KEY", raising=False)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    with FakeApi() as server:
-        monkeypatch.setenv("ONCEOVER_URL", server.url)
-        yield server
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    def go(*arguments: str) -> tuple[int, str, str]:
-        status = main(arguments)
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return go
 
 
 def accepted(**progress: Any) -> Answer:

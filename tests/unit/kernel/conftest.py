@@ -1,6 +1,7 @@
 """A new bench of the worker for each test."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,3 +13,16 @@ def bench() -> Iterator[WorkerBench]:
     made = WorkerBench()
     yield made
     made.close()
+
+
+@pytest.fixture
+def make():
+    made: list[WorkerBench] = []
+
+    def build(**settings: Any) -> WorkerBench:
+        made.append(WorkerBench(**settings))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        bench.close()

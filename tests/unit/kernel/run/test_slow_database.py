@@ -17,19 +17,6 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import WorkerBench
 
 
-@pytest.fixture
-def make():
-    made: list[WorkerBench] = []
-
-    def build(**settings: Any) -> WorkerBench:
-        made.append(WorkerBench(**settings))
-        return made[-1]
-
-    yield build
-    for bench in made:
-        bench.close()
-
-
 def row(bench: WorkerBench) -> dict[str, Any]:
     (found,) = bench.database.rows("SELECT * FROM tasks")
     return found

@@ -29,19 +29,6 @@ from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import HOST, WorkerBench
 
 
-@pytest.fixture
-def make():
-    made: list[WorkerBench] = []
-
-    def build(**settings: Any) -> WorkerBench:
-        made.append(WorkerBench(**settings))
-        return made[-1]
-
-    yield build
-    for bench in made:
-        bench.close()
-
-
 @pytest.mark.parametrize("lanes", [False, True])
 @pytest.mark.parametrize("own", [9, None])
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
