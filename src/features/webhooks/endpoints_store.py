@@ -81,7 +81,7 @@ class WebhookStore(Store):
         return d1.whole(row, "failing")
 
     async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
-        """Give a new secret, the old one valid for a day with `keep_old`. A racing one stays. None: gone."""
+        """Give a new secret; with `keep_old` the old one signs for a day, too. None: the endpoint is gone."""
         _, found = await self._database.run(
             deliveries_store.ROTATE.bind(
                 endpoint=endpoint.key, generation=endpoint.secret_generation, old_ms=_OLD_SECRET_MS if keep_old else 0

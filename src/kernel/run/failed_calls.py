@@ -174,7 +174,7 @@ class CallRetries:
         return Retry(failed, now + verdict.wait, held=(started_at, now))
 
     def settle(self, now: float, out: Collection[CallKey]) -> list[Retry]:
-        """Judge held failures older than another's success; those in flight again (`out`) at their end."""
+        """Return the failures that count, as another call succeeded later; not those of calls `out` again."""
         counted = []
         for held in self._held.take(self._patience.there_at, out):
             key = held.failed.key

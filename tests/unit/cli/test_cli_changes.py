@@ -5,9 +5,8 @@ import json
 import pytest
 
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, Json, Reply, problem, task
-from tests.unit.cli.test_cli_commands import Runs, conforms, fake, run
+from tests.unit.cli.test_cli_commands import Runs, conforms
 
-__all__ = ("fake", "run")
 RETRY, CANCEL = "/api/tasks/retry", "/api/tasks/cancel"
 OTHER, THIRD = "01a213be-0000-762c-b9e4-99bccab77cf8", "01a213be-1111-762c-b9e4-99bccab77cf8"
 IDS = (TASK_ID, OTHER, THIRD)

@@ -8,10 +8,9 @@ import pytest
 from local.remote import deploy_check
 from onceover_cli.doctor.deployment import OF_THE_DEPLOYMENT
 from tests.support.fake_api import FakeApi
-from tests.unit.cli.test_cli_commands import Runs, conforms, run
+from tests.unit.cli.test_cli_commands import Runs, conforms
 from tests.unit.cli.test_cli_doctor import BROKEN_DEPLOYMENTS, Deployment, Level
 
-__all__ = ("run",)
 FAULTS = [name for name, (_, (_, level, _, _)) in BROKEN_DEPLOYMENTS.items() if level is Level.FAULT]
 ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
 

@@ -8,9 +8,9 @@ import pytest
 
 from onceover_cli.exits import Exit
 from tests.support.fake_api import TASK_ID, Answer, FakeApi
-from tests.unit.cli.test_cli_commands import Runs, conforms, fake, problem, run, task, text
+from tests.unit.cli.test_cli_commands import Runs, conforms, problem, task, text
 
-__all__ = ["fake", "run", "text"]  # fixtures
+__all__ = ["text"]  # a fixture
 
 SCHEMA = {"type": "object", "properties": {"people": {"type": "array", "items": {"type": "string"}}}}
 VALUE = {"people": ["Emma"]}

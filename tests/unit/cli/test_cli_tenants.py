@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, Json, event, problem, task
-from tests.unit.cli.test_cli_commands import Runs, conforms, fake, run
+from tests.unit.cli.test_cli_commands import Runs, conforms
 
-__all__ = ("fake", "run")
 PATH = f"/api/tasks/{TASK_ID}"
 IDS = [f"01a213be-000{number}-762c-b9e4-99bccab77cf8" for number in range(5)]
 

@@ -10,10 +10,9 @@ import pytest
 from onceover_cli import terminal
 from onceover_cli.errors import ServerRefused
 from tests.support.fake_api import LOST, TASK_ID, FakeApi, problem, task
-from tests.unit.cli.test_cli_commands import PATH, Runs, fake, run, serve_everything
+from tests.unit.cli.test_cli_commands import PATH, Runs, serve_everything
 from tests.unit.cli.test_cli_terminal import PROGRAM, environment
 
-__all__ = ("fake", "run")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 

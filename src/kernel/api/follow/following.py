@@ -131,7 +131,7 @@ class Follower:
                 await asyncio.wait({work}, timeout=limits.DROP_SECONDS_MOST)
 
     async def _rest(self, look: Look, took: float) -> None:
-        """Pause, until a notice of a write at the earliest, but not below the shortest pause between reads."""
+        """Pause. A notice of a write ends the pause, but not before the shortest pause between two reads."""
         pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
 
