@@ -97,7 +97,9 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
         "25% because the provider refused the key or the default model."
     )
     expect(verdict.locator("p").nth(3)).to_contain_text("The last sweep ran 2 hours ago. Check the cron trigger.")
-    expect(verdict.locator("p").nth(4)).to_have_text("None of 10 tasks failed in 6 hours.")
+    stuck = "Tasks have waited for 1h 56m, and the queue has delivered nothing. Check its consumer."
+    expect(verdict.locator("p").nth(4)).to_have_text(stuck)
+    expect(verdict.locator("p").nth(5)).to_have_text("None of 10 tasks failed in 6 hours.")
     assert page.locator(".cards h2").all_inner_texts() == ["Model", "Backlog", "Service"]
     stage.answers["/api/async-status"] = service | {"status": "unhealthy", "detail": "Run make deploy."}
     stage.answers["/api/ai-status"] = {"status": "healthy", "checkedAt": NOW}  # what a request without a key sees

@@ -1,9 +1,9 @@
 """Checks the tasks that failed in the last day: of all tenants if the key may read them, else of the key's own."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
@@ -68,16 +68,30 @@ class _Passed(Exception):
 
 @dataclass(slots=True)
 class _Code:
-    """The tasks that failed with one code: how many, and when and with which message the latest of them ended."""
+    """The tasks that failed with one code: how many, and when and with which message the latest of them ended.
+
+    `tenants` counts them by tenant, and is empty if the tasks are of one tenant only.
+    """
 
     count: int = 0
     at: str = ""
     message: str = ""
+    tenants: Counter[str] = field(default_factory=Counter)
 
     def add(self, task: Json) -> None:
         self.count += 1
+        if "tenant" in task:
+            self.tenants[str(task["tenant"])] += 1
         if (at := str(task["finishedAt"])) >= self.at:
             self.at, self.message = at, str(task["error"]["message"])
+
+    @property
+    def whose(self) -> str:
+        """The tenant that most of the tasks belong to, and how many of them."""
+        if not self.tenants:
+            return ""
+        tenant, count = self.tenants.most_common(1)[0]
+        return f" ({'all' if count == self.count else count} of tenant {tenant})"
 
 
 def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.monotonic) -> Iterator[Check]:
@@ -189,7 +203,8 @@ def _judged(codes: dict[str, _Code], scope: str, wide: str, *, is_whole: bool) -
         yield ok("dead-letters", f"none in the last day{scope}")
     for code, one in sorted(codes.items(), key=lambda each: each[1].at, reverse=True):
         level = Level.NOTE if code in _ASKED_FOR else Level.WARNING
-        text = f"{code}: {many(one.count, 'task')} failed in the last day, the latest at {one.at}: {one.message}"
+        which = f"{many(one.count, 'task')}{one.whose}"
+        text = f"{code}: {which} failed in the last day, the latest at {one.at}: {one.message}"
         yield Check("failures", level, text, _fix(code, wide))
     if not codes and is_whole:
         yield ok("failures", f"none in the last day{scope}")

@@ -11,6 +11,8 @@ from .findings import Check, Level, fault, ok, skipped, warning
 # to five minutes too old.
 _SWEEP_LATE: Final = timedelta(minutes=10)
 _PENDING_LONG_SECONDS: Final = 600
+# For so long tasks may wait for the first message of a queue, or the first alarm, that has ever come.
+_FIRST_SECONDS: Final = 30
 _ROOM_LEFT: Final = 0.9
 MORE_ROOM: Final = (
     "delete ended tasks (onceover delete), lower RETENTION_DAYS, or raise STORAGE_MB_MOST on the paid plan"
@@ -64,7 +66,8 @@ def _sweep(outlook: Json, now: datetime, *, is_local: bool) -> Check:
 
 def _carrier(check_id: str, name: str, last: str | None, waits: int, now: datetime) -> Check:
     """Judge when the queue or an object's alarm last ran. A late run is a fault only if a task has waited long."""
-    if waits > _PENDING_LONG_SECONDS and (last is None or now - _time(last) > timedelta(seconds=_PENDING_LONG_SECONDS)):
+    most = _FIRST_SECONDS if last is None else _PENDING_LONG_SECONDS
+    if waits > most and (last is None or now - _time(last) > timedelta(seconds=most)):
         seen = "has never run" if last is None else f"last ran at {last}"
         fix = "npx wrangler queues list (is there a consumer?), npx wrangler tail, then make deploy"
         return fault(check_id, f"failing messages: tasks have waited for {waits} s, and {name} {seen}", fix)

@@ -14,7 +14,7 @@ from .model import model_fix
 _TEXT = "onceover doctor sends this text to see whether a task runs from end to end. 一段用于检查的短文。"
 _SECONDS_MOST = 120.0
 _HELD_SECONDS = "10"
-# A call that fails may succeed next time, and a slow model may answer. The trial waits only so long for that.
+# A call that fails may succeed next time, a slow model may answer, a message may be late: the trial waits so long.
 _FAILING_SECONDS_MOST = 15.0
 _SILENT_SECONDS_MOST = 40.0
 # The most model calls of the trial, which `make deploy` announces before it runs the trial.
@@ -30,7 +30,6 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
         "maxModelCalls": CALLS_MOST,
         "metadata": {"from": "onceover doctor"},
     }
-    tail = "make dev prints why" if api.where.is_local else "npx wrangler tail"
     try:
         task = api.ask("POST", "/api/tasks", body=body, headers={"Idempotency-Key": fresh_key()})
         path = f"/api/tasks/{task['id']}"
@@ -40,8 +39,12 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
     except (Unreachable, ServerRefused) as error:
         if isinstance(error, ServerRefused) and error.code == "database_unavailable":
             return _unwritten(is_local=api.where.is_local)
-        return fault("task", f"the trial could not run: {error}", tail)
-    took = f"{clock() - began:.1f} s"
+        return fault("task", f"the trial could not run: {error}", _log(is_local=api.where.is_local))
+    return _judged(task, f"{clock() - began:.1f} s", is_local=api.where.is_local)
+
+
+def _judged(task: Json, took: str, *, is_local: bool) -> Check:
+    """Return the result of a trial that is over, or was waited for long enough."""
     if task["status"] == "completed":
         calls = task["usage"]["modelCalls"]
         return ok(
@@ -51,12 +54,19 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
     did = task["status"] if task["terminal"] else f"was still {task['status']} after {took}"
     # The last failed call is the cause, whatever ended the task: its budget of calls, its deadline, or this check.
     if cause := task.get("lastError") or task["error"]:
-        fix = model_fix(cause["message"], is_local=api.where.is_local) or HELP.get(cause["code"], (tail,))[0]
+        fix = model_fix(cause["message"], is_local=is_local) or HELP.get(cause["code"], (_log(is_local=is_local),))[0]
         return fault("task", f"the trial {did}: {cause['code']}, {cause['message']}", fix)
     if _is_calling(task):
         return warning("task", f"the trial {did}: the model has not answered its call", HELP["model_timeout"][0])
+    if _is_untouched(task):
+        fix = "onceover doctor . (is a consumer or a binding missing?)"
+        return fault("task", f"the trial {did}: no worker has started it, by the {task['route']} route", fix)
     waits = (task.get("waitingFor") or {}).get("reason", "nothing known")
-    return fault("task", f"the trial {did}, waiting for {waits}", tail)
+    return fault("task", f"the trial {did}, waiting for {waits}", _log(is_local=is_local))
+
+
+def _log(*, is_local: bool) -> str:
+    return "make dev prints why" if is_local else "npx wrangler tail"
 
 
 def _unwritten(*, is_local: bool) -> Check:
@@ -70,8 +80,14 @@ def _patience(task: Json) -> float:
     """Return for how many seconds after its submission the trial's task is waited for, by its present state."""
     if task.get("lastError"):
         return _FAILING_SECONDS_MOST
-    return _SILENT_SECONDS_MOST if _is_calling(task) else _SECONDS_MOST + 30
+    return _SILENT_SECONDS_MOST if _is_calling(task) or _is_untouched(task) else _SECONDS_MOST + 30
 
 
 def _is_calling(task: Json) -> bool:
     return bool(task.get("calls", {}).get("out"))
+
+
+def _is_untouched(task: Json) -> bool:
+    """Whether no worker has started the task, although no other task of its tenant is before it."""
+    wait = task.get("waitingFor") or {}
+    return task.get("startedAt") is None and wait.get("reason") == "queued" and not wait.get("ahead")

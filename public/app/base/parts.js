@@ -78,11 +78,10 @@ export function Trouble({ error }) {
 }
 
 /** When the shown data were read, and a button to read them again. `note` says how the data stay current. */
-export function Freshness({ state, scope, note, isLive = false }) {
+export function Freshness({ state, note, isLive = false }) {
   const { at, busy, error, again } = state;
   return html`<p class="freshness">
     <span>
-      ${scope && html`${scope} · `}
       ${at ? t("asOf", { time: clock(at) }) : t(error ? "notRead" : "loading")}
       ${error && at && html` · <strong>${t("stale")}</strong>`}
       ${note && html` · <span class=${isLive ? "live" : ""}>${note}</span>`}

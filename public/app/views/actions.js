@@ -93,7 +93,7 @@ export function Actions({ task, again, names, primary = false }) {
         ${gaps > 0 && isMerged && html`<p class="hint">${t("act.gapsMerged")}</p>`}
         <label for="most">${t("field.maxModelCalls")}</label>
         <input id="most" inputmode="numeric" value=${most} placeholder=${task.maxModelCalls ?? ""} required=${isSpent} onInput=${(event) => setMost(event.target.value)} />
-        <p class="hint">${t(kind ? "batch.retryBudget" : gaps > 0 ? "act.gapsBudget" : "act.budget", { least })}</p>`}
+        <p class="hint">${t(kind ? "batch.retryBudget" : "act.budget", { least })}</p>`}
     <//>`}
   </div>`;
 }

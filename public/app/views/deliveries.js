@@ -33,7 +33,7 @@ export function Deliveries({ id, version }) {
     }
   };
   if (!state.error && !state.data?.length) return null;
-  return html`<${Card} title=${t("deliveries.title")} hint=${t("deliveries.scope")}>
+  return html`<${Card} title=${t("deliveries.title")}>
     <${Trouble} error=${state.error ?? error} />
     ${(state.data ?? []).map((delivery) => html`<${Delivery} key=${delivery.id} of=${delivery} again=${() => again(delivery.id)} />`)}
   <//>`;

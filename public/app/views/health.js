@@ -9,6 +9,7 @@ import { go, href } from "../base/route.js";
 import { History, HOURS, hoursOf, readPast } from "./history.js";
 
 const BUSY_SECONDS = 60; // between two looks while tasks run
+const FIRST_SECONDS = 30; // for so long tasks may wait for a queue's first message
 const FULL = 0.9; // of a limit
 const HOUR = 3_600_000; // milliseconds
 const SWEEP_MS = 900_000; // a sweep runs each minute, and its time may be five minutes old
@@ -70,10 +71,12 @@ function Verdict({ of: { service, model, past }, hours, onRetry, onChange }) {
     ${service.backlog && html`<${Resume} waiting=${model.waiting} onChange=${onChange} />`}
     ${model.codes?.length > 0 && html`<p>${t("verdict.calls", { why: model.codes.map(shareOf).join(t("verdict.comma")) })}</p>`}
     ${isLate(service) && html`<p class="big">${t("verdict.sweep", { time: relative(service.lastSweepAt) })}</p>`}
+    ${isStuck(service) && html`<p class="big">${t("verdict.queue", { span: span(service.backlog.oldestPendingSeconds * 1000) })}</p>`}
     ${past &&
     html`<p class="big">
       ${past.tasks === 0 ? t("verdict.nothing", { span: count("hours", hours) }) : count(past.failed > 0 ? "verdict.failed" : "verdict.none", past.tasks, { failed: past.failed, span: count("hours", hours) })}${past.failed > 0 && codes(past.failures)}${past.more && ` ${t("verdict.more")}`}
     </p>`}
+    ${past?.ofAll && past.failed > 0 && html`<p>${t("verdict.all")}</p>`}
   </section>`;
 }
 
@@ -115,6 +118,9 @@ const lower = (status) => t(`health.${status}`).toLowerCase();
 const isWrong = ({ status }) => status !== "healthy";
 const isLate = ({ lastSweepAt }) => Boolean(lastSweepAt) && now() - Date.parse(lastSweepAt) > SWEEP_MS;
 
+/** Whether tasks wait for a queue that has never delivered a message. */
+const isStuck = ({ backlog, queueCheck, lastQueueAt }) => queueCheck.hasAIQueue && !lastQueueAt && backlog?.oldestPendingSeconds > FIRST_SECONDS;
+
 /** The parts of the deployment, those with trouble first. */
 function cardsOf({ service, model }) {
   const { backlog, storage, usage } = service;
@@ -122,7 +128,7 @@ function cardsOf({ service, model }) {
   return [
     [isWrong(model), html`<${Model} of=${model} />`],
     [isWrong(service), html`<${Service} of=${service} />`],
-    [isLate(service), backlog && html`<${Backlog} of=${service} />`],
+    [isLate(service) || isStuck(service), backlog && html`<${Backlog} of=${service} />`],
     [storage?.bytes > storage?.most * FULL, storage && html`<${Storage} of=${storage} />`],
     [isUsed, usage && html`<${Usage} of=${usage} />`],
   ]
@@ -143,14 +149,13 @@ const Service = ({ of: { status, queueCheck } }) =>
     />
   <//>`;
 
-const Model = ({ of: { status, provider, model, checkedAt, detail } }) =>
+const Model = ({ of: { status, provider, model, checkedAt } }) =>
   html`<${Card} title=${t("search.model")} beside=${html`<${State} status=${status} />`}>
     <${Facts}
       of=${[
         [t("search.model"), model && html`<bdi>${model}</bdi>`],
         [t("health.provider"), provider],
         [t("health.checked"), checkedAt && html`<${Time} at=${checkedAt} />`],
-        [t("health.says"), detail && html`<${Quote}>${detail}<//>`],
       ]}
     />
   <//>`;

@@ -4,7 +4,7 @@ import { call, now } from "../base/api.js";
 import { dollars, span, t, whole } from "../base/i18n.js";
 import { Hint } from "../base/parts.js";
 import { evenly, fitted, Plot } from "./plots.js";
-import { prefs } from "../base/prefs.js";
+import { mayOperate, prefs } from "../base/prefs.js";
 import { tail } from "../base/route.js";
 
 /** The spans of time that the view offers. */
@@ -28,7 +28,7 @@ export async function readPast(hours, signal) {
     );
   const { tenant } = prefs();
   const [history, error] = await ask(`/api/history?hours=${hours}`, (data) => data);
-  if (history && !tenant) return { history, past: sumOf(history), rows: hours * ROWS_AN_HOUR };
+  if (history && !tenant) return { history, past: { ...sumOf(history), ofAll: mayOperate() }, rows: hours * ROWS_AN_HOUR };
   const [past, trouble] = await ask(`/api/tenants${tail({ hours, tenant })}`, ({ tenants }) => tenants[0] ?? { tasks: 0, failed: 0, failures: [] });
   return { history, past, error: error ?? trouble, rows: (history ? hours * ROWS_AN_HOUR : 0) + ROWS_OF_A_TENANT };
 }

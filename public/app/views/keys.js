@@ -19,7 +19,7 @@ export function Keys() {
     announce(t("keys.revoked"));
     state.again();
   };
-  return html`<${Card} title=${t("keys.title")} beside=${html`<${Freshness} state=${state} scope=${t("keys.scope")} />`}>
+  return html`<${Card} title=${t("keys.title")} beside=${html`<${Freshness} state=${state} />`}>
     <${Trouble} error=${state.error} />
     ${state.data?.length === 0 && html`<p class="dim">${t("keys.none")}</p>`}
     ${state.data?.length > 0 &&

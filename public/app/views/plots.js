@@ -94,9 +94,9 @@ function path(values, x, y) {
   for (const [index, value] of values.entries()) {
     if (value === null) open = false;
     else {
-      // A value between two gaps is drawn as a line 3 units long, whose round ends make it visible.
+      // A value between two gaps is drawn as a short line.
       const alone = !open && (values[index + 1] ?? null) === null;
-      drawn += `${open ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${alone ? "h3" : ""}`;
+      drawn += `${open ? "L" : "M"}${(x(index) - (alone ? EDGE : 0)).toFixed(1)} ${y(value).toFixed(1)}${alone ? `h${2 * EDGE}` : ""}`;
       open = true;
     }
   }

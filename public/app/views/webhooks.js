@@ -58,7 +58,7 @@ export function Webhooks() {
       state.again();
     },
   };
-  return html`<${Card} title=${t("webhooks.title")} beside=${html`<${Freshness} state=${state} scope=${t("webhooks.scope")} />`}>
+  return html`<${Card} title=${t("webhooks.title")} beside=${html`<${Freshness} state=${state} />`}>
     <${Trouble} error=${state.error ?? said.error} />
     ${said.text && html`<${Notice}>${said.text}<//>`}
     ${state.data?.length === 0 && html`<p class="dim">${t("webhooks.none")}</p>`}

@@ -353,6 +353,7 @@ class Deployment:
         self.failed: list[dict[str, Any]] = []
         self.completed: list[dict[str, Any]] = []
         self.passed = 0
+        self.operates = False
         self.endpoints: Any = problem(403, "forbidden")
         self.page: Any = PAGE
 
@@ -364,7 +365,7 @@ class Deployment:
 
     def _page(self, asked: Asked) -> Any:
         number = int(asked.query.get("cursor", "0"))
-        if asked.query.get("tenant") == "*":
+        if asked.query.get("tenant") == "*" and not self.operates:
             return problem(403, "forbidden")
         if asked.query.get("status") == "completed":
             return {"tasks": self.completed, "nextCursor": None}
@@ -507,6 +508,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
         operated(backlog={"pending": 9, "processing": 0, "oldestPendingSeconds": 900}, lastQueueAt=None),
         fault("queue", "failing messages", "npx wrangler tail"),
     ),
+    "a consumer that is gone": (
+        operated(backlog={"pending": 3, "processing": 0, "oldestPendingSeconds": 45}, lastQueueAt=None),
+        fault("queue", "tasks have waited for 45 s, and the queue has never run", "is there a consumer?"),
+    ),
     "a full database": (operated(storage={"bytes": 450, "most": 450}), fault("storage", "full", "RETENTION_DAYS")),
     "nearly full": (
         operated(storage={"bytes": 420, "most": 450}),
@@ -617,6 +622,18 @@ def test_each_code_of_the_day_is_named_the_newest_first():
     assert away.fix == f"docs/runbook.md#the-model-is-away; after the repair, {retry}"
 
 
+def test_a_tenant_with_many_poison_texts_is_named():
+    """An operator's `doctor` says of which tenant most of the failed tasks of a code are."""
+    one = Deployment()
+    one.operates = True
+    one.failed = [failed("model_refused") | {"tenant": tenant} for tenant in ("bad", "bad", "good")]
+    (check,) = (check for check in examined(one) if check.id == "failures")
+    assert check.evidence.startswith("model_refused: 3 tasks (2 of tenant bad) failed in the last day")
+    one.failed = one.failed[:2]
+    (check,) = (check for check in examined(one) if check.id == "failures")
+    assert check.evidence.startswith("model_refused: 2 tasks (all of tenant bad) failed in the last day")
+
+
 def test_what_is_only_noted():
     """A few failed attempts of a webhook, and a schema newer than the code, are noted, and are nothing to repair."""
     one = Deployment()
@@ -666,13 +683,17 @@ def test_a_demo_task_shows_whether_tasks_are_done():
             assert len(fake.requests("DELETE", path)) == 1
 
 
-def test_a_trial_names_the_trouble_of_a_model_within_a_minute():
-    """`doctor --task` waits neither for the next tries of a call that fails, nor for the end of one that hangs."""
+def test_a_trial_names_the_trouble_within_a_minute():
+    """`doctor --task` does not wait for tries of a failed call, for a call that hangs, or for a lost message."""
     path = f"/api/tasks/{TASK_ID}"
     last = {"code": "model_unavailable", "message": "the provider answered 502"}
     for seen, level, said, fix in (
         ({"lastError": last}, Level.FAULT, "model_unavailable, the provider answered 502", "#the-model-is-away"),
         ({"calls": {"out": [{}]}}, Level.WARNING, "the model has not answered its call", "#a-models-server-hangs"),
+        (
+            {"startedAt": None, "waitingFor": {"reason": "queued", "ahead": 0}},
+            *(Level.FAULT, "no worker has started it, by the queue route", "is a consumer or a binding missing?)"),
+        ),
     ):
         times = itertools.count(0.0, 10.0)
         with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing") | seen) as fake:
