@@ -9,9 +9,10 @@ from simulator.campaign.ablations.circumstances import CRASHES
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, Action, Reduce, TaskSpec, Workload
 from src.features.gaps import gap_retries
-from src.features.quotes import rule
+from src.features.quotes import matching, rule
 from src.features.quotes.rule import QuoteRule
 from src.features.structured.forms import SchemaRule
+from src.features.structured.joining import ListFold
 from src.kernel.calls.protocol import ModelReply
 from src.kernel.domain.structure import Rejection
 from src.kernel.run import failed_calls
@@ -20,6 +21,9 @@ from src.kernel.store.claims import CallKey, FailedCall
 
 _add = failed_calls.Gaps.add
 _judge = SchemaRule.judge
+_judge_quotes = QuoteRule.judge
+_in_chunk = rule._in_chunk
+_place = ListFold.place
 
 
 def _formed(
@@ -57,6 +61,21 @@ def _judge_chunks_alone(
     return _judge(self, key, reply, source) if key.level == 0 else reply
 
 
+def _judge_without_places(
+    self: QuoteRule, key: CallKey, reply: ModelReply, source: Callable[[], CallSource]
+) -> ModelReply | Rejection:
+    judged = _judge_quotes(self, key, reply, source)
+    return judged if isinstance(judged, Rejection) else judged._replace(quotes=())
+
+
+def _in_chunk_alone(source: CallSource) -> rule.Finder:
+    return _in_chunk(source._replace(start=0))
+
+
+def _place_of_each(self: ListFold, number: int, tokens: tuple[str, ...]) -> tuple[str, ...]:
+    return _place(self, number, tokens) or tokens
+
+
 def _above_nothing(_gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]]:
     return [set() for _ in merges]
 
@@ -89,6 +108,34 @@ ABLATIONS = (
         ((QuoteRule, "judge", lambda _self, _key, reply, _source: reply),),
         {},
         _formed("concat", "none", form="quoted"),
+    ),
+    Ablation(
+        "quotes_are_folded",
+        "a quote that the model wrote in disguise is found",
+        ((matching.QuotedText, "_folded", ()),),
+        {},
+        _formed("concat", "none", form="quoted"),
+    ),
+    Ablation(
+        "places_are_recorded",
+        "the place of a quote is stored with its output",
+        ((QuoteRule, "judge", _judge_without_places),),
+        {},
+        _formed("concat", "none", form="quoted"),
+    ),
+    Ablation(
+        "places_are_of_the_input",
+        "the place of a quote counts from the beginning of the input",
+        ((rule, "_in_chunk", _in_chunk_alone),),
+        {},
+        _formed("concat", "none", form="quoted"),
+    ),
+    Ablation(
+        "a_union_keeps_the_first_place",
+        "a union shows a quote once, at its first place",
+        ((ListFold, "place", _place_of_each),),
+        {},
+        _formed("concat", form="quoted"),
     ),
     Ablation(
         "merges_make_no_quotes",
