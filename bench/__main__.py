@@ -22,6 +22,7 @@ from bench import (
     demo,
     free_plan,
     imports,
+    quality,
     splitter,
     storage,
     structured,
@@ -51,12 +52,15 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "free-plan": free_plan.measure,
 }
 REFERENCES = "references"  # the part `references` has a table and flags of its own
+QUALITY = "quality"  # the part `quality` is measured alone, with flags of its own: ARGS="quality --help"
 GOALS = "goals"  # the part `goals` measures everything that has a goal, in a table and a file of its own
 RUNS = {REFERENCES: 3, GOALS: 5}
 
 
 def main(arguments: list[str]) -> int:
     """Run the requested parts. Return the exit status, 1 if a figure exceeds its bound."""
+    if arguments[:1] == [QUALITY]:
+        return quality.main(arguments[1:])
     options = _options(arguments)
     if GOALS in options.parts:
         return _goals(options)
@@ -76,8 +80,10 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    choices = [[], *PARTS, REFERENCES, GOALS]
-    parser.add_argument("parts", nargs="*", choices=choices, help=f"default: all; {GOALS} is measured alone")
+    choices = [[], *PARTS, REFERENCES, GOALS, QUALITY]
+    parser.add_argument(
+        "parts", nargs="*", choices=choices, help=f"default: all; {GOALS} and {QUALITY} are measured alone"
+    )
     parser.add_argument("--report", type=Path, help="default: .build/bench.json, or .build/goals.json")
     of_references = parser.add_argument_group(REFERENCES)
     of_references.add_argument("--runs", type=int, help="how often each work is measured, default 3; goals: 5")

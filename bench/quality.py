@@ -1,178 +1,173 @@
-"""How well a small real model fills a schema, and what repairs and further calls make of it: `python -m bench.quality`.
+"""`make bench ARGS=quality`: how much of what stands in a long text a task finds, by the settings of its chunks.
 
-The model of `make model` lists the people and the places in the texts of `examples/`. Each text is one task on the
-local runtime. The counts are those of the API: the task, its chunks and its log of calls. docs/local-models.md has
-a run. `make model ARGS=--install-only` installs the model.
+Facts are planted in public-domain prose (`bench.planted`), and each text is one task on the local runtime. The model is
+that of the server which AI_BASE_URL names, with AI_MODEL and AI_API_KEY, else that of `make model`. A file keeps each
+finished part, so a measurement that was stopped goes on.
 """
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+from bench import planted
+from bench.planted import Score, Share
 from local import model
-from local.model_server import NAME, OUTPUT_TOKENS, TIMEOUT_SECONDS
-from src.kernel.domain.settings import SENDINGS
+from local.model_server import NAME, TIMEOUT_SECONDS
 from tests.support.client import Client, openai
 from tests.support.dev_server import ROOT, DevServer, eventually
 from tests.support.real_model import RealModel
 
-TEXTS = ("english", "chinese")
-SENDING = "both"
-CHUNK_CHARS = 800
-INSTRUCTIONS = (
-    'List the names of the people and of the places in the text. For the text "Anna left Paris with Mr. Smith." the '
-    'answer is {"people":["Anna","Mr. Smith"],"places":["Paris"]}'
+WHOLE: Final = "whole"
+# Characters of a chunk, of its context, and of its overlap. Headings do not go along: the prose has none.
+SETTINGS: Final = ("750:0:0", "750:300:0", "750:0:300", "1500:0:0", "1500:300:0", "1500:0:300")
+HEAD: Final = (
+    *("text", "chunks", "recall", "amounts found", "precision", "repeats", "contradictions", "quotes in the text"),
+    *("quotes of the fact", "coverage", "quotes returned", "not found"),
 )
-TASK_SECONDS = 3_600
-HEAD = (
-    *("text", "`STRUCTURED_OUTPUT`", "chunks", "first answer valid", "cut off", "does not fit"),
-    *("repaired", "asked again", "then valid", "gaps", "coverage", "names", "in the chunk's text", "calls", "seconds"),
-)
+_SECONDS: Final = 6 * 3_600  # for one task
+
+type Json = dict[str, Any]
+type Ask = Callable[[Json], Json]  # Submits a body, and returns the task that has ended.
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """The counts of one task."""
+class Part(NamedTuple):
+    """One task that is measured."""
 
-    text: str
-    sending: str
-    chunks: int
-    first: Counter[str]  # the outcome of each chunk's first call: "valid", or its code
-    usage: dict[str, int]
-    mended: int  # the chunks whose later answer was valid
-    gaps: int
-    coverage: float
-    names: int
-    present: int  # the names that are in the text of their chunk
-    seconds: float
+    language: str
+    chars: int
+    facts: int
+    seed: int
+    setting: str  # see SETTINGS
 
-    def cells(self) -> list[str]:
-        """The row of the table."""
-        share = 100 * self.first["valid"] / self.chunks
-        grounded = f"{100 * self.present / self.names:.0f} %" if self.names else "-"
-        return [
-            *(self.text, f"`{self.sending}`", str(self.chunks)),
-            f"{self.first['valid']} ({share:.0f} %)",
-            *(str(self.first["output_truncated"]), str(self.first["invalid_output"])),
-            *(str(self.usage["repaired"]), str(self.usage["reasks"]), str(self.mended)),
-            *(str(self.gaps), f"{self.coverage:.2f}", str(self.names), grounded),
-            *(str(self.usage["modelCalls"]), f"{self.seconds:.0f}"),
-        ]
+    def body(self, text: str) -> Json:
+        """Return the body of its submission."""
+        given = f"{len(text)}:0:0" if self.setting == WHOLE else self.setting
+        chars, context, overlap = map(int, given.split(":"))
+        body: Json = {
+            "input": text,
+            "instructions": planted.INSTRUCTIONS,
+            "outputSchema": planted.schema(chars),
+            "reduce": "none",
+            "chunk": {"maxChars": chars, "overlapChars": overlap},
+            "onChunkFailure": "gap",
+            "maxGapShare": 1,
+            "temperature": 0,
+        }
+        return body | ({"contextChars": context, "headings": False} if context else {})
 
 
-def counted(
-    text: str, sending: str, source: str, task: dict[str, Any], chunks: list[Any], calls: list[Any], seconds: float
-) -> Quality:
-    """Count a task that has ended. `calls` is its whole log, `source` its input."""
-    first = Counter(
-        "valid" if call["outcome"] == "succeeded" else call["code"]
-        for call in calls
-        if call["level"] == 0 and call["number"] == 1
-    )
-    good = [chunk for chunk in chunks if chunk["status"] == "completed"]
-    names = present = 0
-    for chunk in good:
-        passage = " ".join(source[chunk["start"] : chunk["end"]].split())
-        value = json.loads(chunk["output"])
-        found = {" ".join(name.split()) for name in (*value["people"], *value["places"])} - {""}
-        names += len(found)
-        present += sum(name in passage for name in found)
-    total = task["progress"]["total"]
-    return Quality(
-        text,
-        sending,
-        total,
-        first,
-        task["usage"],
-        len(good) - first["valid"],
-        total - len(good),
-        task["coverage"] if task["status"] == "completed" else 0.0,
-        names,
-        present,
-        seconds,
-    )
+class Kept:
+    """The file of finished parts, a line for each. Parts of another model stay there, and are passed over."""
+
+    def __init__(self, path: Path, of: str) -> None:
+        self._path = path
+        self._of = of
+
+    def find(self, part: Part) -> Score | None:
+        """Return the score of a part that was measured before."""
+        lines = self._path.read_text("utf-8").splitlines() if self._path.exists() else []
+        found = [line for line in map(json.loads, lines) if (line["of"], line["part"]) == (self._of, [*part])]
+        return planted.read(json.dumps(found[-1]["score"])) if found else None
+
+    def add(self, part: Part, score: Score) -> None:
+        """Keep a finished part."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"of": self._of, "part": part, "score": score.record()}) + "\n")
 
 
-def measure(client: Client, text: str, sending: str, chars: int | None) -> Quality:
-    """Let the model list the names in a text, or in its first `chars` characters."""
-    source = (ROOT / "examples" / f"{text}.txt").read_text("utf-8")[:chars]
-    submitted = client.submit(
-        source,
-        outputSchema=json.loads((ROOT / "examples" / "names.schema.json").read_text("utf-8")),
-        join={"/people": "union", "/places": "union"},
-        instructions=INSTRUCTIONS,
-        chunk={"maxChars": CHUNK_CHARS},
-        onChunkFailure="gap",
-        maxGapShare=1,
-        temperature=0,
-    )
-    task = client.finished(submitted["id"], TASK_SECONDS)
-    calls = _log(client, task["id"])
-    seconds = sum(call["milliseconds"] or 0 for call in calls) / 1_000
-    print(f"{text}, {sending}: {task['status']}", json.dumps(task["result"], ensure_ascii=False), file=sys.stderr)
-    return counted(text, sending, source, task, client.chunks(task["id"]), calls, seconds)
+def measure(ask: Ask, part: Part, kept: Kept) -> Score:
+    """Return the score of a part, which is measured unless it was before."""
+    if (known := kept.find(part)) is not None:
+        return known
+    made = planted.plant(part.language, part.chars, part.facts, part.seed)
+    score = planted.score(made, ask(part.body(made.text)))
+    kept.add(part, score)
+    return score
 
 
-def _log(client: Client, task_id: str) -> list[Any]:
-    calls: list[Any] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        query: dict[str, str | int] = {"limit": 100, **({"cursor": cursor} if cursor else {})}
-        answer = client.http.get(f"/api/tasks/{task_id}/attempts", params=query)
-        assert answer.status_code == 200, answer.text
-        page = answer.json()
-        calls += page["attempts"]
-        cursor = page["nextCursor"]
-    return calls
+def row(language: str, setting: str, scores: Sequence[Score]) -> str:
+    """Return the row of the texts of one language with one setting, as Markdown."""
+    figures = planted.shares(scores)
+    coverage = sum(one.coverage for one in scores) / len(scores)
+    cells = [language, f"`{setting}`", *map(_shown, figures.values()), f"{coverage:.2f}"]
+    returned, missed = sum(len(one.verbatim) for one in scores), sum(one.not_found for one in scores)
+    return f"| {' | '.join([*cells, str(returned), str(missed)])} |"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure, and print a row of Markdown for each task. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
-    parser.add_argument("--texts", nargs="+", default=TEXTS, choices=TEXTS)
-    parser.add_argument(
-        "--sendings", nargs="+", default=[SENDING], choices=SENDINGS, help="values of STRUCTURED_OUTPUT"
-    )
-    parser.add_argument("--chars", type=int, help="measure only the first characters of a text")
-    parser.add_argument("--tokens", type=int, default=OUTPUT_TOKENS, help="the most tokens of an output")
-    options = parser.parse_args(arguments)
+def _shown(share: Share | None) -> str:
+    return "-" if share is None else "{:.0%} ({:.0%}–{:.0%})".format(*share)
+
+
+@contextmanager
+def _server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Yield the URL of the model's server and the model's name."""
+    if (url := os.environ.get("AI_BASE_URL")) is not None:
+        yield url, os.environ["AI_MODEL"]
+        return
     if (why_not := model.missing()) is not None:
-        parser.error(why_not)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that model and runtime are stopped then, too
-    print(f"| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}", flush=True)
+        sys.exit(f"error: name a server with AI_BASE_URL and AI_MODEL, or: {why_not}")
     # One call at a time: calls that share a batch may change each other's last digits, and with them the output.
-    real = RealModel(model.CONTEXT_TOKENS, slots=1)
+    real = RealModel(options.context_tokens, slots=1)
     try:
         real.start()
         eventually(real.is_loaded, 120)
-        for sending in options.sendings:
-            flags = openai(
-                real.base_url,
-                AI_MODEL=NAME,
-                AI_CONCURRENCY=1,
-                AI_MAX_OUTPUT_TOKENS=options.tokens,
-                AI_TIMEOUT_SECONDS=TIMEOUT_SECONDS,
-                LEASE_SECONDS=TIMEOUT_SECONDS + 60,
-                STRUCTURED_OUTPUT=sending,
-            )
-            with (
-                tempfile.TemporaryDirectory() as name,
-                DevServer(Path(name), *flags) as server,
-                Client(server.url) as client,
-            ):
-                for text in options.texts:
-                    print(f"| {' | '.join(measure(client, text, sending, options.chars).cells())} |", flush=True)
+        yield real.base_url, NAME
     finally:
         real.stop()
+
+
+@contextmanager
+def _asking(options: argparse.Namespace) -> Iterator[tuple[Ask, str]]:
+    """Yield what asks onceover on the local runtime, and the model's name."""
+    with _server(options) as (url, name), tempfile.TemporaryDirectory() as folder:
+        flags = openai(
+            url,
+            AI_MODEL=name,
+            AI_CONCURRENCY=options.concurrency,
+            AI_MAX_OUTPUT_TOKENS=options.tokens,
+            AI_TIMEOUT_SECONDS=TIMEOUT_SECONDS,
+            LEASE_SECONDS=TIMEOUT_SECONDS + 60,
+        )
+        if key := os.environ.get("AI_API_KEY"):
+            flags += ["--var", f"AI_API_KEY:{key}"]
+        with DevServer(Path(folder), *flags) as server, Client(server.url) as client:
+
+            def ask(body: Json) -> Json:
+                fields = dict(body)
+                return client.finished(client.submit(fields.pop("input"), **fields)["id"], _SECONDS)
+
+            yield ask, name
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, and print a row of Markdown for each language and setting. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS='quality …'", description=__doc__)
+    parser.add_argument("--languages", nargs="+", default=planted.LANGUAGES, choices=planted.LANGUAGES)
+    parser.add_argument(
+        "--settings", nargs="+", default=SETTINGS, help=f"maxChars:contextChars:overlapChars or {WHOLE}"
+    )
+    parser.add_argument("--chars", type=int, default=20_000, help="characters of a text, 20,000 to 200,000")
+    parser.add_argument("--facts", type=int, default=40, help="people who lend in a text")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2], help="texts; their figures count together")
+    parser.add_argument("--tokens", type=int, default=768, help="the most tokens of an output")
+    parser.add_argument("--context-tokens", type=int, default=model.CONTEXT_TOKENS, help="of the model of `make model`")
+    parser.add_argument("--concurrency", type=int, default=1, help="calls at a time")
+    parser.add_argument("--kept", type=Path, default=ROOT / ".build" / "quality.jsonl", help="finished parts")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that model and runtime are stopped then, too
+    print(f"| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}", flush=True)
+    with _asking(options) as (ask, name):
+        kept = Kept(options.kept, f"{name}, {options.tokens} tokens")
+        for language in options.languages:
+            for setting in options.settings:
+                parts = [Part(language, options.chars, options.facts, seed, setting) for seed in options.seeds]
+                print(row(language, setting, [measure(ask, part, kept) for part in parts]), flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

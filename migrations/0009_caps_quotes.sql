@@ -11,6 +11,7 @@ ALTER TABLE tasks ADD COLUMN long_text_fence INTEGER CHECK (
 
 -- Quotes of outputs that are not in their source, and so became null.
 ALTER TABLE tasks ADD COLUMN quotes_not_found INTEGER NOT NULL DEFAULT 0 CHECK (quotes_not_found >= 0);
+ALTER TABLE tallies ADD COLUMN missed_quotes INTEGER NOT NULL DEFAULT 0;
 
 -- For a task with context: how many code points before a chunk are read with it, and the headings above its chunks, a line
 -- of JSON for each change: [chunk, how many headings stay, the further ones as [level, title]].

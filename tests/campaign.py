@@ -58,6 +58,7 @@ LONG_DRAWS = (
     "tests/runtime/test_files.py",
     "tests/runtime/test_large_answers.py",
     "tests/runtime/test_large_joins.py",
+    "tests/runtime/test_real_model.py",
 )
 _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from simulator.engine.fault_plan import FaultPlan
 
 SEEN = "seen"  # The name of the property whose value says to which call the answer belongs.
+QUOTES_MOST = 2  # of one answer
 _CUT_REASONS = ("length", "length", "content_filter")
 
 
@@ -29,6 +30,7 @@ class WrittenJson(NamedTuple):
     kind: str
     finish_reason: str = "stop"
     said: str = ""
+    missed: int = 0  # quotes that the model made up
 
     @property
     def is_disguised(self) -> bool:
@@ -44,10 +46,14 @@ def answer(
     With `is_cut` the answer is cut off, as at the limit of tokens. Quotes are words of the message `user`, or invented.
     """
     words = _words_of(user)
-    meant = compact({**value_of(schema, schema, Random(seen), Quoting(words, is_said=False)), SEEN: seen})
+    kept = value_of(schema, schema, Random(seen), Quoting(words, is_said=False))
+    meant = compact({**kept, SEEN: seen})
     rng = Random(seen)
     value = {**value_of(schema, schema, rng, Quoting(words, is_said=True)), SEEN: seen}
     worth = compact(value)
+    missed = sum(one is not None for one in value.get("quotes", ())) - sum(
+        one is not None for one in kept.get("quotes", ())
+    )
     if is_cut or faults.fires("output_cut", sender):
         reason = "length" if is_cut else _CUT_REASONS[int(faults.between(0, len(_CUT_REASONS)))]
         return WrittenJson(worth[: len(worth) - int(faults.between(0, 12))], None, "cut", reason)
@@ -56,8 +62,8 @@ def answer(
     if faults.fires("output_unfit", sender):
         return WrittenJson(_unfit(value, rng), None, "unfit")
     if faults.fires("output_disguised", sender):
-        return WrittenJson(_disguised(worth, rng), meant, "ok", said=worth)
-    return WrittenJson(worth, meant, "ok", said=worth)
+        return WrittenJson(_disguised(worth, rng), meant, "ok", said=worth, missed=missed)
+    return WrittenJson(worth, meant, "ok", said=worth, missed=missed)
 
 
 class Quoting(NamedTuple):
@@ -106,7 +112,7 @@ def value_of(schema: Mapping[str, Any], root: Mapping[str, Any], rng: Random, qu
     if kind == "object":
         return {name: value_of(one, root, rng, quoting) for name, one in schema["properties"].items()}
     if kind == "array":
-        return [value_of(schema["items"], root, rng, quoting) for _ in range(rng.choice((0, 1, 1, 2)))]
+        return [value_of(schema["items"], root, rng, quoting) for _ in range(rng.choice((0, 1, 1, QUOTES_MOST)))]
     simple: dict[str, Any] = {
         "string": _string(schema, rng),
         "integer": schema.get("minimum", -3) + rng.randint(0, 6),

@@ -11,8 +11,9 @@ import pytest
 from local import model
 from local.model_server import NAME
 from tests.support.client import Client, openai
-from tests.support.dev_server import DevServer, eventually
+from tests.support.dev_server import ROOT, DevServer, eventually
 from tests.support.real_model import RealModel
+from tests.support.tiers import sized
 
 why_not = model.missing()
 jsonschema: Any = importlib.import_module("jsonschema_rs")
@@ -137,3 +138,39 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
     assert "context size" in done["error"]["message"]
     assert done["usage"]["modelCalls"] == 1
+
+
+@pytest.mark.parametrize("name", ["english", "chinese"])
+def test_each_quote_of_the_model_is_in_the_text(warm: Client, name: str):
+    """What the model copies is at its place in the input, and what it invents is null and counted."""
+    text = (ROOT / "examples" / f"{name}.txt").read_text("utf-8")[: sized(quick=500, test=500, campaign=None)]
+    quotes = {"type": "array", "items": {"type": ["string", "null"], "x-onceover": "quote"}, "maxItems": 3}
+    task = warm.submit(
+        text,
+        outputSchema={
+            "type": "object",
+            "properties": {"quotes": quotes},
+            "required": ["quotes"],
+            "additionalProperties": False,
+        },
+        instructions="Copy one short sentence of the text, word for word, into the list.",
+        chunk={"maxChars": 500 if name == "english" else 100},
+        reduce="none",
+        contextChars=50,
+        onChunkFailure="gap",
+        maxGapShare=1,
+        temperature=0,
+        maxOutputTokens=100,
+    )
+    done = warm.finished(task["id"], sized(quick=300, test=300, campaign=5_000))
+    assert done["status"] == "completed", done
+    said = {
+        f"/{chunk}/quotes/{at}": quote
+        for chunk, output in enumerate(done["result"]["value"])
+        for at, quote in enumerate(output["quotes"] if output else [])
+        if quote is not None
+    }
+    placed = {one["pointer"]: text[one["start"] : one["end"]] for one in done["result"]["quotes"]}
+    print(f"{name}: {len(placed)} quotes, {done['usage']['quotesNotFound']} not found, {len(done['gaps'])} gaps")
+    assert placed == said
+    assert placed or done["usage"]["quotesNotFound"]

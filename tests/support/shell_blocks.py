@@ -31,7 +31,7 @@ NOT_RUN = {
     "python -m llama_cpp.server": "needs llama-cpp-python and a model",
     "vllm serve": "needs vLLM and a model",
     "python -m bench.batches": "takes minutes; tests/simulator/campaign/test_batch_loads.py counts as it does",
-    "python -m bench.quality": "lets a real model work for minutes; tests/unit/bench/test_quality.py counts as it does",
+    "python -m bench.filled_schemas": "lets a real model work for minutes",
 }
 
 # Targets of make that a test only looks up (`make -n`), each with the reason.

@@ -18,6 +18,7 @@ from simulator.campaign.checks.client_promises import tag_of
 from simulator.campaign.checks.custody import run_of_call
 from simulator.campaign.clients.forms import REASKS
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
+from simulator.engine.answers import QUOTES_MOST
 from src.kernel.domain.limits import START_SECONDS_MOST
 from src.kernel.store.segments import unpack
 from src.kernel.text.chunks import Chunk, chunks
@@ -86,6 +87,7 @@ class Formed:
     def __init__(self, world: World, invariants: Invariants, *, mixed: bool) -> None:
         self.asks: Counter[str] = Counter()  # Calls that ask again, by tag, when they leave an isolate.
         self.disguised: Counter[str] = Counter()  # Valid outputs in disguise, by tag.
+        self.missed: Counter[str] = Counter()  # Quotes that the model made up, by tag.
         self._world = world
         self._mixed = mixed
         self._invariants = invariants
@@ -127,7 +129,7 @@ class Formed:
                 self._claimed[task_key] = row.fence
             was = self._rows.get(task_key)
             if was is not None and was is not row:
-                for name in ("reasks", "rejected", "repaired"):
+                for name in ("reasks", "rejected", "repaired", "quotes_not_found"):
                     self._require(row, getattr(row, name) >= getattr(was, name), f"{name} fell")
         self._rows = rows
         if formed:
@@ -234,6 +236,7 @@ class Formed:
         self._serve(call, sender, reply)
         if len(model.records) > before and model.records[-1].answer == "ok" and model.answered is not None:
             self.disguised[tag_of(call)] += model.answered.is_disguised
+            self.missed[tag_of(call)] += model.answered.missed
 
     def _started(self, call: ModelCall, sender: str) -> None:
         """Judge a call that leaves an isolate, if the claim that makes it is the task's present one."""
@@ -305,6 +308,7 @@ class Formed:
             self._check_counter(tag, "rejected", books.total(), doubt)
             self._check_counter(tag, "repaired", self.disguised[tag], doubt)
             self._check_counter(tag, "reasks", self.asks[tag], doubt)
+            self._check_counter(tag, "quotes_not_found", self.missed[tag], QUOTES_MOST * doubt)
             self._judged[REJECTIONS_JUDGED] += books.total() > 0
 
     def _check_counter(self, tag: str, name: str, known: int, doubt: int) -> None:

@@ -61,9 +61,9 @@ class ShownTasks:
         """Compare a task that the API shows with the outputs that were accepted."""
         usage = told["usage"]
         text = self._formed.text(row.task_key)
-        counters = (row.reasks, row.rejected, row.repaired)
+        counters = (row.reasks, row.rejected, row.repaired, row.quotes_not_found)
         if text.schema is not None:
-            shown = (usage["reasks"], usage["rejected"], usage["repaired"])
+            shown = (usage["reasks"], usage["rejected"], usage["repaired"], usage.get("quotesNotFound", 0))
             self._require(row, shown == counters, f"the bill shows {shown}, should be {counters}")
         outputs = self._outputs(row.task_key, 0)
         if row.leaves_gaps:

@@ -51,6 +51,7 @@ class Row(NamedTuple):
     reasks: int
     rejected: int
     repaired: int
+    quotes_not_found: int
     coverage: float | None
     kind: str | None
 
@@ -95,7 +96,8 @@ _CUTS_UNDER_CLAIM = ("NAME_TASK", "CUT_ON", "KEEP_CUTS", "DROP_CHAR_ENDS", "STAR
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
     "stalled_since, rest_until, calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, "
-    "started_at, deadline_at, max_calls, structured, retry_of, reasks, rejected, repaired, coverage, kind"
+    "started_at, deadline_at, max_calls, structured, retry_of, reasks, rejected, repaired, quotes_not_found, coverage, "
+    "kind"
 )
 
 

@@ -57,6 +57,7 @@ class FiveMinutesView(TypedDict):
     reasks: Count
     rejected: Count
     repaired: Count
+    quotesNotFound: Count
     gaps: Count
     waited: DurationView
     took: DurationView

@@ -60,6 +60,7 @@ def _five_minutes(at: int, found: FiveMinutes, *, priced: bool) -> FiveMinutesVi
         reasks=sums["asked_again"],
         rejected=sums["rejections"],
         repaired=sums["repairs"],
+        quotesNotFound=sums["missed_quotes"],
         gaps=sums["gap_chunks"],
         waited=_duration(sums, "waited"),
         took=_duration(sums, "took"),

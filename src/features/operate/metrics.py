@@ -93,6 +93,7 @@ _BY_ROUTE = (
     ("outputs_rejected", "rejections", "Answers that did not fit their task's schema, repaired ones left out."),
     ("outputs_repaired", "repairs", "Outputs that fitted their task's schema after a repair."),
     ("reasks", "asked_again", "Model calls that asked again for an output that fits."),
+    ("quotes_not_found", "missed_quotes", "Quotes of models that are not in their source, and so became null."),
     ("gaps", "gap_chunks", "Chunks without an output in tasks that completed without them."),
     ("input_tokens", "input_tokens", "Tokens that models read, by their own count."),
     ("output_tokens", "output_tokens", "Tokens that models wrote, by their own count."),

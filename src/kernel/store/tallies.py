@@ -22,7 +22,11 @@ BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_20
 # column `tasks.counted` refers to the items of BILLED by their position, so a new item must be added at the end.
 ANSWERS: Final = ("asked_again", "rejections", "repairs")
 MONEY: Final = ("cached_input", "cost_booked", "cost_doubted")
-BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *ANSWERS, *MONEY)
+MISSED_QUOTES: Final = "missed_quotes"
+BILLED: Final = (
+    *("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *ANSWERS, *MONEY),
+    MISSED_QUOTES,
+)
 # For each error code, the name of the column that counts in the sums the tasks that failed with this code.
 FAILED_WITH: Final = {code: f"failed_{code}" for code in TaskCode}
 COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks", *FAILED_WITH.values())
@@ -63,6 +67,7 @@ def _bill(doubt: str, doubtful: str) -> dict[str, str]:
         "cached_input": "cached_tokens",
         "cost_booked": "coalesce(cost, 0)",
         "cost_doubted": doubtful,
+        MISSED_QUOTES: "quotes_not_found",
     }
 
 
@@ -204,6 +209,7 @@ _SETTLED = {
     "cached_input": ":cached_tokens",
     "cost_booked": "coalesce(:cost, 0)",
     "cost_doubted": ":cost_in_doubt",
+    MISSED_QUOTES: "coalesce(:quotes_not_found, quotes_not_found)",
 }
 assert tuple(_SETTLED) == BILLED
 SETTLE_LATE = statement(

@@ -134,6 +134,10 @@ def test_quotes_are_the_inputs_own_text(bench: ApiBench) -> None:
     assert len({(quote["start"], quote["end"]) for quote in quotes}) == len(quotes)  # the second equal one is behind
     assert [one["fact"] for one in task["result"]["value"][0]["facts"]] == ["one", "lie", ""]
     assert task["usage"]["quotesNotFound"] == 4
+    bench.pass_seconds(1)
+    (bucket,) = data(bench.call("GET", "/api/history?hours=1"))["buckets"]
+    assert bucket["quotesNotFound"] == 4
+    assert 'onceover_quotes_not_found_total{route="queue"} 4\n' in bench.call("GET", "/api/metrics").body
     assert json.loads(task["result"]["output"][0])["facts"][0]["quote"] == SENTENCES[0]
     assert task["request"]["outputSchema"] == SCHEMA
 

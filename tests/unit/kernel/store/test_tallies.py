@@ -76,7 +76,9 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
         expected |= {f"{name}_le_{bound}": int(length <= bound) for bound in BOUNDS_MS}
     expected |= {"input_tokens": 20, "output_tokens": 4}
     expected |= dict.fromkeys(FAILED_WITH.values(), 0)
-    expected |= dict.fromkeys(("asked_again", "rejections", "repairs", "gap_chunks"), 0)  # of structured tasks
+    expected |= dict.fromkeys(
+        ("asked_again", "rejections", "repairs", "gap_chunks", "missed_quotes"), 0
+    )  # of structured tasks
     expected |= dict.fromkeys(("cached_input", "cost_booked", "cost_doubted"), 0)  # of tasks with a price
     assert totals(bench) == expected
     (five,) = bench.database.rows("SELECT * FROM tallies WHERE at > 0")
