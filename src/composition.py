@@ -45,6 +45,7 @@ CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature
 KINDS: Final = dict(feature.kind for feature in FEATURES if feature.kind is not None)
 PROMPTS: Final = tuple(feature.prompt for feature in FEATURES if feature.prompt is not None)
 RULES: Final = tuple(feature.rule for feature in FEATURES if feature.rule is not None)
+FIRST_MOST: Final = next((feature.first_most for feature in FEATURES if feature.first_most is not None), None)
 GATE: Final = next((feature.gate for feature in FEATURES if feature.gate is not None), None)
 JOINER_OF: Final = next((feature.joiner_of for feature in FEATURES if feature.joiner_of is not None), None)
 
@@ -173,6 +174,9 @@ class App:
                 now_ms=self._runtime.now_ms,
                 entropy=self._runtime.entropy,
                 kinds=KINDS,
+                first_most=None
+                if FIRST_MOST is None
+                else partial(FIRST_MOST, self.settings, self.provider.default_model),
                 meter=self.meter,
                 storage=self._isolate.storage,
                 log=self.log,

@@ -95,6 +95,7 @@ class World:
         self.app = app
         self.deployment = deployment
         self.variables = variables or {}
+        self.epoch_ms = EPOCH_MS
         self.faults = make_plan(faults, self._rng("faults"), keep_timeline=keep_timeline)
         self.loop = Loop(policy=make_policy(scheduling, self._rng("schedule")), max_steps=max_steps)  # type: ignore[abstract]
         self.faults.clock = self.loop.now
@@ -162,7 +163,7 @@ class World:
 
     def now_ms(self) -> int:
         """Return the true time in milliseconds since the epoch. The clocks of isolates and the database may differ."""
-        return EPOCH_MS + int(self.loop.now() * 1000)
+        return self.epoch_ms + int(self.loop.now() * 1000)
 
     def _rng(self, stream: str) -> Random:
         return Random(f"{self.seed}/{stream}")
@@ -268,8 +269,8 @@ class World:
         skewed = self.faults.fires("clock_skewed", name)
         skew_ms = self.faults.between(-120_000, 120_000) if skewed else 0.0
         assert self.loop.turns is not None
-        clock = self.loop.turns.clock(name, EPOCH_MS, self.loop.now())
-        isolate = Isolate(self.loop, name, epoch_ms=EPOCH_MS, skew_ms=skew_ms, clock=clock)
+        clock = self.loop.turns.clock(name, self.epoch_ms, self.loop.now())
+        isolate = Isolate(self.loop, name, epoch_ms=self.epoch_ms, skew_ms=skew_ms, clock=clock)
         isolate.memory_bytes = self.isolate_memory_bytes
         self.isolates.append(isolate)
         return isolate

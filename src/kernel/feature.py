@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .api.base.messages import Reply
     from .api.base.services import Api
     from .api.base.views import PlannedCostView
+    from .domain.settings import Settings
     from .domain.task import Kind, Task
     from .run.invocation import Invocation
     from .run.kinds import GateMaker, PromptMaker, RuleMaker, TaskKind
@@ -62,8 +63,9 @@ class Feature(NamedTuple):
 
     `kind` is a value of `tasks.kind`, with what gives the kind. The `rule` of a feature judges outputs after those of
     the features before it. The first `prompt` that a feature makes writes the messages of chunks. `gate` makes what
-    counts the cost of a claim's calls; one feature has it. `duty` loads what makes a duty of the sweep, and `ends`
-    what makes a hook for each invocation. `joiner_of` makes what joins the outputs of a task with a schema.
+    counts the cost of a claim's calls, and `first_most` says what a new task's first call can cost; one feature has
+    them. `duty` loads what makes a duty of the sweep, and `ends` what makes a hook for each invocation. `joiner_of`
+    makes what joins the outputs of a task with a schema.
 
     `at_start` imports what the snapshot of the interpreter should have (docs/decisions/python.md#d0033).
     """
@@ -74,6 +76,7 @@ class Feature(NamedTuple):
     rule: "RuleMaker | None" = None
     prompt: "PromptMaker | None" = None
     gate: "GateMaker | None" = None
+    first_most: "Callable[[Settings, str, TaskRequest, str], int] | None" = None
     api: Callable[[], KindApi] | None = None
     duty: Callable[[], MakeDuty] | None = None
     ends: Callable[[], MakeEndHook] | None = None

@@ -178,7 +178,7 @@ def _delay_seconds(outcome: RunOutcome | None) -> float | None:
     match outcome:
         case Released(delay_seconds):
             return delay_seconds
-        case Unclaimed(ClaimRefusal.EARLY, left_ms):
+        case Unclaimed(ClaimRefusal.EARLY, left_ms) if left_ms < 1000 * limits.HOST_WAIT_SECONDS_MOST:
             return left_ms / 1000
         # the task has ended, is gone, or is another route's; the sweep notices if that route's worker dies
         case _:

@@ -94,6 +94,7 @@ BODIES: dict[str, Any] = {
     "/api/tasks/retry": {},
     "/api/tasks/cancel": {},
     "/api/keys": {},
+    "/api/tenants/local/limits": {"monthlyCostMost": None},
     "/v1/responses": {"background": True, "input": "x"},
     "/v1/batches": {"input_file_id": "file-" + "0" * 32, "endpoint": CHAT, "completion_window": "24h"},
     "/v1/webhook_endpoints": ENDPOINT,
@@ -104,7 +105,7 @@ BODIES: dict[str, Any] = {
 def call(bench: ApiBench, method: str, path: str) -> Reply:
     if (method, path) == ("POST", "/v1/files"):
         return bench.upload()
-    return bench.call(method, path, BODIES.get(path) if method == "POST" else None)
+    return bench.call(method, path, BODIES.get(path) if method in {"POST", "PUT"} else None)
 
 
 def body(raw: bytes, media_type: str = "application/json") -> Provoke:
@@ -302,10 +303,14 @@ def no_header(bench: ApiBench, method: str, path: str) -> Reply:
 
 def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
     paths: Any = CATALOGUE.document["paths"]
-    ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
+    ((needed,),) = (item.values() for item in paths[path.replace("/local/", "/{name}/")][method.lower()]["security"])
     key = bench.make_key(*(scope for scope in Scope if [scope] != needed))
     require_keys(bench)
     return bench.call(method, path.replace("{id}", unknown(path)), headers=bearer(key))
+
+
+def bad_name(bench: ApiBench, method: str, path: str) -> Reply:
+    return bench.call(method, path.replace("local", "no.tenant%20"), BODIES[path])
 
 
 def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
@@ -425,6 +430,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
 
 # How to get problems that other calls have too, but that have another cause for these paths.
 OTHERWISE: dict[tuple[str, str], Provoke] = {
+    ("/api/tenants/local/limits", "not_found"): bad_name,
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),
     ("/v1/responses", "invalid_fields"): bad_value,
@@ -482,6 +488,7 @@ PROVOKED: dict[str, Provoke] = {
     "cost_exhausted": spent_task,
     "no_price": unpriced,
     "limit_reached": too_many_requests,
+    "cost_limit": database_away("cost_limit: SQLITE_CONSTRAINT"),
     "too_soon": twice,
     "database_unavailable": database_away(NETWORK_LOST),
     "database_quota_exhausted": database_away(ROWS_USED_UP),
@@ -497,7 +504,7 @@ def described() -> Iterator[tuple[str, str, int, str]]:
     """Yield each answer that the document describes: the method, the path, the status and, for problems, the code."""
     paths: Any = CATALOGUE.document["paths"]
     for path, item in paths.items():
-        for method in ("get", "post", "delete"):
+        for method in ("get", "post", "put", "delete"):
             for status, response in item.get(method, {}).get("responses", {}).items():
                 yield from ((method.upper(), path, int(status), code) for code in codes_of(response))
 
@@ -514,6 +521,7 @@ def codes_of(response: Any) -> list[str]:
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), list(described()))
 def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str, status: int, code: str) -> None:
+    path = path.replace("{name}", "local")
     if not code:
         provoke: Provoke = SUCCEEDED.get((method, path, status), plain)
         assert provoke(bench, method, path).status == status
@@ -570,6 +578,7 @@ def test_every_endpoint_is_described() -> None:
         "/v1/files/{id}/content": ["get", "head", "options"],
         "/v1/models": ["get", "head", "options"],
         "/v1/models/{id}": ["get", "head", "options"],
+        "/api/tenants/{name}/limits": ["get", "head", "options", "put"],
         "/api/sweep": ["options", "post"],
         "/api/metrics": ["get", "head", "options"],
         "/api/history": ["get", "head", "options"],

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
 from simulator.platform.sqlite_database import Template
-from src.composition import CATALOGUE, KINDS, kind_apis, with_features
+from src.composition import CATALOGUE, FIRST_MOST, KINDS, kind_apis, with_features
 from src.features import NewTaskFields
 from src.features.demo.demo import DemoProvider
 from src.features.files.api import content
@@ -185,6 +185,8 @@ class ApiBench:
                 now_ms=self.now_ms,
                 entropy=self._entropy,
                 kinds=KINDS,
+                first_most=FIRST_MOST
+                and (lambda *asked: FIRST_MOST(self.settings, self.worker.provider.default_model, *asked)),
                 meter=Meter(),
                 storage=isolate.storage,
                 log=log,

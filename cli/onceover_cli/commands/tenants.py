@@ -24,8 +24,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.", show_de
 
 _STAYS = (
     "These stay: the tenant's keys (its admin or the deployment's operator revokes them), its webhook "
-    "endpoints, today's count of its characters until tomorrow, the sums of metrics, log lines, and the database's own "
-    "backups (Time Travel) until they expire."
+    "endpoints, today's count of its characters until tomorrow, its cap and what it cost this month, the sums of "
+    "metrics, log lines, and the database's own backups (Time Travel) until they expire."
 )
 
 
@@ -65,6 +65,40 @@ def list_tenants(
         for one in found
     ]
     terminal.write_table(["TENANT", "TASKS", "UNFINISHED", "FAILED", "WHY", "CALLS", "DOUBT", "TOKENS IN/OUT"], rows)
+
+
+@app.command(
+    epilog=examples(
+        "onceover tenant limits acme",
+        "onceover tenant limits acme --monthly-cost-most 20",
+        "onceover tenant limits acme --no-cap",
+    )
+)
+def limits(
+    context: typer.Context,
+    name: Name,
+    most: Annotated[
+        str | None, typer.Option("--monthly-cost-most", metavar="DOLLARS", help="Set the cap for each month (UTC).")
+    ] = None,
+    no_cap: Annotated[bool, typer.Option("--no-cap", help="Remove the cap.")] = False,
+    form: OutputForm = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Show or set what the calls of a tenant may cost in a month. Needs the scope admin of the operator's tenant."""
+    path = f"/api/tenants/{_one(name)}/limits"
+    if most is not None and no_cap:
+        raise CommandError("give --monthly-cost-most or --no-cap, not both")
+    with connect(context, url, key) as api:
+        body = {"monthlyCostMost": most}
+        found = api.get(path) if most is None and not no_cap else api.ask("PUT", path, body=body)
+    if form is Form.JSON:
+        terminal.write_json(found)
+    elif found["monthlyCostMost"] is None:
+        terminal.write(f"{name} has no cap\n")
+    else:
+        cells = [found[one] for one in ("monthlyCostMost", "booked", "inDoubt", "out", "countedFrom")]
+        terminal.write_table(["CAP, USD", "BOOKED", "IN DOUBT", "OUT", "COUNTED FROM"], [cells])
 
 
 @app.command(

@@ -7,7 +7,7 @@ from typing import Any
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import some_tasks
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.clients.workload import Workload, priced
+from simulator.campaign.clients.workload import Workload, capped, priced
 from simulator.platform.choices import FREE, TOP
 from src.features.cost.gate import CallCosts
 from src.kernel.calls.protocol import ModelCall, ModelReply
@@ -20,6 +20,11 @@ _CRASHES = {"crash_after": 0.03, "crash_before": 0.03}
 
 def _costly(rng: Random) -> Workload:
     return priced(some_tasks(TOP, FREE)(rng), rng, always=True)
+
+
+def _in_months(rng: Random) -> Workload:
+    """Let the tenant have a cap from the beginning to the end, of a few calls."""
+    return capped(_costly(rng), rng, always=True)
 
 
 def _without_those_out(
@@ -60,5 +65,46 @@ ABLATIONS = (
         (without.swapped("CLAIM", "cost_in_doubt = cost_in_doubt + cost_out, cost_out = 0", "cost_out = 0"),),
         _CRASHES,
         _costly,
+    ),
+    Ablation(
+        "wave_in_the_month",
+        "a wave of calls counts in the tenant's month",
+        (without.swapped("COUNT_WRITTEN", "NEW.cost_out - OLD.cost_out", "0"),),
+        {},
+        _in_months,
+    ),
+    Ablation(
+        "wave_within_the_month",
+        "a wave of calls above the tenant's cap is refused",
+        (without.swapped("COUNT_WRITTEN", "> monthly_most)", "> monthly_most + 1000000000)"),),
+        {},
+        _in_months,
+    ),
+    Ablation(
+        "outcome_in_the_month_once",
+        "the tenant's month changes by the task's new total less its stored one",
+        (without.swapped("COUNT_WRITTEN", "coalesce(NEW.cost, 0) - coalesce(OLD.cost, 0)", "coalesce(NEW.cost, 0)"),),
+        {},
+        _in_months,
+    ),
+    Ablation(
+        "doubt_in_the_month",
+        "a call in doubt counts in the tenant's month at its most",
+        (without.swapped("COUNT_WRITTEN", "NEW.cost_in_doubt - OLD.cost_in_doubt", "0"),),
+        _CRASHES,
+        _in_months,
+    ),
+    Ablation(
+        "changed_cap_wakes",
+        "a changed cap wakes the tasks that wait for it",
+        (
+            without.swapped(
+                "SET_CAP",
+                "monthly_most = excluded.monthly_most, wakes_after = ''",
+                "monthly_most = excluded.monthly_most",
+            ),
+        ),
+        {},
+        _in_months,
     ),
 )

@@ -12,6 +12,7 @@ from simulator.campaign.subject.patches import Patch
 from simulator.platform.isolate import Isolate
 from simulator.platform.shared_database import Sharing
 from src.features.batches.store import batch_files, batches
+from src.features.cost import month
 from src.features.files import sql as files
 from src.features.texts import store as file_texts
 from src.features.webhooks import deliveries_store
@@ -47,7 +48,20 @@ from src.queue import messages
 # --- statements ---------------------------------------------------------------------------------------------
 
 _STATEMENT_MODULES: tuple[ModuleType, ...] = (
-    *(absence, admission, batch_files, batches, claiming, deliveries_store, ending, file_texts, files, resend, keys),
+    *(
+        absence,
+        admission,
+        batch_files,
+        batches,
+        claiming,
+        deliveries_store,
+        ending,
+        file_texts,
+        files,
+        month,
+        resend,
+        keys,
+    ),
     *(seen, sums, sweep, views, work_statements),
 )
 

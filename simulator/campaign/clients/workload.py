@@ -107,6 +107,9 @@ class Workload:
     small_parts: bool = False
     small_windows: bool = False
     resumes: bool = False  # Whether an operator now and then ends the pauses of tasks that wait for the model.
+    month_turns_at: float | None = (
+        None  # When the month ends (seconds), if operators change prices and caps of tenants.
+    )
     strict_gates: bool = True
     cron: bool = True
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # How the queue always fails.
@@ -218,6 +221,36 @@ def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
 
 
+# The prices of a run are numbered, and the limit of output of a call tells with which one its worker announced it.
+PRICES_MOST = 3
+_OUTPUT_TOKENS = 100
+
+
+def price_variables(number: int) -> dict[str, str]:
+    """Return the variables of the price with a number."""
+    price = {"input": f"{1 + number}", "output": f"{1 + number}.000000001", "maxOutput": _OUTPUT_TOKENS}
+    return {"PRICES": json.dumps({MODEL: price}), "AI_MAX_OUTPUT_TOKENS": str(_OUTPUT_TOKENS + number)}
+
+
+def price_number(output_tokens: int | None) -> int:
+    """Return the number of a call's price, by its limit of output."""
+    return 0 if output_tokens is None else output_tokens - _OUTPUT_TOKENS
+
+
+def capped(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """In half of the runs with a price, let operators change prices and tenants' caps, as a month ends."""
+    costs = "PRICES" in workload.variables and not workload.keyed and workload.cron
+    if not costs or not (always or rng.random() < 0.5):
+        return workload
+    tasks = tuple(replace(spec, polled=None) for spec in workload.tasks)
+    return replace(
+        workload,
+        tasks=tasks,
+        month_turns_at=rng.choice((rng.uniform(1, 60), rng.uniform(60, 400), 400_000.0)),
+        variables=workload.variables | price_variables(0),
+    )
+
+
 def priced(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
     """In a fifth of the runs, give the model a price, and most tasks a cap: from one call to enough for all.
 
@@ -225,10 +258,10 @@ def priced(workload: Workload, rng: Random, *, always: bool = False) -> Workload
     """
     if "cost" not in featured.NAMES or workload.older_isolates or not (always or rng.random() < 0.2):
         return workload
-    price = {"input": "1", "output": "1.000000001", "maxOutput": 100}
     caps = (None, "0.0005", "0.0006", f"0.00{rng.randint(1, 9)}", "1")
     tasks = tuple(spec if spec.form else replace(spec, max_cost=rng.choice(caps)) for spec in workload.tasks)
-    return replace(workload, tasks=tasks, variables=workload.variables | {"PRICES": json.dumps({MODEL: price})})
+    prices = price_variables(0)["PRICES"]
+    return replace(workload, tasks=tasks, variables=workload.variables | {"PRICES": prices})
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:

@@ -31,6 +31,7 @@ from simulator.campaign.clients.shares import (
 from simulator.campaign.clients.workload import (
     Workload,
     bearing,
+    capped,
     draw,
     followed,
     is_filed,
@@ -130,7 +131,8 @@ def _ordinary(
     drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
     drawn = replace(drawn, resumes=not drawn.keyed and Random(f"{seed}/resumed").random() < RESUMED_SHARE)
     drawn = followed(drawn, Random(f"{seed}/followed"))
-    return priced(formed(drawn, Random(f"{seed}/forms"), always=forms), Random(f"{seed}/prices"))
+    drawn = priced(formed(drawn, Random(f"{seed}/forms"), always=forms), Random(f"{seed}/prices"))
+    return capped(drawn, Random(f"{seed}/caps"))
 
 
 class _Streams(NamedTuple):

@@ -15,6 +15,7 @@ from simulator.campaign.checks.patience import RESUMED
 from simulator.campaign.checks.undelayed import Undelayed
 from simulator.campaign.checks.webhooks import Webhooks
 from simulator.campaign.clients import tenants
+from simulator.campaign.clients.caps import CapOperators
 from simulator.campaign.clients.clients import Clients, look_at_error
 from simulator.campaign.clients.followers import STREAMS_EXCUSED
 from simulator.campaign.clients.forms import is_formed
@@ -69,7 +70,8 @@ class Scenario:
             self.forms.watch()
         self.batches = BatchScenario(world, workload, self.invariants, self.clients)
         self.operators = Operators(world, workload, rng, self.clients)
-        self._interfered = crashes
+        self.caps = CapOperators(world, workload, self.clients)
+        self._interfered = crashes or self.caps.are_there
         self._rng = rng
         world.model.number_outputs = True
         world.model.timeout_seconds = 20
@@ -104,7 +106,9 @@ class Scenario:
         parts += self.batches.plays()
         parts += [self.operators.change(change) for change in self.workload.changes]
         parts += [self.webhooks.meddle(keyed=self.workload.keyed)] if self.webhooks is not None else []
-        trouble = asyncio.ensure_future(self.operators.act(self.invariants.probes.resumed))
+        trouble = asyncio.ensure_future(
+            asyncio.gather(self.operators.act(self.invariants.probes.resumed), self.caps.change())
+        )
         trouble.add_done_callback(look_at_error)
         await asyncio.gather(*parts)
         await asyncio.sleep(self._rng.uniform(1, 20))
@@ -160,6 +164,7 @@ class Scenario:
                 left = [f"{row.task_key} is {row.status}" for row in self.invariants.rows.values() if not row.terminal]
                 raise InvariantBroken(f"lost, {patience} s after the last fault: {', '.join(left)}")
             self._check_overdue(self.world.loop.now() - began)
+            await self.caps.lift()
             await asyncio.sleep(2)
 
     async def _all_settled(self) -> None:
@@ -208,7 +213,7 @@ class Scenario:
                 from simulator.campaign.checks.logged import check_log
 
                 check_log(invariants, self.world, row, complete=complete)
-        limited = invariants.tenant_limits.limited or self.clients.gave_up
+        limited = invariants.tenant_limits.limited or self.clients.gave_up or self.caps.are_there
         if (
             not circumstances.fired - RATE_LIMITER
             and not limited

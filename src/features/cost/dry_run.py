@@ -9,6 +9,7 @@ from ...kernel.api.base.views import PlannedCostView
 from ...kernel.calls.asking import sent_bytes
 from ...kernel.calls.protocol import ModelCall, OutputForm
 from ...kernel.domain.prices import price_of, written
+from ...kernel.domain.settings import Settings
 from ...kernel.feature import KindApi
 from ...kernel.text.merge import merge_chars, merge_system
 from ...kernel.work.submission import Planned, TaskRequest
@@ -18,6 +19,19 @@ from .gate import has_most
 # which take six, are rare.
 _BYTES_A_CHARACTER = 4
 _BYTES_A_BYTE = 2
+
+
+def first_most(request: TaskRequest, first: str, settings: Settings, default_model: str) -> int:
+    """Return the most that the first call can cost, -1 without a price. A text in a file is not read: it needs 1."""
+    options = request.options
+    model = options.model or default_model
+    price = price_of(settings.prices, model, options.model_options.get("service_tier"))
+    output = options.max_output_tokens or settings.max_output_tokens
+    if price is None or not has_most(price, output):
+        return -1
+    if request.input_file is not None:
+        return 1
+    return price.most(sent_bytes(replace(_call(request, settings, model), user=first)), output)
 
 
 class CostApi(KindApi):
@@ -36,7 +50,7 @@ class CostApi(KindApi):
         if request.input_file is not None:
             return  # its text is read by the task's worker
         first = request.text[: (await request.cut(api.settings))[0]]
-        most = price.most(sent_bytes(replace(_call(request, api), user=first)), output)
+        most = price.most(sent_bytes(replace(_call(request, api.settings, model), user=first)), output)
         if options.max_cost < most:
             message = f"must be at least {written(most)}: the first call can cost that much"
             raise field_refusal([FieldError("maxCost", message)])
@@ -60,16 +74,15 @@ def _bytes(request: TaskRequest, api: Api, planned: Planned, calls: int) -> int:
     text = len(json.dumps(request.text, ensure_ascii=False).encode()) if request.text else 0
     repeated = request.repeated(chunks)
     text += _BYTES_A_BYTE * request.file_bytes + _BYTES_A_CHARACTER * (repeated["overlaps"] + repeated["context"])
-    empty = _call(request, api)
+    empty = _call(request, api.settings, request.options.model or api.provider.default_model)
     merge = replace(empty, system=merge_system(request.system()))
     merged = _BYTES_A_CHARACTER * merge_chars(request.max_chars(api.settings))
     return text + chunks * sent_bytes(empty) + (calls - chunks) * (sent_bytes(merge) + merged)
 
 
-def _call(request: TaskRequest, api: Api) -> ModelCall:
+def _call(request: TaskRequest, settings: Settings, model: str) -> ModelCall:
     """Return a call of the task without a text."""
     options, form = request.options, None
     if request.output_schema is not None:
-        form = OutputForm(json.loads(request.output_schema), "output", True, api.settings.structured_output)
-    model = options.model or api.provider.default_model
+        form = OutputForm(json.loads(request.output_schema), "output", True, settings.structured_output)
     return ModelCall(request.system(), "", model, temperature=1.0, options=options.model_options, form=form)

@@ -42,7 +42,7 @@ ENDPOINTS: Final = (
                 media_type=sse.MEDIA_TYPE,
             ),
         ),
-        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE, problems.NO_PRICE),
+        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE, problems.NO_PRICE, problems.COST_LIMIT),
     ),
     Endpoint(
         method="GET",

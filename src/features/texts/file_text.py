@@ -187,7 +187,7 @@ class FileText(CallInputs):
 
         least = minimum_calls(found.at.chunks, self._claim.options.reduce) if is_over else 0
         await record(Also(writes), least)
-        self._pacer.recorded_part()
+        self._pacer.refund()
 
     def _check_repeats(self, chunks: int) -> None:
         """Raise TextFault if the calls for so many chunks would repeat too much besides the text."""

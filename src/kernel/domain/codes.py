@@ -104,6 +104,7 @@ class ProblemCode(StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     INVALID_FIELDS = "invalid_fields"
     NO_PRICE = "no_price"
+    COST_LIMIT = "cost_limit"
     UNSUPPORTED_SCHEMA = "unsupported_schema"
     NOT_JOINABLE = "not_joinable"
     LIMIT_REACHED = "limit_reached"

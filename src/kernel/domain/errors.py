@@ -217,6 +217,19 @@ class StoreCallsSpent(StoreUnavailable):
     passing = False
 
 
+class CapRefused(StoreError):
+    """A tenant's cap refused a write, which changed nothing. `lacks_price` says that a price lacks."""
+
+    code = "cost_limit"
+    retryable = False
+    passing: ClassVar[bool] = False
+    sends = 1
+
+    def __init__(self, *, lacks_price: bool) -> None:
+        super().__init__("the tenant's cap refused the write")
+        self.lacks_price = lacks_price
+
+
 class SchemaMissing(StoreError):
     """The database lacks its tables, because the migrations have not been applied."""
 

@@ -161,6 +161,9 @@ SCHEMA_NAME_CHARS_MOST = 64  # OpenAI's
 # --- What a tenant may have ---------------------------------------------------------------------------
 NOT_BEFORE_SECONDS_MOST = 7 * 86_400  # How far ahead a task's start may be.
 PRICE_WAIT_SECONDS = 600.0  # How long a task with a cap waits for a price, before it looks again.
+HOST_WAIT_SECONDS_MOST = 86_400.0  # A task that waits longer is left to the sweep.
+CAP_SPREAD_SECONDS = 240.0  # Tasks that a changed cap or a new month wakes go on within so many seconds.
+CAP_WAKES_MOST = 100  # How many of them one step wakes.
 RESET_SPREAD_SECONDS = 300.0  # Tasks that wait for a reset go on within so many seconds after it.
 IDEMPOTENCY_SECONDS = 86_400
 IDEMPOTENCY_KEY_CHARS_MOST = 255

@@ -375,6 +375,7 @@ class NewTask:
     kind: Kind | None = None  # What the task's chunks are; None if they are parts of the text.
     text_file: FileKey | None = None  # The file that has the text, in place of `text`, which is empty then.
     file_bytes: int = 0  # How many bytes the file has.
+    first_most: int | None = None  # The most that the first call can cost; -1 without a price, None if not known.
 
     @property
     def first_line(self) -> str | None:

@@ -63,7 +63,10 @@ class Released(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The outcome of a run whose claim was ended by another claim, by a cancellation or by an erasure."""
+    """The outcome of a run whose claim was ended by another claim, by a cancellation or by an erasure.
+
+    It is also the outcome if the task waits so long that its host leaves it to the sweep.
+    """
 
 
 RunOutcome = Ended | Released | Lost | Unclaimed

@@ -14,8 +14,10 @@ from ..domain.structure import Quote, Rejection
 from ..domain.task import Failure, Kind, NewTask
 from ..store.admission import Conditions, Outcome
 from ..store.claims import Also, CallKey, Claim, Ending, Money, Output
+from ..store.d1 import BoundStatement, Store
 from ..store.tasks import TaskStore
 from .invocation import Invocation
+from .log import Log
 
 if TYPE_CHECKING:
     from .call_plan import CallPlan
@@ -147,12 +149,22 @@ class CallGate(Protocol):
     """Counts what the calls of one claim cost. Such a claim announces no call before its run has read the text."""
 
     failure: Failure | None  # With which the task must end if no call is in flight, after a cap was reached.
-    waits: bool  # Whether the next call waits for a price.
+    pause: float | None  # For how many seconds the next call waits for a price, or for the tenant's next month.
+    polls: bool  # Whether the next call waits for the tenant's other calls.
+    looks: bool  # Whether the run must look at the tenant's month, before the next call is judged.
 
     def within(
         self, starting: list[CallKey], out: Collection[CallKey], message: Callable[[CallKey], ModelCall]
     ) -> list[CallKey]:
         """Return the first of the calls: those that the task's cap allows beside `out`, and the next step announces."""
+        ...
+
+    async def look(self, store: Store, out: Collection[CallKey]) -> None:
+        """Look at what is left of the tenant's month. All that has ended is saved; `out` is announced."""
+        ...
+
+    def wake_again(self) -> BoundStatement | None:
+        """Make the statement that lets a released task go on if its cap or month has changed since the last look."""
         ...
 
     def ended(self, key: CallKey, outcome: ModelReply | ModelError | None) -> None:
@@ -175,4 +187,4 @@ type RuleMaker = Callable[[Claim, Settings], OutputRule | None]
 # What makes the form of a claim's messages; None if the claim needs none.
 type PromptMaker = Callable[[Claim], InputForm | None]
 # What makes the gate of a claim whose calls go to a model; None if the claim needs none.
-type GateMaker = Callable[[Claim, Settings, str], CallGate | None]
+type GateMaker = Callable[[Claim, Settings, str, Log], CallGate | None]

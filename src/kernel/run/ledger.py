@@ -449,8 +449,8 @@ class Ledger:
         """Let no call start before `until`. Calls in flight continue."""
         self._pauses.pause(until)
 
-    def wait_for_price(self, until: float) -> None:
-        """Let no call start before `until`, because the next one has no price."""
+    def wait_for_cost(self, until: float) -> None:
+        """Let no call start before `until`, because a cap does not allow the next one."""
         self._pauses.cost_until = until
 
     def idled(self) -> None:
@@ -505,6 +505,7 @@ class Ledger:
         return Progress(
             **self._unsaved.next_write(),
             merges=merges,
+            announces=bool(starting),
             in_flight=(*self._in_flight, *starting),
             doubted=sorted(self._doubted),
             calls_settled=self._bill.settled,

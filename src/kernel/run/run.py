@@ -13,7 +13,7 @@ from functools import partial
 from ..calls import clock
 from ..calls.pace import idle_seconds
 from ..domain import limits
-from ..domain.errors import CallAborted, StoreFull, StoreUnavailable
+from ..domain.errors import CallAborted, CapRefused, StoreFull, StoreUnavailable
 from ..domain.task import Route, Status
 from ..store.claims import Also, CallKey, Continue, Ending, Fail, Finish, Next, Release
 from .call_groups import CallGroups
@@ -23,6 +23,7 @@ from .call_scheduler import CallScheduler
 from .claim_checks import ClaimChecks
 from .context import ClaimLost, Ended, Lost, Released, RunContext, RunOutcome, crashed, patience_of
 from .health_exchange import HealthExchange
+from .kinds import CallGate
 from .ledger import Ledger
 from .waits import OVERDUE, because, exhausted
 from .write_pacer import StorageGuard, WritePacer
@@ -65,6 +66,7 @@ class Run:
         self._recorder = CallRecorder(context, self._ledger, self._inputs)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
+        self._is_stale = False  # Whether the tenant has got a cap since the claim.
         # Whether the row may show a wait: the model was away before, or the last run started no call.
         self._wait_written = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
@@ -126,7 +128,7 @@ class Run:
             if lacking is not None:
                 await self._read(lacking, now)
                 continue
-            starting = self._affordable(starting, now)
+            starting = await self._affordable(starting, now)
             ending = None if starting or self._ledger.in_flight else self._ending(now, writes_at)
             if ending is not None:
                 return await self._end(ending)
@@ -137,15 +139,43 @@ class Run:
             await self._wait(writes_at)
             await self._advance()
 
-    def _affordable(self, starting: list[CallKey], now: float) -> list[CallKey]:
+    async def _affordable(self, starting: list[CallKey], now: float) -> list[CallKey]:
         """Return the first of the calls, as many as the task's caps allow. Their inputs are in memory."""
         gate = self._context.gate
         if gate is None:
             return starting
-        starting = gate.within(starting, self._ledger.out, self._inputs.message)
-        if gate.waits:
-            self._ledger.wait_for_price(now + limits.PRICE_WAIT_SECONDS)
-        return starting
+        affordable = gate.within(starting, self._ledger.out, self._inputs.message)
+        if gate.looks:
+            await self._look(gate)
+            affordable = gate.within(starting, self._ledger.out, self._inputs.message)
+        if gate.polls:
+            self._ledger.wait_for_cost(now + self._poll_seconds)
+        elif gate.pause is not None:  # tasks go on one after the other
+            spread = limits.CAP_SPREAD_SECONDS * self._context.invocation.chance()
+            self._ledger.wait_for_cost(now + gate.pause + spread)
+        return affordable
+
+    @property
+    def _poll_seconds(self) -> float:
+        """For how long the task waits for the tenant's other calls to end."""
+        return min(limits.CAP_SPREAD_SECONDS, idle_seconds(self._ledger.idle_runs))
+
+    async def _look(self, gate: CallGate) -> None:
+        """Look at what is left of the tenant's month, after all that has ended is saved."""
+        await self._save()
+        await self._pacer.with_retries(partial(gate.look, self._store, self._ledger.out), writes=False)
+
+    async def _refused(self) -> None:
+        """Take back a wave that the tenant's cap has refused. A claim from before the cap is given up."""
+        self._log("cost_limit", in_flight=self._ledger.in_flight)
+        self._ledger.given_up()
+        self._pacer.refund()
+        gate = self._context.gate
+        if gate is not None and self._claim.capped:
+            await self._look(gate)
+        else:
+            self._is_stale = True
+            self._ledger.wait_for_cost(clock.now() + limits.PRICE_WAIT_SECONDS)
 
     async def _begin(self) -> None:
         """Add the calls that are not done to the ledger, and start the calls that the claim has announced."""
@@ -214,6 +244,11 @@ class Run:
 
     def _giving_back(self, now: float, wait: float, writes_at: float) -> Release | None:
         """Return how a task that must wait for `wait` seconds is released; None if the run itself waits."""
+        if self._is_stale:
+            return self._back(0)
+        if self._context.gate is not None and self._context.gate.polls:
+            self._ledger.idled()
+            return self._back(wait)
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or writes_at > now
         silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
@@ -236,7 +271,10 @@ class Run:
 
     async def _end(self, ending: Ending) -> RunOutcome:
         await self._write((), ending)
-        return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
+        if not isinstance(ending, Release):
+            return Ended(ending.status)
+        seconds = ending.delay_ms / 1000
+        return Released(seconds) if seconds < limits.HOST_WAIT_SECONDS_MOST else Lost()
 
     async def _overdue(self) -> RunOutcome:
         """End the task at its deadline, even if calls are in flight."""
@@ -293,7 +331,11 @@ class Run:
             return True
         room_bytes = self._storage.room_for(self._ledger.in_flight + len(starting))
         write = self._write(starting, self._continue(room_bytes))
-        if not await self._storage.announce(write, self._ledger, room_bytes):
+        try:
+            if not await self._storage.announce(write, self._ledger, room_bytes):
+                return False
+        except CapRefused:
+            await self._refused()
             return False
         # If D1's reply says nearly full, the calls are announced again in a write that checks for space.
         return room_bytes > 0 or not self._storage.tight
@@ -318,6 +360,9 @@ class Run:
         progress = self._ledger.progress(starting, least, clock.now(), self._plan.unsaved, shared)
         if also is None:
             also = self._inputs.also(progress.outputs)
+        gate = self._context.gate
+        if isinstance(then, Release) and gate is not None and (again := gate.wake_again()) is not None:
+            also = also._replace(asks=again)
         model, receive = self._context.model, self._exchange.receive
 
         def write() -> Awaitable[bool]:

@@ -74,8 +74,8 @@ class WritePacer:
         """Note that model calls have ended, which allows the run further writes."""
         self._bucket.earn(calls)
 
-    def recorded_part(self) -> None:
-        """Note a part of a file, which allows a write more: else each would wait for half a minute."""
+    def refund(self) -> None:
+        """Allow a write more: one recorded a part of a file, which else waits half a minute, or a cap refused one."""
         self._bucket.refund()
 
     def ready_at(self, now: float) -> float:

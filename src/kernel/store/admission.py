@@ -92,9 +92,10 @@ def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = 
     values = "".join(f", {value}" for value in (kind, *(f":{name}" for name in also))) if kind != "NULL" else ""
     return statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
-  deadline_at, not_before, wake_at{columns})
+  deadline_at, not_before, wake_at, first_most{columns})
 SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
-  :first_line, {_DEADLINE_AT}, coalesce(:starts_at, 0), {wake(next_look(NEW_STARTS_AT), _DEADLINE_AT)}{values}
+  :first_line, {_DEADLINE_AT}, coalesce(:starts_at, 0), {wake(next_look(NEW_STARTS_AT), _DEADLINE_AT)},
+  :first_most{values}
 WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=
@@ -449,6 +450,7 @@ def task_values(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str
         "created_at": new.created_at,
         "unclaimed_ms": unclaimed_ms,
         "first_line": new.first_line,
+        "first_most": new.first_most,
         "characters": new.characters,
         "characters_most": on.characters_a_day_most,
         "tasks_most": on.tasks_in_flight_most,

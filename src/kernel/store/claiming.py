@@ -71,6 +71,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         rejections={_key(row): found for row in failures if (found := options.rejection(row)) is not None},
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
         gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
+        capped=bool(task["capped"]),
         kind=rows.kind_of(task),
         left_out=_calls(row for row in covered if row["failed"]) - done,
         answer_counts=_answer_counts(task),

@@ -176,6 +176,7 @@ class Claim:
     rejections: dict[CallKey, Rejection] = field(default_factory=dict)  # The last rejected answer, by output.
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # Lengths of failed chunks that may leave a gap.
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Failed chunks without which the task continues.
+    capped: bool = False  # Whether the tenant has a cap for its month.
     answer_counts: AnswerCounts = NOTHING_COUNTED
     kind: Kind | None = None  # What the chunks are; None if they are parts of the task's text.
     text_file: FileKey | None = None  # The file that has the task's text.
@@ -246,6 +247,7 @@ class Progress:
     first_step: int | None = None  # The number of the first try of the write; None if no try came before.
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()  # The merge levels whose plan is not written to the database yet.
+    announces: bool = False  # Whether the write announces calls.
     in_flight: Sequence[CallKey] = ()  # The model calls that the write announces, and those in flight.
     doubted: Sequence[CallKey] | None = None  # Calls in doubt since the claim, or given up; None: as in the row.
     calls_settled: int

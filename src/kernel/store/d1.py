@@ -24,6 +24,7 @@ from ..domain import limits
 from ..domain.codes import TaskCode
 from ..domain.database_state import DatabaseLoad, StorageUse
 from ..domain.errors import (
+    CapRefused,
     SchemaMissing,
     StoreCallsSpent,
     StoreError,
@@ -153,6 +154,8 @@ _FULL = (
     "sqlite_full",
 )
 # The messages in _SPENT say that the invocation has used up its D1 statements, or its subrequests of all kinds.
+# Triggers of `features/cost/month.py` refuse a write with these messages.
+_CAPPED = re.compile(r"\b(cost_limit|no_price): sqlite_constraint")
 _SPENT = ("too many api requests by single worker invocation", "too many subrequests")
 
 
@@ -194,7 +197,7 @@ class Database:
         for send in range(1, sends + 1):
             try:
                 results = await self._send(statements)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, CapRefused) as error:
                 error.sends = send
                 if send == sends or not error.passing or isinstance(error, StoreSilent):
                     raise
@@ -266,14 +269,17 @@ def _classified(error: Exception) -> StoreError:
     text = str(error).lower()
     if any(f"no such {what}" in text for what in ("table", "column", "index")):
         return SchemaMissing("the database lacks the tables: apply the migrations")
+    if refused := _CAPPED.search(text):
+        return CapRefused(lacks_price=refused[1] == "no_price")
     if is_used_up(text):
         return StoreQuotaExhausted("the day's allowance of database rows is used up")
-    if any(mark in text for mark in _FULL):
-        return StoreFull("the database is full")
-    if any(mark in text for mark in _SPENT):
-        return StoreCallsSpent("this invocation has used up its database calls")
-    if any(mark in text for mark in _REFUSED):
-        return StoreError("the database refused a statement")
+    for marks, known, message in (
+        (_FULL, StoreFull, "the database is full"),
+        (_SPENT, StoreCallsSpent, "this invocation has used up its database calls"),
+        (_REFUSED, StoreError, "the database refused a statement"),
+    ):
+        if any(mark in text for mark in marks):
+            return known(message)
     return StoreUnavailable("the database cannot be reached")
 
 

@@ -165,7 +165,8 @@ LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FRO
 # columns of all options, and something that each later migration adds.
 READY = statement(f"""
 SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures),
-  EXISTS (SELECT missing FROM files), EXISTS (SELECT writer FROM batches), EXISTS (SELECT 1 FROM file_texts)
+  EXISTS (SELECT missing FROM files), EXISTS (SELECT writer FROM batches), EXISTS (SELECT 1 FROM file_texts),
+  EXISTS (SELECT 1 FROM tenant_limits)
 FROM tasks LIMIT 1
 """)
 

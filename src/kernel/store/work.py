@@ -207,7 +207,7 @@ class WorkStore(HookedStore):
         in two cases: the claim is still valid, and its outputs and totals are recorded; or the claim was lost in
         another way, and nothing has changed.
         """
-        values: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
+        values: dict[str, Value] = {**_claimed(claim), **_totals(claim, progress)}
         counts = progress.answer_counts
         late = {**values, **(dict.fromkeys(AnswerCounts._fields) if counts is None else counts._asdict())}
         batch = [tallies.SETTLE_LATE.bind(**{name: late[name] for name in tallies.SETTLE_LATE.parameters})]
@@ -297,10 +297,11 @@ def _claimed(claim: Claim) -> dict[str, Value]:
     return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
 
 
-def _totals(progress: Progress) -> dict[str, Value]:
+def _totals(claim: Claim, progress: Progress) -> dict[str, Value]:
     error, wait = progress.last_error, progress.wait
     return {
         "step": progress.step,
+        "wave_step": (progress.step if claim.capped else -progress.step) if progress.announces else None,
         "calls_settled": progress.calls_settled,
         "calls_in_doubt": progress.calls_in_doubt,
         "calls_minimum": progress.calls_minimum,
@@ -331,7 +332,7 @@ def _totals(progress: Progress) -> dict[str, Value]:
 
 
 def _next(claim: Claim, progress: Progress, then: Next, shared_id: str) -> BoundStatement:
-    values: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
+    values: dict[str, Value] = {**_claimed(claim), **_totals(claim, progress)}
     match then:
         case Continue(lease_ms, start_ms):
             return work_statements.PROGRESS.bind(

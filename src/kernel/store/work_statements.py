@@ -100,11 +100,11 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 #
 # The very first claim of a task also announces the first model calls, so that the worker needs no write for that.
 # `:first_chunks` is a JSON list of the chunks with which a worker of a new task starts; CLAIM shortens the list to fit
-# the client's budget. A task whose model is in the JSON list `:priced` announces none, because the most that a call can
-# cost is known only once its text is read. Before the first claim, no call can have failed for good. The first claim of
-# a task that has copied outputs of another task announces no calls. `:early_ms` is by how many ms a message to continue
-# a task may arrive too early. `:stands_in` is 1 for a worker that replaces a host that did not come: the task then
-# still counts as dispatched in vain.
+# the client's budget. A task whose model is in the JSON list `:priced` announces none, nor one of a tenant with a cap,
+# because the most that a call can cost is known only once its text is read. Before the first claim, no call can have
+# failed for good. The first claim of a task that has copied outputs of another task announces no calls. `:early_ms` is
+# by how many ms a message to continue a task may arrive too early. `:stands_in` is 1 for a worker that replaces a host
+# that did not come: the task then still counts as dispatched in vain.
 #
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:shared_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
@@ -114,9 +114,10 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # The announced calls must start within `:start_ms` from now; later they may not start. Lanes of the previous worker may
 # have just read that worker's longer time limit for starting calls, and may start calls until then. Therefore, if the
 # row's `start_ms` is longer than that of the claim, the row's value stays.
-_FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
+_CAPPED = "EXISTS (SELECT 1 FROM tenant_limits WHERE tenant_limits.tenant = tasks.tenant AND monthly_most IS NOT NULL)"
+_FIRST_CALLS = f"""(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total))
-    AND max_cost IS NULL AND coalesce(model, :model) NOT IN (SELECT value FROM json_each(:priced)))"""
+    AND max_cost IS NULL AND NOT {_CAPPED} AND coalesce(model, :model) NOT IN (SELECT value FROM json_each(:priced)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
 _STALLED_SINCE = f"CASE WHEN ({_STALLS}) > 0 THEN coalesce(stalled_since, {NOW}) ELSE {NOW} END"
 _IS_NEW = "(status <> 'processing' OR holder IS NOT :holder)"
@@ -151,7 +152,8 @@ WHERE id = :task_key AND (
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
   output_tokens, cached_tokens, cost, cost_in_doubt, truncated, reasks, rejected, repaired, quotes_not_found,
-  announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits,
+  announced_at, {_CAPPED} AS capped,
+  deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits,
   {RESUMED} AS resumed, last_error, pace_ms,
   {shared("tenant || ':' || coalesce(model, :model)")} AS shared """)
 
@@ -244,8 +246,10 @@ ON CONFLICT DO NOTHING
 # [level, idx], and `:last_error` a JSON object. Some parameters may be NULL: `:away_since` while the model is not away,
 # `:last_error` without an error, `:wait_reason` and `:wait_until` while the run waits for nothing, and `:pace_ms` until
 # a call has finished. `:doubted` has the calls in doubt that the claim found, and the calls that the worker has given
-# up; with NULL, the row's value stays. `:cost` is NULL until a call had a price.
-_TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
+# up; with NULL, the row's value stays. `:cost` is NULL until a call had a price, and `:wave_step` unless calls are
+# announced.
+_TOTALS = """step = :step, wave_step = coalesce(:wave_step, wave_step),
+  calls_settled = :calls_settled, in_flight = :in_flight,
   doubted = coalesce(:doubted, doubted),
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,

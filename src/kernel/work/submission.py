@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from ..calls.clock import LongWork
 from ..domain import limits
 from ..domain.database_state import StorageUse
-from ..domain.errors import StoreError, StoreFull, StoreUnavailable
+from ..domain.errors import CapRefused, StoreError, StoreFull, StoreUnavailable
 from ..domain.ids import FileKey, TaskKey, new_task_id, task_key_of
 from ..domain.meter import Meter
 from ..domain.settings import Settings
@@ -152,6 +152,8 @@ def check_budget(options: TaskOptions, minimum: int) -> None:
         raise BudgetTooSmall(minimum)
 
 
+# Returns the most that the first call of a request, with the text of the first chunk, can cost; -1 without a price.
+type FirstMost = Callable[[TaskRequest, str], int]
 REPLAYS_MOST = 3  # How often a submission is tried: the task of an earlier request may have just been erased.
 
 
@@ -177,6 +179,7 @@ class Submission:
     log: Log
     after_answer: Callable[[Awaitable[None]], None]  # runs the dispatch of a task after the answer is sent
     kinds: Kinds = MappingProxyType({})
+    first_most: "FirstMost | None" = None  # What the first call can cost at most.
 
     async def submit(
         self,
@@ -283,6 +286,11 @@ class Submission:
             if await self._landed(new, on, withdrawing=error.withdrawing, characters=characters):
                 return Accepted()
             raise
+        except CapRefused as error:
+            if error.sends > 1:  # an earlier send may still land
+                with suppress(StoreError):
+                    await self.store.withdraw(new, on, characters=characters)
+            raise
         if isinstance(outcome, Accepted):
             self.storage.took_task()
         return outcome
@@ -329,6 +337,7 @@ class Submission:
             kind=request.kind,
             text_file=request.input_file,
             file_bytes=request.file_bytes,
+            first_most=None if self.first_most is None else self.first_most(request, request.text[: sum(ends[:1])]),
         )
         check_budget(new.options, new.minimum_calls)
         return new

@@ -187,7 +187,7 @@ class Worker(Invocation):
             kind=self.kind_of(claim.kind),
             rules=[rule for make in self.rules if (rule := make(claim, self.settings)) is not None],
             prompt=next((prompt for make in self.prompts if (prompt := make(claim)) is not None), None),
-            gate=None if self.gate is None else self.gate(claim, self.settings, model),
+            gate=None if self.gate is None else self.gate(claim, self.settings, model, log),
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
             health=self.isolate.health.of(split_task_key(claim.task_key)[0], model),

@@ -8,6 +8,7 @@ from src.features.attempts import log as attempts
 from src.features.batches.store import batch_files, batches
 from src.features.bulk import store as bulk
 from src.features.bulk.store import BulkStore
+from src.features.cost import month
 from src.features.files import sql as files
 from src.features.files.store import FileStore
 from src.features.gaps import gap_retries
@@ -56,7 +57,7 @@ _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
-    *("asked_until", "resumed_at", "since", "failed_at"),
+    *("asked_until", "resumed_at", "since", "failed_at", "counted_from", "month"),
     *("until", "beyond", "waited_ms", "took_ms", "valid_at", "finalizing_at", "writer_until"),
     *("stored_at", "due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at", "missing"),
 }
@@ -76,6 +77,7 @@ STATEMENT_MODULES = (
         file_texts,
         files,
         gap_retries,
+        month,
         resend,
         keys,
         latest_calls,

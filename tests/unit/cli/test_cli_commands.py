@@ -310,6 +310,14 @@ def cancelled_in_bulk(asked: Asked) -> dict[str, Any]:
     return {"tasks": 2, "more": False} if asked.body.get("dryRun") else {"cancelled": 2, "more": False}
 
 
+LIMITS = {
+    "tenant": "acme",
+    "monthlyCostMost": "20.000000000",
+    "booked": "1.000000000",
+    "inDoubt": "0.000000000",
+    "out": "0.000000000",
+    "countedFrom": "2026-12-01T00:00:00.000Z",
+}
 FIGURES = {
     "tenant": "acme",
     "tasks": 3,
@@ -355,6 +363,7 @@ def serve_everything(fake: FakeApi) -> None:
     fake.on("GET", f"{PATH}/deliveries", {"deliveries": [DELIVERY, UNTRIED]})
     fake.on("GET", "/api/history", HISTORY)
     fake.on("GET", "/api/tenants", {"hours": 6, "tenants": [FIGURES], "nextCursor": None})
+    fake.on("GET", "/api/tenants/acme/limits", LIMITS)
     fake.on("GET", "/api/async-status", STATUS)
     model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
     fake.on("GET", "/api/ai-status", model)
@@ -392,6 +401,7 @@ COMMANDS = {
     "webhooks-remove": ["webhooks", "remove", "we_1"],
     "webhooks-rotate": ["webhooks", "rotate", "we_1", "--keep-old"],
     "tenant-list": ["tenant", "list", "--hours", "6"],
+    "tenant-limits": ["tenant", "limits", "acme"],
     "tenant-erase": ["tenant", "erase", "acme", "--yes"],
     "doctor": ["doctor"],
     "top": ["top", "--once"],
@@ -562,5 +572,5 @@ def test_the_commands_are_those_of_the_contract():
     words = "run batch submit watch status result list cancel retry delete doctor resume top chunks attempts deliveries"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
-    grouped |= {f"tenant {one}" for one in ("list", "export", "erase")}
+    grouped |= {f"tenant {one}" for one in ("list", "limits", "export", "erase")}
     assert set(commands()) == {*words.split(), "history", "verify", *grouped}

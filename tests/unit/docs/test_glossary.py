@@ -16,7 +16,7 @@ PLAIN = frozenset(
         r"\w+",
         """
     aborted accepted access act admission ai also answer answers api asked at backlog binding blob body bound
-    boundaries brief broken bucket bytes cache catalogue check checks client clock code column conditions
+    boundaries brief broken bucket bytes cache cap catalogue check checks client clock code column conditions
     configuration connection continue cost counts courier d database day detail direct early end ended ending
     endpoint entry error everyone exchange exhausted expiry fail failed failure failures fault faults field fields
     filter finish finished full gate gone guard heartbeats http index inherited input key known large last latency

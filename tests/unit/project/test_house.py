@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
-FILES_MOST = 304
+FILES_MOST = 306
 MODULE_LINES_MOST = 600
 # Modules that are larger, each with the reason.
 LARGE: dict[str, str] = {}

@@ -133,7 +133,7 @@ class BatchInputs(LineInputs):
 
     async def _record(self, record: Record, also: Also, minimum_calls: int | None = None) -> None:
         await record(also, minimum_calls)
-        self._pacer.recorded_part()
+        self._pacer.refund()
 
     def _back(self, seconds: float) -> Release:
         """Give the task back. On the direct route no host continues the task, so the sweep continues it."""
@@ -144,7 +144,7 @@ class BatchInputs(LineInputs):
     def _rules(self, work: BatchWork) -> LineRules:
         settings = self._context.settings
         rules = rules_of(settings, work.endpoint, self._context.default_model, work.model)
-        if self._claim.options.max_cost is None:
+        if self._claim.options.max_cost is None and not self._claim.capped:
             return rules
         from ...cost.gate import lacks_price  # noqa: PLC0415 - few batches have a cap
 

@@ -107,6 +107,7 @@ class BatchSubmission:
             overlap=0,
             merge_chars=merge_chars(base.settings.chunk_chars),
             created_at=base.now_ms(),
+            first_most=1,  # its lines have prices of their own
             kind=Kind.BATCH,
             options=TaskOptions(
                 reduce=Reduce.NONE,

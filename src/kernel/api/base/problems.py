@@ -15,6 +15,7 @@ from pydantic import Field
 from ...domain import limits
 from ...domain.codes import ProblemCode
 from ...domain.errors import (
+    CapRefused,
     ConfigurationError,
     SchemaMissing,
     StoreError,
@@ -36,6 +37,7 @@ _NAME_CHARS_MOST = 60
 _RETRY_SECONDS = "5"
 _ROOM_SECONDS = "300"
 _AGAIN = ("Retry-After",)
+SHOULD_RETRY = "x-should-retry"
 
 SCHEMA_DETAIL = (
     "The database lacks tables of this version. Locally, `make dev` applies the migrations. For a deployed Worker, run "
@@ -70,6 +72,16 @@ NO_KEY_DETAIL = (
 QUOTA_DETAIL = (
     "The day's allowance of database rows is used up (D1 on the free plan). It resets at midnight UTC. The "
     "paid plan has no such limit."
+)
+
+
+COST_LIMIT_DETAIL = (
+    "The first call could cost more than is left of what the tenant's calls may cost this month (UTC). Nothing was "
+    "accepted. Earlier tasks go on as far as the cap allows."
+)
+NO_PRICE_DETAIL = (
+    "The tenant has a cap for its month, so a task needs a price of its model (PRICES), and a limit of output "
+    "(maxOutputTokens)."
 )
 
 
@@ -110,6 +122,7 @@ NO_PRICE = ProblemKind(ProblemCode.NO_PRICE, 422, "A task with a cap needs a pri
 UNSUPPORTED_SCHEMA = ProblemKind(ProblemCode.UNSUPPORTED_SCHEMA, 422, "The output schema is not supported")
 NOT_JOINABLE = ProblemKind(ProblemCode.NOT_JOINABLE, 422, "Outputs of this schema cannot be joined without a call")
 LIMIT_REACHED = ProblemKind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
+COST_LIMIT = ProblemKind(ProblemCode.COST_LIMIT, 429, "The tenant has used up its month", (SHOULD_RETRY,))
 TOO_SOON = ProblemKind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
 INTERNAL = ProblemKind(ProblemCode.INTERNAL, 500, "The service failed")
 BAD_CONFIGURATION = ProblemKind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
@@ -246,6 +259,8 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
     """Make the refusal of a request for a failure of the database."""
     again = {"Retry-After": _RETRY_SECONDS}
     match error:
+        case CapRefused():
+            return cap_refusal(error)
         case SchemaMissing():
             return Refusal(SCHEMA_MISSING, SCHEMA_DETAIL, headers=again)
         case StoreQuotaExhausted():
@@ -258,6 +273,13 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
         case _:
             detail = "The database refused the operation. Try again. The service's log has the cause."
             return Refusal(DATABASE_ERROR, detail, headers=again)
+
+
+def cap_refusal(error: CapRefused) -> Refusal:
+    """Make the refusal of a new task by its tenant's cap."""
+    if error.lacks_price:
+        return Refusal(NO_PRICE, NO_PRICE_DETAIL)
+    return Refusal(COST_LIMIT, COST_LIMIT_DETAIL, headers={SHOULD_RETRY: "false"})
 
 
 def files_refusal() -> Refusal:
@@ -289,7 +311,6 @@ def configuration_refusal(error: ConfigurationError) -> Refusal:
 # The status below `/v1` of a request with a wrong value, as at OpenAI. The native API answers 422.
 BAD_VALUE_STATUS = 400
 POLL_AFTER = "openai-poll-after-ms"
-SHOULD_RETRY = "x-should-retry"
 
 _BAD_VALUES = frozenset({INVALID_FIELDS.code, UNSUPPORTED_SCHEMA.code, NOT_JOINABLE.code})
 # Statuses after which OpenAI's SDKs repeat a request, besides all from 500 on.

@@ -299,7 +299,7 @@ def endpoints(model: type[TaskFields]) -> Sequence[Endpoint]:
             Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
             Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
         ),
-        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE, problems.NO_PRICE),
+        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE, problems.NO_PRICE, problems.COST_LIMIT),
     )
     listing, *others = ENDPOINTS
     listing = listing._replace(parameters=(*filters.of_extras(extra_names(model)), *listing.parameters))

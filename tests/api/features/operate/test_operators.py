@@ -45,6 +45,8 @@ REACH: Final[Mapping[str, str]] = {
     "readDeliveries": ONE,
     "redeliver": ONE,
     "readTenants": EACH,
+    "readLimits": OWN,
+    "writeLimits": OWN,
     "makeKey": OWN,
     "listKeys": ONE,
     "deleteKey": ONE,

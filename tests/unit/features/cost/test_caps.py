@@ -1,6 +1,7 @@
 """`maxCost`: no order of ends and deaths brings a task above its cap, and what is left of it is used."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +12,10 @@ from src.kernel.calls.asking import sent_bytes
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.errors import ModelTimeout, ModelUnavailable
 from src.kernel.domain.ids import TaskKey
-from src.kernel.domain.prices import Price
+from src.kernel.domain.prices import Price, written
 from src.kernel.domain.task import Reduce, Status
 from src.kernel.run.context import Ended, Released
+from src.kernel.run.log import Log
 from src.kernel.store.claims import CallKey, Money
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import HOST, WorkerBench
@@ -142,10 +144,13 @@ MOST = PRICE.most(sent_bytes(CALL), None)
 
 
 def test_counts_above_the_most_are_booked_whole() -> None:
-    """A server that reports more than a call could cost is the one way past a cap, and then no call starts."""
-    bill = CallCosts(Money(), {"script-1": PRICE}, 3 * MOST)
+    """A server that reports more than a call could cost is the one way past a cap. It is logged, and no call starts."""
+    lines: list[str] = []
+    bill = CallCosts(Money(), {"script-1": PRICE}, 3 * MOST, log=Log(lines.append))
     assert bill.within([CallKey(0, 0)], (), lambda key: CALL) == [CallKey(0, 0)]
     bill.ended(CallKey(0, 0), ModelReply("x", 10**6, 10**6))
+    (line,) = map(json.loads, lines)
+    assert (line["event"], line["cost"]) == ("cost_above_most", written(PRICE.cost(10**6, 10**6)))
     assert bill.totals(()).booked == PRICE.cost(10**6, 10**6)
     assert bill.within([CallKey(0, 1)], (), lambda key: CALL) == []
     assert bill.failure is not None
