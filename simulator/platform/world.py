@@ -119,8 +119,7 @@ class World:
         self.servers.consume_with(self._consume)
         self.database = self.servers.database
         self.model = self.servers.model
-        self.queue = self.servers.queue
-        self.dlq = self.servers.dlq
+        self.queue, self.dlq = self.servers.queue, self.servers.dlq
         self.rate_limiter = self.servers.rate_limiter
         self.namespaces = self.servers.namespaces
         self.isolates: list[Isolate] = []

@@ -18,8 +18,7 @@ from ...kernel.domain.prices import written
 from ...kernel.run.invocation import Invocation
 from ...kernel.store.d1 import BoundStatement, Row
 from ...kernel.work.sweep.duty import Duty, DutyCost, SweepAllowance
-from .month import MonthRow, MonthStore, read_waking, waking_of
-from .month import Waking as Next
+from .month import MonthRow, MonthStore, Waking, read_waking, waking_of
 
 
 class LimitsFields(Asked):
@@ -90,7 +89,7 @@ def _view(tenant: str, month: MonthRow | None) -> LimitsView:
     )
 
 
-class Waking(Duty):
+class WakingDuty(Duty):
     """Wakes the tasks that wait for a cap that has changed, in pages."""
 
     cost = DutyCost(2, 4)
@@ -98,7 +97,7 @@ class Waking(Duty):
     def __init__(self, invocation: Invocation) -> None:
         self._store = invocation.store.beside(MonthStore)
         self._log = invocation.log
-        self._next: Next | None = None
+        self._next: Waking | None = None
 
     def look(self) -> BoundStatement:
         """Make the statement that finds the next tasks of any tenant."""

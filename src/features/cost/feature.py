@@ -42,9 +42,9 @@ def _limits() -> Calls:
 
 
 def _duty() -> MakeDuty:
-    from .caps import Waking  # noqa: PLC0415 - the first sweep imports it
+    from .caps import WakingDuty  # noqa: PLC0415 - the first sweep imports it
 
-    return Waking
+    return WakingDuty
 
 
 COST: Final = Feature(

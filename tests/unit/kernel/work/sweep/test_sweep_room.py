@@ -108,9 +108,9 @@ def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
     bench.database.fail(FULL, passing=2)
     before = bench.database.batches
     assert fire(bench, Road(bench)).erased == 2
-    # The D1 calls are the read, the erasure and the refused write; then early erasure's read, count, read and erasure;
-    # then the sums' read and write.
-    assert bench.database.batches - before == 9
+    # The D1 calls are the read, the erasure and the refused write; then early erasure's read, count, read and erasure.
+    # The sums wait for the next sweep, because this one has no statements left for them.
+    assert bench.database.batches - before == 7
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
