@@ -103,7 +103,7 @@ WAKING = statement(f"""
 SELECT tenant, wakes_after, (SELECT json_group_array(id) FROM (
     SELECT id FROM tasks INDEXED BY tasks_for_cost WHERE tasks.tenant = tenant_limits.tenant
       AND waits_for = '{COST_LIMIT}' AND finished_at IS NULL AND id > wakes_after ORDER BY id LIMIT :most)) AS ids
-FROM tenant_limits INDEXED BY tenant_limits_changed WHERE wakes_after IS NOT NULL
+FROM tenant_limits WHERE wakes_after IS NOT NULL
   AND tenant = coalesce(:tenant, tenant) LIMIT 1
 """)
 _DELAY = "(SELECT key FROM json_each(:task_keys) WHERE value = tasks.id) * :apart_ms"
