@@ -131,6 +131,11 @@ def stored(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(place)
 
 
+def cap(client: Client, most: str | None) -> None:
+    """Set or remove the cap of the month, which makes triggers in the database."""
+    client.http.put("/api/tenants/local/limits", json={"monthlyCostMost": most}).raise_for_status()
+
+
 @pytest.mark.runtime
 def test_an_export_comes_back_whole(tmp_path: Path) -> None:
     """Three texts are unchanged byte by byte, one of them longer than a statement may be."""
@@ -142,6 +147,7 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
         Client(server.url) as client,
     ):
         done = {text: client.finished(client.submit(text)["id"], 120) for text in texts}
+        cap(client, "1")
         server.stop()
     restore(tmp_path, config)
     assert "completed" in run(written("python3 -c 'import sqlite3;"), tmp_path)
@@ -150,6 +156,9 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
             again = client.task(task["id"])
             assert again["result"] == task["result"]
             assert again["usage"] == task["usage"]
+        # The cap holds still: this provider has no price.
+        assert client.http.post("/api/tasks", json={"input": "A new text."}).json()["code"] == "no_price"
+        cap(client, None)
         assert client.finished(client.submit("A new text.")["id"])["status"] == "completed"
         server.stop()
     with closing(stored(tmp_path)) as database:
