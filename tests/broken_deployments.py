@@ -216,8 +216,8 @@ BROKEN = (
         (
             Edit(
                 "src/kernel/store/rows.py",
-                "else CONCAT_SEPARATOR.join(texts), None",
-                "else CONCAT_SEPARATOR.join(texts[:-1]), None",
+                "else CONCAT_SEPARATOR.join(texts))",
+                "else CONCAT_SEPARATOR.join(texts[:-1]))",
             ),
         ),
         is_quick=True,

@@ -46,6 +46,8 @@ ALONE = {
     "join": "it goes with `reduce: concat`, the default",
     "inputFile": "it takes the place of `input`",
     "maxCost": "it needs a model with a price",
+    "contextChars": "it does not go with an overlap",
+    "headings": "it goes with `contextChars`",
     "notBefore": "it changes when the task's deadline is",
 }
 # Fields that a task does not show as they were sent, each with the reason.
@@ -59,7 +61,7 @@ NO_TEXT = {"model", "inputFile", "maxCost", "notBefore"}
 # Options of a task that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
 # Options of a task that have a value only if the deployment has such fields.
-OF_ALONE = {"max_cost", "starts_at"}
+OF_ALONE = {"max_cost", "starts_at", "long_text"}
 OF_FEATURES = set() if extra_names(NewTaskFields) else {"extras"}
 # Columns of `tasks` whose name differs from their option's name.
 OTHER_NAMES = {"structured": "structure"}

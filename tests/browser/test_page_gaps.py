@@ -100,7 +100,7 @@ def test_gaps_are_retried_as_a_new_task(stage: Stage) -> None:
         expect(dialog).to_contain_text("A new task fills the 2 gaps and pays only for them")
         expect(dialog).to_contain_text(least)
         expect(dialog.get_by_text("merges above the gaps")).to_have_count(int(reduce == "merge"))
-        expect(dialog).to_contain_text(f"at least {least.split()[2]}")
+        expect(dialog).to_contain_text(f"At least {least.split()[2]}")
         assert stage.serious() == []
         dialog.get_by_label("Budget, calls").fill("7")
         dialog.get_by_role("button", name="Retry gaps").click()

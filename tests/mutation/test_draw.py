@@ -17,6 +17,7 @@ def test_the_worker_has_mutants_of_every_kind_in_every_place():
         "src/features/batches/store",
         "src/features/batches/work",
         "src/features/bulk",
+        "src/features/cost",
         "src/features/files",
         "src/features/gaps",
         "src/features/operate",

@@ -131,7 +131,7 @@ def late_answer_rate(profile: str, rng: Random) -> float:
 
 def cpu_rate(profile: str, rng: Random) -> float:
     """Return whether CPU time is limited to some slices of a file, with rate 1: in a third of the runs with files."""
-    return 0.0 if profile in {"calm", "harmless", "model"} else KINDS[CPU_LIMIT].rate * rng.choice((0, 0, 1))
+    return 0.0 if profile in {"calm", "harmless", "model"} else KINDS[CPU_LIMIT].rate * rng.choice((0, 1))
 
 
 def standing_rate(profile: str, rng: Random) -> float:

@@ -25,7 +25,6 @@ class LimitsFields(Asked):
     """The limits of a tenant. A limit that is null is removed."""
 
     monthly_cost_most: MaxCost | None = Field(
-        None,
         description="The most that the tenant's calls may cost in a month (UTC), in dollars: those in doubt and in "
         "flight at their most. Null removes the cap. A new cap counts from now on.",
     )

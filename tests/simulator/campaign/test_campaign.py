@@ -49,7 +49,7 @@ CONTROLS = 25
 # The number of schedules that each check must have judged.
 JUDGED_LEAST = {
     patience.CALLS_JUDGED: 30,
-    end_checks.TASKS_JUDGED: 80,
+    end_checks.TASKS_JUDGED: 60,
     logged.LOGS_JUDGED: 800,
     logged.LOGS_JUDGED_EXACTLY: 500,
     letting_go.RUNS_JUDGED: 200,
