@@ -163,8 +163,9 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code in {"budget_exhausted", "cost_exhausted"}:
         _check_budget(invariants, row, require)
     elif code in {"invalid_batch", "invalid_input", "input_missing"}:
-        is_lost = code == "input_missing" and invariants.world.servers.bucket.elsewhere
-        require(bool(is_lost) or invariants.endings.is_faulty(row.task_key), "its file is valid, and in the bucket")
+        is_lost = code == "input_missing" and bool(invariants.world.servers.bucket.elsewhere)
+        is_wrong = invariants.endings.is_faulty(row.task_key) or _is_unpriced(invariants, row)
+        require(is_lost or is_wrong, "its file is valid, and in the bucket")
     elif code in {"dead_lettered", "worker_crashed"}:
         # Each slice fits the limit of CPU time, so a run that dies in a later one has recorded something.
         may_have_died = circumstances.killed or bool(circumstances.fired & (CRASHES - {CPU_LIMIT}))
@@ -184,6 +185,13 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         failures = sum(answers[answer] for answer in FAILURE_ANSWERS)
         slow = "model_slow" in circumstances.fired
         require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
+
+
+def _is_unpriced(invariants: Invariants, row: Row) -> bool:
+    """Whether all that a batch's file lacks is prices, which lines need once the tenant has a cap."""
+    query = "SELECT coalesce(max(errors), '[]') FROM batches WHERE task_id = ?"
+    (errors,) = invariants.world.database.connection.execute(query, (row.task_key,)).fetchone()
+    return {error["code"] for error in json.loads(errors)} == {"no_price"}
 
 
 def _lasted_seconds(invariants: Invariants, row: Row) -> float:
