@@ -41,7 +41,7 @@ Reply = Answer | Json | str | Callable[[Asked], "Answer | Json | str"]
 
 
 class FakeApi(Loopback):
-    """The server, as a context manager. `on` sets a path's answers, of which the last one stays."""
+    """The server, as a context manager. `on` sets a path's answers; the last one repeats."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []

@@ -19,7 +19,7 @@ class Received:
 
 
 class Receiver(Loopback):
-    """The receiver. `answers`: a path's statuses or "close", of which the last one stays; else 204."""
+    """The receiver. `answers`: a path's statuses or "close"; the last one repeats. Other paths get 204."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []

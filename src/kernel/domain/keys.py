@@ -46,7 +46,7 @@ class Presented(NamedTuple):
     secret: str
 
 
-# NOBODY is looked up for a text that is no API key: in vain, at the cost of any other key.
+# A text that is no API key is looked up as NOBODY, whom no row has, so that it costs as much as any other key.
 NOBODY = Presented("", "")
 
 

@@ -623,7 +623,7 @@ def test_each_code_of_the_day_is_named_the_newest_first():
 
 
 def test_a_tenant_with_many_poison_texts_is_named():
-    """An operator's `doctor` says of which tenant most of the failed tasks of a code are."""
+    """For each code, an operator's `doctor` names the tenant that has most of the failed tasks."""
     one = Deployment()
     one.operates = True
     one.failed = [failed("model_refused") | {"tenant": tenant} for tenant in ("bad", "bad", "good")]

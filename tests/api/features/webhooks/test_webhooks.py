@@ -173,7 +173,7 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
 
 
 def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
-    """After a 503 nobody knows its secret, so a tombstone refuses the late write."""
+    """After a 503 its client has no secret, so a tombstone refuses the late write."""
     bench.database.fail(NETWORK_LOST, "later", 3)
     assert bench.call("POST", "/v1/webhook_endpoints", ALL).status == 503
     bench.run(bench.database.land())

@@ -77,7 +77,7 @@ def span_of(text: str, draw: random.Random) -> Stretch:
 
 
 def invented(quote: str) -> str:
-    """Return a quotation of which one letter is in no text."""
+    """Return a quotation with a letter that is in no text."""
     middle = len(quote) // 2
     return f"{quote[:middle]}Ж漢{quote[middle:]}"
 
