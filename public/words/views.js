@@ -375,6 +375,8 @@ export default {
   "value.tree": ["Tree", "树"],
   "verdict.all": ["Tasks of all tenants are counted. Choose a tenant at the top of the page to see its own.", "统计涵盖所有租户。在页面顶部选择租户可查看其任务。"],
   "verdict.because": ["{n} because {why}", "{n} 个因{why}"],
+  "verdict.bucket": ["The bucket lacks parts of the texts of {n} tasks. Does it belong to another database?", "存储桶缺少 {n} 个任务的部分文本。它是否属于另一个数据库？"],
+  "verdict.bucketOne": ["The bucket lacks parts of the text of 1 task. Does it belong to another database?"],
   "verdict.calls": ["In the last 15 minutes, tasks waited or failed: {why}.", "最近 15 分钟内，任务等待或失败：{why}。"],
   "verdict.close": [")", "）"],
   "verdict.comma": [", ", "、"],

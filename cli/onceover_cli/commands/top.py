@@ -15,8 +15,10 @@ from rich.text import Text
 
 from .. import health, terminal
 from ..connection import ApiClient
+from ..doctor import deployment
+from ..doctor.failures import may_read_all
 from ..errors import ServerRefused, Unreachable
-from ..shapes import Json
+from ..shapes import Json, many
 from ..submission import seconds
 from .flags import Form, Key, OutputForm, Url, connect, examples
 from .tasks import pages
@@ -33,7 +35,7 @@ def top(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Show the model's health, backlog, throughput, latency and failures, live. Ctrl-C ends it."""
+    """Show what is wrong, the model's health, backlog, throughput, latency and failures, live. Ctrl-C ends it."""
     pause, span = max(1.0, seconds("--interval", interval)), timedelta(seconds=seconds("--window", window))
     with connect(context, url, key) as api:
         if form is Form.JSON or once or not terminal.is_terminal(sys.stdout):
@@ -81,7 +83,7 @@ def _screen(api: ApiClient, span: timedelta) -> str:
 
 def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
     """Read the current figures. A snapshot's figures of tasks cover the tenant's latest 200 tasks within `span`."""
-    status = api.get("/api/async-status", {"verbose": "1"})
+    status, model = api.get("/api/async-status", {"verbose": "1"}), health.read(api)
     after = (now - span).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     tasks: Sequence[Json] = pages(api, {"createdAfter": after}, _TASKS_MOST)["tasks"]
     own = Counter(task["status"] for task in tasks)
@@ -91,7 +93,8 @@ def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
         "at": now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "url": api.where.url,
         "status": status["status"],
-        "model": health.read(api),
+        "model": model,
+        "troubles": [check.view() for check in deployment.troubles(api, status, model, now)],
         "backlog": status.get("backlog"),
         "storage": status.get("storage"),
         "lastSweepAt": status.get("lastSweepAt"),
@@ -103,9 +106,22 @@ def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
         "failures": dict(
             Counter((task["error"] or {}).get("code", "") for task in tasks if task["status"] == "failed")
         ),
+        "failuresByTenant": _by_tenant(api, after) if "backlog" in status else None,
         "modelCalls": sum(task["usage"]["modelCalls"] for task in tasks),
         "inDoubt": sum(task["usage"]["inDoubt"] for task in tasks),
     }
+
+
+def _by_tenant(api: ApiClient, after: str) -> Json | None:
+    """Count the failures of all tenants by tenant and code, for an operator's key. Else return None."""
+    if not may_read_all(api):
+        return None
+    failed = pages(api, {"tenant": "*", "status": "failed", "createdAfter": after}, _TASKS_MOST)["tasks"]
+    counts = Counter((str(task.get("tenant", "")), (task["error"] or {}).get("code", "")) for task in failed)
+    found: Json = {}
+    for (tenant, code), count in counts.items():
+        found.setdefault(tenant, {})[code] = count
+    return found
 
 
 def _seconds(task: Json) -> float:
@@ -124,8 +140,9 @@ def _text(found: Json) -> str:
     """Write a snapshot as text for people."""
     backlog, storage, latency = found["backlog"], found["storage"], found["latencySeconds"]
     counts = ", ".join(f"{count} {name}" for name, count in found["tasks"].items() if count) or "none"
-    failures = ", ".join(f"{count} {code}" for code, count in found["failures"].items()) or "none"
-    lines = [f"{found['url']}  {found['status']}  {found['at']}", f"model       {health.described(found['model'])}"]
+    lines = [f"{found['url']}  {found['status']}  {found['at']}"]
+    lines += [f"trouble     {one['id']}: {one['evidence']}" for one in found["troubles"]]
+    lines += [f"model       {health.described(found['model'])}"]
     if backlog is not None:
         oldest = (
             "" if backlog["oldestPendingSeconds"] is None else f", the oldest for {backlog['oldestPendingSeconds']} s"
@@ -137,10 +154,18 @@ def _text(found: Json) -> str:
         f"tasks       {counts} in {found['windowSeconds'] // 60} min" + ("" if found["isWhole"] else " (latest 200)"),
         f"throughput  {found['endedPerMinute']} tasks a minute",
         "latency     " + ("-" if latency is None else f"p50 {latency['p50']} s, p95 {latency['p95']} s"),
-        f"failures    {failures}",
+        f"failures    {_failures(found['failures'])}",
+        *(
+            f"            tenant {name}: {_failures(codes)}"
+            for name, codes in (found["failuresByTenant"] or {}).items()
+        ),
         f"calls       {found['modelCalls']} ({found['inDoubt']} in doubt)",
     ]
     return "\n".join(lines)
+
+
+def _failures(codes: Json) -> str:
+    return ", ".join(f"{many(count, 'task')} {code}" for code, count in codes.items()) or "none"
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from ..errors import ServerRefused, Unreachable
 from ..shapes import Json
 from .failures import failures
 from .findings import Check, Level, fault, ok, skipped, warning
-from .model import model
+from .model import clocks, model
 from .operation import MORE_ROOM, triggers
 from .webhooks import webhooks
 
@@ -57,9 +57,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
     if status is None:
         return
     outlook = _outlook(api)
-    for check in _bindings(status, env, _room_fix(outlook, is_local=api.where.is_local)):
-        if check.id != "storage" or not _is_full(outlook):  # `triggers` reports a full database with its size
-            yield check
+    yield from _bindings(status, env, outlook, is_local=api.where.is_local)
     yield from _dashboard(api)
     checks, served = model(api, now)
     yield from checks
@@ -68,6 +66,18 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
     yield from triggers(outlook, status["queueCheck"], served, is_local=api.where.is_local)
     yield from webhooks(api, outlook)
     yield from failures(api, served)
+
+
+def troubles(api: ApiClient, outlook: Json, health: Json, now: datetime) -> list[Check]:
+    """Return what is wrong by two answers: the status with `verbose=1`, and the model's health."""
+    differing, served = clocks(health, now)
+    checks = [
+        *_bindings(outlook, None, outlook, is_local=api.where.is_local),
+        *differing,
+        version(outlook, is_local=api.where.is_local),
+        *triggers(outlook, outlook["queueCheck"], served, is_local=api.where.is_local),
+    ]
+    return [check for check in checks if check.level in {Level.WARNING, Level.FAULT}]
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
@@ -126,7 +136,7 @@ def _is_full(outlook: Json) -> bool:
     return storage is not None and storage["bytes"] >= storage["most"]
 
 
-def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
+def _bindings(status: Json, env: str | None, outlook: Json, *, is_local: bool) -> Iterator[Check]:
     """Compare the deployment's bindings, and its words about its bindings, with the environment of wrangler.toml."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
@@ -148,7 +158,9 @@ def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
         return
     yield ok("queues", "bound" if has_queue else "not bound, as intended in this environment")
     yield ok("objects", "bound" if has_objects else "not bound, as intended in this environment")
-    yield _words(status, meant, found, room_fix)
+    words = _words(status, meant, found, _room_fix(outlook, is_local=is_local))
+    if words.id != "storage" or not _is_full(outlook):  # `triggers` reports a full database with its size
+        yield words
 
 
 def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: str) -> Check:

@@ -101,7 +101,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
     passed_over = ""
     young = _stamp(now - _CREATED_WITHIN)
     try:
-        of_all = {"tenant": "*"} if _may_read_all(api) else {}
+        of_all = {"tenant": "*"} if may_read_all(api) else {}
         found += _failed(api, {"createdAfter": young, **of_all}, now, clock)
         found += _failed(api, {"createdBefore": young, **of_all}, now, clock, pages_most=_OLDER_PAGES_MOST)
     except _Passed:
@@ -124,7 +124,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
         yield warning("failures", f"only a part of the last day could be checked: {cut}", fix)
 
 
-def _may_read_all(api: ApiClient) -> bool:
+def may_read_all(api: ApiClient) -> bool:
     """Whether the key may read all tenants' tasks. Any error other than the server's refusal (403, 422) is raised."""
     try:
         api.get("/api/tasks", {"tenant": "*", "limit": "1"})

@@ -26,13 +26,18 @@ def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
         found = health.read(api)
     except (Unreachable, ServerRefused) as error:
         return [fault("ai-status", str(error), "npx wrangler tail")], now
-    said = health.described(found)
+    differing, served = clocks(found, now)
+    return [_status(api, found, health.described(found)), *differing], served
+
+
+def clocks(found: Json, now: datetime) -> tuple[list[Check], datetime]:
+    """Compare the server's clock, by the health that it has just told, with this machine's. Returns as `model`."""
     try:
         served = datetime.fromisoformat(found["checkedAt"])
     except (KeyError, ValueError):
         served = now
     differing = _clock(served, now)
-    return [_status(api, found, said), *differing], served if differing else now
+    return differing, served if differing else now
 
 
 def _status(api: ApiClient, found: Json, said: str) -> Check:

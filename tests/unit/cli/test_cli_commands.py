@@ -430,7 +430,7 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 
 def test_the_schema_describes_these_documents_and_no_other():
-    parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
+    parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant", "check"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
 

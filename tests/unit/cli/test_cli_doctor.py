@@ -4,13 +4,14 @@ import hashlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local import page_libraries
+from onceover_cli.commands import top
 from onceover_cli.connection import ApiClient, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
@@ -632,6 +633,38 @@ def test_a_tenant_with_many_poison_texts_is_named():
     one.failed = one.failed[:2]
     (check,) = (check for check in examined(one) if check.id == "failures")
     assert check.evidence.startswith("model_refused: 2 tasks (all of tenant bad) failed in the last day")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "line"),
+    [
+        (
+            operated(**STATUS | {"status": "degraded"}),
+            "trouble     storage: degraded: the database has no space for new tasks",
+        ),
+        (
+            operated(files={"bucket": True, "unreachable": 0, "incomplete": 1}),
+            "trouble     bucket: the bucket lacks parts of the texts of 1 task: does it belong to another database?",
+        ),
+        (
+            model(checkedAt="2026-11-27T11:59:00.000Z"),
+            "trouble     clock: the server's clock says 2026-11-27 11:59 UTC, this machine's",
+        ),
+        (
+            changed(operates=True, failed=[failed("model_refused") | {"tenant": "acme"}] * 7),
+            "            tenant acme: 7 tasks model_refused",
+        ),
+    ],
+    ids=["a full disk", "another bucket", "a clock", "another tenant's poison texts"],
+)
+def test_top_names_the_trouble(break_it: Callable[[Deployment], None], line: str):
+    sound, broken = Deployment(), Deployment()
+    break_it(broken)
+    for one in (sound, broken):
+        with FakeApi() as fake, ApiClient(place(one.serve(fake).url, None)) as api:
+            found = top.snapshot(api, timedelta(hours=1), NOW)
+        assert (line in top._text(found)) == (one is broken)
+        assert one is broken or found["troubles"] == []
 
 
 def test_what_is_only_noted():

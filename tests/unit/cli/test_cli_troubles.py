@@ -3,14 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from onceover_cli import terminal
 from onceover_cli.errors import ServerRefused
 from tests.support.fake_api import LOST, TASK_ID, FakeApi, problem, task
-from tests.unit.cli.test_cli_commands import PATH, Runs, serve_everything
+from tests.unit.cli.test_cli_commands import PATH, STATUS, Runs, serve_everything
 from tests.unit.cli.test_cli_terminal import PROGRAM, environment
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -101,8 +100,7 @@ def test_top_as_documents_outlives_a_server_that_is_away(
     fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve_everything(fake)
-    status: dict[str, Any] = {"status": "healthy"}
-    fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)
+    fake.on("GET", "/api/async-status", STATUS, problem(503, "database_unavailable"), LOST, STATUS)
     looks = iter(range(4))
 
     def pause(_seconds: float) -> None:
