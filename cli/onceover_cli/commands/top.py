@@ -18,7 +18,7 @@ from ..connection import ApiClient
 from ..doctor import deployment
 from ..doctor.failures import may_read_all
 from ..errors import ServerRefused, Unreachable
-from ..shapes import Json, many
+from ..shapes import Json
 from ..submission import seconds
 from .flags import Form, Key, OutputForm, Url, connect, examples
 from .tasks import pages
@@ -165,7 +165,7 @@ def _text(found: Json) -> str:
 
 
 def _failures(codes: Json) -> str:
-    return ", ".join(f"{many(count, 'task')} {code}" for code, count in codes.items()) or "none"
+    return ", ".join(f"{count} {code}" for code, count in codes.items()) or "none"
 
 
 def register(app: typer.Typer) -> None:

@@ -32,8 +32,9 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
     }
     try:
         task = api.ask("POST", "/api/tasks", body=body, headers={"Idempotency-Key": fresh_key()})
-        path = f"/api/tasks/{task['id']}"
-        while not task["terminal"] and clock() - began < _patience(task):
+        path, before = f"/api/tasks/{task['id']}", 0
+        while not task["terminal"] and clock() - began < _patience(task, before):
+            before = max(before, _ahead(task))
             task = api.get(path, {"wait": _HELD_SECONDS})
         api.ask("DELETE", path)
     except (Unreachable, ServerRefused) as error:
@@ -76,11 +77,15 @@ def _unwritten(*, is_local: bool) -> Check:
     return fault("task", "the trial could not run: the database answers, but takes no writes", fix)
 
 
-def _patience(task: Json) -> float:
-    """Return for how many seconds after its submission the trial's task is waited for, by its present state."""
+def _patience(task: Json, before: int) -> float:
+    """Return for how many seconds after its submission the trial's task is waited for, by its present state.
+
+    `before` is the largest number of tasks that have been seen before it: while that number falls, workers work.
+    """
     if task.get("lastError"):
         return _FAILING_SECONDS_MOST
-    return _SILENT_SECONDS_MOST if _is_calling(task) or _is_untouched(task) else _SECONDS_MOST + 30
+    stands_still = _is_untouched(task) and _ahead(task) >= before
+    return _SILENT_SECONDS_MOST if _is_calling(task) or stands_still else _SECONDS_MOST + 30
 
 
 def _is_calling(task: Json) -> bool:
@@ -88,6 +93,10 @@ def _is_calling(task: Json) -> bool:
 
 
 def _is_untouched(task: Json) -> bool:
-    """Whether no worker has started the task, although no other task of its tenant is before it."""
-    wait = task.get("waitingFor") or {}
-    return task.get("startedAt") is None and wait.get("reason") == "queued" and not wait.get("ahead")
+    """Whether no worker has started the task, which waits for nothing else."""
+    return task.get("startedAt") is None and (task.get("waitingFor") or {}).get("reason") == "queued"
+
+
+def _ahead(task: Json) -> int:
+    """Return how many tasks of the same tenant are before the task."""
+    return (task.get("waitingFor") or {}).get("ahead") or 0

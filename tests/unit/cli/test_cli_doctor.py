@@ -652,7 +652,7 @@ def test_a_tenant_with_many_poison_texts_is_named():
         ),
         (
             changed(operates=True, failed=[failed("model_refused") | {"tenant": "acme"}] * 7),
-            "            tenant acme: 7 tasks model_refused",
+            "            tenant acme: 7 model_refused",
         ),
     ],
     ids=["a full disk", "another bucket", "a clock", "another tenant's poison texts"],
@@ -725,6 +725,10 @@ def test_a_trial_names_the_trouble_within_a_minute():
         ({"calls": {"out": [{}]}}, Level.WARNING, "the model has not answered its call", "#a-models-server-hangs"),
         (
             {"startedAt": None, "waitingFor": {"reason": "queued", "ahead": 0}},
+            *(Level.FAULT, "no worker has started it, by the queue route", "is a consumer or a binding missing?)"),
+        ),
+        (
+            {"startedAt": None, "waitingFor": {"reason": "queued", "ahead": 3}},
             *(Level.FAULT, "no worker has started it, by the queue route", "is a consumer or a binding missing?)"),
         ),
     ):
