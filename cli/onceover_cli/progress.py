@@ -22,7 +22,7 @@ _WAITS = {
     "database": "the database is slow",
     "quota": "the day's allowance of the model or the database is used up",
     "scheduled": "it is to start later",
-    "cost_limit": "its calls have no price, and it has a cap",
+    "cost_limit": "its tenant's month is used up, or its next call has no price",
 }
 
 

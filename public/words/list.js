@@ -105,7 +105,7 @@ export default {
   until: ["resumes", "恢复时间："],
   version: ["version {version}", "版本 {version}"],
   "waiting.backoff": ["a call failed and will be tried again", "调用失败，稍后重试"],
-  "waiting.cost_limit": ["its calls have no price, and it has a cap", "有费用上限，但其调用没有价格"],
+  "waiting.cost_limit": ["its tenant's month is used up, or its next call has no price", "租户本月的费用上限已用尽，或下一次调用没有价格"],
   "waiting.database": ["the database is overloaded", "数据库过载"],
   "waiting.lease": ["its worker died or stalled", "worker 崩溃或停滞"],
   "waiting.model_away": ["the model is unavailable", "模型不可用"],

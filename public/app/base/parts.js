@@ -1,4 +1,5 @@
 // Small components that several views use.
+import { now } from "./api.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { absolute, clock, count, explained, percent, relative, t } from "./i18n.js";
 import { useNow } from "./refresh.js";
@@ -272,6 +273,6 @@ export function Waiting({ wait }) {
   if (!wait) return null;
   const ahead = wait.ahead ? ` · ${count("ahead", wait.ahead)}` : "";
   return html`<span class="waiting">
-    ${t(`waiting.${wait.reason}`)}${ahead}${wait.until && html` · ${t("until")} <${Time} at=${wait.until} />`}
+    ${t(`waiting.${wait.reason}`)}${ahead}${Date.parse(wait.until) > now() && html` · ${t("until")} <${Time} at=${wait.until} />`}
   </span>`;
 }

@@ -208,7 +208,7 @@ class LastError(NamedTuple):
     since: int
 
 
-COST_LIMIT = "cost_limit"  # Why a task waits whose calls have no price under a cap.
+COST_LIMIT = "cost_limit"  # Why a task waits whose tenant has used up its month, or whose capped calls have no price.
 
 
 class Wait(NamedTuple):
