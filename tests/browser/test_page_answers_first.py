@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import HOSTILE
 from tests.support.stage import TASK_ID, Stage, chunk, task
@@ -79,3 +79,18 @@ def test_a_refusal_of_the_server_is_quoted(stage: Stage) -> None:
     page = stage.open(f"#/task/{TASK_ID}")
     expect(page.get_by_role("alert")).to_contain_text("The server answered 422.")
     expect(page.get_by_role("alert").locator("q[lang='']")).to_have_text("input must not be empty")
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+@pytest.mark.parametrize("count", [1, 25])
+def test_the_first_task_stands_near_the_top(browser: Browser, width: int, locale: str, count: int) -> None:
+    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
+    counts = {"pending": 1, "processing": 2, "completed": 290, "failed": 5, "cancelled": 2, "among": 300, "all": True}
+    stage.answers["/api/tasks"] = {"tasks": [task()] * count, "nextCursor": "next", "counts": counts}
+    row = stage.open("#/tasks").locator(".list-row").first
+    expect(row).to_be_visible()
+    box = row.bounding_box()
+    assert box
+    assert box["y"] < 300
+    stage.close()
