@@ -71,6 +71,12 @@ def test_every_part_of_the_campaign_runs_at_night() -> None:
     assert {"run": "make campaign PARTS=${{ matrix.group }}"} in job["steps"]
 
 
+def test_each_night_draws_seeds_that_the_campaign_has_not() -> None:
+    steps = yaml.safe_load(read("nightly.yml"))["jobs"]["further-seeds"]["steps"]
+    seeds = campaign.SCHEDULES
+    assert steps[-1] == {"run": f'make simulate SEEDS={seeds} ARGS="--first $((GITHUB_RUN_NUMBER * {seeds}))"'}
+
+
 def test_a_deployment_is_tried_before_and_after() -> None:
     """The deployment workflow runs the tests, a dry run, the deployment and then doctor."""
     jobs = deploy()["jobs"]
