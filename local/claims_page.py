@@ -1,23 +1,20 @@
-"""Makes the table of `docs/verification.md` from `docs/verification/claims.json`. `local.docs` writes the table.
-
-`python -m local.claims_page` prints how many commits of `src` have landed since each campaign; a page cannot say so,
-since the number changes with each commit.
-"""
+"""Makes the table of `docs/verification/claims.md` from a file of claims, and names the last report of a release."""
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from simulator.campaign.ablations import BY_NAME
 
 from .node import ROOT
 
 CLAIMS = Path("docs/verification/claims.json")
-BEGIN = "<!-- `make docs` makes this table from verification/claims.json. -->"
+REPORTS = Path("docs/releases")
+BEGIN = "<!-- `make docs` makes this table from claims.json. -->"
 END = "<!-- End of the table. -->"
+_LAST_REPORT = re.compile(r"(?<=^## The last report\n\n).*?(?=\n\n)", re.DOTALL | re.MULTILINE)
 
 
 class TableMissing(Exception):
@@ -35,8 +32,6 @@ class TestedClaim(NamedTuple):
     tests: list[str]
     tier: str
     without: list[str]  # The names of the ablations that the claim's tests notice.
-    latest: str  # The figures of the claim's last campaign; empty if there are none.
-    date: str  # The day of the last campaign's commit; empty if there was none.
 
 
 def claims(root: Path) -> list[TestedClaim]:
@@ -58,30 +53,29 @@ def with_table(text: str, root: Path) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in after:
-        raise TableMissing("docs/verification.md must have one place for the table of claims")
-    newest = json.loads((root / CLAIMS).read_text(encoding="utf-8"))["newest_migration"]["date"]
-    return "\n".join((f"{before}{BEGIN}\n", *_lines(claims(root), newest), f"\n{END}{after}"))
+        raise TableMissing("docs/verification/claims.md must have one place for the table of claims")
+    return "\n".join((f"{before}{BEGIN}\n", *_lines(claims(root)), f"\n{END}{after}"))
 
 
-def _lines(found: list[TestedClaim], newest: str) -> Iterator[str]:
-    yield "| claim | cases | tests | tier | ablations that the tests notice | last campaign |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+def with_last_report(text: str, root: Path) -> str:
+    """Return a document whose paragraph on the last report names the newest one in `docs/releases`, and the others."""
+    found = [(path.stem, json.loads(path.read_text("utf-8"))) for path in (root / REPORTS).glob("*.json")]
+    reports = sorted(found, key=lambda one: [int(part) for part in one[0].split(".")], reverse=True)
+    return _LAST_REPORT.sub(lambda _: _told(reports), text)
+
+
+def _told(reports: list[tuple[str, dict[str, Any]]]) -> str:
+    if not reports:
+        return "There is none yet: `make release` writes one for each release into `docs/releases`."
+    links = [f"[{version}](releases/{version}.md) ({report['date']})" for version, report in reports]
+    earlier = f" Earlier ones: {', '.join(links[1:])}." if links[1:] else ""
+    return f"{links[0]}: two minutes to read.{earlier} `make release` writes one for each release."
+
+
+def _lines(found: list[TestedClaim]) -> Iterator[str]:
+    yield "| claim | cases | tests | tier | ablations that the tests notice |"
+    yield "| --- | --- | --- | --- | --- |"
     for claim in found:
         tests = ", ".join(f"`{path}`" for path in claim.tests)
         without = ", ".join(f"`{name}`" for name in claim.without)
-        age = ", *old*" if claim.date < newest else ""
-        latest = f"{claim.latest} ({claim.date}{age})" if claim.latest else ""
-        yield f"| {claim.claim} | {claim.cases} | {tests} | {claim.tier} | {without} | {latest} |"
-
-
-def main() -> None:
-    """Print for each campaign its commit, its day, and how many commits of `src` have landed since."""
-    for claim in claims(ROOT):
-        for commit in re.findall(r"\b(?=\w*[a-f])[0-9a-f]{7,8}\b", claim.latest):
-            command = ["git", "rev-list", "--count", f"{commit}..HEAD", "--", "src"]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            print(f"{commit:8}  {claim.date}  {done.stdout.strip() or 'unknown':>7}  {claim.claim[:80]}")
-
-
-if __name__ == "__main__":
-    main()
+        yield f"| {claim.claim} | {claim.cases} | {tests} | {claim.tier} | {without} |"

@@ -1,7 +1,7 @@
 """`make docs`: writes the generated parts of `docs/` anew; with `--check`, only says whether they are current.
 
 The page of the HTTP API, the diagram of the state machine and the simulator's list of faults are made from the code.
-The table of `docs/verification.md` is made from a file of claims.
+The table of `docs/verification/claims.md` is made from a file of claims; `docs/verification.md` names the last report.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from .node import ROOT
 API = Path("docs/api.md")
 STATE_MACHINE = Path("docs/design/state-machine.md")
 VERIFICATION = Path("docs/verification.md")
+CLAIMS = Path("docs/verification/claims.md")
 SIMULATOR = Path("simulator/README.md")
 
 _FAULTS = re.compile(r"^\| number \| name \| usual rate \| what happens \|\n(?:\|.*\n)*", re.MULTILINE)
@@ -53,7 +54,8 @@ def generated(root: Path) -> dict[Path, str]:
         API: api_page.page(),
         STATE_MACHINE: with_diagram((root / STATE_MACHINE).read_text(encoding="utf-8")),
         SIMULATOR: with_faults((root / SIMULATOR).read_text(encoding="utf-8")),
-        VERIFICATION: claims_page.with_table((root / VERIFICATION).read_text(encoding="utf-8"), root),
+        CLAIMS: claims_page.with_table((root / CLAIMS).read_text(encoding="utf-8"), root),
+        VERIFICATION: claims_page.with_last_report((root / VERIFICATION).read_text(encoding="utf-8"), root),
     }
 
 

@@ -1,6 +1,7 @@
 """Settings for all tests."""
 
 import gc
+import json
 import os
 import signal
 from collections.abc import Generator
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
+from simulator import figures
 from tests.support import order
 from tests.support.tiers import Tier, sized, tier
 
@@ -26,6 +28,9 @@ os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
 # Python's WebAssembly a second time, for speed that comes too late. The campaign runs V8 as users do.
 if tier() != "campaign":
     os.environ.setdefault("MINIFLARE_WORKERD_V8_FLAGS", "--liftoff-only")
+
+# Programs that tests start keep no figures: the figures of a part of the campaign are those of its tests.
+FIGURES = os.environ.pop(figures.VARIABLE, "")
 
 # httpx's default timeout is 5 s. A busy machine may need more time for an answer, so the default time limit of HTTP
 # clients is raised.
@@ -72,6 +77,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(SECONDS_MOST[tier_of(item)]))
     if hasattr(config, "workerinput"):
         order.sort(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Keep how many tests passed, failed and were skipped, and how many missing safeguards they noticed."""
+    if not FIGURES:
+        return
+    passed, failed = terminalreporter.getreports("passed"), terminalreporter.getreports("failed")
+    kept = {"passed": len(passed), "failed": len(failed), "skipped": len(terminalreporter.getreports("skipped"))}
+    noticed, unnoticed = (sum("_is_missing_is_noticed[" in one.nodeid for one in told) for told in (passed, failed))
+    Path(FIGURES).write_text(json.dumps({**kept, "ablations": noticed + unnoticed, "noticed": noticed}), "utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)

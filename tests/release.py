@@ -19,6 +19,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from local import docs
+from local.claims_page import CLAIMS
 from simulator.engine.fault_kinds import KINDS
 from src.kernel.domain.version import MIGRATION, VERSION
 from tests import campaign
@@ -28,6 +30,7 @@ REPORTS = ROOT / "docs" / "releases"
 BUILT = ROOT / ".build" / "release"
 FAULTS = "../../simulator/README.md#the-faults"
 NOT_SHOWN = "../verification.md#what-is-not-shown"
+SUITES = ("JSON-Schema-Test-Suite", "Standard Webhooks", "MCP's conformance")
 
 
 class NotReady(Exception):
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = report_of({part.name: campaign.known(part) for part in campaign.parts()}, judged)
         _write(report, notes)
         if not options.dry_run:
-            _tag(notes)
+            _tag(notes, report["date"])
     except NotReady as error:
         print(error, file=sys.stderr)
         return 1
@@ -73,7 +76,7 @@ def report_of(records: dict[str, campaign.Record | None], judged: str) -> dict[s
     fired, total = Counter[str](), Counter[str]()
     for one in ran.values():
         fired.update(one.figures.get("faultsFired", {}))
-        for name in ("schedules", "tasksAccepted", "modelCalls", "broken", "kills"):
+        for name in ("schedules", "tasksAccepted", "modelCalls", "broken", "kills", "violations"):
             total[name] += one.figures.get(name, 0)
     states = [scene for name in ran if name.startswith("states-") for scene in _scenes(ran[name])]
     return {
@@ -91,7 +94,8 @@ def report_of(records: dict[str, campaign.Record | None], judged: str) -> dict[s
             for name, one in ran.items()
         },
         "notRun": [name for name in records if name not in ran],
-        "broken": _broken_before(),
+        "mended": _mended(),
+        "notShown": _not_shown(),
     }
 
 
@@ -101,67 +105,157 @@ def page_of(report: dict[str, Any]) -> str:
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
-    total, parts = report["totals"], report["parts"]
-    failed = [name for name, part in parts.items() if not part["passed"]]
     yield f"# onceover {report['version']}: what was tried"
     yield ""
-    yield f"`make release` wrote this page on {report['date']} at {report['commit'][:8]}, schema `{report['schema']}`,"
-    yield f"with {', '.join(f'{name} {number}' for name, number in report['versions'].items())}."
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    yield f"`make release` wrote this page on {report['date']}. It says what `make campaign` found on the files of"
+    yield f"commit {report['commit'][:8]} (schema `{report['schema']}`; {versions})."
+    yield "[Verification](../verification.md) says how each check works."
+    yield f"[{report['version']}.json]({report['version']}.json) has each part's command and figures."
     yield ""
-    yield f"- **{len(parts) - len(failed)} of {len(parts) + len(report['notRun'])} parts** of the campaign passed"
-    yield f"  ({len(failed)} failed{': ' if failed else ''}{', '.join(failed)}; {len(report['notRun'])} did not run)."
-    yield f"- **{total.get('schedules', 0):,} schedules** with {total.get('tasksAccepted', 0):,} tasks and"
-    yield f"  {total.get('modelCalls', 0):,} model calls: {total.get('broken', 0):,} broke an invariant."
-    yield f"- **{report['states']:,} states** of small tasks, {report['transitions']:,} transitions."
-    yield f"- **{total.get('kills', 0)} SIGKILLs** of the real runtime."
-    yield from (f"- {line}" for line in _further(parts))
+    yield "| tried | how much | found |"
+    yield "| --- | --- | --- |"
+    yield from (
+        f"| {tried} | {much or 'not run'} | {found if much else ''} |" for tried, much, found in _summary(report)
+    )
     yield ""
-    yield "## Faults that struck in the schedules"
+    if report["totals"].get("schedules"):
+        yield from _schedules(report)
+    yield "## What broke and was mended since the last report"
     yield ""
-    yield f"[The list]({FAULTS}) says what each is."
-    yield ""
-    yield "| no. | faults | times |"
-    yield "| ---: | --- | ---: |"
-    for number, kinds in groupby(report["faultsFired"], key=lambda name: KINDS[name].number):
-        names = list(kinds)
-        yield f"| {number} | {', '.join(names)} | {sum(report['faultsFired'][name] for name in names):,} |"
-    yield ""
-    yield "## What broke and was mended"
-    yield ""
-    yield from [f"- {one}" for one in report["broken"]] or ["Nothing that a campaign found."]
+    yield from [f"- At {one['commit']}: {one['what']}" for one in report["mended"]] or [
+        "Nothing that a campaign found."
+    ]
     yield ""
     yield "## What is not shown"
     yield ""
-    yield f"[Verification]({NOT_SHOWN}) lists what no part tries. These parts did not run on the files of this release:"
-    yield f"{', '.join(report['notRun']) or 'none'}."
+    yield f"No part tries these ([verification]({NOT_SHOWN}) has more):"
+    yield ""
+    yield from (f"- {one}" for one in report["notShown"])
+    if report["notRun"]:
+        yield ""
+        yield f"Parts of the campaign that did not run on these files: {_by_group(report['notRun'])}."
 
 
-def _further(parts: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for the figures of each part that no sum has."""
-    for name in ("states-ablations", "mistakes", "mutants", "suites"):
-        if figures := parts.get(name, {}).get("figures"):
-            yield f"{name}: " + "; ".join(f"{what} {_shown(number)}" for what, number in figures.items())
+def _schedules(report: dict[str, Any]) -> Iterator[str]:
+    yield "## Schedules and their seeds"
+    yield ""
+    yield "| schedules | seeds | tasks | model calls | broken |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    yield from _kinds(report["parts"])
+    yield ""
+    yield "## Faults that struck in them"
+    yield ""
+    yield f"[The list]({FAULTS}) says what each is."
+    yield ""
+    yield "| no. | faults, each with how often it struck |"
+    yield "| ---: | --- |"
+    for number, kinds in groupby(report["faultsFired"].items(), key=lambda one: KINDS[one[0]].number):
+        yield f"| {number} | {', '.join(f'{name} {times:,}' for name, times in kinds)} |"
+    yield ""
 
 
-def _shown(number: Any) -> str:
-    if isinstance(number, dict):
-        return ", ".join(f"{name} {one}" for name, one in number.items())
-    return f"{number:,}" if isinstance(number, int) else str(number)
+def _summary(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield what was tried, how much of it, which is empty if nothing was, and with which result."""
+    total, parts, missing = report["totals"], report["parts"], report["notRun"]
+
+    def figures(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = parts.get(name, {}).get("figures", {})
+        return found
+
+    failed = [name for name, part in parts.items() if not part["passed"]]
+    hours = sum(part["seconds"] for part in parts.values()) / 3600
+    said = f"{len(parts) - len(failed)} passed in {hours:.1f} hours, {len(missing)} did not run, {len(failed)} failed"
+    yield "parts of the campaign", f"{len(parts) + len(missing)}", said + "".join(f", {name}" for name in failed)
+    much = f"{total['schedules']:,}, {total['modelCalls']:,} model calls" if total.get("schedules") else ""
+    yield "schedules, each with faults that a seed draws", much, f"{total.get('broken', 0):,} broke an invariant"
+    much = f"{report['states']:,} states, {report['transitions']:,} transitions" if report["states"] else ""
+    broken = [name for name in failed if name.startswith("states-")]
+    yield "every state of small tasks", much, f"broken in {', '.join(broken)}" if broken else "no violation"
+    much = f"{total['kills']:,}" if total.get("kills") else ""
+    yield (
+        "SIGKILLs of the real runtime",
+        much,
+        f"{total.get('violations', 0):,} tasks or lines lost, doubled or miscounted",
+    )
+    tests = figures("long-tests")
+    yield "ablations: schedules without a safeguard", _number(tests.get("ablations")), f"{tests.get('noticed')} noticed"
+    tried = figures("states-ablations")
+    yield "ablations: every state without a safeguard", _number(tried.get("tried")), f"{tried.get('found')} noticed"
+    known = figures("mistakes")
+    tiers = ", ".join(f"{count} by `make {tier}`" for tier, count in known.get("tiers", {}).items())
+    yield (
+        "known mistakes of tired developers",
+        _number(known.get("mistakes")),
+        f"{known.get('noticed')} noticed: {tiers}",
+    )
+    drawn = figures("mutants")
+    killed, survived = drawn.get("killed", 0) + drawn.get("timedOut", 0), drawn.get("survived", 0)
+    yield "mutants, drawn by seed 1", _number(killed + survived), f"{killed} killed, {survived} survived"
+    suites: dict[str, dict[str, Any]] = figures("suites") or {name: {} for name in SUITES}
+    for name, one in suites.items():
+        counts = ", ".join(f"{count:,} {what}" for what, count in one.items() if what not in {"wrong", "skipped"})
+        yield name, counts or ("skipped" if one else ""), one.get("skipped") or f"{one.get('wrong')} wrong"
+    sdks = figures("sdk-matrix")
+    yield (
+        "OpenAI's SDKs and `autobatcher`",
+        f"{checks} checks" if (checks := sdks.get("checks")) else "",
+        f"{sdks.get('failed')} failed",
+    )
+
+
+def _number(found: int | None) -> str:
+    return f"{found:,}" if found else ""
+
+
+def _kinds(parts: dict[str, Any]) -> Iterator[str]:
+    """Yield a row for each kind of schedules: parts whose commands differ by seeds alone."""
+    kinds: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for part in parts.values():
+        if "schedules" in part["figures"]:
+            first = re.search(r"--first (\d+)", part["command"])
+            kind = re.sub(r"^-m simulator|--(first|seeds) \d+", "", part["command"]).strip()
+            kinds.setdefault(kind, []).append((int(first[1]) if first else 0, part["figures"]))
+    for kind, ran in kinds.items():
+        spans: list[list[int]] = []
+        for begin, one in sorted(ran, key=lambda one: one[0]):
+            if spans and spans[-1][1] + 1 == begin:
+                spans[-1][1] += one["schedules"]
+            else:
+                spans.append([begin, begin + one["schedules"] - 1])
+        seeds = ", ".join(f"{begin:,} to {end:,}" for begin, end in spans)
+        sums = (f"{sum(one[name] for _, one in ran):,}" for name in ("tasksAccepted", "modelCalls", "broken"))
+        yield f"| {f'`{kind}`' if kind else 'ordinary'} | {seeds} | {' | '.join(sums)} |"
+
+
+def _by_group(names: Sequence[str]) -> str:
+    """Say which parts of each group of the campaign are among these: by their names if they are few."""
+    told = []
+    for group, parts in groupby(campaign.parts(), key=lambda part: part.group):
+        every = [part.name for part in parts]
+        gone = [name for name in every if name in names]
+        if gone:
+            many = f"all {len(gone)}" if len(gone) == len(every) else f"{len(gone)} of {len(every)}"
+            told.append(f"{group} ({', '.join(gone) if len(gone) < min(4, len(every)) else many})")
+    return ", ".join(told)
 
 
 def _scenes(record: campaign.Record) -> list[dict[str, int]]:
     return [scene for scene in record.figures.values() if isinstance(scene, dict)]
 
 
-def _broken_before() -> list[str]:
-    """List what schedules have found broken, as docs/verification/claims.json has it."""
-    claims = json.loads((ROOT / "docs" / "verification" / "claims.json").read_text("utf-8"))["claims"]
-    runs = (run for claim in claims for run in claim["runs"])
-    return [
-        f"{run['commit']}, {run['what']}: {broken}"
-        for run in runs
-        if "schedules" in run["what"] and not (broken := str(run.get("broken", "0"))).startswith("0")
-    ]
+def _mended() -> list[dict[str, str]]:
+    """List what was found broken, and no report before has: `mended` in docs/verification/claims.json."""
+    found: list[dict[str, str]] = json.loads((ROOT / CLAIMS).read_text("utf-8"))["mended"]
+    earlier = (path for path in REPORTS.glob("*.json") if path.stem != VERSION)
+    told = [one for path in earlier for one in json.loads(path.read_text("utf-8"))["mended"]]
+    return [one for one in found if one not in told]
+
+
+def _not_shown() -> list[str]:
+    """List the first words of each item that docs/verification.md names as not shown."""
+    section = (ROOT / docs.VERIFICATION).read_text("utf-8").partition("\n## What is not shown\n")[2]
+    return re.findall(r"^- \*\*(.+?)\*\*", section, re.MULTILINE)
 
 
 def _versions() -> dict[str, str]:
@@ -183,17 +277,23 @@ def _write(report: dict[str, Any], notes: str) -> None:
     page, data = REPORTS / f"{VERSION}.md", REPORTS / f"{VERSION}.json"
     page.write_text(page_of(report), "utf-8")
     data.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    docs.main([])  # docs/verification.md names the last report
     (BUILT / "notes.md").write_text(notes, "utf-8")
     _said([sys.executable, "-m", "build", "--outdir", str(BUILT), "cli"])
     print(f"{page.relative_to(ROOT)}, {data.relative_to(ROOT)}, and in {BUILT.relative_to(ROOT)}:")
     print("".join(f"  {path.name}\n" for path in sorted(BUILT.iterdir())), end="")
 
 
-def _tag(notes: str) -> None:
-    """Commit the report, and make the tag on it."""
-    _git("add", str(REPORTS))
+def _tag(notes: str, date: str) -> None:
+    """Commit the report and the date of the changelog's section, and make the tag on this commit."""
+    changelog = ROOT / "CHANGELOG.md"
+    text = changelog.read_text("utf-8")
+    changelog.write_text(text.replace(f"## Unreleased: {VERSION}\n", f"## {VERSION} ({date})\n"), "utf-8")
+    _git("add", "CHANGELOG.md", "docs")
     _git("commit", "--quiet", "--message", f"Report what was tried for {VERSION}")
-    _git("tag", "--annotate", f"v{VERSION}", "--message", f"onceover {VERSION}\n\n{notes}")
+    # The notes have headings, which git would take for comments.
+    message = f"onceover {VERSION}\n\n{notes}"
+    _git("tag", "--annotate", f"v{VERSION}", "--cleanup=whitespace", "--message", message)
     print(f"The tag v{VERSION} is in this clone. To publish it: git push origin main v{VERSION}")
 
 

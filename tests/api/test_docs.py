@@ -25,7 +25,7 @@ def test_every_generated_document_is_current() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "word"), [(docs.API, "pending"), (docs.STATE_MACHINE, "pending"), (docs.VERIFICATION, "bill")]
+    ("path", "word"), [(docs.API, "pending"), (docs.STATE_MACHINE, "pending"), (docs.CLAIMS, "bill")]
 )
 def test_a_document_that_is_not_current_is_told_and_mended(
     path: Path, word: str, copy: Path, capsys: pytest.CaptureFixture[str]
@@ -44,3 +44,13 @@ def test_a_document_that_is_not_current_is_told_and_mended(
     assert docs.outdated(copy) == {}
     if path == docs.API:
         assert (copy / path).read_text(encoding="utf-8") == current
+
+
+def test_the_page_names_the_last_report_and_the_earlier_ones(copy: Path) -> None:
+    reports = copy / claims_page.REPORTS
+    reports.mkdir()
+    for version, date in (("0.9.0", "2027-01-01"), ("0.10.0", "2027-02-01")):
+        (reports / f"{version}.json").write_text(f'{{"date": "{date}"}}', encoding="utf-8")
+    docs.main([], copy)
+    section = (copy / docs.VERIFICATION).read_text(encoding="utf-8").partition("## The last report\n\n")[2]
+    assert section.startswith("[0.10.0](releases/0.10.0.md) (2027-02-01): two minutes to read. Earlier ones: [0.9.0](")

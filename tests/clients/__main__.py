@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from local.node import find_node
+from simulator.figures import keep_figures
 from src.features.webhooks import rules as webhooks
 from src.features.webhooks.rules import DeliveryKey, EndpointKey
 from src.kernel.domain.ids import TaskKey
@@ -97,15 +98,17 @@ def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[],
 
 def main() -> int:
     """For each client, run its checks and print one line with the result. Return the exit status."""
-    failed = 0
+    tried = failed = 0
     slowly = Plan(decide=lambda _: slow(0.2))
     with tempfile.TemporaryDirectory() as name, ModelServer(api_key="test-key", plan=slowly) as model:
         for client, check in checks(Path(name), model):
+            tried += 1
             try:
                 print(f"{client} {check()}: as it should be", flush=True)
             except AssertionError as error:
                 failed += 1
                 print(f"{client}: {error}", flush=True)
+    keep_figures(checks=tried, failed=failed)
     return 1 if failed else 0
 
 

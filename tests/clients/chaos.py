@@ -16,6 +16,7 @@ from random import Random
 
 import openai
 
+from simulator.figures import keep_figures
 from simulator.options import positive
 from tests.chaos import Plan, Report, run, say, table
 from tests.clients.losing_proxy import LosingProxy
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(f"answers not the Worker's  {stream.proxy.strange}\ntexts with two tasks      {doubled}")
     completed = stream.read.count("completed")
     say(f"polled to completion      {completed}")
+    keep_figures(kills=report.kills, tasks=report.submitted, violations=len(report.audit.violations) + doubled)
     whole = report.submitted == completed == plan.tasks
     return 0 if whole and not report.audit.violations and not doubled else 1
 

@@ -49,7 +49,7 @@ RUN_BY_PAGES = {
     "key": "docs/configuration.md",
     "model": "docs/local-models.md",
     "bench": "docs/performance.md",
-    "mutate": "docs/verification.md",
+    "mutate": "docs/verification/claims.md",
 }
 
 _FEW_TESTS = "tests/unit/kernel/calls/test_pace.py"

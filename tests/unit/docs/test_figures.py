@@ -1,6 +1,5 @@
 """A measured figure stands on one page, and what a program counts is what the documents say."""
 
-import json
 import re
 from pathlib import Path
 
@@ -12,15 +11,15 @@ from local.node import ROOT
 DOCS = ROOT / "docs"
 HOMES = ("performance.md", "costs.md", "limits.md")
 # Records of their own time, and pages whose figures other tests compare with those of the homes.
-APART = ("decisions", "costs.md", "api.md")
+APART = ("decisions", "releases", "costs.md", "api.md")
 LIMITS = (ROOT / "src/kernel/domain/limits.py").read_text("utf-8")
 OF_THE_CODE = {f"{int(number.replace('_', '')):,}" for number in re.findall(r"\d[\d_]+", LIMITS)}
 FIGURE = re.compile(r"(?<![\w.,/·-])(?:\d{1,3}(?:,\d{3})+|\d+\.\d+)(?![\w.,]*\d)")
 NOT_MEASURED = re.compile(
     r"^```.*?^```|\]\([^)]*\)|(?:wrangler|workerd|Pyodide|Python|Node\.js) \d[\d.]*", re.DOTALL | re.MULTILINE
 )
-# Other measurements with the same digits (ratios of loads and of brown-outs), and what costs.md computes with.
-COINCIDENCES = {"verification.md": {"1.04", "1.17", "1.18"}, "performance.md": {"2.71"}}
+# What costs.md computes with.
+COINCIDENCES = {"performance.md": {"2.71"}}
 PAGES = [
     path.relative_to(DOCS)
     for path in sorted(DOCS.rglob("*.md"))
@@ -48,19 +47,15 @@ def test_a_readme_has_the_figures_of_their_pages(readme: str) -> None:
     assert figures(ROOT / readme) <= set().union(*(figures(DOCS / home) for home in HOMES))
 
 
-def test_the_age_of_a_campaign_is_told_by_the_newest_migration() -> None:
-    newest = json.loads((ROOT / claims_page.CLAIMS).read_text("utf-8"))["newest_migration"]
-    assert newest["name"] == max(path.name for path in (ROOT / "migrations").glob("*.sql"))
-    rows = "\n".join((DOCS / "verification.md").read_text("utf-8").splitlines())
-    for claim in claims_page.claims(ROOT):
-        if claim.latest:
-            assert f"{claim.latest} ({claim.date}{', *old*' if claim.date < newest['date'] else ''})" in rows
-
-
 def test_each_count_of_the_claims_comes_from_a_program() -> None:
     text = (ROOT / claims_page.CLAIMS).read_text("utf-8")
     assert set(re.findall(r"\{(\w+)\}", text)) == set(claims_page.counts())
-    table = (DOCS / "verification.md").read_text("utf-8").partition(claims_page.BEGIN)[2].partition(claims_page.END)[0]
+    table = (
+        (DOCS / "verification" / "claims.md")
+        .read_text("utf-8")
+        .partition(claims_page.BEGIN)[2]
+        .partition(claims_page.END)[0]
+    )
     assert not re.search(r"\{\w+\}", table)
     assert f"refuses in {claims_page.counts()['refusals']} ways" in " ".join(
         (DOCS / "guide.md").read_text("utf-8").split()
