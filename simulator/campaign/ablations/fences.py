@@ -1,7 +1,7 @@
 """Ablations of the safeguards that let only one worker at a time write for a task: fences, leases and their clock."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import ALONE, BLIND, LOST_REPLIES, ZOMBIES, merging, some_tasks
+from simulator.campaign.ablations.circumstances import ALONE, BLIND, CRASHES, LOST_REPLIES, ZOMBIES, merging, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src.kernel.store.d1 import Database
@@ -27,7 +27,7 @@ ABLATIONS = (
         "fence_in_progress",
         "totals and announcements of a worker that lost its claim are refused",
         (without.swapped("PROGRESS", without.FENCED, without.UNFENCED),),
-        ZOMBIES | LOST_REPLIES,
+        {"d1_lands_later": 0.2, "d1_never_answers": 0.05} | CRASHES,
         some_tasks(TOP, FREE),
         BLIND,
     ),
