@@ -74,6 +74,14 @@ def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, rout
 
 
 @each_route
+def test_a_run_that_looked_in_vain_for_a_free_cap_waits_for_it(bench: ApiBench, route: Route):
+    task = bench.submit()
+    wait = Wait("cost_limit", START_MS + 10_000)
+    bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1, wait=wait)
+    assert read(bench, task)["waitingFor"] == {"reason": "cost_limit", "until": at(10), "ahead": None}
+
+
+@each_route
 def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), stalls=1)

@@ -106,11 +106,12 @@ SELECT tenant, wakes_after, (SELECT json_group_array(id) FROM (
 FROM tenant_limits WHERE wakes_after IS NOT NULL
   AND tenant = coalesce(:tenant, tenant) LIMIT 1
 """)
-_DELAY = "(SELECT key FROM json_each(:task_keys) WHERE value = tasks.id) * :apart_ms"
+# When a task goes on that a changed cap wakes. Until then it shows that it waits for the cap, and another change of the
+# cap does not postpone it.
+_TURN = f"min(not_before, {NOW} + (SELECT key FROM json_each(:task_keys) WHERE value = tasks.id) * :apart_ms)"
 _WAITS = f"status = 'pending' AND waits_for = '{COST_LIMIT}'"
 WAKE = statement(f"""
-UPDATE tasks SET not_before = {NOW} + {_DELAY}, waits_for = NULL, wait_until = NULL, dispatches = 0, sent_at = NULL,
-  wake_at = {wake(f"{NOW} + {_DELAY}")}
+UPDATE tasks SET not_before = {_TURN}, wait_until = NULL, dispatches = 0, sent_at = NULL, wake_at = {wake(_TURN)}
 WHERE {LISTED} AND {_WAITS}
 """)
 WAKE_ON = statement("""

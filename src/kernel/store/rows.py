@@ -373,13 +373,10 @@ def _reason(row: Row) -> str:
     """Return the reason for a task's wait: the reason that its worker wrote, or why its worker released it or died."""
     if (maybe_whole(row, "starts_at") or 0) > whole(row, "read_at"):
         return "scheduled"
-    if whole(row, "idle_runs"):
+    waits_for = maybe_text(row, "waits_for")  # A run that looks whether a cap has become free is idle too.
+    if waits_for is None and whole(row, "idle_runs"):
         return "database"
-    return (
-        maybe_text(row, "waits_for")
-        or maybe_text(row, "wait_reason")
-        or ("lease" if whole(row, "stalls") else "backoff")
-    )
+    return waits_for or maybe_text(row, "wait_reason") or ("lease" if whole(row, "stalls") else "backoff")
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:

@@ -83,6 +83,22 @@ def test_a_task_waits_for_the_month_and_a_higher_cap_wakes_it(bench: ApiBench) -
     assert data(bench.call("GET", f"/api/tasks/{task_id}"))["status"] == "completed"
 
 
+def test_woken_tasks_wait_for_their_turn(bench: ApiBench) -> None:
+    """A higher cap spreads them. Until its turn a task still shows the cap, and another change does not postpone it."""
+    ids = [bench.submit("one")["id"] for _ in range(3)]
+    cap(bench, "0")
+    for task_id in ids:
+        bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+    cap(bench, "1")
+    waits = [data(bench.call("GET", f"/api/tasks/{one}"))["waitingFor"] for one in ids]
+    assert [wait["reason"] for wait in waits] == ["queued", "cost_limit", "cost_limit"]
+    assert waits[1]["until"] < waits[2]["until"] < "2026-09-30"
+    bench.pass_seconds(1)
+    cap(bench, "2")
+    again = [data(bench.call("GET", f"/api/tasks/{one}"))["waitingFor"] for one in ids]
+    assert again == waits
+
+
 def test_the_sweep_wakes_the_tasks_that_the_request_did_not(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.kernel.domain.limits.CAP_WAKES_MOST", 1)
     ids = [bench.submit("one")["id"] for _ in range(3)]
