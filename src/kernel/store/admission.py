@@ -139,11 +139,10 @@ INSERT_STRUCTURED_TEXT = _insert_text("output_schema", "join_rules")
 # Writes the text of a new task with context. `:lead` characters before each chunk are read with it.
 INSERT_LONG_TEXT = _insert_text("output_schema", "join_rules", "lead", "headings")
 
-# Says whether a task exists, in which status, and how many tasks of its tenant are unfinished: counted up to
-# `:counted_most`, and as many more as are to start later.
+# Says in which status a task is, NULL if it does not exist, and how many tasks of its tenant are unfinished: counted up
+# to `:counted_most`, and as many more as are to start later.
 OUTCOME = statement(f"""
-SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
-  (SELECT status FROM tasks WHERE id = :task_key) AS status,
+SELECT (SELECT status FROM tasks WHERE id = :task_key) AS status,
   {unended(f":counted_most + {SCHEDULED}")} AS unended, {SCHEDULED} AS scheduled
 """)
 
@@ -488,7 +487,7 @@ def outcome_of(task_key: TaskKey, on: Conditions, results: Sequence[Sequence[Row
     if not _is_conditional(on):
         return Accepted()
     ((facts,), holders) = results[-1], results[-2] if on.submission(task_key) is not None else ()
-    if facts["accepted"]:
+    if facts["status"] is not None:
         return _accepted(facts, on)
     held = _held(holders, on.digest) if on.resend is None else _earlier(holders, task_key)
     if held is not None:

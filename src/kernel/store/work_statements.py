@@ -115,9 +115,10 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # have just read that worker's longer time limit for starting calls, and may start calls until then. Therefore, if the
 # row's `start_ms` is longer than that of the claim, the row's value stays.
 _CAPPED = "EXISTS (SELECT 1 FROM tenant_limits WHERE tenant_limits.tenant = tasks.tenant AND monthly_most IS NOT NULL)"
-_FIRST_CALLS = f"""(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
-  WHERE value < min(total, coalesce(max_calls, total))
-    AND max_cost IS NULL AND NOT {_CAPPED} AND coalesce(model, :model) NOT IN (SELECT value FROM json_each(:priced)))"""
+_MAY_ANNOUNCE = f"""started_at IS NULL AND completed = 0
+  AND max_cost IS NULL AND NOT {_CAPPED} AND coalesce(model, :model) NOT IN (SELECT value FROM json_each(:priced))"""
+_FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
+  WHERE value < min(total, coalesce(max_calls, total)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
 _STALLED_SINCE = f"CASE WHEN ({_STALLS}) > 0 THEN coalesce(stalled_since, {NOW}) ELSE {NOW} END"
 _IS_NEW = "(status <> 'processing' OR holder IS NOT :holder)"
@@ -135,7 +136,7 @@ UPDATE tasks SET
   cost_in_doubt = cost_in_doubt + cost_out, cost_out = 0,
   doubted = CASE WHEN {_IS_NEW} THEN in_flight ELSE doubted END,
   in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight
-    WHEN started_at IS NULL AND completed = 0 THEN {_FIRST_CALLS} ELSE '[]' END,
+    WHEN {_MAY_ANNOUNCE} THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
   structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}), coverage = {COVERAGE},
   kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}), text_fence = iif(text_file IS NULL, NULL, fence + {_IS_NEW}),
