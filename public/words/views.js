@@ -256,6 +256,7 @@ export default {
   notRetryable: ["Trying again unchanged would not help.", "原样重试没有帮助。"],
   ofLimit: ["of {limit} ({share})", "上限 {limit}（{share}）"],
   quotes: ["Quotes ({n})", "引文（{n}）"],
+  "quotes.first": ["Quotes (first {most} of {n})", "引文（前 {most} 处，共 {n} 处）"],
   offsets: ["Part of the text", "文本范围"],
   offsetsHint: ["Characters (code points) of the input.", "输入中的字符（码位）。"],
   "outcome.failed": ["failed", "失败"],

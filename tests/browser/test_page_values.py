@@ -143,3 +143,10 @@ def test_quotes_show_their_places_in_the_text(stage: Stage) -> None:
     table = page.get_by_role("table", name="Quotes (2)")
     expect(table.locator("tbody tr")).to_have_text(["the 1st0–7", f"{HOSTILE}10–17"])
     stage.judge("quotes")
+
+
+def test_the_heading_of_many_quotes_says_how_many_are_shown(stage: Stage) -> None:
+    whole = shown(stage, {"quotes": ["said"] * 501})
+    whole["result"]["quotes"] = [{"pointer": f"/quotes/{at}", "start": at, "end": at + 4} for at in range(501)]
+    table = stage.open(f"#/task/{TASK_ID}").get_by_role("table", name="Quotes (first 500 of 501)")
+    expect(table.locator("tbody tr")).to_have_count(500)

@@ -136,8 +136,12 @@ class WantedOutput(NamedTuple):
         )
 
     def long_text(self) -> LongText | None:
-        """Return the options for long texts that the schema sets: whether it has quotes."""
-        return LongText(quotes=True) if '"x-onceover":"quote"' in (self.stored_schema() or "") else None
+        """Return the options for long texts that the checked schema sets: whether it has quotes."""
+        if self.schema is None:
+            return None
+        from .schema.schema import has_quotes  # noqa: PLC0415 - only such tasks need it
+
+        return LongText(quotes=True) if has_quotes(self.schema) else None
 
     def stored_schema(self) -> str | None:
         """Write the output schema as it is stored: compact JSON, with its fields in the client's order."""

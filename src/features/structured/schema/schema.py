@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from ....kernel.domain.limits import (
     SCHEMA_ALTERNATIVES_MOST,
@@ -80,6 +80,18 @@ def sent_document(schema: Mapping[str, object]) -> dict[str, object]:
         elif not is_unsent(name):
             sent[name] = value
     return sent
+
+
+def has_quotes(schema: Mapping[str, object]) -> bool:
+    """Whether a text that an accepted schema describes is a quote. `default`, `enum` and the like describe none."""
+    waiting = [schema]
+    for one in waiting:  # the list grows
+        if one.get(ONCEOVER) == "quote":
+            return True
+        for name in _SUBSCHEMAS.keys() & one.keys():
+            inner: Any = one[name]
+            waiting += inner if name == "anyOf" else [inner] if name == "items" else inner.values()
+    return False
 
 
 class _Compiler:

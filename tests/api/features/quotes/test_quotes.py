@@ -288,3 +288,16 @@ def test_a_task_without_quotes_shows_none(bench: ApiBench) -> None:
     assert task["status"] == "completed"
     assert "quotes" not in task["result"]
     assert "quotesNotFound" not in task["usage"]
+
+
+@pytest.mark.parametrize("keyword", ["enum", "const", "default", "examples"])
+def test_a_value_in_a_schema_is_no_quote(bench: ApiBench, keyword: str) -> None:
+    value: Any = {"x-onceover": "quote"}
+    field = {"type": "object", keyword: [value] if keyword in {"enum", "examples"} else value}
+    schema: dict[str, Any] = {"type": "object", "properties": {"a": {"anyOf": [field]}}}
+    task = data(bench.call("POST", "/api/tasks", body(outputSchema=schema, strict=False)))
+    assert "quotesNotFound" not in task["usage"]
+    schema["properties"]["b"] = {"anyOf": [{"$ref": "#/definitions/c"}]}
+    schema |= {"definitions": {"c": {"type": "array", "items": QUOTE}}}
+    task = data(bench.call("POST", "/api/tasks", body(outputSchema=schema, strict=False)))
+    assert task["usage"]["quotesNotFound"] == 0
