@@ -85,9 +85,9 @@ UPDATE texts SET headings = coalesce(headings, '') || :headings WHERE task_id = 
   AND EXISTS (SELECT 1 FROM file_texts WHERE task_id = :task_key AND cut_bytes = :from_bytes)
 """)
 
-# Records the number of the text's marks, once it is cut.
+# Records the number of the text's marks, once it is cut. D1 binds each number as a double.
 MARK_TASK = statement(f"""
-UPDATE tasks SET long_text = json_set(long_text, '$.mark', :mark)
+UPDATE tasks SET long_text = json_set(long_text, '$.mark', CAST(:mark AS INTEGER))
 WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
 """)
 

@@ -79,7 +79,7 @@ async def a_text_in_a_file_is_cut_in_slices(env: Any) -> Any:
     assert await story.write(claim, _cut(1, is_over=True))
     assert await story.write(claim, _cut(0))  # a late write changes nothing
     story.outcomes += [await story.texts.cut_at(TASK), await story.texts.cuts(TASK)]
-    await story.note("SELECT total, first_line, text_file FROM tasks")
+    await story.note("SELECT total, first_line, text_file, long_text FROM tasks")
     await story.note("SELECT * FROM file_texts")
     assert await story.cancel()
     story.outcomes += [await story.files.delete(TEXT), await story.erase()]

@@ -140,6 +140,9 @@ def test_a_text_in_a_file_gets_the_same_messages(
     assert run(bench, data(reply)["id"])["status"] == "completed"
     assert sorted(call.user for call in model.calls) == expected
     assert "[[onceover-3 text]]" in expected[-1]
+    # A later run writes the same marks, though D1 takes each number for a double.
+    (stored,) = bench.database.rows("SELECT json_extract(long_text, '$.mark') AS mark FROM tasks WHERE kind = 'file'")
+    assert str(stored["mark"]) == "3"
 
 
 def test_headings_that_are_too_long_are_refused(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
