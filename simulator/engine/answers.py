@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
+from simulator.engine.chat import BETWEEN
 from simulator.engine.fault_plan import FaultPlan
 
 SEEN = "seen"  # The name of the property whose value says to which call the answer belongs.
 QUOTES_MOST = 2  # of one answer
+_NOWHERE = (" ", "nowhere, truly")
 _CUT_REASONS = ("length", "length", "content_filter")
 
 
@@ -22,7 +24,7 @@ class WrittenJson(NamedTuple):
 
     `text` is the whole answer. `worth` is the value in the answer that may be accepted, as compact JSON, or None if the
     answer must be rejected. It has the quotes that the source has. `said` is the value with the model's own quotes.
-    `kind` is `ok`, `unfit` or `cut`.
+    `kind` is `ok`, `unfit` or `cut`. `lent` of the quotes that are `missed` stand beside the chunk, not in it.
     """
 
     text: str
@@ -30,7 +32,8 @@ class WrittenJson(NamedTuple):
     kind: str
     finish_reason: str = "stop"
     said: str = ""
-    missed: int = 0  # quotes that the model made up
+    missed: int = 0  # quotes that are not in the chunk
+    lent: int = 0
 
     @property
     def is_disguised(self) -> bool:
@@ -45,15 +48,15 @@ def answer(
 
     With `is_cut` the answer is cut off, as at the limit of tokens. Quotes are words of the message `user`, or invented.
     """
-    words = _words_of(user)
-    kept = value_of(schema, schema, Random(seen), Quoting(words, is_said=False))
+    words, source = _words_of(user), user.rpartition(BETWEEN)[2]
+    kept = value_of(schema, schema, Random(seen), Quoting(words, source, is_said=False))
     meant = compact({**kept, SEEN: seen})
     rng = Random(seen)
-    value = {**value_of(schema, schema, rng, Quoting(words, is_said=True)), SEEN: seen}
+    value = {**value_of(schema, schema, rng, Quoting(words, source, is_said=True)), SEEN: seen}
     worth = compact(value)
-    missed = sum(one is not None for one in value.get("quotes", ())) - sum(
-        one is not None for one in kept.get("quotes", ())
-    )
+    quotes = zip(value.get("quotes", ()), kept.get("quotes", ()), strict=True)
+    lost = [said for said, found in quotes if said is not None and found is None]
+    missed, lent = len(lost), sum(said not in _NOWHERE for said in lost)
     if is_cut or faults.fires("output_cut", sender):
         reason = "length" if is_cut else _CUT_REASONS[int(faults.between(0, len(_CUT_REASONS)))]
         return WrittenJson(worth[: len(worth) - int(faults.between(0, 12))], None, "cut", reason)
@@ -62,14 +65,15 @@ def answer(
     if faults.fires("output_unfit", sender):
         return WrittenJson(_unfit(value, rng), None, "unfit")
     if faults.fires("output_disguised", sender):
-        return WrittenJson(_disguised(worth, rng), meant, "ok", said=worth, missed=missed)
-    return WrittenJson(worth, meant, "ok", said=worth, missed=missed)
+        return WrittenJson(_disguised(worth, rng), meant, "ok", said=worth, missed=missed, lent=lent)
+    return WrittenJson(worth, meant, "ok", said=worth, missed=missed, lent=lent)
 
 
 class Quoting(NamedTuple):
-    """How quotes are written: from these words, as the model says them or as they must be accepted."""
+    """How quotes are written: from these words, as the model says them or as the `source` has them."""
 
     words: Sequence[str] = ()
+    source: str = ""
     is_said: bool = True
 
     def quote(self, rng: Random) -> str | None:
@@ -78,8 +82,10 @@ class Quoting(NamedTuple):
         if kind < 0.1:
             return None
         if kind < 0.3 or not word:
-            return ("nowhere, truly" if kind < 0.2 else " ") if self.is_said else None
-        return f"{word[0]}\u200b{word[1:]}" if self.is_said and kind < 0.6 else word
+            return _NOWHERE[kind < 0.2] if self.is_said else None
+        if self.is_said:
+            return f"{word[0]}\u200b{word[1:]}" if kind < 0.6 else word
+        return word if word in self.source else None
 
 
 def _words_of(user: str) -> list[str]:

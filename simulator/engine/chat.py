@@ -1,5 +1,9 @@
-"""Reads the calls that have the body of a chat completion, as those for lines of a batch, and writes their answers."""
+"""Reads calls as the model does, and writes the answers to those with the body of a chat completion.
 
+Calls for lines of a batch have such a body. Messages with context have marks between their parts.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,15 +12,28 @@ from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.errors import ModelError, ModelRefused
 
 REFUSAL = {"error": {"message": "The model refuses this request.", "code": "refused"}}
+BETWEEN = "¦"  # stands between the parts of a message with context, as the model reads it
+_PARTS = re.compile(
+    r"[^\n]+\n\n(?:\[\[onceover-1 headings\]\]\n(?P<headings>.+?)\n)?"
+    r"(?:\[\[onceover-1 context\]\]\n(?P<context>.+?)\n)?"
+    r"\[\[onceover-1 text\]\]\n(?P<text>.+)\n\[\[onceover-1 end\]\]",
+    re.DOTALL,
+)
 
 
 def heard(call: ModelCall) -> ModelCall:
     """Return a call as the model reads it: of a body, the messages of the system and of the user."""
     if call.body is None:
-        return call
+        parts = _PARTS.fullmatch(call.user)
+        return call if parts is None else replace(call, user=message(**parts.groupdict("")))
     messages: Any = call.body["messages"]
     said = {message["role"]: str(message["content"]) for message in messages}
     return replace(call, system=said.get("system", ""), user=said.get("user", ""))
+
+
+def message(headings: str, context: str, text: str) -> str:
+    """Return the message of a chunk as the model reads it: the chunk alone if nothing goes along."""
+    return BETWEEN.join((headings, context, text)) if headings or context else text
 
 
 def whole(call: ModelCall, reply: ModelReply) -> ModelReply:

@@ -1,4 +1,4 @@
-"""Ablations of structured output and gaps: stored rejections, checked merges, gaps that count once, retries."""
+"""Ablations of structured output, quotes, context and gaps: rejections on record, places, marked context, retries."""
 
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
@@ -8,6 +8,7 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import CRASHES
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.clients.workload import DEPLOYMENTS, Action, Reduce, TaskSpec, Workload
+from src.features.context import headings
 from src.features.gaps import gap_retries
 from src.features.quotes import matching, rule
 from src.features.quotes.rule import QuoteRule
@@ -17,19 +18,25 @@ from src.kernel.calls.protocol import ModelReply
 from src.kernel.domain.structure import Rejection
 from src.kernel.run import failed_calls
 from src.kernel.run.kinds import CallSource
+from src.kernel.run.text_inputs import CallInputs
 from src.kernel.store.claims import CallKey, FailedCall
+from src.kernel.text.chunks import Window
 
 _add = failed_calls.Gaps.add
 _judge = SchemaRule.judge
 _judge_quotes = QuoteRule.judge
 _in_chunk = rule._in_chunk
 _place = ListFold.place
+_source = CallInputs.source
 
 
 def _formed(
-    *reduces: Reduce, gap_share: float | None = None, mended: bool = False, form: str = ""
+    *reduces: Reduce, gap_share: float | None = None, mended: bool = False, form: str = "", context: int = 0
 ) -> Callable[[Random], Workload]:
-    """Draw tasks with a schema, which may leave gaps; `mended`: their clients retry the gaps."""
+    """Draw tasks with a schema, which may leave gaps; `mended`: their clients retry the gaps.
+
+    With `context` headings go along, too.
+    """
     mends: tuple[tuple[float, Action], ...] = ((0.0, "mend"),) if mended else ()
 
     def draw(rng: Random) -> Workload:
@@ -42,10 +49,12 @@ def _formed(
                 form=form or rng.choice(("small", "flat", "deep")),
                 gap_share=gap_share,
                 actions=mends,
+                context=context,
+                headings=context > 0,
             )
             for _ in range(3)
         )
-        return Workload(tasks=specs, first=first, last=first)
+        return Workload(tasks=specs, first=first, last=first, small_windows=context > 0)
 
     return draw
 
@@ -70,6 +79,17 @@ def _judge_without_places(
 
 def _in_chunk_alone(source: CallSource) -> rule.Finder:
     return _in_chunk(source._replace(start=0))
+
+
+def _source_with_context(self: CallInputs, key: CallKey) -> CallSource:
+    made_from = _source(self, key)
+    before = "" if key.level else self._window_with(key).before(key.position)
+    return made_from._replace(text=before + made_from.text, start=made_from.start - len(before))
+
+
+def _within_window(self: Window, index: int) -> str:
+    begin = self.begin_of(index)
+    return self.text[max(self.start, begin - self.lead) - self._origin : begin - self._origin] if self.lead else ""
 
 
 def _place_of_each(self: ListFold, number: int, tokens: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,6 +149,27 @@ ABLATIONS = (
         ((rule, "_in_chunk", _in_chunk_alone),),
         {},
         _formed("concat", "none", form="quoted"),
+    ),
+    Ablation(
+        "quotes_are_of_the_chunk",
+        "a quote is searched in its chunk, and not in the context before it",
+        ((CallInputs, "source", _source_with_context),),
+        {},
+        _formed("concat", "none", form="quoted", context=15),
+    ),
+    Ablation(
+        "context_before_each_window",
+        "the first chunk that is read has its context, too",
+        ((Window, "before", _within_window),),
+        {},
+        _formed("concat", "none", "merge", context=15),
+    ),
+    Ablation(
+        "headings_of_all_chunks",
+        "headings stand above all chunks until others of their levels follow",
+        ((headings, "below", lambda _path, chunk, _before: tuple(one for _, one in headings.headings_in(chunk))),),
+        {},
+        _formed("concat", "none", "merge", context=15),
     ),
     Ablation(
         "a_union_keeps_the_first_place",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from simulator.campaign.checks.client_promises import tag_of
 from simulator.campaign.checks.custody import run_of_call
+from simulator.campaign.checks.messages import messages
 from simulator.campaign.clients.forms import REASKS
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.engine.answers import QUOTES_MOST
@@ -39,6 +40,7 @@ OUTPUTS_JUDGED: Final = "outputs that their schema allows"
 MERGES_JUDGED: Final = "merged outputs that their schema allows"
 QUOTES_JUDGED: Final = "quotes at their places in their chunks"
 MERGED_QUOTES_JUDGED: Final = "quotes of merges at their places in the text"
+LENT_JUDGED: Final = "quotes of what stands only before their chunk, which must become null"
 ASKS_JUDGED: Final = "calls that ask again, by the rejections on record"
 GAPS_JUDGED: Final = "writes of tasks with gaps, by chunk and character"
 COVERAGE_EXCUSED: Final = "writes while a task had the coverage of gaps that an older release opened again, excused"
@@ -87,7 +89,7 @@ class Formed:
     def __init__(self, world: World, invariants: Invariants, *, mixed: bool) -> None:
         self.asks: Counter[str] = Counter()  # Calls that ask again, by tag, when they leave an isolate.
         self.disguised: Counter[str] = Counter()  # Valid outputs in disguise, by tag.
-        self.missed: Counter[str] = Counter()  # Quotes that the model made up, by tag.
+        self.missed: Counter[str] = Counter()  # Quotes that are not in their chunk, by tag.
         self._world = world
         self._mixed = mixed
         self._invariants = invariants
@@ -224,7 +226,7 @@ class Formed:
             cuts, overlap, schema = self._connection.execute(_CUTS, (task_key,)).fetchone()
             whole, ends = self._invariants.inputs[task_key], json.loads(cuts)
             spans = chunks(tuple(ends), overlap)
-            places = {whole[one.start : one.end]: place for place, one in enumerate(spans)}
+            places = {said: place for place, said in enumerate(messages(whole, spans))}
             self._texts[task_key] = _Text(whole, spans, places, ends, None if schema is None else json.loads(schema))
         return self._texts[task_key]
 
@@ -237,6 +239,7 @@ class Formed:
         if len(model.records) > before and model.records[-1].answer == "ok" and model.answered is not None:
             self.disguised[tag_of(call)] += model.answered.is_disguised
             self.missed[tag_of(call)] += model.answered.missed
+            self._judged[LENT_JUDGED] += model.answered.lent
 
     def _started(self, call: ModelCall, sender: str) -> None:
         """Judge a call that leaves an isolate, if the claim that makes it is the task's present one."""

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from simulator.campaign.checks.invariants import Invariants
+from simulator.campaign.checks.messages import messages
 from simulator.campaign.subject.row_changes import Row
 from simulator.engine.answers import SEEN
+from simulator.engine.chat import BETWEEN
 from simulator.platform.model import output_of
 from simulator.platform.world import World
 from src.kernel.calls.protocol import ModelCall
 from src.kernel.text.chunks import chunks
 from src.kernel.text.merge import merge_ends, merge_message, merge_system
+
+ALONG_JUDGED: Final = "outputs of chunks with context or headings, by what the model read"
 
 type Require = Callable[[bool, str], None]
 
@@ -55,8 +59,9 @@ def check_result(invariants: Invariants, world: World, row: Row, require: Requir
     left_out = gaps_of(invariants, row)
     is_cut = text.startswith("y") and not task.has_schema and 0 not in left_out
     require(bool(task.truncated) == is_cut, f"{task.truncated} outputs count as cut off")
-    users: list[str | None] = [text[one.start : one.end] for one in chunks(tuple(json.loads(task.cuts)), task.overlap)]
-    users = [None if place in left_out else user for place, user in enumerate(users)]
+    said = messages(text, chunks(tuple(json.loads(task.cuts)), task.overlap))
+    users = [None if place in left_out else user for place, user in enumerate(said)]
+    invariants.judged[ALONG_JUDGED] += sum(user is not None and BETWEEN in user for user in users)
     system, level, minimum = task.instructions, 0, len(users)
     while True:
         outputs = _level(invariants, row, task, (system, level), users, require)

@@ -16,6 +16,7 @@ from src.kernel.domain.ids import LOCAL
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
+CONTEXT_SHARE = 0.15
 CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in which the isolates' clocks agree.
 # Of the schedules that draw their own profile, the share in which all calls of one tenant's tasks for a chunk fail.
 BESIDE_SHARE = 0.06
@@ -47,11 +48,29 @@ def kernels(workload: Workload) -> Workload:
             form="",
             gap_share=None,
             text_in_file="",
+            context=0,
+            headings=False,
             actions=tuple(one for one in spec.actions if one[1] not in {"mend", "status"}),
         )
         for spec in workload.tasks
     ]
     return replace(workload, tasks=tuple(served), batches=(), webhooks=False, hanging="", modest="")
+
+
+def with_context(workload: Workload, rng: Random, *, often: bool = False) -> Workload:
+    """In a share `CONTEXT_SHARE` of the runs, in half of them if `often`, let context or headings go along with chunks.
+
+    The release before refuses such tasks.
+    """
+    if workload.older_isolates or rng.random() >= (0.5 if often else CONTEXT_SHARE):
+        return workload
+    tasks = tuple(
+        replace(spec, overlap=0, context=rng.choice((0, 4, 10, 15, 35)), headings=rng.random() < 0.5)
+        if rng.random() < 0.8
+        else spec
+        for spec in workload.tasks
+    )
+    return replace(workload, tasks=tasks)
 
 
 def some_hooked(workload: Workload, rng: Random) -> Workload:

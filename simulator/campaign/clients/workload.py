@@ -40,7 +40,9 @@ class TaskSpec:
     each poll waits `polled` seconds. `followed` is the number of clients that follow the task by its events. `form`
     names the schema of `forms.FORMS` that the outputs must fit. With `gap_share` the task may leave gaps of this
     share of its text. With `text_in_file` the task names a file with its text, which begins with a byte order mark if
-    it is `marked`, and is no UTF-8 if it is `broken`. With `drops_file` the client tries to delete the file.
+    it is `marked`, and is no UTF-8 if it is `broken`. With `drops_file` the client tries to delete the file. So many
+    characters of `context`, and with `headings` those above a chunk, go along with each chunk. The first one says so,
+    and with `headings` some others are headings.
     """
 
     at: float
@@ -66,14 +68,23 @@ class TaskSpec:
     gap_share: float | None = None
     text_in_file: Literal["", "whole", "marked", "broken"] = ""
     drops_file: bool = False
+    context: int = 0
+    headings: bool = False
 
     def body(self, tag: str) -> dict[str, Any]:
         """Return the body of the request. All tasks have similar texts; only `instructions` tells them apart."""
         marks = (("p", self.poisoned), ("x", self.refused), ("z", self.slow), ("y", self.cut_off), ("w", True))
         first = next(letter for letter, holds in marks if holds)
-        text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
+        end = "\n" if self.headings else " "
+        parts = [f"{'w' if at else first}{at:03d} abc.{end}" for at in range(self.chunks)]
+        if self.headings:
+            parts[1::3] = [f"{'##'[at % 2 :]} h{at:03d}".ljust(9, "d") + end for at in range(1, self.chunks, 3)]
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
-        body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
+        body: dict[str, Any] = {"instructions": tag, "reduce": self.reduce, "chunk": options}
+        if self.context or self.headings:
+            parts[0] = f"{first}000 +{self.context:02d}{'h' if self.headings else '.'}{end}"
+            body |= {"contextChars": self.context, "headings": self.headings}
+        body["input"] = "".join(parts)
         terms = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls, "maxCost": self.max_cost}
         return body | {name: value for name, value in terms.items() if value is not None}
 

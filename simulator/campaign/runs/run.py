@@ -27,6 +27,7 @@ from simulator.campaign.clients.shares import (
     some_hanging,
     some_hooked,
     undisturbed,
+    with_context,
 )
 from simulator.campaign.clients.workload import (
     Workload,
@@ -132,6 +133,7 @@ def _ordinary(
     drawn = replace(drawn, resumes=not drawn.keyed and Random(f"{seed}/resumed").random() < RESUMED_SHARE)
     drawn = followed(drawn, Random(f"{seed}/followed"))
     drawn = priced(formed(drawn, Random(f"{seed}/forms"), always=forms), Random(f"{seed}/prices"))
+    drawn = with_context(drawn, Random(f"{seed}/context"), often=forms)
     return capped(drawn, Random(f"{seed}/caps"))
 
 

@@ -20,6 +20,7 @@ from simulator.campaign.checks import (
     letting_go,
     logged,
     patience,
+    results,
     shown,
     undelayed,
 )
@@ -67,6 +68,7 @@ JUDGED_LEAST = {
     formed.ASKS_JUDGED: 10,
     formed.GAPS_JUDGED: 15,
     formed.REJECTIONS_JUDGED: 30,
+    results.ALONG_JUDGED: 60,
     gap_retries.RETRIES_JUDGED: 3,
     gap_retries.CALLS_JUDGED: 3,
     gap_retries.OLD_JUDGED: 3,
@@ -257,13 +259,21 @@ def test_a_crowd_keeps_the_promises():
 
 
 def test_batches_keep_the_promises():
-    results = [run_seed(seed, batches=True) for seed in range(15)]
-    assert [result.failure for result in results] == [None] * 15
-    judged = sum((result.judged for result in results), Counter[str]())
+    runs = [run_seed(seed, batches=True) for seed in range(15)]
+    assert [run.failure for run in runs] == [None] * 15
+    judged = sum((run.judged for run in runs), Counter[str]())
     assert judged[endings.BATCHES_JUDGED] >= 6
     assert judged[endings.MOVES_JUDGED] >= 40
     assert judged[batch_parts.PAGES_JUDGED] >= 30
-    assert sum(result.fired[name] for result in results for name in R2) >= 20
+    assert sum(run.fired[name] for run in runs for name in R2) >= 20
+
+
+def test_context_is_what_stands_before_a_chunk():
+    runs = [run_seed(seed, forms=True) for seed in range(30, 60)]
+    assert [run.failure for run in runs] == [None] * 30
+    judged = sum((run.judged for run in runs), Counter[str]())
+    assert judged[results.ALONG_JUDGED] >= 40
+    assert judged[formed.LENT_JUDGED] >= 3
 
 
 @pytest.mark.parametrize(("profile", "name"), [(LATE, "d1_lands_later"), (OVERLOAD, "d1_shared")])
