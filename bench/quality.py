@@ -2,7 +2,8 @@
 
 Facts are planted in public-domain prose (`bench.planted`), and each text is one task on the local runtime. The model is
 that of the server which AI_BASE_URL names, with AI_MODEL and AI_API_KEY, else that of `make model`. A file keeps each
-finished part, so a measurement that was stopped goes on.
+finished part, so a measurement that was stopped goes on. With `--erring` a model that errs by seed takes their place
+(`bench.erring`), which takes a minute or two.
 """
 
 import argparse
@@ -13,11 +14,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bench import planted
-from bench.planted import Score, Share
+from bench import erring, planted
+from bench.planted import Planted, Score, Share
 from local import model
 from local.model_server import NAME, TIMEOUT_SECONDS
 from tests.support.client import Client, openai
@@ -32,9 +34,10 @@ HEAD: Final = (
     *("quotes of the fact", "coverage", "quotes returned", "not found"),
 )
 _SECONDS: Final = 6 * 3_600  # for one task
+_OTHER_SEEDS: Final = 1_000  # A repetition has the seeds from here on.
 
 type Json = dict[str, Any]
-type Ask = Callable[[Json], Json]  # Submits a body, and returns the task that has ended.
+type Ask = Callable[[Planted, Json], Json]  # Submits the body for a text, and returns the task that has ended.
 
 
 class Part(NamedTuple):
@@ -88,7 +91,7 @@ def measure(ask: Ask, part: Part, kept: Kept) -> Score:
     if (known := kept.find(part)) is not None:
         return known
     made = planted.plant(part.language, part.chars, part.facts, part.seed)
-    score = planted.score(made, ask(part.body(made.text)))
+    score = planted.score(made, ask(made, part.body(made.text)))
     kept.add(part, score)
     return score
 
@@ -100,6 +103,12 @@ def row(language: str, setting: str, scores: Sequence[Score]) -> str:
     cells = [language, f"`{setting}`", *map(_shown, figures.values()), f"{coverage:.2f}"]
     returned, missed = sum(len(one.verbatim) for one in scores), sum(one.not_found for one in scores)
     return f"| {' | '.join([*cells, str(returned), str(missed)])} |"
+
+
+def within(first: Sequence[Score], again: Sequence[Score]) -> list[bool]:
+    """Return for each figure of a repetition whether it lies within the interval of the first measurement."""
+    pairs = zip(planted.shares(first).values(), planted.shares(again).values(), strict=True)
+    return [one[1] <= other[0] <= one[2] for one, other in pairs if one is not None and other is not None]
 
 
 def _shown(share: Share | None) -> str:
@@ -127,6 +136,10 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
 @contextmanager
 def _asking(options: argparse.Namespace) -> Iterator[tuple[Ask, str]]:
     """Yield what asks onceover on the local runtime, and the model's name."""
+    if options.erring:
+        with erring.asking(erring.Erring()) as ask_erring:
+            yield ask_erring, erring.NAME
+        return
     with _server(options) as (url, name), tempfile.TemporaryDirectory() as folder:
         flags = openai(
             url,
@@ -140,7 +153,7 @@ def _asking(options: argparse.Namespace) -> Iterator[tuple[Ask, str]]:
             flags += ["--var", f"AI_API_KEY:{key}"]
         with DevServer(Path(folder), *flags) as server, Client(server.url) as client:
 
-            def ask(body: Json) -> Json:
+            def ask(_made: Planted, body: Json) -> Json:
                 fields = dict(body)
                 return client.finished(client.submit(fields.pop("input"), **fields)["id"], _SECONDS)
 
@@ -154,20 +167,33 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--settings", nargs="+", default=SETTINGS, help=f"maxChars:contextChars:overlapChars or {WHOLE}"
     )
-    parser.add_argument("--chars", type=int, default=20_000, help="characters of a text, 20,000 to 200,000")
+    parser.add_argument("--chars", nargs="+", type=int, default=[20_000], help="characters of texts, 20,000 to 200,000")
     parser.add_argument("--facts", type=int, default=40, help="people who lend in a text")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2], help="texts; their figures count together")
     parser.add_argument("--tokens", type=int, default=768, help="the most tokens of an output")
     parser.add_argument("--context-tokens", type=int, default=model.CONTEXT_TOKENS, help="of the model of `make model`")
     parser.add_argument("--concurrency", type=int, default=1, help="calls at a time")
+    parser.add_argument("--erring", action="store_true", help="a model that errs by seed, and no runtime")
+    parser.add_argument("--repeat", action="store_true", help="measure with as many other seeds, too, and compare")
     parser.add_argument("--kept", type=Path, default=ROOT / ".build" / "quality.jsonl", help="finished parts")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that model and runtime are stopped then, too
     print(f"| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}", flush=True)
+    agreed = list[bool]()
     with _asking(options) as (ask, name):
-        kept = Kept(options.kept, f"{name}, {options.tokens} tokens")
+        # The model that errs is quick, and may have changed since.
+        kept = Kept(Path(os.devnull) if options.erring else options.kept, f"{name}, {options.tokens} tokens")
+
+        def scores(language: str, setting: str, first_seed: int) -> list[Score]:
+            texts = product(options.chars, [first_seed + seed for seed in options.seeds])
+            return [measure(ask, Part(language, chars, options.facts, seed, setting), kept) for chars, seed in texts]
+
         for language in options.languages:
             for setting in options.settings:
-                parts = [Part(language, options.chars, options.facts, seed, setting) for seed in options.seeds]
-                print(row(language, setting, [measure(ask, part, kept) for part in parts]), flush=True)
+                first = scores(language, setting, 0)
+                print(row(language, setting, first), flush=True)
+                if options.repeat:
+                    agreed += within(first, scores(language, setting, _OTHER_SEEDS))
+    if options.repeat:
+        print(f"\n{sum(agreed)} of {len(agreed)} figures of the repetition lie within the intervals above.")
     return 0

@@ -1,102 +1,40 @@
 """`bench.quality` measures what a task finds of a planted text, here with a model that errs by seed."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import pytest
 
 from bench import quality
-from bench.planted import Fact, Score, plant, share, shares
+from bench.erring import MISQUOTED, MISSED, Erring, asking
+from bench.planted import Score, plant, share, shares
 from bench.quality import Kept, Part, measure
-from src.kernel.calls.protocol import Health, ModelCall, ModelReply
-from src.kernel.domain.ids import task_key_of
-from src.kernel.domain.meter import Meter
-from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Route
-from src.kernel.work.worker import Host
-from tests.support.api_bench import ApiBench, data
 from tests.support.dev_server import ROOT
 
 CHARS, FACTS = 20_000, 40
-MISSED, MISQUOTED = 0.2, 0.1
-
-
-class Erring:
-    """A model that overlooks some loans and quotes some wrongly. It knows a person that the message names."""
-
-    name = "demo"
-    default_model = "erring-1"
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def infer(self, call: ModelCall) -> ModelReply:
-        self.calls += 1
-        chunk = call.user.rpartition(" text]]\n")[2]
-        loans = [
-            self.loan(fact, sentence, call.user)
-            for fact, sentence in self.known
-            if sentence in chunk and self.sees(fact)
-        ]
-        return ModelReply(json.dumps({"loans": loans}, ensure_ascii=False), 10, 1, "stop")
-
-    def reads(self, language: str, seed: int) -> None:
-        made = plant(language, CHARS, FACTS, seed)
-        self.known = [(fact, made.text[fact.start : fact.end]) for fact in made.facts]
-
-    @staticmethod
-    def sees(fact: Fact) -> bool:
-        return Random(f"sees {fact.amount}").random() >= MISSED
-
-    @staticmethod
-    def loan(fact: Fact, sentence: str, message: str) -> dict[str, Any]:
-        person = fact.person if fact.person in message else "unknown"
-        lies = Random(f"lies {fact.amount}").random() < MISQUOTED
-        quote = f"He lent {fact.amount} and more." if lies else f" {sentence} "
-        return {"person": person, "date": fact.date, "amount": fact.amount, "quote": quote}
-
-    async def probe(self) -> Health:
-        return Health("healthy", "")
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
-    made = ApiBench(settings=Settings(provider="demo"), provider=Erring())
-    yield made
-    made.close()
+def model() -> Erring:
+    return Erring()
 
 
-def figures(bench: ApiBench, folder: Path, language: str, setting: str, seeds: range) -> list[Score]:
-    model = bench.api.provider
-    assert isinstance(model, Erring)
+@pytest.fixture
+def ask(model: Erring) -> Iterator[quality.Ask]:
+    with asking(model) as asked:
+        yield asked
 
-    def ask(body: dict[str, Any]) -> dict[str, Any]:
-        name = bench.submit(**{"text": body["input"], **{key: body[key] for key in body if key != "input"}})["id"]
-        for _ in range(40):
-            bench.run(replace(bench.worker, meter=Meter()).run(task_key_of("local", name), Host(Route.QUEUE, 600.0)))
-            task: dict[str, Any] = data(bench.call("GET", f"/api/tasks/{name}"))
-            if task["terminal"]:
-                return task
-        raise AssertionError(task)
 
-    scores = []
-    for seed in seeds:
-        model.reads(language, seed)
-        part = Part(language, CHARS, FACTS, seed, setting)
-        scores.append(measure(ask, part, Kept(folder / "kept.jsonl", "erring")))
-    return scores
+def figures(ask: quality.Ask, folder: Path, language: str, setting: str, seeds: range) -> list[Score]:
+    kept = Kept(folder / "kept.jsonl", "erring")
+    return [measure(ask, Part(language, CHARS, FACTS, seed, setting), kept) for seed in seeds]
 
 
 @pytest.mark.parametrize("language", ["english", "chinese"])
-def test_context_finds_what_overlap_finds_and_nothing_twice(bench: ApiBench, tmp_path: Path, language: str) -> None:
+def test_context_finds_what_overlap_finds_and_nothing_twice(ask: quality.Ask, tmp_path: Path, language: str) -> None:
     """The figures are those of the model's errors, also in a repetition with other texts."""
     alone, context, overlap = (
-        shares(figures(bench, tmp_path, language, setting, range(3)))
-        for setting in ("900:0:0", "900:300:0", "900:0:300")
+        shares(figures(ask, tmp_path, language, setting, range(3))) for setting in ("900:0:0", "900:300:0", "900:0:300")
     )
     assert context["recall"] is not None
     assert alone["recall"] is not None
@@ -108,17 +46,15 @@ def test_context_finds_what_overlap_finds_and_nothing_twice(bench: ApiBench, tmp
         placed = one["quotes in the text"]
         assert placed is not None
         assert placed[1] <= 1 - MISQUOTED <= placed[2]
-    again = shares(figures(bench, tmp_path, language, "900:300:0", range(3, 6)))
+    again = shares(figures(ask, tmp_path, language, "900:300:0", range(3, 6)))
     assert again["recall"] is not None
     assert max(again["recall"][1], context["recall"][1]) <= 1 - MISSED <= min(again["recall"][2], context["recall"][2])
 
 
-def test_a_measurement_that_was_stopped_goes_on(bench: ApiBench, tmp_path: Path) -> None:
-    first = figures(bench, tmp_path, "english", "whole", range(1))
-    model = bench.api.provider
-    assert isinstance(model, Erring)
+def test_a_measurement_that_was_stopped_goes_on(model: Erring, ask: quality.Ask, tmp_path: Path) -> None:
+    first = figures(ask, tmp_path, "english", "whole", range(1))
     assert model.calls == 1
-    assert figures(bench, tmp_path, "english", "whole", range(2))[:1] == first
+    assert figures(ask, tmp_path, "english", "whole", range(2))[:1] == first
     assert model.calls == 2
 
 
