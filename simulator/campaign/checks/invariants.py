@@ -131,7 +131,7 @@ class Invariants:
         for task_key, row in rows.items():
             was = before.get(task_key)
             if was is None:
-                self._born(row)
+                self._born(row, now_ms)
                 grown = True
             elif was is not row:
                 grown |= self._changed(was, row, now_ms)
@@ -165,7 +165,7 @@ class Invariants:
             return True
         return False
 
-    def _born(self, row: Row) -> None:
+    def _born(self, row: Row, now_ms: int) -> None:
         if row.task_key in self.gone:
             raise InvariantBroken(f"{row.task_key} is back after it was erased")
         if (row.status, row.fence, row.sent) != ("pending", 0, 0):
@@ -178,7 +178,7 @@ class Invariants:
         if row.is_batch:
             new = self.endings.born(row.task_key)
             tag, wish, is_copy, characters = new.lines.tag, new.wish, new.is_retry, new.size
-        self.tenant_limits.accepted(row.task_key, 0 if row.retry_of is not None else characters)
+        self.tenant_limits.accepted(row.task_key, 0 if row.retry_of is not None else characters, now_ms)
         twice = not is_copy and wish in self.made and (key is None or self.made[wish][-1] not in self.gone)
         self.promises.told["doubled"] += twice
         if twice and not self.promises.may_be_doubled(wish, key):

@@ -152,10 +152,11 @@ SELECT (SELECT status FROM tasks WHERE id = :task_key) AS status,
 _SHARED = """EXISTS (SELECT 1 FROM submissions JOIN texts ON submissions.id = texts.submission
   WHERE texts.task_id = :task_key AND submissions.task_id = :task_key AND replayed = 1)"""
 
-# Subtracts the characters of a task about to be withdrawn from its tenant's of today. Goes before WITHDRAW.
+# Subtracts the characters of a task about to be withdrawn from its tenant's of today, unless the task is of yesterday.
+# Goes before WITHDRAW.
 UNCOUNT_CHARACTERS = statement(f"""
 UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant = :tenant AND day = {_TODAY}
-  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND created_at / 86400000 = {_TODAY}) AND NOT {_SHARED}
 """)
 
 # Withdraws a task, because the answer says that nothing was accepted. WITHDRAW does not withdraw a task with which a

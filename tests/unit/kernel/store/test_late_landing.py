@@ -197,6 +197,17 @@ def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end
     assert not any(everything(bench))
 
 
+@pytest.mark.parametrize("later_ms", [0, 86_400_000])
+def test_a_withdrawal_frees_nothing_of_another_day(bench: StoreBench, later_ms: int):
+    on = Conditions(characters_a_day_most=1_000_000)
+    bench.run(bench.store.insert(NEW, LEASE_MS, on))
+    bench.pass_ms(later_ms)
+    other = new_task(task_key_of(LOCAL, new_task_id(bench.time_ms, b"other12345")), 3, Reduce.CONCAT, bench.time_ms)
+    bench.run(bench.store.insert(other, LEASE_MS, on))
+    bench.run(bench.store.withdraw(NEW, on))
+    assert bench.database.rows("SELECT characters FROM daily_use") == [{"characters": other.characters}]
+
+
 def revoke(bench: StoreBench) -> None:
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
