@@ -1,6 +1,6 @@
 """Prices of models, and amounts of money: integers of a billionth of a dollar, which the API writes as decimal text.
 
-PRICES has a deployment's prices. `TABLE` has those that two providers published, for their own hosts alone.
+PRICES has a deployment's prices. `OPENAI` and `WORKERS_AI` have published ones, for the providers' own hosts alone.
 """
 
 import json
@@ -98,22 +98,22 @@ def written(amount: int) -> str:
     return f"{amount // _BILLION}.{amount % _BILLION:09d}"
 
 
-# The prices that OpenAI (https://developers.openai.com/api/docs/pricing) and Cloudflare
-# (https://developers.cloudflare.com/workers-ai/platform/pricing/) published, as of this month. Each entry has dollars a
-# million tokens for input, cached input and output, and the most output tokens. A call of Workers AI without a limit
-# gets the limit that this project sends.
-TABLE_DATE: Final = "2026-11"
-_OPENAI: Final = {
-    "gpt-5.5": ("5", "0.5", "30", 128_000),
-    "gpt-5.4": ("2.5", "0.25", "15", 128_000),
-    "gpt-5.4-mini": ("0.75", "0.075", "4.5", 128_000),
-    "gpt-5.4-nano": ("0.2", "0.02", "1.25", 128_000),
+# Published prices. Each entry has dollars a million tokens for input, cached input and output, the most output tokens,
+# the page that has the price, and the day on which the entry was last compared with a copy of that page. A call of
+# Workers AI without a limit gets the limit that this project sends.
+_OF_OPENAI: Final = ("https://developers.openai.com/api/docs/pricing", "2026-12-01")
+_OF_CLOUDFLARE: Final = ("https://developers.cloudflare.com/workers-ai/platform/pricing/", "2026-12-01")
+OPENAI: Final = {
+    "gpt-5.5": ("5", "0.5", "30", 128_000, *_OF_OPENAI),
+    "gpt-5.4": ("2.5", "0.25", "15", 128_000, *_OF_OPENAI),
+    "gpt-5.4-mini": ("0.75", "0.075", "4.5", 128_000, *_OF_OPENAI),
+    "gpt-5.4-nano": ("0.2", "0.02", "1.25", 128_000, *_OF_OPENAI),
 }
-_WORKERS_AI: Final = {
-    "@cf/qwen/qwen3-30b-a3b-fp8": ("0.051", "0.051", "0.34", 4_096),
-    "@cf/meta/llama-3.3-70b-instruct-fp8-fast": ("0.293", "0.293", "2.253", 4_096),
-    "@cf/meta/llama-3.2-3b-instruct": ("0.051", "0.051", "0.335", 4_096),
-    "@cf/meta/llama-3.1-8b-instruct-fp8-fast": ("0.045", "0.045", "0.384", 4_096),
+WORKERS_AI: Final = {
+    "@cf/qwen/qwen3-30b-a3b-fp8": ("0.051", "0.051", "0.34", 4_096, *_OF_CLOUDFLARE),
+    "@cf/meta/llama-3.3-70b-instruct-fp8-fast": ("0.293", "0.293", "2.253", 4_096, *_OF_CLOUDFLARE),
+    "@cf/meta/llama-3.2-3b-instruct": ("0.051", "0.051", "0.335", 4_096, *_OF_CLOUDFLARE),
+    "@cf/meta/llama-3.1-8b-instruct-fp8-fast": ("0.045", "0.045", "0.384", 4_096, *_OF_CLOUDFLARE),
 }
 _OPENAIS_HOST = re.compile(r"https://api\.openai\.com(?::443)?(?:/|\Z)", re.IGNORECASE)
 
@@ -121,10 +121,10 @@ _OPENAIS_HOST = re.compile(r"https://api\.openai\.com(?::443)?(?:/|\Z)", re.IGNO
 def published(provider: str, base_url: str | None) -> Prices:
     """Return the published prices of the provider's own host. OpenAI's tier `flex` costs half."""
     if provider == "workers-ai":
-        return {model: _listed(*entry) for model, entry in _WORKERS_AI.items()}
+        return {model: _listed(*entry) for model, entry in WORKERS_AI.items()}
     if provider != "openai" or base_url is None or not _OPENAIS_HOST.match(base_url):
         return {}
-    usual = {model: _listed(*entry) for model, entry in _OPENAI.items()}
+    usual = {model: _listed(*entry) for model, entry in OPENAI.items()}
     flex = {
         f"{model}:flex": Price(price.input // 2, price.cached_input // 2, price.output // 2, price.max_output)
         for model, price in usual.items()
@@ -132,5 +132,5 @@ def published(provider: str, base_url: str | None) -> Prices:
     return usual | flex
 
 
-def _listed(cost_in: str, cached: str, cost_out: str, max_output: int) -> Price:
+def _listed(cost_in: str, cached: str, cost_out: str, max_output: int, _source: str, _day: str) -> Price:
     return Price(_dollars(cost_in), _dollars(cached), _dollars(cost_out), max_output)

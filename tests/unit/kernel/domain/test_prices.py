@@ -1,6 +1,7 @@
 """PRICES and the published prices: what is a price, and for which hosts a price is valid."""
 
 import json
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ def loaded(**variables: Any) -> Any:
 
 
 def test_each_published_price_is_complete() -> None:
-    """Each entry has a month, three prices, the cached one not above the input's, and the most output tokens."""
-    assert len(prices.TABLE_DATE) == len("2026-11")
+    """Each entry has three prices, the cached one not above the input's, the most output tokens, its source and day."""
+    for *_, source, day in (*prices.OPENAI.values(), *prices.WORKERS_AI.values()):
+        assert source.startswith(("https://developers.openai.com/", "https://developers.cloudflare.com/"))
+        assert date(2026, 11, 1) <= date.fromisoformat(day) <= datetime.now(UTC).date()
     for found in (published("openai", OWN), published("workers-ai", None)):
         for price in found.values():
             assert 0 < price.cached_input <= price.input <= price.output
