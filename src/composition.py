@@ -290,10 +290,8 @@ def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provi
         case "openai":
             assert settings.base_url is not None
             return OpenAIProvider(
-                runtime.http,
-                base_url=settings.base_url,
-                api_key=settings.api_key,
-                model=settings.model,
+                runtime.http, base_url=settings.base_url, api_key=settings.api_key, model=settings.model
             )
         case _:
-            return WorkersAIProvider(bindings.ai, model=settings.model, timeout_seconds=settings.timeout_seconds)
+            seconds, gateway = settings.timeout_seconds, settings.gateway
+            return WorkersAIProvider(bindings.ai, model=settings.model, timeout_seconds=seconds, gateway=gateway)

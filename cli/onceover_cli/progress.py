@@ -20,7 +20,7 @@ _WAITS = {
     "backoff": "a call failed, trying again",
     "lease": "its worker died",
     "database": "the database is slow",
-    "quota": "the day's allowance of the model or the database is used up",
+    "quota": "an allowance of the model or the database is used up",
     "scheduled": "it is to start later",
     "cost_limit": "its tenant's month is used up, or its next call has no price",
 }

@@ -110,7 +110,7 @@ export default {
   "waiting.lease": ["its worker died or stalled", "worker 崩溃或停滞"],
   "waiting.model_away": ["the model is unavailable", "模型不可用"],
   "waiting.queued": ["queued", "排队中"],
-  "waiting.quota": ["the day's allowance of the model or the database is used up", "模型或数据库的今日额度已用完"],
+  "waiting.quota": ["an allowance of the model or the database is used up", "模型或数据库的额度已用完"],
   "waiting.rate_limited": ["the provider asked for a pause", "模型服务要求暂停"],
   "waiting.scheduled": ["it is to start later", "定于稍后开始"],
 };

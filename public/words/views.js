@@ -60,6 +60,8 @@ export default {
   "bulk.retryPlan": ["{n} failed tasks, at most {most} calls.", "{n} 个失败的任务，最多 {most} 次调用。"],
   "bulk.retryPlanOne": ["1 failed task, at most {most} calls."],
   "bulk.until": ["This tenant's tasks, created before {before}.", "此租户在 {before} 之前创建的任务。"],
+  cached: ["Cached", "缓存"],
+  cachedHint: ["by the AI Gateway, at no cost", "来自 AI Gateway，不收费"],
   callsHint: ["All calls for this chunk, including those that failed or are in doubt.", "为此分片发出的全部调用，包括失败的和存疑的。"],
   callsTitle: ["Calls", "调用次数"],
   "chosen.cancel": ["Cancel the chosen", "取消所选"],

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..kernel.calls import clock, wire
 from ..kernel.calls.caller import CallOutcome, call_model
@@ -70,9 +71,8 @@ class Lane:
                 made = asyncio.current_task()
                 assert made is not None
                 self._begun.add(made)
-                return await call_model(
-                    worker.provider, wire.read_call(call), worker.settings.timeout_seconds, starts_by
-                )
+                named = replace(wire.read_call(call), task_key=task_key)
+                return await call_model(worker.provider, named, worker.settings.timeout_seconds, starts_by)
 
         group: list[asyncio.Task[ModelReply | ModelError] | None] = []
         for call in calls:

@@ -1,13 +1,22 @@
 """Implements the binding of Workers AI (`inference.workers_ai.AiBinding`) so that each call can be aborted."""
 
 import asyncio
+from collections.abc import Awaitable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from ..kernel.calls.protocol import HttpReply
+from ..kernel.domain import limits
+from .crossing import Crossing, unwrapped
+from .http_client import HttpExchange
+
 if TYPE_CHECKING:
-    from js import Ai
+    from js import Ai, Response
+    from pyodide.ffi import JsProxy
 
 # How long to wait for the end of an aborted call, which normally fails at once; some runtimes go on.
 _ABORT_SECONDS = 1.0
+_NO_QUEUE = {"rejectIfBusy": True}
 
 
 class BoundAi:
@@ -29,7 +38,7 @@ class BoundAi:
         from js import AbortController
 
         controller = AbortController.new()
-        options = {"signal": controller.signal, "rejectIfBusy": True}
+        options = {"signal": controller.signal, **_NO_QUEUE}
         call = asyncio.ensure_future(self._binding.run(model, inputs, options))
         try:
             return await asyncio.shield(call)
@@ -39,3 +48,14 @@ class BoundAi:
             if not call.cancel() and not call.cancelled():
                 call.exception()  # read the abort's error, so that asyncio does not report it as never retrieved
             raise
+
+    async def run_through(self, model: str, inputs: dict[str, object], gateway: Mapping[str, object]) -> HttpReply:
+        """Run a model once through an AI Gateway. With `returnRawResponse` the binding gives the answer's headers."""
+        crossing, binding = Crossing(), unwrapped(self._binding)
+
+        def run(model: str, options: "JsProxy") -> "Awaitable[Response]":
+            answer: Awaitable[Response] = binding.run(model, crossing.into_javascript(inputs), options)
+            return answer
+
+        options = {"gateway": gateway, "returnRawResponse": True, **_NO_QUEUE}
+        return await HttpExchange(crossing, SimpleNamespace(fetch=run)).run(model, options, limits.REPLY_BYTES_MOST)

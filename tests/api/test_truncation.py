@@ -15,6 +15,7 @@ from src.kernel.run.log import Log
 from src.kernel.work.worker import Host
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.invocations import new_worker
+from tests.support.scripted_model import NoGateway
 
 # For each chunk's text, the finish reason that the model gives for its output.
 ENDS = {"one": "stop", "two": "length", "three": "content_filter", "four": "length"}
@@ -42,7 +43,7 @@ class Server:
         return HttpReply(200, {}, json.dumps(choice(json.loads(sent["body"])["messages"][1]["content"])).encode())
 
 
-class Binding:
+class Binding(NoGateway):
     """A binding of Workers AI that answers in one of its two shapes."""
 
     def __init__(self, shape: Callable[[str], object]) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.dev_server import DevServer
-from tests.support.model_plan import Plan, hang, ok
+from tests.support.model_plan import Plan, empty, from_cache, hang, ok, status
 from tests.support.model_server import ModelServer
 from tests.support.wired_worker import HANDLES, write_wired_worker
 
@@ -49,3 +49,25 @@ def test_a_call_whose_time_is_up_ends_at_once(model: ModelServer, wired: DevServ
     assert said == []  # The invocation is still running, so it was the signal that closed the connection.
     waiting.join()
     assert said == ["model_timeout"]
+
+
+def test_a_call_through_a_gateway_reads_the_answer_with_its_headers(model: ModelServer, wired: DevServer) -> None:
+    """The binding is asked for its raw answer, which says whether it came from the cache, and for one attempt."""
+    url, metadata = f"{model.base_url}/chat/completions", {"tenant": "acme", "task": "0190"}
+    gateway = {"id": "mine", "metadata": metadata, "retries": {"maxAttempts": 1}, "skipCache": False}
+
+    def call(seconds: float = 30) -> str:
+        wanted = {"url": url, "seconds": seconds, "gateway": gateway}
+        return httpx.post(f"{wired.url}/_test/ai", json=wanted, timeout=60).text
+
+    for behaviour, said in (
+        (ok("fine"), "fine"),
+        (from_cache("known"), "cached known"),
+        (empty(), "model_reply_malformed"),
+        (status(429, error_code="2045"), "model_quota_exhausted"),
+    ):
+        model.plan = Plan(by_number={len(model.calls()) + 1: behaviour})
+        assert call() == said
+    model.plan = Plan(decide=lambda seen: hang())
+    assert call(2) == "model_timeout"
+    model.wait_until_idle(8)

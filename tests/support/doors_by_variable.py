@@ -11,6 +11,7 @@ def doors(**asked: object) -> list[str]:
     - `limits`: values of `src.kernel.domain.limits`, by name. Code that has copied a limit keeps its own value.
     - `key_seconds`: for how long an isolate remembers an API key.
     - `variables`: values that the Worker reads instead of its variables. `make dev` does not check them.
+    - `gateway`: the model's server counts as Cloudflare's AI Gateway.
     - `hold`: a submission waits for a minute when its task is in D1: before it is sent to its host (`send`), or before
       the answer (`reply`).
     - `witness`: each delivered message is printed, because the local queue keeps messages only in memory.
@@ -25,6 +26,7 @@ BY_VARIABLE = '''
 import asyncio as _asyncio
 import json as _json
 
+from src.kernel.calls import openai as _openai
 from src.kernel.domain import limits as _limits
 from src.platform import surroundings as _surroundings
 from src.queue.producer import QueueSender as _QueueSender
@@ -56,6 +58,8 @@ def _open(env):
     if "variables" in asked:
         _set.update(asked["variables"])
         _surroundings.variable = lambda env, name: _set.get(name) or _variable(env, name)
+    if asked.get("gateway"):
+        _openai.is_gateway = lambda base_url: True
     if asked.get("hold") == "send":
         _QueueSender.send = _late_send
     # Last, so that a door that cannot be opened is an error of each handler, not only of the first one.

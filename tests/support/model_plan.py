@@ -35,6 +35,11 @@ def ok(text: str | None = None) -> Behaviour:
     return Behaviour("ok", text=text)
 
 
+def from_cache(text: str | None = None) -> Behaviour:
+    """Answer as an AI Gateway does from its cache."""
+    return Behaviour("ok", text=text, headers=(("cf-aig-cache-status", "HIT"),))
+
+
 def ended(reason: str) -> Behaviour:
     return Behaviour("ok", finish_reason=reason)
 
@@ -90,7 +95,10 @@ def empty() -> Behaviour:
 
 @dataclass(slots=True)
 class Call:
-    """A call as the server saw it, in wall-clock seconds. `assistant`: the earlier answer, if asked again."""
+    """A call as the server saw it, in wall-clock seconds.
+
+    `assistant` is the earlier answer, if the model is asked again. `gateway` has the headers for an AI Gateway.
+    """
 
     number: int
     arrived_at: float
@@ -106,6 +114,7 @@ class Call:
     input_tokens: int = 0
     output_tokens: int = 0
     assistant: str = ""
+    gateway: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

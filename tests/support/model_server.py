@@ -192,6 +192,7 @@ class ModelServer:
                 authorized="authorization" in request.headers,
                 in_flight=self._in_flight,
                 assistant=texts.get("assistant", ""),
+                gateway={name: value for name, value in request.headers.items() if name.startswith("cf-aig-")},
             )
             self._calls.append(call)
             self._record(call)

@@ -1,9 +1,9 @@
 """A model whose answers a test decides, for tests in which a real worker runs tasks without a network."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.calls.protocol import Health, HttpReply, ModelCall, ModelReply
 
 type Said = str | ModelReply | Exception
 
@@ -34,3 +34,10 @@ class ScriptedModel:
 
     async def probe(self) -> Health:
         return Health("healthy", "answers as a test says")
+
+
+class NoGateway:
+    """A binding of Workers AI whose calls go through no gateway."""
+
+    async def run_through(self, model: str, inputs: dict[str, object], gateway: Mapping[str, object]) -> HttpReply:
+        raise AssertionError("through a gateway")

@@ -127,13 +127,20 @@ class Default(Default):  # the glue goes by the class's own name
                 "body": _json.dumps({"model": model, "messages": messages}),
                 "signal": options.signal,
             }
-            return _fetch(wanted["url"], _to_js(sent, dict_converter=_Object.fromEntries)).then(lambda it: it.json())
+            answer = _fetch(wanted["url"], _to_js(sent, dict_converter=_Object.fromEntries))
+            if "gateway" not in wanted:
+                return answer.then(lambda it: it.json())
+            assert options.gateway.to_py() == wanted["gateway"], options.gateway.to_py()
+            assert options.returnRawResponse is True
+            return answer
 
         door = _create_proxy(run)
         ai = _BindingWrapper(_to_js({"run": door}, dict_converter=_Object.fromEntries))
-        provider = _WorkersAIProvider(_BoundAi(ai), model=None, timeout_seconds=wanted["seconds"])
+        gateway = wanted.get("gateway", {}).get("id")
+        provider = _WorkersAIProvider(_BoundAi(ai), model=None, timeout_seconds=wanted["seconds"], gateway=gateway)
         try:
-            said = (await provider.infer(_ModelCall("do", "the text", "m"))).output
+            reply = await provider.infer(_ModelCall("do", "the text", "m", task_key="acme:0190"))
+            said = "cached " * reply.from_cache + reply.output
         except _ModelError as error:
             said = error.code
             await _asyncio.sleep(10)

@@ -64,7 +64,7 @@ def chunks(
             f"{one['start']}-{one['end']}",
             one["status"],
             str(one["attempts"]),
-            one.get("finishReason") or (one["error"] or {}).get("code", ""),
+            "cached" if one.get("cached") else one.get("finishReason") or (one["error"] or {}).get("code", ""),
             _preview(one["output"] or (one["error"] or {}).get("message", "")),
         ]
         for one in found

@@ -1,6 +1,7 @@
 """Finds variables of an environment whose values cannot work. No message shows a variable's value."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -15,6 +16,7 @@ KNOWN: Final = frozenset(
         "AI_BASE_URL",
         "AI_BATCH_FIELDS",
         "AI_CONCURRENCY",
+        "AI_GATEWAY",
         "AI_MAX_OUTPUT_TOKENS",
         "AI_MODEL",
         "AI_MODELS",
@@ -64,6 +66,9 @@ _NUMBERS: Final = {
     "MODEL_PATIENCE_SECONDS": (0, 86_400),
     "RETENTION_DAYS": (0, 3_650),
 }
+_GATEWAY: Final = re.compile(
+    r"(?i)https://(?:gateway\.ai\.cloudflare\.com|api\.cloudflare\.com/client/v4/accounts/[^/?#]+/ai/v1)(?:/|\Z)"
+)
 _LOCAL: Final = ("CLOUDFLARE_", "CF_", "WRANGLER_", "NODE_", "npm_")
 
 
@@ -149,6 +154,14 @@ def _together(
             "variables",
             f"{where}: workers-ai needs an account and the network",
             "AI_PROVIDER=openai, or demo, under make dev",
+        )
+    has_gateway = provider == "workers-ai" and bool(str(given.get("AI_GATEWAY", "")).strip())
+    if has_gateway or (provider == "openai" and _GATEWAY.match(str(whole.get("AI_BASE_URL", "")).strip())):
+        yield warning(
+            "gateway",
+            f"{where}: calls go through Cloudflare's AI Gateway. Its own retries would be calls outside the bill. Each "
+            "call asks for one attempt, but what the gateway does cannot be seen from here",
+            "turn off Retry Requests in the gateway's settings, and retries in the dynamic route if AI_MODEL names one",
         )
     try:
         lease, timeout = float(str(whole.get("LEASE_SECONDS", 180))), float(str(whole.get("AI_TIMEOUT_SECONDS", 120)))

@@ -35,6 +35,7 @@ export function Chunk({ task, index, meta, source }) {
           [t("offsets"), `${whole(chunk.start)}–${whole(chunk.end)}`, t("offsetsHint")],
           [t("callsTitle"), whole(chunk.attempts), t("callsHint")],
           [t("finishReason"), chunk.finishReason && html`<code>${chunk.finishReason}</code>`],
+          [t("cached"), chunk.cached && t("cachedHint")],
           [t("startedAt"), chunk.startedAt && html`<${Time} at=${chunk.startedAt} both />`],
           [t("took"), took],
           [t("lane"), chunk.lane && whole(chunk.lane), t("laneHint")],

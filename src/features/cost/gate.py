@@ -198,6 +198,8 @@ def output_limit(call: ModelCall) -> int | None:
 def _cost(call: _Announced, outcome: ModelReply | ModelError) -> int:
     if isinstance(outcome, ModelError):
         tokens = outcome.tokens
+    elif outcome.from_cache:
+        return 0
     else:
         tokens = outcome.input_tokens, outcome.output_tokens, outcome.cached_tokens
     if tokens is None:

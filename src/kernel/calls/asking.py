@@ -11,6 +11,7 @@ from typing import Final
 
 from ..domain import limits
 from ..domain.errors import ModelError, ModelReplyMalformed, StructuredOutputUnsupported
+from ..domain.ids import split_task_key
 from ..domain.structure import Rejection
 from . import replies
 from .protocol import ModelCall, OutputForm
@@ -108,6 +109,12 @@ def sent_bytes(call: ModelCall) -> int:
     sent = {"messages": messages(call), **call.options} if call.body is None else call.body
     fields = response_format(call.form)
     return len(json.dumps({"model": call.model, **sent, **fields}, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def metadata(call: ModelCall) -> dict[str, str]:
+    """Return what Cloudflare's AI Gateway notes of a call: the tenant's name and the task's id."""
+    assert call.task_key is not None
+    return dict(zip(("tenant", "task"), split_task_key(call.task_key), strict=True))
 
 
 def client_texts(call: ModelCall) -> list[str]:

@@ -9,13 +9,12 @@ from ..domain.errors import (
     ModelConnectionLost,
     ModelError,
     ModelMisconfigured,
-    ModelQuotaExhausted,
     ModelRateLimited,
     ModelRefused,
     ModelReplyMalformed,
     ModelUnavailable,
 )
-from ..domain.settings import is_openais_own
+from ..domain.settings import is_gateway, is_openais_own
 from . import asking, replies
 from .pace import retry_after_seconds
 from .protocol import (
@@ -42,7 +41,8 @@ _AT_FAULT = frozenset({400, 413, 422})
 _UNAUTHORIZED = frozenset({401, 403})
 _UNKNOWN_MODEL = "model_not_found"
 # Codes with which OpenAI answers 429 if the account's quota is used up. Other servers answer 402.
-_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_SPENT_CODES = frozenset(map(str, replies.SPENT_CODES))
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"}) | _SPENT_CODES
 # OpenAI's current models, even behind a gateway, refuse the field `max_tokens` and accept `max_completion_tokens`.
 # Other servers accept `max_tokens`, and some of them ignore `max_completion_tokens`
 # (docs/decisions/calls.md#d0023).
@@ -66,21 +66,39 @@ class OpenAIProvider:
         self._http = http
         self._base_url = base_url.rstrip("/")
         self._at_openai = is_openais_own(base_url)
+        self._at_gateway = is_gateway(base_url)
         self._api_key = api_key
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Raises a `ModelError` that names the cause, without client text or API key."""
+        """Send the call once. Raises a `ModelError` that names the cause, without client text or API key.
+
+        A gateway's cache would repeat an unusable answer, so the call is then sent past the cache.
+        """
+        headers = {**self._headers(), "content-type": "application/json"}
+        if self._at_gateway:  # its own retries would be calls that no ledger has
+            headers |= {"cf-aig-max-attempts": "1", "cf-aig-metadata": json.dumps(asking.metadata(call))}
+        reply = await self._post(call, headers)
+        if replies.is_from_cache(reply.headers):
+            try:
+                return self._read(reply, call)._replace(from_cache=True)
+            except ModelReplyMalformed:
+                reply = await self._post(call, {**headers, "cf-aig-skip-cache": "true"})
+        return self._read(reply, call)
+
+    async def _post(self, call: ModelCall, headers: Mapping[str, str]) -> HttpReply:
         try:
-            reply = await self._http.request(
+            return await self._http.request(
                 "POST",
                 f"{self._base_url}/chat/completions",
-                headers={**self._headers(), "content-type": "application/json"},
+                headers=headers,
                 body=json.dumps(self._body(call), ensure_ascii=False),
                 timeout_seconds=None,
                 max_reply_bytes=limits.REPLY_BYTES_MOST,
             )
         except HttpError as error:
             raise self._transport_failure(error) from None
+
+    def _read(self, reply: HttpReply, call: ModelCall) -> ModelReply:
         if not 200 <= reply.status < 300:
             raise self._failure(reply, call)
         document = None
@@ -150,7 +168,7 @@ class OpenAIProvider:
                 return ModelConnectionLost("the provider's reply was incomplete")
 
     def _failure(self, reply: HttpReply, call: ModelCall) -> ModelError:
-        said, codes = _error_body(reply.body)
+        said, codes = replies.error_of(reply.body)
         if call.body is not None and _passes(reply.status) and not codes & _QUOTA_CODES:
             from .whole_answers import passing_words  # noqa: PLC0415 - only batches make such calls
 
@@ -172,7 +190,8 @@ class OpenAIProvider:
     def _of_status(self, reply: HttpReply, codes: frozenset[str], message: str, model: str) -> ModelError:
         status = reply.status
         if status == 402 or (400 <= status < 500 and codes & _QUOTA_CODES):
-            return ModelQuotaExhausted(message)
+            delay = retry_after_seconds(reply.headers, limits.RESET_SECONDS_MOST)
+            return replies.spent(message, delay if codes & _SPENT_CODES else None)
         if status == 429:
             return ModelRateLimited(message, retry_after_seconds(reply.headers))
         if _passes(status):
@@ -191,20 +210,6 @@ class OpenAIProvider:
 def _passes(status: int) -> bool:
     """Whether the HTTP status of an answer says that the same call may succeed later."""
     return status == 429 or status in _TRANSIENT_4XX or status >= 500
-
-
-def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
-    """Read the message and codes of an error's body: empty, and none, if it is not JSON, such as a proxy's page."""
-    try:
-        document = replies.parse(body)
-    except ModelReplyMalformed:
-        return "", frozenset()
-    error = document.get("error", document) if isinstance(document, Mapping) else None
-    if isinstance(error, str):
-        return error, frozenset()
-    message = error.get("message", error.get("detail")) if isinstance(error, Mapping) else None
-    codes = frozenset(code for name in ("code", "type") if isinstance(code := replies.member(error, name), str))
-    return (message if isinstance(message, str) else ""), codes
 
 
 def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:

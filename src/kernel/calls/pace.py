@@ -148,8 +148,8 @@ def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read how long the provider asks to wait, from 0 to RATE_LIMIT_SECONDS_MOST, or None if it asks for nothing.
+def retry_after_seconds(headers: Mapping[str, str], most: float = limits.RATE_LIMIT_SECONDS_MOST) -> float | None:
+    """Read how long the provider asks to wait, from 0 to `most`, or None if it asks for nothing.
 
     `retry-after-ms` is OpenAI's own header. A date in `Retry-After` is compared with the reply's own `Date` header, so
     our own clock does not matter (RFC 9110, 10.2.3 and 6.6.1).
@@ -157,13 +157,13 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
         if _NUMBER.fullmatch(text):
-            return _clamped(float(text) * unit)
+            return _clamped(float(text) * unit, most)
     until, now = _date(headers.get("retry-after")), _date(headers.get("date"))
-    return None if until is None or now is None else _clamped((until - now).total_seconds())
+    return None if until is None or now is None else _clamped((until - now).total_seconds(), most)
 
 
-def _clamped(seconds: float) -> float:
-    return min(max(seconds, 0.0), limits.RATE_LIMIT_SECONDS_MOST)
+def _clamped(seconds: float, most: float) -> float:
+    return min(max(seconds, 0.0), most)
 
 
 def _date(text: str | None) -> datetime | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from ..domain.ids import TaskKey
 from ..domain.settings import Sending
 from ..domain.structure import Quote, Rejection
 
@@ -44,6 +45,8 @@ class ModelCall:
     unchanged, instead of `system`, `user`, `temperature`, `options` and `form`. In `body`, the limit of tokens is
     called `max_completion_tokens`. If `body` has no limit of tokens, `max_output_tokens` applies. The reply to a call
     with a body contains the whole answer.
+
+    `task_key` names the task to Cloudflare's AI Gateway.
     """
 
     system: str
@@ -54,6 +57,7 @@ class ModelCall:
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
     form: OutputForm | None = field(default=None, hash=False)
     body: Mapping[str, object] | None = field(default=None, hash=False)
+    task_key: TaskKey | None = field(default=None, compare=False)
 
 
 class ModelReply(NamedTuple):
@@ -66,7 +70,8 @@ class ModelReply(NamedTuple):
     `repaired` says that the output was corrected to fit the task's schema. `quotes` are those of its values that are
     the input's own text, and `quotes_missed` counts others that were not found there.
 
-    `cached_tokens` of the input were in the provider's cache.
+    `cached_tokens` of the input were in the provider's cache. `from_cache` says that the whole answer came from the
+    cache of Cloudflare's AI Gateway, without a call of the model.
 
     `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
     `output` is then empty.
@@ -82,6 +87,7 @@ class ModelReply(NamedTuple):
     quotes: tuple[Quote, ...] = ()
     quotes_missed: int = 0
     cached_tokens: int = 0
+    from_cache: bool = False
 
 
 class Health(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pydantic_core import from_json, to_json
 
 from ..domain import limits
-from ..domain.errors import ModelReplyMalformed, ModelTimeout
+from ..domain.errors import ModelDayUsedUp, ModelError, ModelQuotaExhausted, ModelReplyMalformed, ModelTimeout
 from ..domain.task import CONTENT_FILTER, LENGTH_REASONS
 from .protocol import ModelReply
 
@@ -23,6 +23,10 @@ REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
 _HIDDEN_CHARS_LEAST = 4  # a secret with fewer characters is not searched for, because a match could be by chance
 _ELLIPSIS = "…"
+
+# Codes of Cloudflare's AI Gateway for a used-up budget ("spend limit"), and for a prepaid balance of 0. Its
+# documentation has no list of codes: these are from users' reports until October 2026.
+SPENT_CODES = frozenset({2021, 2041, 2045})
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -194,6 +198,33 @@ def _without(line: str, hidden: str, least: int) -> str:
         kept.append(_ELLIPSIS)
         start = end
     return "".join(kept)
+
+
+def is_from_cache(headers: Mapping[str, str]) -> bool:
+    """Whether an answer came from the cache of Cloudflare's AI Gateway, and therefore costs nothing."""
+    return headers.get("cf-aig-cache-status", "").upper() == "HIT"
+
+
+def spent(message: str, delay: float | None) -> ModelError:
+    """Return the error for a gateway's used-up budget, which waits for the reset if the answer names one."""
+    return ModelQuotaExhausted(message) if delay is None else ModelDayUsedUp(message, delay)
+
+
+def error_of(body: bytes) -> tuple[str, frozenset[str]]:
+    """Read the message and codes of an error's body: empty, and none, if it is not JSON, such as a proxy's page."""
+    try:
+        document = parse(body)
+    except ModelReplyMalformed:
+        return "", frozenset()
+    error = member(document, "error") or member(document, "errors") or document
+    if isinstance(error, list):  # as Cloudflare writes errors
+        error = error[0] if error else None
+    if isinstance(error, str):
+        return error, frozenset()
+    words = (member(error, name) for name in ("message", "detail", "description"))
+    codes = (member(error, name) for name in ("code", "type", "internalCode"))
+    message = next((said for said in words if isinstance(said, str)), "")
+    return message, frozenset(str(code) for code in codes if isinstance(code, str | int))
 
 
 def cached(document: object) -> int:

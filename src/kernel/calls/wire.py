@@ -92,6 +92,8 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
         }
         if outcome.cached_tokens:
             made["cachedTokens"] = outcome.cached_tokens
+        if outcome.from_cache:
+            made["fromCache"] = 1
         return made if outcome.answer is None else {**made, "answer": json.dumps(outcome.answer, ensure_ascii=False)}
     # `str`, because RPC clones plain values only, and a member of an enumeration is not a plain text.
     code = str(outcome.code)
@@ -167,6 +169,7 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
             None if lane is None else _whole(lane),
             json.loads(str(wire["answer"])) if "answer" in wire else None,
             cached_tokens=_whole(wire.get("cachedTokens", 0)),
+            from_cache="fromCache" in wire,
         )
     delay = wire.get("delaySeconds")
     error = _ERRORS.get(str(code), ModelConnectionLost)(str(wire["message"]), None if delay is None else float(delay))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
+from ..domain import limits
 from ..domain.errors import (
     ModelConnectionLost,
     ModelDayUsedUp,
@@ -20,7 +21,8 @@ from ..domain.errors import (
     ModelUnavailable,
 )
 from . import asking, replies
-from .protocol import Health, ModelCall, ModelReply
+from .pace import retry_after_seconds
+from .protocol import Health, HttpReply, HttpReplyTooLarge, ModelCall, ModelReply
 
 # It costs a sixth of what a dense model with 70 billion parameters does: docs/configuration.md has the figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
@@ -32,7 +34,9 @@ _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" i
 # Matches the code at the beginning of an error's text: "3040: Capacity …", "InferenceUpstreamError: 3040: Capacity …".
 _CODE = re.compile(r"\s*(?:[A-Za-z]+:\s*){0,4}(\d{4})\b")
 # 4006 means the same as the documented 3036: the day's free allocation is used up.
-_QUOTA_CODES = frozenset({3036, 4006})
+_QUOTA_CODES = frozenset({3036, 4006}) | replies.SPENT_CODES
+# 2003 is the AI Gateway's own rate limit.
+_RATE_LIMIT_CODES = frozenset({3021, 2003})
 _UNKNOWN_MODEL = 5007
 _TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
 _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
@@ -58,16 +62,26 @@ class AiBinding(Protocol):
         """Run a model once; cancelling aborts the run. Raises the platform's error, whose text has a code."""
         ...
 
+    async def run_through(self, model: str, inputs: dict[str, object], gateway: Mapping[str, object]) -> HttpReply:
+        """Run a model once through an AI Gateway, and return the answer with its headers, even if it is an error."""
+        ...
+
 
 class WorkersAIProvider:
-    """Makes calls through the binding `AI`. Without it, each call is refused with what must be set."""
+    """Makes calls through the binding `AI`. Without it, each call is refused with what must be set.
+
+    With `gateway`, the name of an AI Gateway of the account, all calls go through the gateway.
+    """
 
     name = "workers-ai"
 
-    def __init__(self, ai: AiBinding | None, *, model: str | None, timeout_seconds: float) -> None:
+    def __init__(
+        self, ai: AiBinding | None, *, model: str | None, timeout_seconds: float, gateway: str | None = None
+    ) -> None:
         self.default_model = model or DEFAULT_MODEL
         self._ai = ai
         self._timeout_seconds = timeout_seconds
+        self._gateway = gateway
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send the call once. Raises a `ModelError` that names the cause, without client text."""
@@ -77,35 +91,44 @@ class WorkersAIProvider:
             from . import workers_ai_whole  # noqa: PLC0415 - only batches make such calls
 
             inputs = workers_ai_whole.inputs(call, OUTPUT_TOKENS)
-            result = await self._run(self._ai, call, inputs)
+        else:
+            fields = asking.fields(call, "max_tokens", OUTPUT_TOKENS) | asking.response_format(call.form, bare=True)
+            inputs = {"messages": asking.messages(call), **fields}
+        result, from_cache = await self._run(self._ai, call, inputs)
+        if from_cache:
             try:
-                return workers_ai_whole.reply(result, inputs.get("max_tokens"))
-            except ModelReplyMalformed as error:
-                raise _unusable(error, result, call) from None
-        fields = {
-            **asking.fields(call, "max_tokens", OUTPUT_TOKENS),
-            **asking.response_format(call.form, bare=True),
-        }
-        result = await self._run(self._ai, call, {"messages": asking.messages(call), **fields})
-        formed = call.form is not None
-        try:
-            if isinstance(result, Mapping) and "choices" not in result:
-                return _without_thoughts(_text_reply(result, fields.get("max_tokens"), formed=formed), formed=formed)
-            return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
-        except ModelReplyMalformed as error:
-            raise _unusable(error, result, call) from None
+                return _read(result, call, inputs)._replace(from_cache=True)
+            except ModelReplyMalformed:
+                # A gateway's cache would repeat an unusable answer, so the call is sent past the cache.
+                result, _ = await self._run(self._ai, call, inputs, skip_cache=True)
+        return _read(result, call, inputs)
 
-    async def _run(self, ai: AiBinding, call: ModelCall, inputs: dict[str, object]) -> object:
+    async def _run(
+        self, ai: AiBinding, call: ModelCall, inputs: dict[str, object], *, skip_cache: bool = False
+    ) -> tuple[object, bool]:
+        """Run the model once. Return the result, of a gateway as bytes, and whether the gateway's cache had it."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await ai.run(call.model, inputs)
+                if self._gateway is None:
+                    return await ai.run(call.model, inputs), False
+                retries = {"maxAttempts": 1}  # the gateway's own retries would be calls that no ledger has
+                named = {"id": self._gateway, "metadata": asking.metadata(call), "retries": retries}
+                reply = await ai.run_through(call.model, inputs, {**named, "skipCache": skip_cache})
+        except HttpReplyTooLarge:
+            return b"", False
         except TimeoutError:
             raise replies.too_late(self._timeout_seconds) from None
         except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
             raise self._failure(str(error), call) from None
+        if not 200 <= reply.status < 300:
+            said, codes = replies.error_of(reply.body)
+            code = min(filter(str.isdigit, codes), default="")
+            delay = retry_after_seconds(reply.headers, limits.RESET_SECONDS_MOST)
+            raise self._failure(f"{code}: {said}" if code else said or f"HTTP {reply.status}", call, delay)
+        return reply.body, replies.is_from_cache(reply.headers)
 
-    def _failure(self, said: str, call: ModelCall) -> ModelError:
-        error = _failure(said, call)
+    def _failure(self, said: str, call: ModelCall, delay: float | None = None) -> ModelError:
+        error = _failure(said, call, delay)
         if not isinstance(error, ModelRefused) or call.model != self.default_model or _code(said) != _UNKNOWN_MODEL:
             return error
         return ModelMisconfigured(str(error), answer=error.answer)
@@ -115,6 +138,23 @@ class WorkersAIProvider:
         if self._ai is None:
             return Health("unavailable", _NO_BINDING)
         return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
+
+
+def _read(result: object, call: ModelCall, inputs: Mapping[str, object]) -> ModelReply:
+    """Make the reply from the binding's result. Raises ModelReplyMalformed if it has no usable output."""
+    formed, tokens = call.form is not None, inputs.get("max_tokens")
+    try:
+        if isinstance(result, bytes):
+            result = replies.parse(result)
+        if call.body is not None:
+            from . import workers_ai_whole  # noqa: PLC0415 - only batches make such calls
+
+            return workers_ai_whole.reply(result, tokens)
+        if isinstance(result, Mapping) and "choices" not in result:
+            return _without_thoughts(_text_reply(result, tokens, formed=formed), formed=formed)
+        return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
+    except ModelReplyMalformed as error:
+        raise _unusable(error, result, call) from None
 
 
 def _unusable(error: ModelReplyMalformed, result: object, call: ModelCall) -> ModelReplyMalformed:
@@ -158,7 +198,7 @@ def _code(said: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _failure(said: str, call: ModelCall) -> ModelError:
+def _failure(said: str, call: ModelCall, delay: float | None) -> ModelError:
     code = _code(said)
     words = said
     if call.body is not None and code not in _QUOTA_CODES and not _is_refusal(code, said):
@@ -171,8 +211,8 @@ def _failure(said: str, call: ModelCall) -> ModelError:
     if code not in _TRANSIENT_CODES and (about := asking.form_failure(call, said, message)) is not None:
         return about
     if code in _QUOTA_CODES:
-        return ModelDayUsedUp(message)
-    if code == 3021:
+        return replies.spent(message, delay) if code in replies.SPENT_CODES else ModelDayUsedUp(message)
+    if code in _RATE_LIMIT_CODES:
         return ModelRateLimited(message)
     if code in _MALFORMED_CODES:
         return ModelReplyMalformed(message)

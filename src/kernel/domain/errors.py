@@ -155,7 +155,10 @@ class ModelQuotaExhausted(ModelRefused):
 
 
 class ModelDayUsedUp(ModelError):
-    """The provider's day is used up (Workers AI 3036, 4006), until midnight UTC. It costs no attempt."""
+    """An allowance with a known reset is used up. It costs no attempt.
+
+    The reset is after `delay_seconds` (a gateway's budget), or at midnight UTC (Workers AI 3036, 4006).
+    """
 
     code = TaskCode.MODEL_QUOTA_EXHAUSTED
     retryable = True

@@ -164,6 +164,7 @@ PRICE_WAIT_SECONDS = 600.0  # How long a task with a cap waits for a price, befo
 HOST_WAIT_SECONDS_MOST = 86_400.0  # A task that waits longer is left to the sweep.
 CAP_SPREAD_SECONDS = 240.0  # Tasks that a changed cap or a new month wakes go on within so many seconds.
 CAP_WAKES_MOST = 100  # How many of them one step wakes.
+RESET_SECONDS_MOST = 7 * 86_400.0  # The longest wait for a reset that a provider names; then a call asks again.
 RESET_SPREAD_SECONDS = 300.0  # Tasks that wait for a reset go on within so many seconds after it.
 IDEMPOTENCY_SECONDS = 86_400
 IDEMPOTENCY_KEY_CHARS_MOST = 255

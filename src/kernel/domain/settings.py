@@ -32,6 +32,18 @@ def is_openais_own(base_url: str) -> bool:
     return _OPENAIS_OWN.match(base_url) is not None
 
 
+_GATEWAY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_GATEWAY = re.compile(
+    r"https://(?:gateway\.ai\.cloudflare\.com|api\.cloudflare\.com/client/v4/accounts/[^/?#]+/ai/v1)(?:/|\Z)",
+    re.IGNORECASE,
+)
+
+
+def is_gateway(base_url: str) -> bool:
+    """Whether the address is that of Cloudflare's AI Gateway. Its custom domains are not recognised."""
+    return _GATEWAY.match(base_url) is not None
+
+
 def sending_by_default(provider: str, base_url: str | None) -> Sending:
     """Return the value of STRUCTURED_OUTPUT for a deployment that does not set it.
 
@@ -142,6 +154,7 @@ class Settings:
     structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server gets an output schema.
     base_url: str | None = None  # AI_BASE_URL, the server's URL up to and including /v1.
     api_key: str | None = field(default=None, repr=False)  # AI_API_KEY.
+    gateway: str | None = None  # AI_GATEWAY: the AI Gateway for the calls of `workers-ai`.
     timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS.
     concurrency: int = 6  # AI_CONCURRENCY: model calls that one run makes at a time.
     chunk_chars: int = 6_000  # CHUNK_MAX_CHARS.
@@ -250,6 +263,7 @@ def _read(variables: Reading) -> Settings:
         structured_output=_choice(variables, "STRUCTURED_OUTPUT", SENDINGS, sending_by_default(provider, base_url)),
         base_url=base_url,
         api_key=_secret(variables, "AI_API_KEY", 1),
+        gateway=_gateway(variables),
         timeout_seconds=timeout,
         lease_seconds=lease,
         concurrency=_whole(variables, "AI_CONCURRENCY", 6, 1, 6),
@@ -379,6 +393,13 @@ def _base_url(variables: Reading, provider: str) -> str | None:
     if not sound or url.query or url.fragment:
         variables.refuse("AI_BASE_URL", takes)
     return text.rstrip("/")
+
+
+def _gateway(variables: Reading) -> str | None:
+    name = _text(variables, "AI_GATEWAY")
+    if name is not None and not _GATEWAY_NAME.fullmatch(name):
+        variables.refuse("AI_GATEWAY", "the name of an AI Gateway: up to 64 letters, digits, - and _")
+    return name
 
 
 def _origins(variables: Reading) -> frozenset[str]:

@@ -350,6 +350,7 @@ class FinishedChunk:
     quotes: tuple[Quote, ...] = ()
     rejected: Rejection | None = None  # The last answer for a failed chunk that did not fit the schema.
     is_gap: bool = False  # Whether the chunk failed, but the task continues or has completed without it.
+    cached: bool = False  # Whether the output came from the cache of Cloudflare's AI Gateway, which costs nothing.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

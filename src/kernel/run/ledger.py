@@ -330,7 +330,7 @@ class Ledger:
         self._unsaved.outputs.append(
             Output(
                 *(key, reply.output, calls, reply.finish_reason, started_ms, ended_ms, reply.lane, first_ms),
-                reply.quotes,
+                *(reply.quotes, reply.from_cache),
             )
         )
         self._report.succeeded(started_at, now)
@@ -374,8 +374,9 @@ class Ledger:
         limited, used_up = isinstance(error, ModelRateLimited), isinstance(error, ModelDayUsedUp)
         given_up = limited and self._pauses.rate_limited(error, now, chance)
         if used_up:
-            self._pauses.used_up(now, self._report.at_ms(now), chance)
-        self._pauses.asked(error, now)
+            self._pauses.used_up(error, now, self._report.at_ms(now), chance)
+        else:
+            self._pauses.asked(error, now)
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._report.failed(key, failure, started_at, now)
         if limited or used_up:

@@ -121,7 +121,10 @@ class CallInputs:
         form = next((form for rule in self._context.rules if (form := rule.form(key)) is not None), None)
         if form is not None:
             form = form._replace(rejected=self._ledger.rejections.of(key))
-        return ModelCall(system, user, self._context.model, tokens, options.temperature, options.model_options, form)
+        return ModelCall(
+            *(system, user, self._context.model, tokens, options.temperature, options.model_options, form),
+            task_key=self._claim.task_key,
+        )
 
     def lacks(self, keys: Sequence[CallKey]) -> CallKey | None:
         """Return the first call whose input must be read from D1; None if the inputs of all calls are in memory."""

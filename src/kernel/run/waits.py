@@ -47,9 +47,10 @@ class Pauses:
         self.provider_until = max(self.provider_until, now + wait)
         return self.rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
-    def used_up(self, now: float, now_ms: int, chance: float) -> None:
-        """Pause until the allowance of a day is renewed. Tasks go on one after the other."""
-        wait = seconds_until_reset(now_ms) + chance * limits.RESET_SPREAD_SECONDS
+    def used_up(self, error: ModelError, now: float, now_ms: int, chance: float) -> None:
+        """Pause until an allowance is renewed, at midnight if the error names no time. Tasks go on one by one."""
+        left = seconds_until_reset(now_ms) if error.delay_seconds is None else error.delay_seconds
+        wait = left + chance * limits.RESET_SPREAD_SECONDS
         self.quota_until = max(self.quota_until, now + wait)
 
     def unstarted(self, fruitless: int, now: float) -> None:

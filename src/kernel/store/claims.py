@@ -210,7 +210,7 @@ class Output(NamedTuple):
     `finish_reason` is the provider's reason for the output's end. `started_ms` and `ended_ms` are when the successful
     call, or its group in a lane, started and ended, in ms since the epoch by the database's clock. `lane` is the number
     of the call's lane, if it had one, and `first_ms` is when the first of several calls for the output started. A field
-    of an output is None if it is unknown.
+    of an output is None if it is unknown. `cached` says that the output came from a gateway's cache.
     """
 
     key: CallKey
@@ -222,6 +222,7 @@ class Output(NamedTuple):
     lane: int | None = None
     first_ms: int | None = None
     quotes: tuple[Quote, ...] = ()
+    cached: bool = False
 
 
 class MergeLevel(NamedTuple):

@@ -102,6 +102,7 @@ class ChunkIndex(NamedTuple):
             first_started_at=output.started_ms if output.calls == 1 else output.first_ms,
             lane=output.lane,
             quotes=output.quotes,
+            cached=output.cached,
         )
 
     def failed_for_good(self, index: int, rejected: Rejection | None = None) -> FinishedChunk:

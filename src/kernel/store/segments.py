@@ -2,10 +2,10 @@
 
 The body of a segment consists of pieces, one after the other. A piece has the outputs that one SQL statement added. It
 is a JSON list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane,
-first, quotes]` for each output. The times in an entry are milliseconds since the epoch by the database's clock; `first`
-is when the first of several calls for the output started. A quote is `[pointer, start, end]`. The finish reason and
-every later member of an entry may be null. An entry omits the last members that are null. A reader must ignore unknown
-members at the end of an entry, so that later code can add some.
+first, quotes, cached]` for each output. The times in an entry are milliseconds since the epoch by the database's clock;
+`first` is when the first of several calls for the output started. A quote is `[pointer, start, end]`. `cached` is true
+or null. The finish reason and every later member of an entry may be null. An entry omits the last members that are
+null. A reader must ignore unknown members at the end of an entry, so that later code can add some.
 
 D1 returns a blob as a list of numbers, with one number for each byte. Therefore the bodies of segments are sent to the
 database and read from it as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.
@@ -62,9 +62,10 @@ def unpack(level: int, body: str) -> Iterator[Output]:
         assert piece.eof, "a piece of a segment is cut off"
         left = piece.unused_data
         for idx, output, calls, reason, started_ms, ended_ms, *more in json.loads(text):
-            lane, first_ms, quotes = [*more, None, None, None][:3]
+            lane, first_ms, quotes, cached = [*more, None, None, None, None][:4]
             found = tuple(Quote(*quote) for quote in quotes or ())
-            yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms, lane, first_ms, found)
+            times = started_ms, ended_ms
+            yield Output(CallKey(level, idx), output, calls, reason, *times, lane, first_ms, found, bool(cached))
 
 
 def _sizes(outputs: Sequence[Output]) -> str:
@@ -95,7 +96,7 @@ def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes
 def _entry(output: Output) -> bytes:
     _, position = output.key
     entry = [position, output.text, output.calls, output.finish_reason, output.started_ms, output.ended_ms]
-    also = [output.lane, output.first_ms, output.quotes or None]
+    also = [output.lane, output.first_ms, output.quotes or None, output.cached or None]
     while also and also[-1] is None:
         also.pop()
     entry += also

@@ -465,6 +465,13 @@ def test_what_resume_says(fake: FakeApi, run: Runs):
     assert [asked.body for asked in fake.asked] == [{"resume": True}] * 3
 
 
+def test_a_chunk_from_the_cache_of_a_gateway_says_so(fake: FakeApi, run: Runs):
+    known = {**chunk(0, "one"), "cached": True}
+    fake.on("GET", f"{PATH}/chunks", {"chunks": [known, chunk(1, "two")], "nextCursor": None})
+    _, first, second = run("chunks", TASK_ID)[1].splitlines()
+    assert ("cached" in first, "cached" in second) == (True, False)
+
+
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))

@@ -233,6 +233,14 @@ BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
         replaced(VARS, VARS + 'AI_MODEl = "m"\n'),
         warning("variables", "nothing reads AI_MODEl", "did you mean AI_MODEL?"),
     ),
+    "Workers AI through a gateway": (
+        replaced(VARS, VARS + 'AI_GATEWAY = "mine"\n'),
+        warning("gateway", "own retries would be calls outside the bill", "turn off Retry Requests"),
+    ),
+    "a server behind a gateway": (
+        secrets("AI_PROVIDER=openai\nAI_BASE_URL=https://gateway.ai.cloudflare.com/v1/a/b/openai\n"),
+        warning("gateway", "own retries would be calls outside the bill", "turn off Retry Requests"),
+    ),
     "a lease that is too short": (
         replaced(VARS, VARS + "LEASE_SECONDS = 60\n"),
         fault("variables", "LEASE_SECONDS is not above AI_TIMEOUT_SECONDS", "LEASE_SECONDS higher"),

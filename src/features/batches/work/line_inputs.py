@@ -113,7 +113,8 @@ class LineInputs:
         assert opened is not None
         self._out.add(key)
         body = call_body(opened.work.endpoint, line.body)
-        return ModelCall("", "", line.model, self._settings.max_output_tokens, body=body)
+        tokens = self._settings.max_output_tokens
+        return ModelCall("", "", line.model, tokens, body=body, task_key=self._claim.task_key)
 
     def chars_of(self, key: CallKey) -> int | None:
         """Return None: lines that fail for good are counted, and not measured."""

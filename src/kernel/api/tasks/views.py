@@ -60,7 +60,8 @@ class ChunkView(TypedDict):
     sent. Between `firstStartedAt` and `startedAt` earlier calls failed, and the chunk waited for the next one. `lane`
     is the number of the lane that made the call, null if the task's own worker made it. Each of these fields is null if
     its value is unknown, and for a failed chunk. `firstStartedAt` is also null if an earlier worker made the first
-    call. `rejected` is set if an output did not fit the task's schema.
+    call. `rejected` is set if an output did not fit the task's schema. `cached` is set if the output came from the
+    cache of Cloudflare's AI Gateway, and so cost nothing.
     """
 
     index: Count
@@ -76,6 +77,7 @@ class ChunkView(TypedDict):
     firstStartedAt: Time | None
     lane: Annotated[int, Field(ge=1)] | None
     rejected: NotRequired[RejectedView]
+    cached: NotRequired[Literal[True]]
 
 
 @shown
@@ -110,6 +112,8 @@ def chunk_view(chunk: core.FinishedChunk) -> ChunkView:
     if chunk.rejected is not None:
         faults = [FaultView(pointer=pointer, expected=expected) for pointer, expected in chunk.rejected.faults]
         view["rejected"] = RejectedView(output=chunk.rejected.answer, errors=faults)
+    if chunk.cached:
+        view["cached"] = True
     return view
 
 

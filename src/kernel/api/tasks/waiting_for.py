@@ -31,10 +31,10 @@ class WaitView(TypedDict):
 
     `queued`: the task waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is
     away. `backoff`: a call failed and is repeated later. `lease`: the task's worker died or stalled. `database`: the
-    database is overloaded, or the bucket of files does not answer. `quota`: the daily allowance of a service is used
-    up. `scheduled`: `notBefore` has not come. `cost_limit`: the tenant has used up what its month may cost, or a cap
-    applies and the next call has no price. `ahead` counts the tasks that come before a queued one, if their number is
-    known: those of the tenant, and those of others that have the object slots for which it waits.
+    database is overloaded, or the bucket of files does not answer. `quota`: an allowance of a service is used up, until
+    its reset. `scheduled`: `notBefore` has not come. `cost_limit`: the tenant has used up what its month may cost, or a
+    cap applies and the next call has no price. `ahead` counts the tasks that come before a queued one, if their number
+    is known: those of the tenant, and those of others that have the object slots for which it waits.
     """
 
     reason: Reason

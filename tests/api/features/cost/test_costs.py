@@ -53,6 +53,21 @@ def test_a_task_shows_what_its_calls_cost(bench: ApiBench) -> None:
     assert listed["usage"] == usage
 
 
+def test_an_answer_from_a_gateway_s_cache_costs_nothing(bench: ApiBench) -> None:
+    """Its chunk says so, its tokens are those of the answer, and each call names its task."""
+    model = bench.worker.provider
+    assert isinstance(model, ScriptedModel)
+    model.says = {"one": [ModelReply("1", 10, 1, "stop", from_cache=True)]}
+    made = bench.submit(TEXT)
+    work(bench, made["id"])
+    found = data(bench.call("GET", f"/api/tasks/{made['id']}?include=chunks"))
+    calls = found["usage"]["modelCalls"]
+    assert [chunk.get("cached") for chunk in found["chunks"]] == [True] + [None] * (calls - 1)
+    assert found["usage"]["cost"] == NOTHING | {"amount": written((calls - 1) * PRICE.cost(10, 1))}
+    assert found["usage"]["inputTokens"] == 10 * calls
+    assert {call.task_key for call in model.calls} == {key(made["id"])}
+
+
 def test_a_model_without_a_price_has_no_cost(bench: ApiBench) -> None:
     """The cost of a task whose model has no price is null, and stays null."""
     made = bench.submit(TEXT, model="other")
@@ -71,10 +86,19 @@ def test_a_response_shows_cached_tokens_as_openai_does(bench: ApiBench) -> None:
 
 
 def test_a_batch_shows_what_its_lines_cost() -> None:
-    """The lines of a batch cost what their own counts say, at the price of the batch's model."""
+    """The lines of a batch cost what their own counts say, at the price of its model. Their calls name the batch."""
     made = ApiBench(settings=Settings(provider="demo", prices=PRICES))
     batch = batches.create(made, batches.lines(3))
+    named: list[object] = []
+    infer = made.worker.provider.infer
+
+    async def noted(call: ModelCall) -> ModelReply:
+        named.append(call.task_key)
+        return await infer(call)
+
+    made.worker.provider.infer = noted  # type: ignore[method-assign]
     ended = batches.run(made, batch)
+    assert named == [batches.key_of(batch)] * 3
     usage = ended["usage"]
     cost = sum(
         PRICES["demo"].cost(one["prompt_tokens"], one["completion_tokens"])

@@ -10,6 +10,7 @@ from src.kernel.calls import wire
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.calls.workers_ai import WorkersAIProvider
 from src.kernel.domain.errors import ModelReplyMalformed, ModelUnavailable
+from tests.support.scripted_model import NoGateway
 from tests.unit.kernel.calls.test_openai import CALL, completion, failure, infer, reply
 
 LINE = ModelCall("", "", "m", body={"messages": [{"role": "user", "content": "x"}]})
@@ -49,7 +50,7 @@ def counts(made: ModelReply) -> tuple[int, int, int]:
 def workers_ai(result: object, call: ModelCall = CALL) -> ModelReply:
     """Return what a result of the binding becomes."""
 
-    class Ai:
+    class Ai(NoGateway):
         async def run(self, model: str, inputs: dict[str, object]) -> object:
             return result
 

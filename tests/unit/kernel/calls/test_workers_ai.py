@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.calls.workers_ai import DEFAULT_MODEL, OUTPUT_TOKENS, WorkersAIProvider
 from src.kernel.domain import errors
+from tests.support.scripted_model import NoGateway
 
 CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years ago.", model="@cf/some/model")
 
 
-class ScriptedAi:
+class ScriptedAi(NoGateway):
     """A binding that gives the same result or error to every call, and keeps the calls. `hangs` never answers."""
 
     def __init__(self, answer: object, *, hangs: bool = False) -> None:

@@ -127,6 +127,7 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
     bench.database.seconds = 8.0
     (told,) = bench.do(Lane().infer(bench.worker(), task_key, 1, [wire.write_call(ModelCall("", "x", ""))]))
     assert ("output" in told, len(bench.model.calls)) == (made, int(made))
+    assert [call.task_key for _, call in bench.model.calls] == [task_key] * made
 
 
 def test_a_run_that_starts_nothing_gives_its_task_back(make):

@@ -78,6 +78,19 @@ def test_a_quota_that_nobody_renews_still_fails_the_task(bench: WorkerBench) -> 
     assert bench.run() == Ended(Status.FAILED)
 
 
+def test_a_budget_is_renewed_when_its_error_says(bench: WorkerBench) -> None:
+    """A gateway's budget that names its reset is waited for as a day is, and not shown as a rate limit."""
+    bench.model.act = lambda call, number: ModelDayUsedUp("2045", 7_200.0) if bench.loop.time() < 7_000 else None
+    bench.insert(8)
+    assert isinstance(bench.run(), Released)
+    waits = bench.task().waiting_for
+    assert waits is not None
+    assert waits.reason == "quota"
+    assert 7_190_000 < (waits.until or 0) - START_MS < 7_510_000
+    bench.do(asyncio.sleep(7_510))
+    assert bench.run() == Ended(Status.COMPLETED)
+
+
 def test_it_crosses_a_lane() -> None:
     """A lane tells the two apart, although clients see one code for both."""
     for error in (ModelDayUsedUp("x"), ModelQuotaExhausted("x")):

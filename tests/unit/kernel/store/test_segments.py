@@ -135,27 +135,36 @@ QUOTES = (Quote("/a/0", 1, 7), Quote("/b~1", 3, 4))
 
 
 @pytest.mark.parametrize(
-    "more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000), (None, None, QUOTES), (2, None, QUOTES[:1])]
+    "more",
+    [
+        (),
+        (2,),
+        (None, BEGUN - 7_000),
+        (2, BEGUN - 7_000),
+        (None, None, QUOTES),
+        (2, None, QUOTES[:1]),
+        (None, None, (), True),
+    ],
 )
 def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[Any, ...]):
-    """A segment keeps an output's text, calls, finish reason, times, lane, its first call's start, and quotes."""
+    """A segment keeps an output's text, calls, finish reason, times, lane, its first call's start, quotes and cache."""
     made = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
     assert bench.step(bench.claim(), outputs=[made], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
     assert list(unpack(0, row["body"])) == [made]
     chunks = bench.run(bench.store.chunks(TASK)) or []
-    assert [(chunk.index, chunk.attempts, chunk.lane, chunk.first_started_at) for chunk in chunks] == [
-        (2, 3, made.lane, made.first_ms)
+    assert [(chunk.index, chunk.attempts, chunk.lane, chunk.first_started_at, chunk.cached) for chunk in chunks] == [
+        (2, 3, made.lane, made.first_ms, made.cached)
     ]
 
 
-@pytest.mark.parametrize("members", [6, 7, 8, 9, 10])
+@pytest.mark.parametrize("members", [6, 7, 8, 9, 10, 11])
 def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
-    entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, [["/a", 1, 2]], "later"][:members]
+    entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, [["/a", 1, 2]], True, "later"][:members]
     (read,) = unpack(0, zlib.compress(json.dumps([entry]).encode()).hex())
     assert read[1:6] == ("said", 1, "stop", BEGUN, BEGUN + 1)
     assert (read.lane, read.first_ms) == (3 if members > 6 else None, BEGUN - 9 if members > 7 else None)
-    assert read.quotes == ((Quote("/a", 1, 2),) if members > 8 else ())
+    assert (read.quotes, read.cached) == (((Quote("/a", 1, 2),) if members > 8 else ()), members > 9)
 
 
 def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
