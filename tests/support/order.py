@@ -29,6 +29,7 @@ LONG = (
     "tests/runtime/test_long_inputs.py",
     "tests/runtime/test_chaos.py",
     "tests/runtime/test_batch_chaos.py",
+    "tests/runtime/test_cap_kills.py",
     "tests/simulator/campaign",
     "tests/unit/project/test_kernel_alone.py",
 )
