@@ -2,14 +2,16 @@
 
 import importlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from local import model
-from local.model_server import NAME
+from local.model_server import NAME, TIMEOUT_SECONDS
 from tests.support.client import Client, openai
 from tests.support.dev_server import ROOT, DevServer, eventually
 from tests.support.real_model import RealModel
@@ -26,7 +28,7 @@ TEXT = "\n\n".join(
         "Today the lamp is electric and nobody lives on the rock. Visitors may climb the stairs on Sundays.",
     )
 )
-CONTEXT_TOKENS = 512
+CONTEXT_TOKENS = 1024
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def real() -> Iterator[RealModel]:
 @pytest.fixture(scope="module")
 def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     state: Path = tmp_path_factory.mktemp("state")
-    flags = openai(real.base_url, AI_MODEL=NAME, AI_CONCURRENCY=model.SLOTS)
+    patience = {"AI_TIMEOUT_SECONDS": TIMEOUT_SECONDS, "LEASE_SECONDS": TIMEOUT_SECONDS + 60}
+    flags = openai(real.base_url, AI_MODEL=NAME, AI_CONCURRENCY=model.SLOTS, **patience)
     with DevServer(state, *flags) as server, Client(server.url) as made:
         yield made
 
@@ -140,6 +143,21 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
     assert done["usage"]["modelCalls"] == 1
 
 
+def patiently(client: Client, task_id: str, seconds: float) -> Any:
+    """Return the task once it has ended. A poll that a busy machine breaks off is sent again."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            task = client.task(task_id, wait=5)
+        except httpx.TransportError as error:
+            print(f"a poll was lost: {error!r}")
+            time.sleep(1)
+            continue
+        if task["terminal"]:
+            return task
+    raise AssertionError(f"still {task['status']} after {seconds} s: {task}")
+
+
 @pytest.mark.parametrize("name", ["english", "chinese"])
 def test_each_quote_of_the_model_is_in_the_text(warm: Client, name: str):
     """What the model copies is at its place in the input, and what it invents is null and counted."""
@@ -162,7 +180,7 @@ def test_each_quote_of_the_model_is_in_the_text(warm: Client, name: str):
         temperature=0,
         maxOutputTokens=100,
     )
-    done = warm.finished(task["id"], sized(quick=300, test=300, campaign=5_000))
+    done = patiently(warm, task["id"], sized(quick=290, test=290, campaign=3_500))
     assert done["status"] == "completed", done
     said = {
         f"/{chunk}/quotes/{at}": quote
@@ -174,3 +192,4 @@ def test_each_quote_of_the_model_is_in_the_text(warm: Client, name: str):
     print(f"{name}: {len(placed)} quotes, {done['usage']['quotesNotFound']} not found, {len(done['gaps'])} gaps")
     assert placed == said
     assert placed or done["usage"]["quotesNotFound"]
+    assert placed or len(text) < 1_000  # of the whole text the model copies something
