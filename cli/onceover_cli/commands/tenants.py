@@ -61,10 +61,13 @@ def list_tenants(
             str(one["modelCalls"]),
             str(one["inDoubt"] or ""),
             f"{one['inputTokens']}/{one['outputTokens']}",
+            (one.get("cost") or {}).get("amount", ""),
         ]
         for one in found
     ]
-    terminal.write_table(["TENANT", "TASKS", "UNFINISHED", "FAILED", "WHY", "CALLS", "DOUBT", "TOKENS IN/OUT"], rows)
+    terminal.write_table(
+        ["TENANT", "TASKS", "UNFINISHED", "FAILED", "WHY", "CALLS", "DOUBT", "TOKENS IN/OUT", "COST $"], rows
+    )
 
 
 @app.command(

@@ -8,7 +8,7 @@ from ...kernel.api.base import fields
 from ...kernel.api.base.endpoint import HOURS, Answer, Endpoint, Parameter
 from ...kernel.api.base.exchange import EVERYONE, Exchange, Reach
 from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.views import Count, FailedTasksView, shown
+from ...kernel.api.base.views import CostView, Count, FailedTasksView, amount_view, shown
 from ...kernel.api.tasks import across
 from ...kernel.domain.codes import TaskCode
 from ...kernel.domain.ids import TENANT_TASKS_MOST
@@ -21,8 +21,8 @@ from ...kernel.store.tenants import EndedTasks, TenantStore
 class TenantView(TypedDict):
     """The tasks of a tenant that were created in the last `hours` and are still kept.
 
-    The view counts the newest 500 tasks: by status, failures by code (most frequent first), and their calls and tokens.
-    `more` says that there may be more tasks.
+    The view counts the newest 500 tasks: by status, failures by code (most frequent first), and their calls, tokens and
+    cost, which is null if none of their models had a price. `more` says that there may be more tasks.
     """
 
     tenant: str
@@ -38,6 +38,7 @@ class TenantView(TypedDict):
     inDoubt: Count
     inputTokens: Count
     outputTokens: Count
+    cost: CostView | None
 
 
 @shown
@@ -71,6 +72,7 @@ def _view(tenant: str, ended: Sequence[EndedTasks]) -> TenantView:
         if one.code is not None:
             failures[one.code] += one.tasks
     tasks = by_status.total()
+    costs = [one.cost for one in ended if one.cost is not None]
     return TenantView(
         tenant=tenant,
         tasks=tasks,
@@ -85,6 +87,7 @@ def _view(tenant: str, ended: Sequence[EndedTasks]) -> TenantView:
         inDoubt=sum(one.in_doubt for one in ended),
         inputTokens=sum(one.input_tokens for one in ended),
         outputTokens=sum(one.output_tokens for one in ended),
+        cost=amount_view(sum(costs), sum(one.cost_in_doubt for one in ended)) if costs else None,
     )
 
 
@@ -92,7 +95,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/tenants",
-        summary="Read a summary of a tenant's latest tasks: failures by code, calls and tokens",
+        summary="Read a summary of a tenant's latest tasks: failures by code, calls, tokens and cost",
         handler=read_tenants,
         access=Scope.READ,
         reach=Reach.EACH,

@@ -287,9 +287,11 @@ SELECT tenant FROM found WHERE tenant IS NOT NULL
 FIGURES = statement(f"""
 SELECT status, error_code, count(*) AS tasks,
   sum(calls_settled + calls_in_doubt + json_array_length(in_flight)) AS calls, sum(calls_in_doubt) AS in_doubt,
-  sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
+  sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+  sum(cost) AS cost, sum(cost_in_doubt) AS cost_in_doubt
 FROM (
-  SELECT status, error_code, calls_settled, calls_in_doubt, in_flight, input_tokens, output_tokens, created_at
+  SELECT status, error_code, calls_settled, calls_in_doubt, in_flight, input_tokens, output_tokens, cost, cost_in_doubt,
+    created_at
   FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 ) WHERE created_at > {NOW} - :back_ms GROUP BY status, error_code ORDER BY status, error_code
 """)

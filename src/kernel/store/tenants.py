@@ -11,7 +11,10 @@ from .rows import span
 
 
 class EndedTasks(NamedTuple):
-    """A tenant's tasks with one status, and one error code if they failed: their number, and sums of their calls."""
+    """A tenant's tasks with one status, and one error code if they failed: their number, and sums of their calls.
+
+    `cost` is in billionths of a dollar, and None if no model of the tasks had a price.
+    """
 
     status: Status
     code: str | None
@@ -20,6 +23,8 @@ class EndedTasks(NamedTuple):
     in_doubt: int
     input_tokens: int
     output_tokens: int
+    cost: int | None
+    cost_in_doubt: int
 
 
 class TenantStore(Store):
@@ -54,6 +59,8 @@ class TenantStore(Store):
                     in_doubt=d1.whole(row, "in_doubt"),
                     input_tokens=d1.whole(row, "input_tokens"),
                     output_tokens=d1.whole(row, "output_tokens"),
+                    cost=d1.maybe_whole(row, "cost"),
+                    cost_in_doubt=d1.whole(row, "cost_in_doubt"),
                 )
                 for row in rows
             ]

@@ -332,6 +332,7 @@ FIGURES = {
     "inDoubt": 1,
     "inputTokens": 100,
     "outputTokens": 20,
+    "cost": {"amount": "0.120000000", "currency": "USD", "inDoubt": "0.000000000"},
 }
 
 

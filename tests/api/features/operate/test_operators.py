@@ -464,8 +464,16 @@ def test_figures_by_tenant(two: Two) -> None:
         }
         assert one["failures"] == [{"code": "model_unavailable", "tasks": 1}]
         assert (one["modelCalls"], one["inputTokens"], one["outputTokens"]) == (5, 10, 1)
+        assert one["cost"] is None
     own = data(two.ask("readTenants", two.bench.make_key(Scope.READ), None))
     assert [one["tenant"] for one in own["tenants"]] == [OURS]
+    two.bench.database.rows(
+        "UPDATE tasks SET cost = 1500000000, cost_in_doubt = 250000000 WHERE id IN (SELECT max(id) FROM tasks)"
+    )
+    found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))["tenants"]
+    assert [one["cost"] for one in found if one["cost"]] == [
+        {"amount": "1.500000000", "currency": "USD", "inDoubt": "0.250000000"}
+    ]
 
 
 def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
