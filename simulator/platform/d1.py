@@ -69,7 +69,7 @@ class DatabaseServer:
             return
         if faults.fires(STANDING, "d1"):
             self._stand_still(faults.between(*STANDING_SECONDS))
-        wait = max(0.0, (self._still_until_ms - self._platform_now_ms()) / 1000)
+        wait = self.wait_seconds()
         if self.line is not None:
             wait = self.line.join()
         elif wait:
@@ -78,6 +78,12 @@ class DatabaseServer:
             latency(wait, self._served, statements, reply, latency)
             return
         self._served(statements, reply, latency)
+
+    def wait_seconds(self) -> float:
+        """Return the seconds until D1 has served the calls that wait now, or will no longer stand still."""
+        if self.line is not None:
+            return self.line.wait_seconds()
+        return max(0.0, (self._still_until_ms - self._platform_now_ms()) / 1000)
 
     def _stand_still(self, seconds: float) -> None:
         """Serve no call for this many seconds. The calls that come meanwhile wait, and land even if given up."""

@@ -52,6 +52,10 @@ class CallQueue:
         self._free_at = max(now + others * sharing.service_seconds, self._free_at) + sharing.service_seconds
         return self._free_at - now
 
+    def wait_seconds(self) -> float:
+        """Return the seconds until the database has served all calls that are in the queue now."""
+        return max(0.0, self._free_at - self._now())
+
     def stall(self, seconds: float) -> None:
         """Serve no call for this many seconds, after the calls that already wait in the queue."""
         self._free_at = max(self._now(), self._free_at) + seconds

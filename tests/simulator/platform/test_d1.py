@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from simulator.engine.fault_kinds import STANDING
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import DirectPort, JsError
 from simulator.platform.d1 import D1Binding, DatabaseServer
+from simulator.platform.shared_database import CallQueue, Sharing
 from simulator.platform.sqlite_database import Template
 
 TEMPLATE = Template(
@@ -67,3 +69,16 @@ def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
         return len(db._server.connection.execute("SELECT * FROM t").fetchall())
 
     assert use(work, {fault: 1.0}) == landed
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_database_that_stands_still_tells_for_how_long(is_shared: bool):
+    faults, waits = FaultPlan(Random(1), {STANDING: 1.0}), list[float]()
+    server = DatabaseServer(TEMPLATE, faults, lambda: NOW_MS)
+    if is_shared:
+        server.line = CallQueue(Sharing(), faults, lambda: NOW_MS / 1000)
+    assert server.wait_seconds() == 0
+    statement = D1Binding(server, DirectPort()).prepare("SELECT 1")
+    server.serve([statement], lambda *_: None, lambda seconds, *_: waits.append(seconds))
+    server.close()
+    assert 30 <= server.wait_seconds() == pytest.approx(waits[0], abs=0.01)
