@@ -61,10 +61,17 @@ class _Reading:
         self._log("lines_lost", lines=lost)
 
     def unread(self, error: BlobUnavailable | MemoryShort) -> None:
-        """Let no call start for a while, longer each time in a row, because a line could not be read."""
+        """Let no call start for a while, longer each time in a row, because a line could not be read.
+
+        A run that has made no call counts the look in its task's row, so that the pauses also grow from run to run.
+        """
         self._failures += 1
-        pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
-        pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        if self._ledger.in_flight or self._ledger.ended:
+            pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
+            pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        else:
+            pause = idle_seconds(self._ledger.idle_runs)
+            self._ledger.idled()
         self._log("lines_unread", error=error.code, retry_seconds=pause)
         self._ledger.pause(clock.now() + pause)
 

@@ -87,7 +87,7 @@ class LineInputs:
         self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
         self._out: set[CallKey] = set()  # The lines whose calls are in flight.
         self._asked: frozenset[CallKey] = frozenset()
-        self._lost: Sequence[range] = ()  # The bytes of the file that cannot be read any more.
+        self._lost: list[range] = []  # The bytes of the file that cannot be read any more.
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
         """Return the first of the calls that may start: as many as the memory for lines allows, but at least one."""
@@ -160,9 +160,11 @@ class LineInputs:
                 await self._read(opened, key, calls, wanted)
                 return
         except BlobMissing:
-            self._lost = await self._files.lost(opened.file)
+            known, self._lost = self._lost, await self._files.lost(opened.file)
             if not self._is_lost(opened, key.position):
-                raise PartAway("lines after this one are lost") from None  # the next read leaves them out
+                if self._lost == known:
+                    raise PartAway("the lines are there again") from None
+                return  # lines after this one are lost; the run reads again at once, without them
         positions = range(key.position, self._claim.total)
         self._lose(CallKey(0, position) for position in positions if self._is_lost(opened, position))
 

@@ -7,6 +7,7 @@ import pytest
 from src.features.batches.work.line_inputs import LineInputs
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
+from src.kernel.domain.errors import BlobMissing
 from src.kernel.domain.ids import FileKey
 from src.kernel.domain.task import Route, Status
 from src.kernel.run.context import Ended, Released
@@ -35,6 +36,46 @@ def test_a_batch_whose_bucket_does_not_answer_rests_longer_each_time(bench: Batc
     unread(bench)
     unread(bench, 2 * limits.IDLE_SECONDS_FIRST)
     unread(bench, 4 * limits.IDLE_SECONDS_FIRST)
+
+
+def test_a_batch_rests_longer_each_time_its_lines_cannot_be_read_for_a_call(bench: BatchBench) -> None:
+    """Each run of a short slice costs a claim and a release, so pauses within one run do not suffice."""
+    bench.begin(lines(60))
+    assert bench.run() == Released(0)  # the validation of a long batch ends the run, for lanes
+    assert bench.bucket is not None
+    bench.bucket.fail(1_000)
+    for number in range(4):
+        seconds = limits.IDLE_SECONDS_FIRST * 2**number
+        assert bench.run(HOST._replace(seconds=5.0)) == Released(seconds)
+        bench.pass_seconds(seconds)
+    bench.bucket.fail(0)
+    assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_a_part_that_was_missed_for_long_and_is_there_at_the_last_look_is_waited_for(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a part is not lost, and a run that read again at once might do so without end."""
+    bench.begin(lines(60))
+    assert bench.run() == Released(0)
+    assert bench.bucket is not None
+    read, short, missed = bench.bucket.read, HOST._replace(seconds=5.0), list[str]()
+
+    async def only_last_byte(file: FileKey, name: str, start: int, end: int) -> bytes:
+        if end - start > 1:
+            missed.append(name)
+            raise BlobMissing(name)
+        return await read(file, name, start, end)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.bucket, "read", only_last_byte)
+        assert bench.run(short) == Released(limits.IDLE_SECONDS_FIRST)
+        bench.pass_seconds(limits.LOST_PART_SECONDS)
+        assert bench.run(short) == Released(2 * limits.IDLE_SECONDS_FIRST)
+        assert missed == ["0", "0"]  # once in each run
+    bench.pass_seconds(2 * limits.IDLE_SECONDS_FIRST)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.batch().counts.failed == 0
 
 
 def test_once_the_bucket_answers_the_lines_are_checked_without_a_pause(bench: BatchBench) -> None:
