@@ -91,7 +91,7 @@ class WritePacer:
         return self.announced_at + self._lease_seconds / 2
 
     async def with_retries[T](
-        self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True
+        self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, at_once: bool = False, when_full: bool = True
     ) -> T:
         """Repeat a read or a write until the database answers, but not for longer than a lease.
 
@@ -100,10 +100,10 @@ class WritePacer:
 
         Each write waits until `ready_at`: paid outputs wait, so that they do not add to the database's load. A read
         does not wait and does not count as a write. Otherwise a run with only one write left could not announce the
-        calls whose input it has read.
+        calls whose input it has read. A write `at_once` counts but does not wait, unless it must be repeated.
         """
         began = clock.now()
-        ready_at = self.ready_at(began) if writes else began
+        ready_at = self.ready_at(began) if writes and not at_once else began
         pause = limits.STORE_RESEND_SECONDS
         while True:
             await self._wait_until(ready_at)

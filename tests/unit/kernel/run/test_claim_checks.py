@@ -109,6 +109,15 @@ def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
     assert len(bench.events("let_go")) == 1
 
 
+def test_a_run_without_a_turn_to_write_lets_go_of_its_host(bench: WorkerBench):
+    """After an idle run, the claim and the announcement take all writes that the run may make at first."""
+    bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")  # the claim announces nothing
+    seconds, outcome = freed(bench, lambda: cancel(bench), 2.0)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Ended(Status.CANCELLED)
+    assert bill(bench) == (2, 2)
+
+
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
     """If a task was put back and claimed by another worker, the old worker ends its calls and writes nothing."""
 
