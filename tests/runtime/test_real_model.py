@@ -136,7 +136,7 @@ def test_a_schema_that_the_model_s_server_refuses_fails_the_task(warm: Client):
 
 
 def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Client):
-    task = warm.submit("word " * (2 * CONTEXT_TOKENS))
+    task = warm.submit("word " * (CONTEXT_TOKENS + 100))  # one chunk
     done = warm.finished(task["id"])
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
     assert "context size" in done["error"]["message"]
