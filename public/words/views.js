@@ -386,6 +386,7 @@ export default {
   "verdict.end": [".", "。"],
   "verdict.failed": ["{failed} of {n} tasks failed in {span}: ", "{span}内 {n} 个任务中有 {failed} 个失败："],
   "verdict.failedOne": ["1 task ended in {span}, and it failed: "],
+  "verdict.fine": ["Service and model are healthy.", "服务和模型正常。"],
   "verdict.model": ["The model is {status}.", "模型{status}。"],
   "verdict.modelSince": ["The model has been {status} since {time}.", "模型自 {time} 起{status}。"],
   "verdict.more": ["Only the newest are counted.", "只统计了最新的任务。"],

@@ -74,6 +74,14 @@ def test_a_key_that_is_no_operator_s_sees_its_own_tenant(stage: Stage) -> None:
     assert stage.violations() == []
 
 
+def test_a_key_that_sees_no_task_is_told_that_all_is_well(stage: Stage) -> None:
+    stage.answers |= HEALTH
+    stage.answers["/api/history"] = lambda route: refuse(route, 403, "forbidden")
+    stage.answers["/api/tenants"] = lambda route: refuse(route, 403, "forbidden")
+    page = stage.open("#/health")
+    expect(page.locator("main > .card").first).to_have_text("Service and model are healthy.")
+
+
 def test_what_is_wrong_comes_first(stage: Stage) -> None:
     """Troubles of the service and the model come before the failures and before healthy parts, with quoted details."""
     history(stage)

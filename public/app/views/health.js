@@ -73,6 +73,7 @@ function Verdict({ of: { service, model, past }, hours, onRetry, onChange }) {
     ${isLate(service) && html`<p class="big">${t("verdict.sweep", { time: relative(service.lastSweepAt) })}</p>`}
     ${isStuck(service) && html`<p class="big">${t("verdict.queue", { span: span(service.backlog.oldestPendingSeconds * 1000) })}</p>`}
     ${service.files?.incomplete > 0 && html`<p class="big">${count("verdict.bucket", service.files.incomplete)}</p>`}
+    ${!past && !isWrong(service) && !isWrong(model) && html`<p class="big">${t("verdict.fine")}</p>`}
     ${past &&
     html`<p class="big">
       ${past.tasks === 0 ? t("verdict.nothing", { span: count("hours", hours) }) : count(past.failed > 0 ? "verdict.failed" : "verdict.none", past.tasks, { failed: past.failed, span: count("hours", hours) })}${past.failed > 0 && codes(past.failures)}${past.more && ` ${t("verdict.more")}`}
