@@ -106,13 +106,14 @@ SELECT tenant, wakes_after, (SELECT json_group_array(id) FROM (
 FROM tenant_limits WHERE wakes_after IS NOT NULL
   AND tenant = coalesce(:tenant, tenant) LIMIT 1
 """)
-# When a task goes on that a changed cap wakes. Until then it shows that it waits for the cap, and another change of the
-# cap does not postpone it.
-_TURN = f"min(not_before, {NOW} + (SELECT key FROM json_each(:task_keys) WHERE value = tasks.id) * :apart_ms)"
+# When a task goes on that a changed cap wakes.
+_TURN = f"({NOW} + (SELECT key FROM json_each(:task_keys) WHERE value = tasks.id) * :apart_ms)"
 _WAITS = f"status = 'pending' AND waits_for = '{COST_LIMIT}'"
+# Wakes tasks. Until its turn a woken task shows that it waits for the cap. Another change of the cap, or a WAKE that
+# lands late, leaves it alone, because it may have been sent off.
 WAKE = statement(f"""
 UPDATE tasks SET not_before = {_TURN}, wait_until = NULL, dispatches = 0, sent_at = NULL, wake_at = {wake(_TURN)}
-WHERE {LISTED} AND {_WAITS}
+WHERE {LISTED} AND {_WAITS} AND not_before > {_TURN}
 """)
 WAKE_ON = statement("""
 UPDATE tenant_limits SET wakes_after = :then WHERE tenant = :tenant AND wakes_after = :after

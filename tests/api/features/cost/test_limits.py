@@ -84,7 +84,10 @@ def test_a_task_waits_for_the_month_and_a_higher_cap_wakes_it(bench: ApiBench) -
 
 
 def test_woken_tasks_wait_for_their_turn(bench: ApiBench) -> None:
-    """A higher cap spreads them. Until its turn a task still shows the cap, and another change does not postpone it."""
+    """A higher cap spreads them. Until its turn a task still shows the cap.
+
+    Another change does not postpone it, and leaves alone a task that has been sent off.
+    """
     ids = [bench.submit("one")["id"] for _ in range(3)]
     cap(bench, "0")
     for task_id in ids:
@@ -94,7 +97,11 @@ def test_woken_tasks_wait_for_their_turn(bench: ApiBench) -> None:
     assert [wait["reason"] for wait in waits] == ["queued", "cost_limit", "cost_limit"]
     assert waits[1]["until"] < waits[2]["until"] < "2026-09-30"
     bench.pass_seconds(1)
+    sent = "SELECT dispatches, sent_at FROM tasks ORDER BY id"
+    bench.database.rows("UPDATE tasks SET dispatches = 1, sent_at = not_before WHERE id IN (SELECT min(id) FROM tasks)")
+    before = bench.database.rows(sent)
     cap(bench, "2")
+    assert bench.database.rows(sent) == before
     again = [data(bench.call("GET", f"/api/tasks/{one}"))["waitingFor"] for one in ids]
     assert again == waits
 
