@@ -73,6 +73,7 @@ def _view(tenant: str, ended: Sequence[EndedTasks]) -> TenantView:
             failures[one.code] += one.tasks
     tasks = by_status.total()
     costs = [one.cost for one in ended if one.cost is not None]
+    in_doubt = sum(one.cost_in_doubt for one in ended)
     return TenantView(
         tenant=tenant,
         tasks=tasks,
@@ -87,7 +88,7 @@ def _view(tenant: str, ended: Sequence[EndedTasks]) -> TenantView:
         inDoubt=sum(one.in_doubt for one in ended),
         inputTokens=sum(one.input_tokens for one in ended),
         outputTokens=sum(one.output_tokens for one in ended),
-        cost=amount_view(sum(costs), sum(one.cost_in_doubt for one in ended)) if costs else None,
+        cost=amount_view(sum(costs), in_doubt) if costs or in_doubt else None,
     )
 
 

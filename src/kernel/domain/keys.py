@@ -46,7 +46,7 @@ class Presented(NamedTuple):
     secret: str
 
 
-# A text that is no API key is looked up as NOBODY, whom no row has, so that it costs as much as any other key.
+# What the database is asked for if a text is no API key: no row has it, and the search costs as much as any other.
 NOBODY = Presented("", "")
 
 

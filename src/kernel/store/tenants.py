@@ -13,7 +13,7 @@ from .rows import span
 class EndedTasks(NamedTuple):
     """A tenant's tasks with one status, and one error code if they failed: their number, and sums of their calls.
 
-    `cost` is in billionths of a dollar, and None if no model of the tasks had a price.
+    `cost` is in billionths of a dollar, and None if no settled call of the tasks had a price.
     """
 
     status: Status

@@ -474,6 +474,9 @@ def test_figures_by_tenant(two: Two) -> None:
     assert [one["cost"] for one in found if one["cost"]] == [
         {"amount": "1.500000000", "currency": "USD", "inDoubt": "0.250000000"}
     ]
+    two.bench.database.rows("UPDATE tasks SET cost = NULL")
+    found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))["tenants"]
+    assert [one["cost"]["amount"] for one in found if one["cost"]] == ["0.000000000"]
 
 
 def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:

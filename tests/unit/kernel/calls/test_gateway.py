@@ -1,4 +1,4 @@
-"""Calls through Cloudflare's AI Gateway: what it is told, answers from its cache, and its used-up budgets."""
+"""Calls through Cloudflare's AI Gateway: the fields that a call sends, answers from the cache, used-up budgets."""
 
 import asyncio
 import json
