@@ -7,8 +7,7 @@ LOOK_CHARS code points before and after the offset alone. So a text that is read
 
 A text may be cut before headings, and after blank lines, lines and sentences. Finding all boundaries of a long text
 takes longer than all other work of its submission, and a chunk needs only the last boundary of the best kind. So
-`boundaries` searches a text of usual lines backwards from each limit, and marks all boundaries only of texts with other
-line ends. Both ways find the same boundaries.
+`Boundaries` searches the text backwards from each limit.
 
 No input makes this module's regular expressions backtrack. Each regular expression of the module consumes every
 character that it reads, or reads a bounded number of characters, and repeats only with possessive quantifiers.
@@ -21,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Final
 
 # A heading with an underline, its underline, a blank line and the marks at the end of a sentence are recognized up to
 # this length. What is longer has no meaning for a reader, and would make the rules depend on text that is far away.
@@ -31,17 +30,18 @@ MARK_CHARS_MOST = 1_000
 SENTENCE, LINE, PARAGRAPH, HEADING = 1, 2, 3, 4
 BEST_FIRST = (HEADING, PARAGRAPH, LINE, SENTENCE)
 
-_ENDS = r"\n\r\x85\u2028\u2029"
-_LINES = re.compile(rf"[^{_ENDS}]*+(\r\n|[{_ENDS}]|\Z)")
+# Further line ends of `str.splitlines`. Each is one character, so in a search "\n" can stand for it.
+_RARE_ENDS = "\x85\u2028\u2029"
+_OTHER_ENDS = re.compile(rf"\r(?!\n)|[{_RARE_ENDS}]")
 
 _HEADINGS = re.compile(
-    rf"""
-      [ ]{{0,3}}\#{{1,6}}(?:[ \t]|\Z)                                          # Markdown
-    | [ \t]{{0,40}}(?:Chapter|CHAPTER|Part|PART|Book|BOOK|Volume|VOLUME)[ \t]
-      (?:[0-9]{{1,4}}|[IVXLCDM]{{1,9}}|(?i:one|two|three|four|five|six|seven|eight|nine|ten)\b)
-      (?:(?:[.:,\u2013\u2014-]|[ \t](?![a-z]))[^{_ENDS}]{{0,60}})?\Z             # not "Book I read"
-    | [ \t\u3000]{{0,40}}第[0-9０-９零〇一二三四五六七八九十百千两兩]{{1,9}}[章回节節卷部篇集幕折]
-      (?:[\s:：、.．·\u2014-][^{_ENDS}]{{0,60}})?\Z
+    r"""
+      [ ]{0,3}\#{1,6}(?:[ \t]|\Z)                                          # Markdown
+    | [ \t]{0,40}(?:Chapter|CHAPTER|Part|PART|Book|BOOK|Volume|VOLUME)[ \t]
+      (?:[0-9]{1,4}|[IVXLCDM]{1,9}|(?i:one|two|three|four|five|six|seven|eight|nine|ten)\b)
+      (?:(?:[.:,\u2013\u2014-]|[ \t](?![a-z]))[^\n\r]{0,60})?\Z             # not "Book I read"
+    | [ \t\u3000]{0,40}第[0-9０-９零〇一二三四五六七八九十百千两兩]{1,9}[章回节節卷部篇集幕折]
+      (?:[\s:：、.．·\u2014-][^\n\r]{0,60})?\Z
     """,
     re.VERBOSE,
 )
@@ -56,10 +56,10 @@ _HEADING_FIRST = re.compile(_MAY_BE_HEADING)
 _SENTENCE_MARKS = ".!?。！？；…"
 _CLOSERS = "\"'”’»)]}」』）》〉】〕"
 # Matches the end of a sentence: its marks, closing characters after them, and blanks that follow on the same line.
-_SENTENCE_ENDS = re.compile(rf"([{_SENTENCE_MARKS}]++)[{re.escape(_CLOSERS)}]*+([^\S{_ENDS}]*+)")
+_SENTENCE_ENDS = re.compile(rf"([{_SENTENCE_MARKS}]++)[{re.escape(_CLOSERS)}]*+([^\S\n\r]*+)")
 _OF_SENTENCE_ENDS = frozenset(_SENTENCE_MARKS + _CLOSERS)
 
-# A line of blanks only, with the line feed before it, in a text whose lines end with "\n" or "\r\n".
+# A line of blanks only, with the line feed before it.
 _BLANKS = re.compile(r"\n[^\S\n]++(?=\n)")
 _FIRST_BLANKS = re.compile(r"[^\S\n]*+\n")
 
@@ -67,8 +67,15 @@ _REACH_FIRST_CHARS = 256  # How far before a limit the end of a sentence is sear
 _RUN_CHARS_MOST = 256  # The longest run of sentence marks, closing characters and blanks that a search steps over.
 
 
-class Boundaries(Protocol):
-    """The boundaries of one text."""
+class Boundaries:
+    """The boundaries of one text, each searched where it is needed."""
+
+    def __init__(self, text: str) -> None:
+        if any(end in text for end in _RARE_ENDS) or text.count("\r") != text.count("\r\n"):
+            text = _OTHER_ENDS.sub("\n", text)
+        self._text = text  # its lines end with "\n" or "\r\n"
+        self._searched_chars = 0  # how many characters were searched for ends of sentences, repetitions included
+        self._sentences: bytearray | None = None  # the ends of all sentences, marked with 1, in a text that needs them
 
     def last(self, kind: int, first: int, final: int) -> int:
         """Return the last offset from `first` (1 or more) to `final` with a boundary of a kind, -1 if there is none.
@@ -76,36 +83,6 @@ class Boundaries(Protocol):
         `final` is less than the text's length. No better kind of boundary may occur from `first` to `final`: then the
         result is undefined.
         """
-        ...
-
-
-def boundaries(text: str) -> Boundaries:
-    """Return the boundaries of a text, whose lines are those of `str.splitlines` except at rare control characters."""
-    others = any(end in text for end in "\x85\u2028\u2029")
-    return MarkedBoundaries(text) if others or text.count("\r") != text.count("\r\n") else SoughtBoundaries(text)
-
-
-class MarkedBoundaries:
-    """Marks the best kind of boundary at each offset of a text."""
-
-    def __init__(self, text: str) -> None:
-        self._marks = _marks(text)
-
-    def last(self, kind: int, first: int, final: int) -> int:
-        """See `Boundaries.last`."""
-        return self._marks.rfind(kind, first, final + 1)
-
-
-class SoughtBoundaries:
-    """Searches boundaries where they are needed, in a text whose lines end with "\\n" or "\\r\\n" only."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._searched_chars = 0  # how many characters were searched for ends of sentences, repetitions included
-        self._sentences: bytearray | None = None  # the ends of all sentences, marked with 1, in a text that needs them
-
-    def last(self, kind: int, first: int, final: int) -> int:
-        """See `Boundaries.last`."""
         if kind == HEADING:
             return _last_of(self._headings, first, final)
         if kind == PARAGRAPH:
@@ -205,32 +182,6 @@ def _sentence_ends(text: str, start: int, stop: int) -> Iterator[int]:
         is_end = match.start(2) < match.end() or not match[1].isascii()
         if is_end and match.end() - match.start() <= MARK_CHARS_MOST:
             yield match.end()
-
-
-def _marks(text: str) -> bytearray:
-    """Return the best kind of boundary at each offset, 0 for none. Those between words are too many to mark."""
-    marks = bytearray(len(text) + 1)
-    for end in _sentence_ends(text, 0, len(text)):
-        marks[end] = SENTENCE
-    text_line_start = None  # where the previous line of the text starts, if an underline makes it a heading
-    for match in _LINES.finditer(text):
-        start, stop = match.start(), match.start(1)
-        is_short = stop - start <= MARK_CHARS_MOST
-        if start == stop or (is_short and text[start:stop].isspace()):
-            marks[match.end()] = PARAGRAPH
-            text_line_start = None
-            continue
-        marks[match.end()] = LINE
-        if _HEADINGS.match(text, start, stop):
-            marks[start] = HEADING
-            text_line_start = None
-        elif _is_underline(text, start, stop):
-            if text_line_start is not None:
-                marks[text_line_start] = HEADING
-            text_line_start = None
-        else:
-            text_line_start = start if is_short else None
-    return marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +316,7 @@ def cuts_between(
         if limit + (0 if is_end else LOOK_CHARS) >= size:
             return [*ends, size] if is_end else ends
         if found is None:
-            found = boundaries(text)
+            found = Boundaries(text)
         end = origin + _cut(text, found, end - origin, limit - origin)
         ends.append(end)
 
