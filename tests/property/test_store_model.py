@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -293,8 +292,7 @@ class StoreMachine(RuleBasedStateMachine):
         texts = (
             {} if task is None else {key.position: text for key, (text, _) in task.outputs.items() if key[0] == level}
         )
-        sizes = list(takewhile(lambda size: size is not None, (texts.get(at) for at in range(CHUNKS_MOST))))
-        assert _run(self.store.level_sizes(task_key, level)) == [len(text) for text in sizes if text is not None]
+        assert _run(self.store.level_sizes(task_key, level)) == {at: len(text) for at, text in texts.items()}
         found = _run(self.store.level_outputs(task_key, level, first, last))
         assert {at: output.text for at, output in found.items()} == {
             at: text for at, text in texts.items() if first <= at <= last

@@ -13,7 +13,7 @@ from ..domain.settings import Settings
 from ..domain.structure import Quote, Rejection
 from ..domain.task import Failure, Kind, NewTask
 from ..store.admission import Conditions, Outcome
-from ..store.claims import Also, CallKey, Claim, Ending, Money, Output
+from ..store.claims import NOTHING_ELSE, Also, CallKey, Claim, Ending, Money, Output
 from ..store.d1 import BoundStatement, Store
 from ..store.tasks import TaskStore
 from .invocation import Invocation
@@ -43,18 +43,18 @@ class CallSource(NamedTuple):
 
 
 class Inputs(Protocol):
-    """The inputs of one claim's calls."""
+    """The inputs of one claim's calls. The defaults are those of texts that are complete and small."""
 
     async def prepare(self, record: Record) -> "Ending | RunContext | None":
         """Do what must be done before the first call, such as to count the chunks.
 
         Returns how the claim ends, or the context for a new run with what was found. None: this run makes its calls.
         """
-        ...
+        return None
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
         """Return those calls for whose inputs there is memory: at least one if no call is in flight."""
-        ...
+        return starting
 
     def lacks(self, keys: Sequence[CallKey]) -> CallKey | None:
         """Return the first call whose input must be read; None if the inputs of all calls are in memory."""
@@ -85,7 +85,7 @@ class Inputs(Protocol):
 
     def ended(self, key: CallKey) -> None:
         """Note that a call has ended, so that its input may be dropped."""
-        ...
+        return
 
     async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
         """Return the top level's sizes in code points, after `save` wrote what is unsaved. Raises ClaimLost."""
@@ -93,19 +93,19 @@ class Inputs(Protocol):
 
     def also(self, outputs: Sequence[Output]) -> Also:
         """Return what the step with these outputs writes and asks besides."""
-        ...
+        return NOTHING_ELSE
 
     def recorded(self, outputs: Sequence[Output]) -> None:
         """Note that a step with these outputs has taken effect."""
-        ...
+        return
 
     def beside(self, groups_out: int, record: Record) -> Coroutine[None, None, None] | None:
         """Return work that the run does now, beside its calls; None if there is none."""
-        ...
+        return None
 
     def close(self) -> None:
         """Give back what is held, when the run has ended."""
-        ...
+        return
 
 
 class TaskKind(NamedTuple):

@@ -14,17 +14,17 @@ from ..calls.protocol import ModelCall, ModelReply
 from ..domain import limits
 from ..domain.structure import Quote
 from ..domain.task import Reduce
-from ..store.claims import NOTHING_ELSE, Also, CallKey, Ending, Output
+from ..store.claims import CallKey
 from ..text.chunks import Window
 from ..text.merge import merge_message, merge_system
 from .call_plan import CallPlan
 from .context import ClaimLost, RunContext
-from .kinds import CallSource, Record, TaskKind
+from .kinds import CallSource, Inputs, TaskKind
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
 
-class CallInputs:
+class CallInputs(Inputs):
     """The texts of chunks, and the outputs, that the calls of one claim need as inputs.
 
     Outputs are read from D1 only after the unsaved progress is written. The run writes it, and its parts do not refer
@@ -46,10 +46,6 @@ class CallInputs:
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
-    async def prepare(self, record: Record) -> Ending | RunContext | None:
-        """Return None: the chunks are counted when the task is accepted."""
-        return None
-
     def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
         """Return the answer unchanged, and keep its output if a merge will need it and the memory limit allows it.
 
@@ -64,26 +60,6 @@ class CallInputs:
             if self._outputs_chars + len(output) <= limits.OUTPUTS_KEPT_CHARS:
                 self._hold(key, output, reply.quotes)
         return reply
-
-    def within(self, starting: list[CallKey]) -> list[CallKey]:
-        """Return those calls for whose inputs there is enough memory; here these are all of the calls."""
-        return starting
-
-    def ended(self, key: CallKey) -> None:
-        """Do nothing when a call has ended, because the memory of its input may be shared with many other inputs."""
-
-    def also(self, outputs: Sequence[Output]) -> Also:
-        """Return nothing: no step writes or asks anything besides."""
-        return NOTHING_ELSE
-
-    def recorded(self, outputs: Sequence[Output]) -> None:
-        """Do nothing when a step has taken effect."""
-
-    def beside(self, groups_out: int, record: Record) -> None:
-        """Return None: there is no work beside calls."""
-
-    def close(self) -> None:
-        """Do nothing: the memory of texts is free with the run."""
 
     def message(self, key: CallKey) -> ModelCall:
         """Return the content of a call: the instructions and the input.
@@ -172,36 +148,22 @@ class CallInputs:
         return [self._sizes[key] for key in keys]
 
     async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
-        """Read those sizes of a level's outputs that are unknown, starting with the level's first output.
-
-        Raises ClaimLost.
-        """
-        if self._knows_sizes(keys):
-            return
-        if any(key in self._ledger.left_out for key in keys):
-            await self._learn_sizes_beside_gaps(keys)
-            return
-        ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
-        sizes = await self._pacer.with_retries(ask, writes=False)
-        if len(sizes) < len(keys):
-            raise ClaimLost  # an output is deleted only together with its task
-        self._sizes.update(zip(keys, sizes, strict=False))
-
-    def _knows_sizes(self, keys: Sequence[CallKey]) -> bool:
-        return all(key in self._sizes for key in keys)
-
-    async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
-        """Read the sizes of the outputs of a level that has gaps.
+        """Read the sizes of a level's outputs, unless they are known. Raises ClaimLost.
 
         A gap gets the average size of the level's outputs, so that the plan still fits if the gap is filled later.
         """
-        ask = partial(self._store.sizes_by_position, self._claim.task_key, keys[0].level)
+        if self._knows_sizes(keys):
+            return
+        ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         there = [key for key in keys if key not in self._ledger.left_out]
         if any(key.position not in sizes for key in there):
-            raise ClaimLost
+            raise ClaimLost  # an output is deleted only together with its task
         average = sum(sizes[key.position] for key in there) // max(1, len(there))
         self._sizes.update({key: sizes.get(key.position, average) for key in keys})
+
+    def _knows_sizes(self, keys: Sequence[CallKey]) -> bool:
+        return all(key in self._sizes for key in keys)
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
         """Return the position of the last merge whose inputs are read together with those of `key`.

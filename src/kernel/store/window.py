@@ -1,7 +1,6 @@
 """Reads for a worker with a claim: the part of the text that the worker processes, and the outputs that it merges."""
 
-from collections.abc import Mapping, Sequence
-from itertools import count
+from collections.abc import Mapping
 
 from ..domain import limits
 from ..domain.ids import TaskKey
@@ -68,16 +67,7 @@ class WindowStore(Store):
         )
         return rows.window(found[0]) if found else None
 
-    async def level_sizes(self, task_key: TaskKey, level: int) -> Sequence[int]:
-        """Read the lengths of one level's outputs in code points, in order, up to the first missing output.
-
-        Only the lengths of the outputs are read, and not their texts.
-        """
-        sizes = await self.sizes_by_position(task_key, level)
-        gap = next(position for position in count() if position not in sizes)
-        return [sizes[position] for position in range(gap)]
-
-    async def sizes_by_position(self, task_key: TaskKey, level: int) -> Mapping[int, int]:
+    async def level_sizes(self, task_key: TaskKey, level: int) -> Mapping[int, int]:
         """Read the lengths of one level's outputs in code points, by position, without the texts."""
         (found,) = await self._database.run(LEVEL_SIZES.bind(task_key=task_key, level=level))
         return rows.sizes(found)

@@ -128,7 +128,7 @@ async def a_merge_and_its_levels(env: Any) -> Any:
     claim = await story.claim("one")
     chunks = progress(claim, outputs=outputs(0, 1, 2), completed=3, calls_settled=3)
     assert await store.step(claim, chunks, Continue(LEASE_MS))
-    story.outcomes.append(await store.level_sizes(TASK, 0))
+    story.outcomes.append(sorted((await store.level_sizes(TASK, 0)).items()))
     story.outcomes.append(sorted((await store.level_outputs(TASK, 0, 0, 1)).items()))
     planned = progress(claim, merges=[MergeLevel(1, (3,))], completed=3, calls_settled=3, calls_minimum=4)
     assert await store.step(claim, planned, Continue(LEASE_MS))

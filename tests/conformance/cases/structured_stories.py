@@ -80,7 +80,7 @@ async def a_structured_merge_with_a_gap(env: Any) -> Any:
     facts = {"completed": 2, "failed": 1}
     done = progress(claim, outputs=outputs(1, 2), failures=[rejected(0, final=True)], **facts)
     assert await store.step(claim, done, Continue(LEASE_MS))
-    story.outcomes.append(sorted((await store.sizes_by_position(TASK, 0)).items()))
+    story.outcomes.append(sorted((await store.level_sizes(TASK, 0)).items()))
     assert await store.step(claim, progress(claim, merges=[MergeLevel(1, (3,))], **facts), Continue(LEASE_MS))
     assert not await store.step(claim, progress(claim, **facts), Finish(RETENTION_MS, 1, gaps=True))
     merged = progress(claim, outputs=outputs(0, level=1), **facts)

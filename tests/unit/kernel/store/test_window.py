@@ -2,7 +2,7 @@
 
 import json
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -183,7 +183,7 @@ def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
     merging(long_merge)
     read, measured = TaskStore.level_sizes, list[int]()
 
-    async def counted(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
+    async def counted(store: TaskStore, task_key: TaskKey, level: int) -> Mapping[int, int]:
         measured.append(level)
         return await read(store, task_key, level)
 

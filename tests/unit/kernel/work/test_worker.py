@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -234,7 +234,7 @@ def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int)
     """Make D1 unreachable when a worker first reads outputs for a merge."""
     read, outages = TaskStore.level_sizes, [times]
 
-    async def failing(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
+    async def failing(store: TaskStore, task_key: TaskKey, level: int) -> Mapping[int, int]:
         if outages:
             bench.database.fail(NETWORK_LOST, times=outages.pop())
         return await read(store, task_key, level)
