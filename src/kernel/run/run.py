@@ -149,16 +149,12 @@ class Run:
             await self._look(gate)
             affordable = gate.within(starting, self._ledger.out, self._inputs.message)
         if gate.polls:
-            self._ledger.wait_for_cost(now + self._poll_seconds)
+            # for the tenant's other calls to end
+            self._ledger.wait_for_cost(now + min(limits.CAP_SPREAD_SECONDS, idle_seconds(self._ledger.idle_runs)))
         elif gate.pause is not None:  # tasks go on one after the other
             spread = limits.CAP_SPREAD_SECONDS * self._context.invocation.chance()
             self._ledger.wait_for_cost(now + gate.pause + spread)
         return affordable
-
-    @property
-    def _poll_seconds(self) -> float:
-        """For how long the task waits for the tenant's other calls to end."""
-        return min(limits.CAP_SPREAD_SECONDS, idle_seconds(self._ledger.idle_runs))
 
     async def _look(self, gate: CallGate) -> None:
         """Look at what is left of the tenant's month, after all that has ended is saved."""
@@ -272,7 +268,7 @@ class Run:
     async def _end(self, ending: Ending) -> RunOutcome:
         await self._write((), ending)
         if not isinstance(ending, Release):
-            return Ended(ending.status)
+            return Ended(Status.COMPLETED if isinstance(ending, Finish) else Status.FAILED)
         seconds = ending.delay_ms / 1000
         return Released(seconds) if seconds < limits.HOST_WAIT_SECONDS_MOST else Lost()
 

@@ -13,6 +13,8 @@ from .fragments import NOW
 from .options import AnswerCounts
 from .window import window
 
+_COUNTERS = ("reasks", "rejected", "repaired", "quotes_not_found")
+
 
 def _key(row: Row) -> CallKey:
     return CallKey(whole(row, "level"), whole(row, "idx"))
@@ -74,14 +76,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         capped=bool(task["capped"]),
         kind=rows.kind_of(task),
         left_out=_calls(row for row in covered if row["failed"]) - done,
-        answer_counts=_answer_counts(task),
-    )
-
-
-def _answer_counts(task: Row) -> AnswerCounts:
-    missed = whole(task, "quotes_not_found")
-    return AnswerCounts(
-        whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired"), quotes_not_found=missed
+        answer_counts=AnswerCounts(**{name: whole(task, name) for name in _COUNTERS}),
     )
 
 

@@ -9,7 +9,7 @@ from ..calls.model_health import LatestCall
 from ..domain import limits
 from ..domain.ids import FileKey, TaskKey
 from ..domain.structure import Quote, Rejection
-from ..domain.task import Failure, Kind, LastError, Status, TaskOptions, Wait
+from ..domain.task import Failure, Kind, LastError, TaskOptions, Wait
 from ..text.chunks import Window
 from .d1 import BoundStatement, Row, Value
 from .options import NOTHING_COUNTED, AnswerCounts, Inherited
@@ -303,22 +303,12 @@ class Finish(NamedTuple):
         """Whether the task's input text is kept."""
         return self.keep_input or self.gaps
 
-    @property
-    def status(self) -> Status:
-        """The status that the task gets when the claim ends."""
-        return Status.COMPLETED
-
 
 class Fail(NamedTuple):
     """Ends a worker's claim by failing its task."""
 
     retention_ms: int
     failure: Failure
-
-    @property
-    def status(self) -> Status:
-        """The status that the task gets when the claim ends."""
-        return Status.FAILED
 
 
 class Continue(NamedTuple):

@@ -45,33 +45,15 @@ class Inherited(NamedTuple):
     merges: tuple[tuple[int, ...], ...]
 
 
-def written_structure(options: TaskOptions) -> str | None:
-    """Write those structured-output options that differ from the defaults. None for a plain task."""
-    return _written(options.structure)
-
-
-def written_long_text(options: TaskOptions) -> str | None:
-    """Write those of a task's options for long texts that differ from the defaults. None if it has none."""
-    return _written(options.long_text)
-
-
 def _written(found: Structure | LongText | None) -> str | None:
+    """Write those options that differ from the defaults."""
     if found is None:
         return None
     return as_json({name: value for name, value in found._asdict().items() if found._field_defaults[name] != value})
 
 
-def read_structure(row: Row, name: str) -> Structure | None:
-    """Read a task's structured-output options. Options that only later code knows are ignored."""
-    return _read(row, name, Structure)
-
-
-def read_long_text(row: Row, name: str) -> LongText | None:
-    """Read a task's options for long texts, as `read_structure` does."""
-    return _read(row, name, LongText)
-
-
 def _read[O: (Structure, LongText)](row: Row, name: str, kind: type[O]) -> O | None:
+    """Read options of a kind. Options that only later code knows are ignored."""
     found = maybe_json_object(row, name)
     if found is None:
         return None
@@ -155,13 +137,18 @@ _COLUMNS = (
     ),
     _Column("starts_at", lambda options: options.starts_at, maybe_whole),
     _Column("retention_ms", lambda options: options.retention_ms, maybe_whole),
-    _Column("structured", written_structure, read_structure, "structure"),
+    _Column(
+        "structured",
+        lambda options: _written(options.structure),
+        lambda row, name: _read(row, name, Structure),
+        "structure",
+    ),
     _Column(
         "extras",
         lambda options: as_json(dict(options.extras)) if options.extras else None,
         lambda row, name: maybe_json_object(row, name) or {},
     ),
-    _Column("long_text", written_long_text, read_long_text),
+    _Column("long_text", lambda options: _written(options.long_text), lambda row, name: _read(row, name, LongText)),
 )
 NAMES = tuple(column.name for column in _COLUMNS)
 

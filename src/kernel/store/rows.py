@@ -343,7 +343,9 @@ def waiting_for(row: Row, status: Status) -> Wait | None:
     now = whole(row, "read_at")
     if status is Status.PENDING:
         not_before = whole(row, "not_before")
-        return Wait(_reason(row), not_before) if not_before > now else Wait("queued", None, _ahead(row))
+        if not_before > now:
+            return Wait(_reason(row), not_before)
+        return Wait("queued", None, maybe_whole(row, "ahead") if "ahead" in row else None)
     return _held(row, now) if status is Status.PROCESSING else None
 
 
@@ -364,10 +366,6 @@ def _held(row: Row, now: int) -> Wait | None:
     if now - whole(row, "announced_at") > lease_until - now:
         return Wait("lease", free_at)
     return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None
-
-
-def _ahead(row: Row) -> int | None:
-    return maybe_whole(row, "ahead") if "ahead" in row else None
 
 
 def _reason(row: Row) -> str:

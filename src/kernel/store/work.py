@@ -167,8 +167,8 @@ class WorkStore(HookedStore):
         if isinstance(then, Finish) and not then.keeps_input:
             batch.append(work_statements.EMPTY_INPUT.bind(**_claimed(claim)))
         if isinstance(then, Continue) and then.room_bytes:
-            mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
-            batch.insert(written, work_statements.FIND_ROOM.bind(**mine, half=then.room_bytes // 2))
+            room = work_statements.FIND_ROOM.bind(**_under(claim, progress), half=then.room_bytes // 2)
+            batch.insert(written, room)
             written += 1
         is_end = isinstance(then, Finish | Fail)
         if not is_end and also.asks is not None:
@@ -231,7 +231,7 @@ class WorkStore(HookedStore):
         return bool(found)
 
     def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
-        mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
+        mine = _under(claim, progress)
         batch: list[BoundStatement] = []
         if progress.outputs:
             first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
