@@ -13,21 +13,17 @@ from src.kernel.domain.ids import task_key_of
 
 
 class FormChecks:
-    """The checks at each write and call, and at the end; none before `watch`.
+    """The checks at each write and call, and at the end; none before `watch`."""
 
-    `mixed`: some isolates are of an older release.
-    """
-
-    def __init__(self, world: World, invariants: Invariants, clients: Clients, *, mixed: bool) -> None:
+    def __init__(self, world: World, invariants: Invariants, clients: Clients) -> None:
         self._world = world
         self._invariants = invariants
         self._clients = clients
-        self._mixed = mixed
         self._parts: tuple[Formed, GapRetries, ShownTasks] | None = None
 
     def watch(self) -> None:
         """Begin to look at writes and calls."""
-        formed = Formed(self._world, self._invariants, mixed=self._mixed)
+        formed = Formed(self._world, self._invariants)
         retries = GapRetries(self._world, self._invariants, formed)
         self._parts = formed, retries, ShownTasks(self._invariants, formed, self._clients)
 

@@ -43,7 +43,6 @@ MERGED_QUOTES_JUDGED: Final = "quotes of merges at their places in the text"
 LENT_JUDGED: Final = "quotes of what stands only before their chunk, which must become null"
 ASKS_JUDGED: Final = "calls that ask again, by the rejections on record"
 GAPS_JUDGED: Final = "writes of tasks with gaps, by chunk and character"
-COVERAGE_EXCUSED: Final = "writes while a task had the coverage of gaps that an older release opened again, excused"
 LATE_STARTS_EXCUSED: Final = "calls that a lane began just before their loss failed a chunk for good, excused"
 REJECTIONS_JUDGED: Final = "rejections that agree with the model's books"
 FORM_CODES: Final = frozenset({"invalid_output", "output_truncated", "too_many_gaps"})
@@ -84,21 +83,19 @@ class _Failed(NamedTuple):
 
 
 class Formed:
-    """The tasks of one world that have a schema or allow gaps. `mixed`: some isolates are of an older release."""
+    """The tasks of one world that have a schema or allow gaps."""
 
-    def __init__(self, world: World, invariants: Invariants, *, mixed: bool) -> None:
+    def __init__(self, world: World, invariants: Invariants) -> None:
         self.asks: Counter[str] = Counter()  # Calls that ask again, by tag, when they leave an isolate.
         self.disguised: Counter[str] = Counter()  # Valid outputs in disguise, by tag.
         self.missed: Counter[str] = Counter()  # Quotes that are not in their chunk, by tag.
         self._world = world
-        self._mixed = mixed
         self._invariants = invariants
         self._judged = invariants.judged
         self._connection = world.database.connection
         self._texts: dict[TaskKey, _Text] = {}
         self.placed: dict[OutputKey, tuple[Quote, ...]] = {}  # The quotes of each output, with their places.
         self._rows: Mapping[TaskKey, Row] = {}
-        self._claimed: dict[TaskKey, int] = {}  # The fence of each task's latest claim.
         self._outputs: Mapping[OutputKey, str] = {}
         self._validators: dict[str, Any] = {}
         self._final_at: dict[tuple[TaskKey, int], float] = {}  # When each chunk that failed for good did.
@@ -127,8 +124,6 @@ class Formed:
                     self._check_output(key, outputs[key])
             self._outputs = outputs
         for task_key, row in formed.items():
-            if row.status == "processing":
-                self._claimed[task_key] = row.fence
             was = self._rows.get(task_key)
             if was is not None and was is not row:
                 for name in ("reasks", "rejected", "repaired", "quotes_not_found"):
@@ -205,20 +200,12 @@ class Formed:
         """
         text = self.text(row.task_key)
         covered = None if not gaps else (text.ends[-1] - sum(text.chars(gap.idx) for gap in gaps)) / text.ends[-1]
-        shown = row.coverage
-        if shown is not None and covered is None and self._is_put_back(row):
-            shown = None
-            self._judged[COVERAGE_EXCUSED] += 1
-        self._require(row, shown == covered, f"its coverage is {shown}, should be {covered}")
+        self._require(row, row.coverage == covered, f"its coverage is {row.coverage}, should be {covered}")
         now_ms = self._world.database.now_ms()
         is_overdue = row.deadline_at is not None and row.deadline_at <= now_ms
         if row.leaves_gaps and row.status in {"pending", "processing", "completed"} and not is_overdue:
             self._require(row, row.failed == len(gaps) + ending, f"{len(gaps)} gaps, and it says {row.failed}")
             self._judged[GAPS_JUDGED] += bool(gaps)
-
-    def _is_put_back(self, row: Row) -> bool:
-        """Whether a task was retried, perhaps by older code, which leaves its coverage as it was for the next claim."""
-        return self._mixed and not row.failed and self._claimed.get(row.task_key) != row.fence
 
     def text(self, task_key: TaskKey) -> _Text:
         """Return the text of a task, as it was submitted."""

@@ -65,7 +65,7 @@ class Scenario:
         )
         self.clients = Clients(world, rng, self.invariants.new_tag)
         self.clients.mixed = workload.older_isolates > 0
-        self.forms = FormChecks(world, self.invariants, self.clients, mixed=workload.older_isolates > 0)
+        self.forms = FormChecks(world, self.invariants, self.clients)
         if is_formed(workload):
             self.forms.watch()
         self.batches = BatchScenario(world, workload, self.invariants, self.clients)

@@ -18,7 +18,6 @@ from . import d1, options
 from .d1 import BoundStatement, Row, Statement, Value, as_json, statement
 from .ending import TOMBSTONE_MS, StandingStore
 from .fragments import (
-    COVERAGE,
     HAS_TEXT,
     IN_DOUBT,
     NEW_STARTS_AT,
@@ -119,25 +118,14 @@ ON CONFLICT DO UPDATE SET day = excluded.day,
 """)
 
 
-def _insert_text(*more: str) -> Statement:
-    """Write the text of a new task. `more` are the columns of `texts` that only structured tasks have."""
-    columns, values = ("".join(f", {mark}{name}" for name in more) for mark in ("", ":"))
-    return statement(f"""
-INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission{columns})
-SELECT :task_key, :input, :instructions, :cuts, :overlap, :submission{values}
+# Writes the text of a new task. `:submission` is NULL without an Idempotency-Key. `:output_schema` and `:join_rules`
+# are JSON objects, or NULL, and `:headings` may be NULL. `:lead` characters before each chunk are read with it.
+INSERT_TEXT = statement("""
+INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, lead, headings)
+SELECT :task_key, :input, :instructions, :cuts, :overlap, :submission, :output_schema, :join_rules, :lead, :headings
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
 ON CONFLICT DO NOTHING
 """)
-
-
-# Writes the text of a new plain task. `:submission` is NULL without an Idempotency-Key.
-INSERT_TEXT = _insert_text()
-
-# Writes the text of a new structured task. `:output_schema` and `:join_rules` are JSON objects, or NULL.
-INSERT_STRUCTURED_TEXT = _insert_text("output_schema", "join_rules")
-
-# Writes the text of a new task with context. `:lead` characters before each chunk are read with it.
-INSERT_LONG_TEXT = _insert_text("output_schema", "join_rules", "lead", "headings")
 
 # Says in which status a task is, NULL if it does not exist, and how many tasks of its tenant are unfinished: counted up
 # to `:counted_most`, and as many more as are to start later.
@@ -210,12 +198,15 @@ UPDATE failures SET {SET_BACK} WHERE task_id = :task_key AND {OPENS_AGAIN}
 
 # The assignments with which an UPDATE retries a task. The task becomes pending and counts as just dispatched, as after
 # a submission: the sweep dispatches it again if no worker claims it within `:unclaimed_ms`. After the other statements
-# of a retry, only gaps that stay open count as failed for good.
+# of a retry, only gaps that stay open count as failed for good. If none is left, the coverage becomes NULL. For a task
+# without a coverage no row of `failures` is read.
 _GAPS_LEFT = "(SELECT count(*) FROM failures WHERE task_id = tasks.id AND level = 0 AND final = 1)"
 PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
   failed = iif(structured IS NULL, 0, {_GAPS_LEFT}),
-  coverage = {COVERAGE},
+  coverage = CASE WHEN coverage < 1 AND EXISTS (
+    SELECT 1 FROM failures WHERE task_id = tasks.id AND level = 0 AND final = 1 AND gap_chars >= 0
+  ) THEN coverage END,
   stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
   away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, waits_for = NULL,
   wait_until = NULL, asked_until = NULL, dispatches = 0, sent_at = {NOW}, not_before = coalesce(starts_at, 0),
@@ -401,7 +392,7 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
     """
     task_key = new.task_key
     submission = on.submission(task_key)
-    writes = [_task_row(new, unclaimed_ms, on, submission)]
+    writes = [INSERT_TASK.bind(**task_values(new, unclaimed_ms, on, submission))]
     if on.characters_a_day_most is not None:
         tenant, _ = split_task_key(task_key)
         writes.append(COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=new.characters))
@@ -433,10 +424,6 @@ def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement])
     return batch
 
 
-def _task_row(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None) -> BoundStatement:
-    return INSERT_TASK.bind(**task_values(new, unclaimed_ms, on, submission))
-
-
 def task_values(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None) -> dict[str, Value]:
     """Return the parameters of the statement that writes a new task."""
     return {
@@ -460,22 +447,18 @@ def task_values(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str
 
 def text_row(new: NewTask, submission: str | None) -> BoundStatement:
     """Make the statement that writes the text of a new task."""
-    values: dict[str, Value] = {
-        "task_key": new.task_key,
-        "input": new.text,
-        "instructions": new.instructions,
-        "cuts": as_json(new.cuts),
-        "overlap": new.overlap,
-        "submission": submission,
-    }
-    long_text = new.options.long_text
-    if new.options.structure is None and long_text is None:
-        return INSERT_TEXT.bind(**values)
-    rules = as_json(dict(new.join_rules)) if new.join_rules else None
-    if long_text is not None and long_text.goes_along:
-        formed: dict[str, Value] = {"output_schema": new.output_schema, "join_rules": rules}
-        return INSERT_LONG_TEXT.bind(**values, **formed, lead=long_text.context_chars, headings=new.headings)
-    return INSERT_STRUCTURED_TEXT.bind(**values, output_schema=new.output_schema, join_rules=rules)
+    return INSERT_TEXT.bind(
+        task_key=new.task_key,
+        input=new.text,
+        instructions=new.instructions,
+        cuts=as_json(new.cuts),
+        overlap=new.overlap,
+        submission=submission,
+        output_schema=new.output_schema,
+        join_rules=as_json(dict(new.join_rules)) if new.join_rules else None,
+        lead=0 if new.options.long_text is None else new.options.long_text.context_chars,
+        headings=new.headings,
+    )
 
 
 def _is_conditional(on: Conditions) -> bool:

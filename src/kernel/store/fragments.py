@@ -156,14 +156,6 @@ GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THEN
   ) END AS gaps"""
 
 
-# The coverage of the task whose row is written; it becomes NULL once the task has no gap left. Code of the previous
-# release does not know the column for the coverage. If that code retries a task, all gaps are open again, but their
-# coverage stays in the row. If a task has no coverage, no row of `failures` is read.
-COVERAGE = """CASE WHEN coverage < 1 AND EXISTS (
-    SELECT 1 FROM failures WHERE task_id = tasks.id AND level = 0 AND final = 1 AND gap_chars >= 0
-  ) THEN coverage END"""
-
-
 # --- Whole statements ------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ from .absence import RESUMED
 from .d1 import Statement, statement
 from .fragments import (
     ANNOUNCED,
-    COVERAGE,
     ENDED,
     IN_TIME,
     KNOWN_KIND,
@@ -109,7 +108,7 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:shared_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
 # structured tasks, `kind_fence` that it knows batches, and `text_fence` that it knows texts in files: see the CHECKs of
-# the columns. CLAIM removes a `coverage` without a gap: see COVERAGE.
+# the columns.
 #
 # The announced calls must start within `:start_ms` from now; later they may not start. Lanes of the previous worker may
 # have just read that worker's longer time limit for starting calls, and may start calls until then. Therefore, if the
@@ -138,7 +137,7 @@ UPDATE tasks SET
   in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight
     WHEN {_MAY_ANNOUNCE} THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
-  structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}), coverage = {COVERAGE},
+  structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}),
   kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}), text_fence = iif(text_file IS NULL, NULL, fence + {_IS_NEW}),
   cost_fence = iif(max_cost IS NULL, NULL, fence + {_IS_NEW}),
   long_text_fence = iif(long_text IS NULL, NULL, fence + {_IS_NEW}),

@@ -274,25 +274,6 @@ def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
     assert task.usage.model_calls == task.usage.minimum_calls == 8 + 3 + len(rows[1:]) * 2 - 1 - (len(rows) == 2)
 
 
-def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
-    bench.insert(4, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 1)
-    assert ended(bench).coverage == 0.75
-    bench.database.rows("UPDATE tasks SET failed = 0, completed = total")
-    assert bench.task().coverage is None
-
-
-def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_claim(bench: WorkerBench) -> None:
-    bench.insert(5, **WITH_GAPS)
-    bench.model.act = failing(REFUSED, 2, 3, 4)
-    assert ended(bench).coverage == 0.4
-    assert bench.do(bench.store.retry(KEY, 1000)) is not None
-    bench.database.rows("UPDATE tasks SET coverage = 0.4")  # a retry by older code does not change the column
-    bench.model.act = failing(ModelRefused("the provider answered 401"), 6)
-    task = ended(bench)
-    assert (task.status, task.completed, task.failed, task.gaps, task.coverage) == ("failed", 2, 1, (), None)
-
-
 def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
