@@ -34,8 +34,7 @@ from .objects.sender import ObjectSender, ObjectTeller, slots_of
 from .objects.stubs import Coordinators, Processors
 from .queue.consumer import consume
 from .queue.dead_letter import bury
-from .queue.messages import DEAD_LETTERS, QueueBatch
-from .queue.producer import Queue, QueueSender
+from .queue.messages import DEAD_LETTERS, Queue, QueueBatch, QueueSender
 
 if TYPE_CHECKING:
     from .features.files.blobs.r2 import R2

@@ -114,7 +114,7 @@ BROKEN = (
         "timers that never fire",
         "streams and timers",
         "Timers",
-        (Edit("src/platform/timers.py", "max(1, math.ceil(delay * 1000))", "round(LONGEST_SECONDS * 1000)"),),
+        (Edit("src/platform/event_loop.py", "max(1, math.ceil(delay * 1000))", "round(LONGEST_SECONDS * 1000)"),),
     ),
     Broken(
         "a queue that drops",

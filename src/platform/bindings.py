@@ -8,10 +8,10 @@ from ..kernel.domain.errors import ConfigurationError
 from .ai import BoundAi
 from .crossing import behind, unwrapped
 from .d1 import BoundD1
+from .http_client import FetchCourier
 from .objects import BoundNamespace
 from .queues import BoundQueue
 from .r2 import BoundR2
-from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
     from js import Env, Fetcher, RateLimit

@@ -1,4 +1,4 @@
-"""Implements `inference.protocol.HttpClient`, through which providers use the network, with the runtime's `fetch`.
+"""The network with the runtime's `fetch`: the `HttpClient` of providers, and the courier of webhooks.
 
 The client uses JavaScript's own `fetch`, because the SDK's `fetch` hides the promise of the request. A caller that
 gives up a request must still wait for the end of the request's promise.
@@ -127,6 +127,31 @@ class HttpExchange:
             with suppress(JsException, TimeoutError):
                 async with asyncio.timeout(_ABORT_SECONDS):
                     await self._promise
+
+
+class FetchCourier:
+    """Sends each webhook message once, and reads no body, as it may have any size.
+
+    `network` is a local binding that cannot reach private addresses.
+    """
+
+    def __init__(self, network: "js.Network | None" = None) -> None:
+        self._network = network
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str]]:
+        """Send a webhook message. Returns status and headers. Raises HttpTimeout or HttpConnectionLost."""
+        from pyodide.ffi import JsException
+
+        options: dict[str, object] = {"method": "POST", "headers": dict(headers), "redirect": "manual", "body": body}
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await HttpExchange(Crossing(), self._network).status_of(url, options)
+        except TimeoutError:
+            raise HttpTimeout(f"no answer within {timeout_seconds:g} s") from None
+        except JsException:
+            raise HttpConnectionLost("the connection was refused or lost") from None
 
 
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:

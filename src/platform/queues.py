@@ -17,7 +17,7 @@ def delivered(batch: QueueBatch) -> QueueBatch:
 
 
 class BoundQueue:
-    """Implements `queue.producer.Queue`."""
+    """Implements `queue.messages.Queue`."""
 
     def __init__(self, binding: "js.Queue") -> None:
         self._binding = binding

@@ -6,8 +6,7 @@ import time
 
 from ..kernel.calls.protocol import HttpClient
 from ..kernel.run.invocation import Courier
-from .http_client import FetchClient
-from .webhook_courier import FetchCourier
+from .http_client import FetchClient, FetchCourier
 
 
 class WorkersRuntime:

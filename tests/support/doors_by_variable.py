@@ -29,7 +29,7 @@ import json as _json
 from src.kernel.calls import openai as _openai
 from src.kernel.domain import limits as _limits
 from src.platform import surroundings as _surroundings
-from src.queue.producer import QueueSender as _QueueSender
+from src.queue.messages import QueueSender as _QueueSender
 from src.kernel.store import seen as _seen, views as _views
 from workers import Response as _Response
 

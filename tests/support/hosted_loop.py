@@ -17,7 +17,7 @@ class HostedLoop(Loop):
     When a timer's callback runs, the clock shows `hair_seconds` less than the timer's time.
 
     `stock` chooses Pyodide's own event loop, which uses no timer for 2 ms or less, as JavaScript drops fractions of
-    milliseconds. Without `stock`, the loop behaves like the Worker's own event loop (`src.platform.timers`), which
+    milliseconds. Without `stock`, the loop behaves like the Worker's own event loop (`src.platform.event_loop`), which
     rounds delays up to whole milliseconds, at least one.
     """
 

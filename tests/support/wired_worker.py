@@ -16,7 +16,7 @@ import json as _json
 from src.kernel.domain import limits as _limits
 from src.features.demo.demo import DemoProvider as _DemoProvider
 from src.platform.crossing import into_javascript as _into_javascript
-from src.queue.producer import QueueSender as _QueueSender
+from src.queue.messages import QueueSender as _QueueSender
 from src.kernel.store import d1 as _database
 from workers import Response as _Response
 

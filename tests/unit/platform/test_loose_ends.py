@@ -10,8 +10,8 @@ AWAITED_ELSEWHERE = {
     ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
     ("kernel/run/call_groups.py", "_hear", "timer"): "a handle of the loop, and no task",
-    ("platform/timers.py", "cancel", "self._handed_over"): "a handle of the loop, and no task",
-    ("platform/timers.py", "cancel", "super()"): "a handle of the loop, and no task",
+    ("platform/event_loop.py", "cancel", "self._handed_over"): "a handle of the loop, and no task",
+    ("platform/event_loop.py", "cancel", "super()"): "a handle of the loop, and no task",
     ("platform/ai.py", "run", "call"): "the promise was waited for, and what it says is asked for",
 }
 MAKES_TASKS = {"asyncio.create_task", "asyncio.ensure_future"}
