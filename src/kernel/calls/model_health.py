@@ -367,10 +367,6 @@ class Patience:
         """Record a failed call that counts against its chunk, and so does not show that the model is away."""
         self._health.failed_alone(chunk, now)
 
-    def shared(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
-        """Record what other isolates wrote to the database about their latest calls of the model."""
-        self._health.shared(calls, failure_at, now)
-
     def started(self, now: float) -> None:
         """Record that calls start."""
         if self.narrow(now):

@@ -1,24 +1,17 @@
-"""How fast a worker may go: how soon its model calls must start, and how often it may write to the database.
+"""How fast a worker may go: how soon calls must start, how often it may write, how long a task or a call waits. Pure.
 
-The functions of this module are pure: their caller passes the time.
+The caller passes the time, and `chance`, a random number from 0 to 1, for jitter.
 
 A slow database must not get more requests because it is slow. Three rules keep the load of a slow database low: calls
 get more time to start, calls that did not start are announced again only after a growing pause, and a worker may write
 only in proportion to the calls that it finished.
 
-How long to wait before a model call is tried again.
-
-`chance` is the caller's random number from 0 to 1, for jitter.
-
-`Retry-After`: how long a server asks us to wait.
-
-Distinguishes a worker that died by chance from a task that kills every worker that takes it.
-
-A stall is a claim of a task that ended without a finished model call. In a row of stalls, the first claim makes as many
-calls at a time as usual. When the worker of the first claim dies, another worker takes the task over at once, and makes
-half as many calls at a time. Each later claim in the row of stalls starts after a longer rest and makes fewer calls at
-a time. The last claim in a row of stalls makes one call at a time, after a long rest. If the worker of the last claim
-dies too, the task counts as the cause. See decision 0018.
+A stall is a claim of a task that ended without a finished model call: its worker died by chance, or the task kills
+every worker that takes it. In a row of stalls, the first claim makes as many calls at a time as usual. When the worker
+of the first claim dies, another worker takes the task over at once, and makes half as many calls at a time. Each later
+claim in the row of stalls starts after a longer rest and makes fewer calls at a time. The last claim in a row of stalls
+makes one call at a time, after a long rest. If the worker of the last claim dies too, the task counts as the cause. See
+decision 0018.
 """
 
 import re

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pydantic_core import from_json, to_json
 
 from ..domain import limits
-from ..domain.errors import ModelDayUsedUp, ModelError, ModelQuotaExhausted, ModelReplyMalformed, ModelTimeout
+from ..domain.errors import ModelDayUsedUp, ModelError, ModelQuotaExhausted, ModelReplyMalformed
 from ..domain.task import CONTENT_FILTER, LENGTH_REASONS
 from .protocol import ModelReply
 
@@ -35,11 +35,6 @@ _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-
-
-def too_late(seconds: float) -> ModelTimeout:
-    """Return the error for a call that got no reply within AI_TIMEOUT_SECONDS."""
-    return ModelTimeout(f"no reply within {seconds:g} s")
 
 
 def member(document: object, name: str) -> object:

@@ -18,6 +18,7 @@ from ..domain.errors import (
     ModelRateLimited,
     ModelRefused,
     ModelReplyMalformed,
+    ModelTimeout,
     ModelUnavailable,
 )
 from . import asking, replies
@@ -117,7 +118,7 @@ class WorkersAIProvider:
         except HttpReplyTooLarge:
             return b"", False
         except TimeoutError:
-            raise replies.too_late(self._timeout_seconds) from None
+            raise ModelTimeout(f"no reply within {self._timeout_seconds:g} s") from None
         except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
             raise self._failure(str(error), call) from None
         if not 200 <= reply.status < 300:

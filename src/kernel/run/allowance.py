@@ -49,17 +49,13 @@ class Allowance:
         """
         if now >= self._ends_at:
             return 0
-        left = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
         per_write = min(_WRITE_STATEMENTS, 1 + group_size)  # a group of one call records either an output or a failure
-        statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS - per_write * groups_out
+        left, statements = self._left(groups_out, per_write)
         return max(0, min(wanted, left // 2 * group_size, statements // per_write * group_size))
 
     def allows_read(self, groups_out: int) -> bool:
         """Whether the allowance suffices for one read besides the writes that record the groups of calls in flight."""
-        left = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
-        statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS
-        statements -= _WRITE_STATEMENTS * groups_out
-        return left > 0 and statements > 0
+        return min(self._left(groups_out, _WRITE_STATEMENTS)) > 0
 
     def allows_parts(self, groups_most: int) -> bool:
         """Whether the allowance suffices for answers in parts, of at most `groups_most` groups at a time.
@@ -67,10 +63,15 @@ class Allowance:
         Answers in parts may cost a subrequest and a write for each call. On the free plan they would divide a task
         among more invocations, and each of them costs a claim.
         """
-        left = self._subrequests - self._meter.subrequests_taken - _RESERVE
-        statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS
+        left, statements = self._left(0, 0)
         least = _PARTS_LEAST * groups_most
         return left >= least and statements >= least * _WRITE_STATEMENTS
+
+    def _left(self, groups_out: int, per_write: int) -> tuple[int, int]:
+        """Return the subrequests and statements that are left beside the run's end and the groups in flight."""
+        subrequests = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
+        statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS
+        return subrequests, statements - per_write * groups_out
 
     def allows_wait(self, seconds: float, now: float) -> bool:
         """Whether the run may wait for `seconds` seconds within its invocation."""

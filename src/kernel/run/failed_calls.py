@@ -223,9 +223,6 @@ def chunk_number(task_key: TaskKey, key: CallKey) -> int:
     return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
 
-GAP_CODES = frozenset({TaskCode.TOO_MANY_GAPS})
-
-
 class Gaps:
     """The gaps of a task, under this claim and under earlier claims.
 

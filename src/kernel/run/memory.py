@@ -30,21 +30,29 @@ class MemoryShare:
 
     def renew(self) -> None:
         """Give a sign of life. Raises MemoryShort if the share was taken back."""
-        if not self._of.has(self):
+        if self not in self._of.shares:
             raise MemoryShort("the memory was lent to another request")
         self.alive_at = clock.now()
 
     def resize(self, size: int) -> bool:
         """Make the share larger, if there is memory for it, or smaller. A share that is closed is lent again."""
-        return self._of.resize(self, size)
+        if size > self.size and not self._of.allows(self, size):
+            return False
+        self.count(size)
+        return True
 
     def count(self, size: int) -> None:
-        """Note how much is held, although it may be more than there is."""
-        self._of.count(self, size)
+        """Note how much is held, although it may be more than there is. A share of nothing is given back."""
+        self.size, self.alive_at = size, clock.now()
+        if not size:
+            self.close()
+        elif self not in self._of.shares:
+            self._of.shares.append(self)
 
     def close(self) -> None:
         """Give the memory back. Closing a share again does nothing."""
-        self._of.give_back(self)
+        if self in self._of.shares:
+            self._of.shares.remove(self)
 
 
 class MemoryAllowance:
@@ -56,23 +64,17 @@ class MemoryAllowance:
 
     def __init__(self, most: int | None = None) -> None:
         self._most = limits.MEMORY_BYTES if most is None else most
-        self._shares: list[MemoryShare] = []
+        self.shares: list[MemoryShare] = []  # The shares that are lent.
 
     @property
     def taken(self) -> int:
         """How many bytes are lent."""
-        return sum(share.size for share in self._shares)
-
-    def has(self, share: MemoryShare) -> bool:
-        """Whether a share is still lent."""
-        return share in self._shares
+        return sum(share.size for share in self.shares)
 
     def take(self, user: User, size: int, free: Callable[[], None] = lambda: None) -> MemoryShare | None:
         """Lend `size` bytes at once, or nothing. `free` is called if the share is taken back."""
         share = MemoryShare(self, user, 0, free)
-        if not self.resize(share, size):
-            return None
-        return share
+        return share if share.resize(size) else None
 
     async def share(
         self, user: User, size: int, seconds: float, free: Callable[[], None] = lambda: None
@@ -85,36 +87,20 @@ class MemoryAllowance:
             await asyncio.sleep(limits.MEMORY_LOOK_SECONDS)
         return share
 
-    def resize(self, share: MemoryShare, size: int) -> bool:
-        """Make a share larger, if there is memory for it, or smaller. A share that is closed is lent again."""
-        if size > share.size and not self._allows(share, size):
+    def allows(self, share: MemoryShare, size: int) -> bool:
+        """Whether a share may have this size, if need be after shares of probably dead holders were taken back."""
+        if not self._has_room(share, size):
             self._take_back()
-            if not self._allows(share, size):
-                return False
-        self.count(share, size)
-        return True
+        return self._has_room(share, size)
 
-    def count(self, share: MemoryShare, size: int) -> None:
-        """Lend a share, however much is lent already. A share of nothing is given back."""
-        share.size, share.alive_at = size, clock.now()
-        if not size:
-            self.give_back(share)
-        elif not self.has(share):
-            self._shares.append(share)
-
-    def give_back(self, share: MemoryShare) -> None:
-        """End the loan of a share."""
-        if self.has(share):
-            self._shares.remove(share)
-
-    def _allows(self, share: MemoryShare, size: int) -> bool:
-        others = [one for one in self._shares if one is not share]
+    def _has_room(self, share: MemoryShare, size: int) -> bool:
+        others = [one for one in self.shares if one is not share]
         is_alone = not any(one.user == share.user for one in others)
         return is_alone or sum(one.size for one in others) + size <= self._most
 
     def _take_back(self) -> None:
         """Take back the shares whose holders have given no sign of life, and are probably dead."""
         dead_at = clock.now() - limits.MEMORY_SHARE_SECONDS
-        for share in [share for share in self._shares if share.alive_at < dead_at]:
-            self._shares.remove(share)
+        for share in [share for share in self.shares if share.alive_at < dead_at]:
+            share.close()
             share.free()

@@ -22,21 +22,17 @@ class Folding:
         """Add tasks that have ended since the last run to the sums, in one transaction.
 
         Calls that a dead worker has left on an ended task are put in doubt, and added too. Return whether there is more
-        to add. If D1 fails, the failure is logged, and the next call of `run`
-        continues.
+        to add. If D1 fails, the failure is logged, and the next call of `run` continues.
         """
-        try:
-            return await self._page()
-        except StoreError as error:
-            self._log.failure("fold_failed", error)
-            return False
-
-    async def _page(self) -> bool:
         plan = self._settings.plan
         kept_ms = {self._settings.retention_ms, limits.RESPONSE_UNSTORED_SECONDS * 1000}
         most, claim_ms = limits.FOLD_TASKS_MOST[plan], self._settings.longest_claim_ms
-        found = await self._store.foldable(sorted(kept_ms), most, claim_ms)
-        await self._store.fold(found, limits.SAMPLE_TASKS_MOST[plan])
+        try:
+            found = await self._store.foldable(sorted(kept_ms), most, claim_ms)
+            await self._store.fold(found, limits.SAMPLE_TASKS_MOST[plan])
+        except StoreError as error:
+            self._log.failure("fold_failed", error)
+            return False
         return found.more
 
 

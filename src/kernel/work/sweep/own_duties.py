@@ -110,27 +110,20 @@ class Erasure:
         return erased
 
 
-class Expiry:
-    """Fails tasks whose deadline has passed, and tasks whose workers keep dying."""
+async def fail_overdue(worker: Worker, due: Due) -> int:
+    """Fail the tasks whose deadline has passed, and return how many failed."""
+    if not due.overdue:
+        return 0
+    return len(await worker.store.expire(due.overdue, OVERDUE, worker.settings.retention_ms))
 
-    def __init__(self, worker: Worker) -> None:
-        self._store = worker.store
-        self._settings = worker.settings
-        self._log = worker.log
 
-    async def fail_overdue(self, due: Due) -> int:
-        """Fail the tasks whose deadline has passed, and return how many failed."""
-        if not due.overdue:
-            return 0
-        return len(await self._store.expire(due.overdue, OVERDUE, self._settings.retention_ms))
-
-    async def give_up(self, due: Due) -> int:
-        """Fail tasks whose workers died too often and that no worker claims, and return how many."""
-        settings = self._settings
-        hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]
-        if not hopeless:
-            return 0
-        reason = crashed(settings.max_attempts)
-        ended = await self._store.give_up(hopeless, settings.max_attempts, reason, settings.retention_ms)
-        self._log("gave_up", tasks=len(ended))
-        return len(ended)
+async def give_up(worker: Worker, due: Due) -> int:
+    """Fail tasks whose workers died too often and that no worker claims, and return how many."""
+    settings = worker.settings
+    hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]
+    if not hopeless:
+        return 0
+    reason = crashed(settings.max_attempts)
+    ended = await worker.store.give_up(hopeless, settings.max_attempts, reason, settings.retention_ms)
+    worker.log("gave_up", tasks=len(ended))
+    return len(ended)

@@ -12,7 +12,7 @@ from ..dispatch import Sender
 from ..worker import Worker
 from .duty import Duty, SweepAllowance, do
 from .folding import FoldingDuty
-from .own_duties import EarlyErasure, Erasure, Expiry
+from .own_duties import EarlyErasure, Erasure, fail_overdue, give_up
 from .resending import Resending
 
 
@@ -60,7 +60,6 @@ class Sweep:
         self._counts = SweepCounts()
         self._allowance = SweepAllowance(worker.settings, worker.meter, seconds)
         self._resending = Resending(worker, self._allowance, senders, stands_in=stands_in)
-        self._expiry = Expiry(worker)
         self._erasure = Erasure(worker)
         self._early_erasure = EarlyErasure(worker, self._allowance)
         self._runs_tasks = not senders
@@ -146,8 +145,8 @@ class Sweep:
         """
         if part.empty:
             return True
-        expired = await self._expiry.fail_overdue(part)
-        self._counts.failed += await self._expiry.give_up(part)
+        expired = await fail_overdue(self._worker, part)
+        self._counts.failed += await give_up(self._worker, part)
         sent, refused = await self._resending.send(part)
         erased = await self._erase(part) if part.past_retention else 0
         self._counts.dispatched += sent
