@@ -40,7 +40,6 @@ def bindings(env: "Env") -> Bindings:
 
 
 def _database(env: "Env") -> Any:
-    """Return the database's binding. Raises ConfigurationError without one."""
     found = _bound(env, "DB", BoundD1)
     if found is None:
         raise ConfigurationError("DB", _DATABASE)

@@ -247,7 +247,8 @@ class ModelHealth:
         a known call counts as a success. Within WIDEN_SECONDS after the last failure, the number of calls that may be
         in flight grows back to `usual`.
         """
-        return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
+        healed = (now - self.absence.failure_at) / limits.WIDEN_SECONDS
+        return max(1, math.ceil(usual * min(1.0, self._share(now) + healed) - 1e-9))
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
         """Return when a run with `out` calls may start one more, if none fails; infinity from `usual` on."""
@@ -258,9 +259,6 @@ class ModelHealth:
     def _share(self, now: float) -> float:
         recent = [call for call in self.calls if now - call.at <= limits.OTHERS_SECONDS][: limits.OTHERS_MOST]
         return 1 - sum(not call.succeeded for call in recent) / limits.OTHERS_MOST
-
-    def _healed(self, now: float) -> float:
-        return (now - self.absence.failure_at) / limits.WIDEN_SECONDS
 
     def _note(self, call: LatestCall) -> None:
         self.unshared = self.calls.note(call) or self.unshared

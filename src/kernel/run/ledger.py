@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..calls.model_health import ModelHealth, Patience
-from ..calls.pace import width
+from ..calls.pace import start_pause_seconds, width
 from ..calls.protocol import ModelReply
 from ..domain.errors import ModelDayUsedUp, ModelError, ModelRateLimited
 from ..domain.structure import Rejection
@@ -235,13 +235,6 @@ class Ledger:
             return None
         return max(self.pauses(now).values())
 
-    def waits_for_model(self, now: float) -> bool:
-        """Whether the model is away, so that the run only probes the model.
-
-        Several waits for the model may follow one another without a write that renews the claim.
-        """
-        return self.patience.narrow(now)
-
     def give_up(self, now: float) -> None:
         """Fail the task if the model has been away for too long and it is another task that probes the model now."""
         error = self.last_error
@@ -433,7 +426,8 @@ class Ledger:
         self._ready.appendleft(key)
         self.fruitless += self._announced
         self._announced = False
-        self._pauses.unstarted(self.fruitless, now)
+        if self.fruitless:
+            self._pauses.pause(now + start_pause_seconds(self.fruitless))
 
     def lose(self, keys: Iterable[CallKey], failure: Failure, most: int) -> int:
         """Give up calls that can never be made, up to `most`, and return how many. Each leaves a gap.

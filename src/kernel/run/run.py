@@ -192,7 +192,7 @@ class Run:
 
     def _has_unwritten_wait(self, now: float) -> bool:
         """Whether to write that the run waits for a model that is away, as the task's row does not show this yet."""
-        if self._wait_written or self._ledger.in_flight or not self._ledger.waits_for_model(now):
+        if self._wait_written or self._ledger.in_flight or not self._ledger.patience.narrow(now):
             return False
         return self._pacer.ready_at(now) <= now
 
@@ -246,7 +246,8 @@ class Run:
             self._ledger.idled()
             return self._back(wait)
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or writes_at > now
-        silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
+        # several waits for the model may follow one another without a write that renews the claim
+        silent = now - self._pacer.announced_at if self._ledger.patience.narrow(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
         if not idle and short and self._scheduler.sits_out(wait, now):
             return None
@@ -379,7 +380,6 @@ class Run:
         self._plan.saved()
 
     async def _save(self) -> None:
-        """Write the progress that is not saved yet, if there is any."""
         if self._ledger.unsaved:
             await self._write((), self._continue())
 
@@ -414,7 +414,7 @@ class Run:
         out, last = self._ledger.in_flight > 0, wake_at is None
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
-        if not out and self._ledger.waits_for_model(now):  # this run may learn from another task that the model is back
+        if not out and self._ledger.patience.narrow(now):  # this run may learn from another task that the model is back
             wake_at = min(wake_at, max(now, writes_at) + limits.AWAY_LOOK_SECONDS)
         if writes_at > now:
             wake_at = writes_at

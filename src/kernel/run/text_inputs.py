@@ -62,10 +62,7 @@ class CallInputs(Inputs):
         return reply
 
     def message(self, key: CallKey) -> ModelCall:
-        """Return the content of a call: the instructions and the input.
-
-        The input of the model call must be in memory.
-        """
+        """See `Inputs.message`. The content of a call is the instructions and the input."""
         instructions = self._claim.instructions
         if key.level == 0:
             window, prompt = self._window_with(key), self._context.prompt
@@ -91,7 +88,6 @@ class CallInputs(Inputs):
         return next((window.chars_of(key.position) for window in windows), None) if key.level == 0 else None
 
     def _ask(self, key: CallKey, system: str, user: str) -> ModelCall:
-        """Make a model call from a system message and a user message."""
         options = self._claim.options
         tokens = options.max_output_tokens or self._settings.max_output_tokens
         form = next((form for rule in self._context.rules if (form := rule.form(key)) is not None), None)
@@ -107,10 +103,9 @@ class CallInputs(Inputs):
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
-        """Read the inputs of a call of the top level and of calls after it, up to `calls` calls in all.
+        """See `Inputs.read`. Texts that no `wanted` call needs are dropped from memory.
 
-        Texts that no `wanted` call needs are dropped from memory.
-        Before the input of a merge is read, the caller saves all progress. Raises ClaimLost.
+        Before the input of a merge is read, the caller saves all progress.
         """
         if key.level:
             last = await self._last_read(key, calls)
@@ -137,10 +132,7 @@ class CallInputs(Inputs):
         return window
 
     async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
-        """Return the sizes in code points of the top level's outputs, in the order of the outputs.
-
-        `save` writes unsaved progress, before sizes are read from D1. Raises ClaimLost.
-        """
+        """See `Inputs.sizes`. The sizes of outputs that this run has made are in memory."""
         keys = self._plan.keys()
         if not self._knows_sizes(keys):
             await save()

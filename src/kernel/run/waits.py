@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from ..calls.clock import DatabaseClock
-from ..calls.pace import rate_limit_seconds, start_pause_seconds
+from ..calls.pace import rate_limit_seconds
 from ..domain import limits
 from ..domain.errors import ModelError, seconds_until_reset
 from ..domain.task import BUDGET_EXHAUSTED, COST_LIMIT, DEADLINE_EXCEEDED, Failure, LastError, Wait
@@ -52,11 +52,6 @@ class Pauses:
         left = seconds_until_reset(now_ms) if error.delay_seconds is None else error.delay_seconds
         wait = left + chance * limits.RESET_SPREAD_SECONDS
         self.quota_until = max(self.quota_until, now + wait)
-
-    def unstarted(self, fruitless: int, now: float) -> None:
-        """Pause after `fruitless` announcements in a row. In each announcement all calls were too late to start."""
-        if fruitless:
-            self.pause(now + start_pause_seconds(fruitless))
 
     def pause(self, until: float) -> None:
         """Pause until a given time, because the database is slow or must get space."""

@@ -106,7 +106,8 @@ class WritePacer:
         ready_at = self.ready_at(began) if writes and not at_once else began
         pause = limits.STORE_RESEND_SECONDS
         while True:
-            await self._wait_until(ready_at)
+            if (wait := clock.seconds_until(ready_at)) > 0:
+                await asyncio.sleep(wait)
             asked_at = clock.now()
             if writes:
                 self._bucket.spend(asked_at)
@@ -126,9 +127,3 @@ class WritePacer:
             else:
                 self._latency.note(clock.now() - asked_at, clock.now())
                 return answer
-
-    async def _wait_until(self, at: float) -> None:
-        """Wait until the given time of the run's clock."""
-        wait = clock.seconds_until(at)
-        if wait > 0:
-            await asyncio.sleep(wait)

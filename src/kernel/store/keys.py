@@ -127,16 +127,13 @@ def as_scopes(scopes: frozenset[Scope]) -> str:
     return json.dumps(ordered(scopes))
 
 
-def _scopes(names: Sequence[str]) -> frozenset[Scope]:
-    """Read an API key's scopes. A scope that only newer code knows is ignored; a rollback may leave one."""
-    return frozenset(scope for scope in Scope if scope in names)
-
-
 def _key(row: Row) -> Key:
+    """Read an API key. A scope that only newer code knows is ignored; a rollback may leave one."""
+    names = json.loads(d1.text(row, "scopes"))
     return Key(
         id=d1.text(row, "id"),
         tenant=d1.text(row, "tenant"),
-        scopes=_scopes(json.loads(d1.text(row, "scopes"))),
+        scopes=frozenset(scope for scope in Scope if scope in names),
         label=d1.maybe_text(row, "label"),
         created_at=d1.whole(row, "created_at"),
         expires_at=d1.maybe_whole(row, "expires_at"),

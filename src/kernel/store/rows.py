@@ -456,8 +456,13 @@ def _failure(row: Row) -> Failure | None:
 async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row], joiner_of: JoinerOf | None) -> Task:
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows."""
     described = _source(source[0]) if source else None
-    asked, made = options.read(row), outputs(0, result)
-    text, value, quotes = await _result(asked, whole(row, "total"), made, described, joiner_of)
+    asked, made, found = options.read(row), outputs(0, result), TaskResult()
+    if made and asked.structure is not None and described is not None:
+        found = await result_of(asked, whole(row, "total"), made, described, joiner_of)
+    elif made:
+        texts = tuple(output.text for output in made)
+        found = TaskResult(texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts))
+    text, value, quotes = found
     filtered = any(output.finish_reason == CONTENT_FILTER for output in made)
     return replace(task(row), result=text, value=value, quotes=quotes, filtered=filtered, source=described)
 
@@ -519,18 +524,6 @@ def task(row: Row) -> Task:
         kind=kind_of(row),
         text_file=None if row["text_file"] is None else FileKey(text(row, "text_file")),
     )
-
-
-async def _result(
-    asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None, joiner_of: JoinerOf | None
-) -> TaskResult:
-    """Make a task's result from the outputs that were read."""
-    if not made:
-        return TaskResult()
-    if asked.structure is not None and source is not None:
-        return await result_of(asked, total, made, source, joiner_of)
-    texts = tuple(output.text for output in made)
-    return TaskResult(texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts))
 
 
 def _source(row: Row) -> Source:

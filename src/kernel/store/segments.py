@@ -45,7 +45,12 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[list[Pi
     tried = [outputs[first:behind] for first, behind in pairwise(bounds)]
     return [
         [
-            Piece(level, _numbers(output.key.position for output in part), _sizes(part), _packed(entries))
+            Piece(
+                level,
+                _numbers(output.key.position for output in part),
+                _numbers(len(output.text) for output in part),
+                _packed(entries),
+            )
             for part, entries in _parts(same)
         ]
         for group in tried
@@ -66,11 +71,6 @@ def unpack(level: int, body: str) -> Iterator[Output]:
             found = tuple(Quote(*quote) for quote in quotes or ())
             times = started_ms, ended_ms
             yield Output(CallKey(level, idx), output, calls, reason, *times, lane, first_ms, found, bool(cached))
-
-
-def _sizes(outputs: Sequence[Output]) -> str:
-    """Write the lengths of the outputs in code points, in the form that a segment's row has."""
-    return _numbers(len(output.text) for output in outputs)
 
 
 def _numbers(numbers: Iterable[int]) -> str:

@@ -198,7 +198,8 @@ class Submission:
         repeats.
         """
         for _ in range(REPLAYS_MOST):
-            conditions = self.conditions(idempotency_key, digest, resend)._replace(later_ms=self._later_ms(request))
+            later_ms = max(0, (request.options.starts_at or 0) - self.now_ms())
+            conditions = self.conditions(idempotency_key, digest, resend)._replace(later_ms=later_ms)
             new = await self._new(tenant, request)
             outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
             if outcome is None:
@@ -206,7 +207,7 @@ class Submission:
                 insert = partial(kind.insert, self.store, new, self.settings.lease_ms, conditions)
                 outcome = await self.written(new, conditions, insert)
             if isinstance(outcome, Accepted):
-                if not conditions.later_ms:
+                if not later_ms:  # the sweep dispatches a task that is to start later
                     self.after_answer(self.send(new, crowded=outcome.crowded))
                 route = self.dispatcher.first_choice(crowded=outcome.crowded)
                 return Submitted(fresh_task(new, request.source(), route))
@@ -217,10 +218,6 @@ class Submission:
                 return Submitted(task, replayed=True)
             # The task of the idempotency key was just erased, together with the key, so the request is submitted again.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
-
-    def _later_ms(self, request: TaskRequest) -> int:
-        """Return for how many ms the task must not start yet. The sweep dispatches a task that is to start later."""
-        return max(0, (request.options.starts_at or 0) - self.now_ms())
 
     async def send(self, new: NewTask, *, crowded: bool) -> None:
         """Dispatch a new task, and write to the log that it was accepted."""

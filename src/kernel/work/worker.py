@@ -170,7 +170,6 @@ class Worker(Invocation):
     def _context(
         self, claim: Claim, host: Host, allowance: Allowance, *, asked_at: float, may_start: float, log: Log
     ) -> RunContext:
-        """Make the context of a run under this claim."""
         caller = host.caller_for(claim) or LocalCaller(self.provider, self.settings.concurrency)
         assert caller.slack_seconds <= host.slack_seconds
         granted_at, model = clock.now(), claim.options.model or self._model

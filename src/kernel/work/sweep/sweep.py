@@ -155,7 +155,6 @@ class Sweep:
         return not refused
 
     async def _stand_in(self) -> None:
-        """Work on tasks whose dispatches no host has answered."""
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
             await self._erase_early()  # a run of a task may use up the rest of the allowance
             with self._kept_for_duties():

@@ -178,11 +178,11 @@ def test_a_model_that_answers_is_not_away(error: ModelError):
     ledger.start([FIRST], 0)
     ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
     other = Patience(health, HOUR, now=1)
-    assert (ledger.waits_for_model(1), other.narrow(1)) == (True, True)
+    assert (ledger.patience.narrow(1), other.narrow(1)) == (True, True)
     (probe,) = ledger.startable(3, 3)
     ledger.start([probe], 3)
     ledger.failed(probe, error, 4, 0.0)
-    assert (ledger.waits_for_model(4), other.narrow(4)) == (False, False)
+    assert (ledger.patience.narrow(4), other.narrow(4)) == (False, False)
     assert ledger.progress([], 9, 4).away_since is None
     assert len(ledger.startable(20, 3)) == 3
     assert not other.counts(CHUNK, 2, 4)
@@ -195,7 +195,7 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
     (probe,) = ledger.startable(3, 3)
     ledger.start([probe], 3)
     ledger.failed(probe, CallerLost("lost"), 4, 0.0)
-    assert ledger.waits_for_model(4)
+    assert ledger.patience.narrow(4)
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
