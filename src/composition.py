@@ -29,7 +29,7 @@ from .kernel.work.sweep.duty import Duty
 from .kernel.work.sweep.on_request import SweepOnRequest
 from .kernel.work.sweep.sweep import Sweep
 from .kernel.work.worker import Worker
-from .objects.laned_host import Lanes
+from .objects.laned_caller import Lanes
 from .objects.sender import ObjectSender, ObjectTeller, slots_of
 from .objects.stubs import Coordinators, Processors
 from .queue.consumer import consume

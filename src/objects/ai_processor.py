@@ -20,7 +20,7 @@ from ..kernel.run.log import Log
 from ..kernel.store.claims import ClaimRefusal, Unclaimed
 from ..kernel.work.worker import Worker
 from .audience import Audience
-from .laned_host import Lanes
+from .laned_caller import Lanes
 from .sender import slots_of
 from .stubs import Coordinators, ObjectStorage, Processors, task_name
 

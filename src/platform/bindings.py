@@ -76,8 +76,3 @@ class BoundRateLimiter:
         """Count a request under a key of the rate limiter, and return whether the request is within the limit."""
         outcome = await self._binding.limit({"key": key})
         return bool(outcome["success"])
-
-
-def variable(env: "Env", name: str) -> object:
-    """Read one variable or secret; return None if it is not set."""
-    return getattr(env, name, None)

@@ -10,7 +10,7 @@ from ..kernel.calls.protocol import Provider
 from ..kernel.domain.settings import load
 from ..kernel.run.log import Log
 from .background import Background
-from .bindings import bindings, variable
+from .bindings import bindings
 from .event_loop import EVENT_LOOP
 from .runtime import WorkersRuntime
 
@@ -34,7 +34,7 @@ class Surroundings:
         a new version, which has new isolates.
         """
         if self.memory.settings is None:
-            self.memory.settings = load(lambda name: variable(env, name))
+            self.memory.settings = load(lambda name: getattr(env, name, None))
             EVENT_LOOP.settle(self.memory.settings.event_loop, Log(self.runtime.write))
         return App(
             bindings(env), self.memory.settings, self.runtime, self.background(context), self.memory, self.provider

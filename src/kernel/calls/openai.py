@@ -95,8 +95,14 @@ class OpenAIProvider:
                 timeout_seconds=None,
                 max_reply_bytes=limits.REPLY_BYTES_MOST,
             )
-        except HttpError as error:
-            raise self._transport_failure(error) from None
+        except HttpReplyTooLarge:
+            failure = ModelReplyMalformed(f"the reply exceeds {limits.REPLY_BYTES_MOST} bytes")
+            failure.tokens = 0, 0, 0
+            raise failure from None
+        except HttpConnectionLost:
+            raise ModelConnectionLost("the connection to the provider was refused or lost") from None
+        except HttpError:
+            raise ModelConnectionLost("the provider's reply was incomplete") from None
 
     def _read(self, reply: HttpReply, call: ModelCall) -> ModelReply:
         if not 200 <= reply.status < 300:
@@ -155,17 +161,6 @@ class OpenAIProvider:
         body, texts = reply.body[:_BEGINNING_BYTES].decode("utf-8", "replace"), asking.client_texts(call)
         came = f"{reply.status}, {kind or 'without content-type'}"
         return replies.unusable(error, came, body, key=self._api_key, client_texts=texts)
-
-    def _transport_failure(self, error: HttpError) -> ModelError:
-        match error:
-            case HttpReplyTooLarge():
-                failure = ModelReplyMalformed(f"the reply exceeds {limits.REPLY_BYTES_MOST} bytes")
-                failure.tokens = 0, 0, 0
-                return failure
-            case HttpConnectionLost():
-                return ModelConnectionLost("the connection to the provider was refused or lost")
-            case _:
-                return ModelConnectionLost("the provider's reply was incomplete")
 
     def _failure(self, reply: HttpReply, call: ModelCall) -> ModelError:
         said, codes = replies.error_of(reply.body)

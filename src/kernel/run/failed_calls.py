@@ -79,7 +79,7 @@ class HeldFailures:
         return any(not held.asked for key, held in self._held.items() if key in keys)
 
     def asked(self) -> None:
-        """Record that the run has read other isolates' calls."""
+        """Record that the run has read other isolates' calls, whatever the result was."""
         self._held = {key: held._replace(asked=True) for key, held in self._held.items()}
 
 
@@ -90,7 +90,7 @@ class CallRetries:
         self._task_key = claim.task_key
         self._max_attempts = max_attempts
         self._patience = patience
-        self._held = HeldFailures()
+        self.held = HeldFailures()
         self._tried = dict(claim.tried)
         for key in claim.doubted - claim.outputs:
             self._tried[key] = self.tried(key).after(0)
@@ -98,8 +98,8 @@ class CallRetries:
         for failed in claim.held:
             assert failed.held is not None
             started_at, failed_at = map(database_clock.moment, failed.held)
-            self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
-        self.asked()  # together with the claim, the run got the calls that other isolates had written until then
+            self.held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
+        self.held.asked()  # together with the claim, the run got the calls that other isolates had written until then
 
     def tried(self, key: CallKey) -> Tries:
         """Return how often a call was tried since the last retry of the task, over all claims."""
@@ -111,18 +111,18 @@ class CallRetries:
 
     def succeeded(self, key: CallKey, now: float) -> None:
         """Record that a call has succeeded."""
-        self._held.drop(key)
+        self.held.drop(key)
         self._patience.succeeded(self._number(key), now)
 
     def lost(self, key: CallKey) -> Tries:
         """Record that a call can never be made, and return how often it was tried."""
-        self._held.drop(key)
+        self.held.drop(key)
         return self.tried(key)
 
     def limited(self, key: CallKey, failure: Failure, entry: AttemptEntry | None, *, final: bool) -> FailedCall:
         """Record that the provider answered a call with 429, which costs the call no attempt."""
         if final:
-            self._held.drop(key)
+            self.held.drop(key)
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure, entry=_logged(entry, tried, failure))
@@ -131,7 +131,7 @@ class CallRetries:
         self, key: CallKey, failure: Failure, entry: AttemptEntry | None, now: float, *, final: bool
     ) -> FailedCall:
         """Record an answer that does not fit the schema: it costs no attempt, and shows that the model works."""
-        self._held.drop(key)
+        self.held.drop(key)
         self._patience.succeeded(self._number(key), now)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure, entry=_logged(entry, tried, failure))
@@ -164,19 +164,19 @@ class CallRetries:
         self._tried[key] = tried = Tries(verdict.attempts, calls, verdict.counted)
         failed = FailedCall(key, tried, final, failure, entry=_logged(entry, tried, failure))
         if own or final:  # an earlier failure must not make a chunk ready again that has failed for good
-            self._held.drop(key)
+            self.held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return Retry(failed, now + verdict.wait, lasts=True, ends_task=ends_task)
         # It may be the model's fault, and all calls would fail. After another's success it is its chunk's.
         if patience.there_at > started_at:
             return Retry(failed, now + verdict.wait)
-        self._held.hold(failed._replace(entry=None), started_at, now, chance)
+        self.held.hold(failed._replace(entry=None), started_at, now, chance)
         return Retry(failed, now + verdict.wait, held=(started_at, now))
 
     def settle(self, now: float, out: Collection[CallKey]) -> list[Retry]:
         """Return the failures that count, as another call succeeded later; not those of calls `out` again."""
         counted = []
-        for held in self._held.take(self._patience.there_at, out):
+        for held in self.held.take(self._patience.there_at, out):
             key = held.failed.key
             if self._patience.counts(self._number(key), held.started_at, now):
                 calls = held.failed.tried.calls
@@ -187,14 +187,6 @@ class CallRetries:
                 failed = held.failed._replace(tried=tried, final=verdict.final)
                 counted.append(Retry(failed, held.failed_at + verdict.wait, lasts=True))
         return counted
-
-    def in_question(self, keys: Collection[CallKey]) -> bool:
-        """Whether one of the calls has a held failure for which other isolates' calls were not read yet."""
-        return self._held.unasked(keys)
-
-    def asked(self) -> None:
-        """Note that the run has read other isolates' calls, whatever the result was."""
-        self._held.asked()
 
     def _verdict(self, key: CallKey, calls: int, *, of_service: bool, own: bool, chance: float) -> Verdict:
         before = self.tried(key)

@@ -67,10 +67,6 @@ class Bill:
         else:
             self.in_doubt += 1
 
-    def abandoned(self, calls: int) -> None:
-        """Count calls for which the run no longer waits as in doubt, because the provider may have charged for them."""
-        self.in_doubt += calls
-
 
 class UnsavedProgress:
     """The outputs and failures since the last saved write.
@@ -465,7 +461,7 @@ class Ledger:
 
     def abandon(self) -> None:
         """Record all calls in flight as in doubt, because the run no longer waits for their answers."""
-        self._bill.abandoned(len(self._in_flight))
+        self._bill.in_doubt += len(self._in_flight)  # the provider may have charged for them
         if self._gate is not None:
             self._gate.abandoned(self._in_flight)
         self._doubted = self._doubted.union(self._in_flight)

@@ -116,8 +116,8 @@ class Run:
                 return await self._overdue()
             self._ledger.settle(now)
             starting = self._inputs.within(self._scheduler.starting(now))
-            if self._ledger.retries.in_question(starting):
-                self._ledger.retries.asked()
+            if self._ledger.retries.held.unasked(starting):
+                self._ledger.retries.held.asked()
                 await self._exchange.ask(self._calls.groups_out)
                 continue
             # No call starts before the pacer allows a write, which then records all calls that have ended.

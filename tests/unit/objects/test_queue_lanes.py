@@ -11,7 +11,7 @@ from src.kernel.domain.errors import CallAborted
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Route, Status
 from src.kernel.run.log import Log
-from src.objects.laned_host import Lanes
+from src.objects.laned_caller import Lanes
 from tests.support.queue_bench import ALONE, LONG, TASK, QueueBench
 
 
