@@ -123,7 +123,11 @@ class Lane:
             return wire.GOES_ON
         begun = made in self._begun
         self._begun.discard(made)
-        return wire.write_outcome(_outcome(made, begun=begun))
+        if not made.cancelled():
+            return wire.write_outcome(made.result())
+        if begun:
+            return wire.write_outcome(CallAborted("the task has ended, and the call's connection was closed"))
+        return wire.write_outcome(CallNotStarted("the task has ended"))
 
     def abort(self, fence: int) -> None:
         """Cancel the calls of all claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
@@ -144,14 +148,6 @@ async def _first_ended(out: Sequence[asyncio.Task[ModelReply | ModelError]]) -> 
     if pending:
         linger = min(limits.LINGER_SECONDS_MOST, limits.LANE_LINGER_FRACTION * (clock.now() - began))
         await asyncio.wait(pending, timeout=linger)
-
-
-def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> CallOutcome:
-    if not made.cancelled():
-        return made.result()
-    if begun:
-        return CallAborted("the task has ended, and the call's connection was closed")
-    return CallNotStarted("the task has ended")
 
 
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:

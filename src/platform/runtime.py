@@ -23,10 +23,7 @@ class WorkersRuntime:
         return FetchClient()
 
     def now_ms(self) -> int:
-        """Return the isolate's time in ms since the epoch.
-
-        On Workers, time stands still between awaits.
-        """
+        """Return the isolate's time in ms since the epoch, which stands still between awaits on Workers."""
         return time.time_ns() // 1_000_000
 
     def entropy(self, size: int) -> bytes:

@@ -30,9 +30,7 @@ class Silence(CallerLost):
 class ModelCaller(Protocol):
     """Makes the model calls of a run: at most `groups_most` groups at a time, each of at most `group_size` calls.
 
-    `slack_seconds` is the time that a group may need to reach the lane that makes its calls, and that its answer may
-    need to come back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls
-    itself can cancel a call in flight.
+    Only a worker that makes the calls itself can cancel a call in flight.
     """
 
     @property
@@ -47,7 +45,7 @@ class ModelCaller(Protocol):
 
     @property
     def slack_seconds(self) -> float:
-        """The most seconds that a group may take in addition to the time of its calls."""
+        """The most seconds that a group may travel to its lane, and its answer back; 0 only without lanes."""
         ...
 
     async def call(

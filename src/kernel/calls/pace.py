@@ -121,14 +121,12 @@ def away_seconds(waits: int, chance: float) -> float:
 
 
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
-    """Return how many seconds to wait after a 429.
+    """Return how many seconds to wait after a 429 that follows `waits` such waits in a row.
 
-    `waits` is how many waits after a 429 in a row precede this one. The provider's own wait, `asked`, is
-    obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The wait after a 429 is never less than a
-    floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait in a row up to five minutes, and gets up
-    to half of itself as jitter on top. Because of the floor, the waits after 429s grow even if the provider keeps
-    asking for no wait, and RATE_LIMIT_WAITS_MOST such waits take hours. If `asked` is None, the wait starts at
-    RATE_LIMIT_SECONDS_FIRST and also doubles, and up to half of the wait is jitter.
+    The provider's own wait, `asked`, is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour), but the
+    wait is never less than a floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait up to five
+    minutes, and gets up to half of itself as jitter on top. So the waits grow even if the provider keeps asking for
+    none. If `asked` is None, the wait starts at RATE_LIMIT_SECONDS_FIRST and also doubles; up to half of it is jitter.
     """
     ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
     doubling = 2.0 ** min(waits, 16)
@@ -172,10 +170,9 @@ def _date(text: str | None) -> datetime | None:
 class Rests(NamedTuple):
     """How long a task rests, in ms, after each claim that ended without a finished call.
 
-    `between_ms` has a time for each claim of a row of claims without a finished call, except for the last claim. After
-    a claim, the next claim starts at least `between_ms` after the first claim of the row, and at least half that time
-    after the claim before. After the last claim of the row, the task rests until `least_ms` have passed since the first
-    claim.
+    `between_ms` has a time for each claim of such a row except the last: the next claim starts at least so long after
+    the first claim of the row, and at least half that time after the claim before. After the last claim, the task rests
+    until `least_ms` have passed since the first one.
     """
 
     between_ms: tuple[int, ...] = ()

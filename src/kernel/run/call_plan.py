@@ -44,11 +44,9 @@ class CallPlan:
 
     @property
     def minimum_calls(self) -> int:
-        """The least number of calls that the task needs, which is its number of calls without failures.
+        """The least number of calls that the task needs, without failures; exact as soon as the plan is complete.
 
-        `minimum_calls` is exact as soon as the plan is complete. `minimum_calls` includes the calls of chunks that are
-        gaps. `minimum_calls` does not include outputs that are copied from another task, or merges all of whose inputs
-        are gaps.
+        The calls of chunks that are gaps count. Outputs copied from another task, and merges of gaps alone, do not.
         """
         planned = [*self._calls, *map(len, self._inherited[self.top :])]
         is_whole = not self._merging or (bool(planned) and planned[-1] == 1)

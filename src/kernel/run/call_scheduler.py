@@ -66,11 +66,8 @@ class CallScheduler:
 
         If the model is away and a run that others wait for has made no call, the delay grows with the length of the
         outage, because each release of the task costs a message or an alarm, and a claim. The first run of a task comes
-        back for its turn.
-
-        On the direct route, the task is continued by cron, which comes once a minute. If the task waits after a
-        failure, the delay is shortened by INLINE_WAIT_SECONDS_MOST. The next run then starts too soon rather than too
-        late, and itself waits for the rest of the pause.
+        back for its turn. On the direct route cron continues the task, once a minute: after a failure it comes
+        INLINE_WAIT_SECONDS_MOST too soon rather than too late, and the next run waits for the rest of the pause.
         """
         is_costly = (self._route is Route.QUEUE or self._has_slot) and not self._is_first
         if is_costly and not self._ledger.ended and self._ledger.patience.away(now):

@@ -118,11 +118,10 @@ def because(last_error: LastError | None) -> str:
 class Terms:
     """The deadline and the budget of a task, as one claim of the task sees them.
 
-    Times are seconds of the worker's steady clock. The database's clock decides whether a task's deadline has passed.
-    The answer to the claim says how much time was left until the deadline when the database wrote the claim. The
-    database wrote the claim between the worker's request and the answer, so the worker knows the earliest and the
-    latest moment at which the deadline can be. The worker starts no call after the earliest of these moments, and ends
-    the task at the latest of them.
+    Times are seconds of the worker's steady clock, and the database's clock decides whether a deadline has passed. The
+    answer to the claim says how much time was left when the database wrote the claim, between the worker's request and
+    the answer. So the worker knows the earliest and the latest moment at which the deadline can be: it starts no call
+    after the earliest, and ends the task at the latest.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:

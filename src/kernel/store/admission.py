@@ -357,10 +357,8 @@ class AdmissionStore(StandingStore):
         """Retry a failed or cancelled task if its tenant's limit allows one more.
 
         `max_calls` and `max_cost` are the retried task's new budgets, or None. Returns None if the task is neither
-        failed nor cancelled,
-        if the tenant's limit of tasks in flight is reached, if the task's budget ran out and does not grow, or if the
-        new budget is too small. If the write had to be sent again, a task that is now pending counts as retried,
-        because the first send may have retried it.
+        failed nor cancelled, or if one of the conditions of RETRY is not met. If the write had to be sent again, a task
+        that is now pending counts as retried, because the first send may have retried it.
         """
         now = await self._standing(task_key)
         if now is None:

@@ -88,8 +88,7 @@ ON CONFLICT DO NOTHING
 """)
 
 # Adds the end of a task that is erased to the sums over ended tasks, unless that was done before. An unfinished task
-# that is erased counts as ending now. Both statements must run before the last
-# statement of ERASE.
+# that is erased counts as ending now. Both statements must run before the last statement of ERASE.
 ERASE_COUNT, ERASE_COUNT_OPEN = count_erased("id = :task_key")
 
 # Erases everything that is stored about a task. If ERASE is sent twice, the second send erases nothing.

@@ -273,7 +273,7 @@ def listed(place: int, quotes: Iterable[Quote]) -> Iterator[Quote]:
 
 
 async def result_of(
-    options: TaskOptions, total: int, outputs: Sequence[Output], source: Source, joiner_of: JoinerOf | None
+    options: TaskOptions, total: int, outputs: Sequence[Output], source: Source | None, joiner_of: JoinerOf | None
 ) -> TaskResult:
     """Make a task's result from outputs that were all read at once.
 
@@ -297,7 +297,8 @@ async def result_of(
     return TaskResult(text, json.loads(text), outputs[0].quotes) if has_schema else TaskResult(text)
 
 
-async def _joined(outputs: Sequence[Output], source: Source, joiner_of: JoinerOf | None) -> TaskResult:
+async def _joined(outputs: Sequence[Output], source: Source | None, joiner_of: JoinerOf | None) -> TaskResult:
+    assert source is not None, "a task with outputs and without a row of its text"
     assert joiner_of is not None, "a task with a schema in a deployment without structured tasks"
     joiner, work = joiner_of(source), LongWork()
     for output in outputs:
@@ -397,10 +398,7 @@ def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = No
 
 
 def sizes(found: Sequence[Row]) -> dict[int, int]:
-    """Read the lengths of one level's outputs in code points, by position.
-
-    If an output was stored twice, the length of the first one counts.
-    """
+    """Read the lengths of one level's outputs in code points, by position. Of one stored twice, the first counts."""
     first: dict[int, int] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):
         places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
@@ -456,13 +454,9 @@ def _failure(row: Row) -> Failure | None:
 async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row], joiner_of: JoinerOf | None) -> Task:
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows."""
     described = _source(source[0]) if source else None
-    asked, made, found = options.read(row), outputs(0, result), TaskResult()
-    if made and asked.structure is not None and described is not None:
-        found = await result_of(asked, whole(row, "total"), made, described, joiner_of)
-    elif made:
-        texts = tuple(output.text for output in made)
-        found = TaskResult(texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts))
-    text, value, quotes = found
+    text, value, quotes = TaskResult()
+    if made := outputs(0, result):
+        text, value, quotes = await result_of(options.read(row), whole(row, "total"), made, described, joiner_of)
     filtered = any(output.finish_reason == CONTENT_FILTER for output in made)
     return replace(task(row), result=text, value=value, quotes=quotes, filtered=filtered, source=described)
 

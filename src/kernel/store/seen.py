@@ -143,10 +143,9 @@ _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 
 
 class TriggerHeartbeats:
-    """The triggers (queue, alarm) that an isolate has recorded in D1.
+    """The triggers (queue, alarm) that an isolate has recorded in D1, by the event loop's clock.
 
-    An isolate that has forgotten when it last recorded a trigger records the trigger again, with one statement in a
-    claim. Times in `TriggerHeartbeats` are seconds of the event loop's steady clock.
+    An isolate that has forgotten them records each trigger again, with one statement in a claim.
     """
 
     def __init__(self) -> None:

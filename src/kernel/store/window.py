@@ -50,10 +50,7 @@ LEVEL_OUTPUTS = statement(stored(":level", first=":first", last=":last"))
 
 
 class WindowStore(Store):
-    """Reads parts of a task for the task's worker, and writes nothing.
-
-    Each method of `WindowStore` is one call to D1.
-    """
+    """Reads parts of a task for the task's worker. Each method of `WindowStore` is one call to D1."""
 
     async def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> Window | None:
         """Read the text of at least one and at most `chunks` chunks, from chunk `first` on.
