@@ -128,14 +128,11 @@ class App:
         self.worker = with_features(worker)
         self.store = self.worker.store
 
-    def dispatcher(self) -> Dispatcher:
-        """Make the dispatcher over the deployment's routes, in their order: queue, object, direct."""
-        return self._dispatcher(self._seconds_after_answer())
-
     def _seconds_after_answer(self) -> float:
         return slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS)
 
     def _dispatcher(self, direct_seconds: float) -> Dispatcher:
+        """Make the dispatcher over the deployment's routes, in their order: queue, object, direct."""
         direct = DirectSender(self.worker, lambda: direct_seconds, lambda run: self._wait_until(run()))
         return Dispatcher([*self._senders(), direct], self.meter, self.log)
 
@@ -150,7 +147,8 @@ class App:
 
     def api(self) -> Api:
         """Make the services that the API's handlers use."""
-        dispatcher, objects = self.dispatcher(), ObjectTeller(self._bindings.processors, self.meter, self.log)
+        dispatcher = self._dispatcher(self._seconds_after_answer())
+        objects = ObjectTeller(self._bindings.processors, self.meter, self.log)
         database = Database(
             self._bindings.database,
             self.meter,

@@ -106,17 +106,27 @@ class Rescue:
             worker.log.failure("run_failed", error, task=task_key)
 
 
-async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
-    """Start a coroutine, and wait at most `seconds`. `wait_until` keeps it going after that."""
-    done = asyncio.Event()
+async def hold[T](work: Coroutine[None, None, T], seconds: float | None, wait_until: WaitUntil) -> T | None:
+    """Do work in this invocation, and return its result or raise its error if it ends within `seconds`.
 
-    async def announced() -> None:
+    `wait_until` keeps it going after that.
+    """
+    done, results = asyncio.Event(), list[T | Exception]()
+
+    async def held() -> None:
         try:
-            await work
+            results.append(await work)
+        except Exception as error:  # noqa: BLE001 - the error is raised below, in the request's own task
+            results.append(error)
         finally:
             done.set()
 
-    wait_until(announced())
+    wait_until(held())
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await done.wait()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+        return result
+    return None

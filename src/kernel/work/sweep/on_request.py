@@ -1,6 +1,6 @@
 """Runs sweeps in a request's invocation: a requested sweep, and a sweep after any answer if cron has stopped."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,7 +41,7 @@ class SweepOnRequest:
         left_ms = await self.store.take_permit(Seen.ASKED, limits.ASKED_SWEEP_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)
-        return await self._held(self.asked().run(), None) or SweepCounts()
+        return await hold(self.asked().run(), None, self.wait_until) or SweepCounts()
 
     async def resume(self) -> "tuple[SweepCounts, Resuming] | TooSoon":
         """End waiting tasks' pauses, then sweep; what takes long follows the answer. Raises StoreError."""
@@ -54,24 +54,7 @@ class SweepOnRequest:
             await resuming.run()
             return await self.asked().run()
 
-        return await self._held(run(), limits.ASKED_SWEEP_SECONDS) or SweepCounts(), resuming
-
-    async def _held(self, work: Coroutine[None, None, SweepCounts], seconds: float | None) -> SweepCounts | None:
-        """Do the work in this invocation, also after the request. Return None if it takes longer than `seconds`."""
-        results: list[SweepCounts | Exception] = []
-
-        async def run() -> None:
-            try:
-                results.append(await work)
-            except Exception as error:  # noqa: BLE001 - the error is raised below, in the request's own task
-                results.append(error)
-
-        await hold(run(), seconds, self.wait_until)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-            return result
-        return None
+        return await hold(run(), limits.ASKED_SWEEP_SECONDS, self.wait_until) or SweepCounts(), resuming
 
     def look(self) -> None:
         """Check after the answer whether cron has missed a sweep, at most once a minute, and then sweep."""
