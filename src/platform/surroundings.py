@@ -1,7 +1,10 @@
-"""What an isolate gives to its invocations: a runtime, and a memory that they share."""
+"""What an isolate gives to its invocations: a runtime, a memory that they share, and work that goes on after them."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..composition import App, Runtime
@@ -9,13 +12,39 @@ from ..kernel.api.base.services import RequestMemory
 from ..kernel.calls.protocol import Provider
 from ..kernel.domain.settings import load
 from ..kernel.run.log import Log
-from .background import Background
 from .bindings import bindings
 from .event_loop import EVENT_LOOP
 from .runtime import WorkersRuntime
 
 if TYPE_CHECKING:
     from js import Env, ExecutionContext
+
+
+class Background:
+    """Runs work after an answer, or after an object's event: it implements `WaitUntil` with their context.
+
+    The SDK patches a Worker's context so that it accepts a coroutine. An object's context is not patched, and never
+    runs a coroutine. The contexts of Workers and of objects both accept a JavaScript promise, and Python resolves this
+    promise at the end of the work. If a context gets a promise instead of a coroutine, JavaScript holds no Python
+    object, so no proxy must be destroyed.
+    """
+
+    def __init__(self, context: "ExecutionContext", log: Log) -> None:
+        self._context = context
+        self._log = log
+
+    def __call__(self, work: Awaitable[None]) -> None:
+        """Start the work without waiting for it. An error is logged, as no code awaits the result."""
+        import js
+
+        promised = js.Promise.withResolvers()
+        self._context.waitUntil(promised.promise)
+        asyncio.ensure_future(work).add_done_callback(partial(self._ended, promised.resolve))
+
+    def _ended(self, resolve: Callable[[], None], work: asyncio.Future[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self._log.failure("background_failed", error)
+        resolve()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

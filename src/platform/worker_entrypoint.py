@@ -10,10 +10,9 @@ from ..kernel.domain.errors import ConfigurationError
 from ..kernel.run.log import Log
 from ..queue.consumer import put_off
 from ..queue.messages import QueueBatch
-from .background import Background
 from .http_messages import IncomingRequest, outgoing
 from .queues import delivered
-from .surroundings import SURROUNDINGS
+from .surroundings import SURROUNDINGS, Background
 
 if TYPE_CHECKING:
     from js import Response

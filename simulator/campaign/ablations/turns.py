@@ -10,7 +10,7 @@ from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.platform.choices import FREE
 from src.kernel.domain import limits
 from src.kernel.run.call_groups import CallGroups
-from src.platform.background import Background
+from src.platform.surroundings import Background
 
 _HEAR = CallGroups._hear
 HOSTED = {"clock_standing": 1.0, "stock_loop": 1.0}

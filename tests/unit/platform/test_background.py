@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from src.kernel.run.log import Log
-from src.platform.background import Background
+from src.platform.surroundings import Background
 
 
 class Resolvers:
