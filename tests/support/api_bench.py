@@ -20,7 +20,7 @@ from src.features import NewTaskFields
 from src.features.demo.demo import DemoProvider
 from src.features.files.api import content
 from src.features.files.blobs.r2 import R2, R2Bucket
-from src.features.operate import figures
+from src.features.operate import metrics
 from src.kernel.api.base import problems
 from src.kernel.api.base.fields import extra_names
 from src.kernel.api.base.messages import ON_EVERY_ANSWER, BodyBroken, BodyTooLarge, CutOff, Reply
@@ -407,7 +407,7 @@ def check_documented(method: str, url: str, reply: Reply) -> None:
         assert described_content["schema"] == {"type": "string", "format": "binary"}
         assert len(reply.body) == int(reply.headers["Content-Length"])
         return
-    if media_type == figures.TEXT:
+    if media_type == metrics.TEXT:
         assert described_content["schema"] == {"type": "string"}
         return
     if media_type == "text/event-stream":

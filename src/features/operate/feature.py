@@ -17,10 +17,10 @@ def _sweep() -> Calls:
     return ENDPOINTS
 
 
-def _observation() -> Calls:
-    from .observation import ENDPOINTS  # noqa: PLC0415 - likewise
+def _figures() -> Calls:
+    from . import history, metrics  # noqa: PLC0415 - likewise
 
-    return ENDPOINTS
+    return (*metrics.ENDPOINTS, *history.ENDPOINTS)
 
 
 def _health() -> Calls:
@@ -34,7 +34,7 @@ OPERATE: Final = Feature(
     groups=(
         PathGroup(70, ("/api/tenants",), _tenants),
         PathGroup(90, ("/api/sweep",), _sweep),
-        PathGroup(100, ("/api/metrics", "/api/history"), _observation),
+        PathGroup(100, ("/api/metrics", "/api/history"), _figures),
         PathGroup(110, ("/api/async-status", "/api/ai-status"), _health),
     ),
     at_start=_health,

@@ -1,7 +1,7 @@
 """The calls that show the deployment's state: its bindings, its database and its model."""
 
 import asyncio
-from typing import Annotated, Final, Literal, TypedDict
+from typing import Annotated, Final, Literal, TypedDict, cast
 
 from pydantic import Field
 
@@ -142,32 +142,15 @@ async def _is_operator(exchange: Exchange) -> bool:
 
 
 async def _day_use(exchange: Exchange) -> DayUseView | None:
-    """Return how much of the free plan's daily allowances was used today, None on a deployed Worker.
-
-    Only the local runtime counts how much of the daily allowances is used. Cloudflare shows an account's use to the
-    account's owner, in the dashboard and its analytics, and not to a Worker.
-    """
+    """Return the day's use of the free plan's allowances, which only the local runtime counts."""
     meter = exchange.api.day_use
     if meter is None:
         return None
     found = await meter.read()
-
-    def allowance(name: str) -> AllowanceView:
-        used = found[name]
-        assert isinstance(used, int | float)
-        return AllowanceView(used=round(used, 1), limit=limits.FREE_PLAN_DAY[name])
-
     exchange.api.log("day_use", **found)
-    return DayUseView(
-        day=str(found["day"]),
-        requests=allowance("requests"),
-        rowsRead=allowance("rowsRead"),
-        rowsWritten=allowance("rowsWritten"),
-        queueOperations=allowance("queueOperations"),
-        objectRequests=allowance("objectRequests"),
-        objectRowsWritten=allowance("objectRowsWritten"),
-        objectGbSeconds=allowance("objectGbSeconds"),
-    )
+    used = {name: round(cast("float", found[name]), 1) for name in limits.FREE_PLAN_DAY}
+    allowances = {name: AllowanceView(used=used[name], limit=most) for name, most in limits.FREE_PLAN_DAY.items()}
+    return cast("DayUseView", {"day": found["day"], **allowances})
 
 
 def _architecture(bound: BoundRoutes) -> tuple[str, str]:

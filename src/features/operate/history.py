@@ -1,21 +1,94 @@
 """`GET /api/history`: the tasks that ended in the last hours, in steps of five minutes, and the backlog, for plots.
 
-`GET /api/history` reads up to four rows of D1 for each five minutes, about 1,200 for a day. `GET /api/history` first
-adds up the tasks that have ended, as a scrape of the metrics does.
+It reads up to four rows of D1 for each five minutes, about 1,200 for a day. Before, it adds up the tasks that have
+ended, as a scrape of the metrics does.
 """
 
 from collections import Counter
+from typing import Final, TypedDict
 
 from ...kernel.api.base import fields
+from ...kernel.api.base.endpoint import HOURS, Access, Answer, Endpoint
 from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.views import FailedTasksView, amount_view, maybe_rfc3339, rfc3339
+from ...kernel.api.base.views import (
+    CostView,
+    Count,
+    FailedTasksView,
+    Time,
+    amount_view,
+    maybe_rfc3339,
+    rfc3339,
+    shown,
+)
 from ...kernel.domain import limits
 from ...kernel.domain.task import Status
 from ...kernel.store.tallies import BOUNDS_MS, FAILED_WITH, Sums
 from ...kernel.work.sweep.folding import Folding
-from .figures import BacklogView, DurationView, FiveMinutesView, HistoryView
-from .tallies import FiveMinutes, Sample, TallyStore, added, quantile_ms
+from .operation import BacklogView, backlog_view
+from .tallies import FiveMinutes, TallyStore, added, quantile_ms
+
+
+@shown
+class DurationView(TypedDict):
+    """The durations of tasks that were never retried: their count, their sum, and the count up to each of `boundsMs`.
+
+    The quantiles are interpolated between these bounds, and are null if there are no tasks.
+    """
+
+    count: Count
+    sumMs: Count
+    upTo: list[Count]
+    p50Ms: Count | None
+    p95Ms: Count | None
+
+
+@shown
+class FiveMinutesView(TypedDict):
+    """The tasks that ended in the five minutes from `at` on. `backlog` is a sample of that time, null without a sample.
+
+    The bills are those of the tasks that ended; `cost` is null if no model has a price. `failures` counts the failed
+    tasks by code, the most frequent code first. `waited` is the time from the submission to the start, `took` the time
+    from the submission to the end.
+    """
+
+    at: Time
+    completed: Count
+    failed: Count
+    cancelled: Count
+    failures: list[FailedTasksView]
+    retries: Count
+    deadLetters: Count
+    modelCalls: Count
+    inDoubt: Count
+    fruitlessCalls: Count
+    truncated: Count
+    inputTokens: Count
+    outputTokens: Count
+    cachedInputTokens: Count
+    cost: CostView | None
+    reasks: Count
+    rejected: Count
+    repaired: Count
+    quotesNotFound: Count
+    gaps: Count
+    waited: DurationView
+    took: DurationView
+    backlog: BacklogView | None
+
+
+@shown
+class HistoryView(TypedDict):
+    """The last hours in steps of five minutes, oldest first. A step without an ended task and a sweep is left out.
+
+    Tasks that ended after `until` are not included yet. `until` is null as long as there are no sums.
+    """
+
+    hours: Count
+    bucketSeconds: Count
+    until: Time | None
+    boundsMs: list[Count]
+    buckets: list[FiveMinutesView]
 
 
 async def read_history(exchange: Exchange) -> Reply:
@@ -64,7 +137,7 @@ def _five_minutes(at: int, found: FiveMinutes, *, priced: bool) -> FiveMinutesVi
         gaps=sums["gap_chunks"],
         waited=_duration(sums, "waited"),
         took=_duration(sums, "took"),
-        backlog=None if found.sample is None else _backlog(found.sample),
+        backlog=None if found.sample is None else backlog_view(found.sample),
     )
 
 
@@ -83,9 +156,14 @@ def _duration(sums: Sums, name: str) -> DurationView:
     )
 
 
-def _backlog(sample: Sample) -> BacklogView:
-    return BacklogView(
-        pending=sample.pending,
-        processing=sample.processing,
-        oldestPendingSeconds=None if sample.oldest_ms is None else sample.oldest_ms // 1000,
-    )
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/history",
+        summary="Read the last hours in steps of five minutes: ended tasks, bills, latencies and backlog",
+        handler=read_history,
+        access=Access.OPERATOR,
+        parameters=(HOURS,),
+        answers=(Answer(200, "The last hours", (HistoryView,)),),
+    ),
+)

@@ -1,15 +1,15 @@
 """`GET /api/metrics`: the deployment's finished and unfinished work, in Prometheus' text format, version 0.0.4.
 
-The metrics' counters come from sums that only rise (`tallies`). A scrape first adds the tasks that have ended since the
-last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, four for each unfinished task up to
-a limit, and about 30 more, however many tasks are stored. Two of the metrics show how many rows of D1 the scrape read
-and wrote.
+The counters come from sums that only rise (`tallies`). A scrape first adds the tasks that have ended since the last
+sweep to the sums. It reads three rows of D1 for each task that it adds, four for each unfinished task up to a limit,
+and about 30 more, however many tasks are stored.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from ...kernel.api.base.endpoint import Access, Answer, Endpoint
 from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.messages import Reply
 from ...kernel.api.base.services import Api
@@ -20,12 +20,12 @@ from ...kernel.domain.version import MIGRATION, VERSION
 from ...kernel.store.tallies import BOUNDS_MS, Sums
 from ...kernel.work.sweep.folding import Folding
 from ..batches.status import ENDED, BatchStatus
-from .figures import TEXT
 from .model import BY_GRAVITY, Calls, ShownHealth, health_of
 from .operation import unreachable
 from .tallies import OpenBatches, Scrape, TallyStore, added
 
 Labels = Mapping[str, str]
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Point(NamedTuple):
@@ -43,6 +43,11 @@ class Family(NamedTuple):
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     points: Sequence[Point]
+
+
+def gauge(name: str, meaning: str, value: float | None) -> Family:
+    """Make a metric with one value, None for no value."""
+    return Family(name, "gauge", meaning, [] if value is None else [Point({}, value)])
 
 
 def histogram(labels: Labels, counts: Mapping[float, int], count: int, total: float) -> list[Point]:
@@ -100,10 +105,15 @@ _BY_ROUTE = (
     ("cached_input_tokens", "cached_input", "Input tokens that providers had in their caches."),
     ("task_retries", "retries", "Ends of tasks that their clients had retried."),
     ("dead_letters", "dead_letters", "Tasks that failed because their message had used up its deliveries."),
-)  # fmt: skip
+)
+# The same in dollars, from sums in billionths of a dollar.
 _DOLLARS = (
-    ("cost", "cost_booked", "What calls of ended tasks cost, without calls in doubt and calls without a price."),
-    ("cost_in_doubt", "cost_doubted", "The most that calls in doubt of ended tasks can cost."),
+    (
+        "cost_dollars",
+        "cost_booked",
+        "What calls of ended tasks cost, without calls in doubt and calls without a price.",
+    ),
+    ("cost_in_doubt_dollars", "cost_doubted", "The most that calls in doubt of ended tasks can cost."),
 )
 _NOTHING: Sums = added(())
 
@@ -123,7 +133,12 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_
     return [
         *_tasks(standing, most),
         *_sums(standing.totals),
-        *_storage(api),
+        gauge("onceover_storage_bytes", "Size of the database.", api.isolate.storage.size),
+        gauge(
+            "onceover_storage_limit_bytes",
+            "Size at which new tasks are refused.",
+            api.settings.storage_bytes_most,
+        ),
         *_quota(api.settings, standing),
         Family(
             "onceover_deliveries",
@@ -133,11 +148,10 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_
             [Point({"state": state}, count) for state, count in standing.deliveries.items()],
         ),
         *_batches(standing, most),
-        Family(
+        gauge(
             "onceover_tasks_without_files",
-            "gauge",
             "Unfinished tasks, batches included, whose files lie in R2 although the binding BLOBS is missing.",
-            [Point({}, cut_off)],
+            cut_off,
         ),
         *_service(api, standing, rows),
     ]
@@ -152,11 +166,10 @@ def _health(health: ShownHealth) -> list[Family]:
             "1 for the status that GET /api/ai-status shows, 0 for the others.",
             [Point({"status": status}, int(status == health.status)) for status in BY_GRAVITY],
         ),
-        Family(
+        gauge(
             "onceover_tasks_waiting_for_model",
-            "gauge",
             f"Tasks that wait for a model that is away, of the first {limits.HEALTH_TASKS_MOST} unfinished ones.",
-            [Point({}, sum(calls.waiting.values()))],
+            sum(calls.waiting.values()),
         ),
     ]
 
@@ -170,12 +183,11 @@ def _batches(standing: Scrape, most: int) -> list[Family]:
             f"Batches that have not ended, by status. At most {most} are counted.",
             [Point({"status": status}, group.batches) for status, group in found.items()],
         ),
-        Family(
+        gauge(
             "onceover_batch_lines",
-            "gauge",
             "Lines of these batches without an answer or a failure. The lines of a file that is being checked are not "
             "counted.",
-            [Point({}, sum(group.lines for group in found.values()))],
+            sum(group.lines for group in found.values()),
         ),
     ]
 
@@ -192,12 +204,7 @@ def _tasks(standing: Scrape, most: int) -> list[Family]:
             f"Unfinished tasks, by status and route. At most {most} are counted.",
             [Point(_labels(*which), count) for which, count in going.items()],
         ),
-        Family(
-            "onceover_oldest_pending_seconds",
-            "gauge",
-            "Age of the oldest pending task; 0 without one.",
-            [Point({}, oldest_ms / 1000)],
-        ),
+        gauge("onceover_oldest_pending_seconds", "Age of the oldest pending task; 0 without one.", oldest_ms / 1000),
         Family(
             "onceover_tasks_ended_total",
             "counter",
@@ -215,6 +222,10 @@ def _tasks(standing: Scrape, most: int) -> list[Family]:
 def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
     routes = {route: added([sums for (_, its), sums in totals.items() if its is route]) for route in Route}
 
+    def counter(name: str, measure: str, meaning: str, unit: int = 1) -> Family:
+        points = [Point({"route": route}, sums[measure] / unit) for route, sums in routes.items()]
+        return Family(f"onceover_{name}_total", "counter", meaning, points)
+
     def lasting(name: str) -> list[Point]:
         return [
             point
@@ -228,24 +239,8 @@ def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
         ]
 
     return [
-        *(
-            Family(
-                f"onceover_{name}_total",
-                "counter",
-                meaning,
-                [Point({"route": route}, sums[measure]) for route, sums in routes.items()],
-            )
-            for name, measure, meaning in _BY_ROUTE
-        ),
-        *(
-            Family(
-                f"onceover_{name}_dollars_total",
-                "counter",
-                meaning,
-                [Point({"route": route}, sums[measure] / 10**9) for route, sums in routes.items()],
-            )
-            for name, measure, meaning in _DOLLARS
-        ),
+        *(counter(*one) for one in _BY_ROUTE),
+        *(counter(*one, 10**9) for one in _DOLLARS),
         Family(
             "onceover_task_wait_seconds",
             "histogram",
@@ -261,21 +256,12 @@ def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
     ]
 
 
-def _storage(api: Api) -> list[Family]:
-    size, most = api.isolate.storage.size, api.settings.storage_bytes_most
-    return [
-        Family("onceover_storage_bytes", "gauge", "Size of the database.", [Point({}, size)]),
-        Family("onceover_storage_limit_bytes", "gauge", "Size at which new tasks are refused.", [Point({}, most)]),
-    ]
-
-
 def _quota(settings: Settings, standing: Scrape) -> list[Family]:
     """Show how much of its limits each tenant uses. Without a limit of characters a day, no characters are counted."""
     going: Counter[str] = Counter()
     for group in standing.at_work:
         going[group.tenant] += group.tasks
-    most, characters = limits.METRICS_TENANTS_MOST, settings.characters_a_day_most
-    in_flight = settings.tasks_in_flight_most
+    most = limits.METRICS_TENANTS_MOST
     return [
         Family(
             "onceover_quota_tasks",
@@ -283,24 +269,14 @@ def _quota(settings: Settings, standing: Scrape) -> list[Family]:
             f"Unfinished tasks, of the {most} tenants that have most.",
             [Point({"tenant": tenant}, count) for tenant, count in going.most_common(most)],
         ),
-        Family(
-            "onceover_quota_tasks_limit",
-            "gauge",
-            "MAX_TASKS_IN_FLIGHT.",
-            [] if in_flight is None else [Point({}, in_flight)],
-        ),
+        gauge("onceover_quota_tasks_limit", "MAX_TASKS_IN_FLIGHT.", settings.tasks_in_flight_most),
         Family(
             "onceover_quota_characters",
             "gauge",
             f"Characters accepted today (UTC), of the {most} tenants that have most; only if there is a limit.",
             [Point({"tenant": tenant}, used) for tenant, used in standing.characters.items()],
         ),
-        Family(
-            "onceover_quota_characters_limit",
-            "gauge",
-            "MAX_CHARACTERS_PER_DAY.",
-            [] if characters is None else [Point({}, characters)],
-        ),
+        gauge("onceover_quota_characters_limit", "MAX_CHARACTERS_PER_DAY.", settings.characters_a_day_most),
     ]
 
 
@@ -313,11 +289,10 @@ def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
             "When a sweep, a queue batch and an object's alarm last ran. The time may be five minutes too old.",
             [Point({"trigger": what}, at / 1000) for what, at in sorted(standing.seen.items())],
         ),
-        Family(
+        gauge(
             "onceover_counted_until_timestamp_seconds",
-            "gauge",
             "The counters include all ends up to this time.",
-            [] if standing.until is None else [Point({}, standing.until / 1000)],
+            None if standing.until is None else standing.until / 1000,
         ),
         Family(
             "onceover_build_info",
@@ -325,10 +300,22 @@ def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
             "Always 1.",
             [Point({"version": VERSION, "schema": MIGRATION, "provider": api.provider.name}, 1)],
         ),
-        Family("onceover_scrape_rows_read", "gauge", "Rows of D1 that this scrape read.", [Point({}, read)]),
-        Family("onceover_scrape_rows_written", "gauge", "Rows of D1 that this scrape wrote.", [Point({}, written)]),
+        gauge("onceover_scrape_rows_read", "Rows of D1 that this scrape read.", read),
+        gauge("onceover_scrape_rows_written", "Rows of D1 that this scrape wrote.", written),
     ]
 
 
 def _labels(status: Status, route: Route) -> dict[str, str]:
     return {"status": status, "route": route}
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/metrics",
+        summary="Read the deployment's metrics, as Prometheus does",
+        handler=read_metrics,
+        access=Access.OPERATOR,
+        answers=(Answer(200, "Prometheus' text format, 0.0.4", media_type=TEXT),),
+    ),
+)

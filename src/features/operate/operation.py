@@ -6,10 +6,18 @@ from ...kernel.api.base.services import Api
 from ...kernel.api.base.views import Count, Time, maybe_rfc3339, shown
 from ...kernel.domain import limits
 from ...kernel.domain.version import MIGRATION, MIGRATIONS, VERSION
-from ...kernel.store.seen import Seen
+from ...kernel.store.seen import Backlog, Seen
 from ..webhooks.endpoints_store import WebhookStore
-from .figures import BacklogView
 from .tallies import TallyStore
+
+
+@shown
+class BacklogView(TypedDict):
+    """The unfinished tasks of all tenants. `oldestPendingSeconds` is null if no task is pending."""
+
+    pending: Count
+    processing: Count
+    oldestPendingSeconds: Count | None
 
 
 @shown
@@ -76,16 +84,11 @@ async def outlook(api: Api) -> OutlookView:
     """Read the state of the whole deployment for operators: triggers, backlog, size, version and schema."""
     times, backlog = await api.store.outlook()
     applied = await api.store.beside(TallyStore).applied_migrations()
-    oldest_ms = backlog.oldest_ms
     return OutlookView(
         lastSweepAt=maybe_rfc3339(times.get(Seen.SWEEP)),
         lastQueueAt=maybe_rfc3339(times.get(Seen.QUEUE)),
         lastAlarmAt=maybe_rfc3339(times.get(Seen.ALARM)),
-        backlog=BacklogView(
-            pending=backlog.pending,
-            processing=backlog.processing,
-            oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
-        ),
+        backlog=backlog_view(backlog),
         # The database reports its size with each answer, so `size` is the size at the last read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
         files=FilesView(
@@ -109,3 +112,12 @@ async def unreachable(api: Api) -> int:
     if api.invocation.bucket() is not None:
         return 0
     return await api.store.beside(TallyStore).unreachable(limits.SAMPLE_TASKS_MOST["paid"])
+
+
+def backlog_view(backlog: Backlog) -> BacklogView:
+    """Show how many tasks are unfinished."""
+    return BacklogView(
+        pending=backlog.pending,
+        processing=backlog.processing,
+        oldestPendingSeconds=None if backlog.oldest_ms is None else backlog.oldest_ms // 1000,
+    )

@@ -9,7 +9,7 @@ from ...kernel.domain.task import Route, Status
 from ...kernel.store import d1, seen
 from ...kernel.store.d1 import Row, Store, statement
 from ...kernel.store.fragments import NOW
-from ...kernel.store.seen import Seen
+from ...kernel.store.seen import Backlog, Seen
 from ...kernel.store.tallies import BOUNDS_MS, GOING_ON, MEASURES, Sums
 
 
@@ -119,14 +119,6 @@ class UnfinishedGroup(NamedTuple):
     oldest_ms: int | None
 
 
-class Sample(NamedTuple):
-    """The backlog at one moment: how many tasks were unfinished, and how old the oldest pending task was."""
-
-    pending: int
-    processing: int
-    oldest_ms: int | None
-
-
 class OpenBatches(NamedTuple):
     """How many batches that have not ended have one status, and how many of their lines have no outcome yet."""
 
@@ -151,7 +143,7 @@ class FiveMinutes:
     """The sums over tasks that ended within five minutes, by status, and a sample of the backlog then, if any."""
 
     ended: dict[Status, Sums] = field(default_factory=dict)
-    sample: Sample | None = None
+    sample: Backlog | None = None
 
 
 class TallyStore(Store):
@@ -203,7 +195,7 @@ class TallyStore(Store):
         for row in sums:
             found.setdefault(d1.whole(row, "at"), FiveMinutes()).ended[_status(row)] = _sums(row)
         for row in samples:
-            found.setdefault(d1.whole(row, "at"), FiveMinutes()).sample = Sample(
+            found.setdefault(d1.whole(row, "at"), FiveMinutes()).sample = Backlog(
                 d1.whole(row, "pending"), d1.whole(row, "processing"), d1.maybe_whole(row, "oldest_ms")
             )
         return d1.maybe_whole(until, "until"), dict(sorted(found.items()))

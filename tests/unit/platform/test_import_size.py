@@ -34,12 +34,11 @@ MOST: Mapping[str, int] = {
 # The imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that
 # may read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks.
 # What the router and each `feature.py` import late is not listed: a group of calls is imported with the first request
-# for one of them. `observation` is such a group.
+# for one of them.
 LATE = {
     "composition.py": {"features.demo.demo", "features.files.blobs.r2", "kernel.work.sweep.resuming"},
     "platform/r2.py": {"features.files.blobs.r2"},  # a sweep's look for orphans lists the bucket
     "platform/http_messages.py": {"platform.byte_streams"},  # the content of a file
-    "features/operate/observation.py": {"features.operate.history", "features.operate.metrics"},
     # texts in files need `file_plans`, `file_text` and `file_texts`
     "features/batches/kind_api.py": {
         "features.batches.api.early",
