@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from itertools import chain
 from typing import Any, TypedDict
 
@@ -10,7 +9,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from ..domain import limits
-from ..domain.codes import TASK_CODES, ProblemCode, TaskCode
+from ..domain.codes import TASK_CODES
 from ..domain.keys import Scope
 from .access import access as cors
 from .base import exchange, problems
@@ -281,14 +280,10 @@ def _schemas(endpoints: Sequence[Endpoint]) -> Json:
     for name in dict.fromkeys(name for one in endpoints if one.body for name in extra_names(one.body)):
         for view in (view for view in found.values() if {"usage", "expiresAt"} <= view.get("properties", {}).keys()):
             view["properties"][name] = {"type": "string", "maxLength": limits.EXTRA_CHARS_MOST}
-    _explain(found, TaskCode, TASK_CODES)
-    _explain(found, ProblemCode, {kind.code: f"{kind.title}." for kind in problems.KINDS})
+    # ReDoc shows the meaning of each value.
+    found["TaskCode"]["x-enumDescriptions"] = {code.value: meaning for code, meaning in TASK_CODES.items()}
+    found["ProblemCode"]["x-enumDescriptions"] = {kind.code: f"{kind.title}." for kind in problems.KINDS}
     return found
-
-
-def _explain(schemas: Json, codes: type[StrEnum], meanings: Mapping[Any, str]) -> None:
-    """Add the meaning of each value of an enumeration to the enumeration's schema. ReDoc shows it."""
-    schemas[codes.__name__]["x-enumDescriptions"] = {code.value: meanings[code] for code in codes}
 
 
 def _reference(model: type[object]) -> Json:

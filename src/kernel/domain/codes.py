@@ -1,4 +1,4 @@
-"""All codes that the API gives: for failures of tasks and of their calls, and for problems (answers that refuse)."""
+"""The codes of failures of tasks and of their calls. Those of problems are in `api.base.problems`."""
 
 from enum import StrEnum
 from typing import Final
@@ -74,47 +74,3 @@ OF_SERVICE: Final = frozenset(
         TaskCode.MODEL_QUOTA_EXHAUSTED,
     }
 )
-
-
-class ProblemCode(StrEnum):
-    """Why a request was refused, as the `code` of a problem shows it."""
-
-    BAD_IDEMPOTENCY_KEY = "bad_idempotency_key"
-    MALFORMED_BODY = "malformed_body"
-    UNSUPPORTED_PARAMETER = "unsupported_parameter"
-    UNAUTHENTICATED = "unauthenticated"
-    FORBIDDEN = "forbidden"
-    FOREIGN_ORIGIN = "foreign_origin"
-    NOT_FOUND = "not_found"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    ALREADY_TERMINAL = "already_terminal"
-    BUDGET_EXHAUSTED = "budget_exhausted"
-    COST_EXHAUSTED = "cost_exhausted"
-    NOT_RETRYABLE = "not_retryable"
-    KEY_LIMIT = "key_limit"
-    ENDPOINT_LIMIT = "endpoint_limit"
-    ENDPOINT_GONE = "endpoint_gone"
-    ENDPOINT_UNREACHED = "endpoint_unreached"
-    FILE_IN_USE = "file_in_use"
-    FILES_FULL = "files_full"
-    FILES_UNAVAILABLE = "files_unavailable"
-    NO_WEBHOOK_KEY = "no_webhook_key"
-    TOO_LARGE = "too_large"
-    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
-    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
-    INVALID_FIELDS = "invalid_fields"
-    NO_PRICE = "no_price"
-    COST_LIMIT = "cost_limit"
-    UNSUPPORTED_SCHEMA = "unsupported_schema"
-    NOT_JOINABLE = "not_joinable"
-    LIMIT_REACHED = "limit_reached"
-    TOO_SOON = "too_soon"
-    INTERNAL = "internal"
-    BAD_CONFIGURATION = "bad_configuration"
-    NOT_CONFIGURED = "not_configured"
-    OVERLOADED = "overloaded"
-    DATABASE_UNAVAILABLE = "database_unavailable"
-    DATABASE_QUOTA_EXHAUSTED = "database_quota_exhausted"
-    DATABASE_ERROR = "database_error"
-    STORAGE_FULL = "storage_full"
-    SCHEMA_MISSING = "schema_missing"

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from ...domain import limits
-from ...domain.codes import ProblemCode
 from ...domain.errors import (
     CapRefused,
     ConfigurationError,
@@ -88,59 +87,64 @@ NO_PRICE_DETAIL = (
 class ProblemKind(NamedTuple):
     """One kind of problem: its stable code, the status and the title of its answer, and the answer's headers."""
 
-    code: ProblemCode
+    code: str
     status: int
     title: str
     headers: tuple[str, ...] = ()
 
 
-BAD_IDEMPOTENCY_KEY = ProblemKind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is malformed")
-MALFORMED_BODY = ProblemKind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
-UNSUPPORTED_PARAMETER = ProblemKind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported")
-UNAUTHENTICATED = ProblemKind(ProblemCode.UNAUTHENTICATED, 401, "The request has no valid key", ("WWW-Authenticate",))
-FORBIDDEN = ProblemKind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
-FOREIGN_ORIGIN = ProblemKind(ProblemCode.FOREIGN_ORIGIN, 403, "Pages of this origin may not call this")
-NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "The path or id does not exist")
-METHOD_NOT_ALLOWED = ProblemKind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
-ALREADY_TERMINAL = ProblemKind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
-BUDGET_SPENT = ProblemKind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
-COST_SPENT = ProblemKind(ProblemCode.COST_EXHAUSTED, 409, "The task has used up its maxCost")
-NOT_RETRYABLE = ProblemKind(
-    ProblemCode.NOT_RETRYABLE, 409, "The task has not failed, was not cancelled, and has no gaps"
-)
-ENDPOINT_GONE = ProblemKind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
-ENDPOINT_LIMIT = ProblemKind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has reached its limit of webhook endpoints")
-KEY_LIMIT = ProblemKind(ProblemCode.KEY_LIMIT, 409, "The tenant has reached its limit of keys")
-FILE_IN_USE = ProblemKind(ProblemCode.FILE_IN_USE, 409, "A batch or a task still reads or writes the file")
-TOO_LARGE = ProblemKind(ProblemCode.TOO_LARGE, 413, "The request is too large")
-UNSUPPORTED_MEDIA_TYPE = ProblemKind(ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body's media type is not supported")
-IDEMPOTENCY_MISMATCH = ProblemKind(
-    ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key belongs to another request"
-)
-INVALID_FIELDS = ProblemKind(ProblemCode.INVALID_FIELDS, 422, "Some fields have invalid values")
-NO_PRICE = ProblemKind(ProblemCode.NO_PRICE, 422, "A task with a cap needs a price and a limit of output")
-UNSUPPORTED_SCHEMA = ProblemKind(ProblemCode.UNSUPPORTED_SCHEMA, 422, "The output schema is not supported")
-NOT_JOINABLE = ProblemKind(ProblemCode.NOT_JOINABLE, 422, "Outputs of this schema cannot be joined without a call")
-LIMIT_REACHED = ProblemKind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
-COST_LIMIT = ProblemKind(ProblemCode.COST_LIMIT, 429, "The tenant has used up its month", (SHOULD_RETRY,))
-TOO_SOON = ProblemKind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
-INTERNAL = ProblemKind(ProblemCode.INTERNAL, 500, "The service failed")
-BAD_CONFIGURATION = ProblemKind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
-NOT_CONFIGURED = ProblemKind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
-NO_WEBHOOK_KEY = ProblemKind(ProblemCode.NO_WEBHOOK_KEY, 503, "The deployment has no key for webhooks", _AGAIN)
-OVERLOADED = ProblemKind(ProblemCode.OVERLOADED, 503, "The service is overloaded", _AGAIN)
-DATABASE_UNAVAILABLE = ProblemKind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database cannot be reached", _AGAIN)
+BAD_IDEMPOTENCY_KEY = ProblemKind("bad_idempotency_key", 400, "The Idempotency-Key is malformed")
+MALFORMED_BODY = ProblemKind("malformed_body", 400, "The body is not a JSON object")
+UNSUPPORTED_PARAMETER = ProblemKind("unsupported_parameter", 400, "A parameter is not supported")
+UNAUTHENTICATED = ProblemKind("unauthenticated", 401, "The request has no valid key", ("WWW-Authenticate",))
+FORBIDDEN = ProblemKind("forbidden", 403, "The key may not do this", ("WWW-Authenticate",))
+FOREIGN_ORIGIN = ProblemKind("foreign_origin", 403, "Pages of this origin may not call this")
+NOT_FOUND = ProblemKind("not_found", 404, "The path or id does not exist")
+METHOD_NOT_ALLOWED = ProblemKind("method_not_allowed", 405, "The path does not take this method")
+ALREADY_TERMINAL = ProblemKind("already_terminal", 409, "The task has ended")
+BUDGET_SPENT = ProblemKind("budget_exhausted", 409, "The task has used up its budget of model calls")
+COST_SPENT = ProblemKind("cost_exhausted", 409, "The task has used up its maxCost")
+NOT_RETRYABLE = ProblemKind("not_retryable", 409, "The task has not failed, was not cancelled, and has no gaps")
+KEY_LIMIT = ProblemKind("key_limit", 409, "The tenant has reached its limit of keys")
+ENDPOINT_LIMIT = ProblemKind("endpoint_limit", 409, "The tenant has reached its limit of webhook endpoints")
+ENDPOINT_GONE = ProblemKind("endpoint_gone", 409, "The webhook endpoint is deleted or disabled")
+UNREACHED = ProblemKind("endpoint_unreached", 502, "The webhook endpoint gave no answer")
+FILE_IN_USE = ProblemKind("file_in_use", 409, "A batch or a task still reads or writes the file")
+FILES_FULL = ProblemKind("files_full", 507, "The tenant's files have reached their limit")
+FILES_UNAVAILABLE = ProblemKind("files_unavailable", 503, "The bucket of files cannot be reached", _AGAIN)
+NO_WEBHOOK_KEY = ProblemKind("no_webhook_key", 503, "The deployment has no key for webhooks", _AGAIN)
+TOO_LARGE = ProblemKind("too_large", 413, "The request is too large")
+UNSUPPORTED_MEDIA_TYPE = ProblemKind("unsupported_media_type", 415, "The body's media type is not supported")
+IDEMPOTENCY_MISMATCH = ProblemKind("idempotency_mismatch", 422, "The Idempotency-Key belongs to another request")
+INVALID_FIELDS = ProblemKind("invalid_fields", 422, "Some fields have invalid values")
+NO_PRICE = ProblemKind("no_price", 422, "A task with a cap needs a price and a limit of output")
+COST_LIMIT = ProblemKind("cost_limit", 429, "The tenant has used up its month", (SHOULD_RETRY,))
+UNSUPPORTED_SCHEMA = ProblemKind("unsupported_schema", 422, "The output schema is not supported")
+NOT_JOINABLE = ProblemKind("not_joinable", 422, "Outputs of this schema cannot be joined without a call")
+LIMIT_REACHED = ProblemKind("limit_reached", 429, "The tenant has reached one of its limits", _AGAIN)
+TOO_SOON = ProblemKind("too_soon", 429, "This was done a moment ago", _AGAIN)
+INTERNAL = ProblemKind("internal", 500, "The service failed")
+BAD_CONFIGURATION = ProblemKind("bad_configuration", 500, "The deployment is configured wrongly")
+NOT_CONFIGURED = ProblemKind("not_configured", 503, "The deployment has no keys yet")
+OVERLOADED = ProblemKind("overloaded", 503, "The service is overloaded", _AGAIN)
+DATABASE_UNAVAILABLE = ProblemKind("database_unavailable", 503, "The database cannot be reached", _AGAIN)
 DATABASE_QUOTA_EXHAUSTED = ProblemKind(
-    ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
+    "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
 )
-DATABASE_ERROR = ProblemKind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
-FILES_UNAVAILABLE = ProblemKind(ProblemCode.FILES_UNAVAILABLE, 503, "The bucket of files cannot be reached", _AGAIN)
-UNREACHED = ProblemKind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
-STORAGE_FULL = ProblemKind(ProblemCode.STORAGE_FULL, 507, "The database is full", _AGAIN)
-FILES_FULL = ProblemKind(ProblemCode.FILES_FULL, 507, "The tenant's files have reached their limit")
-SCHEMA_MISSING = ProblemKind(ProblemCode.SCHEMA_MISSING, 503, "The database lacks tables of this version", _AGAIN)
+DATABASE_ERROR = ProblemKind("database_error", 503, "The database refused the operation", _AGAIN)
+STORAGE_FULL = ProblemKind("storage_full", 507, "The database is full", _AGAIN)
+SCHEMA_MISSING = ProblemKind("schema_missing", 503, "The database lacks tables of this version", _AGAIN)
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, ProblemKind))
+
+type ProblemCode = Annotated[
+    str,
+    Field(
+        title="ProblemCode",
+        description="Why a request was refused, as the `code` of a problem shows it.",
+        json_schema_extra={"enum": [kind.code for kind in KINDS]},
+    ),
+]
 
 KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
@@ -318,14 +322,11 @@ _REPEATED_STATUSES = frozenset({408, 409, 429})
 _WAIT_SECONDS_MOST = 120  # The longest `Retry-After`, in seconds, that OpenAI's SDKs wait for.
 # Problems after which a repeated request would fail too, until an operator acts or until the next day.
 _HOPELESS = frozenset(
-    {
-        ProblemCode.NOT_CONFIGURED,
-        ProblemCode.BAD_CONFIGURATION,
-        ProblemCode.SCHEMA_MISSING,
-        ProblemCode.DATABASE_QUOTA_EXHAUSTED,
-        ProblemCode.NO_WEBHOOK_KEY,
-        ProblemCode.FILES_FULL,
-    }
+    kind.code
+    for kind in (
+        *(NOT_CONFIGURED, BAD_CONFIGURATION, SCHEMA_MISSING),
+        *(DATABASE_QUOTA_EXHAUSTED, NO_WEBHOOK_KEY, FILES_FULL),
+    )
 )
 _NOT_SERVED = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -364,7 +365,7 @@ def is_compatible(url: str) -> bool:
     return path == "/v1" or path.startswith("/v1/")
 
 
-def status_of(code: ProblemCode, status: int) -> int:
+def status_of(code: str, status: int) -> int:
     """Return the status that a problem has below `/v1`."""
     return BAD_VALUE_STATUS if code in _BAD_VALUES else status
 
