@@ -28,17 +28,18 @@ from .base.endpoint import Access, Answer, Endpoint, allowed
 from .base.exchange import EVERYONE, Acting, Caller, Exchange, acting_of
 from .base.messages import ON_EVERY_ANSWER, REQUEST_ID, Reply, Request
 from .base.problems import (
+    BAD_CONFIGURATION,
     DATABASE_ERROR,
+    FILES_UNAVAILABLE,
+    INTERNAL,
     INVALID_FIELDS,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    OVERLOADED,
     PROBLEM_TYPE,
+    SOON,
     UNSUPPORTED_PARAMETER,
     Refusal,
-    configuration_refusal,
-    files_refusal,
-    internal_refusal,
-    memory_refusal,
     overload_refusal,
     store_refusal,
 )
@@ -67,10 +68,6 @@ def named(reply: Reply, name: str) -> Reply:
 Parts = Mapping[str, str]
 
 
-def _events() -> Sequence[Endpoint]:
-    return EVENT_CALLS
-
-
 def _retries() -> Sequence[Endpoint]:
     from .tasks.retries import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
@@ -84,7 +81,7 @@ def _keys() -> Sequence[Endpoint]:
 
 
 GROUPS: Final = (
-    PathGroup(20, ("/api/tasks/{id}/events",), _events),
+    PathGroup(20, ("/api/tasks/{id}/events",), lambda: EVENT_CALLS),
     PathGroup(40, ("/api/tasks/{id}/retry",), _retries),
     PathGroup(80, ("/api/keys", "/api/keys/{id}"), _keys),
 )
@@ -182,13 +179,13 @@ async def handle(request: Request, api: Api, catalogue: Catalogue) -> Reply:
         reply = _database_problem(error, api)
     except BlobUnavailable as error:
         api.log("files_unavailable", reason=str(error))
-        reply = files_refusal().reply()
+        reply = Refusal(FILES_UNAVAILABLE, problems.FILES_DETAIL, headers=SOON).reply()
     except MemoryShort:
         api.log("memory_short", taken_bytes=api.isolate.memory.taken)
-        reply = memory_refusal().reply()
+        reply = Refusal(OVERLOADED, problems.MEMORY_DETAIL, headers=SOON).reply()
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
-        reply = internal_refusal().reply()
+        reply = Refusal(INTERNAL, "The service failed. Its log has the cause.").reply()
     api.invocation.begin_after_ends()
     reply = _in_shape(reply, request.url)
     return _finished(named(access.shared(reply, request, api.settings.cors_origins), name), request.method)
@@ -212,7 +209,7 @@ def configuration_problem(
     error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None, url: str = ""
 ) -> Reply:
     """Answer any request to a deployment with a bad variable, for which no `Api` can be made."""
-    reply = _in_shape(configuration_refusal(error).reply(), url)
+    reply = _in_shape(Refusal(BAD_CONFIGURATION, f"{error}.").reply(), url)
     return _finished(named(reply, request_id(headers or {})), method)
 
 

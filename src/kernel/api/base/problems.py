@@ -15,7 +15,6 @@ from pydantic import Field
 from ...domain import limits
 from ...domain.errors import (
     CapRefused,
-    ConfigurationError,
     SchemaMissing,
     StoreError,
     StoreFull,
@@ -33,8 +32,8 @@ PROBLEM_TYPE = "application/problem+json"
 
 _ERRORS_MOST = 20
 _NAME_CHARS_MOST = 60
-_RETRY_SECONDS = "5"
 _ROOM_SECONDS = "300"
+SOON: Final = {"Retry-After": "5"}
 _AGAIN = ("Retry-After",)
 SHOULD_RETRY = "x-should-retry"
 
@@ -261,34 +260,25 @@ def no_webhook_key() -> Refusal:
 
 def store_refusal(error: StoreError, now_ms: int) -> Refusal:
     """Make the refusal of a request for a failure of the database."""
-    again = {"Retry-After": _RETRY_SECONDS}
+    headers: Mapping[str, str] = SOON
     match error:
+        case CapRefused(lacks_price=True):
+            kind, detail, headers = NO_PRICE, NO_PRICE_DETAIL, {}
         case CapRefused():
-            return cap_refusal(error)
+            kind, detail, headers = COST_LIMIT, COST_LIMIT_DETAIL, {SHOULD_RETRY: "false"}
         case SchemaMissing():
-            return Refusal(SCHEMA_MISSING, SCHEMA_DETAIL, headers=again)
+            kind, detail = SCHEMA_MISSING, SCHEMA_DETAIL
         case StoreQuotaExhausted():
-            tomorrow = {"Retry-After": str(seconds_until_reset(now_ms))}
-            return Refusal(DATABASE_QUOTA_EXHAUSTED, QUOTA_DETAIL, headers=tomorrow)
+            headers = {"Retry-After": str(seconds_until_reset(now_ms))}
+            kind, detail = DATABASE_QUOTA_EXHAUSTED, QUOTA_DETAIL
         case StoreFull():
-            return Refusal(STORAGE_FULL, STORAGE_DETAIL, headers={"Retry-After": _ROOM_SECONDS})
+            kind, detail, headers = STORAGE_FULL, STORAGE_DETAIL, {"Retry-After": _ROOM_SECONDS}
         case StoreUnavailable():
-            return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
+            kind, detail = DATABASE_UNAVAILABLE, DATABASE_DETAIL
         case _:
             detail = "The database refused the operation. Try again. The service's log has the cause."
-            return Refusal(DATABASE_ERROR, detail, headers=again)
-
-
-def cap_refusal(error: CapRefused) -> Refusal:
-    """Make the refusal of a new task by its tenant's cap."""
-    if error.lacks_price:
-        return Refusal(NO_PRICE, NO_PRICE_DETAIL)
-    return Refusal(COST_LIMIT, COST_LIMIT_DETAIL, headers={SHOULD_RETRY: "false"})
-
-
-def files_refusal() -> Refusal:
-    """Make the refusal of a request that needs the bucket of files while the bucket does not answer."""
-    return Refusal(FILES_UNAVAILABLE, FILES_DETAIL, headers={"Retry-After": _RETRY_SECONDS})
+            kind = DATABASE_ERROR
+    return Refusal(kind, detail, headers=headers)
 
 
 def overload_refusal() -> Refusal:
@@ -297,25 +287,9 @@ def overload_refusal() -> Refusal:
     return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
 
 
-def memory_refusal() -> Refusal:
-    """Make the refusal of a request for which the isolate has no memory now."""
-    return Refusal(OVERLOADED, MEMORY_DETAIL, headers={"Retry-After": _RETRY_SECONDS})
-
-
-def internal_refusal() -> Refusal:
-    """Make the refusal for an error of our own."""
-    return Refusal(INTERNAL, "The service failed. Its log has the cause.")
-
-
-def configuration_refusal(error: ConfigurationError) -> Refusal:
-    """Make the refusal of every request to a deployment with a bad variable. The detail names the variable."""
-    return Refusal(BAD_CONFIGURATION, f"{error}.")
-
-
-# The status below `/v1` of a request with a wrong value, as at OpenAI. The native API answers 422.
-BAD_VALUE_STATUS = 400
 POLL_AFTER = "openai-poll-after-ms"
 
+# Problems with the status 400 below `/v1`, as at OpenAI. The native API answers 422.
 _BAD_VALUES = frozenset({INVALID_FIELDS.code, UNSUPPORTED_SCHEMA.code, NOT_JOINABLE.code})
 # Statuses after which OpenAI's SDKs repeat a request, besides all from 500 on.
 _REPEATED_STATUSES = frozenset({408, 409, 429})
@@ -367,7 +341,7 @@ def is_compatible(url: str) -> bool:
 
 def status_of(code: str, status: int) -> int:
     """Return the status that a problem has below `/v1`."""
-    return BAD_VALUE_STATUS if code in _BAD_VALUES else status
+    return 400 if code in _BAD_VALUES else status
 
 
 def headers_of(kind: ProblemKind) -> tuple[str, ...]:
@@ -378,11 +352,6 @@ def headers_of(kind: ProblemKind) -> tuple[str, ...]:
         *((POLL_AFTER,) if "Retry-After" in kind.headers else ()),
         *((SHOULD_RETRY,) if _is_repeated(status) else ()),
     )
-
-
-def type_of(status: int) -> str:
-    """Return OpenAI's error type for an answer's status."""
-    return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
 def dressed(reply: Reply) -> Reply:
@@ -403,7 +372,7 @@ def _detail(problem: ProblemView, status: int) -> ErrorDetailView:
     errors = problem.get("errors")
     return ErrorDetailView(
         message=problem["detail"],
-        type=type_of(status),
+        type=_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error"),
         param=errors[0]["field"] if errors else None,
         code=problem["code"],
     )
