@@ -5,6 +5,7 @@ model]. A reader must ignore further members of an entry of the log.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
@@ -98,17 +99,19 @@ class AttemptIndex(NamedTuple):
     calls: int
 
     @property
+    def by_outcome(self) -> Mapping[AttemptOutcome, Mapping[CallKey, int]]:
+        """How many calls with each outcome are known individually, by their outputs."""
+        return {
+            AttemptOutcome.FAILED: self.failed,
+            AttemptOutcome.IN_DOUBT: Counter([*self.doubted, *self.lost]),
+            AttemptOutcome.SUCCEEDED: dict.fromkeys(self.sizes, 1),
+            AttemptOutcome.OUT: dict.fromkeys(self.out, 1),
+        }
+
+    @property
     def counts(self) -> AttemptCounts:
         """Count the calls that the task has made: all of them, and those with each outcome."""
-        return AttemptCounts(
-            self.calls,
-            {
-                AttemptOutcome.FAILED: sum(self.failed.values()),
-                AttemptOutcome.IN_DOUBT: len(self.doubted) + len(self.lost),
-                AttemptOutcome.SUCCEEDED: len(self.sizes),
-                AttemptOutcome.OUT: len(self.out),
-            },
-        )
+        return AttemptCounts(self.calls, {outcome: sum(of.values()) for outcome, of in self.by_outcome.items()})
 
     def page(
         self, only: Collection[AttemptOutcome], after: EntryKey | None, most: int, chars_most: int
@@ -118,9 +121,13 @@ class AttemptIndex(NamedTuple):
         A page of the log ends before its outputs have more than `chars_most` code points together, but it always has at
         least one output.
         """
-        keys = sorted({key for outcome in only for key in self._with(outcome)})
-        left = [key for key in keys if after is None or key >= after[:2]]
-        if after is not None and left and after.nth >= self._known(left[0], AttemptOutcome) and left[0] == after[:2]:
+        known, wanted = Counter[CallKey](), Counter[CallKey]()
+        for outcome, of in self.by_outcome.items():
+            known.update(of)
+            if outcome in only:
+                wanted.update(of)
+        left = [key for key in sorted(wanted) if after is None or key >= after[:2]]
+        if after is not None and left and after.nth >= known[left[0]] and left[0] == after[:2]:
             del left[0]
         page: list[CallKey] = []
         calls = chars = 0
@@ -129,31 +136,9 @@ class AttemptIndex(NamedTuple):
             size = self.sizes.get(key, 0) if AttemptOutcome.SUCCEEDED in only else 0
             if page and (calls >= most or chars + size > chars_most):
                 return page, False
-            calls, chars = calls + max(0, self._known(key, only) - shown), chars + size
+            calls, chars = calls + max(0, wanted[key] - shown), chars + size
             page.append(key)
         return page, True
-
-    def _with(self, outcome: AttemptOutcome) -> Collection[CallKey]:
-        """Return the outputs for which some call has the given outcome."""
-        match outcome:
-            case AttemptOutcome.FAILED:
-                return self.failed.keys()
-            case AttemptOutcome.IN_DOUBT:
-                return self.doubted | self.lost
-            case AttemptOutcome.SUCCEEDED:
-                return self.sizes.keys()
-            case AttemptOutcome.OUT:
-                return self.out
-
-    def _known(self, key: CallKey, only: Collection[AttemptOutcome]) -> int:
-        """Count the calls for an output that have one of the outcomes `only`."""
-        counted = {
-            AttemptOutcome.FAILED: self.failed.get(key, 0),
-            AttemptOutcome.IN_DOUBT: (key in self.doubted) + (key in self.lost),
-            AttemptOutcome.SUCCEEDED: key in self.sizes,
-            AttemptOutcome.OUT: key in self.out,
-        }
-        return sum(many for outcome, many in counted.items() if outcome in only)
 
     def attempts(
         self, wanted: Collection[CallKey], segments: Sequence[Row], failures: Sequence[Row]

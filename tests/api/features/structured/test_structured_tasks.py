@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from src.composition import CATALOGUE
-from src.features.gaps.submission import retry_gaps
+from src.features.gaps.kind_api import retry_gaps
 from src.features.structured.schema.check import faults_of
 from src.features.structured.schema.schema import parse_schema
 from src.kernel.api.router import handle
