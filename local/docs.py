@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulator.engine.fault_kinds import KINDS
-from src.kernel.domain.task import diagram
+from src.kernel.domain.task import TRANSITIONS, Status
 
 from . import api_page, claims_page
 from .node import ROOT
@@ -31,6 +31,15 @@ class DiagramMissing(Exception):
 
     The message of `DiagramMissing` is one line for the user.
     """
+
+
+def diagram() -> str:
+    """Draw the transitions as a Mermaid diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> pending: submit"]
+    for transition in TRANSITIONS.values():
+        lines += [f"    {source} --> {transition.target}: {transition.name}" for source in transition.sources]
+    lines += [f"    {status} --> [*]: erase" for status in Status if status.terminal]
+    return "\n".join(lines)
 
 
 def with_diagram(text: str) -> str:

@@ -266,17 +266,6 @@ class TextFileGone(OnceoverError):
     code = "text_file_gone"
 
 
-class TransitionRefused(OnceoverError):
-    """A task was to change from status `source` to `target`, a transition that the state machine does not allow."""
-
-    code = "transition_refused"
-
-    def __init__(self, source: str, target: str) -> None:
-        super().__init__(f"a task that is {source} cannot become {target}")
-        self.source = source
-        self.target = target
-
-
 class NotJoinable(OnceoverError):
     """Outputs cannot be joined without a model call: at `pointer` in the output, for `reason`, a sentence."""
 

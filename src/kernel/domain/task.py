@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from . import limits
 from .codes import TaskCode
-from .errors import TransitionRefused
 from .ids import FileKey, TaskKey, split_task_key
 from .structure import Gap, LongText, Quote, Rejection, Structure
 
@@ -60,23 +59,6 @@ _TABLE = (
 )
 
 TRANSITIONS = {transition.name: transition for transition in _TABLE}
-
-
-def check(name: str, source: Status) -> Status:
-    """Return the status that transition `name` reaches from `source`. Raises TransitionRefused."""
-    transition = TRANSITIONS[name]
-    if source not in transition.sources:
-        raise TransitionRefused(source, transition.target)
-    return transition.target
-
-
-def diagram() -> str:
-    """Draw the transitions as the Mermaid diagram of `docs/design/state-machine.md`."""
-    lines = ["stateDiagram-v2", "    [*] --> pending: submit"]
-    for transition in _TABLE:
-        lines += [f"    {source} --> {transition.target}: {transition.name}" for source in transition.sources]
-    lines += [f"    {status} --> [*]: erase" for status in Status if status.terminal]
-    return "\n".join(lines)
 
 
 class Route(StrEnum):

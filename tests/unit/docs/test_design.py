@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from src.kernel.domain.task import TRANSITIONS, diagram
+from local.docs import diagram
+from src.kernel.domain.task import TRANSITIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"

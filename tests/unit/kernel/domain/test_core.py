@@ -1,6 +1,4 @@
-"""The small pure modules of the core: states, settings, ids and retries."""
-
-import itertools
+"""The small pure modules of the core: settings, ids and retries."""
 
 import pytest
 from hypothesis import given
@@ -8,19 +6,9 @@ from hypothesis import strategies as st
 
 from src.kernel.calls.pace import backoff_seconds, rate_limit_seconds
 from src.kernel.domain import limits
-from src.kernel.domain.errors import ConfigurationError, ConfigurationFaults, TransitionRefused
+from src.kernel.domain.errors import ConfigurationError, ConfigurationFaults
 from src.kernel.domain.ids import is_task_id, new_task_id
 from src.kernel.domain.settings import BATCH_FIELDS, MODEL_OPTIONS, load
-from src.kernel.domain.task import TRANSITIONS, Status, check
-
-
-def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
-    for transition, source in itertools.product(TRANSITIONS.values(), Status):
-        if source in transition.sources:
-            assert check(transition.name, source) is transition.target
-        else:
-            with pytest.raises(TransitionRefused, match=f"{source} cannot become {transition.target}"):
-                check(transition.name, source)
 
 
 def test_settings_have_the_defaults_of_the_contract():
