@@ -14,7 +14,7 @@ from ...kernel.api.base.endpoint import Answer, Endpoint, Parameter
 from ...kernel.api.base.exchange import EVERYONE, Exchange, Reach
 from ...kernel.api.base.fields import Asked, checked, read_object
 from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.problems import DATABASE_UNAVAILABLE, FieldError, Refusal, field_refusal
+from ...kernel.api.base.problems import DATABASE_UNAVAILABLE, Refusal
 from ...kernel.api.base.services import Api
 from ...kernel.api.base.views import Count, shown
 from ...kernel.api.tasks import across
@@ -139,7 +139,7 @@ async def retry_tasks(exchange: Exchange) -> Reply:
     if fields.error_code in {TaskCode.BUDGET_EXHAUSTED, TaskCode.COST_EXHAUSTED}:
         budget = "maxCost" if fields.error_code is TaskCode.COST_EXHAUSTED else "maxModelCalls"
         message = f"must not be {fields.error_code}: retry such a task on its own, with a larger {budget}"
-        raise field_refusal([FieldError("errorCode", message)])
+        raise queries.refused("errorCode", message)
     if fields.dry_run:
         none = BulkRetryPlanView(tasks=0, minimumCalls=0, maximumCalls=0, more=False)
         return json_reply(200, await across.act_on_each(exchange, partial(_plan_retry, exchange, fields), none))

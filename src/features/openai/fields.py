@@ -15,6 +15,7 @@ from ...kernel.api.base.fields import (
     amount,
     extras_of,
     field_errors,
+    refused,
     text_flaws,
 )
 from ...kernel.api.base.problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
@@ -143,7 +144,7 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
     size = len(given.text.encode())
     if size > settings.input_bytes:
         message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
-        raise field_refusal([FieldError("input", message)], TOO_LARGE)
+        raise refused("input", message, TOO_LARGE)
     is_open = (fields.onceover is None or fields.onceover.reduce is None) and _wanted(fields).join is None
     wanted = text_format.reduced(_wanted(fields), is_open=is_open)
     return _request(fields, given, settings, str(body.get("tool_choice") or "auto"), wanted)

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.fields import is_true, refused
 from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal, forbidden
+from ...kernel.api.base.problems import INVALID_FIELDS, NOT_FOUND, Refusal, field_refusal, forbidden
 from ...kernel.api.follow import wait
 from ...kernel.api.tasks import submission, withdrawal
 from ...kernel.api.tasks.submission import digest, idempotency_key
@@ -24,7 +25,6 @@ from .shapes import (
     InputListView,
     InputMessageView,
     InputTextView,
-    input_id,
     response_id,
     task_id_of,
 )
@@ -62,11 +62,11 @@ async def create_response(exchange: Exchange) -> Reply:
 async def read_response(exchange: Exchange) -> Reply:
     """Show a response, or the stream of its events. A task without a worker is helped, as by a poll."""
     stream.check_obfuscation(exchange.query)
-    wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
+    wanted, first = is_true(exchange.query, "stream"), stream.first_number(exchange.query)
     if wanted:
         return await stream.stream_reply(exchange, await found(exchange), first)
     if first:
-        raise field_refusal([FieldError("starting_after", "needs stream=true")])
+        raise refused("starting_after", "needs stream=true")
     return await response_reply(exchange, 200, await found(exchange))
 
 
@@ -96,7 +96,7 @@ async def read_input_items(exchange: Exchange) -> Reply:
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
-    name = input_id(task.id)
+    name = f"in_{task.id}"
     places, _ = paging.page(exchange.query, [name])
     content: InputTextView | InputFileView = InputTextView(type="input_text", text=text or "")
     if task.text_file is not None:

@@ -5,16 +5,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from ...kernel.api.base.fields import NO_NUL, Plain
-from ...kernel.api.base.problems import (
-    INVALID_FIELDS,
-    UNSUPPORTED_PARAMETER,
-    FieldError,
-    ProblemKind,
-    Refusal,
-    field_refusal,
-    named,
-)
+from ...kernel.api.base.fields import NO_NUL, Plain, refused
+from ...kernel.api.base.problems import UNSUPPORTED_PARAMETER, named
 from ...kernel.domain.ids import FILE_ID_PATTERN
 from ...kernel.domain.task import CONCAT_SEPARATOR
 
@@ -69,35 +61,35 @@ def read(value: object) -> Prompt:
     if isinstance(value, str):
         return Prompt(value, None)
     if not isinstance(value, Sequence):
-        raise _refusal("input", "is required" if value is None else "must be a string or a list of messages")
+        raise refused("input", "is required" if value is None else "must be a string or a list of messages")
     found: dict[str, str] = {}
     files: list[GivenFile] = []
     for number, item in enumerate(value):
         path = f"input[{number}]"
         if not isinstance(item, Mapping):
-            raise _refusal(path, "must be an object")
+            raise refused(path, "must be an object")
         role = _role(item, path)
         if role in found:
             what = "user" if role == "user" else "system or developer"
-            raise _refusal(path, f"is a second {what} message; only one is supported", UNSUPPORTED_PARAMETER)
+            raise refused(path, f"is a second {what} message; only one is supported", UNSUPPORTED_PARAMETER)
         found[role] = _content(item.get("content"), f"{path}.content", files if role == "user" else None)
     if "user" not in found:
-        raise _refusal("input", "must have a user message")
+        raise refused("input", "must have a user message")
     if len(files) > 1:
-        raise _refusal(files[1].path, "is a second file; only one is supported", UNSUPPORTED_PARAMETER)
+        raise refused(files[1].path, "is a second file; only one is supported", UNSUPPORTED_PARAMETER)
     return Prompt(found["user"], found.get("system"), files[0] if files else None)
 
 
 def _role(item: Mapping[str, object], path: str) -> str:
     """Return the role of a message, `user` or `system`; `developer` counts as `system`."""
     if item.get("type") not in (None, "message"):
-        raise _refusal(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
+        raise refused(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
     role = item.get("role")
     if not isinstance(role, str):
-        raise _refusal(f"{path}.role", "is required" if role is None else "must be a string")
+        raise refused(f"{path}.role", "is required" if role is None else "must be a string")
     if role not in _ROLES:
         detail = "is supported here only as user, system or developer"
-        raise _refusal(f"{path}.role", detail, UNSUPPORTED_PARAMETER)
+        raise refused(f"{path}.role", detail, UNSUPPORTED_PARAMETER)
     _only(item, {"type", "role", "content"}, path)
     return _ROLES[role]
 
@@ -107,22 +99,22 @@ def _content(value: object, path: str, files: list[GivenFile] | None) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, Sequence):
-        raise _refusal(path, "must be a string or a list of parts")
+        raise refused(path, "must be a string or a list of parts")
     texts = []
     for number, part in enumerate(value):
         here = f"{path}[{number}]"
         if not isinstance(part, Mapping):
-            raise _refusal(here, "must be an object")
+            raise refused(here, "must be an object")
         if files is not None and part.get("type") == "input_file":
             files.append(_file(part, here))
             continue
         if part.get("type") != "input_text":
             known = "input_text" if files is None else "input_text or input_file"
-            raise _refusal(f"{here}.type", f"is supported here only as {known}", UNSUPPORTED_PARAMETER)
+            raise refused(f"{here}.type", f"is supported here only as {known}", UNSUPPORTED_PARAMETER)
         _only(part, {"type", "text"}, here)
         text = part.get("text")
         if not isinstance(text, str):
-            raise _refusal(f"{here}.text", "must be a string")
+            raise refused(f"{here}.text", "must be a string")
         texts.append(text)
     return CONCAT_SEPARATOR.join(texts)
 
@@ -131,15 +123,11 @@ def _file(part: Mapping[str, object], path: str) -> GivenFile:
     _only(part, {"type", "file_id"}, path)
     file_id = part.get("file_id")
     if not isinstance(file_id, str):
-        raise _refusal(f"{path}.file_id", "is required" if file_id is None else "must be a string")
+        raise refused(f"{path}.file_id", "is required" if file_id is None else "must be a string")
     return GivenFile(file_id, f"{path}.file_id")
 
 
 def _only(item: Mapping[str, object], known: set[str], path: str) -> None:
     for name, value in item.items():
         if name not in known and value is not None:
-            raise _refusal(f"{path}.{named(name)}", "is not supported here", UNSUPPORTED_PARAMETER)
-
-
-def _refusal(field: str, message: str, kind: ProblemKind = INVALID_FIELDS) -> Refusal:
-    return field_refusal([FieldError(field, message)], kind)
+            raise refused(f"{path}.{named(name)}", "is not supported here", UNSUPPORTED_PARAMETER)

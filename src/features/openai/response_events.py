@@ -27,11 +27,12 @@ class ResponseEventKind(StrEnum):
     END = "end"
 
 
-_TEXT_BEGINS = (ResponseEventKind.ITEM_ADDED, ResponseEventKind.PART_ADDED)
 _TEXT_ENDS = (ResponseEventKind.TEXT_DONE, ResponseEventKind.PART_DONE, ResponseEventKind.ITEM_DONE)
-BEFORE_TEXT = (ResponseEventKind.CREATED, ResponseEventKind.QUEUED, ResponseEventKind.IN_PROGRESS, *_TEXT_BEGINS)
-_BEFORE_TEXT = 3  # created, queued, in progress
-FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
+BEFORE_TEXT = (
+    *(ResponseEventKind.CREATED, ResponseEventKind.QUEUED, ResponseEventKind.IN_PROGRESS),
+    *(ResponseEventKind.ITEM_ADDED, ResponseEventKind.PART_ADDED),
+)
+FIRST_DELTA = len(BEFORE_TEXT)
 
 
 class ResponseEvent(NamedTuple):
@@ -59,32 +60,16 @@ class ResponseProgress(NamedTuple):
     all_known: bool = True
 
     @property
-    def length(self) -> int:
-        """How many events exist."""
-        begins = _BEFORE_TEXT if self.started else _BEFORE_TEXT - 1
-        if self.deltas:
-            begins = FIRST_DELTA + self.deltas
-        if not (self.status.terminal and self.all_known):
-            return begins
-        return begins + (len(_TEXT_ENDS) if self.status is Status.COMPLETED else 0) + 1
+    def kinds(self) -> list[ResponseEventKind]:
+        """The kinds of all events that exist. Only a completed response has events that end its text."""
+        found = list(BEFORE_TEXT if self.deltas else BEFORE_TEXT[: 3 if self.started else 2])
+        found += [ResponseEventKind.DELTA] * self.deltas
+        if self.status.terminal and self.all_known:
+            found += [*(_TEXT_ENDS if self.status is Status.COMPLETED else ()), ResponseEventKind.END]
+        return found
 
 
 def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
-    """Return a response's events from `first` on. Only a completed response has events that end its text."""
-    for number in range(first, standing.length):
-        yield _event(standing, number)
-
-
-def _event(standing: ResponseProgress, number: int) -> ResponseEvent:
-    if standing.status.terminal and standing.all_known and number == standing.length - 1:
-        return ResponseEvent(number, ResponseEventKind.END)
-    if number < _BEFORE_TEXT:
-        return ResponseEvent(
-            number, (ResponseEventKind.CREATED, ResponseEventKind.QUEUED, ResponseEventKind.IN_PROGRESS)[number]
-        )
-    if number < FIRST_DELTA:
-        return ResponseEvent(number, _TEXT_BEGINS[number - _BEFORE_TEXT])
-    delta = number - FIRST_DELTA
-    if delta < standing.deltas:
-        return ResponseEvent(number, ResponseEventKind.DELTA, delta)
-    return ResponseEvent(number, _TEXT_ENDS[delta - standing.deltas])
+    """Return a response's events from `first` on."""
+    for number, kind in enumerate(standing.kinds[first:], start=first):
+        yield ResponseEvent(number, kind, number - FIRST_DELTA if kind is ResponseEventKind.DELTA else None)

@@ -15,8 +15,6 @@ Anything = object
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 Nothing = Annotated[None, Field(description="Not supported, always null.")]
 RESPONSE_PREFIX = "resp_"
-MESSAGE_PREFIX = "msg_"
-INPUT_PREFIX = "in_"
 
 
 def response_id(task_id: str) -> str:
@@ -32,12 +30,7 @@ def task_id_of(name: str) -> str | None:
 
 def message_id(task_id: str) -> str:
     """Return the name of a response's output message."""
-    return MESSAGE_PREFIX + task_id
-
-
-def input_id(task_id: str) -> str:
-    """Return the name of a response's input message."""
-    return INPUT_PREFIX + task_id
+    return f"msg_{task_id}"
 
 
 @shown

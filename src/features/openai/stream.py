@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...kernel.api.base.exchange import Exchange
+from ...kernel.api.base.fields import refused
 from ...kernel.api.base.messages import CutOff, Query, Reply
-from ...kernel.api.base.problems import FieldError, Refusal, field_refusal, no_task
+from ...kernel.api.base.problems import no_task
 from ...kernel.api.base.services import Api
 from ...kernel.api.follow import sse
 from ...kernel.api.follow.following import Follower
@@ -48,18 +49,10 @@ _HERE = "\0"
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
 
-def is_wanted(query: Query) -> bool:
-    """Read the parameter `stream`. Raises Refusal (400) if `stream` is neither true nor false."""
-    text = query.get("stream", "false")
-    if text not in {"true", "false"}:
-        raise _refused("stream", "must be true or false")
-    return text == "true"
-
-
 def check_obfuscation(query: Query) -> None:
     """Refuse (400) the parameter `include_obfuscation` unless it is `false`."""
     if query.get("include_obfuscation", "false") != "false":
-        raise _refused("include_obfuscation", "is supported here only as false")
+        raise refused("include_obfuscation", "is supported here only as false")
 
 
 def first_number(query: Query) -> int:
@@ -68,7 +61,7 @@ def first_number(query: Query) -> int:
     if text is None:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS_MOST):
-        raise _refused("starting_after", "must be the sequence_number of an event")
+        raise refused("starting_after", "must be the sequence_number of an event")
     return int(text) + 1
 
 
@@ -82,8 +75,8 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
     look, following = opening.look, min(asked, opening.ready)
     if following < asked:  # the end comes after all deltas, and the outputs that were read follow a missing output
         look = replace(look, outputs=(), all_read=True)
-    if first > _standing(replace(look, all_read=True), opening.ready, at_end=at_end).length:
-        raise _refused("starting_after", "is not the sequence_number of an event of this response")
+    if first > len(_standing(replace(look, all_read=True), opening.ready, at_end=at_end).kinds):
+        raise refused("starting_after", "is not the sequence_number of an event of this response")
     follower = Follower(exchange, task.task_key, None if at_end else following, look, reads=2)
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, first))
 
@@ -188,10 +181,6 @@ async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
 def _piece(delta: int, output: str) -> str:
     """Return the text of a delta: a chunk's output, after a separator if it is not the first one."""
     return (CONCAT_SEPARATOR if delta else "") + output
-
-
-def _refused(field: str, message: str) -> Refusal:
-    return field_refusal([FieldError(field, message)])
 
 
 # --- What each event holds ---------------------------------------------------------------------------------------

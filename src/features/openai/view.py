@@ -23,6 +23,7 @@ from ...kernel.domain.task import Status
 from .shapes import (
     IncompleteDetailsView,
     InputTokensDetailsView,
+    Nothing,
     OnceoverView,
     OutputMessageView,
     OutputTextView,
@@ -50,25 +51,6 @@ _RATE_LIMITS = frozenset({TaskCode.MODEL_RATE_LIMITED, TaskCode.MODEL_QUOTA_EXHA
 # OpenAI's defaults of `temperature` and `top_p`, which a response shows if its request gave none.
 _TEMPERATURE, _TOP_P = 1.0, 1.0
 _FORMAT_NAME = "output"  # the shown name of a schema that the client sent without a name
-
-# Fields of OpenAI's Response object that have no value here, so a response shows them as null.
-_NEVER = (
-    "max_tool_calls",
-    "previous_response_id",
-    "prompt",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "prompt_cache_diagnostics",
-    "safety_identifier",
-    "tool_usage",
-    "user",
-    "access_programs",
-    "conversation",
-    "image",
-    "input_transformations",
-    "moderation",
-)
 
 
 def response_view(task: core.Task, api: Api) -> ResponseView:
@@ -103,10 +85,10 @@ def response_view(task: core.Task, api: Api) -> ResponseView:
         "truncation": "disabled",
         "usage": _usage(task),
         "onceover": _onceover(task, api),
-        **dict.fromkeys(_NEVER),
     }
-    # The fields of the answer have the order of the API's description.
-    return cast("ResponseView", {name: shows[name] for name in ResponseView.__annotations__})
+    # The fields of the answer have the order of the API's description. Some of OpenAI's have no value here.
+    order = ResponseView.__annotations__.items()
+    return cast("ResponseView", {name: None if kind is Nothing else shows[name] for name, kind in order})
 
 
 def status_of(task: core.Task) -> ResponseStatus:
@@ -141,8 +123,9 @@ def _incomplete(task: core.Task) -> IncompleteDetailsView | None:
 
 
 def _completed_at(task: core.Task) -> int | None:
-    has_completed = task.status is Status.COMPLETED and task.finished_at is not None
-    return task.finished_at // 1000 if has_completed and task.finished_at is not None else None
+    if task.status is not Status.COMPLETED or task.finished_at is None:
+        return None
+    return task.finished_at // 1000
 
 
 def _error(failure: core.Failure | None) -> ResponseErrorView | None:

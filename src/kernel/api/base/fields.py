@@ -451,6 +451,6 @@ def cursor(task_id: str) -> str:
     return base64.urlsafe_b64encode(UUID(task_id).bytes).decode("ascii").rstrip("=")
 
 
-def refused(name: str, message: str) -> Refusal:
-    """Make the refusal of a query parameter's value."""
-    return field_refusal([FieldError(name, message)])
+def refused(name: str, message: str, kind: ProblemKind = INVALID_FIELDS) -> Refusal:
+    """Make the refusal of one wrong field or query parameter."""
+    return field_refusal([FieldError(name, message)], kind)

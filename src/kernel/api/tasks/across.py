@@ -15,7 +15,6 @@ from ...store.tenants import TenantStore
 from ..base import fields
 from ..base.exchange import EVERYONE, Exchange
 from ..base.messages import Reply, json_reply
-from ..base.problems import FieldError, field_refusal
 from . import filters
 from .views import TaskListView, TaskView
 
@@ -54,7 +53,7 @@ async def visit(exchange: Exchange) -> Visit:
     """Find the tenants that a request with `tenant=*` visits. Raises Refusal (422) for a malformed cursor."""
     text = exchange.query.get("cursor")
     if text is not None and not _CURSOR.fullmatch(text):
-        raise field_refusal([FieldError("cursor", "must be the nextCursor of an earlier answer for all tenants")])
+        raise fields.refused("cursor", "must be the nextCursor of an earlier answer for all tenants")
     first, _, place = (text or "").partition(":")
     found = await exchange.api.store.beside(TenantStore).tenants(first, TENANTS_A_PAGE + 1)
     # If the tenant in the cursor has no tasks any more, the list starts at the beginning of the next tenant's tasks.
@@ -65,7 +64,7 @@ async def visit(exchange: Exchange) -> Visit:
 def refuse_cursor(exchange: Exchange) -> None:
     """Refuse (422) a cursor in a request that acts on one tenant."""
     if "cursor" in exchange.query:
-        raise field_refusal([FieldError("cursor", "needs tenant=*")])
+        raise fields.refused("cursor", "needs tenant=*")
 
 
 def cursor(tenant: str | None, place: str = "") -> str | None:

@@ -14,8 +14,9 @@ from ...store.events import Look, Opening
 from ...store.rows import ChunkIndex
 from ..base.endpoint import Answer, Endpoint, Parameter
 from ..base.exchange import Exchange, Reach
+from ..base.fields import refused
 from ..base.messages import Query, Reply, Request
-from ..base.problems import FieldError, Refusal, field_refusal, no_task
+from ..base.problems import no_task
 from ..base.views import shown
 from ..follow import sse
 from ..follow.following import Follower
@@ -23,6 +24,7 @@ from .large_answers import task_text
 from .views import ProgressView, chunk_view, gap_view, whole_task_view
 
 _HEADER = "Last-Event-ID"
+_PLACE = f"after, {_HEADER}"
 _PART_CHARS = 16_384  # A part of a stream with more characters is sent before further events are added to it.
 _ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 _ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
@@ -48,7 +50,7 @@ async def follow_task(exchange: Exchange) -> Reply:
     if opening is None:
         raise no_task()
     if mark is not None and not has_been(mark, opening.look.state, opening.ready):
-        raise _refused("is not the id of an event of this task")
+        raise refused(_PLACE, "is not the id of an event of this task")
     return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, mark))
 
 
@@ -128,12 +130,8 @@ def _behind(request: Request, query: Query) -> EventMark | None:
         return None
     mark = mark_of(text)
     if mark is None:
-        raise _refused("must be the id of an event of this task")
+        raise refused(_PLACE, "must be the id of an event of this task")
     return mark
-
-
-def _refused(message: str) -> Refusal:
-    return field_refusal([FieldError(f"after, {_HEADER}", message)])
 
 
 ENDPOINTS = (

@@ -14,9 +14,9 @@ from ...store.admission import Limit
 from ..base import problems
 from ..base.endpoint import OF_TASK, Answer, Endpoint
 from ..base.exchange import Exchange, Reach
-from ..base.fields import Asked, MaxCost, Whole, amount, checked, read_object
+from ..base.fields import Asked, MaxCost, Whole, amount, checked, read_object, refused
 from ..base.messages import Reply
-from ..base.problems import BUDGET_SPENT, COST_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
+from ..base.problems import BUDGET_SPENT, COST_SPENT, NOT_RETRYABLE, Refusal
 from ..base.services import Api
 from ..follow import wait
 from .submission import accepted_reply, limit_reached
@@ -56,7 +56,7 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
         return Refusal(BUDGET_SPENT, detail)
     if max_calls is not None and max_calls < spent + left:
         message = f"must be at least {spent + left}: {spent} calls are spent, and at least {left} more are needed"
-        return field_refusal([FieldError("maxModelCalls", message)])
+        return refused("maxModelCalls", message)
     if task.failure is not None and task.failure.code == COST_EXHAUSTED:
         detail = f"The calls have cost {written(task.usage.cost or 0)} dollars. Set a larger maxCost."
         return Refusal(COST_SPENT, detail)

@@ -41,6 +41,7 @@ from ..base.fields import (
     created_bound,
     extras_of,
     read_object,
+    refused,
     size_flaw,
 )
 from ..base.messages import Reply, json_reply
@@ -124,25 +125,6 @@ def digest(body: Mapping[str, object]) -> str:
 def mismatch() -> Refusal:
     """Make the refusal of an Idempotency-Key that was used with another body."""
     return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key was used with another body. Use a new key.")
-
-
-def too_many_chunks(most: int) -> FieldError:
-    """Make the flaw of a chunk size with which the input has more chunks than a task may have."""
-    return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
-
-
-def budget_too_small(minimum: int) -> FieldError:
-    """Make the flaw of a budget that is smaller than the calls that the task needs without failures."""
-    return FieldError("maxModelCalls", f"must be at least {minimum}: the task needs that many calls without failures")
-
-
-def too_much_repeated(mostly: str) -> FieldError:
-    """Make the flaw of the field that makes the calls for all chunks together send too much text."""
-    field = {"overlaps": "chunk.overlapChars", "schema": "outputSchema", "context": "contextChars"}.get(
-        mostly, "instructions"
-    )
-    message = f"is too long for this many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
-    return FieldError(field, message)
 
 
 def no_such_file(field: str = "inputFile") -> FieldError:
@@ -311,7 +293,7 @@ def checked_fields(model: type[TaskFields], body: Mapping[str, object], settings
     size = len((fields.input or "").encode())
     if size > settings.input_bytes:
         message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
-        raise field_refusal([FieldError("input", message)], TOO_LARGE)
+        raise refused("input", message, TOO_LARGE)
     fields.check()
     return fields
 
@@ -347,7 +329,7 @@ async def accept(
     """Submit a task for a checked request. Raises Refusal with the reason if the task is refused."""
     api = exchange.api
     if (request.options.starts_at or 0) > api.now_ms() + limits.NOT_BEFORE_SECONDS_MOST * 1000:
-        raise field_refusal([FieldError("notBefore", "must be at most 7 days ahead")])
+        raise refused("notBefore", "must be at most 7 days ahead")
     if request.options.max_cost is not None:
         with cut_flaws():
             for kind in api.kind_apis():
@@ -375,20 +357,28 @@ def admitted(api: Api) -> Iterator[None]:
         load.unprobed(clock())  # a request that was refused without a D1 call has not probed the overloaded database
 
 
+# The field with the text that calls mostly repeat; else it is `instructions`.
+_REPEATED: Final = {"overlaps": "chunk.overlapChars", "schema": "outputSchema", "context": "contextChars"}
+
+
 @contextmanager
 def cut_flaws() -> Iterator[None]:
     """Turn an error of cutting the input into a refusal that names the field at fault."""
     try:
         yield
     except TooManyChunks as error:
-        raise field_refusal([too_many_chunks(error.most)]) from None
+        message = f"is too small: the input would need more than {error.most} chunks"
+        raise refused("chunk.maxChars", message) from None
     except BudgetTooSmall as error:
-        raise field_refusal([budget_too_small(error.minimum)]) from None
+        message = f"must be at least {error.minimum}: the task needs that many calls without failures"
+        raise refused("maxModelCalls", message) from None
     except TooMuchRepeated as error:
-        raise field_refusal([too_much_repeated(error.mostly)]) from None
+        most = limits.SENT_CHARS_MOST
+        message = f"is too long for this many chunks: their calls would send more than {most} characters"
+        raise refused(_REPEATED.get(error.mostly, "instructions"), message) from None
     except HeadingsTooLong:
         message = "are too long beside the input: set headings to false, or use larger chunks"
-        raise field_refusal([FieldError("headings", message)]) from None
+        raise refused("headings", message) from None
     except TextFileGone:
         raise field_refusal([no_such_file()]) from None
 
