@@ -79,7 +79,9 @@ class AttemptListView(TypedDict):
 
 async def read_attempts(exchange: Exchange) -> Reply:
     """Show a page of the log of a task's model calls."""
-    api, only, after = exchange.api, _outcomes(exchange.query), _after(exchange.query)
+    api, after = exchange.api, _after(exchange.query)
+    outcome = fields.one_of(exchange.query, "outcome", AttemptOutcome)
+    only = frozenset(AttemptOutcome if outcome is None else {outcome})
     most, store = fields.page_limit(exchange.query), api.store.beside(AttemptStore)
     page = await store.attempts(exchange.task_key, only, after, most, api.provider.default_model)
     if page is None:
@@ -87,15 +89,6 @@ async def read_attempts(exchange: Exchange) -> Reply:
     cursor = None if page.after is None else _cursor(page.after)
     shown_calls = [_view(one) for one in page.attempts]
     return json_reply(200, AttemptListView(attempts=shown_calls, counts=_counts(page.counts), nextCursor=cursor))
-
-
-def _outcomes(query: Query) -> frozenset[AttemptOutcome]:
-    text = query.get("outcome")
-    if text is None:
-        return frozenset(AttemptOutcome)
-    if text not in AttemptOutcome:
-        raise fields.refused("outcome", f"must be one of {', '.join(AttemptOutcome)}")
-    return frozenset({AttemptOutcome(text)})
 
 
 def _after(query: Query) -> EntryKey | None:

@@ -165,7 +165,7 @@ async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> ac
     if not isinstance(done, LimitReached):
         view = BulkRetryView(retried=done.tasks, more=done.more)
         return across.ActResult(view, ends=done.tasks > 0 or done.more, again=done.tasks > 0 and done.more)
-    if exchange.acting.whose is not EVERYONE:
+    if exchange.acting.whose != EVERYONE:
         raise limit_reached(done.limit, exchange.api)
     # If the tenant has reached its limit, the answer has a cursor, because the next tenant may be below its own limit.
     return across.ActResult(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)

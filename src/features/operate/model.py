@@ -156,7 +156,8 @@ async def read_model(exchange: Exchange) -> Reply:
     if tenant is None:
         return json_reply(200, least)
     found = calls or Calls()
-    causes = [CauseView(code=code, share=round(tasks / found.tasks, 4)) for code, tasks in _causes(found)]
+    counted = [(code, tasks) for code, tasks in Counter(found.codes).most_common() if tasks]
+    causes = [CauseView(code=code, share=round(tasks / found.tasks, 4)) for code, tasks in counted]
     if is_operator:
         causes = [CauseView(**cause, tasks=found.codes[cause["code"]]) for cause in causes]
     view = ModelView(
@@ -169,10 +170,6 @@ async def read_model(exchange: Exchange) -> Reply:
         codes=causes,
     )
     return json_reply(200, view)
-
-
-def _causes(found: Calls) -> list[tuple[TaskCode, int]]:
-    return [(code, tasks) for code, tasks in Counter(found.codes).most_common() if tasks]
 
 
 async def _reader(exchange: Exchange) -> tuple[str | None, bool]:

@@ -53,7 +53,7 @@ class TenantListView(TypedDict):
 async def read_tenants(exchange: Exchange) -> Reply:
     """Add up the latest tasks of one tenant, or with `tenant=*` the latest tasks of each tenant of the next page."""
     hours, acting = fields.hours(exchange.query), exchange.acting
-    if acting.whose is EVERYONE:
+    if acting.whose == EVERYONE:
         found = await across.visit(exchange)
         names, behind = [acting.enter(name) for name in found.tenants], found.behind
     else:

@@ -86,7 +86,7 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
 
 def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     options = {
-        "operationId": _only_letters(f"options{endpoint.path.title()}"),
+        "operationId": "options" + "".join(filter(str.isalpha, endpoint.path.title())),
         "summary": f"Read which methods the path takes: {allowed(endpoints, endpoint.path)}",
         "security": [],
         "responses": {
@@ -152,9 +152,7 @@ def _kinds(endpoint: Endpoint) -> Iterator[ProblemKind]:
     if _OPEN_SEGMENT.search(endpoint.path):
         yield problems.NOT_FOUND
     if endpoint.counted:
-        yield problems.LIMIT_REACHED
-    if endpoint.access is not Access.PUBLIC:
-        yield from (*problems.DATABASE_KINDS, *problems.KEY_KINDS)
+        yield from (problems.LIMIT_REACHED, *problems.DATABASE_KINDS, *problems.KEY_KINDS)
     if endpoint.access not in {Access.PUBLIC, Access.ANY_KEY}:
         yield problems.FORBIDDEN
     # Every call refuses unknown query parameters, and every call may fail by a fault of the service itself.
@@ -288,7 +286,3 @@ def _schemas(endpoints: Sequence[Endpoint]) -> Json:
 
 def _reference(model: type[object]) -> Json:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def _only_letters(text: str) -> str:
-    return "".join(char for char in text if char.isalpha())

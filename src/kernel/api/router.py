@@ -260,7 +260,7 @@ def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, quer
         return acting_of(again, endpoint.reach, asked)
 
     acting = acting_of(caller, endpoint.reach, asked, note)
-    if acting.whose is not EVERYONE:
+    if acting.whose != EVERYONE:
         acting.enter(acting.whose)
     return Exchange(api, request, parts, asked, check_key, acting, caller.key_id, caller.may_read)
 

@@ -12,7 +12,8 @@ from typing import NewType
 FileKey = NewType("FileKey", str)
 
 _PREFIX = "file-"
-FILE_ID_PATTERN = "file-[0-9a-f]{32}"  # What an id of a file looks like, as a regular expression.
+FILE_ID_PATTERN = f"{_PREFIX}[0-9a-f]{{32}}"
+_FILE_ID = re.compile(FILE_ID_PATTERN)
 
 
 def file_id(key: FileKey) -> str:
@@ -22,10 +23,7 @@ def file_id(key: FileKey) -> str:
 
 def file_key_of(tenant: str, name: str) -> FileKey | None:
     """Return the key of a tenant's file from the file's id, or None if the text is not a file id."""
-    digits = name.removeprefix(_PREFIX)
-    if not name.startswith(_PREFIX) or len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
-        return None
-    return FileKey(f"{tenant}:{'-'.join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))}")
+    return FileKey(f"{tenant}:{_dashed(int(name.removeprefix(_PREFIX), 16))}") if _FILE_ID.fullmatch(name) else None
 
 
 LOCAL = "local"

@@ -9,7 +9,7 @@ refusal does not tell whether the tenant exists. Only a key with the scope `read
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from ...domain.ids import (
     LOCAL,
@@ -28,7 +28,7 @@ from .problems import FieldError, field_refusal, forbidden, no_task
 from .services import Api
 
 TENANT: Final = "tenant"
-ALL: Final = "*"
+EVERYONE: Final = "*"  # The value of `Acting.whose` for a request on all tenants, one after the other.
 _DETAIL: Final = "This key is for its own tenant. Another tenant needs a key with the scope `operator`."
 _KEYS_DETAIL: Final = (
     "Another tenant's keys need a key with the scope `admin` of the tenant that OPERATOR_TENANT names."
@@ -65,15 +65,6 @@ class Reach(Enum):
     EACH = f"^(?:{TENANT_PATTERN}|\\*)$"
 
 
-class Everyone(Enum):
-    """The value of `Acting.whose` for a request on all tenants (`tenant=*`), one after the other."""
-
-    EVERYONE = ALL
-
-
-EVERYONE: Final = Everyone.EVERYONE
-
-
 def _unheard(_tenant: str) -> None:
     """Ignore the tenant that a request acts on: the default of `Acting.note`."""
 
@@ -83,19 +74,19 @@ class Acting:
     """A request's tenants: its key's (`by`), and the one acted on, or EVERYONE (`whose`). `note` gets others' names."""
 
     by: str = LOCAL
-    whose: str | Literal[Everyone.EVERYONE] = LOCAL
+    whose: str = LOCAL
     note: Callable[[str], None] = _unheard
 
     @property
     def tenant(self) -> str:
         """The one tenant that the request acts on. A request with `tenant=*` acts on no single tenant."""
-        assert self.whose is not EVERYONE
+        assert self.whose != EVERYONE
         return self.whose
 
     @property
     def listed_tenant(self) -> str | None:
         """The tenant whose rows a list shows, None for those of all tenants."""
-        return None if self.whose is EVERYONE else self.whose
+        return None if self.whose == EVERYONE else self.whose
 
     @property
     def names_tenants(self) -> bool:
@@ -121,7 +112,7 @@ def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], 
     assert reach is not Reach.OWN or named == caller.tenant
     if named == caller.tenant:
         return Acting(caller.tenant, caller.tenant)
-    is_all = named == ALL and reach is Reach.EACH
+    is_all = named == EVERYONE and reach is Reach.EACH
     if not is_all and not is_tenant(named):
         also = ", or * for all" if reach is Reach.EACH else ""
         raise field_refusal([FieldError(TENANT, f"must be the name of a tenant, {TENANT_TAKES}{also}")])
@@ -130,7 +121,7 @@ def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], 
         detail = _KEYS_DETAIL if is_administered else _DETAIL
         scope = Scope.ADMIN if is_administered else Scope.OPERATOR
         raise forbidden(scope, detail if caller.key_id else _KEYLESS_DETAIL)
-    return Acting(caller.tenant, EVERYONE if is_all else named, note)
+    return Acting(caller.tenant, named, note)
 
 
 _DEFAULTS = {name: getattr(TaskOptions(), name) for name in OPTION_TEXTS}

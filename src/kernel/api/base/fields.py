@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from math import ceil, floor, isfinite
 from typing import Annotated
 from urllib.parse import parse_qsl
@@ -25,7 +26,7 @@ from ...domain import limits
 from ...domain.prices import amount_of
 from ...store.rows import Span, span
 from .exchange import TENANT
-from .messages import BodyBroken, BodyTooLarge, Query, Request
+from .messages import BodyBroken, BodyTooLarge, Query, Request, content_length
 from .problems import (
     INVALID_FIELDS,
     MALFORMED_BODY,
@@ -54,7 +55,6 @@ TOKENS_MOST = 20_000
 # A body without a Content-Type, or with the form type that `curl -d` sends, is parsed as JSON too.
 _MEDIA_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
 
-_LENGTH_DIGITS_MOST = 15
 _QUOTES_SPLIT_MOST = 10_000  # At most so many quotation marks are looked at one by one.
 
 # Matches a JSON string, closed or cut off by the end of the body, or one structural character. The quantifiers are
@@ -75,7 +75,8 @@ async def read_object(request: Request, most_bytes: int, *, optional: bool = Fal
     _check_media_type(request.headers.get("content-type"))
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body uncompressed, without a Content-Encoding.")
-    _check_length(request.headers.get("content-length"), most_bytes)
+    if (content_length(request.headers) or 0) > most_bytes:
+        raise _too_large(most_bytes)
     try:
         raw = await request.read(most_bytes)
     except BodyTooLarge:
@@ -121,16 +122,6 @@ def _check_media_type(value: str | None) -> None:
     media_type = (value or "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES and not media_type.endswith("+json"):
         raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json.")
-
-
-def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse a Content-Length above `most_bytes`. A malformed one is ignored: reading counts the bytes."""
-    digits = (value or "").strip()
-    if not (digits.isascii() and digits.isdigit()):
-        return
-    digits = digits.lstrip("0")
-    if len(digits) > _LENGTH_DIGITS_MOST or int(digits or "0") > most_bytes:
-        raise _too_large(most_bytes)
 
 
 def _check_shape(text: str) -> None:
@@ -355,6 +346,14 @@ def included(query: Query) -> frozenset[str]:
     return names
 
 
+def one_of[Kind: StrEnum](query: Query, name: str, kind: type[Kind]) -> Kind | None:
+    """Read a parameter that has one of the values of an enumeration, None if it is absent."""
+    text = query.get(name)
+    if text is not None and text not in kind:
+        raise refused(name, f"must be one of {', '.join(kind)}")
+    return None if text is None else kind(text)
+
+
 def is_verbose(query: Query) -> bool:
     """Read `verbose`."""
     text = query.get("verbose", "0")
@@ -383,14 +382,12 @@ def created_bound(query: Query, name: str) -> float | None:
         return None
     try:
         # RFC 3339 allows the year 0, and Python does not. The year 4 stands in: both are before any task.
-        known = re.sub("^0000", "0004", text.upper())
-        moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
-        milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
+        moment = datetime.fromisoformat(re.sub("^0000", "0004", text.upper())) if _TIME.fullmatch(text) else None
     except (ValueError, OverflowError):
-        milliseconds = None
-    if milliseconds is None:
+        moment = None
+    if moment is None:
         raise refused(name, "must be an RFC 3339 time, like 2026-11-05T12:00:00Z")
-    return max(0.0, milliseconds)
+    return max(0.0, (moment - _EPOCH) / timedelta(milliseconds=1))
 
 
 def created_span(tenant: str, query: Query, before_id: str | None = None, prefix: str = "") -> Span:

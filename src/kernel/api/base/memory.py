@@ -7,7 +7,7 @@ from weakref import finalize
 
 from ...domain import limits
 from ...run.memory import MemoryAllowance, MemoryShare
-from .messages import Reply, Request
+from .messages import Reply, Request, content_length
 
 _STREAM = "text/event-stream"  # A stream of events lasts for minutes, and holds little.
 
@@ -28,9 +28,9 @@ async def of_body(memory: MemoryAllowance, request: Request) -> AsyncIterator[No
 
 def _length(request: Request) -> int:
     """Return how many bytes a body says that it has. One that does not say it counts as the default MAX_INPUT_BYTES."""
-    length = request.headers.get("content-length", "").strip()
-    if length.isascii() and length.isdigit():
-        return min(int(length[:20]), limits.INPUT_BYTES_MOST * limits.BODY_ESCAPE_FACTOR)
+    length = content_length(request.headers)
+    if length is not None:
+        return min(length, limits.INPUT_BYTES_MOST * limits.BODY_ESCAPE_FACTOR)
     return limits.INPUT_BYTES_DEFAULT if "transfer-encoding" in request.headers else 0
 
 

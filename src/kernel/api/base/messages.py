@@ -43,6 +43,12 @@ SOMETIMES = frozenset(
 Query = Mapping[str, str]
 
 
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return the size that a request gives of its body, None without or with a malformed Content-Length."""
+    text = headers.get("content-length", "").strip()
+    return int(text[:20]) if text.isascii() and text.isdigit() else None
+
+
 class BodyTooLarge(Exception):
     """Raised if a request's body is larger than its reader allows. Reading stopped at the limit."""
 

@@ -148,14 +148,6 @@ class RateLimiter(Protocol):
         ...
 
 
-class Clock(Protocol):
-    """The isolate's time."""
-
-    def __call__(self) -> int:
-        """Return milliseconds since the epoch."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Api:
     """All functions and services that a handler may use. `entropy` gives random bytes for secrets.
@@ -182,7 +174,7 @@ class Api:
     hear_object: Callable[[TaskKey, Mark, float, float], Awaitable[bool | None]]
     provider: Provider
     bound: BoundRoutes
-    now_ms: Clock
+    now_ms: Callable[[], int]
     entropy: Callable[[int], bytes]
     meter: Meter
     log: Log

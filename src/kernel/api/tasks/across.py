@@ -96,7 +96,7 @@ async def act_on_each(
     exchange: Exchange, act: Callable[[str], Awaitable[ActResult]], nothing: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Act on the named tenant, or with `tenant=*` on the next one with a matching task; else `nothing`."""
-    if exchange.acting.whose is not EVERYONE:
+    if exchange.acting.whose != EVERYONE:
         refuse_cursor(exchange)
         return (await act(exchange.tenant)).view
     found, shown, name, behind = await visit(exchange), nothing, None, None

@@ -118,7 +118,7 @@ async def _with_output_file(exchange: Exchange, view: ChunkListView) -> ChunkLis
 
 async def list_tasks(exchange: Exchange) -> Reply:
     """Show a page of the tenant's tasks, newest first."""
-    if exchange.acting.whose is EVERYONE:
+    if exchange.acting.whose == EVERYONE:
         from . import across  # noqa: PLC0415 - few keys may do this (docs/decisions/python.md#d0033)
 
         return await across.read_page(exchange, page_of)

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Final
 
 from ...domain import limits
@@ -12,7 +11,7 @@ from ...domain.task import Route, Status
 from ...store.rows import ListFilter, Span, folded
 from ..base import fields
 from ..base.endpoint import Parameter
-from ..base.fields import NO_NUL, refused
+from ..base.fields import NO_NUL, one_of, refused
 from ..base.messages import Query
 
 
@@ -55,12 +54,11 @@ def of_extras(names: Sequence[str]) -> tuple[Parameter, ...]:
 def read(query: Query, default_model: str) -> ListFilter:
     """Read all filters of a list. Raises Refusal (422) for a value that no task can have."""
     text, model = _text(query, "q", limits.SEARCH_CHARS_MOST), _text(query, "model", limits.MODEL_CHARS_MOST)
-    status, code, route = (_one_of(query, name, kind) for name, kind in _KINDS.items())
     extras = {name: _text(query, name, limits.EXTRA_CHARS_MOST) for name in query.keys() - _OWN}
     return ListFilter(
-        status=None if status is None else Status(status),
-        route=None if route is None else Route(route),
-        error_code=code,
+        status=one_of(query, "status", Status),
+        route=one_of(query, "route", Route),
+        error_code=one_of(query, "code", TaskCode),
         model=model,
         text=None if text is None or _id_prefix(query) else folded(text),
         default_model=None if model is None else default_model,
@@ -83,14 +81,4 @@ def _text(query: Query, name: str, most: int) -> str | None:
     text = query.get(name)
     if text is not None and (len(text) > most or "\0" in text):
         raise refused(name, f"must have at most {most} characters, and no NUL")
-    return text
-
-
-_KINDS: Final[Mapping[str, type[StrEnum]]] = {"status": Status, "code": TaskCode, "route": Route}
-
-
-def _one_of(query: Query, name: str, kind: type[StrEnum]) -> str | None:
-    text = query.get(name)
-    if text is not None and text not in kind:
-        raise refused(name, f"must be one of {', '.join(kind)}")
     return text

@@ -17,7 +17,7 @@ from ...store.tasks import TaskStore
 from ...store.views import TooMuchAtOnce
 from ..base.messages import Reply, json_reply
 from ..base.problems import no_task
-from .views import WholeTaskView, chunk_view, has_quotes, has_schema, quotes_view, with_chunks
+from .views import WholeTaskView, chunk_view, has_quotes, has_schema, quotes_view
 
 if TYPE_CHECKING:
     from .joined_value import JoinedValue
@@ -48,7 +48,7 @@ async def task_reply(
         else:
             if chunks is None:
                 raise no_task()
-            return json_reply(status, with_chunks(view, chunks), headers)
+            return json_reply(status, {**view, "chunks": [chunk_view(chunk) for chunk in chunks]}, headers)
     index = await chunk_index(store, task)
     return Reply(status, headers={**JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
 
@@ -65,7 +65,14 @@ async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncG
 
 def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
     """Show all finished chunks from the index `first` on."""
-    return Reply(200, headers=JSON, parts=_chunk_list(store, index, first))
+
+    async def parts() -> AsyncGenerator[str]:
+        yield '{"chunks": '
+        async for part in _chunks(store, index, first):
+            yield part
+        yield ', "nextCursor": null}'
+
+    return Reply(200, headers=JSON, parts=parts())
 
 
 async def chunk_index(store: TaskStore, task: Task) -> ChunkIndex:
@@ -74,13 +81,6 @@ async def chunk_index(store: TaskStore, task: Task) -> ChunkIndex:
     if index is None:
         raise no_task()
     return index._replace(page_chars=limits.QUOTED_CHARS_AT_ONCE) if has_quotes(task) else index
-
-
-async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncGenerator[str]:
-    yield '{"chunks": '
-    async for part in _chunks(store, index, first):
-        yield part
-    yield ', "nextCursor": null}'
 
 
 async def _task(

@@ -511,11 +511,6 @@ def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     return cast("WholeTaskView", {**task_view(task, api, acting), **also})
 
 
-def with_chunks(view: WholeTaskView, chunks: Sequence[core.FinishedChunk]) -> TaskWithChunksView:
-    """Add a task's finished chunks to the API's view of the task."""
-    return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
-
-
 def _calls_view(task: core.Task) -> CallsView:
     def listed(calls: Sequence[tuple[int, int]]) -> list[CallKeyView]:
         return [CallKeyView(level=level, index=index) for level, index in calls]
