@@ -46,8 +46,7 @@ class BulkFields(Asked):
 
     def span(self, tenant: str) -> Span:
         """Return the span of the tenant's tasks created in the requested time. Raises Refusal (422) for a bad time."""
-        times: Mapping[str, str | None] = {"createdAfter": self.created_after, "createdBefore": self.created_before}
-        return queries.created_span(tenant, {name: time for name, time in times.items() if time is not None})
+        return queries.created_span(tenant, self.model_dump(by_alias=True, exclude_none=True))
 
 
 class BulkRetryFields(BulkFields):

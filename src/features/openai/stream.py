@@ -18,7 +18,6 @@ from ...kernel.api.follow import sse
 from ...kernel.api.follow.following import Follower
 from ...kernel.api.tasks.large_answers import chunk_index, joined_value, outputs_text
 from ...kernel.api.tasks.views import has_quotes
-from ...kernel.domain import limits
 from ...kernel.domain.events import State
 from ...kernel.domain.marks import Pulse
 from ...kernel.domain.task import CONCAT_SEPARATOR, Kind, Reduce, Status, Task, Usage, minimum_calls
@@ -202,7 +201,7 @@ class Writer:
         once = sum(1 for _ in self.large.pages())
         reads = once if self.joined is None else self.joined.pages
         reads += once if has_quotes(self.task) else 0
-        return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
+        return self.api.meter.subrequests + reads <= self.api.settings.subrequests
 
     async def write(self, event: ResponseEvent, delta: str | None = None) -> AsyncGenerator[str]:
         """Write an event. `delta` is the piece of text in the event, None if the event contains the whole text."""

@@ -257,7 +257,7 @@ def _read(variables: Reading) -> Settings:
         model=_text(variables, "AI_MODEL"),
         models=_list(variables, "AI_MODELS"),
         max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
-        prices={**published(provider, base_url), **_prices(variables)},
+        prices={**published(provider, base_url), **_parsed(variables, "PRICES", parse_prices, PRICES_TAKE, {})},
         model_options=_model_options(variables),
         batch_fields=_batch_fields(variables),
         structured_output=_choice(variables, "STRUCTURED_OUTPUT", SENDINGS, sending_by_default(provider, base_url)),
@@ -281,7 +281,7 @@ def _read(variables: Reading) -> Settings:
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
         keep_input=_choice(variables, "KEEP_INPUT", ("true", "false"), "false") == "true",
         keep_names=_choice(variables, "KEEP_NAMES", ("true", "false"), "true") == "true",
-        cors_origins=_origins(variables),
+        cors_origins=_parsed(variables, "CORS_ORIGINS", parse_origins, TAKES, frozenset()),
         operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
         webhook_key=_secret(variables, "WEBHOOK_KEY", WEBHOOK_KEY_CHARS_LEAST),
         webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
@@ -308,46 +308,43 @@ def _choice[Chosen: str](variables: Reading, name: str, choices: tuple[Chosen, .
     return default
 
 
-def _number(variables: Reading, name: str, default: float, least: float, most: float) -> float:
+def _parsed[Value](variables: Reading, name: str, parse: Callable[[str], Value], takes: str, default: Value) -> Value:
+    """Read a variable with `parse`, which raises ValueError for a bad value."""
     text = _text(variables, name)
-    if text is None:
-        return default
     try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not least <= value <= most:
-        variables.refuse(name, f"a number from {least:g} to {most:g}")
+        return default if text is None else parse(text)
+    except (ValueError, RecursionError):
+        variables.refuse(name, takes)
         return default
-    return value
+
+
+def _number(variables: Reading, name: str, default: float, least: float, most: float) -> float:
+    return _parsed(variables, name, _within(float, least, most), f"a number from {least:g} to {most:g}", default)
 
 
 def _whole(variables: Reading, name: str, default: int, least: int, most: int) -> int:
-    text = _text(variables, name)
-    if text is None:
-        return default
-    try:
-        value = int(text)
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        variables.refuse(name, f"a whole number from {least} to {most}")
-        return default
-    return value
+    return _parsed(variables, name, _within(int, least, most), f"a whole number from {least} to {most}", default)
+
+
+def _within[N: (int, float)](number: Callable[[str], N], least: N, most: N) -> Callable[[str], N]:
+    def parse(text: str) -> N:
+        value = number(text)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    return parse
 
 
 def _optional(variables: Reading, name: str, least: int, most: int) -> int | None:
-    """Read an optional whole number."""
     return None if _text(variables, name) is None else _whole(variables, name, least, least, most)
 
 
 def _bound(variables: Reading, name: str, most: int) -> int | None:
-    """Read a variable that is a limit. Returns None if the variable is not set or 0."""
     return _whole(variables, name, 0, 0, most) or None
 
 
 def _list(variables: Reading, name: str) -> tuple[str, ...]:
-    """Read names, separated by commas."""
     names = (part.strip() for part in (_text(variables, name) or "").split(","))
     return tuple(dict.fromkeys(one for one in names if one))
 
@@ -361,21 +358,11 @@ def _batch_fields(variables: Reading) -> tuple[str, ...]:
 
 
 def _fields(variables: Reading, name: str, refused: frozenset[str]) -> tuple[str, ...]:
-    """Read names of fields of a model call. A name that is in `refused` counts as a bad value."""
     names = _list(variables, name)
     if not all(one.isascii() and one.isidentifier() and one not in refused for one in names):
         takes = f"names of fields, separated by commas, none of them {', '.join(sorted(refused))}"
         variables.refuse(name, takes)
     return names
-
-
-def _prices(variables: Reading) -> Prices:
-    text = _text(variables, "PRICES")
-    try:
-        return {} if text is None else parse_prices(text)
-    except (ValueError, RecursionError):
-        variables.refuse("PRICES", PRICES_TAKE)
-        return {}
 
 
 def _base_url(variables: Reading, provider: str) -> str | None:
@@ -400,15 +387,6 @@ def _gateway(variables: Reading) -> str | None:
     if name is not None and not _GATEWAY_NAME.fullmatch(name):
         variables.refuse("AI_GATEWAY", "the name of an AI Gateway: up to 64 letters, digits, - and _")
     return name
-
-
-def _origins(variables: Reading) -> frozenset[str]:
-    text = _text(variables, "CORS_ORIGINS")
-    try:
-        return frozenset() if text is None else parse_origins(text)
-    except ValueError:
-        variables.refuse("CORS_ORIGINS", TAKES)
-        return frozenset()
 
 
 def _tenant(variables: Reading, name: str) -> str:

@@ -29,8 +29,7 @@ class Follower:
     """Reads a task again and again until its stream has sent the task's end.
 
     `first` is the task's state at the opening of the stream, for which `reads` reads of D1 were made. `following` is
-    the index of the chunk whose output the stream sends next; the code that sends the outputs advances it. While
-    `following` is None, the follower reads no outputs.
+    the index of the chunk whose output the stream sends next, None if it sends no outputs; the sender advances it.
     """
 
     def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
@@ -40,36 +39,26 @@ class Follower:
         self._clock = asyncio.get_running_loop().time
         self._began_at = self._clock()
         self._ends_at = self._began_at + limits.EVENT_SECONDS
-        plan = self._api.settings.plan
-        self._reads_left = limits.EVENT_READS[plan] - reads
-        self._subrequests_most = limits.SUBREQUESTS[plan] - _RESERVE
+        self._reads_left = limits.EVENT_READS[self._api.settings.plan] - reads
+        self._subrequests_most = self._api.settings.subrequests - _RESERVE
         self._help_at = self._clock()
         self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
         self._first = first
+        self._took = 0.0  # How many seconds the last read took.
         self._listener = Listener(self._api, key)
         self.following = following
 
     async def looks(self) -> AsyncGenerator[Look | None]:
         """Yield each read, and None when a comment is due, until the task, key, database or allowance ends."""
-        look, took = self._first, 0.0
+        look: Look | None = self._first
         try:
-            while True:
+            while look is not None:
                 yield look
-                async with aclosing(self._between(look, took)) as dues:
+                following = asyncio.ensure_future(self._next(look))
+                async with aclosing(self._beside(following)) as dues:
                     async for due in dues:
                         yield due
-                known = look.completed if self.following is not None and look.all_read else -1
-                if not self._may_look():
-                    return
-                began = self._clock()
-                looking = asyncio.ensure_future(self._look(known))
-                async with aclosing(self._beside(looking)) as dues:
-                    async for due in dues:
-                        yield due
-                found = looking.result()
-                if found is None:
-                    return
-                look, took = found, self._clock() - began
+                look = following.result()
         except Refusal as refusal:
             self._api.log("stream_refused", task=self._key, code=refusal.kind.code)
         except StoreError as error:
@@ -78,16 +67,18 @@ class Follower:
             seconds = round(self._clock() - self._began_at, 1)
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
-    async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Pause between two reads, and help a task that has no worker. Yields None when a comment is due."""
+    async def _next(self, look: Look) -> Look | None:
+        """Help a task that has no worker, pause, and read the task. None: it is gone, or the stream has to end."""
         if look.needs_help and self._clock() >= self._help_at:
-            async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
-                async for due in dues:
-                    yield due
+            await self._help()
         if look.all_read or self.following is None:
-            async with aclosing(self._beside(asyncio.ensure_future(self._rest(look, took)))) as dues:
-                async for due in dues:
-                    yield due
+            await self._rest(look)
+        if not self._may_look():
+            return None
+        began = self._clock()
+        found = await self._look(look.completed if self.following is not None and look.all_read else -1)
+        self._took = self._clock() - began
+        return found
 
     def _may_look(self) -> bool:
         """Count one read, and say whether the allowance suffices for it and for the reads at the stream's end."""
@@ -130,9 +121,9 @@ class Follower:
             if work.cancel():
                 await asyncio.wait({work}, timeout=limits.DROP_SECONDS_MOST)
 
-    async def _rest(self, look: Look, took: float) -> None:
+    async def _rest(self, look: Look) -> None:
         """Pause. A notice of a write ends the pause, but not before the shortest pause between two reads."""
-        pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
+        pause, soonest = look_seconds(look.silent_ms / 1000, self._took), look_seconds(0.0, self._took)
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
 
     def _is_comment_due(self) -> bool:
