@@ -54,8 +54,7 @@ class EntryKey(NamedTuple):
 class CallAttempt(NamedTuple):
     """A model call in the log of a task's calls. Times are milliseconds since the epoch by the database's clock.
 
-    A field is None if its value is unknown or does not exist. `number` counts the calls for the same output since the
-    last retry.
+    `number` counts the calls for the same output since the last retry. A field is None if its value is unknown.
     """
 
     key: EntryKey
@@ -118,8 +117,7 @@ class AttemptIndex(NamedTuple):
     ) -> tuple[Sequence[CallKey], bool]:
         """Return the outputs whose calls form the page of up to `most` calls after `after`, and whether it is the last.
 
-        A page of the log ends before its outputs have more than `chars_most` code points together, but it always has at
-        least one output.
+        It ends before its outputs have more than `chars_most` code points together, but has at least one output.
         """
         known, wanted = Counter[CallKey](), Counter[CallKey]()
         for outcome, of in self.by_outcome.items():
@@ -305,8 +303,8 @@ class AttemptStore(Store):
     ) -> AttemptPage | None:
         """Read up to `most` calls of a task with the outcomes `only`, after a place; None if the task does not exist.
 
-        `default_model` is the model that is shown for a task that names no model. A page ends early if its outputs
-        would have more than ANSWER_CHARS_AT_ONCE characters. Reading a page of the log takes one or two calls to D1.
+        `default_model` is shown for a task that names none. A page ends early if its outputs would have more than
+        ANSWER_CHARS_AT_ONCE characters. It takes one or two calls to D1.
         """
         task, outputs, failures = await self._database.run(
             CALLS.bind(task_key=task_key),

@@ -30,7 +30,7 @@ class BulkResult(NamedTuple):
     tasks: int  # How many tasks the request changed.
     more: bool  # True if further tasks match the request and were not changed.
     starting_ms: int = 0  # For how many ms announced calls of the cancelled tasks may still start.
-    # The fences of the cancelled tasks that run on objects: see `store.bulk.Cancelled`.
+    # The fences of the cancelled tasks that run on objects: see `store.Cancelled`.
     objects: Mapping[TaskKey, int] = _NONE
 
 
@@ -39,8 +39,7 @@ class BulkChange:
     """Retries failed tasks and cancels unfinished tasks; one request changes at most BULK_TASKS_MOST tasks.
 
     A request dispatches as many of the retried tasks as the invocation's allowance and BULK_SEND_SECONDS permit. The
-    request makes the remaining tasks due at once, so that the next sweep, or a request that reads such a task,
-    dispatches them.
+    others become due at once, so that the next sweep, or a request that reads such a task, dispatches them.
     """
 
     submission: Submission

@@ -122,9 +122,8 @@ class Cost(NamedTuple):
 class Cancelled(NamedTuple):
     """Tasks that were cancelled.
 
-    For `starting_ms` more, the announced model calls of the tasks may still start, but no other calls may. `objects`
-    are those of the cancelled tasks on which Durable Objects worked last. The number beside each task is a fence: all
-    claims of the task up to this fence are over.
+    For `starting_ms` more, announced calls of the tasks may still start, and no others. `objects` has the tasks on
+    which Durable Objects worked last, each with a fence: all claims of the task up to it are over.
     """
 
     task_keys: Sequence[TaskKey]
@@ -150,11 +149,7 @@ class BulkStore(HookedStore):
         return FailedTasks(_generations(found), d1.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int, reasks: int = 0) -> Cost:
-        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying these tasks would take.
-
-        The most model calls are counted with `attempts` calls for each output, and `reasks` more if the output must fit
-        a schema.
-        """
+        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the calls of their retries (see COUNT_FAILED)."""
         (found,) = await self._database.run(
             COUNT_FAILED.bind(
                 first=span.first,

@@ -1,7 +1,6 @@
 """Retries the gaps of a completed task in a new task, which begins with copies of all other outputs.
 
-`:old_key` is the key of the completed task. A completed task never changes, so everything that was read of it stays
-true.
+`:old_key` is the key of the completed task, which never changes, so everything that was read of it stays true.
 """
 
 from collections import Counter
@@ -160,9 +159,8 @@ class GapRetryStore(AdmissionStore):
     ) -> Outcome:
         """Write the task that retries gaps, with its copies of the old task's outputs, in one transaction.
 
-        The task that retries gaps is written only if its idempotency key is free and its tenant's limit allows the
-        task. `on` has an idempotency key made from the old task, so that a repeated request finds the task of the first
-        one.
+        It is written only if its idempotency key is free and its tenant's limit allows it. The key in `on` is made from
+        the old task, so that a repeated request finds the task of the first one.
         """
         submission = on.submission(task_key)
         assert submission is not None

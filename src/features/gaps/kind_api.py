@@ -32,9 +32,8 @@ async def retry_gaps(
 ) -> Submitted | LimitReached | None:
     """Submit a new task that retries the gaps of a completed task.
 
-    For a day, a repeated request gets the same new task again. Returns None if the old task has not completed with
-    gaps, or was erased. Raises BudgetTooSmall, and StoreError. After a StoreError the new task may have been written; a
-    repeated request then finds it.
+    For a day, a repeated request gets the same new task again, also after a StoreError. Returns None if the old task
+    has not completed with gaps, or was erased. Raises BudgetTooSmall.
     """
     store = submission.store.beside(GapRetryStore)
     retry = await store.plan_gap_retry(old_key)

@@ -1,8 +1,7 @@
 """The fields of `POST /v1/responses` without an effect in Onceover, which may only have OpenAI's default values.
 
-If a field without an effect has any other value, the request is refused, and the refusal names the field. `DEFAULTS`
-and `fields.NewResponseFields` together have each parameter of the SDK's method `responses.create`. A test compares
-`DEFAULTS` and `NewResponseFields` with the signature of `responses.create`.
+Any other value is refused, and the refusal names the field. `DEFAULTS` and `fields.NewResponseFields` together have
+each parameter of the SDK's method `responses.create`, as a test checks.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Computes the events of a response of `/v1`, and their numbers, from the state of its task alone. Pure.
 
-The list of a response's events only grows at its end. A stream of a response's events that is opened again after any
-number continues with the same events under the same numbers. There is one exception: if a response's task is retried
-through the native API, the final event is removed, and the next event reuses its number.
+The list of a response's events only grows at its end, so a stream that is opened again continues with the same events
+under the same numbers. One exception: if the task is retried through the native API, the next event reuses the number
+of the final event.
 """
 
 from collections.abc import Iterator
@@ -46,12 +46,9 @@ class ResponseEvent(NamedTuple):
 class ResponseProgress(NamedTuple):
     """How far a response of `/v1` has progressed.
 
-    `started` says that a worker has taken the response's task. `deltas` is how many pieces of the response's text
-    exist.
-
-    Each piece of the text is the output of a chunk, up to the first chunk without an output. If a task merges, has a
-    schema or may leave gaps, its text has a single piece, the result, which exists once the task has completed.
-    `all_known` says that at this moment the text has no more pieces than `deltas`.
+    `started` says that a worker has taken the task. `deltas` counts the pieces of the text: the outputs of chunks, up
+    to the first chunk without one. If a task merges, has a schema or may leave gaps, the only piece is the result of
+    the completed task. `all_known` says that the text has no further pieces at this moment.
     """
 
     status: Status

@@ -77,10 +77,9 @@ class DatabaseCheck:
     async def read(self, ready: Callable[[], Awaitable[None]]) -> None:
         """Check the database, or repeat the last finished check's result: return, or raise StoreError.
 
-        The kept result is a second old if the database is fast, and at most STORE_SECONDS_OF_REQUEST old otherwise. A
-        request that finds no kept result of the database check sleeps until a running check has one. After
-        DATABASE_CHECK_SECONDS without a result, a waiting request checks the database itself, because the request that
-        ran the check may have died.
+        The kept result is a second old if the database is fast, and at most STORE_SECONDS_OF_REQUEST old otherwise.
+        Without one, a request sleeps until a running check has a result. After DATABASE_CHECK_SECONDS it checks the
+        database itself, because the request that ran the check may have died.
         """
         clock = asyncio.get_running_loop().time
         while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:

@@ -1,9 +1,8 @@
 """Answers a request: finds its call by the path's segments, runs the handler, and turns every error into an answer.
 
-The table of calls has each call with its handler and every answer that it can give. The router reads the paths and the
-handlers, and `openapi` reads the whole table. Tests compare each handler's answers with it. The calls that nearly every
-isolate receives are imported when the isolate starts. The other calls are imported in groups, with the first request
-for one of a group's paths (docs/decisions/python.md#d0033).
+The table of calls has each call with its handler and every answer that it can give, which tests compare with the
+answers. Calls that nearly every isolate receives are imported when it starts, the others in groups, with the first
+request for one of a group's paths (docs/decisions/python.md#d0033).
 
 Each request has an id, `X-Request-Id`: a header of the answer, a field of a problem, and a field of the log lines.
 """

@@ -1,12 +1,10 @@
 """What an isolate knows of the database: whether it keeps up with the calls, how large it is, whether it has space.
 
-While the database does not keep up, the isolate refuses new tasks. Each reply of D1 reports the database's size, so an
-isolate learns it without asking. From STORAGE_MB_MOST on the database is *tight*. While the database is tight, the
-Worker refuses new tasks, and a worker announces model calls only in a transaction that has just found space for their
-outputs. A write that finds no space makes the database tight at any size, until a transaction has found space for the
-outputs of calls. An isolate whose workers announce no calls would never notice that the database has space again.
-Therefore the isolate forgets after STORAGE_PAUSE_SECONDS that a write found no space, or earlier when a new task has
-found space; this applies only to the acceptance of new tasks.
+Each reply of D1 reports the database's size. From STORAGE_MB_MOST on the database is *tight*: the Worker refuses new
+tasks, and a worker announces model calls only in a transaction that has just found space for their outputs. A write
+that finds no space makes the database tight at any size, until a transaction has found space for the outputs of calls.
+An isolate whose workers announce no calls would never notice that, so it accepts new tasks again after
+STORAGE_PAUSE_SECONDS, or earlier when a new task has found space.
 """
 
 import math
@@ -17,12 +15,10 @@ from . import limits
 class DatabaseLoad:
     """Tracks how long the database takes to answer this isolate's calls, and decides which new tasks to accept.
 
-    A call to the database has a known outcome once it was answered, or once it has waited longer than OVERLOAD_SECONDS.
-    The newest call with a known outcome decides whether the database keeps up. A database call whose answer was lost
-    stops counting as soon as a later database call is answered in time.
-
-    All times of `DatabaseLoad` are seconds of the isolate's steady clock. `DatabaseLoad` contains plain numbers and
-    nothing that can be awaited: the runtime does not let a request wait for another request's objects.
+    The newest call with a known outcome decides: one that was answered, or that has waited longer than
+    OVERLOAD_SECONDS. A call whose answer was lost stops counting as soon as a later one is answered in time. Times are
+    seconds of the isolate's steady clock. Only plain numbers are kept: a request must not await another request's
+    objects.
     """
 
     def __init__(self) -> None:
@@ -86,10 +82,8 @@ class DatabaseLoad:
     def admits(self, now: float) -> bool:
         """Whether to accept a new task now, perhaps as a probe of whether the database keeps up again.
 
-        If `admits` accepts a task and the caller then makes no call to the database, the caller must call `unprobed`.
-
-        The next task is accepted as a probe OVERLOAD_PROBE_SECONDS after a late answer, or after the call of the last
-        probe was given up.
+        A probe is accepted OVERLOAD_PROBE_SECONDS after a late answer, or after the call of the last probe was given
+        up. A caller that then makes no call to the database must call `unprobed`.
         """
         if self.refuses(now):
             return False

@@ -1,12 +1,6 @@
 """The errors that the code expects; each has a stable code and says whether a retry can help.
 
-They describe failures of models, networks and databases. Mistakes of our own code raise AssertionError instead. No
-error's message contains text of a client or an API key.
-
-A used-up daily allowance of the free plan shows in the platform's texts. As of November 2026 these are: for D1 "Your
-account has exceeded D1's free tier daily row write limit" (Debug D1, List of D1_ERRORs); for Durable Objects "Exceeded
-allowed duration in Durable Objects free tier", with similar texts for rows and request volume; for Queues the error
-code 10253, FreeTierLimitExceeded (Queues error codes).
+Mistakes of our own code raise AssertionError instead. No error's message contains text of a client or an API key.
 """
 
 import re
@@ -45,11 +39,10 @@ class ConfigurationFaults(ConfigurationError):
 class ModelError(OnceoverError):
     """Raised if a model call gave no usable output.
 
-    A `ModelError`'s message names the cause, and never contains the client's text or the API key. `answered` says that
-    the provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or
-    not. `of_service` says that the likely cause of the error is the model service, and not the call. `delay_seconds` is
-    how long the provider asks us to wait, or None. `tokens` are the input, the output and the cached input of an answer
-    with the status 2xx, 0 if the provider reports none. They are None if there was no such answer.
+    `answered` says that the provider answered the call, and so has counted it; else it may have. `of_service` says that
+    the likely cause is the model service, and not the call. `delay_seconds` is how long the provider asks us to wait.
+    `tokens` are the input, the output and the cached input of an answer with the status 2xx, 0 if the provider reports
+    none. They are None without such an answer.
     """
 
     code = "model_error"
@@ -122,9 +115,9 @@ class CallNotStarted(ModelError):
 class ModelRefused(ModelError):
     """The provider answered 400, 401, 403, 404 or similar.
 
-    The provider would refuse the same model call again, so the task fails at once, without another try. `of_call` says
-    that the provider refused the content of this call (400, 413 or 422), and may accept another call. `answer` is set
-    for a line of a batch: the provider's HTTP status and the body of its refusal, without the API key.
+    It would refuse the same call again, so the task fails at once. `of_call` says that it refused the content of this
+    call (400, 413 or 422), and may accept another. `answer` is set for a line of a batch: the provider's HTTP status
+    and the body of its refusal, without the API key.
     """
 
     code = TaskCode.MODEL_REFUSED
@@ -178,11 +171,10 @@ class StoreError(OnceoverError):
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result for a call. If a D1 call got no result, its write may or may not have taken effect.
+    """D1 gave no result for a call, whose write may or may not have taken effect.
 
-    `passing` says that the same call to D1 may succeed if it is sent again. `sends` is how often the write was sent to
-    D1; the error followed the last send. `withdrawing` says that a new task could not be withdrawn, so the write of the
-    task may still take effect at any time.
+    `passing` says that the same call may succeed if it is sent again. `sends` is how often the write was sent.
+    `withdrawing` says that a new task could not be withdrawn, so its write may still take effect at any time.
     """
 
     code = "database_unavailable"
@@ -203,10 +195,9 @@ class StoreQuotaExhausted(StoreUnavailable):
 
 
 class StoreFull(StoreUnavailable):
-    """The database has no space for the rows that a write would add. The full database still allows reads and erasures.
+    """The database has no space for the rows that a write would add. It still allows reads and erasures.
 
-    The last send of the write changed nothing, and sending the write again at once does not help. The database has
-    space again when something is erased, or when the account gets more space.
+    The last send changed nothing, and another at once does not help.
     """
 
     code = "storage_full"
@@ -277,6 +268,9 @@ class NotJoinable(OnceoverError):
         self.reason = reason
 
 
+# The platform's texts for a used-up daily allowance, as of November 2026: for D1 "Your account has exceeded D1's free
+# tier daily row write limit" (Debug D1, List of D1_ERRORs); for Durable Objects "Exceeded allowed duration in Durable
+# Objects free tier" and the like; for Queues the error code 10253, FreeTierLimitExceeded (Queues error codes).
 _USED_UP = re.compile(r"free[ _-]?tier|\b10253\b", re.IGNORECASE)
 _DAY_MS = 86_400_000
 

@@ -1,18 +1,15 @@
 """Computes the events of a task's event stream, and their numbers, from the task's state alone. Pure.
 
-An `EventMark` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
-in text order. The `id` of an event names the place right after it. Because of the events' ids, a client can open the
-stream again after any event: on another isolate, after a retry of the task, or after its end. A stream that is opened
-again continues with the same events under the same ids.
+The `id` of an event names the place right after it, an `EventMark`. A client can open the stream again after any event:
+on another isolate, after a retry of the task, or after its end. It continues with the same events under the same ids.
 
 A generation of a task begins with its submission or with a retry by its client, and ends with the next retry. The
 events of a generation are, in this order, `pending`, `processing`, the chunks, and the final status. The output of a
 chunk is sent once the outputs of all chunks before it were sent, so a chunk after a failed one waits for a retry.
 Outputs that an earlier generation sent are not sent again, because they do not change.
 
-If a task continues without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that
-later chunks do not wait. If a retry makes the output of a gap later, the stream has no event for this output, because
-the stream has already passed its place.
+If a task continues without a failed chunk, a `gap` event takes the place of the chunk's output, so that later chunks do
+not wait. An output that a retry makes later in place of a gap has no event.
 """
 
 import re
@@ -118,8 +115,7 @@ def events(
 def _has_begun(state: State) -> bool:
     """Whether a worker has taken the task in its present generation, as far as the task's row says.
 
-    A retried task that a worker took and released looks like a retried task that no worker has taken yet, until a
-    worker takes it again.
+    A retried task that a worker took and released looks as if no worker had taken it yet.
     """
     if state.status is Status.PENDING:
         return state.started and state.generation == 0

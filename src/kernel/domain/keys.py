@@ -1,11 +1,8 @@
 """API keys, which have the form `oo_<id>_<secret>`.
 
-The id of an API key finds the key in the database. The secret of an API key, which only the key's owner knows, proves
-that the sender owns the key.
-
-The secret of an API key is 32 random bytes, so its plain SHA-256 can be stored: 256 random bits cannot be guessed. A
-slow or salted hash would only help for a secret that a person chooses, and would cost CPU time that a Worker does not
-have.
+The id finds the key in the database, and the secret proves that the sender owns it. The secret is 32 random bytes,
+which cannot be guessed, so its plain SHA-256 can be stored. A slow or salted hash would only help for a secret that a
+person chooses, and would cost CPU time that a Worker does not have.
 """
 
 import hashlib

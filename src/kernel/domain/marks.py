@@ -1,9 +1,7 @@
 """Remembers how far tasks have progressed, as an isolate learns from the workers that run in the isolate.
 
-The progress of tasks is stored as plain numbers, because the requests of an isolate may share numbers. A request must
-not await another request's objects, so a request that waits for a task checks from time to time what the isolate
-remembers of the task. What an isolate remembers of a task is only a hint: it is lost with the isolate, and may describe
-a claim that is over. Only the database knows the task's state.
+It is stored as plain numbers, because a request must not await another request's objects: one that waits for a task
+checks them from time to time. They are only a hint, lost with the isolate, and perhaps of a claim that is over.
 """
 
 from typing import NamedTuple

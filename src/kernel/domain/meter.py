@@ -7,10 +7,8 @@ from contextlib import contextmanager
 class Meter:
     """What one invocation of the Worker has spent so far.
 
-    `subrequests` counts each call to D1, a model, a queue or an object. `statements` counts the SQL statements in all
-    calls to D1. `rows_read` and `rows_written` are D1's own counts, index entries included. `subrequests_taken` and
-    `statements_taken` count, in addition to what is spent, what parts of the invocation have reserved but not spent
-    yet.
+    `subrequests` counts each call to D1, a model, a queue or an object. `rows_read` and `rows_written` are D1's own
+    counts, index entries included.
     """
 
     def __init__(self) -> None:

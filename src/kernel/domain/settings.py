@@ -1,9 +1,8 @@
 """Parses and checks the variables of a deployment, once per isolate.
 
-The public contract defines the variables' names, defaults and meanings. Bad values raise a `ConfigurationError`. The
-error for bad variables names each bad variable and its allowed values, but never repeats a bad value, which may be a
-secret. Web origins have the form in which browsers write them in the header `Origin` (RFC 6454, section 6.2). OpenAI's
-own servers are recognised by their address.
+The public contract defines their names, defaults and meanings. A `ConfigurationError` names each bad variable and its
+allowed values, but never repeats a bad value, which may be a secret. Web origins have the form in which browsers write
+them in the header `Origin` (RFC 6454, section 6.2).
 """
 
 import re
@@ -47,10 +46,9 @@ def is_gateway(base_url: str) -> bool:
 def sending_by_default(provider: str, base_url: str | None) -> Sending:
     """Return the value of STRUCTURED_OUTPUT for a deployment that does not set it.
 
-    OpenAI's own servers make a model's output fit the schema, or refuse the schema. Other servers may ignore the field
-    `response_format` and answer 200, so the service also writes the schema into the system message. Few models of
-    Workers AI accept the field `response_format`, so the default for Workers AI is `prompt`. The provider `demo` reads
-    the schema itself, without the field or the system message.
+    OpenAI's own servers make a model's output fit the schema, or refuse the schema. Others may ignore the field
+    `response_format` and answer 200, so the schema also goes into the system message. Few models of Workers AI accept
+    the field. The provider `demo` reads the schema itself.
     """
     if provider == "workers-ai":
         return "prompt"
@@ -213,9 +211,8 @@ class Settings:
         """How many ms a claim lasts without renewal, the longer of LEASE_SECONDS and the longest model call.
 
         A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` for the way to its
-        caller and back, and wait after its end to be recorded together with others. The worker records the call and
-        renews the claim only after the end of the call. If a claim lasted for less time than that, another worker could
-        take over a task whose worker still lives.
+        caller and back, and wait after its end to be recorded together with others. The claim is renewed only then. If
+        it were shorter, another worker could take over a task whose worker still lives.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)

@@ -1,6 +1,6 @@
 """Types for structured tasks: their options, answers that are rejected, and gaps that failed chunks leave.
 
-The output schema itself is in `core.structured`. The rules of structured output are in docs/decisions/state.md#d0048.
+The rules of structured output are in docs/decisions/state.md#d0048.
 """
 
 from collections.abc import Iterable
@@ -56,9 +56,8 @@ class Rejection(NamedTuple):
     """The last of a model's answers for one output that was rejected.
 
     The answer is cut to REJECTED_CHARS_MOST characters. `faults` say where each fault is, and what was expected there.
-    `finish_reason` is the provider's reason for the end of the answer, and `times` counts the rejected answers, with
-    this one. `code` and `message` are the failure of the call; after a `final` one the call is not made again. These
-    three are not stored with the answer.
+    `finish_reason` is the provider's, and `times` counts the rejected answers, with this one. `code` and `message` are
+    the failure of the call; after a `final` one the call is not made again. These three are not stored.
     """
 
     answer: str

@@ -1,8 +1,7 @@
 """A task: its data, as the store reads it and as the API shows it, and the table of its transitions.
 
-Times are milliseconds since the epoch. A statement makes a transition only from the source statuses that the table
-lists. The CHECK constraint of the schema lists the same statuses, and `docs/design/state-machine.md` draws the table.
-Tests compare the SQL, the schema and the drawing with the table.
+Times are milliseconds since the epoch. Tests compare the SQL, the schema and the drawing in
+`docs/design/state-machine.md` with the table.
 """
 
 from collections.abc import Mapping
@@ -86,11 +85,7 @@ class Reduce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """The options of a task that a client chooses. The task's text and its cuts are not among the options.
-
-    A request for a task, `NewTask`, a worker's claim and `Task` all contain a `TaskOptions`. `store.records.options`
-    writes and reads the columns of `tasks` for the options.
-    """
+    """The options of a task that a client chooses. `store.options` writes and reads their columns of `tasks`."""
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
     model: str | None = None  # The model to call; None for the deployment's default model.
@@ -339,8 +334,8 @@ class FinishedChunk:
 class NewTask:
     """A task that is about to be written to the database.
 
-    `cuts` are the offsets in the text at which the task's chunks end. The cuts are stored, so that a later version of
-    the splitter does not change the chunks of an old task.
+    `cuts` are the offsets at which the chunks end. They are stored, so that a later version of the splitter does not
+    change the chunks of an old task.
     """
 
     task_key: TaskKey

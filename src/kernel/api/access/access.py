@@ -1,8 +1,7 @@
 """Which requests may act: finds the tenant and scopes of an API key, limits each tenant's requests, and handles CORS.
 
-The limit needs a rate limiter that the deployment has bound. Cross-origin requests (Fetch Standard, CORS protocol) are
-off unless `CORS_ORIGINS` lists an exact origin. No answer allows credentials in the browser's sense, such as cookies: a
-page's script sends the API key in a header.
+Cross-origin requests (Fetch Standard, CORS protocol) are off unless `CORS_ORIGINS` lists an exact origin. No answer
+allows a browser's credentials, such as cookies: a page's script sends the API key in a header.
 """
 
 import asyncio

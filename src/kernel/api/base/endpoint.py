@@ -70,9 +70,9 @@ HOURS = Parameter(
 class Answer(NamedTuple):
     """One answer, other than a refusal, that a call may give.
 
-    An answer's body is one of `models`, or empty if there are none. `models` are typed dictionaries. `media_type` is a
-    format that the answer may have instead of JSON. `leads_to` lists further calls that a client can make with a
-    value of the answer: the call's name, its parameter, and the JSON pointer to the value in the body.
+    Its body is one of `models`, typed dictionaries, or empty without. `media_type` is a format instead of JSON.
+    `leads_to` lists calls that take a value of the body: their names, their parameters, and JSON pointers to the
+    values.
     """
 
     status: int

@@ -1,9 +1,8 @@
 """`Exchange`, the only argument of every handler of a call, and the tenant on which its request acts.
 
-The request's API key and its `?tenant=` decide the tenant, and only here. The API's table of calls says for each call
-which tenants a request may name. A handler gets only the tenant that its request names, so it cannot act on another
-tenant by mistake. A request for a tenant that the key may not reach is refused without looking that tenant up, so the
-refusal does not tell whether the tenant exists. Only a key with the scope `read` sees the texts of a task.
+The request's API key and its `?tenant=` decide the tenant, and only here, so no handler acts on another tenant by
+mistake. A tenant that the key may not reach is refused without looking it up, so the refusal does not tell whether it
+exists. Only a key with the scope `read` sees the texts of a task.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -130,9 +129,7 @@ _DEFAULTS = {name: getattr(TaskOptions(), name) for name in OPTION_TEXTS}
 def without_content(task: Task) -> Task:
     """Return a task without its texts, for a caller without the scope `read`: its state, its terms and its bill.
 
-    The result lacks the output and the client's texts: the instructions, the output schema with its name and its join
-    rules, the options of OPTION_TEXTS, and the task's name, which is made from them. The input needs no removal here:
-    only calls that need the scope `read` show it.
+    Only calls that need the scope `read` show the input, so it needs no removal here.
     """
     options = replace(task.options, **_DEFAULTS)
     if options.response is not None:
@@ -149,10 +146,8 @@ def without_content(task: Task) -> Task:
 class Exchange:
     """One request with its call: the values of the path's variable segments, the parsed query, and the caller.
 
-    `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. The result
-    of a key's check is trusted for EVENT_KEY_SECONDS. `acting` says on which tenants the request acts. `key_id` is the
-    id of the caller's API key, empty if the call needs no key. `may_read` says that the key has the scope `read`, even
-    if the call needs another scope.
+    `check_key` raises Refusal if the key is no longer valid, as known within EVENT_KEY_SECONDS. `key_id` is the id of
+    the caller's API key, empty if the call needs no key. `may_read` says that the key has the scope `read`.
     """
 
     api: Api

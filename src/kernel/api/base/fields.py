@@ -1,8 +1,7 @@
 """What a request gives: its body, read and checked against a model, and its query parameters.
 
-The model of a request body is a class of pydantic. `/openapi.json` is made from the same models, so it describes
-exactly what a body is checked against. Bodies are read up to a size limit, and parsed as strictly as RFC 8259 (JSON)
-and RFC 7493 (I-JSON) allow.
+The models of bodies are classes of pydantic, and `/openapi.json` is made from them. Bodies are read up to a size
+limit, and parsed as strictly as RFC 8259 (JSON) and RFC 7493 (I-JSON) allow.
 
 A query parameter with an empty value counts as absent. Only an empty `tenant` is refused: a script's empty variable
 would otherwise let a request act on the key's own tenant.
@@ -210,9 +209,8 @@ class Asked(BaseModel):
 def extra_names(model: type[BaseModel]) -> Sequence[str]:
     """Return the names of a body's extra fields: those of its bases that say `are_extra`.
 
-    Extra fields are texts without an effect. The task keeps and shows them, and lists can be filtered by each. A name
-    is one word, which no other field of a body, and no member of a task, has. A value has at most EXTRA_CHARS_MOST
-    characters.
+    Extra fields are texts without an effect. The task keeps and shows them, and lists can be filtered by each. Their
+    names are single words, which neither a body nor a task has otherwise.
     """
     return [
         name
@@ -254,8 +252,7 @@ def field_errors(error: ValidationError) -> Iterator[FieldError]:
 def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
     """Find strings anywhere in the body that UTF-8 or the database cannot store, including field names.
 
-    The recursion of `text_flaws` is bounded, because `parse_object` has refused deeply nested bodies. A flaw anywhere
-    inside `metadata` is reported as a flaw of the field `metadata`. `check_document` checks an output schema.
+    `parse_object` has bounded the depth of the body. `check_document` checks an output schema.
     """
     if isinstance(value, str):
         if (flaw := _flaw(value)) is not None:

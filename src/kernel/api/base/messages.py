@@ -62,7 +62,7 @@ class CutOff(Exception):
 
 
 class PipedBytes(Protocol):
-    """Bytes that the platform sends to the client without Python, such as those of `core.files.Piped`."""
+    """Bytes that the platform sends to the client without Python, such as those of `features.files.file.Piped`."""
 
     async def pipe_to(self, writable: object) -> None:
         """Send the bytes to a stream of the platform. Raises the platform's error if the sending fails."""
@@ -89,11 +89,9 @@ class Request(Protocol):
 class Reply:
     """One HTTP answer. `body` is UTF-8 text, empty for an answer without a body.
 
-    An answer with `parts` has no `body`: its text is sent in parts, and each part is made when it is sent. If making a
-    part raises an error, the connection is cut off, so the client sees that the answer is incomplete.
-
-    An answer with `content` has no `body` either: its bytes are made when they are sent, as parts are. The header
-    `Content-Length` of this answer gives the number of its bytes.
+    An answer with `parts` of text, or with `content` of bytes and a Content-Length, has no `body`. Each part is made
+    when it is sent. If that raises an error, the connection is cut off, so the client sees that the answer is
+    incomplete.
     """
 
     status: int

@@ -31,9 +31,8 @@ class _Entry(NamedTuple):
 class KeyCache:
     """Valid API keys by the fingerprint of the whole text that a client sent, so a wrong secret finds no key.
 
-    The times in seconds are by the loop's clock, which does not jump. `revision` rises with each removal of a key. A
-    request notes the `revision` of the `KeyCache` before it reads an API key from D1. `remember` ignores the key if the
-    revision has changed, so a key that was read before its removal is not kept after it.
+    Times in seconds are by the loop's clock, which does not jump. `revision` rises with each removal of a key. A
+    request notes it before it reads a key from D1, so that a key that was read before its removal is not kept after it.
     """
 
     def __init__(self) -> None:
@@ -154,10 +153,9 @@ class Api:
 
     `kind_apis` gives what features add to the calls of tasks, and imports it.
 
-    `meter` counts what the invocation uses of its allowance. `tell_object` tells a task's object under which fence the
-    task has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits until a task's
-    object reports a write that is later than a mark (see `Audience.hear`). `hear_object` raises nothing, and gives None
-    if no object works on the task.
+    `tell_object` tells a task's object under which fence the task has ended, in two seconds at most. `hear_object`
+    waits until a task's object reports a write that is later than a mark (see `Audience.hear`), and gives None if no
+    object works on the task. Both raise nothing.
     """
 
     invocation: Invocation

@@ -1,7 +1,6 @@
 """The building blocks of the bodies of the API's answers.
 
-The body of an answer is a typed dictionary with the API's field names. The type checker checks the dictionaries of
-answers, so they need no validators, and the isolate's start builds none. `/openapi.json` describes them.
+They are typed dictionaries, which need no validators, so the isolate's start builds none.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,6 @@
 """Decides when an open stream of a task's events reads the task again, and when the stream stops.
 
-A follower reads the task in D1 at a bounded rate, checks the client's API key again, and stops before the invocation's
-allowance is used up. A follower knows neither the events nor their format.
+It stops before the invocation's allowance is used up, and knows neither the events nor their format.
 """
 
 import asyncio

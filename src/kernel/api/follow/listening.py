@@ -1,9 +1,8 @@
 """Pauses between the reads of a request that waits for a task or follows it.
 
-A notice that the task has changed ends a pause early. It comes from a Durable Object or from a worker in the same
-isolate. A Durable Object that works on the task holds the request's call, and answers it when the task has progressed
-or ended. A worker in the same isolate leaves a mark in the isolate's memory. Hosts of other kinds cannot notify a
-request, so a request also polls D1.
+A notice that the task has changed ends a pause early. A Durable Object that works on the task holds the request's call,
+and answers it when the task has progressed or ended. A worker in the same isolate leaves a mark in its memory. Other
+hosts cannot notify a request, so it also polls D1.
 """
 
 import asyncio
@@ -35,9 +34,7 @@ class Listener:
         """Pause after a read.
 
         Returns True if a notice of a later write came. A notice of the task's end ends the pause at once, any other
-        notice after `quiet` seconds.
-
-        The pause lasts `short` seconds if no host can send a notice, and at most `long` seconds while a host can.
+        notice after `quiet` seconds. Without one it lasts `short` seconds, or `long` while a host can send one.
         """
         began = asyncio.get_running_loop().time()
         if self._may_ask(seen, long):
@@ -97,9 +94,8 @@ def poll_seconds(waited_seconds: float, look_took: float) -> float:
 def look_seconds(silent_seconds: float, look_took: float) -> float:
     """Return how long a stream of events pauses after a read of its task.
 
-    The pause is a quarter of `silent_seconds`, the time since the task's last write, within limits: the longer a task
-    does not change, the less often it is read. A slow database is asked less often: the pause is at least ten times as
-    long as the read took, up to 10 s.
+    The pause is a quarter of `silent_seconds`, the time since the task's last write. It is at least ten times as long
+    as the read took, up to 10 s, so that a slow database is asked less often.
     """
     wanted = max(limits.EVENT_LOOK_SECONDS_LEAST, silent_seconds * _SILENCE_FRACTION, look_took * limits.LOOK_LATENCIES)
     return min(limits.EVENT_LOOK_SECONDS_MOST, wanted)

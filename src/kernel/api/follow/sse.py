@@ -1,7 +1,7 @@
 """Server-sent events as text (HTML Standard, "Server-sent events"). JSON is one line.
 
-Some clients split a stream into lines as Unicode does (Python's `splitlines`). For clients that split a stream as
-Unicode does, U+0085, U+2028 and U+2029 end a line too, and JSON may contain these characters unescaped.
+For clients that split a stream into lines as Unicode does (Python's `splitlines`), U+0085, U+2028 and U+2029 end a
+line too, and JSON may contain these characters unescaped.
 """
 
 import json

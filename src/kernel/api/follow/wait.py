@@ -29,9 +29,8 @@ async def found(store: TaskStore, task_key: TaskKey) -> Task:
 async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
     """Read a task when it has ended, or after `seconds`.
 
-    During the wait only the task's status is read, at a bounded rate. If a host that works on the task can notify the
-    request of the end, the request reads D1 rarely. On the free plan each read reads the whole task, which saves a read
-    after the status has changed.
+    During the wait only the task's status is read, rarely if a host can notify the request of the end. On the free plan
+    each read reads the whole task, which saves a read after the status has changed.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -1,9 +1,8 @@
 """Requests with `tenant=*`: they act on one tenant after the other, and answer with the cursor of the next request.
 
-A cursor is the name of a tenant and a colon. In the cursor of a list, the cursor of a page of the tenant's tasks
-follows the colon. A request visits at most TENANTS_A_PAGE tenants, so the number of its D1 calls is bounded. A request
-with `tenant=*` that changes tasks changes the tasks of one tenant only, under the same rules as a request that names
-the tenant.
+A cursor is the name of a tenant and a colon; in a list, the cursor of a page of its tasks follows. A request visits at
+most TENANTS_A_PAGE tenants, so the number of its D1 calls is bounded. One that changes tasks changes those of one
+tenant only, as if it named the tenant.
 """
 
 import re

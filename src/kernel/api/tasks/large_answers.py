@@ -1,7 +1,6 @@
 """Writes answers with more text than one read of D1 may return: they are sent in parts.
 
-Each part is read from D1 after the previous part was sent, so an isolate holds only one part in memory, and not several
-copies of the whole text.
+Each part is read from D1 after the previous part was sent, so an isolate holds only one part in memory.
 """
 
 import json
@@ -172,8 +171,7 @@ async def outputs_text(
 ) -> AsyncGenerator[str]:
     """Write a task's `output` as JSON: a list of outputs, the joined text, or the text of the joined value.
 
-    The one output of a merge is never large, so it is not sent in parts. A gap is null in a list, and adds nothing to a
-    text.
+    The output of a merge is never large. A gap is null in a list, and adds nothing to a text.
     """
     assert task.options.reduce is not Reduce.MERGE
     if joined is not None:

@@ -68,8 +68,8 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 async def retry_task(exchange: Exchange) -> Reply:
     """Retry a failed or cancelled task, perhaps with a new budget. A task that is retried keeps its finished chunks.
 
-    A retry does not change a completed task. If a completed task has gaps, a new task processes the chunks of the gaps.
-    A retry of a batch is a new batch of the lines without an answer.
+    A completed task does not change: a new task processes its gaps. A retry of a batch is a new batch of the lines
+    without an answer.
     """
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     wanted = checked(RetryFields, body)

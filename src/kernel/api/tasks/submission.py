@@ -1,9 +1,7 @@
 """A submission: its body, its conditions, and the answer 202, for the native API and for `/v1`.
 
-A deployment's body is a subclass with the fields of its features. Besides the body, a submission has an
-Idempotency-Key, a size, and the limits of its tenant. The header Idempotency-Key follows the IETF draft "The
-Idempotency-Key HTTP Header Field". In the draft an idempotency key is in quotes, and most clients send one without
-quotes. A key with quotes and the same key without quotes are both accepted, as different keys.
+A deployment's body is a subclass with the fields of its features. In the IETF draft "The Idempotency-Key HTTP Header
+Field" a key is in quotes, and most clients send one without. Both are accepted, as different keys.
 
 An SDK repeats a submission by itself after a lost answer. OpenAI's SDKs send no Idempotency-Key with a repeated
 request. It has the same API key and the same body, and its header `x-stainless-retry-count` is 1 or more.

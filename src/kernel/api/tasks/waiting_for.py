@@ -102,10 +102,9 @@ def estimated_finish(task: Task, wait: Wait | None) -> str | None:
 def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
     """Return the value of `Retry-After` for an unfinished task, from 1 to 30 s.
 
-    The value of `Retry-After` follows from the remaining calls and the task's pace. If the task's pace is unknown, or
-    while the task waits, `Retry-After` is the time since the task last changed. If calls take far longer than before,
-    `Retry-After` is at least the time since the task last changed. `Retry-After` is never shorter than a wait with a
-    known end, up to 30 s.
+    It follows from the remaining calls and the task's pace. If the pace is unknown, or while the task waits, it is the
+    time since the task last changed, and at least that if calls take far longer than before. It is never shorter than a
+    wait with a known end.
     """
     silence = max(0, task.read_at - task.news_at) / 1000
     hint = silence

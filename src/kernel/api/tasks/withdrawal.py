@@ -19,9 +19,8 @@ _STILL_STARTING = (
 async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, Task]:
     """Cancel an unfinished task. Returns when no call of the task can start any more.
 
-    The result says whether `ended_by_client` has ended the task, and contains the task. `began` is when the request to
-    cancel or erase came, by the loop's clock. Raises Refusal: 404 without the task, 503 if waiting for announced calls
-    would take too long.
+    Also returns whether this ended the task. `began` is when the request came, by the loop's clock. Raises Refusal: 404
+    without the task, 503 if waiting for announced calls would take too long.
     """
     changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
     if changed:
