@@ -98,8 +98,7 @@ def _after(query: Query) -> EntryKey | None:
     found = re.fullmatch(_CURSOR, text)
     if found is None:
         raise fields.refused("cursor", "must be the nextCursor of an earlier page")
-    level, index, nth = found.groups()
-    return EntryKey.behind(int(level), int(index)) if nth is None else EntryKey(int(level), int(index), int(nth))
+    return EntryKey(*(int(number) for number in found.groups() if number is not None))
 
 
 def _cursor(after: EntryKey) -> str:

@@ -34,16 +34,11 @@ _BEHIND: Final = 1_000_000  # A number that is higher than the number of calls t
 
 
 class EntryKey(NamedTuple):
-    """A call's place in the log: its output, and its number `nth` among the known calls for this output, from 1 on."""
+    """A place in the log: that of the `nth` known call for an output, from 1 on, or behind all calls for the output."""
 
     level: int
     position: int
-    nth: int
-
-    @classmethod
-    def behind(cls, level: int, position: int) -> "EntryKey":
-        """Return the place in the log that follows all calls for an output."""
-        return cls(level, position, _BEHIND)
+    nth: int = _BEHIND
 
     @property
     def is_behind(self) -> bool:
@@ -320,7 +315,7 @@ class AttemptStore(Store):
         found = [one for one in await self._made(task_key, index, keys, only) if after is None or one.key > after]
         if len(found) > most:
             return AttemptPage(found[:most], index.counts, found[most - 1].key)
-        return AttemptPage(found, index.counts, None if is_last else EntryKey.behind(*keys[-1]))
+        return AttemptPage(found, index.counts, None if is_last else EntryKey(*keys[-1]))
 
     async def _made(
         self, task_key: TaskKey, index: AttemptIndex, keys: Sequence[CallKey], only: Collection[AttemptOutcome]

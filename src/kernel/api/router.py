@@ -256,7 +256,7 @@ def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, quer
 
     async def check_key() -> Acting:
         again = await caller_of(request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
-        return acting_of(again, endpoint.reach, asked)
+        return acting_of(again, endpoint.reach, asked, note)
 
     acting = acting_of(caller, endpoint.reach, asked, note)
     if acting.whose != EVERYONE:

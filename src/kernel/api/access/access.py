@@ -63,7 +63,7 @@ async def _key(request: Request, api: Api, within: float) -> Key:
     cache, isolate = api.isolate.keys, api.isolate
     if (known := cache.find(mark, asked_at, api.now_ms(), within)) is not None:
         return known
-    if (any_key := isolate.refused.find(mark, asked_at)) is not None:
+    if (any_key := isolate.refused.answer(mark, asked_at, limits.REFUSED_CACHE_SECONDS)) is not None:
         raise _refusal(any_key=any_key)
     # The limit on look-ups in D1 is for unknown keys only, and not for one that was valid in this isolate.
     unknown = not cache.has_had(mark)
@@ -74,7 +74,7 @@ async def _key(request: Request, api: Api, within: float) -> Key:
     is_proved = proves(presented.secret, found.digest)
     if found.key is None or not is_proved:
         cache.refuse(mark)
-        isolate.refused.remember(mark, any_key=found.any_key, asked_at=asked_at)
+        isolate.refused.keep(mark, found.any_key, asked_at)
         raise _refusal(any_key=found.any_key)
     if unknown:
         isolate.lookups.give_back()

@@ -64,17 +64,13 @@ class Reach(Enum):
     EACH = f"^(?:{TENANT_PATTERN}|\\*)$"
 
 
-def _unheard(_tenant: str) -> None:
-    """Ignore the tenant that a request acts on: the default of `Acting.note`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Acting:
     """A request's tenants: its key's (`by`), and the one acted on, or EVERYONE (`whose`). `note` gets others' names."""
 
     by: str = LOCAL
     whose: str = LOCAL
-    note: Callable[[str], None] = _unheard
+    note: Callable[[str], None] = lambda _tenant: None
 
     @property
     def tenant(self) -> str:
@@ -105,7 +101,7 @@ class Acting:
         return "" if tenant == self.by else f"?{TENANT}={tenant}"
 
 
-def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
+def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None]) -> Acting:
     """Return whom a request acts on. Raises Refusal: 422 for a bad name, 403 for a tenant out of reach."""
     named = query.get(TENANT, caller.tenant)
     assert reach is not Reach.OWN or named == caller.tenant

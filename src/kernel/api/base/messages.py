@@ -32,10 +32,7 @@ MEANINGS = {
 
 # Headers that an answer may lack although `/openapi.json` lists them for it.
 SOMETIMES = frozenset(
-    {
-        *("Retry-After", "Idempotency-Replayed", "openai-poll-after-ms", "x-should-retry"),
-        *("X-Incomplete", "X-Last-Line"),
-    }
+    {"Retry-After", "Idempotency-Replayed", "openai-poll-after-ms", "x-should-retry", "X-Incomplete", "X-Last-Line"}
 )
 
 

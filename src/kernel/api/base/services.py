@@ -23,45 +23,55 @@ from ...work.submission import Submission
 from ...work.sweep.on_request import SweepOnRequest
 
 
-class _Entry(NamedTuple):
-    key: Key
-    asked_at: float
+class AnswerCache[Answer]:
+    """What D1 answered lately about texts that clients sent as keys, by the fingerprints of the whole texts.
+
+    Times in seconds are by the loop's clock, which does not jump.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries: dict[bytes, tuple[Answer, float]] = {}
+
+    def answer(self, fingerprint: bytes, seconds: float, within: float) -> Answer | None:
+        """Return what D1 answered less than `within` seconds ago."""
+        answer, asked_at = self._entries.get(fingerprint, (None, -math.inf))
+        return answer if 0 <= seconds - asked_at < within else None
+
+    def keep(self, fingerprint: bytes, answer: Answer, asked_at: float) -> None:
+        """Keep an answer. Above the most, the one kept longest goes."""
+        self._entries.pop(fingerprint, None)
+        self._entries[fingerprint] = (answer, asked_at)
+        if len(self._entries) > self._most:
+            del self._entries[next(iter(self._entries))]
 
 
-class KeyCache:
-    """Valid API keys by the fingerprint of the whole text that a client sent, so a wrong secret finds no key.
+class KeyCache(AnswerCache[Key]):
+    """Valid API keys.
 
-    Times in seconds are by the loop's clock, which does not jump. `revision` rises with each removal of a key. A
-    request notes it before it reads a key from D1, so that a key that was read before its removal is not kept after it.
+    `revision` rises with each removal of a key. A request notes it before it reads a key from D1, so that a key that
+    was read before its removal is not kept after it.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, _Entry] = {}
+        super().__init__(limits.KEY_CACHE_MOST)
         self.revision = 0
 
     def find(
         self, fingerprint: bytes, seconds: float, now_ms: int, within: float = limits.KEY_CACHE_SECONDS
     ) -> Key | None:
         """Return a key that D1 confirmed less than `within` seconds ago and that has not expired."""
-        entry = self._entries.get(fingerprint)
-        if entry is None:
-            return None
-        key, asked_at = entry
-        is_fresh = 0 <= seconds - asked_at < within
-        return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
+        key = self.answer(fingerprint, seconds, within)
+        return None if key is None or (key.expires_at is not None and now_ms >= key.expires_at) else key
 
     def has_had(self, fingerprint: bytes) -> bool:
         """Whether a key with the given fingerprint, which D1 has confirmed, is still kept, expired or not."""
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
-        """Keep a key that D1 confirmed at `asked_at`. Above KEY_CACHE_MOST, the one kept longest goes."""
-        if revision != self.revision:
-            return
-        self._entries.pop(fingerprint, None)
-        self._entries[fingerprint] = _Entry(key, asked_at)
-        if len(self._entries) > limits.KEY_CACHE_MOST:
-            del self._entries[next(iter(self._entries))]
+        """Keep a key that D1 confirmed at `asked_at`, unless a key was removed since then."""
+        if revision == self.revision:
+            self.keep(fingerprint, key, asked_at)
 
     def refuse(self, fingerprint: bytes) -> None:
         """Drop an API key that D1 no longer confirms."""
@@ -70,26 +80,7 @@ class KeyCache:
     def forget(self, key_id: str) -> None:
         """Drop a key. API keys that are being read from D1 while `forget` is called are not remembered."""
         self.revision += 1
-        self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
-
-
-class RefusedTexts:
-    """The fingerprints of texts that clients sent as keys, and that D1 refused a moment ago."""
-
-    def __init__(self) -> None:
-        self._entries: dict[bytes, tuple[bool, float]] = {}
-
-    def find(self, fingerprint: bytes, seconds: float) -> bool | None:
-        """Return None if D1 did not refuse the text lately, else whether D1 had any key when it refused the text."""
-        any_key, asked_at = self._entries.get(fingerprint, (False, -math.inf))
-        return any_key if 0 <= seconds - asked_at < limits.REFUSED_CACHE_SECONDS else None
-
-    def remember(self, fingerprint: bytes, *, any_key: bool, asked_at: float) -> None:
-        """Keep a text that D1 refused at `asked_at`. Above REFUSED_CACHE_MOST texts, the oldest is dropped."""
-        self._entries.pop(fingerprint, None)
-        self._entries[fingerprint] = (any_key, asked_at)
-        if len(self._entries) > limits.REFUSED_CACHE_MOST:
-            del self._entries[next(iter(self._entries))]
+        self._entries = {mark: entry for mark, entry in self._entries.items() if entry[0].id != key_id}
 
 
 class Lookups:
@@ -119,7 +110,8 @@ class RequestMemory(Memory):
     def __init__(self) -> None:
         super().__init__()
         self.keys = KeyCache()
-        self.refused = RefusedTexts()
+        # Texts that are no valid keys, and whether D1 had any key then.
+        self.refused = AnswerCache[bool](limits.REFUSED_CACHE_MOST)
         self.lookups = Lookups()
 
 

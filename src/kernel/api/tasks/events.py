@@ -10,7 +10,7 @@ from ...domain.keys import Scope
 from ...domain.structure import Gap
 from ...domain.task import Status
 from ...store.claims import Output
-from ...store.events import Look, Opening
+from ...store.events import Opening
 from ...store.rows import ChunkIndex
 from ..base.endpoint import Answer, Endpoint, Parameter
 from ..base.exchange import Exchange, Reach
@@ -21,7 +21,7 @@ from ..base.views import shown
 from ..follow import sse
 from ..follow.following import Follower
 from .large_answers import task_text
-from .views import ProgressView, chunk_view, gap_view, whole_task_view
+from .views import ProgressView, chunk_view, gap_view, progress_view, whole_task_view
 
 _HEADER = "Last-Event-ID"
 _PLACE = f"after, {_HEADER}"
@@ -57,7 +57,7 @@ async def follow_task(exchange: Exchange) -> Reply:
 async def _stream(exchange: Exchange, opening: Opening, mark: EventMark | None) -> AsyncGenerator[str]:
     """Write the events after `mark`, until the task's end. A stream that ends early asks the client to come back."""
     follower = Follower(exchange, exchange.task_key, 0 if mark is None else mark.chunks, opening.look)
-    told: Look | None = None
+    told: ProgressView | None = None
     index, was_uncut = opening.index, not opening.look.total
     async with aclosing(follower.looks()) as looks:
         async for look in looks:
@@ -77,9 +77,9 @@ async def _stream(exchange: Exchange, opening: Opening, mark: EventMark | None) 
                     written = ""
             assert mark is not None
             follower.following = mark.chunks if takes_chunks(mark, look.state) else None
-            if told is None or _progress(told) != _progress(look):
-                told = look
-                written += sse.event("progress", _progress(look))
+            if (progress := progress_view(look)) != told:
+                told = progress
+                written += sse.event("progress", progress)
             if written:
                 yield written
             if mark.phase is Phase.ENDED:
@@ -102,12 +102,6 @@ def _written(event: TaskEvent, index: ChunkIndex, output: Output | None, gap: Ga
         assert event.status is not None
         return sse.event("status", StatusEventView(status=event.status), event.mark.id)
     return sse.event("chunk", chunk_view(index.completed(output)), event.mark.id)
-
-
-def _progress(look: Look) -> ProgressView:
-    return ProgressView(
-        total=look.total or None, completed=look.completed, failed=look.failed, truncated=look.truncated
-    )
 
 
 async def _end(exchange: Exchange) -> AsyncGenerator[str]:

@@ -12,6 +12,7 @@ from ...domain.ids import FileKey, batch_id, file_id, split_task_key
 from ...domain.prices import price_of, written
 from ...domain.structure import Gap, Quote
 from ...domain.task import Reduce, Route, Source, Status, TaskOptions
+from ...store.events import Look
 from ...store.rows import Counts
 from ..base.exchange import Acting
 from ..base.services import Api
@@ -200,10 +201,10 @@ def quotes_view(quotes: Iterable[Quote]) -> list[QuoteView]:
     return [QuoteView(pointer=quote.pointer, start=quote.start, end=quote.end) for quote in quotes]
 
 
-def progress_view(task: core.Task) -> ProgressView:
+def progress_view(found: core.Task | Look) -> ProgressView:
     """Show how far a task has progressed."""
-    total = task.total or None  # 0 while the file of a batch is being read
-    return ProgressView(total=total, completed=task.completed, failed=task.failed, truncated=task.truncated)
+    total = found.total or None  # 0 while the file of a batch is being read
+    return ProgressView(total=total, completed=found.completed, failed=found.failed, truncated=found.truncated)
 
 
 def cost_view(task: core.Task, api: Api, model: str | None = None) -> CostView | None:
