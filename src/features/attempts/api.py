@@ -16,9 +16,8 @@ from ...kernel.domain.keys import Scope
 from ...kernel.domain.task import Route
 from .log import AttemptCounts, AttemptOutcome, AttemptStore, CallAttempt, EntryKey
 
-# The pattern of a cursor: the level and the index of an output, and the number of a call for the output. After a cursor
-# without a number, the next page begins behind all calls for the output. A batch has up to
-# 20,000 lines, so an index may have five digits.
+# The level and the index of an output (a batch has up to 20,000 lines), and the number of a call for it. Without a
+# number, the next page begins behind all calls for the output.
 _CURSOR: Final = "([0-9]{1,2})\\.([0-9]{1,5})(?:\\.([0-9]{1,4}))?"
 
 

@@ -211,7 +211,6 @@ def _has_unlogged(calls: int, latest: int | None) -> bool:
 
 
 def _failures(row: Row) -> Iterator[CallAttempt]:
-    """Read the failed calls of an output from its row in `failures`."""
     logged = json.loads(maybe_text(row, "log") or "[]")
     for _, number, started, ended, answered, code, message, route, model, *_ in logged:
         yield CallAttempt(

@@ -98,7 +98,6 @@ class BulkChange:
                 return
 
     def _can_send(self) -> bool:
-        """Whether the allowance suffices to dispatch one more task."""
         settings, meter = self.submission.settings, self.submission.meter
         return (
             settings.subrequests - meter.subrequests_taken >= _SEND_CALLS + _RESERVE

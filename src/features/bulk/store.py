@@ -25,10 +25,9 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 
 # --- Failed tasks ----------------------------------------------------------------------------------------
 
-# The failed tasks in a range of keys that can be retried without a new budget. To be retried, a task whose budget ran
-# out needs a larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed
-# task of the range, and no other tasks. Batches are not retried, and
-# neither are tasks whose text was in a file that is gone.
+# The failed tasks in a range of keys that can be retried without a new budget, of all error codes if `:code` is NULL.
+# An index entry is read for each failed task of the range, and no other task. Batches are not retried, and neither are
+# tasks whose text was in a file that is gone.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed'
   AND error_code NOT IN ('{BUDGET_EXHAUSTED}', '{COST_EXHAUSTED}')
@@ -72,9 +71,8 @@ RETRIED = statement(f"SELECT id FROM tasks WHERE {_LISTED} AND generation = {_GE
 
 # --- Tasks that go on --------------------------------------------------------------------------------------
 
-# A piece of SQL: the unfinished tasks of `:tenant` in a range of keys. If `:status` is NULL, the piece has unfinished
-# tasks of both statuses. The plus signs keep SQLite's planner from reading the whole range of keys, where most tasks
-# have ended.
+# The unfinished tasks of `:tenant` in a range of keys, of both statuses if `:status` is NULL. The plus signs keep
+# SQLite's planner from reading the whole range of keys, where most tasks have ended.
 _GOING_ON = """FROM tasks INDEXED BY tasks_to_wake
 WHERE tenant = :tenant AND finished_at IS NULL AND +id >= :first AND +id < :behind
   AND (:status IS NULL OR status = :status)"""

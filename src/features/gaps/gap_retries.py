@@ -72,9 +72,8 @@ WHERE task_id = :old_key AND {_THERE}
 ON CONFLICT DO NOTHING
 """)
 
-# Copies the outputs of all chunks, with a row for each segment. The copies have fence 0, which is below the fence of
-# every claim. The new task's first write therefore counts as later than the copies, and its log of calls does not show
-# the copies.
+# Copies the outputs of all chunks, with a row for each segment. The copies have fence 0, below that of every claim, so
+# the new task's first write counts as later, and its log of calls does not show them.
 COPY_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, level, part, 0, 0, 0, places, sizes, body FROM segments

@@ -208,7 +208,7 @@ async def _joined(store: TaskStore, index: ChunkIndex, first: int) -> AsyncGener
 
 def _state(exchange: Exchange, task: Task) -> str:
     """Write a task's state, and what to do next."""
-    again = retry_after(exchange.api, task)["Retry-After"]
+    again = retry_after(exchange.api, task).get("Retry-After")
     then = _NEXT.get(task.status, f"Call wait with this id, now or after {again} s of other work.")
     return compact_json(_brief(task_view(exchange.visible(task), exchange.api, exchange.acting)) | {"next": then})
 
@@ -222,7 +222,6 @@ _BRIEF = ("id", "name", "status", "progress", "waitingFor", "error", "usage", "c
 
 
 def _brief(view: Mapping[str, Any]) -> Json:
-    """Return what a model needs of the API's view of a task."""
     return {name: view[name] for name in _BRIEF}
 
 

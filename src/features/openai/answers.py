@@ -29,8 +29,7 @@ async def response_reply(
 ) -> Reply:
     """Show a response, without its texts if the key lacks `read`. Raises Refusal (404) if it was erased."""
     api = exchange.api
-    later = {} if task.status.terminal else retry_after(api, task)
-    headers = {**later, **(headers or {})}
+    headers = {**retry_after(api, task), **(headers or {})}
     view = response_view(exchange.visible(task), api)
     if not exchange.may_read:
         view["output"] = []

@@ -202,7 +202,6 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 
 
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
-    """Find the flaws of a request that its JSON Schema cannot express."""
     own = fields.onceover or OnceoverFields()
     yield from _input_flaws(fields, given)
     if settings.provider == "demo" and fields.model not in {None, default_model, *settings.models}:

@@ -236,7 +236,6 @@ class Writer:
             yield part
 
     def _data(self, kind: ResponseEventKind, delta: str | None) -> tuple[str, dict[str, object]]:
-        """Return the name and the data of an event."""
         at = {"output_index": 0}
         of_part: dict[str, object] = {"item_id": message_id(self.task.id), **at, "content_index": 0}
         held: dict[str, object]

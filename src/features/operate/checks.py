@@ -88,16 +88,13 @@ class DatabaseCheck:
                     raise self._refused("as the database answered a moment ago")
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
-        await self._check(ready, now)
-
-    async def _check(self, ready: Callable[[], Awaitable[None]], began_at: float) -> None:
-        self._began_at = began_at
+        self._began_at = now
         try:
             await ready()
         except StoreError as error:
-            self._keep(began_at, type(error))
+            self._keep(now, type(error))
             raise
-        self._keep(began_at, None)
+        self._keep(now, None)
 
     def _keep(self, began_at: float, refused: type[StoreError] | None) -> None:
         if began_at >= self._answered:  # of two checks, the one that began later has the newer result

@@ -79,10 +79,8 @@ SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE 
 ORDER BY characters DESC, tenant LIMIT :most
 """)
 
-# HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; only wrangler creates this table. Without
-# the LIMIT, the statement would read a row for each table and index of the schema. wrangler creates its table first, so
-# with the LIMIT the search ends after a row or two. APPLIED_MIGRATIONS reads the names in wrangler's table, the newest
-# first.
+# wrangler alone creates its table of applied migrations, before all other tables: with the LIMIT, the search for it
+# ends after a row or two.
 HAS_MIGRATIONS = statement("""
 SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations' LIMIT 1
 """)

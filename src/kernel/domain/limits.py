@@ -52,10 +52,8 @@ CANCEL_ANSWER_SECONDS = 25.0  # Within how many seconds the API answers a cancel
 BULK_TASKS_MOST = 100  # The most tasks that one bulk request retries or cancels.
 BULK_COUNT_MOST = 10_000  # The most tasks that a dry run of a bulk request counts. Each takes two rows.
 BULK_SEND_SECONDS = 10.0  # For how long a bulk retry dispatches its tasks itself; the sweep dispatches the rest.
-# A stream of events reads its task at most once a second, and less often while nothing changes. The client learns of a
-# change up to a second late, or up to a quarter of the time since the change before, at most EVENT_LOOK_SECONDS_MOST.
-# A stream of events ends after EVENT_READS reads or EVENT_SECONDS, and the client opens it again. A stream's read of
-# its task takes 1 or 2 ms of CPU; the free plan allows 10 ms.
+# A stream of events reads its task at most once a second, and less often while nothing changes: see `look_seconds`. It
+# ends after EVENT_READS reads, of 1 or 2 ms of CPU each, or EVENT_SECONDS, and the client opens it again.
 EVENT_LOOK_SECONDS_LEAST = 1.0
 EVENT_LOOK_SECONDS_MOST = 10.0
 EVENT_READS = {"free": 6, "paid": 600}
@@ -354,8 +352,7 @@ AWAY_PROBE_SECONDS = 30.0  # How long a task whose own pause is over waits for a
 AWAY_CLOCK_SECONDS = 5.0  # How far D1's clock may seem to differ from an isolate's, with the transfer time.
 AWAY_LOOK_SECONDS = 2.0  # How often a run that waits for its model checks whether another run had a success.
 # How long a run on the queue waits while its model is away: only briefly, because other tasks may need the queue's
-# consumer. While the model is not away, a run on the queue waits for at most UNCOUNTED_SECONDS_MOST, the longest pause
-# in a brown-out.
+# consumer. Else it waits for at most UNCOUNTED_SECONDS_MOST, the longest pause in a brown-out.
 QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
 # The longest time for which a run on the queue releases a task that only waits for its turn to probe the model.
 QUEUE_PROBE_WAIT_SECONDS_MOST = 120.0

@@ -115,9 +115,8 @@ async def _write(keys: KeyStore, new: NewKey) -> Key | None:
     try:
         return await keys.insert(new)
     except StoreUnavailable:
-        # The insert of a key may have landed although D1's answer was lost. The client never gets the secret of a key
-        # whose insert was not confirmed. The useless row of an unconfirmed insert is deleted, because it would count
-        # against the tenant's limit of keys.
+        # The insert may have landed although D1's answer was lost. Its row, whose secret the client never gets, would
+        # count against the tenant's limit of keys.
         with suppress(StoreError):
             await keys.delete(new.tenant, new.id)
         raise

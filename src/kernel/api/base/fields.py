@@ -301,9 +301,8 @@ _TIME = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
-# The pattern of a cursor: the 16 bytes of a UUID of version 7 in URL-safe base64 without padding. A UUID of version 7
-# has 48 bits of time, the version (0111) and 12 random bits, the variant (10) and 62 random bits; base64 adds four
-# unused bits.
+# A UUID of version 7 in URL-safe base64 without padding: 48 bits of time, the version (0111) and 12 random bits, the
+# variant (10) and 62 random bits, and four unused bits.
 CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _CURSOR = re.compile(CURSOR_PATTERN)
 

@@ -17,8 +17,7 @@ from ..base.messages import Reply, json_reply
 from . import filters
 from .views import TaskListView, TaskView
 
-# A function that reads a page of a tenant's tasks. The arguments of a PageOf are the request, the tenant, the cursor's
-# place and the most tasks; the result is the tasks and the cursor of the next page.
+# Reads a tenant's tasks behind a place, up to a number of them. Returns them with the cursor of the next page.
 type PageOf = Callable[[Exchange, str, str | None, int], Awaitable[tuple[list[TaskView], str | None]]]
 CURSOR_PATTERN: Final = f"{TENANT_PATTERN}:(?:{fields.CURSOR_PATTERN})?"
 _CURSOR: Final = re.compile(CURSOR_PATTERN)

@@ -75,7 +75,7 @@ async def read_task(exchange: Exchange) -> Reply:
     task = await wait.current(api, key, seconds, reads_after=len(included))
     if task is None:
         raise no_task()
-    headers = {} if task.status.terminal else waiting_for.retry_after(api, task)
+    headers = waiting_for.retry_after(api, task)
     view = whole_task_view(task, api, exchange.acting)
     if "input" in included:
         view["input"] = await api.store.input(key)

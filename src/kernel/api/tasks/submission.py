@@ -389,8 +389,8 @@ def replayed(accepted: Submitted) -> dict[str, str]:
 async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
     """Answer 202 with the task and its path. The task of a repeated request may have ended already."""
     api = exchange.api
-    later = {} if task.status.terminal else retry_after(api, task)
-    headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}
+    location = f"{task_path(task.id)}{exchange.acting.query(task.task_key)}"
+    headers = {"Location": location, **retry_after(api, task), **(headers or {})}
     view = whole_task_view(exchange.visible(task), api, exchange.acting)
     if not exchange.may_read:  # without the scope `read` no result is shown, so a large one is not read
         return json_reply(202, view, headers)

@@ -122,5 +122,7 @@ def _calls_left(task: Task) -> int:
 
 
 def retry_after(api: Api, task: Task) -> dict[str, str]:
-    """Return the header that says when to ask again for an unfinished task."""
+    """Return the header that says when to ask again for a task, none if it has ended."""
+    if task.status.terminal:
+        return {}
     return {"Retry-After": str(retry_after_seconds(task, waiting_for(task, api), api.settings.concurrency))}
