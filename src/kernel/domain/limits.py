@@ -480,6 +480,4 @@ BREAKER_FAILURES = 5  # After this many failures in a row a webhook endpoint is 
 BREAKER_WEIGHT_OF_TIMEOUT = 3  # How many failures a timeout counts as, so that two in a row pause the endpoint.
 BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing webhook endpoint; each further failure doubles it.
 BREAKER_SECONDS_MOST = 1_800.0
-
-
 WEBHOOK_KEY_CHARS_LEAST = 32

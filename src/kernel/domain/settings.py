@@ -15,7 +15,6 @@ from . import limits
 from .database_state import MB
 from .errors import ConfigurationError, ConfigurationFaults
 from .ids import LOCAL, TENANT_TAKES, is_tenant
-from .limits import WEBHOOK_KEY_CHARS_LEAST
 from .prices import TAKES as PRICES_TAKE
 from .prices import Prices, parse_prices, published
 
@@ -280,7 +279,7 @@ def _read(variables: Reading) -> Settings:
         keep_names=_choice(variables, "KEEP_NAMES", ("true", "false"), "true") == "true",
         cors_origins=_parsed(variables, "CORS_ORIGINS", parse_origins, TAKES, frozenset()),
         operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
-        webhook_key=_secret(variables, "WEBHOOK_KEY", WEBHOOK_KEY_CHARS_LEAST),
+        webhook_key=_secret(variables, "WEBHOOK_KEY", limits.WEBHOOK_KEY_CHARS_LEAST),
         webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
         file_bytes=_whole(variables, "MAX_FILE_BYTES", limits.FILE_BYTES_DEFAULT, 1, limits.FILE_BYTES_MOST),
         files_bytes=_whole(variables, "MAX_FILES_BYTES", limits.FILES_BYTES_DEFAULT, 1, limits.FILES_BYTES_MOST),

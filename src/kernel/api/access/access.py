@@ -139,15 +139,12 @@ def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
     if origin is not None and origin in origins:
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Expose-Headers"] = _EXPOSED
-        if _is_preflight(request) and reply.status == 204:
+        is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+        if is_preflight and reply.status == 204:
             headers["Access-Control-Allow-Methods"] = reply.headers["Allow"]
             headers["Access-Control-Allow-Headers"] = ", ".join((_SENDABLE, _OF_MCP, *_OF_SDKS))
             headers["Access-Control-Max-Age"] = _MAX_AGE
     return replace(reply, headers=headers)
-
-
-def _is_preflight(request: Request) -> bool:
-    return request.method == "OPTIONS" and "access-control-request-method" in request.headers
 
 
 _DETAIL = "The tenant has used up its requests for this minute. Try again when the minute is over."

@@ -291,8 +291,6 @@ def _flaw(text: str) -> str | None:
     return None
 
 
-INCLUDABLE = frozenset({"chunks", "input"})
-
 # Matches a number as JSON writes it (3.9027895717357715, 5e-324), and as people also write it (".5", "7.").
 _DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _TIME = re.compile(
@@ -337,7 +335,7 @@ def wait_seconds(query: Query) -> float:
 def included(query: Query) -> frozenset[str]:
     """Read the parameter `include`, which names further parts of a task to show, separated by commas."""
     names = frozenset(query["include"].split(",")) if "include" in query else frozenset[str]()
-    if names - INCLUDABLE:
+    if names - {"chunks", "input"}:
         raise refused("include", "must be chunks, input, or both with a comma between them")
     return names
 
