@@ -65,7 +65,8 @@ async def _stream(exchange: Exchange, opening: Opening, mark: EventMark | None) 
                 yield sse.COMMENT
                 continue
             if was_uncut and look.ready:  # the text of a file was cut since the stream opened
-                index, was_uncut = await _cut_index(exchange) or index, False
+                index = await exchange.api.store.chunk_index(exchange.task_key) or index
+                was_uncut = False
             outputs = {output.key.position: output for output in look.outputs}
             written = ""  # events that are sent as one part, because each part costs three turns of the event loop
             for event in events(mark, look.state, look.ready, all_ready=look.all_read, gaps=look.gaps):
@@ -87,12 +88,6 @@ async def _stream(exchange: Exchange, opening: Opening, mark: EventMark | None) 
                     yield part
                 return
     yield sse.come_back(limits.EVENT_RETRY_MS)
-
-
-async def _cut_index(exchange: Exchange) -> ChunkIndex | None:
-    """Read where the chunks of the task are in its text. None: the task is gone."""
-    opening = await exchange.api.store.opening(exchange.task_key, limits.CHUNKS_MOST)
-    return None if opening is None else opening.index
 
 
 def _written(event: TaskEvent, index: ChunkIndex, output: Output | None, gap: Gap | None) -> str:
