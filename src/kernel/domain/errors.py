@@ -1,4 +1,4 @@
-"""The errors that the code expects; each has a stable code and says whether a retry can help.
+"""The errors that the code expects; each has a stable code.
 
 Mistakes of our own code raise AssertionError instead. No error's message contains text of a client or an API key.
 """
@@ -11,10 +11,9 @@ from .codes import TaskCode
 
 
 class OnceoverError(Exception):
-    """The base of every expected error. `code` never changes; `retryable` says whether another try can help."""
+    """The base of every expected error. `code` never changes."""
 
     code: ClassVar[str] = "internal"
-    retryable: ClassVar[bool] = False
 
 
 class ConfigurationError(OnceoverError):
@@ -39,13 +38,14 @@ class ConfigurationFaults(ConfigurationError):
 class ModelError(OnceoverError):
     """Raised if a model call gave no usable output.
 
-    `answered` says that the provider answered the call, and so has counted it; else it may have. `of_service` says that
-    the likely cause is the model service, and not the call. `delay_seconds` is how long the provider asks us to wait.
-    `tokens` are the input, the output and the cached input of an answer with the status 2xx, 0 if the provider reports
-    none. They are None without such an answer.
+    `retryable` says whether another try can help. `answered` says that the provider answered the call, and so has
+    counted it; else it may have. `of_service` says that the likely cause is the model service, and not the call.
+    `delay_seconds` is how long the provider asks us to wait. `tokens` are the input, the output and the cached input of
+    an answer with the status 2xx, 0 if the provider reports none. They are None without such an answer.
     """
 
     code = "model_error"
+    retryable: ClassVar[bool] = False
     answered: ClassVar[bool] = True
     of_service: ClassVar[bool] = False
 
@@ -167,7 +167,6 @@ class StoreError(OnceoverError):
     """D1 refused an SQL statement, which therefore changed nothing."""
 
     code = "database_error"
-    retryable = True
 
 
 class StoreUnavailable(StoreError):
@@ -215,7 +214,6 @@ class CapRefused(StoreError):
     """A tenant's cap refused a write, which changed nothing. `lacks_price` says that a price lacks."""
 
     code = "cost_limit"
-    retryable = False
     passing: ClassVar[bool] = False
     sends = 1
 
@@ -228,21 +226,18 @@ class SchemaMissing(StoreError):
     """The database lacks its tables, because the migrations have not been applied."""
 
     code = "schema_missing"
-    retryable = False
 
 
 class MemoryShort(OnceoverError):
     """The other requests and runs of the isolate hold so much memory that there is none for this one now."""
 
     code = "memory_short"
-    retryable = True
 
 
 class BlobUnavailable(OnceoverError):
     """The bucket of files (R2) did not answer, or refused. A write may have taken effect, or may still."""
 
     code = "files_unavailable"
-    retryable = True
 
 
 class BlobMissing(OnceoverError):
