@@ -43,8 +43,7 @@ async def create_response(exchange: Exchange) -> Reply:
     if body.get("stream") and not exchange.may_read:
         raise forbidden(Scope.READ)
     file, name = prompt.read(body.get("input")).file, digest(body)
-    # An Idempotency-Key in a request identifies the repetitions of the request. A request without an Idempotency-Key
-    # that an SDK repeats by itself is identified by the SDK's headers.
+    # A request without an Idempotency-Key that an SDK repeats by itself is identified by the SDK's headers.
     resend = None if key is not None else submission.resend(exchange, name)
     if file is not None:
         again = key is not None or (resend is not None and resend.sendings > 0)
@@ -55,8 +54,7 @@ async def create_response(exchange: Exchange) -> Reply:
         # A new task's stream opens without a read of D1, so a failing database cannot refuse an accepted task.
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **submission.replayed(accepted)})
-    headers = submission.replayed(accepted)
-    return await response_reply(exchange, 200, accepted.task, headers)
+    return await response_reply(exchange, 200, accepted.task, submission.replayed(accepted))
 
 
 async def read_response(exchange: Exchange) -> Reply:
@@ -75,8 +73,7 @@ async def cancel_response(exchange: Exchange) -> Reply:
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
-    # For a task that is already cancelled, the answer waits as well, because an announced call may still start, and the
-    # answer promises that no call will start.
+    # An announced call of a task that is already cancelled may still start, so the answer waits for it as well.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await withdrawal.ended_by_client(exchange.api, key, began)
     return await response_reply(exchange, 200, check(task))
@@ -145,6 +142,5 @@ def _named_here() -> Iterator[None]:
 
 
 def _named_as_here(field: str) -> str:
-    if field in {"outputSchema", "inputFile"}:
-        return SCHEMA_FIELD if field == "outputSchema" else "input"
-    return f"onceover.{field}" if field.startswith(_ELSEWHERE) else field
+    here = {"outputSchema": SCHEMA_FIELD, "inputFile": "input"}
+    return here.get(field, f"onceover.{field}" if field.startswith(_ELSEWHERE) else field)

@@ -131,10 +131,8 @@ def _completed_at(task: core.Task) -> int | None:
 def _error(failure: core.Failure | None) -> ResponseErrorView | None:
     if failure is None:
         return None
-    code: Literal["server_error", "rate_limit_exceeded"] = (
-        "rate_limit_exceeded" if failure.code in _RATE_LIMITS else "server_error"
-    )
-    return ResponseErrorView(code=code, message=failure.message)
+    is_limit = failure.code in _RATE_LIMITS
+    return ResponseErrorView(code="rate_limit_exceeded" if is_limit else "server_error", message=failure.message)
 
 
 def _usage(task: core.Task) -> TokensView | None:
