@@ -42,7 +42,7 @@ class SchemaRule:
         if judged.output is not None:
             return reply._replace(output=judged.output, repaired=judged.repaired)
         assert judged.code is not None
-        return rejection(reply, judged.faults, TaskCode(judged.code))
+        return rejection(reply, judged.faults, judged.code)
 
 
 def rejection(reply: ModelReply, faults: Sequence[Fault], code: TaskCode = TaskCode.INVALID_OUTPUT) -> Rejection:

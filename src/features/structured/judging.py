@@ -4,18 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
+from ...kernel.domain.codes import TaskCode
 from ...kernel.domain.limits import FAULTS_MOST, OUTPUT_CHARS_MOST, SUMMED_MAGNITUDE_MOST
 from ...kernel.domain.task import is_truncated
-from .reading import OutputReading, read_output
+from .reading import read_output
 from .schema.check import Fault, faults_of
 from .schema.pointers import shown, tokens_of
 from .schema.schema import OutputSchema
 
-type RejectionCode = Literal["invalid_output", "output_truncated"]
-INVALID_OUTPUT: Final = "invalid_output"
-OUTPUT_TRUNCATED: Final = "output_truncated"
 _NO_RULES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -25,7 +23,7 @@ class Judgement:
 
     output: str | None
     repaired: bool
-    code: RejectionCode | None = None
+    code: TaskCode | None = None
     faults: tuple[Fault, ...] = ()
 
 
@@ -41,28 +39,19 @@ def judge(
     write may be another value.
     """
     if is_truncated(finish_reason):
-        return Judgement(None, False, OUTPUT_TRUNCATED, (Fault("", "a whole JSON object; the output was cut off"),))
+        cut = Fault("", "a whole JSON object; the output was cut off")
+        return Judgement(None, False, TaskCode.OUTPUT_TRUNCATED, (cut,))
     reading = read_output(text)
-    output, faults = _accepted(schema, reading, rules)
-    if output is not None:
-        return Judgement(output, reading.repaired)
-    return Judgement(None, False, INVALID_OUTPUT, faults)
-
-
-def _accepted(
-    schema: OutputSchema, reading: OutputReading, rules: Mapping[str, str]
-) -> tuple[str | None, tuple[Fault, ...]]:
-    """Return the compact JSON of a valid value, or what is wrong."""
     if reading.value is None:
         assert reading.fault is not None
-        return None, (reading.fault,)
+        return Judgement(None, False, TaskCode.INVALID_OUTPUT, (reading.fault,))
     faults = tuple(faults_of(schema, reading.value)) or tuple(islice(_unsummable(reading.value, rules), FAULTS_MOST))
-    if faults:
-        return None, faults
-    if len(reading.compact) > OUTPUT_CHARS_MOST:
+    if not faults and len(reading.compact) > OUTPUT_CHARS_MOST:
         # Compact JSON may be longer than the model's text, because Python may write a number with more characters.
-        return None, (Fault("", f"at most {OUTPUT_CHARS_MOST:,} characters as compact JSON"),)
-    return reading.compact, ()
+        faults = (Fault("", f"at most {OUTPUT_CHARS_MOST:,} characters as compact JSON"),)
+    if faults:
+        return Judgement(None, False, TaskCode.INVALID_OUTPUT, faults)
+    return Judgement(reading.compact, reading.repaired)
 
 
 def _unsummable(value: object, rules: Mapping[str, str]) -> Iterator[Fault]:

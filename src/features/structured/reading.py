@@ -7,13 +7,13 @@ would have to remove anything else is refused. Finding the object takes time lin
 
 import json
 import re
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Never
+from typing import Final
 
 from ...kernel.domain.limits import VALUE_LEVELS_MOST
 from .schema.check import Fault
-from .schema.document import is_finite_integer
+from .schema.document import MAYBE_INFINITE
 from .schema.pointers import shown
 
 BYTE_ORDER_MARK: Final = "\ufeff"
@@ -40,34 +40,31 @@ _FENCE: Final = "```"
 _MARKS_OF_A_FENCE: Final = 2
 
 
-class NoObject(Exception):
-    """A model's output does not contain exactly one whole JSON object.
-
-    The error's message says which JSON object was expected.
-    """
+class Unacceptable(ValueError):
+    """A model's output has not exactly one whole JSON object, or one that is not I-JSON. Says what was expected."""
 
 
 def object_in(text: str) -> str:
     """Return the text of the one JSON object in a model's output, without commas before closing brackets.
 
-    The text that `object_in` returns may still not be valid JSON. Raises NoObject.
+    The text that `object_in` returns may still not be valid JSON. Raises Unacceptable.
     """
     text = _without_thoughts(text.removeprefix(BYTE_ORDER_MARK))
     start = text.find("{")
     if start < 0:
-        raise NoObject("a JSON object; the text has none")
+        raise Unacceptable("a JSON object; the text has none")
     _check_before(text[:start])
     found, end = _whole_object(text, start)
     _check_after(text[end:])
     if text.count(_FENCE, 0, start) + text.count(_FENCE, end) >= 2 * _MARKS_OF_A_FENCE:
-        raise NoObject("one JSON object; the text has more than one code fence")
+        raise Unacceptable("one JSON object; the text has more than one code fence")
     return found
 
 
 def _without_thoughts(text: str) -> str:
     """Remove a model's thoughts from the beginning of its output.
 
-    Raises NoObject if a model's thoughts in the output do not end.
+    Raises Unacceptable if a model's thoughts in the output do not end.
     """
     at = 0
     while True:
@@ -77,7 +74,7 @@ def _without_thoughts(text: str) -> str:
             return text[at:]
         closing = _CLOSING_TAGS[opening[0].lower()].search(text, opening.end())
         if closing is None:
-            raise NoObject("a JSON object; the text is a thought that does not end")
+            raise Unacceptable("a JSON object; the text is a thought that does not end")
         at = closing.end()
 
 
@@ -91,13 +88,13 @@ def _solid(text: str, at: int) -> int:
 def _check_before(before: str) -> None:
     """Refuse an object if the text before it may belong to a larger JSON value around it, or to a model's thoughts."""
     if "}" in before:
-        raise NoObject("one JSON object; the text has a closing brace before it")
+        raise Unacceptable("one JSON object; the text has a closing brace before it")
     if _OPENING_TAGS.search(before):
-        raise NoObject("a JSON object; thoughts begin before it and do not end")
+        raise Unacceptable("a JSON object; thoughts begin before it and do not end")
     tail = before.rstrip()
     is_named = tail.endswith(":") and tail[:-1].rstrip().endswith('"')
     if is_named or tail.endswith(",") or _JSON_LINE.search(before):
-        raise NoObject("one JSON object; it stands inside another JSON value")
+        raise Unacceptable("one JSON object; it stands inside another JSON value")
 
 
 def _check_after(after: str) -> None:
@@ -106,11 +103,11 @@ def _check_after(after: str) -> None:
     Some servers leave out the tag with which thoughts begin, because it belongs to the prompt.
     """
     if "{" in after or "}" in after:
-        raise NoObject("one JSON object; the text has more than one, or a brace too many")
+        raise Unacceptable("one JSON object; the text has more than one, or a brace too many")
     if after.lstrip()[:1] in {",", ":", "[", "]"}:
-        raise NoObject("one JSON object; it stands inside another JSON value")
+        raise Unacceptable("one JSON object; it stands inside another JSON value")
     if _ANY_CLOSING_TAG.search(after):
-        raise NoObject("a JSON object; the only one is in thoughts, not in the answer")
+        raise Unacceptable("a JSON object; the only one is in thoughts, not in the answer")
 
 
 def _whole_object(text: str, start: int) -> tuple[str, int]:
@@ -136,11 +133,9 @@ def _whole_object(text: str, start: int) -> tuple[str, int]:
             break
         comma = match.start() if mark == "," and before not in _VALUE_MAY_FOLLOW else None
         before = mark
-    raise NoObject("a whole JSON object; the text ends inside it")
+    raise Unacceptable("a whole JSON object; the text ends inside it")
 
 
-# A whole number with 309 digits may be beyond the largest double.
-_MAYBE_INFINITE = re.compile(r"[0-9]{309}")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _BRACES = bytes.maketrans(b"[]", b"{}")
 _NAME_CHARS_MOST = 100
@@ -159,15 +154,8 @@ class OutputReading:
     fault: Fault | None = None
 
 
-class _Unacceptable(ValueError):
-    """Raised for a text that is JSON but not acceptable as an output.
-
-    The message of `_Unacceptable` says what was expected.
-    """
-
-
 class _NotJson(ValueError):
-    """A text is not JSON. The message of `_NotJson` says what was expected."""
+    """A text is not JSON. The message says what was expected."""
 
 
 def read_output(text: str) -> OutputReading:
@@ -177,11 +165,15 @@ def read_output(text: str) -> OutputReading:
     not an object, that is a fault, and no object is taken out of it.
     """
     try:
-        return _reading(text, repaired=False)
-    except _Unacceptable as error:
-        return _faulty(str(error))
-    except _NotJson as error:
-        return _repaired(text, str(error))
+        try:
+            return _reading(text, repaired=False)
+        except _NotJson as error:
+            expected = str(error)  # with the place in the model's own text, before any repair
+        with suppress(_NotJson):
+            return _reading(object_in(text), repaired=True)
+    except Unacceptable as error:
+        expected = str(error)
+    return OutputReading(fault=Fault("", expected))
 
 
 def compact(value: object) -> str:
@@ -189,24 +181,12 @@ def compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _repaired(text: str, expected: str) -> OutputReading:
-    """Read the one JSON object in an output that is not JSON itself."""
-    try:
-        return _reading(object_in(text), repaired=True)
-    except NoObject as error:
-        return _faulty(str(error))
-    except _NotJson:
-        return _faulty(expected)  # the place of the syntax error in the model's own text, before any repair
-    except _Unacceptable as error:
-        return _faulty(str(error))
-
-
 def _reading(text: str, *, repaired: bool) -> OutputReading:
-    """Read a text that must be JSON as a whole. Raises _NotJson, or _Unacceptable."""
+    """Read a text that must be JSON as a whole. Raises _NotJson, or Unacceptable."""
     skeleton = _skeleton(text)
     if _levels_at_most(skeleton) > VALUE_LEVELS_MOST:
-        raise _Unacceptable(f"JSON that is at most {VALUE_LEVELS_MOST} levels deep")
-    value = _parse(text, is_large=_MAYBE_INFINITE.search(skeleton) is not None)
+        raise Unacceptable(f"JSON that is at most {VALUE_LEVELS_MOST} levels deep")
+    value = _parse(text, is_large=MAYBE_INFINITE.search(skeleton) is not None)
     try:
         written = compact(value)
     except ValueError:
@@ -214,18 +194,15 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
     # Fewer colons in the rewritten JSON than in the model's text mean that an object had a name twice: the parser keeps
     # only the last of two equal names.
     if _skeleton(written).count(":") < skeleton.count(":"):
-        _refuse_repeated(text)
+        json.loads(text, object_pairs_hook=_unique)
     if not written.isascii():
         try:
             written.encode()
         except UnicodeEncodeError:
-            expected = "text without halves of surrogate pairs, which are not characters"
-            raise _Unacceptable(expected) from None
-    return OutputReading(value, written, repaired) if isinstance(value, dict) else _faulty("a JSON object")
-
-
-def _faulty(expected: str) -> OutputReading:
-    return OutputReading(fault=Fault("", expected))
+            raise Unacceptable("text without halves of surrogate pairs, which are not characters") from None
+    if not isinstance(value, dict):
+        raise Unacceptable("a JSON object")
+    return OutputReading(value, written, repaired)
 
 
 def _skeleton(text: str) -> str:
@@ -269,37 +246,27 @@ def _parse(text: str, *, is_large: bool) -> object:
     return found
 
 
-def _refuse_repeated(text: str) -> Never:
-    """Raise _Unacceptable, with the name that an object in the text has twice."""
-    json.loads(text, object_pairs_hook=_unique)
-    raise AssertionError("no name is repeated")
-
-
 def _unique(pairs: list[tuple[str, object]]) -> None:
-    if len(dict(pairs)) < len(pairs):
-        twice = shown(_first_repeated(name for name, _ in pairs), _NAME_CHARS_MOST)
-        raise _Unacceptable(f"each name once in an object; {json.dumps(twice)} stands twice")
-
-
-def _first_repeated(names: Iterable[str]) -> str:
+    """Raise Unacceptable for a name that an object has twice."""
     seen = set[str]()
-    for name in names:
+    for name, _ in pairs:
         if name in seen:
-            return name
+            raise Unacceptable(f"each name once in an object; {json.dumps(shown(name, _NAME_CHARS_MOST))} stands twice")
         seen.add(name)
-    raise AssertionError("no name is repeated")
 
 
 def _no_constant(name: str) -> object:
-    raise _Unacceptable(f"finite numbers; {name} is none")
+    raise Unacceptable(f"finite numbers; {name} is none")
 
 
-def _infinite() -> _Unacceptable:
-    return _Unacceptable("finite numbers; one is larger than the largest double")
+def _infinite() -> Unacceptable:
+    return Unacceptable("finite numbers; one is larger than the largest double")
 
 
 def _finite_integer(digits: str) -> int:
-    # Digits are counted first, because Python refuses to read much longer integers.
-    if len(digits) > 310 or not is_finite_integer(int(digits)):
-        raise _infinite()
-    return int(digits)
+    try:
+        number = int(digits)  # which refuses much longer ones
+        float(number)
+    except (ValueError, OverflowError):
+        raise _infinite() from None
+    return number

@@ -3,66 +3,33 @@
 import json
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain
+from math import inf
 from typing import Any, Final
 
 _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
-_FLOAT_DIGITS: Final = 18  # The shortest decimal of a float has 17 digits, or 18 with the zero after the point.
 _DIGEST_BYTES: Final = 10
 _TABLE_BYTES: Final = 2  # So many bytes of a digest choose its table.
 # Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
-# larger numbers, or numbers with fractions, one hash, and each look at them would take a thousand comparisons. So would
-# lists of -1 and -2, which have one hash, too.
+# larger numbers, or numbers with fractions, one hash, and each look at them would take a thousand comparisons.
 HASHED: Final = 2**31 - 1
 _SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
 type Key = tuple[str, object]
 
-_EMPTY_KEYS: Final[dict[type, Key]] = {dict: ("object", frozenset()), list: ("array", ())}
 TOO_LARGE: Final[Key] = ("too large", None)
 _CONTAINERS: Final = frozenset({dict, list})
-DEPTH_MOST: Final = 100  # The most levels of a schema document, and so of the values in it.
 
 
 def key_of(value: object, most: int) -> Key:
-    """Return a value's key for comparing it; TOO_LARGE if it consists of more than `most` values or is too deep.
-
-    A value may be DEPTH_MOST levels deep to have a key. `key_of` stops reading after `most` of the values inside it.
-    """
-    if isinstance(value, list):
-        if len(value) < most and _CONTAINERS.isdisjoint(map(type, value)):
-            return ("array", tuple(map(scalar_key, value)))
-    elif isinstance(value, dict):
-        if len(value) < most and _CONTAINERS.isdisjoint(map(type, value.values())):
-            return ("object", frozenset(zip(value, map(scalar_key, value.values()), strict=True)))
-    else:
+    """Return a value's key for comparing it; TOO_LARGE if it consists of more than `most` values."""
+    if type(value) not in _CONTAINERS:
         return scalar_key(value)
-    return _Keys(most - 1).key(value, DEPTH_MOST)
-
-
-class _Keys:
-    """Makes the key of one array or object for comparing it."""
-
-    def __init__(self, most: int) -> None:
-        self._left = most
-
-    def key(self, value: Any, deeper: int) -> Key:
-        self._left -= len(value)
-        if self._left < 0 or deeper < 0:
-            self._left = -1
-            return TOO_LARGE
-        is_object = type(value) is dict
-        keys = list[Key]()
-        for one in value.values() if is_object else value:
-            kind = type(one)
-            if kind in _CONTAINERS and not one:
-                keys.append(_EMPTY_KEYS[kind])
-                continue
-            keys.append(self.key(one, deeper - 1) if kind is list or kind is dict else scalar_key(one))
-        if self._left < 0:
-            return TOO_LARGE
-        return ("object", frozenset(zip(value, keys, strict=True))) if is_object else ("array", tuple(keys))
+    if size_of(value, most) > most:
+        return TOO_LARGE
+    return ("object" if type(value) is dict else "array", _canonical(value))
 
 
 def scalar_key(value: object) -> Key:
@@ -78,13 +45,13 @@ def scalar_key(value: object) -> Key:
     return ("name", value)
 
 
-def size_of(value: object) -> int:
-    """Count the values that a JSON value consists of, itself included."""
+def size_of(value: object, most: float = inf) -> int:
+    """Count the values that a JSON value consists of, itself included. It stops counting above `most`."""
     size = 1
     level: list[Any] = [value] if type(value) in _CONTAINERS else []
-    while level:
-        inside = [one for each in level for one in (each.values() if type(each) is dict else each)]
-        size += len(inside)
+    while level and size <= most:
+        size += sum(map(len, level))
+        inside = chain.from_iterable(each.values() if type(each) is dict else each for each in level)
         level = [one for one in inside if type(one) in _CONTAINERS]
     return size
 
@@ -92,15 +59,15 @@ def size_of(value: object) -> int:
 def identity(value: object) -> bytes:
     """Return a digest of any value that is no deeper than an output may be. Equal values have equal digests."""
     kind = type(value)
-    if kind is str:
-        text = f'"{value}'  # the JSON of another value begins otherwise
-    elif kind is int:
-        text = repr(value)
-    else:
-        text = _SORTED(value)
-        if ".0" in text or "e+" in text:
-            text = _SORTED(_normal(value))
+    # The JSON of no other value begins as a string's.
+    text = f'"{value}' if kind is str else repr(value) if kind is int else _canonical(value)
     return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def _canonical(value: object) -> str:
+    """Write a value so that equal values are written alike: 1 and 1.0 are the same number in JSON."""
+    text = _SORTED(value)
+    return _SORTED(_normal(value)) if ".0" in text or "e+" in text else text
 
 
 class Digests:
@@ -128,7 +95,7 @@ class Digests:
 
 
 def _normal(value: object) -> object:
-    """Copy a value, with whole numbers as ints, because 1 and 1.0 are the same number in JSON."""
+    """Copy a value, with whole numbers as ints."""
     if isinstance(value, dict):
         return {name: _normal(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -168,20 +135,13 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
     digits, exponent = decimal_of(number)
     zeros = exponent - of_exponent
     if zeros >= 0:
-        return of_digits == 1 or digits * _power_modulo(zeros, of_digits) % of_digits == 0
-    if isinstance(number, float) and zeros < -_FLOAT_DIGITS:
-        return digits == 0
+        return digits * pow(10, zeros, of_digits) % of_digits == 0
     return digits % scaled(of_digits, -zeros) == 0
 
 
 def scaled(digits: int, zeros: int) -> int:
     """Append `zeros` zeros to the whole number `digits`."""
     return digits * _power_of_ten(zeros)
-
-
-@lru_cache(4_096)
-def _power_modulo(exponent: int, divisor: int) -> int:
-    return pow(10, exponent, divisor)
 
 
 @lru_cache(1_024)

@@ -1,10 +1,9 @@
 """Compiles the keywords of a JSON Schema that contain no schemas: checks their values and sets them in the node."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
-from .equality import decimal_of, key_of, scalar_key, size_of
+from .equality import decimal_of, key_of, size_of
 from .formats import FORMATS
 from .nodes import KINDS, SchemaNode
 from .pointers import Path, pointer_to, shown
@@ -24,7 +23,6 @@ _SHOWN: Final = frozenset({"title", "description", "default", "examples"})
 _UNSENT: Final = frozenset({"$comment", "id", "readOnly", "writeOnly", "deprecated"})
 ONCEOVER: Final = "x-onceover"
 ROOT_ONLY: Final = frozenset({"$schema", "$id"})
-_CONTAINERS: Final = frozenset({dict, list})
 
 
 def refused(path: Path, reason: str) -> SchemaRefused:
@@ -55,13 +53,8 @@ def _type(node: SchemaNode, value: object, path: Path) -> None:
     if not names or len(set(names)) < len(names):
         raise refused(path, "The list of types is empty, or names one of them twice.")
     node.type_names = names
-    node.kinds = _kinds(names)
+    node.kinds = frozenset(kind for name in names for kind in KINDS[name])
     node.is_whole = "integer" in names and "number" not in names
-
-
-@lru_cache(64)
-def _kinds(names: tuple[str, ...]) -> frozenset[type]:
-    return frozenset(kind for name in names for kind in KINDS[name])
 
 
 def _required(node: SchemaNode, value: object, path: Path) -> None:
@@ -86,22 +79,13 @@ def _enum(node: SchemaNode, value: object, path: Path) -> None:
 
 
 def _const(node: SchemaNode, value: object, _path: Path) -> None:
-    if node.members or type(value) in _CONTAINERS:
-        _allow_only(node, [value])
-        return
-    node.members_size, node.members, node.members_shown = 1, (frozenset((scalar_key(value),)),), [value]
-    if isinstance(value, str):
-        node.words = frozenset((value,))
+    _allow_only(node, [value])
 
 
 def _allow_only(node: SchemaNode, values: list[object]) -> None:
-    if _CONTAINERS.isdisjoint(map(type, values)):
-        node.members_size = max(node.members_size, 1)
-        keys = frozenset(map(scalar_key, values))
-    else:
-        sizes = [size_of(value) for value in values]
-        node.members_size = max(node.members_size, *sizes)
-        keys = frozenset(key_of(value, size) for value, size in zip(values, sizes, strict=True))
+    sizes = list(map(size_of, values))
+    node.members_size = max(node.members_size, *sizes)
+    keys = frozenset(map(key_of, values, sizes))
     words = frozenset([value for value in values if isinstance(value, str)])
     node.words = node.words & words if node.members else words
     node.members = (*node.members, keys)

@@ -21,7 +21,6 @@ KINDS: Final[dict[str, tuple[type, ...]]] = {
 }
 ALL_KINDS: Final = frozenset(kind for kinds in KINDS.values() for kind in kinds)
 NUMBERS: Final = frozenset({int, float})
-_KINDS_OF_NAMES: Final = {name: frozenset(kinds) for name, kinds in KINDS.items()}
 
 
 _EMPTY: Final[Mapping[str, "SchemaNode"]] = MappingProxyType({})
@@ -59,7 +58,6 @@ class SchemaNode:
     is_closed: bool = False  # Whether other properties are forbidden.
     items: "SchemaNode | None" = None
     branches: tuple["SchemaNode", ...] = ()
-    _allows_constants: bool | None = None  # See `is_constant`. None if not asked yet.
     members: tuple[frozenset[Key], ...] = ()  # The keys, for comparing, of the values that `enum` and `const` allow.
     words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
     members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
@@ -183,24 +181,17 @@ class SchemaNode:
     @property
     def is_constant(self) -> bool:
         """Whether the settled node allows exactly the values of its `enum` or `const`: at most a type is beside it."""
-        if not self.members:
-            return False
-        if self._allows_constants is not None:
-            return self._allows_constants
         # A node has attributes of its own only for the keywords of its schema.
-        self._allows_constants = (
-            vars(self).keys() <= _OF_CONSTANTS
+        return (
+            bool(self.members)
+            and vars(self).keys() <= _OF_CONSTANTS
             and (not self.type_names or self.possible == self._member_kinds())
             and not (self.is_whole and any(name == "number" and type(value) is str for name, value in self.members[0]))
         )
-        return self._allows_constants
 
     def _member_kinds(self) -> frozenset[type]:
         """The Python types of the values that `enum` and `const` allow."""
-        found = ALL_KINDS
-        for keys in self.members:
-            found &= _kinds_of(keys)
-        return found
+        return ALL_KINDS.intersection(*map(_kinds_of, self.members))
 
     def _plain(self) -> frozenset[type]:
         """The Python types whose values the node allows without exception."""
@@ -260,9 +251,4 @@ def _kinds_of(keys: Collection[Key]) -> frozenset[type]:
 
     The key of a number stands for both int and float.
     """
-    if len(keys) == 1:
-        ((name, value),) = keys
-        return _KINDS_OF_NAMES[name] if name != "name" else frozenset({type(value)})
-    return frozenset(
-        kind for name, value in keys for kind in ((type(value),) if name == "name" else _KINDS_OF_NAMES[name])
-    )
+    return frozenset(kind for name, value in keys for kind in KINDS.get(name, (type(value),)))

@@ -25,7 +25,7 @@ def link(
     """
     referring = [node for node in nodes if node.ref is not None]
     if referring:
-        targets = _targets(document, by_schema, referring)
+        targets = {id(node): _target(document, by_schema, node) for node in referring}
         real = {id(node): _followed(node, targets) for node in referring}
         _relink(nodes, real)
     else:
@@ -52,19 +52,6 @@ def _relink(nodes: list[SchemaNode], real: dict[int, SchemaNode]) -> None:
             node.items = real.get(id(node.items), node.items)
         if node.branches:
             node.branches = tuple(real.get(id(branch), branch) for branch in node.branches)
-
-
-def _targets(document: object, by_schema: dict[int, SchemaNode], referring: list[SchemaNode]) -> dict[int, SchemaNode]:
-    """Find the node that the `$ref` of each node names; each text of a `$ref` is looked up once."""
-    by_text = dict[str, SchemaNode]()
-    targets = dict[int, SchemaNode]()
-    for node in referring:
-        assert node.ref is not None
-        found = by_text.get(node.ref)
-        if found is None:
-            found = by_text[node.ref] = _target(document, by_schema, node)
-        targets[id(node)] = found
-    return targets
 
 
 def _target(document: object, by_schema: dict[int, SchemaNode], node: SchemaNode) -> SchemaNode:
@@ -96,9 +83,6 @@ def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
 
     Each node that was passed on the way then refers directly to the node that was found.
     """
-    first = targets[id(node)]
-    if first.ref is None:
-        return first
     passed = dict[int, SchemaNode]()
     while (target := targets.get(id(node))) is not None:
         if id(node) in passed:

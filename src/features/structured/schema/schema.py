@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from ....kernel.domain.limits import (
     SCHEMA_ALTERNATIVES_MOST,
-    SCHEMA_BYTES_MOST,
     SCHEMA_ENUM_PARTS_MOST,
     SCHEMA_ENUM_VALUES_MOST,
     SCHEMA_LEVELS_MOST,
@@ -20,9 +19,6 @@ from .keywords import CONSTRAINTS, ONCEOVER, ROOT_ONLY, is_annotation, is_unsent
 from .nodes import SchemaNode
 from .pointers import Path
 from .references import link
-from .refusals import SchemaRefused
-
-__all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "accepted_schema", "parse_schema", "read_schema"]
 
 _NESTING: Final = frozenset({"object", "array"})  # The types whose values contain values.
 _NULL: Final = {"type": "null"}
