@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any
 
-from src.features.structured.joining import Joiner, join_plan
+from src.features.structured.joining import Joiner, joiner_for
 from src.features.structured.schema.check import faults_of
 from src.features.structured.schema.pointers import escaped
 from src.features.structured.schema.refusals import SchemaRefused
@@ -88,7 +88,7 @@ def test_joined_outputs_are_valid() -> None:
         draws = JoinableDraws(seed)
         schema, rules = draws.joinable()
         parsed = parse_schema(schema, strict=False)
-        joiner = join_plan(parsed, rules).joiner()
+        joiner = joiner_for(parsed, rules)
         values = valid_values(draws, schema, draws.random.randrange(1, OUTPUTS + 1))
         for value in values:
             joiner.add(value)
@@ -96,7 +96,7 @@ def test_joined_outputs_are_valid() -> None:
             result = joiner.result()
             faults = faults_of(parsed, result)
             assert not faults, f"seed {seed}: {schema} {rules} {values} {result} {faults}"
-            again = read_again(join_plan(parsed, rules).joiner(), values, draws.random.randrange(1, 4))
+            again = read_again(joiner_for(parsed, rules), values, draws.random.randrange(1, 4))
             assert json.dumps(again) == json.dumps(result), f"seed {seed}: {schema} {rules} {values}"
             joined += 1
     assert joined > SCHEMAS / 3
@@ -112,7 +112,7 @@ def test_what_any_plan_accepts_is_valid() -> None:
         rules = {pointer: rule for pointer, rule in named.items() if rule is not None}
         try:
             parsed = parse_schema(schema, strict=False)
-            joiner = join_plan(parsed, rules).joiner()
+            joiner = joiner_for(parsed, rules)
         except (SchemaRefused, NotJoinable):
             refused += 1
             continue

@@ -21,10 +21,10 @@ def _rule(claim: "Claim", settings: "Settings") -> "OutputRule | None":
 
 
 def _joiner_of(source: "Source") -> "OutputJoiner":
-    from .joining import join_plan  # noqa: PLC0415 - only such a task needs it
+    from .joining import joiner_for  # noqa: PLC0415 - only such a task needs it
     from .schema.schema import accepted_schema  # noqa: PLC0415
 
-    return join_plan(accepted_schema(dict(source.output_schema or {})), source.join_rules or {}).joiner()
+    return joiner_for(accepted_schema(dict(source.output_schema or {})), source.join_rules or {})
 
 
 STRUCTURED: Final = Feature("structured", rule=_rule, joiner_of=_joiner_of)

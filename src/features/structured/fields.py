@@ -166,14 +166,14 @@ class WantedOutput(NamedTuple):
         """
         if self.schema is None:
             return
-        from .joining import join_plan  # noqa: PLC0415 - only such tasks need it
+        from .joining import joiner_for  # noqa: PLC0415 - only such tasks need it
         from .schema.refusals import SchemaRefused  # noqa: PLC0415
         from .schema.schema import parse_schema  # noqa: PLC0415
 
         try:
             schema = parse_schema(dict(self.schema), strict=self.strict is not False)
             if self.reduce is Reduce.CONCAT:
-                join_plan(schema, self.join or {})
+                joiner_for(schema, self.join or {})
         except SchemaRefused as error:
             raise _refusal(UNSUPPORTED_SCHEMA, schema_field, error.pointer, error.reason) from None
         except NotJoinable as error:

@@ -1,7 +1,7 @@
 """Joins outputs without a model call (`concat`): arrays in order, and every other field by its rule.
 
-If `join_plan` accepts a schema and rules, then valid outputs give a joined value that is valid, too. A test checks with
-random schemas, rules and values that the joined value is valid.
+If `joiner_for` accepts a schema and rules, then valid outputs give a joined value that is valid, too. A test checks
+this with random schemas, rules and values.
 
 A fold joins the values that one field has in several outputs: it takes them in order and writes the result. Absent and
 null values do not change a field's joined value. The joined value is null if the field was null in some outputs and had
@@ -132,7 +132,7 @@ class ListFold(ValueFold):
     def __init__(self, path: Path, *, is_union: bool) -> None:
         super().__init__()
         self.is_union = is_union
-        self._path = tuple(map(str, tokens_to(path)))
+        self._path = _tokens(path)
         self._pieces: list[bytes] | None = []  # the items of one array after the other, without brackets
         self._seen = Digests() if is_union else None
         self._marks: list[bytes] = []  # for each output a byte for each item of a union, compressed: 1 if it is new
@@ -268,7 +268,6 @@ def _json(value: object) -> bytes:
 
 
 UNION: Final = "union"
-RULES: Final = ("first", "last", "sum", "min", "max", "any", "all", UNION)
 _CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
     "first": lambda _new, _kept: False,
     "last": lambda _new, _kept: True,
@@ -281,9 +280,6 @@ _OF_NUMBERS, _OF_BOOLEANS = frozenset({"sum", "min", "max"}), frozenset({"any", 
 _NULL: Final = frozenset({NoneType})
 # What takes as long as reading and writing so many characters of JSON: a look at an item of a union, and a field.
 _UNION_ITEM_CHARS, _FIELD_CHARS = 75, 20
-
-# A function that makes a new fold for one field, because each joining needs a fold of its own.
-type _FoldMaker = Callable[[], ValueFold]
 
 
 class Joiner:
@@ -359,28 +355,17 @@ class Joiner:
         return joined
 
 
-class JoinPlan:
-    """How outputs that fit one schema are joined, field by field."""
-
-    def __init__(self, fold: _FoldMaker) -> None:
-        self._fold = fold
-
-    def joiner(self) -> Joiner:
-        """Return a new `Joiner` for this plan."""
-        return Joiner(self._fold())
-
-
-def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
-    """Plan how the outputs that fit a schema are joined.
+def joiner_for(schema: OutputSchema, rules: Mapping[str, str]) -> Joiner:
+    """Make what joins the outputs of a task with a schema.
 
     `rules` has a rule for fields of the output, by their JSON pointers. Raises NotJoinable if a field that is in no
     array lacks a rule, if a rule names no field that is joined by itself, if a rule does not suit its field's type, or
     if the joined value might not fit the schema.
     """
     planner = _Planner(rules)
-    plan = JoinPlan(planner.object(schema.root, None, []))
+    joiner = Joiner(planner.object(schema.root, None, []))
     planner.check_all_used()
-    return plan
+    return joiner
 
 
 class _Planner:
@@ -390,8 +375,6 @@ class _Planner:
         self._rules: dict[tuple[str, ...], tuple[str, str]] = {}
         for pointer, rule in rules.items():
             tokens = tokens_of(pointer)
-            if rule not in RULES:
-                raise NotJoinable(pointer, f"A rule is one of {', '.join(RULES)}.")
             if not tokens or tokens in self._rules:
                 raise NotJoinable(pointer, "This is not a JSON pointer to a field.")
             self._rules[tokens] = (pointer, rule)
@@ -403,7 +386,7 @@ class _Planner:
         for pointer, _ in self._unused.values():
             raise NotJoinable(pointer, "The rule names no field outside arrays that is joined by itself.")
 
-    def object(self, node: SchemaNode, path: Path, within: list[SchemaNode]) -> _FoldMaker:
+    def object(self, node: SchemaNode, path: Path, within: list[SchemaNode]) -> ObjectFold:
         """Plan how an object is joined field by field.
 
         `within` are the nodes of the objects around the object, which must not be among them.
@@ -417,10 +400,9 @@ class _Planner:
         if any(node is one for one in within) or len(within) >= VALUE_LEVELS_MOST:
             raise _unjoined(path, "An object that contains itself is joined only by `first` or `last`.")
         deeper = [*within, node]
-        fields = {name: self._field(child, (path, name), deeper) for name, child in node.properties.items()}
-        return lambda: ObjectFold({name: fold() for name, fold in fields.items()})
+        return ObjectFold({name: self._field(child, (path, name), deeper) for name, child in node.properties.items()})
 
-    def _field(self, node: SchemaNode, path: Path, within: list[SchemaNode]) -> _FoldMaker:
+    def _field(self, node: SchemaNode, path: Path, within: list[SchemaNode]) -> ValueFold:
         """Plan how one field is joined."""
         self._fields += 1
         if self._fields > JOIN_FIELDS_MOST:
@@ -431,7 +413,7 @@ class _Planner:
         inner = _without_null(node)
         kinds = inner.possible - _NULL
         if rule in {"first", "last"}:
-            return _chosen(rule)
+            return ChoiceFold(_CHOICES[rule])
         if kinds == {list}:
             return _list(inner, path, rule)
         if kinds == {dict} and rule is None:
@@ -439,9 +421,9 @@ class _Planner:
         if rule is None:
             raise _unjoined(path, "A field outside arrays needs a rule in `join`.")
         if rule in _OF_NUMBERS and kinds and kinds <= NUMBERS:
-            return _summed(inner, path) if rule == "sum" else _chosen(rule)
+            return _summed(inner, path) if rule == "sum" else ChoiceFold(_CHOICES[rule])
         if rule in _OF_BOOLEANS and kinds == {bool}:
-            return _chosen(rule)
+            return ChoiceFold(_CHOICES[rule])
         raise _unjoined(path, f"`{rule}` is not for a field of this type.")
 
 
@@ -472,11 +454,7 @@ def _number(value: object) -> float:
     return value
 
 
-def _chosen(rule: str) -> _FoldMaker:
-    return lambda: ChoiceFold(_CHOICES[rule])
-
-
-def _list(node: SchemaNode, path: Path, rule: str | None) -> _FoldMaker:
+def _list(node: SchemaNode, path: Path, rule: str | None) -> ListFold:
     """Plan how an array is joined.
 
     An array is refused if the joined array might break what the schema says about it.
@@ -489,13 +467,13 @@ def _list(node: SchemaNode, path: Path, rule: str | None) -> _FoldMaker:
         raise _unjoined(path, "A joined array may have more items than its `maxItems`.")
     if rule == UNION and node.min_items > 1:
         raise _unjoined(path, "An array without its repeats may have fewer items than its `minItems`.")
-    return lambda: ListFold(path, is_union=rule == UNION)
+    return ListFold(path, is_union=rule == UNION)
 
 
-def _summed(node: SchemaNode, path: Path) -> _FoldMaker:
+def _summed(node: SchemaNode, path: Path) -> SumFold:
     """Plan how a field's numbers are added. Refuse a field with a constraint that the sum might break."""
     if node.has_bounds:
         raise _unjoined(path, "The sum of a field with bounds or `multipleOf` may be outside them.")
     if node.members or node.branches:
         raise _unjoined(path, "The sum of a field with `anyOf`, `enum` or `const` may be another value.")
-    return lambda: SumFold(path)
+    return SumFold(path)

@@ -14,7 +14,7 @@ from src.features.files.store import FileStore
 from src.features.gaps import gap_retries
 from src.features.operate import tallies as figures
 from src.features.operate.tallies import TallyStore
-from src.features.structured.joining import Joiner, join_plan
+from src.features.structured.joining import Joiner, joiner_for
 from src.features.structured.schema.schema import accepted_schema
 from src.features.texts import store as file_texts
 from src.features.webhooks import deliveries_store
@@ -161,7 +161,7 @@ def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCA
 
 
 def _joiner_of(source: Source) -> Joiner:
-    return join_plan(accepted_schema(dict(source.output_schema or {})), source.join_rules or {}).joiner()
+    return joiner_for(accepted_schema(dict(source.output_schema or {})), source.join_rules or {})
 
 
 class _Unsent(Outbox):

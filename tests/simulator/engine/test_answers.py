@@ -10,7 +10,7 @@ from simulator.campaign.clients.forms import FORMS
 from simulator.engine.answers import answer
 from simulator.engine.fault_kinds import MISFORMED
 from simulator.engine.fault_plan import FaultPlan
-from src.features.structured.joining import join_plan
+from src.features.structured.joining import joiner_for
 from src.features.structured.judging import judge
 from src.features.structured.schema.schema import parse_schema
 
@@ -42,14 +42,14 @@ def test_an_answer_is_worth_what_the_model_says(name: str, fault: str):
 @pytest.mark.parametrize("name", FORMS)
 def test_the_join_by_hand_is_the_workers(name: str):
     form, rng = FORMS[name], Random(name)
-    plan = join_plan(parse_schema(dict(form.schema), strict=True), form.join)
+    schema = parse_schema(dict(form.schema), strict=True)
     for number in range(200):
         count = rng.randint(1, 6)
         texts = [
             answer(form.schema, f"{number} {place}", FaultPlan(rng), "", is_cut=False).worth for place in range(count)
         ]
         values = [json.loads(text) for text in texts if text is not None]
-        joiner = plan.joiner()
+        joiner = joiner_for(schema, form.join)
         for value in values:
             joiner.add(value)
         assert joiner.result() == joined(form.schema, values)

@@ -8,7 +8,7 @@ import pytest
 
 from src.features.quotes.places import QuoteFields
 from src.features.quotes.rule import QUOTES_MOST, QuoteRule
-from src.features.structured.joining import join_plan
+from src.features.structured.joining import joiner_for
 from src.features.structured.schema.pointers import tokens_to
 from src.features.structured.schema.schema import parse_schema
 from src.kernel.calls.protocol import ModelReply
@@ -134,7 +134,7 @@ def test_a_union_keeps_the_first_place_in_all_parts() -> None:
     )
     values: list[list[str | None]] = [["x", "y", "x"], [], ["z", "y", None, "w"], ["w"]]
     for parts in (0, 1, 3):  # 0: all arrays are held
-        joiner = join_plan(schema, {"/a": "union"}).joiner()
+        joiner = joiner_for(schema, {"/a": "union"})
         for _ in range(joiner.let_go(parts) if parts else 1):
             for value in values:
                 joiner.add({"a": value, "b": {"c": []}})
