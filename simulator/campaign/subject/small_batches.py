@@ -9,7 +9,6 @@ from src.features.batches.api import handlers
 from src.features.batches.api.fields import NewBatchFields, new_request
 from src.features.batches.work.submission import BatchRequest
 from src.features.files import store as files
-from src.features.files.blobs import orphans
 from src.features.files.blobs.d1 import D1Bucket
 from src.features.files.blobs.r2 import R2Bucket
 from src.features.files.file import File
@@ -53,7 +52,6 @@ def patches() -> Sequence[Patch]:
         (D1Bucket, "part_bytes", _PART_BYTES),
         (files, "_UPLOAD_MS", 1000 * LIMITS["UPLOAD_SECONDS_MOST"]),
         (files, "APART_MS", apart_ms),
-        (orphans, "APART_MS", apart_ms),
         (handlers, "new_request", _hurried),
         (chunks, "LOOK_CHARS", _LOOK_CHARS),
         (file_cuts, "LOOK_CHARS", _LOOK_CHARS),

@@ -8,11 +8,13 @@ from ...kernel.api.base.messages import Reply
 from ...kernel.api.base.problems import FILES_FULL, NOT_RETRYABLE, FieldError, Refusal, field_refusal, no_task
 from ...kernel.api.follow import wait
 from ...kernel.api.tasks.submission import accepted_reply, admitted, limit_reached
+from ...kernel.domain import limits
 from ...kernel.domain.ids import TaskKey, file_id
 from ...kernel.domain.task import Kind, Task
 from ...kernel.store.admission import LimitReached
-from ..files.api.content import LinesApi
+from ..files.api.content import INCOMPLETE, LAST_LINE, LinesApi, WantedLines, begun
 from ..files.store import FilesFull, TooManyFiles, file_store
+from .status import ENDED
 from .store.batches import Batch, BatchStore
 
 _NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
@@ -61,18 +63,33 @@ class BatchesApi(LinesApi):
         return {"outputFile": file_id(batch.output_file) if batch.has_output_file else None}
 
     async def lines(
-        self,
-        exchange: Exchange,
-        owner: TaskKey,
-        file: str,
-        offset: int,
-        limit: int | None,
-        headers: Mapping[str, str],
+        self, exchange: Exchange, owner: TaskKey, file: str, asked: WantedLines, headers: Mapping[str, str]
     ) -> Reply | None:
-        """Send lines of the output file, also while it grows."""
-        from .api.early import lines_reply  # noqa: PLC0415 - only such files need it
+        """Send as many lines of the output file as fit, but at least one, also while it grows.
 
-        return await lines_reply(exchange, owner, file, offset, limit, headers)
+        `X-Last-Line` is the number of the last line of the answer, which is the `offset` of the next request, and
+        `X-Incomplete` says whether lines may follow. Raises BlobUnavailable.
+        """
+        from .store.batch_files import BatchFileStore  # noqa: PLC0415 - only such files need both
+        from .work.early_lines import read_lines  # noqa: PLC0415
+
+        api = exchange.api
+        batch = await api.store.beside(BatchStore).batch(owner)
+        if batch is None or batch.output_file != file:
+            return None
+        files, store = file_store(api.invocation), api.store.beside(BatchFileStore)
+        most = limits.EARLY_BYTES_MOST[api.settings.plan]
+        found = await read_lines(files, store, batch, asked.offset, asked.limit, most)
+        told = {
+            **headers,
+            "Content-Length": str(found.size),
+            INCOMPLETE: "false" if batch.status in ENDED and found.reaches_end else "true",
+            LAST_LINE: str(found.behind),
+        }
+        if exchange.request.method == "HEAD" or not found.size:
+            return Reply(200, headers=told)
+        # The first lines are read before the answer begins, so that a bucket that does not answer refuses the request.
+        return Reply(200, headers=told, content=begun(await anext(found.chunks), found.chunks))
 
 
 def _unretryable(batch: Batch) -> str | None:

@@ -2,11 +2,11 @@
 
 The parser holds at most a part's headers, one field, or the beginning of a boundary. The parser never holds a whole
 file: it hands on the bytes of a file as they come. Clients write a filename in UTF-8 in quotes (WHATWG HTML), or
-encoded as RFC 5987 and RFC 2231 say.
+encoded as RFC 5987 says.
 """
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -59,7 +59,8 @@ def part_disposition(raw: bytes) -> Disposition:
     found = _parameters(rest, "A Content-Disposition")
     if "name" not in found:
         raise Malformed("A part has no name in its Content-Disposition.")
-    return Disposition(found["name"], _extended(found, "filename"))
+    encoded = found.get("filename*")
+    return Disposition(found["name"], found.get("filename") if encoded is None else _decoded(encoded))
 
 
 def _headers(raw: bytes) -> dict[str, str]:
@@ -95,44 +96,14 @@ def _parameters(text: str, where: str) -> dict[str, str]:
     return found
 
 
-def _extended(found: Mapping[str, str], name: str) -> str | None:
-    """Return a parameter that may be encoded (RFC 5987) or continued (RFC 2231); None if the header lacks it."""
-    if f"{name}*" in found:
-        return _decoded(found[f"{name}*"])
-    if name in found:
-        return found[name]
-    pieces: list[bytes] = []
-    charset = "utf-8"
-    while True:
-        number = len(pieces)
-        plain, encoded = found.get(f"{name}*{number}"), found.get(f"{name}*{number}*")
-        if encoded is not None:
-            if number == 0:
-                charset, encoded = _charset(encoded)
-            pieces.append(unquote_to_bytes(encoded))
-        elif plain is not None:
-            pieces.append(plain.encode("utf-8"))
-        else:
-            return _text(b"".join(pieces), charset) if pieces else None
-
-
 def _decoded(value: str) -> str:
-    charset, rest = _charset(value)
-    return _text(unquote_to_bytes(rest), charset)
-
-
-def _charset(value: str) -> tuple[str, str]:
-    """Split an encoded value into its character set and the text; the language between them is dropped."""
+    """Decode an encoded value (RFC 5987): its character set, a language, which is dropped, and the text."""
     charset, _, rest = value.partition("'")
     _, quote, rest = rest.partition("'")
     if not quote or charset.lower() not in _CHARSETS:
         raise Malformed("A filename is encoded, but not as UTF-8 or ISO-8859-1.")
-    return charset, rest
-
-
-def _text(raw: bytes, charset: str) -> str:
     try:
-        return raw.decode(charset)
+        return unquote_to_bytes(rest).decode(charset)
     except UnicodeDecodeError:
         raise Malformed("A filename has bytes that are not of its character set.") from None
 

@@ -5,11 +5,8 @@ from ...kernel.store.fragments import IS_QUIET, NOW
 
 _FILE = "id, state, purpose, filename, place, bytes, parts, owner, created_at, expires_at"
 # A condition on a row of `files`: a batch or a task still reads the file, which then neither expires nor is deleted.
-_READERS = (
-    "SELECT task_id FROM batches WHERE input_file = files.id AND ended_at IS NULL",
-    "SELECT tasks.id FROM tasks WHERE text_file = files.id AND finished_at IS NULL",
-)
-IN_USE = f"({' OR '.join(f'EXISTS ({reader})' for reader in _READERS)})"
+IN_USE = """(EXISTS (SELECT task_id FROM batches WHERE input_file = files.id AND ended_at IS NULL)
+  OR EXISTS (SELECT tasks.id FROM tasks WHERE text_file = files.id AND finished_at IS NULL))"""
 # A condition on a row of `files`: clients see the file.
 VISIBLE = f"(state IN ('growing', 'ready') AND (expires_at IS NULL OR expires_at > {NOW} OR {IN_USE}))"
 _WRITING = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'writing')"
@@ -113,11 +110,9 @@ SELECT files.id FROM found CROSS JOIN files ON files.id = found.tenant || :rest 
 
 # --- Erasure --------------------------------------------------------------------------------------------------
 
-# Reads what DELETE must know of a file: where it lies, whether clients see it, and which batch or task still reads it.
+# Reads what DELETE must know of a file: where it lies, whether clients see it, and whether a batch or task reads it.
 FILE_STANDING = statement(f"""
-SELECT state, place, owner, {VISIBLE} AS visible,
-  coalesce({", ".join(f"({reader} LIMIT 1)" for reader in _READERS)}) AS reader
-FROM files WHERE id = :file_key
+SELECT state, place, {VISIBLE} AS visible, {IN_USE} AS in_use FROM files WHERE id = :file_key
 """)
 
 
@@ -144,7 +139,7 @@ ABORT_UPLOAD = _mark("'writing', 'ready'")
 
 # Finds files that the sweep must look at: forgotten uploads, expired files, and those marked for erasure.
 DUE_FILES = statement(f"""
-SELECT id, place, {NOW} AS now FROM files WHERE due_at <= {NOW} ORDER BY due_at LIMIT :most
+SELECT id, {NOW} AS now FROM files WHERE due_at <= {NOW} ORDER BY due_at LIMIT :most
 """)
 
 # The statements of TAKE_FILES mark those of the files in `:file_keys` that were due at `:now_ms`, the time of

@@ -8,12 +8,11 @@ import json
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from ...kernel.domain import limits
 from ...kernel.domain.errors import BlobMissing, BlobUnavailable, StoreError, StoreFull
-from ...kernel.domain.ids import FileKey, TaskKey
+from ...kernel.domain.ids import FileKey
 from ...kernel.run.invocation import Invocation
 from ...kernel.store import d1
 from ...kernel.store.d1 import Database, Row, Store, as_json
@@ -21,22 +20,14 @@ from ...kernel.store.ending import TOMBSTONE_MS
 from . import sql
 from .blobs import Bucket, BucketUnbound, PartAway
 from .blobs.d1 import D1Bucket
-from .blobs.orphans import APART_MS, erase_orphans
 from .file import File, FilePart, Piped, Purpose, Shelf
-
-
-class DueFile(NamedTuple):
-    """A file that the sweep must erase or check."""
-
-    key: FileKey
-    shelf: Shelf
 
 
 class FileWork(NamedTuple):
     """What a sweep has to do with files, and with places of orphans. `now_ms` is the database's time."""
 
     now_ms: int
-    files: Sequence[DueFile]
+    files: Sequence[FileKey]
     shelves: Sequence[Shelf]
 
 
@@ -66,6 +57,7 @@ def keys_of(tenant: str | None) -> tuple[str, str]:
     return ("", "~") if tenant is None else (f"{tenant}:", f"{tenant};")
 
 
+APART_MS = limits.ORPHANS_APART_SECONDS * 1000
 _FORGET_MS = limits.MISS_KEPT_SECONDS * 1000
 _UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000
 
@@ -81,18 +73,6 @@ class TooManyFiles(NamedTuple):
     """The refusal of a file of a tenant who has `most` files already."""
 
     most: int
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """A file was deleted: no client sees it any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class InUse:
-    """A file was not deleted, because the batch `batch` still reads or writes it."""
-
-    batch: TaskKey
 
 
 class FileStore(Store):
@@ -190,7 +170,7 @@ class FileStore(Store):
             sql.FILE_STANDING.bind(file_key=key),
         )
         if standing and standing[0]["state"] == "erasing":
-            await self._try_to_erase(DueFile(key, shelf_of(standing[0])))
+            await self._try_to_erase(key, shelf_of(standing[0]))
 
     # --- Reads ----------------------------------------------------------------------------------------------------
 
@@ -287,8 +267,11 @@ class FileStore(Store):
 
     # --- Erasure --------------------------------------------------------------------------------------------------
 
-    async def delete(self, key: FileKey) -> Deleted | InUse | None:
-        """Delete a file: hide it, then erase its parts, or leave them to the sweep. None: there is none."""
+    async def delete(self, key: FileKey) -> bool | None:
+        """Delete a file: hide it, then erase its parts, or leave them to the sweep.
+
+        Returns False, and deletes nothing, if a batch or a task still reads or writes the file. None: there is none.
+        """
         standing, *_ = await self._database.run(
             sql.FILE_STANDING.bind(file_key=key),
             sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
@@ -297,16 +280,14 @@ class FileStore(Store):
         if not standing:
             return None
         (row,) = standing
-        if row["reader"] is not None:
-            return InUse(d1.task_key(row, "reader"))
-        if row["state"] == "growing":
-            return InUse(d1.task_key(row, "owner"))
+        if row["in_use"] or row["state"] == "growing":
+            return False
         # After a lost answer, the row is already marked by the send before.
         was_sent = row["state"] == "erasing" and self._database.sends > 1
         if not (row["visible"] or was_sent):
             return None
-        await self._try_to_erase(DueFile(key, shelf_of(row)))
-        return Deleted()
+        await self._try_to_erase(key, shelf_of(row))
+        return True
 
     async def work(self, most: int) -> FileWork:
         """Find what a sweep must do: up to `most` files to look at, and places to search for orphans."""
@@ -315,7 +296,7 @@ class FileStore(Store):
             sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=APART_MS),
         )
         now_ms = d1.whole(found[0], "now") if found else 0
-        due = [DueFile(FileKey(d1.text(row, "id")), shelf_of(row)) for row in found]
+        due = [FileKey(d1.text(row, "id")) for row in found]
         return FileWork(now_ms, due, [shelf_of(row) for row in places])
 
     async def erase(self, work: FileWork) -> int:
@@ -323,7 +304,7 @@ class FileStore(Store):
         if not work.files:
             return 0
         use, mark = sql.TAKE_FILES
-        names = as_json([one.key for one in work.files])
+        names = as_json(work.files)
         _, found = await self._database.run(
             use.bind(file_keys=names, now_ms=work.now_ms),
             mark.bind(
@@ -344,14 +325,35 @@ class FileStore(Store):
         return gone
 
     async def erase_orphans(self, most: int) -> int:
-        """Search up to `most` parts of each place for orphans older than a day, once an hour; count them."""
-        return sum([await erase_orphans(self._database, bucket, most) for bucket in self._buckets.values()])
+        """Search up to `most` parts of each place for orphans older than a day, once an hour; erase and count them.
 
-    async def _try_to_erase(self, file: DueFile) -> None:
+        Orphans are parts that no row names, such as those of a put that landed after an erasure. Each search passes one
+        page of a bucket, from where the last one ended; after an error that page is next.
+        """
+        return sum([await self._erase_orphans(bucket, most) for bucket in self._buckets.values()])
+
+    async def _erase_orphans(self, bucket: Bucket, most: int) -> int:
+        (permit,) = await self._database.run(sql.BEGIN_WALK.bind(shelf=bucket.shelf, apart_ms=APART_MS))
+        if not permit:
+            return 0
+        at = d1.whole(permit[0], "at")
+        parts, cursor = await bucket.listed(d1.text(permit[0], "after"), most)
+        # The row of a younger part may still be written.
+        old = [(part.file, part.name) for part in parts if part.stored_at <= at - limits.ORPHAN_SECONDS * 1000]
+        orphans: list[tuple[FileKey, str]] = []
+        if old:
+            (found,) = await self._database.run(sql.UNNAMED.bind(parts=as_json(old)))
+            orphans = [(FileKey(d1.text(row, "file_id")), d1.text(row, "name")) for row in found]
+        if orphans:
+            await bucket.erase_parts(orphans)
+        await self._database.run(sql.END_WALK.bind(shelf=bucket.shelf, at=at, cursor=cursor))
+        return len(orphans)
+
+    async def _try_to_erase(self, key: FileKey, shelf: Shelf) -> None:
         """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
         try:
-            if await self.bucket_of(file.shelf).erase(file.key):
-                await self._remove([file.key])
+            if await self.bucket_of(shelf).erase(key):
+                await self._remove([key])
         except BlobUnavailable:
             return
 

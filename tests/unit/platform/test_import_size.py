@@ -41,7 +41,8 @@ LATE = {
     "platform/http_messages.py": {"platform.byte_streams"},  # the content of a file
     # texts in files need `file_plans`, `file_text` and `file_texts`
     "features/batches/kind_api.py": {
-        "features.batches.api.early",
+        "features.batches.store.batch_files",
+        "features.batches.work.early_lines",
         "features.batches.work.retries",
         "features.batches.work.submission",
     },

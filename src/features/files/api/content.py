@@ -18,7 +18,6 @@ from ..store import file_store
 MEDIA_TYPE = "application/octet-stream"
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ._()+-]")
 
-
 OFFSET, LIMIT = "offset", "limit"
 INCOMPLETE, LAST_LINE = "X-Incomplete", "X-Last-Line"
 _WHOLE = re.compile("[0-9]{1,9}")
@@ -39,7 +38,7 @@ PARAMETERS = (
 
 
 class WantedLines(NamedTuple):
-    """The lines that a request asks for. `limit` is None for all."""
+    """The lines that a request asks for: how many to leave out, and at most how many to send, None for all."""
 
     offset: int
     limit: int | None
@@ -61,15 +60,9 @@ class LinesApi(KindApi):
     """What sends lines of a file that its owner, a task, may still be writing."""
 
     async def lines(
-        self,
-        exchange: Exchange,
-        owner: TaskKey,
-        file: str,
-        offset: int,
-        limit: int | None,
-        headers: Mapping[str, str],
+        self, exchange: Exchange, owner: TaskKey, file: str, asked: WantedLines, headers: Mapping[str, str]
     ) -> Reply | None:
-        """Leave out `offset` lines, and send at most `limit`. None if the owner has no such file."""
+        """Send the lines that are asked for. None if the owner has no such file."""
         raise NotImplementedError
 
 
@@ -86,7 +79,7 @@ async def content_reply(exchange: Exchange, file: File) -> Reply:
         if file.owner is not None:
             owner, lines = TaskKey(file.owner), asked or WantedLines(0, None)
             for kind in (kind for kind in exchange.api.kind_apis() if isinstance(kind, LinesApi)):
-                reply = await kind.lines(exchange, owner, file.key, lines.offset, lines.limit, headers)
+                reply = await kind.lines(exchange, owner, file.key, lines, headers)
                 if reply is not None:
                     return reply
         if asked is not None:

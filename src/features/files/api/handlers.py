@@ -6,7 +6,7 @@ from ....kernel.api.base.problems import FILE_IN_USE, NOT_FOUND, Refusal
 from ....kernel.domain.errors import BlobMissing, BlobUnavailable
 from ....kernel.domain.ids import FileKey, file_key_of, new_task_id
 from ..file import File
-from ..store import InUse, file_store
+from ..store import file_store
 from . import form
 from .content import content_reply
 from .shapes import DeletedFileView, file_view
@@ -43,7 +43,7 @@ async def delete_file(exchange: Exchange) -> Reply:
     deleted = await file_store(exchange.api.invocation).delete(key)
     if deleted is None:
         raise _no_file()
-    if isinstance(deleted, InUse):
+    if not deleted:
         detail = "A batch or a task still reads or writes this file. Cancel it, or wait until it has ended."
         raise Refusal(FILE_IN_USE, detail)
     exchange.api.log("file_deleted", file=key)

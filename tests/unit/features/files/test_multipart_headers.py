@@ -52,8 +52,6 @@ def test_a_bad_boundary_is_refused(content_type: str, complaint: str) -> None:
         ("; filename*=UTF-8''%C3%A9t%C3%A9.txt", "été.txt"),
         ("; filename*=utf-8'fr'%C3%A9.txt; filename=\"e.txt\"", "é.txt"),
         ("; filename=\"e.txt\"; filename*=iso-8859-1''%E9.txt", "é.txt"),
-        ('; filename*0="a b"; filename*1=c.txt', "a bc.txt"),
-        ("; filename*1*=%A9; filename*0*=UTF-8''%C3; filename*2=\".txt\"", "é.txt"),
         ("", None),
         ("; x=y", None),
     ],
