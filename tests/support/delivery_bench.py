@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from src.features.webhooks.deliveries_store import Delivery, DeliveryStore
-from src.features.webhooks.endpoints_store import NewEndpoint, WebhookStore
+from src.features.webhooks.endpoints_store import WebhookStore
 from src.features.webhooks.rules import EndpointKey, Event, endpoint_key_of
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
@@ -54,7 +54,7 @@ class DeliveryBench(WorkerBench):
 
     def add_endpoint(self, number: int = 1, *events: Event, tenant: str = "local", url: str = URL) -> EndpointKey:
         key = endpoint_key_of(tenant, f"we_{number:024x}")
-        assert self.do(self.endpoints.insert(NewEndpoint(key, "one", url, events or ALL)))
+        assert self.do(self.endpoints.insert(key, "one", url, events or ALL))
         return key
 
     def submit(self, key: TaskKey = TASK, chunks: int = 1, *, response: bool = False, **terms: Any) -> TaskKey:

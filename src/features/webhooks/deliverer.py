@@ -123,7 +123,8 @@ class Deliverer(Outbox):
         at = taken.now_ms + round(waited * 1000)
         told_id = webhooks.told_id(taken.event, taken.key.task_key)
         body = webhooks.body_of(taken.key.id, taken.event, taken.key.ended_at, told_id)
-        sent = await self.send(taken.url, self._secrets(taken.key.endpoint_key, taken), taken.key.id, at // 1000, body)
+        secrets = self.secrets(taken.key.endpoint_key, taken.secret_generation, old_too=taken.old_secret_signs)
+        sent = await self.send(taken.url, secrets, taken.key.id, at // 1000, body)
         answer, age_ms = sent.answer, at + sent.milliseconds - taken.begun_at
         outcome = webhooks.outcome_of(answer, age_ms)
         delay = webhooks.delay_ms(taken.tries_of_day + 1, answer.retry_after, age_ms, self._invocation.chance())
@@ -132,9 +133,6 @@ class Deliverer(Outbox):
         log("delivery_tried", status=answer.status, failure=answer.failure, ms=sent.milliseconds, outcome=outcome)
         attempt = Attempt(at, answer.status, sent.milliseconds, answer.failure)
         return AttemptResult(taken, attempt, outcome, 0 if outcome else delay, round(asked * 1000))
-
-    def _secrets(self, endpoint_key: EndpointKey, taken: Taken) -> tuple[str, ...]:
-        return self.secrets(endpoint_key, taken.secret_generation, old_too=taken.old_secret_signs)
 
     def secrets(self, endpoint_key: EndpointKey, generation: int, *, old_too: bool) -> tuple[str, ...]:
         """Derive the secrets that sign the messages to an endpoint, the newest first."""
@@ -145,8 +143,6 @@ class Deliverer(Outbox):
 
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
         """Send a message once, within DELIVERY_SECONDS; not at all to a URL that is not allowed any more."""
-        from . import rules as webhooks  # noqa: PLC0415 - most isolates send nothing
-
         if webhooks.refusal(url, loopback=self._invocation.settings.webhook_loopback) is not None:
             return SendResult(ReceiverAnswer(None, AttemptFailure.URL_REFUSED), 0)
         began_at = clock.now()

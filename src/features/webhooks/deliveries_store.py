@@ -521,11 +521,6 @@ def _named(key: DeliveryKey) -> dict[str, Value]:
     return {"task_key": key.task_key, "generation": key.generation, "endpoint": key.endpoint_key}
 
 
-def _outcome(row: Row) -> DeliveryOutcome | None:
-    text = d1.maybe_text(row, "outcome")
-    return None if text is None else DeliveryOutcome(text)
-
-
 def _delivery(row: Row) -> Delivery:
     tried = json.loads(d1.text(row, "attempts"))
     return Delivery(
@@ -534,7 +529,7 @@ def _delivery(row: Row) -> Delivery:
         fence=d1.whole(row, "fence"),
         due_at=d1.whole(row, "due_at"),
         tries=d1.whole(row, "tries"),
-        outcome=_outcome(row),
+        outcome=None if row["outcome"] is None else DeliveryOutcome(d1.text(row, "outcome")),
         attempts=tuple(
             Attempt(at, status, ms, failure and AttemptFailure(failure)) for at, status, ms, failure in tried
         ),

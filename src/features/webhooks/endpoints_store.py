@@ -14,15 +14,6 @@ from .rules import AttemptFailure, EndpointKey, Event, endpoint_key_of
 _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
 
 
-class NewEndpoint(NamedTuple):
-    """A webhook endpoint that will be written to the database."""
-
-    key: EndpointKey
-    name: str
-    url: str
-    events: tuple[Event, ...]
-
-
 class WebhookEndpoint(NamedTuple):
     """A webhook endpoint, as the database has it.
 
@@ -48,20 +39,19 @@ class WebhookEndpoint(NamedTuple):
 class WebhookStore(Store):
     """Reads and writes webhook endpoints. Each method of `WebhookStore` is one call to D1."""
 
-    async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
+    async def insert(self, key: EndpointKey, name: str, url: str, events: Sequence[Event]) -> WebhookEndpoint | None:
         """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST webhook endpoints."""
-        tenant = new.key.partition(":")[0]
         _, found = await self._database.run(
             deliveries_store.INSERT_ENDPOINT.bind(
-                endpoint=new.key,
-                name=new.name,
-                url=new.url,
-                event_types=as_json(new.events),
+                endpoint=key,
+                name=name,
+                url=url,
+                event_types=as_json(events),
                 most=limits.WEBHOOK_ENDPOINTS_MOST,
-                grave=_grave(new.key),
-                **_of(tenant),
+                grave=_grave(key),
+                **_of(key.partition(":")[0]),
             ),
-            deliveries_store.ENDPOINT.bind(endpoint=new.key),
+            deliveries_store.ENDPOINT.bind(endpoint=key),
         )
         return _endpoint(found[0]) if found else None
 

@@ -5,9 +5,8 @@ from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
-from ...kernel.api.base import fields as queries
 from ...kernel.api.base.exchange import Exchange
-from ...kernel.api.base.fields import NO_CONTROLS, Plain, checked, read_object
+from ...kernel.api.base.fields import NO_CONTROLS, Plain, checked, page_limit, read_object
 from ...kernel.api.base.messages import Reply, json_reply
 from ...kernel.api.base.problems import (
     ENDPOINT_LIMIT,
@@ -23,8 +22,8 @@ from ...kernel.domain import limits
 from ...kernel.domain.errors import StoreError, StoreUnavailable
 from . import rules as webhook_urls
 from .deliverer import deliverer_of
-from .endpoints_store import NewEndpoint, WebhookStore
 from .endpoints_store import WebhookEndpoint as StoredEndpoint
+from .endpoints_store import WebhookStore
 from .rules import (
     ENDPOINT_ID_BYTES,
     ENDPOINT_ID_PATTERN,
@@ -137,8 +136,15 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
         raise field_refusal([FieldError("url", flaw)])
     events = tuple(dict.fromkeys(fields.event_types))
     one_id = new_endpoint_id(api.entropy(ENDPOINT_ID_BYTES))
-    new = NewEndpoint(endpoint_key_of(exchange.tenant, one_id), fields.name, fields.url, events)
-    made = await _write(exchange, new)
+    endpoint_key, store = endpoint_key_of(exchange.tenant, one_id), api.store.beside(WebhookStore)
+    try:
+        made = await store.insert(endpoint_key, fields.name, fields.url, events)
+    except StoreUnavailable:
+        # The insert of a webhook endpoint may have landed, or may still land, although D1's answer was lost. The client
+        # never gets the secret of a webhook endpoint whose insert was not confirmed, so the endpoint is deleted.
+        with suppress(StoreError):
+            await store.delete(endpoint_key, unseen=True)
+        raise
     if made is None:
         most = limits.WEBHOOK_ENDPOINTS_MOST
         raise Refusal(ENDPOINT_LIMIT, f"The tenant already has {most} endpoints, the most allowed. Delete one.")
@@ -148,7 +154,7 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
 
 async def list_webhook_endpoints(exchange: Exchange) -> Reply:
     """Show a page of the tenant's webhook endpoints."""
-    after, limit = exchange.query.get("after"), queries.page_limit(exchange.query)
+    after, limit = exchange.query.get("after"), page_limit(exchange.query)
     shown_ones = [_view(one, exchange) for one in await exchange.api.store.beside(WebhookStore).list(exchange.tenant)]
     if after is not None:
         position = next((position for position, one in enumerate(shown_ones) if one["id"] == after), None)
@@ -217,17 +223,6 @@ async def test_webhook_endpoint(exchange: Exchange) -> Reply:
         status_code=sent.answer.status,
     )
     return json_reply(200, view)
-
-
-async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
-    try:
-        return await exchange.api.store.beside(WebhookStore).insert(new)
-    except StoreUnavailable:
-        # The insert of a webhook endpoint may have landed, or may still land, although D1's answer was lost. The client
-        # never gets the secret of a webhook endpoint whose insert was not confirmed, so the endpoint is deleted.
-        with suppress(StoreError):
-            await exchange.api.store.beside(WebhookStore).delete(new.key, unseen=True)
-        raise
 
 
 def _webhook_key(exchange: Exchange) -> str:

@@ -30,27 +30,10 @@ _PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443
 _LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
 
 _HOST_CHARS_MOST = 253  # The longest host name that RFC 1035 allows.
-# Top-level names that are not public: for use inside a network, or for no use at all (RFC 6761, 6762, 7686, 8375, 9476;
-# ICANN: .internal; router defaults).
-_INTERNAL = frozenset(
-    [
-        "localhost",
-        "localdomain",
-        "local",
-        "internal",
-        "intranet",
-        "lan",
-        "home",
-        "corp",
-        "private",
-        "arpa",
-        "test",
-        "example",
-        "invalid",
-        "onion",
-        "alt",
-    ]
-)
+# Top-level names that are not public, for use inside a network or for no use at all: those of standards (RFC 6761,
+# 6762, 7686, 8375, 9476, and ICANN for .internal), and what routers and companies use without one.
+_STANDARD = frozenset({"localhost", "local", "test", "example", "invalid", "onion", "arpa", "alt", "internal"})
+_INTERNAL = _STANDARD | {"localdomain", "intranet", "lan", "home", "corp", "private"}
 # Public domains whose names resolve to an address that the name contains, or to the machine itself.
 _SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com")
 

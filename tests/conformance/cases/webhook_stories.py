@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from src.features.webhooks.deliveries_store import Attempt, AttemptResult, DueDelivery, Taken, look, read_look
-from src.features.webhooks.endpoints_store import NewEndpoint
 from src.features.webhooks.rules import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
 from src.kernel.domain.task import Status
 from src.kernel.store.claims import Fail, Finish
@@ -27,7 +26,7 @@ def _key(number: int, tenant: str = "local") -> EndpointKey:
 
 async def _endpoint(story: Story, number: int, *events: Event, tenant: str = "local") -> EndpointKey:
     key = _key(number, tenant)
-    made = await story.webhooks.insert(NewEndpoint(key, "ü", "https://example.com/x", events or ALL))
+    made = await story.webhooks.insert(key, "ü", "https://example.com/x", events or ALL)
     assert made is not None
     # The tasks of stories have ids of 1970, so the endpoint must be as old.
     await story.alter("UPDATE webhook_endpoints SET created_at = 0 WHERE id = ?1", key)
@@ -72,10 +71,10 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
         story.outcomes.append([rotated.secret_generation, rotated.old_secret_signs])
     story.outcomes.append([one.key for one in await story.webhooks.list("local")])
     with limited("WEBHOOK_ENDPOINTS_MOST", 2):
-        story.outcomes.append(await story.webhooks.insert(NewEndpoint(_key(4), "x", "https://example.com/", ALL)))
+        story.outcomes.append(await story.webhooks.insert(_key(4), "x", "https://example.com/", ALL))
         story.outcomes.append(await story.webhooks.delete(key))
         # a late repetition
-        story.outcomes.append(await story.webhooks.insert(NewEndpoint(key, "x", "https://example.com/", ALL)))
+        story.outcomes.append(await story.webhooks.insert(key, "x", "https://example.com/", ALL))
         story.outcomes.append(await story.webhooks.delete(key))
         await _endpoint(story, 4)
     story.outcomes.append([one.key for one in await story.webhooks.list("local")])

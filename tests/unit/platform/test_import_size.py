@@ -62,7 +62,6 @@ LATE = {
     "features/demo/demo.py": {"features.demo.lines"},
     "kernel/calls/openai.py": {"kernel.calls.whole_answers"},
     "kernel/calls/workers_ai.py": {"kernel.calls.whole_answers", "kernel.calls.workers_ai_whole"},
-    "features/webhooks/deliverer.py": {"features.webhooks.rules"},
     "features/batches/work/kind.py": {"features.batches.work.writer", "features.cost.gate"},
     "features/files/erasure.py": {"features.files.store"},
     "features/batches/work/finalizing.py": {"features.batches.work.writer"},

@@ -19,13 +19,12 @@ BUDGETS = {
     "kernel/": {"api": 5400, "calls": 2310, "domain": 2600, "run": 3350, "store": 5760, "text": 570, "work": 1660},
     "features/": {"attempts": 540, "batches": 4530, "bulk": 600, "context": 390, "cost": 1300, "demo": 760}
     | {"files": 2340, "gaps": 322, "mcp": 450, "openai": 2000, "operate": 1680, "quotes": 430, "structured": 3045}
-    | {"texts": 870, "webhooks": 1725},
+    | {"texts": 870, "webhooks": 1700},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {
     "kernel/": {"api": 4900, "domain": 2400, "run": 2900, "store": 5000},
-    "features/": {"batches": 4200, "demo": 650, "files": 2200, "gaps": 300}
-    | {"structured": 2500, "texts": 750, "webhooks": 1700},
+    "features/": {"batches": 4200, "demo": 650, "files": 2200, "gaps": 300} | {"structured": 2500, "texts": 750},
 }
 
 

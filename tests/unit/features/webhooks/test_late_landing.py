@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from src.features.webhooks.endpoints_store import NewEndpoint, WebhookStore
+from src.features.webhooks.endpoints_store import WebhookStore
 from src.features.webhooks.rules import Event, endpoint_key_of
 from src.kernel.domain import limits
 from src.kernel.domain.errors import StoreUnavailable
@@ -25,23 +25,23 @@ def bench() -> Iterator[StoreBench]:
 
 def unregister(bench: StoreBench) -> None:
     endpoints = WebhookStore(Database(bench.database, Meter()))
-    new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
-    assert bench.run(endpoints.insert(new))
-    assert bench.run(endpoints.delete(new.key))
+    new = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
+    assert bench.run(endpoints.insert(*new))
+    assert bench.run(endpoints.delete(new[0]))
 
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
     """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back."""
     endpoints = WebhookStore(Database(bench.database, Meter()))
-    new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
+    new = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
     if seen:
-        assert bench.run(endpoints.insert(new))
+        assert bench.run(endpoints.insert(*new))
     else:
         with pytest.raises(StoreUnavailable):
-            bench.run(endpoints.insert(new))
-    assert bench.run(endpoints.delete(new.key, unseen=not seen)) == seen
+            bench.run(endpoints.insert(*new))
+    assert bench.run(endpoints.delete(new[0], unseen=not seen)) == seen
     bench.run(bench.database.land())
     assert bench.database.rows("SELECT id FROM webhook_endpoints") == []
 

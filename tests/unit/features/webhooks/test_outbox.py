@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from src.features.webhooks.endpoints_store import NewEndpoint, WebhookStore
+from src.features.webhooks.endpoints_store import WebhookStore
 from src.features.webhooks.rules import Event, endpoint_key_of
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
@@ -30,8 +30,8 @@ def test_an_end_that_is_written_twice_has_one_delivery_for_each_endpoint(
 ) -> None:
     webhooks = WebhookStore(Database(bench.database, Meter()))
     for number in range(endpoints):
-        new = NewEndpoint(endpoint_key_of("local", f"we_{number:024x}"), "", "https://a.example/", tuple(Event))
-        assert bench.run(webhooks.insert(new))
+        new = (endpoint_key_of("local", f"we_{number:024x}"), "", "https://a.example/", tuple(Event))
+        assert bench.run(webhooks.insert(*new))
     bench.insert(TASK)
     claim = bench.claim(TASK)
     assert bench.step(claim, Fail(RETENTION_MS, FAILURE), failed=1)
@@ -44,8 +44,8 @@ def test_an_end_that_is_written_twice_has_one_delivery_for_each_endpoint(
 
 def test_the_end_of_a_batch_is_told_when_its_files_are_complete() -> None:
     bench = BatchBench()
-    new = NewEndpoint(endpoint_key_of("local", f"we_{1:024x}"), "", "https://a.example/", tuple(Event))
-    assert bench.do(WebhookStore(Database(bench.database, Meter())).insert(new))
+    new = (endpoint_key_of("local", f"we_{1:024x}"), "", "https://a.example/", tuple(Event))
+    assert bench.do(WebhookStore(Database(bench.database, Meter())).insert(*new))
     bench.begin(lines(3))
     bench.do(bench.store().cancel(KEY, RETENTION_MS))
     assert bench.database.rows("SELECT event FROM webhook_deliveries") == []
