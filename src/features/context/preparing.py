@@ -1,8 +1,9 @@
 """Finds what goes along with the chunks of a text: chooses the number of the marks, and finds the headings. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from ...kernel.calls.clock import LongWork
 from ...kernel.domain import limits
@@ -43,20 +44,6 @@ class Along(NamedTuple):
 NOTHING_ALONG: Final = Along("", "")
 
 
-class SomeChunks(Protocol):
-    """The chunks of a portion: where they end in the text, and their text."""
-
-    @property
-    def ends(self) -> tuple[int, ...]:
-        """Where each chunk ends in the text."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """The text of the chunks."""
-        ...
-
-
 class FileHeadings:
     """The marks and headings of a text, as far as it is cut. `near` is the text before the next portion."""
 
@@ -67,18 +54,19 @@ class FileHeadings:
         self._headings = so_far.headings
         self._paths = Paths(StoredPaths(so_far.headings).last, near[-1:])
 
-    def add(self, found: SomeChunks, chunks: int) -> Along:
-        """Take a portion behind so many chunks, and return what is to be stored for it. Raises HeadingsTooLong."""
-        numbers = numbers_in(self._near + found.text) - self._numbers
+    def add(self, text: str, ends: Sequence[int], chunks: int) -> Along:
+        """Take a portion behind so many chunks, and return what is to be stored for it. Raises HeadingsTooLong.
+
+        `ends` is where each chunk of the portion ends in the whole text.
+        """
+        numbers = numbers_in(self._near + text) - self._numbers
         self._numbers |= numbers
-        self._near = (self._near + found.text)[-MARK_CHARS:]
+        self._near = (self._near + text)[-MARK_CHARS:]
         stored, asked = "", self._claim.options.long_text
         if asked is not None and asked.headings:
-            start = found.ends[-1] - len(found.text)
-            positions = enumerate(pairwise((start, *found.ends)), start=chunks)
-            stored = "".join(
-                self._paths.add(at, found.text[first - start : end - start]) for at, (first, end) in positions
-            )
+            start = ends[-1] - len(text)
+            positions = enumerate(pairwise((start, *ends)), start=chunks)
+            stored = "".join(self._paths.add(at, text[first - start : end - start]) for at, (first, end) in positions)
             self._headings += stored
         if len(self._headings.encode()) > limits.INPUT_BYTES_MOST:
             raise HeadingsTooLong

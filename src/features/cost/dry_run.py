@@ -8,7 +8,7 @@ from ...kernel.api.base.services import Api
 from ...kernel.api.base.views import PlannedCostView
 from ...kernel.calls.asking import sent_bytes
 from ...kernel.calls.protocol import ModelCall, OutputForm
-from ...kernel.domain.prices import price_of, written
+from ...kernel.domain.prices import Price, price_of, written
 from ...kernel.domain.settings import Settings
 from ...kernel.feature import KindApi
 from ...kernel.text.merge import merge_chars, merge_system
@@ -23,10 +23,7 @@ _BYTES_A_BYTE = 2
 
 def first_most(request: TaskRequest, first: str, settings: Settings, default_model: str) -> int:
     """Return the most that the first call can cost, -1 without a price. A text in a file is not read: it needs 1."""
-    options = request.options
-    model = options.model or default_model
-    price = price_of(settings.prices, model, options.model_options.get("service_tier"))
-    output = options.max_output_tokens or settings.max_output_tokens
+    model, price, output = _terms(request, settings, default_model)
     if price is None or not has_most(price, output):
         return -1
     if request.input_file is not None:
@@ -39,11 +36,8 @@ class CostApi(KindApi):
 
     async def check(self, request: TaskRequest, api: Api) -> None:
         """Refuse (422) a cap without a price or a limit of output, or below the most of the first call."""
-        options = request.options
-        assert options.max_cost is not None
-        model = options.model or api.provider.default_model
-        price = price_of(api.settings.prices, model, options.model_options.get("service_tier"))
-        output = options.max_output_tokens or api.settings.max_output_tokens
+        assert request.options.max_cost is not None
+        model, price, output = _terms(request, api.settings, api.provider.default_model)
         if price is None or not has_most(price, output):
             lacks = "a price (PRICES)" if price is None else "a limit of output (maxOutputTokens)"
             raise Refusal(NO_PRICE, f"A task with maxCost needs {lacks} for the model {model}.")
@@ -51,21 +45,27 @@ class CostApi(KindApi):
             return  # its text is read by the task's worker
         first = request.text[: (await request.cut(api.settings))[0]]
         most = price.most(sent_bytes(replace(_call(request, api.settings, model), user=first)), output)
-        if options.max_cost < most:
+        if request.options.max_cost < most:
             message = f"must be at least {written(most)}: the first call can cost that much"
             raise field_refusal([FieldError("maxCost", message)])
 
     def plan_cost(self, request: TaskRequest, api: Api, planned: Planned, calls: int) -> PlannedCostView | None:
         """Return the costs of a plan with so many calls, None without a price."""
-        options = request.options
-        model = options.model or api.provider.default_model
-        price = price_of(api.settings.prices, model, options.model_options.get("service_tier"))
+        _, price, output = _terms(request, api.settings, api.provider.default_model)
         if price is None:
             return None
-        output = options.max_output_tokens or api.settings.max_output_tokens or price.max_output
+        output = output or price.max_output
         least = price.cost(planned.tokens, 0)
         most = None if output is None else price.most(_bytes(request, api, planned, calls), calls * output)
         return PlannedCostView(least=written(least), most=None if most is None else written(most))
+
+
+def _terms(request: TaskRequest, settings: Settings, default_model: str) -> tuple[str, Price | None, int | None]:
+    """Return the model of a task's calls, its price, and the limit of their output."""
+    options = request.options
+    model = options.model or default_model
+    price = price_of(settings.prices, model, options.model_options.get("service_tier"))
+    return model, price, options.max_output_tokens or settings.max_output_tokens
 
 
 def _bytes(request: TaskRequest, api: Api, planned: Planned, calls: int) -> int:

@@ -54,6 +54,11 @@ class File:
         return file_id(self.key)
 
 
+def tenant_of(file: FileKey) -> str:
+    """Return the tenant of a file."""
+    return file.partition(":")[0]
+
+
 def touches(ranges: Sequence[range], start: int, end: int) -> bool:
     """Whether the bytes from `start` to `end`, exclusive, share a byte with one of the ranges."""
     return any(one.start < end and start < one.stop for one in ranges)

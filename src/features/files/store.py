@@ -20,7 +20,7 @@ from ...kernel.store.ending import TOMBSTONE_MS
 from . import sql
 from .blobs import Bucket, BucketUnbound, PartAway
 from .blobs.d1 import D1Bucket
-from .file import File, FilePart, Piped, Purpose, Shelf
+from .file import File, FilePart, Piped, Purpose, Shelf, tenant_of
 
 
 class FileWork(NamedTuple):
@@ -110,8 +110,8 @@ class FileStore(Store):
                 upload_ms=_UPLOAD_MS,
                 grave=f"file/{key}",
                 files_most=files_most,
-                first=f"{_tenant(key)}:",
-                behind=f"{_tenant(key)};",
+                first=f"{tenant_of(key)}:",
+                behind=f"{tenant_of(key)};",
             ),
             sql.BEGIN_WALKS.bind(file_key=key, shelf=shelf),
             sql.UPLOAD_BEGUN.bind(file_key=key),
@@ -143,10 +143,10 @@ class FileStore(Store):
         late, add, ready, take_back = sql.MAKE_READY
         *_, found = await self._database.run(
             late.bind(file_key=key),
-            add.bind(file_key=key, tenant=_tenant(key), bytes=size),
+            add.bind(file_key=key, tenant=tenant_of(key), bytes=size),
             ready.bind(
                 file_key=key,
-                tenant=_tenant(key),
+                tenant=tenant_of(key),
                 purpose=purpose,
                 filename=filename,
                 bytes=size,
@@ -154,7 +154,7 @@ class FileStore(Store):
                 keeps_ms=keeps_ms,
                 use_most=use_most,
             ),
-            take_back.bind(file_key=key, tenant=_tenant(key), bytes=size),
+            take_back.bind(file_key=key, tenant=tenant_of(key), bytes=size),
             sql.READY_OUTCOME.bind(file_key=key),
         )
         if not found:
@@ -165,7 +165,7 @@ class FileStore(Store):
     async def abort(self, key: FileKey) -> None:
         """Mark a failed upload for erasure, and erase the parts that are there; the sweep erases the rest."""
         *_, standing = await self._database.run(
-            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.GIVE_BACK.bind(file_key=key, tenant=tenant_of(key)),
             sql.ABORT_UPLOAD.bind(file_key=key),
             sql.FILE_STANDING.bind(file_key=key),
         )
@@ -274,7 +274,7 @@ class FileStore(Store):
         """
         standing, *_ = await self._database.run(
             sql.FILE_STANDING.bind(file_key=key),
-            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.GIVE_BACK.bind(file_key=key, tenant=tenant_of(key)),
             sql.DELETE_FILE.bind(file_key=key),
         )
         if not standing:
@@ -376,10 +376,6 @@ class FileStore(Store):
         if bucket is None:
             raise BucketUnbound("the file lies in R2, and the binding BLOBS is missing")
         return bucket
-
-
-def _tenant(key: FileKey) -> str:
-    return key.partition(":")[0]
 
 
 def file_store(invocation: Invocation) -> FileStore:

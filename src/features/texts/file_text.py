@@ -34,7 +34,7 @@ from ..context.prompt import MARK_CHARS
 from ..files.file import File
 from ..files.store import file_store
 from .file_cuts import CODE_POINT_BYTES, CutAt, CutPortion, FileCuts, TextFault, text_of
-from .store import Cuts, CutStatements, FileTextStore
+from .store import Cuts, FileTextStore, all_cut, cut_on
 
 MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text is gone", False)
 # A retry may find the right bucket bound again.
@@ -153,7 +153,7 @@ class FileText(CallInputs):
             found = cuts.feed(await self._files.read(file, *cuts.wanted))
             self._check_repeats(cuts.at.chunks)
             if self._along is not None:
-                self._more = self._along.add(found, cuts.at.chunks - len(found.ends))
+                self._more = self._along.add(found.text, found.ends, cuts.at.chunks - len(found.ends))
         except HeadingsTooLong:
             message = "the headings above the chunks are too long: set headings to false"
         except TooManyChunks as error:
@@ -181,9 +181,8 @@ class FileText(CallInputs):
         """Record the cuts of a portion, and with the last portion that the whole text is cut."""
 
         def writes(under: Mapping[str, Value]) -> Sequence[BoundStatement]:
-            cuts = CutStatements(under)
             mark = None if self._along is None else self._along.mark
-            return [*cuts.cut_on(from_bytes, found, self._more), *(cuts.all_cut(mark) if is_over else ())]
+            return [*cut_on(under, from_bytes, found, self._more), *(all_cut(under, mark) if is_over else ())]
 
         least = minimum_calls(found.at.chunks, self._claim.options.reduce) if is_over else 0
         await record(Also(writes), least)

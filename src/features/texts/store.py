@@ -167,40 +167,38 @@ class FileTextStore(AdmissionStore):
         return cuts
 
 
-class CutStatements:
-    """Makes the statements with which a worker records the cuts, as parts of its steps.
+# The statements with which a worker records the cuts, as parts of its steps. `under` names the claim and the step.
 
-    `under` are the parameters that name the claim and the step.
+
+def cut_on(
+    under: Mapping[str, Value], from_bytes: int, found: CutPortion, along: Along = NOTHING_ALONG
+) -> list[BoundStatement]:
+    """Record the chunks of one portion, which follow the cut at the byte `from_bytes` of the file.
+
+    `along` is what the portion adds to the marks and headings so far.
     """
-
-    def __init__(self, under: Mapping[str, Value]) -> None:
-        self._under = dict(under)
-
-    def cut_on(self, from_bytes: int, found: CutPortion, along: Along = NOTHING_ALONG) -> list[BoundStatement]:
-        """Record the chunks of one portion, which follow the cut at the byte `from_bytes` of the file.
-
-        `along` is what the portion adds to the marks and headings so far.
-        """
-        starts = () if found.start is None else (found.start,)
-        written = CUT_ON.bind(
-            **self._under,
+    starts = () if found.start is None else (found.start,)
+    written = [
+        CUT_ON.bind(
+            **under,
             from_bytes=from_bytes,
             **{f"cut_{name}": value for name, value in found.at._asdict().items()},
             char_ends=_listed(found.ends),
             byte_ends=_listed((*starts, *found.byte_ends)),
             marks=along.marks,
         )
-        if along.headings:
-            headed = HEAD_ON.bind(**self._under, from_bytes=from_bytes, headings=along.headings)
-            return [headed, *self.cut_on(from_bytes, found, along._replace(headings=""))]
-        if found.start is None:
-            return [written]
-        return [NAME_TASK.bind(**self._under, first_line=first_line(found.text)), written]
+    ]
+    if along.headings:
+        written.insert(0, HEAD_ON.bind(**under, from_bytes=from_bytes, headings=along.headings))
+    if starts:
+        written.insert(0, NAME_TASK.bind(**under, first_line=first_line(found.text)))
+    return written
 
-    def all_cut(self, mark: int | None = None) -> list[BoundStatement]:
-        """Record that the whole text is cut, so that calls may begin. `mark` is the number of its marks."""
-        marked = [] if mark is None else [MARK_TASK.bind(**self._under, mark=mark)]
-        return [*marked, *(one.bind(**self._under) for one in (KEEP_CUTS, DROP_CHAR_ENDS, START_CHUNKS))]
+
+def all_cut(under: Mapping[str, Value], mark: int | None = None) -> list[BoundStatement]:
+    """Record that the whole text is cut, so that calls may begin. `mark` is the number of its marks."""
+    marked = [] if mark is None else [MARK_TASK.bind(**under, mark=mark)]
+    return [*marked, *(one.bind(**under) for one in (KEEP_CUTS, DROP_CHAR_ENDS, START_CHUNKS))]
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

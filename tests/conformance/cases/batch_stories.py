@@ -5,7 +5,7 @@ from typing import Any
 
 from src.features.batches.lines.line_index import portion_of
 from src.features.batches.store.batch_files import BatchFileStore, growing, look
-from src.features.batches.store.batches import BatchStore, NewBatch, ValidationStatements
+from src.features.batches.store.batches import BatchStore, NewBatch, found_valid, read_on
 from src.features.files.file import FilePart, Purpose
 from src.features.files.sql import FILE_WORK
 from src.features.operate.tallies import TallyStore
@@ -88,7 +88,8 @@ class _Batch(Story):
 def _reading(number: int) -> Also:
     found = SLICES[number]
     return Also(
-        lambda under: ValidationStatements(under).read_on(
+        lambda under: read_on(
+            under,
             SLICES[number - 1].end if number else 0,
             read_bytes=found.end,
             read_lines=found.first + len(found.spans),
@@ -100,7 +101,7 @@ def _reading(number: int) -> Also:
 
 
 def _valid(under: Any) -> Any:
-    return ValidationStatements(under).found_valid(TOTAL, "m", "out.jsonl", "d1")
+    return found_valid(under, TOTAL, "m", "out.jsonl", "d1")
 
 
 def _refused(position: int, refusal: str | None = None) -> FailedCall:
@@ -242,11 +243,7 @@ async def a_batch_with_an_invalid_line_fails(env: Any) -> Any:
     await story.submit()
     claim = await story.claim("one")
     fault = {"code": "invalid_json_line", "line": 1, "message": "ü", "param": None}
-    read = Also(
-        lambda under: ValidationStatements(under).read_on(
-            0, read_bytes=330, read_lines=1, model=None, faults=[fault], found=None
-        )
-    )
+    read = Also(lambda under: read_on(under, 0, read_bytes=330, read_lines=1, model=None, faults=[fault], found=None))
     assert await story.store.step(claim, progress(claim), Fail(RETENTION_MS, FAILURE), also=read)
     of = await story.lines.take(TASK, "another", LEASE_MS)
     assert of is not None

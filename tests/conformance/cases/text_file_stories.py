@@ -6,7 +6,7 @@ from typing import Any
 from src.features.context.preparing import Along
 from src.features.files.file import FilePart, Purpose
 from src.features.texts.file_cuts import CutAt, CutPortion
-from src.features.texts.store import CutStatements, FileTextStore
+from src.features.texts.store import FileTextStore, all_cut, cut_on
 from src.kernel.domain.errors import TextFileGone
 from src.kernel.domain.ids import FileKey
 from src.kernel.domain.structure import LongText
@@ -52,10 +52,9 @@ class _TextInFile(Story):
 
 def _cut(number: int, *, is_over: bool = False) -> Also:
     def writes(under: Any) -> Any:
-        cuts = CutStatements(under)
         before = SLICES[number - 1].at.bytes if number else 0
         along = Along(f"{number},", f"[{number + 1},0,[]]\n")
-        return [*cuts.cut_on(before, SLICES[number], along), *(cuts.all_cut(3) if is_over else ())]
+        return [*cut_on(under, before, SLICES[number], along), *(all_cut(under, 3) if is_over else ())]
 
     return Also(writes)
 

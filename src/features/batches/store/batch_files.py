@@ -13,10 +13,10 @@ from ....kernel.store import d1, segments
 from ....kernel.store.d1 import BoundStatement, Statement, Value, as_json, statement
 from ....kernel.store.fragments import IS_QUIET, NOW, UNDER_CLAIM, done
 from ....kernel.store.hooks import HookedStore
-from ...files.file import FilePart, Shelf
+from ...files.file import FilePart, Shelf, tenant_of
 from ...files.sql import UNWRITTEN
 from . import batches as records
-from .batches import SegmentLines, SegmentSize, Writing, error_filename, tenant_of
+from .batches import SegmentLines, SegmentSize, Writing, file_name
 
 _OF_LINES = "task_id = :task_key AND level = 0"
 
@@ -262,7 +262,7 @@ class BatchFileStore(HookedStore):
                 **_added(added),
                 "file_key": of.error_file,
                 "tenant": tenant_of(of.error_file),
-                "filename": error_filename(of.task_key),
+                "filename": file_name(of.task_key, "error"),
                 "shelf": shelf,
             }
             batch += [_bind(one, values) for one in ADD_ERRORS]

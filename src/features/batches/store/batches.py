@@ -8,7 +8,7 @@ their files.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from ....kernel.domain import limits
 from ....kernel.domain.errors import StoreUnavailable
@@ -89,15 +89,14 @@ class Batch:
     output_file: FileKey
     error_file: FileKey
     output_ms: int | None
-    model: str | None
-    read_bytes: int  # Up to which byte the input file has been read.
+    model: str | None = None
     # The faults of the batch's lines, each with `code`, `line`, `message` and `param`.
-    errors: Sequence[Mapping[str, object]]
-    valid_at: int | None
-    finalizing_at: int | None
-    ended_at: int | None
-    output_lines: int  # The value is 0 until the batch has ended.
-    error_lines: int
+    errors: Sequence[Mapping[str, object]] = ()
+    valid_at: int | None = None
+    finalizing_at: int | None = None
+    ended_at: int | None = None
+    output_lines: int = 0  # until the batch has ended
+    error_lines: int = 0
 
     @property
     def status(self) -> BatchStatus:
@@ -175,7 +174,6 @@ class Writing(NamedTuple):
     task_key: TaskKey
     fence: int
     writer: str
-    endpoint: BatchEndpoint
     input_file: FileKey
     output_file: FileKey
     error_file: FileKey
@@ -202,7 +200,6 @@ def batch(row: Row, of: Task) -> Batch:
         error_file=FileKey(text(row, "error_file")),
         output_ms=maybe_whole(row, "output_ms"),
         model=maybe_text(row, "model"),
-        read_bytes=whole(row, "read_bytes"),
         errors=json.loads(text(row, "errors")),
         valid_at=maybe_whole(row, "valid_at"),
         finalizing_at=maybe_whole(row, "finalizing_at"),
@@ -255,7 +252,6 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
         task_key=task_key(row, "task_id"),
         fence=whole(row, "writer_fence"),
         writer=text(row, "writer"),
-        endpoint=_endpoint(row),
         input_file=FileKey(text(row, "input_file")),
         output_file=FileKey(text(row, "output_file")),
         error_file=FileKey(text(row, "error_file")),
@@ -460,51 +456,39 @@ class BatchStore(AdmissionStore):
         return (work(found[0]), digests(portions)) if found else None
 
 
-class ValidationStatements:
-    """Makes the statements that record the validation in steps. `under` are the parameters of claim and step."""
+# The statements that record the validation in steps. `under` are the parameters of claim and step.
 
-    def __init__(self, under: Mapping[str, Value]) -> None:
-        self._under = dict(under)
 
-    def read_on(
-        self,
-        from_bytes: int,
-        *,
-        read_bytes: int,
-        read_lines: int,
-        model: str | None,
-        faults: Sequence[Mapping[str, object]],
-        found: Portion | None,
-    ) -> list[BoundStatement]:
-        """Record the lines of a part of the file, read up to `read_bytes`, and all `faults` so far."""
-        here: dict[str, Value] = {**self._under, "from_bytes": from_bytes}
-        batch: list[BoundStatement] = []
-        if found is not None:
-            spans, ids = line_index.pack(found)
-            batch.append(
-                ADD_SLICE.bind(
-                    **here,
-                    first=found.first,
-                    lines=len(found.spans),
-                    start=found.start,
-                    spans=spans.hex(),
-                    ids=ids.hex(),
-                )
-            )
-        batch.append(
-            READ_ON.bind(
-                **here, read_bytes=read_bytes, read_lines=read_lines, model=model, errors=as_json(list(faults))
-            )
-        )
-        return batch
+def read_on(
+    under: Mapping[str, Value],
+    from_bytes: int,
+    *,
+    read_bytes: int,
+    read_lines: int,
+    model: str | None,
+    faults: Sequence[Mapping[str, object]],
+    found: Portion | None,
+) -> list[BoundStatement]:
+    """Record the lines of a part of the file, read up to `read_bytes`, and all `faults` so far."""
+    here: dict[str, Value] = {**under, "from_bytes": from_bytes}
+    errors = as_json(list(faults))
+    read = READ_ON.bind(**here, read_bytes=read_bytes, read_lines=read_lines, model=model, errors=errors)
+    if found is None:
+        return [read]
+    spans, ids = line_index.pack(found)
+    place = {"first": found.first, "lines": len(found.spans), "start": found.start}
+    return [ADD_SLICE.bind(**here, **place, spans=spans.hex(), ids=ids.hex()), read]
 
-    def found_valid(self, total: int, model: str, filename: str, shelf: Shelf) -> list[BoundStatement]:
-        """Record that each of the `total` lines is valid, and begin the output file."""
-        return [
-            START_LINES.bind(**self._under, total=total, model=model),
-            BEGIN_OUTPUT.bind(**self._under, filename=filename, shelf=shelf),
-            FOUND_VALID.bind(**self._under),
-        ]
+
+def found_valid(
+    under: Mapping[str, Value], total: int, model: str, filename: str, shelf: Shelf
+) -> list[BoundStatement]:
+    """Record that each of the `total` lines is valid, and begin the output file."""
+    return [
+        START_LINES.bind(**under, total=total, model=model),
+        BEGIN_OUTPUT.bind(**under, filename=filename, shelf=shelf),
+        FOUND_VALID.bind(**under),
+    ]
 
 
 def fault_row(fault: LineFault) -> Mapping[str, object]:
@@ -512,24 +496,10 @@ def fault_row(fault: LineFault) -> Mapping[str, object]:
     return {"code": str(fault.code), "line": fault.line, "message": fault.message, "param": fault.param}
 
 
-def batch_digits(task_key: TaskKey) -> str:
-    """Return the digits of a batch's id, which are also in the names of its files."""
-    return split_task_key(task_key)[1].replace("-", "")
-
-
-def output_filename(task_key: TaskKey) -> str:
-    """Return the name of a batch's output file."""
-    return f"batch_{batch_digits(task_key)}_output.jsonl"
-
-
-def error_filename(task_key: TaskKey) -> str:
-    """Return the name of a batch's error file."""
-    return f"batch_{batch_digits(task_key)}_error.jsonl"
-
-
-def tenant_of(file: FileKey) -> str:
-    """Return the tenant of a file."""
-    return file.partition(":")[0]
+def file_name(task_key: TaskKey, which: Literal["output", "error"]) -> str:
+    """Return the name of a batch's output file or error file."""
+    digits = split_task_key(task_key)[1].replace("-", "")
+    return f"batch_{digits}_{which}.jsonl"
 
 
 def _submission(new: NewBatch, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:

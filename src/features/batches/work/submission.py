@@ -142,12 +142,4 @@ def _fresh(new: NewBatch, route: Route) -> Batch:
         output_file=new.output_file,
         error_file=new.error_file,
         output_ms=new.output_ms,
-        model=None,
-        read_bytes=0,
-        errors=(),
-        valid_at=None,
-        finalizing_at=None,
-        ended_at=None,
-        output_lines=0,
-        error_lines=0,
     )

@@ -19,7 +19,7 @@ from ...files.file import File
 from ...files.store import FileStore
 from ..lines.file_check import CheckedPart, FileCheck
 from ..lines.lines import LineCode, LineFault, LineRules
-from ..store.batches import BatchWork, ValidationStatements, fault_row, output_filename
+from ..store.batches import BatchWork, fault_row, file_name, found_valid, read_on
 
 
 class Valid(NamedTuple):
@@ -141,22 +141,17 @@ class Validation:
             return Failure(TaskCode.INVALID_BATCH, message, False)
         assert part.model is not None
         assert part.total
-        filename, shelf, total, model = (
-            output_filename(self._task_key),
-            self._files.bucket.shelf,
-            part.total,
-            part.model,
-        )
-        await self._record(
-            Also(lambda under: ValidationStatements(under).found_valid(total, model, filename, shelf)), total
-        )
+        total, model = part.total, part.model
+        filename, shelf = file_name(self._task_key, "output"), self._files.bucket.shelf
+        await self._record(Also(lambda under: found_valid(under, total, model, filename, shelf)), total)
         return Valid(total, model)
 
     async def _write(self, part: CheckedPart) -> None:
         from_bytes, faults = self._recorded_bytes, self._faults[: limits.BATCH_ERRORS_MOST]
         await self._record(
             Also(
-                lambda under: ValidationStatements(under).read_on(
+                lambda under: read_on(
+                    under,
                     from_bytes,
                     read_bytes=part.read_bytes,
                     read_lines=part.read_lines,

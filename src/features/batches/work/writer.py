@@ -6,13 +6,12 @@ with a higher fence, and goes on behind the last part that a row names.
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from ....kernel.calls import clock
 from ....kernel.domain import limits
 from ....kernel.domain.errors import BlobMissing, MemoryShort, OnceoverError
-from ....kernel.domain.ids import FileKey, TaskKey
+from ....kernel.domain.ids import TaskKey
 from ....kernel.domain.task import Status
 from ....kernel.run.invocation import Invocation
 from ....kernel.run.log import Log
@@ -64,72 +63,68 @@ class BatchWriter:
     """Completes files of batches in one invocation."""
 
     def __init__(self, invocation: Invocation) -> None:
-        self.files = partial(file_store, invocation)
-        self.rows = invocation.store.beside(BatchStore)
-        self.store = invocation.store.beside(BatchFileStore)
-        self.settings = invocation.settings
-        self.meter = invocation.meter
-        self.nonce = invocation.nonce
-        self.log = invocation.log
-        self.memory = invocation.isolate.memory
+        self._invocation = invocation
+        self._store = invocation.store.beside(BatchFileStore)
 
     async def run(self, task_key: TaskKey) -> bool:
         """Complete a batch's files as far as the invocation may, and log errors. Returns whether it ended."""
-        log = self.log.bind(task=task_key)
+        invocation, log = self._invocation, self._invocation.log.bind(task=task_key)
         try:
-            if not self._affords(*_ERRORS):
+            if not _affords(invocation, *_ERRORS):
                 return False
-            of = await self.store.take(task_key, self.nonce(), self.settings.longest_claim_ms)
+            of = await self._store.take(task_key, invocation.nonce(), invocation.settings.longest_claim_ms)
             return of is not None and await self._write(of, log)
         except OnceoverError as error:
             log.failure("batch_write_failed", error)
             return False
 
     async def _write(self, of: Writing, log: Log) -> bool:
-        work = _Work(self, of)
+        work = _Work(self._invocation, self._store, of)
         try:
             await work.run()
         except _Lost:
             log("batch_lost", fence=of.fence)
             return False
         except _Spent:
-            await self.store.give_back(of)
+            await self._store.give_back(of)
             log("batch_unfinished", fence=of.fence, written=work.written)
             return False
         log("batch_ended", fence=of.fence, status=of.status, lines=of.total)
         return True
 
-    def _affords(self, subrequests: int, statements: int) -> bool:
-        settings, meter = self.settings, self.meter
-        return (
-            settings.subrequests - meter.subrequests_taken >= subrequests
-            and settings.statements - meter.statements_taken >= statements
-        )
 
-    def may_go_on(self, cost: tuple[int, int], ends_at: float) -> bool:
-        """Whether time and allowance suffice for another step."""
-        return clock.now() < ends_at and self._affords(*cost)
+def _affords(invocation: Invocation, subrequests: int, statements: int) -> bool:
+    settings, meter = invocation.settings, invocation.meter
+    return (
+        settings.subrequests - meter.subrequests_taken >= subrequests
+        and settings.statements - meter.statements_taken >= statements
+    )
 
 
 class _Work:
     """The work of a writer on the batch `of` that it has taken."""
 
-    def __init__(self, by: BatchWriter, of: Writing) -> None:
-        self._by = by
+    def __init__(self, invocation: Invocation, store: BatchFileStore, of: Writing) -> None:
+        self._invocation = invocation
+        self._store = store
         self._of = of
-        self._files = by.files()
+        self._files = file_store(invocation)
         self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
         self._name = f"w{of.fence}-{of.writer[:8]}"
-        self._portions_left = limits.BATCH_PORTIONS_A_WRITER[by.settings.plan]
+        self._portions_left = limits.BATCH_PORTIONS_A_WRITER[invocation.settings.plan]
         self._error_place = of.error_place
         self.written = of.written_places
+
+    def _may_go_on(self, cost: tuple[int, int]) -> bool:
+        """Whether time and allowance suffice for another step."""
+        return clock.now() < self._ends_at and _affords(self._invocation, *cost)
 
     async def run(self) -> None:
         """Write what the files lack, and end the batch. Raises _Spent and _Lost."""
         if self._of.is_valid:
             size = self._files.bucket.part_bytes + limits.MEMORY_WRITER_BYTES
             try:
-                share = await self._by.memory.share("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
+                share = await self._invocation.isolate.memory.share("run", size, limits.MEMORY_RUN_WAIT_SECONDS)
             except MemoryShort:
                 raise _Spent from None
             try:
@@ -137,15 +132,15 @@ class _Work:
                 await self._write_errors()
             finally:
                 share.close()
-        if not await self._by.store.complete(self._of):
+        if not await self._store.complete(self._of):
             raise _Lost
 
     async def _finish_output(self) -> None:
         """Make objects of the segments that are left."""
-        of, store = self._of, self._by.store
+        of, store = self._of, self._store
         waiting = await store.waiting(of.task_key)
         while waiting:
-            if not self._by.may_go_on(_MOVE, self._ends_at):
+            if not self._may_go_on(_MOVE):
                 raise _Spent
             bucket = self._bucket(of.output_place)
             chosen = object_of(waiting, bucket.part_bytes)
@@ -166,7 +161,7 @@ class _Work:
     async def _write_lines(self, positions: Sequence[int], source: _Input) -> None:
         writer, lines, done = self._part(), 0, 0
         while done < len(positions):
-            if not (self._portions_left and self._by.may_go_on(_ERRORS, self._ends_at)):
+            if not (self._portions_left and self._may_go_on(_ERRORS)):
                 await self._add(writer, positions[done - 1] + 1 if done else self.written, lines)
                 raise _Spent
             self._portions_left -= 1
@@ -197,13 +192,13 @@ class _Work:
         added = [] if writer is None else await writer.finish()
         positions = range(self.written, behind)
         shelf = self._error_place or self._files.bucket.shelf
-        if not await self._by.store.add_errors(self._of, positions, added, lines=lines, shelf=shelf):
+        if not await self._store.add_errors(self._of, positions, added, lines=lines, shelf=shelf):
             raise _Lost
         self.written = behind
 
     async def _lines(self, positions: Sequence[int], source: _Input) -> list[str]:
         """Make the lines of the error file for the first of positions that lie near one another, or for all of them."""
-        failures, left_out = await self._by.store.refusals(self._of.task_key, range(positions[0], positions[-1] + 1))
+        failures, left_out = await self._store.refusals(self._of.task_key, range(positions[0], positions[-1] + 1))
         positions = [position for position in positions if position < left_out]
         if source.file is None or source.lacks(positions[0]):
             return [self._line(position, None, failures) for position in positions]
@@ -218,7 +213,7 @@ class _Work:
     async def _without_lost(self, source: _Input) -> _Input:
         """Find the parts of the input file that are gone, so that their lines are written without their `custom_id`."""
         assert source.file is not None
-        if not self._by.may_go_on(_SEARCH, self._ends_at):
+        if not self._may_go_on(_SEARCH):
             raise _Spent
         lost = await self._files.lost(source.file)
         if lost == source.lost:
@@ -240,9 +235,8 @@ class _Work:
         return unanswered_line(task_key, position, custom_id, code, _MESSAGES[code])
 
     async def _input(self) -> _Input:
-        found = await self._by.rows.work(self._of.task_key)
-        key: FileKey = self._of.input_file
-        file = await self._files.file(key)
+        found = await self._invocation.store.beside(BatchStore).work(self._of.task_key)
+        file = await self._files.file(self._of.input_file)
         if found is None:
             raise _Lost
         if file is None and self._of.waited_ms < limits.LOST_PART_SECONDS * 1000:

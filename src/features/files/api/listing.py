@@ -10,7 +10,7 @@ from ....kernel.api.base.fields import refused, whole
 from ....kernel.api.base.messages import Reply, json_reply
 from ....kernel.domain import limits
 from ....kernel.domain.ids import FILE_ID_PATTERN, FileKey, file_key_of
-from ..file import File, Purpose
+from ..file import File, Purpose, tenant_of
 from ..store import FileStore, file_store
 from .shapes import FileListView, FileView, file_view
 
@@ -56,7 +56,7 @@ class _Shower:
         """Show one file."""
         view = file_view(file)
         if self._acting.listed_tenant is None:
-            tenant = file.key.partition(":")[0]
+            tenant = tenant_of(file.key)
             if tenant not in self._entered:
                 self._entered.add(self._acting.enter(tenant))
             view["tenant"] = tenant

@@ -12,7 +12,7 @@ from ....kernel.domain import limits
 from ....kernel.domain.errors import BlobMissing, BlobUnavailable
 from ....kernel.domain.ids import FileKey, file_id, file_key_of
 from ....kernel.domain.meter import Meter
-from ..file import Piped, Shelf
+from ..file import Piped, Shelf, tenant_of
 from . import Buffer, StoredPart
 
 
@@ -147,7 +147,7 @@ def _code(text: str) -> int | None:
 
 def _prefix(file: FileKey) -> str:
     """Return what the keys of all parts of a file begin with."""
-    return f"{file.partition(':')[0]}/{file_id(file)}/"
+    return f"{tenant_of(file)}/{file_id(file)}/"
 
 
 def _stored_part(listed: ListedObject) -> StoredPart | None:

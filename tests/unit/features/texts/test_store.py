@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from src.features.texts.file_cuts import CutAt, CutPortion
-from src.features.texts.store import Cuts, CutStatements
+from src.features.texts.store import Cuts, all_cut, cut_on
 from src.kernel.domain.task import Route
 from src.kernel.store.admission import Accepted
 from src.kernel.store.claims import Also, Claim, Continue
@@ -36,8 +36,7 @@ def claimed(bench: TextBench, holder: str) -> Claim:
 
 def cut(bench: TextBench, claim: Claim, step: int, found: CutPortion) -> bool:
     def writes(under: Any) -> Any:
-        cuts = CutStatements(under)
-        return cuts.cut_on(10, LAST) + cuts.all_cut() if found is LAST else cuts.cut_on(0, FIRST)
+        return cut_on(under, 10, LAST) + all_cut(under) if found is LAST else cut_on(under, 0, FIRST)
 
     made = progress(claim, step=claim.step + step)
     return bool(bench.do(bench.store().step(claim, made, Continue(LEASE_MS), also=Also(writes))))
