@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.figures import Figure
-from src.features.structured.judging import judge
+from src.features.structured.forms import judge
 from src.features.structured.reading import read_output
 from src.features.structured.schema.check import faults_of
-from src.features.structured.schema.refusals import SchemaRefused
+from src.features.structured.schema.keywords import SchemaRefused
 from src.features.structured.schema.schema import OutputSchema, accepted_schema, parse_schema
 from tests.support.evil_outputs import evil_outputs
 from tests.support.evil_schemas import corpus

@@ -32,7 +32,7 @@ from local.node import find_node
 from simulator.figures import keep_figures
 from src.features.structured.schema.check import faults_of
 from src.features.structured.schema.formats import FORMATS
-from src.features.structured.schema.refusals import SchemaRefused
+from src.features.structured.schema.keywords import SchemaRefused
 from src.features.structured.schema.schema import parse_schema
 from src.features.webhooks import rules
 from tests.support.dev_server import DevServer

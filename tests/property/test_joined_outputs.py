@@ -6,8 +6,8 @@ from typing import Any
 
 from src.features.structured.joining import Joiner, joiner_for
 from src.features.structured.schema.check import faults_of
+from src.features.structured.schema.keywords import SchemaRefused
 from src.features.structured.schema.pointers import escaped
-from src.features.structured.schema.refusals import SchemaRefused
 from src.features.structured.schema.schema import parse_schema
 from src.kernel.domain.errors import NotJoinable
 from tests.support.schema_draws import SchemaDraws

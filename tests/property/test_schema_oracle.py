@@ -11,8 +11,8 @@ import pytest
 
 from src.features.structured.schema.check import faults_of
 from src.features.structured.schema.formats import FORMATS
+from src.features.structured.schema.keywords import SchemaRefused
 from src.features.structured.schema.pointers import tokens_of
-from src.features.structured.schema.refusals import SchemaRefused
 from src.features.structured.schema.schema import OutputSchema, accepted_schema, parse_schema
 from tests.support.schema_draws import FORMATTED, SchemaDraws
 from tests.support.tiers import sized

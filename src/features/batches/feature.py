@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def _calls() -> Calls:
-    from .api.endpoints import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+    from .api.handlers import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 

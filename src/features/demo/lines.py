@@ -8,7 +8,7 @@ from ...kernel.calls.protocol import ModelCall, ModelReply
 from ...kernel.calls.whole_answers import error_body, sent_fields
 from ...kernel.domain.errors import ModelRefused
 from ..batches.lines.response_objects import completion_text
-from ..structured.schema.refusals import SchemaRefused
+from ..structured.schema.keywords import SchemaRefused
 from ..structured.schema.schema import parse_schema
 from . import demo
 

@@ -6,7 +6,7 @@ from ...kernel.feature import Calls, Feature, MakeDuty, PathGroup
 
 
 def _calls() -> Calls:
-    from .api.endpoints import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
+    from .api.handlers import ENDPOINTS  # noqa: PLC0415 - the first request for a path imports its calls
 
     return ENDPOINTS
 

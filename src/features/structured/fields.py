@@ -167,7 +167,7 @@ class WantedOutput(NamedTuple):
         if self.schema is None:
             return
         from .joining import joiner_for  # noqa: PLC0415 - only such tasks need it
-        from .schema.refusals import SchemaRefused  # noqa: PLC0415
+        from .schema.keywords import SchemaRefused  # noqa: PLC0415
         from .schema.schema import parse_schema  # noqa: PLC0415
 
         try:

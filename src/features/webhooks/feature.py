@@ -12,7 +12,7 @@ def _deliveries() -> Calls:
 
 
 def _endpoints() -> Calls:
-    from .endpoints import ENDPOINTS  # noqa: PLC0415 - likewise
+    from .handlers import ENDPOINTS  # noqa: PLC0415 - likewise
 
     return ENDPOINTS
 

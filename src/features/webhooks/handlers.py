@@ -1,12 +1,14 @@
-"""Webhook endpoints over HTTP: bodies and handlers of `/v1/webhook_endpoints`, in the shapes of OpenAI's SDKs."""
+"""Webhook endpoints over HTTP: the calls of `/v1/webhook_endpoints`, in the shapes of OpenAI's SDKs."""
 
 from contextlib import suppress
 from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
+from ...kernel.api.base import problems
+from ...kernel.api.base.endpoint import Answer, Endpoint, Parameter
 from ...kernel.api.base.exchange import Exchange
-from ...kernel.api.base.fields import NO_CONTROLS, Plain, checked, page_limit, read_object
+from ...kernel.api.base.fields import LIMIT, NO_CONTROLS, Plain, checked, page_limit, read_object
 from ...kernel.api.base.messages import Reply, json_reply
 from ...kernel.api.base.problems import (
     ENDPOINT_LIMIT,
@@ -20,6 +22,7 @@ from ...kernel.api.base.problems import (
 from ...kernel.api.base.views import Count, shown
 from ...kernel.domain import limits
 from ...kernel.domain.errors import StoreError, StoreUnavailable
+from ...kernel.domain.keys import Scope
 from . import rules as webhook_urls
 from .deliverer import deliverer_of
 from .endpoints_store import WebhookEndpoint as StoredEndpoint
@@ -274,3 +277,78 @@ def _shown(one: StoredEndpoint, secret: str | None) -> WebhookEndpointView:
 def _with_secret(one: StoredEndpoint, key: str) -> SecretWebhookEndpointView:
     secret = webhook_urls.secret(key, one.key, one.secret_generation)
     return SecretWebhookEndpointView(**_shown(one, secret), signing_secret=secret)
+
+
+_ENDPOINT_ID = {"type": "string", "pattern": f"^{ENDPOINT_ID_PATTERN}$"}
+# The further calls (`leads_to`) that an answer with a webhook endpoint offers, with the endpoint's id.
+_OF_THIS = tuple(
+    (name, "id", "/id")
+    for name in ("readWebhookEndpoint", "rotateWebhookSecret", "testWebhookEndpoint", "deleteWebhookEndpoint")
+)
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/v1/webhook_endpoints",
+        summary="Register an endpoint of the tenant; only this answer and a rotation's show its secret",
+        handler=make_webhook_endpoint,
+        access=Scope.ADMIN,
+        body=NewEndpointFields,
+        answers=(Answer(200, "Made", (SecretWebhookEndpointView,), leads_to=_OF_THIS),),
+        problems=(problems.NO_WEBHOOK_KEY, problems.ENDPOINT_LIMIT),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/webhook_endpoints",
+        summary="List the tenant's endpoints, oldest first, without their secrets",
+        handler=list_webhook_endpoints,
+        access=Scope.ADMIN,
+        parameters=(
+            Parameter("after", "The `last_id` of the previous page.", _ENDPOINT_ID),
+            Parameter("limit", "How many endpoints at most.", LIMIT),
+        ),
+        answers=(Answer(200, "The endpoints", (WebhookEndpointListView,)),),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/webhook_endpoints/{id}",
+        summary="Read an endpoint",
+        handler=read_webhook_endpoint,
+        access=Scope.ADMIN,
+        answers=(Answer(200, "The endpoint", (WebhookEndpointView,)),),
+        id_schema=_ENDPOINT_ID,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/webhook_endpoints/{id}",
+        summary="Delete an endpoint and end its open deliveries",
+        handler=delete_webhook_endpoint,
+        access=Scope.ADMIN,
+        answers=(Answer(200, "Deleted", (DeletedWebhookEndpointView,)),),
+        id_schema=_ENDPOINT_ID,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/webhook_endpoints/{id}/rotate_secret",
+        summary="Make a new signing secret; the old one may also sign for one more day",
+        handler=rotate_webhook_secret,
+        access=Scope.ADMIN,
+        body=RotationFields,
+        body_optional=True,
+        answers=(Answer(200, "Rotated", (SecretWebhookEndpointView,)),),
+        problems=(problems.NO_WEBHOOK_KEY,),
+        id_schema=_ENDPOINT_ID,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/webhook_endpoints/{id}/test",
+        summary="Send a test message to an endpoint now, and show its answer",
+        handler=test_webhook_endpoint,
+        access=Scope.ADMIN,
+        body=TrialFields,
+        body_optional=True,
+        answers=(Answer(200, "The endpoint answered", (WebhookTrialView,)),),
+        problems=(problems.NO_WEBHOOK_KEY, problems.UNREACHED),
+        id_schema=_ENDPOINT_ID,
+    ),
+)

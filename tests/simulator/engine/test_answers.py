@@ -10,8 +10,8 @@ from simulator.campaign.clients.forms import FORMS
 from simulator.engine.answers import answer
 from simulator.engine.fault_kinds import MISFORMED
 from simulator.engine.fault_plan import FaultPlan
+from src.features.structured.forms import judge
 from src.features.structured.joining import joiner_for
-from src.features.structured.judging import judge
 from src.features.structured.schema.schema import parse_schema
 
 ANSWERS = 400

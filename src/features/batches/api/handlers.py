@@ -1,17 +1,21 @@
-"""The handlers of `/v1/batches` and of the paths below it."""
+"""The calls of `/v1/batches` and of the paths below it."""
 
 import asyncio
+from typing import Final
 
-from ....kernel.api.base.exchange import Exchange
-from ....kernel.api.base.fields import page_limit, read_object, refused
+from ....kernel.api.base import problems
+from ....kernel.api.base.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
+from ....kernel.api.base.exchange import Exchange, Reach
+from ....kernel.api.base.fields import LIMIT, page_limit, read_object, refused
 from ....kernel.api.base.messages import Reply, json_reply
 from ....kernel.api.base.problems import ALREADY_TERMINAL, NOT_FOUND, Refusal
 from ....kernel.api.follow import wait
 from ....kernel.api.tasks import submission, withdrawal
-from ....kernel.api.tasks.submission import admitted, digest, idempotency_key, limit_reached, mismatch
+from ....kernel.api.tasks.submission import JOINING, admitted, digest, idempotency_key, limit_reached, mismatch
 from ....kernel.api.tasks.waiting_for import retry_after
 from ....kernel.domain import limits
-from ....kernel.domain.ids import TaskKey, file_key_of, split_task_key, task_id_of_batch, task_key_of
+from ....kernel.domain.ids import BATCH_ID_PATTERN, TaskKey, file_key_of, split_task_key, task_id_of_batch, task_key_of
+from ....kernel.domain.keys import Scope
 from ....kernel.domain.task import Kind
 from ....kernel.store.admission import LimitReached, Mismatched
 from ....kernel.store.resend import Resend
@@ -19,9 +23,8 @@ from ...files.store import file_store
 from ..status import ENDED, BatchStatus
 from ..store.batches import Batch, BatchStore, InputMissing
 from ..work.submission import BatchRequest, BatchSubmission, SubmittedBatch
-from .fields import new_fields, new_request, no_input
-from .shapes import BatchListView, BatchView
-from .view import batch_view
+from .fields import NewBatchFields, new_fields, new_request, no_input
+from .shapes import BatchListView, BatchView, batch_view
 
 _SOON = {"Retry-After": "1"}
 _CANCELLING = frozenset({BatchStatus.CANCELLING, BatchStatus.CANCELLED})
@@ -169,3 +172,59 @@ def _check(batch: Batch | None) -> Batch:
 
 def _no_batch() -> Refusal:
     return Refusal(NOT_FOUND, "There is no batch with this id.")
+
+
+_ID = {"type": "string", "pattern": f"^{BATCH_ID_PATTERN}$"}
+_OF_BATCH = (("readBatch", "id", "/id"), ("cancelBatch", "id", "/id"))
+_LATER = ("Retry-After", "openai-poll-after-ms")
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/v1/batches",
+        summary="Start a batch over an uploaded file; once this answers, the batch is durable in the database",
+        handler=create_batch,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        body=NewBatchFields,
+        is_shed=True,
+        parameters=(IDEMPOTENCY_KEY, *JOINING),
+        answers=(Answer(200, "Accepted", (BatchView,), (*_LATER, "Idempotency-Replayed"), _OF_BATCH),),
+        problems=(problems.UNSUPPORTED_PARAMETER,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/batches",
+        summary="List the tenant's batches, newest first; with `tenant=*` one tenant after the other",
+        handler=list_batches,
+        access=Scope.READ,
+        reach=Reach.EACH,
+        parameters=(
+            Parameter("after", "The id of the last batch of the previous page.", _ID),
+            Parameter("limit", "How many batches at most.", LIMIT),
+        ),
+        answers=(Answer(200, "The batches", (BatchListView,)),),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/batches/{id}",
+        summary="Read a batch: its status, its counts and its files",
+        handler=read_batch,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        answers=(Answer(200, "The batch", (BatchView,), _LATER, _OF_BATCH),),
+        id_schema=_ID,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/batches/{id}/cancel",
+        summary="Cancel a batch: no model call starts afterwards, and the answers that it has are kept",
+        handler=cancel_batch,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        answers=(Answer(200, "The batch", (BatchView,), _LATER, _OF_BATCH),),
+        problems=(problems.ALREADY_TERMINAL,),
+        id_schema=_ID,
+    ),
+)

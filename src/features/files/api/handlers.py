@@ -1,15 +1,21 @@
-"""The handlers of `/v1/files` and of the paths below it."""
+"""The calls of `/v1/files` and of the paths below it."""
 
-from ....kernel.api.base.exchange import Exchange
+from typing import Final
+
+from ....kernel.api.base import problems
+from ....kernel.api.base.endpoint import Answer, Endpoint
+from ....kernel.api.base.exchange import Exchange, Reach
 from ....kernel.api.base.messages import Reply, json_reply
 from ....kernel.api.base.problems import FILE_IN_USE, NOT_FOUND, Refusal
 from ....kernel.domain.errors import BlobMissing, BlobUnavailable
-from ....kernel.domain.ids import FileKey, file_key_of, new_task_id
+from ....kernel.domain.ids import FILE_ID_PATTERN, FileKey, file_key_of, new_task_id
+from ....kernel.domain.keys import Scope
+from .. import multipart
 from ..file import File
 from ..store import file_store
-from . import form
+from . import content, form, listing
 from .content import content_reply
-from .shapes import DeletedFileView, file_view
+from .shapes import DeletedFileView, FileListView, FileView, NewFileFields, file_view
 from .upload import Upload
 
 
@@ -78,3 +84,73 @@ async def _found(exchange: Exchange) -> File:
 
 def _no_file() -> Refusal:
     return Refusal(NOT_FOUND, "There is no file with this id.")
+
+
+_ID = {"type": "string", "pattern": f"^{FILE_ID_PATTERN}$"}
+_OF_FILE = tuple((name, "id", "/id") for name in ("readFile", "readFileContent", "deleteFile"))
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/v1/files",
+        summary="Upload a file, whose bytes are stored while they arrive; a failed upload leaves nothing",
+        handler=upload_file,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        body=NewFileFields,
+        body_type=multipart.MEDIA_TYPE,
+        is_shed=True,
+        answers=(Answer(200, "The file", (FileView,), leads_to=_OF_FILE),),
+        problems=(problems.FILES_FULL, problems.FILES_UNAVAILABLE),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/files",
+        summary="List the tenant's files, newest first; with `tenant=*` one tenant after the other",
+        handler=listing.list_files,
+        access=Scope.READ,
+        reach=Reach.EACH,
+        parameters=listing.PARAMETERS,
+        answers=(Answer(200, "The files", (FileListView,)),),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/files/{id}",
+        summary="Read a file's facts, without its bytes",
+        handler=read_file,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        answers=(Answer(200, "The file", (FileView,), leads_to=_OF_FILE),),
+        id_schema=_ID,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/files/{id}",
+        summary="Delete a file and its bytes",
+        handler=delete_file,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        answers=(Answer(200, "Deleted", (DeletedFileView,)),),
+        problems=(problems.FILE_IN_USE,),
+        id_schema=_ID,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/files/{id}/content",
+        summary="Read the bytes of a file; of a batch's output file also some lines, and the lines so far",
+        handler=read_file_content,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        parameters=content.PARAMETERS,
+        answers=(
+            Answer(
+                200,
+                "The bytes",
+                headers=("Content-Disposition", "Content-Length", content.INCOMPLETE, content.LAST_LINE),
+                media_type=content.MEDIA_TYPE,
+            ),
+        ),
+        problems=(problems.FILES_UNAVAILABLE,),
+        id_schema=_ID,
+    ),
+)

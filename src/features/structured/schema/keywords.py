@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
+from ....kernel.domain.errors import OnceoverError
 from .equality import decimal_of, key_of, size_of
 from .formats import FORMATS
 from .nodes import KINDS, SchemaNode
 from .pointers import Path, pointer_to, shown
-from .refusals import SchemaRefused
 
 # Unsupported keywords of JSON Schema, each with advice on what to write in its path.
 _REASONS: Final = {
@@ -23,6 +23,20 @@ _SHOWN: Final = frozenset({"title", "description", "default", "examples"})
 _UNSENT: Final = frozenset({"$comment", "id", "readOnly", "writeOnly", "deprecated"})
 ONCEOVER: Final = "x-onceover"
 ROOT_ONLY: Final = frozenset({"$schema", "$id"})
+
+
+class SchemaRefused(OnceoverError):
+    """An output schema uses JSON Schema in a way that is not supported.
+
+    `pointer` is the place in the schema, and `reason` is a sentence for the client.
+    """
+
+    code = "unsupported_schema"
+
+    def __init__(self, pointer: str, reason: str) -> None:
+        super().__init__(f"{pointer or 'the root'}: {reason}")
+        self.pointer: Final = pointer
+        self.reason: Final = reason
 
 
 def refused(path: Path, reason: str) -> SchemaRefused:

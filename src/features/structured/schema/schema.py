@@ -1,18 +1,19 @@
 """Compiles an output schema, a document of the supported subset of JSON Schema, so that outputs can be checked."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ....kernel.domain.limits import (
+    SCHEMA_ALIKE_MOST,
     SCHEMA_ALTERNATIVES_MOST,
     SCHEMA_ENUM_PARTS_MOST,
     SCHEMA_ENUM_VALUES_MOST,
     SCHEMA_LEVELS_MOST,
     SCHEMA_PROPERTIES_MOST,
 )
-from .alternatives import CountedAlternatives
 from .document import check_document
 from .equality import size_of
 from .keywords import CONSTRAINTS, ONCEOVER, ROOT_ONLY, is_annotation, is_unsent, refused, unknown
@@ -23,6 +24,10 @@ from .references import link
 _NESTING: Final = frozenset({"object", "array"})  # The types whose values contain values.
 _NULL: Final = {"type": "null"}
 _DEFINITIONS: Final = frozenset({"$defs", "definitions"})
+_ALIKE: Final = (
+    f"More than {SCHEMA_ALIKE_MOST} schemas of this `anyOf` are for values of one type, and nothing tells them apart: "
+    "give them a property with a different `const` each."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def _compiled(document: dict[str, object], compiler: "_Compiler") -> OutputSchem
     compiler.compile(document)
     if document.get("type") != "object":
         raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
-    counted = CountedAlternatives() if compiler.is_new else None
+    counted = _Alternatives() if compiler.is_new else None
     root = link(document, compiler.nodes, compiler.by_schema, counted.add if counted else None)
     return OutputSchema(document, root)
 
@@ -271,3 +276,40 @@ def _check_strict(node: SchemaNode, schema: dict[str, object]) -> None:
                 raise refused(((node.path, "required"), index), "`required` names no property of the object.")
     if list in node.kinds and "items" not in schema:
         raise refused(node.path, "`strict` needs `items` in every array.")
+
+
+class _Alternatives:
+    """Counts the alternatives of a schema's `anyOf`, and refuses one for which a value may have to be tried too often.
+
+    The checker distinguishes schemas by the type of their values; objects also by `tag`, and by the names of their
+    properties where all are required and no others allowed. Schemas with nothing but `enum` or `const`, and a type, are
+    not counted, because looking up a value in a set takes no search.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[type, int]] = {}
+
+    def add(self, node: SchemaNode) -> None:
+        """Count those of one settled node, after those of its branches that have an `anyOf`. Raises SchemaRefused."""
+        if len(node.branches) == 1 and not node.branches[0].branches:
+            self._known[id(node)] = dict.fromkeys(node.by_kind, 1)
+            return
+        counts = {kind: _counted(node, kind, self._known) for kind in node.by_kind}
+        if max(counts.values(), default=0) > SCHEMA_ALIKE_MOST:
+            raise refused((node.path, "anyOf"), _ALIKE)
+        self._known[id(node)] = counts
+
+
+def _counted(node: SchemaNode, kind: type, known: dict[int, dict[type, int]]) -> int:
+    """Count the schemas with which a value of a Python type may have to be tried at most, for the `anyOf` of a node."""
+    branches = node.by_kind[kind]
+    if len(branches) == 1 and not branches[0].branches:
+        return 1
+    if kind is dict and node.tag is not None:
+        return 1
+    nested = sum(known[id(branch)].get(kind, 0) for branch in branches if branch.branches)
+    flat = [branch for branch in branches if not branch.branches and not branch.is_constant]
+    if kind is not dict:
+        return max(nested + len(flat), 1)
+    named = Counter(branch.required_names for branch in flat if branch.has_exact_names)
+    return max(nested + len(flat) - named.total() + max(named.values(), default=0), 1)

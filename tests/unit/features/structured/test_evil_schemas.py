@@ -6,7 +6,7 @@ import pytest
 
 from src.features.structured.schema import document, equality, keywords, nodes, pointers, references, schema
 from src.features.structured.schema.check import faults_of
-from src.features.structured.schema.refusals import SchemaRefused
+from src.features.structured.schema.keywords import SchemaRefused
 from src.features.structured.schema.schema import parse_schema
 from src.kernel.api.base.fields import parse_object
 from src.kernel.api.base.problems import Refusal

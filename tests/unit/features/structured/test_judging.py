@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.features.structured.judging import Judgement, judge
+from src.features.structured.forms import Judgement, judge
 from src.features.structured.schema.schema import parse_schema
 
 from .test_schema import closed

@@ -8,7 +8,7 @@ from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel
 
 from src.features.structured.schema.check import faults_of
-from src.features.structured.schema.refusals import SchemaRefused
+from src.features.structured.schema.keywords import SchemaRefused
 from src.features.structured.schema.schema import (
     OutputSchema,
     accepted_schema,
