@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.features.texts.file_cuts import CutAt, FileCuts, TextFault, text_of
+from src.kernel.domain import limits
 from src.kernel.text import chunks
 from src.kernel.text.chunks import TooManyChunks, cuts, cuts_between, cuts_in_portions
 from tests.support.text_bench import look_near
@@ -64,7 +65,10 @@ def in_slices(
     ends: list[int] = []
     byte_ends: list[int] = []
     while True:
-        one = FileCuts(len(content), max_chars, overlap, at, most=most, portion_bytes=portion_bytes)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(limits, "CHUNKS_MOST", most)
+            patch.setattr(limits, "TEXT_PORTION_BYTES", portion_bytes)
+            one = FileCuts(len(content), max_chars, overlap, at)
         if one.is_over:
             return ends, byte_ends
         first, behind = one.wanted

@@ -7,6 +7,7 @@ to go on after a portion, because the rules of `chunks` are local.
 import codecs
 from typing import Final, NamedTuple
 
+from ...kernel.domain import limits
 from ...kernel.text.chunks import LOOK_CHARS, TooManyChunks, cuts_between
 
 # A code point has at most so many bytes in UTF-8.
@@ -45,27 +46,18 @@ class CutPortion(NamedTuple):
 class FileCuts:
     """Cuts one file of `size` bytes, from where an earlier worker stopped.
 
-    Each portion of the file is read with the bytes before and after it that the rules look at. `portion_bytes` is about
-    how much of the file a portion advances.
+    Each portion of the file is read with the bytes before and after it that the rules look at. It advances by about
+    TEXT_PORTION_BYTES.
     """
 
-    def __init__(
-        self,
-        size: int,
-        max_chars: int,
-        overlap: int,
-        at: CutAt,
-        *,
-        most: int,
-        portion_bytes: int,
-    ) -> None:
+    def __init__(self, size: int, max_chars: int, overlap: int, at: CutAt) -> None:
         self._size = size
         self._max_chars = max_chars
         self._overlap = overlap
-        self._most = most
+        self._most = limits.CHUNKS_MOST
         self.at = at
         # Enough for a chunk of the widest code points, and for what the rules look at behind it.
-        self._ahead = max(portion_bytes, 1) + CODE_POINT_BYTES * (max_chars + LOOK_CHARS + 1) + len(_BOM)
+        self._ahead = limits.TEXT_PORTION_BYTES + CODE_POINT_BYTES * (max_chars + LOOK_CHARS + 1) + len(_BOM)
 
     @property
     def is_over(self) -> bool:

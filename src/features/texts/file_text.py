@@ -123,8 +123,7 @@ class FileText(CallInputs):
             self._along = FileHeadings(self._claim, along, near.decode(errors="ignore"))
         chunk_chars = self._claim.options.chunk_chars
         assert chunk_chars is not None
-        overlap, portion_bytes = self._claim.window.overlap, limits.TEXT_PORTION_BYTES
-        cuts = FileCuts(file.bytes, chunk_chars, overlap, at, most=limits.CHUNKS_MOST, portion_bytes=portion_bytes)
+        cuts = FileCuts(file.bytes, chunk_chars, self._claim.window.overlap, at)
         portions_left, has_recorded = limits.TEXT_PORTIONS_A_RUN[self._context.settings.plan], False
         has_text = False
         while not cuts.is_over:

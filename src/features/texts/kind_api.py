@@ -57,16 +57,9 @@ class TextsApi(KindApi):
 
 
 async def _planned(request: TaskRequest, api: Api, file: File, repeated: str) -> Planned:
-    overlap, settings = request.overlap_chars, api.settings
+    overlap = request.overlap_chars
     before = overlap + (request.options.long_text.context_chars if request.options.long_text is not None else 0)
-    cuts = FileCuts(
-        file.bytes,
-        request.max_chars(settings),
-        overlap,
-        CutAt(),
-        most=limits.CHUNKS_MOST,
-        portion_bytes=limits.TEXT_PORTION_BYTES,
-    )
+    cuts = FileCuts(file.bytes, request.max_chars(api.settings), overlap, CutAt())
     ends: list[int] = []
     tail, tokens = "", 0
     while not cuts.is_over:

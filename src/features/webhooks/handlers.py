@@ -28,7 +28,6 @@ from .deliverer import deliverer_of
 from .endpoints_store import WebhookEndpoint as StoredEndpoint
 from .endpoints_store import WebhookStore
 from .rules import (
-    ENDPOINT_ID_BYTES,
     ENDPOINT_ID_PATTERN,
     AttemptFailure,
     EndpointKey,
@@ -36,7 +35,6 @@ from .rules import (
     endpoint_id,
     endpoint_key_of,
     is_endpoint_id,
-    new_endpoint_id,
 )
 
 _Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ENDPOINT_ID_PATTERN}$"})]
@@ -138,7 +136,7 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
     if flaw is not None:
         raise field_refusal([FieldError("url", flaw)])
     events = tuple(dict.fromkeys(fields.event_types))
-    one_id = new_endpoint_id(api.entropy(ENDPOINT_ID_BYTES))
+    one_id = f"we_{api.entropy(12).hex()}"
     endpoint_key, store = endpoint_key_of(exchange.tenant, one_id), api.store.beside(WebhookStore)
     try:
         made = await store.insert(endpoint_key, fields.name, fields.url, events)

@@ -47,8 +47,7 @@ def refusal(url: str, *, loopback: bool = False) -> str | None:
     found = _PUBLIC.fullmatch(url)
     if found is None:
         return f"must be a URL of {TAKES}"
-    host = found["host"].lower()
-    return _flaw_of_name(host)
+    return _flaw_of_name(found["host"].lower())
 
 
 def _flaw_of_name(host: str) -> str | None:
@@ -65,7 +64,6 @@ def _flaw_of_name(host: str) -> str | None:
 EndpointKey = NewType("EndpointKey", str)
 
 ENDPOINT_ID_PATTERN = "we_[0-9a-f]{24}"
-ENDPOINT_ID_BYTES = 12
 DELIVERY_ID_PATTERN = "evt_[0-9a-f]{32}_[0-9]{1,9}_[0-9]{1,15}_[0-9a-f]{24}"
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
@@ -141,12 +139,6 @@ def endpoint_key_of(tenant: str, one_id: str) -> EndpointKey:
 def endpoint_id(endpoint_key: EndpointKey) -> str:
     """Return the id of a webhook endpoint, by which clients know it."""
     return endpoint_key.rpartition(":")[2]
-
-
-def new_endpoint_id(entropy: bytes) -> str:
-    """Make the id of a new webhook endpoint from 12 random bytes."""
-    assert len(entropy) == ENDPOINT_ID_BYTES
-    return f"we_{entropy.hex()}"
 
 
 def is_endpoint_id(text: str) -> bool:

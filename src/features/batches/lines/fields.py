@@ -27,12 +27,8 @@ def _one_of(*values: object) -> _Passes:
     return lambda value: any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in values)
 
 
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _is_a(kind: type) -> _Passes:
+    return lambda value: isinstance(value, kind)
 
 
 def _is_metadata(value: object) -> bool:
@@ -52,16 +48,16 @@ def _is_metadata(value: object) -> bool:
 _UNSENT_BY_BOTH: Final[Mapping[str, tuple[_Passes, str]]] = {
     "metadata": (_is_metadata, "an object of at most 16 pairs of texts"),
     "parallel_tool_calls": (_one_of(True), "true"),
-    "prompt_cache_key": (_is_text, "a string"),
-    "prompt_cache_retention": (_is_text, "a string"),
-    "safety_identifier": (_is_text, "a string"),
+    "prompt_cache_key": (_is_a(str), "a string"),
+    "prompt_cache_retention": (_is_a(str), "a string"),
+    "safety_identifier": (_is_a(str), "a string"),
     "service_tier": (_one_of("auto", "default", "flex"), "auto, default or flex"),
-    "store": (_is_bool, "true or false"),
+    "store": (_is_a(bool), "true or false"),
     "stream": (_one_of(False), "false"),
     "tool_choice": (_one_of("auto", "none"), "auto or none"),
     "tools": (_one_of([]), "an empty list"),
     "top_logprobs": (_one_of(0), "0"),
-    "user": (_is_text, "a string"),
+    "user": (_is_a(str), "a string"),
 }
 _UNSENT_BY_CHAT: Final[Mapping[str, tuple[_Passes, str]]] = {
     **_UNSENT_BY_BOTH,
@@ -75,7 +71,7 @@ _UNSENT_BY_CHAT: Final[Mapping[str, tuple[_Passes, str]]] = {
 }
 _UNSENT_BY_RESPONSES: Final[Mapping[str, tuple[_Passes, str]]] = {
     **_UNSENT_BY_BOTH,
-    "background": (_is_bool, "true or false"),
+    "background": (_is_a(bool), "true or false"),
     "context_management": (_one_of([]), "an empty list"),
     "include": (_one_of([]), "an empty list"),
     "truncation": (_one_of("disabled"), "disabled"),

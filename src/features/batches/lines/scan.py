@@ -61,15 +61,12 @@ class LineScanner:
 
     def _hold(self, part: bytes) -> None:
         """Add to the line whose end has not arrived. Only so much is kept that the line is known to be too large."""
-        room = self._room() - len(self._held)
+        # one byte more than a line may have, and a byte order mark and CR besides
+        room = limits.BATCH_LINE_BYTES_MOST + len(_BOM) + 2 - len(self._held)
         if room > 0:
             kept = part if len(part) <= room else part[:room]
             self._held = self._held + kept if self._held else kept
         self._held_all += len(part)
-
-    def _room(self) -> int:
-        # one byte more than a line may have, and a byte order mark and CR besides
-        return limits.BATCH_LINE_BYTES_MOST + len(_BOM) + 2
 
     def _end(self, newline: int, found: list[FileLine]) -> None:
         """End the line that is held. `newline` is how many bytes its end has besides CR."""

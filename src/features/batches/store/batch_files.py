@@ -16,7 +16,7 @@ from ....kernel.store.hooks import HookedStore
 from ...files.file import FilePart, Shelf, tenant_of
 from ...files.sql import UNWRITTEN
 from . import batches as records
-from .batches import SegmentLines, SegmentSize, Writing, file_name
+from .batches import SegmentLines, SegmentSize, Writing, file_name, sizes_of
 
 _OF_LINES = "task_id = :task_key AND level = 0"
 
@@ -186,7 +186,7 @@ class BatchFileStore(HookedStore):
     async def lines(self, task_key: TaskKey) -> list[SegmentLines]:
         """Read the lengths of all lines of the output file, in its order."""
         (found,) = await self._database.run(LINES.bind(task_key=task_key))
-        return records.segment_lines(found)
+        return [SegmentLines(d1.whole(row, "part"), row["object"] is not None, sizes_of(row)) for row in found]
 
     async def waiting(self, task_key: TaskKey) -> list[SegmentSize]:
         """Read which segments have not become objects."""

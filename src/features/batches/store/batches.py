@@ -223,27 +223,9 @@ def work(row: Row) -> BatchWork:
     )
 
 
-def stored_slices(found: Sequence[Row]) -> list[StoredPortion]:
-    """Read where each line of a batch is in the batch's input file."""
-    return [
-        StoredPortion(whole(row, "first"), whole(row, "lines"), whole(row, "start"), bytes.fromhex(text(row, "spans")))
-        for row in found
-    ]
-
-
-def digests(found: Sequence[Row]) -> list[tuple[int, ...]]:
-    """Read the digests of a batch's lines, portion by portion."""
-    return [read_ids(bytes.fromhex(text(row, "ids")), whole(row, "lines")) for row in found]
-
-
 def segment_sizes(found: Sequence[Row]) -> list[SegmentSize]:
     """Read the segments of a batch that have not become objects in the bucket."""
-    return [SegmentSize(whole(row, "part"), sum(_sizes(row))) for row in found]
-
-
-def segment_lines(found: Sequence[Row]) -> list[SegmentLines]:
-    """Read the lengths of a batch's lines."""
-    return [SegmentLines(whole(row, "part"), row["object"] is not None, _sizes(row)) for row in found]
+    return [SegmentSize(whole(row, "part"), sum(sizes_of(row))) for row in found]
 
 
 def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
@@ -279,8 +261,13 @@ def answered_ranges(found: Sequence[Row]) -> list[range]:
     return ranges
 
 
-def _sizes(row: Row) -> tuple[int, ...]:
+def sizes_of(row: Row) -> tuple[int, ...]:
+    """Read the lengths of a segment's lines."""
     return tuple(map(int, text(row, "sizes").split(",")))
+
+
+def _bytes(row: Row, name: str) -> bytes:
+    return bytes.fromhex(text(row, name))
 
 
 def _place(row: Row, name: str) -> Shelf | None:
@@ -448,12 +435,17 @@ class BatchStore(AdmissionStore):
     async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredPortion]] | None:
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
         found, portions = await self._database.run(WORK.bind(task_key=task_key), PORTIONS.bind(task_key=task_key))
-        return (work(found[0]), stored_slices(portions)) if found else None
+        lines = [
+            StoredPortion(whole(row, "first"), whole(row, "lines"), whole(row, "start"), _bytes(row, "spans"))
+            for row in portions
+        ]
+        return (work(found[0]), lines) if found else None
 
     async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
         """Read where the validation goes on: the batch, and its lines' digests by portion. None: it is gone."""
         found, portions = await self._database.run(WORK.bind(task_key=task_key), DIGESTS.bind(task_key=task_key))
-        return (work(found[0]), digests(portions)) if found else None
+        digests = [read_ids(_bytes(row, "ids"), whole(row, "lines")) for row in portions]
+        return (work(found[0]), digests) if found else None
 
 
 # The statements that record the validation in steps. `under` are the parameters of claim and step.

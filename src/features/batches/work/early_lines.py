@@ -5,8 +5,7 @@ number and its place in bytes, so the reader goes on behind the last line that i
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from typing import NamedTuple
 
 from ....kernel.domain import limits
 from ....kernel.domain.errors import BlobMissing
@@ -14,27 +13,22 @@ from ...files.file import File
 from ...files.store import FileStore
 from ..store.batch_files import BatchFileStore
 from ..store.batches import Batch, SegmentLines
+from .growth import together
 
 _REPLANS_MOST = 20
 
 
-@dataclass(frozen=True, slots=True)
-class EarlyLines:
+class EarlyLines(NamedTuple):
     """Lines of an output file, from line `first` up to line `behind`, counted from 0, with `size` bytes together.
 
-    `available` is how many lines the file has now. `chunks` gives their bytes, whole lines each.
+    `reaches_end` says that they are the last that the file has now. `chunks` gives their bytes, whole lines each.
     """
 
     first: int
     behind: int
     size: int
-    available: int
+    reaches_end: bool
     chunks: AsyncIterator[bytes]
-
-    @property
-    def reaches_end(self) -> bool:
-        """Whether these lines are the last that the file has now."""
-        return self.behind >= self.available
 
 
 async def read_lines(
@@ -50,15 +44,10 @@ async def read_lines(
     if offset and not segments and await files.file(batch.output_file) is None:
         raise BlobMissing("the output of a batch is gone")
     sizes = [size + 1 for one in segments for size in one.sizes]
-    behind, chosen = min(offset, len(sizes)), 0
-    first = behind
-    for size in islice(sizes, first, None if limit is None else first + limit):
-        if behind > first and chosen + size > bytes_most:
-            break
-        chosen += size
-        behind += 1
+    first = min(offset, len(sizes))
+    behind = first + together(sizes[first : None if limit is None else first + limit], bytes_most)
     chunks = _Reader(files, store, batch, segments).chunks(first, behind)
-    return EarlyLines(first, behind, chosen, len(sizes), chunks)
+    return EarlyLines(first, behind, sum(sizes[first:behind]), behind == len(sizes), chunks)
 
 
 class _Reader:
@@ -81,8 +70,9 @@ class _Reader:
             lines = min(behind - at, len(segment.sizes) - line)
             if segment.in_file:
                 start += sum(segment.sizes[:line]) + line
-                taken, size = _together(segment.sizes[line : line + lines])
-                chunk = await self._in_file(start, start + size)
+                sizes = [size + 1 for size in segment.sizes[line : line + lines]]
+                taken = together(sizes, limits.BATCH_PORTION_BYTES)
+                chunk = await self._in_file(start, start + sum(sizes[:taken]))
             else:
                 taken, chunk = await self._in_segments(number, line, behind - at)
             if not chunk:  # the segment has become an object since the plan
@@ -139,13 +129,3 @@ class _Reader:
             line -= len(one.sizes)
             start += sum(one.sizes) + len(one.sizes)
         raise BlobMissing("the output of a batch is gone")
-
-
-def _together(sizes: Sequence[int]) -> tuple[int, int]:
-    """Return how many of the next lines one read of the file gives, at least one, and how many bytes they have."""
-    together = 0
-    for number, size in enumerate(sizes):
-        if number and together + size + 1 > limits.BATCH_PORTION_BYTES:
-            return number, together
-        together += size + 1
-    return len(sizes), together

@@ -1,6 +1,6 @@
 """Lets the output file of a batch grow: its finished segments become objects while the batch goes on."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ....kernel.domain import limits
@@ -8,7 +8,8 @@ from ....kernel.domain.ids import FileKey, TaskKey
 from ....kernel.store.claims import NOTHING_ELSE, Also, Claim, Output
 from ....kernel.store.d1 import Row
 from ...files.blobs import Bucket
-from ...files.file import FilePart, Shelf
+from ...files.file import FilePart
+from ...files.store import FileStore
 from ..store import batches as records
 from ..store.batch_files import BatchFileStore, growing, look
 from ..store.batches import OutputFile, SegmentSize
@@ -80,51 +81,42 @@ async def store_segments(
 
 def object_of(waiting: Sequence[SegmentSize], bytes_most: int) -> Sequence[SegmentSize]:
     """Choose the first segments that together have at most `bytes_most` characters; at least one."""
-    chars = behind = 0
-    for one in waiting:
-        chars += one.chars
-        if behind and chars > bytes_most:
-            break
-        behind += 1
-    return waiting[:behind]
+    return waiting[: together((one.chars for one in waiting), bytes_most)]
 
 
-def _groups(chosen: Sequence[SegmentSize]) -> list[range]:
+def _groups(chosen: Sequence[SegmentSize]) -> Iterator[range]:
     """Divide segments into groups that are read at once."""
-    groups: list[range] = []
-    chars = 0
-    for one in chosen:
-        chars += one.chars
-        if groups and chars <= limits.BATCH_PORTION_BYTES:
-            groups[-1] = range(groups[-1].start, one.part + 1)
-        else:
-            groups.append(range(one.part, one.part + 1))
-            chars = one.chars
-    return groups
+    while chosen:
+        count = together((one.chars for one in chosen), limits.BATCH_PORTION_BYTES)
+        yield range(chosen[0].part, chosen[count - 1].part + 1)
+        chosen = chosen[count:]
+
+
+def together(sizes: Iterable[int], most: int) -> int:
+    """Return how many of the first sizes have at most `most` together; at least one, if there is one."""
+    total = count = 0
+    for size in sizes:
+        total += size
+        if count and total > most:
+            break
+        count += 1
+    return count
 
 
 class Growth:
     """Makes an object of a batch's segments once their lines suffice for a part. One for each run.
 
-    All parts of the output file are stored where the first one is: `bucket_of` gives the bucket of a shelf.
+    All parts of the output file are stored where the first one is, whichever bucket the deployment has now.
     """
 
-    def __init__(
-        self,
-        claim: Claim,
-        *,
-        store: BatchFileStore,
-        part_bytes: int,
-        bucket_of: Callable[[Shelf], Bucket],
-    ) -> None:
+    def __init__(self, claim: Claim, store: BatchFileStore, files: FileStore) -> None:
         self._task_key = claim.task_key
         # After a restore of the database another claim may get the same fence, but not the same holder.
         self._name = f"c{claim.fence}-{claim.holder[:8]}"
         self._store = store
-        self._part_bytes = part_bytes
-        self._bucket_of = bucket_of
+        self._files = files
         self._waiting: int | None = None  # The characters of lines that are not in an object; None until read.
-        self._wanted = part_bytes
+        self._wanted = files.bucket.part_bytes
         self._asks = False  # whether the step in progress reads how many lines wait
 
     def asking(self, outputs: Sequence[Output]) -> Also:
@@ -157,7 +149,7 @@ class Growth:
         if not full:
             return None
         file = output_file()
-        bucket = self._bucket_of(file.shelf)
+        bucket = self._files.bucket_of(file.shelf)
         chosen = object_of(full, bucket.part_bytes)
         return await store_segments(self._store, bucket, self._task_key, file.key, self._name, chosen)
 
@@ -166,7 +158,7 @@ class Growth:
         await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
         assert self._waiting is not None
         self._waiting -= stored.chars
-        self._wanted = self._part_bytes
+        self._wanted = self._files.bucket.part_bytes
 
     def _heard(self, rows: Sequence[Row]) -> None:
         self._waiting = sum(one.chars for one in records.segment_sizes(rows))

@@ -100,12 +100,7 @@ class BatchInputs(LineInputs):
         self._pacer = pacer
         self._ledger = ledger
         self._reading = reading
-        self._growth = Growth(
-            context.claim,
-            store=context.store.beside(BatchFileStore),
-            part_bytes=files.bucket.part_bytes,
-            bucket_of=files.bucket_of,
-        )
+        self._growth = Growth(context.claim, context.store.beside(BatchFileStore), files)
 
     async def prepare(self, record: Record) -> Ending | RunContext | None:
         """Check the lines of a batch whose lines are not counted yet. Raises StoreError and ClaimLost."""

@@ -38,14 +38,6 @@ def is_date(text: str) -> bool:
     return _is_day(_DATE.fullmatch(text))
 
 
-def is_time(text: str) -> bool:
-    """Whether the text is a `full-time` of RFC 3339, with an offset.
-
-    Leap seconds are refused, because clients' parsers refuse them.
-    """
-    return _TIME.fullmatch(text) is not None
-
-
 def is_date_time(text: str) -> bool:
     """Whether the text is a `date-time` of RFC 3339: a date, T, and a time with an offset."""
     return _is_day(_DATE_TIME.fullmatch(text))
@@ -60,15 +52,6 @@ def _is_day(found: re.Match[str] | None) -> bool:
     year, month, day = int(found[1]), int(found[2]), int(found[3])
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     return day <= _DAYS[month - 1] + (is_leap and month == 2)
-
-
-def is_duration(text: str) -> bool:
-    """Whether the text is a duration of RFC 3339, appendix A, such as P3Y6M or P2W.
-
-    As in ISO 8601, but unlike in appendix A, a unit between two others may be left out (P1Y2D), and seconds may have a
-    fraction (PT1.5S).
-    """
-    return _DURATION.fullmatch(text) is not None
 
 
 def is_email(text: str) -> bool:
@@ -142,19 +125,21 @@ def _groups(text: str, *, is_end: bool) -> int | None:
     return count if all(_GROUP.fullmatch(group) for group in groups) else None
 
 
-def is_uuid(text: str) -> bool:
-    """Whether the text is a UUID of RFC 9562, 4: 32 hexadecimal digits in five groups."""
-    return _UUID.fullmatch(text) is not None
+def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda text: pattern.fullmatch(text) is not None
 
 
 FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "date-time": is_date_time,
     "date": is_date,
-    "time": is_time,
-    "duration": is_duration,
+    # A `full-time` of RFC 3339, with an offset. Leap seconds are refused, because clients' parsers refuse them.
+    "time": _matches(_TIME),
+    # RFC 3339, appendix A, such as P3Y6M or P2W. As in ISO 8601, but unlike there, a unit between two others may be
+    # left out (P1Y2D), and seconds may have a fraction (PT1.5S).
+    "duration": _matches(_DURATION),
     "email": is_email,
     "hostname": is_hostname,
     "ipv4": is_ipv4,
     "ipv6": is_ipv6,
-    "uuid": is_uuid,
+    "uuid": _matches(_UUID),  # RFC 9562, 4: 32 hexadecimal digits in five groups
 }

@@ -61,7 +61,7 @@ def accepted_schema(document: dict[str, object]) -> OutputSchema:
 
 
 def _compiled(document: dict[str, object], compiler: "_Compiler") -> OutputSchema:
-    compiler.compile(document)
+    compiler.schema(document, None, 0)
     if document.get("type") != "object":
         raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
     counted = _Alternatives() if compiler.is_new else None
@@ -117,11 +117,7 @@ class _Compiler:
         self._enum_parts = 0
         self._alternatives = 0
 
-    def compile(self, document: dict[str, object]) -> None:
-        """Compile the whole document."""
-        self._schema(document, None, 0)
-
-    def _schema(self, schema: object, path: Path, outer: int) -> SchemaNode:
+    def schema(self, schema: object, path: Path, outer: int) -> SchemaNode:
         """Compile the schema of a value that is inside `outer` levels of objects and arrays."""
         if not isinstance(schema, dict):
             raise refused(path, "A schema is a JSON object.")
@@ -206,11 +202,11 @@ class _Compiler:
         self._properties += len(value)
         if self._properties > SCHEMA_PROPERTIES_MOST:
             raise refused(path, f"The schema has more than {SCHEMA_PROPERTIES_MOST:,} properties.")
-        node.properties = {name: self._schema(child, (path, name), outer) for name, child in value.items()}
+        node.properties = {name: self.schema(child, (path, name), outer) for name, child in value.items()}
 
     def items(self, node: SchemaNode, value: object, path: Path, outer: int) -> None:
         """Compile `items`."""
-        node.items = self._schema(value, path, outer)
+        node.items = self.schema(value, path, outer)
 
     def branches(self, node: SchemaNode, value: object, path: Path, outer: int) -> None:
         """Compile `anyOf`.
@@ -225,14 +221,14 @@ class _Compiler:
                 f"The schema has more than {SCHEMA_ALTERNATIVES_MOST:,} schemas of `anyOf` for values besides null."
             )
             raise refused(path, reason)
-        node.branches = tuple([self._schema(child, (path, index), outer) for index, child in enumerate(value)])
+        node.branches = tuple([self.schema(child, (path, index), outer) for index, child in enumerate(value)])
 
     def definitions(self, _node: SchemaNode, value: object, path: Path, _outer: int) -> None:
         """Compile `$defs` or `definitions`. Levels of objects and arrays are counted from 0 in each definition."""
         if not isinstance(value, dict):
             raise refused(path, "Definitions are an object.")
         for name, child in value.items():
-            self._schema(child, (path, name), 0)
+            self.schema(child, (path, name), 0)
 
 
 _SUBSCHEMAS: Final = {
