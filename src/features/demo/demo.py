@@ -1,8 +1,7 @@
 """The demo provider: it analyses a call's text deterministically, without a model or a network.
 
-The demo provider quotes sentences of the text and counts its words, and states nothing else. For a merge, the demo
-provider makes one report of the same form from the reports in the call's text, so merges can continue on further
-levels.
+It quotes sentences of the text and counts its words, and states nothing else. For a merge it makes one report of the
+same form from the reports in the call's text, so merges can continue on further levels.
 """
 
 import re
@@ -45,9 +44,8 @@ _LONGEST_ABBREVIATION_CHARS = 5
 class DemoProvider:
     """A model provider (`Provider`) that analyses the text itself, without a model.
 
-    The demo provider needs no configuration, and it fails only for a line of a batch that every server would refuse.
-    The demo provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the
-    temperature and other options of a call.
+    It fails only for a line of a batch that every server would refuse. It obeys `max_output_tokens` and the form of the
+    output, and ignores `system`, the temperature and other options of a call.
     """
 
     name = "demo"

@@ -181,9 +181,6 @@ class WantedOutput(NamedTuple):
 
 
 def _refusal(kind: ProblemKind, field: str, pointer: str, reason: str) -> Refusal:
-    """Make the refusal of a schema or a join rule.
-
-    The JSON pointer has the client's own names, because only they name the place.
-    """
+    """Make the refusal of a schema or a join rule."""
     message = f"{pointer or 'the root'}: {reason}"
     return Refusal(kind, f"{field}: {message}", [FieldError(field, message, pointer)])

@@ -62,10 +62,7 @@ def object_in(text: str) -> str:
 
 
 def _without_thoughts(text: str) -> str:
-    """Remove a model's thoughts from the beginning of its output.
-
-    Raises Unacceptable if a model's thoughts in the output do not end.
-    """
+    """Remove a model's thoughts from the beginning of its output. Raises Unacceptable if they do not end."""
     at = 0
     while True:
         at = _solid(text, at)
@@ -208,9 +205,8 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
 def _skeleton(text: str) -> str:
     """Return the part of a JSON text that is outside strings.
 
-    If the text has a syntax error, the part of the result after the error means nothing. In JSON, backslashes occur
-    only in strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation
-    mark begins or ends a string.
+    Behind a syntax error the result means nothing. In JSON, backslashes occur only in strings. Once escaped backslashes
+    and then escaped quotation marks are removed, each remaining quotation mark begins or ends a string.
     """
     if "\\" in text:
         text = text.replace("\\\\", "").replace('\\"', "")
@@ -218,10 +214,7 @@ def _skeleton(text: str) -> str:
 
 
 def _levels_at_most(skeleton: str) -> int:
-    """Return how deep brackets are nested, or more if they do not match.
-
-    Stops counting levels when VALUE_LEVELS_MOST is passed.
-    """
+    """Return how deep brackets are nested, or more if they do not match, or above VALUE_LEVELS_MOST."""
     brackets = skeleton.encode("ascii", "replace").translate(_BRACES, _NOT_BRACKETS)
     levels = 0
     size = -1
@@ -233,11 +226,7 @@ def _levels_at_most(skeleton: str) -> int:
 
 
 def _parse(text: str, *, is_large: bool) -> object:
-    """Parse JSON.
-
-    `is_large` says that some whole number in the text may be too large, so that each number is checked. `_parse` does
-    not find infinite floats, but writing them as JSON fails later.
-    """
+    """Parse JSON. If `is_large`, each whole number is checked. Infinite floats are found when they are written."""
     try:
         found: object = json.loads(text, parse_constant=_no_constant, parse_int=_finite_integer if is_large else None)
     except json.JSONDecodeError as error:

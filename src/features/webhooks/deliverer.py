@@ -1,10 +1,8 @@
 """Sends webhooks.
 
-A webhook delivery is an actor like a task: its message is "send", and `Deliverer` is its behaviour. A webhook delivery
-is claimed under a fence and a lease like a task, and the holder of the claim sends it once. The transaction that ends a
-task also writes and claims the webhook deliveries about this end, and the same invocation sends them. The sweep sends
-the webhook deliveries for which the invocation has no time, and repeats those that fail. A webhook message that is sent
-twice has the same id both times.
+A webhook delivery is claimed under a fence and a lease like a task, and the holder of the claim sends it once. The
+transaction that ends a task also writes and claims the deliveries about this end, and the same invocation sends them.
+The sweep sends those for which the invocation has no time, and repeats those that fail, each under the same id.
 """
 
 import asyncio
@@ -20,8 +18,8 @@ from . import rules as webhooks
 from .deliveries_store import Attempt, AttemptResult, DeliveryStore, DueDelivery, Outbox, Taken
 from .rules import AttemptFailure, DeliveryOutcome, EndpointKey, ReceiverAnswer
 
-# One subrequest claims several webhook deliveries, and another one records the attempts to send them. Claiming webhook
-# deliveries takes up to two statements for each delivery, and recording attempts takes up to four for each.
+# One subrequest claims several webhook deliveries, and another one records the attempts to send them, with so many
+# statements at most for each delivery.
 _CALLS = 2
 _STATEMENTS_OF_CLAIM = 2
 _STATEMENTS_OF_RECORD = 4

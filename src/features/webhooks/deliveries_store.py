@@ -39,14 +39,12 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 
 # For each end of the given tasks, writes one webhook delivery for each endpoint of the task's tenant that subscribes to
 # the event. Tasks that have not ended are left out. OUTBOX follows each statement that ends tasks, in the same
-# transaction. Without a subscribed webhook endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that
-# ended after the endpoint's creation or in the minute before it. The minute is added in case the database's clock was
-# set back: one message too many is better than one too few. For a task that has not ended, OUTBOX writes no webhook
-# delivery. If the transaction is repeated, OUTBOX keeps the webhook delivery that the first run wrote. A caller that
-# gets a row may send the row's webhook delivery, which no other caller may send for `:held_ms`. A webhook endpoint that
-# has failed too often is paused. After the pause of a webhook endpoint, the sweep sends the endpoint one delivery as a
-# trial. Until such a trial succeeds, all other webhook deliveries for the endpoint wait for the sweep, too. So do the
-# deliveries of a tenant that has `:share` others under way; the tenant's newest tasks suffice to count these.
+# transaction. If that is repeated, the delivery stays that the first run wrote. An endpoint gets deliveries about tasks
+# that ended after its creation or in the minute before it, in case the database's clock was set back: one message too
+# many is better than one too few. A caller that gets a row may send its delivery, which no other may for `:held_ms`.
+# An endpoint that has failed too often is paused. Then the sweep sends it one delivery as a trial, and until a trial
+# succeeds, all others wait for the sweep. So do the deliveries of a tenant that has `:share` others under way; the
+# tenant's newest tasks suffice to count these.
 _CROWDED = f""":share <= (SELECT count(*) FROM (
     SELECT due_at FROM webhook_deliveries WHERE state = 1 AND task_id > tenant || ':' AND task_id < tenant || ';'
     ORDER BY task_id DESC LIMIT :share) WHERE due_at > {NOW})"""
@@ -102,9 +100,8 @@ def _of_waiting(most: str) -> str:
 _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
 _PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
-# A condition on a webhook delivery that is due: it must not be sent now. A webhook delivery is over if its endpoint is
-# gone, or if the delivery began at least `:kept_ms` ago. A webhook delivery that was never sent must wait if its
-# endpoint is paused.
+# A condition on a due delivery: it must not be sent now. It is over if its endpoint is gone, or if it began at least
+# `:kept_ms` ago. One that was never sent must wait if its endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
 _FOUND_COLUMNS = "task_id, generation, endpoint_id, ended_at, fence, astray, failures"
@@ -136,10 +133,9 @@ SELECT * FROM (
 ) UNION ALL SELECT * FROM (SELECT {_FOUND_COLUMNS} FROM placed WHERE astray LIMIT 1)
 """)
 
-# Handles due webhook deliveries that must not be sent now. A webhook delivery that is over gets its outcome, 'gone' or
-# 'exhausted'. A webhook delivery for a paused endpoint is recorded as waiting for that endpoint, so that it no longer
-# blocks the tenant's other deliveries. SORT_DELIVERIES reads `:walk_most` webhook deliveries of each tenant and of each
-# endpoint, and changes at most `:walk_most`.
+# Handles due webhook deliveries that must not be sent now. One that is over gets its outcome, 'gone' or 'exhausted'.
+# One for a paused endpoint is recorded as waiting for it, so that it no longer blocks the tenant's other deliveries.
+# Reads `:walk_most` webhook deliveries of each tenant and of each endpoint, and changes at most `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
 UPDATE webhook_deliveries SET outcome = {_OVER}, state = CASE WHEN {_OVER} IS NULL THEN 2 ELSE 0 END,
@@ -154,10 +150,9 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a webhook delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that the delivery had when it was
-# read. Therefore, if two senders come at once, the second takes no webhook delivery, and neither does a TAKE_DELIVERY
-# that arrives late. A webhook delivery whose endpoint is gone is not taken, nor one whose endpoint is paused after too
-# many failures.
+# Takes a webhook delivery for a sender for `:held_ms`. It names the fence that the delivery had when it was read, so of
+# two senders at once the second takes nothing, and neither does a TAKE_DELIVERY that arrives late. A delivery whose
+# endpoint is gone, or paused after too many failures, is not taken.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
@@ -178,9 +173,8 @@ WHERE {_OPEN} AND fence = :fence AND tries = :tries
 RETURNING state
 """)
 
-# END_FRESH and END_WAITING end the remaining deliveries of a webhook endpoint that answered 410 or is deleted; each
-# statement ends at most `:most` deliveries. The sweep ends the remaining ones later. The tenant's task keys are from
-# `:first` on and below `:behind`.
+# End the remaining deliveries of a webhook endpoint that answered 410 or is deleted, at most `:most` each; the sweep
+# ends the others. The tenant's task keys are from `:first` on and below `:behind`.
 END_FRESH = statement("""
 UPDATE webhook_deliveries SET state = 0, outcome = 'gone'
 WHERE state = 1 AND (task_id, generation, endpoint_id) IN (
@@ -193,8 +187,8 @@ WHERE state = 2 AND (task_id, generation, endpoint_id) IN (
   SELECT task_id, generation, endpoint_id FROM {_WAITING} WHERE state = 2 AND endpoint_id = :endpoint LIMIT :most)
 """)
 
-# Starts a webhook delivery anew, whatever its outcome was, if its endpoint still exists. REDELIVER names the fence that
-# the delivery had when it was read, so that REDELIVER changes nothing if it arrives late.
+# Starts a webhook delivery anew, whatever its outcome was, if its endpoint still exists. It names the fence that the
+# delivery had when it was read, so that it changes nothing if it arrives late.
 REDELIVER = statement(f"""
 UPDATE webhook_deliveries SET state = 2, outcome = NULL, fence = fence + 1, due_at = {NOW} + :held_ms,
   begun_at = {NOW}
@@ -219,9 +213,8 @@ _ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until 
 # A condition: the endpoint's key is from `:first` on and below `:behind`, as are all of one tenant.
 _OF_TENANT = "id >= :first AND id < :behind"
 
-# Writes a webhook endpoint unless its tenant already has `:most` endpoints. If INSERT_ENDPOINT is sent twice, the
-# second send changes nothing, because the caller chose the key of the webhook endpoint. If the write of a webhook
-# endpoint arrives after the endpoint was deleted, the tombstone `:grave` stops it. `:event_types` is a JSON list.
+# Writes a webhook endpoint unless its tenant already has `:most` endpoints. A second send changes nothing, because the
+# caller chose the key. If it arrives after the deletion, the tombstone `:grave` stops it. `:event_types`: a JSON list.
 INSERT_ENDPOINT = statement(f"""
 INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at)
 SELECT :endpoint, :name, :url, :event_types, {NOW}, {NOW}
@@ -235,18 +228,16 @@ ENDPOINT = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :end
 # Reads a tenant's webhook endpoints, oldest first. A tenant has few endpoints.
 LIST_ENDPOINTS = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE {_OF_TENANT} ORDER BY created_at, id")
 
-# Gives a webhook endpoint a new secret. The webhook endpoint's previous secret also signs for another `:old_ms`. ROTATE
-# names the generation that the secret had when it was read, so that ROTATE changes nothing if it arrives after another
-# rotation.
+# Gives a webhook endpoint a new secret. The previous one also signs for another `:old_ms`. ROTATE names the generation
+# that the secret had when it was read, so that it changes nothing if it arrives after another rotation.
 ROTATE = statement(f"""
 UPDATE webhook_endpoints SET secret_generation = secret_generation + 1, old_secret_until = {NOW} + :old_ms,
   updated_at = {NOW}
 WHERE id = :endpoint AND secret_generation = :generation
 """)
 
-# Leaves a tombstone of a webhook endpoint that is about to be deleted, because the endpoint's own write may still
-# arrive. With `:unseen`, a webhook endpoint that does not exist also gets a tombstone, because the write that creates
-# the endpoint may have failed and may still arrive later.
+# Leaves a tombstone of a webhook endpoint that is about to be deleted, because its own write may still arrive. With
+# `:unseen` also of one that does not exist, because the write that creates it may have failed, and still arrive.
 BURY_ENDPOINT = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
 WHERE :unseen OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint)
@@ -259,11 +250,10 @@ SELECT count(*) AS failing FROM webhook_endpoints WHERE failed_attempts >= :leas
 DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint RETURNING id")
 
 # --- What attempts say about an endpoint -----------------------------------------------------------------
-# If NOTE_SUCCESS or NOTE_FAILURE takes effect late or twice, the only consequence is that a pause of the endpoint
-# becomes too long or too short. `:began_at` is when the attempt to send a webhook delivery began.
+# If one of these takes effect late or twice, a pause of the endpoint becomes too long or too short, and nothing else.
+# `:began_at` is when the attempt to send a webhook delivery began.
 
-# Records that an attempt to send a webhook delivery succeeded. For a webhook endpoint without failures, nothing is
-# written. A pause of the webhook endpoint that began after the attempt began is not ended.
+# Records that an attempt succeeded, unless the endpoint has no failures. A pause that began after it is not ended.
 NOTE_SUCCESS = statement("""
 UPDATE webhook_endpoints SET failures = 0, failed_attempts = 0, last_failure = NULL,
   paused_until = CASE WHEN paused_at <= :began_at THEN 0 ELSE paused_until END
@@ -273,11 +263,11 @@ WHERE id = :endpoint AND (failed_attempts > 0 OR failures > 0 OR (paused_until >
 # How many failures in a row an endpoint has with this one.
 _FAILURES = "iif(paused_at <= :began_at, max(failures + 1, min(:breaker, failures + :weight)), failures)"
 
-# Records that an attempt to send a webhook delivery failed, which counts as `:weight` failures until the endpoint has
-# `:breaker` of them, and then as one. After `:breaker` failures in a row the webhook endpoint is paused for
-# `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint asked for
-# more. `paused_at` is the time of the last counted failure. Therefore, of several attempts that fail at the same time
-# only one counts, and an attempt that began before a pause does not count. `failed_attempts` has all of them.
+# Records that an attempt failed, which counts as `:weight` failures until the endpoint has `:breaker` of them, and then
+# as one. After `:breaker` failures in a row the endpoint is paused for `:pause_ms`, doubled with each further failure
+# up to `:pause_most_ms`, or for `:asked_ms` if it asked for more. `paused_at` is the time of the last counted failure,
+# so of attempts that fail at the same time only one counts, and none that began before a pause. `failed_attempts` has
+# all of them.
 _COUNTS = f"(paused_at <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))"
 NOTE_FAILURE = statement(f"""
 UPDATE webhook_endpoints SET failed_attempts = failed_attempts + 1, last_failure = :failure, failures = {_FAILURES},
@@ -426,11 +416,10 @@ class DeliveryStore(Store):
         await self._database.run(SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
 
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
-        """Take webhook deliveries for this sender, and return those that it may send.
+        """Take webhook deliveries for this sender, and return those that no other has taken.
 
-        The write that takes webhook deliveries is sent only once, because the next sweep tries again. Webhook
-        deliveries that another sender has taken are not returned. An endpoint that has failed too often is tried by one
-        delivery at a time.
+        The write is sent only once, because the next sweep tries again. An endpoint that has failed too often is tried
+        by one delivery at a time.
         """
         breaker, batch = limits.BREAKER_FAILURES, list[BoundStatement]()
         for one in due:

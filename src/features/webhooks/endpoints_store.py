@@ -17,8 +17,8 @@ _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
 class WebhookEndpoint(NamedTuple):
     """A webhook endpoint, as the database has it.
 
-    Times are ms since the epoch. `old_secret_signs` says that the webhook endpoint's previous secret still signs, too.
-    The last `failed_attempts` attempts failed, the very last one with `last_failure`.
+    Times are ms since the epoch. With `old_secret_signs` the previous secret still signs, too. The last
+    `failed_attempts` attempts failed, the very last one with `last_failure`.
     """
 
     key: EndpointKey
@@ -81,11 +81,10 @@ class WebhookStore(Store):
         return _endpoint(found[0]) if found else None
 
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
-        """Delete a webhook endpoint, and end its remaining deliveries.
+        """Delete a webhook endpoint, and end its remaining deliveries. Returns False if there is none.
 
-        Returns False if the webhook endpoint does not exist. If the write had to be sent again, the webhook endpoint
-        counts as deleted. `unseen` says that the write which created the webhook endpoint may still arrive; if it does,
-        it must change nothing.
+        If the write had to be sent again, the endpoint counts as deleted. With `unseen` the write that created the
+        endpoint may still arrive, and must then change nothing.
         """
         _, *_, gone = await self._database.run(
             deliveries_store.BURY_ENDPOINT.bind(

@@ -1,10 +1,9 @@
 """Rules of webhooks: events, ids, secrets, signatures (Standard Webhooks, standardwebhooks.com), answers, and URLs.
 
 The rules for URLs keep the Worker from sending requests to places that the client could not reach itself. The check
-compares a webhook's URL with patterns, and accepts only what every URL parser reads in the same way. Therefore no URL
-parser can change an accepted URL by a repair, such as dropping tabs, turning backslashes into slashes, or replacing
-dots of other scripts. The check does not resolve host names: the platform must refuse a private address behind a public
-name (decision 0028).
+accepts only what every URL parser reads in the same way, without a repair such as dropping tabs, turning backslashes
+into slashes, or replacing dots of other scripts. It does not resolve host names: the platform must refuse a private
+address behind a public name (decision 0028).
 """
 
 import base64
@@ -113,9 +112,9 @@ class DeliveryOutcome(StrEnum):
 class DeliveryKey(NamedTuple):
     """Names a webhook's delivery by the task, by which end of that task the delivery is about, and by the endpoint.
 
-    Receivers detect repeated webhook deliveries by the delivery's id. `ended_at` is when the task ended, in ms since
-    the epoch. `ended_at` is a part of a webhook delivery's id, because after a restore of the database a task may end
-    again in the same generation, perhaps differently, and receivers must not take the second end for a repetition.
+    Receivers detect repetitions by the delivery's id. `ended_at` is when the task ended, in ms since the epoch. It is a
+    part of the id, because after a restore of the database a task may end again in the same generation, perhaps
+    differently, and receivers must not take the second end for a repetition.
     """
 
     task_key: TaskKey
@@ -243,8 +242,7 @@ def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
     """Return how many ms a webhook delivery waits after its `tries`-th failure: ever longer, with some jitter.
 
-    The `Retry-After` of a webhook's receiver is obeyed up to an hour. The last attempt to send a webhook delivery comes
-    a day after the delivery's beginning, not later.
+    A receiver's `Retry-After` is obeyed up to an hour. The last attempt comes a day after the delivery's beginning.
     """
     assert tries >= 1
     waits = limits.DELIVERY_WAITS_SECONDS

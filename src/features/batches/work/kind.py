@@ -1,7 +1,7 @@
 """Holds the inputs of a batch: the check of its lines, the lines, and its growing file."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,89 +17,30 @@ from ....kernel.run.invocation import Invocation
 from ....kernel.run.kinds import Record, TaskKind
 from ....kernel.run.ledger import Ledger
 from ....kernel.run.write_pacer import WritePacer
-from ....kernel.store.claims import Also, CallKey, Ending, Fail, Output, Release
+from ....kernel.store.claims import Also, Ending, Fail, Output, Release
 from ...files.store import file_store
-from ..lines.line_index import StoredPortion
 from ..lines.lines import LineRules, rules_of
 from ..store.batch_files import BatchFileStore
-from ..store.batches import BatchStore, BatchWork
+from ..store.batches import BatchWork
 from .growth import Growth, StoredLines
-from .line_inputs import LineInputs
-from .validation import LOST, UNREADABLE, Unfinished, Valid, Validation
+from .line_inputs import LineInputs, LineReading
+from .validation import LOST, Unfinished, Valid, Validation
 
 # What of the allowance a portion of the validation and an object of the output take, in calls to the model.
 _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
 
 
-class _Reading:
-    """Reads the rows of a batch for its run, and says for how long and when the run may read lines."""
-
-    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
-        self._claim = context.claim
-        self._rows = context.store.beside(BatchStore)
-        self._log = context.log
-        self._pacer = pacer
-        self._ledger = ledger
-        self._failures = 0  # How many times in a row the lines could not be read.
-
-    async def work(self) -> tuple[BatchWork, list[StoredPortion]] | None:
-        """Read the batch, and where its lines lie. None: it is gone."""
-        return await self._pacer.with_retries(partial(self._rows.work, self._claim.task_key), writes=False)
-
-    async def checked(self) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
-        """Read the batch, and the digests of the lines that are checked. None: it is gone."""
-        return await self._pacer.with_retries(partial(self._rows.checked, self._claim.task_key), writes=False)
-
-    def seconds(self) -> float:
-        """Return for how long the run may read lines before it must write again to keep its claim."""
-        return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
-
-    def lose(self, keys: Iterable[CallKey]) -> None:
-        """Give up lines that cannot be read any more: each goes to the error file without a call."""
-        lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
-        self._log("lines_lost", lines=lost)
-
-    def unread(self, error: BlobUnavailable | MemoryShort) -> None:
-        """Let no call start for a while, longer each time in a row, because a line could not be read.
-
-        A run that has made no call counts the look in its task's row, so that the pauses also grow from run to run.
-        """
-        self._failures += 1
-        if self._ledger.in_flight or self._ledger.ended:
-            pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
-            pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
-        else:
-            pause = idle_seconds(self._ledger.idle_runs)
-            self._ledger.idled()
-        self._log("lines_unread", error=error.code, retry_seconds=pause)
-        self._ledger.pause(clock.now() + pause)
-
-    def recorded(self) -> None:
-        """Note that a step was written, so that the next pause is a short one."""
-        self._failures = 0
-
-
 class BatchInputs(LineInputs):
     """The inputs of a batch: the check of its lines, the lines, and its growing file."""
 
     def __init__(self, context: RunContext, _: CallPlan, pacer: WritePacer, ledger: Ledger) -> None:
-        files, reading = file_store(context.invocation), _Reading(context, pacer, ledger)
-        super().__init__(
-            context.claim,
-            context.settings,
-            context.model,
-            files,
-            reading.work,
-            reading.unread,
-            reading.lose,
-            reading.seconds,
-            context.invocation.isolate.memory,
-        )
+        files, reading = file_store(context.invocation), LineReading(context, pacer, ledger)
+        memory = context.invocation.isolate.memory
+        super().__init__(context.claim, context.settings, context.model, files, reading, memory)
         self._context = context
         self._pacer = pacer
         self._ledger = ledger
-        self._reading = reading
         self._growth = Growth(context.claim, context.store.beside(BatchFileStore), files)
 
     async def prepare(self, record: Record) -> Ending | RunContext | None:

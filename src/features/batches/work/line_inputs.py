@@ -3,17 +3,22 @@
 import asyncio
 from array import array
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from ....kernel.calls import clock
+from ....kernel.calls.pace import idle_seconds
 from ....kernel.calls.protocol import ModelCall, ModelReply
 from ....kernel.domain import limits
 from ....kernel.domain.errors import BlobMissing, BlobUnavailable, MemoryShort
 from ....kernel.domain.settings import Settings
-from ....kernel.run.context import ClaimLost
+from ....kernel.run.context import ClaimLost, RunContext
 from ....kernel.run.kinds import CallSource
+from ....kernel.run.ledger import Ledger
 from ....kernel.run.memory import MemoryAllowance, MemoryShare
+from ....kernel.run.write_pacer import WritePacer
 from ....kernel.store.claims import CallKey, Claim
 from ...files.blobs import PartAway
 from ...files.file import File, touches
@@ -21,7 +26,8 @@ from ...files.store import FileStore
 from ..lines.answers import output_line
 from ..lines.line_index import StoredPortion
 from ..lines.lines import Line, LineRules, call_body, line_again, memory_bytes, rules_of
-from ..store.batches import BatchWork, OutputFile
+from ..store.batches import BatchStore, BatchWork, OutputFile
+from .validation import UNREADABLE
 
 
 class LineIndex:
@@ -52,12 +58,58 @@ class _Opened(NamedTuple):
     rules: LineRules
 
 
+class LineReading:
+    """Reads the rows of a batch for its run, and says for how long and when the run may read lines."""
+
+    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
+        self._claim = context.claim
+        self._rows = context.store.beside(BatchStore)
+        self._log = context.log
+        self._pacer = pacer
+        self._ledger = ledger
+        self._failures = 0  # How many times in a row the lines could not be read.
+
+    async def work(self) -> tuple[BatchWork, list[StoredPortion]] | None:
+        """Read the batch, and where its lines lie. None: it is gone."""
+        return await self._pacer.with_retries(partial(self._rows.work, self._claim.task_key), writes=False)
+
+    async def checked(self) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
+        """Read the batch, and the digests of the lines that are checked. None: it is gone."""
+        return await self._pacer.with_retries(partial(self._rows.checked, self._claim.task_key), writes=False)
+
+    def seconds(self) -> float:
+        """Return for how long the run may read lines before it must write again to keep its claim."""
+        return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
+
+    def lose(self, keys: Iterable[CallKey]) -> None:
+        """Give up lines that cannot be read any more: each goes to the error file without a call."""
+        lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
+        self._log("lines_lost", lines=lost)
+
+    def unread(self, error: BlobUnavailable | MemoryShort) -> None:
+        """Let no call start for a while, longer each time in a row, because a line could not be read.
+
+        A run that has made no call counts the look in its task's row, so that the pauses also grow from run to run.
+        """
+        self._failures += 1
+        if self._ledger.in_flight or self._ledger.ended:
+            pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
+            pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        else:
+            pause = idle_seconds(self._ledger.idle_runs)
+            self._ledger.idled()
+        self._log("lines_unread", error=error.code, retry_seconds=pause)
+        self._ledger.pause(clock.now() + pause)
+
+    def recorded(self) -> None:
+        """Note that a step was written, so that the next pause is a short one."""
+        self._failures = 0
+
+
 class LineInputs:
     """The lines that the calls of one claim need, and what of `Inputs` needs no run.
 
-    `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
-    the file does not answer. `lose` gives up lines that lie in a part of the file that is gone. `seconds` is how long a
-    read may take now. All lines that are held are one share of `memory`, the isolate's.
+    All lines that are held are one share of `memory`, the isolate's.
     """
 
     def __init__(
@@ -66,10 +118,7 @@ class LineInputs:
         settings: Settings,
         model: str,
         files: FileStore,
-        work: Callable[[], Awaitable[tuple[BatchWork, list[StoredPortion]] | None]],
-        unread: Callable[[BlobUnavailable | MemoryShort], None],
-        lose: Callable[[Iterable[CallKey]], None],
-        seconds: Callable[[], float],
+        reading: LineReading,
         memory: MemoryAllowance,
     ) -> None:
         self._share = MemoryShare(memory, "run", 0, lambda: None)
@@ -78,10 +127,7 @@ class LineInputs:
         self._settings = settings
         self._model = model
         self._files = files
-        self._work = work
-        self._unread = unread
-        self._lose = lose
-        self._seconds = seconds
+        self._reading = reading
         self._opened: _Opened | None = None
         self._lines: dict[CallKey, Line] = {}
         self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
@@ -142,16 +188,16 @@ class LineInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.
 
-        If the bucket does not answer in time, or does not have a part of the file now, `unread` is called. If a part is
-        gone, `lose` is called with the lines that touch it. Raises StoreError and ClaimLost.
+        If the bucket does not answer in time, or does not have a part of the file now, no call starts for a while. If a
+        part is gone, the lines that touch it are given up. Raises StoreError and ClaimLost.
         """
         try:
-            async with asyncio.timeout(self._seconds()):
+            async with asyncio.timeout(self._reading.seconds()):
                 await self._read_or_lose(key, calls, wanted)
         except TimeoutError:
-            self._unread(BlobUnavailable("the lines could not be read in time"))
+            self._reading.unread(BlobUnavailable("the lines could not be read in time"))
         except (BlobUnavailable, MemoryShort) as error:
-            self._unread(error)
+            self._reading.unread(error)
 
     async def _read_or_lose(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         opened = self._opened or await self._open()
@@ -166,7 +212,7 @@ class LineInputs:
                     raise PartAway("the lines are there again") from None
                 return  # lines after this one are lost; the run reads again at once, without them
         positions = range(key.position, self._claim.total)
-        self._lose(CallKey(0, position) for position in positions if self._is_lost(opened, position))
+        self._reading.lose(CallKey(0, position) for position in positions if self._is_lost(opened, position))
 
     def _is_lost(self, opened: _Opened, position: int) -> bool:
         return bool(self._lost) and touches(self._lost, *opened.lines.range_of(position))
@@ -199,7 +245,7 @@ class LineInputs:
         raise AssertionError("a batch has no merge")
 
     async def _open(self) -> _Opened:
-        found = await self._work()
+        found = await self._reading.work()
         if found is None:
             raise ClaimLost
         work, portions = found

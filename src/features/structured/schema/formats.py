@@ -88,8 +88,8 @@ def is_ipv4(text: str) -> bool:
 def is_ipv6(text: str) -> bool:
     """Whether the text is an IPv6 address of RFC 4291, 2.2, without a zone.
 
-    An IPv6 address has eight groups of hexadecimal digits. At most once, `::` may replace some of the groups, and an
-    IPv4 address may replace the last two.
+    It has eight groups of hexadecimal digits. At most once, `::` may replace some of them, and an IPv4 address may
+    replace the last two.
     """
     if not 2 <= len(text) <= 45:
         return False
@@ -107,11 +107,7 @@ def is_ipv6(text: str) -> bool:
 
 
 def _groups(text: str, *, is_end: bool) -> int | None:
-    """Count the groups of 16 bits in a part of an IPv6 address.
-
-    Returns None if the text is no part of an IPv6 address. The end of an IPv6 address may be an IPv4 address, which
-    counts as two groups.
-    """
+    """Count the groups of 16 bits in a part of an IPv6 address; None if it is none. An IPv4 address has two."""
     if not text:
         return 0
     *groups, last = text.split(":")

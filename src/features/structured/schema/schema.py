@@ -108,10 +108,9 @@ class _Compiler:
         # The node of each schema in the document, by the schema's Python `id`. A document that no parser made may use
         # one dict in two places.
         self.by_schema: dict[int, SchemaNode] = {}
-        # The one node of all schemas `{}`, which may be thousands. None before the first, and if `strict` refuses it.
-        self._any: SchemaNode | None = None
-        # The one node of all schemas with nothing but a certain `$ref`, or a certain `type` that has no values inside.
-        self._shareable: dict[tuple[str, str], SchemaNode] = {}
+        # The one node of all schemas `{}`, which may be thousands, by (), and of all with nothing but a certain `$ref`,
+        # or a certain `type` that has no values inside.
+        self._shareable: dict[tuple[str, ...], SchemaNode] = {}
         self._properties = 0
         self._enum_values = 0
         self._enum_parts = 0
@@ -128,7 +127,7 @@ class _Compiler:
         self.nodes.append(node)
         self.by_schema[id(schema)] = node
         if not schema and not self._strict:
-            self._any = node
+            self._shareable[()] = node
             return node
         subschemas = []
         for name, value in schema.items():
@@ -152,7 +151,7 @@ class _Compiler:
         """Return the node of an equal schema before, if the schema is `{}`, a `$ref` or a scalar `type`."""
         for name, value in schema.items():
             return self._shareable.get((name, value)) if isinstance(value, str) else None
-        return self._any
+        return self._shareable.get(())
 
     def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, path: Path) -> None:
         """Compile one keyword of a schema that contains no further schema."""

@@ -1,6 +1,8 @@
 """How a run checks the lines of a batch, after a run that could not or without the file, and reads them for calls."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -144,9 +146,10 @@ def inputs_of(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> LineInputs:
     def fail(_: object) -> None:
         raise AssertionError("the lines are there")
 
-    rows, settings = bench.rows, bench.settings
-    seconds, memory = lambda: limits.BLOB_SECONDS, MemoryAllowance()
-    return LineInputs(claim, settings, "m", bench.files(), lambda: rows.work(KEY), fail, fail, seconds, memory)
+    reading: Any = SimpleNamespace(
+        work=lambda: bench.rows.work(KEY), unread=fail, lose=fail, seconds=lambda: limits.BLOB_SECONDS
+    )
+    return LineInputs(claim, bench.settings, "m", bench.files(), reading, MemoryAllowance())
 
 
 async def _ended(inputs: LineInputs, call: CallKey) -> None:
