@@ -1,7 +1,6 @@
 """What the calls of `/api/tasks` do for a batch: a retry is a new batch, and the outputs are in a file."""
 
 from collections.abc import Mapping
-from functools import partial
 
 from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.messages import Reply
@@ -40,7 +39,7 @@ class BatchesApi(LinesApi):
             message = f"must be at least {batch.error_lines}, one call for each line without an answer"
             raise field_refusal([FieldError("maxModelCalls", message)])
         with admitted(api):
-            made = await BatchRetry(api.submission, partial(file_store, api.invocation)).run(batch, max_calls, max_cost)
+            made = await BatchRetry(api.submission, file_store(api.invocation)).run(batch, max_calls, max_cost)
         match made:
             case SubmittedBatch(new, replayed):
                 task = await wait.found(api.store, new.task.task_key)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
-FILES_MOST = 306
+FILES_MOST = 297
 MODULE_LINES_MOST = 600
 # Modules that are larger, each with the reason.
 LARGE: dict[str, str] = {}
@@ -17,9 +17,9 @@ BUDGETS = {
     "": {"composition": 300, "entry": 40, "features": 100, "kernel": 110}
     | {"objects": 1090, "platform": 1420, "queue": 200},
     "kernel/": {"api": 5400, "calls": 2310, "domain": 2600, "run": 3350, "store": 5760, "text": 570, "work": 1660},
-    "features/": {"attempts": 540, "batches": 4530, "bulk": 600, "context": 390, "cost": 1300, "demo": 760}
-    | {"files": 2340, "gaps": 322, "mcp": 450, "openai": 2000, "operate": 1680, "quotes": 430, "structured": 3045}
-    | {"texts": 870, "webhooks": 1700},
+    "features/": {"attempts": 540, "batches": 4330, "bulk": 600, "context": 370, "cost": 1300, "demo": 760}
+    | {"files": 2220, "gaps": 322, "mcp": 450, "openai": 2000, "operate": 1680, "quotes": 430, "structured": 2740}
+    | {"texts": 825, "webhooks": 1640},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {

@@ -22,7 +22,7 @@ from ....kernel.store.resend import Resend
 from ...files.store import file_store
 from ..status import ENDED, BatchStatus
 from ..store.batches import Batch, BatchStore, InputMissing
-from ..work.submission import BatchRequest, BatchSubmission, SubmittedBatch
+from ..work.submission import BatchRequest, SubmittedBatch, earlier_batch, submit_batch
 from .fields import NewBatchFields, new_fields, new_request, no_input
 from .shapes import BatchListView, BatchView, batch_view
 
@@ -113,7 +113,7 @@ async def _accept(
     """Submit a batch for a checked request. Raises Refusal with the reason if it is refused."""
     api = exchange.api
     with admitted(api):
-        outcome = await BatchSubmission(api.submission).submit(exchange.tenant, request, key, name, resend)
+        outcome = await submit_batch(api.submission, exchange.tenant, request, key, name, resend)
     match outcome:
         case SubmittedBatch():
             return outcome
@@ -127,7 +127,7 @@ async def _accept(
 
 async def _earlier(exchange: Exchange, key: str | None, name: str, resend: Resend | None) -> SubmittedBatch:
     """Find the batch of an earlier send of a request whose input file is gone. Raises Refusal (400) without one."""
-    found = await BatchSubmission(exchange.api.submission).earlier(exchange.tenant, key, name, resend)
+    found = await earlier_batch(exchange.api.submission, exchange.tenant, key, name, resend)
     if isinstance(found, Mismatched):
         raise mismatch()
     if found is None:

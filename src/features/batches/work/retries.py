@@ -1,13 +1,13 @@
 """Retries a batch that has ended: copies its lines without an answer to a new file, for which it starts a batch."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ....kernel.domain import limits
 from ....kernel.domain.errors import BlobMissing, StoreError
 from ....kernel.domain.ids import FileKey, TaskKey, batch_id, split_task_key
-from ....kernel.store.admission import LimitReached, Mismatched, Replayed
+from ....kernel.store.admission import LimitReached, Mismatched
 from ....kernel.work.submission import Submission
 from ...files.file import File, Purpose
 from ...files.store import FilesFull, FileStore, TooManyFiles
@@ -15,17 +15,17 @@ from ..store.batch_files import BatchFileStore
 from ..store.batches import Batch, BatchStore, InputMissing
 from .growth import PartWriter
 from .line_inputs import LineIndex
-from .submission import BatchRequest, BatchSubmission, SubmittedBatch
+from .submission import BatchRequest, SubmittedBatch, earlier_batch, submit_batch
 
 type Retried = SubmittedBatch | InputMissing | FilesFull | TooManyFiles | LimitReached | Mismatched
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRetry:
-    """Retries batches. `files` is a function that makes the store of files."""
+    """Retries batches."""
 
     base: Submission
-    files: Callable[[], FileStore]
+    files: FileStore
 
     async def run(self, old: Batch, max_calls: int | None, max_cost: int | None = None) -> Retried:
         """Start a new batch with those lines of an old batch that have no answer.
@@ -37,12 +37,9 @@ class BatchRetry:
         tenant, old_id = split_task_key(old.task.task_key)
         # The idempotency key begins with a space, so it differs from every key of a client.
         key = f" lines of {old_id}"
-        on = self.base.conditions(key, old_id)
-        earlier = await self.base.store.key_holder(self.base.task_key(tenant), on)
-        if isinstance(earlier, Replayed):
-            found = await self.base.store.beside(BatchStore).batch(earlier.task_key)
-            if found is not None:
-                return SubmittedBatch(found, replayed=True)
+        found = await earlier_batch(self.base, tenant, key, old_id, None)
+        if isinstance(found, SubmittedBatch):
+            return found
         lines = await self._copied(old, tenant)
         if not isinstance(lines, File):
             return lines
@@ -58,7 +55,7 @@ class BatchRetry:
         )
         made = None
         try:
-            made = await BatchSubmission(self.base).submit(tenant, request, key, old_id)
+            made = await submit_batch(self.base, tenant, request, key, old_id)
             return made
         finally:
             if not (isinstance(made, SubmittedBatch) and made.batch.input_file == lines.key):
@@ -68,13 +65,13 @@ class BatchRetry:
         """Erase the copied lines, unless a batch uses them that was accepted although its answer was lost."""
         try:
             async with asyncio.timeout(limits.BLOB_SECONDS):
-                await self.files().delete(copied)
+                await self.files.delete(copied)
         except (StoreError, TimeoutError) as error:
             self.base.log("retry_not_erased", file=copied, error=type(error).__name__)
 
     async def _copied(self, old: Batch, tenant: str) -> File | FilesFull | TooManyFiles | InputMissing:
         """Write the lines without an answer to a new file. A failure leaves nothing."""
-        files, base = self.files(), self.base
+        files, base = self.files, self.base
         source = await files.file(old.input_file)
         if source is None:
             return InputMissing()

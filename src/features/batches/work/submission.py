@@ -44,90 +44,84 @@ class SubmittedBatch(NamedTuple):
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSubmission:
-    """Makes batches from checked requests, as `Submission` makes tasks."""
+async def submit_batch(
+    base: Submission,
+    tenant: str,
+    request: BatchRequest,
+    idempotency_key: str | None = None,
+    digest: str = "",
+    resend: "Resend | None" = None,
+) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
+    """Write a new batch, or say why not; see `Submission.submit`. A StoreError: nothing was accepted."""
+    store = base.store.beside(BatchStore)
+    for _ in range(REPLAYS_MOST):
+        conditions = base.conditions(idempotency_key, digest, resend)
+        new = _new(base, tenant, request)
+        task_key, size = new.task.task_key, new.input_bytes
+        outcome: Outcome | InputMissing | None = await base.refused_by_storage(task_key, conditions)
+        if outcome is None:
+            insert = partial(store.submit, new, base.settings.lease_ms, conditions)
+            outcome = await base.written(new.task, conditions, insert, characters=size)
+        if isinstance(outcome, Accepted):
+            base.after_answer(base.send(new.task, crowded=outcome.crowded))
+            return SubmittedBatch(_fresh(new, base.dispatcher.first_choice(crowded=outcome.crowded)))
+        if not isinstance(outcome, Replayed):
+            return outcome
+        if (found := await store.batch(outcome.task_key)) is not None:
+            base.log("replayed", task=outcome.task_key)
+            return SubmittedBatch(found, replayed=True)
+        # The batch of the idempotency key was just erased, together with the key: submit again.
+    raise StoreUnavailable("the batch of the idempotency key is erased again and again")
 
-    base: Submission
 
-    async def submit(
-        self,
-        tenant: str,
-        request: BatchRequest,
-        idempotency_key: str | None = None,
-        digest: str = "",
-        resend: "Resend | None" = None,
-    ) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
-        """Write a new batch, or say why not; see `Submission.submit`. A StoreError: nothing was accepted."""
-        base, store = self.base, self.base.store.beside(BatchStore)
-        for _ in range(REPLAYS_MOST):
-            conditions = base.conditions(idempotency_key, digest, resend)
-            new = self._new(tenant, request)
-            task_key, size = new.task.task_key, new.input_bytes
-            outcome: Outcome | InputMissing | None = await base.refused_by_storage(task_key, conditions)
-            if outcome is None:
-                insert = partial(store.submit, new, base.settings.lease_ms, conditions)
-                outcome = await base.written(new.task, conditions, insert, characters=size)
-            if isinstance(outcome, Accepted):
-                base.after_answer(base.send(new.task, crowded=outcome.crowded))
-                return SubmittedBatch(_fresh(new, base.dispatcher.first_choice(crowded=outcome.crowded)))
-            if not isinstance(outcome, Replayed):
-                return outcome
-            if (found := await store.batch(outcome.task_key)) is not None:
-                base.log("replayed", task=outcome.task_key)
-                return SubmittedBatch(found, replayed=True)
-            # The batch of the idempotency key was just erased, together with the key: submit again.
-        raise StoreUnavailable("the batch of the idempotency key is erased again and again")
+async def earlier_batch(
+    base: Submission, tenant: str, idempotency_key: str | None, digest: str, resend: "Resend | None"
+) -> SubmittedBatch | Mismatched | None:
+    """Find the batch of an earlier equal request, also if its input is gone. Raises StoreError."""
+    on = base.conditions(idempotency_key, digest, resend)
+    if not on.may_be_replayed:
+        return None
+    found = await base.store.key_holder(base.task_key(tenant), on)
+    if not isinstance(found, Replayed):
+        return found
+    batch = await base.store.beside(BatchStore).batch(found.task_key)
+    if batch is None:
+        return None
+    base.log("replayed", task=found.task_key)
+    return SubmittedBatch(batch, replayed=True)
 
-    async def earlier(
-        self, tenant: str, idempotency_key: str | None, digest: str, resend: "Resend | None"
-    ) -> SubmittedBatch | Mismatched | None:
-        """Find the batch of an earlier equal request, also if its input is gone. Raises StoreError."""
-        base = self.base
-        on = base.conditions(idempotency_key, digest, resend)
-        if not on.may_be_replayed:
-            return None
-        found = await base.store.key_holder(base.task_key(tenant), on)
-        if not isinstance(found, Replayed):
-            return found
-        batch = await base.store.beside(BatchStore).batch(found.task_key)
-        if batch is None:
-            return None
-        base.log("replayed", task=found.task_key)
-        return SubmittedBatch(batch, replayed=True)
 
-    def _new(self, tenant: str, request: BatchRequest) -> NewBatch:
-        base = self.base
-        task = NewTask(
-            task_key=base.task_key(tenant),
-            route=base.dispatcher.first_route,
-            text="",
-            instructions="",
-            cuts=(),
-            overlap=0,
-            merge_chars=merge_chars(base.settings.chunk_chars),
-            created_at=base.now_ms(),
-            first_most=1,  # its lines have prices of their own
-            kind=Kind.BATCH,
-            options=TaskOptions(
-                reduce=Reduce.NONE,
-                metadata=request.metadata,
-                deadline_ms=request.window_ms,
-                max_calls=request.max_calls,
-                max_cost=request.max_cost,
-            ),
-        )
-        return NewBatch(
-            task=task,
-            endpoint=request.endpoint,
-            input_file=request.input_file.key,
-            # The keys of files are made in the same way as those of tasks.
-            output_file=FileKey(base.task_key(tenant)),
-            error_file=FileKey(base.task_key(tenant)),
-            input_bytes=request.input_file.bytes,
-            output_ms=request.output_ms,
-            retry_of=request.retry_of,
-        )
+def _new(base: Submission, tenant: str, request: BatchRequest) -> NewBatch:
+    task = NewTask(
+        task_key=base.task_key(tenant),
+        route=base.dispatcher.first_route,
+        text="",
+        instructions="",
+        cuts=(),
+        overlap=0,
+        merge_chars=merge_chars(base.settings.chunk_chars),
+        created_at=base.now_ms(),
+        first_most=1,  # its lines have prices of their own
+        kind=Kind.BATCH,
+        options=TaskOptions(
+            reduce=Reduce.NONE,
+            metadata=request.metadata,
+            deadline_ms=request.window_ms,
+            max_calls=request.max_calls,
+            max_cost=request.max_cost,
+        ),
+    )
+    return NewBatch(
+        task=task,
+        endpoint=request.endpoint,
+        input_file=request.input_file.key,
+        # The keys of files are made in the same way as those of tasks.
+        output_file=FileKey(base.task_key(tenant)),
+        error_file=FileKey(base.task_key(tenant)),
+        input_bytes=request.input_file.bytes,
+        output_ms=request.output_ms,
+        retry_of=request.retry_of,
+    )
 
 
 def _fresh(new: NewBatch, route: Route) -> Batch:
