@@ -7,6 +7,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 PATH_CHARS_MOST: Final = 500
@@ -101,8 +102,7 @@ class Paths:
         path, self._last = below(self._path, chunk, self._last), chunk[-1:] or self._last
         if path == self._path:
             return ""
-        kept = next((at for at, (one, other) in enumerate(zip(path, self._path, strict=False)) if one != other), None)
-        kept = min(len(path), len(self._path)) if kept is None else kept
+        kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(path, self._path, strict=False)))
         self._path = path
         return json.dumps([index + 1, kept, path[kept:]], ensure_ascii=False, separators=(",", ":")) + "\n"
 

@@ -57,7 +57,9 @@ class QuotedText:
         """
         if quote.strip() == "":
             return None
-        start = _first(self.text, quote, behind)
+        start = self.text.find(quote, behind)
+        if start < 0:
+            start = self.text.find(quote, 0, behind + len(quote) - 1)
         if start >= 0:
             return Stretch(start, start + len(quote))
         for folded in self._folded:
@@ -174,11 +176,6 @@ class Folded:
         close(end)
         add(len(text), text[done:], is_plain=True)
         return pieces
-
-
-def _first(text: str, wanted: str, behind: int) -> int:
-    found = text.find(wanted, behind)
-    return found if found >= 0 else text.find(wanted, 0, behind + len(wanted) - 1)
 
 
 def _blank(text: str, around: str) -> str:

@@ -438,8 +438,7 @@ def _tokens(path: Path) -> tuple[str, ...]:
 def _without_null(node: SchemaNode) -> SchemaNode:
     """Return the node for values other than null: the one other branch of an `anyOf` with null, else the node itself.
 
-    An `anyOf` with null is how pydantic and zod write that a value may be null. The other branch of an `anyOf` with
-    null is returned only if the node has no keyword besides `anyOf`.
+    This is how pydantic and zod write that a value may be null. The node must have no keyword besides `anyOf`.
     """
     while node.only_branches:
         others = [branch for branch in node.branches if branch.possible != _NULL]
@@ -455,10 +454,7 @@ def _number(value: object) -> float:
 
 
 def _list(node: SchemaNode, path: Path, rule: str | None) -> ListFold:
-    """Plan how an array is joined.
-
-    An array is refused if the joined array might break what the schema says about it.
-    """
+    """Plan how an array is joined. Refuse one if the joined array might break what the schema says about it."""
     if rule not in {None, UNION}:
         raise _unjoined(path, f"`{rule}` is not for an array.")
     if node.members or node.branches:

@@ -17,7 +17,7 @@ BUDGETS = {
     "": {"composition": 300, "entry": 40, "features": 100, "kernel": 110}
     | {"objects": 1090, "platform": 1420, "queue": 200},
     "kernel/": {"api": 5400, "calls": 2310, "domain": 2600, "run": 3350, "store": 5760, "text": 570, "work": 1660},
-    "features/": {"attempts": 540, "batches": 4330, "bulk": 600, "context": 370, "cost": 1300, "demo": 760}
+    "features/": {"attempts": 540, "batches": 4330, "bulk": 600, "context": 370, "cost": 740, "demo": 755}
     | {"files": 2220, "gaps": 322, "mcp": 450, "openai": 2000, "operate": 1680, "quotes": 430, "structured": 2740}
     | {"texts": 825, "webhooks": 1640},
 }

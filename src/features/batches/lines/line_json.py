@@ -11,7 +11,7 @@ from pydantic_core import from_json
 _BRACKETS_SAFE = 100
 
 
-class LineNotJson(ValueError):
+class LineNotJson(Exception):
     """A line is not JSON, or not JSON that every parser reads in the same way. The message says why."""
 
 
@@ -54,8 +54,6 @@ def _check_by_pydantic(raw: bytes) -> None:
 def _parse(text: str) -> object:
     try:
         found: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
-    except LineNotJson:
-        raise
     except json.JSONDecodeError as error:
         reason = error.msg.removesuffix(" at")  # some of the parser's messages end with " at"
         raise LineNotJson(f"not JSON: {reason} at character {error.pos + 1}") from None

@@ -33,19 +33,14 @@ class PartWriter:
         self._buffer = bucket.buffer()
         self.added: list[FilePart] = []
 
-    @property
-    def bytes_most(self) -> int:
-        """How many bytes one part may have."""
-        return self._bucket.part_bytes
-
     async def write(self, chunk: bytes) -> None:
         """Add bytes, and store each part that is full."""
         view = memoryview(chunk)
         while view:
-            room = self.bytes_most - len(self._buffer)
+            room = self._bucket.part_bytes - len(self._buffer)
             self._buffer.append(bytes(view[:room]))
             view = view[room:]
-            if len(self._buffer) == self.bytes_most:
+            if len(self._buffer) == self._bucket.part_bytes:
                 await self._put()
 
     async def finish(self) -> list[FilePart]:

@@ -111,10 +111,7 @@ class SchemaNode:
         return bool(self.branches) and not any(says_more)
 
     def settle(self) -> None:
-        """Derive the node's fields that make checks of values quick.
-
-        `settle` must have been called for the node's branches before.
-        """
+        """Derive the fields that make checks of values quick, after the node's branches have done so."""
         if self.branches or self.properties or self.items is not None:
             self.is_shallow = False
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
@@ -247,8 +244,5 @@ def _unlimited(
 
 
 def _kinds_of(keys: Collection[Key]) -> frozenset[type]:
-    """Return the Python types of the values that have the given keys.
-
-    The key of a number stands for both int and float.
-    """
+    """Return the Python types of the values that have the given keys. A number's key stands for int and float."""
     return frozenset(kind for name, value in keys for kind in KINDS.get(name, (type(value),)))

@@ -79,10 +79,7 @@ def _member(value: object, token: str) -> object:
 
 
 def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
-    """Follow references from a node to the first node without `$ref`.
-
-    Each node that was passed on the way then refers directly to the node that was found.
-    """
+    """Follow references from a node to the first one without `$ref`, to which all nodes on the way then refer."""
     passed = dict[int, SchemaNode]()
     while (target := targets.get(id(node))) is not None:
         if id(node) in passed:
