@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.features.files.multipart import FILE_END, Field, FileStart, Malformed, MultipartParser
+from src.features.files.multipart import Field, FileEnd, FileStart, Malformed, MultipartParser
 
 BOUNDARY = b"b-1"
 # A part: its name, its filename or None, and its content.
@@ -50,7 +50,7 @@ def parsed(chunks: Sequence[bytes]) -> list[Part] | str:
                         assert event
                         content += event
                     case _:
-                        assert event is FILE_END
+                        assert isinstance(event, FileEnd)
                         parts[-1] = (*parts[-1][:2], content)
         parser.finish()
     except Malformed as error:

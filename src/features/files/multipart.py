@@ -126,19 +126,16 @@ class Field(NamedTuple):
 
 
 class FileStart(NamedTuple):
-    """The beginning of a part with a filename. Its bytes follow, and then `FILE_END`."""
+    """The beginning of a part with a filename. Its bytes follow, and then a `FileEnd`."""
 
     name: str
     filename: str
 
 
-class FileEnd(Enum):
-    """The type of `FILE_END`."""
-
-    FILE_END = auto()
+class FileEnd(NamedTuple):
+    """The end of a part with a filename."""
 
 
-FILE_END = FileEnd.FILE_END
 Event = Field | FileStart | bytes | FileEnd
 
 
@@ -255,7 +252,7 @@ class MultipartParser:
                 raise Malformed(f"A field has more than {FIELD_BYTES_MOST} bytes.")
         if end < 0:
             return until, False
-        yield FILE_END if is_file else Field(self._part.name, self._value)
+        yield FileEnd() if is_file else Field(self._part.name, self._value)
         self._state = _State.BEHIND
         return end + len(self._delimiter), True
 

@@ -19,7 +19,7 @@ from ....kernel.api.base.problems import (
 )
 from ....kernel.domain import limits
 from ..file import Purpose
-from ..multipart import FILE_END, MEDIA_TYPE, Event, Field, FileStart, Malformed, MultipartParser, boundary_of
+from ..multipart import MEDIA_TYPE, Event, Field, FileEnd, FileStart, Malformed, MultipartParser, boundary_of
 from .shapes import ANCHOR, SECONDS, NewFileFields
 
 _FILE = "file"
@@ -94,7 +94,7 @@ async def _handle(event: Event, form: _Form, take: Take) -> None:
                 raise field_refusal([FieldError(name, "is given more than once")])
             form.filename = shown_name(filename)
         case _:
-            assert event is FILE_END
+            assert isinstance(event, FileEnd)
 
 
 def _add(form: _Form, name: str, value: bytes) -> None:

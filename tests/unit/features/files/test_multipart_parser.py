@@ -4,12 +4,12 @@ import pytest
 
 from src.features.files.multipart import (
     FIELD_BYTES_MOST,
-    FILE_END,
     HEADER_BYTES_MOST,
     PARTS_MOST,
     PREAMBLE_BYTES_MOST,
     Event,
     Field,
+    FileEnd,
     FileStart,
     Malformed,
     MultipartParser,
@@ -71,7 +71,7 @@ def test_the_bounds_are_what_they_say() -> None:
 def test_a_part_without_content_may_lack_the_line_end_before_it() -> None:
     body = FILE[:-2] + END
     for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
-        assert parsed(*chunks) == [FileStart("file", "f"), FILE_END]
+        assert parsed(*chunks) == [FileStart("file", "f"), FileEnd()]
 
 
 def test_what_follows_the_last_boundary_is_dropped() -> None:
@@ -89,4 +89,4 @@ def test_the_bytes_of_a_file_come_as_they_arrive() -> None:
     assert same is chunk
     assert list(parser.feed(b"y\r\n--")) == [b"y"]
     assert list(parser.feed(b"z\r")) == [b"\r\n--z"]
-    assert list(parser.feed(b"\n--b\r")) == [FILE_END]
+    assert list(parser.feed(b"\n--b\r")) == [FileEnd()]
