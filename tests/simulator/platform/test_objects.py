@@ -1,7 +1,6 @@
 """Tests simulated Durable Objects: single instances, gates, writes, eviction, alarms, failing RPC, and zombies."""
 
 import asyncio
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -79,39 +78,6 @@ def test_writes_between_awaits_are_atomic(moment: str):
     else:
         assert nothing in results
         assert all(result in (everything, nothing) for result in results)
-
-
-class Alarming(Base):
-    """An object that marks each run of its alarm with the retry count, and fails or dies as its stored plan says."""
-
-    async def arm(self, plan: dict[str, Any]) -> None:
-        await self.storage.put({"plan": plan, "runs": 0})
-        await self.storage.setAlarm(self.env.platform.now_ms() + 1000)
-
-    async def alarm(self, info) -> None:
-        plan, runs = await self.storage.get("plan"), await self.storage.get("runs") + 1
-        assert await self.storage.getAlarm() is None
-        await self.storage.put("runs", runs)
-        await mark(self.env, f"{asyncio.get_running_loop().time():.0f}", f"retry {info['retryCount']}")
-        if runs <= plan.get("dies", 0):
-            self.env.platform.isolate.kill()
-            await asyncio.sleep(1)
-        if runs <= plan.get("rearms", 0):
-            await self.storage.setAlarm(self.env.platform.now_ms() + 100_000)
-        if runs <= plan.get("fails", 0):
-            raise ValueError("no")
-
-
-def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tuple[list[float], list[str], int]:
-    async def scenario(world: World, call: Any) -> tuple[list[float], list[str], int]:
-        await call("arm", plan)
-        await asyncio.sleep(wait)
-        cell = world.namespaces["AIProcessor"].cells.popitem()[1]
-        rows = [row.split(" ", 1) for row in marks(world)]
-        times = [float(at) for at, _what in rows]
-        return [b - a for a, b in pairwise(times)], [what for _at, what in rows], cell.alarm.dropped
-
-    return perform(Alarming, scenario, **options)
 
 
 def test_a_zombie_goes_on_beside_its_successor():

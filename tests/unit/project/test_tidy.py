@@ -20,10 +20,9 @@ FUNCTION_LINES_MOST = 60
 # Words that say nothing about a module's contents, and may not be in its name.
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
 
-# The folders of tests/unit that have no folder of the same name in `src`. `support` tests the tests' own helpers;
-# `project` tests what holds for all files, and what is served or shown beside the code; each other folder tests the
-# folder of its name.
-ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project", "support"}
+# The folders of tests/unit that have no folder of the same name in `src`. `project` tests what holds for
+# all files, and what is served or shown beside the code; each other folder tests the folder of its name.
+ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project"}
 
 # Modules with statements for an object's own SQLite, which are no statements for D1.
 SQL_ELSEWHERE = {"src/objects/batch_coordinator.py"}
