@@ -1,4 +1,4 @@
-"""The router: paths and methods, headers of answers, and errors of lower layers."""
+"""The router: paths and methods, headers of answers, errors of lower layers, request ids, and the route header."""
 
 import asyncio
 import json
@@ -13,7 +13,9 @@ from src.kernel.calls.protocol import Health
 from src.kernel.domain import limits
 from src.kernel.domain.errors import ConfigurationError
 from src.kernel.domain.ids import new_task_id
-from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
+from src.kernel.domain.keys import Scope
+from src.kernel.domain.task import Route
+from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
 ID = new_task_id(START_MS, b"0123456789")
@@ -233,3 +235,103 @@ def test_broken_url(bench: ApiBench, url: str) -> None:
 def test_body_is_text(bench: ApiBench) -> None:
     reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
     assert "刘姥姥 😀" in reply.body
+
+
+CALLS = [
+    ("POST", "/api/tasks", {"input": "x"}),
+    ("GET", "/api/tasks", None),
+    ("HEAD", "/api/tasks", None),
+    ("OPTIONS", "/api/tasks", None),
+    ("PUT", "/api/tasks", None),
+    ("POST", "/api/tasks", {}),
+    ("GET", "/nowhere", None),
+    ("GET", "/openapi.json", None),
+    ("GET", "/api/ai-status", None),
+]
+
+
+def check(reply: Reply, name: str) -> None:
+    assert reply.headers["X-Request-Id"] == name
+    if reply.headers.get("Content-Type") == "application/problem+json" and reply.body:
+        assert data(reply)["requestId"] == name
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+@pytest.mark.parametrize("own", ["a", "job/17#!~", "x" * 128])
+def test_the_callers_own_name_is_taken(bench: ApiBench, method: str, path: str, body: object, own: str) -> None:
+    """A caller's X-Request-Id of 1 to 128 visible ASCII characters is returned unchanged, whatever the answer is."""
+    check(bench.call(method, path, body, {"x-request-id": own}), own)
+
+
+@pytest.mark.parametrize("own", ["", " ", "two words", "x" * 129, "ü", "a\tb", "a\nb"])
+def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
+    names = [bench.call("GET", "/nowhere", None, {"x-request-id": own}).headers["X-Request-Id"] for _ in range(2)]
+    assert all(name.isalnum() and len(name) == 32 for name in names)
+    assert names[0] != names[1]
+
+
+def test_log_lines_carry_it(bench: ApiBench) -> None:
+    bench.call("POST", "/api/tasks", {"input": "x"}, {"x-request-id": "one"})
+    bench.database.fail(NETWORK_LOST, times=10)
+    bench.call("GET", "/api/tasks", None, {"x-request-id": "two"})
+    lines = [json.loads(line) for line in bench.log_lines]
+    assert {(line["event"], line["request"]) for line in lines} >= {("accepted", "one"), ("database_trouble", "two")}
+    assert {line["request"] for line in lines} == {"one", "two"}
+
+
+def test_a_bad_configuration_answers_with_it() -> None:
+    error = ConfigurationError("X", "y")
+    check(configuration_problem(error, "GET", {"x-request-id": "mine"}), "mine")
+    assert len(configuration_problem(error).headers["X-Request-Id"]) == 32
+
+
+BODY = {"input": "a text"}
+ALL = (Route.QUEUE, Route.DURABLE_OBJECT, Route.DIRECT)
+
+
+def test_each_bound_route_can_be_chosen():
+    bench = ApiBench(routes=ALL)
+    for route, sender in zip(ALL, bench.senders, strict=True):
+        reply = bench.call("POST", "/api/tasks", BODY, {"x-onceover-route": route})
+        bench.settle()
+        assert (reply.status, data(reply)["route"]) == (202, route)
+        assert sender.sent == [data(reply)["id"]]
+    bench.close()
+
+
+def test_a_route_that_refuses_is_not_replaced_by_another():
+    """The task waits for the sweep, so that whoever examines the route sees that it did not carry the task."""
+    bench = ApiBench(routes=ALL)
+    bench.senders[0].refuses = True
+    assert bench.call("POST", "/api/tasks", BODY, {"x-onceover-route": "queue"}).status == 202
+    bench.settle()
+    assert [sender.sent for sender in bench.senders] == [[], [], []]
+    bench.close()
+
+
+@pytest.mark.parametrize("route", ["durable-object", "carrier pigeon", ""])
+def test_a_route_that_is_not_bound_is_refused(bench: ApiBench, route: str):
+    reply = bench.call("POST", "/api/tasks", BODY, {"x-onceover-route": route})
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "X-Onceover-Route")
+    assert bench.count_rows() == 0
+
+
+def test_it_needs_write_and_admin_of_the_operators_tenant(keyed: ApiBench):
+    for scopes, tenant, status in (
+        ((Scope.WRITE, Scope.ADMIN), "local", 202),
+        ((Scope.WRITE,), "local", 403),
+        ((Scope.ADMIN,), "local", 403),
+        ((Scope.READ, Scope.WRITE, Scope.ADMIN, Scope.OPERATOR), "other", 403),
+    ):
+        key = bearer(keyed.make_key(*scopes, tenant=tenant))
+        assert keyed.call("POST", "/api/tasks", BODY, key | {"x-onceover-route": "queue"}).status == status
+    assert len(keyed.database.rows("SELECT 1 FROM tasks")) == 1
+
+
+def test_a_repeated_submission_may_name_another_route(bench: ApiBench):
+    """The route is no part of what an Idempotency-Key stands for."""
+    first = bench.call("POST", "/api/tasks", BODY, {"idempotency-key": "one", "x-onceover-route": "queue"})
+    for named in ({"x-onceover-route": "direct"}, {}):
+        again = bench.call("POST", "/api/tasks", BODY, {"idempotency-key": "one"} | named)
+        assert (again.status, data(again)["id"]) == (202, data(first)["id"])
+        assert again.headers["Idempotency-Replayed"] == "true"

@@ -1,18 +1,30 @@
-"""Reading, listing, cancelling, retrying and erasing tasks."""
+"""Reading, listing, cancelling, retrying and erasing tasks, the times of their calls, and outputs that are cut off."""
 
+import asyncio
 import base64
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import pytest
 
 from src.composition import CATALOGUE
 from src.kernel.api.base.messages import Reply
+from src.kernel.api.base.views import rfc3339
 from src.kernel.api.router import handle
+from src.kernel.calls.openai import OpenAIProvider
+from src.kernel.calls.protocol import Health, HttpReply, ModelCall, ModelReply, Provider
+from src.kernel.calls.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
 from src.kernel.domain import limits
 from src.kernel.domain.ids import new_task_id
 from src.kernel.domain.task import Route
+from src.kernel.run.log import Log
 from src.kernel.store import views as sql_of
+from src.kernel.store.claims import CallKey, Claim, Continue
+from src.kernel.work.worker import Host
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
+from tests.support.invocations import new_worker
+from tests.support.scripted_model import NoGateway
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 UNKNOWN = new_task_id(START_MS, b"0123456789")
@@ -338,3 +350,131 @@ def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
     bench.database.rows("UPDATE texts SET input = ''")
     later = read(bench, task, f"?include={names}")
     assert (later["input"], later["chunks"], later["request"]) == (None, shown["chunks"], shown["request"])
+
+
+CALL_SECONDS = 5
+FIRST_CALLS = [{"level": 0, "index": index} for index in range(3)]
+
+
+class SlowModel:
+    """A model whose calls take virtual time."""
+
+    name = "slow"
+    default_model = "slow"
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        await asyncio.sleep(CALL_SECONDS)
+        return ModelReply("said", 1, 1, "stop")
+
+    async def probe(self) -> Health:
+        raise AssertionError("nobody asks")
+
+
+def shown(bench: ApiBench, task_id: str) -> dict:
+    return data(bench.call("GET", f"/api/tasks/{task_id}?include=chunks"))
+
+
+def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
+    bench = ApiBench()
+    bench.pass_seconds(3)
+    task = bench.submit()
+    worker = new_worker(bench.database, provider=SlowModel(), settings=bench.settings)
+    bench.run(worker.run(key(task["id"]), Host(Route.QUEUE, 600.0)))
+    done = shown(bench, task["id"])
+    assert [(chunk["startedAt"], chunk["finishedAt"]) for chunk in done["chunks"]] == [
+        (rfc3339(START_MS + 3000), rfc3339(START_MS + 3000 + CALL_SECONDS * 1000))
+    ] * 3
+    assert done["calls"] == {"announcedAt": rfc3339(START_MS + 3000), "out": [], "inDoubt": []}
+    bench.close()
+
+
+def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
+    task = bench.submit()
+    assert task["calls"] == {"announcedAt": None, "out": [], "inDoubt": []}
+    calls = [CallKey(0, index) for index in range(3)]
+    bench.work(bench.claim(task["id"]), {}, Continue(180_000), in_flight=calls)
+    announced = rfc3339(START_MS)
+    assert shown(bench, task["id"])["calls"] == {"announcedAt": announced, "out": FIRST_CALLS, "inDoubt": []}
+    bench.pass_seconds(181)
+    assert shown(bench, task["id"])["calls"] == {"announcedAt": announced, "out": [], "inDoubt": FIRST_CALLS}
+    claim = bench.run(
+        bench.store.claim(key(task["id"]), holder="another", host="", route=Route.QUEUE, lease_ms=180_000)
+    )
+    assert isinstance(claim, Claim)
+    bench.work(claim, {}, Continue(180_000), in_flight=calls)
+    after = shown(bench, task["id"])
+    assert (after["calls"]["out"], after["calls"]["inDoubt"]) == (FIRST_CALLS, FIRST_CALLS)
+
+
+# For each chunk's text, the finish reason that the model gives for its output.
+ENDS = {"one": "stop", "two": "length", "three": "content_filter", "four": "length"}
+TEXT = "\n\n".join(f"{name:8}" for name in ENDS)
+
+
+def choice(text: str) -> Mapping[str, object]:
+    reason = ENDS[text.strip()]
+    content = None if reason == "content_filter" else f"of {text.strip()}"
+    return {
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": reason}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+
+
+def own_shape(text: str) -> Mapping[str, object]:
+    """Return Workers AI's older answer: only the count of tokens shows that it was cut off."""
+    cut = ENDS[text.strip()] == "length"
+    usage = {"prompt_tokens": 3, "completion_tokens": OUTPUT_TOKENS if cut else 2}
+    return {"response": f"of {text.strip()}", "usage": usage}
+
+
+class Server:
+    async def request(self, method: Literal["GET", "POST"], url: str, **sent: Any) -> HttpReply:
+        return HttpReply(200, {}, json.dumps(choice(json.loads(sent["body"])["messages"][1]["content"])).encode())
+
+
+class Binding(NoGateway):
+    """A binding of Workers AI that answers in one of its two shapes."""
+
+    def __init__(self, shape: Callable[[str], object]) -> None:
+        self._shape = shape
+
+    async def run(self, model: str, inputs: dict[str, Any]) -> object:
+        return self._shape(inputs["messages"][1]["content"])
+
+
+def openai() -> Provider:
+    return OpenAIProvider(Server(), base_url="http://m/v1", api_key=None, model=None)
+
+
+def workers_ai(shape: Callable[[str], object]) -> Provider:
+    return WorkersAIProvider(Binding(shape), model=None, timeout_seconds=5)
+
+
+PROVIDERS: dict[str, tuple[Callable[[], Provider], list[str | None]]] = {
+    "an OpenAI-compatible server": (openai, list(ENDS.values())),
+    "Workers AI, a chat completion": (lambda: workers_ai(choice), list(ENDS.values())),
+    "Workers AI, its own shape": (lambda: workers_ai(own_shape), [None, "length", None, "length"]),
+}
+
+
+@pytest.mark.parametrize(("make", "reasons"), PROVIDERS.values(), ids=PROVIDERS)
+def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider], reasons: list[str | None]) -> None:
+    provider = make()
+    bench = ApiBench(provider=provider)
+    task = bench.submit(TEXT)
+    log = Log(bench.log_lines.append)
+    worker = new_worker(bench.database, provider=provider, settings=bench.settings, log=log)
+    bench.run(asyncio.wait_for(worker.run(key(task["id"]), Host(Route.QUEUE, 600.0)), 60))
+
+    truncated = sum(reason in {"length", "content_filter"} for reason in reasons)
+    shown = data(bench.call("GET", f"{task['links']['self']}?include=chunks"))
+    assert (shown["status"], shown["progress"]["truncated"]) == ("completed", truncated)
+    assert [chunk["finishReason"] for chunk in shown["chunks"]] == reasons
+    outputs = ["" if reason == "content_filter" else f"of {text}" for text, reason in zip(ENDS, reasons, strict=True)]
+    assert [chunk["output"] for chunk in shown["chunks"]] == outputs
+    (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert listed["progress"]["truncated"] == truncated
+    lines = [json.loads(line) for line in bench.log_lines]
+    said = {int(chunk): reason for line in lines for chunk, reason in line.get("truncated", {}).items()}
+    assert said == {index: reason for index, reason in enumerate(reasons) if reason in {"length", "content_filter"}}
+    bench.close()

@@ -1,4 +1,4 @@
-"""Tests that the view of a task begins with its result or its failure, and shows no marks or numbers without a use."""
+"""The view of a task begins with its result or its failure, and the page loses no text and no secret."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -94,3 +94,27 @@ def test_the_first_task_stands_near_the_top(browser: Browser, width: int, locale
     assert box
     assert box["y"] < 300
     stage.close()
+
+
+TEXT = "A text that took an hour to write."
+
+
+def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
+    stage.answers |= {"/api/tasks": {"tasks": [], "nextCursor": None}}
+    page = stage.open("#/submit")
+    page.get_by_label("Text", exact=True).fill(TEXT)
+    page.get_by_role("navigation").get_by_role("link", name="Tasks").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tasks")
+    page.get_by_role("navigation").get_by_role("link", name="New task").click()
+    expect(page.get_by_label("Text", exact=True)).to_have_value(TEXT)
+    page.reload()
+    expect(page.get_by_label("Text", exact=True)).to_have_value(TEXT)
+    assert TEXT not in page.evaluate("JSON.stringify(localStorage)")
+    plan = {"chunks": [{"index": 0, "start": 0, "end": 34}], "request": task()["request"], "characters": 34}
+    stage.answers["POST /api/tasks"] = plan | {"minimumCalls": 1, "estimatedTokens": 9, "id": TASK_ID}
+    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Submit: 1 call").click()
+    page.wait_for_url("**/#/task/*")
+    assert TEXT not in page.evaluate("JSON.stringify(sessionStorage)")
+    page.go_back()
+    expect(page.get_by_label("Text", exact=True)).to_have_value("")

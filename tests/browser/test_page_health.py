@@ -9,7 +9,7 @@ from src.kernel.domain.codes import TaskCode
 from tests.browser.test_page_plots import bucket
 from tests.support.browser import HOSTILE
 from tests.support.stage import HEALTH, Stage, refuse
-from tests.unit.project.test_dashboard_words import words
+from tests.unit.project.test_names_and_sentences import words
 
 pytestmark = pytest.mark.runtime
 NOW = "2026-11-28T12:00:00Z"

@@ -10,7 +10,7 @@ from tests.support.markdown import PLAIN
 from tests.support.page_batches import BATCH_ID, OUTPUT_ID
 from tests.support.page_batches import answers as batch_answers
 from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, attempt, chunk, task
-from tests.unit.project.test_dashboard_words import PARTS, words
+from tests.unit.project.test_names_and_sentences import PARTS, words
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"

@@ -13,12 +13,12 @@ NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account; tests/unit/local/test_deploy.py does it in a stand-in for one",
     ".venv/bin/python examples/": "needs a server; tests/runtime/test_examples.py does it",
-    "make release": "runs the campaign, and tags; tests/unit/project/test_release.py has its parts",
+    "make release": "runs the campaign, and tags; tests/unit/project/test_tiers.py has its parts",
     "make secrets": "needs an account; tests/unit/local/test_deployment_command.py does it in a stand-in for one",
     "sh create-cloudflare-queues.sh": "needs a Cloudflare account; tests/unit/local/test_queue_scripts.py runs it",
     "curl -s https://onceover.example.workers.dev": "needs a deployment",
     "python3 -c 'import sqlite3;": "needs an export; tests/runtime/test_backup.py does it",
-    "python3 ops/invocations.py": "needs a Cloudflare account; tests/unit/ops/test_invocations.py does it",
+    "python3 ops/invocations.py": "needs a Cloudflare account; tests/unit/ops/test_operations.py does it",
     "git pull": "changes the clone",
     "uv tool install": "asks a registry, and installs for the user",
     "onceover --install-completion": "writes into the user's shell",
@@ -52,7 +52,7 @@ RUN_BY_PAGES = {
     "mutate": "docs/verification/claims.md",
 }
 
-_FEW_TESTS = "tests/unit/kernel/calls/test_pace.py"
+_FEW_TESTS = "tests/unit/kernel/calls/test_model_health.py"
 
 # For each make target that takes minutes, arguments with which it checks its flags but does little work.
 _SHORT = {

@@ -1,8 +1,8 @@
-"""The storage benchmark: a completed task takes little space, in English and in Chinese."""
+"""A completed task takes little space, and an act costs the same whatever is stored."""
 
 import pytest
 
-from bench import prose, storage
+from bench import prose, storage, table_size
 
 pytestmark = pytest.mark.slow  # megabytes
 
@@ -21,3 +21,17 @@ def test_outputs_that_come_one_by_one_take_no_page_each():
     together, _ = storage.task_cost(prose.chinese, 6, TASKS)
     alone, _ = storage.task_cost(prose.chinese, 1, TASKS)
     assert alone <= 1.3 * together
+
+
+FEW, MANY = 1_000, 20_000
+
+
+@pytest.fixture(scope="module")
+def counted() -> tuple[dict[str, int], dict[str, int]]:
+    return table_size.steps(FEW), table_size.steps(MANY)
+
+
+@pytest.mark.parametrize("act", table_size.ACTS)
+def test_an_act_costs_the_same_whatever_is_stored(act: str, counted: tuple[dict[str, int], dict[str, int]]):
+    few, many = counted
+    assert 0 < many[act] <= few[act]

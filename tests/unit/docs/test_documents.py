@@ -1,11 +1,21 @@
-"""What the documents say about the code is true: its make targets, variables, limits and paths."""
+"""What the documents say about the code is true: targets, variables, limits, paths, errors, tables and links."""
 
 import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from local.api_page import METHODS, page
+from local.docs import diagram
+from local.node import ROOT
 from src.composition import CATALOGUE
 from src.features.batches.lines.lines import ENDPOINTS
 from src.kernel.domain import limits
-from tests.support.shell_blocks import ROOT, blocks, commands, documents
+from src.kernel.domain.task import TRANSITIONS
+from tests.support.shell_blocks import blocks, commands, documents
 
 README = ROOT / "README.md"
 WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
@@ -118,3 +128,112 @@ def test_every_path_that_the_documents_name_is_there():
         ):
             places = (ROOT / path, ROOT / "src" / path, document.parent / path)
             assert any(place.exists() for place in places), f"{name}: {path}"
+
+
+SECTION = "## Common errors\n"
+CODE = re.compile(r"`(\w+)`:")
+
+
+def operations() -> dict[str, Any]:
+    """Return each call of `/openapi.json` by the heading that it has in docs/api.md."""
+    described: Any = CATALOGUE.document
+    return {
+        f"{method.upper()} {path}": item[method]
+        for path, item in described["paths"].items()
+        for method in METHODS
+        if method in item
+    }
+
+
+def rows(section: str) -> dict[str, set[str]]:
+    return {
+        status: set(CODE.findall(text)) for status, text in re.findall(r"^\| (\d{3}) \| (.*)$", section, re.MULTILINE)
+    }
+
+
+def test_every_error_of_every_call_is_on_the_page() -> None:
+    text = page()
+    common = rows(text.partition(SECTION)[2].partition("\n## ")[0])
+    for heading, operation in operations().items():
+        section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        shown = rows(section)
+        for status in re.findall(r"\d{3}", section.partition("[Common errors](#common-errors):")[2]):
+            shown[status] = shown.get(status, set()) | common[status]
+        expected = {
+            status: set(CODE.findall(response["description"])) for status, response in operation["responses"].items()
+        }
+        assert shown == expected, heading
+
+
+DOCS = ROOT / "docs"
+
+
+def test_the_diagram_is_the_table():
+    text = (DOCS / "design" / "state-machine.md").read_text()
+    assert f"```mermaid\n{diagram()}\n```" in text
+    assert all(f"| {name} |" in text for name in TRANSITIONS)
+
+
+def test_the_page_about_erasure_names_every_table():
+    text = (DOCS / "data.md").read_text()
+    schema = "".join(path.read_text("utf-8") for path in sorted((ROOT / "migrations").glob("*.sql")))
+    tables = re.findall(r"^CREATE TABLE (\w+)", schema, re.MULTILINE)
+    assert len(tables) > 20
+    assert not [table for table in tables if f"`{table}`" not in text]
+
+
+_LISTED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.split("\n")
+FILES = sorted(name for name in _LISTED if name and (ROOT / name).is_file())
+DOCUMENTS = [name for name in FILES if name.endswith(".md")]
+_CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    text = _CODE.sub("", path.read_text("utf-8"))
+    found = set(re.findall(r'<a id="([^"]+)"></a>', text))
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        words = re.sub(r"\]\([^)]*\)", "", heading.replace("[", ""))
+        found.add(re.sub(r"[^\w -]", "", words.lower()).replace(" ", "-"))
+    return found
+
+
+def leads_nowhere(place: Path, fragment: str) -> bool:
+    return not place.exists() or bool(fragment and place.suffix == ".md" and fragment not in anchors(place))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    text = _CODE.sub("", (ROOT / name).read_text("utf-8"))
+    for target, fragment in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        place = (ROOT / name).parent / target if target else ROOT / name
+        assert not leads_nowhere(place, fragment), f"{target}#{fragment}"
+
+
+def test_every_document_that_a_file_names_is_there() -> None:
+    """Those that code, a message or a comment names; landed migrations name numbers alone."""
+    for name in FILES:
+        if name.endswith(".md") or name.startswith("docs/"):
+            continue
+        text = (ROOT / name).read_bytes().decode("utf-8", "ignore")
+        for target, fragment in re.findall(r"\b(docs/[\w/.-]+\.md)(?:#([\w-]+))?", text):
+            assert not leads_nowhere(ROOT / target, fragment), f"{name}: {target}#{fragment}"
+
+
+def test_every_decision_has_its_number() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [
+        number
+        for page in pages
+        for number in re.findall(r'^<a id="d(\d{4})"></a>\n\n## \1: \S', page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert sorted(numbers) == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+    assert len(numbers) == sum(len(re.findall("^## ", page.read_text("utf-8"), re.MULTILINE)) for page in pages)
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    assert {number for number in numbers if f"#d{number})" not in index} == set()

@@ -1,9 +1,11 @@
-"""Runbook and guide: each name in them exists, and they have each fix of the code."""
+"""Runbook and guide: each name in them exists, they have each fix of the code, and alerts lead to entries."""
 
 import ast
+import importlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,3 +56,26 @@ def test_troubleshooting_has_every_fix() -> None:
     assert re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| [^|]+ \|$", read("runbook.zh-CN.md"), re.MULTILINE) == list(
         FIXES
     )
+
+
+yaml: Any = importlib.import_module("yaml")
+ALERTS = ROOT / "ops" / "alerts.yml"
+
+
+def rules(text: str) -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load(text)["groups"]
+    return list(group["rules"])
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("rule", rules(ALERTS.read_text("utf-8")), ids=lambda rule: rule["alert"])
+def test_an_alert_names_its_entry(rule: dict[str, Any]) -> None:
+    page, mark, fragment = rule["annotations"]["runbook_url"].partition("#")
+    assert (page, mark) == ("docs/runbook.md", "#")
+    text = (ROOT / page).read_text("utf-8")
+    entries = {anchor(title): body for title, body in re.findall(r"^### (.+)\n((?:(?!^#).*\n)*)", text, re.MULTILINE)}
+    assert fragment in entries
+    assert "- **Fix**:" in entries[fragment]

@@ -1,11 +1,15 @@
-"""`make model` prints the `make dev` command that fits its model: base URL, chunk size and times."""
+"""Local commands: what `make model` prints, the page's libraries, and lines of `.dev.vars` that set nothing."""
 
+import json
 import shlex
+from pathlib import Path
 
 import pytest
 
-from local import model, model_server
+from local import install, model, model_server, page_libraries
 from local.arguments import parse
+from local.configuration import LocalConfiguration, examine
+from local.dev_vars import SecretsFile, find
 from local.node import ROOT
 from src.kernel.domain.settings import load
 
@@ -27,3 +31,72 @@ def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> N
     settings = load(found.get)
     assert settings.chunk_chars == chunk
     assert settings.concurrency == min(slots, 6)
+
+
+def test_the_page_has_the_files_of_the_installed_packages(tmp_path: Path) -> None:
+    folder = tmp_path / "public" / "vendor" / "markdown"
+    folder.mkdir(parents=True)
+    (folder / "old.js").touch()
+    page_libraries.copy(folder)
+    assert {path.name for path in folder.iterdir()} == set(page_libraries.FILES)
+    assert [path.name for path in folder.parent.iterdir()] == ["markdown"]
+    for name, (package, file) in page_libraries.FILES.items():
+        copied = (folder / name).read_text("utf-8")
+        assert "sourceMappingURL" not in copied
+        assert (ROOT / "node_modules" / package / file).read_text("utf-8").startswith(copied.rstrip("\n"))
+        assert (ROOT / "public" / "vendor" / "markdown" / name).read_text("utf-8") == copied
+
+
+def test_what_the_page_needs_is_installed_for_running() -> None:
+    packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
+    for package, _ in page_libraries.FILES.values():
+        assert not packages[f"node_modules/{package}"].keys() & {"dev", "optional"}
+    for parts in (install.RUN, install.DEV):
+        folders = [part.folder for part in parts]
+        assert folders.index(page_libraries.FOLDER) > folders.index(page_libraries.MODULES)
+        assert parts[folders.index(page_libraries.FOLDER)].lock == install.NPM_LOCK
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "faults"),
+    [
+        ("A=1\nexport B = 2\nC: 3\nD=\n", {"A", "B", "C", "D"}, []),
+        ("# A=1\n  # note\n\nA=1 # note\n", {"A"}, []),
+        ("A='one\ntwo'\nB=\"x # y\"\n", {"A", "B"}, []),
+        ("A\nB=1\n", {"B"}, [1]),
+        ("A B=1\n", set(), [1]),
+        ("A='one\ntwo\nB=1", {"A", "B"}, [1, 2]),
+        ("A=1\r\nB\r\n", {"A"}, [2]),
+        ("A='", {"A"}, [1]),
+    ],
+)
+def test_lines_that_set_nothing_are_named_by_number(text: str, names: set[str], faults: list[int]) -> None:
+    file = SecretsFile(".dev.vars", text.replace("\r\n", "\n"))
+    assert file.names == names
+    assert [int(fault.split()[1]) for fault in file.faults()] == faults
+
+
+def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
+    assert find(tmp_path, "free") is None
+    for name in (".env", ".dev.vars", ".dev.vars.free"):
+        (tmp_path / name).write_text("A=1\r\nB=2\r\n")
+        found = find(tmp_path, "free")
+        assert found is not None
+        assert (found.name, found.text, found.is_shared) == (name, "A=1\nB=2\n", name == ".env")
+    other = find(tmp_path, None)
+    assert other is not None
+    assert other.name == ".dev.vars"
+
+
+def host(**variables: object) -> LocalConfiguration:
+    return LocalConfiguration(
+        variables=variables, flags={}, bindings=["DB", "AI_QUEUE"], limits="off", persist_to="/state"
+    )
+
+
+def test_a_value_is_never_repeated() -> None:
+    value = "two words, maybe a secret"
+    file = SecretsFile(".dev.vars", f"AI_API_KEY={value}\n{value}\n")
+    found = examine(host(AI_API_KEY=value, AI_API_KEYS=value), file)
+    assert (len(found.faults), len(found.warnings)) == (2, 1)
+    assert value not in " ".join((*found.faults, *found.warnings))

@@ -1,4 +1,4 @@
-"""How a coordinator hands out lanes, and how it cleans up after itself."""
+"""How a coordinator hands out lanes, until when it counts one as busy, and how it cleans up after itself."""
 
 import asyncio
 import sqlite3
@@ -298,3 +298,27 @@ def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
 
     asyncio.run(say_goodbye())
     assert storage.cleared == cleared
+
+
+def send(storage: Storage, now_ms: int, *calls: Wire) -> None:
+    made = Coordinator(storage, LanesInParts(), lambda: now_ms, Log(lambda _line: None))
+    asyncio.run(made.infer(TaskKey("task"), 1, 2, list(calls), SECONDS))
+
+
+@pytest.mark.parametrize(
+    ("joins", "lane"), [(True, "task/lane-2"), (False, "task/lane-1")], ids=["with a new call", "without"]
+)
+def test_a_lane_with_a_new_call_stays_busy_until_the_new_calls_deadline(
+    storage: Storage, *, joins: bool, lane: str
+) -> None:
+    held = [write_held(1, number, in_parts=True) for number in range(2)]
+    send(storage, NOW_MS, line(0), line(1), line(2))
+    send(storage, NOW_MS + PATIENCE_MS - 1, *held, *([line(3)] if joins else []))
+    assert ask(storage, NOW_MS + PATIENCE_MS) == lane
+
+
+def test_a_lane_that_was_forgotten_is_busy_again_with_its_next_call(storage: Storage) -> None:
+    send(storage, NOW_MS, line(0), line(1))
+    assert ask(storage, NOW_MS + PATIENCE_MS) == "task/lane-1"
+    send(storage, NOW_MS, write_held(1, 0, in_parts=True), line(2))
+    assert ask(storage, NOW_MS) == "task/lane-2"

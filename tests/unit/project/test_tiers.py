@@ -1,11 +1,17 @@
-"""The tiers of the test suite: which tests each tier runs, how a campaign continues, and what the documents say."""
+"""The tiers of the test suite, the table of known mistakes, and the version and notes of a release."""
 
+import ast
 import re
+
+import pytest
 
 from local.claims_page import claims
 from local.node import ROOT
+from mutation.mistakes import Mistake, read
+from onceover_cli import __version__
 from simulator.campaign.ablations import BY_NAME
-from tests import campaign, quick
+from src.kernel.domain.version import VERSION
+from tests import campaign, quick, release
 
 QUICK = ("tests/unit/", "tests/property/", "tests/api/")
 MARKED = re.compile(r"pytest\.mark\.campaign\b")
@@ -41,3 +47,36 @@ def test_the_campaign_runs_each_module_that_has_more_to_do_in_it() -> None:
             larger.add(path.relative_to(ROOT).as_posix())
     assert len(larger) > 20
     assert [name for name in larger if not any(long.partition("::")[0] in name for long in campaign.LONG_DRAWS)] == []
+
+
+MISTAKES = read()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[one.name for one in MISTAKES])
+def test_a_known_mistake_can_still_be_made(mistake: Mistake):
+    text = mistake.mutant(ROOT).put_into((ROOT / mistake.path).read_text("utf-8"))
+    assert mistake.new != mistake.old
+    ast.parse(text)
+    assert mistake.promise.endswith(".")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[one.name for one in MISTAKES])
+def test_a_known_mistake_names_its_tests(mistake: Mistake):
+    assert mistake.tests
+    for name in mistake.tests:
+        path, _, function = name.partition("::")
+        assert f"\ndef {function.partition('[')[0]}(" in (ROOT / path).read_text("utf-8"), name
+
+
+def test_the_command_line_and_the_page_have_the_version_of_the_worker() -> None:
+    assert __version__ == VERSION
+    assert f'version = "{VERSION}"' in (ROOT / "cli" / "pyproject.toml").read_text("utf-8")
+    assert f'const VERSION = "{VERSION}";' in (ROOT / "public" / "app" / "main.js").read_text("utf-8")
+
+
+def test_notes_are_the_section_of_the_version() -> None:
+    text = "# Changelog\n\n## Unreleased: 0.2.0\n\nNew.\n\n## 0.1.0 (2026-12-01)\n\n### Tasks\n\n- One.\n"
+    assert release.notes_of("0.2.0", text) == "New.\n"
+    assert release.notes_of("0.1.0", text) == "### Tasks\n\n- One.\n"
+    with pytest.raises(release.NotReady, match=r"no section for 0\.3\.0"):
+        release.notes_of("0.3.0", text)

@@ -10,7 +10,7 @@ from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.prices import parse_prices, published
 from src.kernel.store.claims import CallKey, Money
 from tests.unit.kernel.calls.test_openai import completion, infer, reply
-from tests.unit.kernel.calls.test_usage import workers_ai
+from tests.unit.kernel.calls.test_wire import workers_ai
 
 KEY = CallKey(0, 0)
 # Millionths of a dollar for a token: what `PRICES` has as dollars for a million.

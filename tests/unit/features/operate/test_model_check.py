@@ -1,4 +1,4 @@
-"""An isolate asks the model for its state once for many requests."""
+"""The model's state, asked once for many requests, and figures for metrics and plots."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,8 +8,11 @@ import pytest
 from simulator.engine.loop import Loop
 from src.features.demo.demo import DemoProvider
 from src.features.operate.checks import ModelCheck, probe
+from src.features.operate.tallies import HISTORY, SAMPLES, quantile_ms
 from src.kernel.calls.protocol import Health
 from src.kernel.domain import limits
+from src.kernel.store.tallies import BOUNDS_MS, MEASURES
+from tests.unit.kernel.store.test_boundaries import AROUND, NOW, Table
 
 
 class Probed(DemoProvider):
@@ -78,3 +81,28 @@ def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
         assert (await check.read(lambda: probe(provider, lambda: 0))).health.detail == "probe 4"
 
     loop.run_until_complete(story())
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    made = Table()
+    yield made
+    made.database.close()
+
+
+@AROUND
+def test_a_history_begins_after_its_first_millisecond(table: Table, off: int) -> None:
+    table.write("tallies", at=NOW - 60_000 + off, status="completed", route="queue", ended=3)
+    table.write("samples", at=NOW - 60_000 + off, pending=0, processing=0, oldest_ms=0)
+    assert len(table.ask(HISTORY, back_ms=60_000)) == (off > 0)
+    assert len(table.ask(SAMPLES, back_ms=60_000)) == (off > 0)
+
+
+def test_quantiles() -> None:
+    """A quantile lies between the bounds of the bucket that contains it."""
+    nothing = dict.fromkeys(MEASURES, 0)
+    assert quantile_ms(nothing, "took", 0.5) is None
+    ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}
+    assert quantile_ms(ten, "took", 0.5) == 500
+    assert quantile_ms(ten, "took", 0.9) == 500 + 1_500 * 4 // 5
+    assert quantile_ms(nothing | {"took": 2}, "took", 0.95) == BOUNDS_MS[-1]

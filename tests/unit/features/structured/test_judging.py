@@ -1,9 +1,19 @@
-"""Judging an output by a schema: accepted, repaired, invalid or cut off."""
+"""Judging an output by a schema: accepted, repaired, invalid or cut off, after little work however hostile it is."""
+
+import json
+from fractions import Fraction
+from random import Random
+from typing import Any
 
 import pytest
 
 from src.features.structured.forms import Judgement, judge
-from src.features.structured.schema.schema import parse_schema
+from src.features.structured.schema import alone, check, equality, formats
+from src.features.structured.schema.check import faults_of
+from src.features.structured.schema.equality import decimal_of, is_multiple
+from src.features.structured.schema.schema import accepted_schema, parse_schema
+from tests.support.evil_outputs import CHARS, evil_outputs, filled, listed
+from tests.support.steps import counted
 
 from .test_schema import closed
 
@@ -62,3 +72,42 @@ def test_an_output_that_grows_too_long_is_invalid() -> None:
     judged = judge(LONG, text, "stop")
     assert judged.code == "invalid_output"
     assert "200,000 characters" in judged.faults[0].expected
+
+
+# `make bench ARGS=structured-pyodide` measures how long a check takes: so many lines of Python take some 100 ms.
+LINES_MOST = 1_000_000
+MODULES = (alone, check, equality, formats)
+
+
+@pytest.mark.parametrize(("schema", "text"), [pytest.param(*rest, id=name) for name, *rest in evil_outputs()])
+def test_a_hostile_output(schema: dict[str, Any], text: str) -> None:
+    """A check of 100,000 characters takes at most LINES_MOST lines, and refuses a value that it did not check."""
+    assert 0.7 * CHARS < len(text) <= 1.05 * CHARS
+    parsed, value = parse_schema(schema, strict=False), json.loads(text)
+    with counted(*MODULES) as steps:
+        faults = faults_of(parsed, value)
+    assert steps.lines < LINES_MOST
+    without_limit = faults_of(parsed, value, effort=10**9)
+    assert faults or not without_limit
+
+
+def test_hundreds_of_alternatives_of_an_older_release_are_bounded() -> None:
+    choices = [{"type": "array", "items": {"minimum": number, "maximum": number}} for number in range(300)]
+    text = filled(f"[{number % 300}]" for number in range(CHARS))
+    with counted(*MODULES) as steps:
+        (fault,) = faults_of(accepted_schema(listed({"anyOf": choices})), json.loads(text))
+    assert steps.lines < LINES_MOST
+    assert "bounded search" in fault.expected
+
+
+@pytest.mark.parametrize("divisor", [1, 8, 64, 625, 0.0625, 2.5, 1e5, 3, 24, 0.007, 2e-300, 48e280])
+def test_floats_are_multiples_of_a_divisor_as_their_decimals_are(divisor: float) -> None:
+    random, exact = Random(f"multiples of {divisor}"), Fraction(repr(divisor))
+    values = [0.0]
+    for exponent in range(-10, 25):
+        for _ in range(20):
+            near = float(f"{random.randrange(1, 10**17)}e{exponent - 17}") * divisor * random.choice((-1, 1))
+            values += [near, round(near / divisor) * divisor]
+    expected = [Fraction(repr(value)) % exact == 0 for value in values]
+    assert 100 < sum(expected) < len(values) - 100
+    assert [is_multiple(value, decimal_of(divisor)) for value in values] == expected

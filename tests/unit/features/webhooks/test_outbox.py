@@ -1,17 +1,24 @@
-"""The webhook deliveries that the transactions write that end tasks."""
+"""Webhook deliveries that ends of tasks write, after a restore too, and registrations that land late."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from src.features.webhooks.deliveries_store import DeliveryStore
 from src.features.webhooks.endpoints_store import WebhookStore
-from src.features.webhooks.rules import Event, endpoint_key_of
-from src.kernel.domain.ids import TaskKey
+from src.features.webhooks.rules import DeliveryKey, Event, endpoint_key_of
+from src.kernel.domain import limits
+from src.kernel.domain.errors import StoreUnavailable
+from src.kernel.domain.ids import LOCAL, TaskKey
 from src.kernel.domain.meter import Meter
 from src.kernel.store.claims import Fail
 from src.kernel.store.d1 import Database
 from tests.support.batch_bench import KEY, BatchBench, lines
+from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import FAILURE, RETENTION_MS, StoreBench
+from tests.unit.kernel.store.test_late_landing import outlasts
+from tests.unit.kernel.store.test_restored_database import completes
 
 TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
@@ -52,3 +59,56 @@ def test_the_end_of_a_batch_is_told_when_its_files_are_complete() -> None:
     bench.sweep_to_end()
     assert bench.database.rows("SELECT event FROM webhook_deliveries") == [{"event": "batch.cancelled"}]
     bench.database.close()
+
+
+def unregister(bench: StoreBench) -> None:
+    endpoints = WebhookStore(Database(bench.database, Meter()))
+    new = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
+    assert bench.run(endpoints.insert(*new))
+    assert bench.run(endpoints.delete(new[0]))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
+    """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back."""
+    endpoints = WebhookStore(Database(bench.database, Meter()))
+    new = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
+    bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
+    if seen:
+        assert bench.run(endpoints.insert(*new))
+    else:
+        with pytest.raises(StoreUnavailable):
+            bench.run(endpoints.insert(*new))
+    assert bench.run(endpoints.delete(new[0], unseen=not seen)) == seen
+    bench.run(bench.database.land())
+    assert bench.database.rows("SELECT id FROM webhook_endpoints") == []
+
+
+def test_the_tombstone_of_an_endpoint_outlasts_every_sweep_of_its_hour(bench: StoreBench):
+    """A tombstone stays for its whole hour, since the endpoint's registration may land until then."""
+    unregister(bench)
+    outlasts(bench)
+
+
+def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
+    """If a database forgets a task's end, receivers have already got a message about it."""
+    columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
+    bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
+    bench.database.rows(
+        "INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at) "
+        "VALUES ('local:we_0a0a0a0a0a0a0a0a0a0a0a0a', ?, ?, ?, 0, 0)",
+        *columns.values(),
+    )
+    before, key = bench.database.snapshot(), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
+    found: list[DeliveryKey] = []
+    for _ in range(2):
+        bench.database.restore(before)
+        bench.pass_ms(1)
+        claim = bench.claim(key)
+        completes(bench, claim)
+        found += [one.key for one in bench.run(bench.store.beside(DeliveryStore).deliveries(key))]
+    assert [one.generation for one in found] == [0, 0]
+    assert found[0].id != found[1].id
+    # The old delivery has gone with the restored database, so no sweep sends it.
+    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[0])) is None
+    assert bench.run(bench.store.beside(DeliveryStore).delivery(found[1])) is not None

@@ -1,13 +1,18 @@
-"""Calls and their outcomes cross RPC to a lane and back as plain values."""
+"""Counts of tokens as servers report them, and calls and their outcomes as they cross RPC to a lane and back."""
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from src.kernel.calls import wire
 from src.kernel.calls.protocol import ModelCall, ModelReply, OutputForm
-from src.kernel.domain.errors import ModelRefused
+from src.kernel.calls.workers_ai import WorkersAIProvider
+from src.kernel.domain.errors import ModelRefused, ModelReplyMalformed, ModelUnavailable
 from src.kernel.domain.structure import Rejection
+from tests.support.scripted_model import NoGateway
+from tests.unit.kernel.calls.test_openai import CALL, completion, failure, infer, reply
 
 CALLS = [
     ModelCall("s", "u", "m"),
@@ -70,3 +75,83 @@ def test_a_refusal_says_whether_it_is_of_the_call() -> None:
 def test_an_output_arrives_as_it_was(reason: str | None) -> None:
     reply = ModelReply("fine", 7, 3, reason)
     assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply
+
+
+LINE = ModelCall("", "", "m", body={"messages": [{"role": "user", "content": "x"}]})
+OPENAI = {
+    "usage": {
+        "prompt_tokens": 2006,
+        "completion_tokens": 300,
+        "total_tokens": 2306,
+        "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 256, "accepted_prediction_tokens": 0},
+    }
+}
+VLLM = {"usage": {"prompt_tokens": 31, "total_tokens": 40, "completion_tokens": 9, "prompt_tokens_details": None}}
+VLLM_CACHED = {"usage": VLLM["usage"] | {"prompt_tokens_details": {"cached_tokens": 16}}}
+LLAMA_CPP: dict[str, Any] = {
+    "usage": {"completion_tokens": 48, "prompt_tokens": 44, "total_tokens": 92},
+    "timings": {"cache_n": 43, "prompt_n": 1, "prompt_ms": 30.9, "predicted_n": 48},
+}
+LLAMA_CPP_NEW = {
+    "usage": LLAMA_CPP["usage"] | {"prompt_tokens_details": {"cached_tokens": 40}},
+    "timings": {"cache_n": 9},
+}
+HOSTILE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": "9"}}}
+SHAPES = [
+    *((OPENAI, (2006, 300, 1920)), (VLLM, (31, 9, 0)), (VLLM_CACHED, (31, 9, 16))),
+    *((LLAMA_CPP, (44, 48, 43)), (LLAMA_CPP_NEW, (44, 48, 40)), (HOSTILE, (5, 1, 0))),
+]
+SAID = completion("fine")
+SILENT = {"choices": [{"message": {"role": "assistant", "content": None}}]}
+
+
+def counts(made: ModelReply) -> tuple[int, int, int]:
+    """Return the counts of a reply: input, output, cached input."""
+    return made.input_tokens, made.output_tokens, made.cached_tokens
+
+
+def workers_ai(result: object, call: ModelCall = CALL) -> ModelReply:
+    """Return what a result of the binding becomes."""
+
+    class Ai(NoGateway):
+        async def run(self, model: str, inputs: dict[str, object]) -> object:
+            return result
+
+    return asyncio.run(WorkersAIProvider(Ai(), model=None, timeout_seconds=5).infer(call))
+
+
+@pytest.mark.parametrize(("document", "found"), SHAPES)
+@pytest.mark.parametrize("call", [CALL, LINE])
+def test_counts_are_the_servers_own(document: dict[str, Any], found: tuple[int, int, int], call: ModelCall) -> None:
+    """Cached tokens are read as each server reports them. Reasoning tokens are a part of the output."""
+    assert counts(infer(reply(200, SAID | document), call)) == found
+    assert counts(workers_ai(SAID | document, call)) == found
+    if call is CALL:
+        assert counts(workers_ai({"response": "fine"} | document)) == found
+
+
+@pytest.mark.parametrize(("document", "found"), SHAPES)
+def test_an_unusable_answer_reports_its_counts(document: dict[str, Any], found: tuple[int, int, int]) -> None:
+    """A 2xx answer without an output was paid for, so its error carries the counts, across a lane too."""
+    error = failure(reply(200, SILENT | document))
+    assert error.tokens == found
+    assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(error)))).tokens == found  # type: ignore[union-attr]
+    with pytest.raises(ModelReplyMalformed) as caught:
+        workers_ai(SILENT | document)
+    assert caught.value.tokens == found
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", SILENT])
+def test_an_answer_without_counts_says_so(body: object) -> None:
+    """A 2xx answer without counts has zero tokens in its error; an answer with another status has none."""
+    assert failure(reply(200, body)).tokens == (0, 0, 0)
+    assert failure(reply(500, SILENT | OPENAI)).tokens is None
+    assert wire.read_outcome(wire.write_outcome(ModelUnavailable())).tokens is None  # type: ignore[union-attr]
+
+
+def test_cached_tokens_cross_a_lane() -> None:
+    """A lane tells its task's worker the cached input. An older lane says nothing of it."""
+    made = ModelReply("x", 7, 3, cached_tokens=5)
+    assert wire.read_outcome(wire.write_outcome(made)) == made
+    assert "cachedTokens" not in wire.write_outcome(made._replace(cached_tokens=0))

@@ -1,4 +1,4 @@
-"""The small pure modules of the core: settings, ids and retries."""
+"""The small pure modules of the core: settings, origins, ids, retries, and counts of structured tasks."""
 
 import pytest
 from hypothesis import given
@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from src.kernel.calls.pace import backoff_seconds, rate_limit_seconds
 from src.kernel.domain import limits
+from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.errors import ConfigurationError, ConfigurationFaults
 from src.kernel.domain.ids import is_task_id, new_task_id
 from src.kernel.domain.settings import BATCH_FIELDS, MODEL_OPTIONS, load
+from src.kernel.domain.structure import commonest
 
 
 def test_settings_have_the_defaults_of_the_contract():
@@ -196,3 +198,79 @@ def test_the_lease_must_exceed_the_timeout():
     with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
         load({"AI_TIMEOUT_SECONDS": 180}.get)
     assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000
+
+
+REFUSED, INVALID, AWAY = TaskCode.MODEL_REFUSED, TaskCode.INVALID_OUTPUT, TaskCode.MODEL_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [([REFUSED], REFUSED), ([AWAY, INVALID, REFUSED, INVALID], INVALID), ([AWAY, REFUSED, REFUSED, AWAY], AWAY)],
+)
+def test_the_commonest_cause_is_named(codes: list[TaskCode], expected: TaskCode):
+    assert commonest(codes) is expected
+
+
+SOUND = [
+    "https://example.com",
+    "http://localhost:5173",
+    "https://a.b-c.example.co.uk:8443",
+    "http://127.0.0.1:3000",
+    "http://[::1]:3000",
+    "https://xn--bcher-kva.example",
+    "http://example.com:443",
+    "https://h:65535",
+]
+BAD = [
+    "*",
+    "https://*.example.com",
+    "null",
+    "example.com",
+    "https://",
+    "https://example.com/",
+    "https://example.com/path",
+    "https://example.com?x",
+    "https://example.com#x",
+    "https://user@example.com",
+    "HTTPS://example.com",
+    "https://Example.com",
+    "https://bücher.example",
+    "https://example.com:443",
+    "http://example.com:80",
+    "https://example.com:0",
+    "https://example.com:080",
+    "https://example.com:65536",
+    "https://example.com:",
+    "https://example.com.",
+    "https://-a.example",
+    "https://a..b",
+    "ftp://example.com",
+    "https://a.example https://b.example",
+    "https://a.example,",
+    ",",
+    "https://a.example,,https://b.example",
+    "https://a.example\nX: y",
+]
+
+
+def origins(value: str) -> frozenset[str]:
+    return load({"CORS_ORIGINS": value}.get).cors_origins
+
+
+@pytest.mark.parametrize("origin", SOUND)
+def test_sound(origin: str) -> None:
+    assert origins(origin) == {origin}
+    assert origins(f" {origin} , https://other.example") == {origin, "https://other.example"}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad(bad: str) -> None:
+    for value in (bad, f"https://other.example,{bad}"):
+        with pytest.raises(ConfigurationError, match=r"^CORS_ORIGINS must be web origins") as caught:
+            origins(value)
+        assert "other.example" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_none(value: str) -> None:
+    assert origins(value) == load(lambda _name: None).cors_origins == frozenset()

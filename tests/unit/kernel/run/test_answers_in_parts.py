@@ -1,4 +1,4 @@
-"""Groups of calls that a lane answers in parts: their places, and what the run does while the other calls go on."""
+"""Groups of calls that a lane answers in parts, and what an invocation may spend beside them."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,8 @@ from simulator.engine.loop import Loop
 from src.kernel.calls.caller import CallOutcome, HeldCall
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain import limits
+from src.kernel.domain.meter import Meter
+from src.kernel.run.allowance import Allowance
 from src.kernel.run.call_groups import CallGroups, EndedCall
 from src.kernel.run.context import ClaimLost
 from tests.unit.kernel.run.test_call_groups import KEYS, NEVER, SECONDS, ended
@@ -99,3 +101,20 @@ def test_a_run_whose_groups_become_smaller_starts_no_call_beside_calls_that_fill
 
     assert held.loop.run_until_complete(fill()) == 2
     assert held.calls.free == 0
+
+
+# Answers of one group in parts cost up to 6 subrequests, and 6 writes of 3 statements. For its end a run keeps 3
+# subrequests and 9 statements.
+SUBREQUESTS, STATEMENTS = 6 + 3, 6 * 3 + 9
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("lacking_subrequests", "lacking_statements"), [(0, 0), (1, 0), (0, 1)])
+def test_answers_come_in_parts_only_if_they_leave_enough_for_the_end_of_the_run(
+    groups: int, lacking_subrequests: int, lacking_statements: int
+) -> None:
+    meter = Meter()
+    more = groups - 1
+    allowance = Allowance(60, SUBREQUESTS + 6 * more, STATEMENTS + 18 * more, meter, 0)
+    with meter.reserved(lacking_subrequests, lacking_statements):
+        assert allowance.allows_parts(groups) is (lacking_subrequests == lacking_statements == 0)

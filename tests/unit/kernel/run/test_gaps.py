@@ -1,7 +1,7 @@
 """Gaps of chunks that fail for good: which failures leave a gap, when the task fails instead, and what is kept."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -19,13 +19,13 @@ from src.kernel.domain.errors import (
 )
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.structure import Gap, Structure
-from src.kernel.domain.task import Failure, Reduce, Task, TaskOptions
+from src.kernel.domain.task import Failure, Reduce, Status, Task, TaskOptions
 from src.kernel.run.context import Ended, Released
 from src.kernel.run.failed_calls import Gaps
 from src.kernel.run.ledger import Ledger
 from src.kernel.store.claims import CallKey, FailedCall, Tries
 from src.kernel.store.options import AnswerCounts
-from tests.support.worker_bench import WorkerBench
+from tests.support.worker_bench import HOST, WorkerBench
 from tests.unit.kernel.run.test_ledger import claim
 
 WITH_GAPS: dict[str, Any] = {"structure": Structure(gaps=True)}
@@ -285,3 +285,45 @@ def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -
     assert task.coverage == 0.875
     merged = [call.user[:3] for _, call in bench.model.calls[8:]]
     assert merged[:5] == ["001", "004", "004", "005", "007"]
+
+
+def test_a_merge_that_is_not_planned_counts_as_one_call(bench: WorkerBench) -> None:
+    bench.insert(3, Reduce.MERGE)
+    seen = list[tuple[int, int]]()
+
+    async def polled() -> object:
+        running = asyncio.ensure_future(bench.worker().run(TaskKey("task"), HOST))
+        while not running.done():
+            task = await bench.store.task(TaskKey("task"))
+            assert task is not None
+            seen.append((task.completed, task.usage.minimum_calls))
+            await asyncio.sleep(0.5)
+        return running.result()
+
+    assert bench.do(polled()) == Ended(Status.COMPLETED)
+    assert {completed for completed, _ in seen} > {0, 1, 2}
+    assert {minimum for _, minimum in seen} == {4}
+
+
+def looked_at(chunks: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    looks, all_done = [0], Ledger.all_done
+
+    def counting(ledger: Ledger, keys: Iterable[CallKey]) -> bool:
+        def taken() -> Iterator[CallKey]:
+            for key in keys:
+                looks[0] += 1
+                yield key
+
+        return all_done(ledger, taken())
+
+    monkeypatch.setattr(Ledger, "all_done", counting)
+    made = WorkerBench(concurrency=1)
+    made.insert(chunks, Reduce.MERGE)
+    assert made.run() == Ended(Status.COMPLETED)
+    made.close()
+    monkeypatch.undo()
+    return looks[0]
+
+
+def test_a_look_whether_a_level_is_done_costs_the_same_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looked_at(160, monkeypatch) < 2.2 * looked_at(80, monkeypatch)

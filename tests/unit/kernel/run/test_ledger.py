@@ -1,4 +1,4 @@
-"""The ledger of one claim's calls: their attempts, waits and pauses, and the bill."""
+"""One claim's calls: their attempts, waits, pauses and bill, what a write records of failures, and the task's terms."""
 
 from typing import Any
 
@@ -16,8 +16,10 @@ from src.kernel.domain.errors import (
     ModelUnavailable,
 )
 from src.kernel.domain.task import Failure, TaskOptions, Wait
+from src.kernel.run.failed_calls import HeldFailures
 from src.kernel.run.ledger import Ledger
-from src.kernel.store.claims import CallKey, Claim, Tries
+from src.kernel.run.waits import Terms
+from src.kernel.store.claims import AttemptEntry, CallKey, Claim, FailedCall, Tries
 from src.kernel.text.chunks import Window
 
 FIRST, SECOND, THIRD = (CallKey(0, position) for position in range(3))
@@ -289,3 +291,55 @@ def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
     ledger.start(ledger.startable(100, 1), 100)
     ledger.succeeded(keys[3], REPLY, now=101)
     assert ledger.progress([], 5).pace_ms == 1_000
+
+
+def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST)
+    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0, AttemptEntry(0, 1_000, True, "m", "queue"))
+    ledger.start(ledger.startable(10, 1), 10)
+    ledger.failed(FIRST, ModelRefused("400", of_call=True), 11, 0, AttemptEntry(10_000, 11_000, True, "m", "queue"))
+    (failed,) = ledger.progress([], 3).failures
+    assert failed.entry is not None
+    assert (failed.entry.started_ms, failed.entry.ended_ms, failed.entry.number) == (10_000, 11_000, 2)
+    assert failed.entry.failure == failed.failure
+    assert failed.failure.code == "model_refused"
+
+
+def test_a_failure_is_not_judged_while_its_call_is_in_flight_again() -> None:
+    held = HeldFailures()
+    failed = FailedCall(FIRST, Tries(0, 1), False, Failure(TaskCode.MODEL_UNAVAILABLE, "503", True))
+    held.hold(failed, 1.0, 2.0, 0.5)
+    assert held.take(9.0, {FIRST}) == []
+    assert [one.failed for one in held.take(9.0, ())] == [failed]
+
+
+@pytest.mark.parametrize(("key", "chunk"), [(FIRST, 0), (THIRD, 2), (CallKey(1, 0), None), (CallKey(2, 1), None)])
+def test_the_last_error_names_the_chunk_of_a_failed_call_and_no_chunk_of_a_failed_merge(
+    key: CallKey, chunk: int | None
+) -> None:
+    ledger = Ledger(claim(), 3)
+    started(ledger, key)
+    ledger.failed(key, ModelUnavailable("503"), 1, 0)
+    error = ledger.progress([], 3).last_error
+    assert error is not None
+    assert (error.code, error.chunk) == ("model_unavailable", chunk)
+
+
+@pytest.mark.parametrize(("now", "left"), [(10.0, 5.0), (14.5, 0.5), (15.0, 0.0), (15.5, 0.0)])
+def test_a_task_rests_after_an_unexpected_error_only_while_its_rest_lasts(now: float, left: float) -> None:
+    """The claim is granted at 10 s and asks for a rest of 5 s, so an error from 15 s on causes no rest."""
+    terms = Terms(claim(rest_ms=5_000), 9.0, 10.0)
+    assert terms.rest_ms(now) == (1000 * (left + limits.EARLY_SECONDS_ALLOWED) if left else 0)
+
+
+def test_a_task_without_stalls_goes_on_at_once_after_an_unexpected_error() -> None:
+    assert Terms(claim(), 10.0, 10.0).rest_ms(10.0) == 0
+
+
+def test_no_call_starts_when_the_deadline_may_have_passed() -> None:
+    """The database wrote the claim between 9 and 10 s, with 5 s left, so the deadline is between 14 and 15 s."""
+    terms = Terms(claim(deadline_left_ms=5_000), 9.0, 10.0)
+    assert [terms.forbids_start(now) for now in (13.9, 14.0, 14.9)] == [False, True, True]
+    assert [terms.starts_by(at, 2.0) for at in (11.0, 13.0)] == [13.0, 14.0]
+    assert terms.deadline_latest == 15.0

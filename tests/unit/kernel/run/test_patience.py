@@ -272,3 +272,20 @@ def test_calls_that_were_out_together_are_one_trouble():
     for at in (10.1, 10.2, 10.3):
         patience.failed(CHUNK, 9, at, None, 0.0)
     assert (patience.waits, patience.opens_at(10.3, None)) == (1, 10.5)
+
+
+@pytest.mark.parametrize(("success_seconds", "at_once"), [(-60, 1), (60, 6)])
+def test_only_a_success_after_the_tasks_last_failure_ends_its_wait(success_seconds: int, at_once: int) -> None:
+    """A run in another isolate knows when the task's last call failed, and compares it with other tasks' successes."""
+    bench, health = WorkerBench(), ModelHealths()
+    bench.do(asyncio.sleep(100))
+    bench.insert(9)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert isinstance(bench.run(), Released)
+    before, failed_at = len(bench.model.calls), bench.model.calls[-1][0] + 1
+    bench.do(asyncio.sleep(failed_at + 120 - bench.loop.time()))
+    health.of("", bench.model.default_model).succeeded(7, failed_at + success_seconds)
+    bench.do(bench.worker(health=health).run(TaskKey("task"), HOST))
+    times = [at for at, _ in bench.model.calls[before:]]
+    assert times.count(times[0]) == at_once
+    bench.close()

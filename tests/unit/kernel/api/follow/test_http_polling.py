@@ -1,5 +1,6 @@
-"""`Retry-After` of a polled task, and how often a request with `wait` reads."""
+"""Following a task: `Retry-After` of polls, reads of a request with `wait`, and server-sent events as text."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.kernel.api.follow.listening import poll_seconds
+from src.kernel.api.follow.sse import event
 from src.kernel.api.tasks.waiting_for import estimated_finish, retry_after_seconds
 from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
@@ -114,3 +116,13 @@ def test_poll_is_never_faster_than_stated(waited: float, took: float) -> None:
     assert limits.WAIT_POLL_SECONDS <= pause <= limits.WAIT_TOLD_SECONDS
     assert pause <= 1 or pause == pytest.approx(min(limits.WAIT_TOLD_SECONDS, limits.LOOK_LATENCIES * took))
     assert pause >= min(limits.WAIT_TOLD_SECONDS, limits.LOOK_LATENCIES * took)
+
+
+BREAKS = "".join(char for char in map(chr, range(sys.maxunicode + 1)) if len(f"a{char}b".splitlines()) > 1)
+
+
+def test_data_is_one_line_for_each_client():
+    """A client may split a stream where Unicode ends a line, and a model's text may have any character."""
+    assert "\x85" in BREAKS
+    name, data, *rest = event("chunk", {"output": f"a{BREAKS}b"}).splitlines()
+    assert (name, data[:6], rest) == ("event: chunk", "data: ", [""])
