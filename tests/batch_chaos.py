@@ -152,7 +152,6 @@ def batch_of(url: str, batch_id: str) -> dict[str, Any]:
 
 
 def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequence[str], reader: Reader) -> str:
-    """Start the batch, and kill the runtime at the plan's numbers of answers. Returns the batch's id."""
     plan, batch_id = report.plan, ""
     for until in plan.kill_at():
         server = DevServer(state, *flags)

@@ -230,7 +230,6 @@ _HASTE = (Edit("src/kernel/domain/limits.py", "SWEEP_SEEN_SECONDS = 90.0", "SWEE
 
 
 def edited_copy(folder: Path, edits: Sequence[Edit] = ()) -> Path:
-    """Copy the Worker, and change the copy."""
     project = copy_worker(folder)
     for edit in (*_HASTE, *edits):
         if not edit.old:
@@ -243,7 +242,6 @@ def edited_copy(folder: Path, edits: Sequence[Edit] = ()) -> Path:
 
 
 def examined(folder: Path, *flags: str, edits: Sequence[Edit] = (), plan: Plan = SOUND) -> Seen:
-    """Let `onceover verify` examine a new deployment."""
     project = edited_copy(folder / "project", edits)
     with Loopback(Quiet) as taken:
         receiver = f"{taken.url}/hook"  # an address at which nothing listens
@@ -278,7 +276,6 @@ def left(url: str) -> list[Any]:
 
 
 def is_named(broken: Broken, seen: Seen) -> bool:
-    """Say whether `verify` named the fault."""
     faults = seen.faults().items()
     by_check = [says for check, says in faults if re.fullmatch(broken.check, check)]
     return seen.status == 1 and any(re.search(broken.says, says) for says in by_check)
@@ -294,7 +291,6 @@ def main() -> int:
 
 
 def examine_sound() -> int:
-    """Examine sound deployments, and print what that takes."""
     statuses = list[int]()
     cases = {
         "top level": [],
@@ -317,7 +313,6 @@ def examine_sound() -> int:
 
 
 def examine_broken(only: Sequence[int]) -> int:
-    """Examine broken deployments, and say of each whether its fault was named."""
     named = 0
     for number in only:
         broken = BROKEN[number - 1]

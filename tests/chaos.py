@@ -50,8 +50,6 @@ class Plan:
 
 @dataclass(slots=True)
 class Report:
-    """The results of a run."""
-
     plan: Plan
     seconds: float = 0.0
     kills: int = 0
@@ -101,17 +99,14 @@ class Stream:
         self._thread.start()
 
     def connect(self, url: str) -> None:
-        """Set the server's address; an empty text means that no server runs."""
         with self._news:
             self._url = url
             self._news.notify_all()
 
     def done(self) -> bool:
-        """Whether the client has ended, because every task was accepted or because of `stop`."""
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """End the client, without submitting the remaining tasks."""
         self._ended.set()
         self.connect("nowhere")
         self._thread.join()

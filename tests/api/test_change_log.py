@@ -31,7 +31,6 @@ def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
 
 
 def test_each_change_has_one_line(bench: ApiBench) -> None:
-    """Submitting, replaying, cancelling, retrying and deleting log a line each."""
     secret = bench.make_key(tenant="acme")
     steps = iter(range(100))
 
@@ -72,7 +71,6 @@ def test_each_change_has_one_line(bench: ApiBench) -> None:
 
 
 def test_what_changes_nothing_has_no_line(bench: ApiBench) -> None:
-    """No line is logged for cancelling a cancelled task, retrying an unfinished one, or deleting a missing one."""
     headers = bearer(bench.make_key())
     task = data(bench.call("POST", "/api/tasks", {"input": "x"}, headers))
     assert bench.call("POST", task["links"]["retry"], None, headers | {"x-request-id": "retry"}).status == 409

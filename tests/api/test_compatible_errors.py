@@ -108,7 +108,6 @@ def test_keys(bench: ApiBench):
 
 
 def test_the_sdk_reads_code_and_param(bench: ApiBench):
-    """The error that the SDK raises has onceover's code and the name of the wrong parameter."""
     error = raised(bench.call("POST", "/v1/responses", BODY | {"tools": [{"type": "web_search"}]}))
     assert isinstance(error, openai.BadRequestError)
     assert (error.code, error.param, error.type) == ("unsupported_parameter", "tools", "invalid_request_error")

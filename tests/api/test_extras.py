@@ -50,7 +50,6 @@ def ids(bench: LabelBench, query: str) -> list[str]:
 
 
 def test_it_is_kept_shown_and_found(bench: LabelBench) -> None:
-    """A task shows its text, and a list with the text has this task alone, also with other filters and in counts."""
     one, two, bare = (
         bench.ask("POST", "/api/tasks", {"input": "text"} | given)[1]
         for given in ({"label": "漢"}, {"label": "b"}, {"label": None})
@@ -72,7 +71,6 @@ def test_a_wrong_one_is_refused(bench: LabelBench) -> None:
 
 
 def test_it_is_described(bench: LabelBench) -> None:
-    """The description has the field, the filter, and the member of each view of a task."""
     described = bench.ask("GET", "/openapi.json")[1]
     schemas = described["components"]["schemas"]
     assert "label" in schemas["Labelled"]["properties"]
@@ -95,7 +93,6 @@ class NewResponse(of_responses.NewResponseFields):
 
 
 def test_responses_have_it(bench: LabelBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below `/v1` an extra field is a member of `onceover`, and the native API shows the same text."""
     monkeypatch.setattr(of_responses, "NewResponseFields", NewResponse)
     bench.catalogue = CATALOGUE
     body = {"model": "demo-1", "background": True, "input": "text", "onceover": {"label": "a"}}

@@ -1,9 +1,10 @@
-"""API keys: which keys each call accepts, what a check costs, and how keys are made and revoked."""
+"""API keys: which calls accept them, what a check costs, how they are made and revoked, and what `write` alone sees."""
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,11 @@ from src.kernel.api.router import handle
 from src.kernel.domain import limits
 from src.kernel.domain.ids import new_task_id
 from src.kernel.domain.keys import OWN_SCOPES, Scope, digest, fingerprint, parse
+from src.kernel.domain.settings import Settings
+from src.kernel.store.claims import Fail, Finish
 from src.kernel.store.d1 import D1Statement
-from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data
+from tests.api.test_large_answers import FAILURE
+from tests.support.api_bench import ENDPOINT, START_MS, WEBHOOK_KEY, ApiBench, BenchRequest, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 ID = new_task_id(START_MS, b"0123456789")
@@ -31,10 +35,6 @@ def cost(bench: ApiBench, key: str | None) -> int:
     before = bench.database.batches
     reply = ask(bench, key)
     return bench.database.batches - before - (1 if reply.status == 200 else 0)
-
-
-def wait(bench: ApiBench, seconds: float) -> None:
-    bench.run(asyncio.sleep(seconds))
 
 
 def key_id(key: str) -> str:
@@ -126,7 +126,6 @@ def bad_headers(good: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("case", bad_headers(UNKNOWN_KEY))
 def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
-    """Every invalid key gets the same answer, byte for byte."""
     good = keyed.make_key()
     keyed.make_key(tenant="other", valid_ms=1)
     plain = keyed.call("GET", "/api/tasks", headers=bearer(UNKNOWN_KEY))
@@ -141,23 +140,20 @@ def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
 
 
 def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
-    """With REQUIRE_KEYS=false every caller may do everything."""
     assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
     assert bench.call("POST", "/api/keys", {}).status == 201
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use of a key costs one D1 call, and further uses within a minute cost none."""
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
-    wait(keyed, MINUTE - 1)
+    keyed.pass_seconds(MINUTE - 1)
     assert cost(keyed, key) == 0
-    wait(keyed, 1)
+    keyed.pass_seconds(1)
     assert [cost(keyed, key), cost(keyed, key)] == [1, 0]
 
 
 def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
-    """The minute for which a key is remembered begins before D1 is asked."""
     key, batch = keyed.make_key(), keyed.database.batch
 
     async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
@@ -168,9 +164,9 @@ def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
     keyed.database.batch = slow  # type: ignore[method-assign]
     assert ask(keyed, key, "/openapi.json").status == 200
     keyed.database.batch = batch  # type: ignore[method-assign]
-    wait(keyed, MINUTE - 10.1)
+    keyed.pass_seconds(MINUTE - 10.1)
     assert cost(keyed, key) == 0
-    wait(keyed, 0.1)
+    keyed.pass_seconds(0.1)
     assert cost(keyed, key) == 1
 
 
@@ -184,9 +180,9 @@ def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
 def test_expiry(keyed: ApiBench) -> None:
     key = keyed.make_key(valid_ms=10_000)
     assert ask(keyed, key).status == 200
-    wait(keyed, 9.9)
+    keyed.pass_seconds(9.9)
     assert (ask(keyed, key).status, cost(keyed, key)) == (200, 0)
-    wait(keyed, 0.1)
+    keyed.pass_seconds(0.1)
     assert ask(keyed, key).status == 401
     keyed.restart()
     assert ask(keyed, key).status == 401
@@ -198,13 +194,13 @@ def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
     for keyed.api in (first, second):
         assert ask(keyed, key).status == 200
     keyed.api = first
-    wait(keyed, 5)
+    keyed.pass_seconds(5)
     assert keyed.call("DELETE", f"/api/keys/{key_id(key)}", headers=bearer(admin)).status == 204
     assert ask(keyed, key).status == 401
     keyed.api = second
-    wait(keyed, MINUTE - 5.1)
+    keyed.pass_seconds(MINUTE - 5.1)
     assert ask(keyed, key).status == 200
-    wait(keyed, 0.1)
+    keyed.pass_seconds(0.1)
     assert ask(keyed, key).status == 401
     assert ask(keyed, admin).status == 403
 
@@ -260,7 +256,7 @@ def made(bench: ApiBench, admin: str, **fields: object) -> dict[str, object]:
 
 def test_make_list_delete(keyed: ApiBench) -> None:
     admin = keyed.make_key(Scope.ADMIN)
-    wait(keyed, 1)
+    keyed.pass_seconds(1)
     shown = made(keyed, admin, label="batch 文", scopes=["write", "read", "read"], expiresInSeconds=3600)
     key = str(shown.pop("key"))
     assert shown == {
@@ -290,7 +286,6 @@ def test_defaults(keyed: ApiBench) -> None:
 
 
 def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
-    """The database stores a key's digest and never its secret, and no log line has either."""
     admin = keyed.make_key()
     key = str(made(keyed, admin, label="canary-label")["key"])
     ask(keyed, key)
@@ -330,7 +325,6 @@ def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> N
 
 
 def test_an_operator_lists_and_revokes_the_keys_of_another_tenant(keyed: ApiBench) -> None:
-    """`admin` of OPERATOR_TENANT reaches the keys of other tenants, makes none, and each act is logged."""
     operator, theirs = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.ADMIN, tenant="theirs")
     path = f"/api/keys/{key_id(theirs)}"
     assert [key["id"] for key in data(ask(keyed, operator, "/api/keys?tenant=theirs"))["keys"]] == [key_id(theirs)]
@@ -351,7 +345,6 @@ def test_an_operator_lists_and_revokes_the_keys_of_another_tenant(keyed: ApiBenc
 
 
 def test_without_keys_no_other_tenant_can_be_named(bench: ApiBench) -> None:
-    """Where no key is checked, the refusal of another tenant says so instead of asking for a scope."""
     for path in ("/api/keys?tenant=theirs", "/api/tenants?tenant=*"):
         reply = bench.call("GET", path)
         assert (reply.status, "REQUIRE_KEYS is false" in data(reply)["detail"]) == (403, True)
@@ -404,3 +397,149 @@ def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
 def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
     assert keyed.call("GET", "/api/tasks", headers={"authorization": f"{scheme} {keyed.make_key()}"}).status == 200
+
+
+CANARY = "canary"  # the word `canary` is in every text of the client and of the model
+TEXT = f"{CANARY} 1\n\n{CANARY} 2\n\n{CANARY} 3"
+FIELDS: dict[str, Any] = {
+    "input": TEXT,
+    "instructions": f"instructions with a {CANARY}",
+    "metadata": {"of": f"metadata {CANARY}"},
+}
+OPTIONS = {"stop": [f"stop {CANARY}"]}
+NATIVE = {**FIELDS, "modelOptions": OPTIONS, "chunk": {"maxChars": 10}}
+RESPONSE = {**FIELDS, "background": True, "onceover": {"reduce": "concat", "modelOptions": OPTIONS}}
+KEY = {"idempotency-key": "one"}
+
+
+@pytest.fixture(params=[False, True], ids=["small", "large"])
+def writing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
+    """Make a deployment with keys. In the variant `large`, results are read separately and sent in parts."""
+    if request.param:
+        monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
+    yield made
+    made.close()
+
+
+def complete(bench: ApiBench, task_id: str) -> None:
+    claim = bench.claim(task_id)
+    outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}
+    bench.work(claim, outputs, Finish(bench.settings.retention_ms, keep_name=True))
+
+
+def fail(bench: ApiBench, task_id: str) -> None:
+    outputs = {0: f"{CANARY} output"}
+    bench.work(bench.claim(task_id), outputs, Fail(bench.settings.retention_ms, FAILURE), failed=FAILURE)
+
+
+def check(writer: Reply, status: int) -> Any:
+    assert writer.status == status, writer
+    assert CANARY not in writer.body
+    assert CANARY not in str(writer.headers)
+    return data(writer) if writer.body else None
+
+
+class Walk:
+    """Makes every call that accepts a key with `write`, and records which calls were made."""
+
+    def __init__(self, bench: ApiBench) -> None:
+        self.bench = bench
+        self.writer = bearer(bench.make_key(Scope.WRITE))
+        self.admin = bearer(bench.make_key())
+        self.made: set[tuple[str, str]] = set()
+
+    def call(self, method: str, template: str, status: int, body: object = None, at: str = "", **headers: str) -> Any:
+        self.made.add((method, template))
+        path = template.replace("{id}", at)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return check(self.bench.call(method, path, body, self.writer | named), status)
+
+    def native(self) -> None:
+        """Make each call about a native task: the task is submitted, replayed, retried, cancelled and erased."""
+        made = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
+        task_id = made["id"]
+        assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["id"] == task_id
+        fail(self.bench, task_id)
+        assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["status"] == "failed"
+        assert self.call("POST", "/api/tasks/{id}/retry", 202, at=task_id)["status"] == "pending"
+        assert self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)["status"] == "cancelled"
+        assert self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)["status"] == "cancelled"
+        self.call("POST", "/api/tasks/{id}/retry", 202, at=task_id)
+        complete(self.bench, task_id)
+        again = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
+        assert (again["status"], again["result"], again["request"]["instructions"]) == ("completed", None, "")
+        assert again["usage"]["modelCalls"] > 0
+        self.call("POST", "/api/tasks/{id}/retry", 409, at=task_id)
+        self.call("POST", "/api/tasks/{id}/cancel", 409, at=task_id)
+        # A key that has the scope `read` gets the whole text from the same replay.
+        whole = self.bench.call("POST", "/api/tasks", NATIVE, self.admin | KEY)
+        assert whole.status == 202
+        assert f"{CANARY} output" in str(data(whole)["result"])
+        assert data(whole)["request"]["instructions"] == FIELDS["instructions"]
+        self.call("DELETE", "/api/tasks/{id}", 204, at=task_id)
+
+    def many(self) -> None:
+        task_id = self.call("POST", "/api/tasks", 202, NATIVE)["id"]
+        fail(self.bench, task_id)
+        for body, status in (({"dryRun": True}, 200), ({}, 202)):
+            self.call("POST", "/api/tasks/retry", status, body)
+        for body, status in (({"dryRun": True}, 200), ({}, 202)):
+            self.call("POST", "/api/tasks/cancel", status, body)
+
+    def responses(self) -> None:
+        """Make each call about responses; they are replayed by an idempotency key and by the retry count of an SDK."""
+        made = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count="0")
+        name = made["id"]
+        for count, status in (("1", "queued"), ("2", "completed")):
+            if status == "completed":
+                complete(self.bench, name.removeprefix("resp_"))
+            joined = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count=count)
+            assert (joined["id"], joined["status"], joined["output"]) == (name, status, [])
+            assert joined["instructions"] is None
+        self.call("POST", "/v1/responses/{id}/cancel", 200, at=name)
+        self.call("DELETE", "/v1/responses/{id}", 200, at=name)
+        other = self.call("POST", "/v1/responses", 200, RESPONSE, idempotency_key="two")["id"]
+        assert self.call("POST", "/v1/responses/{id}/cancel", 200, at=other)["status"] == "cancelled"
+        assert self.call("POST", "/v1/responses", 200, RESPONSE, idempotency_key="two")["id"] == other
+        self.call("POST", "/v1/responses", 403, {**RESPONSE, "stream": True}, idempotency_key="two")
+
+    def files(self) -> None:
+        self.made.add(("POST", "/v1/files"))
+        made = check(self.bench.upload(CANARY.encode(), self.writer), 200)
+        self.call("DELETE", "/v1/files/{id}", 200, at=made["id"])
+
+    def batches(self) -> None:
+        file = check(self.bench.upload(f"{CANARY}\n".encode(), self.writer), 200)["id"]
+        body = {"input_file_id": file, "endpoint": "/v1/responses", "completion_window": "24h"}
+        named = {**body, "metadata": {"of": CANARY}}
+        made = self.call("POST", "/v1/batches", 200, named, idempotency_key="three")
+        again = self.call("POST", "/v1/batches", 200, named, idempotency_key="three")
+        assert (again["id"], again["metadata"]) == (made["id"], {})
+        self.call("POST", "/v1/batches/{id}/cancel", 200, at=made["id"])
+
+    def deliveries(self) -> None:
+        assert self.bench.call("POST", "/v1/webhook_endpoints", ENDPOINT, self.admin).status == 200
+        task_id = self.call("POST", "/api/tasks", 202, NATIVE)["id"]
+        self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)
+        self.bench.settle()
+        told = data(self.bench.call("GET", f"/api/tasks/{task_id}/deliveries", None, self.admin))["deliveries"]
+        self.call("POST", "/api/deliveries/{id}/redeliver", 202, at=told[0]["id"])
+
+
+def test_no_call_shows_texts_to_a_key_that_only_writes(writing: ApiBench) -> None:
+    walk = Walk(writing)
+    walk.native()
+    walk.many()
+    walk.responses()
+    walk.files()
+    walk.batches()
+    walk.deliveries()
+    writes = {(one.method, one.path) for one in CATALOGUE.endpoints if one.access is Scope.WRITE}
+    assert walk.made == writes
+
+
+def test_a_trial_shows_what_it_was_sent(writing: ApiBench) -> None:
+    writer = bearer(writing.make_key(Scope.WRITE))
+    plan = writing.call("POST", "/api/tasks?dryRun=true", NATIVE, writer)
+    assert data(plan)["request"]["instructions"] == FIELDS["instructions"]

@@ -79,7 +79,6 @@ async def _all_of(parts: AsyncGenerator[str]) -> list[str]:
 
 @pytest.mark.parametrize("reduce", ["concat", "none"])
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
-    """An answer that is sent in parts has the same JSON as one that is sent at once."""
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
     paths = (path, f"{path}?include=chunks", f"{path}/chunks", f"{path}/chunks?cursor=5")
@@ -116,7 +115,6 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 
 @pytest.mark.parametrize("query", ["?limit=2", "?limit=2&cursor=2"])
 def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str):
-    """It is 404 if the task is erased between the index of its chunks and their page."""
     path = submit(bench, 5)
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks

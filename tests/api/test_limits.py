@@ -46,10 +46,6 @@ def used_up(bench: ApiBench, reply: Reply) -> bool:
     return refused(reply, "characters_per_day", -(-(DAY_MS - bench.now_ms() % DAY_MS) // 1000))
 
 
-def wait(bench: ApiBench, seconds: float) -> None:
-    bench.run(asyncio.sleep(seconds))
-
-
 def characters(bench: ApiBench, tenant: str = "local") -> int:
     rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
     return int(str(rows[0]["characters"])) if rows else 0
@@ -76,7 +72,7 @@ def _erase(bench: ApiBench, task: dict[str, Any]) -> None:
 
 
 def _expire(bench: ApiBench, task: dict[str, Any]) -> None:
-    wait(bench, 100)
+    bench.pass_seconds(100)
     assert bench.run(bench.store.expire([key(task["id"])], OVERDUE, 1_000))
 
 
@@ -119,13 +115,13 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
 def test_a_new_day_starts_anew(bench: ApiBench) -> None:
     bench.limit(characters_a_day_most=5)
     assert post(bench, "x" * 5).status == 202
-    wait(bench, (DAY_MS - START_MS % DAY_MS - 1) / 1000)
+    bench.pass_seconds((DAY_MS - START_MS % DAY_MS - 1) / 1000)
     assert used_up(bench, post(bench, "x"))
-    wait(bench, 0.001)
+    bench.pass_seconds(0.001)
     assert post(bench, "xxx").status == 202
     assert characters(bench) == 3
     assert used_up(bench, post(bench, "xxx"))
-    wait(bench, 3 * 86_400)
+    bench.pass_seconds(3 * 86_400)
     assert post(bench, "x" * 5).status == 202
 
 
@@ -229,7 +225,7 @@ def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
     bench.limit(lease_seconds=180.0, timeout_seconds=120.0)
     for _ in range(10):
         (row,) = bench.database.rows("SELECT wake_at FROM tasks")
-        wait(bench, max(0, int(str(row["wake_at"])) - bench.now_ms()) / 1000)
+        bench.pass_seconds(max(0, int(str(row["wake_at"])) - bench.now_ms()) / 1000)
         bench.run(bench.store.take_due(bench.run(bench.store.due(1)), bench.settings.lease_ms))
         assert crowded_out(post(bench))
 

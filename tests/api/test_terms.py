@@ -1,8 +1,8 @@
-"""A client's terms for a task: its deadline and its budget of model calls."""
+"""A client's terms for a task: its deadline, its budget of model calls, and the time before which no call starts."""
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,21 +10,20 @@ import pytest
 
 from src.composition import CATALOGUE
 from src.kernel.api.base.messages import Reply
+from src.kernel.api.base.views import rfc3339
 from src.kernel.api.router import handle
 from src.kernel.domain import limits
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
 from src.kernel.run.waits import exhausted
-from src.kernel.store.claims import Claim, Fail, Finish, Release
+from src.kernel.store.claims import Claim, Fail, Finish, Release, Unclaimed
 from src.kernel.store.d1 import D1Statement, Database
-from tests.support.api_bench import ApiBench, BenchRequest, data, key
-from tests.support.invocations import task_store
+from src.kernel.work.worker import Host
+from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
+from tests.support.invocations import new_sweep, task_store
+from tests.support.scripted_model import ScriptedModel
 from tests.support.sqlite_d1 import NETWORK_LOST
-
-
-def wait(bench: ApiBench, seconds: float) -> None:
-    bench.run(asyncio.sleep(seconds))
 
 
 def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
@@ -71,9 +70,9 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
     task = bench.submit(deadlineSeconds=60)
     if working:
         bench.begin(task["id"], 1)
-    wait(bench, 59.999)
+    bench.pass_seconds(59.999)
     assert code(read(bench, task)) is None
-    wait(bench, 0.001)
+    bench.pass_seconds(0.001)
     reply = bench.call("GET", task["links"]["self"] + "?include=chunks")
     shown = data(reply)
     assert (shown["status"], shown["terminal"], code(shown)) == ("failed", True, DEADLINE_EXCEEDED)
@@ -85,9 +84,8 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
 
 
 def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
-    """A task past its deadline can be cancelled until it is marked as failed, and then stays cancelled."""
     first, second = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
-    wait(bench, 60)
+    bench.pass_seconds(60)
     read(bench, second)
     replies = [bench.call("POST", task["links"]["cancel"]) for task in (first, second)]
     assert [reply.status for reply in replies] == [200, 409]
@@ -120,7 +118,6 @@ def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
 
 
 def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
-    """A retry with a larger budget makes a task whose budget ran out pending again, with its finished chunks."""
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], {"maxModelCalls": 4})
     assert (reply.status, data(reply)["maxModelCalls"], data(reply)["status"]) == (202, 4, "pending")
@@ -192,9 +189,9 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 @pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
     task = bench.submit()
-    wait(bench, 10)
+    bench.pass_seconds(10)
     bench.begin(task["id"], 1)
-    wait(bench, passed)
+    bench.pass_seconds(passed)
     assert end(bench, how, task) == pytest.approx(max(0, limits.START_SECONDS - passed))
 
 
@@ -210,12 +207,11 @@ def test_the_answer_waits_for_the_window_that_was_announced(
             key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=start_ms, announce=1
         )
     )
-    wait(bench, passed)
+    bench.pass_seconds(passed)
     assert end(bench, how, task) == pytest.approx(left)
 
 
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
-    """It waits only as long as a call has to start."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET announced_at = announced_at + 15000")
@@ -223,7 +219,6 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 
 
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
-    """A cancellation whose answer would have to wait more than 25 s gets 503."""
     task = bench.submit()
     bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=20_000)
@@ -235,7 +230,7 @@ def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> 
     assert bench.loop.time() - began < limits.CANCEL_SECONDS_MOST
     bench.database.seconds = 0.0
     assert read(bench, task)["status"] == "cancelled"
-    wait(bench, int(reply.headers["Retry-After"]))
+    bench.pass_seconds(int(reply.headers["Retry-After"]))
     assert end(bench, "cancel", task) == 0
 
 
@@ -280,7 +275,6 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
     ],
 )
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
-    """The cancellation waits the whole time that a call has to start, whenever the worker wrote."""
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
     for number, route in enumerate(claimed_by):
@@ -289,14 +283,13 @@ def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, se
         assert isinstance(claim, Claim)
         if route is not claimed_by[-1]:
             bench.work(claim, {}, Release(0, 180_000))
-    wait(bench, 60)
+    bench.pass_seconds(60)
     assert end(bench, how, task) == pytest.approx(seconds)
     bench.close()
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: ApiBench, how: str) -> None:
-    """However slow the database is, a cancellation or an erasure is answered after 25 s."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     batch = bench.database.batch
@@ -318,7 +311,6 @@ def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: Ap
 
 
 def test_what_the_held_answer_shows(bench: ApiBench) -> None:
-    """A cancellation reads the task after its wait, so its answer shows the bill that the worker has settled."""
     task = bench.submit()
     claim = bench.claim(task["id"])
 
@@ -336,7 +328,6 @@ def test_what_the_held_answer_shows(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
-    """The erasure of a task that was cancelled and then retried waits for calls that were announced before."""
     task = bench.submit()
     bench.begin(task["id"], 1)
 
@@ -360,3 +351,125 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
     end(bench, "delete", task)
     # The last claim of the task counts as its latest announcement.
     assert bench.loop.time() == pytest.approx(limits.START_SECONDS + (0 if then == "waits" else 0.25))
+
+
+HOUR = 3_600
+
+
+@pytest.fixture
+def scheduled() -> Iterator[ApiBench]:
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10), provider=ScriptedModel())
+    yield made
+    made.close()
+
+
+def later(scheduled: ApiBench, seconds: float) -> str:
+    return rfc3339(scheduled.now_ms() + round(seconds * 1000))
+
+
+def run(scheduled: ApiBench, task_id: str) -> Any:
+    return scheduled.run(scheduled.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+
+
+def sweep(scheduled: ApiBench) -> None:
+    scheduled.run(new_sweep(scheduled.worker, scheduled.senders[:1]).run())
+
+
+def sent(scheduled: ApiBench) -> int:
+    return len(scheduled.senders[0].sent)
+
+
+@pytest.mark.parametrize("path", ["/api/tasks", "/v1/responses"])
+def test_no_call_starts_before(scheduled: ApiBench, path: str) -> None:
+    at = later(scheduled, HOUR)
+    body: dict[str, Any] = {"input": "one", "notBefore": at}
+    if path == "/v1/responses":
+        body = {"input": "one", "background": True, "onceover": {"notBefore": at}}
+    made = data(scheduled.call("POST", path, body))
+    task_id = made.get("onceover", {}).get("task", f"/{made['id']}").rpartition("/")[2]
+    scheduled.settle()
+    assert sent(scheduled) == 0
+    shown = data(scheduled.call("GET", f"/api/tasks/{task_id}"))
+    assert shown["waitingFor"] == {"reason": "scheduled", "until": at, "ahead": None}
+    assert shown["request"]["notBefore"] == at
+    assert isinstance(run(scheduled, task_id), Unclaimed)
+    scheduled.pass_seconds(HOUR - 0.001)
+    sweep(scheduled)
+    assert sent(scheduled) == 0
+    refused = run(scheduled, task_id)
+    assert isinstance(refused, Unclaimed)
+    assert refused.left_ms == 1
+    scheduled.pass_seconds(0.001)
+    sweep(scheduled)
+    assert sent(scheduled) == 1
+    run(scheduled, task_id)
+    assert data(scheduled.call("GET", f"/api/tasks/{task_id}"))["status"] == "completed"
+
+
+def test_a_past_time_means_now(scheduled: ApiBench) -> None:
+    made = scheduled.submit("one", notBefore="1969-01-01T00:00:00Z")
+    assert made["waitingFor"]["reason"] == "queued"
+    assert sent(scheduled) == 1
+    run(scheduled, made["id"])
+    assert data(scheduled.call("GET", f"/api/tasks/{made['id']}"))["status"] == "completed"
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2026-11-05", "2026-11-05T12:00:00", "", 7])
+def test_another_text_is_refused(scheduled: ApiBench, text: object) -> None:
+    """Only RFC 3339 with a zone is a time, and at most seven days ahead."""
+    assert scheduled.call("POST", "/api/tasks", {"input": "one", "notBefore": text}).status in {400, 422}
+    week = limits.NOT_BEFORE_SECONDS_MOST
+    refused = scheduled.call("POST", "/api/tasks", {"input": "one", "notBefore": later(scheduled, week + 1)})
+    assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "notBefore")
+    scheduled.submit("one", notBefore=later(scheduled, week))
+
+
+def test_the_deadline_counts_from_it(scheduled: ApiBench) -> None:
+    made = scheduled.submit("one", notBefore=later(scheduled, HOUR), deadlineSeconds=60)
+    assert made["deadlineAt"] == later(scheduled, HOUR + 60)
+    scheduled.pass_seconds(HOUR - 1)
+    shown = data(scheduled.call("GET", f"/api/tasks/{made['id']}"))
+    assert (shown["status"], shown["deadlineAt"]) == ("pending", made["deadlineAt"])
+    scheduled.pass_seconds(62)
+    assert data(scheduled.call("GET", f"/api/tasks/{made['id']}"))["error"]["code"] == "deadline_exceeded"
+
+
+def test_a_retry_waits_for_it_again(scheduled: ApiBench) -> None:
+    made = scheduled.submit("one", notBefore=later(scheduled, HOUR), deadlineSeconds=60)
+    assert scheduled.call("POST", f"/api/tasks/{made['id']}/cancel").status == 200
+    shown = data(scheduled.call("POST", f"/api/tasks/{made['id']}/retry"))
+    assert (shown["waitingFor"]["reason"], shown["deadlineAt"]) == ("scheduled", made["deadlineAt"])
+    assert isinstance(run(scheduled, made["id"]), Unclaimed)
+    scheduled.pass_seconds(HOUR)
+    run(scheduled, made["id"])
+    assert data(scheduled.call("GET", f"/api/tasks/{made['id']}"))["status"] == "completed"
+
+
+def test_an_idempotency_key_lasts_a_day_behind_it(scheduled: ApiBench) -> None:
+    body = {"input": "one", "notBefore": later(scheduled, 24 * HOUR)}
+    first = scheduled.call("POST", "/api/tasks", body, {"idempotency-key": "k"})
+    scheduled.pass_seconds(47 * HOUR)
+    again = scheduled.call("POST", "/api/tasks", body, {"idempotency-key": "k"})
+    assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (data(first)["id"], "true")
+    scheduled.pass_seconds(2 * HOUR)
+    third = scheduled.call("POST", "/api/tasks", body, {"idempotency-key": "k"})
+    assert data(third)["id"] != data(first)["id"]
+
+
+def test_it_counts_as_a_task_in_flight_but_not_as_waiting(scheduled: ApiBench) -> None:
+    for _ in range(limits.QUEUE_SHARE + 1):
+        scheduled.submit("one", notBefore=later(scheduled, HOUR))
+    made = scheduled.submit("one")
+    scheduled.settle()
+    assert made["route"] == "queue"
+    scheduled.pass_seconds(HOUR / 2)
+    run(scheduled, made["id"])
+    metrics = scheduled.call("GET", "/api/metrics").body
+    assert "onceover_oldest_pending_seconds 0\n" in metrics
+    scheduled.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 1)
+    assert scheduled.call("POST", "/api/tasks", {"input": "one"}).status == 429
+
+
+def test_a_batch_has_none(scheduled: ApiBench) -> None:
+    reply = scheduled.call("POST", "/v1/batches", {"notBefore": later(scheduled, 1)}, bearer("none"))
+    assert "notBefore" in reply.body

@@ -1,8 +1,8 @@
-"""The bytes sent to D1, clients and providers, besides texts, stay within 5 % of today's."""
+"""The bytes sent to D1, clients and providers besides texts, within 5 % of today's, and how often D1 is waited for."""
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 
 from src.kernel.calls.openai import OpenAIProvider
 from src.kernel.calls.protocol import HttpReply, ModelCall
-from tests.support.api_bench import ApiBench, data
+from src.kernel.domain import limits
+from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.worker_bench import WorkerBench
 from tests.unit.kernel.calls.test_openai import ScriptedHttp
 
@@ -80,3 +81,46 @@ def test_what_a_call_sends_to_its_provider_beside_the_texts() -> None:
     assert body is not None
     assert within(len(body), 98), len(body)
     assert within(len(json.dumps(headers)), 95), len(json.dumps(headers))
+
+
+type Ask = Callable[[ApiBench, dict[str, str], dict[str, str]], int]
+
+
+def submission(characters: int) -> Ask:
+    def ask(api: ApiBench, headers: dict[str, str], ids: dict[str, str]) -> int:
+        text = f"{api.database.batches} ".ljust(characters, "x")
+        return api.call("POST", "/api/tasks", {"input": text, "chunk": {"maxChars": 6_000}}, headers).status
+
+    return ask
+
+
+def get(path: str) -> Ask:
+    return lambda api, headers, ids: api.call("GET", path.format_map(ids), headers=headers).status
+
+
+RESPONSE = {"model": "demo-1", "input": "A text.", "background": True}
+KINDS: dict[str, Ask] = {
+    "submission of 24,000 characters": submission(24_000),
+    "submission of 120,000 characters": submission(120_000),
+    "poll": get("/api/tasks/{task}"),
+    "POST /v1/responses": lambda api, headers, ids: api.call("POST", "/v1/responses", RESPONSE, headers).status,
+    "GET /v1/responses": get("/v1/responses/{response}"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_request_with_a_remembered_key_waits_for_d1_once(keyed: ApiBench, kind: str):
+    headers = bearer(keyed.make_key())
+    task = data(keyed.call("POST", "/api/tasks", {"input": "A text."}, headers))
+    response = data(keyed.call("POST", "/v1/responses", RESPONSE, headers))
+    ids = {"task": task["id"], "response": response["id"]}
+
+    def calls() -> int:
+        before = keyed.database.batches
+        assert KINDS[kind](keyed, headers, ids) in {200, 202}
+        return keyed.database.batches - before
+
+    keyed.restart()
+    assert [calls(), calls(), calls()] == [2, 1, 1]
+    keyed.pass_seconds(limits.KEY_CACHE_SECONDS + 1)
+    assert [calls(), calls()] == [2, 1]

@@ -289,7 +289,6 @@ def _has_begun(tab: Watched) -> None:
 
 @pytest.mark.parametrize("view", ["#/tasks", "#/tasks?status=pending", "#/health"])
 def test_an_open_page_costs_little_and_a_hidden_one_nothing(tab: Watched, key: str, view: str) -> None:
-    """An open page makes at most 4 requests a minute while nothing happens, and a hidden page makes none."""
     page = tab.page
     page.clock.install()
     tab.open(view, key)

@@ -114,7 +114,6 @@ def closes(page: Page, secret: str) -> None:
 
 
 def test_no_other_view_closes_a_secret(stage: Stage) -> None:
-    """If the user has left the view before a new key comes, its dialog is shown all the same, over any further view."""
     shows(stage, task())
     held: list[Route] = []
     stage.answers["POST /api/keys"] = held.append

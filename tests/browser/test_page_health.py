@@ -83,7 +83,6 @@ def test_a_key_that_sees_no_task_is_told_that_all_is_well(stage: Stage) -> None:
 
 
 def test_what_is_wrong_comes_first(stage: Stage) -> None:
-    """Troubles of the service and the model come before the failures and before healthy parts, with quoted details."""
     history(stage)
     trouble: dict[str, Any] = {"status": "unavailable", "since": "2026-11-28T11:40:00Z", "detail": HOSTILE}
     stage.answers["/api/ai-status"] = trouble | {
@@ -123,7 +122,6 @@ def test_what_is_wrong_comes_first(stage: Stage) -> None:
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 def test_an_operator_ends_the_pauses(browser: Browser, locale: str) -> None:
-    """While tasks wait, operators have a button that lets them go on. What came of it is shown, and a refusal too."""
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"
     history(stage)

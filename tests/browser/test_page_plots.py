@@ -61,7 +61,6 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
 
 @pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.campaign)])
 def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
-    """Each plot can be shown as a table of the times at which something happened, the newest first."""
     stage = Stage(browser, locale=locale)
     english = locale == "en-GB"
     history(stage)
@@ -89,7 +88,6 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str) -> None:
 
 
 def test_a_plot_shows_only_what_there_is(stage: Stage) -> None:
-    """A plot without a value above 0, and a series without one, are left out; a short time with data fills the plot."""
     history(stage)
     page = stage.open("#/health?hours=1")
     expect(page.get_by_role("slider", name="Model calls")).to_be_visible()

@@ -49,7 +49,6 @@ def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
 
 
 def test_the_counts_by_status_are_the_filters(stage: Stage) -> None:
-    """The first request for a list counts the statuses, and each count is a link to the tasks that it counts."""
     stage.answers["/api/tasks"] = answer
     page = stage.open("#/tasks")
     counts = page.get_by_role("group", name="Status").get_by_role("link")
@@ -91,7 +90,6 @@ def test_a_list_that_changes_is_counted_again_after_a_minute(stage: Stage) -> No
 
 
 def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
-    """An address with a time that was chosen in Tokyo shows the same moment in New York."""
     addresses: list[str] = []
     for zone, shown in (("Asia/Tokyo", "2026-11-28T19:00"), ("America/New_York", "2026-11-28T05:00")):
         stage = Stage(browser, timezone_id=zone, permissions=["clipboard-read", "clipboard-write"])

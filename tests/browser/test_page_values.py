@@ -134,7 +134,6 @@ def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
 
 
 def test_quotes_show_their_places_in_the_text(stage: Stage) -> None:
-    """Each quote stands beside its place, whatever the names that lead to it."""
     whole = shown(stage, {HOSTILE: [{"a/~": "the 1st"}, {"a/~": HOSTILE}]})
     names = HOSTILE.replace("~", "~0").replace("/", "~1")
     quotes = [{"pointer": f"/{names}/{at}/a~1~0", "start": 10 * at, "end": 10 * at + 7} for at in range(2)]

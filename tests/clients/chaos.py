@@ -47,7 +47,6 @@ class SdkStream:
             thread.start()
 
     def connect(self, url: str) -> None:
-        """Set the server's address; an empty text means that no server runs."""
         self.proxy.target = url
 
     def done(self) -> bool:
@@ -55,7 +54,6 @@ class SdkStream:
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """End the clients, without submitting the remaining texts."""
         self._ended.set()
         self.proxy.shutdown()
 

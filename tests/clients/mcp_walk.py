@@ -25,14 +25,12 @@ class Losing(httpx2.AsyncHTTPTransport):
 
 
 def client(url: str, key: str, mode: str, *, loses: bool = False) -> Client:
-    """Make a client."""
     transport = Losing() if loses else None
     http = httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}, transport=transport, timeout=60)
     return Client(streamable_http_client(url, http_client=http), mode=mode)
 
 
 async def call(connected: Client, name: str, **arguments: Any) -> list[str]:
-    """Call a tool, and return the texts of its answer."""
     result = await connected.call_tool(name, arguments)
     texts = [part.text for part in result.content if part.type == "text"]
     return ["refused", *texts] if result.is_error else texts
@@ -48,7 +46,6 @@ async def until(connected: Client, task_id: str) -> str:
 
 
 async def walk(url: str, key: str, expired: str, mode: str) -> dict[str, Any]:
-    """Use each tool."""
     seen: dict[str, Any] = {}
     work = {"input": TEXT, "chunk": {"maxChars": 20}, "idempotencyKey": f"python-{mode}"}
     try:

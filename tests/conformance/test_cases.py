@@ -62,13 +62,11 @@ def test_the_cases_about_gates_can_tell(name: str, template: Template):
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.campaign) for seed in (1, 2))])
 def test_the_cases_do_not_depend_on_the_schedule(seed: int, template: Template):
-    """Each case gives the same result with random orders of events as with the usual order."""
     for name in WORKER_CASES:
         assert run_on_fakes(name, template, seed=seed, scheduling="random") == run_on_fakes(name, template), name
 
 
 def test_cases_know_of_neither_side():
-    """The modules of cases import nothing that exists only under workerd or only on the fakes."""
     for path in Path(worker.__file__).parent.joinpath("cases").glob("*.py"):
         roots = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
         assert all(re.match(r"src\.|tests\.conformance\.cases|\w+(\.abc)?$", root) for root in roots), (path, roots)

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.runtime
 
 @pytest.mark.parametrize("name", [name for name in WORKER_CASES if name not in DIFFERENCES])
 def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template):
-    """A case has the same values, counts and classes of errors on the fakes and inside workerd."""
     seen = json.loads(run_on_fakes(name, template))
     assert not isinstance(seen, dict) or "case raised" not in seen, seen
     if name in UNCHANGED_KEYS:

@@ -1,11 +1,14 @@
-"""Property tests of the splitter, with any text and any allowed sizes."""
+"""Property tests of the splitter, with any text and any allowed sizes, and of merging."""
 
 from itertools import pairwise
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from src.kernel.domain.limits import MERGE_CHARS_LEAST
 from src.kernel.text.chunks import chunks, cuts
+from src.kernel.text.merge import merge_chars
+from tests.support.chaos_work import merge_groups
 
 _WORDS = ["a", "word ", "Two words. ", "中", "天地玄黄。", "「问？」", "...", "?!", "」", '"', "\x00", "-"]
 _BLANKS = ["\n", "\r\n", "\r", "\n\n", "\u2028", "\x85", "\u3000", " "]
@@ -44,24 +47,6 @@ def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: t
         assert span.start == max(0, before.end - overlap)
         assert span.end > before.end
     assert all(span.end - span.start <= max_chars for span in spans)
-
-
-@given(_TEXTS | st.text("a\r\n", min_size=1), _ROOMY)
-@example("a\r\nb", (2, 0))
-def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
-    assert all(text[end - 1 : end + 1] != "\r\n" for end in cuts(text, *sizes)[:-1])
-
-
-@given(_TEXTS, _SIZES)
-def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: tuple[int, int]) -> None:
-    max_chars, overlap = sizes
-    before = 0
-    for end in cuts(text, max_chars, overlap)[:-1]:
-        limit = max(0, before - overlap) + max_chars
-        window = text[before:limit]
-        if text[end - 1].isalnum() and text[end].isalnum():
-            assert not any(character.isspace() for character in window[:-1])
-        before = end
 
 
 @given(_DENSE_TEXTS | _SPARSE_TEXTS, _SIZES)
@@ -103,3 +88,27 @@ def _naive_kind(text: str, place: int) -> int:
     marks = spoken[len(spoken.rstrip(".。")) :]
     goes_on = follower in {" ", "」"} or (head == spoken and follower in {".", "。"})
     return 2 if "。" in marks and not goes_on else 0
+
+
+OUTPUTS = st.lists(st.text(min_size=1, max_size=40) | st.integers(1, 6000).map("x".__mul__), min_size=2, max_size=60)
+
+
+@given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
+def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], most: int):
+    groups = merge_groups(outputs, most)
+    assert 1 <= len(groups) <= len(outputs) / 2
+    assert all(len(group) <= most for group in groups)
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=20), min_size=2, max_size=40))
+def test_what_fits_is_kept_whole_and_in_order(outputs: list[str]):
+    groups = merge_groups(outputs, MERGE_CHARS_LEAST)
+    assert "\n\n".join(groups) == "\n\n".join(outputs)
+
+
+def test_long_outputs_share_a_call_and_are_marked():
+    (group,) = merge_groups(["short", "y" * 5000], 2000)
+    short, long = group.split("\n\n")
+    assert short == "short"
+    assert long.endswith("y […]")
+    assert 1900 < len(group) <= 2000

@@ -147,7 +147,6 @@ def test_the_limit_is_exact(text: str, sizes: tuple[int, int], portion_bytes: in
 
 @given(st.binary(max_size=300), st.lists(_PIECES, max_size=40).map("".join), st.integers(1, 100))
 def test_bytes_that_are_no_text_are_refused(noise: bytes, text: str, portion_bytes: int) -> None:
-    """A file is cut exactly if it is UTF-8 without a NUL and has a text."""
     content = text.encode() + noise
     try:
         whole = content.removeprefix(b"\xef\xbb\xbf").decode()

@@ -30,12 +30,10 @@ from src.kernel.store.d1 import Database
 from src.kernel.store.rows import ListFilter, span
 from src.kernel.store.sweep import Due
 from tests.support.invocations import task_store
-from tests.support.same_loop import run_coroutine
-from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
-from tests.support.store_bench import OVERDUE, START_MS, new_task
+from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1, run_coroutine
+from tests.support.store_bench import OVERDUE, START_MS, new_task, stored_outputs
 from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
 from tests.support.store_model import DAY_MS, EARLY_MS, ModelTask, StoreModel
-from tests.support.stored_outputs import stored_outputs
 from tests.support.tiers import sized, tier
 
 CAMPAIGN = tier() == "campaign"

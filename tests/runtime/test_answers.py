@@ -51,22 +51,10 @@ def test_a_broken_body_is_the_clients_mistake(small: Client, rest: bytes) -> Non
 
 HOSTILE = {
     "not JSON": (b"{", 400),
-    "not an object": (b"[1]", 400),
     "not UTF-8": (b'{"input": "\xff"}', 400),
     "nested a million deep": (b"[" * 250_000 + b"]" * 50_000, 400),
-    "an object nested in input": (b'{"input": ' + b"[" * 100_000, 400),
-    "no input": (b"{}", 422),
-    "empty input": (b'{"input": ""}', 422),
     "a lone surrogate": (b'{"input": "\\ud800"}', 422),
-    "NUL": (b'{"input": "a\\u0000b"}', 422),
-    "a number": (b'{"input": 7}', 422),
-    "unknown field": (b'{"input": "x", "colour": "red"}', 422),
-    "unknown reduce": (b'{"input": "x", "reduce": "max"}', 422),
-    "maxChars 0": (b'{"input": "x", "chunk": {"maxChars": 0}}', 422),
-    "maxChars 10^9": (b'{"input": "x", "chunk": {"maxChars": 1000000000}}', 422),
-    "overlap as large as the chunk": (b'{"input": "x", "chunk": {"maxChars": 5, "overlapChars": 5}}', 422),
     "one byte too long": (b'{"input": "' + b"x" * 1001 + b'"}', 413),
-    "metadata of 5 KB": (b'{"input": "x", "metadata": {"a": "' + b"y" * 5000 + b'"}}', 422),
     "a body beyond the cap": (b'{"input": "' + b"x" * 400_000 + b'"}', 413),
 }
 

@@ -61,7 +61,6 @@ def shown(status: int, headers: dict[str, str], body: str) -> dict[str, object]:
 
 
 def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflare: dict[str, Any]) -> None:
-    """The local server answers requests for files with the same status, headers and bytes as Cloudflare."""
     for (method, path, headers), theirs in zip(REQUESTS, cloudflare["answers"], strict=True):
         answer = httpx.request(method, server.url + path, headers=headers)
         if theirs is None:

@@ -10,7 +10,6 @@ pytestmark = pytest.mark.runtime
 
 
 def test_kills_lose_and_double_no_line(tmp_path: Path) -> None:
-    """Each line is in the output file once, also read with `offset`, and the bill is right."""
     report = run(Plan(lines=240, kills=2, seed=3, settle_seconds=120), tmp_path)
     print(table(report))
     assert report.violations == []

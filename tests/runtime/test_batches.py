@@ -85,7 +85,6 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterator[DevServer]:
-    """A Worker with the test's model server, and short leases."""
     flags = openai(
         model.base_url,
         AI_MODEL="test-model",
@@ -253,7 +252,6 @@ def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
 
 
 def test_the_command_line_runs_a_file(server: DevServer, folder: Path) -> None:
-    """The answers and the failed requests are in files, and a second run pays nothing."""
     environment = {**os.environ, "ONCEOVER_URL": server.url}
     output = folder / "answers.jsonl"
     for _ in range(2):

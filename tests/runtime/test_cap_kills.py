@@ -138,7 +138,6 @@ def has_used(client: Client, model: ModelServer, part: Decimal, cap: Decimal) ->
 
 
 def check(tenant: Tenant, client: Client, calls: list[Call]) -> None:
-    """Compare outputs and bills of all tasks, of the batch and of the month with the ledger."""
     of_lines = [call for call in calls if call.user.startswith(batch_chaos.TEXT)]
     documents = [_read(client.http, task["id"]) for task in _list(client.http)]
     ours = [task for task in documents if "tag" in task["metadata"]]

@@ -37,7 +37,6 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flags(model: ModelServer) -> list[str]:
-    """The command line flags of `make dev` for the server of these tests."""
     return [*openai(model.base_url, LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid"), "--cron-every", "1"]
 
 
@@ -74,7 +73,6 @@ def onceover(
 
 
 def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], server: DevServer, text: str):
-    """To a pipe `onceover run` writes the result alone, and the summary to standard error."""
     done = onceover(variables, "run", text, *SMALL)
     assert done.returncode == 0, done.stderr
     task_id = re.findall(r"^Submitted (\S+):", done.stderr)[0]
@@ -143,7 +141,6 @@ def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: Mod
 
 
 def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
-    """It finds no fault and gives no warning but about the tasks that failed here."""
     done = onceover(variables, "doctor", "--env", "", "--task", "--json")
     assert done.returncode == 0, done.stdout
     checks = json.loads(done.stdout)["checks"]
@@ -156,7 +153,6 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
 def test_a_server_that_goes_away_and_comes_back(
     server: DevServer, flags: list[str], variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """`onceover run` goes on after a kill and a restart, and reports the task's end."""
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:

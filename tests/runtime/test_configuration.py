@@ -132,7 +132,6 @@ def test_every_fault_is_named_at_once(
 
 
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
-    """Before it is ready, `make dev` prints provider, model, base URL, route, keys, state, limits and runtime."""
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
     state = tmp_path / "state"
     url = "http://127.0.0.1:9/v1"

@@ -23,7 +23,6 @@ CHUNKS = 40
     ],
 )
 def test_a_killed_task_completes_after_the_restart(tmp_path: Path, first: str, then: str):
-    """A task whose runtime is killed with calls in flight completes after a restart, also in another environment."""
     with ModelServer(api_key="test-key", latency_seconds=0.05) as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60, PLAN="paid"), "--cron-every", "0.5"]
         with DevServer(tmp_path, *ENVIRONMENTS[first], *flags) as dev, Client(dev.url) as client:

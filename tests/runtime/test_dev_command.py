@@ -163,7 +163,6 @@ def bindings(server: DevServer) -> list[str]:
 
 
 def test_a_state_has_one_server_and_survives_sigkill(project: Path, tmp_path: Path) -> None:
-    """A second `make dev` on the same state ends with status 2 and names the URL of the first, which runs on."""
     state = tmp_path / "state"
     with DevServer(state, "--env", "bare", project=project) as first:
         status, lines = run_dev("--port", "0", "--persist-to", str(state), project=project)

@@ -60,7 +60,6 @@ def submit(client: Client, paragraphs: int, mark: str = "", *, formed: bool = Tr
 
 
 def delete(client: Client, *task_ids: str) -> None:
-    """Erase tasks that exist, and check that they are gone."""
     for task_id in task_ids:
         assert client.http.delete(f"/api/tasks/{task_id}").status_code == 204
         assert client.http.get(f"/api/tasks/{task_id}").status_code == 404
@@ -87,7 +86,6 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
     ],
 )
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
-    """After the erasure of tasks in every state, no row, log line or message contains a canary."""
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), *WITNESSED)
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
@@ -121,7 +119,6 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
 
 
 def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: Path):
-    """The sweep erases completed, cancelled and dead-lettered tasks by itself."""
     state = tmp_path / "state"
     flags = (*openai(model.base_url), *RETENTION, *WITNESSED)
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:

@@ -30,7 +30,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def printed(url: str, program: str, *arguments: str) -> str:
-    """Run a program of the folder, and return what it prints."""
     command: list[str | Path] = [sys.executable, FOLDER / program, FOLDER / arguments[0], *arguments[1:]]
     environ = {**os.environ, "ONCEOVER_URL": url}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=120)
@@ -52,7 +51,6 @@ def test_a_digest_is_made_at_its_time(url: str):
 
 
 def test_the_route_takes_signed_webhooks_alone(url: str, tmp_path: Path):
-    """The route of Next.js reads the task of a real webhook, and refuses one that was changed."""
     with Receiver() as receiver:
         asked = {"name": "one", "url": f"{receiver.url}/hook", "event_types": ["task.completed"]}
         secret = httpx.post(f"{url}/v1/webhook_endpoints", json=asked).json()["signing_secret"]

@@ -86,7 +86,6 @@ def spent(server: DevServer, request: str) -> Json:
 
 
 def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queues: DevServer, model: ModelServer):
-    """It has 30 calls in flight at once on both, within the free plan's limits."""
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
     # The call that closes the coordinator comes after the end of the task.

@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from tests.support.capped_d1 import cap_d1
 from tests.support.client import Client, Json, openai
 from tests.support.dev_server import DevServer, eventually
 from tests.support.doors_by_variable import doors
+from tests.support.miniflare_d1 import cap_d1
 from tests.support.model_plan import Behaviour, Call, Plan, ok
 from tests.support.model_server import ModelServer
 from tests.support.wired_worker import write_wired_worker

@@ -80,7 +80,6 @@ def test_a_long_task_on_the_queue_is_not_bound_to_six_calls(model: ModelServer, 
 
 @pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
-    """After a SIGKILL the task completes, and each call made again is in doubt."""
     settings = flags(route, model, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60)
     with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})

@@ -109,7 +109,6 @@ def test_large_outputs_are_read_whole_and_by_pages(large: DevServer, client: Cli
 
 
 def test_large_outputs_are_merged(large: DevServer, client: Client):
-    """Further calls merge half of the outputs into one result, and the Worker's memory stays below the limit."""
     path = completed(client, MERGED_CHUNKS, reduce="merge")
     task: Json = client.http.get(path, timeout=60).json()
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] > MERGED_CHUNKS

@@ -98,7 +98,6 @@ class Others(threading.Thread):
         self.deleted: list[str] = []
 
     def run(self) -> None:
-        """Add tasks, and erase original tasks all over the list."""
         with Client(self._url) as client:
             while not self.enough.is_set():
                 self.added.append(client.submit("one more")["id"])

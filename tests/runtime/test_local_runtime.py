@@ -43,7 +43,6 @@ def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer)
 
 
 def test_variables_come_from_three_places_in_order(server: DevServer) -> None:
-    """A variable from `.dev.vars` overrides one from wrangler.toml, and one from `--var` overrides both."""
     assert get(server, "facts").json()["variables"] == {
         "AI_PROVIDER": "demo",
         "FROM_FILE": "toml",

@@ -135,7 +135,6 @@ def test_a_queue_that_refuses_falls_through(wired: DevServer, through_door: Clie
     "route", ["queue", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("durable-object", "direct"))]
 )
 def test_a_task_that_breaks_its_worker_ends_as_failed(route: str, project: Path, tmp_path: Path):
-    """A task whose runs all raise an error is tried again, and finally fails with a reason."""
     settings = variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1, "POISON": "yes"})
     flags = (*ENVIRONMENTS[route], "--cron-every", "1", *settings)
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:

@@ -82,7 +82,6 @@ def test_a_server_that_is_down(patient: Client, port: int):
 
 
 def test_a_server_that_answers_500(patient: Client, port: int):
-    """It makes few calls and keeps its outputs; afterwards it completes."""
     with serve(port) as model:
         task = begin(patient, model)
         model.plan = Plan(decide=lambda call: status(500))

@@ -73,7 +73,6 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 
 @pytest.mark.parametrize("trouble", [status(500), status(503), garbage(), empty(), drop()], ids=lambda item: item.label)
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
-    """It is repeated after a pause, and no finished chunk is called for again."""
     text = paragraphs(3)
     second = text.split("\n\n")[1]
     failures = iter([trouble, trouble])

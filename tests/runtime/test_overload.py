@@ -64,7 +64,6 @@ def completed(client: Client) -> int:
 
 
 def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
-    """Check that no task was written to more often than its calls, duration and first writes allow."""
     for task_id in tasks:
         (account,) = [one for key, one in database.accounts.items() if key.endswith(task_id)]
         of_calls = limits.WRITES_A_CALL * CHUNKS

@@ -83,7 +83,6 @@ def test_an_outage_ends_when_an_operator_says_so(clients: dict[str, Client], mod
 
 
 def test_a_new_task_calls_by_itself(clients: dict[str, Client], model: ModelServer) -> None:
-    """Once the model is back, a new task calls it by itself, while older ones wait on."""
     ours = clients[OURS]
     model.plan = Plan(decide=lambda call: status(502))
     old = submit(ours)

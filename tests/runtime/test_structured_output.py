@@ -93,7 +93,6 @@ def test_a_gap_and_its_retry(url: str, model: ModelServer):
 
 
 def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: ModelServer, tmp_path: Path):
-    """It prints the value, ends with 3 for the gap, and `retry` makes the gap alone."""
     text, lists, titled = (tmp_path / name for name in ("text.txt", "lists.json", "titled.json"))
     text.write_text(TEXT, "utf-8")
     schema: dict[str, Any] = Said.model_json_schema()

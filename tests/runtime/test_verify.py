@@ -24,7 +24,6 @@ EXAMINED = [pytest.param(one, marks=() if one.is_quick else pytest.mark.campaign
 @pytest.mark.parametrize("clock", CLOCKS)
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_a_sound_deployment_is_sound(tmp_path: Path, env: str, clock: str):
-    """In each environment no check finds a fault, every check runs, and nothing is left behind."""
     seen = examined(tmp_path, *(("--env", env) if env else ()), "--clock", clock)
     assert seen.status == 0, seen.said
     verdicts = {one["check"]: one["verdict"] for one in seen.report["checks"]}

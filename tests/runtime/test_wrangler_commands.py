@@ -78,19 +78,3 @@ def _fault(command: str, known: Commands) -> str | None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrangler_has_the_command(command: str, known: Commands) -> None:
     assert _fault(command, known) is None
-
-
-@pytest.mark.parametrize(
-    ("command", "fault"),
-    [
-        ("npx wrangler d1 exports onceover --remote", "has no command `d1 exports onceover`"),
-        ("npx wrangler d1", "has no command `d1`"),
-        ("npx wrangler tails", "has no command `tails`"),
-        ("npx wrangler tail now --format json", "has no command `tail now json`"),
-        ("npx wrangler d1 export onceover --everywhere", "d1 export has no {'everywhere'}"),
-        ("npx wrangler d1 export --remote", "d1 export wants ['name']"),
-        ("npx wrangler queues consumer remove ai-processing-queue --env=", "wants ['queue-name', 'script-name']"),
-    ],
-)
-def test_a_wrong_command_is_noticed(command: str, fault: str, known: Commands) -> None:
-    assert fault in str(_fault(command, known))

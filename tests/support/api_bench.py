@@ -309,7 +309,6 @@ class ApiBench:
         return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in tables)  # noqa: S608 - constants
 
     def claim(self, task_id: str) -> Claim:
-        """Claim a task as a worker would."""
         claim = self.run(
             self.store.claim(key(task_id), holder=f"worker {task_id}", host="", route=Route.QUEUE, lease_ms=180_000)
         )

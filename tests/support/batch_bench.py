@@ -145,8 +145,7 @@ class LineModel:
         self._points = points
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        assert call.body is not None
-        text = str(call.body["messages"][-1]["content"])  # type: ignore[index]
+        text = self.text_of(call)
         self.calls.append(text)
         number = len(self.calls)
         await self._points.pass_one()
@@ -156,17 +155,20 @@ class LineModel:
             raise result
         self.answered.append(text)
         await self._points.pass_one()
-        return reply(result or f"<{text}>")
+        return self.reply(result or f"<{text}>")
+
+    def text_of(self, call: ModelCall) -> str:
+        assert call.body is not None
+        return str(call.body["messages"][-1]["content"])  # type: ignore[index]
+
+    def reply(self, text: str) -> ModelReply:
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        answer = {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
+        return ModelReply(text, 10, 5, "stop", answer=answer)
 
     async def probe(self) -> Health:
         return Health("healthy", "")
-
-
-def reply(text: str) -> ModelReply:
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    answer = {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
-    return ModelReply(text, 10, 5, "stop", answer=answer)
 
 
 def line(custom_id: str, text: str | None = None, **changes: Any) -> str:
@@ -179,8 +181,6 @@ def lines(count: int, chars: int = 0) -> bytes:
 
 
 class BatchBench:
-    """One database, one bucket and one model."""
-
     def __init__(self, *, part_bytes: int = 2_000, in_d1: bool = False, **settings: Any) -> None:
         self.loop = Loop(max_steps=50_000_000)  # type: ignore[abstract]
         self.points = Points()
@@ -255,7 +255,6 @@ class BatchBench:
         return self.do(self.rows.submit(new, self.settings.lease_ms, on))
 
     def begin(self, content: bytes, **changes: Any) -> None:
-        """Upload an input file, and submit a batch of it."""
         self.upload(content)
         self.submit(**changes)
 

@@ -36,7 +36,6 @@ class FakeCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Record a message, and answer it after a while as `receiver` says."""
         assert timeout_seconds == 15.0
         message = Message(url, dict(headers), body)
         self.messages.append(message)

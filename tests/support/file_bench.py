@@ -12,8 +12,7 @@ from src.kernel.domain.limits import ORPHAN_SECONDS, ORPHANS_APART_SECONDS
 from src.kernel.domain.meter import Meter
 from src.kernel.store.d1 import Database
 from tests.support.memory_r2 import MemoryR2
-from tests.support.same_loop import run_coroutine
-from tests.support.sqlite_d1 import SqliteD1
+from tests.support.sqlite_d1 import SqliteD1, run_coroutine
 
 START_MS = 1_800_000_000_000
 TENANT = "local"

@@ -1,7 +1,9 @@
-"""Inserts a test's code into Miniflare's D1 by a hook of Node.js; no installed file is changed."""
+"""Inserts a test's code into Miniflare's D1 by a hook of Node.js, for example a limit of its size."""
 
 import json
 from pathlib import Path
+
+import pytest
 
 _HOOK = """
 const fs = require("node:fs");
@@ -21,3 +23,8 @@ def write_hook(folder: Path, place: str, more: str) -> str:
     hook = folder / "miniflare_d1.cjs"
     hook.write_text(_HOOK % (json.dumps(place), json.dumps(more)))
     return f"--require {hook}"
+
+
+def cap_d1(monkeypatch: pytest.MonkeyPatch, folder: Path, pages: int) -> None:
+    cap = f"state.storage.sql.setMaxPageCountForTest({pages}), "
+    monkeypatch.setenv("NODE_OPTIONS", write_hook(folder, "super(state, env), ", cap))

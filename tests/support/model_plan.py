@@ -60,10 +60,6 @@ def rate_limit(retry_after: float | str | None = 2) -> Behaviour:
     return status(429, error_code="rate_limit_exceeded", **headers)
 
 
-def redirect(location: str) -> Behaviour:
-    return status(307, location=location)
-
-
 def hang() -> Behaviour:
     """Give no answer until the client leaves or the server closes."""
     return Behaviour("hang")

@@ -1,9 +1,11 @@
 """The D1 binding for tests without a network: the simulator's database, with a clock and faults that a test sets."""
 
 import asyncio
+import atexit
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, Literal, cast
@@ -135,3 +137,25 @@ class SqliteD1:
         if when == "after":
             raise RuntimeError(message)
         return results
+
+
+@cache
+def _runner() -> asyncio.Runner:
+    made = asyncio.Runner()
+    atexit.register(made.close)
+    return made
+
+
+def run_coroutine[T](coroutine: Coroutine[Any, Any, T]) -> T:
+    runner = _runner()
+    try:
+        return runner.run(coroutine)
+    finally:
+        if left := asyncio.all_tasks(runner.get_loop()):
+            for task in left:
+                task.cancel()
+            runner.run(_ended(left))
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,5 +1,6 @@
 """A bench with a store of tasks over SQLite, whose clock a test moves, and with tasks in each status."""
 
+from collections import defaultdict
 from collections.abc import Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,13 +10,13 @@ from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Status, TaskOptions
+from src.kernel.store import rows
 from src.kernel.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
 from src.kernel.store.d1 import Database
 from src.kernel.store.work import NO_RESTS
 from tests.conformance.cases.steps import progress
 from tests.support.invocations import task_store
-from tests.support.same_loop import run_coroutine
-from tests.support.sqlite_d1 import SqliteD1
+from tests.support.sqlite_d1 import SqliteD1, run_coroutine
 
 START_MS = 1_800_000_000_000
 LEASE_MS = 10_000
@@ -113,3 +114,14 @@ def new_task(
 
 def outputs(*positions: int, tag: str = "output", level: int = 0) -> list[Output]:
     return [Output(CallKey(level, position), f"{tag} {position}", 1) for position in positions]
+
+
+def stored_outputs(database: SqliteD1) -> Mapping[tuple[str, int, int], tuple[str, int]]:
+    levels: dict[tuple[str, int], list[Any]] = defaultdict(list)
+    for row in database.rows("SELECT task_id, level, part, hex(body) AS body FROM segments"):
+        levels[row["task_id"], row["level"]].append(row)
+    return {
+        (task_key, *output.key): (output.text, output.calls)
+        for (task_key, level), found in levels.items()
+        for output in rows.outputs(level, found)
+    }

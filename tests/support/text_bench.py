@@ -1,7 +1,5 @@
 """A bench for tasks whose text is in a file: the bench of batches, with a model that answers chunks of a text."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from src.features.files.file import Purpose
 from src.features.texts import file_cuts
 from src.features.texts.store import FileTextStore
-from src.kernel.calls.protocol import Health, ModelCall, ModelReply
+from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.ids import FileKey, TaskKey
 from src.kernel.domain.task import NewTask, Reduce, Route, Task, TaskOptions
 from src.kernel.run.context import Released
@@ -17,7 +15,7 @@ from src.kernel.store.admission import UNCONDITIONAL, Conditions
 from src.kernel.store.claims import Unclaimed
 from src.kernel.text import chunks
 from src.kernel.work.worker import Host
-from tests.support.batch_bench import HOST, BatchBench, Points
+from tests.support.batch_bench import HOST, BatchBench, LineModel
 from tests.support.store_bench import START_MS
 
 TEXT_TASK = TaskKey("local:01900000-0000-7000-8000-000000000002")
@@ -33,33 +31,14 @@ def look_near(patch: pytest.MonkeyPatch, mark_chars: int = 12) -> int:
     return look
 
 
-class ChunkModel:
+class ChunkModel(LineModel):
     """A model that answers each chunk with the text in brackets. `act` may return an error, or another text."""
 
-    name = "script"
-    default_model = "m"
+    def text_of(self, call: ModelCall) -> str:
+        return call.user
 
-    def __init__(self, points: Points) -> None:
-        self.act: Callable[[str, int], Any] = lambda text, number: None
-        self.seconds = 1.0
-        self.calls: list[str] = []
-        self.answered: list[str] = []
-        self._points = points
-
-    async def infer(self, call: ModelCall) -> ModelReply:
-        self.calls.append(call.user)
-        number = len(self.calls)
-        await self._points.pass_one()
-        await asyncio.sleep(self.seconds)
-        result = self.act(call.user, number)
-        if isinstance(result, Exception):
-            raise result
-        self.answered.append(call.user)
-        await self._points.pass_one()
-        return ModelReply(result or f"<{call.user}>", 10, 5, "stop")
-
-    async def probe(self) -> Health:
-        return Health("healthy", "")
+    def reply(self, text: str) -> ModelReply:
+        return ModelReply(text, 10, 5, "stop")
 
 
 class TextBench(BatchBench):
@@ -67,7 +46,7 @@ class TextBench(BatchBench):
 
     def __init__(self, *, part_bytes: int = 2_000, **settings: Any) -> None:
         super().__init__(part_bytes=part_bytes, **settings)
-        self.model = ChunkModel(self.points)  # type: ignore[assignment]
+        self.model = ChunkModel(self.points)
 
     @property
     def texts(self) -> FileTextStore:

@@ -11,8 +11,6 @@ from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import progress
 from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, new_task
 
-OTHER = made_key(2)
-
 
 def _spent(claim: Claim, money: Money, *, announces: bool = False, wait: Wait | None = None) -> Progress:
     return replace(progress(claim), step=claim.step + 1, money=money, announces=announces, wait=wait)

@@ -166,7 +166,6 @@ def test_a_crash_at_any_point_breaks_nothing(flow: Flow):
 
 
 def test_crashes_were_tried_in_every_handler():
-    """The flows have suspension points in every handler."""
     labels = {label.partition(":")[0] for flow in FLOWS for label in flow.run({})}
     assert labels == HANDLERS
 
@@ -192,7 +191,6 @@ def test_a_substitute_takes_what_the_original_takes(ablation: Ablation):
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
-    """Without the safeguard that an ablation removes, one of the first seeds breaks an invariant."""
     caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
     for seed in {*range(CONTROLS), caught[0]}:
@@ -231,7 +229,6 @@ def test_seeds_are_the_same_in_other_processes():
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.name)
 def test_bugs_that_were_found_stay_away(regression: Regression):
-    """With a former bug's faults and workload, the seed that revealed the bug and ten others break no invariant."""
     for seed in {regression.seed, *range(10)}:
         assert regression.at(seed).failure is None, regression.what
 

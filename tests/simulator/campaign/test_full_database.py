@@ -29,7 +29,6 @@ def loaded(rng: Random) -> Workload:
 
 
 def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every accepted task completes with one call for each chunk and no call in doubt."""
     offer, lifted_at = Cap.offer, dict[Cap, int]()
 
     def offer_apart(cap: Cap, now_ms: int) -> None:

@@ -162,8 +162,6 @@ def _fences(world: World) -> int:
 
 @ROUTES
 def test_a_new_task_probes_by_itself(deployment: Deployment) -> None:
-    """A new task calls the model at once, or when its tenant and model have had no call for ten seconds."""
-
     async def story(outage: Outage) -> None:
         if deployment is DIRECT:  # a run there has no time to wait, so its turn must have come
             await outage.passed(limits.AWAY_NEWCOMER_SECONDS, math.inf)

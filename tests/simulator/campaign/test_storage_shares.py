@@ -105,12 +105,3 @@ def test_greedy_tenants_cost_a_modest_one_no_result(monkeypatch: pytest.MonkeyPa
         assert made.gone[TASKS] > 0, seed
         assert made.kept_files >= made.files > 0, seed
         assert made.files * len(FILE) <= limits.FILES_FRACTION * MOST_MB * MB, seed
-
-
-def test_without_a_share_for_files_results_pay_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "output_of", substitutes.long_output)
-    monkeypatch.setattr(limits, "FILES_FRACTION", 1.0)
-    made = played(0)
-    assert made.files * len(FILE) > 0.6 * MOST_MB * MB
-    assert made.tasks == 0
-    assert made.gone[TASKS] > 0

@@ -1,10 +1,10 @@
-"""The model of a day's costs: its arithmetic, the measured figures that it uses, and docs/costs.md."""
+"""What the benches count: a day's costs, stored tasks and statements, and the pages that say so."""
 
 from collections.abc import Callable
 
 import pytest
 
-from bench import costs, measured, storage, sweeps
+from bench import costs, filled_schemas, measured, prose, quality, storage, sweeps, table_size
 from bench.prose import LANGUAGES
 from local.node import ROOT
 
@@ -83,3 +83,48 @@ def test_the_page_on_performance_has_the_measured_times():
     for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
         cells = [f"{value:g}" for route in ROUTES for value in measured.CPU_MS[route][handler]]
         assert row_of("docs/performance.md", start) == cells
+
+
+STORED = 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("language", "most"), [("English", 20_000), ("Chinese", 40_000)])
+def test_a_completed_task_is_small(language: str, most: int):
+    """A task of 20 outputs of 1,000 characters takes at most 20 rows written, and 20 KB (40 KB in Chinese) of D1."""
+    size, rows = storage.task_cost(prose.LANGUAGES[language], 6, STORED)
+    assert size <= most
+    assert rows <= 20
+
+
+@pytest.mark.slow
+def test_outputs_that_come_one_by_one_take_no_page_each():
+    together, _ = storage.task_cost(prose.chinese, 6, STORED)
+    alone, _ = storage.task_cost(prose.chinese, 1, STORED)
+    assert alone <= 1.3 * together
+
+
+FEW, MANY = 1_000, 20_000
+
+
+@pytest.fixture(scope="module")
+def counted() -> tuple[dict[str, int], dict[str, int]]:
+    return table_size.steps(FEW), table_size.steps(MANY)
+
+
+@pytest.mark.parametrize("act", table_size.ACTS)
+def test_an_act_costs_the_same_whatever_is_stored(act: str, counted: tuple[dict[str, int], dict[str, int]]):
+    few, many = counted
+    assert 0 < many[act] <= few[act]
+
+
+def test_the_page_has_the_table_of_the_bench():
+    page = (ROOT / "docs" / "local-models.md").read_text("utf-8")
+    assert f"| {' | '.join(filled_schemas.HEAD)} |" in page
+    for text in filled_schemas.TEXTS:
+        assert f"| {text} | `{filled_schemas.SENDING}` |" in page
+
+
+def test_the_page_about_local_models_has_the_table_of_the_bench() -> None:
+    page = (ROOT / "docs" / "local-models.md").read_text("utf-8")
+    assert f"| {' | '.join(quality.HEAD)} |" in page

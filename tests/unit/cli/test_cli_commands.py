@@ -457,7 +457,6 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
 
 
 def test_what_resume_says(fake: FakeApi, run: Runs):
-    """`onceover resume` names each model, and whether its tasks go on."""
     fake.on("POST", "/api/sweep", RESUMED, SWEPT | {"resumed": 0, "probed": []}, problem(429, "too_soon"))
     said = "m answers: its tasks go on\nn still fails: its tasks wait on\n3 pauses ended\n"
     assert run("resume")[:2] == (0, said)

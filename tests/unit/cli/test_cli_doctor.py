@@ -297,12 +297,10 @@ def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
 
 
 def test_the_projects_own_folder_is_sound():
-    """`onceover doctor .` in a fresh clone reports no faults."""
     assert complaints(folder.examine(ROOT, None)) == []
 
 
 def test_the_packages_are_the_workers():
-    """`doctor` has the exact list of the packages in `src`."""
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
     assert set(MARKDOWN) == {name for name in page_libraries.FILES if name.endswith(".js")}
 
@@ -602,7 +600,6 @@ SOUND = {
 
 @pytest.mark.parametrize("env", SOUND)
 def test_a_sound_deployment_has_nothing_to_mend(env: str):
-    """`doctor` finds no fault in a deployment of any environment if it is the expected environment."""
     one = Deployment()
     one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
     one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
@@ -610,7 +607,6 @@ def test_a_sound_deployment_has_nothing_to_mend(env: str):
 
 
 def test_each_code_of_the_day_is_named_the_newest_first():
-    """`doctor` names each code with its count and its latest cause, and leaves out what was retried with success."""
     one = Deployment()
 
     def of(code: str, hour: int, **more: Any) -> dict[str, Any]:
@@ -632,7 +628,6 @@ def test_each_code_of_the_day_is_named_the_newest_first():
 
 
 def test_a_tenant_with_many_poison_texts_is_named():
-    """For each code, an operator's `doctor` names the tenant that has most of the failed tasks."""
     one = Deployment()
     one.operates = True
     one.failed = [failed("model_refused") | {"tenant": tenant} for tenant in ("bad", "bad", "good")]
@@ -676,7 +671,6 @@ def test_top_names_the_trouble(break_it: Callable[[Deployment], None], line: str
 
 
 def test_what_is_only_noted():
-    """A few failed attempts of a webhook, and a schema newer than the code, are noted, and are nothing to repair."""
     one = Deployment()
     one.endpoints = endpoints(9)
     schema = {"known": "0014_x.sql", "applied": "0015_y.sql", "missing": [], "unknown": ["0015_y.sql"]}
@@ -687,12 +681,10 @@ def test_what_is_only_noted():
 
 
 def test_each_code_has_a_place_in_the_documents():
-    """`doctor` knows for each code of a task where the documents say what helps."""
     assert HELP.keys() == set(TaskCode)
 
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
-    """A deployment that requires no keys is a fault, unless it runs on this machine."""
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
@@ -703,7 +695,6 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
-    """`doctor --task` submits a task, waits for its end and erases it."""
     path = f"/api/tasks/{TASK_ID}"
     last = {"code": "model_unavailable", "message": "the provider answered 502"}
     for ends, level, said in (
@@ -725,7 +716,6 @@ def test_a_demo_task_shows_whether_tasks_are_done():
 
 
 def test_a_trial_names_the_trouble_within_a_minute():
-    """`doctor --task` does not wait for tries of a failed call, for a call that hangs, or for a lost message."""
     path = f"/api/tasks/{TASK_ID}"
     last = {"code": "model_unavailable", "message": "the provider answered 502"}
     for seen, level, said, fix in (
@@ -812,14 +802,12 @@ def asked(answers: dict[str, Said]) -> account.Wrangler:
 
 @pytest.mark.parametrize("name", BROKEN_ACCOUNTS)
 def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
-    """For each fault of the account, `doctor` derives the command to run from wrangler's message."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
     the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
 
 
 def test_a_sound_account_has_nothing_to_mend(clone: Path):
-    """`doctor` finds no fault if queues, database, migrations and secrets all exist in the account."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]

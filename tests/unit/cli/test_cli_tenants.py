@@ -245,7 +245,6 @@ def test_the_files_of_a_tenant_are_erased_after_its_tasks(fake: FakeApi, run: Ru
 
 
 def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `--yes`, `tenant erase` asks the user to type the tenant's name."""
     tasks = Tasks(fake, IDS[:4])
     status, _, err = run("tenant", "erase", "acme")
     assert status == 1

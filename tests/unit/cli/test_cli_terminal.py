@@ -107,7 +107,6 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 
 
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
-    """It says that it waits for the id, and what a second Ctrl-C does."""
     (tmp_path / "text").write_text("text")
     gate = threading.Event()
 

@@ -23,8 +23,6 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Screen:
-    """A terminal."""
-
     def __init__(self) -> None:
         self.text = ""
 

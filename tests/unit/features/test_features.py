@@ -29,7 +29,6 @@ MODULES = sorted((Path(__file__).resolve().parents[3] / "src" / "features").glob
 
 @pytest.mark.parametrize("group", CATALOGUE.groups, ids=lambda group: group.paths[0])
 def test_a_group_has_the_calls_of_its_paths(group: PathGroup) -> None:
-    """Each group of calls has exactly the calls of its paths."""
     assert {endpoint.path for endpoint in group.load()} == set(group.paths)
 
 
@@ -39,7 +38,6 @@ def test_a_path_is_in_one_group() -> None:
 
 
 def test_groups_have_an_order() -> None:
-    """The API's description lists paths in the same order, in whatever order features are registered."""
     assert len({group.rank for group in CATALOGUE.groups}) == len(CATALOGUE.groups)
 
 
@@ -66,7 +64,6 @@ def _all() -> Iterator[Statement]:
 
 
 def test_each_statement_keeps_to_the_limits_of_d1():
-    """Each statement has at most 100 parameters and 100 KB of text, which are D1's limits."""
     made = list(_all())
     assert len(made) > 60
     assert max(len(one.parameters) for one in made) <= PARAMETERS_MOST
@@ -74,7 +71,6 @@ def test_each_statement_keeps_to_the_limits_of_d1():
 
 
 def test_no_two_subjects_have_statements_of_one_name():
-    """No two modules have statements of the same name."""
     assert len(statement_names()) > 60  # which asserts it
 
 

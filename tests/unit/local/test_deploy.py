@@ -292,7 +292,6 @@ def older(wanted: Needs) -> DeploymentReply:
 
 @pytest.mark.parametrize("first", [lambda _: NO_CERTIFICATE, lambda _: NOT_FOUND, lambda _: NO_SCHEMA, older])
 def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], tmp_path: Path) -> None:
-    """`make deploy` waits until the new Worker answers."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
     said = run(account, "free", internet=internet)

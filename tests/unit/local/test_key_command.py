@@ -77,7 +77,6 @@ def test_no_label_gets_out_of_its_literal(label: str) -> None:
 
 
 def test_the_scope_operator_is_given_beside_read_or_write() -> None:
-    """`make key` refuses the scope `operator` without `read` or `write`, and says why."""
     database = SqliteD1(now_ms=lambda: 1000)
     found = options("--scopes", "read,operator")
     assert found.scopes == {Scope.READ, Scope.OPERATOR}

@@ -191,7 +191,6 @@ def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concur
 
 @pytest.mark.parametrize("lane_concurrency", [1, 2])
 def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
-    """A lane whose AI_CONCURRENCY is lower than its sender's makes only that many calls of a group at a time."""
     task = make(lane_concurrency=lane_concurrency, concurrency=6)
     task.start()
     while task.storage.alarm_ms is not None:

@@ -134,7 +134,6 @@ def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: 
 
 
 def test_a_lane_ends_its_calls_and_keeps_what_came(bench: WorkerBench):
-    """If a lane is aborted, it cuts off its calls and answers at once with the outputs that it has."""
     bench.model.seconds = lambda number: 1.0 if number == 2 else 10.0
     assert abort_after(bench, 3.0, 1) == [CallAborted, ModelReply, CallAborted]
     assert bench.loop.time() == 3.0

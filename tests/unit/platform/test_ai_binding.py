@@ -1,8 +1,7 @@
 """The binding of Workers AI: each call has an AbortSignal, and a call that is given up is aborted and ends."""
 
 import asyncio
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from src.kernel.domain import errors
 from src.platform import ai
 from src.platform.ai import BoundAi
 from src.platform.bindings import bindings
+from tests.support.javascript import stand_in
 
 CALL = ModelCall(system="a", user="b", model="m")
 
@@ -52,9 +52,7 @@ def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
         signal = Signal()
         return SimpleNamespace(signal=signal, abort=signal.aborted.set)
 
-    js = ModuleType("js")
-    vars(js)["AbortController"] = SimpleNamespace(new=controller)
-    monkeypatch.setitem(sys.modules, "js", js)
+    stand_in(monkeypatch, {"AbortController": SimpleNamespace(new=controller)})
 
 
 def provider(binding: Ai, seconds: float = 5) -> WorkersAIProvider:
@@ -120,7 +118,6 @@ def test_errors_of_the_platform_pass_through() -> None:
 
 
 def test_a_deployment_without_the_binding_has_none() -> None:
-    """Without the AI binding the wrapper returns None, and with it a binding that uses signals."""
     without: Any = SimpleNamespace(DB=object())
     assert bindings(without).ai is None
     assert isinstance(bindings(SimpleNamespace(DB=object(), AI=Ai())).ai, BoundAi)  # type: ignore[arg-type]

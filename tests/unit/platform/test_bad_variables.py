@@ -22,8 +22,7 @@ from src.platform.durable_objects import AIProcessor
 from src.platform.surroundings import SURROUNDINGS, Background, Surroundings
 from src.platform.worker_entrypoint import Default
 from src.queue.messages import DEAD_LETTERS, QUEUE
-from tests.api.test_events import Stream
-from tests.api.test_listening import Scene
+from tests.api.test_events import Scene, Stream
 from tests.support import api_bench, worker_bench
 from tests.support.hosted_loop import HAIR_SECONDS, HostedLoop
 from tests.support.sqlite_d1 import SqliteD1
@@ -94,7 +93,6 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
 def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
-    """With a bad variable the consumer asks for messages to be delivered again later."""
     messages = [Message(attempts) for attempts in range(1, limits.QUEUE_DELIVERIES + 1)]
     batch: Any = SimpleNamespace(queue=queue, messages=messages)
     asyncio.run(Default(deployment.ctx, deployment.env).queue(batch))

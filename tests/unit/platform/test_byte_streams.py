@@ -2,32 +2,21 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncGenerator
-from types import ModuleType
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
 from src.kernel.api.base.messages import BodyBroken, PipedBytes
 from src.kernel.domain.errors import BlobUnavailable
 from src.platform.byte_streams import CHUNK_BYTES, read_chunks, send_content
-
-
-class JsError(Exception):
-    """The error that a rejected JavaScript promise raises in Python."""
+from tests.support.javascript import JsError, stand_in
 
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules: dict[str, dict[str, Any]] = {
-        "js": {"Uint8Array": Array, "JSON": type("JSON", (), {"parse": staticmethod(json.loads)})},
-        "pyodide.ffi": {"JsException": JsError, "to_js": lambda value: value},
-    }
-    for name, members in modules.items():
-        module = ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
+    js = {"Uint8Array": Array, "JSON": SimpleNamespace(parse=json.loads)}
+    stand_in(monkeypatch, js, {"JsException": JsError, "to_js": lambda value: value})
 
 
 class Array:
@@ -58,8 +47,6 @@ class Memory:
 
 
 class Result:
-    """What a reader gives."""
-
     def __init__(self, *, done: bool, value: Array) -> None:
         self.done = done
         self.value = value

@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from src.platform.bindings import bindings
 from src.platform.crossing import from_javascript, into_javascript
+from tests.support.javascript import stand_in
 
 NULL = object()  # JavaScript's
-UNDEFINED = object()
 HOSTILE = '"</script>\\ \u0000 \ud800 漢字 \u2028'
 
 
@@ -42,14 +41,8 @@ class JsDatabase:
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules: dict[str, dict[str, Any]] = {
-        "js": {"JSON": SimpleNamespace(stringify=json.dumps, parse=json.loads)},
-        "pyodide.ffi": {"to_js": lambda value: value, "jsnull": NULL},
-    }
-    for name, members in modules.items():
-        module = ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
+    json_of_js = SimpleNamespace(stringify=json.dumps, parse=json.loads)
+    stand_in(monkeypatch, {"JSON": json_of_js}, {"to_js": lambda value: value, "jsnull": NULL})
 
 
 def database(js: JsDatabase) -> Any:

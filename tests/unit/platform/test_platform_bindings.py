@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,13 +14,10 @@ from src.platform.bindings import bindings
 from src.platform.objects import answered, storage_of
 from src.platform.queues import delivered
 from src.queue import messages
+from tests.support.javascript import JsError, stand_in
 
 TASK = TaskKey("local:01999999-0000-7000-8000-000000000000")
 NULL = SimpleNamespace(json="null")  # JavaScript's
-
-
-class JsError(Exception):
-    """What JavaScript throws."""
 
 
 class JsValue:
@@ -52,14 +48,7 @@ def _stringify(value: object) -> str | None:
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    found: dict[str, dict[str, Any]] = {
-        "js": {"JSON": SimpleNamespace(stringify=_stringify, parse=_parse)},
-        "pyodide.ffi": {"JsException": JsError},
-    }
-    for name, members in found.items():
-        module = ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, {"JSON": SimpleNamespace(stringify=_stringify, parse=_parse)})
 
 
 def wrapped(binding: object) -> Any:
@@ -127,7 +116,6 @@ def test_a_delivery_is_read_once_and_answered():
     ],
 )
 def test_a_hostile_message_is_none_of_ours(body: object):
-    """A message that is empty, of another type, or nested too deeply does not count as a message of onceover."""
     message = SimpleNamespace(id="m", attempts=1, body=body)
     (read,) = delivered(wrapped(SimpleNamespace(queue=messages.QUEUE, messages=[message]))).messages
     assert messages.read(read.body) is None

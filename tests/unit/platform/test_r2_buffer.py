@@ -1,12 +1,10 @@
 """The buffer of a part of a file, which lies in JavaScript's memory. JavaScript is a fake."""
 
-import sys
-from types import ModuleType
-
 import pytest
 
 from src.kernel.domain import limits
 from src.platform.r2 import ROOM_AT_FIRST, JsBytes
+from tests.support.javascript import stand_in
 
 
 class Memory:
@@ -43,9 +41,7 @@ class Array:
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("js")
-    vars(module)["Uint8Array"] = Array
-    monkeypatch.setitem(sys.modules, "js", module)
+    stand_in(monkeypatch, {"Uint8Array": Array})
 
 
 def content(buffer: JsBytes) -> bytes:

@@ -118,31 +118,6 @@ def test_no_two_modules_differ_by_an_s(folder: str):
     assert not [named(parent / stem) for parent, stem in names if (parent, f"{stem}s") in names]
 
 
-def unchecked(module: ast.Module) -> list[str]:
-    return [
-        node.name
-        for node in ast.walk(module)
-        if isinstance(node, ast.ClassDef)
-        and any(ast.unparse(base).split(".")[-1] == "NamedTuple" for base in node.bases)
-        and any(isinstance(part, ast.FunctionDef) and part.name == "__post_init__" for part in node.body)
-    ]
-
-
-def test_a_tuple_has_no_check_that_nobody_calls():
-    written = "class Span({}):\n    end: int\n    def __post_init__(self) -> None:\n        assert self.end\n"
-    assert [unchecked(ast.parse(written.format(base))) for base in ("NamedTuple", "typing.NamedTuple")] == [
-        ["Span"]
-    ] * 2
-    assert not unchecked(ast.parse(written.format("")))
-    folders = ("src", "cli", "simulator", "mutation", "local", "bench", "tests")
-    assert not [
-        f"{named(path)}: {name}"
-        for path in modules(*folders)
-        if "__post_init__" in path.read_text()
-        for name in unchecked(ast.parse(path.read_text()))
-    ]
-
-
 def strings(path: Path) -> Iterator[str]:
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = list(ast.walk(ast.parse(path.read_text())))

@@ -1,4 +1,8 @@
-"""The tiers of the test suite, the table of known mistakes, and the version and notes of a release."""
+"""The tiers of the test suite, the table of known mistakes, and the version and notes of a release.
+
+If a change of the code fails the test of known mistakes, look for the place where the mistake could be made now, and
+write it into `mutation/mistakes.toml`. If no such place is left, delete the mistake.
+"""
 
 import ast
 import re

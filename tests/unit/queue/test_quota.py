@@ -73,7 +73,6 @@ class Sender:
 
 
 def test_the_log_says_why_a_task_fell_through():
-    """If queue and objects have used up their daily allowances, a task takes the direct route."""
     lines: list[str] = []
     senders = [Sender(Route.QUEUE, QUEUE_USED_UP), Sender(Route.DURABLE_OBJECT, OBJECTS_USED_UP), Sender(Route.DIRECT)]
     assert asyncio.run(Dispatcher(senders, Meter(), Log(lines.append)).dispatch(TASK)) is Route.DIRECT
@@ -130,7 +129,6 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """If the database is away, the consumer asks for its message to be delivered again."""
     batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
     nothing: Any = None

@@ -1,4 +1,4 @@
-"""`GET /api/tasks/{id}/attempts` shows each known call of a task, although no call has a row of its own."""
+"""`GET /api/tasks/{id}/attempts` shows each known call of a task, structured or not, although no call has a row."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from src.kernel.calls.protocol import ModelCall
+from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable
@@ -18,6 +18,7 @@ from src.kernel.domain.task import Failure, Route
 from src.kernel.store.claims import Claim, Continue, Fail
 from src.kernel.work.worker import Host
 from tests.support.api_bench import START_MS, WEBHOOK_KEY, ApiBench, bearer, data, key
+from tests.support.scripted_model import ScriptedModel
 from tests.support.worker_bench import Script
 
 HOST = Host(Route.QUEUE, 600.0)
@@ -318,3 +319,81 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
     task_id = troubled.submit("one")["id"]
     assert page(troubled, task_id, cursor=f"0.{limits.BATCH_LINES_MOST - 1}.1")["attempts"] == []
+
+
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"said": {"type": "array", "items": {"type": "string"}}},
+    "required": ["said"],
+    "additionalProperties": False,
+}
+BAD, CUT = '{"said": 1}', ModelReply('{"said": []}', 10, 1, "length")
+REFUSED = ModelRefused("the provider answered 400", of_call=True)
+
+
+@pytest.fixture
+def model() -> ScriptedModel:
+    return ScriptedModel()
+
+
+@pytest.fixture
+def formed(model: ScriptedModel) -> Iterator[ApiBench]:
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, concurrency=1), provider=model)
+    yield made
+    made.close()
+
+
+def work(formed: ApiBench, task_id: str) -> str:
+    formed.run(formed.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+    return str(data(formed.call("GET", f"/api/tasks/{task_id}"))["status"])
+
+
+def log(formed: ApiBench, task_id: str) -> Any:
+    return data(formed.call("GET", f"/api/tasks/{task_id}/attempts?limit=100"))
+
+
+def said_of(attempts: list[Any]) -> list[tuple[object, ...]]:
+    return [(one["level"], one["index"], one["number"], one["outcome"], one["code"]) for one in attempts]
+
+
+def test_a_rejected_answer_is_a_failed_call_with_an_answer(formed: ApiBench, model: ScriptedModel) -> None:
+    model.says = {"second": [BAD, '{"said": []}'], "third": [BAD, BAD], "fourth": [CUT]}
+    task_id = formed.submit(TEXT, outputSchema=SCHEMA, onChunkFailure="gap")["id"]
+    assert work(formed, task_id) == "completed"
+    read = log(formed, task_id)
+    assert said_of(read["attempts"]) == [
+        (0, 0, 1, "succeeded", None),
+        (0, 1, 1, "failed", "invalid_output"),
+        (0, 1, 2, "succeeded", None),
+        (0, 2, 1, "failed", "invalid_output"),
+        (0, 2, 2, "failed", "invalid_output"),
+        (0, 3, 1, "failed", "output_truncated"),
+    ]
+    failed = [one for one in read["attempts"] if one["outcome"] == "failed"]
+    assert [one["answered"] for one in failed] == [True] * 4
+    assert {(one["model"], one["route"]) for one in failed} == {("scripted-1", "queue")}
+    assert all(one["startedAt"] and one["finishedAt"] and one["message"] for one in failed)
+    assert read["counts"] == {"calls": 6, "succeeded": 2, "failed": 4, "inDoubt": 0, "out": 0, "unlisted": 0}
+
+
+@pytest.mark.parametrize("reduce", ["concat", "merge"])
+def test_copied_outputs_are_no_calls_of_the_new_task(formed: ApiBench, model: ScriptedModel, reduce: str) -> None:
+    """Its log has only its own calls, before the first one and after its outputs are stored."""
+    model.says = {"second": [REFUSED, "the second"]}
+    old_id = formed.submit(TEXT, reduce=reduce, onChunkFailure="gap")["id"]
+    assert work(formed, old_id) == "completed"
+    before = log(formed, old_id)
+    new_id = data(formed.call("POST", f"/api/tasks/{old_id}/retry"))["id"]
+    formed.settle()
+    assert new_id != old_id
+    nothing = {"calls": 0, "succeeded": 0, "failed": 0, "inDoubt": 0, "out": 0, "unlisted": 0}
+    assert log(formed, new_id) == {"attempts": [], "counts": nothing, "nextCursor": None}
+    assert work(formed, new_id) == "completed"
+    made = [(0, 1, 1, "succeeded", None), *([(1, 0, 1, "succeeded", None)] if reduce == "merge" else [])]
+    read = log(formed, new_id)
+    assert said_of(read["attempts"]) == made
+    assert read["counts"] == {**nothing, "calls": len(made), "succeeded": len(made)}
+    chunks = data(formed.call("GET", f"/api/tasks/{new_id}/chunks"))["chunks"]
+    assert [one["index"] for one in chunks] == [0, 1, 2, 3]
+    assert log(formed, old_id) == before

@@ -41,7 +41,6 @@ def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
 
 
 def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
-    """A bulk retry makes failed tasks pending again, keeps their finished chunks, and dispatches them."""
     ours = [failed(bench), failed(bench, TaskCode.MODEL_REFUSED)]
     pending, completed, cancelled = bench.submit(), bench.submit(), bench.submit()
     bench.complete(completed["id"])
@@ -81,7 +80,6 @@ def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> Non
 
 
 def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -> None:
-    """A dry run of a bulk retry counts the tasks and the calls that they may need, and changes nothing."""
     failed(bench)
     failed(bench, reduce="merge")
     failed(bench, maxModelCalls=7)
@@ -130,7 +128,6 @@ def test_one_direct_run_is_begun(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: When) -> None:
-    """If D1's answer to a bulk write is lost, the write is sent again, and each changed task is counted once."""
     failed(bench)
     bench.database.fail(NETWORK_LOST, when, 1, passing=1)
     assert data(retry(bench)) == {"retried": 1, "more": False}
@@ -164,7 +161,6 @@ def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str)
 
 
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
-    """The answer to a bulk cancellation waits until no announced call of the cancelled tasks can start any more."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {}, Continue(180_000, start_ms=5_000))

@@ -21,7 +21,6 @@ from tests.support.memory_r2 import MemoryR2
 from tests.support.scripted_model import ScriptedModel
 
 TEXT = "# Law\n\nOne 𝒜 begins here.\n\n## Terms\n\nTwo pays [[onceover-1 text]] coins.\n\nThree ends it 👍🏽 all.\n"
-CHUNK = {"maxChars": 40}
 
 
 @pytest.fixture

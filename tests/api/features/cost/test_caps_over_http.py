@@ -34,8 +34,6 @@ def work(bench: ApiBench, task_id: str) -> Any:
 
 @pytest.mark.parametrize("path", ["/api/tasks", "/v1/responses"])
 def test_a_cap_below_the_first_call_is_refused_and_named(bench: ApiBench, path: str) -> None:
-    """The refusal names the most of the first call, and exactly that amount is accepted."""
-
     def body(cap: str) -> dict[str, Any]:
         if path == "/api/tasks":
             return {"input": TEXT, "maxCost": cap}
@@ -72,7 +70,6 @@ def test_another_text_is_no_amount(bench: ApiBench, cap: object) -> None:
 
 
 def test_a_spent_task_ends_and_a_retry_with_more_goes_on(bench: ApiBench) -> None:
-    """The task shows its cap, fails with `cost_exhausted` when the next call may exceed it, and a retry raises it."""
     refused = bench.call("POST", "/api/tasks", {"input": TEXT, "maxCost": "0"}).body
     least = refused.split("must be at least ")[1].split(":")[0]
     made = bench.submit(TEXT, maxCost=least)
@@ -117,7 +114,6 @@ def test_a_line_without_a_most_makes_a_capped_batch_invalid() -> None:
 
 
 def test_a_batch_keeps_its_cap() -> None:
-    """A batch whose next line may exceed the cap fails, keeps its answers, and never costs more."""
     made = ApiBench(settings=Settings(provider="demo", prices={"demo": PRICE}, concurrency=1))
     body = {"model": "demo", "messages": [{"role": "user", "content": "x " * 50}], "max_tokens": 900}
     batch = batches.run(made, batches.create(made, batch_of(*[body] * 9), onceover={"maxCost": "0.0015"}))

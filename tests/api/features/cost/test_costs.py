@@ -35,12 +35,10 @@ def bench() -> Iterator[ApiBench]:
 
 
 def work(bench: ApiBench, task_id: str) -> None:
-    """Run a task to its end."""
     bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
 
 
 def test_a_task_shows_what_its_calls_cost(bench: ApiBench) -> None:
-    """A new task costs nothing yet. When it has ended, its cost is that of its calls, cached input at its own price."""
     made = bench.submit(TEXT)
     assert made["usage"]["cost"] == NOTHING
     work(bench, made["id"])
@@ -69,7 +67,6 @@ def test_an_answer_from_a_gateway_s_cache_costs_nothing(bench: ApiBench) -> None
 
 
 def test_a_model_without_a_price_has_no_cost(bench: ApiBench) -> None:
-    """The cost of a task whose model has no price is null, and stays null."""
     made = bench.submit(TEXT, model="other")
     work(bench, made["id"])
     assert data(bench.call("GET", f"/api/tasks/{made['id']}"))["usage"]["cost"] is None
@@ -86,7 +83,6 @@ def test_a_response_shows_cached_tokens_as_openai_does(bench: ApiBench) -> None:
 
 
 def test_a_batch_shows_what_its_lines_cost() -> None:
-    """The lines of a batch cost what their own counts say, at the price of its model. Their calls name the batch."""
     made = ApiBench(settings=Settings(provider="demo", prices=PRICES))
     batch = batches.create(made, batches.lines(3))
     named: list[object] = []
@@ -111,7 +107,6 @@ def test_a_batch_shows_what_its_lines_cost() -> None:
 
 
 def test_history_and_metrics_add_costs_up(bench: ApiBench) -> None:
-    """What ended tasks cost is in the history and in the metrics, once, also after a retry and an erasure."""
     empty = bench.call("GET", "/api/metrics").body
     assert 'onceover_cost_dollars_total{route="queue"} 0\n' in empty
     first, second = bench.submit(TEXT), bench.submit("one")
@@ -135,7 +130,6 @@ def test_history_and_metrics_add_costs_up(bench: ApiBench) -> None:
 @pytest.mark.parametrize("reduce", ["concat", "merge"])
 @pytest.mark.parametrize("repeated", [{}, {"chunk": {"maxChars": 9, "overlapChars": 3}}, {"contextChars": 200}])
 def test_a_plan_has_the_least_and_the_most(bench: ApiBench, reduce: str, repeated: dict[str, Any]) -> None:
-    """The most of a dry run is at least what the calls can cost. The least has the input alone."""
     body: dict[str, Any] = {"input": 'ä"\n' * 90, "reduce": reduce, "chunk": {"maxChars": 9}} | repeated
     plan = data(bench.call("POST", "/api/tasks?dryRun=true", body))
     assert plan["cost"]["least"] == written(PRICE.cost(plan["estimatedTokens"], 0))

@@ -43,13 +43,11 @@ def modern(bench: ApiBench, method: str, params: Mapping[str, Any] | None = None
 
 
 def legacy(bench: ApiBench, method: str, params: object = None, **headers: str) -> Reply:
-    """Send a request of the older revision."""
     message = {"jsonrpc": "2.0", "id": "one", "method": method} | ({} if params is None else {"params": params})
     return bench.call("POST", "/mcp", message, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def texts(bench: ApiBench, name: str, headers: Mapping[str, str] | None = None, **arguments: Any) -> list[str]:
-    """Call a tool that succeeds, and return the texts of its answer."""
     reply = modern(bench, "tools/call", {"name": name, "arguments": arguments}, **(headers or {}))
     result = data(reply)["result"]
     assert not result["isError"], result
@@ -57,13 +55,11 @@ def texts(bench: ApiBench, name: str, headers: Mapping[str, str] | None = None, 
 
 
 def tool(bench: ApiBench, name: str, **arguments: Any) -> Any:
-    """Call a tool that succeeds, and return the JSON of its answer."""
     (text,) = texts(bench, name, **arguments)
     return json.loads(text)
 
 
 def refused(bench: ApiBench, name: str, **arguments: Any) -> str:
-    """Call a tool that refuses, and return its reason."""
     result = data(modern(bench, "tools/call", {"name": name, "arguments": arguments}))["result"]
     assert result["isError"]
     (part,) = result["content"]
@@ -71,20 +67,17 @@ def refused(bench: ApiBench, name: str, **arguments: Any) -> str:
 
 
 def error(reply: Reply, status: int) -> Any:
-    """Return a JSON-RPC error, whose answer has this status."""
     assert reply.status == status, reply
     return data(reply)["error"]
 
 
 def complete(bench: ApiBench, task_id: str, *outputs: str) -> None:
-    """Let a worker complete a task with these outputs."""
     claim = bench.claim(task_id)
     bench.work(claim, dict(enumerate(outputs)), Finish(bench.settings.retention_ms))
 
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that requires keys."""
     made = ApiBench(
         settings=Settings(provider="demo", chunk_chars=10, cors_origins=frozenset({"https://app.example"})), keys=True
     )
@@ -194,7 +187,6 @@ def test_a_batch_of_messages_is_refused(bench: ApiBench):
 
 
 def test_a_large_body_is_refused(bench: ApiBench):
-    """20 MB are refused before they are parsed."""
     reply = bench.call("POST", "/mcp", b'{"jsonrpc": "2.0", "params": "' + b"x" * 20_000_000)
     assert (reply.status, data(reply)["code"]) == (413, "too_large")
 
@@ -225,7 +217,6 @@ def test_pages_of_foreign_origins_are_refused(keyed: ApiBench):
 
 
 def test_keys_are_those_of_the_api(keyed: ApiBench):
-    """No key and an expired key are 401, and a key has its own tenant's tasks alone."""
     keyed.make_key()
     short = keyed.make_key(valid_ms=1000)
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -246,7 +237,6 @@ def test_keys_are_those_of_the_api(keyed: ApiBench):
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_tool_needs_its_scope(keyed: ApiBench, name: str):
-    """`analyse` and `cancel` need `write`, the others `read`; the refusal says which, as the protocol wants it."""
     needed = Scope.WRITE if name in {"analyse", "cancel"} else Scope.READ
     for scope in (Scope.READ, Scope.WRITE, Scope.ADMIN):
         reply = modern(keyed, "tools/call", {"name": name}, **bearer(keyed.make_key(scope)))
@@ -258,7 +248,6 @@ def test_a_tool_needs_its_scope(keyed: ApiBench, name: str):
 
 
 def test_a_key_without_read_sees_no_text(keyed: ApiBench):
-    """A key that only writes sees a task's state, and nothing of its texts."""
     writer, admin = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key())
     made = texts(keyed, "analyse", writer, input="canary", idempotencyKey="one")
     assert "canary" not in str(made)
@@ -267,7 +256,6 @@ def test_a_key_without_read_sees_no_text(keyed: ApiBench):
 
 
 def test_from_the_submission_to_the_result(bench: ApiBench):
-    """Each answer says what to do next."""
     made = tool(bench, "analyse", input="one\n\ntwo\n\nthree and four", instructions="Repeat.")
     assert (made["status"], made["progress"]["total"]) == ("pending", 3)
     assert "wait" in made["next"]
@@ -283,7 +271,6 @@ def test_from_the_submission_to_the_result(bench: ApiBench):
 
 
 def test_a_lost_answer_costs_nothing(bench: ApiBench):
-    """The same call with the same name is the same task, here and as a submission of the API; another body is not."""
     first = tool(bench, "analyse", input="a text", idempotencyKey="one")
     assert tool(bench, "analyse", input="a text", idempotencyKey="one")["id"] == first["id"]
     again = bench.call("POST", "/api/tasks", {"input": "a text"}, {"idempotency-key": "one"})
@@ -294,7 +281,6 @@ def test_a_lost_answer_costs_nothing(bench: ApiBench):
 
 
 def test_a_wait_ends_in_time(bench: ApiBench):
-    """A wait ends with the task, or after its seconds, which are at most 25."""
     made = tool(bench, "analyse", input="a text")
     began = bench.loop.time()
     assert tool(bench, "wait", id=made["id"])["status"] == "pending"
@@ -315,7 +301,6 @@ def test_a_slow_database_ends_a_call_in_time(bench: ApiBench):
 
 
 def test_a_failing_database_is_a_problem_of_the_api(bench: ApiBench):
-    """A client gets 503 with `Retry-After`, as everywhere."""
     bench.database.fail(NETWORK_LOST, times=10)
     reply = modern(bench, "tools/call", {"name": "list", "arguments": {}})
     assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
@@ -323,7 +308,6 @@ def test_a_failing_database_is_a_problem_of_the_api(bench: ApiBench):
 
 
 def test_a_task_is_cancelled(bench: ApiBench):
-    """Cancelling twice succeeds; an ended task is refused."""
     made = tool(bench, "analyse", input="a text")
     assert tool(bench, "cancel", id=made["id"])["status"] == "cancelled"
     assert tool(bench, "cancel", id=made["id"])["status"] == "cancelled"
@@ -334,7 +318,6 @@ def test_a_task_is_cancelled(bench: ApiBench):
 
 
 def test_tasks_are_listed_in_pages(bench: ApiBench):
-    """The newest first, filtered by status, without results."""
     ids = [tool(bench, "analyse", input=f"text {number}")["id"] for number in range(3)]
     complete(bench, ids[1], "an output")
     first = tool(bench, "list", limit=2)
@@ -364,7 +347,6 @@ def test_arguments_are_checked_as_in_the_api(bench: ApiBench):
 
 
 def test_a_limit_says_when_to_try_again(bench: ApiBench):
-    """A refusal with `Retry-After` tells the model how long to wait."""
     bench.limit(tasks_in_flight_most=1)
     tool(bench, "analyse", input="a text")
     assert "Try again in" in refused(bench, "analyse", input="another")
@@ -400,14 +382,12 @@ def test_a_result_of_ten_pages(monkeypatch: pytest.MonkeyPatch, bench: ApiBench,
 
 
 def test_a_batch_has_no_result_here(bench: ApiBench):
-    """The tools say where the results of a batch are."""
     batch = create(bench, lines(1))
     task_id = str(batch["onceover"]["task"]).rpartition("/")[2]
     assert json.loads(refused(bench, "result", id=task_id))["status"] == "pending"
 
 
 def test_what_a_model_reads_about_the_tools(bench: ApiBench):
-    """Each tool has a description and a schema that providers accept, and hints for clients."""
     for one in data(modern(bench, "tools/list"))["result"]["tools"]:
         assert len(one["description"]) > 100
         assert one["inputSchema"]["type"] == "object"

@@ -1,4 +1,4 @@
-"""`/v1/responses` shows a task in the form of OpenAI's API. The strict models of OpenAI's SDK accept every answer."""
+"""`/v1/responses` shows a task in the form of OpenAI's API, which the strict models of OpenAI's SDK accept."""
 
 import inspect
 import json
@@ -89,7 +89,6 @@ def create(bench: ApiBench, **fields: Any) -> Reply:
 
 
 def made(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit a request to `/v1/responses`, and fail the test if it is refused."""
     reply = create(bench, **fields)
     assert reply.status == 200, reply.body
     return strict(reply)
@@ -130,7 +129,6 @@ def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
 def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, value: Any):
-    """A value that `/v1/responses` does not support is refused by name, and nothing is stored."""
     code, param = error(create(bench, **{name: value}))
     assert code == "unsupported_parameter"
     assert param is not None
@@ -268,7 +266,6 @@ def test_what_the_deployment_does_not_take(bench: ApiBench):
 
 
 def said(reply: Reply) -> str:
-    """Return the message of an error."""
     assert reply.status == 400
     return str(data(reply)["error"]["message"])
 
@@ -368,7 +365,6 @@ def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
 
 @pytest.mark.parametrize(("reason", "shown"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
 def test_a_response_that_was_cut_off(bench: ApiBench, reason: str, shown: str):
-    """A completed task with cut-off outputs is an incomplete response, which gives the reason."""
     response = made(bench, input="x", onceover={"reduce": "concat"})
     bench.end_with(task_id(response), reason)
     done = read(bench, response["id"])
@@ -377,7 +373,6 @@ def test_a_response_that_was_cut_off(bench: ApiBench, reason: str, shown: str):
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """The sweep erases a response with `store: false` an hour after its end, however it ended."""
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)
@@ -393,7 +388,6 @@ def test_store_false_is_kept_for_an_hour(bench: ApiBench):
 
 
 def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
-    """The native API shows the task of a response like any other task."""
     response = made(bench)
     shown = data(bench.call("GET", response["onceover"]["task"]))
     assert (shown["id"], shown["request"]["reduce"]) == (task_id(response), "merge")
@@ -470,3 +464,42 @@ def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
 def test_the_statuses_are_those_of_the_sdk(bench: ApiBench):
     theirs = Response.model_fields["status"].annotation
     assert set(get_args(ResponseStatus)) == set(get_args(get_args(theirs)[0]))
+
+
+ANYTHING: list[Any] = [True, False, 0, 1, -1, 1.5, 1e300, "", "x", "\U0001f600", [], [[]], [None], [{}], {}, {"": {}}]
+ANYTHING += [{"type": {}}, {"type": []}, {"type": 1}, {"type": None}]
+NESTED: list[Any] = [[{"role": value, "content": value, "type": "message"}] for value in ANYTHING]
+NESTED += [[{"role": "user", "content": [value]}] for value in ANYTHING]
+NESTED += [[{"role": "user", "content": [{"type": value, "text": value}]}] for value in ANYTHING]
+
+
+@pytest.mark.parametrize("name", [*NewResponseFields.model_fields, *DEFAULTS, "surprise"])
+def test_any_value_of_a_field(bench: ApiBench, name: str):
+    for value in [*ANYTHING, *(NESTED if name == "input" else [])]:
+        reply = bench.call("POST", "/v1/responses", {"background": True, "input": "x", name: value})
+        assert reply.status in {200, 400}, (value, reply.body)
+        if reply.status == 400:
+            assert data(reply)["error"]["param"].startswith(name), (value, reply.body)
+
+
+@pytest.mark.parametrize(
+    "name", ["reasoning", "background_options", "text", "image", "onceover", "prompt_cache_options"]
+)
+def test_any_value_inside_a_field(bench: ApiBench, name: str):
+    inner = [
+        "effort",
+        "summary",
+        "completion_window",
+        "format",
+        "context_compression",
+        "mode",
+        "chunk",
+        "modelOptions",
+        "",
+    ]
+    for within in inner:
+        for value in ANYTHING:
+            body = {"background": True, "input": "x", name: {within: value}}
+            reply = bench.call("POST", "/v1/responses", body)
+            assert reply.status in {200, 400}, (within, value, reply.body)
+            assert reply.status == 200 or data(reply)["error"]["param"].startswith(name), (within, value, reply.body)

@@ -103,7 +103,6 @@ def test_quota_use() -> None:
 
 
 def test_counters_never_fall(bench: ApiBench) -> None:
-    """No counter decreases from one reading of the metrics to the next."""
     before: Scrape = {}
     for _ in range(4):
         done, failed, gone, cancelled, running = (bench.submit()["id"] for _ in range(5))
@@ -193,7 +192,6 @@ def test_history(bench: ApiBench) -> None:
 
 
 def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
-    """If adding up ended tasks fails, the metrics show the sums of the last success, and the log says why."""
     bench.complete(bench.submit()["id"])
     bench.database.fail("string or blob too big: SQLITE_TOOBIG")
     assert value(bench, "tasks_ended_total", status="completed", route="queue") == 0

@@ -43,7 +43,6 @@ def scrape(bench: ApiBench) -> str:
 
 
 def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
-    """It dispatches a lost task, ends an overdue one, erases an old one, and counts each."""
     old = bench.submit()
     bench.complete(old["id"])
     bench.pass_seconds(bench.settings.retention_days * 86_400)
@@ -89,7 +88,6 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
 
 
 def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
-    """It is 503, whether D1 fails before or after the sweep's turn is reserved."""
     bench.database.fail(NETWORK_LOST, times=10)
     assert sweep(bench).status == 503
     bench.database.heal()
@@ -193,8 +191,6 @@ def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
 
 
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
-    """However many requests an isolate serves, it reads the last sweep's time once a minute, in one D1 call."""
-
     def calls(seconds: float) -> int:
         looking.pass_seconds(seconds)
         before = looking.database.batches
@@ -244,7 +240,6 @@ def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
 
 
 def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
-    """If an isolate's check of the last sweep fails, the answer has already been sent, and the log has the failure."""
     looking.database.fail(NETWORK_LOST, times=10, passing=1)
     assert looking.call("GET", "/api/tasks").status == 200
     looking.settle()

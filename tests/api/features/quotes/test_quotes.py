@@ -159,7 +159,6 @@ def test_joined_values_keep_the_places(bench: ApiBench) -> None:
 
 
 def test_a_merge_keeps_quotes_and_makes_none(bench: ApiBench) -> None:
-    """A merge's quotes are those of the level below, each with the place of the first equal one."""
     task = done(bench, reduce="merge")
     value, quotes = task["result"]["value"], task["result"]["quotes"]
     found = checked(value, quotes)
@@ -187,7 +186,6 @@ def test_what_a_merge_quotes_must_be_a_quote_below(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("reduce", ["none", "concat"])
 def test_a_large_result_has_the_same_quotes(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str) -> None:
-    """What is read and sent in parts is what is read at once, in the native API, on `/v1` and in its stream."""
     join = {"join": {"/title": "last", "/facts": "union"}} if reduce == "concat" else {}
     task = done(bench, reduce=reduce, **join)
     shown = None

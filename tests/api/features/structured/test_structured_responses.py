@@ -24,8 +24,6 @@ TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four 
 
 
 class Said(BaseModel):
-    """The output's form."""
-
     model_config = {"extra": "forbid"}
 
     said: list[str]
@@ -55,7 +53,6 @@ def body(schema: object = SCHEMA, *, onceover: object = None, **form: Any) -> di
 
 
 def made(bench: ApiBench, asked: dict[str, Any]) -> dict[str, Any]:
-    """Submit a request to `/v1/responses` that must be accepted."""
     reply = bench.call("POST", "/v1/responses", asked)
     assert reply.status == 200, reply.body
     return strict(reply)
@@ -201,7 +198,6 @@ def test_a_stream_joins_a_large_value_once(bench: ApiBench, monkeypatch: pytest.
 
 
 def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:
-    """A retry of a response's gaps through the native API is a response with `retryOf`."""
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
     old = finish(bench, made(bench, body(onceover={"onChunkFailure": "gap"})))

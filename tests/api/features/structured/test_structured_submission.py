@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from src.kernel.domain import limits
-from src.kernel.domain.keys import Scope
-from tests.support.api_bench import ApiBench, bearer, data, key
+from tests.support.api_bench import ApiBench, data
 
 TEXTS = {"type": "array", "items": {"type": "string"}}
 SCHEMA: dict[str, Any] = {
@@ -191,15 +190,6 @@ def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
     for other in ({"outputSchema": SCHEMA | {"title": "t"}}, {"join": JOIN | {"/title": "last"}}, {"maxGapShare": 0.3}):
         refused = bench.call("POST", "/api/tasks", body | other, named)
         assert (refused.status, data(refused)["code"]) == (422, "idempotency_mismatch")
-
-
-def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
-    secret = bench.make_key(Scope.WRITE)
-    bench.limit(require_keys=True)
-    reply = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": SCHEMA, "join": JOIN}, bearer(secret))
-    asked = data(reply)["request"]
-    assert (asked["outputSchema"], asked["join"], asked["strict"]) == (None, {}, True)
-    assert bench.run(bench.store.task(key(data(reply)["id"]))).source.output_schema == SCHEMA
 
 
 def test_defaults_are_shown(bench: ApiBench) -> None:

@@ -1,4 +1,4 @@
-"""How the native API shows structured tasks and gaps that a real worker made with a scripted model."""
+"""Structured tasks and gaps from submission to end, as the native API shows them."""
 
 import asyncio
 import json
@@ -7,14 +7,29 @@ from typing import Any
 
 import pytest
 
+from src.composition import CATALOGUE
+from src.features.gaps.kind_api import retry_gaps
+from src.features.structured.schema.check import faults_of
+from src.features.structured.schema.schema import parse_schema
+from src.kernel.api.router import handle
 from src.kernel.domain import limits
 from src.kernel.domain.errors import ModelRefused
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Route
+from src.kernel.domain.structure import Structure
+from src.kernel.domain.task import Reduce, Route, Status, Task, TaskOptions
+from src.kernel.run.context import Ended
+from src.kernel.store.admission import LimitReached
+from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, Tries
+from src.kernel.store.options import AnswerCounts
+from src.kernel.work.submission import BudgetTooSmall, Submitted, TaskRequest
 from src.kernel.work.worker import Host
-from tests.support.api_bench import WEBHOOK_KEY, ApiBench, bearer, data, key
+from tests.conformance.cases.steps import outputs, progress
+from tests.support.api_bench import WEBHOOK_KEY, ApiBench, BenchRequest, bearer, data, key
+from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
+from tests.support.store_bench import FAILURE
+from tests.support.worker_bench import HOST
 
 TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
 SCHEMA: dict[str, Any] = {
@@ -55,7 +70,6 @@ def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
 
 
 def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
-    """With `concat` a result's `value` is the joined object, and `output` is this object as compact JSON."""
     model: Any = bench.api.provider
     model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON", '{"said": ["2"]}']}
     task = run(bench, outputSchema=SCHEMA)
@@ -130,7 +144,6 @@ def test_a_gap_is_without_its_overlap(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
 def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """With `reduce: none`, outputs and values have null for each gap, also if read in parts."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}
@@ -212,3 +225,110 @@ def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: 
     old = run(bench, onChunkFailure="gap", maxModelCalls=20)
     new = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", body))
     assert (new["retryOf"], new["maxModelCalls"]) == (old["id"], budget)
+
+
+PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
+PARAGRAPHS = "Anna met Bo in Paris. Bo went home to Oslo by train. Anna stayed there."
+SAID = {
+    "type": "object",
+    "properties": {"people": {"type": "array", "items": {"type": "string"}}, "count": {"type": "integer"}},
+    "required": ["people", "count"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def paid() -> Iterator[ApiBench]:
+    made = ApiBench(settings=PAID)
+    yield made
+    made.close()
+
+
+def submitted(paid: ApiBench, reduce: Reduce = Reduce.CONCAT, **structure: Any) -> Task:
+    schema = SAID if structure.get("has_schema") else None
+    request = TaskRequest(
+        text=PARAGRAPHS,
+        options=TaskOptions(reduce=reduce, structure=Structure(**structure)),
+        output_schema=None if schema is None else json.dumps(schema),
+        join_rules={"/count": "sum"} if schema and reduce is Reduce.CONCAT else {},
+    )
+    made = paid.run(paid.api.submission.submit("local", request))
+    assert isinstance(made, Submitted)
+    return made.task
+
+
+@pytest.mark.parametrize("reduce", Reduce)
+def test_the_demo_fills_the_schema(paid: ApiBench, reduce: Reduce) -> None:
+    task = submitted(paid, reduce, has_schema=True)
+    assert task.source is not None
+    assert task.source.output_schema == SAID
+    assert paid.run(paid.worker.run(task.task_key, HOST)) == Ended(Status.COMPLETED)
+    done = paid.run(paid.store.task(task.task_key))
+    assert done.usage.model_calls == done.usage.minimum_calls
+    values = done.value if reduce is Reduce.NONE else [done.value]
+    assert not [fault for value in values for fault in faults_of(parse_schema(SAID, strict=True), value)]
+    texts = done.result if reduce is Reduce.NONE else [done.result]
+    assert [json.loads(text) for text in texts] == list(values)
+    assert done.source == task.source
+
+
+def with_a_gap(paid: ApiBench) -> Task:
+    task = submitted(paid, gaps=True)
+    claim = paid.claim(task.id)
+    others = [at for at in range(task.total) if at != 1]
+    facts = {"completed": len(others), "failed": 1}
+    gap = FailedCall(CallKey(0, 1), Tries(1, 1), True, FAILURE, gap_chars=9)
+    rest = progress(claim, outputs=outputs(*others), failures=[gap], answer_counts=AnswerCounts(coverage=0.5), **facts)
+    assert paid.run(paid.store.step(claim, rest, Continue(100_000_000)))
+    assert paid.run(paid.store.step(claim, progress(claim, **facts), Finish(1_000_000, gaps=True)))
+    return task
+
+
+def stream(paid: ApiBench, task: Task, after: str = "") -> list[Any]:
+    url = f"http://localhost:8787/api/tasks/{task.id}/events{after and f'?after={after}'}"
+
+    async def whole() -> str:
+        reply = await handle(BenchRequest("GET", url), paid.api, CATALOGUE)
+        assert reply.parts is not None, reply
+        return "".join([part async for part in reply.parts])
+
+    return [event for event in read_events(paid.run(whole())) if event.name in {"status", "chunk", "gap", "end"}]
+
+
+def test_a_gap_is_an_event_in_its_chunks_place(paid: ApiBench) -> None:
+    task = with_a_gap(paid)
+    events = stream(paid, task)
+    assert [event.name for event in events[:5]] == ["status", "status", "chunk", "gap", "chunk"]
+    assert [event.id for event in events[2:5]] == ["0-4", "0-7", "0-10"]
+    gap = events[3].json
+    assert (gap["chunk"], gap["code"]) == (1, "model_refused")
+    assert len([event for event in events if event.name == "chunk"]) == task.total - 1
+    assert events[-1].name == "end"
+    for at in (2, 3):
+        rest = stream(paid, task, events[at].id)
+        assert [(event.id, event.data) for event in rest] == [(event.id, event.data) for event in events[at + 1 :]]
+
+
+def test_a_retry_of_gaps_is_submitted_once(paid: ApiBench) -> None:
+    old = with_a_gap(paid)
+    made = paid.run(retry_gaps(paid.api.submission, old.task_key))
+    assert isinstance(made, Submitted)
+    assert (made.replayed, made.task.retry_of, made.task.status) == (False, old.task_key, Status.PENDING)
+    again = paid.run(retry_gaps(paid.api.submission, old.task_key))
+    assert (again.replayed, again.task.task_key) == (True, made.task.task_key)
+    paid.settle()
+    assert paid.run(paid.worker.run(made.task.task_key, HOST)) == Ended(Status.COMPLETED)
+    task = paid.run(paid.store.task(made.task.task_key))
+    assert (task.completed, task.failed, task.usage.model_calls, task.usage.minimum_calls) == (task.total, 0, 1, 1)
+    unchanged = paid.run(paid.store.task(old.task_key))
+    assert (unchanged.failed, unchanged.retry_of) == (1, None)
+
+
+def test_what_cannot_be_retried_so_is_refused(paid: ApiBench) -> None:
+    whole = submitted(paid, gaps=True)
+    assert paid.run(retry_gaps(paid.api.submission, whole.task_key)) is None
+    old = with_a_gap(paid)
+    with pytest.raises(BudgetTooSmall):
+        paid.run(retry_gaps(paid.api.submission, old.task_key, 0))
+    paid.limit(tasks_in_flight_most=1)
+    assert isinstance(paid.run(retry_gaps(paid.api.submission, old.task_key)), LimitReached)

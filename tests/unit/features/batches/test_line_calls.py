@@ -266,7 +266,6 @@ def only_choice(answer: object) -> dict[str, Any]:
     ],
 )
 def test_results_of_both_shapes(result: object, content: str, reason: str) -> None:
-    """Results of Workers AI in the older and in the newer form become chat completions of the same form."""
     choice = only_choice(result)
     assert (choice["message"]["content"], choice["finish_reason"]) == (content, reason)
 
@@ -275,7 +274,6 @@ def test_results_of_both_shapes(result: object, content: str, reason: str) -> No
     ("given", "written"), [({"a": 1}, '{"a": 1}'), ('{"a": "多"}', '{"a": "多"}'), ("", ""), (None, "{}"), ({}, "{}")]
 )
 def test_tool_calls_of_the_older_shape(given: object, written: str) -> None:
-    """Tool calls get OpenAI's shape, with their arguments as JSON, which is not written twice."""
     choice = only_choice({"response": None, "tool_calls": [{"name": "f", "arguments": given}]})
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"] == [
@@ -312,7 +310,6 @@ def test_a_result_without_an_answer_is_malformed(result: object) -> None:
     ],
 )  # fmt: skip
 def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:
-    """Workers AI refuses with a text, which becomes a refusal in OpenAI's form."""
     outcome = at_workers_ai(RuntimeError(f"{code}: Call me Ishmael. Some years ago"), call())[1]
     found_status, body = refused(outcome)
     assert (found_status, body["error"]["code"], outcome.of_call) == (status, str(code), of_call)

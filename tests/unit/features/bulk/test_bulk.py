@@ -189,7 +189,6 @@ def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile()
 
 
 def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
-    """A bulk retry puts back all tasks that it found, or none."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 3)
     on = Conditions(tasks_in_flight_most=3)
@@ -219,7 +218,6 @@ def test_writes_find_their_tasks_by_key(write: str) -> None:
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back() -> None:
-    """Failed tasks that a bulk retry puts back before a fold are still in the sums as ended."""
     bench = StoreBench()
     for name in ("a", "b", "c"):
         bench.insert(name)

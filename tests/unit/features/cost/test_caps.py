@@ -1,22 +1,25 @@
-"""`maxCost`: no order of ends and deaths brings a task above its cap, and what is left of it is used."""
+"""Caps of tasks and of months: no order of ends and deaths brings costs above them, and what is left is used."""
 
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from src.features.cost.gate import CallCosts, has_most
+from src.features.cost.month import MonthRow, MonthStore
 from src.kernel.calls.asking import sent_bytes
 from src.kernel.calls.protocol import ModelCall, ModelReply
-from src.kernel.domain.errors import ModelTimeout, ModelUnavailable
+from src.kernel.domain.errors import CapRefused, ModelTimeout, ModelUnavailable
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.prices import Price, written
 from src.kernel.domain.task import Reduce, Status
-from src.kernel.run.context import Ended, Released
+from src.kernel.run.context import Ended, Lost, Released, RunOutcome
 from src.kernel.run.log import Log
-from src.kernel.store.claims import CallKey, Money
+from src.kernel.store.claims import CallKey, Money, Unclaimed
+from src.kernel.store.tallies import Tallies
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import HOST, WorkerBench
 
@@ -56,7 +59,6 @@ def spending(bench: WorkerBench, cap: int) -> None:
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_a_wave_is_as_large_as_the_cap_allows(bench: WorkerBench, *, lanes: bool) -> None:
-    """With a cap of three calls at their most, never more than three are out, and the task completes."""
     cap = 3 * most(bench)
     spending(bench, cap)
     bench.insert(12, max_cost=cap)
@@ -66,7 +68,6 @@ def test_a_wave_is_as_large_as_the_cap_allows(bench: WorkerBench, *, lanes: bool
 
 
 def test_what_is_left_is_used_and_then_the_task_ends(bench: WorkerBench) -> None:
-    """If each call costs its most, a cap of four calls gives four outputs, and then `cost_exhausted`."""
     cap = 4 * most(bench) + 1
     bench.model.act = lambda call, number: ModelReply("x", 0, 0)
     bench.insert(12, max_cost=cap)
@@ -78,7 +79,6 @@ def test_what_is_left_is_used_and_then_the_task_ends(bench: WorkerBench) -> None
 
 
 def test_a_retry_with_a_higher_cap_goes_on(bench: WorkerBench) -> None:
-    """A retry without a higher cap is refused. With one, the finished chunks stay, and the rest is made."""
     bench.model.act = lambda call, number: ModelReply("x", 0, 0)
     bench.insert(6, max_cost=4 * most(bench))
     bench.run()
@@ -126,7 +126,6 @@ def test_nothing_stays_reserved(bench: WorkerBench) -> None:
 
 
 def test_a_price_that_is_gone_lets_the_task_wait(bench: WorkerBench) -> None:
-    """A task with a cap whose model lost its price makes no call, says why, and goes on when there is one."""
     bench.insert(3, max_cost=9 * most(bench))
     bench.settings = WorkerBench().settings
     outcome = bench.run()
@@ -182,3 +181,199 @@ def test_content_elsewhere_has_no_most(part: dict[str, Any]) -> None:
     assert not has_most(PRICE, 5, body)
     assert has_most(PRICE, 5, {"messages": [{"content": [{"image_url": {"url": "data:image/png;base64,AA"}}]}]})
     assert not has_most(PRICE._replace(max_output=None), None, {})
+
+
+ONE, OTHER = TaskKey("acme:1"), TaskKey("acme:2")
+
+
+class MonthBench(WorkerBench):
+    """A bench with two tasks of the tenant acme, and after each write a comparison of its sums with those tasks."""
+
+    def __init__(self) -> None:
+        super().__init__(prices={"script-1": PRICE})
+        self.months = self.store.beside(MonthStore)
+
+    def cap(self, month_most: int | None) -> None:
+        self.do(self.months.set("acme", month_most))
+
+    def month(self) -> MonthRow:
+        found = self.do(self.months.read("acme"))
+        assert isinstance(found, MonthRow)
+        return found
+
+    def add(self, key: TaskKey, chunks: int, first_most: int | None = None) -> None:
+        new = replace(new_task(key, chunks, Reduce.CONCAT, START_MS), first_most=first_most)
+        self.do(self.store.insert(new, self.settings.lease_ms))
+
+    def work(self, key: TaskKey) -> RunOutcome:
+        return self.do(self.worker().run(key, HOST))
+
+    def start(self, key: TaskKey) -> asyncio.Future[RunOutcome]:
+        """Begin to work on a task, until its first calls are out."""
+        run = asyncio.ensure_future(self.worker().run(key, HOST), loop=self.loop)
+        self.do(asyncio.sleep(0.5))
+        return run
+
+    def agree(self) -> None:
+        """The sums are those of the tasks: settled or in doubt, and out."""
+        (row,) = self.database.rows(
+            "SELECT sum(coalesce(cost, 0)) AS cost, sum(cost_in_doubt) AS doubt, sum(cost_out) AS out FROM tasks"
+        )
+        month = self.month()
+        assert (month.booked, month.doubted, month.out) == (row["cost"] or 0, row["doubt"] or 0, row["out"] or 0)
+
+
+@pytest.fixture
+def monthly() -> Iterator[MonthBench]:
+    made = MonthBench()
+    yield made
+    made.close()
+
+
+def month_most(chunks: int = 1) -> int:
+    probe = new_task("task", chunks, Reduce.CONCAT, START_MS)
+    return PRICE.most(sent_bytes(ModelCall(probe.instructions, probe.text[: probe.cuts[0]], "script-1")), None)
+
+
+def test_calls_of_all_tasks_count_and_the_wave_is_as_large_as_the_month_allows(monthly: MonthBench) -> None:
+    monthly.cap(3 * month_most())
+    infer = monthly.model.infer
+
+    async def look(call: ModelCall) -> ModelReply:
+        (row,) = monthly.database.rows(
+            "SELECT month_booked + month_doubted + month_out AS all_of_it FROM tenant_limits"
+        )
+        assert row["all_of_it"] <= 3 * month_most()
+        return await infer(call)
+
+    monthly.model.infer = look  # type: ignore[method-assign]
+    for key in (ONE, OTHER):
+        monthly.add(key, 6)
+    run = monthly.start(ONE)
+    assert monthly.month().out == 3 * month_most()
+    assert isinstance(monthly.work(OTHER), Released), "the other's calls are out"
+    assert monthly.do(run) == Ended(Status.COMPLETED)
+    monthly.do(asyncio.sleep(10))
+    assert monthly.work(OTHER) == Ended(Status.COMPLETED)
+    monthly.agree()
+    assert monthly.month()[1:4] == (12 * PRICE.cost(10, 5), 0, 0)
+
+
+def test_a_used_up_month_lets_tasks_wait_for_the_next_one(monthly: MonthBench) -> None:
+    monthly.model.act = lambda call, number: ModelReply("x", 0, 0)  # each call costs its most
+    monthly.cap(4 * month_most())
+    monthly.add(ONE, 6)
+    assert monthly.work(ONE) == Lost(), "the sweep continues the task"
+    task, left_ms = monthly.do(monthly.store.task(ONE)), monthly.month().left_ms
+    assert (task.completed, task.waiting_for.reason) == (4, "cost_limit")
+    unclaimed = monthly.work(ONE)
+    assert isinstance(unclaimed, Unclaimed)
+    assert 0 <= unclaimed.left_ms - left_ms <= 240_000
+    monthly.do(asyncio.sleep(unclaimed.left_ms / 1000))
+    assert monthly.month()[1:4] == (0, 0, 0)
+    assert monthly.work(ONE) == Ended(Status.COMPLETED)
+    assert monthly.month()[1:4] == (2 * month_most(), 0, 0)
+
+
+def test_a_higher_cap_wakes_the_tasks(monthly: MonthBench) -> None:
+    monthly.model.act = lambda call, number: ModelReply("x", 0, 0)
+    monthly.cap(2 * month_most())
+    monthly.add(ONE, 4)
+    monthly.work(ONE)
+    store = monthly.months
+    _, waking = monthly.do(store.set("acme", 4 * month_most()))
+    assert waking.task_keys == [ONE]
+    assert monthly.do(store.wake(waking)) is False
+    assert monthly.do(store.waking()) is None
+    assert monthly.work(ONE) == Ended(Status.COMPLETED)
+    monthly.agree()
+
+
+@pytest.mark.parametrize("cap", [10**12, None])
+def test_a_cap_that_changes_while_a_task_is_released_is_not_slept_through(monthly: MonthBench, cap: int | None) -> None:
+    """The release compares the cap with the one that was looked at."""
+    monthly.model.act = lambda call, number: ModelReply("x", 0, 0)
+    monthly.cap(2 * month_most())
+    monthly.add(ONE, 4)
+    read, store = MonthStore.read, monthly.months
+
+    async def then_change(self: MonthStore, tenant: str) -> MonthRow | None:
+        found = await read(self, tenant)
+        if found is not None and found.booked == 2 * month_most():
+            await store.set("acme", cap)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MonthStore, "read", then_change)
+        monthly.work(ONE)
+    assert monthly.work(ONE) == Ended(Status.COMPLETED)
+
+
+def test_a_cap_in_mid_month_counts_what_is_out_and_stops_a_claim_from_before(monthly: MonthBench) -> None:
+    """A claim from before the cap announces no further wave; its calls that are out count, and the task goes on."""
+    monthly.settings = WorkerBench(prices={"script-1": PRICE}, concurrency=2).settings
+    monthly.add(ONE, 5)
+    run = monthly.start(ONE)
+    monthly.cap(10**12)
+    assert monthly.month()[1:4] == (0, 0, 2 * month_most())
+    assert monthly.do(run) == Released(0.0)
+    assert monthly.month()[1:4] == (2 * PRICE.cost(10, 5), 0, 0)
+    assert monthly.work(ONE) == Ended(Status.COMPLETED)
+    monthly.agree()
+
+
+@pytest.mark.parametrize("end", ["erase", "takeover", "cancel"])
+def test_what_a_dead_worker_had_out_is_booked_at_its_most(monthly: MonthBench, end: str) -> None:
+    """Erasure books it at once; it lowers no sum."""
+    monthly.cap(10**12)
+    monthly.add(ONE, 2)
+    monthly.start(ONE).cancel()
+    monthly.do(asyncio.sleep(600))
+    if end == "erase":
+        monthly.do(monthly.store.erase(ONE))
+        assert monthly.month()[1:4] == (0, 2 * month_most(), 0)
+    elif end == "takeover":
+        monthly.work(ONE)
+        assert monthly.month()[1:4] == (2 * PRICE.cost(10, 5), 2 * month_most(), 0)
+    else:
+        monthly.do(monthly.store.cancel(ONE, 10**9))
+        assert monthly.month().out == 2 * month_most()
+        tallies = monthly.store.beside(Tallies)
+        monthly.do(tallies.fold(monthly.do(tallies.foldable([10**9], 10, 1_000)), 10))
+        assert monthly.month()[1:4] == (0, 2 * month_most(), 0)
+
+
+def test_a_submission_that_does_not_fit_is_refused(monthly: MonthBench) -> None:
+    """What is out counts not: the task may wait. A task without a price is refused. A cap that is gone refuses none."""
+    monthly.cap(2 * month_most())
+    monthly.add(ONE, 2, first_most=2 * month_most())
+    monthly.start(ONE)
+    monthly.add(OTHER, 1, first_most=2 * month_most())
+    for amount, lacks_price in ((2 * month_most() + 1, False), (-1, True)):
+        with pytest.raises(CapRefused) as refused:
+            monthly.add(TaskKey("acme:3"), 1, first_most=amount)
+        assert refused.value.lacks_price == lacks_price
+    monthly.add(TaskKey("other:1"), 1, first_most=-1)
+    monthly.cap(None)
+    monthly.add(TaskKey("acme:3"), 1, first_most=-1)
+
+
+def test_a_model_without_a_price_waits_under_a_cap(monthly: MonthBench) -> None:
+    """The claim announces no call either, which it would for a model without a price."""
+    monthly.cap(10**12)
+    monthly.add(ONE, 2)
+    monthly.settings = WorkerBench().settings
+    assert isinstance(monthly.work(ONE), Released)
+    assert (monthly.model.calls, monthly.do(monthly.store.task(ONE)).waiting_for.reason) == ([], "cost_limit")
+
+
+def test_without_a_cap_nothing_is_written(monthly: MonthBench) -> None:
+    """The triggers are there once a tenant has a cap. Other tenants' tasks write no row more."""
+    written = []
+    for key in (ONE, OTHER, TaskKey("acme:3")):
+        monthly.add(key, 3)
+        assert monthly.work(key) == Ended(Status.COMPLETED)
+        written.append(monthly.events("run_ended")[-1]["rows_written"])
+        if key == OTHER:  # the first run has written a heartbeat, too
+            monthly.do(monthly.months.set("other", 10**12))
+    assert written[1] == written[2]

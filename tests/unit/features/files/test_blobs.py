@@ -1,10 +1,11 @@
-"""Tests of the buckets: how calls to R2 are sent again, given up and counted, and how errors are told apart."""
+"""The buckets: how calls to R2 are sent again, given up and counted, which errors they have, and lost parts."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from src.features.files.blobs.d1 import D1Bucket
+from src.features.files.file import touches
 from src.kernel.domain.errors import BlobMissing, BlobUnavailable, StoreFull
 from src.kernel.domain.limits import BLOB_SENDS
 from src.kernel.store.d1 import Database
@@ -100,3 +101,14 @@ def test_errors_of_the_database_are_errors_of_the_bucket(bench: FileBench):
         bench.run(bucket.put(key, "0", b"abc"))
     bench.run(bucket.put(key, "0", bytes(range(256))))
     assert bench.run(bucket.read(key, "0", 0, 256)) == bytes(range(256))
+
+
+LOST_RANGES = [range(10, 20), range(40, 50)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_lost"),
+    [(0, 10, False), (0, 11, True), (12, 15, True), (19, 40, True), (20, 40, False), (39, 41, True), (50, 60, False)],
+)
+def test_bytes_that_only_border_on_a_lost_part_are_there(start: int, end: int, *, is_lost: bool):
+    assert touches(LOST_RANGES, start, end) is is_lost

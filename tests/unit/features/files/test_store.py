@@ -1,5 +1,6 @@
 """Tests of the store of files: uploads, reads, erasure and orphans, with lost answers and writes that land late."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -7,9 +8,9 @@ import pytest
 
 from src.features.files.blobs import PartAway
 from src.features.files.blobs.r2 import R2Bucket
-from src.features.files.erasure import file_work
+from src.features.files.erasure import FileErasure, file_work
 from src.features.files.file import File, FilePart, Purpose
-from src.features.files.store import FilesFull, FileStore, TooManyFiles
+from src.features.files.store import FilesFull, FileStore, TooManyFiles, file_store
 from src.kernel.domain import limits
 from src.kernel.domain.errors import BlobMissing, BlobUnavailable, StoreUnavailable
 from src.kernel.domain.ids import FileKey
@@ -27,9 +28,15 @@ from src.kernel.domain.limits import (
 from src.kernel.domain.settings import Settings
 from src.kernel.store.d1 import Database
 from src.kernel.store.tasks import TaskStore
+from src.kernel.work.sweep.duty import SweepAllowance, do
 from tests.support.file_bench import MOST, TENANT, FileBench
+from tests.support.invocations import new_sweep
 from tests.support.memory_r2 import INTERNAL
 from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.store_bench import START_MS
+from tests.support.worker_bench import WorkerBench
+from tests.unit.kernel.work.sweep.test_early_erasure import fill, hold, upload
+from tests.unit.kernel.work.sweep.test_on_request import invocation
 
 DAY_MS = 86_400_000
 
@@ -512,3 +519,44 @@ def test_parts_keep_the_size_that_they_were_stored_with(in_r2: FileBench, monkey
     monkeypatch.setattr(R2Bucket, "part_bytes", 4)
     assert in_r2.run(in_r2.store.read(file, 6, 17)) == b"ghijklmnopq"
     assert limits.FILE_PART_BYTES == 4_194_304
+
+
+@pytest.fixture
+def tight() -> Iterator[WorkerBench]:
+    made = WorkerBench()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("calls_left", "statements_left", "is_erased"),
+    [(5, 99, True), (4, 99, False), (0, 99, False), (99, 8, True), (99, 7, False)],
+)
+def test_a_run_erases_no_file_that_it_has_no_allowance_for(
+    tight: WorkerBench, calls_left: int, statements_left: int, is_erased: bool
+):
+    """A sweep that cannot afford to erase one more file does not even look for one, and leaves it to a later sweep."""
+    tight.do(file_store(tight.worker()).begin(FileKey("local:file"), START_MS))
+    tight.database.rows("UPDATE files SET due_at = 1")
+    worker = invocation(tight, calls_left=calls_left, statements_left=statements_left)
+    before = worker.meter.subrequests
+    erasure = FileErasure(worker)
+    erasure.found([{"wanted": 1}], runs_tasks=False)
+    tight.do(do(erasure, SweepAllowance(tight.settings, worker.meter, None)))
+    assert (worker.meter.subrequests > before) is is_erased
+    assert bool(tight.database.rows("SELECT id FROM files")) is not is_erased
+    assert worker.meter.subrequests <= tight.settings.subrequests
+    assert worker.meter.statements <= tight.settings.statements
+
+
+def test_early_erasure_waits_for_files_that_leave_the_database(tight: WorkerBench):
+    """The files of erased batches free space when their bytes go, so until then a sweep erases no further tasks."""
+    tight.settings = replace(tight.settings, storage_mb_most=10)
+    hold(tight, 9_000_000)  # nine tenths of its limit
+    fill(tight, "large", 50)
+    upload(tight, "large", 3)
+    tight.database.rows("UPDATE files SET expires_at = 1, due_at = 1 RETURNING id")
+    assert tight.do(new_sweep(tight.worker(), ()).run()).erased == 0
+    assert not tight.database.rows("SELECT id FROM files")
+    tight.do(asyncio.sleep(60))
+    assert tight.do(new_sweep(tight.worker(), ()).run()).erased == 50

@@ -81,7 +81,6 @@ def test_it_calls_the_gaps_alone_and_the_old_task_stays(bench: WorkerBench) -> N
 
 
 def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
-    """A retry of gaps repeats only the merges that depend on a gap, and copies the other merges' outputs."""
     old = complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
     plan = [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
     assert plan[0] == [2, 4, 6, 8]
@@ -113,7 +112,6 @@ def test_the_merges_above_a_call_that_failed_only_once_are_copied(bench: WorkerB
 def test_merge_outputs_are_read_in_pages(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, at_once: int, chars: int, most: int
 ) -> None:
-    """The plan of a retry reads a limited number of a level's outputs and characters at once, and each output once."""
     monkeypatch.setattr(limits, "MERGE_OUTPUTS_COPIED", at_once)
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", chars)
     complete_with_gaps(bench, 16, 3, reduce=Reduce.MERGE)

@@ -24,7 +24,6 @@ class Probed(DemoProvider):
         self.error: Exception | None = None
 
     async def probe(self) -> Health:
-        """Count."""
         self.probes += 1
         await asyncio.sleep(self.seconds)
         if self.error is not None:
@@ -34,14 +33,12 @@ class Probed(DemoProvider):
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    """Virtual time."""
     made = Loop(max_steps=1_000_000)  # type: ignore[abstract]
     yield made
     made.close()
 
 
 def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
-    """However many requests ask for the model's state, the Worker probes the provider once in MODEL_CHECK_SECONDS."""
     provider, check = Probed(), ModelCheck()
 
     async def ask() -> list[str]:
@@ -61,7 +58,6 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 
 
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS."""
     provider, check = Probed(), ModelCheck()
 
     async def story() -> None:

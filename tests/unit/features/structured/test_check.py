@@ -7,6 +7,7 @@ import pytest
 from src.features.structured.schema import alone, check, equality, nodes
 from src.features.structured.schema.check import Fault, faults_of
 from src.features.structured.schema.equality import identity, scalar_key
+from src.features.structured.schema.formats import FORMATS
 from src.features.structured.schema.schema import accepted_schema, parse_schema
 from tests.support.steps import counted
 
@@ -274,3 +275,146 @@ def test_faults_are_few_and_short() -> None:
     assert fault.pointer.endswith("…")
     (fault,) = faults({"enum": ["y" * 1_000]}, "z")
     assert len(fault.expected) == 200
+
+
+GOOD = {
+    "date-time": (
+        "2024-02-29T23:59:59Z",
+        "2024-01-01t00:00:00.5z",
+        "0001-01-01T00:00:00+23:59",
+        "2024-12-31T00:00:00-00:00",
+    ),
+    "date": ("2000-02-29", "2024-12-31", "9999-01-01"),
+    "time": ("00:00:00Z", "23:59:59.123456789+01:30", "12:00:00-12:00"),
+    "duration": (
+        "P1Y",
+        "P2M",
+        "P3D",
+        "PT4H",
+        "PT5M",
+        "PT6S",
+        "P1Y2M3DT4H5M6S",
+        "P10W",
+        "P0D",
+        "P1Y3D",
+        "PT1H5S",
+        "PT1.5S",
+    ),
+    "email": (
+        "a@b.example",
+        "a.b+c_d@x-y.example",
+        "名@example.org",
+        '"a b"@example.org',
+        "a@[127.0.0.1]",
+        "a@[IPv6:::1]",
+    ),
+    "hostname": ("example", "EXAMPLE.org", "1.2.3.4", "xn--nxasmq6b", "a" * 63, ".".join(["a" * 62] * 4) + ".b"),
+    "ipv4": ("10.0.0.0", "255.255.255.255", "1.20.100.9"),
+    "ipv6": (
+        "::",
+        "::1",
+        "1::",
+        "1:2:3:4:5:6:7:8",
+        "1::8",
+        "1:2:3:4:5:6:7::",
+        "::1.2.3.4",
+        "1:2:3:4:5:6:1.2.3.4",
+        "ABCD::abcd",
+    ),
+    "uuid": ("00000000-0000-0000-0000-000000000000", "FFFFFFFF-ffff-FFFF-ffff-FFFFFFFFFFFF"),
+}
+BAD = {
+    "date-time": (
+        "",
+        "2024-02-29",
+        "2024-02-29 12:00:00Z",
+        "2024-02-29T12:00:00",
+        "2023-02-29T12:00:00Z",
+        "2024-02-29T12:00:00Z\n",
+    ),
+    "date": (
+        "",
+        "1900-02-29",
+        "2024-00-01",
+        "2024-13-01",
+        "2024-04-31",
+        "2024-01-00",
+        "0000-01-01",
+        "2024-1-01",
+        "٢٠٢٤-01-01",
+    ),
+    "time": (
+        "",
+        "24:00:00Z",
+        "00:60:00Z",
+        "00:00:60Z",
+        "00:00:00",
+        "00:00Z",
+        "00:00:00.Z",
+        "00:00:00+24:00",
+        "00:00:00+00:60",
+    ),
+    "duration": ("", "P", "PT", "P1", "P1DT", "1D", "P1D1Y", "PT1D", "P1W1D", "P1.5D", "-P1D", "P1S", "PT1.S", "P1d"),
+    "email": (
+        "",
+        "a",
+        "@b",
+        "a@",
+        "a@b@c",
+        "a b@c",
+        ".a@b",
+        "a.@b",
+        "a..b@c",
+        "a@-b",
+        "a@b.",
+        "a@[1.2.3]",
+        "a" * 65 + "@b",
+        'a"@b',
+    ),
+    "hostname": (
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "-a",
+        "a-",
+        "a_b",
+        "a b",
+        "名.jp",
+        "a" * 64,
+        ".".join(["a" * 62] * 4) + ".bb",
+    ),
+    "ipv4": ("", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.", "1.2.3.4 ", "١.2.3.4", "1.2.3.1000"),
+    "ipv6": (
+        "",
+        ":",
+        ":::",
+        "1",
+        "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9",
+        "1::2::3",
+        "12345::",
+        ":1::",
+        "g::",
+        "::1.2.3",
+        "1.2.3.4::",
+        "::1%eth0",
+        "1:2:3:4:5:6:7:1.2.3.4",
+        "1:2:3:4:5:6:7:8::",
+    ),
+    "uuid": (
+        "",
+        "0" * 36,
+        "00000000-0000-0000-0000-00000000000",
+        "00000000-0000-0000-0000-00000000000g",
+        "{00000000-0000-0000-0000-000000000000}",
+        "00000000-0000-0000-0000-000000000000\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_takes_what_its_standard_takes(name: str) -> None:
+    assert [text for text in GOOD[name] if not FORMATS[name](text)] == []
+    assert [text for text in BAD[name] if FORMATS[name](text)] == []

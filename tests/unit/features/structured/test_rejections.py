@@ -52,7 +52,6 @@ def test_a_repaired_output_costs_no_call(bench: WorkerBench) -> None:
 
 
 def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBench) -> None:
-    """If its answer does not fit, the model is asked again with this answer and the faults."""
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, GOOD)
     assert bench.run() == Ended(Status.COMPLETED)

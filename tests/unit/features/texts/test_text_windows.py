@@ -1,5 +1,6 @@
-"""The writes for a task whose text is in a file, and how much of the file a run reads at once."""
+"""A task whose text is in a file: its writes, how much a run reads at once, and a bucket that does not answer."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 
 from src.features.texts.file_cuts import CutAt, CutPortion
 from src.features.texts.store import Cuts, all_cut, cut_on
+from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain import limits
 from src.kernel.domain.ids import FileKey
 from src.kernel.domain.task import Route, Status
+from src.kernel.run.context import Ended
 from src.kernel.store.admission import Accepted
 from src.kernel.store.claims import Also, Claim, Continue
 from src.kernel.text.chunks import cuts
@@ -59,44 +62,93 @@ LAST = CutPortion(CutAt(30, 30, 3), ends=(20, 30), byte_ends=(20, 30), start=Non
 
 
 @pytest.fixture
-def store() -> Iterator[TextBench]:
+def begun() -> Iterator[TextBench]:
     made = TextBench()
     made.begin_text(b"x" * 30, chunk_chars=10)
     yield made
     made.close()
 
 
-def claimed(store: TextBench, holder: str) -> Claim:
-    claim = store.do(store.store().claim(TEXT_TASK, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS))
+def claimed(begun: TextBench, holder: str) -> Claim:
+    claim = begun.do(begun.store().claim(TEXT_TASK, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS))
     assert isinstance(claim, Claim)
     return claim
 
 
-def cut(store: TextBench, claim: Claim, step: int, found: CutPortion) -> bool:
+def cut(begun: TextBench, claim: Claim, step: int, found: CutPortion) -> bool:
     def writes(under: Any) -> Any:
         return cut_on(under, 10, LAST) + all_cut(under) if found is LAST else cut_on(under, 0, FIRST)
 
     made = progress(claim, step=claim.step + step)
-    return bool(store.do(store.store().step(claim, made, Continue(LEASE_MS), also=Also(writes))))
+    return bool(begun.do(begun.store().step(claim, made, Continue(LEASE_MS), also=Also(writes))))
 
 
-def test_a_worker_whose_claim_is_over_takes_no_cut_from_the_next(store: TextBench) -> None:
-    first = claimed(store, "first")
-    assert cut(store, first, 1, FIRST)
-    store.pass_seconds(LEASE_MS / 1000 + 600)
-    second = claimed(store, "second")
-    assert not cut(store, first, 2, LAST)
-    assert store.do(store.texts.cut_at(TEXT_TASK))[0] == FIRST.at
-    assert cut(store, second, 1, LAST)
-    assert store.do(store.texts.cuts(TEXT_TASK)) == Cuts((10, 20, 30), (0, 10, 20, 30), 0)
-    assert store.task().total == 3
+def test_a_worker_whose_claim_is_over_takes_no_cut_from_the_next(begun: TextBench) -> None:
+    first = claimed(begun, "first")
+    assert cut(begun, first, 1, FIRST)
+    begun.pass_seconds(LEASE_MS / 1000 + 600)
+    second = claimed(begun, "second")
+    assert not cut(begun, first, 2, LAST)
+    assert begun.do(begun.texts.cut_at(TEXT_TASK))[0] == FIRST.at
+    assert cut(begun, second, 1, LAST)
+    assert begun.do(begun.texts.cuts(TEXT_TASK)) == Cuts((10, 20, 30), (0, 10, 20, 30), 0)
+    assert begun.task().total == 3
 
 
-def test_a_task_is_retried_until_its_file_expires(store: TextBench) -> None:
-    store.database.rows("UPDATE files SET expires_at = ?1, due_at = ?1 RETURNING id", START_MS + 60_000)
-    store.pass_seconds(59.999)
-    store.do(store.store().cancel(TEXT_TASK, RETENTION_MS))
-    assert store.do(store.store().retry(TEXT_TASK, 1)) == Accepted()
-    store.do(store.store().cancel(TEXT_TASK, RETENTION_MS))
-    store.pass_seconds(0.001)
-    assert store.do(store.store().retry(TEXT_TASK, 1)) is None
+def test_a_task_is_retried_until_its_file_expires(begun: TextBench) -> None:
+    begun.database.rows("UPDATE files SET expires_at = ?1, due_at = ?1 RETURNING id", START_MS + 60_000)
+    begun.pass_seconds(59.999)
+    begun.do(begun.store().cancel(TEXT_TASK, RETENTION_MS))
+    assert begun.do(begun.store().retry(TEXT_TASK, 1)) == Accepted()
+    begun.do(begun.store().cancel(TEXT_TASK, RETENTION_MS))
+    begun.pass_seconds(0.001)
+    assert begun.do(begun.store().retry(TEXT_TASK, 1)) is None
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
+    """Give a bench whose windows are small, so that a run reads a short text in several parts."""
+    look_near(monkeypatch)
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 120)
+    made = TextBench(timeout_seconds=600.0, lease_seconds=700.0)
+    made.begin_text(b"Two words. " * 60)
+    yield made
+    made.close()
+
+
+def fail_after_first_call(unreadable: TextBench, failures: int) -> None:
+    def act(_text: str, number: int) -> None:
+        if number == 1:
+            assert unreadable.bucket is not None
+            unreadable.bucket.fail(failures)
+
+    unreadable.model.act = act
+
+
+def pauses(unreadable: TextBench) -> list[float]:
+    return [line["retry_seconds"] for line in unreadable.log if line["event"] == "text_unread"]
+
+
+def test_a_run_soon_reads_again_what_it_could_not_read(unreadable: TextBench) -> None:
+    fail_after_first_call(unreadable, 3)
+    assert unreadable.work() == Ended(Status.COMPLETED)
+    assert pauses(unreadable) == [1.0, 2.0, 4.0]
+    assert unreadable.loop.time() < 20
+
+
+def test_a_run_with_a_call_in_flight_reads_again_after_a_minute_at_most(
+    unreadable: TextBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer, made = unreadable.model.infer, list[float]()
+
+    async def last_of_first_calls_is_long(call: ModelCall) -> ModelReply:
+        made.append(unreadable.loop.time())
+        if len(made) == unreadable.settings.concurrency:
+            await asyncio.sleep(500)
+        return await infer(call)
+
+    monkeypatch.setattr(unreadable.model, "infer", last_of_first_calls_is_long)
+    fail_after_first_call(unreadable, 9)
+    assert unreadable.work() == Ended(Status.COMPLETED)
+    assert pauses(unreadable) == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+    assert len(made) == unreadable.task().total

@@ -274,7 +274,6 @@ def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryB
 
 
 def test_retry_after_is_obeyed(bench: DeliveryBench):
-    """After a receiver's `Retry-After` none of its deliveries is sent before this time."""
     bench.courier.receiver = lambda _message: (429, {"retry-after": "600"})
     bench.submit()
     bench.finish()

@@ -21,7 +21,6 @@ def table() -> Iterator[Table]:
 
 
 def endpoint(table: Table, **columns: Any) -> None:
-    """Register an endpoint."""
     given = {"id": ENDPOINT, "name": "n", "url": "https://x.example", "event_types": '["task.cancelled"]'}
     table.write("webhook_endpoints", **given | {"created_at": NOW - 9, "updated_at": NOW - 9} | columns)
 
@@ -37,7 +36,6 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
-    """A success ends its endpoint's pause only if its attempt began after the pause did."""
     told = {"failed_attempts": 2, "last_failure": "redirect"}
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000, **told)
     table.ask(deliveries_store.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
@@ -72,7 +70,6 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 def test_what_a_failure_does_to_an_endpoint(
     table: Table, failures: int, weight: int, failed_off: int, asked_ms: int, then: int, pause_ms: int
 ) -> None:
-    """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit."""
     endpoint(table, failures=failures, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
     values = {"breaker": 3, "weight": weight, "pause_ms": 1_000, "pause_most_ms": 5_000, "asked_ms": asked_ms}
     table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, failure="timeout", **values)
@@ -106,7 +103,6 @@ def test_an_attempt_that_began_before_the_last_failure_does_not_count(
 
 @pytest.mark.parametrize(("failures", "paused_off"), [(2, 0), (3, 0), (3, -1), (3, 1), (4, 0)])
 def test_a_try_pauses_an_endpoint_that_has_failed_too_often(table: Table, failures: int, paused_off: int) -> None:
-    """While one delivery tries a failing endpoint, the endpoint is paused, so no other sender takes another one."""
     table.ended()
     endpoint(table, failures=failures, paused_until=NOW + paused_off)
     outbox(table, breaker=9)
@@ -120,7 +116,6 @@ def test_a_try_pauses_an_endpoint_that_has_failed_too_often(table: Table, failur
 
 
 def outbox(table: Table, *, breaker: int = 3, share: int = 9) -> list[dict[str, Any]]:
-    """Write the deliveries of the task's end for each endpoint that subscribes to it."""
     return table.ask(deliveries_store.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker, share=share)
 
 
@@ -224,5 +219,4 @@ def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
     ],
 )
 def test_no_statement_reads_the_whole_table(table: Table, bound: BoundStatement) -> None:
-    """Deliveries are found by an index, so that large tables do not slow them down."""
     uses_indexes(table, bound)

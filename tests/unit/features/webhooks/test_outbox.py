@@ -70,7 +70,6 @@ def unregister(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
-    """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back."""
     endpoints = WebhookStore(Database(bench.database, Meter()))
     new = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)

@@ -225,13 +225,11 @@ def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
     ],
 )
 def test_a_malformed_reply_says_what_came(answer: HttpReply, said: str) -> None:
-    """The error shows the status, the content type and the beginning of a reply without usable output."""
     assert str(failure(answer)) == said
 
 
 @pytest.mark.parametrize("escaped", [True, False])
 def test_a_malformed_reply_shows_no_text_and_no_key(*, escaped: bool) -> None:
-    """What is shown of a reply has neither the client's text, escaped or not, nor the key."""
     echo = json.dumps({"you": CALL.user, "key": KEY}, ensure_ascii=escaped)
     said = str(failure(HttpReply(200, {"content-type": "application/json"}, echo.encode())))
     assert said == 'the reply has no message (200, application/json): {"you": "…", "key": "…"}'
@@ -456,7 +454,6 @@ def test_senseless_counts_are_zero(junk: object) -> None:
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
-    """An output that a filter withheld is empty and has the reason `content_filter`."""
     assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
 
 
@@ -471,7 +468,6 @@ def test_the_longest_output_is_accepted() -> None:
 
 
 def test_a_refusal_repeats_no_option() -> None:
-    """If a server's refusal quotes a client's text in an option, the error does not contain it."""
     call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
     said = "presence_penalty with stop 'a secret word of mine' is not supported"
     error = failure(reply(400, {"error": {"message": said}}), call)

@@ -144,7 +144,6 @@ def test_an_unusable_answer_reports_its_counts(document: dict[str, Any], found: 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", SILENT])
 def test_an_answer_without_counts_says_so(body: object) -> None:
-    """A 2xx answer without counts has zero tokens in its error; an answer with another status has none."""
     assert failure(reply(200, body)).tokens == (0, 0, 0)
     assert failure(reply(500, SILENT | OPENAI)).tokens is None
     assert wire.read_outcome(wire.write_outcome(ModelUnavailable())).tokens is None  # type: ignore[union-attr]

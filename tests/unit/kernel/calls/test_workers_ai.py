@@ -194,8 +194,6 @@ def test_the_time_limit_ends_a_call() -> None:
 
 
 def test_cancellation_and_interpreter_errors_pass_through() -> None:
-    """A cancelled call and an exceeded CPU limit pass through the provider, and are no errors of the model."""
-
     class Exceeded(BaseException):
         pass
 

@@ -206,7 +206,6 @@ def test_lines_go_only_to_a_coordinator_that_knows_them(kind: Kind | None, known
 
 
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
-    """Without lanes each call is a group of its own; with lanes up to six calls make a group."""
     assert local.start(KEYS[:6]) == 6
     assert laned.start(KEYS[:7]) == 2
     assert (local.room, laned.room) == ((6, 0), (2, 6))
@@ -368,7 +367,6 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
 
 
 def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
-    """If the RPC to a lane fails, each call of the group counts as lost."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     laned.start(KEYS[:8])
     assert kinds([call.result for call in laned.wait()]) == [CallerLost] * 8

@@ -73,8 +73,6 @@ def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: Worke
 
 
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
-    """If a task was put back and claimed again, the old worker's outputs are not written."""
-
     async def cancel_and_retry() -> None:
         await cancel(bench)
         await bench.store.retry(TASK, bench.settings.lease_ms)
@@ -180,7 +178,6 @@ def test_uneven_calls_write_few_rows(
 
 
 def test_equal_calls_cost_exactly_what_they_did(looks: list[Claim]):
-    """A run of 20 chunks whose calls all take 5 s makes exactly five D1 calls: the claim, three writes, and the end."""
     bench = WorkerBench()
     bench.insert(20)
     bench.model.seconds = lambda number: 5.0

@@ -176,7 +176,6 @@ def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> N
 
 
 def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: WorkerBench) -> None:
-    """If every chunk is refused, the task fails with this cause, although it may have gaps."""
     bench.insert(3, **(WITH_GAPS | {"structure": Structure(gaps=True, max_gap_share=1.0)}))
     bench.model.act = failing(REFUSED, 1, 2, 3)
     task = ended(bench)
@@ -186,7 +185,6 @@ def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: Worke
 
 
 def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBench) -> None:
-    """A task fails with `too_many_gaps`, and makes no further call, once gaps exceed their share."""
     bench.insert(5, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 3, 4)
     task = ended(bench)
@@ -262,7 +260,6 @@ def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
 
 
 def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
-    """A merge call that would merge only gaps is not made, and the place of its output stays empty."""
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200
     task = ended(bench)

@@ -67,7 +67,6 @@ def test_outputs_that_are_there_are_not_asked_for_again():
 
 @pytest.mark.parametrize("unanswered", [ModelConnectionLost("gone"), ModelTimeout("no reply")])
 def test_every_call_is_on_the_bill_once(unanswered: ModelError):
-    """A call with an answer is settled, whether it succeeded or not, and a call without an answer is in doubt."""
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(FIRST, REPLY)

@@ -335,7 +335,6 @@ async def _sleep(seconds: float) -> None:
 
 
 def test_the_cause_is_in_the_log(bench: WorkerBench):
-    """If a task waits because the database is full, the log has the event `storage_full` with the database's size."""
     bench.insert(1)
     fill(bench)
     bench.run()

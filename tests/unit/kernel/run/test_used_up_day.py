@@ -1,19 +1,31 @@
-"""A used-up allowance of a day: the task waits for midnight UTC instead of failing, and goes on."""
+"""Pauses: a failed call alone waits, and a used-up allowance of a day is waited for until midnight UTC."""
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from src.kernel.calls import wire
 from src.kernel.calls.protocol import ModelCall
 from src.kernel.domain import limits
-from src.kernel.domain.errors import ModelDayUsedUp, ModelQuotaExhausted, seconds_until_reset
+from src.kernel.domain.errors import (
+    ModelDayUsedUp,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelUnavailable,
+    seconds_until_reset,
+)
+from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Route, Status
-from src.kernel.run.context import Ended, Released
+from src.kernel.run.context import Ended, Released, RunOutcome
+from src.kernel.run.ledger import Ledger
 from src.kernel.store.claims import Unclaimed
+from src.kernel.work.worker import Host
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import HOST, WorkerBench
+from tests.unit.kernel.run.test_ledger import FIRST, REPLY, SECOND, THIRD, claim, started
 
 MIDNIGHT = seconds_until_reset(START_MS)
 
@@ -33,7 +45,6 @@ def bench() -> Iterator[WorkerBench]:
 
 @pytest.mark.parametrize("route", [Route.QUEUE, Route.DIRECT, Route.DURABLE_OBJECT])
 def test_the_task_waits_for_the_reset_and_goes_on(bench: WorkerBench, route: Route) -> None:
-    """The task is given back until midnight, says why, loses no attempt, and completes after midnight."""
     bench.insert(8)
     host = HOST._replace(route=route)
     outcome = bench.run(host)
@@ -62,7 +73,6 @@ def test_tasks_go_on_one_after_the_other(bench: WorkerBench) -> None:
 
 
 def test_the_deadline_ends_the_wait(bench: WorkerBench) -> None:
-    """A deadline before the reset ends the task then."""
     bench.insert(8, deadline_ms=60_000)
     assert isinstance(bench.run(), Released)
     bench.do(asyncio.sleep(61))
@@ -95,3 +105,63 @@ def test_it_crosses_a_lane() -> None:
     """A lane tells the two apart, although clients see one code for both."""
     for error in (ModelDayUsedUp("x"), ModelQuotaExhausted("x")):
         assert type(wire.read_outcome(wire.write_outcome(error))) is type(error)
+
+
+@pytest.fixture
+def pausing() -> Iterator[WorkerBench]:
+    made = WorkerBench(max_attempts=9, patience_seconds=0)
+    yield made
+    made.close()
+
+
+def test_a_failed_call_that_waits_holds_up_no_other_call() -> None:
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST, SECOND)
+    ledger.add([THIRD])
+    ledger.succeeded(FIRST, REPLY, now=9)
+    ledger.failed(SECOND, ModelUnavailable("503"), 10, 1)
+    next_at = ledger.next_at(10)
+    assert next_at is not None
+    assert next_at <= 10
+    assert ledger.progress([], 3, 10).wait is None
+    assert ledger.startable(10, 9) == [THIRD]
+    ledger.start([THIRD], 10)
+    assert ledger.next_at(10) == 11
+    wait = ledger.progress([], 3, 10).wait
+    assert wait is not None
+    assert (wait.reason, ledger.startable(10, 9)) == ("backoff", [])
+
+
+@pytest.mark.parametrize(("route", "delays"), [(Route.QUEUE, [16.0, 32.0, 60.0]), (Route.DIRECT, [2.0, 30.0])])
+def test_a_long_pause_after_a_failure_ends_on_time_on_every_route(
+    pausing: WorkerBench, route: Route, delays: list[float]
+) -> None:
+    """The queue gets the whole pause as delay. The direct route gets 30 s less, for which the next run itself waits."""
+    pausing.insert(1)
+    pausing.model.act = lambda call, number: ModelUnavailable("503")
+    given = []
+    while len(pausing.model.calls) < 7:
+        outcome = _run(pausing, route)
+        assert isinstance(outcome, Released)
+        given.append(outcome.delay_seconds)
+        pausing.do(asyncio.sleep(outcome.delay_seconds))
+    assert given == delays
+    times = [at for at, _ in pausing.model.calls]
+    assert [later - before - 1 for before, later in pairwise(times)] == [1, 2, 4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"), [(19.5, Ended(Status.COMPLETED)), (20.0, Released(20.0)), (20.5, Released(20.5))]
+)
+def test_a_run_waits_itself_for_less_than_half_of_its_lease(seconds: float, outcome: RunOutcome) -> None:
+    """A shorter pause is over before the claim must be renewed. For a longer one the task is given back."""
+    pausing = WorkerBench(lease_seconds=40.0)
+    pausing.insert(1)
+    pausing.model.act = lambda call, number: ModelRateLimited("429", seconds) if number == 1 else None
+    assert pausing.run() == outcome
+    pausing.close()
+
+
+def _run(pausing: WorkerBench, route: Route) -> object:
+    worker = replace(pausing.worker(), chance=lambda: 1.0)
+    return pausing.do(worker.run(TaskKey("task"), Host(route, 600.0)))

@@ -1,4 +1,4 @@
-"""The end of pauses: which tasks go on, and that a repeated, late or superseded write changes nothing."""
+"""The end of pauses changes nothing when it is late or double; what retries leave, and who has a slot or a claim."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,20 +7,15 @@ import pytest
 
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.ids import TaskKey
-from src.kernel.domain.task import LastError, Wait
+from src.kernel.domain.structure import Structure
+from src.kernel.domain.task import Failure, LastError, Wait
 from src.kernel.store.absence import AbsenceStore
-from src.kernel.store.claims import CallKey, Claim, Continue, Release
-from tests.support.store_bench import LEASE_MS, StoreBench
+from src.kernel.store.admission import Accepted
+from src.kernel.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Release, Tries
+from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
 PAUSE_MS = 60_000
-
-
-@pytest.fixture
-def bench() -> Iterator[StoreBench]:
-    made = StoreBench()
-    yield made
-    made.database.close()
 
 
 def wait(bench: StoreBench, reason: str = "model_away", **told: Any) -> Claim:
@@ -123,3 +118,69 @@ def test_the_task_that_failed_least_recently_comes_first(bench: StoreBench) -> N
         assert bench.step(bench.claim(name), Release(PAUSE_MS, PAUSE_MS), **told)
     found = bench.run(store.paused("m", 2))
     assert [(task.task_key, task.model) for task in found] == [("c", "m"), ("b", "m")]
+
+
+GAP = Failure.of("model_refused", "400", False)
+
+
+def fail_with_gap(bench: StoreBench, name: str) -> None:
+    bench.insert(name, structure=Structure(gaps=True))
+    claim = bench.claim(name)
+    gap = FailedCall(CallKey(0, 1), Tries(1, 1), True, GAP, gap_chars=1)
+    assert bench.step(claim, Fail(RETENTION_MS, FAILURE), outputs=outputs(0), completed=1, failures=[gap], failed=1)
+    assert bench.row(name)["failed"] == 1
+
+
+def test_a_retried_task_has_no_failed_chunk_if_its_gaps_open_again(bench: StoreBench) -> None:
+    fail_with_gap(bench, "one")
+    fail_with_gap(bench, "other")
+    assert bench.run(bench.store.retry(TaskKey("one"), LEASE_MS)) == Accepted()
+    assert bench.row("one")["failed"] == 0
+    assert bench.row("other")["failed"] == 1
+
+
+STANDING, OTHER = TaskKey("local:m"), TaskKey("local:n")
+
+
+def may_start(bench: StoreBench, task_key: TaskKey) -> int | None:
+    return bench.run(bench.store.may_start(task_key, 1))
+
+
+@pytest.mark.parametrize(("ended", "going_on"), [(STANDING, OTHER), (OTHER, STANDING)])
+def test_a_lane_starts_no_call_of_an_ended_task_while_another_task_goes_on(
+    bench: StoreBench, ended: TaskKey, going_on: TaskKey
+) -> None:
+    for task_key in (STANDING, OTHER):
+        bench.insert(task_key)
+        assert bench.claim(task_key).fence == 1
+    assert bench.run(bench.store.cancel(ended, RETENTION_MS))[0]
+    assert may_start(bench, ended) is None
+    assert may_start(bench, going_on) is not None
+
+
+@pytest.mark.parametrize("claimed", [(STANDING, OTHER), (OTHER, STANDING)])
+def test_each_task_has_its_own_time_in_which_calls_may_start(
+    bench: StoreBench, claimed: tuple[TaskKey, TaskKey]
+) -> None:
+    deadlines = {STANDING: 500, OTHER: 1_500}
+    for task_key in claimed:
+        bench.insert(task_key, deadline_ms=deadlines[task_key])
+        bench.claim(task_key)
+    assert {task_key: may_start(bench, task_key) for task_key in deadlines} == deadlines
+
+
+@pytest.fixture
+def slotted() -> Iterator[StoreBench]:
+    made = StoreBench()
+    made.insert("t:1")
+    made.database.rows("UPDATE tasks SET route = 'durable-object'")
+    yield made
+    made.database.close()
+
+
+@pytest.mark.parametrize(("early_ms", "given"), [(-1, ["t:1"]), (0, ["t:1"]), (1, [])])
+def test_a_task_gets_a_slot_from_the_moment_at_which_it_may_go_on(
+    slotted: StoreBench, early_ms: int, given: list[str]
+) -> None:
+    slotted.database.rows("UPDATE tasks SET not_before = ?", slotted.time_ms + early_ms)
+    assert slotted.run(slotted.store.fill_slots(most=2, give_most=2)) == [TaskKey(name) for name in given]

@@ -104,20 +104,15 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 
 @AROUND
-def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    table.held(lease_until=NOW + off, rest_until=0)
-    assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
-
-
-@AROUND
 def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
     table.held(lease_until=NOW + off, rest_until=0)
     assert bool(table.ask(views.TASKS, task_keys=as_json([TASK]))[0]["live"]) == (off > 0)
 
 
 @AROUND
-def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
-    table.held(lease_until=NOW - 10, rest_until=NOW + off)
+@pytest.mark.parametrize(("later", "earlier"), [("lease_until", "rest_until"), ("rest_until", "lease_until")])
+def test_a_lease_and_a_rest_are_over_at_their_times(table: Table, off: int, later: str, earlier: str) -> None:
+    table.held(**{later: NOW + off, earlier: NOW - 10})
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
 
@@ -257,14 +252,13 @@ def test_a_tombstone_is_over_at_its_time(table: Table, off: int) -> None:
 
 
 @AROUND
-def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
-    table.pending(wake_at=NOW - LATE_MS + off)
-    assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
-
-
-@AROUND
-def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
-    table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
+@pytest.mark.parametrize(
+    ("since", "sent"), [("wake_at", {}), ("sent_at", {"wake_at": NOW + 1_000_000, "dispatches": 1})]
+)
+def test_a_task_is_late_a_minute_after_it_was_due_or_sent(
+    table: Table, off: int, since: str, sent: dict[str, int]
+) -> None:
+    table.pending(**sent, **{since: NOW - LATE_MS + off})
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
 
 
@@ -313,7 +307,6 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
 
 @AROUND
 def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
-    """Sums over ended tasks for five minutes are deleted after exactly two days."""
     kept_ms = round(limits.HISTORY_SECONDS * 1000)
     for at in (0, NOW - kept_ms + off):
         table.write("tallies", at=at, status="completed", route="queue")
@@ -425,34 +418,31 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
     assert bool(table.ask(views.RESULT, **asked | {"most_chars": 99}, most_of_value=most_chars)) == whole
 
 
-def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
-    """List the completed ones of `local:a`, `local:b` and `local:c`, of which one is."""
-    for name in ("local:a", "local:b", "local:c"):
-        table.insert(name)
+@pytest.mark.parametrize(
+    ("completed", "walk_most", "found"),
+    [
+        ("c", 1, "c"),
+        ("c", 2, "cb"),
+        ("c", 3, "ca"),
+        ("c", 4, "c"),
+        ("a", 1, "c"),
+        ("a", 2, "b"),
+        ("a", 3, "a"),
+        ("a", 4, "a"),
+    ],
+)
+def test_a_list_by_status_says_where_its_walk_ended_and_shows_nothing_behind(
+    table: Table, completed: str, walk_most: int, found: str
+) -> None:
+    """Of three tasks one is completed. The end of a walk is a row of its own, unless it is that one."""
+    for name in "abc":
+        table.insert(f"local:{name}")
     table.database.rows(
-        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = ?", completed
+        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = ?", f"local:{completed}"
     )
-    return table.ask(
-        views.LIST_FILTERED,
-        first="local:",
-        behind="local;",
-        **ListFilter(Status.COMPLETED)._asdict(),
-        walk_most=walk_most,
-        most=10,
-    )
-
-
-@pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
-def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
-    found = completed_of_three(table, "local:c", walk_most)
-    ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
-    assert [row["id"] for row in found] == ends[walk_most]
-
-
-@pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
-def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
-    found = completed_of_three(table, "local:a", walk_most)
-    assert [row["id"] for row in found] == [f"local:{shown}"]
+    asked = {"first": "local:", "behind": "local;", **ListFilter(Status.COMPLETED)._asdict()}
+    rows = table.ask(views.LIST_FILTERED, **asked, walk_most=walk_most, most=10)
+    assert [row["id"] for row in rows] == [f"local:{name}" for name in found]
 
 
 @AROUND

@@ -70,7 +70,6 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Next):
-    """If a worker gives up a write and gives its task back, the write changes nothing when it lands later."""
     claim = claimed(bench)
     made = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -99,7 +98,6 @@ def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench
 
 
 def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
-    """A submission that lands again after a worker has begun the task changes nothing."""
     claim = claimed(bench)
     assert bench.step(claim, outputs=outputs(0), completed=1)
     before = everything(bench)
@@ -282,7 +280,6 @@ class Silence(SqliteD1):
 
 @pytest.mark.parametrize("seconds", [limits.STORE_SECONDS, limits.STORE_SECONDS_OF_REQUEST])
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
-    """A D1 call that is never answered is given up after a stated time."""
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()
     database = Database(silent, Meter(), seconds=seconds)

@@ -74,7 +74,6 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
 
 
 def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
-    """A write of the next claim that is sent again adds nothing to the segment that it continues."""
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
     made = progress(claim, step=5, outputs=outputs(0), completed=1)
@@ -102,7 +101,6 @@ def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
 
 
 def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
-    """A merged task's result is the output of the top level among the levels of this task."""
     for name, levels in (("lower", 1), ("higher", 2)):
         bench.insert(name, chunks=2, reduce=Reduce.MERGE)
         claim = bench.claim(name)
@@ -185,7 +183,6 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
 
 
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
-    """If a task's end is refused, its input stays."""
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -238,7 +235,6 @@ def test_names_are_kept_unless_a_variable_forbids_it(value: object, *, means: bo
 
 
 def test_a_worker_says_when_each_call_started_and_ended():
-    """An output's start and end are times of the database's clock."""
     worker = WorkerBench(concurrency=2)
     worker.do(asyncio.sleep(7))
     worker.insert(4)
@@ -256,7 +252,6 @@ def recorded(worker: WorkerBench) -> list[Output]:
 
 
 def test_a_worker_says_when_the_first_of_several_calls_started():
-    """If a chunk had several calls, its output also has the start of the first call."""
     worker = WorkerBench(concurrency=2)
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number < 3 else None

@@ -15,8 +15,6 @@ from src.kernel.store.d1 import BoundStatement, as_json, statement
 from src.kernel.store.fragments import delete_parts
 from tests.support.sqlite_d1 import SqliteD1
 
-PARAMETERS_MOST = 100  # D1's limit for one statement
-
 
 def test_names_become_numbers_in_the_order_of_their_first_use():
     made = statement("UPDATE t SET a = :worth, b = :other WHERE c = :worth AND d = :key_2")

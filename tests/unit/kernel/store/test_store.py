@@ -172,7 +172,6 @@ def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(
 
 @pytest.mark.parametrize(("max_calls", "enough"), [(3, False), (4, True)])
 def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max_calls: int, enough: bool):
-    """Calls that were out when a task ended count towards the budget of its retry."""
     bench.insert()
     assert bench.step(bench.claim(), in_flight=[CallKey(0, 0), CallKey(0, 1)])
     assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS)).changed

@@ -22,7 +22,6 @@ CLAIM_MS = 60_000
 
 
 def sums(bench: StoreBench) -> Tallies:
-    """Return the store of the sums over ended tasks."""
     return bench.store.beside(Tallies)
 
 
@@ -126,7 +125,6 @@ def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench
 
 
 def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
-    """Folds of a page at a time add each end exactly once."""
     for number in range(7):
         complete(bench, f"t{number}")
         bench.pass_ms(number != 3)
@@ -215,7 +213,6 @@ def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: Store
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -> None:
-    """After a retry only the new calls of the task are added."""
     bench.insert()
     fail(bench)
     if folded:

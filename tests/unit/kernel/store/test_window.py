@@ -227,9 +227,7 @@ def test_a_zombie_plans_nothing(bench: StoreBench):
     assert found.outputs == {CallKey(0, position) for position in range(4)}
 
 
-pytestmark = pytest.mark.slow
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chunks", "characters", "reduce"),
     [
@@ -251,6 +249,7 @@ def test_the_input_is_read_once(free: WorkerBench, chunks: int, characters: int,
     assert free.database.largest <= 3 * limits.WINDOW_CHARS_MOST
 
 
+@pytest.mark.slow
 def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
     text = ("w" * 39 + " ") * 1_250
     free.settings = replace(free.settings, plan="paid")

@@ -19,8 +19,6 @@ from src.kernel.work.dispatch import Dispatcher
 
 
 class Taking:
-    """A route that takes a task after `seconds` seconds."""
-
     def __init__(self, route: Route, seconds: float) -> None:
         self.route = route
         self.seconds = seconds

@@ -394,7 +394,6 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
 
 
 def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
-    """A worker with a slow claim announces nothing from the earliest moment of the deadline on."""
     bench = make()
     bench.insert(20, deadline_ms=2_500)
     batch = bench.database.batch
@@ -447,7 +446,6 @@ def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
 @given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
 @examples(max_examples=100)
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
-    """Whatever goes wrong, a task makes no more calls than its budget allows."""
     dice = random.Random(seed)
     bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
     bench.insert(chunks, reduce, max_calls=most)

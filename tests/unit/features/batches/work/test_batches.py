@@ -229,7 +229,6 @@ def test_a_batch_that_is_cancelled_before_its_lines_are_checked_has_no_files(ben
 
 
 def test_the_bucket_may_be_away(bench: BatchBench) -> None:
-    """While the bucket does not answer, the batch waits, and no call is paid for in vain."""
     bench.begin(lines(60))
     assert bench.bucket is not None
     bench.bucket.fail(3)

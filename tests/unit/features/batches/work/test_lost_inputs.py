@@ -50,7 +50,7 @@ def test_a_lost_input_is_given_up_a_quarter_of_an_hour_after_the_first_look(
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
-    """Give a slow with a batch whose lines were found valid, and whose slices and segments are small."""
+    """Give a bench with a batch whose lines were found valid, and whose slices and segments are small."""
     monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
     made = BatchBench(timeout_seconds=10.0, lease_seconds=20.0)

@@ -95,13 +95,6 @@ def test_a_key_is_remembered_from_the_time_of_asking() -> None:
     assert cache.find(b"a", 99, 0) is None
 
 
-def test_a_remembered_key_expires_by_its_own_time() -> None:
-    cache = KeyCache()
-    cache.remember(b"a", key(expires_at=50), asked_at=0, revision=0)
-    assert cache.find(b"a", 1, 49) is not None
-    assert cache.find(b"a", 1, 50) is None
-
-
 def test_the_memory_is_bounded() -> None:
     cache = KeyCache()
     for number in range(limits.KEY_CACHE_MOST):
@@ -183,14 +176,6 @@ def test_finding(keys: Keys) -> None:
     gone = asyncio.run(keys.store.find(f"{1:016x}"))
     assert (gone.key, gone.digest, gone.any_key) == (None, None, True)
     assert keys.database.batches - before == 2
-
-
-def test_deleting(keys: Keys) -> None:
-    keys.insert(1)
-    name = f"{1:016x}"
-    assert not asyncio.run(keys.store.delete("other", name))
-    assert asyncio.run(keys.store.delete("t", name))
-    assert not asyncio.run(keys.store.delete("t", name))
 
 
 @pytest.mark.parametrize(

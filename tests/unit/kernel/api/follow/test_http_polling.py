@@ -89,7 +89,6 @@ def test_retry_after_is_bounded(
 
 @pytest.mark.parametrize("silent_from", [0.0, 0.9])
 def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
-    """A client that obeys `Retry-After` polls a task without progress at most eight times in a minute."""
     polls, at = 0, silent_from
     while at < 60:
         polls += 1

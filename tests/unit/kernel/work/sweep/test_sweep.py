@@ -34,8 +34,6 @@ SENT_MOST = 40  # how many tasks a sweep on the free plan sends: a send each and
 
 
 class Recorder:
-    """A sender that accepts every task."""
-
     def __init__(self, route: Route) -> None:
         self.route = route
         self.sent: list[TaskKey] = []
@@ -221,8 +219,6 @@ ENDED = "status = 'completed', completed = total, started_at = 1, finished_at = 
 
 
 class Road:
-    """A route that accepts every task."""
-
     route = Route.QUEUE
 
     def __init__(self) -> None:
@@ -312,7 +308,6 @@ def cron():
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cron], plan: str):
-    """Within two sweeps a lost task is sent off, and tasks with a live lease are left alone."""
     made = cron(plan)
     made.fill("t", 600, LIVE)
     made.fill("u", 10_000, ENDED)

@@ -19,8 +19,7 @@ from src.kernel.domain.task import Reduce, Route
 from src.kernel.run.allowance import slice_seconds
 from src.kernel.work.dispatch import DirectSender
 from tests.support.invocations import new_sweep
-from tests.support.store_bench import START_MS, new_task
-from tests.support.stored_outputs import stored_outputs
+from tests.support.store_bench import START_MS, new_task, stored_outputs
 from tests.support.worker_bench import WorkerBench
 
 PLATFORM = 50  # the subrequests, and also the statements, that the platform allows an invocation on the free plan
@@ -146,7 +145,6 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 
 
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
-    """A sweep writes no row for a task that it cannot send."""
     made = cron(60, 2)
     made.fire(*refusing())
     made.fire(Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT))
@@ -154,7 +152,6 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
-    """If routes work, a page of 40 tasks costs the sweep 40 sends, one read and two writes."""
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
     made.fire(queue)
@@ -162,7 +159,6 @@ def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Calla
 
 
 def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron]):
-    """Calls that run in a sweep end before the platform ends the cron trigger at 900 s."""
     made = cron(3, 12, timeout_seconds=600.0, lease_seconds=700.0)
     made.bench.model.seconds = lambda number: 590.0
     for runs in range(1, 7):
@@ -239,8 +235,6 @@ def test_only_what_nobody_works_on_is_hastened():
 
 
 class Message:
-    """A first delivery."""
-
     id, attempts = "message", 1
 
     def __init__(self, key: str) -> None:
