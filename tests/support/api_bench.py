@@ -443,8 +443,9 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
             names = [name for name in names if (name == fuller) == (its_own in json.loads(body))]
     (name,) = names
     adapter = _adapter(name)
-    compact = json.dumps(json.loads(body, object_hook=_own), ensure_ascii=False, separators=(",", ":"))
-    assert adapter.dump_json(adapter.validate_json(compact, strict=True)).decode() == compact
+    own = json.dumps(json.loads(body, object_hook=_own))
+    shown = adapter.dump_json(adapter.validate_json(own, strict=True))
+    assert json.dumps(json.loads(shown)) == own  # each writes small numbers in its own way: 1e-9 and 1e-09
 
 
 def _own(shown: dict[str, Any]) -> dict[str, Any]:
