@@ -1,4 +1,4 @@
-"""Implements the binding of Workers AI (`inference.workers_ai.AiBinding`) so that each call can be aborted."""
+"""Implements the binding of Workers AI (`kernel.calls.workers_ai.AiBinding`) so that each call can be aborted."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping

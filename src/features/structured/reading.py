@@ -192,6 +192,7 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
     # only the last of two equal names.
     if _skeleton(written).count(":") < skeleton.count(":"):
         json.loads(text, object_pairs_hook=_unique)
+        raise AssertionError("no name stands twice, but a colon is missing")
     if not written.isascii():
         try:
             written.encode()

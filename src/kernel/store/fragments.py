@@ -119,7 +119,7 @@ def done(level: str) -> str:
 
 
 def stored(level: str, *, first: str = "", last: str = "") -> str:
-    """Return a query for the segments of `:task_key` at a level, in the form that `store.records.rows.outputs` reads.
+    """Return a query for the segments of `:task_key` at a level, in the form that `rows.outputs` reads.
 
     The query gives the bodies of the segments as hexadecimal digits.
 
@@ -132,7 +132,7 @@ def stored(level: str, *, first: str = "", last: str = "") -> str:
 
 
 def sizes(level: str) -> str:
-    """Return a query for the lengths of `:task_key`'s outputs at a level, as `store.records.rows.sizes` reads them."""
+    """Return a query for the lengths of `:task_key`'s outputs at a level, as `rows.sizes` reads them."""
     return f"SELECT part, places, sizes FROM segments WHERE task_id = :task_key AND level = {level}"
 
 

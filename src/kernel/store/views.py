@@ -13,14 +13,16 @@ from .hooks import HookedStore
 from .rows import NO_FILTER, ChunkIndex, Counts, ListFilter, Page, Span
 from .seen import LATE_MS
 
-# The columns from which `rows.task` makes a `Task`.
+# The columns from which `rows.task` makes a `Task`. A write after the end of a task records the coverage before
+# SETTLE records `failed`.
 VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   in_flight, doubted,
   {LIVE} AS live, input_tokens, output_tokens, cached_tokens, cost, cost_in_doubt, cost_out,
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, waits_for,
-  wait_until, pace_ms, sent_at, reasks, rejected, repaired, quotes_not_found, coverage, retry_of, kind, text_file,
+  wait_until, pace_ms, sent_at, reasks, rejected, repaired, quotes_not_found,
+  iif(failed > 0, coverage, NULL) AS coverage, retry_of, kind, text_file,
   {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
@@ -34,7 +36,7 @@ _NAMED = " OR ".join(
     )
 )
 # The conditions of a list's filters. Each condition is listed under the name of its parameter, which is also the name
-# of a field in `records.pages.ListFilter`. A filter of a list whose parameter is NULL accepts every task.
+# of a field in `rows.ListFilter`. A filter of a list whose parameter is NULL accepts every task.
 # `:default_model` is the model that counts for a task that names no model.
 _FILTERS = {
     "status": "status = :status",

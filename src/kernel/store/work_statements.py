@@ -188,7 +188,7 @@ _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 # `:segment_bytes`, or contains copied outputs, which have fence 0. A write that is sent again, or that arrives after a
 # later write, finds its own piece or a later piece in the segment, and adds nothing. The outputs of a task's last
 # worker are recorded even if the task was cancelled or passed its deadline in the meantime, because these outputs are
-# paid for. `:places`, `:sizes` and `:body` come from a `Piece` of `store.records.segments`.
+# paid for. `:places`, `:sizes` and `:body` come from a `Piece` of `segments`.
 _IS_FULL = "length(body) >= :segment_bytes OR fence = 0"
 RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
 

@@ -109,15 +109,17 @@ class Rescue:
 async def hold[T](work: Coroutine[None, None, T], seconds: float | None, wait_until: WaitUntil) -> T | None:
     """Do work in this invocation, and return its result or raise its error if it ends within `seconds`.
 
-    `wait_until` keeps it going after that.
+    `wait_until` keeps it going after that, and gets its error.
     """
-    done, results = asyncio.Event(), list[T | Exception]()
+    done, results, waits = asyncio.Event(), list[T | Exception](), True
 
     async def held() -> None:
         try:
             results.append(await work)
-        except Exception as error:  # noqa: BLE001 - the error is raised below, in the request's own task
-            results.append(error)
+        except Exception as error:
+            if not waits:
+                raise
+            results.append(error)  # raised below, in the request's own task
         finally:
             done.set()
 
@@ -125,6 +127,7 @@ async def hold[T](work: Coroutine[None, None, T], seconds: float | None, wait_un
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await done.wait()
+    waits = False
     for result in results:
         if isinstance(result, Exception):
             raise result

@@ -149,6 +149,7 @@ LATE = {
         "features.batches.work.retries",
         "features.batches.work.submission",
     },
+    "features/texts/kind_api.py": {"features.texts.plans"},
     "kernel/api/tasks/endpoints.py": {"kernel.api.tasks.across", "kernel.api.tasks.dry_run"},
     "features/texts/submission.py": {"features.files.store"},
     "features/context/fields.py": {"features.context.preparing"},  # a task with context needs it

@@ -16,10 +16,10 @@ LARGE: dict[str, str] = {}
 BUDGETS = {
     "": {"composition": 300, "entry": 40, "features": 100, "kernel": 110}
     | {"objects": 1060, "platform": 1370, "queue": 190},
-    "kernel/": {"api": 5150, "calls": 2280, "domain": 2460, "run": 3190, "store": 5550, "text": 510, "work": 1600},
+    "kernel/": {"api": 5150, "calls": 2280, "domain": 2460, "run": 3190, "store": 5550, "text": 510, "work": 1610},
     "features/": {"attempts": 510, "batches": 4320, "bulk": 580, "context": 370, "cost": 740, "demo": 755}
-    | {"files": 2220, "gaps": 315, "mcp": 450, "openai": 1910, "operate": 1590, "quotes": 420, "structured": 2730}
-    | {"texts": 825, "webhooks": 1640},
+    | {"files": 2220, "gaps": 315, "mcp": 450, "openai": 1910, "operate": 1590, "quotes": 420, "structured": 2740}
+    | {"texts": 840, "webhooks": 1640},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {

@@ -161,7 +161,7 @@ ABLATIONS = (
     Ablation(
         "memory_is_lent",
         "the requests and runs of an isolate together hold no more memory than it has",
-        ((MemoryAllowance, "_allows", _all_is_lent),),
+        ((MemoryAllowance, "allows", _all_is_lent),),
         {},
         _crowding,
     ),

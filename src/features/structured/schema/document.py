@@ -10,7 +10,8 @@ from .keywords import refused
 from .pointers import Path
 
 DEPTH_MOST: Final = 100  # The most levels of a schema document, and so of the values in it.
-MAYBE_INFINITE: Final = re.compile(r"[0-9]{309}")  # A whole number with so many digits may be beyond every double.
+# A whole number with so many digits may be beyond every double.
+MAYBE_INFINITE: Final = re.compile(r"(?<![0-9])[0-9]{309}")
 _NUL: Final = "This text holds a NUL character (U+0000), which the database cannot store."
 _CONTAINERS: Final = frozenset({dict, list})
 _COMPACT: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

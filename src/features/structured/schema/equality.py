@@ -24,10 +24,13 @@ _CONTAINERS: Final = frozenset({dict, list})
 
 
 def key_of(value: object, most: int) -> Key:
-    """Return a value's key for comparing it; TOO_LARGE if it consists of more than `most` values."""
+    """Return a value's key for comparing it; TOO_LARGE if it has more than `most` values and characters.
+
+    So an answer's text is not written out only to find that it is longer than each value of an `enum`.
+    """
     if type(value) not in _CONTAINERS:
         return scalar_key(value)
-    if size_of(value, most) > most:
+    if size_of(value, most, character=1) > most:
         return TOO_LARGE
     return ("object" if type(value) is dict else "array", _canonical(value))
 
@@ -45,13 +48,19 @@ def scalar_key(value: object) -> Key:
     return ("name", value)
 
 
-def size_of(value: object, most: float = inf) -> int:
-    """Count the values that a JSON value consists of, itself included. It stops counting above `most`."""
+def size_of(value: object, most: float = inf, *, character: int = 0) -> int:
+    """Count the values that a JSON value consists of, itself included. It stops counting above `most`.
+
+    Each character of the strings and names in an array or object counts `character`.
+    """
     size = 1
     level: list[Any] = [value] if type(value) in _CONTAINERS else []
     while level and size <= most:
-        size += sum(map(len, level))
-        inside = chain.from_iterable(each.values() if type(each) is dict else each for each in level)
+        inside = [*chain.from_iterable(each.values() if type(each) is dict else each for each in level)]
+        size += len(inside)
+        if character:
+            names = chain.from_iterable(each for each in level if type(each) is dict)
+            size += sum([len(text) for text in chain(inside, names) if type(text) is str]) * character
         level = [one for one in inside if type(one) in _CONTAINERS]
     return size
 

@@ -97,7 +97,7 @@ def _const(node: SchemaNode, value: object, _path: Path) -> None:
 
 
 def _allow_only(node: SchemaNode, values: list[object]) -> None:
-    sizes = list(map(size_of, values))
+    sizes = [size_of(value, character=1) for value in values]
     node.members_size = max(node.members_size, *sizes)
     keys = frozenset(map(key_of, values, sizes))
     words = frozenset([value for value in values if isinstance(value, str)])

@@ -1,7 +1,7 @@
 """The compiled form of an output schema: a node for each schema in it, in a form that is quick to check."""
 
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from types import MappingProxyType, NoneType
 from typing import Final
@@ -60,7 +60,7 @@ class SchemaNode:
     branches: tuple["SchemaNode", ...] = ()
     members: tuple[frozenset[Key], ...] = ()  # The keys, for comparing, of the values that `enum` and `const` allow.
     words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
-    members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
+    members_size: int = 0  # How large the largest value of `enum` or `const` is: see `key_of`.
     members_shown: list[object] = _NOTHING  # The values of the last `enum` or `const`, for a message.
     minimum: float | None = None
     maximum: float | None = None
@@ -175,7 +175,7 @@ class SchemaNode:
         """Whether the node's own `enum` or `const` allows strings alone, without regard to `anyOf`."""
         return bool(self.members) and all(name == "string" for keys in self.members for name, _ in keys)
 
-    @property
+    @cached_property
     def is_constant(self) -> bool:
         """Whether the settled node allows exactly the values of its `enum` or `const`: at most a type is beside it."""
         # A node has attributes of its own only for the keywords of its schema.

@@ -75,8 +75,9 @@ class Operation:
 def _operations() -> Iterator[Operation]:
     paths: Json = CATALOGUE.document["paths"]
     for path, item in paths.items():
-        for method in item.keys() - {"parameters", "head", "options"}:
-            one = item[method]
+        for method, one in item.items():
+            if method in {"parameters", "head", "options"}:
+                continue
             scopes = [scope for way in one["security"] for scope in way["key"]]
             named = [parameter for parameter in one.get("parameters", ()) if parameter["name"] == "tenant"]
             yield Operation(

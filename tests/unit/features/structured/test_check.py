@@ -1,6 +1,7 @@
 """The checker of values: what is wrong and where, equality as JSON has it, and work that is linear and bounded."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -418,3 +419,20 @@ BAD = {
 def test_a_format_takes_what_its_standard_takes(name: str) -> None:
     assert [text for text in GOOD[name] if not FORMATS[name](text)] == []
     assert [text for text in BAD[name] if FORMATS[name](text)] == []
+
+
+def test_a_value_longer_than_each_of_an_enum_is_not_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place in the answer may be compared with hundreds of enums, each time at the price of its characters."""
+    schema = parse_schema({"type": "object", "properties": {"a": {"enum": [["x"], {"é": 1}]}}}, strict=False)
+    monkeypatch.setattr(equality, "_canonical", lambda value: pytest.fail(f"{value!r:.50} was written out"))
+    for value in (["x" * 9], {"x" * 9: 1}, ["x", "x"]):
+        assert faults_of(schema, {"a": value})
+
+
+def test_the_kinds_of_an_enum_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds_of = Mock(wraps=nodes._kinds_of)
+    monkeypatch.setattr(nodes, "_kinds_of", kinds_of)
+    choices = {"anyOf": [{"$ref": "#/$defs/a"}] * 500}
+    many = {"a": {"type": "integer", "enum": list(range(900))}}
+    parse_schema({"type": "object", "properties": {"a": choices}, "$defs": many}, strict=False)
+    assert kinds_of.call_count < 5
