@@ -216,8 +216,8 @@ BROKEN = (
         (
             Edit(
                 "src/kernel/store/rows.py",
-                "else CONCAT_SEPARATOR.join(texts))",
-                "else CONCAT_SEPARATOR.join(texts[:-1]))",
+                "CONCAT_SEPARATOR.join(output.text for output in outputs)",
+                "CONCAT_SEPARATOR.join(output.text for output in outputs[:-1])",
             ),
         ),
         is_quick=True,

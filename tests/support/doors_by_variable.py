@@ -34,7 +34,7 @@ from src.kernel.store import seen as _seen, views as _views
 from workers import Response as _Response
 
 _asked, _dead, _set = {}, [""], {}
-_send_at_once, _variable = _QueueSender.send, _surroundings.variable
+_send_at_once, _load = _QueueSender.send, _surroundings.load
 
 
 async def _late_send(self, task_id, delay_seconds):
@@ -57,7 +57,7 @@ def _open(env):
         access.caller_of.__defaults__ = (asked["key_seconds"],)
     if "variables" in asked:
         _set.update(asked["variables"])
-        _surroundings.variable = lambda env, name: _set.get(name) or _variable(env, name)
+        _surroundings.load = lambda read: _load(lambda name: _set.get(name) or read(name))
     if asked.get("gateway"):
         _openai.is_gateway = lambda base_url: True
     if asked.get("hold") == "send":
