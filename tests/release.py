@@ -48,10 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.dry_run:
             _ready()
         _said(["make", "check"])
-        judged = campaign.digest()
         if not options.as_is:
-            campaign.go(campaign.parts(), judged, again=False)
-        report = report_of({part.name: campaign.known(part) for part in campaign.parts()}, judged)
+            campaign.go(campaign.parts(), again=False)
+        report = report_of()
         _write(report, notes)
         if not options.dry_run:
             _tag(notes, report["date"])
@@ -70,9 +69,10 @@ def notes_of(version: str, changelog: str) -> str:
     return found[1].strip() + "\n"
 
 
-def report_of(records: dict[str, campaign.Record | None], judged: str) -> dict[str, Any]:
+def report_of() -> dict[str, Any]:
     """Make the report: what was tried on these files, with which result, and which parts did not run on them."""
-    ran = {name: one for name, one in records.items() if one is not None and one.digest == judged}
+    parts = campaign.parts()
+    ran = {part.name: record for part in parts if (record := campaign.known(part)) is not None}
     fired, total = Counter[str](), Counter[str]()
     for one in ran.values():
         fired.update(one.figures.get("faultsFired", {}))
@@ -93,7 +93,7 @@ def report_of(records: dict[str, campaign.Record | None], judged: str) -> dict[s
             name: {"command": one.command, "passed": one.status == 0, "seconds": one.seconds, "figures": one.figures}
             for name, one in ran.items()
         },
-        "notRun": [name for name in records if name not in ran],
+        "notRun": [part.name for part in parts if part.name not in ran],
         "mended": _mended(),
         "notShown": _not_shown(),
     }
