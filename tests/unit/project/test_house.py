@@ -1,14 +1,13 @@
 """The house: a kernel, and features that plug into it. What its rooms may import and how large they are."""
 
 import ast
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
-FILES_MOST = 297
+FILES_MOST = 290
 MODULE_LINES_MOST = 600
 # Modules that are larger, each with the reason.
 LARGE: dict[str, str] = {}
@@ -56,10 +55,7 @@ def test_the_kernel_imports_nothing_of_a_feature():
         for imported in imports(name, path, known)
         if imported.startswith("src.features")
     }
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    (layers,) = (one for one in contracts if one.get("containers") == ["src"])
-    assert found == {one for one in layers.get("ignore_imports", ()) if one.startswith("src.kernel")}
-    assert len(found) <= 0
+    assert found == set()
 
 
 def test_the_house_has_few_files():
