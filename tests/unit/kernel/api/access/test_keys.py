@@ -29,23 +29,14 @@ def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
     assert text == f"oo_{entropy[:8].hex()}_{parts.secret}"
 
 
+REPLACED = (("oo", "OO"), ("0", "g"), ("0", "F"), ("A", "+"), ("A", "ａ"), ("0", "٠"), ("_", "-"))
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "oo__",
-        GOOD[:-1],
-        GOOD + "A",
-        GOOD + "\n",
-        " " + GOOD,
-        GOOD.replace("oo", "OO"),
-        GOOD.replace("0", "g"),
-        GOOD.replace("0", "F"),
-        GOOD.replace("A", "+"),
-        GOOD.replace("A", "ａ"),
-        GOOD.replace("0", "٠"),
-        GOOD.replace("_", "-"),
-        "oo_" * 100_000,
+        *("", "oo__", GOOD[:-1], GOOD + "A", GOOD + "\n", " " + GOOD, "oo_" * 100_000),
+        *(GOOD.replace(old, new) for old, new in REPLACED),
     ],
 )
 def test_what_is_no_key(text: str) -> None:
