@@ -9,7 +9,7 @@ from src.features.texts import file_cuts
 from src.features.texts.store import FileTextStore
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.ids import FileKey, TaskKey
-from src.kernel.domain.task import NewTask, Reduce, Route, Task, TaskOptions
+from src.kernel.domain.task import Failure, NewTask, Reduce, Route, Task, TaskOptions
 from src.kernel.run.context import Released
 from src.kernel.store.admission import UNCONDITIONAL, Conditions
 from src.kernel.store.claims import Unclaimed
@@ -85,6 +85,12 @@ class TextBench(BatchBench):
 
     def task(self) -> Task:
         found = self.do(self.store().task(TEXT_TASK))
+        assert found is not None
+        return found
+
+    @property
+    def failure(self) -> Failure:
+        found = self.task().failure
         assert found is not None
         return found
 

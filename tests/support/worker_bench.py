@@ -16,7 +16,7 @@ from src.kernel.domain.errors import CallAborted, ModelError
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Reduce, Route, Task
+from src.kernel.domain.task import Failure, Reduce, Route, Task
 from src.kernel.run.context import Hint, RunOutcome
 from src.kernel.run.log import Log
 from src.kernel.store.claims import Claim
@@ -133,6 +133,12 @@ class WorkerBench:
 
     def task(self) -> Task:
         return self.do(self.store.task(TaskKey("task")))
+
+    @property
+    def failure(self) -> Failure:
+        found = self.task().failure
+        assert found is not None
+        return found
 
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
         """Return an object's host with two lanes of six calls. `deaf` lanes never learn of the end."""

@@ -195,36 +195,26 @@ PRICED = {
 OPENAI, WORKERS_AI, LOCAL = "gpt-5.4-mini", "@cf/qwen/qwen3-30b-a3b-fp8", "local"
 SAID = completion("fine")
 
+
+def used(asked: int, made: int, **details: Any) -> dict[str, Any]:
+    return {"usage": {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made, **details}}
+
+
 # By name: the model, the provider's answer, and the cost in billionths of a dollar.
 ANSWERS: dict[str, tuple[str, dict[str, Any], int]] = {
     # https://developers.openai.com/api/docs/guides/prompt-caching: 86 × 0.75 + 1,920 × 0.075 + 300 × 4.50
-    "openai, cached": (
-        OPENAI,
-        SAID
-        | {
-            "usage": {
-                "prompt_tokens": 2006,
-                "completion_tokens": 300,
-                "total_tokens": 2306,
-                "prompt_tokens_details": {"cached_tokens": 1920},
-            }
-        },
-        1_558_500,
-    ),
+    "openai, cached": (OPENAI, SAID | used(2006, 300, prompt_tokens_details={"cached_tokens": 1920}), 1_558_500),
     # https://developers.openai.com/api/docs/guides/reasoning, with the names of a chat completion. Reasoning is billed
     # as output: 75 × 0.75 + 1,186 × 4.50
     "openai, reasoning": (
         OPENAI,
         SAID
-        | {
-            "usage": {
-                "prompt_tokens": 75,
-                "completion_tokens": 1186,
-                "total_tokens": 1261,
-                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                "completion_tokens_details": {"reasoning_tokens": 1024, "accepted_prediction_tokens": 0},
-            }
-        },
+        | used(
+            75,
+            1186,
+            prompt_tokens_details={"cached_tokens": 0, "audio_tokens": 0},
+            completion_tokens_details={"reasoning_tokens": 1024, "accepted_prediction_tokens": 0},
+        ),
         5_393_250,
     ),
     # https://github.com/BerriAI/litellm/issues/22984, an answer of vLLM with --enable-prompt-tokens-details:
@@ -232,26 +222,18 @@ ANSWERS: dict[str, tuple[str, dict[str, Any], int]] = {
     "vllm, cached and reasoning": (
         LOCAL,
         SAID
-        | {
-            "usage": {
-                "total_tokens": 150_687,
-                "prompt_tokens": 150_383,
-                "completion_tokens": 304,
-                "prompt_tokens_details": {"text_tokens": None, "audio_tokens": None, "cached_tokens": 149_936},
-                "completion_tokens_details": {"text_tokens": None, "reasoning_tokens": 15},
-            }
-        },
+        | used(
+            150_383,
+            304,
+            prompt_tokens_details={"text_tokens": None, "audio_tokens": None, "cached_tokens": 149_936},
+            completion_tokens_details={"text_tokens": None, "reasoning_tokens": 15},
+        ),
         3_331_320,
     ),
     # vLLM without that flag has null for the details. 31 × 0.2 + 9 × 0.8
     "vllm, not told": (
         LOCAL,
-        SAID
-        | {
-            "usage": {"prompt_tokens": 31, "total_tokens": 40, "completion_tokens": 9, "prompt_tokens_details": None},
-            "prompt_logprobs": None,
-            "kv_transfer_params": None,
-        },
+        SAID | used(31, 9, prompt_tokens_details=None) | {"prompt_logprobs": None, "kv_transfer_params": None},
         13_400,
     ),
     # https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md, "Timings and context usage":
@@ -259,53 +241,24 @@ ANSWERS: dict[str, tuple[str, dict[str, Any], int]] = {
     "llama.cpp": (
         LOCAL,
         SAID
-        | {
-            "usage": {
-                "completion_tokens": 48,
-                "prompt_tokens": 44,
-                "total_tokens": 92,
-                "prompt_tokens_details": {"cached_tokens": 0},
-            },
-            "timings": {"cache_n": 236, "prompt_n": 1, "predicted_n": 35},
-        },
+        | used(44, 48, prompt_tokens_details={"cached_tokens": 0})
+        | {"timings": {"cache_n": 236, "prompt_n": 1, "predicted_n": 35}},
         47_200,
     ),
     # The same page's timings, with the usage of a server from before it had details: 1 × 0.2 + 236 × 0.02 + 35 × 0.8
     "llama.cpp, timings alone": (
         LOCAL,
         SAID
-        | {
-            "usage": {"completion_tokens": 35, "prompt_tokens": 237, "total_tokens": 272},
-            "timings": {"cache_n": 236, "prompt_n": 1, "prompt_ms": 30.958, "predicted_n": 35, "predicted_ms": 661.064},
-        },
+        | used(237, 35)
+        | {"timings": {"cache_n": 236, "prompt_n": 1, "prompt_ms": 30.958, "predicted_n": 35, "predicted_ms": 661.064}},
         32_920,
     ),
     # https://github.com/cloudflare/ai/issues/509, cached at the same price: 1,695 × 0.051 + 76 × 0.34
-    "workers-ai, cached": (
-        WORKERS_AI,
-        SAID
-        | {
-            "usage": {
-                "prompt_tokens": 1695,
-                "completion_tokens": 76,
-                "total_tokens": 1771,
-                "prompt_tokens_details": {"cached_tokens": 1694},
-            }
-        },
-        112_285,
-    ),
+    "workers-ai, cached": (WORKERS_AI, SAID | used(1695, 76, prompt_tokens_details={"cached_tokens": 1694}), 112_285),
     # The same page's answer in the binding's older shape: 6,377 × 0.051 + 349 × 0.34
     "workers-ai, response": (
         WORKERS_AI,
-        {
-            "response": "fine",
-            "usage": {
-                "prompt_tokens": 6377,
-                "completion_tokens": 349,
-                "total_tokens": 6726,
-                "prompt_tokens_details": {"cached_tokens": 2861},
-            },
-        },
+        {"response": "fine"} | used(6377, 349, prompt_tokens_details={"cached_tokens": 2861}),
         443_887,
     ),
 }

@@ -34,7 +34,7 @@ def bench() -> Iterator[WorkerBench]:
     made.close()
 
 
-def most(bench: WorkerBench) -> int:
+def most() -> int:
     """Return what a call of the bench's tasks may cost at most. All their calls send the same number of bytes."""
     probe = new_task("task", 1, Reduce.CONCAT, START_MS)
     call = ModelCall(probe.instructions, probe.text[: probe.cuts[0]], "script-1")
@@ -59,7 +59,7 @@ def spending(bench: WorkerBench, cap: int) -> None:
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_a_wave_is_as_large_as_the_cap_allows(bench: WorkerBench, *, lanes: bool) -> None:
-    cap = 3 * most(bench)
+    cap = 3 * most()
     spending(bench, cap)
     bench.insert(12, max_cost=cap)
     assert bench.run(bench.laned_host() if lanes else HOST) == Ended(Status.COMPLETED)
@@ -68,30 +68,28 @@ def test_a_wave_is_as_large_as_the_cap_allows(bench: WorkerBench, *, lanes: bool
 
 
 def test_what_is_left_is_used_and_then_the_task_ends(bench: WorkerBench) -> None:
-    cap = 4 * most(bench) + 1
+    cap = 4 * most() + 1
     bench.model.act = lambda call, number: ModelReply("x", 0, 0)
     bench.insert(12, max_cost=cap)
     assert bench.run() == Ended(Status.FAILED)
-    task = bench.task()
-    assert task.failure is not None
-    assert (task.failure.code, task.completed) == ("cost_exhausted", 4)
-    assert columns(bench) == (4 * most(bench), 0, 0)
+    assert (bench.failure.code, bench.task().completed) == ("cost_exhausted", 4)
+    assert columns(bench) == (4 * most(), 0, 0)
 
 
 def test_a_retry_with_a_higher_cap_goes_on(bench: WorkerBench) -> None:
     bench.model.act = lambda call, number: ModelReply("x", 0, 0)
-    bench.insert(6, max_cost=4 * most(bench))
+    bench.insert(6, max_cost=4 * most())
     bench.run()
-    for refused in (None, 4 * most(bench)):
+    for refused in (None, 4 * most()):
         assert bench.do(bench.store.retry(TASK, 1_000, max_cost=refused)) is None
-    assert bench.do(bench.store.retry(TASK, 1_000, max_cost=6 * most(bench))) is not None
+    assert bench.do(bench.store.retry(TASK, 1_000, max_cost=6 * most())) is not None
     assert bench.run() == Ended(Status.COMPLETED)
-    assert (len(bench.model.calls), columns(bench)) == (6, (6 * most(bench), 0, 0))
+    assert (len(bench.model.calls), columns(bench)) == (6, (6 * most(), 0, 0))
 
 
 def test_doubt_counts_at_its_most(bench: WorkerBench) -> None:
     """A call without an answer counts against the cap at its most, whether its worker died or it timed out."""
-    bench.insert(6, max_cost=5 * most(bench))
+    bench.insert(6, max_cost=5 * most())
 
     async def die() -> None:
         run = asyncio.ensure_future(bench.worker().run(TASK, HOST))
@@ -99,34 +97,32 @@ def test_doubt_counts_at_its_most(bench: WorkerBench) -> None:
         run.cancel()
 
     bench.do(die())
-    assert columns(bench) == (0, 0, 5 * most(bench))
+    assert columns(bench) == (0, 0, 5 * most())
     bench.do(asyncio.sleep(600))
     assert bench.run() == Ended(Status.FAILED)
-    assert columns(bench) == (0, 5 * most(bench), 0)
+    assert columns(bench) == (0, 5 * most(), 0)
     assert len(bench.model.calls) == 5
 
 
 def test_the_end_names_the_last_failed_call(bench: WorkerBench) -> None:
     timeout = ModelTimeout("no answer in time")
     bench.model.act = lambda call, number: timeout
-    bench.insert(1, max_cost=most(bench))
+    bench.insert(1, max_cost=most())
     assert bench.run() == Ended(Status.FAILED)
-    failure = bench.task().failure
-    assert failure is not None
-    assert failure.message.endswith("; the last call failed with model_timeout: no answer in time")
+    assert bench.failure.message.endswith("; the last call failed with model_timeout: no answer in time")
 
 
 def test_nothing_stays_reserved(bench: WorkerBench) -> None:
     """Errors of the provider cost nothing: a cap of three answers and one call carries a task through them."""
     bench.model.act = lambda call, number: ModelUnavailable() if number % 3 == 0 else None
-    bench.insert(4, max_cost=most(bench) + 3 * PRICE.cost(10, 5))
+    bench.insert(4, max_cost=most() + 3 * PRICE.cost(10, 5))
     while isinstance(bench.run(), Released):
         bench.do(asyncio.sleep(60))
     assert (bench.task().status, columns(bench)[1:]) == (Status.COMPLETED, (0, 0))
 
 
 def test_a_price_that_is_gone_lets_the_task_wait(bench: WorkerBench) -> None:
-    bench.insert(3, max_cost=9 * most(bench))
+    bench.insert(3, max_cost=9 * most())
     bench.settings = WorkerBench().settings
     outcome = bench.run()
     assert isinstance(outcome, Released)
@@ -166,15 +162,15 @@ def test_calls_that_were_not_announced_after_all_are_forgotten() -> None:
     assert bill.totals(()) == Money(0, 2 * MOST)
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
-        {"type": "input_image", "image_url": "https://example.com/a.png"},
-        {"type": "file", "file": {"file_id": "file-1"}},
-        {"type": "input_file", "file_url": "https://example.com/a.pdf"},
-    ],
-)
+ELSEWHERE: list[dict[str, Any]] = [
+    {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+    {"type": "input_image", "image_url": "https://example.com/a.png"},
+    {"type": "file", "file": {"file_id": "file-1"}},
+    {"type": "input_file", "file_url": "https://example.com/a.pdf"},
+]
+
+
+@pytest.mark.parametrize("part", ELSEWHERE)
 def test_content_elsewhere_has_no_most(part: dict[str, Any]) -> None:
     """Content by its URL or id is not in the call, so its bytes say nothing. A data URL is in the call."""
     body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "url"}, part]}]}
@@ -230,27 +226,22 @@ def monthly() -> Iterator[MonthBench]:
     made.close()
 
 
-def month_most(chunks: int = 1) -> int:
-    probe = new_task("task", chunks, Reduce.CONCAT, START_MS)
-    return PRICE.most(sent_bytes(ModelCall(probe.instructions, probe.text[: probe.cuts[0]], "script-1")), None)
-
-
 def test_calls_of_all_tasks_count_and_the_wave_is_as_large_as_the_month_allows(monthly: MonthBench) -> None:
-    monthly.cap(3 * month_most())
+    monthly.cap(3 * most())
     infer = monthly.model.infer
 
     async def look(call: ModelCall) -> ModelReply:
         (row,) = monthly.database.rows(
             "SELECT month_booked + month_doubted + month_out AS all_of_it FROM tenant_limits"
         )
-        assert row["all_of_it"] <= 3 * month_most()
+        assert row["all_of_it"] <= 3 * most()
         return await infer(call)
 
     monthly.model.infer = look  # type: ignore[method-assign]
     for key in (ONE, OTHER):
         monthly.add(key, 6)
     run = monthly.start(ONE)
-    assert monthly.month().out == 3 * month_most()
+    assert monthly.month().out == 3 * most()
     assert isinstance(monthly.work(OTHER), Released), "the other's calls are out"
     assert monthly.do(run) == Ended(Status.COMPLETED)
     monthly.do(asyncio.sleep(10))
@@ -261,7 +252,7 @@ def test_calls_of_all_tasks_count_and_the_wave_is_as_large_as_the_month_allows(m
 
 def test_a_used_up_month_lets_tasks_wait_for_the_next_one(monthly: MonthBench) -> None:
     monthly.model.act = lambda call, number: ModelReply("x", 0, 0)  # each call costs its most
-    monthly.cap(4 * month_most())
+    monthly.cap(4 * most())
     monthly.add(ONE, 6)
     assert monthly.work(ONE) == Lost(), "the sweep continues the task"
     task, left_ms = monthly.do(monthly.store.task(ONE)), monthly.month().left_ms
@@ -272,16 +263,16 @@ def test_a_used_up_month_lets_tasks_wait_for_the_next_one(monthly: MonthBench) -
     monthly.do(asyncio.sleep(unclaimed.left_ms / 1000))
     assert monthly.month()[1:4] == (0, 0, 0)
     assert monthly.work(ONE) == Ended(Status.COMPLETED)
-    assert monthly.month()[1:4] == (2 * month_most(), 0, 0)
+    assert monthly.month()[1:4] == (2 * most(), 0, 0)
 
 
 def test_a_higher_cap_wakes_the_tasks(monthly: MonthBench) -> None:
     monthly.model.act = lambda call, number: ModelReply("x", 0, 0)
-    monthly.cap(2 * month_most())
+    monthly.cap(2 * most())
     monthly.add(ONE, 4)
     monthly.work(ONE)
     store = monthly.months
-    _, waking = monthly.do(store.set("acme", 4 * month_most()))
+    _, waking = monthly.do(store.set("acme", 4 * most()))
     assert waking.task_keys == [ONE]
     assert monthly.do(store.wake(waking)) is False
     assert monthly.do(store.waking()) is None
@@ -293,13 +284,13 @@ def test_a_higher_cap_wakes_the_tasks(monthly: MonthBench) -> None:
 def test_a_cap_that_changes_while_a_task_is_released_is_not_slept_through(monthly: MonthBench, cap: int | None) -> None:
     """The release compares the cap with the one that was looked at."""
     monthly.model.act = lambda call, number: ModelReply("x", 0, 0)
-    monthly.cap(2 * month_most())
+    monthly.cap(2 * most())
     monthly.add(ONE, 4)
     read, store = MonthStore.read, monthly.months
 
     async def then_change(self: MonthStore, tenant: str) -> MonthRow | None:
         found = await read(self, tenant)
-        if found is not None and found.booked == 2 * month_most():
+        if found is not None and found.booked == 2 * most():
             await store.set("acme", cap)
         return found
 
@@ -315,7 +306,7 @@ def test_a_cap_in_mid_month_counts_what_is_out_and_stops_a_claim_from_before(mon
     monthly.add(ONE, 5)
     run = monthly.start(ONE)
     monthly.cap(10**12)
-    assert monthly.month()[1:4] == (0, 0, 2 * month_most())
+    assert monthly.month()[1:4] == (0, 0, 2 * most())
     assert monthly.do(run) == Released(0.0)
     assert monthly.month()[1:4] == (2 * PRICE.cost(10, 5), 0, 0)
     assert monthly.work(ONE) == Ended(Status.COMPLETED)
@@ -331,25 +322,25 @@ def test_what_a_dead_worker_had_out_is_booked_at_its_most(monthly: MonthBench, e
     monthly.do(asyncio.sleep(600))
     if end == "erase":
         monthly.do(monthly.store.erase(ONE))
-        assert monthly.month()[1:4] == (0, 2 * month_most(), 0)
+        assert monthly.month()[1:4] == (0, 2 * most(), 0)
     elif end == "takeover":
         monthly.work(ONE)
-        assert monthly.month()[1:4] == (2 * PRICE.cost(10, 5), 2 * month_most(), 0)
+        assert monthly.month()[1:4] == (2 * PRICE.cost(10, 5), 2 * most(), 0)
     else:
         monthly.do(monthly.store.cancel(ONE, 10**9))
-        assert monthly.month().out == 2 * month_most()
+        assert monthly.month().out == 2 * most()
         tallies = monthly.store.beside(Tallies)
         monthly.do(tallies.fold(monthly.do(tallies.foldable([10**9], 10, 1_000)), 10))
-        assert monthly.month()[1:4] == (0, 2 * month_most(), 0)
+        assert monthly.month()[1:4] == (0, 2 * most(), 0)
 
 
 def test_a_submission_that_does_not_fit_is_refused(monthly: MonthBench) -> None:
     """What is out counts not: the task may wait. A task without a price is refused. A cap that is gone refuses none."""
-    monthly.cap(2 * month_most())
-    monthly.add(ONE, 2, first_most=2 * month_most())
+    monthly.cap(2 * most())
+    monthly.add(ONE, 2, first_most=2 * most())
     monthly.start(ONE)
-    monthly.add(OTHER, 1, first_most=2 * month_most())
-    for amount, lacks_price in ((2 * month_most() + 1, False), (-1, True)):
+    monthly.add(OTHER, 1, first_most=2 * most())
+    for amount, lacks_price in ((2 * most() + 1, False), (-1, True)):
         with pytest.raises(CapRefused) as refused:
             monthly.add(TaskKey("acme:3"), 1, first_most=amount)
         assert refused.value.lacks_price == lacks_price

@@ -11,7 +11,7 @@ from src.features.bulk.store import BulkStore
 from src.features.gaps.gap_retries import GapRetryStore
 from src.kernel.calls.protocol import ModelReply
 from src.kernel.domain import limits
-from src.kernel.domain.errors import ModelRefused, ModelUnavailable
+from src.kernel.domain.errors import ModelUnavailable
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Reduce, Route, Status, Task
@@ -19,10 +19,9 @@ from src.kernel.run.context import Ended
 from src.kernel.store.admission import UNCONDITIONAL, Accepted, Conditions, LimitReached
 from tests.support.store_bench import new_task
 from tests.support.worker_bench import HOST, WorkerBench
-from tests.unit.kernel.run.test_gaps import KEY, WITH_GAPS, ended, failing, kept_input
+from tests.unit.kernel.run.test_gaps import KEY, REFUSED, WITH_GAPS, Dies, ended, failing, kept_input
 
 OLD, NEW, OTHER = (TaskKey(name) for name in ("task", "t:new", "t:other"))
-REFUSED = ModelRefused("the provider answered 400", of_call=True)
 ON = Conditions(idempotency_key=" gaps of task", digest="task")
 LONG = "x" * 1_200
 
@@ -44,12 +43,13 @@ def complete_with_gaps(
     return bench.task()
 
 
-def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
-    store = bench.store.beside(GapRetryStore)
-    plan = bench.do(store.beside(GapRetryStore).plan_gap_retry(OLD))
-    assert plan is not None
-    write = store.beside(GapRetryStore).retry_gaps(plan, key, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
-    return bench.do(write)
+def planned(bench: WorkerBench, key: TaskKey = OLD) -> Any:
+    return bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(key))
+
+
+def retry(bench: WorkerBench, plan: Any = None) -> Any:
+    store, plan = bench.store.beside(GapRetryStore), plan or planned(bench)
+    return bench.do(store.retry_gaps(plan, NEW, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=ON))
 
 
 def finished(bench: WorkerBench, key: TaskKey = NEW) -> Task:
@@ -103,9 +103,7 @@ def test_the_merges_above_a_call_that_failed_only_once_are_copied(bench: WorkerB
     assert [gap.chunk for gap in bench.task().gaps] == [2]
     levels = bench.database.rows("SELECT ends FROM merges ORDER BY level")
     assert json.loads(levels[0]["ends"]) == [2, 4, 6, 8]
-    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
-    assert plan is not None
-    assert plan.minimum_calls == 1 + len(levels)
+    assert planned(bench).minimum_calls == 1 + len(levels)
 
 
 @pytest.mark.parametrize(("at_once", "chars", "most"), [(2, 10**6, 2), (500, 2 * len(LONG) + 500, 2), (3, 10**6, 3)])
@@ -126,8 +124,7 @@ def test_merge_outputs_are_read_in_pages(
         return read(store, old_key, level, places)
 
     monkeypatch.setattr(GapRetryStore, "_merged", noted)
-    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
-    assert plan is not None
+    plan = planned(bench)
     assert max(len(places) for _, places in pages) == most
     assert [(level, place) for level, places in pages for place in places] == outputs
     assert sum(len(piece.places.split(",")) for piece in plan.merged) == len(outputs) - len(levels)
@@ -148,7 +145,7 @@ def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
         return await read(store, old_key, level, places)
 
     monkeypatch.setattr(GapRetryStore, "_merged", late)
-    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+    assert planned(bench) is None
 
 
 def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
@@ -164,11 +161,11 @@ def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench)
 
 
 def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) -> None:
-    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+    assert planned(bench) is None
     bench.insert(2, structure=Structure(gaps=True))
-    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+    assert planned(bench) is None
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD)) is None
+    assert planned(bench) is None
 
 
 @pytest.mark.parametrize("error", [None, ModelUnavailable("503")], ids=["without failures", "with a failed call"])
@@ -179,7 +176,7 @@ def test_a_task_without_gaps_has_none_to_retry(bench: WorkerBench, error: ModelU
     bench.do(bench.store.insert(new, bench.settings.lease_ms))
     finished(bench, OTHER)
     assert len(bench.model.calls) == (3 if error is None else 4)
-    assert bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OTHER)) is None
+    assert planned(bench, OTHER) is None
     assert [bench.do(bench.store.beside(GapRetryStore).has_gaps(key)) for key in (OLD, OTHER)] == [True, False]
 
 
@@ -194,12 +191,9 @@ def test_it_has_the_deadlines_time_again(bench: WorkerBench) -> None:
 
 def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBench) -> None:
     complete_with_gaps(bench, 3, 2)
-    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(OLD))
+    plan = planned(bench)
     bench.do(bench.store.erase(OLD))
-    write = bench.store.beside(GapRetryStore).retry_gaps(
-        plan, NEW, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=ON
-    )
-    assert isinstance(bench.do(write), LimitReached)
+    assert isinstance(retry(bench, plan), LimitReached)
     assert rows(bench, NEW) == [[], [], [], [], []]
 
 
@@ -214,9 +208,6 @@ def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> N
 def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
     complete_with_gaps(bench, 6, 2, 3, 4)
     assert isinstance(retry(bench), Accepted)
-
-    class Dies(BaseException):
-        pass
 
     def act(call: Any, number: int) -> str:
         if number == 2:
@@ -237,9 +228,7 @@ def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
     bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
     task = finished(bench)
     assert ([gap.chunk for gap in task.gaps], task.coverage) == ([1], 0.75)
-    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(NEW))
-    assert plan is not None
-    assert plan.minimum_calls == 1
+    assert planned(bench, NEW).minimum_calls == 1
 
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
@@ -259,6 +248,4 @@ def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: Worke
     task = ended(bench)
     assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [1], 2 / 3)
     assert (task.failed, task.usage.model_calls, kept_input(bench)) == (1, 5, "xxx")
-    plan = bench.do(bench.store.beside(GapRetryStore).plan_gap_retry(KEY))
-    assert plan is not None
-    assert plan.minimum_calls == 2
+    assert planned(bench, KEY).minimum_calls == 2

@@ -72,9 +72,8 @@ def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypat
 def test_a_file_that_is_no_text_fails_the_task(bench: TextBench, content: bytes, code: TaskCode, message: str) -> None:
     bench.begin_text(content)
     task = bench.work_to_end()
-    assert task.failure is not None
-    assert (task.failure.code, task.failure.retryable, task.total) == (code, False, 0)
-    assert message in task.failure.message
+    assert (bench.failure.code, bench.failure.retryable, task.total) == (code, False, 0)
+    assert message in bench.failure.message
     assert not sent(bench)
     assert bench.do(bench.files().delete(TEXT_FILE)) is True
 
@@ -87,8 +86,7 @@ def test_a_text_is_blank_only_if_no_run_found_a_visible_character(
     bench.begin_text(text.encode())
     task = bench.work_to_end()
     if text.isspace():
-        assert task.failure is not None
-        assert (task.failure.message, task.total, sent(bench)) == ("the file has no text", 0, [])
+        assert (bench.failure.message, task.total, sent(bench)) == ("the file has no text", 0, [])
     else:
         assert task.status is Status.COMPLETED
 
@@ -97,10 +95,9 @@ def test_too_many_chunks_and_repeats_fail_the_task(bench: TextBench, monkeypatch
     """The limits of a text as `input` hold, and the failure names the field that needs another value."""
     monkeypatch.setattr(limits, "CHUNKS_MOST", 5)
     bench.begin_text(TEXT.encode())
-    failure = bench.work_to_end().failure
-    assert failure is not None
-    assert failure.code == TaskCode.INVALID_INPUT
-    assert failure.message == "chunk.maxChars is too small: the file would need more than 5 chunks"
+    bench.work_to_end()
+    assert bench.failure.code == TaskCode.INVALID_INPUT
+    assert bench.failure.message == "chunk.maxChars is too small: the file would need more than 5 chunks"
     monkeypatch.setattr(limits, "CHUNKS_MOST", 5_000)
     monkeypatch.setattr(limits, "SENT_CHARS_MOST", 100)
     assert bench.do(bench.store().erase(TEXT_TASK)) is not None
@@ -118,9 +115,8 @@ def test_a_budget_below_the_minimum_ends_the_task_before_a_call(bench: TextBench
     needed = len(pieces(TEXT, 50))
     bench.begin_text(TEXT.encode(), max_calls=needed - 1)
     task = bench.work_to_end()
-    assert task.failure is not None
-    assert (task.failure.code, task.total, task.usage.model_calls) == (TaskCode.BUDGET_EXHAUSTED, needed, 0)
-    assert str(needed) in task.failure.message
+    assert (bench.failure.code, task.total, task.usage.model_calls) == (TaskCode.BUDGET_EXHAUSTED, needed, 0)
+    assert str(needed) in bench.failure.message
     assert bench.do(bench.store().retry(TEXT_TASK, 1, max_calls=needed - 1)) is None
     assert bench.do(bench.store().retry(TEXT_TASK, 1, max_calls=needed)) == Accepted()
     assert bench.work_to_end().status is Status.COMPLETED
@@ -139,8 +135,7 @@ def test_a_lost_part_fails_the_task(bench: TextBench) -> None:
     bench.model.act = lambda text, number: bench.bucket.parts.clear()  # type: ignore[union-attr]
     assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
     task = bench.work_to_end()
-    assert task.failure is not None
-    assert task.failure.code == TaskCode.INPUT_MISSING
+    assert bench.failure.code == TaskCode.INPUT_MISSING
     assert 0 < task.completed < task.total
     assert task.usage.model_calls == task.completed == len(sent(bench))
 
@@ -201,8 +196,7 @@ def test_a_bucket_that_is_not_bound_any_more_fails_the_task_after_a_day(
     began = bench.loop.time()
     task = bench.work_to_end(most=400, host=host)
     waited = bench.loop.time() - began
-    assert task.failure is not None
-    assert (task.failure.code, task.failure.retryable) == (TaskCode.INPUT_MISSING, True)
+    assert (bench.failure.code, bench.failure.retryable) == (TaskCode.INPUT_MISSING, True)
     assert limits.BUCKET_PATIENCE_SECONDS <= waited <= limits.BUCKET_PATIENCE_SECONDS + 3_600
     assert task.usage.model_calls == task.completed == len(sent(bench))
     unread = [line for line in bench.log if line["event"] == "text_unread"]

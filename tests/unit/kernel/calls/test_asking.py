@@ -17,6 +17,7 @@ The requests and answers have the shapes that each server's sources give:
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -206,13 +207,12 @@ FORM_SCHEMA: dict[str, object] = {
 }
 OUTPUT_FORM = OutputForm(FORM_SCHEMA, "output", True, "native")
 FORMED_CALL = ModelCall("Extract data about a country.", "Tell me about India.", "model-1", form=OUTPUT_FORM)
+FREE = replace(FORMED_CALL, form=None)
 ANSWER = '{"name":"India","capital":"New Delhi"}'
 
 
 def with_sending(sending: Sending) -> ModelCall:
-    return ModelCall(
-        FORMED_CALL.system, FORMED_CALL.user, FORMED_CALL.model, form=OUTPUT_FORM._replace(sending=sending)
-    )
+    return replace(FORMED_CALL, form=OUTPUT_FORM._replace(sending=sending))
 
 
 def choice(message: object, reason: object = "stop") -> dict[str, object]:
@@ -261,8 +261,7 @@ def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
     message = {"role": "assistant", "content": None, "refusal": "I'm sorry, I cannot assist with that request."}
     _, reply = sent(choice(message))
     assert reply == ModelReply("I'm sorry, I cannot assist with that request.", 7, 2, "content_filter")
-    free = ModelCall(FORMED_CALL.system, FORMED_CALL.user, FORMED_CALL.model)
-    assert type(refused(200, choice(message), free)) is errors.ModelReplyMalformed
+    assert type(refused(200, choice(message), FREE)) is errors.ModelReplyMalformed
 
 
 @pytest.mark.parametrize("refusal", [None, "", " ", 7, ["no"]])
@@ -274,8 +273,7 @@ def test_no_content_and_no_refusal_is_malformed(refusal: object) -> None:
 @pytest.mark.parametrize("content", [None, "", " \n\n  "])
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
-    free = ModelCall(FORMED_CALL.system, FORMED_CALL.user, FORMED_CALL.model)
-    assert "maxOutputTokens" in str(refused(200, choice({"content": content}, "length"), free))
+    assert "maxOutputTokens" in str(refused(200, choice({"content": content}, "length"), FREE))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +294,7 @@ def test_openai_refuses_the_field(message: str, param: str | None) -> None:
 def test_what_is_wrong_with_a_schema_can_be_read() -> None:
     """An error about a schema contains JSON Schema's own words, but no name of the client's schema."""
     schema = {**FORM_SCHEMA, "properties": {"the secret name of it": {"type": "string"}}}
-    call = ModelCall(FORMED_CALL.system, FORMED_CALL.user, FORMED_CALL.model, form=OUTPUT_FORM._replace(schema=schema))
+    call = replace(FORMED_CALL, form=OUTPUT_FORM._replace(schema=schema))
     said = (
         "Invalid schema for response_format: In context=('the secret name of it',), 'additionalProperties' is required"
     )
@@ -310,8 +308,7 @@ def test_llama_cpp_refuses_its_own_output() -> None:
     message = "The model produced output that does not match the expected peg-native format"
     body = {"error": {"code": 500, "message": message, "type": "server_error"}}
     assert type(refused(500, body, with_sending("both"))) is errors.ModelReplyMalformed
-    free = ModelCall(FORMED_CALL.system, FORMED_CALL.user, FORMED_CALL.model)
-    assert type(refused(500, body, free)) is errors.ModelUnavailable
+    assert type(refused(500, body, FREE)) is errors.ModelUnavailable
 
 
 def run(result: object, call: ModelCall = FORMED_CALL) -> tuple[dict[str, object], ModelReply]:
@@ -387,9 +384,7 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
 
 def test_a_second_try_has_the_same_field() -> None:
     rejected = Rejection('{"name": 7}', (("/name", "string"),))
-    call = ModelCall(
-        FORMED_CALL.system, FORMED_CALL.user, FORMED_CALL.model, form=OUTPUT_FORM._replace(rejected=rejected)
-    )
+    call = replace(FORMED_CALL, form=OUTPUT_FORM._replace(rejected=rejected))
     body, _ = sent(choice({"content": ANSWER}), call)
     assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
     assert body["response_format"] == sent(choice({"content": ANSWER}))[0]["response_format"]
@@ -397,10 +392,6 @@ def test_a_second_try_has_the_same_field() -> None:
 
 def test_content_counts_more_than_a_refusal() -> None:
     assert sent(choice({"content": ANSWER, "refusal": "no"}))[1].output == ANSWER
-
-
-def test_what_a_filter_withheld_is_an_empty_output() -> None:
-    assert sent(choice({"content": None}, "content_filter"))[1] == ModelReply("", 7, 2, "content_filter")
 
 
 def test_a_used_up_quota_is_not_about_the_form() -> None:

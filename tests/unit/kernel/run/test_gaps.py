@@ -64,6 +64,18 @@ def sleep(bench: WorkerBench, seconds: float) -> None:
     bench.do(asyncio.sleep(seconds))
 
 
+def all_out(
+    count: int, attempts: int = 3, patience_seconds: float = 3600, **facts: Any
+) -> tuple[Ledger, list[CallKey]]:
+    """Return the ledger of a task with gaps whose calls are all in flight since time 0, and the calls."""
+    keys = [CallKey(0, place) for place in range(count)]
+    given = {"total": count, "characters": 10 * count, "options": TaskOptions(structure=Structure(gaps=True))}
+    ledger = Ledger(claim(**given | facts), attempts, Patience(ModelHealth(), patience_seconds, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, count), 0.0)
+    return ledger, keys
+
+
 def kept_input(bench: WorkerBench) -> str:
     ((text,),) = [row.values() for row in bench.database.rows("SELECT input FROM texts")]
     return text
@@ -95,8 +107,7 @@ def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelE
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(error, 2)
     task = ended(bench)
-    assert task.failure is not None
-    assert (task.status, task.failure.code, task.gaps) == ("failed", error.code, ())
+    assert (task.status, bench.failure.code, task.gaps) == ("failed", error.code, ())
     assert len(bench.model.calls) == 2
 
 
@@ -110,8 +121,7 @@ def test_budget_and_deadline_end_a_task_with_a_gap(
     bench.insert(5, **(terms | WITH_GAPS))
     bench.model.act = failing(REFUSED, 2)
     task = ended(bench)
-    assert task.failure is not None
-    assert (task.status, task.failure.code, [gap.chunk for gap in task.gaps]) == ("failed", code, [1])
+    assert (task.status, bench.failure.code, [gap.chunk for gap in task.gaps]) == ("failed", code, [1])
     assert len(bench.model.calls) == calls
 
 
@@ -120,18 +130,12 @@ def test_the_end_of_the_patience_ends_the_task() -> None:
     bench.insert(3, **WITH_GAPS)
     bench.model.act = lambda call, number: ModelUnavailable("503") if number > 1 else None
     task = ended(bench)
-    assert task.failure is not None
-    assert (task.status, task.failure.code, task.gaps) == ("failed", "model_unavailable", ())
+    assert (task.status, bench.failure.code, task.gaps) == ("failed", "model_unavailable", ())
     bench.close()
 
 
 def test_a_poisoned_chunk_leaves_a_gap() -> None:
-    keys = [CallKey(0, place) for place in range(4)]
-    structure = TaskOptions(structure=Structure(gaps=True))
-    found = claim(total=4, characters=40, options=structure, tried={keys[3]: Tries(0, 9, 9)})
-    ledger = Ledger(found, 3, Patience(ModelHealth(), 3600, now=0.0))
-    ledger.add(keys)
-    ledger.start(ledger.startable(0.0, 4), 0.0)
+    ledger, keys = all_out(4, tried={CallKey(0, 3): Tries(0, 9, 9)})
     for key in keys[:3]:
         ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
     ledger.failed(keys[3], ModelUnavailable("500"), 2.0, 0.0, chars=10)
@@ -142,11 +146,8 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
 
 
 def test_coverage_is_of_characters_and_not_of_chunks() -> None:
-    keys = [CallKey(0, place) for place in range(4)]
-    found = claim(total=4, characters=100, options=TaskOptions(structure=Structure(gaps=True, max_gap_share=0.2)))
-    ledger = Ledger(found, 1, Patience(ModelHealth(), 0, now=0.0))
-    ledger.add(keys)
-    ledger.start(ledger.startable(0.0, 4), 0.0)
+    options = TaskOptions(structure=Structure(gaps=True, max_gap_share=0.2))
+    ledger, keys = all_out(4, attempts=1, patience_seconds=0, characters=100, options=options)
     for key in keys[:3]:
         ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
     ledger.failed(keys[3], REFUSED, 2.0, 0.0, chars=10)
@@ -156,11 +157,7 @@ def test_coverage_is_of_characters_and_not_of_chunks() -> None:
 @pytest.mark.parametrize("last", [REFUSED, ModelReplyMalformed("no text")], ids=["refused", "malformed"])
 def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> None:
     """If a failure was held back when its chunk failed for good, the held failure does not count later."""
-    keys = [CallKey(0, place) for place in range(6)]
-    found = claim(total=6, characters=60, options=TaskOptions(structure=Structure(gaps=True)))
-    ledger = Ledger(found, 1, Patience(ModelHealth(), 3600, now=0.0))
-    ledger.add(keys)
-    ledger.start(ledger.startable(0.0, 6), 0.0)
+    ledger, keys = all_out(6, attempts=1)
     ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
     ledger.settle(1.0)
     ledger.start(ledger.startable(30.0, 1), 30.0)
@@ -179,8 +176,7 @@ def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: Worke
     bench.insert(3, **(WITH_GAPS | {"structure": Structure(gaps=True, max_gap_share=1.0)}))
     bench.model.act = failing(REFUSED, 1, 2, 3)
     task = ended(bench)
-    assert task.failure is not None
-    assert (task.status, task.failure.code, task.failed) == ("failed", "model_refused", 3)
+    assert (task.status, bench.failure.code, task.failed) == ("failed", "model_refused", 3)
     assert task.gaps == ()
 
 
@@ -188,19 +184,14 @@ def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBe
     bench.insert(5, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 3, 4)
     task = ended(bench)
-    assert task.failure is not None
-    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 1, 3, 4)
-    assert "model_refused" in task.failure.message
+    assert (bench.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 1, 3, 4)
+    assert "model_refused" in bench.failure.message
     assert kept_input(bench) == "xxxxx"
 
 
 @pytest.mark.parametrize("gaps_first", [True, False])
 def test_too_many_gaps_have_one_code_whichever_call_ends_first(gaps_first: bool) -> None:
-    keys = [CallKey(0, place) for place in range(5)]
-    found = claim(total=5, characters=50, options=TaskOptions(structure=Structure(gaps=True)))
-    ledger = Ledger(found, 5, Patience(ModelHealth(), 3600, now=0.0))
-    ledger.add(keys)
-    ledger.start(ledger.startable(0.0, 5), 0.0)
+    ledger, keys = all_out(5, attempts=5)
     codes = []
     for key in keys if gaps_first else reversed(keys):
         if key in keys[:3]:

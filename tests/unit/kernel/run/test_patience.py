@@ -255,9 +255,7 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
     health.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 30.0, 0.0)
     assert bench.do(bench.worker(health=health).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
     assert (len(bench.model.calls), bench.loop.time()) == (calls, now)
-    failure = bench.task().failure
-    assert failure is not None
-    assert (failure.code, failure.message) == (TaskCode.MODEL_UNAVAILABLE, "503")
+    assert (bench.failure.code, bench.failure.message) == (TaskCode.MODEL_UNAVAILABLE, "503")
     bench.close()
 
 
