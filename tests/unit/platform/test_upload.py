@@ -124,7 +124,6 @@ def test_entry_imports_without_javascript_time_or_randomness():
     assert [module for _, module in report["entropy"] if module != "random"] == []
 
 
-SOURCE = Path(__file__).resolve().parents[3] / "src"
 # The most that the start of an isolate may import: the present counts plus a little. `syntax` is the compiled code in
 # nodes of the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
@@ -172,7 +171,7 @@ LATE = {
 
 
 def late_imports(module: Path) -> Iterator[str]:
-    package = module.relative_to(SOURCE).parent.parts
+    package = module.relative_to(SRC).parent.parts
     for function in ast.walk(ast.parse(module.read_text())):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
@@ -180,7 +179,7 @@ def late_imports(module: Path) -> Iterator[str]:
                     base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
                     source = ".".join(part for part in base if part)
                     for name in (f"{source}.{alias.name}".lstrip(".") for alias in node.names):
-                        yield name if (SOURCE / f"{name.replace('.', '/')}.py").exists() else source
+                        yield name if (SRC / f"{name.replace('.', '/')}.py").exists() else source
 
 
 def syntax(text: str) -> int:
@@ -192,27 +191,21 @@ def syntax(text: str) -> int:
     return nodes - 2 * docstrings  # a docstring is two nodes: an expression and its constant
 
 
-def counted(folder: Path) -> dict[str, int]:
-    command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+def counted() -> dict[str, int]:
+    report = watched()
     names = [name.removeprefix("src.").replace(".", "/") for name in report["modules"]]
-    files = [file for name in names if (file := folder / f"{name}.py").exists()]
+    files = [file for name in names if (file := SRC / f"{name}.py").exists()]
     return {"modules": len(files), "syntax": sum(syntax(file.read_text()) for file in files), **report["made"]}
-
-
-def over(found: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    return {name: (found[name], most) for name, most in MOST.items() if found[name] > most}
 
 
 def test_a_start_imports_no_more_than_every_isolate_needs():
     """Modules, code and slow classes have bounds. The module's docstring says what to do."""
-    assert over(counted(SOURCE)) == {}
+    found = counted()
+    assert {name: (found[name], most) for name, most in MOST.items() if found[name] > most} == {}
 
 
 def test_what_is_imported_late_is_seldom_needed():
-    found = {str(path.relative_to(SOURCE)): set(late_imports(path)) for path in SOURCE.rglob("*.py")}
+    found = {str(path.relative_to(SRC)): set(late_imports(path)) for path in SRC.rglob("*.py")}
     listed = {
         name: late for name, late in found.items() if late and not name.endswith(("api/router.py", "/feature.py"))
     }

@@ -79,14 +79,10 @@ def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency
     return found
 
 
-def test_looks_start_late_and_double_and_never_come_too_late():
-    assert times(CheckSchedule(100), 4) == [5.0, 15.0, 25.0, 35.0]
-
-
-def test_a_write_begins_them_anew():
+def test_looks_start_late_and_never_come_too_late_and_a_write_begins_them_anew():
     schedule = CheckSchedule(100)
-    assert times(schedule, 2) == [5.0, 15.0]
-    assert schedule.next_at(17.0, 0.0) == 22.0
+    assert times(schedule, 4) == [5.0, 15.0, 25.0, 35.0]
+    assert schedule.next_at(37.0, 0.0) == 42.0
 
 
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
@@ -178,6 +174,7 @@ def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
     _, outcome = freed(bench, away, 1.0)
     assert outcome == Ended(Status.COMPLETED)
     assert [line["error"] for line in bench.events("look_failed")] == ["StoreUnavailable"] * 2
+    assert bench.events("looks_spent") == []
     assert len(bench.model.calls) == 2
 
 
@@ -290,8 +287,3 @@ def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkey
     noted(OneLaneEach, "abort")
     freed(laned, lambda: cancel(laned) if end == "cancel" else laned.store.erase(TASK), 8.0, laned.laned_host())
     assert did[:2] == ["abort", "settle"]
-
-
-def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.events("looks_spent") == []

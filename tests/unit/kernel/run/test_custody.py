@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from src.kernel.domain import limits
-from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Status
 from src.kernel.run.context import Ended, Lost
@@ -18,8 +17,7 @@ from src.kernel.store.tasks import TaskStore
 from src.kernel.work.worker import Host
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import HOST, WorkerBench
-
-TASK = TaskKey("task")
+from tests.unit.kernel.run.test_claim_checks import TASK, bill, cancel
 
 
 @pytest.fixture
@@ -47,19 +45,10 @@ def slowly(bench: WorkerBench, meanwhile: Callable[[], Awaitable[Any]] | None = 
     bench.database.batch = slow  # type: ignore[method-assign]
 
 
-def cancel(bench: WorkerBench) -> Awaitable[Any]:
-    return bench.store.cancel(TASK, 1_000_000)
-
-
 def go_on(bench: WorkerBench, host: Host = HOST) -> None:
     """Put the task back, and run it to its end."""
     assert bench.do(bench.store.retry(TASK, bench.settings.lease_ms)) is not None
     assert bench.run(host) == Ended(Status.COMPLETED)
-
-
-def bill(bench: WorkerBench) -> tuple[int, int]:
-    usage = bench.task().usage
-    return usage.model_calls, usage.in_doubt
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):

@@ -203,13 +203,6 @@ def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, se
     assert (bench.task().usage.model_calls, bench.task().attempts) == (0, 1)
 
 
-def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
-    bench.insert(12)
-    assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
-    assert len(bench.model.calls) == 6
-    assert bench.run() == Ended(Status.COMPLETED)
-
-
 def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
     bench.insert(6, Reduce.MERGE)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
@@ -242,11 +235,13 @@ def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bo
         bench.task()  # any reply reports it
     assert bench.run() == RESTS
     assert bench.model.calls == []
+    (line,) = bench.events("storage_full")
+    assert line["bytes"] >= 450 * MB
     task = row(bench)
     assert (task["status"], task["in_flight"], task["stalls"], task["idle_runs"]) == ("pending", "[]", 0, 0)
     assert bench.task().usage.model_calls == 0
     bench.database.cap.lift()
-    bench.loop.run_until_complete(_sleep(limits.STORAGE_PAUSE_SECONDS))
+    bench.do(asyncio.sleep(limits.STORAGE_PAUSE_SECONDS))
     assert bench.run() == Ended(Status.COMPLETED)
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (4, 0)
 
@@ -260,7 +255,7 @@ def test_a_claim_on_a_nearly_full_database_announces_no_call(bench: WorkerBench)
         bench.run()
     assert (row(bench)["status"], row(bench)["in_flight"]) == ("processing", "[]")
     bench.database.heal()
-    bench.loop.run_until_complete(_sleep(2 * bench.settings.lease_seconds))
+    bench.do(asyncio.sleep(2 * bench.settings.lease_seconds))
     assert bench.run() == Ended(Status.COMPLETED)
     usage = bench.task().usage
     assert (len(bench.model.calls), usage.model_calls, usage.in_doubt) == (4, 4, 0)
@@ -328,15 +323,3 @@ def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
     assert storage.is_tight(100) is tight  # a new task that finds space does not prove that outputs find space, too
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
-
-
-async def _sleep(seconds: float) -> None:
-    await asyncio.sleep(seconds)
-
-
-def test_the_cause_is_in_the_log(bench: WorkerBench):
-    bench.insert(1)
-    fill(bench)
-    bench.run()
-    (line,) = bench.events("storage_full")
-    assert line["bytes"] >= 450 * MB

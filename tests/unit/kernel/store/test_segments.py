@@ -170,18 +170,6 @@ def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
     assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
-    claim = bench.claim()
-    end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
-    assert bench.run(bench.store.step(claim, end, Finish(RETENTION_MS, keep_input=keep)))
-    (row,) = bench.database.rows("SELECT input, instructions FROM texts")
-    assert row == {"input": "xxxx" if keep else "", "instructions": "do"}
-    assert [(chunk.start, chunk.end) for chunk in bench.run(bench.store.chunks(TASK)) or []] == [
-        *((0, 1), (1, 2), (2, 3), (3, 4))
-    ]
-
-
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
@@ -201,8 +189,9 @@ def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
     worker = WorkerBench(keep_input=keep)
     worker.insert(2)
     assert worker.run() == Ended(Status.COMPLETED)
-    (row,) = worker.database.rows("SELECT input FROM texts")
-    assert row == {"input": "xx" if keep else ""}
+    (row,) = worker.database.rows("SELECT input, instructions FROM texts")
+    assert row == {"input": "xx" if keep else "", "instructions": "do"}
+    assert [(chunk.start, chunk.end) for chunk in worker.do(worker.store.chunks(TASK))] == [(0, 1), (1, 2)]
     worker.close()
 
 

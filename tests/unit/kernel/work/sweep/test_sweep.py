@@ -218,23 +218,13 @@ LIVE = "status = 'processing', holder = 'h', started_at = 1, lease_until = wake_
 ENDED = "status = 'completed', completed = total, started_at = 1, finished_at = 1"
 
 
-class Road:
-    route = Route.QUEUE
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-
-    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        self.sent.append(task_key)
-
-
 class Cron:
     """A deployment on this plan, whose cron trigger a test fires."""
 
     def __init__(self, plan: str) -> None:
         self.bench = WorkerBench()
         self.bench.settings = replace(self.bench.settings, plan=plan)
-        self.road = Road()
+        self.road = Recorder(Route.QUEUE)
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
         insert = self.bench.database.rows
