@@ -1,12 +1,15 @@
 """Makes the worker of a new invocation, with the features that there are, and its sweeps."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from src.composition import JOINER_OF, duties, with_features
 from src.features import FEATURES
+from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
+from src.kernel.domain.task import Route
 from src.kernel.run.invocation import Memory
 from src.kernel.run.log import Log
 from src.kernel.store.d1 import D1, Database
@@ -48,3 +51,29 @@ def new_worker(binding: D1, **fields: Any) -> Worker:
 
 def new_sweep(worker: Worker, senders: Sequence[Sender], **terms: Any) -> Sweep:
     return Sweep(worker, senders, duties(worker), **terms)
+
+
+class Road:
+    """A route that notes which tasks it took, and when. It refuses what comes after `takes`, and the send `refused`."""
+
+    def __init__(
+        self,
+        route: Route = Route.QUEUE,
+        *,
+        takes: float = math.inf,
+        refused: int | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        self.route = route
+        self.sent: list[TaskKey] = []
+        self.sent_at: list[float] = []
+        self._takes, self._refused, self._seconds = takes, refused, seconds
+        self._sends = 0
+
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
+        self._sends += 1
+        if self._sends == self._refused or len(self.sent) >= self._takes:
+            raise RuntimeError("Exceeded allowed duration in Durable Objects free tier.")
+        await asyncio.sleep(self._seconds)
+        self.sent.append(task_key)
+        self.sent_at.append(asyncio.get_running_loop().time())

@@ -1,6 +1,5 @@
 """A bulk request in the store: what it costs, what its late writes do, and that it fits into one invocation."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -20,26 +19,12 @@ from src.kernel.store.d1 import Database
 from src.kernel.store.rows import Span
 from src.kernel.work.dispatch import Dispatcher, Sender
 from src.kernel.work.submission import Submission
-from tests.support.invocations import task_store
+from tests.support.invocations import Road, task_store
 from tests.support.store_bench import LEASE_MS, RETENTION_MS, StoreBench
 from tests.unit.kernel.store.test_tallies import ended, fail, fold, totals
 
 ALL = Span("t:", "t:~")
 FREE = Settings(plan="free", lease_seconds=LEASE_MS / 1000, timeout_seconds=1.0)
-
-
-class CountedSender:
-    """A route that takes each task after a while."""
-
-    route = Route.QUEUE
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.sent: list[TaskKey] = []
-        self._seconds = seconds
-
-    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        await asyncio.sleep(self._seconds)
-        self.sent.append(task_key)
 
 
 def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkChange:
@@ -74,7 +59,7 @@ def statuses(bench: StoreBench) -> list[str]:
 def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
-    sender = CountedSender()
+    sender = Road()
     made = bulk(bench, sender)
     assert bench.run(made.retry("t", ALL, None)) == BulkResult(limits.BULK_TASKS_MOST, more=True)
     meter = made.submission.meter
@@ -90,7 +75,7 @@ def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
 def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST)
-    sender = CountedSender()
+    sender = Road()
     made = bulk(bench, sender, Settings(plan="paid"))
     assert bench.run(made.retry("t", ALL, None)) == BulkResult(limits.BULK_TASKS_MOST, more=False)
     assert (made.submission.meter.database_calls, sender.sent) == (2, tasks)
@@ -100,7 +85,7 @@ def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BULK_SEND_SECONDS", 0.05)
     bench = StoreBench()
     keys(Status.FAILED, bench, 10)
-    sender = CountedSender(seconds=0.03)
+    sender = Road(seconds=0.03)
     assert bench.run(bulk(bench, sender, Settings(plan="paid")).retry("t", ALL, None)) == BulkResult(10, more=False)
     assert 1 <= len(sender.sent) < 5
     assert len(bench.run(bench.store.due(20)).idle) == 10 - len(sender.sent)
@@ -109,7 +94,7 @@ def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
     bench = StoreBench()
     keys(Status.PROCESSING, bench, limits.BULK_TASKS_MOST)
-    made = bulk(bench, CountedSender())
+    made = bulk(bench, Road())
     done = bench.run(made.cancel("t", ALL, None))
     assert (done.tasks, done.more) == (limits.BULK_TASKS_MOST, False)
     assert (made.submission.meter.database_calls, made.submission.meter.statements) == (2, 4)
@@ -117,12 +102,9 @@ def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
 
 
 def test_queues_crowd_as_with_single_tasks() -> None:
-    class ObjectSender(CountedSender):
-        route = Route.DURABLE_OBJECT
-
     bench = StoreBench()
     keys(Status.FAILED, bench, 5)
-    queue, objects = CountedSender(), ObjectSender()
+    queue, objects = Road(), Road(Route.DURABLE_OBJECT)
     made = bulk(bench, queue, Settings(plan="paid"))
     meter, log = made.submission.meter, made.submission.log
     object.__setattr__(made.submission, "dispatcher", Dispatcher([queue, objects], meter, log))
@@ -143,7 +125,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 ) -> None:
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
-    made = bulk(bench, CountedSender(), Settings(plan="paid", tasks_in_flight_most=2))
+    made = bulk(bench, Road(), Settings(plan="paid", tasks_in_flight_most=2))
     usual = BulkStore.failed
 
     async def failed(*arguments: Any) -> Any:

@@ -17,22 +17,11 @@ from src.kernel.run.log import Log
 from src.kernel.work.dispatch import Dispatcher
 from src.kernel.work.rescue import BriefCaller, Rescue, hold
 from src.kernel.work.sweep.sweep import Sweep
-from tests.support.invocations import new_sweep
+from tests.support.invocations import Road, new_sweep
 from tests.support.worker_bench import WorkerBench
 
 KEY = TaskKey("task")
 LATE_SECONDS = limits.LATE_TASK_SECONDS
-
-
-class DeadRoute:
-    """A route that takes each task, notes when, and never delivers it."""
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self.sent_at: list[float] = []
-
-    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        self.sent_at.append(asyncio.get_running_loop().time())
 
 
 class Polls:
@@ -41,7 +30,7 @@ class Polls:
     def __init__(self, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
         self.bench.insert(chunks)
-        self.queue, self.objects = DeadRoute(Route.QUEUE), DeadRoute(Route.DURABLE_OBJECT)
+        self.queue, self.objects = Road(), Road(Route.DURABLE_OBJECT)
         self.behind: list[asyncio.Future[None]] = []
         dispatcher = Dispatcher([self.queue, self.objects], Meter(), Log(lambda line: None))
         self.rescue = Rescue(self.bench.worker(), dispatcher, dispatcher, self._wait_until)
@@ -173,7 +162,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
 
 
 def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
-    by_cron = DeadRoute(Route.QUEUE)
+    by_cron = Road()
 
     async def story() -> None:
         await made.until_unanswered()

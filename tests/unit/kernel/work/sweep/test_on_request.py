@@ -17,27 +17,12 @@ from src.kernel.work.sweep.on_request import SweepOnRequest
 from src.kernel.work.sweep.resuming import Resuming
 from src.kernel.work.sweep.sweep import SweepCounts
 from src.kernel.work.worker import Host, Worker
-from tests.support.invocations import new_sweep
+from tests.support.invocations import Road, new_sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
 LEASE_SECONDS = 180
 LONG_SECONDS = 40 * LEASE_SECONDS
-
-
-class Takes:
-    """A route that accepts each task, or refuses it, and never delivers one."""
-
-    route = Route.QUEUE
-
-    def __init__(self, *, refuses: bool = False) -> None:
-        self.refuses = refuses
-        self.sent: list[TaskKey] = []
-
-    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        if self.refuses:
-            raise RuntimeError("Queue sends are disabled")
-        self.sent.append(task_key)
 
 
 def insert(bench: WorkerBench, *names: str) -> None:
@@ -50,7 +35,7 @@ def in_vain(bench: WorkerBench, *names: str) -> None:
     insert(bench, *names)
     for _ in range(limits.SENDS_IN_VAIN):
         bench.do(asyncio.sleep(LONG_SECONDS))
-        bench.do(new_sweep(bench.worker(), [Takes()]).run())
+        bench.do(new_sweep(bench.worker(), [Road()]).run())
     bench.do(asyncio.sleep(LONG_SECONDS))
 
 
@@ -64,7 +49,7 @@ def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: Wo
     in_vain(bench, "a", "b")
     insert(bench, "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
-    route = Takes()
+    route = Road()
     swept = bench.do(new_sweep(bench.worker(), [route], seconds=25.0, stands_in=True).run())
     assert swept == SweepCounts(dispatched=1, worked=2)
     assert route.sent == ["c"]
@@ -75,7 +60,7 @@ def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: Wo
 def test_crons_sweep_goes_on_sending(bench: WorkerBench):
     """A sweep by cron only sends tasks off, since it cannot tell a dead queue from a backlog and no client waits."""
     in_vain(bench, "a")
-    route = Takes()
+    route = Road()
     assert bench.do(new_sweep(bench.worker(), [route]).run()) == SweepCounts(dispatched=1)
     assert (route.sent, bench.model.calls) == (["a"], [])
 
@@ -84,7 +69,7 @@ def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
     """A requested sweep may start calls for a limited number of seconds."""
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0
-    sweeps = [new_sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
+    sweeps = [new_sweep(bench.worker(), [Road()], seconds=25.0, stands_in=True) for _ in range(2)]
     assert bench.do(sweeps[0].run()) == SweepCounts(worked=1)
     assert (status(bench, "a"), status(bench, "b")) == (Status.COMPLETED, Status.PENDING)
     assert bench.do(sweeps[1].run()) == SweepCounts(worked=1)
@@ -94,7 +79,7 @@ def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
 def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
     in_vain(bench, "a", "b")
     bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
-    assert bench.do(new_sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)
+    assert bench.do(new_sweep(bench.worker(), [Road()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)
     assert [status(bench, name) for name in "ab"] == [Status.PENDING, Status.COMPLETED]
     assert len(bench.events("run_failed")) == 1
 
@@ -102,10 +87,10 @@ def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
 def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
     insert(bench, "a", "b", "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
-    assert bench.do(new_sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
+    assert bench.do(new_sweep(bench.worker(), [Road(takes=0)], seconds=0.0).run()) == SweepCounts()
     assert bench.model.calls == []
     assert len(bench.do(bench.store.due(9)).idle) == 3
-    route = Takes()
+    route = Road()
     assert bench.do(new_sweep(bench.worker(), [route], seconds=0.0).run()) == SweepCounts(dispatched=3)
     assert sorted(route.sent) == ["a", "b", "c"]
 
@@ -114,14 +99,7 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
-    route = Takes()
-    took = route.send
-
-    async def slowly(task_key: TaskKey, delay_seconds: float) -> None:
-        await asyncio.sleep(2.0)
-        await took(task_key, delay_seconds)
-
-    route.send = slowly  # type: ignore[method-assign]
+    route = Road(seconds=2.0)
     began = bench.loop.time()
     swept = bench.do(new_sweep(bench.worker(), [route], seconds=seconds).run())
     assert bench.loop.time() - began < (seconds or limits.DIRECT_SLICE_SECONDS) + 3
@@ -134,7 +112,7 @@ def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, se
 class Requests:
     def __init__(self, bench: WorkerBench, worker: Worker, **changes: Any) -> None:
         self.bench = bench
-        self.route = Takes()
+        self.route = Road()
         self.behind: list[asyncio.Future[None]] = []
         parts: dict[str, Any] = {
             "store": bench.store,
@@ -192,24 +170,6 @@ def test_an_asked_sweep_goes_on_when_its_client_leaves(bench: WorkerBench):
 
     bench.do(story())
     assert status(bench, "a") is Status.COMPLETED
-
-
-class Road:
-    """A route that takes each task, but not at the send with the number `refused`; a send takes the given seconds."""
-
-    def __init__(self, route: Route = Route.QUEUE, *, seconds: float = 0.0, refused: int | None = None) -> None:
-        self.route = route
-        self.sent: list[TaskKey] = []
-        self._seconds = seconds
-        self._refused = refused
-        self._sends = 0
-
-    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        self._sends += 1
-        if self._sends == self._refused:
-            raise RuntimeError("the route is away for a moment")
-        self.sent.append(task_key)
-        await asyncio.sleep(self._seconds)
 
 
 def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> Worker:

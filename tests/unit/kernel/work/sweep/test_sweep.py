@@ -18,7 +18,7 @@ from src.kernel.run.log import Log
 from src.kernel.store import seen, sweep
 from src.kernel.store.claims import ClaimRefusal, Unclaimed
 from src.kernel.store.d1 import BoundStatement
-from tests.support.invocations import new_sweep, new_worker
+from tests.support.invocations import Road, new_sweep, new_worker
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, START_MS, StoreBench
 from tests.support.worker_bench import WorkerBench
 
@@ -33,16 +33,7 @@ def bench():
 SENT_MOST = 40  # how many tasks a sweep on the free plan sends: a send each and five D1 calls, within 45 subrequests
 
 
-class Recorder:
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self.sent: list[TaskKey] = []
-
-    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        self.sent.append(task_key)
-
-
-def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
+def run_sweep(bench: StoreBench, *senders: Road) -> str:
     lines: list[str] = []
     worker = new_worker(bench.database, provider=None, settings=Settings(), log=Log(lines.append))
     bench.run(new_sweep(worker, senders).run())
@@ -106,7 +97,7 @@ def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
     bench.pass_ms(RETENTION_MS)
     bench.insert("new")
     bench.pass_ms(LEASE_MS)
-    queue = Recorder(Route.QUEUE)
+    queue = Road()
     bench.database.rows("CREATE TRIGGER never BEFORE DELETE ON tasks BEGIN SELECT raise(ABORT, 'never'); END")
     run_sweep(bench, queue)
     assert queue.sent == ["new"]
@@ -192,7 +183,7 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
-    queue = Recorder(Route.QUEUE)
+    queue = Road()
     assert '"expired":1' in run_sweep(bench, queue)
     assert queue.sent == ["a:idle"]
     assert bench.row("a:late")["status"] == "failed"
@@ -202,12 +193,12 @@ def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
     backlog(bench, "many", 100)
     backlog(bench, "few", 5)
     bench.pass_ms(LEASE_MS)
-    queue, objects = Recorder(Route.QUEUE), Recorder(Route.DURABLE_OBJECT)
+    queue, objects = Road(), Road(Route.DURABLE_OBJECT)
     run_sweep(bench, queue, objects)
     sent = Counter(tenants_of(queue.sent))
     assert sent == {"many": limits.SWEEP_QUEUE_SHARE, "few": 5}
     assert tenants_of(objects.sent) == ["many"] * (SENT_MOST - sent.total())
-    alone = Recorder(Route.QUEUE)
+    alone = Road()
     run_sweep(bench, alone)
     assert tenants_of(alone.sent) == ["many"] * SENT_MOST
 
@@ -224,7 +215,7 @@ class Cron:
     def __init__(self, plan: str) -> None:
         self.bench = WorkerBench()
         self.bench.settings = replace(self.bench.settings, plan=plan)
-        self.road = Recorder(Route.QUEUE)
+        self.road = Road()
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
         insert = self.bench.database.rows

@@ -18,25 +18,11 @@ from src.kernel.domain.settings import Settings, load
 from src.kernel.domain.task import Reduce, Route
 from src.kernel.run.allowance import slice_seconds
 from src.kernel.work.dispatch import DirectSender
-from tests.support.invocations import new_sweep
+from tests.support.invocations import Road, new_sweep
 from tests.support.store_bench import START_MS, new_task, stored_outputs
 from tests.support.worker_bench import WorkerBench
 
 PLATFORM = 50  # the subrequests, and also the statements, that the platform allows an invocation on the free plan
-
-
-class Road:
-    """A route that `takes` so many tasks, and then refuses all."""
-
-    def __init__(self, route: Route, takes: float = float("inf")) -> None:
-        self.route = route
-        self.sent: list[str] = []
-        self._takes = takes
-
-    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        if len(self.sent) >= self._takes:
-            raise RuntimeError("Exceeded allowed duration in Durable Objects free tier.")
-        self.sent.append(task_key)
 
 
 class Cron:
@@ -99,7 +85,7 @@ def cron():
 
 
 def refusing() -> tuple[Road, Road]:
-    return Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT, 0)
+    return Road(Route.QUEUE, takes=0), Road(Route.DURABLE_OBJECT, takes=0)
 
 
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
@@ -123,11 +109,11 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 @pytest.mark.parametrize("taken", [1, 2, 9])
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
     made = cron(40, 2)
-    queue = Road(Route.QUEUE, taken)
-    made.fire(queue, Road(Route.DURABLE_OBJECT, 0))
+    queue = Road(Route.QUEUE, takes=taken)
+    made.fire(queue, Road(Route.DURABLE_OBJECT, takes=0))
     assert (len(queue.sent), made.bench.model.calls) == (taken, [])
     assert len(made.due()) == 40 - taken
-    made.fire(queue, Road(Route.DURABLE_OBJECT, 0))
+    made.fire(queue, Road(Route.DURABLE_OBJECT, takes=0))
     assert made.completed() >= 1
     assert made.most_out == 2
 
@@ -135,7 +121,7 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
     made = cron(60, 2)
-    queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
+    queue, objects = Road(Route.QUEUE, takes=taken), Road(Route.DURABLE_OBJECT)
     made.fire(queue, objects)
     assert len(objects.sent) >= 18
     assert made.due() == {f"local:{number:03}" for number in range(60)} - {*queue.sent, *objects.sent}
@@ -147,7 +133,7 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
     made = cron(60, 2)
     made.fire(*refusing())
-    made.fire(Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT))
+    made.fire(Road(Route.QUEUE, takes=0), Road(Route.DURABLE_OBJECT))
     assert made.bench.events("made_due") == []
 
 
