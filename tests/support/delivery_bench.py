@@ -70,6 +70,11 @@ class DeliveryBench(WorkerBench):
         self.settle()
         self.sends = True
 
+    def end(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
+        """Submit a task, and let a worker run it to its end."""
+        self.submit(key)
+        self.finish(key, sends=sends)
+
     def sweep(self, after_seconds: float = 60.0) -> None:
         self.do(asyncio.sleep(after_seconds))
         self.do(new_sweep(self.worker(), []).run())

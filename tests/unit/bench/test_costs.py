@@ -41,7 +41,6 @@ def test_the_figures_are_those_of_now(language: str):
 
 
 def test_a_cron_run_writes_what_the_page_counts_with():
-    """A sweep by cron writes as many rows as docs/costs.md counts."""
     assert {round(cron["rowsWritten"], 2) for cron in measured.CRON.values()} == {round(sweeps.cron_rows(), 2)}
 
 

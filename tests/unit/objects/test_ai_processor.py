@@ -80,8 +80,6 @@ class InFlight:
 
 
 class Counted:
-    """A provider whose calls in flight are counted under the given key."""
-
     def __init__(self, provider: Provider, in_flight: InFlight, key: str) -> None:
         self.name = provider.name
         self.default_model = provider.default_model

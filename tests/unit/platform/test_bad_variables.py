@@ -32,8 +32,6 @@ TASK = "t:01999999-0000-7000-8000-000000000000"
 
 
 class Message:
-    """A delivered message that notes whether it was acknowledged or retried."""
-
     def __init__(self, attempts: int) -> None:
         self.id = "message"
         self.body = {"taskId": TASK}

@@ -40,8 +40,6 @@ class Array:
 
 
 class Memory:
-    """An ArrayBuffer."""
-
     def __init__(self, size: int) -> None:
         self.size = size
 
@@ -101,8 +99,6 @@ def test_a_reader_that_stops_cancels_the_body() -> None:
 
 
 class Writable:
-    """The writable side of a JavaScript stream."""
-
     def __init__(self, *, gone: bool = False) -> None:
         self.sent: list[object] = []
         self.end = ""
@@ -171,7 +167,6 @@ def test_a_bucket_that_fails_breaks_the_answer_off() -> None:
 
 
 def test_a_body_that_breaks_off_says_so() -> None:
-    """The client has gone."""
     body = Body(b"x", breaks=True)
 
     async def play() -> None:

@@ -118,8 +118,6 @@ def module(name: str, **members: Any) -> ModuleType:
 
 
 class Globals(ModuleType):
-    """JavaScript's globals, which record each access."""
-
     def __init__(self, **members: object) -> None:
         super().__init__("js")
         self.members = members
@@ -413,7 +411,6 @@ def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("headers", [{}, {"content-length": "3"}])
 def test_a_broken_body_says_so(monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]):
-    """The client has gone."""
     with pytest.raises(BodyBroken):
         read(received(monkeypatch, Js(headers, [b"abc"], broken=True)).read(5))
 

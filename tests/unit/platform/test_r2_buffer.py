@@ -8,8 +8,6 @@ from tests.support.javascript import stand_in
 
 
 class Memory:
-    """An ArrayBuffer."""
-
     def __init__(self, content: bytearray) -> None:
         self.content = content
 

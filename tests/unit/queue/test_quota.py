@@ -90,8 +90,6 @@ def test_the_log_says_why_a_task_fell_through():
 
 @dataclass
 class Delivery:
-    """A delivered message, and whether it was acknowledged or retried."""
-
     attempts: int
     id: str = "m"
     body: object = field(default_factory=lambda: {"taskId": TASK})

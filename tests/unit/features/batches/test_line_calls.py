@@ -340,7 +340,6 @@ def at_demo(**body: object) -> ModelReply | errors.ModelError:
     ],
 )
 def test_the_demo_refuses_what_a_server_would(body: dict[str, object]) -> None:
-    """The demo refuses a line without a text of the user, or with an unsupported schema, as a server would."""
     outcome = at_demo(**body)
     status, document = refused(outcome)
     assert (status, document["error"]["type"]) == (400, "invalid_request_error")

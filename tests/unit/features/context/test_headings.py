@@ -53,7 +53,6 @@ def test_a_line_is_a_heading_or_none(text: str, level: int, title: str) -> None:
 
 
 def above(text: str, ends: tuple[int, ...]) -> list[str]:
-    """Return the path above each chunk."""
     paths = Paths()
     spans = list(pairwise((0, *ends)))
     stored = StoredPaths("".join(paths.add(index, text[start:end]) for index, (start, end) in enumerate(spans)))

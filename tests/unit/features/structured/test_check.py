@@ -216,7 +216,6 @@ def test_an_optional_constant_tells_alternatives_apart() -> None:
 
 
 def test_many_schemas_of_any_of_are_bounded() -> None:
-    """The budget of steps bounds the check of many objects against many schemas of `anyOf`."""
     options = [closed(a={"type": "array", "items": {"minimum": number}}) for number in range(200)]
     document = {"type": "object", "properties": {"l": {"type": "array", "items": {"anyOf": options}}}}
     value = {"l": [{"a": [-1, "x"]} for _ in range(2_000)]}
@@ -241,7 +240,6 @@ def test_a_check_is_linear(items: dict[str, Any]) -> None:
 
 
 def test_nothing_recurses() -> None:
-    """The checker handles a value of any depth, since it does not recurse."""
     schema = parse_schema(closed(a={"$ref": "#/$defs/l"}) | {"$defs": {"l": {"anyOf": [
         {"type": "array", "items": {"$ref": "#/$defs/l"}}, {"type": "array", "items": {"type": "null"}},
         {"enum": [[[]]]},

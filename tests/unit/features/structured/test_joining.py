@@ -167,7 +167,6 @@ def test_what_cannot_be_joined_is_refused_with_its_place(document: Any, rules: A
 
 
 def test_definitions_that_multiply_are_bounded() -> None:
-    """A join plan is refused above 5,000 fields."""
     next_ones = {number: {"$ref": f"#/$defs/d{number + 1}"} for number in range(40)}
     definitions = {f"d{number}": closed(a=next_one, b=next_one) for number, next_one in next_ones.items()}
     pointer, reason = refusal(closed(r={"$ref": "#/$defs/d0"}) | {"$defs": {**definitions, "d40": STRINGS}})

@@ -45,8 +45,7 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 
 
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
-    bench.submit()
-    bench.finish()
+    bench.end()
     (message,) = bench.courier.messages
     assert message.url == URL
     assert (message.event["type"], message.event["data"]) == ("task.completed", {"id": TASK.partition(":")[2]})
@@ -62,8 +61,7 @@ def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
     key = bench.add_endpoint(2)
     first = bench.do(bench.endpoints.find(key))
     bench.do(bench.endpoints.rotate(first, keep_old=True))
-    bench.submit()
-    bench.finish()
+    bench.end()
     message = next(one for one in bench.courier.messages if one.id.endswith("2"))
     signatures = message.headers["webhook-signature"].split()
     timestamp = int(message.headers["webhook-timestamp"])
@@ -74,8 +72,7 @@ def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
     ]
     assert signatures == made
     bench.do(asyncio.sleep(DAY + 1))
-    bench.submit(task_key(2))
-    bench.finish(task_key(2))
+    bench.end(task_key(2))
     message = [one for one in bench.courier.messages if one.id.endswith("2")][-1]
     assert len(message.headers["webhook-signature"].split()) == 1
     Webhook(webhooks.secret(KEY, key, 1))
@@ -84,8 +81,7 @@ def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
 def test_each_attempt_is_signed_for_its_own_time(bench: DeliveryBench):
     """A later attempt's timestamp is its own time, because receivers refuse a message that is five minutes old."""
     bench.courier.receiver = lambda _message: 503
-    bench.submit()
-    bench.finish()
+    bench.end()
     bench.sweep(3_600)
     first, second = (int(message.headers["webhook-timestamp"]) for message in bench.courier.messages)
     assert second - first == 3_600
@@ -196,14 +192,12 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
 
 def test_only_what_an_endpoint_subscribes_to_is_written():
     bench = DeliveryBench()
-    bench.submit(task_key(1))
-    bench.finish(task_key(1))
+    bench.end(task_key(1))
     bench.do(asyncio.sleep(61))
     bench.add_endpoint(1, Event.TASK_FAILED, Event.RESPONSE_COMPLETED)
     bench.add_endpoint(2, Event.TASK_COMPLETED, tenant="local-2")
     wanted = bench.add_endpoint(3, Event.TASK_COMPLETED)
-    bench.submit(task_key(2))
-    bench.finish(task_key(2))
+    bench.end(task_key(2))
     bench.do(bench.store.beside(BulkStore).cancel_all({task_key(1): 0}, None, RETENTION_MS))  # changes nothing
     assert [row["endpoint_id"] for row in bench.rows()] == [wanted]
     bench.close()
@@ -221,8 +215,7 @@ def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBen
 
 
 def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
-    bench.submit()
-    bench.finish(sends=False)
+    bench.end(sends=False)
     bench.sweep(30)
     assert bench.courier.messages == []
     bench.sweep(31)
@@ -231,8 +224,7 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
 
 
 def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
-    bench.submit()
-    bench.finish(sends=False)
+    bench.end(sends=False)
     stale = bench.store.beside(DeliveryStore)
     bench.do(asyncio.sleep(61))
     due = bench.do(due_deliveries(bench.store))
@@ -259,8 +251,7 @@ FAILING: dict[AttemptFailure, Any] = {
 @pytest.mark.parametrize("failure", FAILING)
 def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryBench, failure: AttemptFailure):
     bench.courier.receiver = lambda _message: FAILING[failure]
-    bench.submit()
-    bench.finish()
+    bench.end()
     bench.sweep()
     bench.courier.receiver = lambda _message: 202
     for _ in range(5):
@@ -275,11 +266,9 @@ def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryB
 
 def test_retry_after_is_obeyed(bench: DeliveryBench):
     bench.courier.receiver = lambda _message: (429, {"retry-after": "600"})
-    bench.submit()
-    bench.finish()
+    bench.end()
     bench.courier.receiver = lambda _message: 200
-    bench.submit(task_key(2))
-    bench.finish(task_key(2))
+    bench.end(task_key(2))
     for _ in range(9):
         bench.sweep()
     assert len(bench.courier.messages) == 1
@@ -298,8 +287,7 @@ def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that
     for _ in range(3):
         endpoint = bench.do(bench.endpoints.find(key))
         assert bench.do(bench.endpoints.rotate(endpoint, keep_old=True)) is not None
-    bench.submit()
-    bench.finish()
+    bench.end()
     (message,) = bench.courier.messages
     timestamp = int(message.headers["webhook-timestamp"])
     secrets = [webhooks.secret(KEY, key, generation) for generation in range(4)]
@@ -311,8 +299,7 @@ def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that
 def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
     """If an attempt might last longer than a sender's minute, the sender leaves the delivery to the sweep."""
     bench.add_endpoint()
-    bench.submit()
-    bench.finish(sends=False)
+    bench.end(sends=False)
     (row,) = bench.deliveries()
     bench.do(asyncio.sleep(100))
     taken = bench.do(bench.store.beside(DeliveryStore).redeliver(row))
@@ -333,13 +320,10 @@ def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
 
 def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
     bench.courier.receiver = lambda _message: 500
-    bench.submit()
-    bench.finish()
+    bench.end()
     bench.courier.receiver = lambda _message: 410
-    bench.submit(task_key(2))
-    bench.finish(task_key(2))
-    bench.submit(task_key(3))
-    bench.finish(task_key(3))
+    bench.end(task_key(2))
+    bench.end(task_key(3))
     for _ in range(3):
         bench.sweep()
     assert len(bench.courier.messages) == 2
@@ -359,8 +343,7 @@ def test_nothing_is_sent_after_a_410(bench: DeliveryBench):
     bench.settle()
     asked = sum(message.url == URL for message in bench.courier.messages)
     assert 1 <= asked <= limits.DELIVERIES_AT_ONCE
-    bench.submit()
-    bench.finish()
+    bench.end()
     for _ in range(5):
         bench.sweep(61)
     gone = [row for row in bench.rows() if row["endpoint_id"] != other]
@@ -378,8 +361,7 @@ async def _begin(worker: Worker) -> None:
 
 def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):
     bench.courier.receiver = lambda _message: 500
-    bench.submit()
-    bench.finish()
+    bench.end()
     for _ in range(25 * 60):
         bench.sweep()
     times = [one.at for one in bench.deliveries()[0].attempts]
@@ -394,8 +376,7 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
     healthy = bench.add_endpoint(2, url="https://other.example.com/")
     bench.courier.receiver = lambda message: 500 if message.url == URL else 200
     for number in range(30):
-        bench.submit(task_key(number))
-        bench.finish(task_key(number))
+        bench.end(task_key(number))
     heard = [one for one in bench.courier.messages if one.url != URL]
     assert len(heard) == 30
     for _ in range(6 * 60):
@@ -411,15 +392,13 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 
 def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
     bench.database.rows("UPDATE webhook_endpoints SET url = 'https://169.254.169.254/'")
-    bench.submit()
-    bench.finish()
+    bench.end()
     assert bench.courier.messages == []
     assert [attempt.failure for attempt in bench.deliveries()[0].attempts] == [AttemptFailure.URL_REFUSED]
 
 
 def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench):
-    bench.submit()
-    bench.finish(sends=False)
+    bench.end(sends=False)
     bench.do(bench.store.erase(TASK))
     bench.sweep(61)
     assert (bench.rows(), bench.courier.messages) == ([], [])
@@ -428,8 +407,7 @@ def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench
 def test_without_a_key_nothing_is_sent_and_nothing_is_lost():
     bench = DeliveryBench(webhook_key=None)
     bench.add_endpoint()
-    bench.submit()
-    bench.finish()
+    bench.end()
     bench.sweep(61)
     assert bench.courier.messages == []
     bench.settings = replace(bench.settings, webhook_key=KEY)

@@ -27,7 +27,6 @@ def endpoint(table: Table, **columns: Any) -> None:
 
 @AROUND
 def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
-    """A webhook's old secret is shown and signs until the same millisecond."""
     table.ended()
     endpoint(table, old_secret_until=NOW + off)
     for found in (table.ask(deliveries_store.ENDPOINT, endpoint=ENDPOINT), outbox(table)):
@@ -168,7 +167,6 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """A sender can claim a delivery from the millisecond at which it is due, and once for each fence that was read."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -184,7 +182,6 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 
 @pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
-    """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over."""
     table.ended()
     endpoint(table)
     outbox(table)

@@ -88,8 +88,7 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     key = bench.add_endpoint()
-    bench.submit()
-    bench.finish(sends=False)
+    bench.end(sends=False)
     began_at = bench.database.now_ms()
     bench.do(asyncio.sleep(1))
     _tried(bench, bench.database.now_ms(), AttemptFailure.RATE_LIMITED, 600_000)
@@ -129,8 +128,7 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
     key = bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     for number in range(5):
-        bench.submit(task_key(number))
-        bench.finish(task_key(number))
+        bench.end(task_key(number))
     assert bench.courier.messages == []
     bench.sweep(61)
     assert len(bench.courier.messages) == 1
@@ -147,8 +145,7 @@ def test_an_endpoint_that_timed_out_twice_is_tried_by_one_delivery_at_a_time(ben
     assert len(bench.courier.messages) > 1
     assert _endpoint(bench, key).failures >= limits.BREAKER_FAILURES
     for number in range(10, 18):
-        bench.submit(task_key(number))
-        bench.finish(task_key(number))
+        bench.end(task_key(number))
     for after_seconds in (3_600, 3_600, 3_600):
         bench.courier.messages.clear()
         bench.courier.most_at_once = 0
@@ -243,8 +240,7 @@ def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
 def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
     bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET created_at = created_at + 30000")
-    bench.submit()
-    bench.finish()
+    bench.end()
     assert len(bench.courier.messages) == 1
 
 
@@ -252,8 +248,7 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
     """After five failed attempts of a delivery the next wait is an hour."""
     bench.add_endpoint()
     bench.courier.receiver = lambda _message: 500
-    bench.submit()
-    bench.finish()
+    bench.end()
     for _ in range(30):
         bench.sweep()
     (before,) = bench.deliveries()
@@ -344,8 +339,7 @@ def test_a_large_backlog_ends_a_part_at_a_time(
     _write(bench, same_tenant, range(1))
     if disabled:
         bench.courier.receiver = lambda message: 410 if message.url == URL else 200
-        bench.submit()
-        bench.finish()
+        bench.end()
     else:
         assert bench.do(bench.endpoints.delete(key))
     ended = [outcome for outcome in _outcomes(bench, key) if outcome]
@@ -369,8 +363,7 @@ def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 0)
     if disabled:
         bench.courier.receiver = lambda message: 410 if message.url == URL else 200
-        bench.submit()
-        bench.finish()
+        bench.end()
     else:
         assert bench.do(bench.endpoints.delete(key))
     assert [taken.key.endpoint_key for taken in bench.do(bench.store.beside(DeliveryStore).take(due))] == [other]

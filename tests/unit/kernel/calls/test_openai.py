@@ -30,8 +30,6 @@ CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years
 
 
 class ScriptedHttp:
-    """An HTTP client that answers every request with the same reply or error, and keeps the requests."""
-
     def __init__(self, answer: HttpReply | BaseException) -> None:
         self.answer = answer
         self.requests: list[tuple[str, str, dict[str, str], str | None, float | None, int]] = []

@@ -107,13 +107,10 @@ SILENT = {"choices": [{"message": {"role": "assistant", "content": None}}]}
 
 
 def counts(made: ModelReply) -> tuple[int, int, int]:
-    """Return the counts of a reply: input, output, cached input."""
     return made.input_tokens, made.output_tokens, made.cached_tokens
 
 
 def workers_ai(result: object, call: ModelCall = CALL) -> ModelReply:
-    """Return what a result of the binding becomes."""
-
     class Ai(NoGateway):
         async def run(self, model: str, inputs: dict[str, object]) -> object:
             return result

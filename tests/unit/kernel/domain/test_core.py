@@ -247,12 +247,10 @@ OWN = "https://api.openai.com/v1"
 
 
 def loaded(**variables: Any) -> Any:
-    """Return the prices of a deployment with these variables."""
     return load(variables.get).prices
 
 
 def test_each_published_price_is_complete() -> None:
-    """Each entry has three prices, the cached one not above the input's, the most output tokens, its source and day."""
     for *_, source, day in (*prices.OPENAI.values(), *prices.WORKERS_AI.values()):
         assert source.startswith(("https://developers.openai.com/", "https://developers.cloudflare.com/"))
         assert date(2026, 11, 1) <= date.fromisoformat(day) <= datetime.now(UTC).date()

@@ -34,7 +34,6 @@ def test_it_is_open_at_first_and_while_answers_come_in_time() -> None:
 
 
 def test_a_late_answer_closes_it_and_one_in_time_opens_it() -> None:
-    """The latest call decides."""
     load = DatabaseLoad()
     call(load, 0, BOUND + 0.001)
     assert not load.admits(6)

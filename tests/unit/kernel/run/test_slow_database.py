@@ -313,7 +313,6 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 
 @pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
-    """Its size at the bound, or a write that found no space."""
     storage = StorageUse()
     storage.measured(size, 1.0)
     if full:

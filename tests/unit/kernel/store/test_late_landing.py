@@ -270,8 +270,6 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
 
 
 class Silence(SqliteD1):
-    """A database that never answers."""
-
     async def batch(self, statements: list[Any]) -> list[Any]:
         self.batches += 1
         await asyncio.Event().wait()

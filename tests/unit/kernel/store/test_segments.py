@@ -145,7 +145,6 @@ QUOTES = (Quote("/a/0", 1, 7), Quote("/b~1", 3, 4))
     ],
 )
 def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[Any, ...]):
-    """A segment keeps an output's text, calls, finish reason, times, lane, its first call's start, quotes and cache."""
     made = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
     assert bench.step(bench.claim(), outputs=[made], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")

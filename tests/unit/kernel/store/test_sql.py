@@ -107,7 +107,6 @@ def test_every_part_of_a_task_is_deleted():
 
 
 def test_json_is_short_and_keeps_its_letters():
-    """JSON for the database has no spaces between its parts, and Chinese in it is not escaped."""
     assert as_json([["漢", 1], ("a", None)]) == '[["漢",1],["a",null]]'
 
 

@@ -298,7 +298,6 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
 
 
 def uses_indexes(bench: StoreBench, bound: BoundStatement) -> None:
-    """Check that SQLite finds the statement's rows by indexes."""
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details

@@ -205,7 +205,6 @@ def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make
 
 
 def test_an_outage_beyond_the_lease_ends_the_run(make):
-    """If D1 stays away for a whole lease, the run ends."""
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=10_000) if number == 1 else None

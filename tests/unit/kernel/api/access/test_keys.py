@@ -110,8 +110,6 @@ def test_a_forgotten_key_stays_forgotten() -> None:
 
 
 class Keys:
-    """A store of keys over SQLite with its own clock."""
-
     def __init__(self) -> None:
         self.time_ms = 1_000_000
         self.database = SqliteD1(now_ms=lambda: self.time_ms)

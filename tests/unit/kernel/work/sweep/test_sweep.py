@@ -210,8 +210,6 @@ ENDED = "status = 'completed', completed = total, started_at = 1, finished_at = 
 
 
 class Cron:
-    """A deployment on this plan, whose cron trigger a test fires."""
-
     def __init__(self, plan: str) -> None:
         self.bench = WorkerBench()
         self.bench.settings = replace(self.bench.settings, plan=plan)
