@@ -1,6 +1,5 @@
 """Webhook deliveries that ends of tasks write, after a restore too, and registrations that land late."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +20,7 @@ from tests.unit.kernel.store.test_late_landing import outlasts
 from tests.unit.kernel.store.test_restored_database import completes
 
 TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
+NEW = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
 
 
 @pytest.fixture
@@ -61,51 +61,40 @@ def test_the_end_of_a_batch_is_told_when_its_files_are_complete() -> None:
     bench.database.close()
 
 
-def unregister(bench: StoreBench) -> None:
-    endpoints = WebhookStore(Database(bench.database, Meter()))
-    new = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
-    assert bench.run(endpoints.insert(*new))
-    assert bench.run(endpoints.delete(new[0]))
-
-
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
     endpoints = WebhookStore(Database(bench.database, Meter()))
-    new = (endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
     if seen:
-        assert bench.run(endpoints.insert(*new))
+        assert bench.run(endpoints.insert(*NEW))
     else:
         with pytest.raises(StoreUnavailable):
-            bench.run(endpoints.insert(*new))
-    assert bench.run(endpoints.delete(new[0], unseen=not seen)) == seen
+            bench.run(endpoints.insert(*NEW))
+    assert bench.run(endpoints.delete(NEW[0], unseen=not seen)) == seen
     bench.run(bench.database.land())
     assert bench.database.rows("SELECT id FROM webhook_endpoints") == []
 
 
 def test_the_tombstone_of_an_endpoint_outlasts_every_sweep_of_its_hour(bench: StoreBench):
     """A tombstone stays for its whole hour, since the endpoint's registration may land until then."""
-    unregister(bench)
+    endpoints = WebhookStore(Database(bench.database, Meter()))
+    assert bench.run(endpoints.insert(*NEW))
+    assert bench.run(endpoints.delete(NEW[0]))
     outlasts(bench)
 
 
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
     """If a database forgets a task's end, receivers have already got a message about it."""
-    columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
-    bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
-    bench.database.rows(
-        "INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at) "
-        "VALUES ('local:we_0a0a0a0a0a0a0a0a0a0a0a0a', ?, ?, ?, 0, 0)",
-        *columns.values(),
-    )
-    before, key = bench.database.snapshot(), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
+    bench.insert(TASK)
+    new = (endpoint_key_of("local", f"we_{1:024x}"), "one", "https://hooks.example.com", (Event.TASK_COMPLETED,))
+    assert bench.run(WebhookStore(Database(bench.database, Meter())).insert(*new))
+    before = bench.database.snapshot()
     found: list[DeliveryKey] = []
     for _ in range(2):
         bench.database.restore(before)
         bench.pass_ms(1)
-        claim = bench.claim(key)
-        completes(bench, claim)
-        found += [one.key for one in bench.run(bench.store.beside(DeliveryStore).deliveries(key))]
+        completes(bench, bench.claim(TASK))
+        found += [one.key for one in bench.run(bench.store.beside(DeliveryStore).deliveries(TASK))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
     # The old delivery has gone with the restored database, so no sweep sends it.

@@ -125,13 +125,12 @@ def test_budget_and_deadline_end_a_task_with_a_gap(
     assert len(bench.model.calls) == calls
 
 
-def test_the_end_of_the_patience_ends_the_task() -> None:
-    bench = WorkerBench(concurrency=1, patience_seconds=60.0)
+def test_the_end_of_the_patience_ends_the_task(make):
+    bench = make(concurrency=1, patience_seconds=60.0)
     bench.insert(3, **WITH_GAPS)
     bench.model.act = lambda call, number: ModelUnavailable("503") if number > 1 else None
     task = ended(bench)
     assert (task.status, bench.failure.code, task.gaps) == ("failed", "model_unavailable", ())
-    bench.close()
 
 
 def test_a_poisoned_chunk_leaves_a_gap() -> None:

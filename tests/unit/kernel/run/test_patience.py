@@ -19,7 +19,7 @@ from src.kernel.run.ledger import Ledger
 from src.kernel.store.claims import CallKey, Tries
 from src.kernel.work.worker import Host
 from tests.support.store_bench import START_MS
-from tests.support.worker_bench import HOST, WorkerBench
+from tests.support.worker_bench import HOST
 from tests.unit.kernel.run.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
 
 OBJECT = Host(Route.DURABLE_OBJECT, 600.0, "object/task")
@@ -198,8 +198,8 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
     assert ledger.patience.narrow(4)
 
 
-def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    bench, health = WorkerBench(), ModelHealths()
+def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away(make):
+    bench, health = make(), ModelHealths()
     bench.insert(2)
     health.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
     seen = list[Wait | None]()
@@ -214,12 +214,11 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     assert bench.do(run()) == Ended(Status.COMPLETED)
     assert seen == [Wait("model_away", START_MS + 3_000)]
     assert bench.model.calls[0][0] == 3
-    bench.close()
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
-def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
-    bench, health = WorkerBench(), ModelHealths()
+def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(make, seconds: float, outcome: RunOutcome):
+    bench, health = make(), ModelHealths()
     bench.insert(2)
     health.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
     assert bench.do(bench.worker(health=health).run(TaskKey("task"), HOST)) == outcome
@@ -231,8 +230,8 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
         assert bench.run() == Ended(Status.COMPLETED)
 
 
-def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
-    bench, health, delays = WorkerBench(), ModelHealths(), list[float]()
+def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask(make):
+    bench, health, delays = make(), ModelHealths(), list[float]()
     bench.insert(2)
     for _ in range(8):
         now = bench.loop.time()
@@ -245,8 +244,8 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
     assert bench.model.calls == []
 
 
-def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
-    bench, health = WorkerBench(patience_seconds=60), ModelHealths()
+def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask(make):
+    bench, health = make(patience_seconds=60), ModelHealths()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")
     assert isinstance(bench.run(Host(Route.QUEUE, 20.0)), Released)
@@ -256,7 +255,6 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
     assert bench.do(bench.worker(health=health).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
     assert (len(bench.model.calls), bench.loop.time()) == (calls, now)
     assert (bench.failure.code, bench.failure.message) == (TaskCode.MODEL_UNAVAILABLE, "503")
-    bench.close()
 
 
 def test_no_time_makes_room_beyond_all_places():
@@ -273,9 +271,9 @@ def test_calls_that_were_out_together_are_one_trouble():
 
 
 @pytest.mark.parametrize(("success_seconds", "at_once"), [(-60, 1), (60, 6)])
-def test_only_a_success_after_the_tasks_last_failure_ends_its_wait(success_seconds: int, at_once: int) -> None:
+def test_only_a_success_after_the_tasks_last_failure_ends_its_wait(make, success_seconds: int, at_once: int):
     """A run in another isolate knows when the task's last call failed, and compares it with other tasks' successes."""
-    bench, health = WorkerBench(), ModelHealths()
+    bench, health = make(), ModelHealths()
     bench.do(asyncio.sleep(100))
     bench.insert(9)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -286,4 +284,3 @@ def test_only_a_success_after_the_tasks_last_failure_ends_its_wait(success_secon
     bench.do(bench.worker(health=health).run(TaskKey("task"), HOST))
     times = [at for at, _ in bench.model.calls[before:]]
     assert times.count(times[0]) == at_once
-    bench.close()

@@ -107,13 +107,6 @@ def test_it_crosses_a_lane() -> None:
         assert type(wire.read_outcome(wire.write_outcome(error))) is type(error)
 
 
-@pytest.fixture
-def pausing() -> Iterator[WorkerBench]:
-    made = WorkerBench(max_attempts=9, patience_seconds=0)
-    yield made
-    made.close()
-
-
 def test_a_failed_call_that_waits_holds_up_no_other_call() -> None:
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
@@ -133,15 +126,15 @@ def test_a_failed_call_that_waits_holds_up_no_other_call() -> None:
 
 
 @pytest.mark.parametrize(("route", "delays"), [(Route.QUEUE, [16.0, 32.0, 60.0]), (Route.DIRECT, [2.0, 30.0])])
-def test_a_long_pause_after_a_failure_ends_on_time_on_every_route(
-    pausing: WorkerBench, route: Route, delays: list[float]
-) -> None:
+def test_a_long_pause_after_a_failure_ends_on_time_on_every_route(make, route: Route, delays: list[float]):
     """The queue gets the whole pause as delay. The direct route gets 30 s less, for which the next run itself waits."""
+    pausing = make(max_attempts=9, patience_seconds=0)
     pausing.insert(1)
     pausing.model.act = lambda call, number: ModelUnavailable("503")
     given = []
     while len(pausing.model.calls) < 7:
-        outcome = _run(pausing, route)
+        worker = replace(pausing.worker(), chance=lambda: 1.0)
+        outcome = pausing.do(worker.run(TaskKey("task"), Host(route, 600.0)))
         assert isinstance(outcome, Released)
         given.append(outcome.delay_seconds)
         pausing.do(asyncio.sleep(outcome.delay_seconds))
@@ -153,15 +146,9 @@ def test_a_long_pause_after_a_failure_ends_on_time_on_every_route(
 @pytest.mark.parametrize(
     ("seconds", "outcome"), [(19.5, Ended(Status.COMPLETED)), (20.0, Released(20.0)), (20.5, Released(20.5))]
 )
-def test_a_run_waits_itself_for_less_than_half_of_its_lease(seconds: float, outcome: RunOutcome) -> None:
+def test_a_run_waits_itself_for_less_than_half_of_its_lease(make, seconds: float, outcome: RunOutcome):
     """A shorter pause is over before the claim must be renewed. For a longer one the task is given back."""
-    pausing = WorkerBench(lease_seconds=40.0)
+    pausing = make(lease_seconds=40.0)
     pausing.insert(1)
     pausing.model.act = lambda call, number: ModelRateLimited("429", seconds) if number == 1 else None
     assert pausing.run() == outcome
-    pausing.close()
-
-
-def _run(pausing: WorkerBench, route: Route) -> object:
-    worker = replace(pausing.worker(), chance=lambda: 1.0)
-    return pausing.do(worker.run(TaskKey("task"), Host(route, 600.0)))

@@ -367,15 +367,19 @@ def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
     assert table.value("SELECT count(*) FROM tallies") == (2 if off < 0 else 0)
 
 
+def ahead(table: Table, task_key: str = TASK, most_ahead: int = 3) -> int | None:
+    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
+    (found,) = table.ask(views.TASK, task_key=task_key, **values)
+    number: int | None = found["ahead"]
+    return number
+
+
 @AROUND
 def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> None:
     table.pending(created_at=NOW - 5_000 + off, not_before=0)
-    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": 3}
-    (found,) = table.ask(views.TASK, task_key=TASK, **values)
-    assert found["ahead"] == (0 if off <= 0 else None)
+    assert ahead(table) == (0 if off <= 0 else None)
     table.give(created_at=0, not_before=NOW - 5_000 + off)
-    (found,) = table.ask(views.TASK, task_key=TASK, **values)
-    assert found["ahead"] == (0 if off <= 0 else None)
+    assert ahead(table) == (0 if off <= 0 else None)
 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
@@ -383,9 +387,9 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(created_at=0)
-    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
-    (first,), (second,) = (table.ask(views.TASK, task_key=name, **values) for name in ("local:a", "local:b"))
-    assert (first["ahead"], second["ahead"]) == ((0, 1) if most_ahead >= 2 else (None, None))
+    assert tuple(ahead(table, name, most_ahead) for name in ("local:a", "local:b")) == (
+        (0, 1) if most_ahead >= 2 else (None, None)
+    )
 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
@@ -393,14 +397,11 @@ def test_who_has_the_slots_is_before_a_task_without_one(table: Table, most_ahead
     for name in ("local:a", "other:b", "other:c"):
         table.insert(name)
     table.give(created_at=0, route="durable-object")
-    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
     for name in ("other:b", "other:c"):
         table.write("object_places", id=name)
-    (found,) = table.ask(views.TASK, task_key="local:a", **values)
-    assert found["ahead"] == (2 if most_ahead >= 2 else None)
+    assert ahead(table, "local:a", most_ahead) == (2 if most_ahead >= 2 else None)
     table.write("object_places", id="local:a")
-    (found,) = table.ask(views.TASK, task_key="local:a", **values)
-    assert found["ahead"] == 0
+    assert ahead(table, "local:a", most_ahead) == 0
 
 
 @pytest.mark.parametrize("most_chars", [19, 20, 21])

@@ -206,11 +206,16 @@ def test_a_withdrawal_frees_nothing_of_another_day(bench: StoreBench, later_ms: 
     assert bench.database.rows("SELECT characters FROM daily_use") == [{"characters": other.characters}]
 
 
+KEY = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
+
+
+def keys_of(bench: StoreBench) -> KeyStore:
+    return KeyStore(Database(bench.database, Meter()))
+
+
 def revoke(bench: StoreBench) -> None:
-    keys = KeyStore(Database(bench.database, Meter()))
-    new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
-    assert bench.run(keys.insert(new)) is not None
-    assert bench.run(keys.delete(LOCAL, new.id))
+    assert bench.run(keys_of(bench).insert(KEY)) is not None
+    assert bench.run(keys_of(bench).delete(LOCAL, KEY.id))
 
 
 @pytest.mark.parametrize("end", [erase, withdraw, revoke])
@@ -252,20 +257,15 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
 
 
 def test_a_revoked_key_does_not_come_back(bench: StoreBench):
-    keys = KeyStore(Database(bench.database, Meter()))
-    new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.database.fail(NETWORK_LOST, "later")
-    assert bench.run(keys.insert(new)) is not None
-    assert bench.run(keys.delete(LOCAL, new.id))
+    revoke(bench)
     bench.run(bench.database.land())
-    assert bench.run(keys.list(LOCAL)) == []
+    assert bench.run(keys_of(bench).list(LOCAL)) == []
 
 
 def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
-    keys = KeyStore(Database(bench.database, Meter()))
-    new = NewKey(id="1" * 16, tenant="one", digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
-    bench.run(keys.insert(new))
-    assert not bench.run(keys.delete("two", new.id))
+    bench.run(keys_of(bench).insert(KEY))
+    assert not bench.run(keys_of(bench).delete("two", KEY.id))
     assert bench.database.rows("SELECT id FROM tombstones") == []
 
 

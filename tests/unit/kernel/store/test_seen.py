@@ -13,7 +13,6 @@ from src.kernel.store.seen import Backlog, Seen, TriggerHeartbeats
 from src.kernel.work.worker import Host
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import LEASE_MS, RETENTION_MS, START_MS, StoreBench, outputs
-from tests.support.worker_bench import WorkerBench
 
 KEY = TaskKey("task")
 LATE_MS = 60_000
@@ -54,8 +53,8 @@ def test_an_isolate_does_not_repeat_itself():
     assert heartbeats.due(Route.QUEUE, limits.SEEN_SECONDS) is Seen.QUEUE
 
 
-def test_a_run_notes_the_trigger_that_began_it():
-    bench = WorkerBench()
+def test_a_run_notes_the_trigger_that_began_it(make):
+    bench = make()
     heartbeats = TriggerHeartbeats()
 
     def run(task: str, route: Route, **options: Any) -> None:
@@ -74,7 +73,6 @@ def test_a_run_notes_the_trigger_that_began_it():
     assert noted() == ["queue"]
     run("none", Route.DURABLE_OBJECT)
     assert noted() == ["alarm", "queue"]
-    bench.close()
 
 
 def test_outlook_counts_what_goes_on(bench: StoreBench):

@@ -184,14 +184,13 @@ def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
-    worker = WorkerBench(keep_input=keep)
+def test_a_worker_empties_the_input_unless_it_is_to_be_kept(make, *, keep: bool):
+    worker = make(keep_input=keep)
     worker.insert(2)
     assert worker.run() == Ended(Status.COMPLETED)
     (row,) = worker.database.rows("SELECT input, instructions FROM texts")
     assert row == {"input": "xx" if keep else "", "instructions": "do"}
     assert [(chunk.start, chunk.end) for chunk in worker.do(worker.store.chunks(TASK))] == [(0, 1), (1, 2)]
-    worker.close()
 
 
 @pytest.mark.parametrize(
@@ -208,13 +207,12 @@ def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
     ],
 )
 def test_a_first_line_that_names_the_task_outlives_the_text(
-    settings: dict[str, Any], terms: dict[str, Any], name: str | None
+    make, settings: dict[str, Any], terms: dict[str, Any], name: str | None
 ):
-    worker = WorkerBench(**settings)
+    worker = make(**settings)
     worker.insert(2, **terms)
     assert worker.run() == Ended(Status.COMPLETED)
     assert worker.task().first_line == name
-    worker.close()
 
 
 @pytest.mark.parametrize(("value", "means"), [(None, True), (False, False), ("false", False), ("true", True)])
@@ -222,8 +220,8 @@ def test_names_are_kept_unless_a_variable_forbids_it(value: object, *, means: bo
     assert load({"KEEP_NAMES": value}.get).keep_names is means
 
 
-def test_a_worker_says_when_each_call_started_and_ended():
-    worker = WorkerBench(concurrency=2)
+def test_a_worker_says_when_each_call_started_and_ended(make):
+    worker = make(concurrency=2)
     worker.do(asyncio.sleep(7))
     worker.insert(4)
     assert worker.run() == Ended(Status.COMPLETED)
@@ -231,7 +229,6 @@ def test_a_worker_says_when_each_call_started_and_ended():
     times = [(output.started_ms, output.ended_ms) for output in unpack(0, row["body"])]
     begun = START_MS + 7_000
     assert times == [(begun, begun + 1_000)] * 2 + [(begun + 1_000, begun + 2_000)] * 2
-    worker.close()
 
 
 def recorded(worker: WorkerBench) -> list[Output]:
@@ -239,8 +236,8 @@ def recorded(worker: WorkerBench) -> list[Output]:
     return sorted(output for row in rows for output in unpack(0, row["body"]))
 
 
-def test_a_worker_says_when_the_first_of_several_calls_started():
-    worker = WorkerBench(concurrency=2)
+def test_a_worker_says_when_the_first_of_several_calls_started(make):
+    worker = make(concurrency=2)
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number < 3 else None
     assert worker.run() == Ended(Status.COMPLETED)
@@ -249,11 +246,10 @@ def test_a_worker_says_when_the_first_of_several_calls_started():
         assert output.first_ms == START_MS
         assert output.started_ms is not None
         assert output.started_ms > START_MS + 1_000
-    worker.close()
 
 
-def test_the_first_call_of_an_earlier_worker_has_no_time():
-    worker = WorkerBench()
+def test_the_first_call_of_an_earlier_worker_has_no_time(make):
+    worker = make()
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number in {1, 3} else None
     back = worker.run(Host(Route.QUEUE, 0.5))
@@ -261,14 +257,12 @@ def test_the_first_call_of_an_earlier_worker_has_no_time():
     worker.do(asyncio.sleep(back.delay_seconds))
     assert worker.run() == Ended(Status.COMPLETED)
     assert [(output.calls, output.first_ms) for output in recorded(worker)] == [(3, None), (1, None)]
-    worker.close()
 
 
-def test_an_output_says_which_lane_made_its_call():
-    worker = WorkerBench()
+def test_an_output_says_which_lane_made_its_call(make):
+    worker = make()
     worker.insert(14)
     assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)
     assert [output.lane for output in recorded(worker)] == [1] * 6 + [2] * 6 + [3] * 2
     chunks = worker.do(worker.store.chunks(TASK))
     assert [chunk.lane for chunk in chunks] == [1] * 6 + [2] * 6 + [3] * 2
-    worker.close()

@@ -1,5 +1,6 @@
 """The sums over ended tasks: each end counts exactly once, whatever happens to the task, and no sum ever falls."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,10 +26,10 @@ def sums(bench: StoreBench) -> Tallies:
     return bench.store.beside(Tallies)
 
 
-def fold(bench: StoreBench, most: int = 100) -> bool:
+def fold(bench: StoreBench, most: int = 100, kinds: Sequence[int] = KINDS) -> bool:
     """Add ended tasks to the sums, a millisecond later."""
     bench.pass_ms(1)
-    found = bench.run(sums(bench).foldable(KINDS, most, CLAIM_MS))
+    found = bench.run(sums(bench).foldable(kinds, most, CLAIM_MS))
     bench.run(sums(bench).fold(found, most))
     return found.more
 
@@ -158,13 +159,9 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
     complete(bench, "c", 7_777_777)  # a worker with newer settings writes this task, whose retention no sweep knows yet
     fold(bench)
     assert ended(bench) == {"completed": 2}
-    found = bench.run(sums(bench).foldable([7_777_777], 100, CLAIM_MS))
-    bench.run(sums(bench).fold(found, 100))
-    bench.pass_ms(1)
+    fold(bench, kinds=[7_777_777])
     complete(bench, "d")  # a worker with older settings writes this task
-    bench.pass_ms(1)
-    found = bench.run(sums(bench).foldable([7_777_777], 100, CLAIM_MS))
-    bench.run(sums(bench).fold(found, 100))
+    fold(bench, kinds=[7_777_777])
     assert ended(bench) == {"completed": 4}
 
 
@@ -174,8 +171,7 @@ def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
     if folded:
-        found = bench.run(sums(bench).foldable([0, RETENTION_MS], 100, CLAIM_MS))
-        bench.run(sums(bench).fold(found, 100))
+        fold(bench, kinds=[0, RETENTION_MS])
         assert ended(bench) == {"completed": 3}
     for _ in range(2):
         bench.run(bench.store.erase(TaskKey("deleted")))
@@ -370,9 +366,7 @@ def test_a_copy_of_a_write_that_lands_after_the_settlement_lowers_no_counter(ben
 def test_dead_letters(bench: StoreBench) -> None:
     bench.insert()
     assert bench.run(bench.store.dead_letter(TaskKey("task"), Failure(TaskCode.DEAD_LETTERED, "gone", True), 100_000))
-    bench.pass_ms(1)
-    found = bench.run(sums(bench).foldable([100_000], 100, CLAIM_MS))
-    bench.run(sums(bench).fold(found, 100))
+    fold(bench, kinds=[100_000])
     assert (ended(bench), totals(bench)["dead_letters"]) == ({"failed": 1}, 1)
 
 

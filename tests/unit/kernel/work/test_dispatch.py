@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -63,16 +63,7 @@ def test_the_first_choice_is_the_route_that_is_asked_first(loop: Loop, crowded: 
     assert loop.run_until_complete(dispatcher.dispatch(TaskKey("t:task"), crowded=crowded)) is first
 
 
-@pytest.fixture(name="virtual")
-def virtual_time() -> Loop:
-    return Loop()  # type: ignore[abstract]
-
-
-def run[T](virtual: Loop, coroutine: Coroutine[Any, Any, T]) -> T:
-    return virtual.run_until_complete(coroutine)
-
-
-def test_no_more_is_lent_than_there_is(virtual: Loop) -> None:
+def test_no_more_is_lent_than_there_is(loop: Loop) -> None:
     async def story() -> list[bool]:
         memory = MemoryAllowance(10)
         first = memory.take("request", 6)
@@ -82,11 +73,11 @@ def test_no_more_is_lent_than_there_is(virtual: Loop) -> None:
         first.close()
         return [*found, memory.taken == 4, memory.take("request", 6) is not None]
 
-    assert run(virtual, story()) == [False, True, False, True, True]
+    assert loop.run_until_complete(story()) == [False, True, False, True, True]
 
 
 @pytest.mark.parametrize("user", ["request", "run"])
-def test_a_lone_one_of_its_kind_is_never_refused(virtual: Loop, user: User) -> None:
+def test_a_lone_one_of_its_kind_is_never_refused(loop: Loop, user: User) -> None:
     """However large a share is, and whatever the other kind holds: requests and runs cannot shut each other out."""
     other: User = "run" if user == "request" else "request"
 
@@ -94,10 +85,10 @@ def test_a_lone_one_of_its_kind_is_never_refused(virtual: Loop, user: User) -> N
         memory = MemoryAllowance(10)
         return [memory.take(one, size) is not None for one, size in ((other, 10), (user, 100), (user, 1), (other, 1))]
 
-    assert run(virtual, story()) == [True, True, False, False]
+    assert loop.run_until_complete(story()) == [True, True, False, False]
 
 
-def test_whoever_waits_gets_its_turn(virtual: Loop) -> None:
+def test_whoever_waits_gets_its_turn(loop: Loop) -> None:
     """A run waits until there is memory. It does not fail as long as the others go on within its patience."""
 
     async def story() -> float:
@@ -109,10 +100,10 @@ def test_whoever_waits_gets_its_turn(virtual: Loop) -> None:
             await memory.share("run", 10, 2)
         return asyncio.get_running_loop().time()
 
-    assert run(virtual, story()) == pytest.approx(5, abs=3 * limits.MEMORY_LOOK_SECONDS)
+    assert loop.run_until_complete(story()) == pytest.approx(5, abs=3 * limits.MEMORY_LOOK_SECONDS)
 
 
-def test_a_dead_holder_blocks_nobody_for_ever(virtual: Loop) -> None:
+def test_a_dead_holder_blocks_nobody_for_ever(loop: Loop) -> None:
     """A share without a sign of life is taken back: a killed invocation runs no `finally`."""
 
     async def story() -> tuple[list[str], bool]:
@@ -132,10 +123,10 @@ def test_a_dead_holder_blocks_nobody_for_ever(virtual: Loop) -> None:
         alive.renew()
         return freed, refused
 
-    assert run(virtual, story()) == (["dead"], True)
+    assert loop.run_until_complete(story()) == (["dead"], True)
 
 
-def test_a_run_counts_what_it_has(virtual: Loop) -> None:
+def test_a_run_counts_what_it_has(loop: Loop) -> None:
     """A share grows only if there is memory. What is there already is counted, even beyond the allowance."""
 
     async def story() -> list[bool]:
@@ -149,4 +140,4 @@ def test_a_run_counts_what_it_has(virtual: Loop) -> None:
         share.close()
         return [*found, memory.taken == 4]
 
-    assert run(virtual, story()) == [True, False, True, True, True, False, True]
+    assert loop.run_until_complete(story()) == [True, False, True, True, True, False, True]

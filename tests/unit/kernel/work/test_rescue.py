@@ -213,8 +213,7 @@ def test_an_error_of_the_run_is_not_the_polls(made: Polls):
     assert line["error"] == "StoreError"
 
 
-def test_only_what_was_cut_by_the_poll_counts_as_cut():
-    bench = WorkerBench()
+def test_only_what_was_cut_by_the_poll_counts_as_cut(bench: WorkerBench):
     bench.model.seconds = lambda number: 50.0
     call = ModelCall("do", "x", "model")
 
@@ -229,11 +228,9 @@ def test_only_what_was_cut_by_the_poll_counts_as_cut():
     made = len(bench.model.calls)
     assert bench.do(outcome(0.0, 30.0)).code == "not_started"
     assert len(bench.model.calls) == made
-    bench.close()
 
 
-def test_work_goes_on_when_its_request_is_given_up():
-    bench = WorkerBench()
+def test_work_goes_on_when_its_request_is_given_up(bench: WorkerBench):
     ended: list[bool] = []
     behind: list[asyncio.Future[None]] = []
 
@@ -251,7 +248,6 @@ def test_work_goes_on_when_its_request_is_given_up():
 
     bench.do(story())
     assert ended == [True]
-    bench.close()
 
 
 def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):

@@ -80,8 +80,7 @@ def cron():
 
     yield build
     for one in made:
-        one.bench.loop.close()
-        one.bench.database.close()
+        one.bench.close()
 
 
 def refusing() -> tuple[Road, Road]:
@@ -175,9 +174,8 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
     )
 
 
-def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
+def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(bench: WorkerBench):
     """The direct route makes the task due at once, without a claim or a call."""
-    bench = WorkerBench()
     bench.insert(2)
     runs: list[Any] = []
     worker = bench.worker()
@@ -194,12 +192,9 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
     bench.do(send())
     assert (worker.meter.statements, bench.model.calls, bench.task().attempts) == (2, [], 0)
     assert bench.do(bench.store.due(10)).idle == ["task"]
-    bench.loop.close()
-    bench.database.close()
 
 
-def test_only_what_nobody_works_on_is_hastened():
-    bench = WorkerBench()
+def test_only_what_nobody_works_on_is_hastened(bench: WorkerBench):
     keys = [TaskKey("local:idle"), TaskKey("local:live"), TaskKey("local:over")]
     for key in keys:
         bench.do(bench.store.insert(new_task(key, 1, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
@@ -216,8 +211,6 @@ def test_only_what_nobody_works_on_is_hastened():
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
     # Because the idle task was made due again, the last of its two dispatches no longer counts.
     assert [row["dispatches"] for row in rows] == [1, 0, 0]
-    bench.loop.close()
-    bench.database.close()
 
 
 class Message:
@@ -247,8 +240,7 @@ class Refusing:
         return self
 
 
-def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
-    bench = WorkerBench()
+def test_a_continuation_that_no_route_takes_is_the_next_sweeps(bench: WorkerBench):
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
     waited: list[Awaitable[None]] = []
@@ -269,5 +261,3 @@ def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     assert sum('"claimed"' in str(line) for line in bench.lines) == 1
     assert max(app.meter.subrequests, app.meter.statements) <= PLATFORM
     assert bench.do(bench.store.due(10)).idle == [key]
-    bench.loop.close()
-    bench.database.close()
