@@ -193,6 +193,12 @@ class BatchBench:
 
     # --- Stores -----------------------------------------------------------------------------------------------
 
+    @property
+    def bound(self) -> MemoryBucket:
+        """Return the bucket, which must be bound."""
+        assert self.bucket is not None
+        return self.bucket
+
     def store(self, meter: Meter | None = None) -> TaskStore:
         return task_store(Database(PointedD1(self.database, self.points), meter or Meter(), storage=StorageUse()))
 

@@ -4,6 +4,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, ModuleType
+from typing import Any
+
+import pytest
 
 _TOOL = 4  # A tool id of `sys.monitoring` that is not reserved for a certain kind of tool.
 
@@ -36,3 +39,15 @@ def counted(*modules: ModuleType) -> Iterator[Steps]:
     finally:
         monitoring.set_events(_TOOL, monitoring.events.NO_EVENTS)
         monitoring.free_tool_id(_TOOL)
+
+
+def noted(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple[Any, ...]]:
+    """Return the arguments of each call to come of an asynchronous method. A class's method has `self` among them."""
+    calls, method = list[tuple[Any, ...]](), getattr(owner, name)
+
+    async def note(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return await method(*arguments)
+
+    patch.setattr(owner, name, note)
+    return calls

@@ -104,8 +104,7 @@ def test_a_run_with_failures_is_gone_too(batch: BatchBench, parts: Parts) -> Non
     batch.model.act = act
     batch.begin(lines(60))
     batch.run()
-    assert batch.bucket is not None
-    batch.bucket.fail(2)
+    batch.bound.fail(2)
     batch.run(SHORT)
     assert any(entry["event"] == "lines_unread" for entry in batch.log)
     parts.check_gone(Run, Validation, LineIndex)
@@ -120,8 +119,7 @@ def test_a_run_that_loses_lines_is_gone_too(batch: BatchBench, parts: Parts, cap
     batch.begin(lines(60))
     batch.run()
     parts.check_gone(Run, Validation)
-    assert batch.bucket is not None
-    del batch.bucket.parts[INPUT, "2"]
+    del batch.bound.parts[INPUT, "2"]
     batch.run(SHORT)
     parts.check_gone(Run, LineInputs, LineIndex)
     batch.pass_seconds(limits.LOST_PART_SECONDS)
@@ -145,12 +143,11 @@ def test_a_run_of_a_text_in_a_file_is_gone_when_it_ends(
     while not bench.task().total:
         bench.work(SHORT)
         parts.check_gone(Run, FileText)
-    assert bench.bucket is not None
-    bench.bucket.fail(2)
+    bench.bound.fail(2)
     bench.work(SHORT)
     parts.check_gone(Run, FileText, CallInputs)
     if lost:
-        bench.bucket.parts.clear()
+        bench.bound.parts.clear()
     task = bench.work_to_end()
     assert task.status is (Status.FAILED if lost else Status.COMPLETED)
     assert {entry["event"] for entry in bench.log} >= {"text_cut", "text_unread"}

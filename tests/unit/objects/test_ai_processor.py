@@ -16,11 +16,11 @@ from src.kernel.domain import limits
 from src.kernel.domain.errors import ModelRateLimited, ModelRefused
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Status
-from src.kernel.run.context import RunOutcome
 from src.kernel.run.log import Log
-from src.kernel.work.worker import Host, Worker
+from src.kernel.work.worker import Worker
 from src.objects.ai_processor import Processor
 from src.objects.lane import Lane
+from tests.support.steps import noted
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
@@ -330,16 +330,10 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float
 ):
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
-    hosts, run = list[Host](), Worker.run
-
-    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> RunOutcome:
-        hosts.append(host)
-        return await run(worker, task_key, host)
-
-    monkeypatch.setattr(Worker, "run", noting)
+    runs = noted(monkeypatch, Worker, "run")
     made.start()
     made.alarm()
-    assert [host.seconds for host in hosts] == [seconds]
+    assert [host.seconds for *_, host in runs] == [seconds]
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):

@@ -57,7 +57,7 @@ class Browser:
     """JavaScript's globals, and a record of what happened to them."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[Promise], None] = lambda promise: None
+        self.answer: Callable[[Promise], None] = lambda promise: promise.resolve(self.response())
         self.parts: list[bytes | None] = []  # None: a read of the body does not end before the request is aborted.
         self.stubborn = False  # True means that an abort has no effect.
         self.aborts = 0
@@ -153,7 +153,6 @@ def request(
 
 def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
     browser.parts = [b"one ", b"two"]
-    browser.answer = lambda promise: promise.resolve(browser.response())
     reply = asyncio.run(request())
     assert (reply.status, reply.headers, reply.body) == (200, {"content-type": "text/plain"}, b"one two")
     assert browser.aborts == 0
@@ -165,7 +164,6 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
         client, js = FetchClient(), sys.modules["js"]
         assert isinstance(js, Globals)
         browser.headers = {"content-length": "3"}
-        browser.answer = lambda promise: promise.resolve(browser.response())
         for _ in range(3):
             browser.parts, browser.promises = [b"one"], []
             assert (await request(None, client=client)).body == b"one"
@@ -191,7 +189,6 @@ def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, he
     """A length in the header is believed; else, as compressed, the reply is read by parts."""
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
-    browser.answer = lambda promise: promise.resolve(browser.response())
     reply = asyncio.run(request())
     assert (reply.headers, reply.body, browser.reads) == (headers, b"one two", reads)
     assert browser.unsettled() == 0
@@ -199,10 +196,10 @@ def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, he
 
 @pytest.mark.parametrize("in_body", [None, {}, {"content-length": "9"}], ids=["before the headers", "a part", "whole"])
 def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body: dict[str, str] | None):
-    if in_body is not None:
-        browser.headers = in_body
-        browser.parts = [b"one", None]
-        browser.answer = lambda promise: promise.resolve(browser.response())
+    if in_body is None:
+        browser.answer = lambda promise: None
+    else:
+        browser.headers, browser.parts = in_body, [b"one", None]
     with pytest.raises(HttpTimeout, match="in time"):
         asyncio.run(request(0.01))
     assert browser.aborts == 1
@@ -211,6 +208,8 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
+    browser.answer = lambda promise: None
+
     async def scenario() -> None:
         task = asyncio.ensure_future(request())
         await asyncio.sleep(0)
@@ -226,7 +225,6 @@ def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
 
 def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
     browser.parts = [b"12345", b"67890"]
-    browser.answer = lambda promise: promise.resolve(browser.response())
     with pytest.raises(HttpReplyTooLarge):
         asyncio.run(request(most=7))
     assert browser.aborts == 1
@@ -242,14 +240,12 @@ def test_a_lost_connection_is_no_timeout(browser: Browser):
 
 def test_a_reply_without_a_body_is_whole(browser: Browser):
     """A response with a null body, as for HEAD or 204, is read as an empty body."""
-    browser.answer = lambda promise: promise.resolve(browser.response())
     assert asyncio.run(request()).body == b""
 
 
 def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
     browser.headers = {"content-length": "7"}
     browser.parts = [b"12345", b"67890"]
-    browser.answer = lambda promise: promise.resolve(browser.response())
     with pytest.raises(HttpReplyTooLarge):
         asyncio.run(request(most=7))
     assert browser.unsettled() == 0

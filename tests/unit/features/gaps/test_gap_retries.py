@@ -17,6 +17,7 @@ from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Reduce, Route, Status, Task
 from src.kernel.run.context import Ended
 from src.kernel.store.admission import UNCONDITIONAL, Accepted, Conditions, LimitReached
+from tests.support.steps import noted
 from tests.support.store_bench import new_task
 from tests.support.worker_bench import HOST, WorkerBench
 from tests.unit.kernel.run.test_gaps import KEY, REFUSED, WITH_GAPS, Dies, ended, failing, kept_input
@@ -116,17 +117,10 @@ def test_merge_outputs_are_read_in_pages(
     levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", OLD)
     outputs = [(level, place) for level, row in enumerate(levels, 1) for place in range(len(json.loads(row["ends"])))]
     assert len(outputs) > 2 * most
-    pages: list[tuple[int, list[int]]] = []
-    read = GapRetryStore._merged
-
-    def noted(store: GapRetryStore, old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
-        pages.append((level, list(places)))
-        return read(store, old_key, level, places)
-
-    monkeypatch.setattr(GapRetryStore, "_merged", noted)
+    pages = noted(monkeypatch, GapRetryStore, "_merged")
     plan = planned(bench)
-    assert max(len(places) for _, places in pages) == most
-    assert [(level, place) for level, places in pages for place in places] == outputs
+    assert max(len(places) for *_, places in pages) == most
+    assert [(level, place) for *_, level, places in pages for place in places] == outputs
     assert sum(len(piece.places.split(",")) for piece in plan.merged) == len(outputs) - len(levels)
     assert isinstance(retry(bench), Accepted)
     bench.model.act = lambda call, number: f"new {number}" + LONG

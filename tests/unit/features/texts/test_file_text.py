@@ -16,6 +16,7 @@ from src.kernel.run.context import Ended, Released
 from src.kernel.store.admission import Accepted, Conditions
 from src.kernel.text.chunks import chunks, cuts
 from src.kernel.work.worker import Host
+from tests.support.steps import noted
 from tests.support.text_bench import TEXT_FILE, TEXT_TASK, TextBench, look_near
 
 OTHER = TaskKey("local:01900000-0000-7000-8000-000000000003")
@@ -125,14 +126,13 @@ def test_a_budget_below_the_minimum_ends_the_task_before_a_call(bench: TextBench
 def test_a_lost_part_fails_the_task(bench: TextBench) -> None:
     """Without its bytes a task waits a quarter of an hour, before and after the cut, and then says what is missing."""
     bench.begin_text(TEXT.encode())
-    assert bench.bucket is not None
-    parts = dict(bench.bucket.parts)
-    bench.bucket.parts.clear()
+    parts = dict(bench.bound.parts)
+    bench.bound.parts.clear()
     failure = bench.work_to_end().failure
     assert failure == LOST
     assert limits.LOST_PART_SECONDS <= bench.loop.time() <= 2 * limits.LOST_PART_SECONDS
-    bench.bucket.parts = parts
-    bench.model.act = lambda text, number: bench.bucket.parts.clear()  # type: ignore[union-attr]
+    bench.bound.parts = parts
+    bench.model.act = lambda text, number: bench.bound.parts.clear()
     assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
     task = bench.work_to_end()
     assert bench.failure.code == TaskCode.INPUT_MISSING
@@ -145,10 +145,9 @@ def test_a_bucket_that_says_not_there_for_seconds_fails_no_task(bench: TextBench
     bench.begin_text(TEXT.encode())
 
     def hide_for_seconds() -> None:
-        assert bench.bucket is not None
-        parts = dict(bench.bucket.parts)
-        bench.bucket.parts.clear()
-        bench.loop.call_later(5.0, lambda: bench.bucket and bench.bucket.parts.update(parts))
+        parts = dict(bench.bound.parts)
+        bench.bound.parts.clear()
+        bench.loop.call_later(5.0, lambda: bench.bound.parts.update(parts))
 
     if during == "the cut":
         hide_for_seconds()
@@ -162,8 +161,7 @@ def test_a_bucket_that_says_not_there_for_seconds_fails_no_task(bench: TextBench
 
 def test_a_bucket_that_is_away_is_waited_for(bench: TextBench) -> None:
     bench.begin_text(TEXT.encode())
-    assert bench.bucket is not None
-    bench.bucket.fail(1)
+    bench.bound.fail(1)
     outcome = bench.work()
     assert isinstance(outcome, Released)
     assert outcome.delay_seconds > 0
@@ -171,8 +169,7 @@ def test_a_bucket_that_is_away_is_waited_for(bench: TextBench) -> None:
 
     def fail_once(text: str, number: int) -> None:
         if number == 1:
-            assert bench.bucket is not None
-            bench.bucket.fail(3)
+            bench.bound.fail(3)
 
     bench.model.act = fail_once
     assert bench.work_to_end().status is Status.COMPLETED
@@ -257,25 +254,18 @@ def test_a_cancelled_task_is_not_cut_on(bench: TextBench, monkeypatch: pytest.Mo
     assert bench.task().status is Status.CANCELLED
 
 
-def test_what_a_text_of_25_mb_costs() -> None:
+def test_what_a_text_of_25_mb_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = TextBench(part_bytes=limits.FILE_PART_BYTES, concurrency=6)
     try:
         text = ("Subject first, one fact a sentence, a verb that does something. " * 40 + "\n\n") * 9_700
         content = text.encode()[: limits.FILE_TEXT_BYTES_MOST]
         bench.begin_text(content, chunk_chars=6_000)
-        assert bench.bucket is not None
-        reads: list[int] = []
-        read = bench.bucket.read
-
-        async def counted(file: FileKey, name: str, start: int, end: int) -> bytes:
-            reads.append(end - start)
-            return await read(file, name, start, end)
-
-        bench.bucket.read = counted  # type: ignore[method-assign]
+        asked = noted(monkeypatch, bench.bound, "read")
         bench.model.act = lambda text, number: "ok"
         task = bench.work_to_end(host=Host(Route.QUEUE, 10**6))
         assert task.status is Status.COMPLETED
         assert task.total == len(cuts(content.decode(), 6_000))
+        reads = [end - start for _, _, start, end in asked]
         cut_reads = [size for size in reads if size > 600_000]
         assert len(cut_reads) <= 27
         assert len(reads) <= 27 + 230

@@ -39,8 +39,7 @@ def test_a_read_takes_as_many_chunks_as_fit_the_memory_for_texts(
     text = "x" * CHUNK_CHARS * CHUNKS
     assert len(cuts(text, CHUNK_CHARS)) == CHUNKS
     bench.begin_text(text.encode())
-    assert bench.bucket is not None
-    read = bench.bucket.read
+    read = bench.bound.read
     made: list[int] = []
 
     async def counted(file: FileKey, name: str, start: int, end: int) -> bytes:
@@ -49,7 +48,7 @@ def test_a_read_takes_as_many_chunks_as_fit_the_memory_for_texts(
             made.append(end - start)
         return await read(file, name, start, end)
 
-    monkeypatch.setattr(bench.bucket, "read", counted)
+    monkeypatch.setattr(bench.bound, "read", counted)
     assert bench.work_to_end().status is Status.COMPLETED
     assert len(bench.model.calls) == CHUNKS
     assert made == [CHUNK_CHARS * CHUNKS // reads] * reads
@@ -119,8 +118,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
 def fail_after_first_call(unreadable: TextBench, failures: int) -> None:
     def act(_text: str, number: int) -> None:
         if number == 1:
-            assert unreadable.bucket is not None
-            unreadable.bucket.fail(failures)
+            unreadable.bound.fail(failures)
 
     unreadable.model.act = act
 

@@ -12,10 +12,10 @@ from src.kernel.domain import limits
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Status
 from src.kernel.run.context import Ended, Lost
-from src.kernel.store.claims import Claim
 from src.kernel.store.tasks import TaskStore
 from src.kernel.work.worker import Host
 from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.steps import noted
 from tests.support.worker_bench import HOST, WorkerBench
 from tests.unit.kernel.run.test_claim_checks import TASK, bill, cancel
 
@@ -121,20 +121,12 @@ class Spent(NamedTuple):
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Record all runs' checks of claims, which slow calls need in any case."""
-    made: list[Claim] = []
-    stands = TaskStore.stands
-
-    async def counted(self: TaskStore, claim: Claim) -> bool:
-        made.append(claim)
-        return await stands(self, claim)
-
-    monkeypatch.setattr(TaskStore, "stands", counted)
-    return made
+    return noted(monkeypatch, TaskStore, "stands")
 
 
-def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
+def spent(seed: int, least: float, most: float, looks: list[tuple[Any, ...]]) -> Spent:
     bench, dice = WorkerBench(), Random(seed)
     bench.insert(20)
     bench.model.seconds = lambda number: dice.uniform(least, most)
@@ -152,7 +144,7 @@ def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
     [(5.0, 5.0, 14, 6), (4.5, 5.5, 20, 8), (4.0, 6.0, 24, 11), (1.0, 3.0, 32, 15), (2.0, 10.0, 30, 14)],
 )
 def test_uneven_calls_write_few_rows(
-    looks: list[Claim], monkeypatch: pytest.MonkeyPatch, least: float, most: float, rows: int, calls: int
+    looks: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, least: float, most: float, rows: int, calls: int
 ):
     """For each of ten seeds the rows written and the D1 calls stay within a bound."""
     waiting = [spent(seed, least, most, looks) for seed in SEEDS]
@@ -166,7 +158,7 @@ def test_uneven_calls_write_few_rows(
         assert max(one.rows for one in waiting) < min(one.rows for one in alone)
 
 
-def test_equal_calls_cost_exactly_what_they_did(looks: list[Claim]):
+def test_equal_calls_cost_exactly_what_they_did(looks: list[tuple[Any, ...]]):
     bench = WorkerBench()
     bench.insert(20)
     bench.model.seconds = lambda number: 5.0

@@ -37,7 +37,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreBench]:
 def everything(bench: StoreBench) -> list[Any]:
     return [
         bench.database.rows(f"SELECT * FROM {table}")  # noqa: S608 - a constant
-        for table in ("tasks", "texts", "segments", "failures", "submissions")
+        for table in ("tasks", "texts", "segments", "failures", "submissions", "merges")
     ]
 
 

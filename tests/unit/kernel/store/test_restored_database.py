@@ -10,6 +10,7 @@ from src.kernel.domain.task import Status
 from src.kernel.store.claims import Claim, Continue, Fail, Finish, Next, Release
 from tests.conformance.cases.steps import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
+from tests.unit.kernel.store.test_late_landing import everything
 
 TASK = TaskKey("task")
 STEP = 1_000  # the first step of the worker with the forgotten claim is later than any step of the other worker
@@ -26,11 +27,6 @@ STEPS: dict[str, Next] = {
     "completes": Finish(RETENTION_MS),
     "fails": Fail(RETENTION_MS, FAILURE),
 }
-
-
-def everything(bench: StoreBench) -> list[Any]:
-    tables = ("tasks", "texts", "segments", "failures", "merges")
-    return [bench.database.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608 - constants
 
 
 def twins(bench: StoreBench) -> tuple[Claim, Claim]:

@@ -21,6 +21,7 @@ from src.kernel.text.chunks import Window, cuts
 from src.kernel.work.worker import Host
 from tests.conformance.cases.steps import progress
 from tests.support.sqlite_d1 import SqliteD1
+from tests.support.steps import noted
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 from tests.support.worker_bench import WorkerBench
 
@@ -183,15 +184,9 @@ def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ):
     merging(long_merge)
-    read, measured = TaskStore.level_sizes, list[int]()
-
-    async def counted(store: TaskStore, task_key: TaskKey, level: int) -> Mapping[int, int]:
-        measured.append(level)
-        return await read(store, task_key, level)
-
-    monkeypatch.setattr(TaskStore, "level_sizes", counted)
+    measured = noted(monkeypatch, TaskStore, "level_sizes")
     assert long_merge.run() == Ended(Status.COMPLETED)
-    assert measured == [1]  # the run measures the first level, to plan the next one
+    assert [level for _, _, level in measured] == [1]  # the run measures the first level, to plan the next one
 
 
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):

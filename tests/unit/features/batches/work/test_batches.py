@@ -230,21 +230,19 @@ def test_a_batch_that_is_cancelled_before_its_lines_are_checked_has_no_files(ben
 
 def test_the_bucket_may_be_away(bench: BatchBench) -> None:
     bench.begin(lines(60))
-    assert bench.bucket is not None
-    bench.bucket.fail(3)
+    bench.bound.fail(3)
     bench.run()
-    bench.bucket.fail(2)
+    bench.bound.fail(2)
     bench.run()
-    bench.bucket.fail(6, landed=True)
+    bench.bound.fail(6, landed=True)
     bench.run_to_end()
     bench.check_end(ids(60))
     assert len(bench.model.calls) == 60
 
 
 def lost_lines(bench: BatchBench, content: bytes, number: int) -> list[str]:
-    assert bench.bucket is not None
-    del bench.bucket.parts[INPUT, str(number)]
-    size, at, found = bench.bucket.part_bytes, 0, []
+    del bench.bound.parts[INPUT, str(number)]
+    size, at, found = bench.bound.part_bytes, 0, []
     for raw in content.splitlines(keepends=True):
         if at < (number + 1) * size and number * size < at + len(raw) - 1:
             found.append(str(json.loads(raw)["custom_id"]))
@@ -285,17 +283,15 @@ def test_lines_in_a_part_that_is_lost_later_fail_and_the_others_are_answered(ben
 @pytest.mark.parametrize("seconds", [20.0, 60.0, 300.0])
 def test_a_part_that_is_missed_and_there_again_costs_no_line(bench: BatchBench, seconds: float) -> None:
     bench.begin(lines(60))
-    assert bench.bucket is not None
     key = INPUT, "2"
-    body = bench.bucket.parts[key]
+    body = bench.bound.parts[key]
 
     def back() -> None:
-        assert bench.bucket is not None
-        bench.bucket.parts[key] = body
+        bench.bound.parts[key] = body
 
     for is_valid in (False, True):
         assert (bench.batch().valid_at is not None) is is_valid
-        del bench.bucket.parts[key]
+        del bench.bound.parts[key]
         bench.loop.call_later(seconds, back)
         bench.run()
         assert [line["event"] for line in bench.log].count("lines_unread") > is_valid
@@ -378,8 +374,7 @@ def test_a_bucket_that_gives_no_answer_costs_no_answer_of_the_model(
     """While lines are read, outputs wait to be recorded, so a read ends in time for the run to keep its claim."""
     bench.begin(lines(60))
     bench.run()
-    assert bench.bucket is not None
-    read, reads = bench.bucket.read, [0]
+    read, reads = bench.bound.read, [0]
 
     async def hung(file: FileKey, name: str, start: int, end: int) -> bytes:
         reads[0] += 1
@@ -387,7 +382,7 @@ def test_a_bucket_that_gives_no_answer_costs_no_answer_of_the_model(
             await hangs()
         return await read(file, name, start, end)
 
-    monkeypatch.setattr(bench.bucket, "read", hung)
+    monkeypatch.setattr(bench.bound, "read", hung)
     bench.model.seconds = 100.0
     began = bench.loop.time()
     heir = bench.loop.create_task(takes_over(bench, began + 600))
@@ -459,8 +454,7 @@ def test_parts_have_other_names_after_a_restore_of_the_database(bench: BatchBenc
         bench.model.act = act
         bench.run_to_end()
         assert bench.batch().ended_at is not None
-    assert bench.bucket is not None
-    of_writers = {name.split("-")[0] for (file, name) in bench.bucket.parts if file != INPUT and name.startswith("w")}
+    of_writers = {name.split("-")[0] for (file, name) in bench.bound.parts if file != INPUT and name.startswith("w")}
     assert of_writers == {"w1"}
 
 
@@ -472,7 +466,7 @@ def test_a_bucket_that_is_bound_while_a_batch_goes_on_gets_no_part_of_its_files(
     bench.bucket = MemoryBucket(bench.points, 2_000)
     bench.run_to_end()
     bench.check_end(ids(60))
-    assert bench.bucket.parts.keys() == {(ERRORS, name) for _, name in bench.bucket.parts}
+    assert bench.bound.parts.keys() == {(ERRORS, name) for _, name in bench.bound.parts}
     bench.close()
 
 

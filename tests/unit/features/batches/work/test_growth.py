@@ -26,8 +26,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_reads_once_how_many_lines_wait(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """This costs a row for each segment, so a run reads it with its first outputs, and then counts."""
-    assert bench.bucket is not None
-    bench.bucket.part_bytes = 10**6
+    bench.bound.part_bytes = 10**6
     bench.begin(lines(60))
     bench.run()
     read: list[list[str]] = []
@@ -48,8 +47,7 @@ def test_a_bucket_that_does_not_answer_is_tried_again_only_with_more_lines(
 ) -> None:
     bench.begin(lines(60))
     bench.run()
-    assert bench.bucket is not None
-    put = bench.bucket.put
+    put = bench.bound.put
     waiting: list[int] = []  # The characters of the lines that waited, at each failure.
 
     async def away(file: FileKey, name: str, body: bytes | Buffer) -> None:
@@ -59,7 +57,7 @@ def test_a_bucket_that_does_not_answer_is_tried_again_only_with_more_lines(
             raise BlobUnavailable("503")
         await put(file, name, body)
 
-    monkeypatch.setattr(bench.bucket, "put", away)
+    monkeypatch.setattr(bench.bound, "put", away)
     bench.run_to_end()
     bench.check_end([f"line-{number}" for number in range(60)])
     assert len(waiting) >= 3
@@ -96,8 +94,7 @@ def test_after_each_object_a_run_waits_for_lines_of_another_part(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else each object would cost a read of a row for each segment, and small ones might follow."""
-    assert bench.bucket is not None
-    bench.bucket.part_bytes = part_bytes = 10_000
+    bench.bound.part_bytes = part_bytes = 10_000
     bench.begin(lines(60))
     bench.run()
     waited: list[int] = []  # The characters of the lines that waited, each time when the run looked for lines to move.

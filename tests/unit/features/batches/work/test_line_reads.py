@@ -16,6 +16,7 @@ from src.kernel.run.context import Ended, Released
 from src.kernel.run.memory import MemoryAllowance
 from src.kernel.store.claims import CallKey, Claim
 from tests.support.batch_bench import HOST, INPUT, KEY, BatchBench, line, lines
+from tests.support.steps import noted
 
 
 @pytest.fixture
@@ -27,8 +28,7 @@ def bench() -> Iterator[BatchBench]:
 
 def unread(bench: BatchBench, seconds: float = limits.IDLE_SECONDS_FIRST) -> None:
     """Let a run release the batch for some seconds because the bucket does not answer, and let these pass."""
-    assert bench.bucket is not None
-    bench.bucket.fail(1)
+    bench.bound.fail(1)
     assert bench.run() == Released(seconds)
     bench.pass_seconds(seconds)
 
@@ -44,13 +44,12 @@ def test_a_batch_rests_longer_each_time_its_lines_cannot_be_read_for_a_call(benc
     """Each run of a short slice costs a claim and a release, so pauses within one run do not suffice."""
     bench.begin(lines(60))
     assert bench.run() == Released(0)  # the validation of a long batch ends the run, for lanes
-    assert bench.bucket is not None
-    bench.bucket.fail(1_000)
+    bench.bound.fail(1_000)
     for number in range(4):
         seconds = limits.IDLE_SECONDS_FIRST * 2**number
         assert bench.run(HOST._replace(seconds=5.0)) == Released(seconds)
         bench.pass_seconds(seconds)
-    bench.bucket.fail(0)
+    bench.bound.fail(0)
     assert bench.run() == Ended(Status.COMPLETED)
 
 
@@ -60,8 +59,7 @@ def test_a_part_that_was_missed_for_long_and_is_there_at_the_last_look_is_waited
     """Such a part is not lost, and a run that read again at once might do so without end."""
     bench.begin(lines(60))
     assert bench.run() == Released(0)
-    assert bench.bucket is not None
-    read, short, missed = bench.bucket.read, HOST._replace(seconds=5.0), list[str]()
+    read, short, missed = bench.bound.read, HOST._replace(seconds=5.0), list[str]()
 
     async def only_last_byte(file: FileKey, name: str, start: int, end: int) -> bytes:
         if end - start > 1:
@@ -70,7 +68,7 @@ def test_a_part_that_was_missed_for_long_and_is_there_at_the_last_look_is_waited
         return await read(file, name, start, end)
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.bucket, "read", only_last_byte)
+        patched.setattr(bench.bound, "read", only_last_byte)
         assert bench.run(short) == Released(limits.IDLE_SECONDS_FIRST)
         bench.pass_seconds(limits.LOST_PART_SECONDS)
         assert bench.run(short) == Released(2 * limits.IDLE_SECONDS_FIRST)
@@ -118,17 +116,12 @@ def test_a_read_has_as_many_lines_as_fit(bench: BatchBench, monkeypatch: pytest.
     bench.begin(content)
     assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
     monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 30 * size - 1)  # without the last line's line feed
-    assert bench.bucket is not None
-    read, reads = bench.bucket.read, list[tuple[int, int]]()
-
-    async def noted(file: FileKey, name: str, start: int, end: int) -> bytes:
-        if file == INPUT:
-            reads.append((start, end))
-        return await read(file, name, start, end)
-
-    monkeypatch.setattr(bench.bucket, "read", noted)
+    reads = noted(monkeypatch, bench.bound, "read")
     assert bench.run() == Ended(Status.COMPLETED)
-    assert reads == [(0, 30 * size - 1), (30 * size, 60 * size - 1)]
+    assert [(start, end) for file, _, start, end in reads if file == INPUT] == [
+        (0, 30 * size - 1),
+        (30 * size, 60 * size - 1),
+    ]
     bench.sweep_to_end()
     bench.check_end([f"line-{number:02}" for number in range(60)])
 

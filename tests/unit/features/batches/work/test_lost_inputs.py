@@ -26,8 +26,7 @@ def cancelled() -> Iterator[BatchBench]:
 
 
 def lose_part(bench: BatchBench) -> None:
-    assert bench.bucket is not None
-    del bench.bucket.parts[INPUT, "0"]
+    del bench.bound.parts[INPUT, "0"]
 
 
 def lose_file(bench: BatchBench) -> None:

@@ -14,6 +14,7 @@ from src.kernel.domain.task import Reduce, Route
 from src.kernel.store.sweep import SweepStore
 from src.kernel.work.sweep.sweep import SweepCounts
 from tests.support.invocations import new_sweep
+from tests.support.steps import noted
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
@@ -103,25 +104,13 @@ def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: Worker
 
 def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
     """A sweep does not repeat an erasure if a later write finds no space. It erases early after that."""
-    called = list[str]()
-
-    def note(name: str) -> None:
-        method = getattr(SweepStore, name)
-
-        async def noted(self: SweepStore, *arguments: Any) -> Any:
-            called.append(name)
-            return await method(self, *arguments)
-
-        monkeypatch.setattr(SweepStore, name, noted)
-
-    note("past_retention")
-    note("erase_expired")
+    early, usual = (noted(monkeypatch, SweepStore, name) for name in ("past_retention", "erase_expired"))
     submit(bench, 1)
     bench.database.cap.reported = FULL_SIZE
     bench.do(bench.worker().store.ready())
     bench.database.fail(FULL, passing=2)
     assert fire(bench, Road(bench)).erased == 2
-    assert called == ["erase_expired"]
+    assert (len(early), len(usual)) == (0, 1)
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
