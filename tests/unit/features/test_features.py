@@ -32,12 +32,9 @@ def test_a_group_has_the_calls_of_its_paths(group: PathGroup) -> None:
     assert {endpoint.path for endpoint in group.load()} == set(group.paths)
 
 
-def test_a_path_is_in_one_group() -> None:
+def test_groups_have_an_order_and_each_path_is_in_one() -> None:
     paths = [path for group in CATALOGUE.groups for path in group.paths]
     assert len(set(paths)) == len(paths)
-
-
-def test_groups_have_an_order() -> None:
     assert len({group.rank for group in CATALOGUE.groups}) == len(CATALOGUE.groups)
 
 

@@ -46,6 +46,15 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
     assert table.value("SELECT paused_until FROM webhook_endpoints") == (0 if off <= 0 else NOW + 9_000)
 
 
+def fails(table: Table, began_at: int, **values: int) -> dict[str, Any]:
+    """Note a failure, and return the row of its endpoint."""
+    usual = {"weight": 1, "pause_ms": 1_000, "pause_most_ms": 5_000}
+    named = {"endpoint": ENDPOINT, "began_at": began_at, "failure": "timeout"}
+    table.ask(deliveries_store.NOTE_FAILURE, **named, **usual | values)
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    return row
+
+
 @pytest.mark.parametrize(
     ("failures", "weight", "failed_off", "asked_ms", "then", "pause_ms"),
     [
@@ -70,9 +79,7 @@ def test_what_a_failure_does_to_an_endpoint(
     table: Table, failures: int, weight: int, failed_off: int, asked_ms: int, then: int, pause_ms: int
 ) -> None:
     endpoint(table, failures=failures, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
-    values = {"breaker": 3, "weight": weight, "pause_ms": 1_000, "pause_most_ms": 5_000, "asked_ms": asked_ms}
-    table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW, failure="timeout", **values)
-    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    row = fails(table, NOW, breaker=3, weight=weight, asked_ms=asked_ms)
     assert (row["failures"], row["paused_until"]) == (then, NOW + pause_ms)
     counted = then > failures or asked_ms > failed_off > 0
     assert row["paused_at"] == (NOW if counted else NOW + failed_off)
@@ -85,15 +92,7 @@ def test_an_attempt_that_began_before_the_last_failure_does_not_count(
 ) -> None:
     """Of several attempts that run and fail at the same time, only the first counts."""
     endpoint(table, failures=3, paused_at=NOW + failed_off, paused_until=NOW + failed_off)
-    values: dict[str, Any] = {
-        "breaker": 9,
-        "weight": 1,
-        "pause_ms": 1_000,
-        "pause_most_ms": 5_000,
-        "failure": "timeout",
-    }
-    table.ask(deliveries_store.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
-    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    row = fails(table, NOW - 500, breaker=9, asked_ms=asked_ms)
     assert row["failures"] == failures
     changed = failures > 3 or asked_ms > 0
     assert row["paused_until"] == (NOW + asked_ms if changed else NOW + failed_off)

@@ -179,25 +179,16 @@ def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> 
     assert infer(reply(200, body)).output == output
 
 
+BAD_CHOICES = (b"[]", b'{"0":1}', b"[null]", b'[{"message":null}]')
+BAD_CONTENTS = (b"null", b'" \\n"', b"[]", b'"\xff"')
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"<html>",
-        b"null",
-        b"[]",
-        b'"text"',
-        b"{}",
-        b'{"choices":[]}',
-        b'{"choices":{"0":1}}',
-        b'{"choices":[null]}',
-        b'{"choices":[{"message":null}]}',
-        b'{"choices":[{"message":{"content":null}}]}',
-        b'{"choices":[{"message":{"content":" \\n"}}]}',
-        b'{"choices":[{"message":{"content":[]}}]}',
-        b'{"choices":[{"message":{"content":"\xff"}}]}',
-        b"[" * 500_000,
-        b'{"a":' * 100_000,
+        *(b"", b"<html>", b"null", b"[]", b'"text"', b"{}", b"[" * 500_000, b'{"a":' * 100_000),
+        *(b'{"choices":' + choices + b"}" for choices in BAD_CHOICES),
+        *(b'{"choices":[{"message":{"content":' + content + b"}}]}" for content in BAD_CONTENTS),
         json.dumps(completion("x" * (limits.OUTPUT_CHARS_MOST + 1))).encode(),
     ],
 )

@@ -170,17 +170,11 @@ def test_finding(keys: Keys) -> None:
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("id", "x"),
-        ("id", "G" * 16),
-        ("tenant", ""),
-        ("tenant", "a:b"),
-        ("tenant", "-a"),
-        ("tenant", "x" * 64),
+        *(("id", value) for value in ("x", "G" * 16)),
+        *(("tenant", value) for value in ("", "a:b", "-a", "x" * 64)),
+        *(("scopes", value) for value in ("read", "[]")),
+        *(("label", value) for value in ("", "x" * 101)),
         ("digest", "secret"),
-        ("scopes", "read"),
-        ("scopes", "[]"),
-        ("label", ""),
-        ("label", "x" * 101),
         ("expires_at", 1),
     ],
 )
