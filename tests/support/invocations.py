@@ -54,7 +54,7 @@ def new_sweep(worker: Worker, senders: Sequence[Sender], **terms: Any) -> Sweep:
 
 
 class Road:
-    """A route that notes which tasks it took, and when. It refuses what comes after `takes`, and the send `refused`."""
+    """A route that counts sends, and notes what it took. It refuses what comes after `takes`, and send `refused`."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class Road:
         self.sent: list[TaskKey] = []
         self.sent_at: list[float] = []
         self._takes, self._refused, self._seconds = takes, refused, seconds
-        self._sends = 0
+        self.sends = 0
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        self._sends += 1
-        if self._sends == self._refused or len(self.sent) >= self._takes:
+        self.sends += 1
+        if self.sends == self._refused or len(self.sent) >= self._takes:
             raise RuntimeError("Exceeded allowed duration in Durable Objects free tier.")
         await asyncio.sleep(self._seconds)
         self.sent.append(task_key)
