@@ -1,8 +1,8 @@
 """Property tests of the store: after any sequence of transitions the database and a Python model agree."""
 
 import json
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from src.kernel.domain.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, R
 from src.kernel.store.admission import UNCONDITIONAL, Accepted, Conditions
 from src.kernel.store.claims import Claim, Continue, Fail, Finish, Release
 from src.kernel.store.d1 import Database
+from src.kernel.store.ending import Stopped
 from src.kernel.store.rows import ListFilter, span
 from src.kernel.store.sweep import Due
 from tests.support.invocations import task_store
@@ -84,6 +85,11 @@ conditions = st.one_of(
         queue_share=st.sampled_from([None, 0, 1]),
     ),
 )
+NONE_FAILED: dict[str, Any] = {
+    "failed": set(),
+    "final": False,
+    "failure": Failure(TaskCode.MODEL_REFUSED, "none", retryable=False),
+}
 rarely = st.sampled_from([False] * 5 + [True])
 
 
@@ -96,10 +102,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = START_MS
-        self.database = SqliteD1(now_ms=lambda: self.now)
+        self.model = StoreModel(START_MS)
+        self.database = SqliteD1(now_ms=lambda: self.model.now)
         self.store = task_store(Database(self.database, Meter()))
-        self.model = StoreModel()
         self.holders = 0
         self.submitted: dict[str, tuple[NewTask, Conditions]] = {}
         self.claims: set[tuple[str, int]] = set()
@@ -107,26 +112,32 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.database.close()
 
-    def lose(self, fault: str, reads: int = 0) -> None:
-        """Make a D1 call fail, before or after its commit, once this many calls have succeeded."""
+    def both(self, fault: str | None, name: str, *arguments: Any, reads: int = 0, **wish: Any) -> tuple[Any, Any]:
+        """Call a method of store and model. With `fault`, its D1 call fails before or after its commit.
+
+        A write that is sent again is applied twice; `reads` calls come before it.
+        """
         if fault == "after":
             self.database.fail(NETWORK_LOST, "after", passing=reads)
-        else:
+        elif fault == "before":
             self.database.fail(OVERLOADED, "before", passing=reads)
-
-    def both[T](
-        self, fault: str | None, real: Callable[[], Coroutine[Any, Any, T]], model: Callable[[], Any], reads: int = 0
-    ) -> tuple[T, Any]:
-        """Call store and model. A write sent again is applied twice; `reads` calls come before it."""
-        if fault is not None:
-            self.lose(fault, reads)
-        given, expected = _run(real()), model()
+        self.model.resent = fault is not None
+        given = run_coroutine(getattr(self.store, name)(*arguments, **wish))
+        expected = getattr(self.model, name)(*arguments, **wish)
         self.database.heal()
         if fault == "after":
             before = repr(self.model.state())
-            expected = model()
+            expected = getattr(self.model, name)(*arguments, **wish)
             assert repr(self.model.state()) == before, "not safe to send again"
         return given, expected
+
+    def same(
+        self, fault: str | None, name: str, *arguments: Any, reads: int = 0, seen: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """Call a method of both, and compare their results, of the store's only what is `seen`."""
+        given, expected = self.both(fault, name, *arguments, reads=reads)
+        assert (given if seen is None else seen(given)) == expected
+        return given
 
     @rule(
         target=tasks,
@@ -141,7 +152,7 @@ class StoreMachine(RuleBasedStateMachine):
         if len(self.submitted) == SUBMISSIONS_MOST:
             return multiple()
         task_key = TaskKey(f"{tenant}:task-{len(self.submitted) + 1}")
-        new = new_task(task_key, chunks, reduce, self.now, **bound)
+        new = new_task(task_key, chunks, reduce, self.model.now, **bound)
         self.submitted[task_key] = replace(new, text=LETTERS[:chunks]), on
         return task_key if isinstance(self._insert(task_key, fault), Accepted) else multiple()
 
@@ -152,20 +163,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
         new, on = self.submitted[task_key]
-        given, expected = self.both(
-            fault, lambda: self.store.insert(new, LEASE_MS, on), lambda: self.model.insert(self.now, new, LEASE_MS, on)
-        )
-        assert given == expected
+        given = self.same(fault, "insert", new, LEASE_MS, on)
         if fault is not None and not isinstance(given, Accepted):
-            self.model.withdraw(self.now, new, on)
+            self.model.withdraw(new, on)
         return given
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
     def withdraw(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
-        if not meant:
-            return
-        new, on = self.submitted[task_key]
-        self.both(fault, lambda: self.store.withdraw(new, on), lambda: self.model.withdraw(self.now, new, on))
+        if meant:
+            self.both(fault, "withdraw", *self.submitted[task_key])
 
     @rule(
         target=workers,
@@ -190,25 +196,22 @@ class StoreMachine(RuleBasedStateMachine):
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
 
     def _claim(self, task_key: TaskKey, holder: str, fault: str | None, **wish: Any) -> Any:
-        given, expected = self.both(
-            fault,
-            lambda: self.store.claim(task_key, holder=holder, **wish),
-            lambda: self.model.claim(self.now, task_key, holder, **wish),
-        )
+        given, expected = self.both(fault, "claim", task_key, holder=holder, **wish)
         if not isinstance(given, Claim):
             assert (given.standing, given.left_ms) == expected
             return multiple()
         assert isinstance(expected, ModelTask), expected
-        assert claim_seen(given) == claim_expected(expected, self.now)
-        first = expected.completed
-        places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
-        assert (given.window.chunks, given.window.text) == expected.window(places)
+        assert claim_seen(given) == claim_expected(expected, self.model.now)
+        window = expected.window(expected.completed, max(wish["announce"], WINDOW_CHARS_MOST))
+        assert (given.window.chunks, given.window.text) == window
         assert not (given.failed_for_good and given.announced) or (task_key, given.fence) in self.claims
         # Each claim has one worker, which knows of calls that it has not reported to the database.
         if (task_key, given.fence) in self.claims:
             return multiple()
         self.claims.add((task_key, given.fence))
-        return Worker(given, holder, wish["host"], expected.total, expected.reduce is Reduce.MERGE, set(given.outputs))
+        return Worker(
+            given, holder, wish["host"], expected.total, expected.options.reduce is Reduce.MERGE, set(given.outputs)
+        )
 
     @rule(
         worker=workers,
@@ -251,167 +254,105 @@ class StoreMachine(RuleBasedStateMachine):
             step = Finish(step.retention_ms, 1)
         if isinstance(step, Continue) and not progress.in_flight:
             step = step._replace(room_bytes=0)  # a worker reserves storage for outputs only if it may make calls
-        claim = worker.claim
-        given, expected = self.both(
-            fault,
-            lambda: self.store.step(claim, progress, step),
-            lambda: self.model.step(self.now, claim.task_key, claim.fence, progress, step),
-        )
-        assert given == expected
+        self.same(fault, "step", worker.claim, progress, step)
 
     @rule(worker=workers, done=positions, failed=positions, in_flight=positions, failure=failures, fault=faults)
     def settle(self, worker: Worker, fault: str | None, **facts: Any) -> None:
-        progress, claim = worker.progress(final=False, **facts), worker.claim
-        overdue = None if claim.deadline_left_ms is None else OVERDUE
-        given, expected = self.both(
-            fault,
-            lambda: self.store.settle(claim, progress, OVERDUE, RETENTION_MS),
-            lambda: self.model.settle(self.now, claim.task_key, claim.fence, progress, overdue, RETENTION_MS),
-        )
-        assert given == expected
+        self.same(fault, "settle", worker.claim, worker.progress(final=False, **facts), OVERDUE, RETENTION_MS)
 
     @rule(worker=workers)
     def may_start(self, worker: Worker) -> None:
-        claim = worker.claim
-        left = _run(self.store.may_start(claim.task_key, claim.fence))
-        assert left == self.model.may_start(self.now, claim.task_key, claim.fence)
+        self.same(None, "may_start", worker.claim.task_key, worker.claim.fence)
 
     @rule(worker=workers, first=st.integers(0, CHUNKS_MOST - 1), chunks=st.integers(1, CHUNKS_MOST))
     def window(self, worker: Worker, first: int, chunks: int) -> None:
-        claim, places = worker.claim, range(first, first + chunks)
-        found = _run(self.store.window(claim.task_key, claim.fence, first, chunks))
-        expected = self.model.window(claim.task_key, claim.fence, places)
-        assert (found and (found.chunks, found.text)) == expected
+        claim, shown = worker.claim, lambda found: found and (found.chunks, found.text)
+        self.same(None, "window", claim.task_key, claim.fence, first, chunks, seen=shown)
 
     @rule(worker=workers, level=st.integers(0, 1), first=st.integers(0, 2), last=st.integers(0, 2))
     def outputs_of_a_level(self, worker: Worker, level: int, first: int, last: int) -> None:
         task_key = worker.claim.task_key
         task = self.model.tasks.get(task_key)
-        texts = (
-            {} if task is None else {key.position: text for key, (text, _) in task.outputs.items() if key[0] == level}
-        )
-        assert _run(self.store.level_sizes(task_key, level)) == {at: len(text) for at, text in texts.items()}
-        found = _run(self.store.level_outputs(task_key, level, first, last))
-        assert {at: output.text for at, output in found.items()} == {
-            at: text for at, text in texts.items() if first <= at <= last
+        outputs = {} if task is None else task.outputs
+        texts = {key.position: text for key, (text, _) in outputs.items() if key.level == level}
+        assert run_coroutine(self.store.level_sizes(task_key, level)) == {at: len(text) for at, text in texts.items()}
+        found = {
+            at: one.text for at, one in run_coroutine(self.store.level_outputs(task_key, level, first, last)).items()
         }
+        assert found == {at: text for at, text in texts.items() if first <= at <= last}
 
     @rule(ids=st.lists(tasks, min_size=1, max_size=3), fault=faults)
     def expire(self, ids: list[TaskKey], fault: str | None) -> None:
-        given, expected = self.both(
-            fault,
-            lambda: self.store.expire(ids, OVERDUE, RETENTION_MS),
-            lambda: self.model.expire(self.now, ids, OVERDUE, RETENTION_MS),
-        )
-        assert set(given) == expected
+        self.same(fault, "expire", ids, OVERDUE, RETENTION_MS, seen=set)
 
     @rule(worker=workers, fault=faults)
     def finish(self, worker: Worker, fault: str | None) -> None:
         self._finish(worker, fault)
 
     def _finish(self, worker: Worker, fault: str | None) -> None:
-        everything = set(range(CHUNKS_MOST))
-        failure = Failure(TaskCode.MODEL_REFUSED, "none", retryable=False)
-        facts = {"failed": set(), "in_flight": set(), "final": False, "failure": failure}
-        self._step(worker, Finish(RETENTION_MS), fault, done=everything, **facts)
+        self._step(worker, Finish(RETENTION_MS), fault, done=set(range(CHUNKS_MOST)), in_flight=set(), **NONE_FAILED)
 
     @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
     def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
         """Try a worker's write at its task's deadline, where it fails, or a millisecond earlier, where it succeeds."""
         task = self.model.tasks.get(worker.claim.task_key)
-        if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
+        if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.model.now:
             return
-        self.now = task.deadline_at - early_ms
+        self.model.now = task.deadline_at - early_ms
         if finishing:
             self._finish(worker, fault)
-            return
-        facts = {
-            "done": {0},
-            "failed": set(),
-            "final": False,
-            "failure": Failure(TaskCode.MODEL_REFUSED, "none", retryable=False),
-        }
-        self._step(worker, Continue(LEASE_MS), fault, in_flight={1}, **facts)
+        else:
+            self._step(worker, Continue(LEASE_MS), fault, done={0}, in_flight={1}, **NONE_FAILED)
 
     @rule(task_key=tasks, failure=failures, fault=faults)
     def dead_letter(self, task_key: TaskKey, failure: Failure, fault: str | None) -> None:
-        given, expected = self.both(
-            fault,
-            lambda: self.store.dead_letter(task_key, failure, RETENTION_MS),
-            lambda: self.model.dead_letter(self.now, task_key, failure, RETENTION_MS),
-            reads=1,
-        )
-        assert given == expected
+        self.same(fault, "dead_letter", task_key, failure, RETENTION_MS, reads=1)
 
     @rule(task_key=tasks, retention_ms=st.sampled_from([0, RETENTION_MS]), fault=faults)
     def cancel(self, task_key: TaskKey, retention_ms: int, fault: str | None) -> None:
-        given, expected = self.both(
-            fault,
-            lambda: self.store.cancel(task_key, retention_ms),
-            lambda: self.model.cancel(self.now, task_key, retention_ms),
-            reads=1,
-        )
-        assert given[:2] == expected
+        self.same(fault, "cancel", task_key, retention_ms, reads=1, seen=_stopped)
 
     @rule(task_key=tasks, on=conditions, fault=faults)
     def retry(self, task_key: TaskKey, on: Conditions, fault: str | None) -> None:
-        given, expected = self.both(
-            fault,
-            lambda: self.store.retry(task_key, LEASE_MS, on),
-            lambda: self.model.retry(self.now, task_key, LEASE_MS, on, resent=fault is not None),
-            reads=1,
-        )
-        assert given == expected
+        self.same(fault, "retry", task_key, LEASE_MS, on, reads=1)
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
     def erase(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
-        if not meant:  # the other rules no longer get an erased task
-            return
-        given, expected = self.both(
-            fault,
-            lambda: self.store.erase(task_key),
-            lambda: self.model.erase(self.now, task_key, resent=fault is not None),
-        )
-        assert given[:2] == expected
+        if meant:  # the other rules no longer get an erased task
+            self.same(fault, "erase", task_key, seen=_stopped)
 
     @precondition(lambda self: self.model.tasks)
     @rule(target=sweeps, most=st.sampled_from([1, 2, 3, 100, 100, 100]), fault=faults)
     def due(self, most: int, fault: str | None) -> Due:
-        given, expected = self.both(fault, lambda: self.store.due(most), lambda: self.model.due(self.now, most))
-        assert given == expected
-        return given
+        return self.same(fault, "due", most)
 
     @rule(due=sweeps, fault=faults)
     def take_due(self, due: Due, fault: str | None) -> None:
         """Send off tasks that an earlier search found due, although some tasks may have changed since."""
-        given, expected = self.both(
-            fault, lambda: self.store.take_due(due, LEASE_MS), lambda: self.model.take_due(self.now, due, LEASE_MS)
-        )
-        assert set(given) == expected
+        self.same(fault, "take_due", due, LEASE_MS, seen=set)
 
     @rule(due=sweeps, fault=faults)
     def erase_expired(self, due: Due, fault: str | None) -> None:
-        given, expected = self.both(fault, lambda: self.store.erase_expired(due), lambda: self.model.erase_expired(due))
-        assert given == expected
+        self.same(fault, "erase_expired", due)
 
     @rule(milliseconds=pauses)
     def pass_time(self, milliseconds: int) -> None:
-        self.now += milliseconds
+        self.model.now += milliseconds
 
     @rule(task_key=tasks)
     def read(self, task_key: TaskKey) -> None:
         model = self.model.tasks.get(task_key)
-        task, chunks = _run(self.store.task(task_key)), _run(self.store.chunks(task_key))
-        going_on = _run(self.store.going_on(task_key))
+        task, chunks = run_coroutine(self.store.task(task_key)), run_coroutine(self.store.chunks(task_key))
+        going_on = run_coroutine(self.store.going_on(task_key))
         if model is None:
             assert (task, chunks, going_on) == (None, None, None)
             return
         assert task is not None
         assert chunks is not None
         in_flight, result = len(model.in_flight), model.result()
-        live = model.is_live(self.now)
+        live = model.lease_until is not None and model.lease_until > self.model.now
         assert task.status == model.status
-        assert task.overdue == (model.is_overdue(self.now) and not model.status.terminal)
+        assert task.overdue == (model.is_overdue(self.model.now) and not model.status.terminal)
         assert (going_on is not None) == (not model.status.terminal and not task.overdue)
         assert going_on is None or (going_on.mark, going_on.status) == (task.mark, task.status)
         assert task.mark.fence == model.fence
@@ -421,7 +362,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert (task.completed, task.failed, task.attempts) == (model.completed, model.failed, model.attempts)
         assert task.failure == model.failure
         assert task.expires_at == (model.wake_at if model.status.terminal else None)
-        merged = result is not None and model.reduce is not Reduce.NONE
+        merged = result is not None and model.options.reduce is not Reduce.NONE
         assert task.result == (CONCAT_SEPARATOR.join(result or []) if merged else result and tuple(result))
         shown = [(view.index, view.output) for view in chunks]
         assert shown == sorted(
@@ -438,7 +379,7 @@ class StoreMachine(RuleBasedStateMachine):
         last: TaskKey | None = None
         while True:
             where = span(tenant, before_id=last and split_task_key(last)[1], from_ms=None, until_ms=None)
-            page = _run(self.store.list(where, only=ListFilter(status), most=most))
+            page = run_coroutine(self.store.list(where, only=ListFilter(status), most=most))
             assert len(page.tasks) <= most
             assert all(task.result is None for task in page.tasks)
             seen += [task.task_key for task in page.tasks]
@@ -453,44 +394,34 @@ class StoreMachine(RuleBasedStateMachine):
         assert set(rows) == set(self.model.tasks)
         for task_key, task in self.model.tasks.items():
             assert row_facts(rows[task_key]) == task_facts(task), task_key
-        assert stored_outputs(self.database) == {
-            (task_key, *key): value
-            for task_key, task in self.model.tasks.items()
-            for key, value in task.outputs.items()
+        assert stored_outputs(self.database) == self._parts("outputs", tuple)
+        places, values = "task_id, level, idx", "attempts, calls, final, code, message, retryable"
+        assert self._stored(f"{places}, {values} FROM failures", 3) == self._parts("failures", failed_values)
+        merges = {
+            key: (json.loads(ends),) for key, (ends,) in self._stored("task_id, level, ends FROM merges", 2).items()
         }
-        assert self._parts("failures", "attempts, calls, final, code, message, retryable") == {
-            (task_key, *key): failed_values(item)
-            for task_key, task in self.model.tasks.items()
-            for key, item in task.failures.items()
-        }
-        assert {
-            (row["task_id"], row["level"]): tuple(json.loads(row["ends"]))
-            for row in self.database.rows("SELECT * FROM merges")
-        } == {
-            (task_key, level): ends
-            for task_key, task in self.model.tasks.items()
-            for level, ends in task.merges.items()
-        }
-        emptied = {row["task_id"]: row["input"] == "" for row in self.database.rows("SELECT * FROM texts")}
-        assert emptied == {key: task.status is Status.COMPLETED for key, task in self.model.tasks.items()}
-        assert {
-            row["id"]: (row["task_id"], row["digest"], row["expires_at"], bool(row["replayed"]))
-            for row in self.database.rows("SELECT * FROM submissions")
-        } == {
-            name: (item.task_key, item.digest, item.expires_at, item.replayed)
-            for name, item in self.model.submissions.items()
-        }
-        assert {
-            row["tenant"]: (row["day"], row["characters"]) for row in self.database.rows("SELECT * FROM daily_use")
-        } == self.model.daily_use
+        assert merges == self._parts("merges", lambda ends: (list(ends),))
+        emptied = {key: (int(task.status is Status.COMPLETED),) for key, task in self.model.tasks.items()}
+        assert self._stored("task_id, input = '' FROM texts") == emptied
+        held = {name: astuple(item) for name, item in self.model.submissions.items()}
+        assert self._stored("id, task_id, digest, expires_at, replayed FROM submissions") == held
+        assert self._stored("tenant, day, characters FROM daily_use") == self.model.daily_use
 
-    def _parts(self, table: str, columns: str) -> dict[Any, Any]:
-        rows = self.database.rows(f"SELECT task_id, level, idx, {columns} FROM {table}")  # noqa: S608
-        return {tuple(row.values())[:3]: tuple(row.values())[3:] for row in rows}
+    def _stored(self, wanted: str, key_columns: int = 1) -> dict[Any, Any]:
+        rows = [tuple(row.values()) for row in self.database.rows(f"SELECT {wanted}")]
+        return {row[0] if key_columns == 1 else row[:key_columns]: row[key_columns:] for row in rows}
+
+    def _parts(self, name: str, seen: Callable[[Any], Any]) -> dict[Any, Any]:
+        """Return the model's outputs, failures or merges of all tasks, by task and place."""
+        return {
+            (task_key, *(key if isinstance(key, tuple) else (key,))): seen(value)
+            for task_key, task in self.model.tasks.items()
+            for key, value in getattr(task, name).items()
+        }
 
 
-def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
-    return run_coroutine(coroutine)
+def _stopped(given: Stopped) -> tuple[bool, int]:
+    return given[:2]
 
 
 @pytest.mark.timeout(0 if CAMPAIGN else 300)

@@ -69,22 +69,17 @@ class Worker:
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
     failure = item.failure
-    return (
-        *(item.tried.attempts, item.tried.calls, int(item.final)),
-        *(failure.code, failure.message, int(failure.retryable)),
-    )
+    return *item.tried[:2], int(item.final), failure.code, failure.message, int(failure.retryable)
 
 
+_OPTIONS = ("reduce", "deadline_ms", "max_calls")
 _NAMES = (
-    *("status", "route", "reduce", "total", "completed", "failed", "fence", "holder", "host", "lease_until"),
+    *("status", "route", "total", "completed", "failed", "fence", "holder", "host", "lease_until"),
     *("attempts", "stalls", "stalled_since", "rest_until", "rate_waits"),
     *("calls_settled", "calls_in_doubt", "calls_minimum", "input_tokens"),
     *("output_tokens", "dispatches", "not_before", "wake_at", "created_at", "started_at", "finished_at"),
-    *("deadline_ms", "deadline_at", "max_calls", "announced_at", "start_ms", "idle_runs"),
-    "truncated",
+    *("deadline_at", "announced_at", "start_ms", "idle_runs", "truncated"),
 )
-
-
 _CLAIMED = (
     *("fence", "attempts", "stalls", "rate_waits", "idle_runs", "start_ms"),
     *("calls_settled", "calls_in_doubt", "input_tokens", "output_tokens", "truncated"),
@@ -92,18 +87,18 @@ _CLAIMED = (
 
 
 def row_facts(row: dict[str, Any]) -> dict[str, Any]:
-    facts = {name: row[name] for name in _NAMES}
-    error = (
-        None if row["error_code"] is None else (row["error_code"], row["error_message"], bool(row["error_retryable"]))
-    )
-    return facts | {"calls": (json.loads(row["in_flight"]), json.loads(row["doubted"])), "error": error}
+    code, message, retryable = (row[f"error_{name}"] for name in ("code", "message", "retryable"))
+    calls = (json.loads(row["in_flight"]), json.loads(row["doubted"]))
+    error = None if code is None else (code, message, bool(retryable))
+    return {name: row[name] for name in (*_NAMES, *_OPTIONS)} | {"calls": calls, "error": error}
 
 
 def task_facts(task: ModelTask) -> dict[str, Any]:
     failure = task.failure
     error = None if failure is None else (failure.code, failure.message, failure.retryable)
     calls = ([list(key) for key in task.in_flight], [list(key) for key in task.doubted])
-    return {name: getattr(task, name) for name in _NAMES} | {"calls": calls, "error": error}
+    facts = {name: getattr(task, name) for name in _NAMES} | {name: getattr(task.options, name) for name in _OPTIONS}
+    return facts | {"calls": calls, "error": error}
 
 
 def claim_seen(claim: Claim) -> dict[str, Any]:

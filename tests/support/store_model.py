@@ -1,11 +1,11 @@
 """A model of the store in a few dicts: what `store.tasks` promises for each transition of a task, without SQL.
 
-Every method gets the database's time as `now`, and returns the same result as the store's method, as plain values. The
-model was written from the contracts of the store's methods, and not from the SQL.
+Its methods have the names and arguments of the store's, and return the same results as plain values. The model was
+written from the contracts of the store's methods, and not from the SQL.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from src.kernel.calls.pace import Rests
@@ -16,6 +16,7 @@ from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure,
 from src.kernel.store.admission import Accepted, Conditions, Limit, LimitReached, Mismatched, Outcome, Replayed
 from src.kernel.store.claims import (
     CallKey,
+    Claim,
     ClaimRefusal,
     Continue,
     Fail,
@@ -76,27 +77,12 @@ class ModelTask:
     merges: dict[int, tuple[int, ...]] = field(default_factory=dict)
     text: str = ""
 
-    @property
-    def reduce(self) -> Reduce:
-        return self.options.reduce
-
-    @property
-    def deadline_ms(self) -> int | None:
-        return self.options.deadline_ms
-
-    @property
-    def max_calls(self) -> int | None:
-        return self.options.max_calls
-
     def begin_time(self, now: int) -> None:
-        self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
+        self.deadline_at = None if self.options.deadline_ms is None else now + self.options.deadline_ms
 
-    def window(self, places: range) -> tuple[range, str]:
-        there = range(places.start, max(places.start, min(places.stop, self.total)))
+    def window(self, first: int, chunks: int) -> tuple[range, str]:
+        there = range(first, max(first, min(first + chunks, self.total)))
         return there, self.text[there.start : there.stop]
-
-    def is_live(self, now: int) -> bool:
-        return self.lease_until is not None and self.lease_until > now
 
     def free_at(self) -> int:
         assert self.lease_until is not None
@@ -181,7 +167,7 @@ class ModelTask:
     def result(self) -> list[str] | None:
         if self.status is not Status.COMPLETED:
             return None
-        level = max(key.level for key in self.outputs) if self.reduce is Reduce.MERGE else 0
+        level = max(key.level for key in self.outputs) if self.options.reduce is Reduce.MERGE else 0
         return [text for key, (text, _) in sorted(self.outputs.items()) if key.level == level]
 
 
@@ -196,9 +182,14 @@ class Submission:
 
 
 class StoreModel:
-    """A model of the store: tasks, the tasks of idempotency keys, and each tenant's characters on its latest day."""
+    """A model of the store: tasks, the tasks of idempotency keys, and each tenant's characters on its latest day.
 
-    def __init__(self) -> None:
+    `now` is the database's time. `resent`: the store sends the present write again, so it finds what it wrote.
+    """
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.resent = False
         self.tasks: dict[str, ModelTask] = {}
         self.submissions: dict[str, Submission] = {}
         self.daily_use: dict[str, tuple[int, int]] = {}
@@ -206,41 +197,38 @@ class StoreModel:
     def state(self) -> tuple[object, ...]:
         return self.tasks, self.submissions, self.daily_use
 
-    def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
+    def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
         """Write a pending task if key and limits allow; a second write does nothing."""
         tenant = new.task_key.partition(":")[0]
         name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
-        holder = None if name is None else self._take_key(now, name, new.task_key, on.digest)
-        known, day = new.task_key in self.tasks, now // DAY_MS
-        unended = self._unended(tenant)
+        holder = None if name is None else self._take_key(name, new.task_key, on.digest)
+        known, day = new.task_key in self.tasks, self.now // DAY_MS
         used = self.daily_use.get(tenant, (day, 0))
-        characters = len(new.text) + (used[1] if used[0] == day else 0)
-        crowd, most = on.tasks_in_flight_most, on.characters_a_day_most
-        full, too_much = crowd is not None and unended >= crowd, most is not None and characters > most
+        characters, most = len(new.text) + (used[1] if used[0] == day else 0), on.characters_a_day_most
+        full, too_much = self._full(tenant, on), most is not None and characters > most
         if not known and not full and not too_much and (holder is None or holder.task_key == new.task_key):
             self.tasks[new.task_key] = task = ModelTask(
                 *(new.options, len(new.cuts), new.created_at, 0, new.route, new.minimum_calls),
                 submission=name,
                 text=new.text,
             )
-            task.begin_time(now)
-            task.look_at(now + unclaimed_ms)
-            unended += 1
+            task.begin_time(self.now)
+            task.look_at(self.now + unclaimed_ms)
             if most is not None:
                 self.daily_use[tenant] = (day, characters)
         if new.task_key in self.tasks:
-            return Accepted(crowded=on.queue_share is not None and unended > on.queue_share)
+            return self._accepted(tenant, on)
         if holder is not None and holder.task_key != new.task_key:
             return Replayed(holder.task_key) if holder.digest == on.digest else Mismatched()
         if name is not None:
             del self.submissions[name]
         return LimitReached(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
-    def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
+    def _take_key(self, name: str, task_key: TaskKey, digest: str) -> Submission:
         """Take a free or expired key; else record that another client was answered with its task."""
         holder = self.submissions.get(name)
-        if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
-            holder = self.submissions[name] = Submission(task_key, digest, now + IDEMPOTENCY_SECONDS * 1000)
+        if holder is None or (holder.expires_at <= self.now and holder.task_key != task_key):
+            holder = self.submissions[name] = Submission(task_key, digest, self.now + IDEMPOTENCY_SECONDS * 1000)
         if holder.task_key != task_key and holder.digest == digest:
             holder.replayed = True
         return holder
@@ -248,17 +236,20 @@ class StoreModel:
     def _unended(self, tenant: str) -> int:
         return sum(not task.status.terminal for key, task in self.tasks.items() if key.startswith(f"{tenant}:"))
 
-    def withdraw(self, now: int, new: NewTask, on: Conditions) -> None:
+    def _full(self, tenant: str, on: Conditions) -> bool:
+        return on.tasks_in_flight_most is not None and self._unended(tenant) >= on.tasks_in_flight_most
+
+    def _accepted(self, tenant: str, on: Conditions) -> Accepted:
+        return Accepted(crowded=on.queue_share is not None and self._unended(tenant) > on.queue_share)
+
+    def withdraw(self, new: NewTask, on: Conditions) -> None:
         """Withdraw a task unless another client was answered with it."""
-        task = self.tasks.get(new.task_key)
-        if task is None:
-            return
-        held = self._held(new.task_key)
-        if held is not None and self.submissions[held].replayed:
+        held = self._held(new.task_key) if new.task_key in self.tasks else None
+        if new.task_key not in self.tasks or (held is not None and self.submissions[held].replayed):
             return
         tenant = new.task_key.partition(":")[0]
         day, used = self.daily_use.get(tenant, (0, 0))
-        if on.characters_a_day_most is not None and day == now // DAY_MS:
+        if on.characters_a_day_most is not None and day == self.now // DAY_MS:
             self.daily_use[tenant] = (day, max(0, used - len(new.text)))
         self._forget(new.task_key)
 
@@ -274,9 +265,9 @@ class StoreModel:
 
     def claim(
         self,
-        now: int,
         task_key: TaskKey,
         holder: str,
+        *,
         host: str,
         route: str,
         lease_ms: int,
@@ -288,31 +279,34 @@ class StoreModel:
         task = self.tasks.get(task_key)
         if task is None:
             return ClaimRefusal.MISSING, 0
-        if (refused := task.refusal(now, holder, host)) is not None:
+        if (refused := task.refusal(self.now, holder, host)) is not None:
             return refused
         if task.holder != holder or task.status is not Status.PROCESSING:
             crashed = task.status is Status.PROCESSING
             task.fence += 1
             task.attempts += crashed or task.started_at is None
-            task.stall(now, rests)
+            task.stall(self.now, rests)
             task.doubted = task.in_flight
             task.doubt()
             if task.started_at is None:
-                task.in_flight = [
-                    CallKey(0, position) for position in range(min(announce, task.total, task.max_calls or announce))
-                ]
+                first = min(announce, task.total, task.options.max_calls or announce)
+                task.in_flight = [CallKey(0, position) for position in range(first)]
         task.status = Status.PROCESSING
         task.holder, task.host, task.route = holder, host, route
         task.dispatches = task.not_before = 0
-        task.lease_until = now + lease_ms
-        task.announced_at, task.start_ms = now, max(task.start_ms, start_ms)
-        task.started_at = task.started_at if task.started_at is not None else max(task.created_at, now)
+        task.lease_until = self.now + lease_ms
+        task.announced_at, task.start_ms = self.now, max(task.start_ms, start_ms)
+        task.started_at = task.started_at if task.started_at is not None else max(task.created_at, self.now)
         task.wake_at = min(task.wake_at, task.lease_until)
         return task
 
-    def _record(self, task_key: TaskKey, fence: int, progress: Progress) -> ModelTask | None:
+    def _of(self, task_key: TaskKey, fence: int) -> ModelTask | None:
         task = self.tasks.get(task_key)
-        if task is None or task.fence != fence:
+        return None if task is None or task.fence != fence else task
+
+    def _record(self, claim: Claim, progress: Progress) -> ModelTask | None:
+        task = self._of(claim.task_key, claim.fence)
+        if task is None:
             return None
         if task.status in {Status.PROCESSING, Status.CANCELLED, Status.FAILED}:
             for output in progress.outputs:
@@ -322,17 +316,15 @@ class StoreModel:
                 task.merges.setdefault(merge.level, tuple(merge.ends))
         return task
 
-    def window(self, task_key: TaskKey, fence: int, places: range) -> tuple[range, str] | None:
-        task = self.tasks.get(task_key)
-        if task is None or task.fence != fence or task.status is not Status.PROCESSING:
+    def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> tuple[range, str] | None:
+        task = self._of(task_key, fence)
+        if task is None or task.status is not Status.PROCESSING:
             return None
-        return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
+        return task.window(first, min(chunks, max(1, limits.WINDOW_CHARS_MOST)))
 
-    def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Next) -> bool:
-        task = self._record(task_key, fence, progress)
-        if task is None:
-            return False
-        if not self._takes(task, now, step):
+    def step(self, claim: Claim, progress: Progress, step: Next) -> bool:
+        task = self._record(claim, progress)
+        if task is None or not self._takes(task, step):
             return False
         if isinstance(step, Finish):
             chunks = sum(key.level == 0 for key in task.outputs)
@@ -341,35 +333,32 @@ class StoreModel:
         task.take_totals(progress)
         match step:
             case Continue(lease_ms, start_ms):
-                task.lease_until = now + lease_ms
-                task.start_ms = max(start_ms, task.window_left_ms(now))
-                task.announced_at = now
+                task.lease_until = self.now + lease_ms
+                task.start_ms = max(start_ms, task.window_left_ms(self.now))
+                task.announced_at = self.now
             case Release(delay_ms, sweep_ms):
                 task.status = Status.PENDING
                 task.let_go()
-                task.not_before = now + delay_ms
-                task.look_at(now + sweep_ms)
+                task.not_before = self.now + delay_ms
+                task.look_at(self.now + sweep_ms)
             case Finish(retention_ms, _):
-                task.end(Status.COMPLETED, now, retention_ms)
+                task.end(Status.COMPLETED, self.now, retention_ms)
             case Fail(retention_ms, failure):
-                task.end(Status.FAILED, now, retention_ms, failure)
+                task.end(Status.FAILED, self.now, retention_ms, failure)
         return True
 
-    @staticmethod
-    def _takes(task: ModelTask, now: int, step: Next) -> bool:
+    def _takes(self, task: ModelTask, step: Next) -> bool:
         if task.status is Status.PROCESSING:
-            return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
+            return not (task.is_overdue(self.now) and isinstance(step, Continue | Finish))
         if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
             return False
         return task.status is {Release: Status.PENDING, Finish: Status.COMPLETED, Fail: Status.FAILED}.get(type(step))
 
-    def settle(
-        self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
-    ) -> Status | None:
+    def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Set an ended task's totals to its worker's; before its end only those of the same outputs."""
-        if overdue is not None:
-            self.expire(now, [task_key], overdue, retention_ms)
-        task = self._record(task_key, fence, progress)
+        if claim.deadline_left_ms is not None:
+            self.expire([claim.task_key], overdue, retention_ms)
+        task = self._record(claim, progress)
         if task is None:
             return None
         expired = task.failure is not None and task.failure.code == DEADLINE_EXCEEDED
@@ -378,47 +367,42 @@ class StoreModel:
         task.take_totals(progress)
         return None if task.status is Status.PROCESSING else task.status
 
-    def may_start(self, now: int, task_key: TaskKey, fence: int) -> int | None:
-        task = self.tasks.get(task_key)
-        if task is None or task.fence != fence or task.status is not Status.PROCESSING:
+    def may_start(self, task_key: TaskKey, fence: int) -> int | None:
+        task = self._of(task_key, fence)
+        if task is None or task.status is not Status.PROCESSING:
             return None
-        return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - now)
+        return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - self.now)
 
-    def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
+    def expire(self, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
         """Fail overdue tasks, whose fence and calls stay, so that a worker can settle them."""
-        ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
-        ended = {i for i in ended if not self.tasks[i].status.terminal}
-        for task in self._those(sorted(ended)):
-            task.end(Status.FAILED, now, retention_ms, failure)
+        overdue = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(self.now)}
+        ended = {i for i in overdue if not self.tasks[i].status.terminal}
+        for task in self._those(ended):
+            task.end(Status.FAILED, self.now, retention_ms, failure)
         return ended
 
-    def dead_letter(self, now: int, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
+    def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
         task = self.tasks.get(task_key)
-        if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
+        if task is None or not task.is_idle(self.now) or (task.status is Status.PENDING and task.not_before > self.now):
             return False
         task.fence += 1
         task.doubt()
-        task.end(Status.FAILED, now, retention_ms, Failure(failure.code, failure.message, retryable=True))
+        task.end(Status.FAILED, self.now, retention_ms, Failure(failure.code, failure.message, retryable=True))
         return True
 
-    def cancel(self, now: int, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
+    def cancel(self, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
         task = self.tasks.get(task_key)
         if task is None or task.status.terminal:
-            return False, 0 if task is None else task.starting_ms(now)
-        task.end(Status.CANCELLED, now, retention_ms)
-        return True, task.starting_ms(now)
+            return False, 0 if task is None else task.starting_ms(self.now)
+        task.end(Status.CANCELLED, self.now, retention_ms)
+        return True, task.starting_ms(self.now)
 
-    def retry(
-        self, now: int, task_key: TaskKey, unclaimed_ms: int, on: Conditions, *, resent: bool = False
-    ) -> Accepted | None:
-        """Retry an ended task that limits allow. `resent`: a pending one counts as retried."""
+    def retry(self, task_key: TaskKey, unclaimed_ms: int, on: Conditions) -> Accepted | None:
+        """Retry an ended task that limits allow. A pending one counts as retried if the write is sent again."""
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
-        most, unended = on.tasks_in_flight_most, self._unended(tenant)
-        if task is not None and task.status is Status.PENDING and resent:
-            return Accepted(crowded=on.queue_share is not None and unended > on.queue_share)
-        if task is None or task.status not in {Status.FAILED, Status.CANCELLED}:
-            return None
-        if most is not None and unended >= most:
+        if task is not None and task.status is Status.PENDING and self.resent:
+            return self._accepted(tenant, on)
+        if task is None or task.status not in {Status.FAILED, Status.CANCELLED} or self._full(tenant, on):
             return None
         if task.failure is not None and task.failure.code == BUDGET_EXHAUSTED:
             return None
@@ -432,20 +416,19 @@ class StoreModel:
             key: item._replace(tried=Tries(), final=False, rests_until=None, held=None, rejection=None, gap_chars=None)
             for key, item in task.failures.items()
         }
-        task.begin_time(now)
-        task.look_at(now + unclaimed_ms)
-        crowded = on.queue_share is not None and self._unended(tenant) > on.queue_share
-        return Accepted(crowded=crowded)
+        task.begin_time(self.now)
+        task.look_at(self.now + unclaimed_ms)
+        return self._accepted(tenant, on)
 
-    def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
-        """Erase a task. With `resent`, a missing one counts as erased."""
+    def erase(self, task_key: TaskKey) -> tuple[bool, int]:
+        """Erase a task. A missing one counts as erased if the write is sent again."""
         task = self.tasks.get(task_key)
         if task is None:
-            return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)
+            return (True, round(START_SECONDS_MOST * 1000)) if self.resent else (False, 0)
         self._forget(task_key)
-        return True, task.starting_ms(now)
+        return True, task.starting_ms(self.now)
 
-    def due(self, now: int, most: int) -> Due:
+    def due(self, most: int) -> Due:
         """Return the tasks that the sweep must check: first each tenant's longest due task, then each tenant's second,
         etc.
 
@@ -455,9 +438,9 @@ class StoreModel:
         """
         going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
         tenants = sorted({task_key.partition(":")[0] for task_key in going_on})
-        waiting = sorted((task.wake_at, task_key) for task_key, task in self.tasks.items() if task.wake_at <= now)
+        waiting = sorted((task.wake_at, task_key) for task_key, task in self.tasks.items() if task.wake_at <= self.now)
         over = [task_key for _, task_key in waiting if self.tasks[task_key].status.terminal]
-        due = Due(now if waiting else 0)
+        due = Due(self.now if waiting else 0)
         chunks = 0
         for task_key in over[:most]:
             chunks += self.tasks[task_key].total
@@ -470,13 +453,13 @@ class StoreModel:
                 continue
             tenant = task_key.partition(":")[0]
             places[tenant] += 1
-            turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
+            turn = (tenants.index(tenant) - self.now // 60_000 * most) % len(tenants)
             ranked.append((places[tenant], turn, TaskKey(task_key)))
         for *_, task_key in sorted(ranked)[:most]:
             task = self.tasks[task_key]
-            if task.is_overdue(now):
+            if task.is_overdue(self.now):
                 due.overdue.append(task_key)
-            elif task.is_held(now):
+            elif task.is_held(self.now):
                 due.live.append(task_key)
             else:
                 due.idle.append(task_key)
@@ -488,28 +471,25 @@ class StoreModel:
         own = [key for key in self.tasks if key.startswith(f"{tenant}:")]
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
-    def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
+    def take_due(self, due: Due, delay_ms: int) -> set[TaskKey]:
         """Postpone the tasks that `due` found and that have not changed since, and return those without a worker."""
         for task in self._those(due.live):
-            if task.is_held(now):
+            if task.is_held(self.now):
                 task.look_at(task.free_at())
-        idle = {i: self.tasks[i] for i in due.idle if i in self.tasks and self.tasks[i].is_idle(now)}
-        taken = {i for i, task in idle.items() if task.wake_at <= now and not task.is_overdue(now)}
-        for task in self._those(sorted(taken)):
+        idle = {i: self.tasks[i] for i in due.idle if i in self.tasks and self.tasks[i].is_idle(self.now)}
+        taken = {i for i, task in idle.items() if task.wake_at <= self.now and not task.is_overdue(self.now)}
+        for task in self._those(taken):
             task.dispatches += 1
-            task.look_at(now + delay_ms * 2 ** min(task.dispatches, SWEEP_BACKOFF_DOUBLINGS_MOST))
+            task.look_at(self.now + delay_ms * 2 ** min(task.dispatches, SWEEP_BACKOFF_DOUBLINGS_MOST))
         return taken
 
     def erase_expired(self, due: Due) -> int:
         """Erase those of the tasks found by `due` whose retention is over, unless they have changed since then."""
-        over = [
-            i
-            for i in due.past_retention
-            if i in self.tasks and self.tasks[i].status.terminal and self.tasks[i].wake_at <= due.now_ms
-        ]
+        found = [i for i in due.past_retention if i in self.tasks]
+        over = [i for i in found if self.tasks[i].status.terminal and self.tasks[i].wake_at <= due.now_ms]
         for task_key in over:
             self._forget(task_key)
         return len(over)
 
-    def _those(self, ids: Sequence[str]) -> list[ModelTask]:
+    def _those(self, ids: Iterable[str]) -> list[ModelTask]:
         return [self.tasks[task_key] for task_key in ids if task_key in self.tasks]
