@@ -25,9 +25,9 @@ from src.kernel.store.claims import (
     Release,
     Tries,
 )
-from tests.conformance.cases.registry import show, worker_case
+from tests.conformance.cases.registry import show
 from tests.conformance.cases.steps import FAILURE, outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key, new_task
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key, new_task, tells
 
 INPUT, OUTPUT, ERRORS = (FileKey(made_key(number)) for number in (7, 8, 9))
 WINDOW_MS = 86_400_000
@@ -113,9 +113,8 @@ def _lines(*positions: int) -> list[Output]:
     return [output._replace(text=f"{output.key.position:050}") for output in outputs(*positions)]
 
 
-@worker_case
-async def a_batch_is_submitted_and_its_input_read(env: Any) -> Any:
-    story = _Batch(env)
+@tells(_Batch)
+async def a_batch_is_submitted_and_its_input_read(story: _Batch) -> None:
     story.outcomes.append(await story.submit())  # the input file does not exist yet
     await story.upload()
     story.outcomes += [await story.submit(), await story.submit()]
@@ -137,12 +136,10 @@ async def a_batch_is_submitted_and_its_input_read(env: Any) -> Any:
     story.outcomes += [batch.status, batch.counts, batch.has_output_file]
     listed = [story.rows.batches("local", after, 9) for after in (None, made_key(2), TASK)]
     story.outcomes += [[one.task.task_key for one in await page] for page in listed]
-    return story.told()
 
 
-@worker_case
-async def the_output_file_of_a_batch_grows(env: Any) -> Any:
-    story = _Batch(env)
+@tells(_Batch)
+async def the_output_file_of_a_batch_grows(story: _Batch) -> None:
     claim = await story.begun()
     heard: list[Any] = []
     with limited("SEGMENT_CHARS_OF_BATCH", 60):
@@ -163,12 +160,10 @@ async def the_output_file_of_a_batch_grows(env: Any) -> Any:
     await story.note(FILES)
     await story.note("SELECT tenant, bytes FROM file_use")
     story.outcomes += [await story.lines.lines(TASK), await story.lines.bodies(TASK, range(9))]
-    return story.told()
 
 
-@worker_case
-async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
-    story = _Batch(env)
+@tells(_Batch)
+async def a_batch_ends_and_its_files_are_completed(story: _Batch) -> None:
     claim = await story.begun()
     refused = [_refused(1, '{"status":400,"body":{"error":"ü"}}'), _refused(3)]
     assert await story.write(claim, outputs=_lines(0), failures=refused[:1], completed=1, failed=1, calls_settled=2)
@@ -212,12 +207,10 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     assert batch is not None
     story.outcomes += [batch.status, batch.counts, await story.files.delete(OUTPUT), await story.erase()]
     await story.note("SELECT count(*) AS rows FROM batches, batch_slices")
-    return story.told()
 
 
-@worker_case
-async def a_batch_without_an_answer_has_no_output_file(env: Any) -> Any:
-    story = _Batch(env)
+@tells(_Batch)
+async def a_batch_without_an_answer_has_no_output_file(story: _Batch) -> None:
     claim = await story.begun()
     assert await story.write(claim, in_flight=[CallKey(0, 0)])
     assert await story.cancel()
@@ -233,12 +226,10 @@ async def a_batch_without_an_answer_has_no_output_file(env: Any) -> Any:
     story.outcomes += [await story.lines.add_errors(of, range(TOTAL), error, lines=TOTAL, shelf="d1")]
     story.outcomes.append(await story.lines.complete(of))
     await story.note(FILES)
-    return story.told()
 
 
-@worker_case
-async def a_batch_with_an_invalid_line_fails(env: Any) -> Any:
-    story = _Batch(env)
+@tells(_Batch)
+async def a_batch_with_an_invalid_line_fails(story: _Batch) -> None:
     await story.upload()
     await story.submit()
     claim = await story.claim("one")
@@ -252,12 +243,10 @@ async def a_batch_with_an_invalid_line_fails(env: Any) -> Any:
     assert batch is not None
     story.outcomes += [batch.status, batch.errors, batch.has_output_file, batch.has_error_file]
     await story.note(FILES)
-    return story.told()
 
 
-@worker_case
-async def files_and_batches_of_all_tenants_are_found(env: Any) -> Any:
-    story = _Batch(env)
+@tells(_Batch)
+async def files_and_batches_of_all_tenants_are_found(story: _Batch) -> None:
     await story.upload()
     await story.submit()
     tallies = story.store.beside(TallyStore)
@@ -270,4 +259,3 @@ async def files_and_batches_of_all_tenants_are_found(env: Any) -> Any:
     story.outcomes.append(await tallies.unreachable(9))
     await story.alter("UPDATE files SET place = 'r2'")
     story.outcomes += [await tallies.unreachable(9), await tallies.unreachable(0), await tallies.incomplete()]
-    return story.told()

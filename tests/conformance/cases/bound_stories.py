@@ -1,20 +1,16 @@
 """Stories about the limits that a client sets for a task: its deadline, and its number of model calls."""
 
-from typing import Any
-
 from src.kernel.domain.errors import StoreError
 from src.kernel.domain.task import BUDGET_EXHAUSTED, Failure
 from src.kernel.store.claims import CallKey, Continue, Fail, Finish, Release
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, OVERDUE, RETENTION_MS, TASK, Story, made_key
+from tests.conformance.cases.storyteller import LEASE_MS, OVERDUE, RETENTION_MS, TASK, Story, made_key, tells
 
 DEADLINE_MS = 1_000_000
 
 
-@worker_case
-async def a_deadline_that_passes_under_a_worker(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_deadline_that_passes_under_a_worker(story: Story) -> None:
     store = story.store
     await story.insert(deadline_ms=DEADLINE_MS)
     claim = await story.claim("one")
@@ -45,12 +41,10 @@ async def a_deadline_that_passes_under_a_worker(env: Any) -> Any:
     assert last.deadline_left_ms is not None
     assert 0 < last.deadline_left_ms <= DEADLINE_MS  # after a retry the task has its whole deadline again
     assert await store.step(last, progress(last, completed=3), Finish(RETENTION_MS))
-    return story.told()
 
 
-@worker_case
-async def what_the_sweep_does_about_deadlines(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def what_the_sweep_does_about_deadlines(story: Story) -> None:
     store = story.store
     waiting, working, released, completed, good = (made_key(at) for at in range(1, 6))
     for key in (waiting, working, released, completed, good):
@@ -73,12 +67,10 @@ async def what_the_sweep_does_about_deadlines(env: Any) -> Any:
     paid = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
     assert not await store.step(claim, paid, Fail(RETENTION_MS, FAILURE))
     story.outcomes.append(await store.settle(claim, paid, OVERDUE, RETENTION_MS))
-    return story.told()
 
 
-@worker_case
-async def a_budget_of_calls(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_budget_of_calls(story: Story) -> None:
     store = story.store
     await story.insert(max_calls=2)
     claim = await story.claim("one", announce=3)
@@ -97,4 +89,3 @@ async def a_budget_of_calls(env: Any) -> Any:
     task = await store.task(TASK)
     assert task is not None
     story.outcomes += [task.failure, task.options.max_calls, await store.chunks(TASK)]
-    return story.told()

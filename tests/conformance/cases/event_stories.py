@@ -1,16 +1,12 @@
 """Stories about the reads for event streams: at the opening of a stream, after changes, and without changes."""
 
-from typing import Any
-
 from src.kernel.store.claims import Continue, Finish
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key, tells
 
 
-@worker_case
-async def a_task_that_is_followed(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_task_that_is_followed(story: Story) -> None:
     store = story.store
 
     async def look(following: int | None, known: int) -> None:
@@ -37,4 +33,3 @@ async def a_task_that_is_followed(env: Any) -> Any:
     assert await store.step(claim, progress(claim, outputs=outputs(2), completed=3), Finish(RETENTION_MS))
     await look(2, 2)
     story.outcomes += [await store.opening(made_key(9), 0), await store.look(made_key(9), 0, -1)]
-    return story.told()

@@ -5,8 +5,8 @@ from typing import Any
 from src.features.files.file import FilePart, Purpose
 from src.kernel.domain import limits
 from src.kernel.domain.ids import FileKey
-from tests.conformance.cases.registry import attempt, worker_case
-from tests.conformance.cases.storyteller import Story, made_key
+from tests.conformance.cases.registry import attempt
+from tests.conformance.cases.storyteller import Story, made_key, tells
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -26,9 +26,8 @@ async def _upload(story: Story, key: FileKey = FILE, *, keeps_ms: int | None = N
     return await ready
 
 
-@worker_case
-async def a_file_is_uploaded_read_and_deleted(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_file_is_uploaded_read_and_deleted(story: Story) -> None:
     files = story.files
     file = await _upload(story)
     await _upload(story)
@@ -47,12 +46,10 @@ async def a_file_is_uploaded_read_and_deleted(env: Any) -> Any:
     await story.note("SELECT id FROM files")
     await story.note("SELECT id FROM tombstones ORDER BY id")
     await files.begin(FILE, 1)
-    return story.told()
 
 
-@worker_case
-async def a_file_in_use_stays_and_expires_later(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_file_in_use_stays_and_expires_later(story: Story) -> None:
     files = story.files
     await _upload(story, keeps_ms=1)
     await story.alter(
@@ -78,12 +75,10 @@ async def a_file_in_use_stays_and_expires_later(env: Any) -> Any:
     story.outcomes.append(await files.erase(await files.work(9)))
     await story.note("SELECT id FROM files")
     await story.note("SELECT * FROM file_use")
-    return story.told()
 
 
-@worker_case
-async def a_part_that_is_missing_is_waited_for(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_part_that_is_missing_is_waited_for(story: Story) -> None:
     files, lost_ms = story.files, 1000 * limits.LOST_PART_SECONDS
     file = await _upload(story)
     assert file is not None
@@ -103,12 +98,10 @@ async def a_part_that_is_missing_is_waited_for(env: Any) -> Any:
     await look()
     await story.alter("UPDATE file_parts SET name = '1' WHERE name = 'gone'")
     await look()
-    return story.told()
 
 
-@worker_case
-async def parts_without_a_row_are_erased(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def parts_without_a_row_are_erased(story: Story) -> None:
     files = story.files
     await _upload(story)
     await files.bucket.put(OTHER, "late", b"abc")
@@ -120,4 +113,3 @@ async def parts_without_a_row_are_erased(env: Any) -> Any:
         story.outcomes.append(await files.erase_orphans(2))
     await story.note("SELECT file_id, name FROM file_parts ORDER BY 1, 2")
     story.outcomes.append(await attempt(files.bucket.read(OTHER, "late", 0, 1)))
-    return story.told()

@@ -4,8 +4,7 @@ from typing import Any
 
 from src.kernel.domain.keys import Key, Scope, ordered
 from src.kernel.store.keys import KeyLookup, NewKey
-from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import Story, limited
+from tests.conformance.cases.storyteller import Story, limited, tells
 
 VALID_MS = 1_000_000
 
@@ -39,9 +38,8 @@ async def _listed(story: Story, tenant: str = "local") -> Any:
     return [_facts(key) for key in await story.keys.list(tenant)]
 
 
-@worker_case
-async def a_key_from_its_making_to_its_revocation(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_key_from_its_making_to_its_revocation(story: Story) -> None:
     keys = story.keys
     story.outcomes.append(_found(await keys.find(_id(1))))
     for new in (_new(1), _new(1), _new(2, valid_ms=VALID_MS), _new(3, "other"), _new(1, digit="b"), _new(3, digit="a")):
@@ -54,12 +52,10 @@ async def a_key_from_its_making_to_its_revocation(env: Any) -> Any:
     for scopes in (OWN | {Scope.OPERATOR}, frozenset(Scope)):
         story.outcomes.append(_facts(await keys.insert(_new(8 + len(scopes), scopes=scopes))))
     story.outcomes.append(await _listed(story))
-    return story.told()
 
 
-@worker_case
-async def a_key_that_expires(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_key_that_expires(story: Story) -> None:
     keys = story.keys
     for new in (_new(1, valid_ms=VALID_MS), _new(2, "other", valid_ms=VALID_MS)):
         story.outcomes.append(_facts(await keys.insert(new)))
@@ -67,12 +63,10 @@ async def a_key_that_expires(env: Any) -> Any:
     story.outcomes += [_found(await keys.find(_id(1))), await _listed(story)]
     story.outcomes.append(_facts(await keys.insert(_new(3))))
     story.outcomes += [await _listed(story), await _listed(story, "other")]
-    return story.told()
 
 
-@worker_case
-async def as_many_keys_as_a_tenant_may_have(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def as_many_keys_as_a_tenant_may_have(story: Story) -> None:
     keys = story.keys
     with limited("KEYS_MOST", 2):
         for new in (_new(1), _new(2, valid_ms=VALID_MS), _new(3), _new(2, valid_ms=VALID_MS), _new(4, "other")):
@@ -82,4 +76,3 @@ async def as_many_keys_as_a_tenant_may_have(env: Any) -> Any:
         assert await keys.delete("local", _id(1))
         story.outcomes.append(_facts(await keys.insert(_new(5))))
     story.outcomes.append(await _listed(story))
-    return story.told()

@@ -1,16 +1,14 @@
 """Stories in which many tasks are retried, cancelled or erased early at once, and a claim reserves storage."""
 
 from dataclasses import replace
-from typing import Any
 
 from src.kernel.domain import limits
 from src.kernel.domain.task import Status
 from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import Continue, Fail, Finish, Release
 from src.kernel.store.rows import Span
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, failures, outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, limited, made_key, tells
 
 ALL = Span("local:", "local:~")
 ON = Conditions(tasks_in_flight_most=9)
@@ -26,9 +24,8 @@ async def _failed(story: Story, *numbers: int) -> None:
         assert await story.store.step(claim, begun, Fail(RETENTION_MS, FAILURE))
 
 
-@worker_case
-async def failed_tasks_put_back_together(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def failed_tasks_put_back_together(story: Story) -> None:
     await _failed(story, 1, 2, 3)
     story.outcomes.append(await story.bulk.retry_cost(ALL, None, 3))
     found = await story.bulk.failed("local", ALL, None, 2, ON)
@@ -40,12 +37,10 @@ async def failed_tasks_put_back_together(env: Any) -> Any:
     rest = await story.bulk.failed("local", ALL, None, 9, full)
     story.outcomes.append(await story.bulk.retry_all("local", rest.generations, LEASE_MS, full))
     await story.note(STATES)
-    return story.told()
 
 
-@worker_case
-async def tasks_cancelled_together(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def tasks_cancelled_together(story: Story) -> None:
     for number in (1, 2, 3):
         await story.insert(made_key(number))
     claim = await story.claim("one", made_key(2))
@@ -59,12 +54,10 @@ async def tasks_cancelled_together(env: Any) -> Any:
     story.outcomes.append((await story.bulk.cancel_all(everything, None, RETENTION_MS)).task_keys)
     assert not await story.store.step(claim, progress(claim, outputs=outputs(0), completed=1), Continue(LEASE_MS))
     await story.note(STATES)
-    return story.told()
 
 
-@worker_case
-async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def old_tasks_of_the_largest_tenant_erased_early(story: Story) -> None:
     story.outcomes.append(await story.store.oldest_of_largest(9))  # the stored bytes have not been counted yet
     for number in (1, 2, 3):
         key = made_key(number)
@@ -95,12 +88,10 @@ async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
             assert walk is not None
             story.outcomes.append(await story.store.erase_early(walk, keep_input=False))
             await story.note("SELECT tenant, walked_to FROM tenant_storage ORDER BY tenant")
-    return story.told()
 
 
-@worker_case
-async def room_found_and_a_claim_that_stands_down(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def room_found_and_a_claim_that_stands_down(story: Story) -> None:
     await story.insert()
     story.outcomes.append(await story.store.input(TASK))
     with limited("PIECE_BYTES_MOST", 100):
@@ -110,4 +101,3 @@ async def room_found_and_a_claim_that_stands_down(env: Any) -> Any:
     story.outcomes.append(await story.store.stand_down(claim, progress(claim), Release(1_000, 2_000)))
     story.outcomes.append(await story.store.stand_down(claim, progress(claim), Release(1_000, 2_000)))
     await story.note("SELECT status, stalls, completed, in_flight, wait_reason FROM tasks")
-    return story.told()

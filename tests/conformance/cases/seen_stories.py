@@ -1,19 +1,15 @@
 """Stories about the records of triggers, about turns, and about who sends a late task to its route again."""
 
-from typing import Any
-
 from src.kernel.domain.task import Route
 from src.kernel.store.claims import Claim
 from src.kernel.store.seen import Seen
-from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key
+from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, tells
 
 HOUR_MS = 3_600_000
 
 
-@worker_case
-async def triggers_are_noted_and_turns_taken(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def triggers_are_noted_and_turns_taken(story: Story) -> None:
     store = story.store
     for key in (made_key(1), made_key(2)):
         await story.insert(key)
@@ -33,12 +29,10 @@ async def triggers_are_noted_and_turns_taken(env: Any) -> Any:
     story.outcomes.append(await store.take_permit(Seen.ASKED, 3600) > 0)
     times, backlog = await store.outlook()
     story.outcomes += [sorted(times), backlog.pending, backlog.processing, (backlog.oldest_ms or 0) > HOUR_MS]
-    return story.told()
 
 
-@worker_case
-async def a_late_task_is_sent_off_once_a_minute(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_late_task_is_sent_off_once_a_minute(story: Story) -> None:
     store = story.store
     await story.insert()
 
@@ -59,4 +53,3 @@ async def a_late_task_is_sent_off_once_a_minute(env: Any) -> Any:
     await look()
     await store.unsent(TASK)
     story.outcomes.append((await store.due(10)).looked_at)
-    return story.told()

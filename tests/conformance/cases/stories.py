@@ -20,12 +20,12 @@ from tests.conformance.cases.storyteller import (
     limited,
     made_key,
     new_task,
+    tells,
 )
 
 
-@worker_case
-async def a_task_from_submit_to_completed(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_task_from_submit_to_completed(story: Story) -> None:
     store = story.store
     await store.ready()
     await story.insert()
@@ -48,12 +48,10 @@ async def a_task_from_submit_to_completed(env: Any) -> Any:
     task = await store.task(TASK)
     assert task is not None
     story.outcomes += [task.result, await store.chunks(TASK), await store.going_on(TASK)]
-    return story.told()
 
 
-@worker_case
-async def what_isolates_tell_each_other_of_a_model(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def what_isolates_tell_each_other_of_a_model(story: Story) -> None:
     store = story.store
     await story.insert()
     claim = await story.claim("one")
@@ -63,7 +61,6 @@ async def what_isolates_tell_each_other_of_a_model(env: Any) -> Any:
         assert await store.step(claim, progress(claim, shared=each), Continue(LEASE_MS), model="m")
         story.outcomes.append(await store.shared_calls(TASK, "m"))
     story.outcomes.append(await store.shared_calls(TASK, "another"))
-    return story.told()
 
 
 @worker_case
@@ -74,9 +71,8 @@ async def rows_read_by_a_claim(env: Any) -> Any:
     return story.recorder.rows_read
 
 
-@worker_case
-async def a_task_taken_over_released_and_failed(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_task_taken_over_released_and_failed(story: Story) -> None:
     store = story.store
     await story.insert()
     zombie = await story.claim("one", lease_ms=0, announce=2)
@@ -98,12 +94,10 @@ async def a_task_taken_over_released_and_failed(env: Any) -> Any:
     story.outcomes += [await store.chunks(TASK), await store.retry(TASK, LEASE_MS), await store.retry(TASK, LEASE_MS)]
     story.outcomes += [await story.cancel(), await story.cancel(), await story.erase(), await story.erase()]
     await story.refused("six")
-    return story.told()
 
 
-@worker_case
-async def a_task_cancelled_under_its_worker(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_task_cancelled_under_its_worker(story: Story) -> None:
     store = story.store
     await story.insert()
     claim = await story.claim("one")
@@ -117,12 +111,10 @@ async def a_task_cancelled_under_its_worker(env: Any) -> Any:
     story.outcomes.append(await store.settle(claim, paid, OVERDUE, RETENTION_MS))
     story.outcomes.append(await store.retry(TASK, LEASE_MS))
     story.outcomes.append(await store.settle(claim, paid, OVERDUE, RETENTION_MS))
-    return story.told()
 
 
-@worker_case
-async def a_merge_and_its_levels(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_merge_and_its_levels(story: Story) -> None:
     store = story.store
     await story.insert(reduce=Reduce.MERGE)
     claim = await story.claim("one")
@@ -141,12 +133,10 @@ async def a_merge_and_its_levels(env: Any) -> Any:
     task = await store.task(TASK)
     assert task is not None
     story.outcomes.append(task.result)
-    return story.told()
 
 
-@worker_case
-async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_task_with_outputs_of_two_workers(story: Story) -> None:
     store = story.store
     await story.insert(chunks=4)
     claim = await story.claim("one", lease_ms=0)
@@ -167,13 +157,11 @@ async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
     ]
     await story.note("SELECT level, part, places, typeof(body) AS body FROM segments")
     await story.note("SELECT input FROM texts")
-    return story.told()
 
 
-@worker_case
-async def a_text_read_by_windows(env: Any) -> Any:
+@tells(Story)
+async def a_text_read_by_windows(story: Story) -> None:
     """Windows count code points beyond the basic plane. A worker without its claim reads no text."""
-    story = Story(env)
     store = story.store
     text = "ab漢字\U0001f600é\n\U0001d4b3\u0301z"
     new = new_task(TASK, 5, Reduce.CONCAT)
@@ -192,7 +180,6 @@ async def a_text_read_by_windows(env: Any) -> Any:
         story.outcomes.append(list(index.pages()))
         with suppress(TooMuchAtOnce):
             story.outcomes.append(await store.chunks(TASK))
-    return story.told()
 
 
 @worker_case

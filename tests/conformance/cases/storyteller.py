@@ -1,7 +1,8 @@
 """The base of stories: stores over `env.DB` that record the result, changes and written rows of each statement."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 from src.features.attempts import log as attempts
@@ -47,7 +48,7 @@ from src.kernel.store.hooks import Hooks
 from src.kernel.store.keys import KeyStore
 from src.kernel.store.tallies import Tallies
 from src.kernel.store.tasks import TaskStore
-from tests.conformance.cases.registry import show
+from tests.conformance.cases.registry import Case, show, worker_case
 
 LEASE_MS = 60_000
 RETENTION_MS = 1_000_000
@@ -229,6 +230,21 @@ class Story:
 
     def told(self) -> Any:
         return [self.recorder.log, [str(one) for one in self.outcomes]]
+
+
+def tells[S: Story](kind: Callable[[Any], S]) -> Callable[[Callable[[S], Awaitable[None]]], Case]:
+    """Make a case of a story: its result is what the story's stores recorded."""
+
+    def register(tell: Callable[[S], Awaitable[None]]) -> Case:
+        @wraps(tell)
+        async def case(env: Any) -> Any:
+            story = kind(env)
+            await tell(story)
+            return story.told()
+
+        return worker_case(case)
+
+    return register
 
 
 @contextmanager

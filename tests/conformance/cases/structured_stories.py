@@ -1,7 +1,6 @@
 """Stories about a structured task: rejections, gaps, the end with gaps, and what older code cannot do."""
 
 from dataclasses import replace
-from typing import Any
 
 from src.features.gaps.gap_retries import GapRetryStore
 from src.kernel.domain.codes import TaskCode
@@ -10,9 +9,8 @@ from src.kernel.domain.task import Failure, NewTask, Reduce, Route
 from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, MergeLevel, Output, Tries
 from src.kernel.store.options import AnswerCounts
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, made_key, new_task
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, TASK, Story, made_key, new_task, tells
 
 SCHEMA = (
     '{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false,"title":"ü"}'
@@ -34,9 +32,8 @@ def rejected(position: int, *, final: bool = False) -> FailedCall:
     return FailedCall(CallKey(0, position), Tries(0, 1), final, INVALID, rejection=REJECTION, gap_chars=2)
 
 
-@worker_case
-async def a_structured_task_with_a_gap(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_structured_task_with_a_gap(story: Story) -> None:
     store = story.store
     await store.insert(structured(), 1)
     claim = await story.claim("one")
@@ -68,12 +65,10 @@ async def a_structured_task_with_a_gap(env: Any) -> Any:
         await store.chunks(TASK),
     ]
     await story.note("SELECT input, join_rules FROM texts")
-    return story.told()
 
 
-@worker_case
-async def a_structured_merge_with_a_gap(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_structured_merge_with_a_gap(story: Story) -> None:
     store = story.store
     await store.insert(structured(reduce=Reduce.MERGE), 1)
     claim = await story.claim("one")
@@ -85,23 +80,19 @@ async def a_structured_merge_with_a_gap(env: Any) -> Any:
     assert not await store.step(claim, progress(claim, **facts), Finish(RETENTION_MS, 1, gaps=True))
     merged = progress(claim, outputs=outputs(0, level=1), **facts)
     assert await store.step(claim, merged, Finish(RETENTION_MS, 1, gaps=True))
-    return story.told()
 
 
-@worker_case
-async def a_task_without_any_output_does_not_complete(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_task_without_any_output_does_not_complete(story: Story) -> None:
     store = story.store
     await store.insert(structured(1), 1)
     claim = await story.claim("one")
     gone = progress(claim, failures=[rejected(0, final=True)], failed=1)
     assert not await store.step(claim, gone, Finish(RETENTION_MS, gaps=True))
-    return story.told()
 
 
-@worker_case
-async def older_code_claims_no_structured_task(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def older_code_claims_no_structured_task(story: Story) -> None:
     store = story.store
     await store.insert(structured(), 1)
     await story.claim("one", lease_ms=0)
@@ -116,12 +107,10 @@ async def older_code_claims_no_structured_task(env: Any) -> Any:
             raise AssertionError(change)
     await story.alter("UPDATE tasks SET status = 'pending', fence = fence + 1, lease_until = NULL WHERE id = ?1", TASK)
     story.outcomes.append((await story.claim("two")).fence)
-    return story.told()
 
 
-@worker_case
-async def gaps_retried_as_a_new_task(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def gaps_retried_as_a_new_task(story: Story) -> None:
     store = story.store
     await store.insert(structured(4, Reduce.MERGE), 1)
     claim = await story.claim("one")
@@ -144,4 +133,3 @@ async def gaps_retried_as_a_new_task(env: Any) -> Any:
         story.outcomes.append(await write)
     heir = await story.claim("two", made_key(2), announce=6)
     story.outcomes += [sorted(heir.outputs), heir.announced, heir.inherited]
-    return story.told()

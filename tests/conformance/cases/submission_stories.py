@@ -1,14 +1,11 @@
 """Stories about submissions with conditions: idempotency keys, a tenant's limits, and withdrawn tasks."""
 
-from typing import Any
-
 from src.kernel.domain.task import NewTask
 from src.kernel.store.admission import Accepted, Conditions, Outcome
 from src.kernel.store.claims import Continue, Finish
 from src.kernel.store.resend import Resend
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import failures, outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, Story, made_key, new_task
+from tests.conformance.cases.storyteller import LEASE_MS, Story, made_key, new_task, tells
 
 # The conditions count all unfinished tasks, because the number of due tasks would depend on the machine's speed.
 THIS = Conditions(idempotency_key="key ü", digest="this")
@@ -35,9 +32,8 @@ def _task(at: int, tenant: str = "local") -> NewTask:
     return new_task(made_key(at, tenant))
 
 
-@worker_case
-async def an_idempotency_key_taken_replayed_and_mismatched(env: Any) -> Any:
-    story = Submissions(env)
+@tells(Submissions)
+async def an_idempotency_key_taken_replayed_and_mismatched(story: Submissions) -> None:
     for at, on in ((1, THIS), (1, THIS), (2, THIS), (3, THAT), (4, THIS)):
         await story.submit(at, on)
     await story.submit(5, THAT, "other")
@@ -46,12 +42,10 @@ async def an_idempotency_key_taken_replayed_and_mismatched(env: Any) -> Any:
     await story.submit(6, THAT)
     await story.note(SUBMISSIONS)
     await story.note(PARTS)
-    return story.told()
 
 
-@worker_case
-async def an_idempotency_key_after_its_time(env: Any) -> Any:
-    story = Submissions(env)
+@tells(Submissions)
+async def an_idempotency_key_after_its_time(story: Submissions) -> None:
     await story.submit(1, THIS)
     await story.submit(2, THIS)
     await story.alter("UPDATE submissions SET expires_at = 1")
@@ -68,12 +62,10 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
     story.outcomes.append(await story.store.take_due(due, LEASE_MS))
     story.outcomes.append(await story.store.erase_expired(due))
     await story.note(SUBMISSIONS)
-    return story.told()
 
 
-@worker_case
-async def a_submission_withdrawn(env: Any) -> Any:
-    story = Submissions(env)
+@tells(Submissions)
+async def a_submission_withdrawn(story: Submissions) -> None:
     on = Conditions(idempotency_key="key", digest="this", characters_a_day_most=12)
     await story.submit(1, on)
     claim = await story.claim("one", made_key(1))
@@ -94,12 +86,10 @@ async def a_submission_withdrawn(env: Any) -> Any:
     await story.insert(made_key(4))
     await story.store.withdraw(_task(4))
     await story.note(PARTS)
-    return story.told()
 
 
-@worker_case
-async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
-    story = Submissions(env)
+@tells(Submissions)
+async def a_submission_that_is_sent_again_by_itself(story: Submissions) -> None:
     first, second, third = (Conditions(resend=Resend("key body", count, 1_000_000)) for count in range(3))
     await story.submit(1, first)
     await story.submit(2, first)
@@ -116,12 +106,10 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.store.withdraw(_task(1), first)  # the first task stays, because other requests were answered with it
     assert await story.erase(made_key(2))
     await story.note(SUBMISSIONS)
-    return story.told()
 
 
-@worker_case
-async def a_limit_of_tasks_in_flight(env: Any) -> Any:
-    story = Submissions(env)
+@tells(Submissions)
+async def a_limit_of_tasks_in_flight(story: Submissions) -> None:
     plain = Conditions(tasks_in_flight_most=2, queue_share=1)
     on = plain._replace(idempotency_key="key", digest="this")
     await story.submit(9, plain, "other")
@@ -138,12 +126,10 @@ async def a_limit_of_tasks_in_flight(env: Any) -> Any:
     # Without a limit, the answer only says whether the tenant's share of the queue is used up.
     await story.submit(4, Conditions(queue_share=1))
     await story.submit(5, Conditions(queue_share=9))
-    return story.told()
 
 
-@worker_case
-async def a_limit_of_characters_counted_once(env: Any) -> Any:
-    story = Submissions(env)
+@tells(Submissions)
+async def a_limit_of_characters_counted_once(story: Submissions) -> None:
     on = Conditions(characters_a_day_most=13)
     await story.submit(9, on, "other")
     for at in (1, 1, 2, 1, 2):
@@ -156,4 +142,3 @@ async def a_limit_of_characters_counted_once(env: Any) -> Any:
     await story.submit(3, on)
     await story.note(CHARACTERS)
     await story.note(SUBMISSIONS)
-    return story.told()

@@ -9,14 +9,13 @@ from src.kernel.store.absence import AbsenceStore
 from src.kernel.store.claims import Finish, Release
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, Story, made_key
+from tests.conformance.cases.storyteller import LEASE_MS, RETENTION_MS, Story, made_key, tells
 
 TENANTS = ("alpha", "beta", "gamma")
 
 
-@worker_case
-async def what_the_sweep_does(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def what_the_sweep_does(story: Story) -> None:
     store = story.store
     idle, live, over, dead, hopeless, later = keys = [made_key(at) for at in range(1, 7)]
     for at, key in enumerate(keys):
@@ -42,12 +41,10 @@ async def what_the_sweep_does(env: Any) -> Any:
     again = await store.due(10)
     story.outcomes += [again.live, sorted(again.idle), again.past_retention]
     assert await store.dead_letter(idle, FAILURE, RETENTION_MS)
-    return story.told()
 
 
-@worker_case
-async def a_task_whose_workers_die_rests(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_task_whose_workers_die_rests(story: Story) -> None:
     store, rests = story.store, Rests((0, LEASE_MS), 2 * LEASE_MS)
     key = made_key(1)
     await story.insert(key, unclaimed_ms=-10)
@@ -60,12 +57,10 @@ async def a_task_whose_workers_die_rests(env: Any) -> Any:
             await story.refused("other", key)
             await story.refused("the same host's", key, host=host)
             await story.alter("UPDATE tasks SET rest_until = 0, wake_at = 0 WHERE id = ?", key)
-    return story.told()
 
 
-@worker_case
-async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def places_on_objects_are_taken_and_freed(story: Story) -> None:
     store = story.store
     first, second, third = keys = [made_key(at) for at in range(1, 4)]
     for key in keys:
@@ -85,12 +80,10 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
     for most in (2, 9):
         story.outcomes.append(await store.may_stand_in(second, most))
     await story.note("SELECT id FROM object_places ORDER BY id")
-    return story.told()
 
 
-@worker_case
-async def tenants_take_permits_in_the_sweep(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def tenants_take_permits_in_the_sweep(story: Story) -> None:
     # Tenant alpha has the oldest backlog, tenant gamma the youngest task. The last inserted task is not due.
     tenants = ("alpha", "alpha", "alpha", "alpha", "beta", "beta", "gamma", "gamma")
     for at, tenant in enumerate(tenants):
@@ -101,7 +94,6 @@ async def tenants_take_permits_in_the_sweep(env: Any) -> Any:
         story.outcomes.append(due.idle)
     assert await story.store.take_due(due, LEASE_MS)
     story.outcomes.append((await story.store.due(10, served=len(TENANTS))).idle)
-    return story.told()
 
 
 @worker_case
@@ -120,9 +112,8 @@ async def the_tenant_who_comes_first_moves_on_by_the_minute(env: Any) -> Any:
     return [[name, len(rows), changes, written] for name, rows, changes, written in story.recorder.log]
 
 
-@worker_case
-async def pauses_of_waiting_tasks_end(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def pauses_of_waiting_tasks_end(story: Story) -> None:
     absences = story.store.beside(AbsenceStore)
     waiting, asked = made_key(1), made_key(2, "other")
     for key, until in ((waiting, None), (asked, 4_102_444_800_000)):
@@ -138,4 +129,3 @@ async def pauses_of_waiting_tasks_end(env: Any) -> Any:
         story.outcomes.append(await absences.end_pauses([waiting, asked]))
     story.outcomes.append(await absences.answers(paused))
     story.outcomes.append((await story.claim("two", waiting)).resumed)
-    return story.told()

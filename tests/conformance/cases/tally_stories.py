@@ -9,7 +9,7 @@ from src.kernel.store.claims import Continue, Fail, Finish
 from src.kernel.store.early_erasure import Old
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
-from tests.conformance.cases.storyteller import LEASE_MS, OVERDUE, RETENTION_MS, Story, made_key
+from tests.conformance.cases.storyteller import LEASE_MS, OVERDUE, RETENTION_MS, Story, made_key, tells
 
 KINDS = (RETENTION_MS, 3_600_000)
 SUMS = """SELECT at > 0 AS recent, status, ended, retries, calls, in_doubt, fruitless, output_tokens, waited, took
@@ -33,9 +33,8 @@ async def _end(story: Story, number: int, *, fails: bool = False, retention_ms: 
     assert await story.store.step(claim, done, Finish(retention_ms))
 
 
-@worker_case
-async def what_ends_is_added_up_once(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def what_ends_is_added_up_once(story: Story) -> None:
     sums = story.sums
     for number, fails in ((1, False), (2, True), (3, False)):
         await _end(story, number, fails=fails)
@@ -54,12 +53,10 @@ async def what_ends_is_added_up_once(env: Any) -> Any:
     await sums.fold(await sums.foldable(KINDS, 100, LEASE_MS), 100)
     await story.note("SELECT pending, processing FROM samples")
     await story.note(SUMS)
-    return story.told()
 
 
-@worker_case
-async def what_no_fold_has_come_to_is_added_by_whoever_erases_it(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def what_no_fold_has_come_to_is_added_by_whoever_erases_it(story: Story) -> None:
     store = story.store
     for number in (1, 2):
         await _end(story, number)
@@ -72,12 +69,10 @@ async def what_no_fold_has_come_to_is_added_by_whoever_erases_it(env: Any) -> An
     due = await store.past_retention(10)
     story.outcomes += [due.past_retention, due.uncounted, await store.erase_expired(due)]
     await story.note(SUMS)
-    return story.told()
 
 
-@worker_case
-async def retries_and_late_bills_add_what_is_new(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def retries_and_late_bills_add_what_is_new(story: Story) -> None:
     store, sums = story.store, story.sums
     for number in (1, 2):
         await _end(story, number, fails=True)
@@ -94,12 +89,10 @@ async def retries_and_late_bills_add_what_is_new(env: Any) -> Any:
     for _ in range(2):
         story.outcomes.append(await store.settle(claim, settled, OVERDUE, RETENTION_MS) is Status.CANCELLED)
     await story.note(SUMS)
-    return story.told()
 
 
-@worker_case
-async def the_calls_of_a_dead_worker_are_added_once(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def the_calls_of_a_dead_worker_are_added_once(story: Story) -> None:
     store, sums = story.store, story.sums
     for number in (2, 1):
         await story.insert(made_key(number))
@@ -120,12 +113,10 @@ async def the_calls_of_a_dead_worker_are_added_once(env: Any) -> Any:
     settled = progress(claim, calls_settled=2, completed=2, outputs=outputs(0, 2))
     story.outcomes.append(await store.settle(claim, settled, OVERDUE, RETENTION_MS))
     await story.note(SUMS)
-    return story.told()
 
 
-@worker_case
-async def metrics_and_history_are_read(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def metrics_and_history_are_read(story: Story) -> None:
     sums = story.sums
     await _end(story, 1)
     await story.insert(made_key(2, "other"))
@@ -135,7 +126,6 @@ async def metrics_and_history_are_read(env: Any) -> Any:
     story.outcomes += [len(standing.totals), [group.tasks for group in standing.at_work], standing.until is not None]
     _, buckets = await story.figures.history(3_600_000)
     story.outcomes.append([sorted(one.ended) for one in buckets.values()])
-    return story.told()
 
 
 @worker_case

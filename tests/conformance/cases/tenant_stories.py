@@ -1,20 +1,16 @@
 """Stories about tenants: which tenants have tasks, from a given tenant on, and how their tasks ended."""
 
-from typing import Any
-
 from src.kernel.store.claims import Fail, Finish
 from src.kernel.store.tenants import TenantStore
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
-from tests.conformance.cases.storyteller import RETENTION_MS, Story, made_key
+from tests.conformance.cases.storyteller import RETENTION_MS, Story, made_key, tells
 
 EVER_HOURS = 10_000_000
 NAMES = ("a", "a-b", "a0", "b")
 
 
-@worker_case
-async def tenants_in_the_order_of_their_keys(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def tenants_in_the_order_of_their_keys(story: Story) -> None:
     tenants = story.store.beside(TenantStore)
     story.outcomes.append(await tenants.tenants("", 3))
     for name in NAMES:
@@ -22,12 +18,10 @@ async def tenants_in_the_order_of_their_keys(env: Any) -> Any:
             await story.insert(made_key(at, name))
     story.outcomes += [await tenants.tenants("", most) for most in (1, 3, 9)]
     story.outcomes += [await tenants.tenants(first, 9) for first in ("a", "a-b", "aa", "b", "c")]
-    return story.told()
 
 
-@worker_case
-async def what_became_of_the_tasks_of_tenants(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def what_became_of_the_tasks_of_tenants(story: Story) -> None:
     tenants = story.store.beside(TenantStore)
     for at in (1, 2, 3):
         await story.insert(made_key(at, "a"))
@@ -41,4 +35,3 @@ async def what_became_of_the_tasks_of_tenants(env: Any) -> Any:
     story.outcomes.append(await tenants.figures(["a", "b", "none"], EVER_HOURS))
     await story.alter("UPDATE tasks SET created_at = 1 WHERE id LIKE 'a:%'")
     story.outcomes.append(await tenants.figures(["a", "b"], 1))
-    return story.told()

@@ -12,9 +12,8 @@ from src.kernel.domain.ids import FileKey
 from src.kernel.domain.structure import LongText
 from src.kernel.store.admission import Conditions
 from src.kernel.store.claims import NOTHING_ELSE, Also, Claim, Continue
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import progress
-from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, new_task
+from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, new_task, tells
 
 TEXT = FileKey(made_key(7))
 # Two slices of a file of 18 bytes: a byte order mark, then three chunks of a one-byte and a four-byte character each.
@@ -59,9 +58,8 @@ def _cut(number: int, *, is_over: bool = False) -> Also:
     return Also(writes)
 
 
-@worker_case
-async def a_text_in_a_file_is_cut_in_slices(env: Any) -> Any:
-    story = _TextInFile(env)
+@tells(_TextInFile)
+async def a_text_in_a_file_is_cut_in_slices(story: _TextInFile) -> None:
     try:
         await story.submit()
     except TextFileGone:
@@ -84,4 +82,3 @@ async def a_text_in_a_file_is_cut_in_slices(env: Any) -> Any:
     story.outcomes += [await story.files.delete(TEXT), await story.erase()]
     await story.note("SELECT count(*) AS rows FROM file_texts")
     story.outcomes.append(await story.texts.cut_at(TASK))
-    return story.told()

@@ -10,7 +10,7 @@ from src.kernel.store.claims import AttemptEntry, CallKey, Continue, FailedCall,
 from src.kernel.store.rows import ListFilter, Page, span
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import progress
-from tests.conformance.cases.storyteller import Story, limited, made_key
+from tests.conformance.cases.storyteller import Story, limited, made_key, tells
 
 ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
@@ -75,9 +75,8 @@ async def several_tasks_at_once(env: Any) -> Any:
     return story.told()
 
 
-@worker_case
-async def a_search_by_each_filter(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_search_by_each_filter(story: Story) -> None:
     names: list[dict[str, object]] = [
         {"name": "Report 100%_done"},
         {"title": "ÜBERSICHT"},
@@ -100,12 +99,10 @@ async def a_search_by_each_filter(env: Any) -> Any:
         for only in (ListFilter(), ListFilter(text="report"), ListFilter(Status.CANCELLED, text="übersicht".upper())):
             story.outcomes.append([only, await story.store.counts(ALL, only)])
     story.outcomes.append(await story.store.counts(ALL, ListFilter()))
-    return story.told()
 
 
-@worker_case
-async def the_log_of_a_tasks_calls(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def the_log_of_a_tasks_calls(story: Story) -> None:
     key = made_key(1)
     await story.insert(key, chunks=3)
     claim = await story.claim("worker", key)
@@ -141,4 +138,3 @@ async def the_log_of_a_tasks_calls(env: Any) -> Any:
         assert page is not None
         story.outcomes.append([(one.key, one.outcome) for one in page.attempts])
     assert await logged.attempts(made_key(2), tuple(AttemptOutcome), None, 9, "d") is None
-    return story.told()

@@ -1,15 +1,13 @@
 """Stories about webhooks: endpoints from creation to deletion, and deliveries from a task's end to their own end."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from src.features.webhooks.deliveries_store import Attempt, AttemptResult, DueDelivery, Taken, look, read_look
 from src.features.webhooks.rules import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
 from src.kernel.domain.task import Status
 from src.kernel.store.claims import Fail, Finish
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import FAILURE, outputs, progress
-from tests.conformance.cases.storyteller import RETENTION_MS, TASK, Story, limited, made_key
+from tests.conformance.cases.storyteller import RETENTION_MS, TASK, Story, limited, made_key, tells
 
 ALL = tuple(Event)
 BEGAN_AT = 99_999_999_999_998  # a time later than the end of any pause
@@ -57,9 +55,8 @@ def _tried(taken: Taken, failure: AttemptFailure | None, outcome: DeliveryOutcom
     return AttemptResult(taken, Attempt(BEGAN_AT, 200 if failure is None else 500, 12, failure), outcome, 60_000, 5)
 
 
-@worker_case
-async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def an_endpoint_from_its_making_to_its_end(story: Story) -> None:
     key = await _endpoint(story, 1)
     await _endpoint(story, 2, Event.TASK_FAILED)
     await _endpoint(story, 3, tenant="local-2")
@@ -78,12 +75,10 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
         story.outcomes.append(await story.webhooks.delete(key))
         await _endpoint(story, 4)
     story.outcomes.append([one.key for one in await story.webhooks.list("local")])
-    return story.told()
 
 
-@worker_case
-async def an_end_is_written_into_the_outbox(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def an_end_is_written_into_the_outbox(story: Story) -> None:
     await _failed(story, 9)  # no endpoint exists yet that subscribes to this end
     await _endpoint(story, 1)
     await _endpoint(story, 2, Event.TASK_COMPLETED, Event.RESPONSE_CANCELLED)
@@ -106,12 +101,10 @@ async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     await story.note(STATES)
     await story.erase(made_key(4))
     await story.note(STATES)
-    return story.told()
 
 
-@worker_case
-async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def a_delivery_that_fails_and_then_is_taken(story: Story) -> None:
     await _endpoint(story, 1)
     await _failed(story)
     ((fresh, _),) = story.outbox.fresh
@@ -133,12 +126,10 @@ async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
     again = await story.deliveries.redeliver(found)
     story.outcomes += [again is not None, await story.deliveries.redeliver(found)]  # the second `redeliver` comes late
     story.outcomes.append(await story.deliveries.deliveries(TASK) == [await story.deliveries.delivery(fresh.key)])
-    return story.told()
 
 
-@worker_case
-async def deliveries_of_endpoints_that_rest_or_are_gone(env: Any) -> Any:
-    story = Story(env)
+@tells(Story)
+async def deliveries_of_endpoints_that_rest_or_are_gone(story: Story) -> None:
     for number in (1, 2):
         await _endpoint(story, number)
     for number in (1, 2, 3):
@@ -168,4 +159,3 @@ async def deliveries_of_endpoints_that_rest_or_are_gone(env: Any) -> Any:
     story.outcomes.append(await story.webhooks.failing())
     story.outcomes.append(await story.webhooks.delete(_key(1)))
     await story.note(STATES)
-    return story.told()
