@@ -127,50 +127,35 @@ async def an_abort_undoes_what_was_not_committed(env: Any) -> Any:
     return [describe_kind(error), await attempt(_stub(env, "aborts").read())]
 
 
-async def _rings(env: Any, name: str, count: int, quiet_seconds: float = 0.3) -> Any:
-    stub = _stub(env, name)
-    for _ in range(400):
-        if len(await stub.rings()) >= count:
-            break
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(quiet_seconds)
-    return await attempt(stub.rings())
+# For each case about alarms: when the object sets its alarm, what it does at each run, how many rings come, and for how
+# many seconds no other may come.
+ALARMS: dict[str, tuple[list[int], list[str], int, float]] = {
+    "an_alarm_rings_once_and_is_gone_while_it_runs": ([100], [], 1, 0.3),
+    "an_alarm_in_the_past_rings_at_once": ([-10_000], [], 1, 0.3),
+    "only_the_last_alarm_rings": ([60_000, 100, 150], [], 1, 0.3),
+    "an_alarm_may_set_itself_again": ([20], ["rearm", "rearm", "ok"], 3, 0.3),
+    "an_alarm_that_raises_rings_again": ([20], ["raise", "ok"], 2, 0.3),
+    "an_alarm_that_sets_itself_and_raises": ([20], ["rearm and raise", "ok"], 2, 3),
+}
 
 
-@worker_case
-async def an_alarm_rings_once_and_is_gone_while_it_runs(env: Any) -> Any:
-    await _stub(env, "rings").ring([100], [])
-    return await _rings(env, "rings", 1)
+def _of_an_alarm(name: str, delays: list[int], acts: list[str], count: int, quiet_seconds: float) -> None:
+    async def case(env: Any) -> Any:
+        stub = _stub(env, name)
+        await stub.ring(delays, acts)
+        for _ in range(400):
+            if len(await stub.rings()) >= count:
+                break
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(quiet_seconds)
+        return await attempt(stub.rings())
+
+    case.__name__ = name
+    worker_case(case)
 
 
-@worker_case
-async def an_alarm_in_the_past_rings_at_once(env: Any) -> Any:
-    await _stub(env, "past").ring([-10_000], [])
-    return await _rings(env, "past", 1)
-
-
-@worker_case
-async def only_the_last_alarm_rings(env: Any) -> Any:
-    await _stub(env, "moved").ring([60_000, 100, 150], [])
-    return await _rings(env, "moved", 1)
-
-
-@worker_case
-async def an_alarm_may_set_itself_again(env: Any) -> Any:
-    await _stub(env, "again").ring([20], ["rearm", "rearm", "ok"])
-    return await _rings(env, "again", 3)
-
-
-@worker_case
-async def an_alarm_that_raises_rings_again(env: Any) -> Any:
-    await _stub(env, "raises").ring([20], ["raise", "ok"])
-    return await _rings(env, "raises", 2)
-
-
-@worker_case
-async def an_alarm_that_sets_itself_and_raises(env: Any) -> Any:
-    await _stub(env, "sets and raises").ring([20], ["rearm and raise", "ok"])
-    return await _rings(env, "sets and raises", 2, quiet_seconds=3)
+for alarm_case, facts in ALARMS.items():
+    _of_an_alarm(alarm_case, *facts)
 
 
 def _in_an_object(name: str) -> None:

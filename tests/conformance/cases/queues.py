@@ -1,39 +1,33 @@
 """Cases about queues: acks and retries, the counts of attempts, redeliveries, and what cannot be sent."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.conformance.cases.deliveries import brief, deliveries, full, of_one_batch, send
 from tests.conformance.cases.registry import attempt_late, now_ms, worker_case
 
-
-@worker_case
-async def a_clean_return_acks(env: Any) -> Any:
-    await send(env, "clean", [["nothing"]])
-    return full(await deliveries(env, "clean", 1))
-
-
-@worker_case
-async def an_explicit_ack(env: Any) -> Any:
-    await send(env, "ack", [["ack"]])
-    return brief(await deliveries(env, "ack", 1))
+# For each case about one message: what its consumer does at each attempt, how often it comes, and what is compared.
+OF_ONE_MESSAGE = {
+    "a_clean_return_acks": ([["nothing"]], 1, full),
+    "an_explicit_ack": ([["ack"]], 1, brief),
+    "attempts_count_from_one": ([["retry"], ["retry"], ["ack"]], 3, brief),
+    "retries_used_up_end_in_the_dead_letter_queue": ([["retry"]], 4, full),
+    "exceptions_used_up_end_in_the_dead_letter_queue": ([["raise"]], 4, brief),
+    "an_exception_retries_what_was_acked_too": ([["ack", "raise"], ["ack"]], 2, brief),
+}
 
 
-@worker_case
-async def attempts_count_from_one(env: Any) -> Any:
-    await send(env, "attempts", [["retry"], ["retry"], ["ack"]])
-    return brief(await deliveries(env, "attempts", 3))
+def _of_one_message(name: str, script: list[list[str]], times: int, shown: Callable[[Any], Any]) -> None:
+    async def case(env: Any) -> Any:
+        await send(env, name, script)
+        return shown(await deliveries(env, name, times))
+
+    case.__name__ = name
+    worker_case(case)
 
 
-@worker_case
-async def retries_used_up_end_in_the_dead_letter_queue(env: Any) -> Any:
-    await send(env, "dead", [["retry"]])
-    return full(await deliveries(env, "dead", 4))
-
-
-@worker_case
-async def exceptions_used_up_end_in_the_dead_letter_queue(env: Any) -> Any:
-    await send(env, "dead-raised", [["raise"]])
-    return brief(await deliveries(env, "dead-raised", 4))
+for message_case, facts in OF_ONE_MESSAGE.items():
+    _of_one_message(message_case, *facts)
 
 
 @worker_case
@@ -41,12 +35,6 @@ async def the_first_of_ack_and_retry_counts(env: Any) -> Any:
     await send(env, "ack-first", [["ack", "retry"]])
     await send(env, "retry-first", [["retry", "ack"], ["ack"]])
     return [brief(await deliveries(env, "ack-first", 1)), brief(await deliveries(env, "retry-first", 2))]
-
-
-@worker_case
-async def an_exception_retries_what_was_acked_too(env: Any) -> Any:
-    await send(env, "ack-raise", [["ack", "raise"], ["ack"]])
-    return brief(await deliveries(env, "ack-raise", 2))
 
 
 @worker_case

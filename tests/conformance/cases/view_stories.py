@@ -8,31 +8,28 @@ from src.kernel.domain.ids import split_task_key
 from src.kernel.domain.task import Failure, Route, Status
 from src.kernel.store.claims import AttemptEntry, CallKey, Continue, FailedCall, Output, Tries
 from src.kernel.store.rows import ListFilter, Page, span
-from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.steps import progress
 from tests.conformance.cases.storyteller import Story, limited, made_key, tells
 
 ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
 
-async def _tasks(env: Any) -> Story:
-    story = Story(env)
+async def _write_tasks(story: Story) -> None:
     for at in range(1, 8):
         await story.insert(made_key(at))
     for tenant in ("loca", "local-2"):
         await story.insert(made_key(4, tenant))
     for at in (2, 6):
         assert await story.cancel(made_key(at))
-    return story
 
 
 def _shown(page: Page) -> list[Any]:
     return [[(task.task_key, task.status) for task in page.tasks], page.last]
 
 
-@worker_case
-async def a_list_page_by_page_and_between_bounds(env: Any) -> Any:
-    story = await _tasks(env)
+@tells(Story)
+async def a_list_page_by_page_and_between_bounds(story: Story) -> None:
+    await _write_tasks(story)
     before: str | None = None
     for _ in range(3):
         page = await story.store.list(span("local", before_id=before, from_ms=None, until_ms=None), most=3)
@@ -45,12 +42,11 @@ async def a_list_page_by_page_and_between_bounds(env: Any) -> Any:
     story.outcomes.append(
         _shown(await story.store.list(span("none", before_id=None, from_ms=None, until_ms=None), most=3))
     )
-    return story.told()
 
 
-@worker_case
-async def a_list_of_one_status_over_a_short_walk(env: Any) -> Any:
-    story = await _tasks(env)
+@tells(Story)
+async def a_list_of_one_status_over_a_short_walk(story: Story) -> None:
+    await _write_tasks(story)
     with limited("LIST_WALK_MOST", 3):
         for status, most in ((Status.CANCELLED, 1), (Status.CANCELLED, 5), (Status.FAILED, 5), (Status.PENDING, 2)):
             where = ALL
@@ -63,16 +59,14 @@ async def a_list_of_one_status_over_a_short_walk(env: Any) -> Any:
             assert page.last is None
     page = await story.store.list(ALL, only=ListFilter(Status.CANCELLED), most=5)
     story.outcomes.append(_shown(page))
-    return story.told()
 
 
-@worker_case
-async def several_tasks_at_once(env: Any) -> Any:
-    story = await _tasks(env)
+@tells(Story)
+async def several_tasks_at_once(story: Story) -> None:
+    await _write_tasks(story)
     found = await story.store.tasks([made_key(at) for at in (6, 1, 9)])
     story.outcomes.append(sorted((task.task_key, task.status) for task in found))
     story.outcomes.append(await story.store.tasks([]))
-    return story.told()
 
 
 @tells(Story)
