@@ -3,21 +3,18 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from src.kernel.domain import limits
-from tests.support.client import openai
+from tests.support.client import CHAT, Client, Json, openai
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-CHAT = "/v1/chat/completions"
-ENDED = {"completed", "failed", "expired", "cancelled"}
 LINES_MOST = 20_000
 LINE_BYTES_MOST = 1_000_000
 # What a batch and its files have in the database. `tasks` and `batches` go with the erasure of the task.
@@ -72,21 +69,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iter
         yield started
 
 
-def ended(server: DevServer, content: bytes) -> dict[str, Any]:
-    form = {"file": ("a.jsonl", content)}
-    sent = httpx.post(f"{server.url}/v1/files", files=form, data={"purpose": "batch"}, timeout=60)
-    assert sent.status_code == 200, sent.text
-    body = {"input_file_id": sent.json()["id"], "endpoint": CHAT, "completion_window": "1h"}
-    made = httpx.post(f"{server.url}/v1/batches", json=body, timeout=60)
-    assert made.status_code == 200, made.text
-    found: list[dict[str, Any]] = []
-
-    def has_ended() -> bool:
-        found[:] = [httpx.get(f"{server.url}/v1/batches/{made.json()['id']}", timeout=60).json()]
-        return found[0]["status"] in ENDED
-
-    eventually(has_ended, seconds=120, pause=0.3)
-    return found[0]
+def ended(server: DevServer, content: bytes) -> Json:
+    with Client(server.url) as client:
+        return client.ended_batch(client.start_batch(content, completion_window="1h")["id"])
 
 
 def stored(server: DevServer, tables: tuple[str, ...]) -> dict[str, int]:
@@ -96,7 +81,7 @@ def stored(server: DevServer, tables: tuple[str, ...]) -> dict[str, int]:
     return {name: count for name, count in {**counts, "objects": len(objects)}.items() if count}
 
 
-def erase(server: DevServer, batch: dict[str, Any]) -> None:
+def erase(server: DevServer, batch: Json) -> None:
     for path in (batch["onceover"]["task"], f"/v1/files/{batch['input_file_id']}"):
         answer = httpx.delete(f"{server.url}{path}", timeout=60)
         assert answer.status_code in {200, 204}, answer.text

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from openai import OpenAI
 from local.node import ROOT, find_node
 from tests.clients.losing_proxy import LosingProxy
 from tests.clients.walking import HERE, run
-from tests.support.client import openai
+from tests.support.client import BATCH_ENDS, CHAT, Client, Json, openai
 from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_plan import Plan, slow, status
@@ -26,8 +26,7 @@ from tests.support.worker_copy import copy_worker, without_bucket
 
 pytestmark = pytest.mark.runtime
 
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
-ENDED = {"completed", "failed", "expired", "cancelled"}
+RESPONSES = "/v1/responses"
 PROGRAM = ROOT / ".venv" / "bin" / "onceover"
 
 
@@ -125,26 +124,14 @@ def test_openai_for_javascript(server: DevServer, folder: Path, package: str, ve
     assert seen_by(command).startswith(version)
 
 
-def create(url: str, content: str, **headers: str) -> dict[str, Any]:
-    form = {"file": ("a.jsonl", content)}
-    sent = httpx.post(f"{url}/v1/files", files=form, data={"purpose": "batch"}, headers=headers)
-    assert sent.status_code == 200, sent.text
-    body = {"input_file_id": sent.json()["id"], "endpoint": CHAT, "completion_window": "1h"}
-    made = httpx.post(f"{url}/v1/batches", json=body, headers=headers)
-    assert made.status_code == 200, made.text
-    batch: dict[str, Any] = made.json()
-    return batch
+def create(url: str, content: str) -> Json:
+    with Client(url) as client:
+        return client.start_batch(content, completion_window="1h")
 
 
-def until(url: str, batch_id: str, statuses: set[str]) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-
-    def has_one() -> bool:
-        found[:] = [httpx.get(f"{url}/v1/batches/{batch_id}").json()]
-        return found[0]["status"] in statuses
-
-    eventually(has_one, seconds=90, pause=0.3)
-    return found[0]
+def until(url: str, batch_id: str, statuses: Collection[str] = BATCH_ENDS) -> Json:
+    with Client(url) as client:
+        return client.ended_batch(batch_id, statuses)
 
 
 def content(url: str, file_id: str, query: str = "") -> httpx.Response:
@@ -172,7 +159,7 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
         assert (early.text, early.headers["X-Incomplete"]) == ("", "true")
         with closing(sqlite3.connect(d1_file(server.persist_to), timeout=20)) as connection, connection:
             connection.execute("UPDATE tasks SET deadline_at = 1 WHERE kind = 'batch' AND finished_at IS NULL")
-        ended = until(server.url, held["id"], ENDED)
+        ended = until(server.url, held["id"])
     finally:
         model.release()
     assert ended["status"] == "expired"
@@ -210,7 +197,7 @@ def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
     assert (proxy.lost, proxy.repeated) == (2, 2)
     listed = httpx.get(f"{server.url}/v1/batches?limit=100").json()["data"]
     assert [one["id"] for one in listed if one["input_file_id"] == sent["id"]] == [batch.id]
-    assert until(server.url, batch.id, ENDED)["onceover"]["usage"]["modelCalls"] == 1
+    assert until(server.url, batch.id)["onceover"]["usage"]["modelCalls"] == 1
 
 
 def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
@@ -224,7 +211,7 @@ def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
         def runtime(project: Path | None = None) -> DevServer:
             return DevServer(tmp_path / "state", *flags, "--cron-every", "1", project=project)
 
-        def begun(server: DevServer) -> dict[str, Any]:
+        def begun(server: DevServer) -> Json:
             calls = len(model.calls())
             batch = create(server.url, "".join(line(one, f"Text {one}.") for one in IDS))
             eventually(lambda: len(model.calls()) > calls + 5, seconds=60)
@@ -245,7 +232,7 @@ def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
             started.kill()
         with runtime() as started:
             for batch in batches:
-                ended = until(started.url, batch["id"], ENDED)
+                ended = until(started.url, batch["id"])
                 assert ended["status"] == "completed"
                 answers = content(started.url, ended["output_file_id"]).text.splitlines()
                 assert sorted(json.loads(one)["custom_id"] for one in answers) == IDS

@@ -34,8 +34,7 @@ def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def client(server: DevServer) -> Iterator[Client]:
-    with Client(server.url) as made:
-        made.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to)}"
+    with Client(server.url, insert_key(server.persist_to)) as made:
         yield made
 
 
@@ -127,8 +126,7 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
 def test_a_request_with_a_remembered_key_calls_d1_once(server: DevServer):
     """One call with a remembered key, two without; taken again if a busy machine comes between."""
     found: list[tuple[int, ...]] = []
-    with Client(server.url) as client:
-        client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to)}"
+    with Client(server.url, insert_key(server.persist_to)) as client:
         path = f"/api/tasks/{client.submit('first')['id']}"
         while (2, 1, 1) not in found and len(found) < 10:
             client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to)}"

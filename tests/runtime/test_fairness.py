@@ -2,14 +2,15 @@
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from src.kernel.domain.ids import new_task_id, task_key_of
 from tests.runtime.conftest import ENVIRONMENTS
-from tests.support.client import Client, Json, openai
+from tests.support.client import Client, Json, line_of_batch, openai
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import insert_key
@@ -73,8 +74,11 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
     fill(tmp_path, "many", 0, MANY)
     (lost,) = fill(tmp_path, "one", MANY, MANY + 1)
 
-    with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
-        client.http.headers["Authorization"] = f"Bearer {secrets['one']}"
+    with (
+        DevServer(tmp_path, *flags, "--cron-every", "1") as server,
+        Client(server.url, secrets["one"]) as client,
+        Client(server.url, secrets["many"]) as many,
+    ):
         fresh = client.submit(TEXT)
         # The test reads the late task only after the sweep has dispatched it, because a request that reads a late task
         # makes the Worker dispatch it.
@@ -85,8 +89,7 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
         assert waiting(tmp_path, "many") >= MANY - RUNS * 40
         assert fresh["route"] == route
 
-        client.http.headers["Authorization"] = f"Bearer {secrets['many']}"
-        more = client.submit(TEXT)["id"]
+        more = many.submit(TEXT)["id"]
         server.wait_for_line(f'"dispatched".*"{more}"')
         sent = dispatched(server)
         (told,) = [line for line in sent if line["task"] == more]
@@ -98,25 +101,25 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
 LINES = 1_500
 
 
+@contextmanager
+def two_tenants(state: Path, route: str, **settings: object) -> Iterator[tuple[ModelServer, Client, Client]]:
+    """Serve a model and the Worker, and yield the model with a client of each of two tenants."""
+    with ModelServer(api_key="test-key", latency_seconds=0.1) as model:
+        flags = openai(model.base_url, AI_MODEL="m", REQUIRE_KEYS="true", **settings)
+        with (
+            DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server,
+            Client(server.url, insert_key(state, "many")) as many,
+            Client(server.url, insert_key(state, "one")) as one,
+        ):
+            yield model, many, one
+
+
 @pytest.mark.parametrize(
     "route", [pytest.param(name, marks=[] if name == "queue" else [pytest.mark.campaign]) for name in ENVIRONMENTS]
 )
 def test_a_batch_holds_up_nobody(route: str, tmp_path: Path) -> None:
     """Another tenant's tasks get their call while two thirds of a batch's calls are to come."""
-    with (
-        ModelServer(api_key="test-key", latency_seconds=0.1) as model,
-        DevServer(
-            tmp_path,
-            *ENVIRONMENTS[route],
-            *openai(model.base_url, AI_MODEL="m", PLAN="paid", REQUIRE_KEYS="true"),
-            "--cron-every",
-            "1",
-        ) as server,
-        Client(server.url) as many,
-        Client(server.url) as one,
-    ):
-        for tenant, client in (("many", many), ("one", one)):
-            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path, tenant)}"
+    with two_tenants(tmp_path, route, PLAN="paid") as (model, many, one):
         one.finished(one.submit(TEXT)["id"])  # imports what tasks need
         model.wait_until_idle()
         model.reset()
@@ -128,27 +131,14 @@ def test_a_batch_holds_up_nobody(route: str, tmp_path: Path) -> None:
             assert one.finished(one.submit(text)["id"])["status"] == "completed"
             position = [call.user for call in model.calls()].index(text)
             assert position - before < LINES // 3
-            shown = many.http.get(f"/v1/batches/{batch}").json()
+            shown = many.batch(batch)
             assert shown["status"] in {"validating", "in_progress"}
             assert shown["request_counts"]["completed"] < LINES
         assert many.http.post(f"/v1/batches/{batch}/cancel").status_code == 200
 
 
 def test_a_task_that_waits_for_its_model_has_no_object_slot(tmp_path: Path) -> None:
-    with (
-        ModelServer(api_key="test-key", latency_seconds=0.1) as model,
-        DevServer(
-            tmp_path,
-            *ENVIRONMENTS["durable-object"],
-            *openai(model.base_url, AI_MODEL="m", MAX_OBJECTS_AT_WORK=2, REQUIRE_KEYS="true"),
-            "--cron-every",
-            "1",
-        ) as server,
-        Client(server.url) as many,
-        Client(server.url) as one,
-    ):
-        for tenant, client in (("many", many), ("one", one)):
-            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path, tenant)}"
+    with two_tenants(tmp_path, "durable-object", MAX_OBJECTS_AT_WORK=2) as (model, many, one):
         model.plan.decide = lambda call: status(503) if "hopes" in call.user else None
         waiting = [many.submit(f"A task that hopes {number} times.")["id"] for number in range(4)]
         model.wait_for_calls(4)
@@ -159,20 +149,7 @@ def test_a_task_that_waits_for_its_model_has_no_object_slot(tmp_path: Path) -> N
 
 def test_a_batch_that_cannot_be_completed_yet_keeps_no_other_waiting(tmp_path: Path) -> None:
     """The free plan's sweep completes a batch beside one whose cancelled calls are in flight."""
-    with (
-        ModelServer(api_key="test-key") as model,
-        DevServer(
-            tmp_path,
-            *ENVIRONMENTS["durable-object"],
-            *openai(model.base_url, AI_MODEL="m", MAX_OBJECTS_AT_WORK=1, REQUIRE_KEYS="true"),
-            "--cron-every",
-            "1",
-        ) as server,
-        Client(server.url) as many,
-        Client(server.url) as one,
-    ):
-        for tenant, client in (("many", many), ("one", one)):
-            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path, tenant)}"
+    with two_tenants(tmp_path, "durable-object", MAX_OBJECTS_AT_WORK=1) as (model, many, one):
         model.hold()
         start_batch(many, 3)
         model.wait_for_in_flight(3)
@@ -193,24 +170,5 @@ def has_ended(state: Path, tenant: str) -> bool:
 
 
 def start_batch(client: Client, lines: int = LINES) -> str:
-    content = "".join(
-        json.dumps(
-            {
-                "custom_id": f"r-{number}",
-                "method": "POST",
-                "url": "/v1/chat/completions",
-                "body": {"model": "m", "messages": [{"role": "user", "content": f"Line {number} of a batch."}]},
-            }
-        )
-        + "\n"
-        for number in range(lines)
-    )
-    sent = client.http.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"})
-    body = {
-        "input_file_id": sent.raise_for_status().json()["id"],
-        "endpoint": "/v1/chat/completions",
-        "completion_window": "24h",
-    }
-    made = client.http.post("/v1/batches", json=body)
-    assert made.status_code == 200, made.text
-    return str(made.json()["id"])
+    content = "".join(line_of_batch(f"r-{number}", f"Line {number} of a batch.") for number in range(lines))
+    return str(client.start_batch(content)["id"])

@@ -1,7 +1,6 @@
 """Files on the real runtime: OpenAI's SDKs, both places for parts, large ones, and failures."""
 
 import hashlib
-import json
 import os
 import random
 import secrets
@@ -21,7 +20,7 @@ from local.node import ROOT, find_node
 from src.kernel.domain import limits
 from tests.clients.walking import EXPECTED_OF_FILES, FILE_BYTES, HERE, walk
 from tests.support import metered
-from tests.support.client import Json, openai, variables
+from tests.support.client import Client, Json, line_of_batch, openai, variables
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import insert_key
@@ -35,7 +34,6 @@ pytestmark = pytest.mark.runtime
 
 LARGE_MB = sized(quick=40, test=40, campaign=95)
 LARGE = LARGE_MB * 1_000_000
-CHAT = "/v1/chat/completions"
 HEAP_MB_MOST = 20  # What an upload or a download may add to WebAssembly's memory.
 
 
@@ -303,24 +301,15 @@ def test_an_output_of_200_mb_goes_through_an_isolate_that_does_not_grow(tmp_path
 
 
 def line_of(number: int) -> str:
-    body = {"model": "m", "messages": [{"role": "user", "content": f"text {number}"}]}
-    return json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": CHAT, "body": body}) + "\n"
+    return line_of_batch(f"r-{number}", f"text {number}")
 
 
 def output_of_batch(server: DevServer, requests: str) -> str:
-    sent = httpx.post(f"{server.url}/v1/files", files={"file": ("a.jsonl", requests)}, data={"purpose": "batch"})
-    body = {"input_file_id": sent.raise_for_status().json()["id"], "endpoint": CHAT, "completion_window": "1h"}
-    made = httpx.post(f"{server.url}/v1/batches", json=body).raise_for_status().json()
-    found: list[Json] = []
-
-    def has_ended() -> bool:
-        found[:] = [httpx.get(f"{server.url}/v1/batches/{made['id']}").raise_for_status().json()]
-        return found[0]["status"] == "completed"
-
-    eventually(has_ended, seconds=1_800, pause=0.5)
-    assert found[0]["request_counts"]["failed"] == 0
-    output: str = found[0]["output_file_id"]
-    return output
+    with Client(server.url) as client:
+        batch = client.start_batch(requests, completion_window="1h")
+        found = client.ended_batch(batch["id"], seconds=1_800)
+    assert (found["status"], found["request_counts"]["failed"]) == ("completed", 0)
+    return str(found["output_file_id"])
 
 
 @pytest.mark.campaign

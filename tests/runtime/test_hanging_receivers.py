@@ -28,8 +28,7 @@ def serving(state: Path, route: str) -> Iterator[DevServer]:
 
 @contextmanager
 def client_of(server: DevServer, tenant: str, url: str = "", endpoints: int = 0) -> Iterator[Client]:
-    with Client(server.url) as client:
-        client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to, tenant)}"
+    with Client(server.url, insert_key(server.persist_to, tenant)) as client:
         for number in range(endpoints):
             body = {"name": "x", "url": f"{url}/{tenant}/{number}", "event_types": ["task.completed"]}
             answer = client.http.post("/v1/webhook_endpoints", json=body)

@@ -49,8 +49,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     assert get(server, "/api/tasks", f"Bearer {admin}", f"Bearer {admin}").status_code == 401
     assert get(server, "/api/tasks", f"bearer {admin}").json()["tasks"] == []
 
-    with Client(server.url) as client:
-        client.http.headers["Authorization"] = f"Bearer {admin}"
+    with Client(server.url, admin) as client:
         assert client.finished(client.submit("some text")["id"])["status"] == "completed"
         made = client.http.post("/api/keys", json={"scopes": ["read"], "label": "reader"}).json()
         listed = client.http.get("/api/keys").json()["keys"]

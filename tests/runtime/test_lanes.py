@@ -1,6 +1,5 @@
 """The lanes of a long task: what their death loses, what they cost, and what they leave."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from src.kernel.domain import limits
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support import metered
-from tests.support.client import Client, openai, paragraphs
+from tests.support.client import Client, line_of_batch, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
 from tests.support.worker_copy import copy_worker
@@ -135,14 +134,8 @@ def of_objects(dev: DevServer) -> Counter[str]:
 
 
 def begin_batch(client: Client, lines: int) -> str:
-    body = {"model": "test-model", "messages": [{"role": "user", "content": "A line."}]}
-    document = {"method": "POST", "url": "/v1/chat/completions", "body": body}
-    content = "".join(json.dumps({"custom_id": f"r-{number}", **document}) + "\n" for number in range(lines))
-    sent = client.http.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"}).json()
-    order = {"input_file_id": sent["id"], "endpoint": "/v1/chat/completions", "completion_window": "1h"}
-    made = client.http.post("/v1/batches", json=order)
-    assert made.status_code == 200, made.text
-    return str(made.json()["onceover"]["task"]).rpartition("/")[2]
+    content = "".join(line_of_batch(f"r-{number}", "A line.", "test-model") for number in range(lines))
+    return str(client.start_batch(content, completion_window="1h")["onceover"]["task"]).rpartition("/")[2]
 
 
 # What the objects' code of a release without batches lacks.

@@ -38,11 +38,9 @@ def test_a_union_of_very_many_items_stops_nobody(tmp_path: Path) -> None:
     with (
         ModelServer(api_key="test-key", plan=Plan(decide=numbers)) as model,
         DevServer(tmp_path, *openai(model.base_url, PLAN="paid", REQUIRE_KEYS="true"), "--limits", "paid") as server,
-        Client(server.url) as reader,
-        Client(server.url) as other,
+        Client(server.url, insert_key(tmp_path, "large")) as reader,
+        Client(server.url, insert_key(tmp_path, "other")) as other,
     ):
-        for client, tenant in ((reader, "large"), (other, "other")):
-            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path, tenant)}"
         task = reader.submit(
             paragraphs(CHUNKS), chunk={"maxChars": 40}, outputSchema=SCHEMA, join={"/l": "union"}, metadata={"a": 1}
         )

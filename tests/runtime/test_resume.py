@@ -35,10 +35,7 @@ def clients(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFac
     settings = openai(model.base_url, AI_TIMEOUT_SECONDS=10, PLAN="paid", REQUIRE_KEYS="true")
     state: Path = tmp_path_factory.mktemp("state")
     with DevServer(state, *ENVIRONMENTS[route], *settings) as server:
-        made = {}
-        for tenant in (OURS, THEIRS):
-            made[tenant] = Client(server.url)
-            made[tenant].http.headers["authorization"] = f"Bearer {insert_key(state, tenant)}"
+        made = {tenant: Client(server.url, insert_key(state, tenant)) for tenant in (OURS, THEIRS)}
         yield made
         for client in made.values():
             client.http.close()

@@ -82,8 +82,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     flags = [part for name, value in values.items() for part in ("--var", f"{name}:{value}")]
     with Receiver() as receiver, DevServer(state, *flags, "--cron-every", "1") as server:
         key, operator_key = insert_key(state), insert_key(state, operator=True)
-        with Client(server.url) as client:
-            client.http.headers["Authorization"] = f"Bearer {key}"
+        with Client(server.url, key) as client:
             sent = {"name": "one", "url": f"{receiver.url}/one", "event_types": ["task.completed"]}
             endpoint = client.http.post("/v1/webhook_endpoints", json=sent).raise_for_status().json()["id"]
             spare = (

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from src.kernel.domain import limits
-from tests.support.client import Client, Json, openai
+from tests.support.client import Client, line_of_batch, openai
 from tests.support.databases import d1_file, opened
-from tests.support.dev_server import DevServer, eventually
+from tests.support.dev_server import DevServer
 from tests.support.make_key import insert_key
 from tests.support.model_plan import Behaviour, Call, Plan, status
 from tests.support.model_server import ModelServer
@@ -48,9 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def clients(server: DevServer) -> Iterator[dict[str, Client]]:
-    made = {tenant: Client(server.url) for tenant in (*TENANTS, "local")}
-    for tenant, client in made.items():
-        client.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to, tenant)}"
+    made = {tenant: Client(server.url, insert_key(server.persist_to, tenant)) for tenant in (*TENANTS, "local")}
     yield made
     for client in made.values():
         client.http.close()
@@ -60,11 +58,6 @@ def upload(client: Client, content: bytes) -> httpx.Response:
     return client.http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", content)})
 
 
-def line(number: int) -> str:
-    body = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": f"refuse {number}"}]}
-    return json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body})
-
-
 def age(state: Path, tenant: str, days: int) -> None:
     with closing(sqlite3.connect(d1_file(state), timeout=20)) as connection, connection:
         connection.execute("UPDATE tasks SET finished_at = finished_at - ? WHERE tenant = ?", (days * DAY_MS, tenant))
@@ -72,17 +65,9 @@ def age(state: Path, tenant: str, days: int) -> None:
 
 def test_refusals_are_stored_once(server: DevServer, clients: dict[str, Client]) -> None:
     client = clients["results"]
-    made = upload(client, "".join(line(number) + "\n" for number in range(REFUSED)).encode())
-    assert made.status_code == 200, made.text
-    fields = {"input_file_id": made.json()["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-    batch = client.http.post("/v1/batches", json=fields).json()
-
-    def ended() -> Json | None:
-        found: Json = client.http.get(f"/v1/batches/{batch['id']}").json()
-        return found if found["status"] == "completed" else None
-
-    found = eventually(ended, seconds=120, pause=0.3)
-    assert found is not None
+    lines = (line_of_batch(f"r-{number}", f"refuse {number}", "gpt-5.4-mini") for number in range(REFUSED))
+    found = client.ended_batch(client.start_batch("".join(lines))["id"])
+    assert found["status"] == "completed"
     assert found["request_counts"] == {"total": REFUSED, "completed": 0, "failed": REFUSED}
     with opened(d1_file(server.persist_to)) as database:
         ((rows, refusals, chars),) = database.execute(

@@ -49,8 +49,7 @@ def key(server: DevServer) -> str:
 
 @pytest.fixture(scope="module")
 def client(server: DevServer, key: str) -> Iterator[Client]:
-    with Client(server.url) as made:
-        made.http.headers["Authorization"] = f"Bearer {key}"
+    with Client(server.url, key) as made:
         yield made
 
 

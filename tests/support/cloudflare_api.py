@@ -5,7 +5,6 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -51,10 +50,8 @@ class CloudflareApi(Loopback):
         super().__init__(Handler)
         self.url += "/client/v4"
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *failure: object) -> None:
+        super().__exit__(*failure)
         for database in self.databases.values():
             database.close()
 

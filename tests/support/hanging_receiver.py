@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
-from types import TracebackType
 from typing import Literal, Self
 
 
@@ -55,8 +54,6 @@ class HangingReceiver:
         self._ready.wait()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._close()
         self._thread.join(5)

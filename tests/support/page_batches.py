@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-from tests.support.client import Client
+from tests.support.client import CHAT, Client
 from tests.support.stage import TASK_ID, Answer, task
 
-CHAT = "/v1/chat/completions"
 BATCH_ID = f"batch_{TASK_ID.replace('-', '')}"
 OUTPUT_ID, ERROR_ID = (f"file-{digit * 32}" for digit in "ab")
 BEGAN = 1_795_860_000  # 28 November 2026, 10:00 UTC, the same time as `stage.BEGAN`
@@ -22,13 +21,7 @@ def line(custom_id: str, text: str, **body: object) -> str:
 
 
 def start(client: Client, content: str, **fields: object) -> dict[str, Any]:
-    sent = client.http.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"})
-    assert sent.status_code == 200, sent.text
-    body = {"input_file_id": sent.json()["id"], "endpoint": CHAT, "completion_window": "24h", **fields}
-    made = client.http.post("/v1/batches", json=body)
-    assert made.status_code == 200, made.text
-    batch: dict[str, Any] = made.json()
-    return batch
+    return client.start_batch(content, **fields)
 
 
 def task_of(batch: dict[str, Any]) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from simulator.campaign.subject.row_changes import UNDER_CLAIM
@@ -101,12 +100,10 @@ class SharedD1(Loopback):
         self._serving.start()
         return super().__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.resume()
         self._line.put(None)
-        super().__exit__(kind, error, traceback)
+        super().__exit__(*failure)
         self._serving.join()
 
     def stall(self) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.model import Absence
@@ -19,7 +17,7 @@ from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain import limits
 from src.kernel.domain.errors import ModelError, ModelUnavailable
 from src.kernel.domain.task import Route
-from tests.simulator.campaign.test_walls import Nobody
+from tests.simulator.campaign.test_walls import unwatched
 
 CHUNKS = 20
 CALL_SECONDS = 1.0
@@ -104,15 +102,10 @@ def work(
     `changes`. The model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks
     without a `broken` chunk, which are submitted one every 30 s.
     """
-    app, seen = Onceover(), Seen()
-    app.watcher = Nobody()
-    variables = OPTIONS | {"MODEL_PATIENCE_SECONDS": str(patience)}
-    world = World(
-        1,
-        app,
-        TEMPLATE,
-        deployment=deployment,
-        variables=variables,
+    seen = Seen()
+    world = unwatched(
+        deployment,
+        OPTIONS | {"MODEL_PATIENCE_SECONDS": str(patience)},
         model_seconds=(CALL_SECONDS, CALL_SECONDS),
         slots=isolates,
         queue_settings=QueueSettings(max_concurrency=50),

@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 
 from simulator.campaign.clients import tenants
-from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
 from src.kernel.domain import limits
 from tests.simulator.campaign.test_away import CALL_SECONDS, CRON_SECONDS, OPTIONS
-from tests.simulator.campaign.test_walls import Nobody
+from tests.simulator.campaign.test_walls import unwatched
 
 TASKS = 6  # of each of two tenants, every third with a model of its own
 OUTAGE_SECONDS = 700.0  # within it pauses reach their five minutes
@@ -62,15 +60,10 @@ class Outage:
 
 def play(deployment: Deployment, story: Callable[[Outage], Awaitable[None]], isolates: int = 3) -> None:
     """Let twelve tasks wait for a model that is away for OUTAGE_SECONDS, and then let the story go on."""
-    app = Onceover()
-    app.watcher = Nobody()
     keyed = {"REQUIRE_KEYS": "true", "OPERATOR_TENANT": OURS, "MODEL_PATIENCE_SECONDS": "7200"}
-    world = World(
-        1,
-        app,
-        TEMPLATE,
-        deployment=deployment,
-        variables=OPTIONS | keyed,
+    world = unwatched(
+        deployment,
+        OPTIONS | keyed,
         model_seconds=(CALL_SECONDS, CALL_SECONDS),
         slots=isolates,
         queue_settings=QueueSettings(max_concurrency=50),

@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import EPOCH_MS, World
 from src.kernel.domain.errors import ModelError, ModelRateLimited, ModelTimeout
-from tests.simulator.campaign.test_walls import Nobody
+from tests.simulator.campaign.test_walls import unwatched
 
 type Decide = Callable[[float], tuple[str, ModelError | None, float]]
 Told = list[tuple[float, dict[str, Any]]]
@@ -39,14 +37,9 @@ class Watched:
     """A simulated world with some tasks, in which a client reads one task every half second."""
 
     def __init__(self, deployment: Deployment, decide: Decide, *, consumers: int = 4, **variables: str) -> None:
-        app = Onceover()
-        app.watcher = Nobody()
-        self.world = World(
-            1,
-            app,
-            TEMPLATE,
-            deployment=deployment,
-            variables=OPTIONS | variables,
+        self.world = unwatched(
+            deployment,
+            OPTIONS | variables,
             queue_settings=QueueSettings(max_concurrency=consumers),
             max_steps=20_000_000,
         )

@@ -10,44 +10,33 @@ from typing import Any
 import pytest
 
 from simulator.campaign.clients.workload import Workload, draw
+from simulator.campaign.load.overload import Bystander
 from simulator.campaign.runs.fault_rates import PROFILES, rates
 from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.runs.scenario import Scenario
 from simulator.campaign.subject.adapter import Onceover
-from simulator.campaign.subject.arrivals import Arrival, ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.small_limits import small_limits, variables
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.invocation_limits import InvocationLimits
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
-from src.kernel.api.base.messages import Reply
 
 CHUNKS = 13  # three waves of six calls
 
 
-class Nobody:
-    """A watcher of clients that does nothing."""
-
-    def arrived(self, arrival: Arrival) -> None:
-        """See `Watcher`."""
-
-    def read(self, arrival: Arrival) -> None:
-        """See `Watcher`."""
-
-    def counting(self, arrival: Arrival) -> None:
-        """See `Watcher`."""
-
-    def answered(self, arrival: Arrival, reply: Reply) -> None:
-        """See `Watcher`."""
+def unwatched(deployment: Deployment, variables: dict[str, str], **options: Any) -> World:
+    """Return a world without faults, whose requests nothing checks."""
+    app = Onceover()
+    app.watcher = Bystander()
+    return World(1, app, TEMPLATE, deployment=deployment, variables=variables, **options)
 
 
 def usage(deployment: Deployment, call_seconds: float, **variables: str) -> tuple[dict[str, Any], float, int]:
     """Run a task without faults. Returns its usage, the seconds to its first call, and the calls made."""
-    app = Onceover()
-    app.watcher = Nobody()
     options = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", **variables}
-    world = World(1, app, TEMPLATE, deployment=deployment, variables=options, model_seconds=(call_seconds,) * 2)
+    world = unwatched(deployment, options, model_seconds=(call_seconds,) * 2)
 
     async def scenario(world: World) -> tuple[dict[str, Any], float, int]:
         world.start_cron(60)
