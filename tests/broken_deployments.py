@@ -8,7 +8,6 @@ examines sound deployments instead, in each environment, and prints what that ta
 import argparse
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from tests.support.dev_server import ROOT, DevServer
 from tests.support.loopback import Loopback, Quiet
 from tests.support.model_plan import Plan, garbage, ok
 from tests.support.model_server import ModelServer
+from tests.support.programs import ran
 from tests.support.worker_copy import copy_worker
 
 HOOKS = {"WEBHOOK_KEY": "k" * 32, "WEBHOOK_LOOPBACK": "true"}
@@ -253,14 +253,7 @@ def examined(folder: Path, *flags: str, edits: Sequence[Edit] = (), plan: Plan =
     ):
         command = [sys.executable, "-m", "onceover_cli", "verify", "--url", server.url, "--receiver", receiver]
         began = time.monotonic()
-        done = subprocess.run(
-            [*command, "--report", str(folder / "report")],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=700,
-        )
+        done = ran([*command, "--report", folder / "report"], cwd=ROOT, seconds=700)
         seconds, calls, remains = time.monotonic() - began, len(model.calls()), left(server.url)
     written = folder / "report.json"
     report = json.loads(written.read_text("utf-8")) if written.exists() else {}

@@ -1,13 +1,13 @@
 """Runs programs that use a client, each in its own process, and compares their output with the expected output."""
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.programs import output_of
+
 HERE = Path(__file__).parent
-WALK_SECONDS = 120
 
 # The variables of the deployment for `walk`. The deployment for `walk` keeps inputs, because a task may have ended
 # before the program lists its input items.
@@ -85,17 +85,7 @@ EXPECTED_OF_STREAM: dict[str, Any] = {
 
 def run(command: Sequence[str | Path], told: str = "") -> Any:
     """Run a program and return its JSON. Raise AssertionError with its errors if it fails."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=HERE,
-        input=told,
-        capture_output=True,
-        text=True,
-        timeout=WALK_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(output_of(command, cwd=HERE, input=told))
 
 
 def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from local.node import find_node
 from tests.support.dev_server import ROOT, DevServer
+from tests.support.programs import output_of
 
 pytestmark = pytest.mark.runtime
 PUBLIC = ROOT / "public"
@@ -51,8 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 def cloudflare() -> dict[str, Any]:
     told = json.dumps({"project": str(ROOT), "requests": REQUESTS})
     command = [str(find_node()), str(ROOT / "tests" / "support" / "assets.mjs")]
-    done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, timeout=120)
-    return json.loads(done.stdout)
+    return json.loads(output_of(command, input=told))
 
 
 def shown(status: int, headers: dict[str, str], body: str) -> dict[str, object]:

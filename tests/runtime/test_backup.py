@@ -3,7 +3,6 @@
 import re
 import shutil
 import sqlite3
-import subprocess
 from contextlib import closing
 from itertools import cycle, islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from local.node import ROOT, wrangler
 from ops import importable
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
+from tests.support.programs import output_of
 
 PAGE = (ROOT / "docs" / "data.md").read_text("utf-8")
 STATEMENT_BYTES_MOST = 100_000  # D1's limit
@@ -97,12 +97,7 @@ def written(beginning: str) -> str:
 def run(command: str, folder: Path) -> str:
     assert "--remote" in command or "wrangler" not in command
     words = command.replace("--remote", "--local").replace("npx wrangler ", "")
-    if words != command:
-        done = subprocess.run(wrangler(*words.split()), cwd=folder, capture_output=True, text=True, check=False)
-    else:
-        done = subprocess.run(["bash", "-euc", command], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return output_of(wrangler(*words.split()) if words != command else ["bash", "-euc", command], cwd=folder)
 
 
 def copied(folder: Path) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import closing
@@ -22,6 +21,7 @@ from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_plan import Plan, slow, status
 from tests.support.model_server import ModelServer
+from tests.support.programs import ran
 from tests.support.worker_copy import copy_worker, without_bucket
 
 pytestmark = pytest.mark.runtime
@@ -242,14 +242,7 @@ def test_the_command_line_runs_a_file(server: DevServer, folder: Path) -> None:
     environment = {**os.environ, "ONCEOVER_URL": server.url}
     output = folder / "answers.jsonl"
     for _ in range(2):
-        done = subprocess.run(
-            [PROGRAM, "batch", folder / "thirds.jsonl", "--output", output],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = ran([PROGRAM, "batch", folder / "thirds.jsonl", "--output", output], env=environment)
         assert (done.returncode, done.stdout) == (3, ""), done.stderr
         assert sorted(json.loads(one)["custom_id"] for one in output.read_text("utf-8").splitlines()) == [
             f"r-{n}" for n in (1, 2, 4, 5, 7, 8)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ import pytest
 
 from local.node import find_node
 from tests.support.dev_server import ROOT
+from tests.support.programs import output_of
 
 pytestmark = pytest.mark.runtime
 
@@ -37,11 +37,10 @@ class Bundle:
 @cache
 def build(env: str) -> Bundle:
     command = [sys.executable, "-m", "local.deployment", "bundle", env]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    output = output_of(command, cwd=ROOT)
     folder = ROOT / ".build" / f"bundle-{env or 'top'}"
     files = frozenset(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return Bundle(done.stdout, files)
+    return Bundle(output, files)
 
 
 @pytest.mark.parametrize("env", BINDINGS)
@@ -82,13 +81,5 @@ def test_what_runs_is_what_is_uploaded() -> None:
         for name in build("").files
         if not re.search(r"(^|/)README\.md$", name)
     }
-    listing = subprocess.run(
-        [str(find_node()), "--disable-warning=ExperimentalWarning", "tests/support/modules.mjs", str(ROOT)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert listing.returncode == 0, listing.stderr
-    assert json.loads(listing.stdout.splitlines()[-1]) == uploaded
+    program = [str(find_node()), "--disable-warning=ExperimentalWarning", "tests/support/modules.mjs", str(ROOT)]
+    assert json.loads(output_of(program, cwd=ROOT).splitlines()[-1]) == uploaded

@@ -13,6 +13,7 @@ from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import ROOT, DevServer, eventually
 from tests.support.model_plan import Plan, ended, ok, status
 from tests.support.model_server import ModelServer
+from tests.support.programs import ran
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.runtime
@@ -61,15 +62,7 @@ def text(tmp_path: Path) -> str:
 def onceover(
     variables: Mapping[str, str], *arguments: str, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env=dict(variables),
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return ran([PROGRAM, *arguments], env=variables, input=given)
 
 
 def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], server: DevServer, text: str):

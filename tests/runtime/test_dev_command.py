@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from local.node import wrangler
 from local.wrangler_dev import free_port
 from tests.support.client import Json
 from tests.support.dev_server import DevServer, ServerEnded, eventually, run_dev
+from tests.support.programs import output_of
 from tests.support.tiny_worker import write_tiny_worker
 
 pytestmark = pytest.mark.runtime
@@ -135,8 +135,7 @@ def test_ctrl_c_leaves_no_process_behind(life: WholeLife) -> None:
 def test_wrangler_sees_the_same_migrations(life: WholeLife) -> None:
     """The local runtime records applied migrations where and how wrangler does, so wrangler lists none to apply."""
     command = wrangler("d1", "migrations", "list", "DB", "--local", "--env=", "--persist-to", str(life.state))
-    listed = subprocess.run(command, cwd=life.project, capture_output=True, text=True, check=True, timeout=60)
-    assert "No migrations to apply" in listed.stdout
+    assert "No migrations to apply" in output_of(command, cwd=life.project)
 
 
 def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
 
 from local.node import find_node
 from tests.support.dev_server import ROOT
+from tests.support.programs import output_of, ran
 
 MODULE = ROOT / "local" / "runtime" / "output.mjs"
 EVENT = {
@@ -26,14 +26,8 @@ def shown(lines: list[object], *, terminal: bool, **environment: str) -> list[st
         f"for (const line of {json.dumps([json.dumps(one, separators=(',', ':')) for one in lines])})"
         f"  process.stdout.write(logged(line, 0, {{ isTTY: {json.dumps(terminal)} }}) + '\\n');"
     )
-    done = subprocess.run(
-        [str(find_node()), "--input-type=module", "-e", script],
-        env={**os.environ, "TZ": "UTC", **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()
+    program = [str(find_node()), "--input-type=module", "-e", script]
+    return output_of(program, env={**os.environ, "TZ": "UTC", **environment}).splitlines()
 
 
 def test_a_pipe_gets_the_json_of_the_worker_with_its_time() -> None:
@@ -59,9 +53,8 @@ def test_a_client_that_left_is_no_exception() -> None:
         f'import {{ printRuntimeOutput }} from "{MODULE}";'
         f"for (const entry of {json.dumps(entries)}) printRuntimeOutput(entry);"
     )
-    done = subprocess.run(
-        [str(find_node()), "--input-type=module", "-e", script], capture_output=True, text=True, check=True
-    )
+    done = ran([find_node(), "--input-type=module", "-e", script])
+    assert done.returncode == 0
     assert (done.stdout, done.stderr) == ("", "another error\n")
 
 
@@ -69,8 +62,7 @@ def test_a_full_disk_is_named():
     message = "e = workerd/util/sqlite.c++:1827: failed: SQLite failed; database or disk is full: SQLITE_FULL\nstack: …"
     entry = json.dumps({"level": "error", "message": message})
     script = f'import {{ printRuntimeOutput as print }} from "{MODULE}"; print({entry});'
-    done = subprocess.run(
-        [str(find_node()), "--input-type=module", "-e", script], capture_output=True, text=True, check=True
-    )
+    done = ran([find_node(), "--input-type=module", "-e", script])
+    assert done.returncode == 0
     assert done.stderr.startswith("the disk is full, so the database cannot write.")
     assert "stack" not in done.stderr

@@ -19,6 +19,7 @@ from tests.support.dev_server import DevServer, eventually
 from tests.support.event_streams import Follower
 from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
+from tests.support.programs import output_of
 
 pytestmark = pytest.mark.runtime
 CHUNKS = 8
@@ -123,8 +124,8 @@ def test_the_programs_of_the_documents_follow(dev: DevServer, client: Client, mo
     program = tmp_path / "follow.mjs"
     url = dev.url + task["links"]["events"]
     program.write_text(f"{example('js')}\nawait follow({json.dumps(url)}, 'x', (event) => console.log(event));\n")
-    done = subprocess.run([find_node(), program], capture_output=True, text=True, timeout=60, check=True)
-    assert [name for name in done.stdout.split() if name != "progress"] == wanted
+    printed = output_of([find_node(), program])
+    assert [name for name in printed.split() if name != "progress"] == wanted
 
 
 def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):

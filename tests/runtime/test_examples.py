@@ -1,7 +1,6 @@
 """The programs in `examples/` run as they stand, and print what examples/README.md shows."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ import pytest
 from local.node import ROOT, find_node
 from tests.support.client import variables
 from tests.support.dev_server import DevServer, eventually
+from tests.support.programs import output_of, ran
 from tests.support.receiver import Receiver
 from tests.support.shell_blocks import blocks
 
@@ -32,9 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def printed(url: str, program: str, *arguments: str) -> str:
     command: list[str | Path] = [sys.executable, FOLDER / program, FOLDER / arguments[0], *arguments[1:]]
     environ = {**os.environ, "ONCEOVER_URL": url}
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output_of(command, cwd=ROOT, env=environ)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +65,7 @@ for (const body of [process.env.BODY, process.env.BODY, process.env.BODY + " "])
     own = {"ONCEOVER_URL": url, "ONCEOVER_WEBHOOK_SECRET": secret, "BODY": message.body}
     headers = {name: value for name, value in message.headers.items() if name.startswith("webhook-")}
     environ = {**os.environ, **own, "HEADERS": str(headers).replace("'", '"')}
-    done = subprocess.run([find_node(), program], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = ran([find_node(), program], env=environ)
     said, *statuses = done.stdout.splitlines()
     assert said.startswith("one: "), done.stderr
     assert statuses == ["204", "204", "401"]

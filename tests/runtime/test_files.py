@@ -5,7 +5,6 @@ import os
 import random
 import secrets
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import insert_key
 from tests.support.model_plan import Plan, ok
 from tests.support.model_server import ModelServer
+from tests.support.programs import output_of
 from tests.support.shell_blocks import blocks
 from tests.support.tiers import sized
 from tests.support.worker_copy import copy_worker, without_bucket
@@ -85,9 +85,7 @@ def test_openai_for_javascript(server: DevServer, lines: Path, package: str, ver
 
 def printed_by(server: DevServer, folder: Path, *command: str) -> list[str]:
     environment = {**os.environ, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": own_key(server)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return output_of(command, cwd=folder, env=environment).splitlines()
 
 
 @MOST_IN_THE_BUCKET

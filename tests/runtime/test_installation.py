@@ -10,6 +10,7 @@ import pytest
 
 from local import install, node
 from tests.support.dev_server import ROOT
+from tests.support.programs import ran
 
 FIND_PYTHON = ROOT / "local" / "find_python.sh"
 type Program = Callable[[str, str], Path]
@@ -28,15 +29,9 @@ def program(tmp_path: Path) -> Program:
     return write
 
 
-def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["/bin/sh", str(FIND_PYTHON), *arguments],
-        cwd=folder,
-        env={**os.environ, "PATH": os.pathsep.join(str(script.parent) for script in path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def find_python(folder: Path, path: list[Path]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": os.pathsep.join(str(script.parent) for script in path)}
+    return ran(["/bin/sh", FIND_PYTHON], cwd=folder, env=environment)
 
 
 def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: Program) -> None:

@@ -1,7 +1,6 @@
 """Tests the two sets of packages (for running, and for tests), and commands without a usable home folder."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from local import install
 from tests.support.dev_server import ROOT
+from tests.support.programs import output_of, ran
 from tests.support.shell_blocks import OF_THE_OUTER_MAKE
 
 # This script stands in for an installation: it writes the name of its set of packages into the folder.
@@ -61,24 +61,15 @@ def test_make_install_installs_what_running_needs(clone: Clone) -> None:
 
 @pytest.mark.parametrize(("target", "flag"), [("dev", "--help"), ("model", "--help"), ("dev", "-h")])
 def test_the_help_of_a_command_installs_nothing(target: str, flag: str, tmp_path: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "Makefile", "local", "wrangler.toml"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.split():
+    for name in output_of(["git", "ls-files", "Makefile", "local", "wrangler.toml"], cwd=ROOT).split():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     python = tmp_path / "bin" / "python3"
     python.parent.mkdir()
     python.symlink_to(sys.executable)
     without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE}
-    done = subprocess.run(
-        ["make", target, f"ARGS={flag}"],
-        cwd=tmp_path,
-        env={**without, "PATH": f"{python.parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**without, "PATH": f"{python.parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = ran(["make", target, f"ARGS={flag}"], cwd=tmp_path, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: make {target}")
     assert not [name for name in (".venv", "node_modules", "python_modules", ".build") if (tmp_path / name).exists()]

@@ -1,7 +1,6 @@
 """Both official clients of the Model Context Protocol, and its conformance suite, on the real runtime."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.support.dev_server import DevServer
 from tests.support.make_key import insert_key
 from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
+from tests.support.programs import output_of
 
 pytestmark = pytest.mark.runtime
 CLIENTS = ROOT / "tests" / "clients"
@@ -53,9 +53,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def test_an_official_client_uses_each_tool(deployment: Deployment, program: list[str | Path], mode: str):
     tenant = f"{Path(program[1]).suffix[1:]}-{mode}"
     command = [*program, deployment.url, insert_key(deployment.state, tenant), deployment.expired, mode]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, Any] = json.loads(done.stdout)
+    seen: dict[str, Any] = json.loads(output_of(command, cwd=ROOT))
     assert seen == {
         "lost": True,
         "revision": "2026-07-28" if mode == "auto" else "2025-11-25",

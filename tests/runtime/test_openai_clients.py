@@ -1,7 +1,6 @@
 """Tests OpenAI's unmodified SDKs for Python and JavaScript on the real runtime, with another base URL and key."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ from tests.clients.walking import HERE, WALKED, walk
 from tests.support.client import variables
 from tests.support.dev_server import DevServer
 from tests.support.make_key import insert_key
+from tests.support.programs import output_of
 from tests.support.shell_blocks import blocks
 
 pytestmark = pytest.mark.runtime
@@ -39,6 +39,4 @@ def test_the_programs_of_the_documents(deployment: tuple[str, str]):
     url, key = deployment
     environment = {**os.environ, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": key}
     for command in ([sys.executable, "-c", python], [str(find_node()), "--input-type=module", "-e", javascript]):
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == printed
+        assert output_of(command, cwd=ROOT, env=environment) == printed

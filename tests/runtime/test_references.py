@@ -1,13 +1,13 @@
 """Tests that the benchmark that compares onceover with reference systems runs, and writes a complete report."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.dev_server import ROOT
+from tests.support.programs import output_of, ran
 
 pytestmark = pytest.mark.runtime
 SYSTEMS = ("seed", "workflows", "queue")
@@ -16,16 +16,8 @@ SYSTEMS = ("seed", "workflows", "queue")
 def test_the_references_are_measured_beside_onceover(tmp_path: Path):
     report = tmp_path / "bench.json"
     command = [sys.executable, "-m", "bench", "references", "--quick", "--runs", "1", "--report", str(report)]
-    done = subprocess.run(
-        [*command, "--works", "submit", "instant", "24", "--systems", *SYSTEMS],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 of 12, about 0 s left" in done.stdout
+    command += ["--works", "submit", "instant", "24", "--systems", *SYSTEMS]
+    assert "12 of 12, about 0 s left" in output_of(command, cwd=ROOT, seconds=400)
     found = json.loads(report.read_text())
     assert {"miniflare", "workerd", "node", "python", "cores", "load"} <= found["machine"].keys()
     references = found["references"]
@@ -53,7 +45,7 @@ def test_the_table_of_goals_is_measured_part_by_part(tmp_path: Path):
     command = [sys.executable, "-m", "bench", "goals", "--quick", "--runs", "1", "--report", str(report)]
     command += ["--only", "far", "capacity"]
     for run in range(2):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+        done = ran(command, cwd=ROOT, seconds=500)
         assert done.returncode in {0, 1}, done.stdout + done.stderr  # 1 if a goal is not met, as on a busy machine
         assert "goals are met." in done.stdout
         assert done.stdout.count("kept from") == 2 * run

@@ -1,6 +1,5 @@
 """Runs the steps of the runbook as written (commands in blocks and in sentences) on a server that requires keys."""
 
-import os
 import re
 import secrets
 import subprocess
@@ -11,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import shell_blocks
 from tests.support.client import Client
 from tests.support.dev_server import ROOT, DevServer, eventually
 from tests.support.make_key import insert_key
 from tests.support.receiver import Receiver
-from tests.support.shell_blocks import OF_THE_OUTER_MAKE
 
 pytestmark = pytest.mark.runtime
 # The errors at the end of the page come from an account; tests/unit/local/test_deploy.py provokes them.
@@ -54,25 +53,8 @@ class World:
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a shell in which the runbook's variables `URL` and `KEY` are set."""
-        without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE}
-        environment = {
-            **without,
-            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "URL": self.server.url,
-            "KEY": self.key,
-            "ONCEOVER_URL": self.server.url,
-            "ONCEOVER_KEY": self.operator_key if script.startswith("onceover tenant ") else self.key,
-        }
-        return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        url, key = self.server.url, self.operator_key if script.startswith("onceover tenant ") else self.key
+        return shell_blocks.run(script, URL=url, KEY=self.key, ONCEOVER_URL=url, ONCEOVER_KEY=key)
 
 
 @pytest.fixture(scope="module")

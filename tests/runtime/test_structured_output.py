@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.support.dev_server import ROOT, DevServer
 from tests.support.event_streams import read_events
 from tests.support.model_plan import Behaviour, Call, Plan, ok
 from tests.support.model_server import ModelServer
+from tests.support.programs import output_of, ran
 from tests.support.shell_blocks import blocks
 
 pytestmark = pytest.mark.runtime
@@ -102,9 +102,7 @@ def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: Mode
     environment = {**os.environ, "ONCEOVER_URL": url}
 
     def onceover(*arguments: str | Path) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = ran([PROGRAM, *arguments], env=environment)
         return done.returncode, done.stdout, done.stderr
 
     before = listed(url)
@@ -165,15 +163,10 @@ def test_the_examples_of_the_page(tmp_path: Path):
         commands = blocks(page, "sh")
         assert all(command.startswith("onceover run") for command in commands)
         for command, printed in zip(commands, blocks(page, "text"), strict=True):
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-            )
-            assert (done.returncode, done.stdout) == (0, printed), done.stderr
+            assert output_of(["bash", "-c", command], cwd=ROOT, env=environment) == printed
         (python,), (javascript,) = blocks(page, "python"), blocks(page, "js")
         for program, beginning in (
             ([sys.executable, "-c", python], "names=["),
             ([str(find_node()), "--input-type=module", "-e", javascript], "{ names: ["),
         ):
-            done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            assert done.stdout.startswith(beginning)
+            assert output_of(program, cwd=ROOT, env=environment).startswith(beginning)

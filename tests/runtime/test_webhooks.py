@@ -21,6 +21,7 @@ from tests.clients.walking import unwrapped
 from tests.support.client import Client, Json, variables
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import insert_key
+from tests.support.programs import output_of
 from tests.support.receiver import Received, Receiver, listens
 from tests.support.shell_blocks import LOCAL_URL, ROOT, blocks
 
@@ -139,7 +140,7 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
         changed = program.replace(LOCAL_URL, server.url).replace('api_key="none"', f'api_key="{key}"')
         return [sys.executable, "-c", changed.replace("8000", str(port))]
 
-    secret = subprocess.run(here(register), capture_output=True, text=True, check=True).stdout.strip()
+    secret = output_of(here(register)).strip()
     output = tmp_path / "printed"
     with output.open("w") as out:
         process = subprocess.Popen(
@@ -147,7 +148,7 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
         )
     try:
         eventually(lambda: listens(port), 30)
-        assert subprocess.run(here(test), capture_output=True, text=True, check=True).stdout == "204\n"
+        assert output_of(here(test)) == "204\n"
         task_id = ended(client)
         came = eventually(lambda: lines if len(lines := output.read_text().splitlines()) == 2 else [], 60)
         assert httpx.post(f"http://127.0.0.1:{port}/", json={"type": "task.completed"}).status_code == 400

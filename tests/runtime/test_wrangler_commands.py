@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import subprocess
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from local.node import ROOT, find_node
+from tests.support.programs import output_of
 
 SOURCES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "local" / "remote" / "fixes.toml"]
 # Takes the place of a word that a command in the documents leaves out.
@@ -44,16 +44,9 @@ type Commands = dict[tuple[str, ...], Known]
 @pytest.fixture(scope="module")
 def known() -> Commands:
     """Return each command of wrangler by its words. One process reads all of them, because each start takes long."""
-    done = subprocess.run(
-        [find_node(), "--disable-warning=ExperimentalWarning", "tests/support/wrangler_commands.mjs"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return {tuple(one["words"]): Known(one["required"], frozenset(one["flags"])) for one in json.loads(done.stdout)}
+    program = [str(find_node()), "--disable-warning=ExperimentalWarning", "tests/support/wrangler_commands.mjs"]
+    listed = json.loads(output_of(program, cwd=ROOT))
+    return {tuple(one["words"]): Known(one["required"], frozenset(one["flags"])) for one in listed}
 
 
 def _fault(command: str, known: Commands) -> str | None:

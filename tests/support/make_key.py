@@ -2,7 +2,6 @@
 
 import secrets
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -12,20 +11,11 @@ from src.kernel.domain.keys import ID_BYTES, OWN_SCOPES, SECRET_BYTES, Scope, di
 from src.kernel.store.keys import as_scopes
 from tests.support.databases import d1_file
 from tests.support.dev_server import ROOT
+from tests.support.programs import output_of
 
 
 def make_key(state: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "local.key", "--persist-to", str(state), *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    (key,) = done.stdout.splitlines()
+    (key,) = output_of([sys.executable, "-m", "local.key", "--persist-to", state, *arguments], cwd=ROOT).splitlines()
     return key
 
 

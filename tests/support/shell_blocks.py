@@ -5,6 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.support.programs import ran
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL_URL = "http://127.0.0.1:8787"
 
@@ -153,18 +155,9 @@ def trial(command: str, url: str, state: Path) -> str:
     return f"{command} {_SHORT[name]}"
 
 
-def run(script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=ROOT,
-        env={
-            **{name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE},
-            # The page docs/cli.md tells the reader to set this path.
-            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run commands in a shell in which these variables are set, too."""
+    own = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE}
+    # The page docs/cli.md tells the reader to set this path.
+    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return ran(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env={**own, "PATH": path, **variables})
