@@ -27,14 +27,13 @@ import httpx
 from simulator.figures import keep_figures
 from simulator.options import positive
 from tests.chaos import aligned, model_process, say
-from tests.support.client import openai
+from tests.support.client import BATCH_ENDS as ENDED
+from tests.support.client import Client, line_of_batch, openai
 from tests.support.dev_server import DevServer
 from tests.support.model_plan import read_ledger
 
-ENDPOINT = "/v1/chat/completions"
 VARIABLES = {"AI_TIMEOUT_SECONDS": 8, "LEASE_SECONDS": 10, "PLAN": "paid", "MAX_ATTEMPTS": 20}
 TEXT = "Text number"  # each line's message begins so
-ENDED = {"completed", "failed", "expired", "cancelled"}
 PAGE_LINES = 500
 LOOK_SECONDS = 0.2
 
@@ -133,22 +132,17 @@ def run(plan: Plan, folder: Path) -> Report:
 
 
 def line_of(number: int) -> str:
-    messages = [{"role": "user", "content": f"{TEXT} {number} of a batch."}]
-    body = {"model": "test-model", "messages": messages}
-    return json.dumps({"custom_id": f"line-{number}", "method": "POST", "url": ENDPOINT, "body": body}) + "\n"
+    return line_of_batch(f"line-{number}", f"{TEXT} {number} of a batch.", "test-model")
 
 
 def start_batch(url: str, source: Path) -> str:
-    with source.open("rb") as opened:
-        sent = httpx.post(f"{url}/v1/files", data={"purpose": "batch"}, files={"file": opened}, timeout=120)
-    request = {"input_file_id": sent.raise_for_status().json()["id"], "endpoint": ENDPOINT, "completion_window": "24h"}
-    answer = httpx.post(f"{url}/v1/batches", json=request, timeout=60).raise_for_status()
-    return str(answer.json()["id"])
+    with Client(url) as client:
+        return str(client.start_batch(source.read_bytes())["id"])
 
 
 def batch_of(url: str, batch_id: str) -> dict[str, Any]:
-    document: dict[str, Any] = httpx.get(f"{url}/v1/batches/{batch_id}", timeout=60).raise_for_status().json()
-    return document
+    with Client(url) as client:
+        return client.batch(batch_id)
 
 
 def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequence[str], reader: Reader) -> str:

@@ -6,47 +6,34 @@ answer. `cutN`: the answer to a POST breaks off after its Nth event, without the
 
 import socket
 import struct
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
-from tests.clients.losing_proxy import COUNTS, NOT_FORWARDED
+from tests.clients.losing_proxy import COUNTS, NOT_FORWARDED, Proxy
+from tests.support.loopback import Quiet
 
 FATES = ("whole", "lost", "cut3", "cut6", "cut9")
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
-class CuttingProxy(ThreadingHTTPServer):
-    """Forwards to `target`. `broken` counts the broken answers by their kind (`lost`, `cut3` and so on)."""
-
-    daemon_threads = True
+class CuttingProxy(Proxy):
+    """A proxy that counts in `broken` the broken answers by their kind (`lost`, `cut3` and so on)."""
 
     def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = target
+        super().__init__(_Handler, target)
         self.broken = dict.fromkeys(FATES, 0)
-        self._lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def breaks(self, fate: str) -> None:
         with self._lock:
             self.broken[fate] += 1
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing: clients leave."""
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     protocol_version = "HTTP/1.1"
     server: CuttingProxy
 
-    def do_GET(self) -> None:
+    def _forward(self) -> None:
         """Forward a request, and break its answer if its path says so."""
         self.close_connection = True
         _, fate, path = self.path.split("/", 2)
@@ -75,11 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self.wfile.write(b"0\r\n\r\n")
 
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *args: object) -> None:
-        """Print nothing."""
+    do_GET = do_POST = _forward  # noqa: N815 - names of http.server
 
 
 def _events(answer: httpx.Response) -> Iterator[bytes]:

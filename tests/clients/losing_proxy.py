@@ -6,24 +6,21 @@ from random import Random
 
 import httpx
 
+from tests.support.loopback import Quiet
+
 NOT_FORWARDED = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding"})
 COUNTS = "x-stainless-retry-count"
+LOSSES = 0.1  # the share of the answers that `LosingProxy` loses
 
 
-class LosingProxy(ThreadingHTTPServer):
-    """Forwards to `target`, and loses a share `losses` of the answers. `strips`: the SDK's retry count."""
+class Proxy(ThreadingHTTPServer):
+    """A proxy on a free port, which forwards to `target` in threads of its own."""
 
     daemon_threads = True
 
-    def __init__(self, seed: int, losses: float = 0.1, *, strips: bool = False) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = ""
-        self.strips = strips
-        self.lost = 0
-        self.strange = 0  # The number of answers through the proxy that do not come from the Worker.
-        self.repeated = 0  # The number of requests whose header says that the SDK repeats them.
-        self._losses = losses
-        self._random = Random(f"{seed}/wire")
+    def __init__(self, handler: type[BaseHTTPRequestHandler], target: str = "") -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.target = target
         self._lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -31,21 +28,33 @@ class LosingProxy(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def loses(self) -> bool:
-        with self._lock:
-            lost = self._random.random() < self._losses
-            self.lost += lost
-            return lost
-
     def handle_error(self, request: object, client_address: object) -> None:
         """Print no error of a connection, because the tests break connections on purpose."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class LosingProxy(Proxy):
+    """Loses a tenth of the answers. `strips`: the SDK's retry count."""
+
+    def __init__(self, seed: int, *, strips: bool = False) -> None:
+        super().__init__(_Handler)
+        self.strips = strips
+        self.lost = 0
+        self.strange = 0  # The number of answers through the proxy that do not come from the Worker.
+        self.repeated = 0  # The number of requests whose header says that the SDK repeats them.
+        self._random = Random(f"{seed}/wire")
+
+    def loses(self) -> bool:
+        with self._lock:
+            lost = self._random.random() < LOSSES
+            self.lost += lost
+            return lost
+
+
+class _Handler(Quiet):
     protocol_version = "HTTP/1.1"
     server: LosingProxy
 
-    def do_GET(self) -> None:
+    def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         target = self.server.target
         self.server.repeated += self.headers.get(COUNTS, "0") != "0"
@@ -72,8 +81,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.content)
 
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *args: object) -> None:
-        """Print nothing."""
+    do_GET = do_POST = _forward  # noqa: N815 - names of http.server

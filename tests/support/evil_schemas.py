@@ -47,19 +47,7 @@ def corpus() -> Iterator[Any]:
         yield from _ones_with_text(text)
     infinite = float("inf")
     for number in (
-        float("nan"),
-        infinite,
-        -infinite,
-        10**400,
-        -(10**400),
-        1e308,
-        5e-324,
-        True,
-        None,
-        "1",
-        -1,
-        0,
-        2**53,
+        *(float("nan"), infinite, -infinite, 10**400, -(10**400), 1e308, 5e-324, True, None, "1", -1, 0, 2**53),
     ):
         for keyword in NUMBER_KEYWORDS:
             yield prop({keyword: number})
@@ -74,15 +62,7 @@ def corpus() -> Iterator[Any]:
 
 
 NO_SCHEMAS: tuple[Any, ...] = (
-    None,
-    True,
-    1,
-    "object",
-    [],
-    {},
-    {"type": None},
-    {"type": {}},
-    {"type": "object", "properties": None},
+    *(None, True, 1, "object", [], {}, {"type": None}, {"type": {}}, {"type": "object", "properties": None}),
 )
 NUMBER_KEYWORDS = (
     *("minimum", "maximum", "exclusiveMinimum", "multipleOf", "minItems", "maxLength", "const", "default"),

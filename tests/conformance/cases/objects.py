@@ -15,19 +15,8 @@ def _stub(env: Any, name: str) -> Any:
 @worker_case
 async def arguments_and_results_are_copies(env: Any) -> Any:
     stub = _stub(env, "copies")
-    values: tuple[Any, ...] = (
-        None,
-        True,
-        5,
-        5.0,
-        2.5,
-        "é😀",
-        [],
-        {},
-        [1, [None, {"a": None}]],
-        {"a": {"b": [1.0]}},
-        2**53 - 1,
-    )
+    nested: tuple[Any, ...] = ([], {}, [1, [None, {"a": None}]], {"a": {"b": [1.0]}})
+    values = (None, True, 5, 5.0, 2.5, "é😀", *nested, 2**53 - 1)
     return [await attempt(stub.echo(value)) for value in values]
 
 
@@ -50,19 +39,13 @@ def describe_kind(seen: Any) -> Any:
 async def exceptions_of_an_object_reach_its_caller(env: Any) -> Any:
     stub = _stub(env, "fails")
     seen = []
-    for kind, words in (
-        ("value", "no such thing"),
-        ("key", "no such thing"),
-        ("runtime", "no such thing"),
-        ("own", "refused it"),
-    ):
+    for kind, named in {"value": "ValueError", "key": "KeyError", "runtime": "RuntimeError", "own": "Refused"}.items():
         text = ""
         try:
             await stub.fail(kind)
         except Exception as error:  # noqa: BLE001 - which it is, is the result
             raised, text = describe(error), str(error)
-        named = {"value": "ValueError", "key": "KeyError", "runtime": "RuntimeError", "own": "Refused"}[kind]
-        seen.append([raised["kind"], words in text, named in text])
+        seen.append([raised["kind"], ("refused it" if kind == "own" else "no such thing") in text, named in text])
     return [seen, await attempt(stub.note("still there"))]
 
 

@@ -63,30 +63,8 @@ _TIMES = {
     *("stored_at", "due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at", "missing"),
 }
 STATEMENT_MODULES = (
-    *(
-        absence,
-        admission,
-        attempts,
-        batch_files,
-        batches,
-        bulk,
-        claiming,
-        deliveries_store,
-        ending,
-        events,
-        figures,
-        file_texts,
-        files,
-        gap_retries,
-        month,
-        resend,
-        keys,
-        latest_calls,
-        seen,
-        early_erasure,
-        sweep,
-        tallies,
-    ),
+    *(absence, admission, attempts, batch_files, batches, bulk, claiming, deliveries_store, early_erasure, ending),
+    *(events, figures, file_texts, files, gap_retries, keys, latest_calls, month, resend, seen, sweep, tallies),
     *(views, window, work_statements),
 )
 
