@@ -21,17 +21,8 @@ MARK_CHARS = 12
 _WORDS = ["a", "word ", "Two words. ", "x" * 30, "中", "天地玄黄。", "「问？」", "...", "?!", "」", '"', "-", "¶"]
 _BLANKS = ["\n", "\r\n", "\r", "\n\n", "\u2028", "\x85", "\u3000", " ", " " * 20, "\n\n\n\n"]
 _MARKS = ["e\u0301", "\u0301", "👍🏽", "👩\u200d👩\u200d👧", "\u200d", "\ufe0f", "\ufeff", "\U0010ffff"]
-_HEADINGS = [
-    "# Head\n",
-    "\nChapter 3\n",
-    "第三章\n",
-    "Title\n===\n",
-    "===\n",
-    "---\n",
-    "=" * 20 + "\n",
-    "\nLong title ",
-    "#",
-]
+_HEADINGS = ["# Head\n", "\nChapter 3\n", "第三章\n", "Title\n===\n", "===\n", "---\n", "=" * 20 + "\n"]
+_HEADINGS += ["\nLong title ", "#"]
 _RUNS = ["." * 30, "。" * 25, ")" * 20, ".)" * 9, "=" * 40, "-\n" * 8, "===\n" * 6]
 _PIECES = st.sampled_from([*_WORDS, *_BLANKS, *_MARKS, *_HEADINGS, *_RUNS])
 _TEXTS = st.text(min_size=1, max_size=200) | st.lists(_PIECES, min_size=1, max_size=120).map("".join)
