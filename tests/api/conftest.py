@@ -7,16 +7,20 @@ import pytest
 from tests.support.api_bench import ApiBench
 
 
+@pytest.fixture(autouse=True)
+def _benches_are_closed() -> Iterator[None]:
+    """Close each bench that a test or its fixtures made."""
+    yield
+    for made in list(ApiBench.not_closed):
+        made.close()
+
+
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
+def bench() -> ApiBench:
     """Make the API over a fresh database, as the top-level environment, with chunks of ten characters."""
-    made = ApiBench()
-    yield made
-    made.close()
+    return ApiBench()
 
 
 @pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
+def keyed() -> ApiBench:
+    return ApiBench(keys=True)

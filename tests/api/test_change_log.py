@@ -1,7 +1,6 @@
 """The Worker logs each change that a client makes, with tenant and request id, and without any secret."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,10 +18,8 @@ SUBMISSION = {
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
+def bench() -> ApiBench:
+    return ApiBench(keys=True)
 
 
 def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:

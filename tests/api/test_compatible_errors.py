@@ -104,7 +104,6 @@ def test_keys(bench: ApiBench):
     forbidden = keyed.call("POST", "/v1/responses", BODY, {"authorization": f"Bearer {key}"})
     assert isinstance(raised(forbidden), openai.PermissionDeniedError)
     assert data(forbidden)["error"]["type"] == "permission_error"
-    keyed.close()
 
 
 def test_the_sdk_reads_code_and_param(bench: ApiBench):

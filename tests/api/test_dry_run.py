@@ -90,7 +90,6 @@ def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
     real = bench.call("POST", "/api/tasks", body)
     assert dry.status == status
     assert dry == real
-    bench.close()
 
 
 @pytest.mark.parametrize("query", ["dryRun=1", "dryRun=True", "dryRun=yes", "dryRun=true&dryRun=true", "dryrun=true"])
@@ -164,7 +163,6 @@ def test_the_deployment_lists_the_options() -> None:
     assert data(reply)["errors"] == [
         {"field": "modelOptions.top_p", "message": "is not allowed; AI_MODEL_OPTIONS allows top_k"}
     ]
-    bench.close()
 
 
 def test_the_deployment_lists_the_models() -> None:
@@ -174,7 +172,6 @@ def test_the_deployment_lists_the_models() -> None:
     reply = bench.call("POST", "/api/tasks", {"input": "x", "model": "huge"})
     assert reply.status == 422
     assert data(reply)["errors"] == [{"field": "model", "message": "must be one of small, large (AI_MODELS)"}]
-    bench.close()
 
 
 def test_a_plan_says_what_the_calls_would_use(bench: ApiBench) -> None:

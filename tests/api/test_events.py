@@ -1,7 +1,7 @@
 """The events of a task as a stream, and notices by which waiting requests and streams learn of changes."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -31,10 +31,8 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
-    made = ApiBench(settings=PAID)
-    yield made
-    made.close()
+def bench() -> ApiBench:
+    return ApiBench(settings=PAID)
 
 
 class Stream:
@@ -325,7 +323,6 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
     assert stream.ended_at - revoked_at <= 60
     assert stream.retry == [limits.EVENT_RETRY_MS]
     assert bench.call("GET", task["links"]["events"], headers=bearer(text)).status == 401
-    bench.close()
 
 
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
@@ -380,7 +377,7 @@ LOOKS = {views.TASK.sql: "task", views.STATUS.sql: "status", events.LOOK.sql: "l
 class Scene:
     """A task of three chunks, and the source of notices: a worker here, its object, or a silent one."""
 
-    def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
+    def __init__(self, near: str, seconds: float = 3.3, plan: str = "paid") -> None:
         self.bench = ApiBench(settings=replace(PAID, plan=plan, timeout_seconds=100.0), routes=(Route.DURABLE_OBJECT,))
         self.task = self.bench.submit()
         self.at_work = True
@@ -401,10 +398,8 @@ class Scene:
         self.bench.database.prepare = noted  # type: ignore[method-assign]
 
     def claim(self) -> Claim:
-        store, task_key = self.bench.store, key(self.task["id"])
-        claiming = store.claim(task_key, holder="h", host="", route=Route.DURABLE_OBJECT, lease_ms=180_000)
-        claim: Claim = self.bench.run(claiming)
-        self.marks.wrote(task_key, Mark(claim.fence, claim.step), until=1e9)
+        claim = self.bench.claim(self.task["id"], route=Route.DURABLE_OBJECT)
+        self.marks.wrote(key(self.task["id"]), Mark(claim.fence, claim.step), until=1e9)
         self.audience.tell(Mark(claim.fence, claim.step), False)
         return claim
 
@@ -438,19 +433,6 @@ class Scene:
         return [kind for _, kind in self.looks]
 
 
-@pytest.fixture
-def scene() -> Iterator[Callable[..., Scene]]:
-    made: list[Scene] = []
-
-    def build(near: str, seconds: float = 3.3, plan: str = "paid") -> Scene:
-        made.append(Scene(near, seconds, plan))
-        return made[-1]
-
-    yield build
-    for each in made:
-        each.bench.close()
-
-
 @pytest.mark.parametrize(
     ("near", "plan", "looks", "late"),
     [
@@ -462,8 +444,8 @@ def scene() -> Iterator[Callable[..., Scene]]:
         ("isolate", "free", ["task", "task"], 0.21),
     ],
 )
-def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list[str], late: float):
-    made = scene(near, plan=plan)
+def test_a_wait_ends_with_its_task(near: str, plan: str, looks: list[str], late: float):
+    made: Any = Scene(near, plan=plan)
     shown = made.wait((0.1, made.work))
     assert shown["status"] == "completed"
     assert made.kinds == looks, made.looks
@@ -474,8 +456,8 @@ def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list
 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
-def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: str):
-    made = scene(near)
+def test_an_end_between_the_read_and_the_listening_is_heard(near: str):
+    made: Any = Scene(near)
     task_id = made.task["id"]
     batch = made.bench.database.batch
 
@@ -494,8 +476,8 @@ def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: st
 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
-def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
-    made = scene(near)
+def test_a_word_that_is_lost_is_made_up_for(near: str):
+    made: Any = Scene(near)
     bench, task_key = made.bench, key(made.task["id"])
     made.claim()
     shown = made.wait((7.3, lambda: bench.store.cancel(task_key, 1_000_000)))
@@ -505,8 +487,8 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 @pytest.mark.parametrize("plan", ["free", "paid"])
-def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
-    made = scene(near, seconds=60.0, plan=plan)
+def test_a_false_word_costs_one_read(near: str, plan: str):
+    made = Scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
 
     def lie() -> None:
@@ -521,9 +503,9 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     assert sum(1.0 <= at <= 3.1 for at, _ in made.looks) <= 4 + 3, made.looks
 
 
-def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
+def test_an_object_that_is_not_at_work_is_asked_once():
     """An idle object is asked once in each state of the task, since a call wakes it, which costs money."""
-    made = scene("object", seconds=3.0)
+    made = Scene("object", seconds=3.0)
     made.at_work = False
 
     async def work() -> None:
@@ -535,17 +517,17 @@ def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
     assert made.bench.loop.time() == pytest.approx(7.0, abs=0.01)
 
 
-def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
-    made = scene("object")
-    made.bench.run(made.bench.store.claim(key(made.task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=1))
+def test_a_task_that_was_given_back_wakes_no_object():
+    made = Scene("object")
+    made.bench.claim(made.task["id"], lease_ms=1)
     made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")
     made.wait(seconds=2.0)
     assert made.bench.asked == []
 
 
 @pytest.mark.parametrize(("near", "looks"), [("nobody", 40), ("object", 7), ("isolate", 7)])
-def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
-    made = scene(near, seconds=8.0)
+def test_a_stream_looks_when_something_was_written(near: str, looks: int):
+    made = Scene(near, seconds=8.0)
     made.bench.limit(concurrency=1)
     worker = made.bench.api.rescue.worker
     made.bench.api = replace(
@@ -563,13 +545,13 @@ def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks:
         assert came == pytest.approx([8.0, 16.0, 24.0], abs=0.15)
 
 
-def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
-    made = scene("isolate", seconds=60.0)
+def test_a_word_of_an_earlier_life_is_nothing():
+    made = Scene("isolate", seconds=60.0)
     bench, task_key = made.bench, key(made.task["id"])
     made.wait((0.0, made.work), seconds=1.0)
     assert bench.call("POST", made.task["links"]["cancel"]).status == 200
     assert bench.call("POST", made.task["links"]["retry"], {}).status == 202
-    bench.run(bench.store.claim(task_key, holder="next", host="", route=Route.QUEUE, lease_ms=180_000))
+    bench.claim(made.task["id"], holder="next")
     made.looks.clear()
     assert made.wait((1.0, lambda: made.marks.left(task_key, 1, ended=True)), seconds=2.0)["status"] == "processing"
     assert made.kinds == ["task", "status", "status", "status", "task"]

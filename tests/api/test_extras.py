@@ -1,6 +1,5 @@
 """Extra fields of a submission: what a feature needs to let clients give a task a text, and list tasks by it."""
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import pytest
@@ -37,10 +36,8 @@ class LabelBench(KernelBench):
 
 
 @pytest.fixture
-def bench() -> Iterator[LabelBench]:
-    made = LabelBench()
-    yield made
-    made.close()
+def bench() -> LabelBench:
+    return LabelBench()
 
 
 def ids(bench: LabelBench, query: str) -> list[str]:

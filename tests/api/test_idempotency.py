@@ -395,7 +395,6 @@ def test_keys_do_not_join(bench: ApiBench) -> None:
     assert name(resend(keyed, 1, **bearer(second))) != name(first)
     assert name(resend(keyed, 1, **bearer(theirs))) != name(first)
     assert name(resend(keyed, 1, **bearer(mine))) == name(first)
-    keyed.close()
 
 
 def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:

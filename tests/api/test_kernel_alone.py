@@ -1,7 +1,6 @@
 """The API of a deployment without features."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +24,10 @@ class KernelBench(ApiBench):
 
 
 @pytest.fixture(name="alone")
-def kernel_bench() -> Iterator[KernelBench]:
+def kernel_bench() -> KernelBench:
     bench = KernelBench()
     bench.api = replace(bench.api, kind_apis=list)
-    yield bench
-    bench.close()
+    return bench
 
 
 def test_a_task_is_planned_accepted_and_shown(alone: KernelBench) -> None:

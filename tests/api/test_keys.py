@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -413,13 +413,11 @@ KEY = {"idempotency-key": "one"}
 
 
 @pytest.fixture(params=[False, True], ids=["small", "large"])
-def writing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
+def writing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ApiBench:
     """Make a deployment with keys. In the variant `large`, results are read separately and sent in parts."""
     if request.param:
         monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
-    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
-    yield made
-    made.close()
+    return ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
 
 
 def complete(bench: ApiBench, task_id: str) -> None:

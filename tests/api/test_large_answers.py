@@ -1,7 +1,6 @@
 """Large answers: pages of chunks, and answers sent in parts."""
 
-import random
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -143,26 +142,6 @@ def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
     assert bench.run(bench.store.some_chunks(index, page)) == before
     shown = data(bench.call("GET", f"{path}/chunks?limit=4"))["chunks"]
     assert [(chunk["index"], chunk["error"]) for chunk in shown] == [(index, None) for index in range(4)]
-
-
-@pytest.fixture(scope="module")
-def large() -> Iterator[tuple[ApiBench, str]]:
-    """A task with outputs of 40 MB, and its path."""
-    bench = ApiBench()
-    path = submit(bench, 500, reduce="none")
-    rng = random.Random(1)
-    words = " ".join(rng.randbytes(4).hex() for _ in range(20_000))
-    claim = bench.claim(path.rpartition("/")[2])
-    for first in range(0, 500, 10):
-        starts = {index: 9 * rng.randrange(20_000 - 8_900) for index in range(first, first + 10)}
-        outputs = {index: words[start : start + 9 * 8_900 - 1] for index, start in starts.items()}
-        bench.work(claim, outputs, Continue(180_000))
-    bench.database.rows(
-        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1, holder = NULL, host = NULL, "
-        "lease_until = NULL"
-    )
-    yield bench, path
-    bench.close()
 
 
 def test_many_chunks_are_shown_in_parts(bench: ApiBench):

@@ -1,7 +1,7 @@
 """Limits of a tenant: its tasks in flight, its characters a day, and its share of the queue."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -165,10 +165,8 @@ def test_what_is_used_is_paid_for_in_one_call(
 
 
 @pytest.fixture
-def shared() -> Iterator[ApiBench]:
-    made = ApiBench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
-    yield made
-    made.close()
+def shared() -> ApiBench:
+    return ApiBench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
 
 
 def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
@@ -213,7 +211,6 @@ def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> No
     for number in range(1, limits.QUEUE_SHARE + 3):
         assert made.submit("x")["route"] == routes[0]
         assert len(noted) == 2 * number
-    made.close()
 
 
 def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:

@@ -220,7 +220,6 @@ def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: s
     assert costs[0] == costs[1]
     assert costs[0][0].status == 404
     assert [bench.database.rows(f"SELECT * FROM {table}") for table in tables] == before  # noqa: S608
-    bench.close()
 
 
 def found(bench: ApiBench, **query: object) -> list[str | None]:
@@ -341,7 +340,6 @@ def test_counts_do_not_go_with_all_tenants() -> None:
     operator = bearer(bench.make_key(Scope.READ, Scope.OPERATOR))
     assert bench.call("GET", "/api/tasks?tenant=*&counts=true", headers=operator).status == 422
     assert bench.call("GET", "/api/tasks?tenant=theirs&counts=true", headers=operator).status == 200
-    bench.close()
 
 
 def test_the_longest_search(bench: ApiBench) -> None:

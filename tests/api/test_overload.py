@@ -3,7 +3,7 @@
 import asyncio
 import json
 import tomllib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,13 @@ class SlowBench(ApiBench):
 
 
 @pytest.fixture
-def slow() -> Iterator[SlowBench]:
-    made = SlowBench()
-    yield made
-    made.close()
+def slow() -> SlowBench:
+    return SlowBench()
 
 
 @pytest.fixture
-def keyed() -> Iterator[SlowBench]:
-    made = SlowBench(keys=True)
-    yield made
-    made.close()
+def keyed() -> SlowBench:
+    return SlowBench(keys=True)
 
 
 def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[int, str | None, str | None]:

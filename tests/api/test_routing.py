@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -169,7 +168,6 @@ def test_schema_missing(method: str, path: str, body: object) -> None:
     assert "make dev" in data(reply)["detail"]
     assert "wrangler d1 migrations apply DB" in data(reply)["detail"]
     assert "Retry-After" in reply.headers
-    bench.close()
 
 
 def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> None:
@@ -201,7 +199,6 @@ def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     assert (line["event"], line["error"]) == ("unexpected", "KeyError")
     assert "text" not in bench.log_lines[-1]
     assert caplog.records[-1].exc_info is not None
-    bench.close()
 
 
 def test_cancellation_passes() -> None:
@@ -210,7 +207,6 @@ def test_cancellation_passes() -> None:
     bench = ApiBench(provider=provider)
     with pytest.raises(asyncio.CancelledError):
         bench.call("GET", "/api/ai-status")
-    bench.close()
 
 
 def test_bad_configuration() -> None:
@@ -301,7 +297,6 @@ def test_each_bound_route_can_be_chosen():
         bench.settle()
         assert (reply.status, data(reply)["route"]) == (202, route)
         assert sender.sent == [data(reply)["id"]]
-    bench.close()
 
 
 def test_a_route_that_refuses_is_not_replaced_by_another():
@@ -311,7 +306,6 @@ def test_a_route_that_refuses_is_not_replaced_by_another():
     assert bench.call("POST", "/api/tasks", BODY, {"x-onceover-route": "queue"}).status == 202
     bench.settle()
     assert [sender.sent for sender in bench.senders] == [[], [], []]
-    bench.close()
 
 
 @pytest.mark.parametrize("route", ["durable-object", "carrier pigeon", ""])
@@ -362,11 +356,9 @@ PREFLIGHTED = [
 
 
 @pytest.fixture
-def shared() -> Iterator[ApiBench]:
+def shared() -> ApiBench:
     settings = Settings(provider="demo", cors_origins=frozenset({LISTED, "http://localhost:5173"}))
-    made = ApiBench(settings=settings)
-    yield made
-    made.close()
+    return ApiBench(settings=settings)
 
 
 def preflight(origin: str) -> dict[str, str]:

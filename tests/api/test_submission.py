@@ -295,14 +295,12 @@ def test_input_size(text: str, status: int) -> None:
         assert bench.submit(text)["status"] == "pending"
     else:
         assert "MAX_INPUT_BYTES" in refused(bench, {"input": text}, 413, "too_large", "input")["detail"]
-    bench.close()
 
 
 def test_escaped_input_of_full_size() -> None:
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=300_000))
     body = {"input": "\x01" * 300_000, "instructions": "é" * limits.INSTRUCTIONS_CHARS_MOST}
     assert bench.call("POST", "/api/tasks", body).status == 202
-    bench.close()
 
 
 MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
@@ -316,7 +314,6 @@ def test_lying_length(length: str | None) -> None:
     assert data(bench.send(request))["code"] == "too_large"
     assert MOST_BYTES < request.read_bytes <= MOST_BYTES + 65_536
     assert bench.count_rows() == 0
-    bench.close()
 
 
 @pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "9" * 15, "9" * 10_000])
@@ -325,7 +322,6 @@ def test_announced_length(length: str) -> None:
     request = BenchRequest("POST", URL, {"content-length": length}, b'{"input": "x"}')
     assert data(bench.send(request))["code"] == "too_large"
     assert request.read_bytes == 0
-    bench.close()
 
 
 @pytest.mark.parametrize(
@@ -394,7 +390,6 @@ def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
 def test_routes_show_in_the_task(route: Route) -> None:
     bench = ApiBench(routes=[route])
     assert bench.submit()["route"] == route
-    bench.close()
 
 
 @pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])

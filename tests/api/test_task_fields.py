@@ -145,4 +145,3 @@ def test_the_status_asks_for_the_newest_migration(applied: int):
     reply = bench.call("GET", "/api/async-status")
     assert reply.status == (200 if applied == NEWEST else 503)
     assert ("migrations apply" in reply.body) == (applied < NEWEST)
-    bench.close()

@@ -20,7 +20,7 @@ from src.kernel.domain.ids import new_task_id
 from src.kernel.domain.task import Route
 from src.kernel.run.log import Log
 from src.kernel.store import views as sql_of
-from src.kernel.store.claims import CallKey, Claim, Continue
+from src.kernel.store.claims import CallKey, Continue
 from src.kernel.work.worker import Host
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.invocations import new_worker
@@ -156,7 +156,6 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
     assert bench.loop.time() <= float(wait) + 1e-9
     assert shown["terminal"] == (terms.get("deadlineSeconds", 60) < float(wait))
     assert 2 <= len(reads) <= 5
-    bench.close()
 
 
 @pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
@@ -383,7 +382,6 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
         (rfc3339(START_MS + 3000), rfc3339(START_MS + 3000 + CALL_SECONDS * 1000))
     ] * 3
     assert done["calls"] == {"announcedAt": rfc3339(START_MS + 3000), "out": [], "inDoubt": []}
-    bench.close()
 
 
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
@@ -395,11 +393,7 @@ def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench)
     assert shown(bench, task["id"])["calls"] == {"announcedAt": announced, "out": FIRST_CALLS, "inDoubt": []}
     bench.pass_seconds(181)
     assert shown(bench, task["id"])["calls"] == {"announcedAt": announced, "out": [], "inDoubt": FIRST_CALLS}
-    claim = bench.run(
-        bench.store.claim(key(task["id"]), holder="another", host="", route=Route.QUEUE, lease_ms=180_000)
-    )
-    assert isinstance(claim, Claim)
-    bench.work(claim, {}, Continue(180_000), in_flight=calls)
+    bench.work(bench.claim(task["id"], holder="another"), {}, Continue(180_000), in_flight=calls)
     after = shown(bench, task["id"])
     assert (after["calls"]["out"], after["calls"]["inDoubt"]) == (FIRST_CALLS, FIRST_CALLS)
 
@@ -475,4 +469,3 @@ def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider
     lines = [json.loads(line) for line in bench.log_lines]
     said = {int(chunk): reason for line in lines for chunk, reason in line.get("truncated", {}).items()}
     assert said == {index: reason for index, reason in enumerate(reasons) if reason in {"length", "content_filter"}}
-    bench.close()

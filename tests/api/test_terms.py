@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
 from src.kernel.run.waits import exhausted
-from src.kernel.store.claims import Claim, Fail, Finish, Release, Unclaimed
+from src.kernel.store.claims import Fail, Finish, Release, Unclaimed
 from src.kernel.store.d1 import D1Statement, Database
 from src.kernel.work.worker import Host
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
@@ -202,11 +202,7 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 ) -> None:
     """On a slow database announced calls may start later than after two seconds."""
     task = bench.submit()
-    bench.run(
-        bench.store.claim(
-            key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=start_ms, announce=1
-        )
-    )
+    bench.claim(task["id"], start_ms=start_ms, announce=1)
     bench.pass_seconds(passed)
     assert end(bench, how, task) == pytest.approx(left)
 
@@ -220,9 +216,7 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
     task = bench.submit()
-    bench.run(
-        bench.store.claim(key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=20_000)
-    )
+    bench.claim(task["id"], start_ms=20_000)
     bench.database.seconds = 5.0
     began = bench.loop.time()
     reply = bench.call("POST", task["links"]["cancel"])
@@ -278,14 +272,11 @@ def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, se
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
     for number, route in enumerate(claimed_by):
-        holder = f"holder {number}"
-        claim = bench.run(bench.store.claim(key(task["id"]), holder=holder, host="", route=route, lease_ms=180_000))
-        assert isinstance(claim, Claim)
+        claim = bench.claim(task["id"], holder=f"holder {number}", route=route)
         if route is not claimed_by[-1]:
             bench.work(claim, {}, Release(0, 180_000))
     bench.pass_seconds(60)
     assert end(bench, how, task) == pytest.approx(seconds)
-    bench.close()
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
@@ -357,10 +348,8 @@ HOUR = 3_600
 
 
 @pytest.fixture
-def scheduled() -> Iterator[ApiBench]:
-    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10), provider=ScriptedModel())
-    yield made
-    made.close()
+def scheduled() -> ApiBench:
+    return ApiBench(settings=Settings(provider="demo", chunk_chars=10), provider=ScriptedModel())
 
 
 def later(scheduled: ApiBench, seconds: float) -> str:

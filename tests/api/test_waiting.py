@@ -9,18 +9,13 @@ from src.kernel.api.base.views import rfc3339
 from src.kernel.domain import limits
 from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.task import Failure, LastError, Route, Wait
-from src.kernel.store.claims import Claim, Continue, Fail, Progress, Release
-from tests.support.api_bench import START_MS, ApiBench, data, key
+from src.kernel.store.claims import Continue, Fail, Release
+from tests.conformance.cases.steps import progress
+from tests.support.api_bench import START_MS, ApiBench, data
 
 MINUTE_MS = 60_000
 QUOTA = "D1_ERROR: Your account has exceeded D1's free tier daily row write limit"
 each_route = pytest.mark.parametrize("route", Route)
-
-
-def claim(bench: ApiBench, task_id: str, route: Route, lease_ms: int = 3 * MINUTE_MS) -> Claim:
-    made = bench.run(bench.store.claim(key(task_id), holder="w", host="", route=route, lease_ms=lease_ms))
-    assert isinstance(made, Claim)
-    return made
 
 
 def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +36,7 @@ def at(seconds: float) -> str:
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
-    bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
+    bench.work(bench.claim(task["id"], route=route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
     shown = read(bench, task)
     assert shown["waitingFor"] == {"reason": reason, "until": at(120), "ahead": None}
     assert bench.call("GET", task["links"]["self"]).headers["Retry-After"] == "30"
@@ -53,7 +48,7 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
     task = bench.submit()
-    taken = replace(claim(bench, task["id"], route), announced=frozenset())
+    taken = replace(bench.claim(task["id"], route=route), announced=frozenset())
     wait = Wait(reason, START_MS + 20_000)
     bench.work(taken, {}, Continue(3 * MINUTE_MS), wait=wait)
     assert read(bench, task)["waitingFor"] == {"reason": reason, "until": at(20), "ahead": None}
@@ -66,53 +61,34 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
     assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": None, "ahead": None}
 
 
-@each_route
-def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
-    task = bench.submit()
-    bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
-    assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(10), "ahead": None}
+RESTS: dict[str, tuple[dict[str, Any], str]] = {
+    "it started nothing": ({"idle_runs": 1}, "database"),
+    "it looked in vain for a free cap": ({"idle_runs": 1, "wait": Wait("cost_limit", START_MS + 10_000)}, "cost_limit"),
+    "it ended in an error": ({"stalls": 1}, "lease"),
+}
 
 
 @each_route
-def test_a_run_that_looked_in_vain_for_a_free_cap_waits_for_it(bench: ApiBench, route: Route):
+@pytest.mark.parametrize(("said", "reason"), RESTS.values(), ids=RESTS)
+def test_a_run_that_rests_says_why(bench: ApiBench, route: Route, said: dict[str, Any], reason: str):
     task = bench.submit()
-    wait = Wait("cost_limit", START_MS + 10_000)
-    bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1, wait=wait)
-    assert read(bench, task)["waitingFor"] == {"reason": "cost_limit", "until": at(10), "ahead": None}
-
-
-@each_route
-def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
-    task = bench.submit()
-    bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), stalls=1)
-    assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(10), "ahead": None}
+    bench.work(bench.claim(task["id"], route=route), {}, Release(10_000, MINUTE_MS), **said)
+    assert read(bench, task)["waitingFor"] == {"reason": reason, "until": at(10), "ahead": None}
 
 
 @each_route
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
     task = bench.submit()
-    taken = claim(bench, task["id"], route)
+    taken = bench.claim(task["id"], route=route)
     bench.work(taken, {}, Continue(MINUTE_MS), wait=Wait("backoff", START_MS + 500))
-    told = Progress(
-        step=9,
-        calls_settled=0,
-        calls_in_doubt=0,
-        calls_minimum=3,
-        completed=0,
-        failed=0,
-        input_tokens=0,
-        output_tokens=0,
-        stalls=0,
-        rate_waits=0,
-    )
-    assert bench.run(bench.store.stand_down(taken, told, Release(600_000, 660_000)))
+    assert bench.run(bench.store.stand_down(taken, progress(taken, step=9), Release(600_000, 660_000)))
     assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(600), "ahead": None}
 
 
 @each_route
 def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
     task = bench.submit()
-    claim(bench, task["id"], route)
+    bench.claim(task["id"], route=route)
     bench.database.fail(QUOTA, "before")
     assert data(bench.call("POST", "/api/tasks", {"input": "x"}))["code"] == "database_quota_exhausted"
     assert read(bench, task)["waitingFor"] is None  # calls may be out
@@ -160,7 +136,7 @@ def test_a_quota_ends_with_its_day(bench: ApiBench):
 @each_route
 def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
     task = bench.submit()
-    claim(bench, task["id"], route)
+    bench.claim(task["id"], route=route)
     other = bench.submit()
     bench.pass_seconds(181)
     assert [read(bench, one)["waitingFor"]["reason"] for one in (task, other)] == ["lease", "queued"]
@@ -174,12 +150,7 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()
-    made = bench.run(
-        bench.store.claim(
-            key(task["id"]), holder="w", host="", route=route, lease_ms=3 * MINUTE_MS, announce=3, start_ms=2_000
-        )
-    )
-    assert len(made.announced) == 3
+    assert len(bench.claim(task["id"], route=route, announce=3, start_ms=2_000).announced) == 3
     bench.pass_seconds(2 + 60 + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST)
     assert read(bench, task)["waitingFor"] is None
     bench.pass_seconds(0.1)
@@ -216,7 +187,7 @@ def test_a_retry_is_news(bench: ApiBench, bulk: bool):
 
 def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
     task = bench.submit()
-    taken = claim(bench, task["id"], Route.QUEUE)
+    taken = bench.claim(task["id"])
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS + 4_000, 1, 3, START_MS)
     bench.work(taken, {}, Continue(3 * MINUTE_MS), last_error=error)
     assert read(bench, task)["lastError"] == {
@@ -235,7 +206,7 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
 def test_an_error_with_more_in_it_is_read(bench: ApiBench):
     """A stored `lastError` with unknown members can be read; newer code may have written it before a rollback."""
     task = bench.submit()
-    taken = claim(bench, task["id"], Route.QUEUE)
+    taken = bench.claim(task["id"])
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS, 1, 3, START_MS)
     bench.work(taken, {}, Continue(3 * MINUTE_MS), last_error=error)
     bench.database.rows("UPDATE tasks SET last_error = json_set(last_error, '$.provider', 'p')")

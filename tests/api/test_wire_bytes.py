@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -19,17 +19,13 @@ CHUNKS = 20
 
 
 @pytest.fixture
-def bench() -> Iterator[WorkerBench]:
-    made = WorkerBench()
-    yield made
-    made.close()
+def bench() -> WorkerBench:
+    return WorkerBench()
 
 
 @pytest.fixture
-def api() -> Iterator[ApiBench]:
-    made = ApiBench()
-    yield made
-    made.close()
+def api() -> ApiBench:
+    return ApiBench()
 
 
 def within(measured: int, today: int) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import httpx
 from pydantic import TypeAdapter
@@ -42,6 +43,7 @@ from src.kernel.work.rescue import Rescue
 from src.kernel.work.submission import Submission
 from src.kernel.work.sweep.on_request import SweepOnRequest
 from src.kernel.work.sweep.resuming import Resuming
+from src.kernel.work.worker import Host
 from src.objects.audience import Audience
 from tests.support.courier import FakeCourier
 from tests.support.invocations import new_sweep, new_worker
@@ -117,6 +119,8 @@ class ApiBench:
     sweep is missing. With `saved`, the deployment begins with what another bench has stored.
     """
 
+    not_closed: ClassVar["WeakSet[ApiBench]"] = WeakSet()
+
     def __init__(
         self,
         *,
@@ -129,6 +133,7 @@ class ApiBench:
         looks: bool = False,
         saved: SavedBench | None = None,
     ) -> None:
+        self.not_closed.add(self)
         self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
         template = None if saved is None else saved.template
         self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms, template=template)
@@ -241,6 +246,7 @@ class ApiBench:
         self.settle()
         self.loop.close()
         self.database.close()
+        self.not_closed.discard(self)
 
     def now_ms(self) -> int:
         return START_MS + round(self.loop.time() * 1000)
@@ -308,12 +314,24 @@ class ApiBench:
         tables = ("tasks", "texts", "segments", "failures", "api_keys")
         return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in tables)  # noqa: S608 - constants
 
-    def claim(self, task_id: str) -> Claim:
-        claim = self.run(
-            self.store.claim(key(task_id), holder=f"worker {task_id}", host="", route=Route.QUEUE, lease_ms=180_000)
-        )
+    def claim(self, task_id: str, tenant: str = LOCAL, **said: Any) -> Claim:
+        told: dict[str, Any] = {"holder": f"worker {task_id}", "host": "", "route": Route.QUEUE, "lease_ms": 180_000}
+        claim = self.run(self.store.claim(task_key_of(tenant, task_id), **(told | said)))
         assert isinstance(claim, Claim)
         return claim
+
+    def work_on(self, task_id: str) -> Any:
+        """Let a worker run a task once, and return the task as the API then shows it."""
+        self.run(replace(self.worker, meter=Meter()).run(key(task_id), Host(Route.QUEUE, 600.0)))
+        self.settle()
+        return data(self.call("GET", f"/api/tasks/{task_id}"))
+
+    def finish(self, task_id: str) -> Any:
+        for _ in range(20):
+            found = self.work_on(task_id)
+            if found["terminal"]:
+                return found
+        raise AssertionError(found)
 
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Next, failed: Failure | None = None, **said: Any

@@ -1,7 +1,6 @@
 """`GET /api/tasks/{id}/attempts` shows each known call of a task, structured or not, although no call has a row."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ from src.kernel.domain.ids import new_task_id
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Failure, Route
-from src.kernel.store.claims import Claim, Continue, Fail
+from src.kernel.store.claims import Continue, Fail
 from src.kernel.work.worker import Host
 from tests.support.api_bench import START_MS, WEBHOOK_KEY, ApiBench, bearer, data, key
 from tests.support.scripted_model import ScriptedModel
@@ -41,25 +40,14 @@ class Troubled(ApiBench):
         self._asked[call.user] = self._asked.get(call.user, 0) + 1
         return self._fails.get((call.user.strip(), self._asked[call.user]))
 
-    def work_on(self, task_id: str) -> None:
-        self.run(self.worker.run(key(task_id), HOST))
-
-    def take(self, task_id: str, holder: str) -> Claim:
-        claim = self.store.claim(key(task_id), holder=holder, host="", route=Route.QUEUE, lease_ms=180_000)
-        made = self.run(claim)
-        assert isinstance(made, Claim)
-        return made
-
     def rows(self) -> int:
         return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in TABLES)  # noqa: S608 - constants
 
 
 @pytest.fixture
-def troubled() -> Iterator[Troubled]:
+def troubled() -> Troubled:
     """Make a deployment whose model fails the first two calls for the second chunk, and answers the third call."""
-    made = Troubled({("two", 1): ModelUnavailable("the provider answered 503"), ("two", 2): ModelTimeout("no reply")})
-    yield made
-    made.close()
+    return Troubled({("two", 1): ModelUnavailable("the provider answered 503"), ("two", 2): ModelTimeout("no reply")})
 
 
 def page(bench: ApiBench, task_id: str, **query: object) -> Any:
@@ -118,8 +106,6 @@ def test_the_log_of_a_task_without_failures_has_no_row() -> None:
         bench.work_on(task_id)
         made[bench] = bench.rows(), len(page(bench, task_id)["attempts"])
     assert made == {smooth: (3, 3), rough: (4, 6)}
-    smooth.close()
-    rough.close()
 
 
 @pytest.mark.parametrize("limit", [1, 100])
@@ -141,7 +127,6 @@ def test_merge_levels_are_shown() -> None:
         (1, 0, 1, "succeeded")
     ]
     assert said(all_of(bench, task_id, limit=1)) == said(page(bench, task_id)["attempts"])
-    bench.close()
 
 
 def test_a_retry_keeps_the_log() -> None:
@@ -157,14 +142,13 @@ def test_a_retry_keeps_the_log() -> None:
     assert read["counts"] == {"calls": 4, "succeeded": 3, "failed": 1, "inDoubt": 0, "out": 0, "unlisted": 0}
     chunks = data(bench.call("GET", f"/api/tasks/{task_id}/chunks"))["chunks"]
     assert [one["attempts"] for one in chunks] == [1, 1, 1]
-    bench.close()
 
 
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
     """Announced calls count as in flight (`out`) while their worker has its lease, and as in doubt afterwards."""
     bench = troubled
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
-    claim = bench.take(task_id, "first")
+    claim = bench.claim(task_id)
     bench.work(claim, {0: "output 0"}, Continue(180_000), in_flight=[(0, 1), (0, 2)])
     read = page(bench, task_id)
     assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "out"), (0, 2, None, "out")]
@@ -175,7 +159,7 @@ def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
     bench.pass_seconds(181)
     assert said(page(bench, task_id)["attempts"])[1:] == [(0, 1, None, "in_doubt"), (0, 2, None, "in_doubt")]
     assert page(bench, task_id)["counts"]["inDoubt"] == 2
-    bench.take(task_id, "second")
+    bench.claim(task_id, holder="second")
     taken = page(bench, task_id)
     assert said(taken["attempts"])[1:] == [(0, 1, None, "in_doubt"), (0, 2, None, "in_doubt")]
     assert taken["attempts"][1]["answered"] is False
@@ -186,7 +170,7 @@ def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
     """After a takeover, the log lists only those calls in doubt that the previous claim had announced."""
     task_id = troubled.submit("one\n\ntwo")["id"]
     for holder in ("first", "second"):
-        claim = troubled.take(task_id, holder)
+        claim = troubled.claim(task_id, holder=holder)
         bill: dict[str, Any] = {
             "calls_in_doubt": claim.calls_in_doubt,
             "calls_settled": 0,
@@ -195,7 +179,7 @@ def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
         troubled.work(claim, {}, Continue(180_000), **bill)
         troubled.pass_seconds(181)
     assert said(page(troubled, task_id)["attempts"]) == [(0, at, None, "in_doubt") for at in (0, 0, 1, 1)]
-    troubled.take(task_id, "third")
+    troubled.claim(task_id, holder="third")
     read = page(troubled, task_id)
     assert said(read["attempts"]) == [(0, 0, None, "in_doubt"), (0, 1, None, "in_doubt")]
     assert read["counts"] == {"calls": 4, "succeeded": 0, "failed": 0, "inDoubt": 2, "out": 0, "unlisted": 2}
@@ -230,15 +214,12 @@ def test_the_latest_ten_failures_of_an_output_are_kept() -> None:
     message = "y" * 400
     bench = Troubled({("one", at): ModelUnavailable(message) for at in range(1, 13)})
     task_id = bench.submit("one")["id"]
-    bench.work_on(task_id)
-    while data(bench.call("GET", f"/api/tasks/{task_id}"))["status"] == "pending":
+    while bench.work_on(task_id)["status"] == "pending":
         bench.pass_seconds(60)
-        bench.work_on(task_id)
     read = page(bench, task_id)
     assert [one["number"] for one in read["attempts"]] == list(range(3, 14))
     assert read["counts"] == {"calls": 13, "succeeded": 1, "failed": 10, "inDoubt": 0, "out": 0, "unlisted": 2}
     assert {one["message"] for one in read["attempts"][:-1]} == {message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]}
-    bench.close()
 
 
 def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
@@ -279,7 +260,6 @@ def test_the_log_needs_the_scope_read() -> None:
     assert (refused.status, "secret" in refused.body) == (403, False)
     assert bench.call("GET", path, headers=theirs).status == 404
     assert data(bench.call("GET", path, headers=reader))["attempts"][0]["message"] == "a secret"
-    bench.close()
 
 
 def test_calls_in_doubt_of_a_cancelled_task() -> None:
@@ -302,7 +282,6 @@ def test_calls_in_doubt_of_a_cancelled_task() -> None:
     assert task["calls"]["inDoubt"] == [{"level": 0, "index": 1}]
     assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "in_doubt")]
     assert read["counts"]["unlisted"] == 0
-    bench.close()
 
 
 def test_a_bulk_retry_keeps_the_log() -> None:
@@ -313,7 +292,6 @@ def test_a_bulk_retry_keeps_the_log() -> None:
     bench.settle()
     bench.work_on(task_id)
     assert said(page(bench, task_id)["attempts"]) == [(0, 0, 1, "failed"), (0, 0, 1, "succeeded")]
-    bench.close()
 
 
 def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
@@ -338,15 +316,8 @@ def model() -> ScriptedModel:
 
 
 @pytest.fixture
-def formed(model: ScriptedModel) -> Iterator[ApiBench]:
-    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, concurrency=1), provider=model)
-    yield made
-    made.close()
-
-
-def work(formed: ApiBench, task_id: str) -> str:
-    formed.run(formed.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
-    return str(data(formed.call("GET", f"/api/tasks/{task_id}"))["status"])
+def formed(model: ScriptedModel) -> ApiBench:
+    return ApiBench(settings=Settings(provider="demo", chunk_chars=10, concurrency=1), provider=model)
 
 
 def log(formed: ApiBench, task_id: str) -> Any:
@@ -360,7 +331,7 @@ def said_of(attempts: list[Any]) -> list[tuple[object, ...]]:
 def test_a_rejected_answer_is_a_failed_call_with_an_answer(formed: ApiBench, model: ScriptedModel) -> None:
     model.says = {"second": [BAD, '{"said": []}'], "third": [BAD, BAD], "fourth": [CUT]}
     task_id = formed.submit(TEXT, outputSchema=SCHEMA, onChunkFailure="gap")["id"]
-    assert work(formed, task_id) == "completed"
+    assert formed.work_on(task_id)["status"] == "completed"
     read = log(formed, task_id)
     assert said_of(read["attempts"]) == [
         (0, 0, 1, "succeeded", None),
@@ -382,14 +353,14 @@ def test_copied_outputs_are_no_calls_of_the_new_task(formed: ApiBench, model: Sc
     """Its log has only its own calls, before the first one and after its outputs are stored."""
     model.says = {"second": [REFUSED, "the second"]}
     old_id = formed.submit(TEXT, reduce=reduce, onChunkFailure="gap")["id"]
-    assert work(formed, old_id) == "completed"
+    assert formed.work_on(old_id)["status"] == "completed"
     before = log(formed, old_id)
     new_id = data(formed.call("POST", f"/api/tasks/{old_id}/retry"))["id"]
     formed.settle()
     assert new_id != old_id
     nothing = {"calls": 0, "succeeded": 0, "failed": 0, "inDoubt": 0, "out": 0, "unlisted": 0}
     assert log(formed, new_id) == {"attempts": [], "counts": nothing, "nextCursor": None}
-    assert work(formed, new_id) == "completed"
+    assert formed.work_on(new_id)["status"] == "completed"
     made = [(0, 1, 1, "succeeded", None), *([(1, 0, 1, "succeeded", None)] if reduce == "merge" else [])]
     read = log(formed, new_id)
     assert said_of(read["attempts"]) == made

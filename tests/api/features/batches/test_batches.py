@@ -1,7 +1,6 @@
 """`/v1/batches` in the shapes of OpenAI's SDKs, the batch as a native task, and its retry."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -30,12 +29,11 @@ DAY = 86_400
 
 
 @pytest.fixture(name="bench", params=["d1", "r2"])
-def batch_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
+def batch_bench(request: pytest.FixtureRequest) -> ApiBench:
     made = ApiBench()
     if request.param == "r2":
         made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
+    return made
 
 
 def refusal(reply: Reply) -> tuple[int, str, str | None]:
@@ -181,7 +179,6 @@ def test_tenants_and_scopes_are_kept_apart() -> None:
     assert bench.call("POST", "/v1/batches", body, reader).status == 403
     reply = bench.call("POST", "/v1/batches", body | {"metadata": {"a": "secret"}}, writer)
     assert (reply.status, data(reply)["metadata"]) == (200, {})
-    bench.close()
 
 
 def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
@@ -310,7 +307,6 @@ def test_metrics_count_batches_and_their_lines() -> None:
     assert found() == none | {"cancelling": 1, "lines": 20 - done}
     run(bench, made)
     assert found() == none
-    bench.close()
 
 
 CASES = [

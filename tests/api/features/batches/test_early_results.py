@@ -1,7 +1,7 @@
 """Early results: `/v1/files/{id}/content?offset=&limit=` gives each line of a growing output file once."""
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -21,15 +21,14 @@ from tests.support.memory_r2 import MemoryR2
 
 
 @pytest.fixture(name="bench", params=["d1", "r2"])
-def early_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
+def early_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ApiBench:
     for bucket in (D1Bucket, R2Bucket):
         monkeypatch.setattr(bucket, "part_bytes", 4_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 1_500)
     made = ApiBench(provider=Scripted(lambda text: None))
     if request.param == "r2":
         made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
+    return made
 
 
 def scripted(bench: ApiBench) -> Scripted:

@@ -227,7 +227,6 @@ def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
     assert data(bench.call("POST", "/api/tasks/retry", {}, ours))["retried"] == 1
     reader = bearer(bench.make_key(Scope.READ))
     assert bench.call("POST", "/api/tasks/cancel", {}, reader).status == 403
-    bench.close()
 
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])

@@ -1,19 +1,13 @@
 """Context and headings: what goes along with a chunk in its message, in both APIs, and what does not change."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from src.kernel.domain import limits
 from src.kernel.domain.errors import ModelRefused
-from src.kernel.domain.ids import task_key_of
-from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Route
-from src.kernel.work.worker import Host
 from tests.api.features.openai.test_responses import strict, task_id
 from tests.support.api_bench import ApiBench, data
 from tests.support.batches import upload
@@ -29,28 +23,14 @@ def model() -> ScriptedModel:
 
 
 @pytest.fixture
-def bench(model: ScriptedModel) -> Iterator[ApiBench]:
+def bench(model: ScriptedModel) -> ApiBench:
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=40), provider=model)
     made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
+    return made
 
 
-def run(bench: ApiBench, name: str) -> dict[str, Any]:
-    for _ in range(20):
-        worker = replace(bench.worker, meter=Meter())
-        bench.run(worker.run(task_key_of("local", name), Host(Route.QUEUE, 600.0)))
-        bench.settle()
-        found: dict[str, Any] = data(bench.call("GET", f"/api/tasks/{name}"))
-        if found["terminal"]:
-            return found
-    raise AssertionError(found)
-
-
-def done(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    reply = bench.call("POST", "/api/tasks", {"input": TEXT, "reduce": "none", **fields})
-    assert reply.status == 202, reply.body
-    return run(bench, data(reply)["id"])
+def done(bench: ApiBench, text: str = TEXT, **fields: Any) -> Any:
+    return bench.finish(bench.submit(text, reduce="none", **fields)["id"])
 
 
 def parts(message: str, number: int) -> dict[str, str]:
@@ -63,10 +43,6 @@ def parts(message: str, number: int) -> dict[str, str]:
         name: text.removesuffix("\n") if name != "text" else text[:-1]
         for name, text in zip(found[1:-2:2], found[2::2], strict=False)
     }
-
-
-def messages(model: ScriptedModel) -> list[str]:
-    return [call.user for call in sorted(model.calls, key=lambda call: TEXT.find(call.user[-30:-20]))]
 
 
 def test_context_and_headings_go_along(bench: ApiBench, model: ScriptedModel) -> None:
@@ -129,14 +105,14 @@ def test_a_text_in_a_file_gets_the_same_messages(
 ) -> None:
     """Also if the file is cut in portions by several runs, and the marks are divided between portions."""
     text = TEXT * 3 + "[[onceover-2 x " * 8 + TEXT
-    done(bench, input=text, contextChars=7)
+    done(bench, text, contextChars=7)
     expected = sorted(call.user for call in model.calls)
     model.calls.clear()
     monkeypatch.setattr(limits, "TEXT_PORTION_BYTES", 20)
     monkeypatch.setattr(limits, "TEXT_PORTIONS_A_RUN", {"free": 3, "paid": 3})
     file_id = upload(bench, "\ufeff" + text, purpose="user_data")
     reply = bench.call("POST", "/api/tasks", {"inputFile": file_id, "reduce": "none", "contextChars": 7})
-    assert run(bench, data(reply)["id"])["status"] == "completed"
+    assert bench.finish(data(reply)["id"])["status"] == "completed"
     assert sorted(call.user for call in model.calls) == expected
     assert "[[onceover-3 text]]" in expected[-1]
     # A later run writes the same marks, though D1 takes each number for a double.
@@ -152,7 +128,7 @@ def test_headings_that_are_too_long_are_refused(bench: ApiBench, monkeypatch: py
     assert data(reply)["error"]["param"] == "onceover.headings"
     file_id = upload(bench, TEXT * 20, purpose="user_data")
     reply = bench.call("POST", "/api/tasks", {"inputFile": file_id, "headings": True})
-    task = run(bench, data(reply)["id"])
+    task = bench.finish(data(reply)["id"])
     assert (task["status"], task["error"]["code"]) == ("failed", "invalid_input")
     assert "headings" in task["error"]["message"]
 
@@ -164,13 +140,13 @@ def test_a_retry_of_gaps_sends_the_same_messages(bench: ApiBench, model: Scripte
     first = [call.user for call in model.calls if "Two pays" in call.user.rpartition("text]]\n")[2]]
     retried = data(bench.call("POST", f"/api/tasks/{task['id']}/retry"))
     assert retried["request"]["contextChars"] == 9
-    run(bench, retried["id"])
+    bench.finish(retried["id"])
     assert model.calls[-1].user == first[-1]
 
 
 def test_v1_takes_the_fields(bench: ApiBench, model: ScriptedModel) -> None:
     asked = {"background": True, "input": TEXT, "onceover": {"reduce": "concat", "contextChars": 9}}
-    run(bench, task_id(strict(bench.call("POST", "/v1/responses", asked))))
+    bench.finish(task_id(strict(bench.call("POST", "/v1/responses", asked))))
     assert [parts(call.user, 2).get("headings") for call in model.calls] == [None, "Law", "Law > Terms", "Law > Terms"]
 
 

@@ -1,17 +1,14 @@
 """Caps over HTTP: `maxCost` of a task, and an operator's cap on what a tenant's calls may cost in a month."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from src.kernel.domain.prices import Price, written
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Route
-from src.kernel.work.worker import Host
 from tests.support import batches
-from tests.support.api_bench import ApiBench, data, key
+from tests.support.api_bench import ApiBench, data
 from tests.support.invocations import new_sweep
 from tests.support.scripted_model import ScriptedModel
 
@@ -20,16 +17,9 @@ TEXT = "one\n\ntwo\n\nthree"
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
+def bench() -> ApiBench:
     settings = Settings(provider="demo", chunk_chars=10, prices={"scripted-1": PRICE}, concurrency=1)
-    made = ApiBench(settings=settings, provider=ScriptedModel())
-    yield made
-    made.close()
-
-
-def work(bench: ApiBench, task_id: str) -> Any:
-    bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
-    return data(bench.call("GET", f"/api/tasks/{task_id}"))
+    return ApiBench(settings=settings, provider=ScriptedModel())
 
 
 @pytest.mark.parametrize("path", ["/api/tasks", "/v1/responses"])
@@ -74,7 +64,7 @@ def test_a_spent_task_ends_and_a_retry_with_more_goes_on(bench: ApiBench) -> Non
     least = refused.split("must be at least ")[1].split(":")[0]
     made = bench.submit(TEXT, maxCost=least)
     assert made["maxCost"] == least
-    ended = work(bench, made["id"])
+    ended = bench.work_on(made["id"])
     assert (ended["status"], ended["error"]["code"]) == ("failed", "cost_exhausted")
     assert 0 < ended["progress"]["completed"] < ended["progress"]["total"]
     assert ended["usage"]["cost"]["amount"] <= least
@@ -85,7 +75,7 @@ def test_a_spent_task_ends_and_a_retry_with_more_goes_on(bench: ApiBench) -> Non
     many = bench.call("POST", "/api/tasks/retry", {"errorCode": "cost_exhausted"})
     assert (many.status, "maxCost" in many.body) == (422, True)
     assert data(bench.call("POST", path, {"maxCost": "1"}))["maxCost"] == "1.000000000"
-    done = work(bench, made["id"])
+    done = bench.work_on(made["id"])
     assert (done["status"], done["usage"]["modelCalls"]) == ("completed", done["progress"]["total"])
 
 
@@ -110,7 +100,6 @@ def test_a_line_without_a_most_makes_a_capped_batch_invalid() -> None:
     assert batch["status"] == "failed"
     assert [(error["code"], error["line"]) for error in batch["errors"]["data"]] == [("no_price", 1), ("no_price", 2)]
     assert batches.run(made, batches.create(made, batch_of(*bodies)))["status"] == "completed"
-    made.close()
 
 
 def test_a_batch_keeps_its_cap() -> None:
@@ -121,7 +110,6 @@ def test_a_batch_keeps_its_cap() -> None:
     assert 0 < batch["request_counts"]["completed"] < 9
     assert batch["errors"]["data"][0]["code"] == "cost_exhausted"
     assert batch["onceover"]["usage"]["cost"]["amount"] <= "0.001500000"
-    made.close()
 
 
 LIMITS = "/api/tenants/local/limits"
@@ -175,14 +163,11 @@ def test_a_task_waits_for_the_month_and_a_higher_cap_wakes_it(bench: ApiBench) -
     """It says what it waits for, and until when. A sweep finds it after the cap has changed."""
     task_id = bench.submit("one\n\ntwo\n\nthree and four")["id"]
     cap(bench, "0")
-    host = Host(Route.QUEUE, 600.0)
-    bench.run(bench.worker.run(key(task_id), host))
-    waits = data(bench.call("GET", f"/api/tasks/{task_id}"))["waitingFor"]
+    waits = bench.work_on(task_id)["waitingFor"]
     assert (waits["reason"], waits["until"][:7]) == ("cost_limit", "2026-10")
     cap(bench, "1")
     assert data(bench.call("GET", f"/api/tasks/{task_id}"))["waitingFor"]["reason"] == "queued"
-    bench.run(bench.worker.run(key(task_id), host))
-    assert data(bench.call("GET", f"/api/tasks/{task_id}"))["status"] == "completed"
+    assert bench.work_on(task_id)["status"] == "completed"
 
 
 def test_woken_tasks_wait_for_their_turn(bench: ApiBench) -> None:
@@ -193,7 +178,7 @@ def test_woken_tasks_wait_for_their_turn(bench: ApiBench) -> None:
     ids = [bench.submit("one")["id"] for _ in range(3)]
     cap(bench, "0")
     for task_id in ids:
-        bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+        bench.work_on(task_id)
     cap(bench, "1")
     waits = [data(bench.call("GET", f"/api/tasks/{one}"))["waitingFor"] for one in ids]
     assert [wait["reason"] for wait in waits] == ["queued", "cost_limit", "cost_limit"]
@@ -213,7 +198,7 @@ def test_the_sweep_wakes_the_tasks_that_the_request_did_not(bench: ApiBench, mon
     ids = [bench.submit("one")["id"] for _ in range(3)]
     cap(bench, "0")
     for task_id in ids:
-        bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+        bench.work_on(task_id)
     cap(bench, None)
     reasons = [data(bench.call("GET", f"/api/tasks/{one}"))["waitingFor"]["reason"] for one in ids]
     assert reasons.count("cost_limit") == 2

@@ -1,6 +1,5 @@
 """Costs over HTTP: of tasks, responses and batches, in the history, in the metrics, and in a dry run."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,8 +8,6 @@ from src.kernel.calls.asking import sent_bytes
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain.prices import Price, parse_prices, written
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Route
-from src.kernel.work.worker import Host
 from tests.support import batches
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.scripted_model import ScriptedModel
@@ -25,24 +22,17 @@ NOTHING = {"amount": "0.000000000", "currency": "USD", "inDoubt": "0.000000000"}
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
+def bench() -> ApiBench:
     """Make a deployment with prices, whose model had four tokens of one call in its cache."""
     settings = Settings(provider="demo", chunk_chars=10, prices=PRICES)
     model = ScriptedModel(one=[ModelReply("1", 10, 1, "stop", cached_tokens=4)])
-    made = ApiBench(settings=settings, provider=model)
-    yield made
-    made.close()
-
-
-def work(bench: ApiBench, task_id: str) -> None:
-    bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+    return ApiBench(settings=settings, provider=model)
 
 
 def test_a_task_shows_what_its_calls_cost(bench: ApiBench) -> None:
     made = bench.submit(TEXT)
     assert made["usage"]["cost"] == NOTHING
-    work(bench, made["id"])
-    usage = data(bench.call("GET", f"/api/tasks/{made['id']}"))["usage"]
+    usage = bench.work_on(made["id"])["usage"]
     calls = usage["modelCalls"]
     amount = PRICE.cost(10, 1, 4) + (calls - 1) * PRICE.cost(10, 1)
     assert usage["cost"] == NOTHING | {"amount": written(amount)}
@@ -57,7 +47,7 @@ def test_an_answer_from_a_gateway_s_cache_costs_nothing(bench: ApiBench) -> None
     assert isinstance(model, ScriptedModel)
     model.says = {"one": [ModelReply("1", 10, 1, "stop", from_cache=True)]}
     made = bench.submit(TEXT)
-    work(bench, made["id"])
+    bench.work_on(made["id"])
     found = data(bench.call("GET", f"/api/tasks/{made['id']}?include=chunks"))
     calls = found["usage"]["modelCalls"]
     assert [chunk.get("cached") for chunk in found["chunks"]] == [True] + [None] * (calls - 1)
@@ -68,15 +58,14 @@ def test_an_answer_from_a_gateway_s_cache_costs_nothing(bench: ApiBench) -> None
 
 def test_a_model_without_a_price_has_no_cost(bench: ApiBench) -> None:
     made = bench.submit(TEXT, model="other")
-    work(bench, made["id"])
-    assert data(bench.call("GET", f"/api/tasks/{made['id']}"))["usage"]["cost"] is None
+    assert bench.work_on(made["id"])["usage"]["cost"] is None
     assert data(bench.call("POST", "/api/tasks?dryRun=true", {"input": TEXT, "model": "other"}))["cost"] is None
 
 
 def test_a_response_shows_cached_tokens_as_openai_does(bench: ApiBench) -> None:
     """`/v1` has the cached input in OpenAI's place, and the cost in `onceover`."""
     made = data(bench.call("POST", "/v1/responses", {"input": "one", "background": True}))
-    work(bench, made["onceover"]["task"].rpartition("/")[2])
+    bench.work_on(made["onceover"]["task"].rpartition("/")[2])
     found = data(bench.call("GET", f"/v1/responses/{made['id']}"))
     assert found["usage"]["input_tokens_details"]["cached_tokens"] == 4
     assert found["onceover"]["usage"]["cost"] == NOTHING | {"amount": written(PRICE.cost(10, 1, 4))}
@@ -103,7 +92,6 @@ def test_a_batch_shows_what_its_lines_cost() -> None:
     )
     assert ended["onceover"]["usage"]["cost"] == NOTHING | {"amount": written(cost)}
     assert cost >= PRICES["demo"].cost(usage["input_tokens"], usage["output_tokens"])
-    made.close()
 
 
 def test_history_and_metrics_add_costs_up(bench: ApiBench) -> None:
@@ -111,7 +99,7 @@ def test_history_and_metrics_add_costs_up(bench: ApiBench) -> None:
     assert 'onceover_cost_dollars_total{route="queue"} 0\n' in empty
     first, second = bench.submit(TEXT), bench.submit("one")
     for task in (first, second):
-        work(bench, task["id"])
+        bench.work_on(task["id"])
     assert bench.call("DELETE", f"/api/tasks/{first['id']}").status == 204
     bench.pass_seconds(1)
     calls = first["usage"]["minimumCalls"] - 1
@@ -134,7 +122,7 @@ def test_a_plan_has_the_least_and_the_most(bench: ApiBench, reduce: str, repeate
     plan = data(bench.call("POST", "/api/tasks?dryRun=true", body))
     assert plan["cost"]["least"] == written(PRICE.cost(plan["estimatedTokens"], 0))
     task = bench.submit(**body)
-    work(bench, task["id"])
+    bench.work_on(task["id"])
     model = bench.worker.provider
     assert isinstance(model, ScriptedModel)
     most = sum(PRICE.most(sent_bytes(call), None) for call in model.calls)

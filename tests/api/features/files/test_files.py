@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -29,14 +28,13 @@ ID = "file-" + "0" * 32
 
 
 @pytest.fixture(name="files", params=["d1", "r2"])
-def files_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
+def files_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ApiBench:
     monkeypatch.setattr(D1Bucket, "part_bytes", PART)
     monkeypatch.setattr(R2Bucket, "part_bytes", PART)
     made = ApiBench()
     if request.param == "r2":
         made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
+    return made
 
 
 def form(content: bytes = b"{}\n", filename: str | None = "a.jsonl", **fields: str) -> httpx.Request:

@@ -1,7 +1,7 @@
 """The Model Context Protocol: its messages in both revisions, and the tools."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -77,12 +77,10 @@ def complete(bench: ApiBench, task_id: str, *outputs: str) -> None:
 
 
 @pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    made = ApiBench(
+def keyed() -> ApiBench:
+    return ApiBench(
         settings=Settings(provider="demo", chunk_chars=10, cors_origins=frozenset({"https://app.example"})), keys=True
     )
-    yield made
-    made.close()
 
 
 def test_the_newer_revision_describes_itself(bench: ApiBench):

@@ -1,7 +1,7 @@
 """The streams of `/v1/responses`: their events, the numbers of these events, and how a stream ends early."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from src.kernel.api.router import handle
 from src.kernel.domain import limits
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
-from src.kernel.store.claims import CallKey, Continue, Finish, MergeLevel, Output, Progress
+from src.kernel.store.claims import CallKey, Continue, Finish, MergeLevel, Output
+from tests.conformance.cases.steps import progress
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data
 from tests.support.event_streams import Received, read_events
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -23,10 +24,8 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
-    made = ApiBench(settings=PAID)
-    yield made
-    made.close()
+def bench() -> ApiBench:
+    return ApiBench(settings=PAID)
 
 
 def post(bench: ApiBench, headers: Mapping[str, str] | None = None, **fields: object) -> str:
@@ -136,20 +135,9 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
 
 def test_a_chunk_is_told_with_its_times(bench: ApiBench):
     name = task_id(post(bench))
-    told = Progress(
-        step=1,
-        outputs=[Output(CallKey(0, 0), "output 0", 1, "stop", 5_000, 7_000)],
-        calls_settled=1,
-        calls_in_doubt=0,
-        calls_minimum=3,
-        completed=1,
-        failed=0,
-        input_tokens=0,
-        output_tokens=0,
-        stalls=0,
-        rate_waits=0,
-    )
-    assert bench.run(bench.store.step(bench.claim(name), told, Continue(180_000)))
+    output, claim = Output(CallKey(0, 0), "output 0", 1, "stop", 5_000, 7_000), bench.claim(name)
+    told = progress(claim, outputs=[output], calls_settled=1, completed=1)
+    assert bench.run(bench.store.step(claim, told, Continue(180_000)))
     bench.call("POST", f"/api/tasks/{name}/cancel")
     text, _ = bench.run(_followed(bench, f"/api/tasks/{name}/events"))
     (chunk,) = [event.json for event in read_events(text) if event.name == "chunk"]
@@ -241,20 +229,8 @@ def test_merge_has_one_delta(bench: ApiBench):
     going, _ = follow_whole(bench, "GET", f"/v1/responses/{name}?stream=true")
     assert kinds(going[:-1]) == BEGIN[:3]
     assert follow_whole(bench, "GET", f"/v1/responses/{name}?stream=true&include_obfuscation=false")[0][:3] == going[:3]
-    merged = Progress(
-        step=99,
-        outputs=[Output(CallKey(1, 0), "merged", 1)],
-        merges=[MergeLevel(1, (3,))],
-        calls_settled=4,
-        calls_in_doubt=0,
-        calls_minimum=4,
-        completed=3,
-        failed=0,
-        input_tokens=0,
-        output_tokens=0,
-        stalls=0,
-        rate_waits=0,
-    )
+    told = {"outputs": [Output(CallKey(1, 0), "merged", 1)], "merges": [MergeLevel(1, (3,))], "completed": 3}
+    merged = progress(claim, step=99, calls_settled=4, calls_minimum=4, **told)
     assert bench.run(bench.store.step(claim, merged, Finish(1_000_000, 1)))
     events = events_of(bench, name)
     assert kinds(events) == [*BEGIN, "output_text.delta", *DONE]
@@ -301,7 +277,6 @@ def test_a_revoked_key_ends_the_stream():
     assert events[-1].json["error"]["code"] == "stream_interrupted"
     assert 0 < bench.loop.time() - revoked_at <= 60
     assert bench.call("GET", f"/v1/responses/{name}?stream=true", headers=bearer(text)).status == 401
-    bench.close()
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,6 @@ def test_quota_use() -> None:
     assert value(bench, "quota_tasks_limit") == 7
     bench.pass_seconds(86_400)
     assert ("onceover_quota_characters", (("tenant", "local"),)) not in scrape(bench)
-    bench.close()
 
 
 def test_counters_never_fall(bench: ApiBench) -> None:

@@ -1,7 +1,6 @@
 """`POST /api/sweep`, the operators' status with `verbose=1`, and sweeps that other requests start."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,10 +23,8 @@ LEASE_SECONDS = 180
 
 
 @pytest.fixture
-def looking() -> Iterator[ApiBench]:
-    made = ApiBench(looks=True)
-    yield made
-    made.close()
+def looking() -> ApiBench:
+    return ApiBench(looks=True)
 
 
 def sweep(bench: ApiBench, key: str | None = None) -> Reply:
@@ -217,7 +214,6 @@ def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...])
         sender.refuses = sender.route is not Route.DIRECT
     bench.pass_seconds(LEASE_SECONDS + 60)
     assert data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))["status"] == "completed"
-    bench.close()
 
 
 def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:

@@ -15,10 +15,10 @@ from src.features.bulk.store import BulkStore, Generations
 from src.kernel.api.base.messages import Reply
 from src.kernel.domain import ids as core
 from src.kernel.domain.codes import TaskCode
-from src.kernel.domain.ids import TaskKey, new_task_id, task_key_of
+from src.kernel.domain.ids import TaskKey, new_task_id
 from src.kernel.domain.keys import OWN_SCOPES, Scope
 from src.kernel.domain.task import Failure, Route, Status
-from src.kernel.store.claims import Claim, Fail
+from src.kernel.store.claims import Fail
 from src.kernel.store.rows import Span
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, SavedBench, bearer, data
 
@@ -159,12 +159,7 @@ class Two:
         return made
 
     def fail(self, tenant: str, task_id: str) -> None:
-        claim = self.bench.run(
-            self.bench.store.claim(
-                task_key_of(tenant, task_id), holder=task_id, host="", route=Route.QUEUE, lease_ms=180_000
-            )
-        )
-        assert isinstance(claim, Claim)
+        claim = self.bench.claim(task_id, tenant)
         self.bench.work(claim, {0: "output 0"}, Fail(self.bench.settings.retention_ms, FAILURE), failed=FAILURE)
 
     def ask(
@@ -192,10 +187,8 @@ def _filled(batches: bool) -> tuple[Two, SavedBench]:
 
 
 @pytest.fixture
-def two() -> Iterator[Two]:
-    made = Two.copied()
-    yield made
-    made.bench.close()
+def two() -> Two:
+    return Two.copied()
 
 
 def test_each_call_has_its_row() -> None:
@@ -320,7 +313,6 @@ def test_without_keys_there_is_one_tenant() -> None:
     assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=local").status == 200
     assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=acme").status == 403
     assert bench.call("GET", "/api/tasks?tenant=*").status == 403
-    bench.close()
 
 
 def test_the_api_gives_it_to_nobody(two: Two) -> None:

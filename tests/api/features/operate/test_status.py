@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +17,12 @@ from src.kernel.api.router import handle
 from src.kernel.calls.protocol import Health
 from src.kernel.domain import limits
 from src.kernel.domain.codes import OF_SERVICE, TaskCode
-from src.kernel.domain.ids import task_key_of
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.limits import FREE_PLAN_DAY
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Failure, LastError, Route, Wait
-from src.kernel.store.claims import Claim, Fail, Release
+from src.kernel.domain.task import Failure, LastError, Wait
+from src.kernel.store.claims import Fail, Release
 from src.kernel.store.d1 import Database
 from tests.support.api_bench import QUEUES, ApiBench, BenchRequest, bearer, data
 from tests.support.invocations import task_store
@@ -62,7 +60,6 @@ def test_service(bound: BoundRoutes) -> None:
     reply = bench.call("GET", "/api/async-status")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
     assert reply.body == json.dumps(json.loads(LETTER[bound]))
-    bench.close()
 
 
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
@@ -82,7 +79,6 @@ def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
     assert {name: shown[name] for name in healthy if name != "status"} == {
         name: value for name, value in healthy.items() if name != "status"
     }
-    bench.close()
 
 
 USED = {
@@ -115,7 +111,6 @@ def test_verbose() -> None:
     assert usage["objectGbSeconds"] == {"used": 1.2, "limit": 13_000}
     assert {name: allowance["limit"] for name, allowance in usage.items()} == FREE_PLAN_DAY
     assert json.loads(bench.log_lines[-1]) == {"event": "day_use", "request": "bench", **USED}
-    bench.close()
 
 
 def test_verbose_without_a_count(bench: ApiBench) -> None:
@@ -137,7 +132,6 @@ def test_rows_used_up() -> None:
     submitted = bench.call("POST", "/api/tasks", {"input": "text"})
     assert (submitted.status, data(submitted)["code"]) == (503, "database_quota_exhausted")
     assert submitted.headers["Retry-After"] == str(seconds_to_midnight)
-    bench.close()
 
 
 GIVEN_UP = limits.STORE_SECONDS_OF_REQUEST
@@ -151,12 +145,11 @@ async def crowd(bench: ApiBench, count: int) -> list[Reply]:
 
 
 @pytest.fixture
-def asked() -> Iterator[ApiBench]:
+def asked() -> ApiBench:
     """Make a deployment with the production time limit for D1 calls of requests."""
     made = ApiBench()
     made.api = replace(made.api, store=task_store(Database(made.database, Meter(), seconds=GIVEN_UP)))
-    yield made
-    made.close()
+    return made
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.0, 1), (0.9, 1), (3.5, 4), (9.5, 10)])
@@ -248,7 +241,6 @@ def test_model() -> None:
         "waiting": 0,
         "codes": [],
     }
-    bench.close()
 
 
 def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
@@ -276,13 +268,6 @@ PATH = "/api/ai-status"
 FRESH = 10.001  # seconds after which an isolate reads anew
 
 
-@pytest.fixture
-def keyed() -> Iterator[ApiBench]:
-    made = ApiBench(keys=True)
-    yield made
-    made.close()
-
-
 def health(bench: ApiBench, key: str | None = None) -> dict[str, Any]:
     """Read the health when the isolate reads it anew."""
     bench.pass_seconds(FRESH)
@@ -307,9 +292,7 @@ def wait(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, tenant: s
     if tenant != "local":
         key = bench.make_key(tenant=tenant)
         made = data(bench.call("POST", "/api/tasks", {"input": "one"}, bearer(key)))
-    task_key, now = task_key_of(tenant, made["id"]), bench.now_ms()
-    claim = bench.run(bench.store.claim(task_key, holder=made["id"], host="", route=Route.QUEUE, lease_ms=180_000))
-    assert isinstance(claim, Claim)
+    claim, now = bench.claim(made["id"], tenant), bench.now_ms()
     error = LastError(code, "502", now, 0, 3, now - 60_000)
     told: dict[str, Any] = {"away_since": now - 60_000, "away_waits": 3, "last_error": error}
     bench.work(claim, {}, Release(60_000, 240_000), wait=Wait("model_away", now + 60_000), **told)
@@ -375,7 +358,6 @@ def test_the_worse_of_probe_and_calls_counts() -> None:
     end(bench)
     found = health(bench)
     assert (found["status"], found["detail"], found["codes"]) == ("unavailable", "no connection", [])
-    bench.close()
 
 
 def test_who_sees_what(keyed: ApiBench) -> None:

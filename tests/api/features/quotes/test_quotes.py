@@ -2,8 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,12 +10,8 @@ import pytest
 from src.kernel.calls.protocol import Health, ModelCall, ModelReply
 from src.kernel.domain import limits
 from src.kernel.domain.errors import ModelRefused
-from src.kernel.domain.ids import task_key_of
 from src.kernel.domain.keys import Scope
-from src.kernel.domain.meter import Meter
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Route
-from src.kernel.work.worker import Host
 from tests.api.features.openai.test_responses import strict, task_id
 from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.batches import upload
@@ -78,32 +73,18 @@ DISGUISE = str.maketrans({"“": '"', "”": '"', "–": "-", " ": "\u00a0"})
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
+def bench() -> ApiBench:
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=40), provider=Quoting())
     made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
+    return made
 
 
 def body(**fields: Any) -> dict[str, Any]:
     return {"input": TEXT, "outputSchema": SCHEMA, "reduce": "none", **fields}
 
 
-def run(bench: ApiBench, name: str) -> dict[str, Any]:
-    for _ in range(10):
-        worker = replace(bench.worker, meter=Meter())
-        bench.run(worker.run(task_key_of("local", name), Host(Route.QUEUE, 600.0)))
-        bench.settle()
-        found: dict[str, Any] = data(bench.call("GET", f"/api/tasks/{name}"))
-        if found["terminal"]:
-            return found
-    raise AssertionError(found)
-
-
-def done(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    reply = bench.call("POST", "/api/tasks", body(**fields))
-    assert reply.status == 202, reply.body
-    return run(bench, data(reply)["id"])
+def done(bench: ApiBench, **fields: Any) -> Any:
+    return bench.finish(bench.submit(**{"text": TEXT, "outputSchema": SCHEMA, "reduce": "none"} | fields)["id"])
 
 
 def at(value: Any, pointer: str) -> Any:
@@ -168,7 +149,7 @@ def test_a_merge_keeps_quotes_and_makes_none(bench: ApiBench) -> None:
     assert [fact["quote"] for fact in value["facts"] if fact["fact"] == "made"] == ["Åland"]
     assert task["usage"]["quotesNotFound"] == 4
     bench.api.provider.answer = lambda call: {"facts": [], "title": "Åland ceded"}  # type: ignore[attr-defined]
-    task = done(bench, reduce="merge", input=f"{TEXT}\n\nÅland ceded it.")
+    task = done(bench, reduce="merge", text=f"{TEXT}\n\nÅland ceded it.")
     assert (task["result"]["value"]["title"], task["result"]["quotes"][0]["start"]) == ("Åland ceded", 0)
 
 
@@ -194,7 +175,7 @@ def test_a_large_result_has_the_same_quotes(bench: ApiBench, monkeypatch: pytest
         asked = {"background": True, "input": TEXT, "text": {"format": named}, "onceover": {"reduce": reduce, **join}}
         shown = strict(bench.call("POST", "/v1/responses", asked))
         assert "quotes" not in shown["onceover"]
-        run(bench, task_id(shown))
+        bench.finish(task_id(shown))
         shown = strict(bench.call("GET", f"/v1/responses/{shown['id']}"))
         assert shown["onceover"]["quotes"] == task["result"]["quotes"]
         assert shown["onceover"]["usage"]["quotesNotFound"] == 4
@@ -217,7 +198,7 @@ def test_a_retry_of_gaps_copies_the_places(bench: ApiBench) -> None:
     assert [one for one in found if len(one) > 5] == [SENTENCES[0], SENTENCES[3], SENTENCES[0]]
     bench.api.provider.refuses = ""  # type: ignore[attr-defined]
     retried = data(bench.call("POST", f"/api/tasks/{task['id']}/retry"))
-    task = run(bench, retried["id"])
+    task = bench.finish(retried["id"])
     found = checked(task["result"]["value"], task["result"]["quotes"])
     assert [one for one in found if len(one) > 5] == [*SENTENCES, SENTENCES[0]]
     assert task["usage"]["quotesNotFound"] == 1  # of the one call that this task has made
@@ -230,7 +211,7 @@ def test_a_text_in_a_file_has_places_too(bench: ApiBench) -> None:
         "/api/tasks",
         {name: value for name, value in body().items() if name != "input"} | {"inputFile": file_id},
     )
-    task = run(bench, data(reply)["id"])
+    task = bench.finish(data(reply)["id"])
     assert task["result"] == done(bench)["result"]
 
 
@@ -240,10 +221,9 @@ def test_a_key_without_read_sees_no_quotes() -> None:
     reply = bench.call("POST", "/api/tasks", body(), headers)
     run_key = bearer(bench.make_key())
     name = data(reply)["id"]
-    bench.run(bench.worker.run(task_key_of("local", name), Host(Route.QUEUE, 600.0)))
+    bench.work_on(name)
     assert data(bench.call("GET", f"/api/tasks/{name}", headers=run_key))["result"]["quotes"]
     assert data(bench.call("POST", f"/api/tasks/{name}/cancel", headers=headers)).get("result") is None
-    bench.close()
 
 
 def test_the_release_before_cannot_claim_a_task_with_quotes(bench: ApiBench) -> None:
@@ -251,7 +231,7 @@ def test_the_release_before_cannot_claim_a_task_with_quotes(bench: ApiBench) -> 
     claim = "UPDATE tasks SET status = 'processing', fence = fence + 1 WHERE id = ?"
     with pytest.raises(sqlite3.IntegrityError):
         bench.database.rows(claim, f"local:{name}")
-    assert run(bench, name)["status"] == "completed"
+    assert bench.finish(name)["status"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +262,7 @@ def test_a_task_without_quotes_shows_none(bench: ApiBench) -> None:
     schema = {"type": "object", "properties": {"x-onceover": {"type": "array", "items": {"type": "string"}}}}
     bench.api.provider.answer = lambda call: {"x-onceover": ["quote"]}  # type: ignore[attr-defined]
     reply = bench.call("POST", "/api/tasks", body(outputSchema=schema, strict=False))
-    task = run(bench, data(reply)["id"])
+    task = bench.finish(data(reply)["id"])
     assert task["status"] == "completed"
     assert "quotes" not in task["result"]
     assert "quotesNotFound" not in task["usage"]

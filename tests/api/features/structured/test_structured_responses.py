@@ -1,7 +1,6 @@
 """`text.format` of `/v1/responses`: JSON by a schema. The OpenAI SDK's own strict models accept every answer."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,10 +12,9 @@ from src.kernel.domain import limits
 from src.kernel.domain.errors import ModelRefused
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
-from src.kernel.domain.task import Reduce, Route
-from src.kernel.work.worker import Host
+from src.kernel.domain.task import Reduce
 from tests.api.features.openai.test_responses import error, strict, task_id
-from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data, key
+from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
 from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
 
@@ -39,11 +37,9 @@ TITLED: dict[str, Any] = {
 
 
 @pytest.fixture
-def bench() -> Iterator[ApiBench]:
+def bench() -> ApiBench:
     settings = Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY)
-    made = ApiBench(settings=settings, provider=ScriptedModel())
-    yield made
-    made.close()
+    return ApiBench(settings=settings, provider=ScriptedModel())
 
 
 def body(schema: object = SCHEMA, *, onceover: object = None, **form: Any) -> dict[str, Any]:
@@ -59,7 +55,7 @@ def made(bench: ApiBench, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
-    bench.run(bench.worker.run(key(task_id(shown)), Host(Route.QUEUE, 600.0)))
+    bench.work_on(task_id(shown))
     return strict(bench.call("GET", f"/v1/responses/{shown['id']}"))
 
 

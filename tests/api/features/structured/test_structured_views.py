@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,15 +16,14 @@ from src.kernel.domain.errors import ModelRefused
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.structure import Structure
-from src.kernel.domain.task import Reduce, Route, Status, Task, TaskOptions
+from src.kernel.domain.task import Reduce, Status, Task, TaskOptions
 from src.kernel.run.context import Ended
 from src.kernel.store.admission import LimitReached
 from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, Tries
 from src.kernel.store.options import AnswerCounts
 from src.kernel.work.submission import BudgetTooSmall, Submitted, TaskRequest
-from src.kernel.work.worker import Host
 from tests.conformance.cases.steps import outputs, progress
-from tests.support.api_bench import WEBHOOK_KEY, ApiBench, BenchRequest, bearer, data, key
+from tests.support.api_bench import WEBHOOK_KEY, ApiBench, BenchRequest, bearer, data
 from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
 from tests.support.store_bench import FAILURE
@@ -48,10 +46,8 @@ def model() -> ScriptedModel:
 
 
 @pytest.fixture
-def bench(model: ScriptedModel) -> Iterator[ApiBench]:
-    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), provider=model)
-    yield made
-    made.close()
+def bench(model: ScriptedModel) -> ApiBench:
+    return ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), provider=model)
 
 
 def run(bench: ApiBench, **fields: Any) -> dict[str, Any]:
@@ -59,8 +55,7 @@ def run(bench: ApiBench, **fields: Any) -> dict[str, Any]:
 
 
 def finish(bench: ApiBench, task_id: str) -> dict[str, Any]:
-    bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
-    task: dict[str, Any] = read(bench, task_id)
+    task: dict[str, Any] = bench.work_on(task_id)
     assert task["terminal"], task
     return task
 
@@ -191,7 +186,7 @@ def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
     secret = bench.make_key(Scope.WRITE)
     bench.limit(require_keys=True)
     first = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", headers=bearer(secret)))
-    bench.run(bench.worker.run(key(first["id"]), Host(Route.QUEUE, 600.0)))
+    bench.work_on(first["id"])
     shown = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", headers=bearer(secret)))
     assert (shown["id"], shown["status"], shown["result"]) == (first["id"], "completed", None)
     assert (shown["request"]["outputSchema"], shown["gaps"][0]["chunk"]) == (None, 1)
@@ -238,10 +233,8 @@ SAID = {
 
 
 @pytest.fixture
-def paid() -> Iterator[ApiBench]:
-    made = ApiBench(settings=PAID)
-    yield made
-    made.close()
+def paid() -> ApiBench:
+    return ApiBench(settings=PAID)
 
 
 def submitted(paid: ApiBench, reduce: Reduce = Reduce.CONCAT, **structure: Any) -> Task:

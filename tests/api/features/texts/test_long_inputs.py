@@ -1,6 +1,5 @@
 """`inputFile`: a text in an uploaded file, in the native API and in `/v1/responses`."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +11,6 @@ from src.composition import CATALOGUE
 from src.kernel.api.base.messages import Reply
 from src.kernel.api.router import handle
 from src.kernel.domain import limits
-from src.kernel.domain.ids import task_key_of
-from src.kernel.domain.meter import Meter
-from src.kernel.domain.task import Route
-from src.kernel.work.worker import Host
 from tests.support.api_bench import ApiBench, BenchRequest, data
 from tests.support.batches import upload
 from tests.support.event_streams import read_events
@@ -27,11 +22,10 @@ CHUNK = {"maxChars": 100, "overlapChars": 10}
 
 
 @pytest.fixture(name="bench")
-def bucket_bench() -> Iterator[ApiBench]:
+def bucket_bench() -> ApiBench:
     made = ApiBench()
     made.blobs = MemoryR2(made.now_ms)
-    yield made
-    made.close()
+    return made
 
 
 def text_file(bench: ApiBench, content: str | bytes = TEXT, purpose: str = "user_data") -> str:
@@ -40,17 +34,6 @@ def text_file(bench: ApiBench, content: str | bytes = TEXT, purpose: str = "user
 
 def submit(bench: ApiBench, file_id: str, query: str = "", **fields: Any) -> Reply:
     return bench.call("POST", f"/api/tasks{query}", {"inputFile": file_id, "chunk": CHUNK, **fields})
-
-
-def run(bench: ApiBench, task_id: str) -> dict[str, Any]:
-    for _ in range(10):
-        worker = replace(bench.worker, meter=Meter())
-        bench.run(worker.run(task_key_of("local", task_id), Host(Route.QUEUE, 600.0)))
-        bench.settle()
-        found: dict[str, Any] = data(bench.call("GET", f"/api/tasks/{task_id}"))
-        if found["terminal"]:
-            return found
-    raise AssertionError(found)
 
 
 def fault(reply: Reply) -> tuple[int, str, str]:
@@ -66,7 +49,7 @@ def test_a_text_in_a_file_has_the_chunks_of_the_same_input(bench: ApiBench) -> N
     assert (view["progress"]["total"], view["usage"]["minimumCalls"], view["name"]) == (None, 0, None)
     assert (view["request"]["inputFile"], view["request"]["inputCharacters"]) == (file_id, None)
     plain = data(bench.call("POST", "/api/tasks", {"input": TEXT, "chunk": CHUNK, "reduce": "none"}))
-    done, plain = run(bench, view["id"]), run(bench, plain["id"])
+    done, plain = bench.finish(view["id"]), bench.finish(plain["id"])
     assert done["status"] == plain["status"] == "completed"
     assert done["result"] == plain["result"]
     assert done["progress"] == plain["progress"]
@@ -132,12 +115,9 @@ def test_a_wrong_file_is_refused(bench: ApiBench, monkeypatch: pytest.MonkeyPatc
 
 def test_without_a_bucket_it_is_refused() -> None:
     bench = ApiBench()
-    try:
-        status, field, message = fault(submit(bench, text_file(bench)))
-        assert (status, field) == (422, "inputFile")
-        assert "BLOBS" in message
-    finally:
-        bench.close()
+    status, field, message = fault(submit(bench, text_file(bench)))
+    assert (status, field) == (422, "inputFile")
+    assert "BLOBS" in message
 
 
 def test_a_repetition_finds_the_task(bench: ApiBench) -> None:
@@ -180,7 +160,7 @@ def test_another_tenants_file_is_unknown(bench: ApiBench) -> None:
 
 def test_a_text_that_cannot_be_cut_fails_the_task(bench: ApiBench) -> None:
     task_id = data(submit(bench, text_file(bench, b"ab\xff")))["id"]
-    done = run(bench, task_id)
+    done = bench.finish(task_id)
     assert done["error"] == {
         "code": "invalid_input",
         "message": "the file is not UTF-8: byte 2 is 0xff",
@@ -203,7 +183,7 @@ def test_events_from_before_the_cut_have_the_chunks_places(bench: ApiBench) -> N
 
     reading = bench.loop.create_task(follow())
     bench.pass_seconds(1)
-    done = run(bench, task_id)
+    done = bench.finish(task_id)
     bench.run(reading)
     events = read_events("".join(came))
     assert events[1].json["total"] is None
@@ -227,12 +207,12 @@ def test_a_response_reads_a_file(bench: ApiBench) -> None:
     made = Response.model_validate(data(reply), strict=False)
     assert data(reply)["onceover"]["progress"]["total"] is None
     task_id = data(reply)["onceover"]["task"].rpartition("/")[2]
-    done = run(bench, task_id)
+    done = bench.finish(task_id)
     assert done["status"] == "completed"
     assert done["request"]["instructions"] == "Be short.\n\nWho met whom?"
     plain = data(bench.call("POST", "/api/tasks", {"input": TEXT, "chunk": CHUNK}))
     whole = data(bench.call("GET", f"/v1/responses/{made.id}"))
-    assert whole["output"][0]["content"][0]["text"] == run(bench, plain["id"])["result"]["output"]
+    assert whole["output"][0]["content"][0]["text"] == bench.finish(plain["id"])["result"]["output"]
     items = ResponseItemList.model_validate(data(bench.call("GET", f"/v1/responses/{made.id}/input_items")))
     (item,) = items.data
     assert item.model_dump()["content"][0]["file_id"] == file_id

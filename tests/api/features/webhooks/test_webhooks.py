@@ -160,7 +160,6 @@ def test_endpoints_are_a_tenants_own():
         assert bench.call("POST", "/v1/webhook_endpoints", ALL, theirs).status == 200, number
     assert bench.call("POST", "/v1/webhook_endpoints", ALL, theirs).status == 409
     assert bench.call("POST", "/v1/webhook_endpoints", ALL, mine).status == 200
-    bench.close()
 
 
 def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
