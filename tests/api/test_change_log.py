@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.support.api_bench import ApiBench, bearer, data
 
 TEXT = "canary-of-the-text"
@@ -17,28 +15,23 @@ SUBMISSION = {
 }
 
 
-@pytest.fixture
-def bench() -> ApiBench:
-    return ApiBench(keys=True)
-
-
-def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in bench.log_lines]
+def lines(keyed: ApiBench, request: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in keyed.log_lines]
     return [line for line in found if line["request"] == request and line["event"] != "dispatched"]
 
 
-def test_each_change_has_one_line(bench: ApiBench) -> None:
-    secret = bench.make_key(tenant="acme")
+def test_each_change_has_one_line(keyed: ApiBench) -> None:
+    secret = keyed.make_key(tenant="acme")
     steps = iter(range(100))
 
     def call(method: str, path: str, body: object = None, **headers: str) -> tuple[str, Any]:
         name = f"r{next(steps)}"
-        reply = bench.call(method, path, body, bearer(secret) | {"x-request-id": name} | headers)
+        reply = keyed.call(method, path, body, bearer(secret) | {"x-request-id": name} | headers)
         assert reply.status < 300, reply
         return name, data(reply) if reply.body else None
 
     def line(name: str) -> dict[str, Any]:
-        (found,) = lines(bench, name)
+        (found,) = lines(keyed, name)
         assert (found["tenant"], found["request"]) == ("acme", name)
         return found
 
@@ -59,20 +52,20 @@ def test_each_change_has_one_line(bench: ApiBench) -> None:
     name, _ = call("DELETE", f"/api/keys/{key['id']}")
     assert line(name) == {"event": "key_deleted", "tenant": "acme", "key": key["id"], "request": name}
     # Requests that log no change: a read changes nothing, and neither does a refused or repeated request.
-    assert lines(bench, call("GET", "/api/tasks")[0]) == []
-    written = "\n".join(bench.log_lines)
+    assert lines(keyed, call("GET", "/api/tasks")[0]) == []
+    written = "\n".join(keyed.log_lines)
     assert "canary" not in written
     for text in (secret, key["key"]):
         assert text not in written
         assert text.rpartition("_")[2] not in written
 
 
-def test_what_changes_nothing_has_no_line(bench: ApiBench) -> None:
-    headers = bearer(bench.make_key())
-    task = data(bench.call("POST", "/api/tasks", {"input": "x"}, headers))
-    assert bench.call("POST", task["links"]["retry"], None, headers | {"x-request-id": "retry"}).status == 409
+def test_what_changes_nothing_has_no_line(keyed: ApiBench) -> None:
+    headers = bearer(keyed.make_key())
+    task = data(keyed.call("POST", "/api/tasks", {"input": "x"}, headers))
+    assert keyed.call("POST", task["links"]["retry"], None, headers | {"x-request-id": "retry"}).status == 409
     for name in ("first", "second"):
-        assert bench.call("POST", task["links"]["cancel"], None, headers | {"x-request-id": name}).status == 200
+        assert keyed.call("POST", task["links"]["cancel"], None, headers | {"x-request-id": name}).status == 200
     for name in ("gone", "again"):
-        bench.call("DELETE", task["links"]["self"], None, headers | {"x-request-id": name})
-    assert [len(lines(bench, name)) for name in ("retry", "first", "second", "gone", "again")] == [0, 1, 0, 1, 0]
+        keyed.call("DELETE", task["links"]["self"], None, headers | {"x-request-id": name})
+    assert [len(lines(keyed, name)) for name in ("retry", "first", "second", "gone", "again")] == [0, 1, 0, 1, 0]

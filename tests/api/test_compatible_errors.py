@@ -90,9 +90,8 @@ def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
     assert isinstance(raised(reply), openai.RateLimitError)
 
 
-def test_keys(bench: ApiBench):
+def test_keys(keyed: ApiBench):
     """The SDK raises separate errors for a deployment without keys, a request without a key, and a missing scope."""
-    keyed = ApiBench(keys=True)
     none_yet = keyed.call("POST", "/v1/responses", BODY)
     assert (none_yet.status, data(none_yet)["error"]["code"]) == (503, "not_configured")
     assert not retries(none_yet)

@@ -388,8 +388,7 @@ def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
     assert (refused.status, data(refused)["error"]["code"]) == (400, "bad_idempotency_key")
 
 
-def test_keys_do_not_join(bench: ApiBench) -> None:
-    keyed = ApiBench(keys=True)
+def test_keys_do_not_join(keyed: ApiBench) -> None:
     mine, second, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="other")
     first = resend(keyed, 0, **bearer(mine))
     assert name(resend(keyed, 1, **bearer(second))) != name(first)

@@ -132,6 +132,7 @@ def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> N
     bench.database.fail(NETWORK_LOST, when, 2 * limits.STORE_SENDS)
     assert post(bench, "xxx").status == 503
     assert characters(bench) == 2
+    assert bench.count_rows() == 2  # the first task and its text
     assert post(bench, "xxx").status == 202
 
 

@@ -132,42 +132,22 @@ def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
     assert json.dumps(task["metadata"]) == json.dumps(later["metadata"]) == json.dumps(metadata)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b" ",
-        b"{",
-        b"not json",
-        b'{"input": "x"',
-        b'{"input": "x"} {}',
-        b"{'input': 'x'}",
-        b'{"input": "x",}',
-        b'{"input": "x\n"}',
-        b'{"input": "\\x"}',
-        b'{"input": "\xff"}',
-        b'{"input": "\xed\xa0\x80"}',  # an encoded surrogate
-        '{"input": "x"}'.encode("utf-16"),
-        b'\xef\xbb\xbf{"input": "x"}',
-        b"[]",
-        b'"text"',
-        b"null",
-        b"1",
-        b'[{"input": "x"}]',
-        b'{"input": "x", "metadata": {"n": NaN}}',
-        b'{"input": "x", "metadata": {"n": Infinity}}',
-        b'{"input": "x", "metadata": {"n": -Infinity}}',
-        b'{"input": "x", "metadata": {"n": 1e999}}',
-        b'{"input": "x", "metadata": {"n": %s}}' % (b"9" * 5_000),
-        b'{"input": "x", "input": "y"}',
-        b'{"input": "x", "metadata": {"a": 1, "a": 1}}',
-        b'{"input": "x", "metadata": {"a": %s%s}}' % (b"[" * 103, b"]" * 103),
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b'{"input": "x", "metadata": {"a": [%s]}}' % b",".join([b"1"] * 30_000),
-        b'"' + b'\\"' * 50_000,
-    ],
-)
+NUMBERS = (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 5_000)
+MALFORMED = [
+    *(b"", b" ", b"{", b"not json", b'{"input": "x"', b'{"input": "x"} {}', b"{'input': 'x'}", b'{"input": "x",}'),
+    *(b'{"input": "%s"}' % text for text in (b"x\n", b"\\x", b"\xff", b"\xed\xa0\x80")),  # the last: a surrogate
+    *('{"input": "x"}'.encode("utf-16"), b'\xef\xbb\xbf{"input": "x"}'),
+    *(b"[]", b'"text"', b"null", b"1", b'[{"input": "x"}]'),
+    *(b'{"input": "x", "metadata": {"n": %s}}' % number for number in NUMBERS),
+    *(b'{"input": "x", "input": "y"}', b'{"input": "x", "metadata": {"a": 1, "a": 1}}'),
+    b'{"input": "x", "metadata": {"a": %s%s}}' % (b"[" * 103, b"]" * 103),
+    *(b"[" * 100_000, b'{"a":' * 100_000),
+    b'{"input": "x", "metadata": {"a": [%s]}}' % b",".join([b"1"] * 30_000),
+    b'"' + b'\\"' * 50_000,
+]
+
+
+@pytest.mark.parametrize("raw", MALFORMED)
 def test_malformed_body(bench: ApiBench, raw: bytes) -> None:
     refused(bench, raw, 400, "malformed_body")
 
@@ -177,78 +157,52 @@ def test_nesting_up_to_the_limit(bench: ApiBench) -> None:
     assert bench.call("POST", "/api/tasks", raw).status == 202
 
 
-INVALID = [
-    ({}, "input"),
-    ({"input": None}, "input"),
-    ({"input": ""}, "input"),
-    ({"input": " \t\r\n\u3000\u2003\u0085"}, "input"),
-    ({"input": "\u200b"}, "input"),
-    ({"input": "\ufeff\n\u2060\u00ad"}, "input"),
-    ({"input": "\u3164\ufe0f\U000e0020"}, "input"),
-    ({"input": 1}, "input"),
-    ({"input": True}, "input"),
-    ({"input": ["x"]}, "input"),
-    ({"input": {"text": "x"}}, "input"),
-    ({"input": "a\0b"}, "input"),
-    ({"input": "\ud800"}, "input"),
-    ({"input": "\udc00\ud800"}, "input"),
-    ({"input": "x", "instructions": ""}, "instructions"),
-    ({"input": "x", "instructions": 1}, "instructions"),
-    ({"input": "x", "instructions": "i" * (limits.INSTRUCTIONS_CHARS_MOST + 1)}, "instructions"),
-    ({"input": "x", "instructions": "\0"}, "instructions"),
-    ({"input": "x", "instructions": "\udfff"}, "instructions"),
-    ({"input": "x", "reduce": "sum"}, "reduce"),
-    ({"input": "x", "reduce": "CONCAT"}, "reduce"),
-    ({"input": "x", "reduce": ""}, "reduce"),
-    ({"input": "x", "reduce": 1}, "reduce"),
-    ({"input": "x", "reduce": ["concat"]}, "reduce"),
-    ({"input": "x", "chunk": 5}, "chunk"),
-    ({"input": "x", "chunk": []}, "chunk"),
-    ({"input": "x", "chunk": {"maxChars": 0}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": -1}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": 10**9}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": limits.CHUNK_CHARS_MOST + 1}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": 10**30}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": 5.5}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": "5"}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": True}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"overlapChars": -1}}, "chunk.overlapChars"),
-    # the deployment's default size of chunks is 10 in this test
-    ({"input": "x", "chunk": {"overlapChars": 10}}, "chunk.overlapChars"),
-    ({"input": "x", "chunk": {"overlapChars": 5, "maxChars": 5}}, "chunk.overlapChars"),
-    ({"input": "x", "chunk": {"overlapChars": 6, "maxChars": 5}}, "chunk.overlapChars"),
-    ({"input": "x", "chunk": {"overlapChars": False}}, "chunk.overlapChars"),
-    ({"input": "x", "chunk": {"max_chars": 5}}, "chunk.max_chars"),
-    ({"input": "x", "chunk": {"maxChars": 5, "size": 5}}, "chunk.size"),
+# For each field, values that are refused under its name.
+INVALID: dict[str, list[object]] = {
+    "input": [
+        *(None, "", " \t\r\n\u3000\u2003\u0085", "\u200b", "\ufeff\n\u2060\u00ad", "\u3164\ufe0f\U000e0020"),
+        *(1, True, ["x"], {"text": "x"}, "a\0b", "\ud800", "\udc00\ud800"),
+    ],
+    "instructions": ["", 1, "i" * (limits.INSTRUCTIONS_CHARS_MOST + 1), "\0", "\udfff"],
+    "reduce": ["sum", "CONCAT", "", 1, ["concat"]],
+    "chunk": [5, []],
+    "chunk.maxChars": [0, -1, 10**9, limits.CHUNK_CHARS_MOST + 1, 10**30, 5.5, "5", True],
+    "chunk.overlapChars": [-1, False, 10],  # the deployment's default size of chunks is 10 in this test
+    "chunk.max_chars": [5],
+    "model": ["", 5, "a\nb", "\ud800", "m" * (limits.MODEL_CHARS_MOST + 1)],
+    "metadata": [
+        *("text", [1], {"k": "v" * 4_089}, {"k": "é" * 2_045}),  # the last two have 4,097 and 4,098 bytes
+        *({"k": "\0"}, {"\0": 1}, {"k": [{"deep": "\ud83d"}]}, {"\udc00": 1}),
+    ],
+}
+TOGETHER: list[tuple[dict[str, Any], str]] = [
+    ({"chunk": {"overlapChars": 5, "maxChars": 5}}, "chunk.overlapChars"),
+    ({"chunk": {"overlapChars": 6, "maxChars": 5}}, "chunk.overlapChars"),
+    ({"chunk": {"maxChars": 5, "size": 5}}, "chunk.size"),
     ({"input": "x" * (limits.CHUNKS_MOST + 1), "chunk": {"maxChars": 1}}, "chunk.maxChars"),
     ({"input": "x" * 15_000, "chunk": {"maxChars": 10_002, "overlapChars": 10_001}}, "chunk.overlapChars"),
     ({"input": "x" * 2_000, "chunk": {"maxChars": 1}, "instructions": "i" * 12_501}, "instructions"),
-    ({"input": "x", "model": ""}, "model"),
-    ({"input": "x", "model": 5}, "model"),
-    ({"input": "x", "model": "a\nb"}, "model"),
-    ({"input": "x", "model": "\ud800"}, "model"),
-    ({"input": "x", "model": "m" * (limits.MODEL_CHARS_MOST + 1)}, "model"),
-    ({"input": "x", "metadata": "text"}, "metadata"),
-    ({"input": "x", "metadata": [1]}, "metadata"),
-    ({"input": "x", "metadata": {"k": "v" * 4_089}}, "metadata"),  # The metadata has 4,097 bytes.
-    ({"input": "x", "metadata": {"k": "é" * 2_045}}, "metadata"),  # This metadata has few characters, but 4,098 bytes.
-    ({"input": "x", "metadata": {"k": "\0"}}, "metadata"),
-    ({"input": "x", "metadata": {"\0": 1}}, "metadata"),
-    ({"input": "x", "metadata": {"k": [{"deep": "\ud83d"}]}}, "metadata"),
-    ({"input": "x", "metadata": {"\udc00": 1}}, "metadata"),
-    ({"input": "x", "priority": 1}, "priority"),
-    ({"input": "x", "Input": "x"}, "Input"),
-    ({"input": "x", "self": 1}, "self"),
-    ({"input": "x", "__proto__": 1}, "__proto__"),
-    ({"input": "x", "\ud800": 1}, "\\ud800"),
-    ({"input": "x", "a\0b": 1}, "a\\x00b"),
-    ({"input": "x", "new\nline": 1}, "new\\nline"),
+    *(({name: 1}, name) for name in ("priority", "Input", "self", "__proto__")),
+    *(({name: 1}, shown) for name, shown in (("\ud800", "\\ud800"), ("a\0b", "a\\x00b"), ("new\nline", "new\\nline"))),
 ]
 
 
-@pytest.mark.parametrize(("body", "field"), INVALID, ids=lambda value: ascii(value)[:60])
-def test_invalid_field(bench: ApiBench, body: object, field: str) -> None:
-    refused(bench, body, 422, "invalid_fields", field)
+def with_value(field: str, value: object) -> dict[str, object]:
+    outer, _, inner = field.partition(".")
+    return {outer: {inner: value} if inner else value}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [*((with_value(field, value), field) for field, values in INVALID.items() for value in values), *TOGETHER],
+    ids=lambda value: ascii(value)[:60],
+)
+def test_invalid_field(bench: ApiBench, fields: dict[str, object], field: str) -> None:
+    refused(bench, {"input": "x"} | fields, 422, "invalid_fields", field)
+
+
+def test_no_input(bench: ApiBench) -> None:
+    refused(bench, {}, 422, "invalid_fields", "input")
 
 
 def test_problem_to_the_letter(bench: ApiBench) -> None:
@@ -324,19 +278,13 @@ def test_announced_length(length: str) -> None:
     assert request.read_bytes == 0
 
 
+JSON = (None, "", "application/json", "Application/JSON; charset=utf-8", "application/json;charset=UTF-8")
+OTHER = ("text/plain", "application/jsonx", "text/html; application/json")
+
+
 @pytest.mark.parametrize(
     ("media_type", "status"),
-    [
-        (None, 202),
-        ("", 202),
-        ("application/json", 202),
-        ("Application/JSON; charset=utf-8", 202),
-        ("application/json;charset=UTF-8", 202),
-        ("text/plain", 415),
-        ("application/x-www-form-urlencoded", 202),
-        ("application/jsonx", 415),
-        ("text/html; application/json", 415),
-    ],
+    [*((one, 202) for one in (*JSON, "application/x-www-form-urlencoded")), *((one, 415) for one in OTHER)],
 )
 def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> None:
     headers = {} if media_type is None else {"content-type": media_type}

@@ -248,18 +248,17 @@ def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> 
     assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
 
 
-def test_the_log_needs_the_scope_read() -> None:
-    bench = ApiBench(keys=True)
-    writer, reader = bearer(bench.make_key(Scope.WRITE)), bearer(bench.make_key(Scope.READ))
-    theirs = bearer(bench.make_key(tenant="theirs"))
-    task_id = data(bench.call("POST", "/api/tasks", {"input": "x"}, writer))["id"]
+def test_the_log_needs_the_scope_read(keyed: ApiBench) -> None:
+    writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ))
+    theirs = bearer(keyed.make_key(tenant="theirs"))
+    task_id = data(keyed.call("POST", "/api/tasks", {"input": "x"}, writer))["id"]
     failure = Failure(TaskCode.MODEL_REFUSED, "a secret", False)
-    bench.work(bench.claim(task_id), {}, Fail(1_000_000, failure), failed=failure)
+    keyed.work(keyed.claim(task_id), {}, Fail(1_000_000, failure), failed=failure)
     path = f"/api/tasks/{task_id}/attempts"
-    refused = bench.call("GET", path, headers=writer)
+    refused = keyed.call("GET", path, headers=writer)
     assert (refused.status, "secret" in refused.body) == (403, False)
-    assert bench.call("GET", path, headers=theirs).status == 404
-    assert data(bench.call("GET", path, headers=reader))["attempts"][0]["message"] == "a secret"
+    assert keyed.call("GET", path, headers=theirs).status == 404
+    assert data(keyed.call("GET", path, headers=reader))["attempts"][0]["message"] == "a secret"
 
 
 def test_calls_in_doubt_of_a_cancelled_task() -> None:

@@ -215,18 +215,17 @@ def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monk
     assert 6 <= len(bench.told) < 100
 
 
-def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
-    bench = ApiBench(keys=True)
-    ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
-    task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo"}, ours))
-    assert data(bench.call("POST", "/api/tasks/cancel", {}, theirs)) == {"cancelled": 0, "more": False}
-    assert data(bench.call("POST", "/api/tasks/cancel", {"dryRun": True}, theirs))["tasks"] == 0
-    bench.fail(task["id"])
-    assert data(bench.call("POST", "/api/tasks/retry", {}, theirs)) == {"retried": 0, "more": False}
-    assert data(bench.call("POST", "/api/tasks/retry", {"dryRun": True}, theirs))["tasks"] == 0
-    assert data(bench.call("POST", "/api/tasks/retry", {}, ours))["retried"] == 1
-    reader = bearer(bench.make_key(Scope.READ))
-    assert bench.call("POST", "/api/tasks/cancel", {}, reader).status == 403
+def test_a_tenants_requests_reach_its_own_tasks_only(keyed: ApiBench) -> None:
+    ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
+    task = data(keyed.call("POST", "/api/tasks", {"input": "one\n\ntwo"}, ours))
+    assert data(keyed.call("POST", "/api/tasks/cancel", {}, theirs)) == {"cancelled": 0, "more": False}
+    assert data(keyed.call("POST", "/api/tasks/cancel", {"dryRun": True}, theirs))["tasks"] == 0
+    keyed.fail(task["id"])
+    assert data(keyed.call("POST", "/api/tasks/retry", {}, theirs)) == {"retried": 0, "more": False}
+    assert data(keyed.call("POST", "/api/tasks/retry", {"dryRun": True}, theirs))["tasks"] == 0
+    assert data(keyed.call("POST", "/api/tasks/retry", {}, ours))["retried"] == 1
+    reader = bearer(keyed.make_key(Scope.READ))
+    assert keyed.call("POST", "/api/tasks/cancel", {}, reader).status == 403
 
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])

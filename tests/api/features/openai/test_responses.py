@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from typing import Any, get_args
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.api_bench import ApiBench, data, key
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
 # Parameters of the SDK's method that are not fields of the request's body.
 OF_THE_CALL = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 # Each field that `/v1/responses` supports, with a value other than the default.
 HONOURED: dict[str, Any] = {
     "background": True,
@@ -38,19 +40,7 @@ HONOURED: dict[str, Any] = {
     "store": False,
     "stream": True,
     "temperature": 0.5,
-    "text": {
-        "format": {
-            "type": "json_schema",
-            "name": "a-1",
-            "schema": {
-                "type": "object",
-                "properties": {"a": {"type": "string"}},
-                "required": ["a"],
-                "additionalProperties": False,
-            },
-            "strict": True,
-        }
-    },
+    "text": {"format": {"type": "json_schema", "name": "a-1", "schema": SCHEMA, "strict": True}},
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
@@ -155,104 +145,81 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
     assert error(bench.call("POST", "/v1/responses", {"input": "x"})) == ("unsupported_parameter", "background")
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"input": ""}, "input"),
-        ({"input": []}, "input"),
-        ({"input": 5}, "input"),
-        ({"input": [5]}, "input[0]"),
-        ({"input": [{"role": "user", "content": 5}]}, "input[0].content"),
-        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
-        ({"input": [{"content": "x"}]}, "input[0].role"),
-        ({"input": [{"content": "x", "role": {}}]}, "input[0].role"),
-        ({"input": [{"role": "system", "content": "x"}]}, "input"),
-        ({"input": "a\0"}, "input"),
-        ({"input": "\ufeff \u200b"}, "input"),
-        (
-            {
-                "input": [
-                    {
-                        "role": "user",
-                        "content": [{"type": "input_text", "text": "\u2060"}, {"type": "input_text", "text": " "}],
-                    }
-                ]
-            },
-            "input",
-        ),
-        ({"instructions": "x" * 20_001}, "instructions"),
-        ({"model": ""}, "model"),
-        ({"model": "a\tb"}, "model"),
-        ({"metadata": {"a": 1}}, "metadata.a"),
-        ({"metadata": {"a": "x" * 513}}, "metadata.a"),
-        ({"metadata": {str(at): "" for at in range(17)}}, "metadata"),
-        ({"max_output_tokens": 0}, "max_output_tokens"),
-        ({"max_output_tokens": "5"}, "max_output_tokens"),
-        ({"temperature": 2.1}, "temperature"),
-        ({"top_p": 1.1}, "top_p"),
-        ({"reasoning": {"effort": "hard"}}, "reasoning.effort"),
-        ({"reasoning": 5}, "reasoning"),
-        ({"store": "no"}, "store"),
-        ({"background_options": {"completion_window": "4h"}}, "background_options.completion_window"),
-        ({"onceover": {"reduce": "none"}}, "onceover.reduce"),
-        ({"onceover": {"maxModelCalls": 0}}, "onceover.maxModelCalls"),
-        ({"onceover": {"modelOptions": {"top_p": "x"}}}, "onceover.modelOptions.top_p"),
-        ({"onceover": {"modelOptions": {"reasoning_effort": 5}}}, "onceover.modelOptions.reasoning_effort"),
-        ({"onceover": {"maxModelCalls": 3}}, "onceover.maxModelCalls"),  # three chunks, and a merge
-        ({"onceover": {"chunk": {"maxChars": 5, "overlapChars": 5}}}, "onceover.chunk.overlapChars"),
-        ({"onceover": {"chunk": {"maxChars": 1}}, "input": "x" * 5_001}, "onceover.chunk.maxChars"),
-        ({"onceover": {"modelOptions": {"tools": []}}}, "onceover.modelOptions.tools"),
-        ({"onceover": {"modelOptions": {"top_p": 0.5}}, "top_p": 0.6}, "onceover.modelOptions.top_p"),
-        (
-            {"onceover": {"deadlineSeconds": 60}, "background_options": {"completion_window": "2h"}},
-            "onceover.deadlineSeconds",
-        ),
-        (
-            {"instructions": "a", "input": [{"role": "system", "content": "b"}, {"role": "user", "content": "c"}]},
-            "input",
-        ),
+# For each parameter, values of its outermost field that are refused under the parameter's name.
+BAD_VALUES: dict[str, list[Any]] = {
+    "input": [
+        *("", [], 5, "a\0", "\ufeff \u200b", [{"role": "system", "content": "x"}]),
+        [{"role": "user", "content": [{"type": "input_text", "text": blank} for blank in ("\u2060", " ")]}],
     ],
-)
-def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dict[str, Any], param: str):
+    "input[0]": [[5]],
+    "input[0].content": [[{"role": "user", "content": 5}]],
+    "input[0].content[0].text": [[{"role": "user", "content": [{"type": "input_text"}]}]],
+    "input[0].role": [[{"content": "x"}], [{"content": "x", "role": {}}]],
+    "instructions": ["x" * 20_001],
+    "model": ["", "a\tb"],
+    "metadata": [{str(at): "" for at in range(17)}],
+    "metadata.a": [{"a": 1}, {"a": "x" * 513}],
+    "max_output_tokens": [0, "5"],
+    "temperature": [2.1],
+    "top_p": [1.1],
+    "reasoning": [5],
+    "reasoning.effort": [{"effort": "hard"}],
+    "store": ["no"],
+    "background_options.completion_window": [{"completion_window": "4h"}],
+    "onceover.reduce": [{"reduce": "none"}],
+    "onceover.maxModelCalls": [{"maxModelCalls": most} for most in (0, 3)],  # three chunks, and a merge
+    "onceover.modelOptions.top_p": [{"modelOptions": {"top_p": "x"}}],
+    "onceover.modelOptions.reasoning_effort": [{"modelOptions": {"reasoning_effort": 5}}],
+    "onceover.modelOptions.tools": [{"modelOptions": {"tools": []}}],
+    "onceover.chunk.overlapChars": [{"chunk": {"maxChars": 5, "overlapChars": 5}}],
+}
+TWO_HOURS = {"completion_window": "2h"}
+TWO_ROLES = [{"role": "system", "content": "b"}, {"role": "user", "content": "c"}]
+BAD_TOGETHER: list[tuple[str, dict[str, Any]]] = [
+    ("onceover.chunk.maxChars", {"onceover": {"chunk": {"maxChars": 1}}, "input": "x" * 5_001}),
+    ("onceover.modelOptions.top_p", {"onceover": {"modelOptions": {"top_p": 0.5}}, "top_p": 0.6}),
+    (
+        "onceover.deadlineSeconds",
+        {"onceover": {"deadlineSeconds": 60}, "background_options": {"completion_window": "2h"}},
+    ),
+    ("input", {"instructions": "a", "input": TWO_ROLES}),
+]
+
+
+def of_fields(values: dict[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [(param, {re.split(r"[.[]", param)[0]: value}) for param in values for value in values[param]]
+
+
+@pytest.mark.parametrize(("param", "fields"), [*of_fields(BAD_VALUES), *BAD_TOGETHER])
+def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, param: str, fields: dict[str, Any]):
     assert error(create(bench, **fields)) == ("invalid_fields", param)
     assert bench.count_rows() == 0
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]}, "input[0].type"),
-        ({"input": [{"role": "assistant", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"role": "user", "content": "x"}] * 2}, "input[1]"),
-        ({"input": [{"role": "system", "content": "x"}, {"role": "developer", "content": "x"}]}, "input[1]"),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x"}]}]},
-            "input[0].content[0].type",
-        ),
-        (
-            {
-                "input": [
-                    {"role": "user", "content": [{"type": "input_text", "text": "", "prompt_cache_breakpoint": {}}]}
-                ]
-            },
-            "input[0].content[0].prompt_cache_breakpoint",
-        ),
-        ({"input": [{"role": "user", "content": "x", "phase": "commentary"}]}, "input[0].phase"),
-        ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
-        ({"reasoning": {"surprise": 1}}, "reasoning.surprise"),
-        ({"background_options": {"continuation_id": "x"}}, "background_options.continuation_id"),
-        ({"text": {"surprise": 1}}, "text.surprise"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
-        ({"text": {"format": {"type": "text", "surprise": 1}}}, "text.format"),
-        ({"text": {"format": "json"}}, "text.format"),
-        ({"text": {"verbosity": "low"}}, "text.verbosity"),
-        ({"text": "json"}, "text"),
-        ({"onceover": {"surprise": 1}}, "onceover.surprise"),
-        ({"n": 2}, "n"),
-        ({"surprise": None}, "surprise"),
-    ],
-)
-def test_what_nobody_knows_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], param: str):
+PAIRS = ("user", "user"), ("system", "developer")
+BREAKPOINT = {"type": "input_text", "text": "", "prompt_cache_breakpoint": {}}
+UNKNOWN: dict[str, list[Any]] = {
+    "input[0].type": [[{"type": "function_call_output", "call_id": "x", "output": "y"}]],
+    "input[0].role": [[{"role": "assistant", "content": "x"}]],
+    "input[1]": [[{"role": one, "content": "x"}, {"role": two, "content": "x"}] for one, two in PAIRS],
+    "input[0].content[0].type": [[{"role": "user", "content": [{"type": "input_image", "image_url": "https://x"}]}]],
+    "input[0].content[0].prompt_cache_breakpoint": [[{"role": "user", "content": [BREAKPOINT]}]],
+    "input[0].phase": [[{"role": "user", "content": "x", "phase": "commentary"}]],
+    "reasoning.summary": [{"summary": "auto"}],
+    "reasoning.surprise": [{"surprise": 1}],
+    "background_options.continuation_id": [{"continuation_id": "x"}],
+    "text": ["json"],
+    "text.surprise": [{"surprise": 1}],
+    "text.format": [{"format": one} for one in ({"type": "json_object"}, {"type": "text", "surprise": 1}, "json")],
+    "text.verbosity": [{"verbosity": "low"}],
+    "onceover.surprise": [{"surprise": 1}],
+    "n": [2],
+    "surprise": [None],
+}
+
+
+@pytest.mark.parametrize(("param", "fields"), of_fields(UNKNOWN))
+def test_what_nobody_knows_is_refused_by_name(bench: ApiBench, param: str, fields: dict[str, Any]):
     assert error(create(bench, **fields)) == ("unsupported_parameter", param)
 
 
@@ -290,7 +257,7 @@ def test_every_honoured_field_reaches_the_task():
     assert options.retention_ms == limits.RESPONSE_UNSTORED_SECONDS * 1000
     assert options.response == {"store": False, "tool_choice": "auto", "instructions": True}
     assert request.output_schema is not None
-    assert json.loads(request.output_schema) == HONOURED["text"]["format"]["schema"]
+    assert json.loads(request.output_schema) == SCHEMA
     assert options.structure == Structure(has_schema=True, strict=True, name="a-1")
 
 
@@ -486,18 +453,8 @@ def test_any_value_of_a_field(bench: ApiBench, name: str):
     "name", ["reasoning", "background_options", "text", "image", "onceover", "prompt_cache_options"]
 )
 def test_any_value_inside_a_field(bench: ApiBench, name: str):
-    inner = [
-        "effort",
-        "summary",
-        "completion_window",
-        "format",
-        "context_compression",
-        "mode",
-        "chunk",
-        "modelOptions",
-        "",
-    ]
-    for within in inner:
+    told = ("effort", "summary", "completion_window", "format", "context_compression", "mode", "chunk", "modelOptions")
+    for within in (*told, ""):
         for value in ANYTHING:
             body = {"background": True, "input": "x", name: {within: value}}
             reply = bench.call("POST", "/v1/responses", body)

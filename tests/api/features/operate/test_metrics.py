@@ -90,8 +90,7 @@ def test_what_a_scrape_shows(bench: ApiBench) -> None:
     assert value(bench, "tasks_ended_total", status="completed", route="queue") == 2
 
 
-def test_quota_use() -> None:
-    bench = ApiBench()
+def test_quota_use(bench: ApiBench) -> None:
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit("x" * 30)
     assert value(bench, "quota_characters", tenant="local") == 30
@@ -211,10 +210,3 @@ def test_hours(bench: ApiBench) -> None:
         refused = bench.call("GET", f"/api/history?hours={text}")
         assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "hours")
     assert data(bench.call("GET", f"/api/history?hours={limits.HISTORY_SECONDS / 3600:.0f}"))["hours"] == 48
-
-
-def test_without_a_database(bench: ApiBench) -> None:
-    for path in PATHS:
-        bench.database.fail("D1_ERROR: Network connection lost.", times=10)
-        assert bench.call("GET", path).status == 503
-        bench.database.heal()

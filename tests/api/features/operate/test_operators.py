@@ -307,8 +307,7 @@ def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
     assert two.acts() == []
 
 
-def test_without_keys_there_is_one_tenant() -> None:
-    bench = ApiBench()
+def test_without_keys_there_is_one_tenant(bench: ApiBench) -> None:
     task = bench.submit()
     assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=local").status == 200
     assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=acme").status == 403

@@ -98,19 +98,18 @@ class Counted:
         return dict(USED)
 
 
-def test_verbose() -> None:
-    bench = ApiBench(keys=True)
-    bench.api = replace(bench.api, day_use=Counted())
-    plain = bench.call("GET", "/api/async-status?verbose=0")
+def test_verbose(keyed: ApiBench) -> None:
+    keyed.api = replace(keyed.api, day_use=Counted())
+    plain = keyed.call("GET", "/api/async-status?verbose=0")
     assert plain.body == json.dumps(json.loads(LETTER[QUEUES]))
-    shown = data(bench.call("GET", "/api/async-status?verbose=1"))
+    shown = data(keyed.call("GET", "/api/async-status?verbose=1"))
     usage = shown.pop("usage")
     assert shown == json.loads(LETTER[QUEUES])
     assert usage.pop("day") == "2026-09-21"
     assert usage["rowsWritten"] == {"used": 29, "limit": 100_000}
     assert usage["objectGbSeconds"] == {"used": 1.2, "limit": 13_000}
     assert {name: allowance["limit"] for name, allowance in usage.items()} == FREE_PLAN_DAY
-    assert json.loads(bench.log_lines[-1]) == {"event": "day_use", "request": "bench", **USED}
+    assert json.loads(keyed.log_lines[-1]) == {"event": "day_use", "request": "bench", **USED}
 
 
 def test_verbose_without_a_count(bench: ApiBench) -> None:
@@ -120,8 +119,7 @@ def test_verbose_without_a_count(bench: ApiBench) -> None:
     assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "verbose")
 
 
-def test_rows_used_up() -> None:
-    bench = ApiBench()
+def test_rows_used_up(bench: ApiBench) -> None:
     bench.database.fail(ROWS_USED_UP)
     reply = bench.call("GET", "/api/async-status")
     assert (reply.status, data(reply)["status"]) == (503, "unhealthy")
