@@ -27,6 +27,7 @@ from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, failed
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 type Expected = tuple[str, Level, str, str]
+type Change = Callable[[Path], object]
 PLACEHOLDER = 'database_id = "00000000-0000-0000-0000-000000000000"'
 
 
@@ -71,9 +72,6 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-type Change = Callable[[Path], object]
-
-
 def replaced(old: str, new: str = "", *, times: int = -1) -> Change:
     def change(clone: Path) -> None:
         path = clone / "wrangler.toml"
@@ -82,6 +80,22 @@ def replaced(old: str, new: str = "", *, times: int = -1) -> Change:
         path.write_text(text.replace(old, new, times))
 
     return change
+
+
+def without(name: str) -> Change:
+    def change(clone: Path) -> None:
+        path = clone / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return change
+
+
+def variable(line: str) -> Change:
+    return replaced(VARS, f"{VARS}{line}\n")
+
+
+def provider(line: str) -> Change:
+    return replaced(VARS, f"[vars]\n{line}\n")
 
 
 def secrets(text: str) -> Change:
@@ -109,21 +123,15 @@ def landed(clone: Path, *names: str) -> Path:
 
 
 BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
-    "no wrangler.toml": (
-        lambda clone: (clone / "wrangler.toml").unlink(),
-        fault("configuration", "there is no wrangler.toml", "name a clone"),
-    ),
+    "no wrangler.toml": (without("wrangler.toml"), fault("configuration", "there is no wrangler.toml", "name a clone")),
     "not TOML": (replaced("[triggers]", "[triggers"), fault("configuration", "cannot be read", "correct that line")),
-    "no main": (
-        lambda clone: (clone / "src" / "entry.py").unlink(),
-        fault("configuration", "there is no such file", 'main = "src/entry.py"'),
-    ),
+    "no main": (without("src/entry.py"), fault("configuration", "there is no such file", 'main = "src/entry.py"')),
     "no Python": (
         replaced('"python_workers", '),
         fault("configuration", "python_workers is missing", "python_workers"),
     ),
     "no objects": (
-        lambda clone: shutil.rmtree(clone / "src" / "objects"),
+        without("src/objects"),
         fault("configuration", "src/objects/ is missing", "git checkout -- src/objects"),
     ),
     "an older Python": (
@@ -139,11 +147,11 @@ BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
         fault("assets", "[assets] is missing", '[assets] directory = "./public"'),
     ),
     "no files of the dashboard": (
-        lambda clone: (clone / "public" / "index.html").unlink(),
+        without("public/index.html"),
         fault("assets", "has no index.html", "git checkout -- public"),
     ),
     "no libraries for Markdown": (
-        lambda clone: (clone / "public" / "vendor" / "markdown" / "purify.js").unlink(),
+        without("public/vendor/markdown/purify.js"),
         warning("assets", "public/vendor/markdown lacks purify.js", "make install"),
     ),
     "files that hide the API": (
@@ -162,7 +170,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
         fault("queues", "AI_DLQ binding is missing", "queues create ai-processing-dlq"),
     ),
     "another queue": (
-        replaced('binding = "AI_QUEUE"\nqueue = "ai-processing-queue"', 'binding = "AI_QUEUE"\nqueue = "mine"'),
+        replaced(PRODUCER, PRODUCER.replace("ai-processing-queue", "mine")),
         fault("queues", "AI_QUEUE leads to mine", 'queue = "ai-processing-queue"'),
     ),
     "no consumer": (
@@ -201,10 +209,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
         replaced('binding = "DB"', 'binding = "DB"\ndatabase_id = "mine"'),
         fault("database", "database_id is not an id", "npx wrangler d1 list"),
     ),
-    "no migrations": (
-        lambda clone: shutil.rmtree(clone / "migrations"),
-        fault("migrations", "there are no migrations", "migrations_dir"),
-    ),
+    "no migrations": (without("migrations"), fault("migrations", "there are no migrations", "migrations_dir")),
     "two migrations with one number": (
         lambda clone: (landed(clone, "0003_third.sql") / "0003_mine.sql").write_text(""),
         fault("migrations", "two with the number 0003", "next number"),
@@ -222,19 +227,19 @@ BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
         fault("ai", "AI binding is missing", '[ai] binding = "AI"'),
     ),
     "a server without its URL": (
-        replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\n'),
+        provider('AI_PROVIDER = "openai"'),
         fault("variables", "AI_BASE_URL is not set", "AI_BASE_URL"),
     ),
     "an unknown provider": (
-        replaced(VARS, '[vars]\nAI_PROVIDER = "gpt"\n'),
+        provider('AI_PROVIDER = "gpt"'),
         fault("variables", "AI_PROVIDER has an invalid value", "workers-ai, openai, demo"),
     ),
     "a misspelt variable": (
-        replaced(VARS, VARS + 'AI_MODEl = "m"\n'),
+        variable('AI_MODEl = "m"'),
         warning("variables", "nothing reads AI_MODEl", "did you mean AI_MODEL?"),
     ),
     "Workers AI through a gateway": (
-        replaced(VARS, VARS + 'AI_GATEWAY = "mine"\n'),
+        variable('AI_GATEWAY = "mine"'),
         warning("gateway", "own retries would be calls outside the bill", "turn off Retry Requests"),
     ),
     "a server behind a gateway": (
@@ -242,21 +247,18 @@ BROKEN_FOLDERS: dict[str, tuple[Change, Expected]] = {
         warning("gateway", "own retries would be calls outside the bill", "turn off Retry Requests"),
     ),
     "a lease that is too short": (
-        replaced(VARS, VARS + "LEASE_SECONDS = 60\n"),
+        variable("LEASE_SECONDS = 60"),
         fault("variables", "LEASE_SECONDS is not above AI_TIMEOUT_SECONDS", "LEASE_SECONDS higher"),
     ),
     "too many calls": (
-        replaced(VARS, VARS + "AI_CONCURRENCY = 20\n"),
+        variable("AI_CONCURRENCY = 20"),
         fault("variables", "AI_CONCURRENCY has an invalid value", "from 1 to 6"),
     ),
     "a secret for everybody": (
-        replaced(VARS, VARS + 'AI_API_KEY = "sk-canary"\n'),
+        variable('AI_API_KEY = "sk-canary"'),
         fault("secrets", "AI_API_KEY is in wrangler.toml", "npx wrangler secret put AI_API_KEY"),
     ),
-    "open to everybody": (
-        replaced(VARS, VARS + "REQUIRE_KEYS = false\n"),
-        fault("keys", "answers anyone", "remove REQUIRE_KEYS"),
-    ),
+    "open to everybody": (variable("REQUIRE_KEYS = false"), fault("keys", "answers anyone", "remove REQUIRE_KEYS")),
     "a line of .dev.vars that is none": (
         secrets("AI_PROVIDER=demo\nAI_API_KEY sk-canary\n"),
         fault("dev-vars", "line 2 of .dev.vars sets nothing", "NAME=value"),
@@ -340,13 +342,23 @@ MODEL = {
 }
 DATABASE = "The database (D1, binding DB) does not answer."
 FREE_BINDINGS = {"hasAIQueue": False, "hasAIDLQ": False, "hasDurableObjects": True}
-NO_BINDINGS = dict.fromkeys(FREE_BINDINGS, False)
-
-
+SOUND: dict[str, dict[str, Any]] = {
+    "": STATUS,
+    "free": {
+        "status": "healthy",
+        "service": "Cloudflare Durable Objects Async Processing",
+        "architecture": "Workers + D1 + Durable Objects",
+        "queueCheck": FREE_BINDINGS,
+    },
+    "direct": {
+        "status": "degraded",
+        "service": "Direct Async Processing",
+        "architecture": "Workers + D1",
+        "queueCheck": dict.fromkeys(FREE_BINDINGS, False),
+    },
+}
+DEGRADED = {**STATUS, "status": "degraded"}
 OPERATOR_OF_THE_27TH = {**OPERATOR, "lastSweepAt": "2026-11-27T11:59:00.000Z"}
-
-
-PAGE = Answer(stream=["<!doctype html>"])
 
 
 class Deployment:
@@ -362,7 +374,7 @@ class Deployment:
         self.passed = 0
         self.operates = False
         self.endpoints: Any = problem(403, "forbidden")
-        self.page: Any = PAGE
+        self.page: Any = Answer(stream=["<!doctype html>"])
 
     def serve(self, fake: FakeApi) -> FakeApi:
         tasks: Any = self.tasks if isinstance(self.tasks, Answer) else self._page
@@ -393,8 +405,8 @@ def endpoints(failed_attempts: int) -> dict[str, Any]:
     return {"data": [{**one, "failed_attempts": failed_attempts, "last_failure": "redirect"}]}
 
 
-def unhealthy(detail: str) -> Answer:
-    return Answer(503, {**STATUS, "status": "unhealthy", "detail": detail})
+def unhealthy(detail: str) -> Callable[[Deployment], None]:
+    return changed(status=Answer(503, {**STATUS, "status": "unhealthy", "detail": detail}))
 
 
 def operated(**values: Any) -> Callable[[Deployment], None]:
@@ -417,13 +429,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
         changed(status=problem(500, "bad_configuration", "AI_BASE_URL must be set")),
         fault("configuration", "AI_BASE_URL must be set", "correct .dev.vars"),
     ),
-    "no database": (changed(status=unhealthy(DATABASE)), fault("database", "does not answer", "make dev")),
-    "no tables": (
-        changed(status=unhealthy("The database has no tables yet.")),
-        fault("migrations", "no tables", "migrations"),
-    ),
+    "no database": (unhealthy(DATABASE), fault("database", "does not answer", "make dev")),
+    "no tables": (unhealthy("The database has no tables yet."), fault("migrations", "no tables", "migrations")),
     "no rows left": (
-        changed(status=unhealthy("The day's allowance of database rows is used up")),
+        unhealthy("The day's allowance of database rows is used up"),
         fault("database", "allowance", "midnight UTC"),
     ),
     "no AI_QUEUE": (
@@ -433,14 +442,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
     "no AI_DLQ": (unbound("hasAIDLQ"), fault("queues", "AI_DLQ binding is missing", "queues create ai-processing-dlq")),
     "no objects": (unbound("hasDurableObjects"), fault("objects", "binding is missing", "durable_objects.bindings")),
     "nothing bound": (
-        changed(
-            status={
-                "status": "degraded",
-                "service": "Direct Async Processing",
-                "architecture": "Workers + D1",
-                "queueCheck": NO_BINDINGS,
-            }
-        ),
+        changed(status=SOUND["direct"]),
         warning("queues", "neither queue nor objects", "make deploy ENV=free"),
     ),
     "other words": (
@@ -448,7 +450,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
         fault("async-status", "expected Cloudflare Queues", "make deploy"),
     ),
     "no room": (
-        changed(status={**STATUS, "status": "degraded"}, operator=problem(403, "forbidden")),
+        changed(status=DEGRADED, operator=problem(403, "forbidden")),
         fault("storage", "no space", "RETENTION_DAYS"),
     ),
     "model away": (
@@ -494,7 +496,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], Expected]] = {
         fault("clock", "the server's clock says 2026-11-27 12:00 UTC, this machine's 2026-11-25", "timedatectl"),
     ),
     "a full disk": (
-        changed(status={**STATUS, "status": "degraded"}, operator=OPERATOR),
+        changed(status=DEGRADED, operator=OPERATOR),
         fault("storage", "no space", "free space on the disk"),
     ),
     "a dead letter behind others": (
@@ -579,23 +581,6 @@ def test_a_broken_deployment_is_named_with_its_fix(name: str):
     one = Deployment()
     change(one)
     the_one([check for check in examined(one) if check.id != "backlog"], *expected)
-
-
-SOUND = {
-    "": STATUS,
-    "free": {
-        "status": "healthy",
-        "service": "Cloudflare Durable Objects Async Processing",
-        "architecture": "Workers + D1 + Durable Objects",
-        "queueCheck": FREE_BINDINGS,
-    },
-    "direct": {
-        "status": "degraded",
-        "service": "Direct Async Processing",
-        "architecture": "Workers + D1",
-        "queueCheck": NO_BINDINGS,
-    },
-}
 
 
 @pytest.mark.parametrize("env", SOUND)
@@ -802,13 +787,13 @@ def asked(answers: dict[str, Said]) -> account.Wrangler:
 
 @pytest.mark.parametrize("name", BROKEN_ACCOUNTS)
 def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
-    replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
+    provider('AI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"')(clone)
     change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
     the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
 
 
 def test_a_sound_account_has_nothing_to_mend(clone: Path):
-    replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
+    provider('AI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"')(clone)
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]
     assert complaints(checks) == []
