@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,7 +21,17 @@ from src.kernel.domain.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
 from src.kernel.domain.prices import Price
 from src.kernel.run.waits import exhausted
 from src.kernel.store.claims import Fail
-from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, BenchRequest, bearer, check_documented, data
+from tests.support.api_bench import (
+    ENDPOINT,
+    START_MS,
+    TEXTS,
+    ApiBench,
+    BenchRequest,
+    bearer,
+    check_documented,
+    data,
+    object_of,
+)
 from tests.support.batches import CHAT, create, lines, run, upload
 from tests.support.memory_r2 import INTERNAL, MemoryR2
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
@@ -115,14 +125,23 @@ def body(raw: bytes, media_type: str = "application/json") -> Provoke:
     return provoke
 
 
-def unknown_parameter(bench: ApiBench, method: str, path: str) -> Reply:
-    return call(bench, method, path.replace("{id}", unknown(path)) + "?surprise=1")
+def asked(query: str = "", *, more: Mapping[str, object] | None = None, **headers: str) -> Provoke:
+    """Make the call with this query, with these fields in its body, and with these headers."""
+
+    def provoke(bench: ApiBench, method: str, path: str) -> Reply:
+        sent = BODIES[path] | (more or {}) if method in {"POST", "PUT"} and path in BODIES else None
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return bench.call(method, path.replace("{id}", unknown(path)) + query, sent, named)
+
+    return provoke
 
 
-def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
-    if method == "POST":
-        return bench.call(method, path, BODIES[path] | {"temperature": 3})
-    return call(bench, method, path.replace("{id}", unknown(path)) + "?limit=0")
+def limited(**settings: Any) -> Provoke:
+    def provoke(bench: ApiBench, method: str, path: str) -> Reply:
+        bench.limit(**settings)
+        return unknown_task(bench, method, path)
+
+    return provoke
 
 
 def bad_file(bench: ApiBench, method: str, path: str) -> Reply:
@@ -167,20 +186,6 @@ def retry_without_bucket(bench: ApiBench, method: str, path: str) -> Reply:
     return bench.call(method, path)
 
 
-def bad_tenant(bench: ApiBench, method: str, path: str) -> Reply:
-    return bench.call(method, f"{path.replace('{id}', unknown(path))}?tenant=A")
-
-
-def large_file(bench: ApiBench, _method: str, _path: str) -> Reply:
-    bench.limit(file_bytes=1)
-    return bench.upload()
-
-
-def many_files(bench: ApiBench, _method: str, _path: str) -> Reply:
-    bench.limit(files_bytes=1)
-    return bench.upload()
-
-
 def bucket_away(bench: ApiBench, method: str, path: str) -> Reply:
     path = path.replace("{id}", a_file(bench))
     bench.database.fail("string or blob too big: SQLITE_TOOBIG", passing=1)
@@ -192,21 +197,15 @@ def file_in_use(bench: ApiBench, method: str, path: str) -> Reply:
     return call(bench, method, path)
 
 
-def strange_schema(bench: ApiBench, method: str, path: str) -> Reply:
-    return with_schema(bench, method, path, {"type": "array", "items": {"type": "string"}})
+def with_schema(schema: object) -> Provoke:
+    def provoke(bench: ApiBench, method: str, path: str) -> Reply:
+        formed: dict[str, Any] = {"outputSchema": schema}
+        if path.startswith("/v1/"):
+            named = {"type": "json_schema", "name": "n", "schema": schema}
+            formed = {"text": {"format": named}, "onceover": {"reduce": "concat"}}
+        return bench.call(method, path, BODIES[path] | formed)
 
-
-def unjoined_schema(bench: ApiBench, method: str, path: str) -> Reply:
-    one = {"properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
-    return with_schema(bench, method, path, {"type": "object", **one})
-
-
-def with_schema(bench: ApiBench, method: str, path: str, schema: object) -> Reply:
-    formed: dict[str, Any] = {"outputSchema": schema}
-    if path.startswith("/v1/"):
-        named = {"type": "json_schema", "name": "n", "schema": schema}
-        formed = {"text": {"format": named}, "onceover": {"reduce": "concat"}}
-    return bench.call(method, path, BODIES[path] | formed)
+    return provoke
 
 
 def unknown_task(bench: ApiBench, method: str, path: str) -> Reply:
@@ -236,10 +235,6 @@ def spent_task(bench: ApiBench, method: str, path: str) -> Reply:
 def unpriced(bench: ApiBench, method: str, path: str) -> Reply:
     capped = {"onceover": {"maxCost": "1"}} if path.startswith("/v1") else {"maxCost": "1"}
     return bench.call(method, path, BODIES[path] | capped)
-
-
-def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
-    return bench.call(method, path, BODIES[path], {"idempotency-key": "a key"})
 
 
 def other_body(bench: ApiBench, method: str, path: str) -> Reply:
@@ -328,11 +323,6 @@ def too_many_endpoints(bench: ApiBench, method: str, path: str) -> Reply:
     return call(bench, method, path)
 
 
-def no_webhook_key(bench: ApiBench, method: str, path: str) -> Reply:
-    bench.limit(webhook_key=None)
-    return unknown_task(bench, method, path)
-
-
 def silent_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
     bench.courier.receiver = lambda _message: HttpTimeout("late")
     return plain(bench, method, path)
@@ -368,14 +358,6 @@ def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
     return unknown_task(bench, method, path)
 
 
-def bad_flag(bench: ApiBench, method: str, path: str) -> Reply:
-    return bench.call(method, path.replace("{id}", unknown(path)) + "?stream=maybe")
-
-
-def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
-    return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
-
-
 def twice(bench: ApiBench, method: str, path: str) -> Reply:
     call(bench, method, path)
     return call(bench, method, path)
@@ -398,10 +380,6 @@ def tool_without_scope(bench: ApiBench, _method: str, path: str) -> Reply:
     return bench.call("POST", path, BODIES[path] | TOOL, bearer(key))
 
 
-def foreign_page(bench: ApiBench, method: str, path: str) -> Reply:
-    return bench.call(method, path, BODIES[path], {"origin": "https://evil.example"})
-
-
 TOOL = {"method": "tools/call", "params": {"name": "analyse", "arguments": {"input": "x"}}}
 MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 
@@ -414,7 +392,7 @@ def strange_message(bench: ApiBench, method: str, path: str) -> Reply:
 
 # How to get those successful answers that the function `plain` does not get.
 SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
-    ("POST", "/api/tasks", 200): dry_run,
+    ("POST", "/api/tasks", 200): asked("?dryRun=true"),
     ("POST", "/api/tasks/retry", 200): body(b'{"dryRun": true}'),
     ("POST", "/api/tasks/cancel", 200): body(b'{"dryRun": true}'),
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
@@ -428,23 +406,23 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/tenants/local/limits", "not_found"): bad_name,
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),
-    ("/v1/responses", "invalid_fields"): bad_value,
+    ("/v1/responses", "invalid_fields"): asked(more={"temperature": 3}),
     ("/v1/responses", "too_large"): body(b'{"background": true, "input": "%s"}' % (b"x" * 1_000_001)),
-    ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
-    ("/v1/responses/{id}", "invalid_fields"): bad_flag,
-    ("/v1/models", "invalid_fields"): bad_value,
+    ("/v1/responses/{id}/input_items", "invalid_fields"): asked("?limit=0"),
+    ("/v1/responses/{id}", "invalid_fields"): asked("?stream=maybe"),
+    ("/v1/models", "invalid_fields"): asked("?limit=0"),
     ("/api/tasks/{id}/retry", "files_full"): full_retry,
     ("/api/tasks/{id}/retry", "files_unavailable"): retry_without_bucket,
     ("/v1/batches", "invalid_fields"): bad_batch,
     ("/v1/batches", "idempotency_mismatch"): other_batch,
-    ("/v1/batches/{id}", "invalid_fields"): bad_tenant,
-    ("/v1/batches/{id}/cancel", "invalid_fields"): bad_tenant,
+    ("/v1/batches/{id}", "invalid_fields"): asked("?tenant=A"),
+    ("/v1/batches/{id}/cancel", "invalid_fields"): asked("?tenant=A"),
     ("/v1/batches/{id}/cancel", "already_terminal"): ended_batch,
     ("/v1/files", "invalid_fields"): bad_file,
-    ("/v1/files/{id}", "invalid_fields"): bad_tenant,
-    ("/v1/files/{id}/content", "invalid_fields"): bad_tenant,
+    ("/v1/files/{id}", "invalid_fields"): asked("?tenant=A"),
+    ("/v1/files/{id}/content", "invalid_fields"): asked("?tenant=A"),
     ("/v1/files", "malformed_body"): body(b"[", "multipart/form-data; boundary=b"),
-    ("/v1/files", "too_large"): large_file,
+    ("/v1/files", "too_large"): limited(file_bytes=1),
     ("/v1/webhook_endpoints", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/rotate_secret", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/test", "invalid_fields"): bad_endpoint,
@@ -455,18 +433,18 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
 # For each problem, how to get it.
 PROVOKED: dict[str, Provoke] = {
     "malformed_body": body(b"["),
-    "bad_idempotency_key": strange_key,
+    "bad_idempotency_key": asked(idempotency_key="a key"),
     "idempotency_mismatch": other_body,
     "too_large": body(b'{"input": "%s"}' % (b"x" * 1_000_001)),
     "unsupported_media_type": body(b"{}", "text/plain"),
-    "invalid_fields": unknown_parameter,
-    "unsupported_schema": strange_schema,
-    "not_joinable": unjoined_schema,
-    "unsupported_parameter": unknown_parameter,
+    "invalid_fields": asked("?surprise=1"),
+    "unsupported_schema": with_schema(TEXTS),
+    "not_joinable": with_schema(object_of(a={"type": "string"})),
+    "unsupported_parameter": asked("?surprise=1"),
     "not_found": unknown_task,
     "unauthenticated": no_header,
     "forbidden": no_scope,
-    "foreign_origin": foreign_page,
+    "foreign_origin": asked(origin="https://evil.example"),
     "not_configured": no_keys,
     "overloaded": overloaded,
     "key_limit": too_many_keys,
@@ -474,9 +452,9 @@ PROVOKED: dict[str, Provoke] = {
     "endpoint_gone": endpoint_gone,
     "endpoint_unreached": silent_endpoint,
     "file_in_use": file_in_use,
-    "files_full": many_files,
+    "files_full": limited(files_bytes=1),
     "files_unavailable": bucket_away,
-    "no_webhook_key": no_webhook_key,
+    "no_webhook_key": limited(webhook_key=None),
     "already_terminal": completed_task,
     "not_retryable": completed_task,
     "budget_exhausted": exhausted_task,

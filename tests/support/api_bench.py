@@ -51,6 +51,7 @@ from tests.support.sqlite_d1 import SqliteD1
 
 START_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 WEBHOOK_KEY = "k" * 32
+TEXTS = {"type": "array", "items": {"type": "string"}}  # a schema
 ENDPOINT = {"name": "one", "url": "https://hooks.example.com/a", "event_types": ["task.cancelled"]}
 QUEUES = BoundRoutes(queue=True, dead_letter_queue=True, objects=True)
 
@@ -376,6 +377,11 @@ class ApiBench:
 
 def key(task_id: str) -> TaskKey:
     return task_key_of(LOCAL, task_id)
+
+
+def object_of(**properties: object) -> dict[str, Any]:
+    """Return the schema of an object with these properties and no other, as strict schemas have it."""
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
 def bearer(secret: str) -> dict[str, str]:

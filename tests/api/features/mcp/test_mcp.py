@@ -13,7 +13,7 @@ from src.kernel.domain import limits
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
 from src.kernel.store.claims import Finish
-from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.api_bench import TEXTS, ApiBench, bearer, data, object_of
 from tests.support.batches import create, lines
 from tests.support.sqlite_d1 import NETWORK_LOST
 
@@ -23,12 +23,7 @@ META = {
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
 }
 OURS = "http://localhost:8787"
-PEOPLE = {
-    "type": "object",
-    "properties": {"people": {"type": "array", "items": {"type": "string"}}},
-    "required": ["people"],
-    "additionalProperties": False,
-}
+PEOPLE = object_of(people=TEXTS)
 
 
 def modern(bench: ApiBench, method: str, params: Mapping[str, Any] | None = None, **headers: str) -> Reply:

@@ -21,12 +21,12 @@ from src.kernel.domain.settings import Settings
 from src.kernel.domain.structure import Structure
 from src.kernel.domain.task import Failure, Reduce, Status
 from src.kernel.store.claims import Fail, Finish
-from tests.support.api_bench import ApiBench, data, key
+from tests.support.api_bench import ApiBench, data, key, object_of
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
 # Parameters of the SDK's method that are not fields of the request's body.
 OF_THE_CALL = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+SCHEMA = object_of(a={"type": "string"})
 # Each field that `/v1/responses` supports, with a value other than the default.
 HONOURED: dict[str, Any] = {
     "background": True,
@@ -178,10 +178,7 @@ TWO_ROLES = [{"role": "system", "content": "b"}, {"role": "user", "content": "c"
 BAD_TOGETHER: list[tuple[str, dict[str, Any]]] = [
     ("onceover.chunk.maxChars", {"onceover": {"chunk": {"maxChars": 1}}, "input": "x" * 5_001}),
     ("onceover.modelOptions.top_p", {"onceover": {"modelOptions": {"top_p": 0.5}}, "top_p": 0.6}),
-    (
-        "onceover.deadlineSeconds",
-        {"onceover": {"deadlineSeconds": 60}, "background_options": {"completion_window": "2h"}},
-    ),
+    ("onceover.deadlineSeconds", {"onceover": {"deadlineSeconds": 60}, "background_options": TWO_HOURS}),
     ("input", {"instructions": "a", "input": TWO_ROLES}),
 ]
 
@@ -428,7 +425,7 @@ def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
     assert made(bench, onceover={"modelOptions": {"top_p": None}})["top_p"] == 1.0
 
 
-def test_the_statuses_are_those_of_the_sdk(bench: ApiBench):
+def test_the_statuses_are_those_of_the_sdk():
     theirs = Response.model_fields["status"].annotation
     assert set(get_args(ResponseStatus)) == set(get_args(get_args(theirs)[0]))
 

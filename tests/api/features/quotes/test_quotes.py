@@ -13,24 +13,14 @@ from src.kernel.domain.errors import ModelRefused
 from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
 from tests.api.features.openai.test_responses import strict, task_id
-from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.api_bench import ApiBench, bearer, data, object_of
 from tests.support.batches import upload
 from tests.support.event_streams import read_events
 from tests.support.memory_r2 import MemoryR2
 
 QUOTE = {"type": ["string", "null"], "x-onceover": "quote", "description": "word for word"}
-FACT = {
-    "type": "object",
-    "properties": {"fact": {"type": "string"}, "quote": QUOTE},
-    "required": ["fact", "quote"],
-    "additionalProperties": False,
-}
-SCHEMA = {
-    "type": "object",
-    "properties": {"facts": {"type": "array", "items": FACT}, "title": QUOTE},
-    "required": ["facts", "title"],
-    "additionalProperties": False,
-}
+FACT = object_of(fact={"type": "string"}, quote=QUOTE)
+SCHEMA = object_of(facts={"type": "array", "items": FACT}, title=QUOTE)
 ISLES = "Åland ceded “two” isles."
 TEXT = f"{ISLES}\n\n𝒜da paid 5 coins. 𝒜da paid 5 coins.\n\nNobody – truly – came.\n\n{ISLES}"
 
@@ -206,11 +196,8 @@ def test_a_retry_of_gaps_copies_the_places(bench: ApiBench) -> None:
 
 def test_a_text_in_a_file_has_places_too(bench: ApiBench) -> None:
     file_id = upload(bench, "\ufeff" + TEXT, purpose="user_data")
-    reply = bench.call(
-        "POST",
-        "/api/tasks",
-        {name: value for name, value in body().items() if name != "input"} | {"inputFile": file_id},
-    )
+    asked = {"inputFile": file_id, "outputSchema": SCHEMA, "reduce": "none"}
+    reply = bench.call("POST", "/api/tasks", asked)
     task = bench.finish(data(reply)["id"])
     assert task["result"] == done(bench)["result"]
 
@@ -251,8 +238,7 @@ def test_the_release_before_cannot_claim_a_task_with_quotes(bench: ApiBench) -> 
     ],
 )
 def test_other_uses_of_the_keyword_are_refused(bench: ApiBench, field: dict[str, Any], pointer: str) -> None:
-    schema = {"type": "object", "properties": {"a": field}, "required": ["a"], "additionalProperties": False}
-    reply = bench.call("POST", "/api/tasks", body(outputSchema=schema, strict=False))
+    reply = bench.call("POST", "/api/tasks", body(outputSchema=object_of(a=field), strict=False))
     assert (reply.status, data(reply)["code"]) == (422, "unsupported_schema")
     assert data(reply)["errors"][0]["pointer"] == f"/properties/a{pointer}"
 

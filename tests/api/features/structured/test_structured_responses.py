@@ -14,7 +14,7 @@ from src.kernel.domain.keys import Scope
 from src.kernel.domain.settings import Settings
 from src.kernel.domain.task import Reduce
 from tests.api.features.openai.test_responses import error, strict, task_id
-from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
+from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data, object_of
 from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
 
@@ -28,12 +28,7 @@ class Said(BaseModel):
 
 
 SCHEMA = Said.model_json_schema()
-TITLED: dict[str, Any] = {
-    "type": "object",
-    "properties": {"title": {"type": "string"}},
-    "required": ["title"],
-    "additionalProperties": False,
-}
+TITLED = object_of(title={"type": "string"})
 
 
 @pytest.fixture

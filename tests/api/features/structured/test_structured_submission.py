@@ -6,17 +6,11 @@ from typing import Any
 import pytest
 
 from src.kernel.domain import limits
-from tests.support.api_bench import ApiBench, data
+from tests.support.api_bench import TEXTS, ApiBench, data, object_of
 
-TEXTS = {"type": "array", "items": {"type": "string"}}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"title": {"type": "string"}, "people": TEXTS, "total": {"type": "integer"}},
-    "required": ["title", "people", "total"],
-    "additionalProperties": False,
-}
+SCHEMA = object_of(title={"type": "string"}, people=TEXTS, total={"type": "integer"})
 JOIN = {"/title": "first", "/people": "union", "/total": "sum"}
-LISTS: dict[str, Any] = SCHEMA | {"properties": {"people": TEXTS}, "required": ["people"]}
+LISTS = object_of(people=TEXTS)
 
 ENDS = ("onChunkFailure", "maxGapShare")
 
@@ -25,10 +19,6 @@ def shown(bench: ApiBench, **fields: Any) -> dict[str, Any]:
     """Submit, and return those fields of structured output and of gaps that the task's `request` has."""
     asked = bench.submit(**fields)["request"]
     return {name: asked[name] for name in ("outputSchema", "strict", "join", *ENDS) if name in asked}
-
-
-def with_property(schema: object) -> dict[str, Any]:
-    return {"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": False}
 
 
 def test_request_shows_the_fields(bench: ApiBench) -> None:
@@ -53,8 +43,8 @@ def nullable(levels: int) -> dict[str, Any]:
     """Nested objects, each of them or null, as pydantic writes such schemas, have four brackets for each level."""
     schema: dict[str, Any] = {"type": "null"}
     for _ in range(levels - 1):
-        schema = with_property({"anyOf": [schema, {"type": "null"}]})
-    return with_property(schema)
+        schema = object_of(a={"anyOf": [schema, {"type": "null"}]})
+    return object_of(a=schema)
 
 
 def test_a_deep_schema_is_judged_by_its_own_limit(bench: ApiBench) -> None:
@@ -76,19 +66,19 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"type": "object", "properties": {}}, ""),  # strict
     (LISTS | {"description": "x" * limits.SCHEMA_BYTES_MOST}, ""),
     (LISTS | {"title": "a\0b"}, "/title"),
-    (with_property({"type": "string", "pattern": "^(a+)+$"}), "/properties/a/pattern"),
-    (with_property({"oneOf": [{"type": "string"}]}), "/properties/a/oneOf"),
-    (with_property({"$ref": "https://example.com/s"}), "/properties/a/$ref"),
-    (with_property({"enum": ["a", "\ud800"]}), "/properties/a/enum/1"),
-    (with_property({"/\0": 1}), "/properties/a/~1\0"),
-    (with_property({"\udc00": 1}), "/properties/a/\ufffd"),
+    (object_of(a={"type": "string", "pattern": "^(a+)+$"}), "/properties/a/pattern"),
+    (object_of(a={"oneOf": [{"type": "string"}]}), "/properties/a/oneOf"),
+    (object_of(a={"$ref": "https://example.com/s"}), "/properties/a/$ref"),
+    (object_of(a={"enum": ["a", "\ud800"]}), "/properties/a/enum/1"),
+    (object_of(a={"/\0": 1}), "/properties/a/~1\0"),
+    (object_of(a={"\udc00": 1}), "/properties/a/\ufffd"),
 ]
 NOT_JOINABLE: list[tuple[dict[str, Any], str]] = [
     ({"outputSchema": SCHEMA}, "/title"),
     ({"outputSchema": SCHEMA, "join": JOIN | {"/more": "first"}}, "/more"),
     ({"outputSchema": SCHEMA, "join": JOIN | {"/title": "sum"}}, "/title"),
-    ({"outputSchema": with_property({**TEXTS, "maxItems": 3})}, "/a"),
-    ({"outputSchema": with_property({"type": "integer", "minimum": 0}), "join": {"/a": "sum"}}, "/a"),
+    ({"outputSchema": object_of(a={**TEXTS, "maxItems": 3})}, "/a"),
+    ({"outputSchema": object_of(a={"type": "integer", "minimum": 0}), "join": {"/a": "sum"}}, "/a"),
 ]
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"outputSchema": []}, "outputSchema"),

@@ -23,19 +23,14 @@ from src.kernel.store.claims import CallKey, Continue, FailedCall, Finish, Tries
 from src.kernel.store.options import AnswerCounts
 from src.kernel.work.submission import BudgetTooSmall, Submitted, TaskRequest
 from tests.conformance.cases.steps import outputs, progress
-from tests.support.api_bench import WEBHOOK_KEY, ApiBench, BenchRequest, bearer, data
+from tests.support.api_bench import TEXTS, WEBHOOK_KEY, ApiBench, BenchRequest, bearer, data, object_of
 from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
 from tests.support.store_bench import FAILURE
 from tests.support.worker_bench import HOST
 
 TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"said": {"type": "array", "items": {"type": "string"}}},
-    "required": ["said"],
-    "additionalProperties": False,
-}
+SCHEMA = object_of(said=TEXTS)
 
 PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTokens", "cachedInputTokens", "cost"]
 
@@ -153,10 +148,9 @@ def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatc
 
 def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
     """A task that has completed always has a result. The failed chunk shows what is wrong, and where."""
-    total = {"properties": {"n": {"type": "number"}}, "required": ["n"], "additionalProperties": False}
     model: Any = bench.api.provider
     model.says = {part: ['{"n": 1e308}'] for part in ("first", "second", "third", "fourth")}
-    task = run(bench, outputSchema={"type": "object", **total}, join={"/n": "sum"})
+    task = run(bench, outputSchema=object_of(n={"type": "number"}), join={"/n": "sum"})
     assert (task["status"], task["error"]["code"]) == ("failed", "invalid_output")
     (chunk, *_) = data(bench.call("GET", f"/api/tasks/{task['id']}/chunks"))["chunks"]
     assert chunk["rejected"]["errors"][0]["pointer"] == "/n"
@@ -224,12 +218,7 @@ def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: 
 
 PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 PARAGRAPHS = "Anna met Bo in Paris. Bo went home to Oslo by train. Anna stayed there."
-SAID = {
-    "type": "object",
-    "properties": {"people": {"type": "array", "items": {"type": "string"}}, "count": {"type": "integer"}},
-    "required": ["people", "count"],
-    "additionalProperties": False,
-}
+SAID = object_of(people=TEXTS, count={"type": "integer"})
 
 
 @pytest.fixture
