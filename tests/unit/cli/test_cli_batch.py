@@ -1,18 +1,17 @@
 """`onceover batch` against a scripted server: it starts, goes on after a break, and writes the answers as they come."""
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onceover_cli.exits import Exit, exit_of_batch
-from onceover_cli.main import main
 from tests.support.fake_api import LOST, Answer, FakeApi, Reply, problem
 from tests.support.fake_batches import BATCH_ID, ERRORS, OUTPUT, FakeBatches, batch, output_line
+from tests.unit.cli.test_cli_commands import Runs
 
-type Run = Callable[..., tuple[int, str, str]]
 ANSWERS = "".join(map(output_line, range(4)))
 DONE = (batch(), batch("in_progress", done=1), batch("in_progress", done=3), batch("completed", done=4))
 
@@ -25,16 +24,11 @@ def requests(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def go(*arguments: str) -> tuple[int, str, str]:
-        status = main(("batch", *arguments))
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return go
+def run(run: Runs) -> Runs:
+    return partial(run, "batch")
 
 
-def test_a_file_becomes_a_batch_and_its_answers_come_as_they_are_made(fake: FakeApi, run: Run, requests: str) -> None:
+def test_a_file_becomes_a_batch_and_its_answers_come_as_they_are_made(fake: FakeApi, run: Runs, requests: str) -> None:
     FakeBatches(fake, *DONE)
     status, out, err = run(requests, "--window", "48h", "--metadata", "night=1", "--max-calls", "9")
     assert (status, out) == (Exit.COMPLETED, ANSWERS)
@@ -54,7 +48,7 @@ def test_a_file_becomes_a_batch_and_its_answers_come_as_they_are_made(fake: Fake
     assert offsets == sorted(offsets, key=int)
 
 
-def test_the_same_command_goes_on_with_the_same_batch(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
+def test_the_same_command_goes_on_with_the_same_batch(fake: FakeApi, run: Runs, requests: str, tmp_path: Path) -> None:
     """Nothing is uploaded or started twice, and the output goes on behind its last whole line."""
     served, output = FakeBatches(fake, batch("in_progress", done=2)), tmp_path / "answers.jsonl"
     fake.on("GET", f"/v1/files/{OUTPUT}/content", problem(403, "forbidden"))
@@ -74,7 +68,7 @@ def served_file(fake: FakeApi) -> dict[str, Any]:
     return {"id": "file-1", "filename": name, "bytes": 24, "created_at": 1_795_600_000}
 
 
-def test_a_lost_answer_starts_one_batch(fake: FakeApi, run: Run, requests: str) -> None:
+def test_a_lost_answer_starts_one_batch(fake: FakeApi, run: Runs, requests: str) -> None:
     FakeBatches(fake, *DONE)
     fake.on("POST", "/v1/batches", LOST, batch())
     status, _, err = run(requests)
@@ -83,7 +77,7 @@ def test_a_lost_answer_starts_one_batch(fake: FakeApi, run: Run, requests: str) 
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
 
 
-def test_a_batch_goes_on_by_its_id(fake: FakeApi, run: Run) -> None:
+def test_a_batch_goes_on_by_its_id(fake: FakeApi, run: Runs) -> None:
     FakeBatches(fake, *DONE)
     assert run("--id", BATCH_ID)[:2] == (0, ANSWERS)
     assert fake.requests("POST", "/v1/batches") == []
@@ -92,7 +86,7 @@ def test_a_batch_goes_on_by_its_id(fake: FakeApi, run: Run) -> None:
 @pytest.mark.parametrize(
     "cut", [0, 1, 20, len(output_line(0)) - 1, len(output_line(0)), len(ANSWERS) - 1, len(ANSWERS)]
 )
-def test_an_output_that_was_cut_off_anywhere_becomes_whole(fake: FakeApi, run: Run, tmp_path: Path, cut: int) -> None:
+def test_an_output_that_was_cut_off_anywhere_becomes_whole(fake: FakeApi, run: Runs, tmp_path: Path, cut: int) -> None:
     """The line in which an earlier command died is written again."""
     FakeBatches(fake, batch("in_progress", done=4), batch("completed", done=4))
     output = tmp_path / "answers.jsonl"
@@ -101,7 +95,7 @@ def test_an_output_that_was_cut_off_anywhere_becomes_whole(fake: FakeApi, run: R
     assert output.read_text("utf-8") == ANSWERS
 
 
-def test_failed_lines_go_beside_the_output(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
+def test_failed_lines_go_beside_the_output(fake: FakeApi, run: Runs, requests: str, tmp_path: Path) -> None:
     """The exit status says that lines are missing."""
     FakeBatches(fake, batch("completed", done=3, failed=1))
     output = tmp_path / "answers.jsonl"
@@ -113,7 +107,7 @@ def test_failed_lines_go_beside_the_output(fake: FakeApi, run: Run, requests: st
     assert (status, f"The failed requests are in {ERRORS}." in err) == (Exit.INCOMPLETE, True)
 
 
-def test_faults_of_lines_are_shown(fake: FakeApi, run: Run, requests: str) -> None:
+def test_faults_of_lines_are_shown(fake: FakeApi, run: Runs, requests: str) -> None:
     fault = {"code": "url_mismatch", "line": 7, "message": "The url is wrong.", "param": "url"}
     FakeBatches(fake, batch("failed", errors={"object": "list", "data": [fault]}))
     status, out, err = run(requests)
@@ -136,7 +130,7 @@ def test_exit_statuses(ended: dict[str, Any], status: Exit) -> None:
     assert exit_of_batch(ended) == status
 
 
-def test_json_is_one_document(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
+def test_json_is_one_document(fake: FakeApi, run: Runs, requests: str, tmp_path: Path) -> None:
     """With `-o json` the answers go to --output alone."""
     FakeBatches(fake, *DONE)
     output = tmp_path / "answers.jsonl"
@@ -145,13 +139,13 @@ def test_json_is_one_document(fake: FakeApi, run: Run, requests: str, tmp_path: 
 
 
 @pytest.mark.parametrize("arguments", [(), ("FILE", "--id", BATCH_ID), ("missing.jsonl",), ("FILE", "--metadata", "x")])
-def test_a_wrong_command_line_says_what_is_wrong(fake: FakeApi, run: Run, requests: str, arguments: list[str]) -> None:
+def test_a_wrong_command_line_says_what_is_wrong(fake: FakeApi, run: Runs, requests: str, arguments: list[str]) -> None:
     status, out, err = run(*(requests if one == "FILE" else one for one in arguments))
     assert (status, out, err.startswith("error: ")) == (Exit.COULD_NOT_RUN, "", True)
     assert fake.asked == []
 
 
-def test_a_server_that_is_away_is_waited_for(fake: FakeApi, run: Run) -> None:
+def test_a_server_that_is_away_is_waited_for(fake: FakeApi, run: Runs) -> None:
     FakeBatches(fake, *DONE)
     away = Answer(503, {"error": {"code": "database_unavailable", "message": "away"}})
     states: list[Reply] = [batch(), away, batch("in_progress", done=2), LOST, batch("completed", done=4)]

@@ -49,7 +49,7 @@ ENDPOINT = {
 }
 TRIED = {"object": "webhook_endpoint.test", "event_type": "task.completed", "success": True, "status_code": 204}
 HOOKS = "/v1/webhook_endpoints"
-STATUS = {
+STATUS: dict[str, Any] = {
     "status": "healthy",
     "service": "Cloudflare Queues Async Processing",
     "architecture": "Workers + D1 + Queues",

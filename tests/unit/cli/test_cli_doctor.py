@@ -24,6 +24,7 @@ from src.kernel.domain.codes import TaskCode
 from src.kernel.domain.settings import Reading, load
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, failed, problem, task
+from tests.unit.cli.test_cli_commands import STATUS
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 type Expected = tuple[str, Level, str, str]
@@ -315,12 +316,6 @@ def test_every_variable_of_the_worker_is_known():
     assert KNOWN - reading.asked <= {"WEBHOOK_KEY", "WEBHOOK_LOOPBACK"}
 
 
-STATUS: dict[str, Any] = {
-    "status": "healthy",
-    "service": "Cloudflare Queues Async Processing",
-    "architecture": "Workers + D1 + Queues",
-    "queueCheck": {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True},
-}
 OPERATOR = {
     **STATUS,
     "usage": None,

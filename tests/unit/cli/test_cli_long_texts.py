@@ -1,6 +1,5 @@
 """`onceover run` and `submit` with a text that is too long for a request, or that is uploaded already."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,8 @@ import pytest
 
 from onceover_cli import texts
 from tests.support.fake_api import TASK_ID, Answer, FakeApi
+from tests.unit.cli.test_cli_commands import Runs
 
-type Runs = Callable[..., tuple[int, str, str]]
 FILE_ID = "file-" + "7" * 32
 FILES = {"object": "list", "data": [], "has_more": False}
 

@@ -1,6 +1,7 @@
 """What `onceover verify` prints, writes and exits with, and which faults `onceover doctor --deployed` fails for."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -198,23 +199,26 @@ def test_the_list_is_the_one_that_is_meant() -> None:
     assert {"ai-status", "keys", "cron", "storage", "dead-letters"} <= ids - ITS_OWN
 
 
+def keep_what_runs(monkeypatch: pytest.MonkeyPatch, status: int) -> list[Any]:
+    """Let programs end with a status at once, and return the list that gets their command lines."""
+    ran: list[Any] = []
+
+    def keep(command: list[Any], **_options: Any) -> subprocess.CompletedProcess[str]:
+        ran.extend(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr("subprocess.run", keep)
+    return ran
+
+
 @pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)
     program.touch()
-    ran: list[Any] = []
-
-    class Done:
-        returncode = 0
-
-    def keep(command: list[Any], **_options: Any) -> Done:
-        ran.extend(command)
-        return Done()
-
+    ran = keep_what_runs(monkeypatch, status=0)
     monkeypatch.setenv("ONCEOVER_KEY", key)
     monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
-    monkeypatch.setattr("subprocess.run", keep)
     assert deploy_check.doctor("https://x.test", "free") == 0
     assert ran == [program, "doctor", "https://x.test", "--env", "free", *flags, "--deployed"]
 
@@ -223,16 +227,7 @@ def test_make_deploy_examines_the_deployment_if_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With VERIFY=1 it runs `onceover verify`, else it names the command and its price."""
-    ran: list[Any] = []
-
-    class Done:
-        returncode = 1
-
-    def keep(command: list[Any], **_options: Any) -> Done:
-        ran.extend(command)
-        return Done()
-
-    monkeypatch.setattr("subprocess.run", keep)
+    ran = keep_what_runs(monkeypatch, status=1)
     monkeypatch.delenv("VERIFY", raising=False)
     assert deploy_check.prove("https://x.test") == 0
     said = capsys.readouterr().out

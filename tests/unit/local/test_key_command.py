@@ -103,10 +103,7 @@ class Wrangler:
         return [sys.executable, "-c", script]
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int = 0, said: str = ""
-) -> tuple[int | str | None, Wrangler]:
-    stand_in = Wrangler(status, said)
+def run(monkeypatch: pytest.MonkeyPatch, arguments: list[str], stand_in: Wrangler) -> tuple[int | str | None, Wrangler]:
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
         return command.main(arguments), stand_in
@@ -118,7 +115,7 @@ INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}
 
 
 def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
+    status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], Wrangler(0, INSERTED))
     printed = capsys.readouterr()
     key = printed.out.removesuffix("\n")
     parts = parse(key)
@@ -136,7 +133,7 @@ def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_local_applies_the_migrations_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
+    status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], Wrangler(0, INSERTED))
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
     assert status == 0
     told = capsys.readouterr().err
@@ -146,7 +143,7 @@ def test_local_applies_the_migrations_first(
     assert (stand_in.calls[1][:3], stand_in.calls[1][-4:]) == (("d1", "execute", "DB"), place)
     assert f"No `make dev` serves {tmp_path} now." in told
     with sole_use(tmp_path):
-        assert run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)[0] == 0
+        assert run(monkeypatch, ["--persist-to", str(tmp_path)], Wrangler(0, INSERTED))[0] == 0
     assert "No `make dev` serves" not in capsys.readouterr().err
 
 
@@ -168,12 +165,7 @@ class BusyWrangler(Wrangler):
 def test_a_server_that_writes_at_that_moment_does_not_matter(
     times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_in = BusyWrangler(times)
-    monkeypatch.setattr(command, "wrangler", stand_in)
-    try:
-        left: int | str | None = command.main(["--remote"])
-    except SystemExit as error:
-        left = error.code
+    left, stand_in = run(monkeypatch, ["--remote"], BusyWrangler(times))
     printed = capsys.readouterr()
     assert left == status
     assert (parse(printed.out.strip()) is not None) == (status == 0)
@@ -194,7 +186,7 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
 def test_what_goes_wrong_is_said(
     status: int, said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    left, _ = run(monkeypatch, ["--remote"], status, said)
+    left, _ = run(monkeypatch, ["--remote"], Wrangler(status, said))
     printed = capsys.readouterr()
     assert (left, printed.out) == (2, "")
     assert printed.err.startswith("error: ")

@@ -93,16 +93,11 @@ def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
     assert other.name == ".dev.vars"
 
 
-def host(**variables: object) -> LocalConfiguration:
-    return LocalConfiguration(
-        variables=variables, flags={}, bindings=["DB", "AI_QUEUE"], limits="off", persist_to="/state"
-    )
-
-
 def test_a_value_is_never_repeated() -> None:
     value = "two words, maybe a secret"
     file = SecretsFile(".dev.vars", f"AI_API_KEY={value}\n{value}\n")
-    found = examine(host(AI_API_KEY=value, AI_API_KEYS=value), file)
+    variables: dict[str, object] = {"AI_API_KEY": value, "AI_API_KEYS": value}
+    found = examine(LocalConfiguration(variables, {}, ["DB", "AI_QUEUE"], "off", "/state"), file)
     assert (len(found.faults), len(found.warnings)) == (2, 1)
     assert value not in " ".join((*found.faults, *found.warnings))
 
