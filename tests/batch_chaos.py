@@ -137,6 +137,7 @@ def line_of(number: int) -> str:
 
 def start_batch(url: str, source: Path) -> str:
     with Client(url) as client:
+        client.http.timeout = 120
         return str(client.start_batch(source.read_bytes())["id"])
 
 

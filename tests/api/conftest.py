@@ -9,7 +9,7 @@ from tests.support.api_bench import ApiBench
 
 @pytest.fixture(autouse=True)
 def _benches_are_closed() -> Iterator[None]:
-    """Close each bench that a test or its fixtures made."""
+    """Close each `ApiBench` that a test or its fixtures made."""
     yield
     for made in list(ApiBench.not_closed):
         made.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -19,8 +19,10 @@ CHUNKS = 20
 
 
 @pytest.fixture
-def bench() -> WorkerBench:
-    return WorkerBench()
+def bench() -> Iterator[WorkerBench]:
+    made = WorkerBench()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -134,7 +134,6 @@ class ApiBench:
         looks: bool = False,
         saved: SavedBench | None = None,
     ) -> None:
-        self.not_closed.add(self)
         self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
         template = None if saved is None else saved.template
         self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms, template=template)
@@ -218,6 +217,7 @@ class ApiBench:
             meter=Meter(),
             log=log,
         )
+        self.not_closed.add(self)
 
     async def _hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
         self.asked.append((task_key, since))

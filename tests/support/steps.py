@@ -1,4 +1,4 @@
-"""Counts the lines of Python that code executes, which measures the cost of the code equally on every machine."""
+"""Counts the lines of Python that code executes, which measures its cost equally on every machine, and notes calls."""
 
 import sys
 from collections.abc import Iterator

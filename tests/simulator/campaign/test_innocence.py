@@ -1,7 +1,5 @@
 """A task that kills its workers fails, and no other. `python -m simulator.innocence`: more kills."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from simulator.campaign.clients.workload import LONG_CHUNKS
@@ -31,19 +29,18 @@ def test_without_rests_kills_in_a_row_are_noticed():
 
 
 @pytest.mark.parametrize(
-    ("deployments", "chunks", "first_calls"),
+    ("deployment", "chunks", "first_calls"),
     [
-        ((TOP, FREE, DIRECT), 12, 6),
-        ((TOP, FREE), LONG_CHUNKS, 2 * SMALL_LANE_CALLS),
-        ((TOP, FREE), 4 * SMALL_LANE_CHUNKS, 4 * SMALL_LANE_CALLS),
+        *((one, 12, 6) for one in (TOP, FREE, DIRECT)),  # without lanes
+        *((one, LONG_CHUNKS, 2 * SMALL_LANE_CALLS) for one in (TOP, FREE)),
+        *((one, 4 * SMALL_LANE_CHUNKS, 4 * SMALL_LANE_CALLS) for one in (TOP, FREE)),
     ],
-    ids=["without lanes", "two lanes", "four lanes"],
+    ids=lambda value: getattr(value, "name", None),
 )
-def test_a_poison_task_fails_in_time(deployments: Sequence[Deployment], chunks: int, first_calls: int):
-    for deployment in deployments:
-        poisoned = poison(deployment, chunks=chunks)
-        assert poisoned.result.failure is None
-        assert dict(poisoned.result.reasons) == {"worker_crashed": 1}
-        assert poisoned.result.calls == first_calls + 3 + 1
-        assert limits.STALL_SECONDS_LEAST <= poisoned.seconds <= 15 * 60
+def test_a_poison_task_fails_in_time(deployment: Deployment, chunks: int, first_calls: int):
+    poisoned = poison(deployment, chunks=chunks)
+    assert poisoned.result.failure is None
+    assert dict(poisoned.result.reasons) == {"worker_crashed": 1}
+    assert poisoned.result.calls == first_calls + 3 + 1
+    assert limits.STALL_SECONDS_LEAST <= poisoned.seconds <= 15 * 60
     assert CRON_SECONDS == 60

@@ -95,7 +95,7 @@ def test_the_map_leads_to_every_document():
         target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)#]+[^)]*)\)", read("docs/README.md"))
     }
     there = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")} - {"README.md"}
-    reports = {name for name in there if name.startswith("releases/")}  # docs/verification.md links the last one
+    reports = {name for name in there if name.startswith("releases/")}  # docs/verification.md links them
     assert there - reports - linked == set()
     assert [target for target in linked if not (ROOT / "docs" / target).exists()] == []
 

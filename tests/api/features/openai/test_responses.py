@@ -167,7 +167,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "store": ["no"],
     "background_options.completion_window": [{"completion_window": "4h"}],
     "onceover.reduce": [{"reduce": "none"}],
-    "onceover.maxModelCalls": [{"maxModelCalls": most} for most in (0, 3)],  # three chunks, and a merge
+    "onceover.maxModelCalls": [{"maxModelCalls": most} for most in (0, 3)],  # 3: three chunks need a merge too
     "onceover.modelOptions.top_p": [{"modelOptions": {"top_p": "x"}}],
     "onceover.modelOptions.reasoning_effort": [{"modelOptions": {"reasoning_effort": 5}}],
     "onceover.modelOptions.tools": [{"modelOptions": {"tools": []}}],

@@ -394,6 +394,10 @@ def test_content_counts_more_than_a_refusal() -> None:
     assert sent(choice({"content": ANSWER, "refusal": "no"}))[1].output == ANSWER
 
 
+def test_what_a_filter_withheld_is_an_empty_output_of_a_form() -> None:
+    assert sent(choice({"content": None}, "content_filter"))[1] == ModelReply("", 7, 2, "content_filter")
+
+
 def test_a_used_up_quota_is_not_about_the_form() -> None:
     body = {"error": {"message": "no json_schema on your plan", "code": "insufficient_quota"}}
     assert type(refused(400, body)) is errors.ModelQuotaExhausted

@@ -104,13 +104,13 @@ def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: Worker
 
 def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
     """A sweep does not repeat an erasure if a later write finds no space. It erases early after that."""
-    early, usual = (noted(monkeypatch, SweepStore, name) for name in ("past_retention", "erase_expired"))
+    searches, erasures = (noted(monkeypatch, SweepStore, name) for name in ("past_retention", "erase_expired"))
     submit(bench, 1)
     bench.database.cap.reported = FULL_SIZE
     bench.do(bench.worker().store.ready())
     bench.database.fail(FULL, passing=2)
     assert fire(bench, Road(bench)).erased == 2
-    assert (len(early), len(usual)) == (0, 1)
+    assert (len(searches), len(erasures)) == (0, 1)
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
