@@ -42,7 +42,7 @@ def _limits() -> Calls:
 
 
 def _duty() -> MakeDuty:
-    from .caps import WakingDuty  # noqa: PLC0415 - the first sweep imports it
+    from .caps import WakingDuty  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return WakingDuty
 
@@ -54,4 +54,5 @@ COST: Final = Feature(
     first_most=_first_most,
     api=_api,
     duty=_duty,
+    at_start=_duty,
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from src.features import FEATURES
 from tests.support import import_watch
 
 pytestmark = pytest.mark.slow  # processes
@@ -122,6 +123,12 @@ def test_entry_imports_without_javascript_time_or_randomness():
     assert {path for path in missing if not path.startswith(LATER)} == {"entry.py"}
     assert by_us(report["clock"]) == []
     assert [module for _, module in report["entropy"] if module != "random"] == []
+
+
+def test_what_each_invocation_makes_is_imported_at_start():
+    """Nearly every request makes the sweep's duties and the hooks, and a late import takes tens of ms of its CPU."""
+    makers = [load() for feature in FEATURES for load in (feature.duty, feature.ends) if load is not None]
+    assert {maker.__module__ for maker in makers} - {*watched()["modules"]} == set()
 
 
 # The most that the start of an isolate may import: the present counts plus a little. `syntax` is the compiled code in
