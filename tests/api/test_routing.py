@@ -269,7 +269,7 @@ def test_each_bound_route_can_be_chosen():
 
 
 def test_a_route_that_refuses_is_not_replaced_by_another():
-    """The task waits for the sweep, so that whoever examines the route sees that it did not carry the task."""
+    """The task waits for the sweep, so that a check of the route sees that the route did not carry it."""
     bench = ApiBench(routes=ALL)
     bench.senders[0].refuses = True
     assert bench.call("POST", "/api/tasks", BODY, {"x-onceover-route": "queue"}).status == 202

@@ -349,7 +349,7 @@ class SlowModel:
         return ModelReply("said", 1, 1, "stop")
 
     async def probe(self) -> Health:
-        raise AssertionError("nobody asks")
+        raise AssertionError("a task's calls do not probe the model")
 
 
 def shown(bench: ApiBench, task_id: str) -> dict:
