@@ -90,10 +90,7 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
         "summary": f"Read which methods the path takes: {allowed(endpoints, endpoint.path)}",
         "security": [],
         "responses": {
-            "204": {
-                "description": "Headers only",
-                "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS),
-            },
+            "204": {"description": "Headers only", "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS)},
             **_refusals(endpoint, _OWN_FAULTS),
         },
     }

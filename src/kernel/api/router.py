@@ -93,9 +93,7 @@ class Catalogue:
         tasks = task_calls(body)
         own = (
             PathGroup(
-                10,
-                ("/api/tasks", "/api/tasks/{id}", "/api/tasks/{id}/chunks", "/api/tasks/{id}/cancel"),
-                lambda: tasks,
+                10, ("/api/tasks", "/api/tasks/{id}", "/api/tasks/{id}/chunks", "/api/tasks/{id}/cancel"), lambda: tasks
             ),
             PathGroup(120, ("/openapi.json",), self._description),
         )

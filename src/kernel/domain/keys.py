@@ -61,10 +61,7 @@ class Key(NamedTuple):
 def make(entropy: bytes) -> tuple[Presented, str]:
     """Make an API key from 40 random bytes of cryptographic quality. Return the new API key's parts, and its text."""
     assert len(entropy) == ID_BYTES + SECRET_BYTES
-    parts = Presented(
-        entropy[:ID_BYTES].hex(),
-        urlsafe_b64encode(entropy[ID_BYTES:]).decode("ascii").rstrip("="),
-    )
+    parts = Presented(entropy[:ID_BYTES].hex(), urlsafe_b64encode(entropy[ID_BYTES:]).decode("ascii").rstrip("="))
     return parts, f"oo_{parts.id}_{parts.secret}"
 
 

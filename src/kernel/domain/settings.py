@@ -244,8 +244,7 @@ def _read(variables: Reading) -> Settings:
     lease = _number(variables, "LEASE_SECONDS", 180, 0.2, 3_600)
     if lease <= timeout and not variables.refused("LEASE_SECONDS", "AI_TIMEOUT_SECONDS"):
         variables.refuse(
-            "LEASE_SECONDS",
-            f"greater than AI_TIMEOUT_SECONDS ({timeout:g}), or a claim would end before its call does",
+            "LEASE_SECONDS", f"greater than AI_TIMEOUT_SECONDS ({timeout:g}), or a claim would end before its call does"
         )
     plan = _choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free")
     return Settings(

@@ -147,12 +147,7 @@ _REFUSED = (
 # The messages in _FULL say that the database has no space, by D1's limits for a database and an account ("Debug D1,
 # List of D1_ERRORs") or by SQLite itself. A full database still accepts writes that fit into freed pages, and deletions
 # free pages.
-_FULL = (
-    "exceeded maximum db size",
-    "exceeded maximum account storage",
-    "database or disk is full",
-    "sqlite_full",
-)
+_FULL = ("exceeded maximum db size", "exceeded maximum account storage", "database or disk is full", "sqlite_full")
 # The messages in _SPENT say that the invocation has used up its D1 statements, or its subrequests of all kinds.
 # Triggers of `features/cost/month.py` refuse a write with these messages.
 _CAPPED = re.compile(r"\b(cost_limit|no_price): sqlite_constraint")

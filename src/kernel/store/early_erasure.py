@@ -127,10 +127,7 @@ class StorageStore(Store):
         """
         (found,) = await self._database.run(
             OLDEST.bind(
-                most=most,
-                kept_ms=_KEPT_MS,
-                chunks_most=limits.ERASE_OUTPUTS_MOST,
-                walk_most=limits.CLEAR_WALK_MOST,
+                most=most, kept_ms=_KEPT_MS, chunks_most=limits.ERASE_OUTPUTS_MOST, walk_most=limits.CLEAR_WALK_MOST
             )
         )
         if not found or not 0 <= d1.whole(found[0], "age_ms") < _COUNT_MS:

@@ -93,9 +93,7 @@ class EventStore(Store):
     async def opening(self, task_key: TaskKey, following: int) -> Opening | None:
         """Read a task when a stream opens, with outputs from chunk `following` on. None: it is gone."""
         found, found_outputs, places, ready = await self._database.run(
-            *_looking(task_key, following, -1),
-            CUTS.bind(task_key=task_key),
-            READY_CHUNKS.bind(task_key=task_key),
+            *_looking(task_key, following, -1), CUTS.bind(task_key=task_key), READY_CHUNKS.bind(task_key=task_key)
         )
         if not found or not places:
             return None

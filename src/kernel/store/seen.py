@@ -126,10 +126,7 @@ class SeenStore(Store):
         """
         (taken,) = await self._database.run(
             NUDGE.bind(
-                task_key=task_key,
-                delay_ms=max(delay_ms, LATE_MS),
-                late_ms=LATE_MS,
-                in_vain=limits.SENDS_IN_VAIN,
+                task_key=task_key, delay_ms=max(delay_ms, LATE_MS), late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN
             )
         )
         return bool(taken)

@@ -12,14 +12,6 @@ from .work import WorkStore
 
 
 class TaskStore(
-    AdmissionStore,
-    WorkStore,
-    WindowStore,
-    EndingStore,
-    EventStore,
-    SweepStore,
-    SeenStore,
-    StorageStore,
-    ViewStore,
+    AdmissionStore, WorkStore, WindowStore, EndingStore, EventStore, SweepStore, SeenStore, StorageStore, ViewStore
 ):
     """All reads and writes of tasks in D1. Each may raise StoreError, and each write is safe to send again."""

@@ -41,10 +41,7 @@ class TenantStore(Store):
         found = await self._database.run(
             *(
                 tallies.FIGURES.bind(
-                    first=one.first,
-                    behind=one.behind,
-                    most=TENANT_TASKS_MOST,
-                    back_ms=hours * 3_600_000,
+                    first=one.first, behind=one.behind, most=TENANT_TASKS_MOST, back_ms=hours * 3_600_000
                 )
                 for one in spans
             )

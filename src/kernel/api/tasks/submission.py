@@ -181,8 +181,7 @@ class InputField(Asked):
     model_config = ConfigDict(defer_build=True)
 
     input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] | None = Field(
-        None,
-        description="The text to analyse, with a visible character; at most MAX_INPUT_BYTES of UTF-8.",
+        None, description="The text to analyse, with a visible character; at most MAX_INPUT_BYTES of UTF-8."
     )
 
     @classmethod
