@@ -1,8 +1,6 @@
 """Writes new tasks to D1, if their idempotency key and their tenant's limits allow it, and retries ended tasks.
 
-Each submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
-refuses it. The condition `_FRESH` tells the first run of a submission's transaction from a repetition of the
-transaction.
+A submission is one transaction, which accepts the task, or finds that it was accepted before, or refuses it.
 """
 
 from collections.abc import Sequence
@@ -68,9 +66,7 @@ KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :subm
 
 # Reads which task has an Idempotency-Key, unless that key has expired. An expired key must not count for this read,
 # because the read runs without TAKE_KEY, which replaces expired keys.
-VALID_KEY_HOLDER = statement(f"""
-SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
-""")
+VALID_KEY_HOLDER = statement(f"{KEY_HOLDER.text} AND expires_at > {NOW}")
 
 # --- The new task ----------------------------------------------------------------------------------------
 
@@ -106,7 +102,8 @@ ON CONFLICT DO NOTHING
 
 INSERT_TASK = insert_task()
 
-# A condition: the task's row was written just now, and its text has not been written yet.
+# A condition: the task's row was written just now, and its text not yet, so the submission's transaction runs for the
+# first time.
 _FRESH = """EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
   AND NOT EXISTS (SELECT 1 FROM texts WHERE task_id = :task_key)"""
 
@@ -116,7 +113,6 @@ INSERT INTO daily_use (tenant, day, characters) SELECT :tenant, {_TODAY}, :chara
 ON CONFLICT DO UPDATE SET day = excluded.day,
   characters = excluded.characters + CASE day WHEN excluded.day THEN characters ELSE 0 END
 """)
-
 
 # Writes the text of a new task. `:submission` is NULL without an Idempotency-Key. `:output_schema` and `:join_rules`
 # are JSON objects, or NULL, and `:headings` may be NULL. `:lead` characters before each chunk are read with it.
@@ -218,8 +214,7 @@ PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 
 # the generation that was read before. A retry that arrives late, after the task has ended again, therefore changes
 # nothing.
 RETRY = statement(f"""
-UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls),
-  max_cost = coalesce(:max_cost, max_cost)
+UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls), max_cost = coalesce(:max_cost, max_cost)
 WHERE id = :task_key AND {_RETRYABLE}
 RETURNING status
 """)
@@ -294,13 +289,11 @@ class AdmissionStore(StandingStore):
     """Accepts new tasks, withdraws them, and retries ended ones. Each method writes in one transaction."""
 
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
-        """Write a new pending task to D1 if the conditions `on` are met.
+        """Write a new pending task if the conditions `on` are met.
 
-        If no worker claims the task within `unclaimed_ms`, the sweep dispatches it.
-
-        The write of a task is safe to send again. Suppose the first send succeeded without an answer, and a client has
-        deleted the task since: then a tombstone keeps the second send from writing the task again. If a resend is
-        refused, the task is withdrawn, because the first send may still succeed.
+        If no worker claims it within `unclaimed_ms`, the sweep dispatches it. If the first send had no answer and a
+        client has deleted its task since, a tombstone stops the second send. If the second send is refused, the task is
+        withdrawn, because the first send may still succeed.
         """
         outcome = outcome_of(new.task_key, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and self._database.sends > 1:
@@ -314,13 +307,11 @@ class AdmissionStore(StandingStore):
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
         """Return the task of an earlier request with the same idempotency key, or that this request sends again.
 
-        Returns None if the request has no earlier task. `key_holder` also works on a full database; D1's reply then
-        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With an
-        idempotency key, `key_holder` also records that the key's task is about to be returned, so that the task is not
-        withdrawn.
+        Without an idempotency key, it is the smallest possible read. With one, it also records that the key's task is
+        about to be returned, so that this task is not withdrawn. It works on a full database too, and D1's reply then
+        reports the database's size.
         """
-        if on.resend is not None:
-            resend = on.resend
+        if (resend := on.resend) is not None:
             return _earlier((await self._database.run(resend.follow(task_key), resend.earlier(task_key)))[-1], task_key)
         tenant, _ = split_task_key(task_key)
         submission = f"{tenant}:{on.idempotency_key or ''}"
@@ -332,14 +323,12 @@ class AdmissionStore(StandingStore):
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL, *, characters: int | None = None) -> None:
         """Withdraw a new task whose write may have succeeded, or may still succeed.
 
-        `characters` is how many characters count against the tenant's limit; by default those of the text.
-
-        If a repeated request was already answered with the task, the task is not withdrawn.
+        A task with which a repeated request was answered stays. `characters` is how many characters count against the
+        tenant's limit; by default those of the text.
         """
         task_key = new.task_key
-        buried = BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
-        parts = (part.bind(task_key=task_key) for part in (*WITHDRAW_COUNT, WITHDRAW, *WITHDRAW_PARTS))
-        batch = [buried, *parts]
+        batch = [BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)]
+        batch += [part.bind(task_key=task_key) for part in (*WITHDRAW_COUNT, WITHDRAW, *WITHDRAW_PARTS)]
         if on.characters_a_day_most is not None:
             tenant, _ = split_task_key(task_key)
             counted = new.characters if characters is None else characters
@@ -383,11 +372,7 @@ class AdmissionStore(StandingStore):
 
 
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
-    """Return the SQL statements of the transaction that writes a new task.
-
-    `outcome_of` reads the rows that the transaction's last statements return. The transaction of a plain task without
-    conditions has two statements.
-    """
+    """Return the statements of the transaction that writes a new task. `outcome_of` reads the rows of the last ones."""
     task_key = new.task_key
     submission = on.submission(task_key)
     writes = [INSERT_TASK.bind(**task_values(new, unclaimed_ms, on, submission))]
@@ -413,9 +398,8 @@ def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement])
         ]
     batch += writes
     if submission is not None:
-        batch.append(GIVE_KEY_BACK.bind(submission=submission, task_key=task_key))
         holder = KEY_HOLDER.bind(submission=submission) if on.resend is None else on.resend.earlier(task_key)
-        batch.append(holder)
+        batch += [GIVE_KEY_BACK.bind(submission=submission, task_key=task_key), holder]
     if _is_conditional(on):
         counted_most = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
         batch.append(OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=counted_most))
@@ -494,7 +478,5 @@ def _earlier(found: Sequence[Row], own: TaskKey) -> Replayed | None:
 
 def _accepted(facts: Row, on: Conditions) -> Accepted:
     """Read from the OUTCOME row of an accepted task whether its tenant has more than its share of the queue."""
-    return Accepted(
-        crowded=on.queue_share is not None
-        and d1.whole(facts, "unended") - d1.whole(facts, "scheduled") > on.queue_share
-    )
+    waiting = d1.whole(facts, "unended") - d1.whole(facts, "scheduled")
+    return Accepted(crowded=on.queue_share is not None and waiting > on.queue_share)

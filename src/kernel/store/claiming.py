@@ -105,10 +105,8 @@ def _held(row: Row) -> FailedCall:
 
 
 def _gap(row: Row) -> FailedCall:
-    chars = maybe_whole(row, "gap_chars")
-    return FailedCall(
-        _key(row), _tried(row), True, rows.call_failure(row), rejection=options.rejection(row), gap_chars=chars
-    )
+    rejection, chars = options.rejection(row), whole(row, "gap_chars")
+    return FailedCall(_key(row), _tried(row), True, rows.call_failure(row), rejection=rejection, gap_chars=chars)
 
 
 def unclaimed(rows: Sequence[Row]) -> Unclaimed:

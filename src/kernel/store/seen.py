@@ -23,11 +23,7 @@ ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms O
 # Takes the permit for work that may be done at most once in `:apart_ms`: the caller that gets a row back has it. If two
 # callers come at once, only the first has the permit, because D1 serialises writes. If TAKE_PERMIT arrives late, the
 # permit is taken but not used.
-TAKE_PERMIT = statement(f"""
-INSERT INTO seen (what, at) VALUES (:what, {NOW})
-ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
-RETURNING at
-""")
+TAKE_PERMIT = statement(f"{SEE.text} RETURNING at")
 
 # Returns for how many ms no caller can take the permit again.
 PERMIT = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")

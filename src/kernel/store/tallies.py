@@ -23,10 +23,8 @@ BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_20
 ANSWERS: Final = ("asked_again", "rejections", "repairs")
 MONEY: Final = ("cached_input", "cost_booked", "cost_doubted")
 MISSED_QUOTES: Final = "missed_quotes"
-BILLED: Final = (
-    *("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *ANSWERS, *MONEY),
-    MISSED_QUOTES,
-)
+_CALLS: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens")
+BILLED: Final = (*_CALLS, *ANSWERS, *MONEY, MISSED_QUOTES)
 # For each error code, the name of the column that counts in the sums the tasks that failed with this code.
 FAILED_WITH: Final = {code: f"failed_{code}" for code in TaskCode}
 COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks", *FAILED_WITH.values())
@@ -41,7 +39,6 @@ def duration_columns(name: str) -> tuple[str, ...]:
 MEASURES: Final = (*COUNTS, *BILLED, *(column for name in DURATIONS for column in duration_columns(name)))
 
 type Sums = Mapping[str, int]
-
 
 BUCKET_MS = round(limits.HISTORY_BUCKET_SECONDS * 1000)
 _KEPT_MS = round(limits.HISTORY_SECONDS * 1000)
@@ -132,8 +129,6 @@ ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for na
 
 # A condition: the task has ended, and no fold has added it to the sums yet.
 UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = wake_at - finished_at), 0)"""
-
-
 # A condition: the task has ended, and some of its announced calls have no recorded end.
 _OPEN_CALLS = "finished_at IS NOT NULL AND in_flight <> '[]'"
 # A condition: the sums lack something of a task that is erased now.
@@ -311,8 +306,8 @@ class Foldable(NamedTuple):
     """Which ended tasks the next fold adds to the sums over ended tasks.
 
     `more` says that there are further ended tasks, which are added later. `sampled` says that the backlog was already
-    sampled in the current period of five minutes. `silent` are ended tasks whose open calls no worker can settle any
-    more: those were announced at least `claim_ms` ago.
+    sampled in these five minutes. `silent` are ended tasks whose open calls were announced at least `claim_ms` ago, so
+    that no worker can settle them.
     """
 
     folds: Sequence[Fold]
@@ -328,8 +323,8 @@ class Tallies(Store):
     async def foldable(self, kept_ms: Sequence[int], most: int, claim_ms: int) -> Foldable:
         """Find the tasks that ended since tasks were last added to the sums, about `most` of each retention.
 
-        `kept_ms` are the retentions, in ms, that new tasks get today. `claim_ms` is the longest time from the
-        announcement of a call to its record.
+        `kept_ms` are the retentions that new tasks get. `claim_ms` is the longest time from a call's announcement to
+        its record.
         """
         found, silent, (sampled,) = await self._database.run(
             FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most),
@@ -351,10 +346,7 @@ class Tallies(Store):
             open_calls: dict[str, Value] = {"task_keys": as_json(found.silent), "claim_ms": found.claim_ms}
             batch += [COUNT_SILENT.bind(**open_calls), DOUBT_SILENT.bind(**open_calls)]
         for one in found.folds:
-            batch += [
-                FOLD.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
-                FOLDED.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
-            ]
+            batch += [FOLD.bind(**one._asdict()), FOLDED.bind(**one._asdict())]
         if not found.sampled:
             batch += [
                 SAMPLE.bind(most=most),

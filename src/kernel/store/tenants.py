@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ..domain.ids import TENANT_TASKS_MOST, task_key_of
 from ..domain.task import Status
 from . import d1, tallies
-from .d1 import Store
+from .d1 import Row, Store
 from .rows import span
 
 
@@ -37,29 +37,23 @@ class TenantStore(Store):
 
     async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[EndedTasks]]:
         """Add up each tenant's newest tasks: at most TENANT_TASKS_MOST that were created in the last `hours` hours."""
-        spans = [span(tenant, before_id=None, from_ms=None, until_ms=None) for tenant in tenants]
+        spans = [span(tenant, before_id=None, from_ms=None, until_ms=None)._asdict() for tenant in tenants]
+        back_ms = hours * 3_600_000
         found = await self._database.run(
-            *(
-                tallies.FIGURES.bind(
-                    first=one.first, behind=one.behind, most=TENANT_TASKS_MOST, back_ms=hours * 3_600_000
-                )
-                for one in spans
-            )
+            *(tallies.FIGURES.bind(**one, most=TENANT_TASKS_MOST, back_ms=back_ms) for one in spans)
         )
-        return [
-            [
-                EndedTasks(
-                    status=Status(d1.text(row, "status")),
-                    code=d1.maybe_text(row, "error_code"),
-                    tasks=d1.whole(row, "tasks"),
-                    calls=d1.whole(row, "calls"),
-                    in_doubt=d1.whole(row, "in_doubt"),
-                    input_tokens=d1.whole(row, "input_tokens"),
-                    output_tokens=d1.whole(row, "output_tokens"),
-                    cost=d1.maybe_whole(row, "cost"),
-                    cost_in_doubt=d1.whole(row, "cost_in_doubt"),
-                )
-                for row in rows
-            ]
-            for rows in found
-        ]
+        return [[_ended(row) for row in rows] for rows in found]
+
+
+def _ended(row: Row) -> EndedTasks:
+    return EndedTasks(
+        status=Status(d1.text(row, "status")),
+        code=d1.maybe_text(row, "error_code"),
+        tasks=d1.whole(row, "tasks"),
+        calls=d1.whole(row, "calls"),
+        in_doubt=d1.whole(row, "in_doubt"),
+        input_tokens=d1.whole(row, "input_tokens"),
+        output_tokens=d1.whole(row, "output_tokens"),
+        cost=d1.maybe_whole(row, "cost"),
+        cost_in_doubt=d1.whole(row, "cost_in_doubt"),
+    )

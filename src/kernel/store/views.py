@@ -16,14 +16,12 @@ from .seen import LATE_MS
 # The columns from which `rows.task` makes a `Task`. A write after the end of a task records the coverage before
 # SETTLE records `failed`.
 VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
-  calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
-  in_flight, doubted,
+  calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight, in_flight, doubted,
   {LIVE} AS live, input_tokens, output_tokens, cached_tokens, cost, cost_in_doubt, cost_out,
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, waits_for,
   wait_until, pace_ms, sent_at, reasks, rejected, repaired, quotes_not_found,
-  iif(failed > 0, coverage, NULL) AS coverage, retry_of, kind, text_file,
-  {NOW} AS read_at,
+  iif(failed > 0, coverage, NULL) AS coverage, retry_of, kind, text_file, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # A condition: one of the texts that name a task contains `:text`. SQLite's `instr` has no wildcards, so every character
@@ -139,16 +137,14 @@ WHERE task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND
 """)
 
 # Reads a page of the tasks with keys from `:first` on and below `:behind`, newest first: keys sort by creation.
-LIST = statement(f"""
-SELECT {VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
-""")
+_WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
+LIST = statement(f"SELECT {VIEW} FROM {_WALK} :most")
 
 # Reads a page of the tasks that all filters accept. LIST_FILTERED reads at most `:walk_most` tasks, and skips the tasks
 # that a filter does not accept. If the span may have more tasks, the last row is the task at which the reading ended,
 # even if the filters do not accept this task; the row has `ends_walk`. LIST_FILTERED reads one row for each task, and
 # as many rows again to find where the reading ends. A window function that finds where the reading ends would read
 # three rows for each task.
-_WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
 SELECT {VIEW}, ends_walk
 FROM (SELECT *, id IS (SELECT id FROM {_WALK} 1 OFFSET :walk_most - 1) AS ends_walk FROM {_WALK} :walk_most)
@@ -262,9 +258,7 @@ class ViewStore(HookedStore):
     ) -> list[FinishedChunk]:
         """Read the finished chunks in a range of places, as they were when `index` was read.
 
-        With `with_rejected` failed chunks have their last rejected answers.
-
-        Raises TaskGone if some of the outputs in `index` no longer exist.
+        With `with_rejected` failed chunks have their last rejected answers. Raises TaskGone if outputs are gone.
         """
         bounds = {"first": places.start, "last": places.stop - 1}
         statements = [SOME_CHUNKS.bind(task_key=index.task_key, **bounds)]
@@ -283,7 +277,7 @@ class ViewStore(HookedStore):
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of a list of tasks, newest first, without their results."""
         # The statement reads one task more than the page shows. If that additional task exists, there is a next page.
-        bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
+        bounds: dict[str, Value] = {**span._asdict(), "most": most + 1}
         if only == NO_FILTER:
             page = LIST.bind(**bounds)
         else:
@@ -294,8 +288,8 @@ class ViewStore(HookedStore):
     async def counts(self, span: Span, only: ListFilter) -> Counts:
         """Count the newest tasks of a span by status; only tasks count that all filters except the status accept."""
         values = {name: value for name, value in only._asdict().items() if name != "status"}
-        bounds: dict[str, Value] = {"first": span.first, "behind": span.behind}
-        (found,) = await self._database.run(LIST_COUNTS.bind(**bounds, **values, walk_most=limits.LIST_WALK_MOST))
+        count = LIST_COUNTS.bind(**span._asdict(), **values, walk_most=limits.LIST_WALK_MOST)
+        (found,) = await self._database.run(count)
         among = d1.whole(found[0], "among")
         of = {status: d1.whole(found[0], status) for status in Status}
         return Counts(of, among, among < limits.LIST_WALK_MOST)

@@ -195,8 +195,7 @@ class WorkStore(HookedStore):
         The number of this write is one above the number of the write that it replaces, because the replaced write may
         still arrive later.
         """
-        mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
-        standing = work_statements.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
+        standing = work_statements.STAND_DOWN.bind(**_claimed(claim), step=progress.step + 1, **back._asdict())
         (given_back,) = await self._database.run(standing)
         return bool(given_back)
 
@@ -234,8 +233,7 @@ class WorkStore(HookedStore):
         mine = _under(claim, progress)
         batch: list[BoundStatement] = []
         if progress.outputs:
-            first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
-            batch += _outputs(first, progress)
+            batch += _outputs({**mine, "step": progress.first_step or progress.step}, progress)
         if any(is_truncated(output.finish_reason) for output in progress.outputs):
             batch.append(work_statements.RECORD_CUT.bind(**mine, truncated=progress.truncated))
         batch += [
@@ -338,8 +336,8 @@ def _next(claim: Claim, progress: Progress, then: Next, shared_id: str) -> Bound
             return work_statements.PROGRESS.bind(
                 **values, lease_ms=lease_ms, start_ms=start_ms, shared_id=shared_id, shared_ms=_SHARED_MS
             )
-        case Release(delay_ms, sweep_ms):
-            return work_statements.RELEASE.bind(**values, delay_ms=delay_ms, sweep_ms=sweep_ms)
+        case Release():
+            return work_statements.RELEASE.bind(**values, **then._asdict())
         case Finish(retention_ms, top_level):
             return work_statements.FINISH.bind(
                 **values,

@@ -39,17 +39,6 @@ _LOGGED = """CASE
   END"""
 
 
-def recording_failures(mine: str) -> Statement:
-    """Return the statement that records failed calls if the condition `mine` holds."""
-    values = ", ".join(f"value ->> {place}" for place, _ in enumerate(_FAILURE))
-    updates = ", ".join(f"{name} = excluded.{name}" for name in _FAILURE[2:] if name != "log")
-    return statement(f"""
-INSERT INTO failures (task_id, {", ".join(_FAILURE)})
-SELECT :task_key, {values} FROM json_each(:failures) WHERE {mine}
-ON CONFLICT DO UPDATE SET {updates}, log = {_LOGGED}
-""")
-
-
 def recording_outputs(mine: str, full: str) -> Statement:
     """Return the statement that records a piece of outputs, if `mine` holds; if `full`, in a new segment."""
     return _recording(mine, full, ":piece", ":places, :sizes, unhex(:body) WHERE")
@@ -134,8 +123,7 @@ UPDATE tasks SET
   calls_in_doubt = calls_in_doubt + CASE WHEN {_IS_NEW} THEN json_array_length(in_flight) ELSE 0 END,
   cost_in_doubt = cost_in_doubt + cost_out, cost_out = 0,
   doubted = CASE WHEN {_IS_NEW} THEN in_flight ELSE doubted END,
-  in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight
-    WHEN {_MAY_ANNOUNCE} THEN {_FIRST_CALLS} ELSE '[]' END,
+  in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight WHEN {_MAY_ANNOUNCE} THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
   structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}),
   kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}), text_fence = iif(text_file IS NULL, NULL, fence + {_IS_NEW}),
@@ -152,9 +140,8 @@ WHERE id = :task_key AND (
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
   output_tokens, cached_tokens, cost, cost_in_doubt, truncated, reasks, rejected, repaired, quotes_not_found,
-  announced_at, {_CAPPED} AS capped,
-  deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since) AS away_ms, away_waits,
-  {RESUMED} AS resumed, last_error, pace_ms,
+  announced_at, {_CAPPED} AS capped, deadline_at - {NOW} AS deadline_left,
+  max(0, {NOW} - away_since) AS away_ms, away_waits, {RESUMED} AS resumed, last_error, pace_ms,
   {shared("tenant || ':' || coalesce(model, :model)")} AS shared """)
 
 # If `wake_at`, when the sweep checks the task, is later than the end of the new lease, moves it to the end of the
@@ -223,7 +210,13 @@ RECORD_CUT = statement(f"UPDATE tasks SET truncated = max(truncated, :truncated)
 # is already recorded. `rung` is a JSON object with the rejected answers, `gap_chars` the length of a chunk that may
 # fail without ending the task, and `refusal` a JSON object with the answer of a provider that refused the call for
 # good. Each of the three may be null.
-RECORD_FAILURES = recording_failures(_MINE)
+RECORD_FAILURES = statement(f"""
+INSERT INTO failures (task_id, {", ".join(_FAILURE)})
+SELECT :task_key, {", ".join(f"value ->> {place}" for place, _ in enumerate(_FAILURE))}
+FROM json_each(:failures) WHERE {_MINE}
+ON CONFLICT DO UPDATE SET
+  {", ".join(f"{name} = excluded.{name}" for name in _FAILURE[2:] if name != "log")}, log = {_LOGGED}
+""")
 
 # Records the counters of a task with rejected answers or gaps, and the share of its text that has outputs. Like
 # RECORD_CUT, RECORD_ANSWER_COUNTS takes effect even if the task has ended in the meantime, and keeps the later of two
@@ -249,15 +242,13 @@ ON CONFLICT DO NOTHING
 # up; with NULL, the row's value stays. `:cost` is NULL until a call had a price, and `:wave_step` unless calls are
 # announced.
 _TOTALS = """step = :step, wave_step = coalesce(:wave_step, wave_step),
-  calls_settled = :calls_settled, in_flight = :in_flight,
-  doubted = coalesce(:doubted, doubted),
+  calls_settled = :calls_settled, in_flight = :in_flight, doubted = coalesce(:doubted, doubted),
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
   idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
   cached_tokens = :cached_tokens, cost = :cost, cost_in_doubt = :cost_in_doubt, cost_out = :cost_out,
   wait_reason = :wait_reason, waits_for = :waits_for, wait_until = :wait_until,
-  asked_until = :asked_until, pace_ms = :pace_ms,
-  truncated = :truncated,
+  asked_until = :asked_until, pace_ms = :pace_ms, truncated = :truncated,
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
@@ -316,8 +307,7 @@ RETURNING fence
 # line of the task's text stays in the task's row only with `:keeps_first_line`.
 _OR_FAILED = "SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0"
 FINISH = statement(f"""
-UPDATE tasks SET {_TOTALS}, status = 'completed',
-  first_line = iif(:keeps_first_line, first_line, NULL), {ENDED}
+UPDATE tasks SET {_TOTALS}, status = 'completed', first_line = iif(:keeps_first_line, first_line, NULL), {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
   AND total >= 1 AND total = CASE :may_lack WHEN 0 THEN (SELECT count(*) FROM ({done("0")}))
     ELSE (SELECT count(*) FROM ({done("0")} UNION {_OR_FAILED})) END
@@ -329,8 +319,7 @@ RETURNING fence
 # Erases the input of a task that the present claim has completed. The row in `texts` is not deleted, because reads of
 # chunks need its offsets, and the task's erasure needs its submission. Goes after FINISH.
 EMPTY_INPUT = statement(f"""
-UPDATE texts SET input = '', headings = NULL
-WHERE task_id = :task_key
+UPDATE texts SET input = '', headings = NULL WHERE task_id = :task_key
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {UNDER_CLAIM} AND status = 'completed')
 """)
 
