@@ -29,8 +29,6 @@ class Also(NamedTuple):
 
 
 NOTHING_ELSE = Also()
-
-
 START_MS = round(limits.START_SECONDS * 1000)
 
 
@@ -60,10 +58,7 @@ class Tries(NamedTuple):
 
 
 class SharedCalls(NamedTuple):
-    """A tenant's latest calls to one model, as isolates exchange them, and when a call to this model last failed.
-
-    Times are milliseconds since the epoch, by the database's clock.
-    """
+    """A tenant's latest calls to one model, and when one last failed, in ms since the epoch by the database's clock."""
 
     calls: tuple[LatestCall, ...]
     failed_ms: int
@@ -86,12 +81,9 @@ class AttemptEntry(NamedTuple):
 
 
 class Money(NamedTuple):
-    """What a task's calls cost, in billionths of a dollar: settled calls, and the most of those in doubt and out.
+    """What a task's calls cost, in billionths of a dollar: settled calls, and the most of those in doubt and out."""
 
-    `booked` is None if no call had a price.
-    """
-
-    booked: int | None = None
+    booked: int | None = None  # None if no call had a price.
     in_doubt: int = 0
     out: int = 0
 
@@ -142,8 +134,7 @@ class Claim:
     instructions: str
     merge_chars: int
     merges: tuple[int, ...] = ()  # How many calls each merge level has that is already planned.
-    # For each call of the highest planned merge level, where its outputs end in the level below.
-    merge_ends: tuple[int, ...] = ()
+    merge_ends: tuple[int, ...] = ()  # Of the highest planned level: where each call's outputs end in the level below.
     calls_settled: int
     calls_in_doubt: int
     input_tokens: int
@@ -184,7 +175,7 @@ class Claim:
 
 
 class ClaimRefusal(StrEnum):
-    """The reason why a worker's claim of a task was not granted."""
+    """Why a worker's claim of a task was not granted."""
 
     MISSING = "missing"
     TERMINAL = "terminal"
@@ -195,10 +186,7 @@ class ClaimRefusal(StrEnum):
 
 
 class Unclaimed(NamedTuple):
-    """The reason why a claim was not granted, and for how long this reason may last.
-
-    `left_ms` is how many ms pass until the lease ends or the task is due.
-    """
+    """Why a claim was not granted. `left_ms` is how many ms pass until the lease ends or the task is due."""
 
     standing: ClaimRefusal
     left_ms: int = 0
@@ -312,10 +300,9 @@ class Fail(NamedTuple):
 
 
 class Continue(NamedTuple):
-    """Continues a claim and renews its lease.
+    """Continues a claim and renews its lease. The announced calls must start within `start_ms`, or not at all.
 
-    The announced calls must start within `start_ms`; later they may not start. If `room_bytes` is set, the write is
-    refused unless the database has so many free bytes besides what is written.
+    If `room_bytes` is set, the write is refused unless the database has so many free bytes besides what is written.
     """
 
     lease_ms: int

@@ -83,13 +83,9 @@ class Statement:
 
 
 def statement(text: str) -> Statement:
-    """Compile an SQL statement whose parameters have names.
+    """Compile an SQL statement whose parameters have names, like `:task_key`. One that occurs twice has one number.
 
-    A parameter is written as a colon and a name, like `:task_key`. A parameter that occurs twice in a statement has one
-    number.
-
-    Text within quotes or comments is never a parameter, nor is a double colon. Parameters of any form other than
-    `:name` are refused.
+    Text within quotes or comments is never a parameter, nor is a double colon. Other forms of parameters are refused.
     """
     numbers: dict[str, int] = {}
 
@@ -134,23 +130,16 @@ class D1(Protocol):
 # again. After other errors, such as a lost connection, overload, a reset, or a limit of time, memory or CPU, it is
 # unknown whether the transaction took effect.
 _REFUSED = (
-    "sqlite_error",
-    "sqlite_constraint",
-    "sqlite_toobig",
-    "sqlite_mismatch",
-    "sqlite_range",
-    "sqlite_auth",
-    "constraint failed",
-    "d1_type_error",
-    "number of parameter bindings",
+    *("sqlite_error", "sqlite_constraint", "sqlite_toobig", "sqlite_mismatch", "sqlite_range", "sqlite_auth"),
+    *("constraint failed", "d1_type_error", "number of parameter bindings"),
 )
 # The messages in _FULL say that the database has no space, by D1's limits for a database and an account ("Debug D1,
 # List of D1_ERRORs") or by SQLite itself. A full database still accepts writes that fit into freed pages, and deletions
 # free pages.
 _FULL = ("exceeded maximum db size", "exceeded maximum account storage", "database or disk is full", "sqlite_full")
-# The messages in _SPENT say that the invocation has used up its D1 statements, or its subrequests of all kinds.
 # Triggers of `features/cost/month.py` refuse a write with these messages.
 _CAPPED = re.compile(r"\b(cost_limit|no_price): sqlite_constraint")
+# The messages in _SPENT say that the invocation has used up its D1 statements, or its subrequests of all kinds.
 _SPENT = ("too many api requests by single worker invocation", "too many subrequests")
 
 
@@ -216,9 +205,7 @@ class Database:
             if isinstance(classified, StoreQuotaExhausted):
                 self._load.refused_for_the_day(asyncio.get_running_loop().time())
             raise classified from error
-        for result in results:
-            self._book(result)
-        return [_rows(result) for result in results]
+        return [self._booked(result) for result in results]
 
     async def _timed(self, prepared: list[D1Statement]) -> list[Mapping[str, object]]:
         clock, answered = asyncio.get_running_loop().time, False
@@ -234,22 +221,24 @@ class Database:
             self._load.ended(call, clock(), answered=answered)
         return results
 
-    def _book(self, result: Mapping[str, object]) -> None:
-        meta = result.get("meta")
+    def _booked(self, result: Mapping[str, object]) -> Sequence[Row]:
+        """Return the rows of a statement's result, after its cost has been counted."""
+        meta, rows = result.get("meta"), result["results"]
         assert isinstance(meta, dict)
+        assert isinstance(rows, list)
         written = int(meta.get("rows_written", 0))
         self._meter.add_rows(int(meta.get("rows_read", 0)), written)
         if written:
             self._load.wrote()
         if size := int(meta.get("size_after", 0)):
             self.storage.measured(size, asyncio.get_running_loop().time())
+        return rows
 
 
 class Store:
     """The base class of all stores; each store reads and writes the tables of one subject.
 
-    Every method of a store may raise StoreError, and every write is safe to send again, unless the method's text says
-    otherwise.
+    Unless a method says otherwise, it may raise StoreError, and its write is safe to send again.
     """
 
     def __init__(self, database: Database) -> None:
@@ -276,12 +265,6 @@ def _classified(error: Exception) -> StoreError:
         if any(mark in text for mark in marks):
             return known(message)
     return StoreUnavailable("the database cannot be reached")
-
-
-def _rows(result: Mapping[str, object]) -> Sequence[Row]:
-    rows = result["results"]
-    assert isinstance(rows, list)
-    return rows
 
 
 def text(row: Row, name: str) -> str:

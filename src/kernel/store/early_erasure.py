@@ -121,9 +121,8 @@ class StorageStore(Store):
     async def oldest_of_largest(self, most: int) -> Old | None:
         """Find up to `most` ended tasks that may be erased early, of the tenant that stores most, oldest first.
 
-        Returns None if there is no recent count of what tenants store.
-
-        Each found task ended at least a day ago. At most CLEAR_WALK_MOST tasks of the largest tenant are read.
+        Each ended at least a day ago. At most CLEAR_WALK_MOST tasks of the largest tenant are read. Returns None if
+        there is no recent count of what tenants store.
         """
         (found,) = await self._database.run(
             OLDEST.bind(
@@ -146,16 +145,16 @@ class StorageStore(Store):
 
     async def count_storage(self, *, keep_input: bool) -> None:
         """Count what the largest tenants store, from all tasks and files, completed inputs if `keep_input`."""
-        which: dict[str, Value] = {"keep_input": int(keep_input), "tenants_most": limits.STORAGE_TENANTS_MOST}
-        await self._database.run(FORGET_COUNT.bind(), COUNT.bind(**which))
+        count = COUNT.bind(keep_input=int(keep_input), tenants_most=limits.STORAGE_TENANTS_MOST)
+        await self._database.run(FORGET_COUNT.bind(), count)
 
     async def erase_early(self, old: Old, *, keep_input: bool) -> int:
         """Erase those not retried since, and count them; the same transaction sets where the next walk begins."""
-        walk = {"tenant": old.tenant, "walked_from": old.walked_from, "walked_to": old.walked_to}
-        walk_on = [WALK_ON.bind(**walk)] if old.walks_on else []
+        walk_on = WALK_ON.bind(tenant=old.tenant, walked_from=old.walked_from, walked_to=old.walked_to)
+        walks = [walk_on] if old.walks_on else []
         if not old.task_keys:
-            if walk_on:
-                await self._database.run(*walk_on)
+            if walks:
+                await self._database.run(*walks)
             return 0
         which: dict[str, Value] = {"task_keys": as_json(old.task_keys), "ended_by": old.ended_by}
         discount = DISCOUNT.bind(**which, keep_input=int(keep_input))
@@ -163,7 +162,7 @@ class StorageStore(Store):
         count = OLD_COUNT if old.uncounted else ()
         erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
         # The erasure runs first, because the other statement may need the space that the erasure frees.
-        done = await self._database.run(*erasure, *walk_on)
+        done = await self._database.run(*erasure, *walks)
         return len(done[len(erasure) - 1])
 
 

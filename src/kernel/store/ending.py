@@ -96,6 +96,7 @@ ERASE = (*delete_parts("=", ":task_key"), statement("DELETE FROM tasks WHERE id 
 
 
 TOMBSTONE_MS = round(limits.LATE_SECONDS_MOST * 1000)
+_START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class Moment(NamedTuple):
@@ -109,12 +110,9 @@ class StandingStore(Store):
     """The base class of stores that write to a task without having a claim."""
 
     async def _standing(self, task_key: TaskKey) -> Moment | None:
-        """Read the task's fence and generation. Returns None if the task does not exist."""
+        """Read the task's fence and generation, None without the task."""
         (found,) = await self._database.run(views.STATUS.bind(task_key=task_key))
         return Moment(d1.whole(found[0], "fence"), d1.whole(found[0], "generation")) if found else None
-
-
-_START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class Stopped(NamedTuple):
@@ -138,32 +136,21 @@ class EndingStore(StandingStore, HookedStore):
         now = await self._standing(task_key)
         if now is None:
             return False
-        (changed,) = await self._end(
-            [task_key],
-            DEAD_LETTER.bind(
-                task_key=task_key,
-                fence=now.fence,
-                code=failure.code,
-                message=failure.message,
-                retention_ms=retention_ms,
-            ),
+        ending = DEAD_LETTER.bind(
+            task_key=task_key, fence=now.fence, code=failure.code, message=failure.message, retention_ms=retention_ms
         )
+        (changed,) = await self._end([task_key], ending)
         return bool(changed)
 
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
         """Fail those of the given tasks that have no worker and on which at least `stalls` workers died in a row."""
-        (ended,) = await self._end(
-            task_keys,
-            GIVE_UP.bind(
-                task_keys=as_json(task_keys),
-                stalls=stalls,
-                code=failure.code,
-                message=failure.message,
-                retention_ms=retention_ms,
-            ),
+        names = as_json(task_keys)
+        ending = GIVE_UP.bind(
+            task_keys=names, stalls=stalls, code=failure.code, message=failure.message, retention_ms=retention_ms
         )
+        (ended,) = await self._end(task_keys, ending)
         return [d1.task_key(row) for row in ended]
 
     async def expire(self, task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> list[TaskKey]:
@@ -176,11 +163,8 @@ class EndingStore(StandingStore, HookedStore):
         now = await self._standing(task_key)
         if now is None:
             return Stopped(False, 0, None)
-        changed, starting = await self._end(
-            [task_key],
-            CANCEL.bind(task_key=task_key, generation=now.generation, retention_ms=retention_ms),
-            _start_window(task_key),
-        )
+        cancelling = CANCEL.bind(task_key=task_key, generation=now.generation, retention_ms=retention_ms)
+        changed, starting = await self._end([task_key], cancelling, _start_window(task_key))
         stopped = _stopped(bool(changed), starting)
         # If a client retried the task just after it was cancelled, the task continues, perhaps under another claim.
         is_over = starting and d1.text(starting[0], "status") == Status.CANCELLED

@@ -10,19 +10,8 @@ from typing import Any, NamedTuple
 
 from ..domain.structure import Gap, LongText, Rejection, Structure
 from ..domain.task import Reduce, TaskOptions
-from .d1 import (
-    Row,
-    Value,
-    as_json,
-    json_object,
-    maybe_json_object,
-    maybe_number,
-    maybe_text,
-    maybe_whole,
-    task_code,
-    text,
-    whole,
-)
+from . import d1
+from .d1 import Row, Value, as_json, json_object, maybe_json_object, maybe_text, maybe_whole
 
 
 class AnswerCounts(NamedTuple):
@@ -62,8 +51,8 @@ def _read[O: (Structure, LongText)](row: Row, name: str, kind: type[O]) -> O | N
 
 def rejection_text(rejection: Rejection) -> str:
     """Write how often an output was rejected, and the last answer that was rejected."""
-    written = {"rejected": rejection.times, "output": rejection.answer, "errors": rejection.faults}
-    return as_json(written if rejection.finish_reason is None else {**written, "reason": rejection.finish_reason})
+    reason = {} if rejection.finish_reason is None else {"reason": rejection.finish_reason}
+    return as_json({"rejected": rejection.times, "output": rejection.answer, "errors": rejection.faults, **reason})
 
 
 def rejection(row: Row) -> Rejection | None:
@@ -101,13 +90,12 @@ def gaps(row: Row) -> tuple[Gap, ...]:
     text = maybe_text(row, "gaps") if "gaps" in row else None
     if text is None:
         return ()
-    found = (
-        Gap(
-            whole(one, "idx"), whole(one, "start"), whole(one, "cut"), task_code(one, "code"), maybe_text(one, "reason")
-        )
-        for one in json.loads(text)
-    )
-    return tuple(sorted(found))
+    return tuple(sorted(_gap(row) for row in json.loads(text)))
+
+
+def _gap(row: Row) -> Gap:
+    chunk, start, end = (d1.whole(row, name) for name in ("idx", "start", "cut"))
+    return Gap(chunk, start, end, d1.task_code(row, "code"), maybe_text(row, "reason"))
 
 
 class _Column(NamedTuple):
@@ -120,7 +108,7 @@ class _Column(NamedTuple):
 
 
 _COLUMNS = (
-    _Column("reduce", lambda options: options.reduce, lambda row, name: Reduce(text(row, name))),
+    _Column("reduce", lambda options: options.reduce, lambda row, name: Reduce(d1.text(row, name))),
     _Column("model", lambda options: options.model, maybe_text),
     _Column("metadata", lambda options: as_json(dict(options.metadata)), json_object),
     _Column("deadline_ms", lambda options: options.deadline_ms, maybe_whole),
@@ -128,7 +116,7 @@ _COLUMNS = (
     _Column("max_cost", lambda options: options.max_cost, maybe_whole),
     _Column("chunk_chars", lambda options: options.chunk_chars, maybe_whole),
     _Column("max_output_tokens", lambda options: options.max_output_tokens, maybe_whole),
-    _Column("temperature", lambda options: options.temperature, maybe_number),
+    _Column("temperature", lambda options: options.temperature, d1.maybe_number),
     _Column("model_options", lambda options: as_json(dict(options.model_options)), json_object),
     _Column(
         "response",

@@ -159,12 +159,9 @@ class ListFilter(NamedTuple):
             and self.route in {None, task.route}
             and self.error_code in {None, task.failure.code if task.failure else ""}
             and self.model in {None, task.options.model or self.default_model}
-            and (self.text is None or self._finds(self.text, task))
+            and (self.text is None or task.id.startswith(self.text) or any(self.text in folded(n) for n in task.names))
             and json.loads(self.extras or "{}").items() <= task.options.extras.items()
         )
-
-    def _finds(self, text: str, task: Task) -> bool:
-        return task.id.startswith(text) or any(text in folded(name) for name in task.names)
 
 
 NO_FILTER: Final = ListFilter()
@@ -188,20 +185,17 @@ class Page(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Of the newest `among` tasks of a span, how many have each status.
-
-    `all` says that the span has no other tasks than these `among` tasks.
-    """
+    """Of the newest `among` tasks of a span, how many have each status."""
 
     of: Mapping[Status, int]
     among: int
-    all: bool
+    all: bool  # Whether the span has no other tasks than these.
 
 
 def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None, prefix: str = "") -> Span:
     """Make the span of a tenant's tasks created at or after `from_ms`, before `until_ms`, and before task `before_id`.
 
-    If one of these bounds is None, it does not limit the span. All task ids in the span begin with `prefix`.
+    A bound that is None does not limit the span. All task ids in the span begin with `prefix`.
     """
     bounds = [prefix + _BEHIND_ALL]
     bounds += [before_id] if before_id else []
@@ -335,11 +329,9 @@ def news_at(row: Row) -> int:
 
 
 def waiting_for(row: Row, status: Status) -> Wait | None:
-    """Find out what a task waits for.
+    """Find out what a task waits for; if its worker has died, for the end of the worker's lease.
 
     Returns None if the task has calls in flight, if its worker is about to make some, or if the task has ended.
-
-    If the task's worker has died, the task waits for the end of the worker's lease.
     """
     now = whole(row, "read_at")
     if status is Status.PENDING:
@@ -418,10 +410,7 @@ def pulse(row: Row) -> Pulse:
 
 
 def window(row: Row, *, in_file: bool = False) -> Window:
-    """Read a window of a task's text from a row of the expression in `sql.window`.
-
-    The window has no chunk if the text is in a file (`in_file`).
-    """
+    """Read a window of a task's text. It has no chunk if the text is in a file (`in_file`)."""
     if in_file:
         return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="", lead=whole(row, "lead"))
     return Window(

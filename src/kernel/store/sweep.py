@@ -70,8 +70,7 @@ REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
 
 # Postpones the next check of tasks that have a worker or rest until another worker may take them over.
 POSTPONE = statement(f"""
-UPDATE tasks SET wake_at = {wake(FREE_AT)}
-WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
+UPDATE tasks SET wake_at = {wake(FREE_AT)} WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
 # Takes the dispatch of tasks that have no worker for this sweep. The sweep checks the task again `:delay_ms` after a
@@ -82,8 +81,7 @@ WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 REDISPATCH = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
-WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME}
-  AND (status = 'pending' OR ({ABANDONED}))
+WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME} AND (status = 'pending' OR ({ABANDONED}))
 RETURNING id
 """)
 
@@ -160,9 +158,7 @@ WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) 
 """)
 
 # Finds up to `:give_most` tasks that should get the free slots, in the order of turns. Goes after FREE_SLOTS.
-NEXT_SLOTS = statement(f"""
-{_queue()} SELECT id FROM queue, room WHERE nth <= min(places, :give_most) ORDER BY nth
-""")
+NEXT_SLOTS = statement(f"{_queue()} SELECT id FROM queue, room WHERE nth <= min(places, :give_most) ORDER BY nth")
 
 # Gives free object slots to the tasks in `:task_keys`, in the list's order; `:most` is how many slots there are in all.
 GIVE_SLOTS = statement(f"""
@@ -211,12 +207,11 @@ EXPIRED_COUNT = count_erased(f"id IN {_PAST_RETENTION}")
 class Due:
     """The tasks that one read of the sweep found, grouped by what must be done with each of them.
 
-    `now_ms` is the time of the read by the database's clock, or 0 if the read found no task.
-
-    `live` are tasks that have a worker, or that rest after a worker died. `stalls` has the tasks whose worker is gone,
-    each with the number of its claims in a row that ended without a finished call. `unanswered` are tasks that were
-    dispatched several times and that no worker claimed. `uncounted` says that the sums over ended tasks may lack
-    something of the tasks whose retention is over. `looked` has the rows of the statements that joined the read.
+    `now_ms` is the time of the read by the database's clock, or 0 if the read found no task. `live` are tasks that have
+    a worker, or that rest after a worker died. `stalls` has the tasks whose worker is gone, each with the number of its
+    claims in a row that ended without a finished call. `unanswered` are tasks that were dispatched several times and
+    that no worker claimed. `uncounted` says that the sums over ended tasks may lack something of the tasks whose
+    retention is over. `looked` has the rows of the statements that joined the read.
     """
 
     now_ms: int = 0
@@ -305,15 +300,10 @@ class SweepStore(Store):
             due = Due(d1.whole(found[0], "now"))
         due = replace(due, looked=others[len(batch) - 1 :])
         for row in found:
-            due.add(
-                d1.task_key(row),
-                Status(d1.text(row, "status")),
-                live=bool(row["live"]),
-                overdue=bool(row["overdue"]),
-                stalls=d1.whole(row, "stalls"),
-            )
+            key, status, stalls = d1.task_key(row), Status(d1.text(row, "status")), d1.whole(row, "stalls")
+            due.add(key, status, live=bool(row["live"]), overdue=bool(row["overdue"]), stalls=stalls)
             if d1.whole(row, "dispatches") >= limits.SENDS_IN_VAIN:
-                due.unanswered.add(d1.task_key(row))
+                due.unanswered.add(key)
         return due
 
     async def past_retention(self, most: int) -> Due:

@@ -53,10 +53,7 @@ class WindowStore(Store):
     """Reads parts of a task for the task's worker. Each method of `WindowStore` is one call to D1."""
 
     async def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> Window | None:
-        """Read the text of at least one and at most `chunks` chunks, from chunk `first` on.
-
-        The result is None if the claim is over.
-        """
+        """Read the text of 1 to `chunks` chunks, from chunk `first` on. None: the claim is over."""
         (found,) = await self._database.run(
             WINDOW.bind(
                 task_key=task_key, fence=fence, first=first, least=1, most=chunks, chars=limits.WINDOW_CHARS_MOST
