@@ -113,10 +113,5 @@ def events(
 
 
 def _has_begun(state: State) -> bool:
-    """Whether a worker has taken the task in its present generation, as far as the task's row says.
-
-    A retried task that a worker took and released looks as if no worker had taken it yet.
-    """
-    if state.status is Status.PENDING:
-        return state.started and state.generation == 0
-    return state.started
+    """Whether a worker has had the task in this generation. A retried task that was released looks as if none had."""
+    return state.started and (state.status is not Status.PENDING or state.generation == 0)

@@ -41,8 +41,7 @@ RESPONSE_METADATA_PAIRS_MOST = 16  # The most pairs in `metadata` of a request t
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
 RESPONSE_METADATA_VALUE_CHARS_MOST = 512
 RESEND_TIMEOUT_SECONDS = 600.0  # The timeout assumed for a client's SDK that names none: OpenAI's default.
-# The longest time from an SDK's timeout to the SDK's next try: a Retry-After of up to 120 s, and the transfer.
-RESEND_PAUSE_SECONDS = 130.0
+RESEND_PAUSE_SECONDS = 130.0  # From an SDK's timeout to its next try: a Retry-After of up to 120 s, and the transfer.
 RESEND_SECONDS_MOST = 1_200  # The greatest age of a task with which a repeated request to /v1 may be answered.
 RESPONSE_UNSTORED_SECONDS = 3_600  # How long a response with `store: false` is kept after its end.
 LIST_LIMIT_DEFAULT = 20
@@ -60,8 +59,7 @@ EVENT_READS = {"free": 6, "paid": 600}
 EVENT_SECONDS = 600.0
 EVENT_CHUNKS_AT_ONCE = 16  # The most chunks that one read for an event stream returns, each with OUTPUT_CHARS_MOST.
 EVENT_COMMENT_SECONDS = 5.0  # How often a stream of events sends a comment, even if D1 is slow.
-# How long a stream of events trusts its API key: after the key is revoked, it ends within 60 s, one read included.
-EVENT_KEY_SECONDS = 45.0
+EVENT_KEY_SECONDS = 45.0  # How long a stream trusts its API key; a revoked key ends it within 60 s, a read included.
 EVENT_RETRY_MS = 500  # The pause that a stream of events asks of a client before it reopens the stream.
 EVENT_HELP_SECONDS = 60.0  # How often a stream of events helps a task that no host works on.
 REQUEST_PERIOD_SECONDS = 60  # The period of RATE_LIMITER in wrangler.toml, in seconds; the platform allows 10 or 60.
@@ -104,14 +102,11 @@ BATCH_WINDOW_HOURS_MOST = 168  # A week.
 # MiB takes up to 7 ms of processor time (docs/performance.md), and the free plan has 10 ms for an invocation.
 EARLY_BYTES_MOST = {"free": 512 * 1_024, "paid": 64 * 1_024 * 1_024}
 BATCH_PORTION_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
-BATCH_PORTIONS_A_RUN = {
-    "free": 4,
-    "paid": 100,
-}  # The portions of its input file that a run checks: 5 to 14 ms of CPU each.
-BATCH_PORTIONS_A_WRITER = {"free": 16, "paid": 100}  # The portions of it that a writer reads: 2 to 3 ms of CPU each.
+# How many portions of its input file a batch's run checks, in 5 to 14 ms of CPU each, and its writer reads, in 2 or 3.
+BATCH_PORTIONS_A_RUN = {"free": 4, "paid": 100}
+BATCH_PORTIONS_A_WRITER = {"free": 16, "paid": 100}
 TEXT_PORTION_BYTES = 1_048_576  # How much of a text in a file is cut at once.
-# How many portions of a text one run cuts at most.
-TEXT_PORTIONS_A_RUN = {"free": 4, "paid": 100}
+TEXT_PORTIONS_A_RUN = {"free": 4, "paid": 100}  # How many portions of a text one run cuts at most.
 BATCH_LINES_KEPT_BYTES = 2_097_152  # The most memory for lines whose calls a run has in flight, or has read ahead.
 # The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
 SEGMENT_CHARS_OF_BATCH = 1_048_576
@@ -148,9 +143,7 @@ SCHEMA_ENUM_PARTS_MOST = 4_000  # The most values that those consist of, with th
 SCHEMA_ALIKE_MOST = 4  # The most schemas of one `anyOf` that are for one type of values and that nothing tells apart.
 SCHEMA_ALTERNATIVES_MOST = 500  # The most schemas in all `anyOf` of an output schema together, besides null.
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-CHECK_EFFORT_MOST = (
-    120_000  # The most effort of one output's check; each unit takes up to a microsecond in WebAssembly.
-)
+CHECK_EFFORT_MOST = 120_000  # The most effort of one output's check; a unit takes up to a microsecond in WebAssembly.
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
 SUMMED_MAGNITUDE_MOST = 1e300  # The largest number in a summed field, so that the sum over CHUNKS_MOST is a double.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
@@ -215,8 +208,7 @@ OVERLOAD_FORGET_SECONDS = 60.0  # The age at which the caller of an unanswered D
 # least a twentieth of the space for what running tasks still have to store.
 STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
 CLEAR_FRACTION = 0.9  # The part of STORAGE_MB_MOST above which the sweep erases ended tasks early.
-# The part of STORAGE_MB_MOST from which on uploads to the database are refused, well before tasks are erased early.
-FILES_FRACTION = 0.6
+FILES_FRACTION = 0.6  # The part of it from which on uploads to the database are refused, before tasks are erased early.
 CLEAR_TASKS_MOST = 40  # The most tasks that one transaction of the sweep erases before their retention is over.
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # The most pages of tasks that one sweep erases early.
 CLEAR_WALK_MOST = 1_000  # How many tasks one page of early erasure reads, whether they can be erased or not.
@@ -416,9 +408,7 @@ LANE_CHUNKS = 24  # How many chunks justify one more lane: a lane makes a task's
 LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # The least chunks of a task with lanes; fewer would give it only one lane.
 LANES_MOST = 5  # The most lanes of a task: its host waits for one RPC per lane, and has six connections.
 LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC's way to a lane and back.
-LANE_LINGER_FRACTION = (
-    0.22  # The part of its wait for which a lane with a finished call waits: calls may differ by a tenth.
-)
+LANE_LINGER_FRACTION = 0.22  # The part of its wait that a lane with a finished call adds: calls may differ by a tenth.
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
 SEEN_SECONDS = 150.0  # How often each trigger of the Worker may record that it came; each record writes one row.
@@ -460,10 +450,8 @@ OLD_SECRET_SECONDS = 86_400  # How long a webhook endpoint's previous secret als
 DELIVERY_SECONDS = 15.0  # The longest time of one attempt to send a webhook delivery.
 DELIVERY_HELD_SECONDS = 60.0  # How long a sender holds a webhook delivery: for an attempt and its record.
 DELIVERIES_AT_ONCE = 5  # How many webhook deliveries are sent at a time; six connections may wait for headers.
-# How many of these a sweep may send to endpoints whose last attempt failed, which may hang.
-DELIVERIES_AT_ONCE_FAILING = 2
-# How many deliveries of a tenant the invocations that ended its tasks may hold; the sweep sends those beyond.
-DELIVERIES_SHARE = 30
+DELIVERIES_AT_ONCE_FAILING = 2  # How many of these may go to endpoints whose last attempt failed, which may hang.
+DELIVERIES_SHARE = 30  # How many deliveries of a tenant the hosts of its tasks may hold; the sweep sends those beyond.
 DELIVERY_START_SECONDS = 10.0  # How long a webhook sender starts attempts; `waitUntil` is cut after 30 s.
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
 DELIVERIES_OF_ENDPOINT = 20  # How many webhook deliveries a sweep sends to an endpoint whose last attempt failed.
@@ -471,8 +459,7 @@ DELIVERIES_WALK_MOST = 500  # How many webhook deliveries of one tenant or endpo
 # The pauses of a webhook delivery after each failed attempt in a row; the last one repeats until a day has passed.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a webhook delivery to its last attempt at the latest.
-# The age at which a webhook delivery is given up that was never tried because its endpoint was paused.
-DELIVERY_SECONDS_KEPT = 90_000.0
+DELIVERY_SECONDS_KEPT = 90_000.0  # The age at which a delivery to a paused endpoint, never tried, is given up.
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
 ATTEMPTS_FAILING = 10  # After this many failed attempts in a row `doctor` warns of a webhook endpoint.

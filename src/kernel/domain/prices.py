@@ -70,8 +70,7 @@ def _price(entry: object) -> Price:
     if not isinstance(entry, dict) or entry.keys() - {*_PRICES, "maxOutput", "batch"}:
         raise ValueError("no price")
     if "batch" in entry:
-        batch = _price(entry["batch"])  # for calls as a batch of the provider
-        assert batch
+        _price(entry["batch"])  # for calls as a batch of the provider; it raises if the price is wrong
     dollars = {name: _dollars(entry[name]) for name in _PRICES if name in entry}
     most = entry.get("maxOutput")
     if most is not None and (type(most) is not int or not 1 <= most <= _TOKENS_MOST):

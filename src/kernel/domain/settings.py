@@ -128,12 +128,7 @@ BATCH_FIELDS = (
 # Fields that are never sent for a line of a batch: a line is one call with one whole answer, and has a model.
 _NO_BATCH_FIELDS = frozenset({"model", "n", "stream", "stream_options"})
 # Fields of a call that clients may not set: the service does, or they would change the reply's form.
-_OWN_FIELDS = frozenset(
-    {
-        *("max_completion_tokens", "max_tokens", "messages", "model", "n"),
-        *("prompt", "stream", "stream_options", "temperature"),
-    }
-)
+_OWN_FIELDS = _NO_BATCH_FIELDS | {"max_completion_tokens", "max_tokens", "messages", "prompt", "temperature"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +157,9 @@ class Settings:
     reasks: int = 1  # AI_REASKS: how often a model is asked again if its output does not fit the schema.
     retention_days: float = 30.0  # RETENTION_DAYS.
     plan: str = "free"  # PLAN, either `free` or `paid`.
-    # MAX_TASKS_IN_FLIGHT: the limit for each tenant; None if there is no limit.
-    tasks_in_flight_most: int | None = None
-    # MAX_CHARACTERS_PER_DAY: the limit for each tenant; None if there is no limit.
-    characters_a_day_most: int | None = None
-    # MAX_OBJECTS_AT_WORK: the limit for the deployment; None if there is no limit.
-    objects_at_work_most: int | None = None
+    tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of each tenant; None without a limit.
+    characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of each tenant; None without a limit.
+    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of the deployment; None without a limit.
     require_keys: bool = True  # REQUIRE_KEYS.
     keep_input: bool = False  # KEEP_INPUT.
     keep_names: bool = True  # KEEP_NAMES.
@@ -247,14 +239,15 @@ def _read(variables: Reading) -> Settings:
             "LEASE_SECONDS", f"greater than AI_TIMEOUT_SECONDS ({timeout:g}), or a claim would end before its call does"
         )
     plan = _choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free")
+    model_options = _fields(variables, "AI_MODEL_OPTIONS", _OWN_FIELDS) or MODEL_OPTIONS
     return Settings(
         provider=provider,
         model=_text(variables, "AI_MODEL"),
         models=_list(variables, "AI_MODELS"),
         max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
         prices={**published(provider, base_url), **_parsed(variables, "PRICES", parse_prices, PRICES_TAKE, {})},
-        model_options=_model_options(variables),
-        batch_fields=_batch_fields(variables),
+        model_options=model_options,
+        batch_fields=_fields(variables, "AI_BATCH_FIELDS", _NO_BATCH_FIELDS) or BATCH_FIELDS + model_options,
         structured_output=_choice(variables, "STRUCTURED_OUTPUT", SENDINGS, sending_by_default(provider, base_url)),
         base_url=base_url,
         api_key=_secret(variables, "AI_API_KEY", 1),
@@ -277,7 +270,7 @@ def _read(variables: Reading) -> Settings:
         keep_input=_choice(variables, "KEEP_INPUT", ("true", "false"), "false") == "true",
         keep_names=_choice(variables, "KEEP_NAMES", ("true", "false"), "true") == "true",
         cors_origins=_parsed(variables, "CORS_ORIGINS", parse_origins, TAKES, frozenset()),
-        operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
+        operator_tenant=_tenant(variables),
         webhook_key=_secret(variables, "WEBHOOK_KEY", limits.WEBHOOK_KEY_CHARS_LEAST),
         webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
         file_bytes=_whole(variables, "MAX_FILE_BYTES", limits.FILE_BYTES_DEFAULT, 1, limits.FILE_BYTES_MOST),
@@ -344,19 +337,10 @@ def _list(variables: Reading, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in names if one))
 
 
-def _model_options(variables: Reading) -> tuple[str, ...]:
-    return _fields(variables, "AI_MODEL_OPTIONS", _OWN_FIELDS) or MODEL_OPTIONS
-
-
-def _batch_fields(variables: Reading) -> tuple[str, ...]:
-    return _fields(variables, "AI_BATCH_FIELDS", _NO_BATCH_FIELDS) or BATCH_FIELDS + _model_options(variables)
-
-
 def _fields(variables: Reading, name: str, refused: frozenset[str]) -> tuple[str, ...]:
     names = _list(variables, name)
     if not all(one.isascii() and one.isidentifier() and one not in refused for one in names):
-        takes = f"names of fields, separated by commas, none of them {', '.join(sorted(refused))}"
-        variables.refuse(name, takes)
+        variables.refuse(name, f"names of fields, separated by commas, none of them {', '.join(sorted(refused))}")
     return names
 
 
@@ -366,13 +350,13 @@ def _base_url(variables: Reading, provider: str) -> str | None:
         if provider == "openai":
             variables.refuse("AI_BASE_URL", "set when AI_PROVIDER is openai: a URL up to and including /v1")
         return None
-    takes = "an http or https URL up to and including /v1, without credentials, query or fragment"
     try:
         url = urlsplit(text)
         sound = url.scheme in {"http", "https"} and bool(url.hostname) and "@" not in url.netloc
     except ValueError:
         sound = False
     if not sound or url.query or url.fragment:
+        takes = "an http or https URL up to and including /v1, without credentials, query or fragment"
         variables.refuse("AI_BASE_URL", takes)
     return text.rstrip("/")
 
@@ -384,10 +368,10 @@ def _gateway(variables: Reading) -> str | None:
     return name
 
 
-def _tenant(variables: Reading, name: str) -> str:
-    tenant = _text(variables, name) or LOCAL
+def _tenant(variables: Reading) -> str:
+    tenant = _text(variables, "OPERATOR_TENANT") or LOCAL
     if not is_tenant(tenant):
-        variables.refuse(name, TENANT_TAKES)
+        variables.refuse("OPERATOR_TENANT", TENANT_TAKES)
     return tenant
 
 

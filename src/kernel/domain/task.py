@@ -89,19 +89,15 @@ class TaskOptions:
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
     model: str | None = None  # The model to call; None for the deployment's default model.
-    # The client's `metadata`, which has no effect and is shown as it was sent.
-    metadata: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)  # The client's, shown as it was sent.
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
     max_cost: int | None = None  # The most that the calls may cost, in billionths of a dollar; None for any amount.
-    # The most characters of a chunk; None if unknown or if the deployment's value applies.
-    chunk_chars: int | None = None
+    chunk_chars: int | None = None  # The most of a chunk; None if unknown or if the deployment's value applies.
     max_output_tokens: int | None = None  # None if the deployment's value applies.
     temperature: float | None = None  # None if the provider's own default applies.
-    # Further fields that each call sends to the model.
-    model_options: Mapping[str, object] = field(default_factory=dict)
-    # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
-    response: Mapping[str, object] | None = None
+    model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of each call.
+    response: Mapping[str, object] | None = None  # What answers of `/v1` repeat; None for the native API.
     starts_at: int | None = None  # When the first call may start; None if it may at once.
     retention_ms: int | None = None  # How long the task is kept after its end, if shorter than RETENTION_DAYS.
     structure: Structure | None = None  # The output schema's options, and whether chunks may leave gaps.

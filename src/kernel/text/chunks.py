@@ -1,16 +1,16 @@
 """Cuts a long text into chunks. Each chunk of the text fits into one model call.
 
-Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
-options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
-this module's rules changes the contract. Every rule is local: whether a text may be cut at an offset depends on the
-LOOK_CHARS code points before and after the offset alone. So a text that is read in portions is cut like the whole text.
+Offsets in a text count Unicode code points, as Python does. The public contract promises that equal input and options
+give equal chunks, so a change of this module's rules changes the contract. Every rule is local: whether a text may be
+cut at an offset depends on the LOOK_CHARS code points before and after the offset alone. So a text that is read in
+portions is cut like the whole text.
 
 A text may be cut before headings, and after blank lines, lines and sentences. Finding all boundaries of a long text
 takes longer than all other work of its submission, and a chunk needs only the last boundary of the best kind. So
 `Boundaries` searches the text backwards from each limit.
 
-No input makes this module's regular expressions backtrack. Each regular expression of the module consumes every
-character that it reads, or reads a bounded number of characters, and repeats only with possessive quantifiers.
+No input makes the regular expressions backtrack: each consumes every character that it reads, or reads a bounded
+number of characters, and repeats only with possessive quantifiers.
 """
 
 import re
@@ -186,13 +186,11 @@ def _sentence_ends(text: str, start: int, stop: int) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The text of some neighbouring chunks of a task, which end at `ends`.
+    """The text of some neighbouring chunks of a task, perhaps none, from the chunk `first` on. They end at `ends`.
 
-    The first chunk of the window has the index `first`. A window of a task's text may have no chunk.
-
-    `start` is where the window's first chunk begins in the task's text, without the chunk's overlap. Offsets in a
-    `Window` are code points of the task's input. The text begins with the overlap of the first chunk, or `lead` code
-    points before it if these are more.
+    `start` is where the window's first chunk begins in the task's text, without the chunk's overlap. Offsets are code
+    points of the task's input. The text begins with the overlap of the first chunk, or `lead` code points before it if
+    these are more.
     """
 
     first: int
@@ -280,10 +278,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
-    a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the chunk ends at the
-    last of them that fills at least a quarter of the chunk. If none of them fills a quarter of the chunk, the chunk
-    still ends at the last boundary of the best kind. If the chunk has no boundary at all, the cut falls between code
-    points.
+    a blank line, a line, a sentence, or white space. A boundary that fills a quarter of the chunk or more is preferred,
+    and of the best kind the last one counts. Without any boundary, the cut falls between code points.
 
     Raises `TooManyChunks` as soon as it is clear that the text needs more than `most` chunks. Raises `ValueError` for
     an empty text, or if `overlap_chars` is not below `max_chars`.
