@@ -111,22 +111,10 @@ _SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, Last-Ev
 _OF_MCP = "MCP-Protocol-Version, Mcp-Method, Mcp-Name"
 # Further request headers that OpenAI's SDK for JavaScript sends, so a preflight must allow them.
 _OF_SDKS = (
-    "OpenAI-Organization",
-    "OpenAI-Project",
-    "User-Agent",
-    "X-Stainless-Arch",
-    "X-Stainless-Async",
-    "X-Stainless-Custom-Poll-Interval",
-    "X-Stainless-Helper-Method",
-    "X-Stainless-Lang",
-    "X-Stainless-OS",
-    "X-Stainless-Package-Version",
-    "X-Stainless-Poll-Helper",
-    "X-Stainless-Read-Timeout",
-    "X-Stainless-Retry-Count",
-    "X-Stainless-Runtime",
-    "X-Stainless-Runtime-Version",
-    "X-Stainless-Timeout",
+    "OpenAI-Organization, OpenAI-Project, User-Agent, X-Stainless-Arch, X-Stainless-Async, "
+    "X-Stainless-Custom-Poll-Interval, X-Stainless-Helper-Method, X-Stainless-Lang, X-Stainless-OS, "
+    "X-Stainless-Package-Version, X-Stainless-Poll-Helper, X-Stainless-Read-Timeout, X-Stainless-Retry-Count, "
+    "X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout"
 )
 
 
@@ -142,7 +130,7 @@ def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
         is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
         if is_preflight and reply.status == 204:
             headers["Access-Control-Allow-Methods"] = reply.headers["Allow"]
-            headers["Access-Control-Allow-Headers"] = ", ".join((_SENDABLE, _OF_MCP, *_OF_SDKS))
+            headers["Access-Control-Allow-Headers"] = ", ".join((_SENDABLE, _OF_MCP, _OF_SDKS))
             headers["Access-Control-Max-Age"] = _MAX_AGE
     return replace(reply, headers=headers)
 

@@ -9,7 +9,6 @@ from ...domain import limits
 from ...domain.errors import StoreError, StoreUnavailable
 from ...domain.keys import ID_BYTES, ID_PATTERN, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
 from ...store.keys import KeyStore, NewKey
-from ..base import problems
 from ..base.endpoint import Answer, Endpoint
 from ..base.exchange import Exchange, Reach
 from ..base.fields import NO_NUL, Asked, Whole, checked, read_object
@@ -145,7 +144,7 @@ ENDPOINTS: Final = (
         access=Scope.ADMIN,
         body=NewKeyFields,
         answers=(Answer(201, "Made", (NewKeyView,), ("Location",)),),
-        problems=(problems.KEY_LIMIT,),
+        problems=(KEY_LIMIT,),
     ),
     Endpoint(
         method="GET",

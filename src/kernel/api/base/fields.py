@@ -97,8 +97,7 @@ def parse_object(raw: bytes) -> dict[str, object]:
         if not raw.strip():
             raise _malformed("The body is empty.") from None
         reason = error.msg.removesuffix(" at")  # some of the JSON parser's messages end with " at"
-        detail = f"The body is not JSON: {reason} at line {error.lineno}, column {error.colno}."
-        raise _malformed(detail) from None
+        raise _malformed(f"The body is not JSON: {reason} at line {error.lineno}, column {error.colno}.") from None
     except _Unacceptable as error:
         raise _malformed(f"The body {error}.") from None
     except (ValueError, RecursionError):
@@ -197,13 +196,17 @@ def _whole(value: object) -> object:
 Whole = BeforeValidator(_whole)
 
 
-class Asked(BaseModel):
+class Plain(BaseModel):
+    """The base of request models whose fields have OpenAI's names, with underscores."""
+
+    # `strict` refuses the text "6000" as a number, and true as 1; the last one keeps input out of errors and logs.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Asked(Plain):
     """The base of the models of the native API's request bodies."""
 
-    # `strict` refuses the text "6000" as a number, and true as 1; the other keeps input out of errors and logs.
-    model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
 def extra_names(model: type[BaseModel]) -> Sequence[str]:
@@ -212,24 +215,14 @@ def extra_names(model: type[BaseModel]) -> Sequence[str]:
     Extra fields are texts without an effect. The task keeps and shows them, and lists can be filtered by each. Their
     names are single words, which neither a body nor a task has otherwise.
     """
-    return [
-        name
-        for base in model.__mro__
-        if issubclass(base, BaseModel) and "are_extra" in vars(base)
-        for name in base.model_fields
-    ]
+    extras = [base for base in model.__mro__ if issubclass(base, BaseModel) and "are_extra" in vars(base)]
+    return [name for base in extras for name in base.model_fields]
 
 
 def extras_of(fields: BaseModel) -> Mapping[str, str]:
     """Return the values of a body's extra fields, without those that the body lacks."""
     found = ((name, getattr(fields, name)) for name in extra_names(type(fields)))
     return {name: value for name, value in found if value is not None}
-
-
-class Plain(BaseModel):
-    """The base of request models whose fields have OpenAI's names, with underscores."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 def checked[Model: BaseModel](model: type[Model], body: Mapping[str, object]) -> Model:

@@ -109,11 +109,12 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait until `work` is done. Yields None whenever the stream has to send a comment."""
+        """Wait until `work` is done. Yields None when a comment is due, which shows whether the client still reads."""
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
-                if self._is_comment_due():
+                if self._clock() >= self._comment_at:
+                    self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
                     yield None
             await work
         finally:
@@ -124,10 +125,3 @@ class Follower:
         """Pause. A notice of a write ends the pause, but not before the shortest pause between two reads."""
         pause, soonest = look_seconds(look.silent_ms / 1000, self._took), look_seconds(0.0, self._took)
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
-
-    def _is_comment_due(self) -> bool:
-        """Whether a comment is due: it keeps the connection open, and shows whether the client still reads."""
-        due = self._clock() >= self._comment_at
-        if due:
-            self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
-        return due

@@ -11,18 +11,15 @@ from ...domain.prices import written
 from ...domain.task import BUDGET_EXHAUSTED, COST_EXHAUSTED, Status, Task, calls_left
 from ...run.waits import OVERDUE
 from ...store.admission import Limit
-from ..base import problems
 from ..base.endpoint import OF_TASK, Answer, Endpoint
 from ..base.exchange import Exchange, Reach
 from ..base.fields import Asked, MaxCost, Whole, amount, checked, read_object, refused
 from ..base.messages import Reply
-from ..base.problems import BUDGET_SPENT, COST_SPENT, NOT_RETRYABLE, Refusal
+from ..base.problems import BUDGET_SPENT, COST_SPENT, FILES_FULL, FILES_UNAVAILABLE, NOT_RETRYABLE, Refusal
 from ..base.services import Api
 from ..follow import wait
 from .submission import accepted_reply, limit_reached
 from .views import WholeTaskView
-
-_ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 class RetryFields(Asked):
@@ -43,11 +40,9 @@ class RetryFields(Asked):
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     """Make the refusal that says why a task was not retried."""
-    if task.status not in _ENDED_BADLY:
-        detail = (
-            f"The task is {task.status}. Only a failed or cancelled task, or a completed one with gaps, can be retried."
-        )
-        return Refusal(NOT_RETRYABLE, detail)
+    if task.status not in {Status.FAILED, Status.CANCELLED}:
+        only = "Only a failed or cancelled task, or a completed one with gaps, can be retried."
+        return Refusal(NOT_RETRYABLE, f"The task is {task.status}. {only}")
     spent, left = task.usage.model_calls, calls_left(task.total, task.completed, task.options.reduce)
     old = task.options.max_calls
     ran_out = task.failure is not None and task.failure.code == BUDGET_EXHAUSTED
@@ -109,12 +104,6 @@ ENDPOINTS: Final = (
         answers=(
             Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
         ),
-        problems=(
-            problems.NOT_RETRYABLE,
-            problems.BUDGET_SPENT,
-            problems.COST_SPENT,
-            problems.FILES_FULL,
-            problems.FILES_UNAVAILABLE,
-        ),
+        problems=(NOT_RETRYABLE, BUDGET_SPENT, COST_SPENT, FILES_FULL, FILES_UNAVAILABLE),
     ),
 )

@@ -75,7 +75,6 @@ JOINING: Final = (
 )
 _COUNT = re.compile(r"[0-9]{1,3}")
 _SECONDS = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,20})?")
-_TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 
 def resend(exchange: Exchange, body_digest: str) -> Resend:
@@ -93,7 +92,7 @@ def _sendings(headers: Mapping[str, str]) -> int:
 
 
 def _timeout(headers: Mapping[str, str]) -> float:
-    for name in _TIMEOUTS:
+    for name in ("x-stainless-read-timeout", "x-stainless-timeout"):
         if _SECONDS.fullmatch(text := headers.get(name, "")):
             return float(text)
     return limits.RESEND_TIMEOUT_SECONDS
@@ -139,16 +138,12 @@ def limit_reached(limit: Limit, api: Api) -> Refusal:
 
 
 NO_VISIBLE = "must have a visible character"
-
-
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 NOT_BEFORE: Final = Field(
     None,
     description="No model call starts before this time (RFC 3339, at most 7 days ahead), whatever asks for the task. "
     "A past time means now. The deadline counts from it.",
 )
-
-
 MAX_COST: Final = Field(
     None,
     description="The most that the calls of the task may cost, in dollars, over all retries: calls in doubt and in "
@@ -364,8 +359,7 @@ def cut_flaws() -> Iterator[None]:
     try:
         yield
     except TooManyChunks as error:
-        message = f"is too small: the input would need more than {error.most} chunks"
-        raise refused("chunk.maxChars", message) from None
+        raise refused("chunk.maxChars", f"is too small: the input would need more than {error.most} chunks") from None
     except BudgetTooSmall as error:
         message = f"must be at least {error.minimum}: the task needs that many calls without failures"
         raise refused("maxModelCalls", message) from None

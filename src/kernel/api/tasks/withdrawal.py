@@ -32,8 +32,7 @@ async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, T
     late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
     await _let_go(api, key, 0.0 if late else held, fence)
     if late:
-        again = {"Retry-After": str(ceil(held))}
-        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
+        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers={"Retry-After": str(ceil(held))})
     return changed, await found(api.store, key)
 
 
