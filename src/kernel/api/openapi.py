@@ -187,7 +187,6 @@ _EVENT: Json = {
     "properties": {name: {"type": "string"} for name in ("event", "id", "data")},
 }
 
-
 # The contents of answers that are neither JSON nor plain text, by media type.
 _FORMATS = {sse.MEDIA_TYPE: _EVENT, "application/octet-stream": {"type": "string", "format": "binary"}}
 

@@ -47,6 +47,7 @@ from .tasks.endpoints import endpoints as task_calls
 from .tasks.events import ENDPOINTS as EVENT_CALLS
 from .tasks.submission import TaskFields
 
+Parts = Mapping[str, str]
 _TAKEN = re.compile("[!-~]{1,128}")
 
 
@@ -62,9 +63,6 @@ def named(reply: Reply, name: str) -> Reply:
     if body and reply.headers.get("Content-Type") == PROBLEM_TYPE:
         body = json.dumps(json.loads(body) | {"requestId": name}, ensure_ascii=False)
     return replace(reply, body=body, headers={**reply.headers, REQUEST_ID: name})
-
-
-Parts = Mapping[str, str]
 
 
 def _retries() -> Sequence[Endpoint]:

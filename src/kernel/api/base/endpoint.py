@@ -45,7 +45,6 @@ IDEMPOTENCY_KEY = Parameter(
     "header",
 )
 
-
 _WHOSE: Final = {
     Reach.ONE: "The tenant to act on, by default the key's own. Another one needs a key with the scope `operator`.",
     Reach.ADMINISTERED: "The tenant whose keys are meant, by default the key's own. Another one needs a key with the "
@@ -54,16 +53,11 @@ _WHOSE: Final = {
     "the scope `operator`.",
 }
 
-
+_HOURS_MOST = round(limits.HISTORY_SECONDS / 3600)
 HOURS = Parameter(
     "hours",
     "How many hours to look back. Two days are kept.",
-    {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": round(limits.HISTORY_SECONDS / 3600),
-        "default": limits.HISTORY_HOURS_DEFAULT,
-    },
+    {"type": "integer", "minimum": 1, "maximum": _HOURS_MOST, "default": limits.HISTORY_HOURS_DEFAULT},
 )
 
 

@@ -123,17 +123,13 @@ _DEFAULTS = {name: getattr(TaskOptions(), name) for name in OPTION_TEXTS}
 
 
 def without_content(task: Task) -> Task:
-    """Return a task without its texts, for a caller without the scope `read`: its state, its terms and its bill.
-
-    Only calls that need the scope `read` show the input, so it needs no removal here.
-    """
+    """Return a task without its texts, for a key without the scope `read`. No call of such a key shows the input."""
     options = replace(task.options, **_DEFAULTS)
     if options.response is not None:
         options = replace(options, response={**options.response, "instructions": False})
     if options.structure is not None:
         options = replace(options, structure=options.structure._replace(name=None))
-    source = task.source
-    if source is not None:
+    if (source := task.source) is not None:
         source = source._replace(instructions="", output_schema=None, join_rules=None)
     return replace(task, options=options, source=source, first_line=None, result=None, value=None, quotes=())
 
@@ -142,8 +138,8 @@ def without_content(task: Task) -> Task:
 class Exchange:
     """One request with its call: the values of the path's variable segments, the parsed query, and the caller.
 
-    `check_key` raises Refusal if the key is no longer valid, as known within EVENT_KEY_SECONDS. `key_id` is the id of
-    the caller's API key, empty if the call needs no key. `may_read` says that the key has the scope `read`.
+    `check_key` raises Refusal if the key is no longer valid, as known within EVENT_KEY_SECONDS. For `key_id` and
+    `may_read` see `Caller`.
     """
 
     api: Api

@@ -71,8 +71,6 @@ QUOTA_DETAIL = (
     "The day's allowance of database rows is used up (D1 on the free plan). It resets at midnight UTC. The "
     "paid plan has no such limit."
 )
-
-
 COST_LIMIT_DETAIL = (
     "The first call could cost more than is left of what the tenant's calls may cost this month (UTC). Nothing was "
     "accepted. Earlier tasks go on as far as the cap allows."
@@ -160,9 +158,8 @@ class FieldError(NamedTuple):
 
     def view(self) -> "FieldErrorView":
         """Return what is wrong with the field, as a problem shows it."""
-        if self.pointer is None:
-            return FieldErrorView(field=self.field, message=self.message)
-        return FieldErrorView(field=self.field, message=self.message, pointer=self.pointer)
+        view = FieldErrorView(field=self.field, message=self.message)
+        return view if self.pointer is None else FieldErrorView(**view, pointer=self.pointer)
 
 
 @shown
@@ -214,18 +211,15 @@ class Refusal(Exception):
 
     def reply(self) -> Reply:
         """Make the answer."""
+        kind = self.kind
         problem = ProblemView(
-            type=TYPE_PREFIX + self.kind.code,
-            title=self.kind.title,
-            status=self.kind.status,
-            detail=self.detail,
-            code=self.kind.code,
+            type=TYPE_PREFIX + kind.code, title=kind.title, status=kind.status, detail=self.detail, code=kind.code
         )
         if self.limit is not None:
             problem["limit"] = self.limit
         if self.errors:
             problem["errors"] = [error.view() for error in self.errors]
-        return json_reply(self.kind.status, problem, self.headers, PROBLEM_TYPE)
+        return json_reply(kind.status, problem, self.headers, PROBLEM_TYPE)
 
 
 def named(name: str) -> str:
@@ -283,8 +277,7 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
 
 def overload_refusal() -> Refusal:
     """Make the refusal of a new task or file while the database is overloaded."""
-    again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
-    return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
+    return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers={"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))})
 
 
 POLL_AFTER = "openai-poll-after-ms"
@@ -296,11 +289,8 @@ _REPEATED_STATUSES = frozenset({408, 409, 429})
 _WAIT_SECONDS_MOST = 120  # The longest `Retry-After`, in seconds, that OpenAI's SDKs wait for.
 # Problems after which a repeated request would fail too, until an operator acts or until the next day.
 _HOPELESS = frozenset(
-    kind.code
-    for kind in (
-        *(NOT_CONFIGURED, BAD_CONFIGURATION, SCHEMA_MISSING),
-        *(DATABASE_QUOTA_EXHAUSTED, NO_WEBHOOK_KEY, FILES_FULL),
-    )
+    one.code
+    for one in (NOT_CONFIGURED, BAD_CONFIGURATION, SCHEMA_MISSING, DATABASE_QUOTA_EXHAUSTED, NO_WEBHOOK_KEY, FILES_FULL)
 )
 _NOT_SERVED = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
