@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 # `:submission` is the tenant, a colon and the client's Idempotency-Key. `:digest` identifies the content of the
 # request.
 
-# Takes an Idempotency-Key for a task, if the key is free or has expired. If two requests with one Idempotency-Key come
-# at once, the first gets the key. Goes before INSERT_TASK.
+# Takes an Idempotency-Key for a task, if it is free or has expired. Of two requests at once, the first gets it. Goes
+# before INSERT_TASK.
 TAKE_KEY = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at) VALUES (:submission, :task_key, :digest, {NOW} + :valid_ms)
 ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, expires_at = excluded.expires_at,
@@ -64,8 +64,7 @@ DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
 # Reads which task has an Idempotency-Key.
 KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
 
-# Reads which task has an Idempotency-Key, unless that key has expired. An expired key must not count for this read,
-# because the read runs without TAKE_KEY, which replaces expired keys.
+# Does the same for a key that has not expired, because this read runs without TAKE_KEY, which replaces expired keys.
 VALID_KEY_HOLDER = statement(f"{KEY_HOLDER.text} AND expires_at > {NOW}")
 
 # --- The new task ----------------------------------------------------------------------------------------
@@ -78,9 +77,8 @@ _DEADLINE_AT = f"{NEW_STARTS_AT} + :deadline_ms"
 # INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
 # arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
 # `:unclaimed_ms`, the sweep dispatches it again. A task with `:starts_at` in the future is first dispatched then.
-# `:model` and `:first_line` may be NULL. `:deadline_ms` and `:max_calls` are NULL for a task without a deadline or
-# budget, `:submission` is NULL without an Idempotency-Key, and `:tasks_most` (in flight) and `:characters_most` (a day)
-# are NULL without such limits.
+# These may be NULL: `:model`, `:first_line`, `:deadline_ms`, `:max_calls`, `:submission` (without an Idempotency-Key),
+# and the limits `:tasks_most` (in flight) and `:characters_most` (a day).
 def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = ()) -> Statement:
     """Make the statement that writes a task of a `kind` under a `condition`, both SQL, and columns `also`."""
     columns = "".join(f", {name}" for name in ("kind", *also)) if kind != "NULL" else ""
@@ -164,9 +162,9 @@ SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
 LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
-# `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
-# old one, and `:max_cost` alike. If the task's budget ran out, the new budget must be larger than the old one. A batch
-# is not retried, because its files are complete, and neither is a task whose text was in a file that is gone.
+# `:tasks_most` is NULL without such a limit. `:max_calls` is a new budget, or NULL to keep the old one, and `:max_cost`
+# alike. A budget that ran out must become larger. A batch is not retried, because its files are complete, nor is a task
+# whose text was in a file that is gone.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
@@ -209,10 +207,9 @@ PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 
   finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {STARTS_AT} + deadline_ms, wake_at = {wake(next_look(STARTS_AT), f"{STARTS_AT} + deadline_ms")}"""
 
-# Retries a failed or cancelled task. The outputs of finished chunks stay, and the deadline begins anew. The task's
-# fence rises, so that the database refuses writes of an earlier worker. The task's generation rises too. RETRY names
-# the generation that was read before. A retry that arrives late, after the task has ended again, therefore changes
-# nothing.
+# Retries a failed or cancelled task. The outputs of finished chunks stay, and the deadline begins anew. The fence
+# rises, so that the database refuses writes of an earlier worker. The generation rises too, and RETRY names the one
+# that was read, so a retry that arrives after the task has ended again changes nothing.
 RETRY = statement(f"""
 UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls), max_cost = coalesce(:max_cost, max_cost)
 WHERE id = :task_key AND {_RETRYABLE}

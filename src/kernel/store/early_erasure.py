@@ -94,11 +94,10 @@ _MOMENT_CHARS = 13  # The first characters of a task id, which hold the 48 bits 
 class Old:
     """Ended tasks that may be erased before their retention time is over.
 
-    All of these tasks had ended by `ended_by`, in the database's time. `uncounted` says that the sums over ended tasks
-    may lack something of these tasks. These tasks were found by a walk over the tasks of `tenant`, from `walked_from`
-    on. The tenant's next walk starts at `walked_to`: where this walk ended, or where this walk started if it found more
-    tasks than are erased now. `files_bytes` is what the files of all tenants in the database had by the last count,
-    without those that batches wrote.
+    All had ended by `ended_by`, in the database's time. `uncounted` says that the sums over ended tasks may lack
+    something of them. A walk over the tasks of `tenant`, from `walked_from` on, has found them. The next walk starts at
+    `walked_to`: where this one ended, or where it started if it found more tasks than are erased now. `files_bytes` is
+    what all tenants' files in the database had by the last count, without those that batches wrote.
     """
 
     ended_by: int

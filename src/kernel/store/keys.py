@@ -23,11 +23,10 @@ FROM (SELECT 1) LEFT JOIN api_keys ON id = :key_id AND (expires_at IS NULL OR ex
 # Deletes the tenant's expired API keys, which would still count towards its limit of keys. Goes before INSERT_KEY.
 DELETE_EXPIRED_KEYS = statement(f"DELETE FROM api_keys WHERE tenant = :tenant AND expires_at <= {NOW}")
 
-# Writes an API key unless the tenant already has `:keys_most` keys. If INSERT_KEY is sent twice, the second send
-# changes nothing, because the caller chose the key's id. If the write arrives after the key was revoked, the tombstone
-# `:grave` stops it. If two writes of API keys come at once, the second write counts the key of the first write, because
-# D1 serialises writes. `:scopes` is a JSON list. `:valid_ms` is NULL for a key that never expires, and `:label` is NULL
-# for a key without a label.
+# Writes an API key unless the tenant already has `:keys_most` keys. A second send changes nothing, because the caller
+# chose the key's id. If the write arrives after the key was revoked, the tombstone `:grave` stops it. Of two writes at
+# once, the second counts the key of the first, because D1 serialises writes. `:scopes` is a JSON list. `:valid_ms` is
+# NULL for a key that never expires, and `:label` for a key without a label.
 INSERT_KEY = statement(f"""
 INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at, expires_at)
 SELECT :key_id, :tenant, :digest, :scopes, :label, {NOW}, {NOW} + :valid_ms
@@ -80,10 +79,8 @@ class KeyStore(Store):
     async def find(self, key_id: str) -> KeyLookup:
         """Look up an API key, which must not have expired by the database's clock."""
         ((row,),) = await self._database.run(FIND_KEY.bind(key_id=key_id))
-        any_key = bool(row["any_key"])
-        if row["id"] is None:
-            return KeyLookup(None, None, any_key)
-        return KeyLookup(_key(row), d1.text(row, "digest"), any_key)
+        key = None if row["id"] is None else _key(row)
+        return KeyLookup(key, d1.maybe_text(row, "digest"), bool(row["any_key"]))
 
     async def insert(self, new: NewKey) -> Key | None:
         """Write an API key. Returns None if the tenant already has `limits.KEYS_MOST` keys that have not expired."""

@@ -13,7 +13,7 @@ database and read from it as hexadecimal digits. The module `segments` is pure: 
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from typing import NamedTuple
 from ..domain import limits
 from ..domain.structure import Quote
 from .claims import CallKey, Output
+from .d1 import as_json
 
 
 class Piece(NamedTuple):
@@ -44,15 +45,7 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[list[Pi
     bounds = sorted({0, *tries, len(outputs)})
     tried = [outputs[first:behind] for first, behind in pairwise(bounds)]
     return [
-        [
-            Piece(
-                level,
-                _numbers(output.key.position for output in part),
-                _numbers(len(output.text) for output in part),
-                _packed(entries),
-            )
-            for part, entries in _parts(same)
-        ]
+        [_piece(level, portion) for portion in portions(same, _entry)]
         for group in tried
         for level, same in groupby(group, key=attrgetter("key.level"))
     ]
@@ -73,24 +66,25 @@ def unpack(level: int, body: str) -> Iterator[Output]:
             yield Output(CallKey(level, idx), output, calls, reason, *times, lane, first_ms, found, bool(cached))
 
 
-def _numbers(numbers: Iterable[int]) -> str:
-    return ",".join(map(str, numbers))
-
-
-def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes]]]:
-    """Split outputs into parts of limited size, and write each output as an entry of a piece."""
-    part: list[Output] = []
-    entries: list[bytes] = []
+def portions[Item](items: Iterable[Item], written: Callable[[Item], bytes]) -> Iterator[list[tuple[Item, bytes]]]:
+    """Write items, in portions of up to PIECE_BYTES_MOST bytes or of one item. Without items, one portion is empty."""
+    portion: list[tuple[Item, bytes]] = []
     size = 0
-    for output in outputs:
-        entry = _entry(output)
-        if part and size + len(entry) > limits.PIECE_BYTES_MOST:
-            yield part, entries
-            part, entries, size = [], [], 0
-        part.append(output)
-        entries.append(entry)
+    for item in items:
+        entry = written(item)
+        if portion and size + len(entry) > limits.PIECE_BYTES_MOST:
+            yield portion
+            portion, size = [], 0
+        portion.append((item, entry))
         size += len(entry)
-    yield part, entries
+    yield portion
+
+
+def _piece(level: int, portion: Sequence[tuple[Output, bytes]]) -> Piece:
+    places = ",".join(str(output.key.position) for output, _ in portion)
+    sizes = ",".join(str(len(output.text)) for output, _ in portion)
+    entries = b"[" + b",".join(entry for _, entry in portion) + b"]"
+    return Piece(level, places, sizes, zlib.compress(entries, limits.COMPRESSION_LEVEL).hex())
 
 
 def _entry(output: Output) -> bytes:
@@ -100,8 +94,4 @@ def _entry(output: Output) -> bytes:
     while also and also[-1] is None:
         also.pop()
     entry += also
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _packed(entries: Sequence[bytes]) -> str:
-    return zlib.compress(b"[" + b",".join(entries) + b"]", limits.COMPRESSION_LEVEL).hex()
+    return as_json(entry).encode()

@@ -34,22 +34,9 @@ from .seen import Seen, note
 
 
 def written(fence: int, calls: Sequence[FailedCall]) -> Iterator[str]:
-    """Return one or more parameters of RECORD_FAILURES for the failed calls of a claim.
-
-    A failed call may have a rejected answer of up to 8,000 characters, or a provider's refusal. Therefore the calls are
-    divided among several parameters, each small enough.
-    """
-    entries: list[str] = []
-    size = 0
-    for call in calls:
-        entry = as_json(_failed(call, fence))
-        added = len(entry.encode())
-        if entries and size + added > limits.PIECE_BYTES_MOST:
-            yield f"[{','.join(entries)}]"
-            entries, size = [], 0
-        entries.append(entry)
-        size += added
-    yield f"[{','.join(entries)}]"
+    """Return parameters of RECORD_FAILURES for the failed calls of a claim: several if answers make them too large."""
+    for portion in segments.portions(calls, lambda call: as_json(_failed(call, fence)).encode()):
+        yield f"[{','.join(entry.decode() for _, entry in portion)}]"
 
 
 def _failed(call: FailedCall, fence: int) -> list[int | str | None]:

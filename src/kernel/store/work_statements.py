@@ -160,11 +160,10 @@ FROM tasks WHERE id = :task_key
 """)
 
 # --- Work under the claim --------------------------------------------------------------------------------
-# Each of the following statements names the claim by the claim's fence and name. The transaction checks the claim, so a
-# worker whose task was taken over, cancelled or erased changes nothing. Each statement also names its step, which is
-# the number of the write and rises with each write. A write that is sent again finds its own step in the task's row,
-# and has the same effect again. A write that was given up and arrives late finds a later step in the task's row, and
-# changes nothing.
+# Each of the following statements names the claim, by its fence and name, so a worker whose task was taken over,
+# cancelled or erased changes nothing. Each also names its step, the number of the write, which rises with each write. A
+# write that is sent again finds its own step in the task's row, and has the same effect again. A write that was given
+# up and arrives late finds a later step there, and changes nothing.
 
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
@@ -271,8 +270,8 @@ WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
 # Says for how many ms from now a lane may start calls that its task's worker has announced: for `start_ms`, or until
-# the deadline if that is earlier. If there is no row, the claim is over; a worker uses the statement only to check
-# whether its claim is over. A lane knows only the fence of its worker's claim, and so gives NULL as `:holder`.
+# the deadline if that is earlier. Without a row, the claim is over, which is all that a worker asks. A lane knows only
+# the fence of its worker's claim, and so gives NULL as `:holder`.
 MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) AND status = 'processing'
@@ -280,9 +279,8 @@ WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) A
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
-# Releases a task, so that it may be claimed again after `:delay_ms`. The sweep checks a released task after
-# `:sweep_ms`. If RELEASE is sent twice, the second send recognizes the released task by the claim's fence, and releases
-# it again.
+# Releases a task, so that it may be claimed again after `:delay_ms`. The sweep checks it after `:sweep_ms`. A second
+# send recognizes the released task by the claim's fence, and releases it again.
 RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}

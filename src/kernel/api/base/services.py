@@ -47,10 +47,9 @@ class AnswerCache[Answer]:
 
 
 class KeyCache(AnswerCache[Key]):
-    """Valid API keys.
+    """Valid API keys. `revision` rises with each removal of a key.
 
-    `revision` rises with each removal of a key. A request notes it before it reads a key from D1, so that a key that
-    was read before its removal is not kept after it.
+    A request notes it before it reads a key from D1, so that a key read before its removal is not kept after it.
     """
 
     def __init__(self) -> None:
@@ -143,11 +142,9 @@ class RateLimiter(Protocol):
 class Api:
     """All functions and services that a handler may use. `entropy` gives random bytes for secrets.
 
-    `kind_apis` gives what features add to the calls of tasks, and imports it.
-
-    `tell_object` tells a task's object under which fence the task has ended, in two seconds at most. `hear_object`
-    waits until a task's object reports a write that is later than a mark (see `Audience.hear`), and gives None if no
-    object works on the task. Both raise nothing.
+    `kind_apis` imports what features add to the calls of tasks. `tell_object` tells a task's object under which fence
+    the task has ended, in two seconds at most. `hear_object` waits until a task's object reports a write that is later
+    than a mark (see `Audience.hear`), and gives None if no object works on the task. Both raise nothing.
     """
 
     invocation: Invocation
