@@ -167,15 +167,10 @@ def _head(get: Json) -> Json:
     return get | {"operationId": f"{name}Head", "summary": f"{summary}: headers only", "responses": responses}
 
 
-def _parameter(parameter: Parameter) -> Json:
-    described = {
-        "name": parameter.name,
-        "in": parameter.place,
-        "description": parameter.description,
-        "schema": dict(parameter.schema),
-    }
+def _parameter(one: Parameter) -> Json:
+    described = {"name": one.name, "in": one.place, "description": one.description, "schema": dict(one.schema)}
     # A query parameter with an empty value counts as absent, except `tenant`, which is refused.
-    is_absent = parameter.place == "query" and parameter.name != exchange.TENANT
+    is_absent = one.place == "query" and one.name != exchange.TENANT
     return described | ({"allowEmptyValue": True} if is_absent else {})
 
 
@@ -242,14 +237,8 @@ def _references(names: Iterable[str]) -> Json:
 
 
 def _shared_headers() -> Json:
-    always = {
-        name: {
-            "description": "The same on every answer.",
-            "required": True,
-            "schema": {"type": "string", "const": value},
-        }
-        for name, value in ON_EVERY_ANSWER.items()
-    }
+    same: Json = {"description": "The same on every answer.", "required": True}
+    always = {name: same | {"schema": {"type": "string", "const": value}} for name, value in ON_EVERY_ANSWER.items()}
     with_cors = {
         name: {"description": f"With CORS only. {meaning}", "schema": {"type": "string"}}
         for name, meaning in (cors.ON_ANSWERS | cors.ON_PREFLIGHTS).items()

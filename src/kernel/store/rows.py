@@ -411,16 +411,11 @@ def pulse(row: Row) -> Pulse:
 
 def window(row: Row, *, in_file: bool = False) -> Window:
     """Read a window of a task's text. It has no chunk if the text is in a file (`in_file`)."""
+    overlap, lead = whole(row, "overlap"), whole(row, "lead")
     if in_file:
-        return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="", lead=whole(row, "lead"))
-    return Window(
-        first=whole(row, "first"),
-        start=whole(row, "start"),
-        ends=tuple(sorted(whole_list(row, "ends"))),
-        overlap=whole(row, "overlap"),
-        text=text(row, "text"),
-        lead=whole(row, "lead"),
-    )
+        return Window(first=0, start=0, ends=(), overlap=overlap, text="", lead=lead)
+    ends = tuple(sorted(whole_list(row, "ends")))
+    return Window(whole(row, "first"), whole(row, "start"), ends, overlap, text(row, "text"), lead)
 
 
 def kind_of(row: Row) -> Kind | None:
@@ -510,13 +505,8 @@ def task(row: Row) -> Task:
 
 
 def _source(row: Row) -> Source:
-    return Source(
-        text(row, "instructions"),
-        whole(row, "overlap"),
-        whole(row, "characters"),
-        maybe_json_object(row, "output_schema"),
-        options.join_rules(row),
-    )
+    schema, rules = maybe_json_object(row, "output_schema"), options.join_rules(row)
+    return Source(text(row, "instructions"), whole(row, "overlap"), whole(row, "characters"), schema, rules)
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:

@@ -145,24 +145,20 @@ class WorkStore(HookedStore):
         writes. If the claim continues, `receive` gets other isolates' latest calls to `model` for this tenant, if a
         call has failed lately. `also` has further statements for the same transaction.
         """
-        shared_id = latest_calls_id(claim.task_key, model)
-        more = also.writes(_under(claim, progress))
-        batch = [*self._records(claim, progress), *more, _next(claim, progress, then, shared_id)]
-        if progress.shared is not None:
-            batch.insert(0, _share(claim.task_key, shared_id, progress.shared))
-        written = len(batch) - 1
+        shared_id, under = latest_calls_id(claim.task_key, model), _under(claim, progress)
+        before = [] if progress.shared is None else [_share(claim.task_key, shared_id, progress.shared)]
+        before += [*self._records(claim, progress), *also.writes(under)]
+        if isinstance(then, Continue) and then.room_bytes:
+            before.append(work_statements.FIND_ROOM.bind(**under, half=then.room_bytes // 2))
+        batch = [*before, _next(claim, progress, then, shared_id)]
         if isinstance(then, Finish) and not then.keeps_input:
             batch.append(work_statements.EMPTY_INPUT.bind(**_claimed(claim)))
-        if isinstance(then, Continue) and then.room_bytes:
-            room = work_statements.FIND_ROOM.bind(**_under(claim, progress), half=then.room_bytes // 2)
-            batch.insert(written, room)
-            written += 1
         is_end = isinstance(then, Finish | Fail)
         if not is_end and also.asks is not None:
             batch.append(also.asks)
         run = partial(self._end, [claim.task_key]) if is_end else self._database.run
         results = await run(*batch, sends=sends)
-        landed = results[written]
+        landed = results[len(before)]
         if landed and not is_end and also.asks is not None:
             also.hears(results[-1])
         if receive is not None and landed and isinstance(then, Continue):

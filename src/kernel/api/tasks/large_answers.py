@@ -5,6 +5,7 @@ Each part is read from D1 after the previous part was sent, so an isolate holds 
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...calls.clock import LongWork
@@ -40,12 +41,8 @@ async def task_reply(
     if not large and not chunks_too:
         return json_reply(status, view, headers)
     if not large:
-        try:
-            chunks = await store.chunks(task.task_key)
-        except TooMuchAtOnce:
-            pass
-        else:
-            if chunks is None:
+        with suppress(TooMuchAtOnce):
+            if (chunks := await store.chunks(task.task_key)) is None:
                 raise no_task()
             return json_reply(status, {**view, "chunks": [chunk_view(chunk) for chunk in chunks]}, headers)
     index = await chunk_index(store, task)
