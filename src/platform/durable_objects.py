@@ -30,12 +30,7 @@ class AIProcessor(DurableObject):
         runtime = self._surroundings.runtime
         bound = bindings(self.env)
         self._processor = Processor(
-            storage_of(self.ctx),
-            self._worker,
-            bound.coordinators,
-            runtime.now_ms,
-            Log(runtime.write),
-            bound.processors,
+            storage_of(self.ctx), self._worker, bound.coordinators, runtime.now_ms, Log(runtime.write), bound.processors
         )
         self._lane = Lane()
 

@@ -109,9 +109,7 @@ class GapRetryStore(AdmissionStore):
     async def plan_gap_retry(self, old_key: TaskKey) -> GapRetry | None:
         """Plan a retry of a task's gaps. Returns None if the task has not completed with gaps, or does not exist."""
         found, gaps, plan = await self._database.run(
-            OLD_TASK.bind(old_key=old_key),
-            OLD_GAPS.bind(task_key=old_key),
-            OLD_PLAN.bind(old_key=old_key),
+            OLD_TASK.bind(old_key=old_key), OLD_GAPS.bind(task_key=old_key), OLD_PLAN.bind(old_key=old_key)
         )
         if not found or d1.text(found[0], "status") != Status.COMPLETED or not gaps:
             return None

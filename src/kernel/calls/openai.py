@@ -54,14 +54,7 @@ class OpenAIProvider:
 
     name = "openai"
 
-    def __init__(
-        self,
-        http: HttpClient,
-        *,
-        base_url: str,
-        api_key: str | None,
-        model: str | None,
-    ) -> None:
+    def __init__(self, http: HttpClient, *, base_url: str, api_key: str | None, model: str | None) -> None:
         self.default_model = model or DEFAULT_MODEL
         self._http = http
         self._base_url = base_url.rstrip("/")

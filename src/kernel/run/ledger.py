@@ -16,16 +16,7 @@ from ..calls.protocol import ModelReply
 from ..domain.errors import ModelDayUsedUp, ModelError, ModelRateLimited
 from ..domain.structure import Rejection
 from ..domain.task import Failure, LastError, is_truncated
-from ..store.claims import (
-    AttemptEntry,
-    CallKey,
-    Claim,
-    FailedCall,
-    MergeLevel,
-    Output,
-    Progress,
-    SharedCalls,
-)
+from ..store.claims import AttemptEntry, CallKey, Claim, FailedCall, MergeLevel, Output, Progress, SharedCalls
 from ..store.options import AnswerCounts
 from .failed_calls import CallRetries, Gaps, Rejections, Retry, provider_answer_of
 from .waits import Pauses, WaitReport
@@ -194,11 +185,7 @@ class Ledger:
         """
         pauses = self._pauses
         if self.failure is not None or now < max(
-            pauses.provider_until,
-            pauses.database_until,
-            pauses.quota_until,
-            pauses.cost_until,
-            self._opens_at(now),
+            pauses.provider_until, pauses.database_until, pauses.quota_until, pauses.cost_until, self._opens_at(now)
         ):
             return []
         narrow = self.patience.narrow(now)
