@@ -60,8 +60,8 @@ class Allowance:
     def allows_parts(self, groups_most: int) -> bool:
         """Whether the allowance suffices for answers in parts, of at most `groups_most` groups at a time.
 
-        Answers in parts may cost a subrequest and a write for each call. On the free plan they would divide a task
-        among more invocations, and each of them costs a claim.
+        They may cost a subrequest and a write for each call. On the free plan they would divide a task among more
+        invocations, each with its claim.
         """
         left, statements = self._left(0, 0)
         least = _PARTS_LEAST * groups_most

@@ -41,10 +41,9 @@ class CallGroups:
     """Starts groups of calls, which `caller` makes for the run.
 
     `message` returns the content of a call, and a call may take `seconds`. A group that was answered in part keeps its
-    place, and other calls may join it. A group without an answer keeps its place
-    for the rest of the run, even if its calls are sent again in other groups: it holds one of the six connections that
-    an invocation may have open, and only another invocation has new connections. When no place for a group is left, the
-    run ends, and the task's next run goes on.
+    place, and other calls may join it. A group without an answer keeps its place for the rest of the run, even if its
+    calls are sent again: it holds one of the six connections that an invocation may have open. When no place is left,
+    the run ends, and the task's next run goes on with new connections.
     """
 
     def __init__(self, caller: ModelCaller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
@@ -107,10 +106,9 @@ class CallGroups:
     async def beside(self, work: Coroutine[None, None, None]) -> int:
         """Do `work`, which makes no calls, and let no group that was answered in part stand alone for long.
 
-        A lane that has answered, and that no RPC waits for, may be evicted. The calls that it goes on with are then
-        lost, although they are paid for. If `work` takes longer than UNHEARD_SECONDS_MOST, for example because R2 does
-        not answer, the rests of such groups are sent again, and are answered as a whole. Returns how many groups were
-        sent. Raises what `work` raises.
+        A lane that no RPC waits for may be evicted, and the paid calls that it goes on with are then lost. If `work`
+        takes longer than UNHEARD_SECONDS_MOST, for example because R2 does not answer, the rests of such groups are
+        sent again, and are answered as a whole. Returns how many groups were sent. Raises what `work` raises.
         """
         working, sent = asyncio.ensure_future(work), 0
         try:
@@ -166,11 +164,9 @@ class CallGroups:
     ) -> list[EndedCall]:
         """Wait until a group ends, `until` has passed, or `hint` is done, and return the calls that have ended.
 
-        Groups that end at nearly the same time are returned together, so that one write records them.
-
-        `last` says that no other call could start now, so it costs nothing to wait for further groups. The wait for
-        further groups of calls ends at `deadline`. The calls are sorted by their keys, so that the content of a write
-        does not depend on the order of a set.
+        Groups that end at nearly the same time are returned together, so that one write records them. The wait for
+        further groups ends at `deadline`, and costs nothing if no other call could start now (`last`). The calls are
+        sorted by their keys, so that the content of a write does not depend on the order of a set.
         """
         if not self._out:
             assert until < math.inf  # a run without calls in flight and without a time limit would have ended its claim
@@ -196,11 +192,9 @@ class CallGroups:
     async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
         """Wait until a group ends or the hint is done, for at most `seconds`. Return whether `seconds` are over.
 
-        The timer decides whether the time is over, because the clock may show slightly less time when the timer fires.
-
-        Calls that started together, for example six, end one by one, and each end starts a new wait. `asyncio.wait`
-        would add a callback to each group in flight for each wait, and remove it afterwards; one shared future costs
-        less.
+        The timer decides that, because the clock may show slightly less time when the timer fires. Calls that started
+        together end one by one, and each end starts a new wait. One shared future costs less than `asyncio.wait`, which
+        would add a callback to each group in flight and remove it, for each wait.
         """
         loop = asyncio.get_running_loop()
         self._event = loop.create_future()
@@ -225,18 +219,16 @@ class CallGroups:
     ) -> float:
         """Return for how many seconds ended calls wait for other calls, because one write for several saves writes.
 
-        While ended calls wait, no calls start in their place, so the wait is only a fraction of their duration. If the
-        calls take different times, they end one by one anyway, and ended calls wait only until about one more has
-        ended. If a write takes long, `write_seconds`, they wait longer, because fewer writes relieve the database. If
-        no call could start anyway, ended calls wait as long as their duration, unless one of them failed: a failed call
-        may soon be made again.
+        While ended calls wait, no calls start in their place, so the wait is only a fraction of their duration. Calls
+        that take different times wait only until about one more has ended. If a write takes long, `write_seconds`, they
+        wait longer, because fewer writes relieve the database. If no call could start anyway, they wait as long as they
+        took, unless one of them failed: it may soon be made again.
         """
         finished = _finished(done)
         seconds = max((call.seconds for call in finished), default=0.0)
         is_slow = max(seconds, self._longest) >= limits.QUICK_CALL_SECONDS
         most = limits.LINGER_SECONDS_MOST if is_slow else limits.LINGER_SECONDS_QUICK
-        free = last and not any(isinstance(call.result, ModelError) for call in finished)
-        if free:
+        if last and not any(isinstance(call.result, ModelError) for call in finished):
             return min(seconds, most)
         fraction = limits.LINGER_FRACTION
         if _is_uneven(self._latest):
@@ -258,10 +250,9 @@ class CallGroups:
         return sorted(ended, key=attrgetter("key"))
 
     async def drop(self) -> list[EndedCall]:
-        """Cancel the calls in flight, and wait for their end, because a cancelled call may have a connection to close.
+        """Cancel the calls in flight, and wait up to DROP_SECONDS_MOST for their end: they may close connections.
 
-        Returns the calls that had already ended and were not recorded yet, because they are paid for. A call that does
-        not end within DROP_SECONDS_MOST is no longer waited for, so that it does not delay the run.
+        Returns the calls that had already ended and were not recorded yet, because they are paid for.
         """
         dropped, self._out, self._parted = self._out, [], []
         for group in dropped:

@@ -10,9 +10,8 @@ from ..text.merge import merge_ends
 class CallPlan:
     """The levels of calls that are planned so far, and the levels that a retry of gaps copies from the old task.
 
-    The plan of a task's calls begins with the stored levels. Each further level is planned from the sizes of the
-    outputs of the level below. The write that announces the first calls of a new level must also store the level, so
-    that a later version of the code, which may plan differently, uses the stored level.
+    The plan begins with the stored levels. Each further level is planned from the sizes of the outputs below it. The
+    write that announces its first calls also stores the level: a later version of the code may plan differently.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -23,8 +22,7 @@ class CallPlan:
         self._unsaved: list[MergeLevel] = []
         self._inherited = () if claim.inherited is None else claim.inherited.merges
         self._copied = 0 if claim.inherited is None else claim.inherited.outputs
-        # How many calls of the levels below the top merge only gaps. All calls of the levels below the top have ended,
-        # so a call without an output merges only gaps.
+        # How many calls below the top merge only gaps: those without an output, as all calls there have ended.
         self._left_out = sum(
             calls - sum(key.level == level for key in claim.outputs)
             for level, calls in enumerate(self._calls[:-1], start=1)

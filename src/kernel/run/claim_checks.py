@@ -1,8 +1,7 @@
 """Checks whether a run's claim is still valid, while the run waits for slow calls and does not write.
 
-If the claim is over, a write under the claim fails and shows this. While a run does not write, it reads the
-task's row from time to time instead. When a host learns that its task may have ended, it gives the run a notice, and
-the run checks its claim at once.
+A write under a claim that is over fails. While a run does not write, it reads the task's row from time to time instead.
+When a host learns that its task may have ended, it gives the run a notice, and the run checks its claim at once.
 """
 
 import asyncio
@@ -18,9 +17,8 @@ from .context import ClaimLost, Hint, RunContext
 class CheckSchedule:
     """When a run checks its claim next: first LOOK_SECONDS_FIRST after its last write, and at most `most` times. Pure.
 
-    Each write starts the schedule again, because a write also shows whether the claim is valid. The pause between two
-    checks of the claim doubles, up to LOOK_SECONDS_MOST. After a check without an answer, the pause to the next check
-    doubles without a limit. On a slow database every pause between checks of the claim is longer.
+    Each write starts the schedule again, because it also shows whether the claim is valid. The pause between two checks
+    doubles, up to LOOK_SECONDS_MOST; without a limit after a check without an answer. A slow database has longer ones.
     """
 
     def __init__(self, most: int) -> None:
@@ -56,8 +54,7 @@ class ClaimChecks:
     def next_at(self, wrote_at: float, groups_out: int) -> float:
         """Return when the run checks its claim next; infinity while no call is in flight, or if no check is allowed.
 
-        If the allowance permits no more checks, the run notices the end of the task only when its next call has ended.
-        The log mentions this only once.
+        In the second case, which is logged once, the run notices the task's end only when its next call has ended.
         """
         if groups_out == 0:
             return math.inf
@@ -72,9 +69,8 @@ class ClaimChecks:
     async def check(self, wrote_at: float, groups_out: int) -> None:
         """Check the run's claim if a check is due or a notice came. Raises ClaimLost if the claim is over.
 
-        After a notice that the task has ended under the run's claim, the row is not read, because with six calls in
-        flight no connection is free for a read. If the check got no answer in time, the run continues, because its
-        calls in flight are paid for.
+        After a notice that the task has ended under this claim, the row is not read: with six calls in flight no
+        connection is free. Without an answer in time the run continues, because its calls in flight are paid for.
         """
         log = self._context.log
         given = self.hint.take()

@@ -1,7 +1,7 @@
 """The context of one run: its claim, the objects that all parts of the run share, and its outcomes.
 
-The worker makes the context of a run once, when the claim is granted. `Worker.run` returns the outcome to its host. A
-host may notify its run that the task may have changed, so that the run need not poll the database.
+The worker makes the context when the claim is granted. `Worker.run` returns the outcome to its host. The host may
+notify its run that the task may have changed, so that the run need not poll the database.
 """
 
 import asyncio
@@ -63,10 +63,7 @@ class Released(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The outcome of a run whose claim was ended by another claim, by a cancellation or by an erasure.
-
-    It is also the outcome if the task waits so long that its host leaves it to the sweep.
-    """
+    """The outcome if another claim, a cancellation or an erasure ended the claim, or if the sweep has the task."""
 
 
 RunOutcome = Ended | Released | Lost | Unclaimed

@@ -3,10 +3,9 @@
 Times are seconds of the run's clock, and random numbers are passed in. `CallRetries` counts how often each call was
 tried, and decides whether a failure counts as an attempt and how long the call waits.
 
-A chunk that fails through its own fault leaves a gap. A chunk that fails through what may be a fault of the service is
-stored in the same way. It is a gap if the task has at least one output. The last rejected answer to a call, with the
-number of them, is stored with the failures of the call, so that a later claim continues to count: see
-docs/decisions/state.md#d0048.
+A chunk that fails through its own fault leaves a gap. One that fails through what may be a fault of the service is
+stored in the same way, and is a gap if the task has an output. The last rejected answer to a call, with their number,
+is stored with the call's failures, so that a later claim continues to count: see docs/decisions/state.md#d0048.
 """
 
 import json
@@ -19,7 +18,6 @@ from ..calls.model_health import Patience, Verdict, judge
 from ..calls.protocol import ModelReply
 from ..domain.codes import TaskCode
 from ..domain.errors import ModelError, ModelRefused, ModelReplyMalformed
-from ..domain.ids import TaskKey
 from ..domain.structure import Rejection, commonest, coverage
 from ..domain.task import Failure
 from ..store.claims import AttemptEntry, CallKey, Claim, FailedCall, Tries
@@ -50,8 +48,7 @@ class HeldFailure(NamedTuple):
 class HeldFailures:
     """Holds the undecided failures of each call until a success of another call shows that the model works.
 
-    After another call's success, all held failures of one call together count as at most one attempt. Even a call that
-    fails again and again during an outage of the model loses at most one attempt.
+    All failures that were held of one call count as at most one attempt, however long an outage of the model lasted.
     """
 
     def __init__(self) -> None:
@@ -131,8 +128,7 @@ class CallRetries:
         self, key: CallKey, failure: Failure, entry: AttemptEntry | None, now: float, *, final: bool
     ) -> FailedCall:
         """Record an answer that does not fit the schema: it costs no attempt, and shows that the model works."""
-        self.held.drop(key)
-        self._patience.succeeded(self._number(key), now)
+        self.succeeded(key, now)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure, entry=_logged(entry, tried, failure))
 
@@ -146,7 +142,7 @@ class CallRetries:
         chance: float,
         entry: AttemptEntry | None = None,
     ) -> Retry:
-        """Judge a failure, and return when the call is made again. `made` goes to the log of calls."""
+        """Judge a failure, and return when the call is made again. `entry` goes to the log of calls."""
         patience, of_service = self._patience, error.of_service
         own = of_service and patience.counts(self._number(key), started_at, now)
         if own:
@@ -202,7 +198,8 @@ class CallRetries:
         )
 
     def _number(self, key: CallKey) -> int:
-        return chunk_number(self._task_key, key)
+        """Return a number that names a chunk or merge among all of the tenant, and hides the task's id."""
+        return crc32(f"{self._task_key}/{key.level}/{key.position}".encode())
 
 
 def _logged(entry: AttemptEntry | None, tried: Tries, failure: Failure) -> AttemptEntry | None:
@@ -210,17 +207,11 @@ def _logged(entry: AttemptEntry | None, tried: Tries, failure: Failure) -> Attem
     return None if entry is None else entry._replace(number=tried.calls, failure=failure)
 
 
-def chunk_number(task_key: TaskKey, key: CallKey) -> int:
-    """Return a number that names a chunk or merge among all of the tenant, and hides the task's id."""
-    return crc32(f"{task_key}/{key.level}/{key.position}".encode())
-
-
 class Gaps:
     """The gaps of a task, under this claim and under earlier claims.
 
     A task without the option `onChunkFailure: gap` has no gaps, unless chunks that fail for good `always` are gaps.
-    Then only those that failed under this claim are kept here, and they never make the task fail, however many they
-    are.
+    Then only those of this claim are kept here, and they never make the task fail.
     """
 
     def __init__(self, claim: Claim, *, always: bool) -> None:
@@ -272,9 +263,8 @@ class Gaps:
     def failure(self) -> Failure | None:
         """Return the failure that the gaps cause for the task; None if the task does not fail.
 
-        Too many gaps have a code of their own, whether or not an output existed before, because it is chance which
-        calls end first. If the gaps may be the whole text and are the whole text, the task has no output, and fails
-        with the most frequent cause of the gaps.
+        Too many gaps have a code of their own, even without an output, because it is chance which calls end first. If
+        the gaps may be the whole text, and are, the task fails with their most frequent cause.
         """
         if self._always or not self._found or not (self.too_many or len(self._found) == self._total):
             return None

@@ -1,8 +1,8 @@
 """Exchanges the outcomes of a tenant's latest calls to one model between isolates, while some of the calls fail.
 
-A run sends the outcomes of its isolate's latest calls with a write that it makes anyway. A run receives the outcomes of
-other isolates' calls with its claim, and with each of its writes. A run makes a separate read only if its own isolate's
-calls do not decide whether a failure counts as an attempt: it reads once, before the failed call is repeated.
+A run sends the outcomes of its isolate's latest calls with a write that it makes anyway. It receives those of other
+isolates with its claim and with each write. It reads them separately only if its own isolate's calls do not decide
+whether a failure counts as an attempt: once, before the failed call is repeated.
 """
 
 import asyncio

@@ -46,10 +46,7 @@ class Inputs(Protocol):
     """The inputs of one claim's calls. The defaults are those of texts that are complete and small."""
 
     async def prepare(self, record: Record) -> "Ending | RunContext | None":
-        """Do what must be done before the first call, such as to count the chunks.
-
-        Returns how the claim ends, or the context for a new run with what was found. None: this run makes its calls.
-        """
+        """Prepare the first call. Returns how the claim ends, or the context of a new run; None if this one goes on."""
         return None
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
@@ -63,7 +60,7 @@ class Inputs(Protocol):
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the input of a call, and those of `wanted` calls after it, up to `calls` in all. Raises ClaimLost.
 
-        If an input cannot be read now, no call starts for a while, or ever; nothing is raised.
+        If an input cannot be read, nothing is raised, and no call starts for a while, or ever.
         """
         ...
 
@@ -130,10 +127,7 @@ class OutputRule(Protocol):
         ...
 
     def judge(self, key: CallKey, reply: ModelReply, source: Callable[[], CallSource]) -> ModelReply | Rejection:
-        """Return the reply as it is accepted, or why it is rejected: then the call is made again, or has failed.
-
-        `source` returns what the reply was made from. The quotes of the reply are stored with the output.
-        """
+        """Return the reply as it is accepted, or why it is rejected. `source` returns what it was made from."""
         ...
 
 

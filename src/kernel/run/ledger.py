@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 
 class Bill:
-    """A task's bill over all of its claims: settled calls, calls in doubt, and tokens.
-
-    The bill starts from the calls and tokens that the claim found. A call in flight is not on the bill yet.
-    """
+    """A task's bill over all of its claims, from what this claim found. A call in flight is not on the bill yet."""
 
     def __init__(self, claim: Claim) -> None:
         self.settled = claim.calls_settled
@@ -62,11 +59,10 @@ class Bill:
 class UnsavedProgress:
     """The outputs and failures since the last saved write.
 
-    `step` is the number of the row's last write at the time of the claim. A write of progress that failed may have
-    taken effect, or may still take effect. A failed write keeps its number as long as it is sent again. After a failed
-    write was given up, the next write has the next number, and also names the number of the first unconfirmed write
-    (`first_step`). The next write divides the outputs into the same pieces as the unconfirmed writes did; `tries` says
-    how they were divided.
+    `step` is the number of the row's last write at the time of the claim. A failed write may have taken effect, or may
+    still do so. It keeps its number as long as it is sent again. After it was given up, the next write has the next
+    number, and names the first unconfirmed write (`first_step`). It divides the outputs into the same pieces as the
+    unconfirmed writes did, as `tries` says.
     """
 
     def __init__(self, step: int) -> None:
@@ -248,7 +244,7 @@ class Ledger:
         self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
-        """Whether at least one call of the ledger has no output."""
+        """Whether a call has no output."""
         return key not in self._done
 
     @property
@@ -399,9 +395,8 @@ class Ledger:
     def not_started(self, key: CallKey, now: float) -> None:
         """Take back a model call that was announced and not made: the call is ready again, and loses no attempt.
 
-        If none of the announced calls was made, the database was too slow, and no call starts for a while; this pause
-        grows with each such announcement in a row. If another announced call was made, only the call `key` was late,
-        and there is no pause.
+        If no announced call was made, the database was too slow, and no call starts for a while. This pause grows with
+        each such announcement in a row.
         """
         del self._in_flight[key]
         if self._gate is not None:
@@ -413,10 +408,7 @@ class Ledger:
             self._pauses.pause(now + start_pause_seconds(self.fruitless))
 
     def lose(self, keys: Iterable[CallKey], failure: Failure, most: int) -> int:
-        """Give up calls that can never be made, up to `most`, and return how many. Each leaves a gap.
-
-        Calls that have ended, or that are in flight, are not given up.
-        """
+        """Leave gaps for up to `most` of the calls, except those ended or in flight. Return how many were given up."""
         lost = set(islice((key for key in keys if not (self.all_done([key]) or key in self._in_flight)), most))
         self._remove(lost)
         for key in sorted(lost):
@@ -473,10 +465,7 @@ class Ledger:
         merges: Sequence[MergeLevel] = (),
         shared: SharedCalls | None = None,
     ) -> Progress:
-        """Return the content of the next write: all progress since the last saved write, and the announced calls.
-
-        `shared` are the outcomes of the latest calls, for other isolates.
-        """
+        """Return the content of the next write: all unsaved progress, the announced calls, and outcomes to share."""
         if starting:  # as long as these calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
         away_since, asked_until = self.patience.away_since, self._pauses.provider_until

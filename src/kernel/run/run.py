@@ -1,9 +1,8 @@
 """The work under one claim: make model calls, record them, merge outputs, and end or release the task.
 
 A run keeps as many calls in flight as its caller accepts. One transaction in D1 records the calls that have ended and
-announces the calls that will start next. The platform may kill the worker of a run at any await. The next claim of the
-task finds every recorded output. It also finds the announced calls without an outcome, and these calls count as in
-doubt.
+announces the calls that will start next. The platform may kill a run's worker at any await. The task's next claim finds
+every recorded output, and the announced calls without an outcome, which count as in doubt.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -284,10 +283,9 @@ class Run:
     async def _settle(self) -> Status | None:
         """Write the bill and the paid outputs of a task that was ended by a client or by its deadline.
 
-        A worker without lanes cancels its calls in flight. A worker with lanes asks the lanes to abort their calls
-        before it writes the bill, so that a slow database does not prolong unwanted calls. A second write records
-        outputs from lanes that cannot be reached, and outputs of a kind whose calls are awaited. If another claim has
-        the task, nothing can be written, and the calls remain in doubt.
+        A worker without lanes cancels its calls in flight. Lanes abort their calls before the bill is written, so that
+        a slow database does not prolong unwanted calls. A second write records outputs from lanes that cannot be
+        reached, and of a kind whose calls are awaited. If another claim has the task, the calls remain in doubt.
         """
         if self._caller.slack_seconds or self._kind.awaits_calls:
             await self._recorder.record(self._calls.ended())

@@ -1,8 +1,7 @@
 """Holds the inputs of a run's calls: the texts of chunks, and the outputs that merges combine.
 
-A run keeps only the inputs of its present calls in memory, and reads other inputs when it needs them. On a small
-allowance, a task with thousands of chunks takes hundreds of runs, and otherwise each of these runs would read the whole
-text.
+A run keeps only the inputs of its present calls in memory. On a small allowance, a task with thousands of chunks takes
+hundreds of runs, and each of them would otherwise read the whole text.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,11 +24,7 @@ from .write_pacer import WritePacer
 
 
 class CallInputs(Inputs):
-    """The texts of chunks, and the outputs, that the calls of one claim need as inputs.
-
-    Outputs are read from D1 only after the unsaved progress is written. The run writes it, and its parts do not refer
-    back to the run: see `Run`.
-    """
+    """The texts of chunks, and the outputs, that one claim's calls need. It does not refer to the run: see `Run`."""
 
     def __init__(self, context: RunContext, plan: CallPlan, pacer: WritePacer, ledger: Ledger) -> None:
         self._context = context
@@ -47,10 +42,7 @@ class CallInputs(Inputs):
         self._sizes: dict[CallKey, int] = {}
 
     def recorded_form(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
-        """Return the answer unchanged, and keep its output if a merge will need it and the memory limit allows it.
-
-        The outputs that the call `key` has merged are dropped from memory, because no other call needs them.
-        """
+        """Return the answer unchanged. Keep its output for a merge if memory allows, and drop what `key` has merged."""
         if self._merging:
             for member in self._members(key):
                 self._outputs_chars -= len(self._outputs.pop(member, ""))
@@ -103,10 +95,7 @@ class CallInputs(Inputs):
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
-        """See `Inputs.read`. Texts that no `wanted` call needs are dropped from memory.
-
-        Before the input of a merge is read, the caller saves all progress.
-        """
+        """See `Inputs.read`. Before a merge's input is read, all progress is saved. Texts not `wanted` are dropped."""
         if key.level:
             last = await self._last_read(key, calls)
             first = self._plan.members(key.position).start
@@ -158,10 +147,7 @@ class CallInputs(Inputs):
         return all(key in self._sizes for key in keys)
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
-        """Return the position of the last merge whose inputs are read together with those of `key`.
-
-        The inputs of all merges that are read together have at most OUTPUTS_KEPT_CHARS.
-        """
+        """Return the last merge that is read together with `key`, so that all inputs have up to OUTPUTS_KEPT_CHARS."""
         behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
         keys = [CallKey(key.level, position) for position in range(key.position, behind)]
         if sum(map(self._most_chars, keys)) > limits.OUTPUTS_KEPT_CHARS:
@@ -175,8 +161,7 @@ class CallInputs(Inputs):
         members = self._members(key)
         if all(member in self._sizes for member in members):
             return sum(self._sizes[member] for member in members)
-        # Only two outputs, or three at the end of a level, may be merged in one call even if they are together larger
-        # than `merge_chars`.
+        # Only two outputs, or three at the end of a level, may together be larger than `merge_chars`.
         return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
 
     async def _read_outputs(self, level: int, places: range) -> None:

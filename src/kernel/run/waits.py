@@ -12,17 +12,11 @@ from ..store.claims import CallKey, Claim
 
 
 class Pauses:
-    """Pauses in which a run starts no call: the provider asked for a pause, or the database is too slow or too full.
-
-    `rate_waits` counts the waits in a row for the provider's rate limit, including waits of earlier runs.
-    """
+    """Pauses in which a run starts no call, by their ends: seconds of the run's clock."""
 
     def __init__(self, rate_waits: int) -> None:
-        self.provider_until = 0.0  # the end of the pause, by the run's clock
-        self.database_until = 0.0
-        self.quota_until = 0.0
-        self.cost_until = 0.0
-        self.rate_waits = rate_waits
+        self.provider_until = self.database_until = self.quota_until = self.cost_until = 0.0
+        self.rate_waits = rate_waits  # How many waits in a row, of earlier runs too, were for the rate limit.
 
     def until(self, model_away: float, backoff: float) -> dict[str, float]:
         """Return for each reason until when calls pause, in seconds of the run's clock; 0 if they do not."""
@@ -118,10 +112,9 @@ def because(last_error: LastError | None) -> str:
 class Terms:
     """The deadline and the budget of a task, as one claim of the task sees them.
 
-    Times are seconds of the worker's steady clock, and the database's clock decides whether a deadline has passed. The
-    answer to the claim says how much time was left when the database wrote the claim, between the worker's request and
-    the answer. So the worker knows the earliest and the latest moment at which the deadline can be: it starts no call
-    after the earliest, and ends the task at the latest.
+    Times are seconds of the worker's steady clock, and the database's clock decides about a deadline. The claim says
+    how much time was left when the database wrote it, between the worker's request and the answer. So the worker knows
+    the earliest and latest moment of the deadline: it starts no call after the first, and ends the task at the second.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:

@@ -79,10 +79,7 @@ class WritePacer:
         self._bucket.refund()
 
     def ready_at(self, now: float) -> float:
-        """Return when the run may write next. If the result is not later than `now`, the run may write at once.
-
-        The wait for a write ends at the latest when half of the lease has passed, so that the lease does not run out.
-        """
+        """Return when the run may write next: before half of the lease has passed, so that the lease does not end."""
         return min(self._bucket.ready_at(now), self.renews_by)
 
     @property
@@ -98,9 +95,9 @@ class WritePacer:
         Raises StoreUnavailable. A write that found the database full is also repeated, unless `when_full` is False,
         because space may become free before paid outputs are lost.
 
-        Each write waits until `ready_at`: paid outputs wait, so that they do not add to the database's load. A read
-        does not wait and does not count as a write. Otherwise a run with only one write left could not announce the
-        calls whose input it has read. A write `at_once` counts but does not wait, unless it must be repeated.
+        Each write waits until `ready_at`, so that paid outputs do not add to the database's load. A read neither waits
+        nor counts: a run with one write left must still announce the calls whose input it has read. A write `at_once`
+        counts but does not wait, unless it must be repeated.
         """
         began = clock.now()
         ready_at = self.ready_at(began) if writes and not at_once else began
