@@ -1,8 +1,8 @@
 """Makes a run's model calls: the protocol `ModelCaller`, and its implementation without lanes.
 
 Calls are sent in groups. A group is one subrequest of the run's invocation, and one connection that waits for an
-answer. The receiver of a group answers when all calls of the group have ended, or when some have ended, if the group
-may be answered in parts. The implementation that lets lanes make the calls is in `objects.laned_caller`.
+answer. It is answered when all of its calls have ended, or some of them, if it may be answered in parts. The
+implementation that lets lanes make the calls is in `objects.laned_caller`.
 """
 
 import asyncio
@@ -58,9 +58,8 @@ class ModelCaller(Protocol):
         group beside them. If the lane no longer knows a held call, the outcome of this call is CallerLost.
 
         Each call may take `seconds`. The outcome of a call that cannot start before `starts_by`, by the run's clock, is
-        CallNotStarted. If the group's connection is lost, the outcome of each of its calls is ModelConnectionLost. If
-        the group gives no answer in time, the outcome of each of its calls is Silence. An error of the model is
-        returned as an outcome, and not raised.
+        CallNotStarted. The outcome of each call of a group is ModelConnectionLost if the connection is lost, and
+        Silence without an answer in time. An error of the model is returned as an outcome, and not raised.
         """
         ...
 

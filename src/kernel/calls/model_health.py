@@ -56,23 +56,17 @@ def others(chunk: int, calls: Iterable[LatestCall], now: float) -> list[LatestCa
 
 
 class Absence:
-    """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
-
-    `since` is the time of the model's first failure since this task's or tenant's own last success. `away` says that
-    the latest calls have failed, and that no call of other tasks is known to have succeeded after them; `began_at` is
-    when the model became away. `open_at` is when the next call may probe the model, `asked_until` is the time until
-    which the provider asked us to wait, and `probed_at` is when a call last probed the model.
-    """
+    """How a model behaved lately, for one task or for the tasks of one tenant in an isolate."""
 
     def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:
         self.success_at = -math.inf
         self.failure_at = failure_at
-        self.since = since
-        self.away = since is not None
+        self.since = since  # When the first call failed since this task's or tenant's own last success.
+        self.away = since is not None  # The latest calls have failed, and no call of others has succeeded since.
         self.waits = waits
-        self.began_at = -math.inf if since is None else since
-        self.open_at = -math.inf
-        self.asked_until = -math.inf
+        self.began_at = -math.inf if since is None else since  # When the model became away.
+        self.open_at = -math.inf  # When the next call may probe the model.
+        self.asked_until = -math.inf  # Until when the provider asked us to wait.
         self.probed_at = -math.inf
         self._paused_at = self.began_at
 
@@ -116,14 +110,12 @@ class Verdict(NamedTuple):
     """What a failed model call means for its chunk.
 
     `attempts` and `counted` are the chunk's totals of attempts and of counted failures, the judged call included.
-    `final` says that the chunk gets no further call. `wait` is how many seconds the chunk's next call waits; if the
-    model is away, that call may wait longer.
     """
 
     attempts: int
     counted: int
-    final: bool
-    wait: float
+    final: bool  # Whether the chunk gets no further call.
+    wait: float  # How many seconds the chunk's next call waits, or longer if the model is away.
 
 
 def counts(chunk: int, started_at: float, success_at: float, calls: Iterable[LatestCall], now: float) -> bool:
@@ -202,21 +194,17 @@ class ModelHealth:
         """Record a call that succeeded."""
         self.absence.returned(now)
         self.answers.note(now)
-        self._note(LatestCall(chunk, now, True))
+        self.note(LatestCall(chunk, now, True))
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float, chance: float) -> None:
         """Record a call that failed because of the model service."""
         self.absence.failed(started_at, now, asked, chance)
-        self._note(LatestCall(chunk, now, False))
+        self.note(LatestCall(chunk, now, False))
 
     def failed_alone(self, chunk: int, now: float) -> None:
         """Record a failed call that counts against its chunk, and so does not show that the model is away."""
         self.absence.failure_at = now
-        self._note(LatestCall(chunk, now, False))
-
-    def malformed(self, chunk: int, now: float) -> None:
-        """Record a reply without usable output, which counts neither as success nor as trouble."""
-        self._note(LatestCall(chunk, now, False))
+        self.note(LatestCall(chunk, now, False))
 
     def shared(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
         """Record what other isolates have written to the database: their latest calls, and when a call last failed."""
@@ -244,8 +232,7 @@ class ModelHealth:
         """Return how many calls a run may have in flight: the more of the latest calls failed, the fewer.
 
         The width is `usual` times the share of successes among the latest calls of OTHERS_MOST chunks; a chunk without
-        a known call counts as a success. Within WIDEN_SECONDS after the last failure, the number of calls that may be
-        in flight grows back to `usual`.
+        a known call counts as a success. Within WIDEN_SECONDS after the last failure it grows back to `usual`.
         """
         healed = (now - self.absence.failure_at) / limits.WIDEN_SECONDS
         return max(1, math.ceil(usual * min(1.0, self._share(now) + healed) - 1e-9))
@@ -260,7 +247,8 @@ class ModelHealth:
         recent = [call for call in self.calls if now - call.at <= limits.OTHERS_SECONDS][: limits.OTHERS_MOST]
         return 1 - sum(not call.succeeded for call in recent) / limits.OTHERS_MOST
 
-    def _note(self, call: LatestCall) -> None:
+    def note(self, call: LatestCall) -> None:
+        """Record how a call ended, for other isolates too."""
         self.unshared = self.calls.note(call) or self.unshared
 
 
@@ -287,10 +275,9 @@ class ModelHealths:
 class Patience:
     """Decides for one run, whose model may be away, when and how many calls may start, and which failures count.
 
-    The run waits up to `seconds` for a model that is away; with 0 it does not wait. `health` is the isolate's knowledge
-    of the model. `away_for`, `waits` and `failed_for` say what earlier runs of the task saw: the model has been away
-    for `away_for` seconds, `waits` probes in a row failed, and the last probe failed `failed_for` seconds ago.
-    `resumed` says that an operator has ended the task's pause since then: its next probe waits for no other task's.
+    The run waits up to `seconds` for a model that is away. Earlier runs of the task saw the model away for `away_for`
+    seconds, and `waits` probes in a row fail, the last one `failed_for` seconds ago. `resumed` says that an operator
+    has ended the task's pause since then: its next probe waits for no other task's.
     """
 
     def __init__(
@@ -346,13 +333,12 @@ class Patience:
     def answered(self, chunk: int | None, now: float) -> None:
         """Record an answer that is neither a success nor trouble of the model service: the model is not away.
 
-        `chunk` is set if the model's reply had no usable output. A reply without usable output does not prove that
-        other failures are their chunks' fault.
+        `chunk` is set if the reply had no usable output, which does not prove that others fail by their own fault.
         """
         self._own.answered()
         self._health.absence.answered()
         if chunk is not None:
-            self._health.malformed(chunk, now)
+            self._health.note(LatestCall(chunk, now, False))
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float | None, chance: float) -> None:
         """Record a call that failed because of the model service, which may have asked for `asked` seconds of pause."""
@@ -373,8 +359,7 @@ class Patience:
     def narrow(self, now: float) -> bool:
         """Whether this run may have only one call at a time in flight, as a probe of a model that is away.
 
-        The run is narrow when this task's own calls show that the model is away, or when they show nothing yet and the
-        calls of other tasks do.
+        This task's own calls show that the model is away, or they show nothing yet and those of other tasks do.
         """
         self._notice_return()
         return self._own.away or self._new_to_it(now)
@@ -403,8 +388,8 @@ class Patience:
     def opens_at(self, now: float, latest_start: float | None) -> float:
         """Return when the run's next call may start, or infinity while a probe of the model is in flight.
 
-        `latest_start` is when the newest call in flight started, None if no call is in flight. A call may start at the
-        latest when the task's wait for the model is over, unless the provider asked for a longer pause.
+        `latest_start` is when the newest call in flight started. A call may start at the latest when the task's wait
+        for the model is over, unless the provider asked for a longer pause.
         """
         if not self.narrow(now):
             return -math.inf

@@ -2,16 +2,13 @@
 
 The caller passes the time, and `chance`, a random number from 0 to 1, for jitter.
 
-A slow database must not get more requests because it is slow. Three rules keep the load of a slow database low: calls
-get more time to start, calls that did not start are announced again only after a growing pause, and a worker may write
-only in proportion to the calls that it finished.
+A slow database must not get more requests because it is slow: calls get more time to start, calls that did not start
+are announced again only after a growing pause, and a worker may write only in proportion to the calls that it finished.
 
 A stall is a claim of a task that ended without a finished model call: its worker died by chance, or the task kills
-every worker that takes it. In a row of stalls, the first claim makes as many calls at a time as usual. When the worker
-of the first claim dies, another worker takes the task over at once, and makes half as many calls at a time. Each later
-claim in the row of stalls starts after a longer rest and makes fewer calls at a time. The last claim in a row of stalls
-makes one call at a time, after a long rest. If the worker of the last claim dies too, the task counts as the cause. See
-decision 0018.
+every worker that takes it. In a row of stalls, the first claim makes as many calls at a time as usual, the second one
+begins at once with half as many, and each later one makes fewer, after a longer rest. The last claim makes one call at
+a time, after a long rest. If its worker dies too, the task counts as the cause. See decision 0018.
 """
 
 import re
@@ -94,8 +91,7 @@ class WriteBucket:
     def refund(self) -> None:
         """Give back the token of a write that a full database refused, or that recorded a part of a file.
 
-        A write that a full database refused changed nothing, and the pauses between the tries already limit the load.
-        Writes about a file need no other limit: each portion of the file and each of its objects is recorded once.
+        The refused write changed nothing and is tried again after a pause. A part of a file is recorded only once.
         """
         self._tokens += 1
 
@@ -123,10 +119,9 @@ def away_seconds(waits: int, chance: float) -> float:
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
     """Return how many seconds to wait after a 429 that follows `waits` such waits in a row.
 
-    The provider's own wait, `asked`, is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour), but the
-    wait is never less than a floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait up to five
-    minutes, and gets up to half of itself as jitter on top. So the waits grow even if the provider keeps asking for
-    none. If `asked` is None, the wait starts at RATE_LIMIT_SECONDS_FIRST and also doubles; up to half of it is jitter.
+    The provider's own wait, `asked`, is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour), above a
+    floor. The floor starts at RATE_LIMIT_SECONDS_LEAST and doubles with each wait up to five minutes, plus up to half
+    of it as jitter. If `asked` is None, the wait starts at RATE_LIMIT_SECONDS_FIRST and doubles, half of it jitter.
     """
     ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
     doubling = 2.0 ** min(waits, 16)
@@ -170,9 +165,9 @@ def _date(text: str | None) -> datetime | None:
 class Rests(NamedTuple):
     """How long a task rests, in ms, after each claim that ended without a finished call.
 
-    `between_ms` has a time for each claim of such a row except the last: the next claim starts at least so long after
-    the first claim of the row, and at least half that time after the claim before. After the last claim, the task rests
-    until `least_ms` have passed since the first one.
+    `between_ms` has a time for each claim except the last: the next claim starts at least so long after the first claim
+    of the row, and at least half that time after the one before. After the last claim, the task rests until `least_ms`
+    have passed since the first one.
     """
 
     between_ms: tuple[int, ...] = ()

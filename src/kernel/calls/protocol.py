@@ -12,16 +12,14 @@ from ..domain.structure import Quote, Rejection
 class OutputForm(NamedTuple):
     """The form that a call's output must have: a JSON object that `schema` allows.
 
-    `schema` is the client's own document. `name` and `strict` are what OpenAI's API requires in addition to a schema.
-    `sending` says whether the schema is sent in a field, in the system message, or in both. `rejected` is set if the
-    model is asked again: the call then shows the model the answer that did not fit, and its faults.
+    `name` and `strict` are what OpenAI's API requires in addition to a schema.
     """
 
-    schema: Mapping[str, object]
+    schema: Mapping[str, object]  # The client's own document.
     name: str
     strict: bool
-    sending: Sending
-    rejected: Rejection | None = None
+    sending: Sending  # Whether the schema is sent in a field, in the system message, or in both.
+    rejected: Rejection | None = None  # The answer that did not fit, and its faults, if the model is asked again.
 
     @property
     def in_field(self) -> bool:
@@ -42,9 +40,8 @@ class ModelCall:
     the request. If `form` is None, the output may be any text.
 
     `body` is a line of a batch, in the form of a chat completion's body without a model. The provider sends this body
-    unchanged, instead of `system`, `user`, `temperature`, `options` and `form`. In `body`, the limit of tokens is
-    called `max_completion_tokens`. If `body` has no limit of tokens, `max_output_tokens` applies. The reply to a call
-    with a body contains the whole answer.
+    unchanged, instead of `system`, `user`, `temperature`, `options` and `form`, and the reply contains the whole
+    answer. If `body` has no `max_completion_tokens`, `max_output_tokens` applies.
 
     `task_key` names the task to Cloudflare's AI Gateway.
     """
@@ -63,16 +60,6 @@ class ModelCall:
 class ModelReply(NamedTuple):
     """A model's usable output. The token counts are those that the provider reports, and 0 if it reports none.
 
-    `finish_reason` is `stop`, `length`, `content_filter`, another word of the provider, or None if the provider names
-    no reason. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if
-    the lane is unknown.
-
-    `repaired` says that the output was corrected to fit the task's schema. `quotes` are those of its values that are
-    the input's own text, and `quotes_missed` counts others that were not found there.
-
-    `cached_tokens` of the input were in the provider's cache. `from_cache` says that the whole answer came from the
-    cache of Cloudflare's AI Gateway, without a call of the model.
-
     `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
     `output` is then empty.
     """
@@ -80,14 +67,14 @@ class ModelReply(NamedTuple):
     output: str
     input_tokens: int
     output_tokens: int
-    finish_reason: str | None = None
-    lane: int | None = None
+    finish_reason: str | None = None  # `stop`, `length`, `content_filter`, or another word of the provider.
+    lane: int | None = None  # The lane that made the call; None for the task's own worker, or if it is unknown.
     answer: Mapping[str, object] | None = None
-    repaired: bool = False
-    quotes: tuple[Quote, ...] = ()
-    quotes_missed: int = 0
-    cached_tokens: int = 0
-    from_cache: bool = False
+    repaired: bool = False  # Whether the output was corrected to fit the task's schema.
+    quotes: tuple[Quote, ...] = ()  # The output's values that are the input's own text.
+    quotes_missed: int = 0  # How many other quotes were not found in the input.
+    cached_tokens: int = 0  # How many tokens of the input were in the provider's cache.
+    from_cache: bool = False  # Whether the answer came from the cache of the AI Gateway, without a call of the model.
 
 
 class Health(NamedTuple):

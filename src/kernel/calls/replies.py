@@ -76,21 +76,18 @@ def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
     refusal = message.get("refusal")
     if formed and not content and isinstance(refusal, str) and refusal.strip():
         content, reason = refusal, CONTENT_FILTER
-    return text_reply(content, member(document, "usage"), reason, formed=formed)._replace(
-        cached_tokens=cached(document)
-    )
+    return text_reply(content, document, reason, formed=formed)
 
 
-def text_reply(content: object, usage: object, finish_reason: object = None, *, formed: bool = False) -> ModelReply:
-    """Make a reply from a text (a string or a list of text parts), a usage object and a finish reason of any shape.
+def text_reply(content: object, document: object, finish_reason: object, *, formed: bool) -> ModelReply:
+    """Make a reply from a text (a string or a list of text parts), a document with tokens, and a finish reason.
 
     If a content filter withheld the whole text, the output is empty, because the text would also be withheld if the
     call were repeated. Raises ModelReplyMalformed if the reply has no text, or if its text is too long. D1 cannot store
-    NUL and halves of surrogate pairs, so each of them becomes U+FFFD. Token counts that are impossible become 0.
+    NUL and halves of surrogate pairs, so each of them becomes U+FFFD.
 
-    `formed` says that the call asked the model for JSON. If a call asked for JSON, an object in its reply counts as the
-    text of the object's JSON. An answer that was cut off before its first word is an empty output, which is judged like
-    any other cut output.
+    `formed` says that the call asked the model for JSON. An object in its reply then counts as the text of the object's
+    JSON, and an answer that was cut off before its first word is an empty output, judged like any other cut output.
     """
     if formed and isinstance(content, Mapping):
         content = as_json(content)
@@ -106,12 +103,8 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
         raise ModelReplyMalformed(f"the reply has no text{before}")
     if len(content) > limits.OUTPUT_CHARS_MOST:
         raise ModelReplyMalformed(f"the reply's text exceeds {limits.OUTPUT_CHARS_MOST} characters")
-    return ModelReply(
-        output=_UNSTORABLE.sub("\ufffd", content),
-        input_tokens=token_count(member(usage, "prompt_tokens")),
-        output_tokens=token_count(member(usage, "completion_tokens")),
-        finish_reason=reason,
-    )
+    read, made, cached = tokens_of(document)
+    return ModelReply(_UNSTORABLE.sub("\ufffd", content), read, made, reason, cached_tokens=cached)
 
 
 def as_json(value: object) -> str:
@@ -132,9 +125,8 @@ def finish_reason_of(value: object) -> str | None:
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
     """Make a provider's error message safe for logs and clients: one short line without API key or client text.
 
-    Providers often quote the text that they refuse in their error messages. In the message, an ellipsis replaces each
-    stretch of at least 12 characters that also occurs in a client's text, and each stretch of at least 6 characters
-    that also occurs in the API key.
+    Providers often quote the text that they refuse. An ellipsis replaces each stretch of at least 12 characters that
+    also occurs in a client's text, and each stretch of at least 6 characters that also occurs in the API key.
     """
     line = one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:
@@ -222,18 +214,14 @@ def error_of(body: bytes) -> tuple[str, frozenset[str]]:
     return message, frozenset(str(code) for code in codes if isinstance(code, str | int))
 
 
-def cached(document: object) -> int:
-    """Return the input tokens that the provider had cached, 0 if it does not say. Old llama.cpp: `timings`."""
-    details = member(member(document, "usage"), "prompt_tokens_details")
-    said = member(details, "cached_tokens")
-    return token_count(member(member(document, "timings"), "cache_n") if said is None else said)
-
-
 def tokens_of(document: object) -> tuple[int, int, int]:
-    """Return the counts of an answer of whatever form: input, output and cached input. They are 0 if it has none."""
+    """Return the counts of an answer of whatever form: input, output and cached input. Impossible ones become 0."""
     usage = member(document, "usage")
-    counts = token_count(member(usage, "prompt_tokens")), token_count(member(usage, "completion_tokens"))
-    return *counts, cached(document)
+    cached = member(member(usage, "prompt_tokens_details"), "cached_tokens")
+    if cached is None:  # old llama.cpp
+        cached = member(member(document, "timings"), "cache_n")
+    read, made = member(usage, "prompt_tokens"), member(usage, "completion_tokens")
+    return token_count(read), token_count(made), token_count(cached)
 
 
 def token_count(value: object) -> int:

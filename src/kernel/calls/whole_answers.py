@@ -46,15 +46,9 @@ def line_reply(document: object, raw_bytes: int) -> ModelReply:
         raise ModelReplyMalformed(f"the reply has more than {limits.ANSWER_CHOICES_MOST} choices")
     if raw_bytes > _SURELY_SHORT_BYTES and len(json.dumps(document)) > limits.ANSWER_CHARS_MOST:
         raise ModelReplyMalformed(f"the reply exceeds {limits.ANSWER_CHARS_MOST} characters of JSON in ASCII")
-    usage = document.get("usage")
-    return ModelReply(
-        output="",
-        input_tokens=replies.token_count(replies.member(usage, "prompt_tokens")),
-        output_tokens=replies.token_count(replies.member(usage, "completion_tokens")),
-        finish_reason=replies.finish_reason_of(replies.member(first, "finish_reason")),
-        answer=document,
-        cached_tokens=replies.cached(document),
-    )
+    read, made, cached = replies.tokens_of(document)
+    reason = replies.finish_reason_of(replies.member(first, "finish_reason"))
+    return ModelReply("", read, made, reason, answer=document, cached_tokens=cached)
 
 
 def with_refusal(error: ModelError, status: int, raw: bytes, key: str | None) -> ModelError:
@@ -67,8 +61,7 @@ def with_refusal(error: ModelError, status: int, raw: bytes, key: str | None) ->
 def _refusal_body(raw: bytes, key: str | None) -> object:
     """Return the JSON object of a refusal. Another body becomes the message of such an object.
 
-    A body that is too large to be kept becomes an object too, with the message and the code of the refusal. The message
-    says that it was cut off.
+    Of an object that is too large, message and code are kept. A message that was cut off says so.
     """
     document: object = None
     if len(raw) <= limits.REFUSAL_READ_BYTES_MOST:

@@ -38,10 +38,9 @@ _ERRORS[_DAY_USED_UP] = errors.ModelDayUsedUp
 
 
 def write_call(call: ModelCall) -> Wire:
-    """Write a model call. A model call without an output form, or without a body, is written without its field.
+    """Write a model call. A call with a body has no texts, so that code that knows no bodies fails to read it.
 
-    A call with a body has no texts. They are left out, because code of a release that knows no bodies would make a paid
-    call of empty texts. Without them its `read_call` fails.
+    It would otherwise make a paid call of empty texts.
     """
     written: Wire = {
         **({"system": call.system, "user": call.user} if call.body is None else {}),

@@ -1,7 +1,6 @@
 """Calls Cloudflare Workers AI through its binding, which raises errors whose text contains a code.
 
-Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list
-contains only some of the error codes in use.
+Cloudflare lists some of them at https://developers.cloudflare.com/workers-ai/platform/errors/.
 """
 
 import asyncio
@@ -171,27 +170,26 @@ def _unusable(error: ModelReplyMalformed, result: object, call: ModelCall) -> Mo
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
     """Read a reply of the older shape. Without a finish reason, `tokens_most` tokens count as cut off."""
-    usage, reason = result.get("usage"), result.get("finish_reason")
-    if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
+    reason = result.get("finish_reason")
+    if reason is None and replies.member(result.get("usage"), "completion_tokens") == tokens_most:
         reason = "length"
-    reply = replies.text_reply(result.get("response"), usage, reason, formed=formed)
-    return reply._replace(cached_tokens=replies.cached(result))
+    return replies.text_reply(result.get("response"), result, reason, formed=formed)
 
 
 def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
     """Remove the reasoning that comes before a model's answer. Raises ModelReplyMalformed if the reply has no answer.
 
-    `formed` says that the call asked the model for JSON. If a call asked for JSON, reasoning without an answer is kept
-    as the output, which then does not fit the schema.
+    If the call asked for JSON (`formed`), reasoning alone is kept as the output, which then does not fit the schema.
     """
     thoughts = _THOUGHTS.match(reply.output)
     if thoughts is None:
         return reply
-    if formed and thoughts.end() == len(reply.output):
+    output = reply.output[thoughts.end() :]
+    if output:
+        return reply._replace(output=output)
+    if formed:
         return reply
-    if not (output := reply.output[thoughts.end() :]):
-        raise ModelReplyMalformed("the reply has thoughts but no text: maxOutputTokens may be too small")
-    return reply._replace(output=output)
+    raise ModelReplyMalformed("the reply has thoughts but no text: maxOutputTokens may be too small")
 
 
 def _code(said: str) -> int | None:
@@ -234,8 +232,8 @@ def _refusal(message: str, said: str, code: int | None, call: ModelCall) -> Mode
 def _is_refusal(code: int | None, said: str) -> bool:
     """Whether the same call would be refused again.
 
-    An error whose code is not listed is judged by the thousands digit of the code and by the error's text. Any error
-    that is not a refusal counts as temporary: the call is made again, with at most MAX_ATTEMPTS attempts.
+    A code that is not listed is judged by its thousands digit and the error's text. Any error that is not a refusal
+    counts as temporary: the call is made again, with at most MAX_ATTEMPTS attempts.
     """
     if code in _TRANSIENT_CODES:
         return False
