@@ -17,13 +17,11 @@ from .worker import Host, Worker
 class DirectSender:
     """Runs tasks through `begin`. When a run begins, `seconds_left` returns for how long the run may start calls.
 
-    `begin` gets a function that makes the run's coroutine, so that a run that never begins leaves no coroutine that is
-    not awaited.
+    `begin` gets a function that makes the coroutine, because a run may never begin. `delivers` is False if the caller
+    sends the webhook deliveries of the ended tasks itself.
 
-    `delivers` is False if the caller sends the webhook deliveries of the ended tasks itself.
-
-    If no time is left when a run would begin, the task is made due at once, and the next sweep, which has more time,
-    runs it. The sweep also continues a task whose run was cut off by the platform, and a task that had to wait.
+    Without time left when a run would begin, the task is made due at once for the next sweep. The sweep also continues
+    a task whose run was cut off by the platform, and a task that had to wait.
     """
 
     route = Route.DIRECT
@@ -110,9 +108,8 @@ class Dispatcher:
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
         """Send a task to a host. Return the route that accepted the task, or None if no route accepted it.
 
-        A route may have accepted a task although the send failed, so two hosts may get a message for the task. Because
-        of the claim, only one of the two hosts can work on the task. A task whose tenant has many tasks in the queue
-        (`crowded`) goes to an object first, if there are objects.
+        A route may have accepted a task although the send failed. Of two hosts that get the task, only the one with the
+        claim works on it. A task whose tenant has many tasks in the queue (`crowded`) goes to an object first, if any.
         """
         self.no_slot = False
         for sender in self._in_order(crowded):

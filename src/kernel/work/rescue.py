@@ -1,7 +1,6 @@
 """Lets a poll help a task on which no host works: the poll dispatches the task again, or works on the task itself.
 
-On the platform, queue, cron, alarms and RPC may all fail for hours before they run any of our code, while HTTP requests
-still arrive. Even if no trigger comes, a poll still advances its own task (decision 0017).
+Queue, cron, alarms and RPC may all fail for hours while HTTP requests still arrive (decision 0017).
 """
 
 import asyncio
@@ -56,10 +55,10 @@ class Rescue:
         """Help a task that has no working host in the way that its state requires.
 
         Returns as soon as the answer to the poll need no longer wait. A late task is dispatched again, first to an
-        object if objects are bound, because the submission has already tried the queue. If earlier dispatches had no
-        effect, or if no route takes the task, a poll with `wait` works on the task itself. A poll without `wait`
-        dispatches the task again, at most once a minute; a task that no route accepts is left to the sweep. A task that
-        waits for an object slot (MAX_OBJECTS_AT_WORK) is left waiting. After a StoreError, nothing was dispatched.
+        object, because the submission has already tried the queue. If that had no effect before, or no route takes the
+        task, a poll with `wait` works on it itself. A poll without `wait` dispatches it at most once a minute, and else
+        leaves it to the sweep. A task that waits for an object slot is left waiting. After a StoreError, nothing was
+        dispatched.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes

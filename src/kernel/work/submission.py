@@ -79,8 +79,7 @@ class TaskRequest:
     async def cut(self, settings: Settings) -> tuple[int, ...]:
         """Return where the task's text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated.
 
-        A long text is cut in portions, between which other requests have a turn. The task's worker cuts the text of a
-        file.
+        Between portions of a long text other requests have a turn. The task's worker cuts the text of a file.
         """
         if self.input_file is not None:
             return ()
@@ -192,10 +191,9 @@ class Submission:
         """Write a new task, or return why it was not written. Raises StoreError only if nothing was accepted.
 
         `submit` also raises the errors of `TaskRequest.cut`, and TextFileGone. A written task counts as accepted, and
-        it is dispatched after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission
-        names the route that is tried first. `digest` is the digest of the request's body: if the idempotency key was
-        used before, the digests are compared. Without an idempotency key, `resend` identifies a request that an SDK
-        repeats.
+        is dispatched after the answer, which names the route that is tried first. If that fails, the sweep finds it.
+        If the idempotency key was used before, `digest`, that of the request's body, must be equal. Without a key,
+        `resend` identifies a request that an SDK repeats.
         """
         for _ in range(REPLAYS_MOST):
             later_ms = max(0, (request.options.starts_at or 0) - self.now_ms())
@@ -246,12 +244,10 @@ class Submission:
         )
 
     async def refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Raise StoreFull if the database has reached STORAGE_MB_MOST, unless an earlier request has made the task.
+        """Return None if a task may be written, else what an earlier request has made, or raise StoreFull.
 
-        Returns None if the task may be written; if the idempotency key was already used, returns the outcome of that.
-
-        While an isolate refuses tasks for lack of space, it measures the database's size again with the first request
-        after STORAGE_MEASURE_SECONDS, and with each request that has an idempotency key.
+        An isolate that refuses tasks for lack of space measures the database's size again with the first request after
+        STORAGE_MEASURE_SECONDS, and with each request that has an idempotency key.
         """
         most = self.settings.storage_bytes_most
         if not self.storage.is_over(most):
@@ -270,8 +266,7 @@ class Submission:
         """Write a new task with the function `insert`, and return the outcome of its submission.
 
         `characters` is how many characters count against the tenant's limit; by default those of the text. If D1's
-        answer was lost, `_landed` checks whether the task was written. If `_landed` does not find the task, the task is
-        withdrawn, so that the write cannot take effect later.
+        answer was lost, `_landed` finds the task or withdraws it.
         """
         try:
             outcome = await insert()
@@ -295,10 +290,9 @@ class Submission:
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool, characters: int | None) -> bool:
         """Return whether a write whose answer was lost has stored the task.
 
-        If the task is not stored, or if that is unknown, the task is withdrawn, so that the write cannot take effect
-        later. After a withdrawal, the answer says that nothing was accepted. Once a withdrawal was sent
-        (`withdrawing`), the answer says that nothing was accepted even if the database still contains the task,
-        because the withdrawal may take effect later.
+        If it has not, or if that is unknown, the task is withdrawn, so that the write cannot take effect later. Once a
+        withdrawal was sent (`withdrawing`), it may take effect later, so nothing was accepted even if the database
+        still contains the task.
         """
         if not withdrawing:
             with suppress(StoreError):
@@ -358,8 +352,7 @@ def fresh_task(new: NewTask, source: Source, route: Route) -> Task:
         started_at=None,
         finished_at=None,
         expires_at=None,
-        # The first answer shows the deadline according to the isolate's clock. Later answers show the deadline
-        # according to the database's clock, which is the one that counts.
+        # By the isolate's clock. Later answers show the deadline by the database's clock, which counts.
         deadline_at=None if deadline_ms is None else max(new.created_at, starts_at) + deadline_ms,
         waiting_for=Wait("queued", None) if starts_at <= new.created_at else Wait("scheduled", starts_at),
         source=source,

@@ -41,10 +41,8 @@ class Host(NamedTuple):
     # False if the host sends webhook deliveries itself, when its invocation makes no more model calls: of the six
     # connections of an invocation, receivers that hang would take five from the next task's calls.
     delivers: bool = True
-    # The notice that the host gives when the task may have ended. The value is None if the host gives no notices.
-    hint: Hint | None = None
-    # A function that is called with the mark of each write that has taken effect, and at the end of the run, and that
-    # is told whether the task has ended.
+    hint: Hint | None = None  # The notice that the host gives when the task may have ended, if it gives any.
+    # A function that gets the mark of each write, also at the end of the run, and whether the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
@@ -92,12 +90,8 @@ class Worker(Invocation):
             await context.kind.after_end(self, task_key)
         if host.delivers:
             self.begin_after_ends()
-        log(
-            "run_ended",
-            outcome=type(outcome).__name__.lower(),
-            status=getattr(outcome, "status", None),
-            **self.meter.facts(),
-        )
+        facts = {"outcome": type(outcome).__name__.lower(), "status": getattr(outcome, "status", None)}
+        log("run_ended", **facts, **self.meter.facts())
         return outcome
 
     def _tell(self, claim: Claim, host: Host, step: int) -> None:
@@ -125,9 +119,8 @@ class Worker(Invocation):
     def _width(self, task_key: TaskKey, now: float) -> int:
         """Return how many calls a task may announce with its claim.
 
-        A claim announces no calls if the database is nearly full, because there may be no space for the outputs. A
-        claim also announces no calls if the model is away, because the one call that probes the model is announced
-        later.
+        None if the database is nearly full, because there may be no space for the outputs, or if the model is away,
+        because the one call that probes it is announced later.
         """
         settings = self.settings
         if self.isolate.storage.is_tight(settings.storage_bytes_most):

@@ -21,14 +21,11 @@ class DutyCost(NamedTuple):
 class SweepAllowance:
     """How many seconds, subrequests and statements one sweep may spend.
 
-    Model calls may start for `seconds`, and no call may start if `seconds` is 0. If `seconds` is None, model calls may
-    start for as long as in the invocation of a cron trigger.
+    Model calls may start for `seconds`, and none if it is 0. None is as long as in the invocation of a cron trigger.
     """
 
     _ends_at: float  # When the last model call may start, by the steady clock.
-    # The latest time at which the sweep may dispatch a task. If the invocation ended in the middle of a dispatch, the
-    # task's dispatch would have been taken in vain.
-    _sends_until: float
+    _sends_until: float  # When the last dispatch may start, as the end of the invocation would cut it off.
 
     def __init__(self, settings: Settings, meter: Meter, seconds: float | None) -> None:
         self._settings = settings

@@ -19,10 +19,10 @@ class Folding:
         self._log = log
 
     async def run(self) -> bool:
-        """Add tasks that have ended since the last run to the sums, in one transaction.
+        """Add tasks that have ended since the last run to the sums, in one transaction. Return whether there are more.
 
-        Calls that a dead worker has left on an ended task are put in doubt, and added too. Return whether there is more
-        to add. If D1 fails, the failure is logged, and the next call of `run` continues.
+        Calls that a dead worker has left on an ended task are put in doubt, and added too. A failure of D1 is logged,
+        and the next call of `run` continues.
         """
         plan = self._settings.plan
         kept_ms = {self._settings.retention_ms, limits.RESPONSE_UNSTORED_SECONDS * 1000}

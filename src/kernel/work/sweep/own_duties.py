@@ -18,10 +18,9 @@ _PAGE = DutyCost(4, 16)
 class EarlyErasure:
     """Erases ended tasks early, the tasks of the largest tenants first, once in a sweep.
 
-    If the database has reached nine tenths of STORAGE_MB_MOST, early erasure takes the tenant that stores most and
-    erases a page of its oldest ended tasks. Then it takes the tenant that stores most after that. Early erasure erases
-    no task that ended less than a day ago. A walk over a tenant's tasks skips tasks that may not be erased, and the
-    next walk, in this sweep or a later one, begins after them. If the database is below nine tenths of STORAGE_MB_MOST,
+    Above nine tenths of STORAGE_MB_MOST, early erasure takes the tenant that stores most, and erases a page of its
+    oldest tasks that ended more than a day ago; then the tenant that stores most after that. A walk over a tenant's
+    tasks skips those that may not be erased, and the next walk, of any sweep, begins after them. Below nine tenths,
     early erasure makes no call to D1.
 
     Files that clients uploaded are never erased early. They count for their tenant, and no task is erased because files
@@ -37,10 +36,7 @@ class EarlyErasure:
         self._is_done = False
 
     async def run(self) -> int:
-        """Erase ended tasks while the database is nearly full, and return how many tasks were erased.
-
-        A failure of D1 is logged, and the next sweep continues the erasure.
-        """
+        """Erase ended tasks while the database is nearly full; return how many. A failure of D1 is only logged."""
         if self._is_done:
             return 0
         self._is_done = True
@@ -91,10 +87,9 @@ class Erasure:
         self._is_done = False
 
     async def run(self, found: Due | None) -> int:
-        """Erase the tasks in `found`, then the tasks that further reads find, and return how many tasks were erased.
+        """Erase the tasks in `found`, if a page of due tasks was read, and those of further reads; return how many.
 
-        `found` is None if the sweep has not read a page of due tasks yet. A failure of D1 is only logged, because
-        unfinished tasks are more urgent, and the next sweep erases the rest.
+        A failure of D1 is only logged, because unfinished tasks are more urgent. The next sweep erases the rest.
         """
         erased, pages = 0, 0 if self._is_done else limits.ERASE_PAGES_MOST[self._plan]
         self._is_done = True

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 from ...domain import limits
 from ...domain.ids import TaskKey, split_task_key
@@ -12,32 +11,22 @@ from ..dispatch import DirectSender, Dispatcher, Sender
 from ..worker import Host, Worker
 from .duty import SweepAllowance
 
-# The D1 calls for a part of a page of due tasks, in addition to the sends: to fail stalled tasks, to take the dispatch
-# of the other tasks, and to make tasks that were not sent due again.
+# The D1 calls for a part of a page, besides the sends: to fail stalled tasks, to take the others, to make some due.
 _PART_SUBREQUESTS = 3
 # The D1 calls for a page: those for one part, the read of the page, and the write that fails overdue tasks.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
-# The most subrequests (without the send) and statements of a dispatch that asks for an object slot. If the slot is
-# given to another waiting task, the dispatch starts the object of this other task.
+# The most subrequests (without the send) and statements of a dispatch that asks for an object slot. If another waiting
+# task gets the slot, the dispatch starts its object.
 _SLOT_SUBREQUESTS = 3
 _SLOT_STATEMENTS = 5
-
-
-class Resent(NamedTuple):
-    """What came of dispatching a part of a page of tasks."""
-
-    tasks: int  # How many tasks were dispatched.
-    # True if all routes refused a task, so that this task and the tasks after it were made due again.
-    refused: bool = False
 
 
 class Resending:
     """Dispatches due tasks. `senders` are all routes of the deployment except the direct route.
 
-    The first due task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks are
-    dispatched in larger parts. If only the direct route accepts the first task, this invocation runs this task and then
-    the next one, never two at the same time.
+    The first due task of a sweep is dispatched alone. If one of `senders` accepts it, the other tasks are dispatched in
+    larger parts. If only the direct route does, this invocation runs this task and then the next one.
     """
 
     def __init__(
@@ -89,11 +78,11 @@ class Resending:
         spent = _PART_SUBREQUESTS + bool(due.overdue)
         return due.split(self._sendable(spent) if self._sends_a_task else 1)
 
-    async def send(self, due: Due) -> Resent:
-        """Dispatch due tasks. If all routes refuse a task, the task and all tasks after it are made due again.
+    async def send(self, due: Due) -> tuple[int, bool]:
+        """Dispatch due tasks, and return how many were dispatched, and whether all routes refused one.
 
-        If a sweep has dispatched SWEEP_QUEUE_SHARE tasks of one tenant, the tenant's next tasks go to objects first, so
-        that they do not delay other tenants' tasks in the queue.
+        That task and all after it are made due again. If a sweep has dispatched SWEEP_QUEUE_SHARE tasks of one tenant,
+        the next ones go to objects first, so that they do not delay other tenants' tasks in the queue.
         """
         task_keys = await self._store.take_due(due, self._settings.lease_ms) if due.live or due.idle else []
         dispatcher, sent = self._dispatcher(), 0
@@ -109,12 +98,12 @@ class Resending:
             if route is None and not waits:
                 await self._store.make_due(task_keys[position:])
                 self._worker.log("made_due", tasks=len(task_keys) - position)
-                return Resent(sent, refused=True)
+                return sent, True
             sent += not waits
             if route is not Route.DIRECT and not self._sends_a_task:
                 # A task costs one send to the route that accepts it, and one send to each route that refuses it before.
                 self._sends_a_task = self._worker.meter.subrequests - before
-        return Resent(sent)
+        return sent, False
 
     async def stand_in(self) -> bool:
         """Work on the first of `unanswered`. False: it waits for a slot, or the allowance is used up."""

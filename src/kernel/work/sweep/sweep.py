@@ -30,11 +30,10 @@ class SweepCounts:
 class Sweep:
     """One sweep: it finds due tasks, runs its duties on them, and divides the allowance among the duties.
 
-    `senders` are all routes of the deployment except the direct route. The sweep may start model calls for `seconds`;
-    if `seconds` is 0, it may start none. The default is as long as the invocation of a cron trigger may start calls.
-    With `stands_in` the sweep itself works on tasks whose earlier dispatches no host answered, after it has dispatched
-    the other tasks. `duties` are those of features. `alone` is False if a task may run in the same invocation after the
-    sweep, because the checks of this task's claim need the allowance that some of these duties would take.
+    `senders` are all routes of the deployment except the direct route. The sweep may start model calls for `seconds`:
+    see `SweepAllowance`. With `stands_in` it works at last on tasks whose earlier dispatches no host answered. `duties`
+    are those of features. `alone` is False if a task may run in the same invocation after the sweep, because the checks
+    of its claim need the allowance that some duties would take.
 
     If the database is full and refuses a write, the sweep still erases tasks, because an erasure frees space.
     """
@@ -137,11 +136,9 @@ class Sweep:
         return page
 
     async def _do_duties(self, part: Due) -> bool:
-        """Run each of the sweep's duties on a part of a page of due tasks.
+        """Run the sweep's duties on a part of a page. False: all routes refused a task, so no more is dispatched.
 
-        Returns False if all routes refused a task, so that the sweep dispatches no more.
-
-        Erasures come last, and if an erasure fails, the failure is only logged, so that it never prevents a dispatch.
+        Erasures come last, and a failed one is only logged, so that it never prevents a dispatch.
         """
         if part.empty:
             return True
