@@ -1,8 +1,7 @@
 """The Durable Object that hosts the task actor; each task has one such object.
 
-A task's object works when its alarm fires, in slices. A task has only one object, so no two workers of the Durable
-Object route work on one task at a time. The fence in D1 protects the task against workers of other routes, and against
-an earlier instance of the object that is still finishing.
+A task's object works when its alarm fires, in slices, and only one slice at a time. The fence in D1 protects the task
+against workers of other routes, and against an earlier instance of the object that is still finishing.
 """
 
 import asyncio
@@ -74,11 +73,9 @@ class Processor:
         await armed
 
     async def ended(self, fence: int) -> None:
-        """Note that the task has ended for all claims up to `fence`.
+        """Note that the task has ended for all claims up to `fence`, perhaps late or twice: their slice stops.
 
-        A later claim, which is granted after a client's retry of the task, is not affected. The notice that a task has
-        ended may arrive late or twice. A slice that works under a claim up to `fence` stops. If no slice is at work,
-        the notice only wakes the waiting calls.
+        A later claim, granted after a client's retry of the task, goes on. Without a slice only waiting calls wake.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
@@ -86,10 +83,9 @@ class Processor:
     async def alarm(self) -> None:
         """Work on the task for one slice. The object's alarm is set again before each slice of work.
 
-        If the slice dies, the alarm that was set before the work replaces the platform's own repetition of a failed
-        alarm. The alarm that was set before the work comes after only a few seconds, because a new instance of the
-        object may take over the claim of the former instance before the lease ends. The platform delays an object's
-        alarm while the slice works.
+        If the slice dies, this alarm replaces the platform's own repetition of a failed alarm. It comes after only a
+        few seconds, because a new instance of the object may take over the former one's claim before the lease ends.
+        The platform delays an object's alarm while the slice works.
         """
         if self._running:  # the alarm fired again while a slice is at work in this instance of the object
             await self._arm(limits.OBJECT_RETURN_SECONDS)
@@ -163,18 +159,14 @@ class Processor:
     async def _forget(self) -> None:
         """Delete the object's storage: the task, the failures and the alarm.
 
-        There must be no await between the check that `_asked` is False and the call of `_forget`. A start of the task
-        during such an await would write to the same storage, because the platform delays other events only during a
-        storage call.
+        There must be no await between the check that `_asked` is False and this call: a start of the task during it
+        would write to the same storage, because the platform delays other events only during a storage call.
         """
         await self._storage.deleteAll()
 
 
 def _delay_seconds(outcome: RunOutcome | None) -> float | None:
-    """Return after how many seconds the object should work again, or None if the object has finished with the task.
-
-    The outcome is None if the task has no slot: the task waits for its turn, and its object is started with the slot.
-    """
+    """Return after how many seconds the object works again; None if it has finished, or waits for the task's slot."""
     match outcome:
         case Released(delay_seconds):
             return delay_seconds

@@ -1,8 +1,7 @@
 """Holds calls of requests that wait at a task's object because their clients wait for the task or follow its events.
 
-A slice of the object wakes the waiting calls after each write to the task, without a subrequest or a read of D1. The
-answer to a waiting call is only a hint, after which the request reads the task. If the object's instance is lost, the
-waiting calls fail, and their requests read the task.
+A slice of the object wakes the waiting calls after each write to the task, without a subrequest or a read of D1. After
+the answer, which is only a hint, or if the object's instance is lost, the request reads the task.
 """
 
 import asyncio
@@ -17,8 +16,7 @@ class Audience:
     """The calls of requests that wait at one object for its task.
 
     Calls to one object may share futures, whereas two requests may not. `at_work` says whether a slice of the object is
-    at work or will start soon. Without a slice at work no call waits, so waiting calls do not keep the object awake
-    longer.
+    at work or will start soon. Without one no call waits, so that calls do not keep the object awake longer.
     """
 
     def __init__(self, at_work: Callable[[], bool]) -> None:

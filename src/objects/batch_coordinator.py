@@ -1,9 +1,8 @@
 """The coordinator of a long task's lanes: it gives each group of calls to a free lane, and knows which lanes are busy.
 
-The coordinator of a task's lanes is a Durable Object. The coordinator keeps its state in the SQLite database of its
-object, so even after an eviction it knows which lanes are busy. A lane is another object of the class `AIProcessor`,
-named after the task, and stores nothing. A lane that is lost is replaced by a lane with another name. The outcomes of
-calls are returned to the worker that has the claim; only this worker writes to D1.
+The coordinator keeps its state in the SQLite database of its Durable Object, so even after an eviction it knows which
+lanes are busy. A lane is an object of the class `AIProcessor`, named after the task, and stores nothing. A lost lane is
+replaced by one with another name. Only the worker that has the claim, and gets the calls' outcomes, writes to D1.
 """
 
 import asyncio
@@ -74,9 +73,9 @@ class Coordinator:
         """Let a free lane make a group of calls, each within `seconds`, and return the calls' outcomes in order.
 
         Each outcome names the lane. If the lane is lost, `infer` raises what RPC raises, or TimeoutError, and it is
-        unknown whether the calls were made. If the lane already makes some of the calls, it gets the other ones too. A
-        lane that answers for some of its calls stays busy with the others. A lane whose code knows no lines of a batch
-        starts no call, and a lane of another name, which may have newer code, takes its place.
+        unknown whether the calls were made. A lane that already makes some of the calls gets the others too. One that
+        answers for some of its calls stays busy. One whose code knows no lines of a batch starts no call, and another
+        lane, which may have newer code, takes its place.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
         self._fence = max(self._fence, fence)
@@ -129,9 +128,7 @@ class Coordinator:
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            # The alarm is not set for the latest deadline itself, because an isolate whose clock is slow would find
-            # again and again that the deadline is in the future.
-            await self._arm()
+            await self._arm()  # not for the latest deadline, which an isolate with a slow clock never finds over
         else:
             await self._forget()
 

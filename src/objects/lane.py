@@ -32,15 +32,14 @@ class Lane:
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls, and return their outcomes in the calls' order.
 
-        The group may take long to reach the lane, and the task may be cancelled in the meantime. The lane first asks
-        the database whether the claim is still valid, and for how long calls of the claim may still start.
+        The group may take long to reach the lane. So the lane first asks the database whether the claim is still valid,
+        and for how long its calls may still start.
 
-        The lane makes at most its own `AI_CONCURRENCY` calls at a time. The sender's `AI_CONCURRENCY` may differ from
-        the lane's during a deployment. A call that gets no turn in time is not started, and the sender sends it again.
+        The lane makes at most its own `AI_CONCURRENCY` calls at a time; the sender's may differ during a deployment. A
+        call that gets no turn in time is not started, and the sender sends it again.
 
-        If the sender takes answers in parts, the lane returns soon after the first call has ended, and the other calls
-        go on. The sender awaits them by a further group. Until then no RPC is pending, and an eviction of the lane may
-        lose them.
+        If the sender takes answers in parts, the lane returns soon after the first call has ended. The sender awaits
+        the others by a further group. Until then no RPC is pending, and an eviction of the lane may lose them.
         """
         group = await self._group(worker, task_key, fence, calls)
         out = [made for made in group if made is not None]
@@ -132,8 +131,7 @@ class Lane:
     def abort(self, fence: int) -> None:
         """Cancel the calls of all claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
 
-        The request to abort may arrive late, or before the calls that it is about; in the second case those calls do
-        not start. The calls of a later claim have a higher fence, and continue.
+        Calls that arrive after it do not start. The calls of a later claim have a higher fence, and continue.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():

@@ -26,11 +26,9 @@ from .stubs import LINES_KNOWN, Coordinators, CoordinatorStub
 class LanedCaller:
     """Implements `ModelCaller` with at most `lanes` lanes. Each lane makes at most `group_size` calls at a time.
 
-    The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, or
-    if the calls are lines of a batch and the coordinator's code knows none, the worker makes the calls itself for the
-    rest of its run, at most `group_size` at a time. `reach` saves attempts: a
-    group that is sent to a lost coordinator costs each of its calls an attempt, and each counts as in doubt on the
-    bill.
+    It calls the coordinator's `reach` before the first group, and after each lost group, because a group that is lost
+    costs each of its calls an attempt. If `reach` fails, or if the calls are lines of a batch and the coordinator's
+    code knows none, the worker makes the calls itself for the rest of its run, at most `group_size` at a time.
     """
 
     def __init__(
@@ -74,9 +72,8 @@ class LanedCaller:
     ) -> Sequence[CallOutcome | HeldCall]:
         """See `ModelCaller.call`. A lane itself asks the database until when its calls may start.
 
-        An RPC cannot be cancelled. An RPC that gets no answer in time is left alone, and `abort` ends calls that are no
-        longer wanted. On a slow database calls may start later than usual, and the group may then answer later by the
-        same time.
+        An RPC cannot be cancelled: one without an answer in time is left alone, and `abort` ends unwanted calls. On a
+        slow database calls may start later than usual, and the group may answer later by the same time.
         """
         began = clock.now()
         if not self._alone and not await self._reaches():
@@ -142,12 +139,11 @@ class LanedCaller:
         ]
         try:
             answers = await self._coordinator.infer(claim.task_key, claim.fence, self._lanes, sent, seconds)
-            outcomes = [_outcome(answer, number) for answer, number in zip(answers, numbers, strict=True)]
+            return [_outcome(answer, number) for answer, number in zip(answers, numbers, strict=True)]
         except Exception as error:  # noqa: BLE001 - RPC raises any type; whether the lane worked is unknown
             self._reached = None
             self._log("lane_lost", task=claim.task_key, calls=len(calls), error=type(error).__name__)
             return [CallerLost("the lane that made the call was lost")] * len(calls)
-        return outcomes
 
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
         """Make a call in the worker itself, without a lane. A cancellation or `abort` cancels it."""
@@ -185,8 +181,7 @@ def lanes_for(chunks: int) -> int:
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
     """Make the caller of a task's lanes; return None if the task needs no lanes or its last worker has just died.
 
-    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If `AI_CONCURRENCY` is 1, even a
-    long task makes only one call at a time, so the task's worker makes the calls itself.
+    With an `AI_CONCURRENCY` of 1 even a long task makes only one call at a time, so that it needs none.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)

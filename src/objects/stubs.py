@@ -2,8 +2,7 @@
 
 A task's object and the task's coordinator have the task's key as their name.
 
-The classes of the Durable Objects are in `platform.durable_objects`. Each protocol declares only the methods that the
-project uses.
+The classes of the Durable Objects are in `platform.durable_objects`.
 """
 
 from typing import Final, Protocol

@@ -25,9 +25,9 @@ class BoundAi:
     `signal` aborts the call (workerd 6379, March 2026); an older runtime ignores it. Each call has its own
     AbortController, so no JavaScript object outlives the call (decision 0013).
 
-    With `rejectIfBusy` Workers AI refuses the call with 3040 at once when it has no capacity. Without it the call waits
-    in Workers AI's own queue, and a call whose time runs out there is in doubt. The binding takes the option only from
-    the third argument: https://developers.cloudflare.com/workers-ai/features/reject-if-busy/ (September 2026).
+    With `rejectIfBusy`, only in the third argument, Workers AI without capacity refuses the call with 3040 at once. A
+    call whose time runs out in Workers AI's own queue would be in doubt:
+    https://developers.cloudflare.com/workers-ai/features/reject-if-busy/ (September 2026).
     """
 
     def __init__(self, binding: "Ai") -> None:

@@ -20,10 +20,9 @@ _DATABASE = 'a binding to a D1 database, and is missing: put [[d1_databases]] wi
 
 
 def bindings(env: "Env") -> Bindings:
-    """Collect the deployment's bindings. If `env` lacks a binding, the field of this binding is None.
+    """Collect the deployment's bindings. A field is None if `env` lacks its binding.
 
-    The bindings that every invocation uses are read from the original `env` inside the SDK's wrapper, because the
-    wrapper makes a dozen calls into JavaScript for each binding that is read.
+    Those that every invocation uses are read inside the SDK's wrapper, which makes a dozen calls into JavaScript each.
     """
     return Bindings(
         database=_database(env),

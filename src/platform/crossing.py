@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 class Crossing:
     """Converts values between Python and JavaScript for one invocation.
 
-    Each JavaScript function is looked up only once, because a look-up also crosses between the two languages.
-
-    A `Crossing` lives no longer than its invocation, because JavaScript objects that an interpreter keeps are a
-    suspected cause of the crashes in decision 0013.
+    Each JavaScript function is looked up only once, because a look-up also crosses. A `Crossing` lives no longer than
+    its invocation: JavaScript objects that an interpreter keeps are a suspected cause of the crashes in decision 0013.
     """
 
     def __init__(self) -> None:
@@ -86,9 +84,8 @@ def behind(env: object) -> Any:
 
 
 def unwrapped(binding: object) -> Any:
-    """Return the JavaScript binding inside the SDK's wrapper. A binding that has no wrapper is returned unchanged.
+    """Return the JavaScript binding inside the SDK's wrapper, or one without a wrapper unchanged.
 
-    The SDK's wrapper of a binding would convert each argument and each result one by one. The `fetch` of the wrapper
-    hides the promise of the request, which `http_client` needs.
+    The wrapper would convert each argument and result one by one, and hide the promise that `http_client` needs.
     """
     return getattr(binding, "_binding", binding)

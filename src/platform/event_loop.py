@@ -25,10 +25,10 @@ class Timer(asyncio.Handle):
     while code runs, and only a timer advances it. A `setTimeout` of 0 is a microtask and not a timer. In Pyodide's own
     event loop, so is a delay of up to 2 ms.
 
-    Pyodide's own event loop only marks the handle of a cancelled timer, and the JavaScript timer continues: after
-    `asyncio.timeout(120)` around a call of 200 ms, it continues for 120 s. JavaScript holds the Python function of a
-    timer until the timer ends. A Durable Object stays active, and costs money, until its last timer has ended. In a
-    Worker, if a timer outlives its invocation, the timer's function is never called and never freed. See decision 0013.
+    Pyodide's own event loop only marks the handle of a cancelled timer: after `asyncio.timeout(120)` around a call of
+    200 ms, the JavaScript timer continues for 120 s, and holds its Python function. A Durable Object stays active, and
+    costs money, until its last timer has ended. In a Worker, the function of a timer that outlives its invocation is
+    never called and never freed. See decision 0013.
     """
 
     def __init__(
@@ -76,8 +76,7 @@ class Adaptation:
     def adapt(self) -> None:
         """Change Pyodide's event loop, unless it lacks an attribute that the change needs.
 
-        The event loops of other interpreters than Pyodide are not changed. Callbacks that are ready are still run by
-        Pyodide's own code. On Cloudflare, callbacks that are ready run as microtasks, in their order, within the
+        Pyodide's own code still runs callbacks that are ready: on Cloudflare as microtasks, in their order, within the
         invocation that made them ready. See docs/decisions/python.md#d0040.
         """
         if "pyodide.webloop" not in sys.modules:  # Pyodide loads `pyodide.webloop` before it runs any code

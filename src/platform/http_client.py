@@ -1,7 +1,7 @@
 """The network with the runtime's `fetch`: the `HttpClient` of providers, and the courier of webhooks.
 
-The client uses JavaScript's own `fetch`, because the SDK's `fetch` hides the promise of the request. A caller that
-gives up a request must still wait for the end of the request's promise.
+It is JavaScript's own `fetch`, because the SDK's hides the promise of the request. A caller that gives up a request
+must still wait for the end of this promise.
 """
 
 import asyncio
@@ -38,8 +38,7 @@ class FetchClient:
     ) -> HttpReply:
         """Send a request, and read the whole reply within `timeout_seconds`. Raises a subclass of `HttpError`.
 
-        If `timeout_seconds` is None, the caller cancels the request when the request's time is up, which saves a second
-        timer. Setting a timer takes as long as reading a reply's headers.
+        None: the caller cancels the request when its time is up. A timer costs as much as reading a reply's headers.
         """
         from pyodide.ffi import JsException
 
@@ -82,17 +81,15 @@ class HttpExchange:
         """Send the request, and read only the reply's status and headers. The body of the reply is dropped."""
         try:
             response = await self._sent(url, options)
-            found = int(response.status), self._crossing.entries(response.headers)
+            return int(response.status), self._crossing.entries(response.headers)
         finally:
             await self._abandon()
-        return found
 
     async def _sent(self, url: str, options: Mapping[str, object]) -> "js.Response":
         asked: Any = self._crossing.into_javascript(options)
         asked.signal = self._controller.signal
         fetch = self._crossing.fetch if self._network is None else self._network.fetch
-        call = fetch(url, asked)
-        response: js.Response = await self._settled(call)
+        response: js.Response = await self._settled(fetch(url, asked))
         return response
 
     async def _settled(self, promise: Awaitable[Any]) -> Any:
@@ -157,12 +154,11 @@ class FetchCourier:
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:
     """Whether the reply's headers show that its body has at most `most` bytes.
 
-    The headers do not show the size of a compressed reply, because its Content-Length is the compressed size, or of a
-    chunked reply, whose Content-Length must be ignored (RFC 9112, 6.3).
+    They do not show the size of a compressed reply, whose Content-Length is the compressed size, or of a chunked one,
+    whose Content-Length must be ignored (RFC 9112, 6.3).
     """
-    if "content-encoding" in headers or "transfer-encoding" in headers:
-        return False
-    return says_at_most(headers, most)
+    is_encoded = "content-encoding" in headers or "transfer-encoding" in headers
+    return not is_encoded and says_at_most(headers, most)
 
 
 def _bytes(buffer: "JsBuffer", most: int) -> bytes:

@@ -92,8 +92,8 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
                 except JsException:
                     return
         except CutOff:
-            # Aborting a stream drops data that its reader has taken but not sent yet. The reader takes the line feed
-            # only after it has sent the last part, so an abort can lose only the line feed.
+            # Aborting a stream drops data that its reader has taken but not sent. It takes the line feed only after it
+            # has sent the last part, so only the line feed can be lost.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
             await writer.abort("the answer is incomplete")

@@ -41,9 +41,7 @@ class BoundR2:
         """Return a range of an object's bytes, or None if there is no object with this key."""
         options = self._crossing.into_javascript({"range": {"offset": start, "length": length}})
         found = await self._binding.get(key, options)
-        if not found:
-            return None
-        return (await found.arrayBuffer()).to_bytes()
+        return (await found.arrayBuffer()).to_bytes() if found else None
 
     async def open(self, key: str, size: int) -> "JsBody | None":
         """Return the body of an object, or None if there is no object with this key that has this size."""
@@ -85,10 +83,8 @@ class JsBody:
 class JsBytes:
     """Implements `files.blobs.Buffer` with a Uint8Array, which is used again for each part of a file.
 
-    The array grows with its bytes, because an isolate has 128 MB for all of its requests, and most files are small.
-
-    `is_lent` says that R2 may still read the bytes. After a put that got no answer, the next part uses another array.
-    If the put takes effect late, it then still stores the bytes of its own part.
+    It grows with its bytes, because an isolate has 128 MB for all of its requests, and most files are small. `is_lent`
+    says that R2 may still read the bytes: a put without an answer may take effect late, so another array is used then.
     """
 
     def __init__(self, most: int) -> None:

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 class Background:
     """Runs work after an answer, or after an object's event: it implements `WaitUntil` with their context.
 
-    The SDK patches a Worker's context so that it accepts a coroutine. An object's context is not patched, and never
-    runs a coroutine. The contexts of Workers and of objects both accept a JavaScript promise, and Python resolves this
-    promise at the end of the work. If a context gets a promise instead of a coroutine, JavaScript holds no Python
-    object, so no proxy must be destroyed.
+    The SDK patches only a Worker's context so that it accepts a coroutine, and not an object's. Both accept a
+    JavaScript promise, which Python resolves at the end of the work. JavaScript then holds no Python object, so no
+    proxy must be destroyed.
     """
 
     def __init__(self, context: "ExecutionContext", log: Log) -> None:
@@ -56,11 +55,10 @@ class Surroundings:
     provider: Provider | None = None
 
     def app(self, env: "Env", context: "ExecutionContext") -> App:
-        """Make the application for one invocation. Raises ConfigurationError if a variable has a bad value.
+        """Make the application for one invocation, with its own or its object's context. Raises ConfigurationError.
 
-        `context` belongs to the invocation or to its object. The variables are read once for each isolate, because
-        reading thirty variables took a tenth of the time of an invocation. When a variable is changed, the Worker gets
-        a new version, which has new isolates.
+        The variables are read once for each isolate, because reading thirty took a tenth of an invocation's time. A
+        Worker whose variables change gets new isolates.
         """
         if self.memory.settings is None:
             self.memory.settings = load(lambda name: getattr(env, name, None))

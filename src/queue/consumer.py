@@ -47,9 +47,8 @@ async def _consume(
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage of D1, or missing migrations, are not the task's fault, so the message must not reach the
-        # dead-letter queue. After the message's last delivery the task is left to the sweep. If the day's quota is used
-        # up or the database is full, the task is left to the sweep at once, because each further delivery of the
-        # message would also use up a daily allowance.
+        # dead-letter queue. After its last delivery the sweep has the task; at once if the day's quota is used up or
+        # the database is full, because each delivery would also use up a daily allowance.
         log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()
