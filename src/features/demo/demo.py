@@ -42,10 +42,9 @@ _LONGEST_ABBREVIATION_CHARS = 5
 
 
 class DemoProvider:
-    """A model provider (`Provider`) that analyses the text itself, without a model.
+    """A `Provider` that analyses the text itself, and fails only for lines that every server would refuse.
 
-    It fails only for a line of a batch that every server would refuse. It obeys `max_output_tokens` and the form of the
-    output, and ignores `system`, the temperature and other options of a call.
+    It obeys `max_output_tokens` and the form of the output, and ignores `system` and the options of a call.
     """
 
     name = "demo"
@@ -135,10 +134,9 @@ def _merged(earlier: Sequence[Report]) -> Report:
 def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequence[float], most: int) -> list[int]:
     """Return the indices of up to `most` sentences, the best sentence first. `holding` has the terms in each sentence.
 
-    The worth of a sentence is the mean weight of its terms, so long sentences have no advantage. The weight of a term
-    is the square root of its count. When a sentence is chosen, the weights of its terms are halved, so that the next
-    chosen sentences have other terms. Weights are whole numbers, because a sum of floats would depend on the order of a
-    set, and that order on the interpreter's hashes.
+    The worth of a sentence is the mean weight of its terms. The weight of a term is the square root of its count,
+    halved each time that a sentence with it is chosen. Weights are whole numbers, because a sum of floats would depend
+    on the order of a set, and that order on the interpreter's hashes.
     """
     weights = {term: isqrt(count * _UNIT * _UNIT) for term, count in counts.items()}
 

@@ -24,8 +24,7 @@ _ANY_OBJECT: Final[Mapping[str, object]] = {
 def line_reply_of(call: ModelCall) -> ModelReply:
     """Return the analysis of the last message of the user, as Markdown or as JSON of the line's `response_format`.
 
-    A line without a message of the user, or with a schema that is not supported, is refused with 400, as a server would
-    do.
+    A line without such a message, or with a schema that is not supported, is refused with 400.
     """
     fields = sent_fields(call, _TOKENS)
     texts = _texts(fields.get("messages"))

@@ -90,17 +90,13 @@ ON CONFLICT DO NOTHING
 
 
 class GapRetry(NamedTuple):
-    """The plan for a retry of a task's gaps: which outputs of merges are copied, what is inherited, and what is called.
-
-    `merged` has the outputs compressed, as they are stored. `cut_redone` counts outputs that were cut off and are made
-    again.
-    """
+    """The plan for a retry of a task's gaps: which outputs of merges are copied, what is inherited, and the calls."""
 
     old_key: TaskKey
     merged: Sequence[segments.Piece]
     inherited: Inherited
     minimum_calls: int
-    cut_redone: int
+    cut_redone: int  # How many outputs were cut off and are made again.
 
 
 class GapRetryStore(AdmissionStore):

@@ -10,8 +10,8 @@ from ...kernel.domain.structure import Quote, Rejection
 from ...kernel.run.kinds import CallSource
 from ...kernel.store.claims import CallKey, Claim
 from ..structured.forms import rejection
-from ..structured.reading import compact
 from ..structured.schema.check import Fault, SearchEnded, faults_of
+from ..structured.schema.document import COMPACT
 from ..structured.schema.pointers import escaped, pointer_to, tokens_of, tokens_to
 from ..structured.schema.schema import read_schema
 from .matching import Folded, QuotedText
@@ -62,7 +62,7 @@ class QuoteRule:
             quotes.append(Quote(pointer, *found[1:]))
             pointers += len(pointer)
         faults = faults_of(self._schema, value)
-        output = compact(value)
+        output = COMPACT(value)
         if faults or len(output) > OUTPUT_CHARS_MOST:
             most = f"at most {OUTPUT_CHARS_MOST:,} characters with the source's own quotes"
             return rejection(reply, faults or [Fault("", most)])

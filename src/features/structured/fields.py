@@ -1,7 +1,6 @@
 """The fields of a submission that form its outputs: output schema, join rules, and what a failed chunk causes.
 
-The native API and `/v1` both have the fields that form outputs. `WantedOutput` checks the rules that pydantic cannot
-express. The code that reads an output schema is imported with the first task that has one.
+The native API and `/v1` both have them. `WantedOutput` checks the rules that pydantic cannot express.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,8 +19,7 @@ from ...kernel.domain.structure import GAP_SHARE_DEFAULT, LongText, Structure
 from ...kernel.domain.task import Reduce
 from ...kernel.work.submission import TaskRequest
 
-# The JSON Schema of an output schema in `/openapi.json`, which states only one of the rules for output schemas: the
-# root is an object.
+# The JSON Schema of an output schema in `/openapi.json`, which states only that the root is an object.
 SCHEMA_SHAPE: Final[dict[str, Any]] = {
     "properties": {"type": {"const": "object"}},
     "required": ["type"],

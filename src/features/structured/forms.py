@@ -42,10 +42,7 @@ class Judgement:
 def judge(
     schema: OutputSchema, text: str, finish_reason: str | None, rules: Mapping[str, str] = _NO_RULES
 ) -> Judgement:
-    """Judge an output. `faults` are at most FAULTS_MOST.
-
-    `rules` are those of `join`. A number in a field with `sum` is at most SUMMED_MAGNITUDE_MOST, so that each sum is a
-    double.
+    """Judge an output. `faults` are at most FAULTS_MOST, and `rules` those of `join`.
 
     An output that was cut off is never accepted, even if it is a valid object as it stands: what the model wanted to
     write may be another value.
@@ -67,7 +64,7 @@ def judge(
 
 
 def _unsummable(value: object, rules: Mapping[str, str]) -> Iterator[Fault]:
-    """Find numbers that are too large to be summed. Rules name fields outside arrays, so objects lead to each field."""
+    """Find numbers that are too large for each sum to be a double. Rules name fields outside arrays, within objects."""
     for pointer, rule in rules.items():
         if rule != "sum":
             continue
@@ -104,20 +101,14 @@ class SchemaRule:
 
 
 def rejection(reply: ModelReply, faults: Sequence[Fault], code: TaskCode = TaskCode.INVALID_OUTPUT) -> Rejection:
-    """Return the rejection of an answer, with its first faults; each is cut, as a field's name may be long."""
-    most = limits.FAULT_CHARS_MOST
+    """Return the rejection of an answer, with its first faults, cut, as names may be long. Its message quotes none."""
+    most, is_cut = limits.FAULT_CHARS_MOST, code is TaskCode.OUTPUT_TRUNCATED
+    too_small = ": maxOutputTokens may be too small" if is_cut and reply.finish_reason == "length" else ""
     return Rejection(
         reply.output[: limits.REJECTED_CHARS_MOST],
         tuple((fault.pointer[:most], fault.expected[:most]) for fault in faults[:FAULTS_MOST]),
         reply.finish_reason,
         code=code,
-        message=_message(code, reply),
-        final=code is TaskCode.OUTPUT_TRUNCATED,
+        message=_WORDS[code] + too_small,
+        final=is_cut,
     )
-
-
-def _message(code: TaskCode, reply: ModelReply) -> str:
-    """Return the message of a rejected answer's failure, which quotes nothing of the output."""
-    if code is TaskCode.OUTPUT_TRUNCATED and reply.finish_reason == "length":
-        return f"{_WORDS[code]}: maxOutputTokens may be too small"
-    return _WORDS[code]

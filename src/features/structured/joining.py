@@ -3,10 +3,9 @@
 If `joiner_for` accepts a schema and rules, then valid outputs give a joined value that is valid, too. A test checks
 this with random schemas, rules and values.
 
-A fold joins the values that one field has in several outputs: it takes them in order and writes the result. Absent and
-null values do not change a field's joined value. The joined value is null if the field was null in some outputs and had
-no other value, and absent if the field was absent in all outputs. Results are written as JSON in pieces of UTF-8. As
-Python's objects, 20 MB of small items take several times as much.
+A fold joins the values that one field has in several outputs, in order. Absent and null values change nothing: the
+result is null if the field was null in some outputs and had no other value, and absent if it was absent in all. Results
+are written as JSON in pieces of UTF-8, because 20 MB of small items take several times as much as Python's objects.
 """
 
 import json
@@ -19,6 +18,7 @@ from typing import Final
 from ...kernel.domain.errors import NotJoinable
 from ...kernel.domain.limits import JOIN_FIELDS_MOST, VALUE_LEVELS_MOST
 from ...kernel.domain.structure import Quote
+from .schema.document import COMPACT
 from .schema.equality import HASHED, Digests, decimal_of, identity, scaled
 from .schema.nodes import NUMBERS, SchemaNode
 from .schema.pointers import Path, escaped, pointer_to, tokens_of, tokens_to
@@ -151,8 +151,7 @@ class ListFold(ValueFold):
     def mark(self, number: int, value: object, part: int, parts: int) -> Iterator[int]:
         """Note which items of the output `number` are new to a union. Yields after each portion how many items it had.
 
-        The outputs may come several times, each time with another `part` of `parts`: only its items are looked at, so
-        that the set holds a part of them at a time.
+        The outputs may come several times, each time with another `part` of `parts`, whose items alone the set holds.
         """
         if self._seen is None:
             return
@@ -259,12 +258,8 @@ class ObjectFold(ValueFold):
         return [b"{", *pieces[1:], b"}"]
 
 
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
 def _json(value: object) -> bytes:
-    """Write a value as compact JSON."""
-    return _ENCODE(value).encode()
+    return COMPACT(value).encode()
 
 
 UNION: Final = "union"
@@ -285,8 +280,8 @@ _UNION_ITEM_CHARS, _FIELD_CHARS = 75, 20
 class Joiner:
     """Joins the outputs of one task: call `add` for each valid output in the text's order, then `result`.
 
-    It holds the result once, as it is written; after `let_go` it holds no arrays. `part` of `parts` says which items
-    of unions it looks at: if there are several parts, all outputs are added once for each.
+    It holds the result once, as it is written; after `let_go` it holds no arrays, and looks at unions in parts: all
+    outputs are added once for each part.
     """
 
     def __init__(self, fold: ValueFold) -> None:
@@ -322,10 +317,7 @@ class Joiner:
         yield len(self._lists) * _FIELD_CHARS
 
     def placed(self, number: int, quotes: Sequence[Quote]) -> Iterator[Quote]:
-        """Yield those quotes of an output that the joined value has, with their pointers there.
-
-        All outputs were added, and are asked for in order.
-        """
+        """Yield those quotes of an output that the joined value has, with their pointers there. Outputs come in order."""
         for quote in quotes:
             tokens = self._fold.place(number, tokens_of(quote.pointer) or ())
             if tokens is not None:
@@ -334,8 +326,8 @@ class Joiner:
     def written(self) -> list[bytes | ListFold]:
         """Write the joined value of at least one output as compact JSON, in pieces of UTF-8.
 
-        A piece may be the fold of an array that is not held: `ListFold.piece` writes its items. Raises NotJoinable if a
-        sum is no double.
+        In place of an array that is not held stands its fold: see `ListFold.piece`. Raises NotJoinable if a sum is no
+        double.
         """
         assert not self._fold.is_absent, "nothing was added"
         for one in self._lists:
@@ -358,9 +350,8 @@ class Joiner:
 def joiner_for(schema: OutputSchema, rules: Mapping[str, str]) -> Joiner:
     """Make what joins the outputs of a task with a schema.
 
-    `rules` has a rule for fields of the output, by their JSON pointers. Raises NotJoinable if a field that is in no
-    array lacks a rule, if a rule names no field that is joined by itself, if a rule does not suit its field's type, or
-    if the joined value might not fit the schema.
+    `rules` has a rule for fields of the output, by their JSON pointers. Raises NotJoinable if a field outside arrays
+    lacks a rule, if a rule has no field that it suits, or if the joined value might not fit the schema.
     """
     planner = _Planner(rules)
     joiner = Joiner(planner.object(schema.root, None, []))
@@ -387,10 +378,7 @@ class _Planner:
             raise NotJoinable(pointer, "The rule names no field outside arrays that is joined by itself.")
 
     def object(self, node: SchemaNode, path: Path, within: list[SchemaNode]) -> ObjectFold:
-        """Plan how an object is joined field by field.
-
-        `within` are the nodes of the objects around the object, which must not be among them.
-        """
+        """Plan how an object is joined field by field. `within` are the nodes of the objects around it."""
         if node.members or node.branches:
             raise _unjoined(path, "An object with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
         if not node.is_closed:
@@ -436,10 +424,7 @@ def _tokens(path: Path) -> tuple[str, ...]:
 
 
 def _without_null(node: SchemaNode) -> SchemaNode:
-    """Return the node for values other than null: the one other branch of an `anyOf` with null, else the node itself.
-
-    This is how pydantic and zod write that a value may be null. The node must have no keyword besides `anyOf`.
-    """
+    """Return the one other branch of an `anyOf` with null, as pydantic and zod write it, else the node itself."""
     while node.only_branches:
         others = [branch for branch in node.branches if branch.possible != _NULL]
         if len(others) != 1:

@@ -1,8 +1,7 @@
 """Reads a model's output as JSON; if it is not JSON, finds the one JSON object in it.
 
-`object_in` never closes, adds or guesses anything in the output. It removes a byte order mark, a model's thoughts at
-the beginning, prose and a code fence around the object, and commas before a closing bracket. An output from which it
-would have to remove anything else is refused. Finding the object takes time linear in the length of the output.
+`object_in` never closes, adds or guesses anything. It removes only a byte order mark, a model's thoughts at the
+beginning, prose and a code fence around the object, and commas before a closing bracket. It takes linear time.
 """
 
 import json
@@ -13,7 +12,7 @@ from typing import Final
 
 from ...kernel.domain.limits import VALUE_LEVELS_MOST
 from .schema.check import Fault
-from .schema.document import MAYBE_INFINITE
+from .schema.document import COMPACT, MAYBE_INFINITE
 from .schema.pointers import shown
 
 BYTE_ORDER_MARK: Final = "\ufeff"
@@ -140,14 +139,11 @@ _NAME_CHARS_MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class OutputReading:
-    """What was read from a model's output, either a `value`, with the same as `compact` JSON, or a `fault`.
-
-    `repaired` says that the model's output was not JSON, and the object was taken out of it.
-    """
+    """What was read from a model's output, either a `value`, with the same as `compact` JSON, or a `fault`."""
 
     value: dict[str, object] | None = None
     compact: str = ""
-    repaired: bool = False
+    repaired: bool = False  # Whether the output was not JSON, and the object was taken out of it.
     fault: Fault | None = None
 
 
@@ -158,8 +154,7 @@ class _NotJson(ValueError):
 def read_output(text: str) -> OutputReading:
     """Read the JSON object in a model's output: numbers finite, each name once in an object, characters whole.
 
-    If a model's output is not JSON, `object_in` looks for the one JSON object in it. If a model's output is JSON but
-    not an object, that is a fault, and no object is taken out of it.
+    If the output is not JSON, `object_in` looks for the one JSON object in it. JSON that is no object is a fault.
     """
     try:
         try:
@@ -173,11 +168,6 @@ def read_output(text: str) -> OutputReading:
     return OutputReading(fault=Fault("", expected))
 
 
-def compact(value: object) -> str:
-    """Write a value as compact JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 def _reading(text: str, *, repaired: bool) -> OutputReading:
     """Read a text that must be JSON as a whole. Raises _NotJson, or Unacceptable."""
     skeleton = _skeleton(text)
@@ -185,7 +175,7 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
         raise Unacceptable(f"JSON that is at most {VALUE_LEVELS_MOST} levels deep")
     value = _parse(text, is_large=MAYBE_INFINITE.search(skeleton) is not None)
     try:
-        written = compact(value)
+        written = COMPACT(value)
     except ValueError:
         raise _infinite() from None
     # Fewer colons in the rewritten JSON than in the model's text mean that an object had a name twice: the parser keeps
@@ -206,8 +196,8 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
 def _skeleton(text: str) -> str:
     """Return the part of a JSON text that is outside strings.
 
-    Behind a syntax error the result means nothing. In JSON, backslashes occur only in strings. Once escaped backslashes
-    and then escaped quotation marks are removed, each remaining quotation mark begins or ends a string.
+    Behind a syntax error the result means nothing. In JSON, backslashes occur only in strings. Without escaped
+    backslashes, and then escaped quotation marks, each quotation mark begins or ends a string.
     """
     if "\\" in text:
         text = text.replace("\\\\", "").replace('\\"', "")

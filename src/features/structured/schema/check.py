@@ -47,8 +47,7 @@ def faults_of(
 ) -> list[Fault]:
     """Return up to `most` faults of a value, those near the root first. A value without a fault is valid.
 
-    `value` is what `json.loads` returned, with finite numbers. If the check would take more than `effort`, the value
-    counts as faulty, because a value must not be accepted unchecked.
+    `value` is what `json.loads` returned, with finite numbers. A check of more than `effort` is a fault.
     """
     return _Check(most, effort).run(schema.root, value)
 
@@ -56,8 +55,8 @@ def faults_of(
 class _Check:
     """Checks one value against one schema, level by level.
 
-    The search through `anyOf` remembers its answers by the `id` of node and value. Without them a schema whose
-    alternatives refer to the schema itself would take exponential time.
+    The search through `anyOf` remembers its answers by the `id` of node and value: alternatives that refer to the
+    schema itself would else take exponential time.
     """
 
     def __init__(self, most: int, effort: int) -> None:

@@ -14,7 +14,8 @@ DEPTH_MOST: Final = 100  # The most levels of a schema document, and so of the v
 MAYBE_INFINITE: Final = re.compile(r"(?<![0-9])[0-9]{309}")
 _NUL: Final = "This text holds a NUL character (U+0000), which the database cannot store."
 _CONTAINERS: Final = frozenset({dict, list})
-_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# Writes a value as compact JSON. Raises ValueError for an infinite number.
+COMPACT: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def check_document(document: dict[str, object]) -> None:
@@ -34,7 +35,7 @@ def check_document(document: dict[str, object]) -> None:
             raise _too_large()
         level = [member for member in members if type(member) in _CONTAINERS]
     try:
-        text = _COMPACT(document)
+        text = COMPACT(document)
         size = len(text.encode())
     except (TypeError, ValueError):
         text, size = "", SCHEMA_BYTES_MOST

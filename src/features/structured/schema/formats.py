@@ -33,19 +33,9 @@ _QUOTED = re.compile(r'"(?:[^\x00-\x1f"\\\x7f]|\\[^\x00-\x1f\x7f])*+"')
 _LOCAL_OCTETS_MOST, _DOMAIN_CHARS_MOST = 64, 253  # RFC 5321, 4.5.3.1.1; RFC 1123
 
 
-def is_date(text: str) -> bool:
-    """Whether the text is a `full-date` of RFC 3339. The year 0000 is refused, because clients' parsers refuse it."""
-    return _is_day(_DATE.fullmatch(text))
-
-
-def is_date_time(text: str) -> bool:
-    """Whether the text is a `date-time` of RFC 3339: a date, T, and a time with an offset."""
-    return _is_day(_DATE_TIME.fullmatch(text))
-
-
 def _is_day(found: re.Match[str] | None) -> bool:
     """Whether the day, month and year that begin a text exist."""
-    if found is None or found[1] == "0000":
+    if found is None or found[1] == "0000":  # clients' parsers refuse this year
         return False
     if found[3] <= "28":
         return True
@@ -126,8 +116,8 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
 
 
 FORMATS: Final[dict[str, Callable[[str], bool]]] = {
-    "date-time": is_date_time,
-    "date": is_date,
+    "date-time": lambda text: _is_day(_DATE_TIME.fullmatch(text)),  # RFC 3339: a date, T, and a time with an offset
+    "date": lambda text: _is_day(_DATE.fullmatch(text)),  # a `full-date` of RFC 3339
     # A `full-time` of RFC 3339, with an offset. Leap seconds are refused, because clients' parsers refuse them.
     "time": _matches(_TIME),
     # RFC 3339, appendix A, such as P3Y6M or P2W. As in ISO 8601, but unlike there, a unit between two others may be

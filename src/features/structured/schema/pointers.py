@@ -24,9 +24,7 @@ def tokens_to(path: Path) -> list[str | int]:
 def pointer_to(path: Path) -> str:
     """Write a place as a JSON pointer.
 
-    Property names in a pointer are a client's or a model's text, and may be long or broken. A pointer of more than
-    POINTER_CHARS_MOST characters is therefore cut and ends with "…", and lone surrogates, which UTF-8 cannot encode,
-    become U+FFFD.
+    The names in it are a client's or a model's text, and may be long or broken: see `shown`.
     """
     return shown("".join(f"/{escaped(str(token))}" for token in tokens_to(path)))
 
@@ -37,7 +35,7 @@ def escaped(token: str) -> str:
 
 
 def shown(text: str, most: int = POINTER_CHARS_MOST) -> str:
-    """Cut a text that is shown to a reader, and replace lone surrogates, which UTF-8 cannot encode."""
+    """Cut a text for a reader, then with "…" at its end, and replace lone surrogates, which UTF-8 cannot encode."""
     text = text if len(text) <= most else text[: most - 1] + "…"
     return _LONE_SURROGATES.sub("\ufffd", text)
 

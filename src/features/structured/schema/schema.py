@@ -175,8 +175,7 @@ class _Compiler:
         """Refuse the values of an `enum` or a `const` that exceed a limit."""
         self._enum_values += len(values)
         if self._enum_values > SCHEMA_ENUM_VALUES_MOST:
-            reason = f"The schema has more than {SCHEMA_ENUM_VALUES_MOST:,} values of `enum` and `const`."
-            raise refused(path, reason)
+            raise refused(path, f"The schema has more than {SCHEMA_ENUM_VALUES_MOST:,} values of `enum` and `const`.")
         self._enum_parts += size_of(values) - 1
         if self._enum_parts > SCHEMA_ENUM_PARTS_MOST:
             reason = f"The values of `enum` and `const` consist of more than {SCHEMA_ENUM_PARTS_MOST:,} values."
@@ -208,10 +207,7 @@ class _Compiler:
         node.items = self.schema(value, path, outer)
 
     def branches(self, node: SchemaNode, value: object, path: Path, outer: int) -> None:
-        """Compile `anyOf`.
-
-        The schemas of `anyOf` apply to the same value as the schema around it, so they are not a level deeper.
-        """
+        """Compile `anyOf`, whose schemas apply to the same value as the one around it, and are not a level deeper."""
         if not isinstance(value, list) or not value:
             raise refused(path, "`anyOf` is a list of at least one schema.")
         self._alternatives += len(value) - value.count(_NULL)
