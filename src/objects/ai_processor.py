@@ -73,9 +73,9 @@ class Processor:
         await armed
 
     async def ended(self, fence: int) -> None:
-        """Note that the task has ended for all claims up to `fence`, perhaps late or twice: their slice stops.
+        """Note that the task has ended for all claims up to `fence`, whose slice stops. It may come late or twice.
 
-        A later claim, granted after a client's retry of the task, goes on. Without a slice only waiting calls wake.
+        A later claim, granted after a client's retry of the task, goes on. Without a slice, only waiting calls wake.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)

@@ -128,7 +128,8 @@ class Coordinator:
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            await self._arm()  # not for the latest deadline, which an isolate with a slow clock never finds over
+            # Not for the latest deadline itself, which an isolate with a slow clock may find in the future every time.
+            await self._arm()
         else:
             await self._forget()
 

@@ -22,7 +22,7 @@ _DATABASE = 'a binding to a D1 database, and is missing: put [[d1_databases]] wi
 def bindings(env: "Env") -> Bindings:
     """Collect the deployment's bindings. A field is None if `env` lacks its binding.
 
-    Those that every invocation uses are read inside the SDK's wrapper, which makes a dozen calls into JavaScript each.
+    Those of every invocation are read past the SDK's wrapper, which makes a dozen calls into JavaScript for each.
     """
     return Bindings(
         database=_database(env),

@@ -101,7 +101,7 @@ class SchemaRule:
 
 
 def rejection(reply: ModelReply, faults: Sequence[Fault], code: TaskCode = TaskCode.INVALID_OUTPUT) -> Rejection:
-    """Return the rejection of an answer, with its first faults, cut, as names may be long. Its message quotes none."""
+    """Return an answer's rejection with its first faults, each cut. The message quotes nothing of the output."""
     most, is_cut = limits.FAULT_CHARS_MOST, code is TaskCode.OUTPUT_TRUNCATED
     too_small = ": maxOutputTokens may be too small" if is_cut and reply.finish_reason == "length" else ""
     return Rejection(

@@ -5,7 +5,7 @@ this with random schemas, rules and values.
 
 A fold joins the values that one field has in several outputs, in order. Absent and null values change nothing: the
 result is null if the field was null in some outputs and had no other value, and absent if it was absent in all. Results
-are written as JSON in pieces of UTF-8, because 20 MB of small items take several times as much as Python's objects.
+are written as JSON in pieces of UTF-8: 20 MB of small items are several times as large as Python objects.
 """
 
 import json
@@ -317,7 +317,7 @@ class Joiner:
         yield len(self._lists) * _FIELD_CHARS
 
     def placed(self, number: int, quotes: Sequence[Quote]) -> Iterator[Quote]:
-        """Yield those quotes of an output that the joined value has, with their pointers there. Outputs come in order."""
+        """Yield the quotes of an output that the joined value has, with their pointers there. Outputs come in order."""
         for quote in quotes:
             tokens = self._fold.place(number, tokens_of(quote.pointer) or ())
             if tokens is not None:

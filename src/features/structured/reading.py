@@ -1,7 +1,8 @@
 """Reads a model's output as JSON; if it is not JSON, finds the one JSON object in it.
 
-`object_in` never closes, adds or guesses anything. It removes only a byte order mark, a model's thoughts at the
-beginning, prose and a code fence around the object, and commas before a closing bracket. It takes linear time.
+`object_in` never closes, adds or guesses anything. It removes a byte order mark, a model's thoughts at the beginning,
+prose and a code fence around the object, and commas before a closing bracket. It refuses an output from which it would
+have to remove anything else. It takes time linear in the length of the output.
 """
 
 import json

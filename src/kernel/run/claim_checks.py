@@ -18,7 +18,7 @@ class CheckSchedule:
     """When a run checks its claim next: first LOOK_SECONDS_FIRST after its last write, and at most `most` times. Pure.
 
     Each write starts the schedule again, because it also shows whether the claim is valid. The pause between two checks
-    doubles, up to LOOK_SECONDS_MOST; without a limit after a check without an answer. A slow database has longer ones.
+    doubles, up to LOOK_SECONDS_MOST, or without a limit after no answer. On a slow database every pause is longer.
     """
 
     def __init__(self, most: int) -> None:

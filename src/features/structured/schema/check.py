@@ -47,7 +47,8 @@ def faults_of(
 ) -> list[Fault]:
     """Return up to `most` faults of a value, those near the root first. A value without a fault is valid.
 
-    `value` is what `json.loads` returned, with finite numbers. A check of more than `effort` is a fault.
+    `value` is what `json.loads` returned, with finite numbers. A check that would take more than `effort` is a fault,
+    because a value must not be accepted unchecked.
     """
     return _Check(most, effort).run(schema.root, value)
 

@@ -35,7 +35,7 @@ def escaped(token: str) -> str:
 
 
 def shown(text: str, most: int = POINTER_CHARS_MOST) -> str:
-    """Cut a text for a reader, then with "…" at its end, and replace lone surrogates, which UTF-8 cannot encode."""
+    """Cut a text that a reader sees, with "…" at the end, and replace lone surrogates, which UTF-8 cannot encode."""
     text = text if len(text) <= most else text[: most - 1] + "…"
     return _LONE_SURROGATES.sub("\ufffd", text)
 

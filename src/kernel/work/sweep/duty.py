@@ -25,7 +25,7 @@ class SweepAllowance:
     """
 
     _ends_at: float  # When the last model call may start, by the steady clock.
-    _sends_until: float  # When the last dispatch may start, as the end of the invocation would cut it off.
+    _sends_until: float  # When the last dispatch may start: the end of the invocation might cut off a later one.
 
     def __init__(self, settings: Settings, meter: Meter, seconds: float | None) -> None:
         self._settings = settings
