@@ -21,8 +21,23 @@ from ...kernel.calls.whole_answers import strings_in
 from ...kernel.domain import limits
 from .report import QUOTE_CHARS, Report, clipped
 
+type Node = Mapping[str, Any]
+
 _FIRST_DAY = date(2000, 1, 1).toordinal()
 _DAYS = 9_000  # the number of days from the year 2000 to the year 2024
+_DEPTH_MOST = 60
+_VALUES_MOST = 5_000
+_GENEROUS_DEPTH = 5  # At deeper levels only what is required is made, so that the value of a recursive schema ends.
+_GENEROUS_VALUES = 500
+_ITEMS = 3  # how many items a list in the output gets, within the schema's bounds
+_FIGURES = re.compile(r"\b[0-9]{1,9}\b")
+# The keywords from which the type of a schema without `type` is guessed.
+_HINTS = {
+    "object": ("properties", "required", "additionalProperties"),
+    "array": ("items", "minItems", "maxItems"),
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+_NESTED = frozenset({"object", "array"})
 
 
 def formatted(name: str, text: str) -> str:
@@ -43,23 +58,6 @@ def formatted(name: str, text: str) -> str:
         "ipv6": f"2001:db8::{digest[11]:x}",
         "uuid": f"{whole[:8]}-{whole[8:12]}-4{whole[13:16]}-8{whole[17:20]}-{whole[20:32]}",
     }.get(name, word)
-
-
-type Node = Mapping[str, Any]
-
-_DEPTH_MOST = 60
-_VALUES_MOST = 5_000
-_GENEROUS_DEPTH = 5  # At deeper levels only what is required is made, so that the value of a recursive schema ends.
-_GENEROUS_VALUES = 500
-_ITEMS = 3  # how many items a list in the output gets, within the schema's bounds
-_FIGURES = re.compile(r"\b[0-9]{1,9}\b")
-# The keywords from which the type of a schema without `type` is guessed.
-_HINTS = {
-    "object": ("properties", "required", "additionalProperties"),
-    "array": ("items", "minItems", "maxItems"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-}
-_NESTED = frozenset({"object", "array"})
 
 
 class _NoValue(Exception):

@@ -38,6 +38,9 @@ _JSON_LINE = re.compile(r'^[ \t]*+["\[]', re.MULTILINE)
 _VALUE_MAY_FOLLOW = frozenset("[{,:")
 _FENCE: Final = "```"
 _MARKS_OF_A_FENCE: Final = 2
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_BRACES = bytes.maketrans(b"[]", b"{}")
+_NAME_CHARS_MOST = 100
 
 
 class Unacceptable(ValueError):
@@ -131,11 +134,6 @@ def _whole_object(text: str, start: int) -> tuple[str, int]:
         comma = match.start() if mark == "," and before not in _VALUE_MAY_FOLLOW else None
         before = mark
     raise Unacceptable("a whole JSON object; the text ends inside it")
-
-
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_BRACES = bytes.maketrans(b"[]", b"{}")
-_NAME_CHARS_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)

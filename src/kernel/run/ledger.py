@@ -24,6 +24,8 @@ from .waits import Pauses, WaitReport
 if TYPE_CHECKING:
     from .kinds import CallGate
 
+MESSAGE_CHARS_MOST = 500
+
 
 class Bill:
     """A task's bill over all of its claims, from what this claim found. A call in flight is not on the bill yet."""
@@ -101,9 +103,6 @@ class UnsavedProgress:
         self.outputs.clear()
         self.failures.clear()
         self._tries.clear()
-
-
-MESSAGE_CHARS_MOST = 500
 
 
 class Ledger:

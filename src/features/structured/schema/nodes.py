@@ -22,19 +22,15 @@ KINDS: Final[dict[str, tuple[type, ...]]] = {
 ALL_KINDS: Final = frozenset(kind for kinds in KINDS.values() for kind in kinds)
 NUMBERS: Final = frozenset({int, float})
 
-
 _EMPTY: Final[Mapping[str, "SchemaNode"]] = MappingProxyType({})
 _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
 _NO_NAMES: Final[Mapping[frozenset[str], tuple["SchemaNode", ...]]] = MappingProxyType({})
 _NOTHING: Final[list[object]] = []
 
-
 # The attributes of a node that has no keywords besides `enum`, `const` and `type`.
 _OF_CONSTANTS: Final = frozenset(
     ("path", "members", "words", "members_size", "members_shown", "type_names", "kinds")
 ) | {"is_whole", "possible", "plain", "effort"}
-
-
 _CONSTANTS_LEAST: Final = 4  # So many constants of an `anyOf` are put into one node.
 GLANCED_AT_MOST: Final = 4  # The most alternatives that are tried for a value at a glance, before the search.
 _SLOW_EFFORT: Final = 4  # for formats, `multipleOf`, and arrays and objects of `enum`
@@ -116,11 +112,10 @@ class SchemaNode:
             self.is_shallow = False
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
         if self.branches:
+            possible &= frozenset[type]().union(*[branch.possible for branch in self.branches])
             if len(self.branches) == 1:
-                possible &= self.branches[0].possible
                 self.by_kind = dict.fromkeys(possible, self.branches)
             else:
-                possible &= frozenset[type]().union(*[branch.possible for branch in self.branches])
                 searched = _constants_as_one(self.branches)
                 self.by_kind = {
                     kind: tuple([branch for branch in searched if kind in branch.possible]) for kind in possible
@@ -196,12 +191,7 @@ class SchemaNode:
             return frozenset()
         plain = self.possible
         if self.branches:
-            if len(self.branches) == 1:
-                plain &= self.branches[0].plain
-            else:
-                plain &= frozenset[type]().union(*[branch.plain for branch in self.branches])
-        if not plain:
-            return plain
+            plain &= frozenset[type]().union(*[branch.plain for branch in self.branches])
         return _unlimited(
             plain,
             bool(self.properties or self.required or self.is_closed),

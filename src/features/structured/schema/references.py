@@ -19,17 +19,14 @@ def link(
 ) -> SchemaNode:
     """Resolve all references of a schema, and call `settle` on its nodes. Returns its root. Raises SchemaRefused.
 
-    `check` is called for each settled node with an `anyOf`, after those of its branches that have one.
-
-    `by_schema` has the node of each schema in the document, by the schema's Python `id`. `link` does not recurse.
+    `check` is called for each settled node with an `anyOf`, after those of its branches that have one. `by_schema` has
+    the node of each schema in the document, by the schema's Python `id`. `link` does not recurse.
     """
     referring = [node for node in nodes if node.ref is not None]
-    if referring:
-        targets = {id(node): _target(document, by_schema, node) for node in referring}
-        real = {id(node): _followed(node, targets) for node in referring}
+    targets = {id(node): _target(document, by_schema, node) for node in referring}
+    real = {id(node): _followed(node, targets) for node in referring}
+    if real:
         _relink(nodes, real)
-    else:
-        real = {}
     with_branches = list[SchemaNode]()
     for node in nodes:
         if node.branches:
