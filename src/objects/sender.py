@@ -59,7 +59,7 @@ class ObjectSender:
 
     route = Route.DURABLE_OBJECT
 
-    def __init__(self, processors: Processors, slots: Slots | None = None) -> None:
+    def __init__(self, processors: Processors, slots: Slots | None) -> None:
         self._processors = processors
         self._slots = slots
 

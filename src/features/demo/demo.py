@@ -1,7 +1,6 @@
 """The demo provider: it analyses a call's text deterministically, without a model or a network.
 
-It quotes sentences of the text and counts its words, and states nothing else. For a merge it makes one report of the
-same form from the reports in the call's text, so merges can continue on further levels.
+It quotes sentences of the text and counts its words, and states nothing else. A merge of reports is one more report.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Writes the demo provider's reports as Markdown, and reads them again when outputs are merged.
 
-A report has the terms of its text. The terms of an English text are its words in lower case, without stopwords. Chinese
-is written without spaces, so the terms of a Chinese text are the pairs and triples of characters between function
-characters. `key_terms` drops those pairs and triples that are only pieces of other terms.
+The terms of an English text are its words in lower case, without stopwords. Chinese is written without spaces, so the
+terms of a Chinese text are the pairs and triples of characters between function characters. `key_terms` drops those
+that are only pieces of other terms.
 """
 
 import re

@@ -1,8 +1,7 @@
 """Makes the demo provider's structured output: a value for a JSON Schema, with sentences and terms of the text.
 
-The same schema and text always give the same value, also in JSON Schema's formats (`date`, `email` …). It fits ordinary
-schemas. A schema whose parts restrict each other (an `anyOf` beside bounds, say) may get a value that the check of
-outputs rejects: nothing is searched for.
+The same schema and text always give the same value, also in JSON Schema's formats (`date`, `email` …). Nothing is
+searched for: a schema whose parts restrict each other (an `anyOf` beside bounds, say) may get a value that is rejected.
 """
 
 import hashlib

@@ -179,10 +179,10 @@ class Answers:
 class ModelHealth:
     """What an isolate knows about one model from one tenant's calls. `answers` has those of all tenants."""
 
-    def __init__(self, answers: Answers | None = None) -> None:
+    def __init__(self) -> None:
         self.absence = Absence()
         self.calls = LatestCalls()
-        self.answers = answers or Answers()
+        self.answers = Answers()
         self.unshared = False  # Whether other isolates cannot yet read the newest calls in the database.
 
     @property

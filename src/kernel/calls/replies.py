@@ -61,7 +61,7 @@ def parse(body: bytes) -> object:
     raise ModelReplyMalformed("the reply is not JSON")
 
 
-def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
+def chat_reply(document: object, *, formed: bool) -> ModelReply:
     """Read the first choice of a chat completion in OpenAI's shape, or raise ModelReplyMalformed.
 
     `formed`: see `text_reply`. If a model refuses to produce the form, the output is the text of its refusal, with the
@@ -137,7 +137,7 @@ def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()
 
 
 def unusable(
-    error: ModelReplyMalformed, came: str, body: str, *, key: str | None = None, client_texts: Iterable[str] = ()
+    error: ModelReplyMalformed, came: str, body: str, *, client_texts: Iterable[str], key: str | None = None
 ) -> ModelReplyMalformed:
     """Add to an error what came instead of a usable output: `came` says in which form, `body` has its text.
 

@@ -64,10 +64,10 @@ class CallScheduler:
     def returns_in(self, wait: float, now: float) -> float:
         """Return for how many seconds the task is released if its next call must wait for `wait` seconds.
 
-        If the model is away and a run that others wait for has made no call, the delay grows with the length of the
-        outage, because each release of the task costs a message or an alarm, and a claim. The first run of a task comes
-        back for its turn. On the direct route cron continues the task, once a minute: after a failure it comes
-        INLINE_WAIT_SECONDS_MOST too soon rather than too late, and the next run waits for the rest of the pause.
+        If the model is away and a run that others wait for, except a task's first, has made no call, the delay grows
+        with the length of the outage, because each release costs a message or an alarm, and a claim. On the direct
+        route cron continues the task once a minute: after a failure it comes INLINE_WAIT_SECONDS_MOST too soon rather
+        than too late, and the next run waits for the rest.
         """
         is_costly = (self._route is Route.QUEUE or self._has_slot) and not self._is_first
         if is_costly and not self._ledger.ended and self._ledger.patience.away(now):

@@ -129,14 +129,13 @@ def decimal_of(number: float) -> tuple[int, int]:
 def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
     """Whether the number is a whole multiple of `divisor`, a decimal as of `decimal_of`, in exact arithmetic.
 
-    All numbers are finite doubles or integers not beyond the largest double. However many decimal places the two are
-    apart, no number in the calculation has many more digits than the longer of them.
+    All numbers are finite doubles or integers not beyond the largest double. No number in the calculation has many more
+    digits than the longer of the two, however far apart they are.
     """
     of_digits, of_exponent = divisor
     if -_EXACT_ZEROS <= of_exponent <= 0 and -_EXACT_DIGITS < number < _EXACT_DIGITS:
-        # Two different decimals of up to 15 digits never give the same float. If the nearest multiple of the divisor
-        # has up to 15 digits, the number is a multiple only if it equals the nearest multiple. Python divides two
-        # integers to the nearest float.
+        # Two different decimals of up to 15 digits never give the same float, and Python divides two integers to the
+        # nearest float. So a nearest multiple of up to 15 digits is the only one that the number may equal.
         scale = _power_of_ten(-of_exponent)
         nearest = round(number * scale / of_digits) * of_digits
         if -_EXACT_DIGITS < nearest < _EXACT_DIGITS:

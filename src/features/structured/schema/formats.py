@@ -45,10 +45,7 @@ def _is_day(found: re.Match[str] | None) -> bool:
 
 
 def is_email(text: str) -> bool:
-    """Whether the text is a `Mailbox` of RFC 5321: a host name or an IP address follows the @.
-
-    Letters of any script may precede the @ (RFC 6531).
-    """
+    """Whether the text is a `Mailbox` of RFC 5321. Letters of any script may precede the @ (RFC 6531)."""
     if found := _MAILBOX.fullmatch(text):
         return len(found[2]) <= _DOMAIN_CHARS_MOST and len(found[1].encode("utf-8", "replace")) <= _LOCAL_OCTETS_MOST
     local, at, domain = text.rpartition("@")
@@ -63,10 +60,7 @@ def is_email(text: str) -> bool:
 
 
 def is_hostname(text: str) -> bool:
-    """Whether the text is a host name of RFC 1123, 2.1: up to 253 characters, without a dot at the end.
-
-    The labels between the dots have up to 63 letters, digits and hyphens.
-    """
+    """Whether a text is a host name (RFC 1123, 2.1): up to 253 characters, labels of up to 63, no dot at the end."""
     return len(text) <= _DOMAIN_CHARS_MOST and _HOSTNAME.fullmatch(text) is not None
 
 
@@ -76,10 +70,9 @@ def is_ipv4(text: str) -> bool:
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether the text is an IPv6 address of RFC 4291, 2.2, without a zone.
+    """Whether the text is an IPv6 address of RFC 4291, 2.2, without a zone: eight groups of hexadecimal digits.
 
-    It has eight groups of hexadecimal digits. At most once, `::` may replace some of them, and an IPv4 address may
-    replace the last two.
+    `::` may replace some of them once, and an IPv4 address the last two.
     """
     if not 2 <= len(text) <= 45:
         return False

@@ -26,10 +26,7 @@ ROOT_ONLY: Final = frozenset({"$schema", "$id"})
 
 
 class SchemaRefused(OnceoverError):
-    """An output schema uses JSON Schema in a way that is not supported.
-
-    `pointer` is the place in the schema, and `reason` is a sentence for the client.
-    """
+    """An output schema is not supported: `pointer` is the place in it, and `reason` is a sentence for the client."""
 
     code = "unsupported_schema"
 

@@ -134,10 +134,7 @@ class SchemaNode:
             self.effort += max([sum([branch.effort for branch in branches]) for branches in tried], default=0)
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
-        """Set `tag`: a property that all branches for objects have, with different strings in each.
-
-        A property that all branches require is preferred, because every value has it.
-        """
+        """Set `tag`: a property that all branches for objects have, preferably require, with other strings in each."""
         for name in (*branches[0].required, *branches[0].properties):
             by_tag: dict[str, SchemaNode] = {}
             for branch in branches:

@@ -39,10 +39,9 @@ class OutputSchema:
 
 
 def parse_schema(document: object, *, strict: bool) -> OutputSchema:
-    """Compile the document of an output schema, as `json.loads` has parsed it.
+    """Compile the document of an output schema, as `json.loads` has parsed it. `strict` is OpenAI's strict rule.
 
-    `strict` says that OpenAI's strict rule must hold, too. Raises SchemaRefused for the first thing in the document
-    that is not supported.
+    Raises SchemaRefused for the first thing in the document that is not supported.
     """
     if not isinstance(document, dict):
         raise refused(None, "A schema is a JSON object.")
@@ -98,7 +97,7 @@ def has_quotes(schema: Mapping[str, object]) -> bool:
 class _Compiler:
     """Makes a `SchemaNode` of each schema in one document, and recurses no deeper than the document.
 
-    `is_new` says that the schema is of a submission. The limits of alternatives and of `enum` bind only new schemas.
+    The limits of alternatives and of `enum` bind only a schema that `is_new`, of a submission.
     """
 
     def __init__(self, *, strict: bool, is_new: bool) -> None:
