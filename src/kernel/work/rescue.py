@@ -56,9 +56,9 @@ class Rescue:
 
         Returns as soon as the answer to the poll need no longer wait. A late task is dispatched again, first to an
         object, because the submission has already tried the queue. If that had no effect before, or no route takes the
-        task, a poll with `wait` works on it itself. A poll without `wait` dispatches it at most once a minute, and else
-        leaves it to the sweep. A task that waits for an object slot is left waiting. After a StoreError, nothing was
-        dispatched.
+        task, a poll with `wait` works on it itself. A poll without `wait` dispatches it at most once a minute, and
+        leaves a task that no route accepts to the sweep. A task that waits for an object slot is left waiting. After a
+        StoreError, nothing was dispatched.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes
