@@ -25,8 +25,8 @@ class BoundAi:
     `signal` aborts the call (workerd 6379, March 2026); an older runtime ignores it. Each call has its own
     AbortController, so no JavaScript object outlives the call (decision 0013).
 
-    With `rejectIfBusy`, only in the third argument, Workers AI without capacity refuses the call with 3040 at once. A
-    call whose time runs out in Workers AI's own queue would be in doubt:
+    With `rejectIfBusy`, which is read only from the third argument, Workers AI refuses a call with 3040 at once when it
+    has no capacity. A call whose time runs out in Workers AI's own queue would be in doubt:
     https://developers.cloudflare.com/workers-ai/features/reject-if-busy/ (September 2026).
     """
 

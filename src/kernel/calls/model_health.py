@@ -275,9 +275,9 @@ class ModelHealths:
 class Patience:
     """Decides for one run, whose model may be away, when and how many calls may start, and which failures count.
 
-    The run waits up to `seconds` for a model that is away. Earlier runs of the task saw the model away for `away_for`
-    seconds, and `waits` probes in a row fail, the last one `failed_for` seconds ago. `resumed` says that an operator
-    has ended the task's pause since then: its next probe waits for no other task's.
+    The run waits up to `seconds` for a model that is away. In earlier runs of the task, the model was away for
+    `away_for` seconds, and `waits` probes in a row failed, the last one `failed_for` seconds ago. `resumed` says that
+    an operator has ended the task's pause since then: its next probe waits for no other task's.
     """
 
     def __init__(

@@ -112,9 +112,10 @@ def because(last_error: LastError | None) -> str:
 class Terms:
     """The deadline and the budget of a task, as one claim of the task sees them.
 
-    Times are seconds of the worker's steady clock, and the database's clock decides about a deadline. The claim says
-    how much time was left when the database wrote it, between the worker's request and the answer. So the worker knows
-    the earliest and latest moment of the deadline: it starts no call after the first, and ends the task at the second.
+    Times are seconds of the worker's steady clock, and the database's clock decides whether a deadline has passed. The
+    claim says how much time was left when the database wrote it, between the worker's request and the answer. So the
+    worker knows the earliest and the latest moment of the deadline: it starts no call after the earliest, and ends the
+    task at the latest.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:

@@ -79,7 +79,7 @@ class WritePacer:
         self._bucket.refund()
 
     def ready_at(self, now: float) -> float:
-        """Return when the run may write next, at the latest when half of the lease has passed, which it then renews."""
+        """Return when the run may write next: at the latest when half of the lease has passed, to renew it in time."""
         return min(self._bucket.ready_at(now), self.renews_by)
 
     @property
