@@ -24,7 +24,7 @@ from ...kernel.api.base.views import (
 from ...kernel.domain import limits
 from ...kernel.domain.task import Status
 from ...kernel.store.tallies import BOUNDS_MS, FAILED_WITH, Sums
-from ...kernel.work.sweep.folding import Folding
+from ...kernel.work.sweep.own_duties import Folding
 from .operation import BacklogView, backlog_view
 from .tallies import FiveMinutes, TallyStore, added, quantile_ms
 

@@ -18,7 +18,7 @@ from ...kernel.domain.settings import Settings
 from ...kernel.domain.task import Route, Status
 from ...kernel.domain.version import MIGRATION, VERSION
 from ...kernel.store.tallies import BOUNDS_MS, Sums
-from ...kernel.work.sweep.folding import Folding
+from ...kernel.work.sweep.own_duties import Folding
 from ..batches.status import ENDED, BatchStatus
 from .model import BY_GRAVITY, Calls, ShownHealth, health_of
 from .operation import unreachable

@@ -22,7 +22,7 @@ from ...kernel.domain.errors import StoreError
 from ...kernel.domain.task import Status
 from ...kernel.store.absence import AbsenceStore, UnfinishedTasks
 from ...kernel.store.tallies import BUCKET_MS, FAILED_WITH
-from ...kernel.work.sweep.folding import Folding
+from ...kernel.work.sweep.own_duties import Folding
 from .checks import Checked, ModelCheck, SharedRead, probe
 from .tallies import FiveMinutes, TallyStore
 

@@ -11,8 +11,7 @@ from ...store.sweep import Due
 from ..dispatch import Sender
 from ..worker import Worker
 from .duty import Duty, SweepAllowance, do
-from .folding import FoldingDuty
-from .own_duties import EarlyErasure, Erasure, fail_overdue, give_up
+from .own_duties import EarlyErasure, Erasure, FoldingDuty, fail_overdue, give_up
 from .resending import Resending
 
 
