@@ -301,9 +301,7 @@ class AttemptStore(Store):
         ANSWER_CHARS_AT_ONCE characters. It takes one or two calls to D1.
         """
         task, outputs, failures = await self._database.run(
-            CALLS.bind(task_key=task_key),
-            OUTPUTS.bind(task_key=task_key),
-            FAILURES.bind(task_key=task_key),
+            CALLS.bind(task_key=task_key), OUTPUTS.bind(task_key=task_key), FAILURES.bind(task_key=task_key)
         )
         if not task:
             return None

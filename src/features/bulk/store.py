@@ -98,7 +98,6 @@ SELECT id, {START_LEFT} AS left_ms, fence, {ON_OBJECT} AS on_object FROM tasks
 WHERE {_LISTED} AND generation = {_GENERATION} AND status = 'cancelled' ORDER BY id
 """)
 
-
 Generations = Mapping[TaskKey, int]
 
 

@@ -115,9 +115,7 @@ WAKE = statement(f"""
 UPDATE tasks SET not_before = {_TURN}, wait_until = NULL, dispatches = 0, sent_at = NULL, wake_at = {wake(_TURN)}
 WHERE {LISTED} AND {_WAITS} AND not_before > {_TURN}
 """)
-WAKE_ON = statement("""
-UPDATE tenant_limits SET wakes_after = :then WHERE tenant = :tenant AND wakes_after = :after
-""")
+WAKE_ON = statement("UPDATE tenant_limits SET wakes_after = :then WHERE tenant = :tenant AND wakes_after = :after")
 FORGET_CAP = statement("""
 DELETE FROM tenant_limits WHERE tenant = :tenant AND monthly_most IS NULL AND wakes_after IS NULL
 """)

@@ -138,9 +138,7 @@ DELETE_FILE = _mark("'ready'")
 ABORT_UPLOAD = _mark("'writing', 'ready'")
 
 # Finds files that the sweep must look at: forgotten uploads, expired files, and those marked for erasure.
-DUE_FILES = statement(f"""
-SELECT id, {NOW} AS now FROM files WHERE due_at <= {NOW} ORDER BY due_at LIMIT :most
-""")
+DUE_FILES = statement(f"SELECT id, {NOW} AS now FROM files WHERE due_at <= {NOW} ORDER BY due_at LIMIT :most")
 
 # The statements of TAKE_FILES mark those of the files in `:file_keys` that were due at `:now_ms`, the time of
 # DUE_FILES, and give back their bytes. A file that a batch still reads is looked at again after `:in_use_ms`. A file
@@ -169,9 +167,7 @@ REMOVE_FILES: tuple[Statement, ...] = (
 INSERT INTO tombstones (id, until) SELECT 'file/' || id, {NOW} + :tombstone_ms FROM files
 WHERE {_ERASED} AND owner IS NULL ON CONFLICT DO NOTHING
 """),
-    statement(f"""
-DELETE FROM file_use WHERE bytes = 0 AND tenant IN (SELECT tenant FROM files WHERE {_ERASED})
-"""),
+    statement(f"DELETE FROM file_use WHERE bytes = 0 AND tenant IN (SELECT tenant FROM files WHERE {_ERASED})"),
     statement(f"DELETE FROM files WHERE {_ERASED} RETURNING id"),
 )
 

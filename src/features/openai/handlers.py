@@ -19,15 +19,7 @@ from ..texts.submission import with_file
 from . import paging, prompt, stream
 from .answers import response_reply
 from .fields import new_request
-from .shapes import (
-    DeletedView,
-    InputFileView,
-    InputListView,
-    InputMessageView,
-    InputTextView,
-    response_id,
-    task_id_of,
-)
+from .shapes import DeletedView, InputFileView, InputListView, InputMessageView, InputTextView, response_id, task_id_of
 from .text_format import SCHEMA_FIELD
 
 # How names of native fields begin in refusals. In a body of `/v1/responses` these are members of `onceover`.

@@ -11,16 +11,7 @@ from ...kernel.api.base import fields
 from ...kernel.api.base.endpoint import HOURS, Access, Answer, Endpoint
 from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.views import (
-    CostView,
-    Count,
-    FailedTasksView,
-    Time,
-    amount_view,
-    maybe_rfc3339,
-    rfc3339,
-    shown,
-)
+from ...kernel.api.base.views import CostView, Count, FailedTasksView, Time, amount_view, maybe_rfc3339, rfc3339, shown
 from ...kernel.domain import limits
 from ...kernel.domain.task import Status
 from ...kernel.store.tallies import BOUNDS_MS, FAILED_WITH, Sums

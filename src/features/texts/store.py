@@ -11,19 +11,7 @@ from ...kernel.domain.errors import StoreUnavailable, TextFileGone
 from ...kernel.domain.ids import TaskKey, split_task_key
 from ...kernel.domain.task import NewTask, first_line
 from ...kernel.store import admission, d1
-from ...kernel.store.admission import (
-    UNCONDITIONAL,
-    Accepted,
-    AdmissionStore,
-    Conditions,
-    LimitReached,
-    Outcome,
-    holding,
-    insert_task,
-    outcome_of,
-    task_values,
-    text_row,
-)
+from ...kernel.store.admission import UNCONDITIONAL, Accepted, AdmissionStore, Conditions, LimitReached, Outcome
 from ...kernel.store.d1 import BoundStatement, Value, statement
 from ...kernel.store.fragments import NOW, UNDER_CLAIM
 from ..context.preparing import NOTHING_ALONG, Along
@@ -37,7 +25,7 @@ _READY = f"""EXISTS (SELECT 1 FROM files WHERE files.id = :text_file AND state =
 
 # Writes the task, as INSERT_TASK does, if the file is there. From then on the task's row keeps the file from being
 # erased.
-INSERT_FILE_TASK = insert_task("'file'", _READY, also=("text_file",))
+INSERT_FILE_TASK = admission.insert_task("'file'", _READY, also=("text_file",))
 
 # Writes the row for the cuts of a task that was written in the same transaction, or before if the write is sent again.
 INSERT_FILE_TEXT = statement("""
@@ -130,7 +118,7 @@ class FileTextStore(AdmissionStore):
         for what is the same with any task.
         """
         *results, (facts,) = await self._database.run(*_submission(new, unclaimed_ms, on))
-        outcome = outcome_of(new.task_key, on, results)
+        outcome = admission.outcome_of(new.task_key, on, results)
         if facts["accepted"]:
             return outcome
         if self._database.sends > 1:
@@ -210,11 +198,14 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
     assert new.text_file is not None
     assert not new.cuts, "a text that is cut before its file is read"
     task_key, submission = new.task_key, on.submission(new.task_key)
-    values = task_values(new, unclaimed_ms, on, submission)
+    values = admission.task_values(new, unclaimed_ms, on, submission)
     writes = [INSERT_FILE_TASK.bind(**values, text_file=new.text_file)]
     if on.characters_a_day_most is not None:
         tenant, _ = split_task_key(task_key)
         count = admission.COUNT_CHARACTERS
         writes.append(count.bind(task_key=task_key, tenant=tenant, characters=new.characters))
-    writes += [text_row(new, submission), INSERT_FILE_TEXT.bind(task_key=task_key)]
-    return [*holding(task_key, on, writes), IS_FILE_TASK_ACCEPTED.bind(task_key=task_key, text_file=new.text_file)]
+    writes += [admission.text_row(new, submission), INSERT_FILE_TEXT.bind(task_key=task_key)]
+    return [
+        *admission.holding(task_key, on, writes),
+        IS_FILE_TASK_ACCEPTED.bind(task_key=task_key, text_file=new.text_file),
+    ]

@@ -206,7 +206,6 @@ ORDER BY generation, endpoint_id
 """)
 DELIVERY = statement(f"SELECT {_SHOWN} FROM webhook_deliveries WHERE state IN (0, 1, 2) AND {_ONE}")
 
-
 _ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until > {NOW} AS old_secret_signs, failures,
   paused_until, failed_attempts, last_failure, disabled_at, created_at, updated_at"""
 
@@ -286,10 +285,7 @@ WHERE id = :endpoint AND failures >= :breaker AND paused_until <= {NOW}
 """)
 
 # Disables a webhook endpoint for good, because it answered 410.
-DISABLE = statement(f"""
-UPDATE webhook_endpoints SET disabled_at = {NOW} WHERE id = :endpoint AND disabled_at IS NULL
-""")
-
+DISABLE = statement(f"UPDATE webhook_endpoints SET disabled_at = {NOW} WHERE id = :endpoint AND disabled_at IS NULL")
 
 HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 

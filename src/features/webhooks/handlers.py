@@ -10,15 +10,7 @@ from ...kernel.api.base.endpoint import Answer, Endpoint, Parameter
 from ...kernel.api.base.exchange import Exchange
 from ...kernel.api.base.fields import LIMIT, NO_CONTROLS, Plain, checked, page_limit, read_object
 from ...kernel.api.base.messages import Reply, json_reply
-from ...kernel.api.base.problems import (
-    ENDPOINT_LIMIT,
-    NOT_FOUND,
-    UNREACHED,
-    FieldError,
-    Refusal,
-    field_refusal,
-    no_webhook_key,
-)
+from ...kernel.api.base.problems import FieldError, Refusal, field_refusal, no_webhook_key
 from ...kernel.api.base.views import Count, shown
 from ...kernel.domain import limits
 from ...kernel.domain.errors import StoreError, StoreUnavailable
@@ -27,15 +19,7 @@ from . import rules as webhook_urls
 from .deliverer import deliverer_of
 from .endpoints_store import WebhookEndpoint as StoredEndpoint
 from .endpoints_store import WebhookStore
-from .rules import (
-    ENDPOINT_ID_PATTERN,
-    AttemptFailure,
-    EndpointKey,
-    Event,
-    endpoint_id,
-    endpoint_key_of,
-    is_endpoint_id,
-)
+from .rules import ENDPOINT_ID_PATTERN, AttemptFailure, EndpointKey, Event, endpoint_id, endpoint_key_of, is_endpoint_id
 
 _Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ENDPOINT_ID_PATTERN}$"})]
 _Secret = Annotated[str, Field(json_schema_extra={"pattern": "^whsec_[A-Za-z0-9+/]{43}=$"})]
@@ -148,7 +132,9 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
         raise
     if made is None:
         most = limits.WEBHOOK_ENDPOINTS_MOST
-        raise Refusal(ENDPOINT_LIMIT, f"The tenant already has {most} endpoints, the most allowed. Delete one.")
+        raise Refusal(
+            problems.ENDPOINT_LIMIT, f"The tenant already has {most} endpoints, the most allowed. Delete one."
+        )
     api.log("webhook_endpoint_made", tenant=exchange.tenant, endpoint=one_id, events=list(events))
     return json_reply(200, _with_secret(made, key))
 
@@ -215,7 +201,9 @@ async def test_webhook_endpoint(exchange: Exchange) -> Reply:
     sent = await deliverer.send(endpoint.url, secrets, message_id, now_ms // 1000, told)
     api.log("webhook_tested", endpoint=endpoint_id(endpoint.key), status=sent.answer.status, ms=sent.milliseconds)
     if sent.answer.status is None:
-        raise Refusal(UNREACHED, f"The endpoint gave no answer: {sent.answer.failure}, after {sent.milliseconds} ms.")
+        raise Refusal(
+            problems.UNREACHED, f"The endpoint gave no answer: {sent.answer.failure}, after {sent.milliseconds} ms."
+        )
     view = WebhookTrialView(
         object="webhook_endpoint.test",
         webhook_endpoint_id=endpoint_id(endpoint.key),
@@ -248,7 +236,7 @@ async def _found(exchange: Exchange) -> StoredEndpoint:
 
 
 def _no_endpoint() -> Refusal:
-    return Refusal(NOT_FOUND, "There is no webhook endpoint with this id.")
+    return Refusal(problems.NOT_FOUND, "There is no webhook endpoint with this id.")
 
 
 def _view(one: StoredEndpoint, exchange: Exchange) -> WebhookEndpointView:

@@ -14,7 +14,6 @@ BatchEndpoint = Literal["/v1/chat/completions", "/v1/responses"]
 ENDPOINTS: Final[tuple[BatchEndpoint, ...]] = get_args(BatchEndpoint)
 CHAT, RESPONSES = ENDPOINTS
 
-
 _MEMBERS = ("custom_id", "method", "url", "body")
 _VALUE_BYTES = 100  # What a value in an object or a list takes at most in memory, besides the characters of its JSON.
 

@@ -26,9 +26,7 @@ _OF_LINES = "task_id = :task_key AND level = 0"
 LINES = statement(f"SELECT part, object, sizes FROM segments WHERE {_OF_LINES} ORDER BY part")
 
 # Reads the segments that are no objects. To add up `sizes` would read a row for each line.
-SEGMENTS = statement(f"""
-SELECT part, sizes FROM segments WHERE {_OF_LINES} AND object IS NULL ORDER BY part
-""")
+SEGMENTS = statement(f"SELECT part, sizes FROM segments WHERE {_OF_LINES} AND object IS NULL ORDER BY part")
 
 # Reads the lines of the segments from `:first` to `:last` that have not become objects.
 BODIES = statement(f"""
@@ -173,7 +171,6 @@ COMPLETE_BATCH = statement(f"""
 UPDATE batches SET ended_at = {NOW}, output_lines = (SELECT count(*) FROM ({done("0")}))
 WHERE {_OURS} AND {_IS_WRITTEN} RETURNING task_id
 """)
-
 
 _LEASE_MS = round(limits.WRITER_SECONDS * 1000)
 

@@ -15,31 +15,8 @@ from ....kernel.domain.errors import StoreUnavailable
 from ....kernel.domain.ids import FileKey, TaskKey, split_task_key
 from ....kernel.domain.task import DEADLINE_EXCEEDED, NewTask, Status, Task
 from ....kernel.store import admission, d1, rows, views
-from ....kernel.store.admission import (
-    UNCONDITIONAL,
-    AdmissionStore,
-    Conditions,
-    Mismatched,
-    Outcome,
-    Replayed,
-    holding,
-    insert_task,
-    outcome_of,
-    task_values,
-    text_row,
-)
-from ....kernel.store.d1 import (
-    BoundStatement,
-    Row,
-    Value,
-    as_json,
-    maybe_text,
-    maybe_whole,
-    statement,
-    task_key,
-    text,
-    whole,
-)
+from ....kernel.store.admission import UNCONDITIONAL, AdmissionStore, Conditions, Mismatched, Outcome, Replayed
+from ....kernel.store.d1 import BoundStatement, Row, Value, as_json, statement
 from ....kernel.store.fragments import NOW, UNDER_CLAIM
 from ....kernel.store.seen import LATE_MS
 from ....kernel.store.views import VIEW
@@ -194,18 +171,18 @@ def batch(row: Row, of: Task) -> Batch:
     return Batch(
         task=of,
         endpoint=_endpoint(row),
-        window_ms=whole(row, "window_ms"),
-        input_file=FileKey(text(row, "input_file")),
-        output_file=FileKey(text(row, "output_file")),
-        error_file=FileKey(text(row, "error_file")),
-        output_ms=maybe_whole(row, "output_ms"),
-        model=maybe_text(row, "model"),
-        errors=json.loads(text(row, "errors")),
-        valid_at=maybe_whole(row, "valid_at"),
-        finalizing_at=maybe_whole(row, "finalizing_at"),
-        ended_at=maybe_whole(row, "ended_at"),
-        output_lines=whole(row, "output_lines"),
-        error_lines=whole(row, "error_lines"),
+        window_ms=d1.whole(row, "window_ms"),
+        input_file=FileKey(d1.text(row, "input_file")),
+        output_file=FileKey(d1.text(row, "output_file")),
+        error_file=FileKey(d1.text(row, "error_file")),
+        output_ms=d1.maybe_whole(row, "output_ms"),
+        model=d1.maybe_text(row, "model"),
+        errors=json.loads(d1.text(row, "errors")),
+        valid_at=d1.maybe_whole(row, "valid_at"),
+        finalizing_at=d1.maybe_whole(row, "finalizing_at"),
+        ended_at=d1.maybe_whole(row, "ended_at"),
+        output_lines=d1.whole(row, "output_lines"),
+        error_lines=d1.whole(row, "error_lines"),
     )
 
 
@@ -213,38 +190,38 @@ def work(row: Row) -> BatchWork:
     """Read what a worker needs to know of its batch."""
     return BatchWork(
         endpoint=_endpoint(row),
-        input_file=FileKey(text(row, "input_file")),
-        output_file=FileKey(text(row, "output_file")),
-        model=maybe_text(row, "model"),
-        read_bytes=whole(row, "read_bytes"),
-        read_lines=whole(row, "read_lines"),
-        errors=json.loads(text(row, "errors")),
+        input_file=FileKey(d1.text(row, "input_file")),
+        output_file=FileKey(d1.text(row, "output_file")),
+        model=d1.maybe_text(row, "model"),
+        read_bytes=d1.whole(row, "read_bytes"),
+        read_lines=d1.whole(row, "read_lines"),
+        errors=json.loads(d1.text(row, "errors")),
         output_place=_place(row, "output_place"),
     )
 
 
 def segment_sizes(found: Sequence[Row]) -> list[SegmentSize]:
     """Read the segments of a batch that have not become objects in the bucket."""
-    return [SegmentSize(whole(row, "part"), sum(sizes_of(row))) for row in found]
+    return [SegmentSize(d1.whole(row, "part"), sum(sizes_of(row))) for row in found]
 
 
 def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
     """Read a batch that a writer has just taken."""
     return Writing(
-        task_key=task_key(row, "task_id"),
-        fence=whole(row, "writer_fence"),
-        writer=text(row, "writer"),
-        input_file=FileKey(text(row, "input_file")),
-        output_file=FileKey(text(row, "output_file")),
-        error_file=FileKey(text(row, "error_file")),
-        output_ms=maybe_whole(row, "output_ms"),
+        task_key=d1.task_key(row, "task_id"),
+        fence=d1.whole(row, "writer_fence"),
+        writer=d1.text(row, "writer"),
+        input_file=FileKey(d1.text(row, "input_file")),
+        output_file=FileKey(d1.text(row, "output_file")),
+        error_file=FileKey(d1.text(row, "error_file")),
+        output_ms=d1.maybe_whole(row, "output_ms"),
         is_valid=row["valid_at"] is not None,
-        written_places=whole(row, "written_places"),
-        status=Status(text(task, "status")),
+        written_places=d1.whole(row, "written_places"),
+        status=Status(d1.text(task, "status")),
         expired=task["error_code"] == DEADLINE_EXCEEDED,
-        total=whole(task, "total"),
+        total=d1.whole(task, "total"),
         answered=answered_ranges(answered),
-        waited_ms=whole(row, "waited_ms"),
+        waited_ms=d1.whole(row, "waited_ms"),
         output_place=_place(row, "output_place"),
         error_place=_place(row, "error_place"),
     )
@@ -253,7 +230,7 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
 def answered_ranges(found: Sequence[Row]) -> list[range]:
     """Find out from the places in segments which lines have an output, as ranges of neighbouring lines, in order."""
     ranges: list[range] = []
-    for place in sorted({int(place) for row in found for place in text(row, "places").split(",")}):
+    for place in sorted({int(place) for row in found for place in d1.text(row, "places").split(",")}):
         if ranges and ranges[-1].stop == place:
             ranges[-1] = range(ranges[-1].start, place + 1)
         else:
@@ -263,19 +240,19 @@ def answered_ranges(found: Sequence[Row]) -> list[range]:
 
 def sizes_of(row: Row) -> tuple[int, ...]:
     """Read the lengths of a segment's lines."""
-    return tuple(map(int, text(row, "sizes").split(",")))
+    return tuple(map(int, d1.text(row, "sizes").split(",")))
 
 
 def _bytes(row: Row, name: str) -> bytes:
-    return bytes.fromhex(text(row, name))
+    return bytes.fromhex(d1.text(row, name))
 
 
 def _place(row: Row, name: str) -> Shelf | None:
-    return cast("Shelf | None", maybe_text(row, name))
+    return cast("Shelf | None", d1.maybe_text(row, name))
 
 
 def _endpoint(row: Row) -> BatchEndpoint:
-    return cast("BatchEndpoint", text(row, "endpoint"))
+    return cast("BatchEndpoint", d1.text(row, "endpoint"))
 
 
 # --- A new batch -----------------------------------------------------------------------------------------
@@ -285,7 +262,7 @@ _INPUT_READY = f"""EXISTS (SELECT 1 FROM files WHERE id = :input_file AND state 
   AND coalesce(expires_at > {NOW}, 1))"""
 
 # Writes the task of a batch, as INSERT_TASK does, if its input is there, which `batches` keeps from then on.
-INSERT_BATCH_TASK = insert_task("'batch'", _INPUT_READY)
+INSERT_BATCH_TASK = admission.insert_task("'batch'", _INPUT_READY)
 
 # Writes the row of a batch whose task was written in the same transaction, or before if the write is sent again.
 INSERT_BATCH = statement("""
@@ -373,7 +350,6 @@ FOUND_VALID = statement(f"""
 UPDATE batches SET valid_at = {NOW} WHERE task_id = :task_key AND valid_at IS NULL AND {_MINE}
 """)
 
-
 _QUEUED_MS = round(limits.AHEAD_COUNTED_SECONDS * 1000)
 
 
@@ -393,7 +369,7 @@ class BatchStore(AdmissionStore):
         """
         task_key = new.task.task_key
         *results, (facts,) = await self._database.run(*_submission(new, unclaimed_ms, on))
-        outcome: Outcome | InputMissing = outcome_of(task_key, on, results)
+        outcome: Outcome | InputMissing = admission.outcome_of(task_key, on, results)
         if not facts["accepted"] and not facts["has_input"] and not isinstance(outcome, Replayed | Mismatched):
             outcome = InputMissing()
         if not facts["accepted"] and self._database.sends > 1:
@@ -436,7 +412,7 @@ class BatchStore(AdmissionStore):
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
         found, portions = await self._database.run(WORK.bind(task_key=task_key), PORTIONS.bind(task_key=task_key))
         lines = [
-            StoredPortion(whole(row, "first"), whole(row, "lines"), whole(row, "start"), _bytes(row, "spans"))
+            StoredPortion(d1.whole(row, "first"), d1.whole(row, "lines"), d1.whole(row, "start"), _bytes(row, "spans"))
             for row in portions
         ]
         return (work(found[0]), lines) if found else None
@@ -444,7 +420,7 @@ class BatchStore(AdmissionStore):
     async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
         """Read where the validation goes on: the batch, and its lines' digests by portion. None: it is gone."""
         found, portions = await self._database.run(WORK.bind(task_key=task_key), DIGESTS.bind(task_key=task_key))
-        digests = [read_ids(_bytes(row, "ids"), whole(row, "lines")) for row in portions]
+        digests = [read_ids(_bytes(row, "ids"), d1.whole(row, "lines")) for row in portions]
         return (work(found[0]), digests) if found else None
 
 
@@ -501,13 +477,13 @@ def _submission(new: NewBatch, unclaimed_ms: int, on: Conditions) -> list[BoundS
     assert task.options.deadline_ms is not None, "a batch without a completion window"
     submission = on.submission(task_key)
     tenant, _ = split_task_key(task_key)
-    values = {**task_values(task, unclaimed_ms, on, submission), "characters": new.input_bytes}
+    values = {**admission.task_values(task, unclaimed_ms, on, submission), "characters": new.input_bytes}
     writes = [INSERT_BATCH_TASK.bind(**values, input_file=new.input_file)]
     if on.characters_a_day_most is not None:
         count = admission.COUNT_CHARACTERS
         writes.append(count.bind(task_key=task_key, tenant=tenant, characters=new.input_bytes))
     writes += [
-        text_row(task, submission),
+        admission.text_row(task, submission),
         INSERT_BATCH.bind(
             task_key=task_key,
             endpoint=new.endpoint,
@@ -521,4 +497,4 @@ def _submission(new: NewBatch, unclaimed_ms: int, on: Conditions) -> list[BoundS
     if new.retry_of is not None:
         writes.append(LINK_RETRY.bind(task_key=task_key, old_key=new.retry_of))
     accepted = IS_ACCEPTED.bind(task_key=task_key, input_file=new.input_file)
-    return [*holding(task_key, on, writes), accepted]
+    return [*admission.holding(task_key, on, writes), accepted]
