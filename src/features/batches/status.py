@@ -23,11 +23,7 @@ ENDED = frozenset({BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRE
 
 
 def batch_status(task: Status, *, is_valid: bool, is_expired: bool, has_ended: bool) -> BatchStatus:
-    """Return the status of a batch from the status of its task.
-
-    `is_valid` says that each line was found valid, `is_expired` that the task failed by its deadline, and `has_ended`
-    that the batch's files are complete.
-    """
+    """Return a batch's status. `is_expired`: its task failed by the deadline. `has_ended`: its files are complete."""
     if not task.terminal:
         return BatchStatus.IN_PROGRESS if is_valid else BatchStatus.VALIDATING
     if not has_ended:

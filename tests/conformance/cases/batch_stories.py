@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from src.features.batches.lines.line_index import portion_of
-from src.features.batches.store.batch_files import BatchFileStore, growing, look
+from src.features.batches.store.batch_files import GROW, SEGMENTS, BatchFileStore, moving
 from src.features.batches.store.batches import BatchStore, NewBatch, found_valid, read_on
 from src.features.files.file import FilePart, Purpose
 from src.features.files.sql import FILE_WORK
@@ -36,6 +36,7 @@ SLICES = (
     portion_of(0, [(0, 10, 2**64 - 1), (11, 300, 1)]),
     portion_of(2, [(301, 310, 2), (311, 320, 3), (321, 330, 4)]),
 )
+READ_BYTES = (300, 330)  # up to the end of each slice
 LINES = "SELECT part, object, places, sizes, length(body) AS bytes FROM segments ORDER BY part"
 FILES = "SELECT id, state, purpose, filename, parts, bytes, owner FROM files ORDER BY id"
 
@@ -90,8 +91,8 @@ def _reading(number: int) -> Also:
     return Also(
         lambda under: read_on(
             under,
-            SLICES[number - 1].end if number else 0,
-            read_bytes=found.end,
+            READ_BYTES[number - 1] if number else 0,
+            read_bytes=READ_BYTES[number],
             read_lines=found.first + len(found.spans),
             model="m" if number == 0 else None,
             faults=[],
@@ -144,17 +145,17 @@ async def the_output_file_of_a_batch_grows(story: _Batch) -> None:
     heard: list[Any] = []
     with limited("SEGMENT_CHARS_OF_BATCH", 60):
         for place in (1, 0, 3):
-            asking = Also(asks=look(TASK), hears=heard.append)
+            asking = Also(asks=SEGMENTS.bind(task_key=TASK), hears=heard.append)
             assert await story.write(claim, asking, outputs=_lines(place), completed=1, calls_settled=1)
         await story.note(LINES)
         story.outcomes += [show([list(rows) for rows in heard]), await story.lines.waiting(TASK)]
         story.outcomes.append(await story.lines.bodies(TASK, range(2)))
         added = [FilePart("c1-0-0", 60), FilePart("c1-0-1", 42)]
-        grow = Also(lambda under: growing(under, TASK, OUTPUT, range(1), added))
+        grow = Also(lambda under: moving(GROW, TASK, OUTPUT, range(1), added, under))
         lost = replace(claim, fence=claim.fence + 1)
         assert not await story.write(lost, grow)
         assert await story.write(claim, grow, outputs=_lines(2), completed=4)
-        more = Also(lambda under: growing(under, TASK, OUTPUT, range(1, 2), [FilePart("c1-1-0", 51)]))
+        more = Also(lambda under: moving(GROW, TASK, OUTPUT, range(1, 2), [FilePart("c1-1-0", 51)], under))
         assert await story.write(claim, more, completed=4)
     await story.note(LINES)
     await story.note(FILES)

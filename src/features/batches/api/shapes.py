@@ -1,7 +1,4 @@
-"""The models of the answers of `/v1/batches`, such as OpenAI's Batch object, and how a batch is shown as one.
-
-It has every field of that object, because strict clients expect them.
-"""
+"""The models of the answers of `/v1/batches`. A batch has each field of OpenAI's Batch object, for strict clients."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict, cast

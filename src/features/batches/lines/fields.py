@@ -79,11 +79,7 @@ _UNSENT_BY_RESPONSES: Final[Mapping[str, tuple[_Passes, str]]] = {
 
 
 class ParameterRefused(Exception):
-    """A field of a body is refused.
-
-    `field` is its path in the body, and the message follows this path in a sentence. `unsupported` says that the field,
-    or its value, is not supported here; otherwise it is wrong.
-    """
+    """A body's `field`, a path, is `unsupported` here, or else wrong. The message follows the path in a sentence."""
 
     def __init__(self, field: str, message: str, *, unsupported: bool = True) -> None:
         super().__init__(message)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ....kernel.domain import limits
 from .line_index import Portion, digest, portion_of
-from .lines import Line, LineCode, LineFault, LineRules, check_line
+from .lines import LineCode, LineFault, LineRules, check_line
 from .scan import FileLine, LineScanner
 
 
@@ -94,7 +94,8 @@ class FileCheck:
             return
         identity = digest(found.custom_id)
         if identity in self._ids:
-            self._fault(_doubled(found, line.number))
+            message = f"'custom_id' {found.custom_id} is that of an earlier line too: each line needs its own."
+            self._fault(LineFault(LineCode.DUPLICATE_CUSTOM_ID, line.number, message, "custom_id"))
             return
         self._ids.add(identity)
         self.rules = self.rules._replace(model=found.model)
@@ -104,8 +105,3 @@ class FileCheck:
     def _fault(self, fault: LineFault) -> None:
         self._faults.append(fault)
         self.faults_all += 1
-
-
-def _doubled(line: Line, number: int) -> LineFault:
-    message = f"'custom_id' {line.custom_id} is that of an earlier line too: each line needs its own."
-    return LineFault(LineCode.DUPLICATE_CUSTOM_ID, number, message, "custom_id")

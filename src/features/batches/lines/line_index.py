@@ -25,19 +25,6 @@ class Portion(NamedTuple):
     spans: tuple[tuple[int, int], ...]
     ids: tuple[int, ...]
 
-    @property
-    def end(self) -> int:
-        """The byte behind the last line, without its end."""
-        return self.start + sum(gap + size for gap, size in self.spans)
-
-    def ranges(self) -> Iterator[tuple[int, int]]:
-        """Yield for each line where it begins in the file, and the byte behind it."""
-        at = self.start
-        for gap, size in self.spans:
-            at += gap
-            yield at, at + size
-            at += size
-
 
 def portion_of(first: int, lines: Iterable[tuple[int, int, int]]) -> Portion:
     """Make a portion from one or more lines: where each begins, the byte behind it, and its digest."""

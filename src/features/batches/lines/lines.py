@@ -147,7 +147,7 @@ def _checked_members(found: dict[str, object], rules: LineRules) -> tuple[str, d
             message = f"The line has the member {fields.shown(name)}. It may have {', '.join(_MEMBERS)}."
             raise _Faulty(LineCode.UNSUPPORTED_PARAMETER, message, fields.shown(name))
     custom_id, body = found.get("custom_id"), found.get("body")
-    if not isinstance(custom_id, str) or not is_custom_id(custom_id):
+    if not isinstance(custom_id, str) or not _is_custom_id(custom_id):
         message = f"'custom_id' must be a string of 1 to {limits.CUSTOM_ID_CHARS_MOST} visible ASCII characters."
         raise _Faulty(LineCode.INVALID_JSON_LINE, message, "custom_id")
     if found.get("method") != "POST":
@@ -160,8 +160,7 @@ def _checked_members(found: dict[str, object], rules: LineRules) -> tuple[str, d
     return custom_id, body
 
 
-def is_custom_id(text: str) -> bool:
-    """Whether a text may be the `custom_id` of a line."""
+def _is_custom_id(text: str) -> bool:
     return 0 < len(text) <= limits.CUSTOM_ID_CHARS_MOST and text.isascii() and text.isprintable() and " " not in text
 
 

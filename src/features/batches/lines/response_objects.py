@@ -18,17 +18,8 @@ _PLAIN: Final = {"type": "text"}
 
 # Fields of OpenAI's Response object that have no value here, so a response shows them as null.
 _NEVER: Final = (
-    "max_tool_calls",
-    "previous_response_id",
-    "prompt",
-    "prompt_cache_options",
-    "prompt_cache_diagnostics",
-    "tool_usage",
-    "access_programs",
-    "conversation",
-    "image",
-    "input_transformations",
-    "moderation",
+    *("max_tool_calls", "previous_response_id", "prompt", "prompt_cache_options", "prompt_cache_diagnostics"),
+    *("tool_usage", "access_programs", "conversation", "image", "input_transformations", "moderation"),
 )
 
 

@@ -37,11 +37,6 @@ class LineScanner:
         self._held = b""  # The beginning of a line whose end has not arrived.
         self._held_all = 0  # How many bytes of this line arrived: more than `_held` has, if the line is too large.
 
-    @property
-    def read(self) -> int:
-        """How many bytes of the file have arrived, with those before the byte at which the scanner began."""
-        return self.at + self._held_all
-
     def feed(self, piece: bytes) -> list[FileLine]:
         """Take the file's next bytes. Returns the lines that end in them, without blank ones."""
         found: list[FileLine] = []

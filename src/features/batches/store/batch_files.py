@@ -220,9 +220,7 @@ class BatchFileStore(HookedStore):
     # --- The end ----------------------------------------------------------------------------------------------
 
     async def take(self, task_key: TaskKey, writer: str, claim_ms: int) -> Writing | None:
-        """Take a batch for the writer of this name to complete its files, for WRITER_SECONDS.
-
-        From then on no worker adds an output.
+        """Take a batch for the writer of this name for WRITER_SECONDS. From then on no worker adds an output.
 
         Returns None if the task has not ended, if its calls may still record an output, for up to `claim_ms` after
         their announcement, if the files are complete, or if another writer has the batch.
@@ -286,18 +284,6 @@ class BatchFileStore(HookedStore):
         await self._database.run(HOLD_BATCH.bind(**_ours(of), lease_ms=0))
 
 
-def growing(
-    under: Mapping[str, Value], task_key: TaskKey, output_file: FileKey, parts: range, added: Sequence[FilePart]
-) -> list[BoundStatement]:
-    """Name stored parts with the lines of the given segments, under the claim and the step in `under`."""
-    return moving(GROW, task_key, output_file, parts, added, under)
-
-
-def look(task_key: TaskKey) -> BoundStatement:
-    """Make the statement that reads which segments have not become objects."""
-    return SEGMENTS.bind(task_key=task_key)
-
-
 def moving(
     statements: Sequence[Statement],
     task_key: TaskKey,
@@ -306,7 +292,7 @@ def moving(
     added: Sequence[FilePart],
     by: Mapping[str, Value],
 ) -> list[BoundStatement]:
-    """Bind the statements that move the lines of the given segments to the output file. `by` names the writer."""
+    """Bind GROW or MOVE: name stored parts with the lines of the given segments. `by` names the claim or the writer."""
     values: dict[str, Value] = {
         **by,
         **_added(added),

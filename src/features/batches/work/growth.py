@@ -11,7 +11,7 @@ from ...files.blobs import Bucket
 from ...files.file import FilePart
 from ...files.store import FileStore
 from ..store import batches as records
-from ..store.batch_files import BatchFileStore, growing, look
+from ..store.batch_files import GROW, SEGMENTS, BatchFileStore, moving
 from ..store.batches import OutputFile, SegmentSize
 
 
@@ -117,7 +117,7 @@ class Growth:
     def asking(self, outputs: Sequence[Output]) -> Also:
         """Return what a step with these outputs must ask: the first one of a run reads how many lines wait."""
         self._asks = bool(outputs) and self._waiting is None
-        return Also(asks=look(self._task_key), hears=self._heard) if self._asks else NOTHING_ELSE
+        return Also(asks=SEGMENTS.bind(task_key=self._task_key), hears=self._heard) if self._asks else NOTHING_ELSE
 
     def recorded(self, outputs: Sequence[Output]) -> None:
         """Note that a step with outputs has landed."""
@@ -150,7 +150,7 @@ class Growth:
 
     async def name(self, stored: StoredLines, file: FileKey, record: Callable[[Also], Awaitable[None]]) -> None:
         """Name a stored object in the output `file` by a step of the claim. Raises StoreError and ClaimLost."""
-        await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
+        await record(Also(lambda under: moving(GROW, self._task_key, file, stored.segments, stored.added, under)))
         assert self._waiting is not None
         self._waiting -= stored.chars
         self._wanted = self._files.bucket.part_bytes

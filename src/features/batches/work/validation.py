@@ -4,7 +4,7 @@ Each portion is recorded under the claim, so a run that has used its allowance, 
 goes on behind the last portion.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from ....kernel.domain import limits
 from ....kernel.domain.codes import TaskCode
 from ....kernel.domain.ids import TaskKey
 from ....kernel.domain.task import Failure
+from ....kernel.run.kinds import Record
 from ....kernel.run.memory import MemoryAllowance
 from ....kernel.store.claims import Also
 from ...files.file import File
@@ -48,10 +49,9 @@ UNREADABLE = Failure(TaskCode.INVALID_BATCH, "The line cannot be read: a part of
 class Validation:
     """Checks the lines of one batch, from where an earlier run stopped.
 
-    `digests` are those of the lines that are checked already, by portion. `record` writes a step of the claim with
-    further statements, and raises ClaimLost. `minimum_calls` of the step are its second argument. `may_go_on` says
-    whether the run may read and record another portion. It is not asked before the first record of a run, because a run
-    that records nothing would be followed by others like it.
+    `digests` are those of the lines that are checked already, by portion. `may_go_on` says whether the run may read and
+    record another portion. It is not asked before the first record of a run, because a run that records nothing would
+    be followed by others like it.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Validation:
         rules: LineRules,
         *,
         files: FileStore,
-        record: Callable[[Also, int | None], Awaitable[None]],
+        record: Record,
         may_go_on: Callable[[], bool],
         portions_most: int,
         memory: MemoryAllowance,
@@ -90,8 +90,7 @@ class Validation:
         """Read and check the file as far as the run may.
 
         Raises `BlobUnavailable`, MemoryShort, StoreError and ClaimLost, and `BlobMissing` if a part of the file is not
-        there.
-        A failure that is returned has its faults recorded, but has not ended the task.
+        there. A failure that is returned has its faults recorded, but has not ended the task.
         """
         file = await self._files.file(self._work.input_file)
         if file is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from src.features.batches.store.batch_files import growing, places_without
+from src.features.batches.store.batch_files import GROW, moving, places_without
 from src.features.batches.work.growth import StoredLines, object_of, store_segments
 from src.kernel.domain import limits
 from src.kernel.domain.task import Failure, Route, Status
@@ -60,7 +60,7 @@ def stored(bench: BatchBench) -> StoredLines:
 
 
 def naming(made: StoredLines) -> Also:
-    return Also(lambda under: growing(under, KEY, OUTPUT, made.segments, made.added))
+    return Also(lambda under: moving(GROW, KEY, OUTPUT, made.segments, made.added, under))
 
 
 def file_row(bench: BatchBench) -> dict[str, Any]:
