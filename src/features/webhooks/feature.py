@@ -18,7 +18,7 @@ def _endpoints() -> Calls:
 
 
 def _duty() -> MakeDuty:
-    from .sending import Sending  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+    from .deliverer import Sending  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return Sending
 
