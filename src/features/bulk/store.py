@@ -133,30 +133,16 @@ class BulkStore(HookedStore):
 
     async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> FailedTasks:
         """Find up to `most` failed tasks in a span of keys, oldest first, without those whose budget ran out."""
-        (found,) = await self._database.run(
-            FAILED.bind(
-                tenant=tenant,
-                first=span.first,
-                behind=span.behind,
-                code=code,
-                most=most,
-                counted_most=max(on.tasks_in_flight_most or 0, on.queue_share or 0),
-            )
-        )
+        counted = max(on.tasks_in_flight_most or 0, on.queue_share or 0)
+        find = FAILED.bind(**span._asdict(), tenant=tenant, code=code, most=most, counted_most=counted)
+        (found,) = await self._database.run(find)
         return FailedTasks(_generations(found), d1.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int, reasks: int = 0) -> Cost:
         """Count a span's failed tasks, up to BULK_COUNT_MOST, and the calls of their retries (see COUNT_FAILED)."""
-        (found,) = await self._database.run(
-            COUNT_FAILED.bind(
-                first=span.first,
-                behind=span.behind,
-                code=code,
-                attempts=attempts,
-                reasks=reasks,
-                most=limits.BULK_COUNT_MOST,
-            )
-        )
+        most = limits.BULK_COUNT_MOST
+        count = COUNT_FAILED.bind(**span._asdict(), code=code, attempts=attempts, reasks=reasks, most=most)
+        (found,) = await self._database.run(count)
         return Cost(*(d1.whole(found[0], name) for name in ("tasks", "minimum", "maximum")))
 
     async def retry_all(
@@ -164,12 +150,8 @@ class BulkStore(HookedStore):
     ) -> list[TaskKey]:
         """Retry failed tasks, and return those retried: none if they would exceed the tenant's tasks in flight."""
         named = as_json(generations)
-        which: dict[str, Value] = {
-            "generations": named,
-            "count": len(generations),
-            "tenant": tenant,
-            "tasks_most": on.tasks_in_flight_most,
-        }
+        which: dict[str, Value] = {"generations": named, "count": len(generations), "tenant": tenant}
+        which["tasks_most"] = on.tasks_in_flight_most
         *_, done = await self._database.run(
             RETRY_ALL_COUNT.bind(**which),
             RETRY_ALL_FAILURES.bind(**which),
@@ -180,17 +162,14 @@ class BulkStore(HookedStore):
 
     async def going_on_in(self, tenant: str, span: Span, status: Status | None, most: int) -> Generations:
         """Find up to `most` unfinished tasks of a span; only those in `status`, if it is given."""
-        (found,) = await self._database.run(
-            GOING_ON.bind(tenant=tenant, first=span.first, behind=span.behind, status=status, most=most)
-        )
+        (found,) = await self._database.run(GOING_ON.bind(**span._asdict(), tenant=tenant, status=status, most=most))
         return _generations(found)
 
     async def count_going_on(self, tenant: str, span: Span, status: Status | None) -> int:
         """Count the unfinished tasks of a span, up to BULK_COUNT_MOST."""
         most = limits.BULK_COUNT_MOST
-        (found,) = await self._database.run(
-            COUNT_GOING_ON.bind(tenant=tenant, first=span.first, behind=span.behind, status=status, most=most)
-        )
+        count = COUNT_GOING_ON.bind(**span._asdict(), tenant=tenant, status=status, most=most)
+        (found,) = await self._database.run(count)
         return d1.whole(found[0], "tasks")
 
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:

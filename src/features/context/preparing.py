@@ -15,10 +15,7 @@ from .prompt import MARK_CHARS, ContextPrompt, free_number, numbers_in
 
 
 async def prepare(request: TaskRequest, cuts: tuple[int, ...]) -> tuple[LongText, str | None]:
-    """Return the request's options with the number of the marks, and the headings as they are stored.
-
-    Raises HeadingsTooLong.
-    """
+    """Return the options with the number of the marks, and the headings as they are stored. Raises HeadingsTooLong."""
     asked = request.options.long_text
     assert asked is not None
     found = asked._replace(mark=free_number(numbers_in(request.text, request.system())))

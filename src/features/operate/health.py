@@ -171,9 +171,8 @@ ENDPOINTS: Final = (
         parameters=(
             Parameter(
                 "verbose",
-                "1 also shows the day's use of the free plan. Operators also see when sweep, queue and "
-                "alarms last ran, the backlog, version and schema. A key is optional, and only checked with "
-                "1.",
+                "1 also shows the day's use of the free plan. Operators also see when sweep, queue and alarms last "
+                "ran, the backlog, version and schema. A key is optional, and only checked with 1.",
                 {"type": "string", "enum": ["0", "1"]},
             ),
         ),

@@ -52,13 +52,9 @@ def gauge(name: str, meaning: str, value: float | None) -> Family:
 
 def histogram(labels: Labels, counts: Mapping[float, int], count: int, total: float) -> list[Point]:
     """Make the samples of a histogram: the count up to each bound, the count of all values, and their sum."""
-    buckets = [Point({**labels, "le": _number(bound)}, value, "_bucket") for bound, value in counts.items()]
-    return [
-        *buckets,
-        Point({**labels, "le": "+Inf"}, count, "_bucket"),
-        Point(labels, total, "_sum"),
-        Point(labels, count, "_count"),
-    ]
+    bounds = {_number(bound): value for bound, value in counts.items()} | {"+Inf": count}
+    buckets = [Point({**labels, "le": bound}, value, "_bucket") for bound, value in bounds.items()]
+    return [*buckets, Point(labels, total, "_sum"), Point(labels, count, "_count")]
 
 
 def write(families: Iterable[Family]) -> str:
@@ -134,11 +130,7 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_
         *_tasks(standing, most),
         *_sums(standing.totals),
         gauge("onceover_storage_bytes", "Size of the database.", api.isolate.storage.size),
-        gauge(
-            "onceover_storage_limit_bytes",
-            "Size at which new tasks are refused.",
-            api.settings.storage_bytes_most,
-        ),
+        gauge("onceover_storage_limit_bytes", "Size at which new tasks are refused.", api.settings.storage_bytes_most),
         *_quota(api.settings, standing),
         Family(
             "onceover_deliveries",
@@ -202,7 +194,7 @@ def _tasks(standing: Scrape, most: int) -> list[Family]:
             "onceover_tasks",
             "gauge",
             f"Unfinished tasks, by status and route. At most {most} are counted.",
-            [Point(_labels(*which), count) for which, count in going.items()],
+            [Point({"status": status, "route": route}, count) for (status, route), count in going.items()],
         ),
         gauge("onceover_oldest_pending_seconds", "Age of the oldest pending task; 0 without one.", oldest_ms / 1000),
         Family(
@@ -211,7 +203,7 @@ def _tasks(standing: Scrape, most: int) -> list[Family]:
             "Ends of tasks, by status and route. A retried task ends again. A task erased before its end "
             "counts as cancelled.",
             [
-                Point(_labels(status, route), standing.totals.get((status, route), _NOTHING)["ended"])
+                Point({"status": status, "route": route}, standing.totals.get((status, route), _NOTHING)["ended"])
                 for status in _ENDED
                 for route in Route
             ],
@@ -303,10 +295,6 @@ def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
         gauge("onceover_scrape_rows_read", "Rows of D1 that this scrape read.", read),
         gauge("onceover_scrape_rows_written", "Rows of D1 that this scrape wrote.", written),
     ]
-
-
-def _labels(status: Status, route: Route) -> dict[str, str]:
-    return {"status": status, "route": route}
 
 
 ENDPOINTS: Final = (
