@@ -12,7 +12,7 @@ from src.features.openai.response_events import (
     ResponseEvent,
     ResponseEventKind,
     ResponseProgress,
-    response_events,
+    events_from,
 )
 from src.kernel.domain.events import EventMark, Phase, State, TaskEvent, events, has_been, mark_of, takes_chunks
 from src.kernel.domain.task import TRANSITIONS, Status
@@ -171,7 +171,7 @@ def lives(draw: st.DrawFn) -> list[ResponseProgress]:
 
 
 def whole(standing: ResponseProgress) -> list[ResponseEvent]:
-    return list(response_events(standing, 0))
+    return list(events_from(standing, 0))
 
 
 @given(lives())
@@ -184,8 +184,8 @@ def test_what_was_told_stays_as_it_was(life: list[ResponseProgress]):
 def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponseProgress], taken: list[int]):
     received: list[ResponseEvent] = []
     for standing, most in zip(life, taken, strict=False):
-        received += list(response_events(standing, len(received)))[:most]
-    received += response_events(life[-1], len(received))
+        received += list(events_from(standing, len(received)))[:most]
+    received += events_from(life[-1], len(received))
     assert received == whole(life[-1])
     assert [event.number for event in received] == list(range(len(received)))
 

@@ -6,7 +6,7 @@ from ...kernel.feature import Calls, Feature, PathGroup
 
 
 def _calls() -> Calls:
-    from .endpoints import ENDPOINTS  # noqa: PLC0415 - an isolate's start imports it by `at_start`
+    from .handlers import ENDPOINTS  # noqa: PLC0415 - an isolate's start imports it by `at_start`
 
     return ENDPOINTS
 

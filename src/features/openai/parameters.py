@@ -62,8 +62,11 @@ def misfits(name: str, value: object, passing: Passing) -> Iterator[FieldError]:
     if value is None:
         return
     if isinstance(passing, tuple):
-        if not any(_same(value, one) for one in passing):
-            yield FieldError(name, _takes(passing) + _INSTEAD.get(name, ""))
+        # as JSON compares: 1 and true differ, and 0.0 and 0 are the same
+        if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in passing):
+            words = " or ".join(json.dumps(one) for one in passing)
+            takes = f"is supported here only as {words}" if passing else "is not supported here"
+            yield FieldError(name, takes + _INSTEAD.get(name, ""))
     elif not isinstance(value, Mapping):
         yield FieldError(name, "must be an object")
     else:
@@ -77,14 +80,3 @@ def schema(passing: Passing) -> dict[str, object]:
         return {"enum": [*passing, None]}
     inner = {name: schema(values) for name, values in passing.items()}
     return {"anyOf": [{"type": "object", "properties": inner, "additionalProperties": False}, {"type": "null"}]}
-
-
-def _takes(passing: tuple[object, ...]) -> str:
-    if not passing:
-        return "is not supported here"
-    return f"is supported here only as {' or '.join(json.dumps(one) for one in passing)}"
-
-
-def _same(one: object, other: object) -> bool:
-    """Compare two values as JSON does: 1 and true differ, and 0.0 and 0 are the same."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -66,7 +66,7 @@ class ResponseProgress(NamedTuple):
         return found
 
 
-def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
+def events_from(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
     """Return a response's events from `first` on."""
     for number, kind in enumerate(standing.kinds[first:], start=first):
         yield ResponseEvent(number, kind, number - FIRST_DELTA if kind is ResponseEventKind.DELTA else None)

@@ -24,14 +24,7 @@ from ...kernel.domain.task import CONCAT_SEPARATOR, Kind, Reduce, Status, Task, 
 from ...kernel.store.events import Look
 from ...kernel.store.rows import ChunkIndex
 from .answers import rest_with_quotes, with_quotes_here
-from .response_events import (
-    BEFORE_TEXT,
-    FIRST_DELTA,
-    ResponseEvent,
-    ResponseEventKind,
-    ResponseProgress,
-    response_events,
-)
+from .response_events import BEFORE_TEXT, FIRST_DELTA, ResponseEvent, ResponseEventKind, ResponseProgress, events_from
 from .shapes import OutputMessageView, OutputTextView, message_id
 from .view import output_view, response_view, status_of
 
@@ -154,7 +147,7 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
                     break
                 task = read
             writer = await _writer(api, task, ended=ended)
-            for event in response_events(standing, first):
+            for event in events_from(standing, first):
                 delta = None if event.delta is None or at_end else _piece(event.delta, outputs[event.delta])
                 if not writer.has_room(event, delta):
                     raise _EndedEarly
