@@ -268,10 +268,7 @@ class FileStore(Store):
     # --- Erasure --------------------------------------------------------------------------------------------------
 
     async def delete(self, key: FileKey) -> bool | None:
-        """Delete a file: hide it, then erase its parts, or leave them to the sweep.
-
-        Returns False, and deletes nothing, if a batch or a task still reads or writes the file. None: there is none.
-        """
+        """Hide a file and erase its parts, or leave them to the sweep. False: it is in use. None: it is gone."""
         standing, *_ = await self._database.run(
             sql.FILE_STANDING.bind(file_key=key),
             sql.GIVE_BACK.bind(file_key=key, tenant=tenant_of(key)),

@@ -96,10 +96,7 @@ class Tool(NamedTuple):
 
 
 async def call(exchange: Exchange, tool: Tool, arguments: Json) -> tuple[list[str], bool]:
-    """Call a tool. Returns the texts for the model, and whether they say why the call failed.
-
-    Raises Refusal (403) if the key lacks the tool's scope, and StoreError.
-    """
+    """Call a tool. Returns texts for the model, and whether it failed. Raises Refusal (403: scope) and StoreError."""
     await caller_of(exchange.request, exchange.api, tool.scope)
     try:
         return await tool.run(exchange, arguments), False

@@ -14,11 +14,7 @@ PARAMETERS = (
 
 
 def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
-    """Return the positions in `names` of the items on the page, and whether more items follow.
-
-    Without `limit`, the page may have all items. Raises Refusal (400) for a bad value of a parameter, and for an
-    `after` that names no item of the list.
-    """
+    """Return the page's places in `names`, all without `limit`, and whether more follow. Raises Refusal (400)."""
     most, after = check(query) if "limit" in query else len(names), query.get("after")
     if after is not None and after not in names:
         raise fields.refused("after", "is not the id of an item of this list")

@@ -44,11 +44,7 @@ class CutPortion(NamedTuple):
 
 
 class FileCuts:
-    """Cuts one file of `size` bytes, from where an earlier worker stopped.
-
-    Each portion of the file is read with the bytes before and after it that the rules look at. It advances by about
-    TEXT_PORTION_BYTES.
-    """
+    """Cuts a file of `size` bytes behind `at`, in portions of TEXT_PORTION_BYTES and what the rules look at around."""
 
     def __init__(self, size: int, max_chars: int, overlap: int, at: CutAt) -> None:
         self._size = size
@@ -70,10 +66,7 @@ class FileCuts:
         return max(0, self.at.bytes - _LOOK_BYTES), min(self._size, self.at.bytes + self._ahead)
 
     def feed(self, content: bytes) -> CutPortion:
-        """Take the bytes that `wanted` names, and cut them.
-
-        Raises TextFault for a file that is not UTF-8, has a NUL character or no text, and TooManyChunks.
-        """
+        """Cut the bytes that `wanted` names. Raises TextFault (not UTF-8, a NUL character, no text), TooManyChunks."""
         first, behind = self.wanted
         assert len(content) == behind - first, "a portion that was not asked for"
         at, start = self.at, None

@@ -72,10 +72,7 @@ class FileText(CallInputs):
     # --- the cuts --------------------------------------------------------------------------------------------
 
     async def prepare(self, record: Record) -> Ending | RunContext | None:
-        """Cut the text as far as the run may, or see whether the task's budget suffices for a text that is cut.
-
-        Raises StoreError and ClaimLost.
-        """
+        """Cut the text as far as the run may; if it is cut, check the budget. Raises StoreError and ClaimLost."""
         if self._claim.total:
             return self._over_budget()
         context = self._context
@@ -98,10 +95,7 @@ class FileText(CallInputs):
         return replace(context, claim=claim, prompt=self._along.prompt())
 
     def _over_budget(self) -> Fail | None:
-        """Return how the task ends if its budget does not suffice for its calls.
-
-        A text of another kind is refused at its submission. Here the calls are counted only after it.
-        """
+        """Return how the task ends if its budget does not suffice. Other tasks are refused at their submission."""
         most, minimum = self._claim.options.max_calls, minimum_calls(self._claim.total, self._claim.options.reduce)
         if most is None or most >= minimum or self._claim.outputs:
             return None
@@ -200,10 +194,7 @@ class FileText(CallInputs):
             )
 
     def _looked_in_vain(self) -> float:
-        """Count a look at the bucket without any progress, and return for how long the task pauses.
-
-        0: the task has waited for the bucket for too long.
-        """
+        """Count a look without progress, and return for how many seconds to pause. 0: it has waited too long."""
         if sum(map(idle_seconds, range(self._ledger.idle_runs))) >= limits.BUCKET_PATIENCE_SECONDS:
             return 0.0
         seconds = idle_seconds(self._ledger.idle_runs)

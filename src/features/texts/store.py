@@ -98,10 +98,7 @@ WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
 
 
 class Cuts(NamedTuple):
-    """Where each chunk of a text ends, in code points of the text, and the same in bytes of the file.
-
-    `byte_ends` has one more element: it begins with the byte at which the text begins in the file.
-    """
+    """Where chunks end, in code points of the text, and in bytes of the file, which begin with the text's start."""
 
     ends: tuple[int, ...]
     byte_ends: tuple[int, ...]
@@ -161,10 +158,7 @@ class FileTextStore(AdmissionStore):
 def cut_on(
     under: Mapping[str, Value], from_bytes: int, found: CutPortion, along: Along = NOTHING_ALONG
 ) -> list[BoundStatement]:
-    """Record the chunks of one portion, which follow the cut at the byte `from_bytes` of the file.
-
-    `along` is what the portion adds to the marks and headings so far.
-    """
+    """Record the chunks of a portion behind the byte `from_bytes`. `along` has the marks and headings that it adds."""
     starts = () if found.start is None else (found.start,)
     written = [
         CUT_ON.bind(

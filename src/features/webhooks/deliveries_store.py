@@ -378,11 +378,7 @@ class Attempt(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """What came of an attempt to send a webhook delivery, to be recorded.
-
-    Without an `outcome`, the webhook delivery's next attempt follows after `delay_ms`. `asked_ms` is how long the
-    webhook endpoint asked us to wait.
-    """
+    """What came of an attempt. Without an `outcome` the next follows in `delay_ms`. `asked_ms` is its Retry-After."""
 
     taken: Taken
     attempt: Attempt

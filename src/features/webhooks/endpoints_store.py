@@ -15,11 +15,7 @@ _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
 
 
 class WebhookEndpoint(NamedTuple):
-    """A webhook endpoint, as the database has it.
-
-    Times are ms since the epoch. With `old_secret_signs` the previous secret still signs, too. The last
-    `failed_attempts` attempts failed, the very last one with `last_failure`.
-    """
+    """A webhook endpoint; times in ms. The last `failed_attempts` attempts failed, the latest by `last_failure`."""
 
     key: EndpointKey
     name: str

@@ -170,9 +170,8 @@ async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
     if not await exchange.api.store.beside(WebhookStore).delete(key):
         raise _no_endpoint()
     exchange.api.log("webhook_endpoint_deleted", tenant=exchange.tenant, endpoint=endpoint_id(key))
-    return json_reply(
-        200, DeletedWebhookEndpointView(id=endpoint_id(key), object="webhook_endpoint.deleted", deleted=True)
-    )
+    view = DeletedWebhookEndpointView(id=endpoint_id(key), object="webhook_endpoint.deleted", deleted=True)
+    return json_reply(200, view)
 
 
 async def rotate_webhook_secret(exchange: Exchange) -> Reply:

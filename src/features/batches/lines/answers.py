@@ -20,10 +20,7 @@ _OK = 200
 def output_line(
     task: TaskKey, position: int, endpoint: BatchEndpoint, line: Line, answer: Mapping[str, object], now_ms: int
 ) -> str:
-    """Write the line of an answered request. `answer` is the whole chat completion (`ModelReply.answer`).
-
-    `position` is that of the line among the batch's lines, from 0. `now_ms` is when the answer arrived.
-    """
+    """Write the line at `position`, from 0, for an `answer`: a whole chat completion, which arrived at `now_ms`."""
     digits = _digits(task, position)
     if endpoint == CHAT:
         body = whole_completion(answer, own_id=f"chatcmpl-{digits}", model=line.model, now_ms=now_ms)

@@ -42,11 +42,7 @@ def portion_of(first: int, lines: Iterable[tuple[int, int, int]]) -> Portion:
 
 
 def pack(one: Portion) -> tuple[bytes, bytes]:
-    """Write a portion's `spans` and `ids` as the two BLOBs of its row.
-
-    Each number of `spans` is written in groups of seven bits, the lowest first, as in LEB128. Most take one or two
-    bytes. Each of `ids` is written in eight bytes.
-    """
+    """Write a portion's `spans`, as numbers in LEB128, and its `ids`, of eight bytes each, as two BLOBs of its row."""
     spans = bytearray()
     for pair in one.spans:
         for number in pair:
@@ -59,10 +55,7 @@ def pack(one: Portion) -> tuple[bytes, bytes]:
 
 
 class StoredPortion(NamedTuple):
-    """A portion of `lines` lines as a reader of lines needs it: without digests, and `spans` packed as in its row.
-
-    20,000 lines take 60 KB so. Their numbers as Python's objects would take some megabytes.
-    """
+    """A portion without digests, and with packed `spans`: 20,000 lines take 60 KB, and as objects some megabytes."""
 
     first: int
     lines: int

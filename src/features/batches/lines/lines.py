@@ -97,10 +97,7 @@ def check_line(raw: bytes, number: int, rules: LineRules) -> Line | LineFault:
 
 
 def line_again(raw: bytes, rules: LineRules) -> Line:
-    """Read a line that the validation of its batch has found valid, perhaps by other settings than those of `rules`.
-
-    A field that was accepted then reaches the provider, although AI_BATCH_FIELDS may not list it any more.
-    """
+    """Read a line that was found valid before. A field accepted then reaches the provider, whatever `rules` say now."""
     found = parse_line(raw)
     assert isinstance(found, dict)
     body = found["body"]

@@ -19,12 +19,11 @@ _REPLANS_MOST = 20
 
 
 class EarlyLines(NamedTuple):
-    """Lines of an output file, from line `first` up to line `behind`, counted from 0, with `size` bytes together.
+    """Lines of an output file up to line `behind`, counted from 0, with `size` bytes together.
 
     `reaches_end` says that they are the last that the file has now. `chunks` gives their bytes, whole lines each.
     """
 
-    first: int
     behind: int
     size: int
     reaches_end: bool
@@ -47,7 +46,7 @@ async def read_lines(
     first = min(offset, len(sizes))
     behind = first + together(sizes[first : None if limit is None else first + limit], bytes_most)
     chunks = _Reader(files, store, batch, segments).chunks(first, behind)
-    return EarlyLines(first, behind, sum(sizes[first:behind]), behind == len(sizes), chunks)
+    return EarlyLines(behind, sum(sizes[first:behind]), behind == len(sizes), chunks)
 
 
 class _Reader:

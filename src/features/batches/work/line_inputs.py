@@ -107,10 +107,7 @@ class LineReading:
 
 
 class LineInputs:
-    """The lines that the calls of one claim need, and what of `Inputs` needs no run.
-
-    All lines that are held are one share of `memory`, the isolate's.
-    """
+    """What of `Inputs` needs no run: the lines for the calls of a claim, as one share of the isolate's memory."""
 
     def __init__(
         self,

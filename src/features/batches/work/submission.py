@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """A checked request for a batch. `window_ms` is the completion window.
-
-    `output_ms` is how long the batch's files are kept after its end, None if as long as its task. `retry_of` is the
-    task of the batch that this one retries.
-    """
+    """A checked request for a batch; see `NewBatch`. `window_ms` is the completion window."""
 
     endpoint: BatchEndpoint
     input_file: File

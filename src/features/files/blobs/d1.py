@@ -33,9 +33,7 @@ class MemoryBuffer:
         """Remove all bytes."""
         self.content = bytearray()
 
-    def free(self) -> None:
-        """Release the memory."""
-        self.content = bytearray()
+    free = clear
 
 
 class D1Bucket:
