@@ -137,11 +137,9 @@ class App:
         return Dispatcher([*self._senders(), direct], self.meter, self.log)
 
     def _senders(self) -> list[Sender]:
-        senders: list[Sender] = []
-        if self._bindings.queue is not None:
-            senders.append(QueueSender(self._bindings.queue))
-        if self._bindings.processors is not None:
-            processors = self._bindings.processors
+        queue, processors = self._bindings.queue, self._bindings.processors
+        senders: list[Sender] = [] if queue is None else [QueueSender(queue)]
+        if processors is not None:
             senders.append(ObjectSender(processors, slots_of(self.worker, processors)))
         return senders
 
@@ -171,9 +169,7 @@ class App:
                 now_ms=self._runtime.now_ms,
                 entropy=self._runtime.entropy,
                 kinds=KINDS,
-                first_most=None
-                if FIRST_MOST is None
-                else partial(FIRST_MOST, self.settings, self.provider.default_model),
+                first_most=FIRST_MOST and partial(FIRST_MOST, self.settings, self.provider.default_model),
                 meter=self.meter,
                 storage=self._isolate.storage,
                 log=self.log,

@@ -21,7 +21,6 @@ _SEND_CALLS: Final = 3
 _SEND_STATEMENTS: Final = 2
 # Subrequests and statements reserved for the write that makes the undispatched tasks due, and for its repetitions.
 _RESERVE: Final = limits.STORE_SENDS
-_NONE: Final[Mapping[TaskKey, int]] = {}
 
 
 class BulkResult(NamedTuple):
@@ -31,7 +30,7 @@ class BulkResult(NamedTuple):
     more: bool  # True if further tasks match the request and were not changed.
     starting_ms: int = 0  # For how many ms announced calls of the cancelled tasks may still start.
     # The fences of the cancelled tasks that run on objects: see `store.Cancelled`.
-    objects: Mapping[TaskKey, int] = _NONE
+    objects: Mapping[TaskKey, int] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...kernel.api.tasks.joined_value import JoinedValue
 
 # Stands for the text of a response in an answer. No client's text has NUL, because such requests are refused.
-_HERE = "\0"
+HERE = "\0"
 QUOTES_HERE = "\0quotes"  # the same for its quotes
 
 
@@ -44,9 +44,9 @@ async def response_reply(
 async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write a response whose text was too large to be read with the task: it is read and sent part by part."""
     message, *_ = view["output"]
-    message["content"][0]["text"] = _HERE
+    message["content"][0]["text"] = HERE
     with_quotes_here(view, task)
-    before, _, after = json.dumps(view, ensure_ascii=False).partition(json.dumps(_HERE))
+    before, _, after = json.dumps(view, ensure_ascii=False).partition(json.dumps(HERE))
     yield before
     joined = joined_value(api.store, task, index)
     async for part in outputs_text(api.store, task, index, joined):

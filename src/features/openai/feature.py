@@ -11,17 +11,8 @@ def _calls() -> Calls:
     return ENDPOINTS
 
 
-OPENAI: Final = Feature(
-    "openai",
-    groups=(
-        PathGroup(
-            130,
-            (
-                *("/v1/responses", "/v1/responses/{id}", "/v1/responses/{id}/cancel", "/v1/responses/{id}/input_items"),
-                *("/v1/models", "/v1/models/{id}"),
-            ),
-            _calls,
-        ),
-    ),
-    at_start=_calls,
+_PATHS: Final = (
+    *("/v1/responses", "/v1/responses/{id}", "/v1/responses/{id}/cancel", "/v1/responses/{id}/input_items"),
+    *("/v1/models", "/v1/models/{id}"),
 )
+OPENAI: Final = Feature("openai", groups=(PathGroup(130, _PATHS, _calls),), at_start=_calls)

@@ -52,10 +52,7 @@ class BackgroundFields(Plain):
 
 
 class Twins(Plain):
-    """Options of a model call that a request to `/v1` may give in two fields.
-
-    A request may give both fields of an option if their values are the same.
-    """
+    """Options of a model call that a request to `/v1` may give in two fields, or in both with the same value."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -227,17 +224,14 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
 def _input_flaws(fields: NewResponseFields, given: Prompt) -> Iterator[FieldError]:
     if given.file is None and is_blank(given.text):
         yield FieldError("input", NO_VISIBLE if given.text else "must not be empty")
-    if given.file is not None and len(_instructions(fields, given) or "") > limits.INSTRUCTIONS_CHARS_MOST:
-        most = limits.INSTRUCTIONS_CHARS_MOST
-        yield FieldError(
-            "input", f"has a text beside the file, which makes instructions of more than {most} characters"
-        )
+    most = limits.INSTRUCTIONS_CHARS_MOST
+    if given.file is not None and len(_instructions(fields, given) or "") > most:
+        message = f"has a text beside the file, which makes instructions of more than {most} characters"
+        yield FieldError("input", message)
     if given.system is not None and fields.instructions is not None:
         yield FieldError("input", "has a system or developer message, and instructions is set too: use one of them")
-    if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
-        yield FieldError(
-            "input", f"has a system or developer message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters"
-        )
+    if given.system is not None and len(given.system) > most:
+        yield FieldError("input", f"has a system or developer message of more than {most} characters")
 
 
 def _twin_flaws(model_options: Mapping[str, object]) -> Iterator[FieldError]:

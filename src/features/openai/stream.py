@@ -23,7 +23,7 @@ from ...kernel.domain.marks import Pulse
 from ...kernel.domain.task import CONCAT_SEPARATOR, Kind, Reduce, Status, Task, Usage, minimum_calls
 from ...kernel.store.events import Look
 from ...kernel.store.rows import ChunkIndex
-from .answers import rest_with_quotes, with_quotes_here
+from .answers import HERE, rest_with_quotes, with_quotes_here
 from .response_events import BEFORE_TEXT, FIRST_DELTA, ResponseEvent, ResponseEventKind, ResponseProgress, events_from
 from .shapes import OutputMessageView, OutputTextView, message_id
 from .view import output_view, response_view, status_of
@@ -36,8 +36,7 @@ _INTERRUPTED = (
     "The stream ended before the response did. Continue with stream=true and starting_after, the "
     "sequence_number of the last event received."
 )
-# A placeholder for the text of a response in an event. No field of an event except the text contains NUL.
-_HERE = "\0"
+
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
 
@@ -203,7 +202,7 @@ class Writer:
         if delta is not None:
             yield sse.event(name, data)
             return
-        before, here, after = json.dumps(data, ensure_ascii=False).partition(json.dumps(_HERE))
+        before, here, after = json.dumps(data, ensure_ascii=False).partition(json.dumps(HERE))
         opening = sse.opened(name) + sse.escaped(before)
         if here:
             # The text's first part is read before the event begins: a failing database is noticed between events.
@@ -242,11 +241,11 @@ class Writer:
             case ResponseEventKind.PART_ADDED:
                 held = {**of_part, "part": _part("")}
             case ResponseEventKind.DELTA:
-                held = {**of_part, "delta": _HERE if delta is None else delta, "logprobs": []}
+                held = {**of_part, "delta": HERE if delta is None else delta, "logprobs": []}
             case ResponseEventKind.TEXT_DONE:
-                held = {**of_part, "text": _HERE, "logprobs": []}
+                held = {**of_part, "text": HERE, "logprobs": []}
             case ResponseEventKind.PART_DONE:
-                held = {**of_part, "part": _part(_HERE)}
+                held = {**of_part, "part": _part(HERE)}
             case ResponseEventKind.ITEM_DONE:
                 held = {**at, "item": _with_text(output_view(self.task))[0]}
             case ResponseEventKind.END:
@@ -265,7 +264,7 @@ def _part(text: str) -> OutputTextView:
 
 def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
     for message in output:
-        message["content"][0]["text"] = _HERE
+        message["content"][0]["text"] = HERE
     return output
 
 

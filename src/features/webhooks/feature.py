@@ -29,18 +29,15 @@ def _ends() -> MakeEndHook:
     return Deliverer
 
 
+_ENDPOINT_PATHS: Final = (
+    *("/v1/webhook_endpoints", "/v1/webhook_endpoints/{id}"),
+    *("/v1/webhook_endpoints/{id}/rotate_secret", "/v1/webhook_endpoints/{id}/test"),
+)
 WEBHOOKS: Final = Feature(
     "webhooks",
     groups=(
         PathGroup(60, ("/api/tasks/{id}/deliveries", "/api/deliveries/{id}/redeliver"), _deliveries),
-        PathGroup(
-            160,
-            (
-                *("/v1/webhook_endpoints", "/v1/webhook_endpoints/{id}"),
-                *("/v1/webhook_endpoints/{id}/rotate_secret", "/v1/webhook_endpoints/{id}/test"),
-            ),
-            _endpoints,
-        ),
+        PathGroup(160, _ENDPOINT_PATHS, _endpoints),
     ),
     duty=_duty,
     ends=_ends,

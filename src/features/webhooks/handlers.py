@@ -142,7 +142,8 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
 async def list_webhook_endpoints(exchange: Exchange) -> Reply:
     """Show a page of the tenant's webhook endpoints."""
     after, limit = exchange.query.get("after"), page_limit(exchange.query)
-    shown_ones = [_view(one, exchange) for one in await exchange.api.store.beside(WebhookStore).list(exchange.tenant)]
+    found, key = await exchange.api.store.beside(WebhookStore).list(exchange.tenant), exchange.api.settings.webhook_key
+    shown_ones = [_view(one, key) for one in found]
     if after is not None:
         position = next((position for position, one in enumerate(shown_ones) if one["id"] == after), None)
         if position is None:
@@ -161,7 +162,7 @@ async def list_webhook_endpoints(exchange: Exchange) -> Reply:
 
 async def read_webhook_endpoint(exchange: Exchange) -> Reply:
     """Show one webhook endpoint."""
-    return json_reply(200, _view(await _found(exchange), exchange))
+    return json_reply(200, _view(await _found(exchange), exchange.api.settings.webhook_key))
 
 
 async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
@@ -238,12 +239,8 @@ def _no_endpoint() -> Refusal:
     return Refusal(problems.NOT_FOUND, "There is no webhook endpoint with this id.")
 
 
-def _view(one: StoredEndpoint, exchange: Exchange) -> WebhookEndpointView:
-    key = exchange.api.settings.webhook_key
-    return _shown(one, None if key is None else webhook_urls.secret(key, one.key, one.secret_generation))
-
-
-def _shown(one: StoredEndpoint, secret: str | None) -> WebhookEndpointView:
+def _view(one: StoredEndpoint, key: str | None) -> WebhookEndpointView:
+    secret = None if key is None else webhook_urls.secret(key, one.key, one.secret_generation)
     return WebhookEndpointView(
         id=endpoint_id(one.key),
         object="webhook_endpoint",
@@ -261,7 +258,7 @@ def _shown(one: StoredEndpoint, secret: str | None) -> WebhookEndpointView:
 
 def _with_secret(one: StoredEndpoint, key: str) -> SecretWebhookEndpointView:
     secret = webhook_urls.secret(key, one.key, one.secret_generation)
-    return SecretWebhookEndpointView(**_shown(one, secret), signing_secret=secret)
+    return SecretWebhookEndpointView(**_view(one, key), signing_secret=secret)
 
 
 _ENDPOINT_ID = {"type": "string", "pattern": f"^{ENDPOINT_ID_PATTERN}$"}
