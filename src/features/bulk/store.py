@@ -90,9 +90,8 @@ WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'proces
   AND (:status IS NULL OR status = :status)
 """)
 
-# Lists the tasks in `:generations` that were cancelled, by this send of the transaction or an earlier one. CANCELLED
-# says for each task how long its calls may still start, and whether a Durable Object worked on the task last, as
-# START_WINDOW does.
+# Lists the tasks in `:generations` that were cancelled, by this send of the transaction or an earlier one: for how long
+# the calls of each may still start, and whether a Durable Object worked on it last, as START_WINDOW does.
 CANCELLED = statement(f"""
 SELECT id, {START_LEFT} AS left_ms, fence, {ON_OBJECT} AS on_object FROM tasks
 WHERE {_LISTED} AND generation = {_GENERATION} AND status = 'cancelled' ORDER BY id

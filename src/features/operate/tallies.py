@@ -79,15 +79,13 @@ SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE 
 ORDER BY characters DESC, tenant LIMIT :most
 """)
 
-# wrangler alone creates its table of applied migrations, before all other tables: with the LIMIT, the search for it
-# ends after a row or two.
+# wrangler creates this table before all others, so with the LIMIT the search for it ends after a row or two.
 HAS_MIGRATIONS = statement("""
 SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations' LIMIT 1
 """)
 APPLIED_MIGRATIONS = statement("SELECT name FROM d1_migrations ORDER BY name DESC LIMIT 100")
 
-# Counts, up to `:most`, the batches and tasks that have not ended and have a file in R2. NEED_BUCKET reads one to three
-# rows for each such batch, and two for each such task.
+# Counts the unfinished batches and tasks with a file in R2, up to `:most`. Reads up to three rows for each.
 NEED_BUCKET = statement("""
 SELECT count(*) AS unreachable FROM (
   SELECT 1 FROM batches WHERE ended_at IS NULL

@@ -84,8 +84,7 @@ class FileText(CallInputs):
             return self._back(seconds) if seconds else Fail(context.settings.retention_ms, UNREACHED)
         if isinstance(outcome, Failure):
             return Fail(context.settings.retention_ms, outcome)
-        # A run has no lanes before the chunks are counted. On other routes than the direct one the next run comes at
-        # once.
+        # Before the chunks are counted, a run has no lanes. Except on the direct route, the next run comes at once.
         if outcome is None or (outcome.chunks >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT):
             return self._back(0)
         step = self._ledger.last_step

@@ -23,8 +23,7 @@ from .file_cuts import CutAt, CutPortion
 _READY = f"""EXISTS (SELECT 1 FROM files WHERE files.id = :text_file AND state = 'ready' AND purpose = 'user_data'
   AND coalesce(expires_at > {NOW}, 1))"""
 
-# Writes the task, as INSERT_TASK does, if the file is there. From then on the task's row keeps the file from being
-# erased.
+# Writes the task, as INSERT_TASK does, if the file is there. From then on the row keeps the file from its erasure.
 INSERT_FILE_TASK = admission.insert_task("'file'", _READY, also=("text_file",))
 
 # Writes the row for the cuts of a task that was written in the same transaction, or before if the write is sent again.
@@ -46,8 +45,7 @@ SELECT cut_bytes, cut_chars, cut_chunks, marks, headings FROM file_texts JOIN te
 WHERE task_id = :task_key
 """)
 
-# Reads where each chunk of a task lies, in code points of its text and in bytes of its file, once the whole text is
-# cut.
+# Reads where each chunk lies, in code points of the text and in bytes of the file, once the whole text is cut.
 FILE_CUTS = statement("""
 SELECT cuts, overlap, byte_ends FROM texts JOIN file_texts USING (task_id) WHERE task_id = :task_key
 """)

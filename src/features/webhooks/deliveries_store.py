@@ -277,8 +277,7 @@ UPDATE webhook_endpoints SET failed_attempts = failed_attempts + 1, last_failure
 WHERE id = :endpoint
 """)
 
-# Pauses a webhook endpoint with `:breaker` failures in a row for `:held_ms`, while one delivery is tried. If the try's
-# sender dies, the pause ends by itself.
+# Pauses an endpoint with `:breaker` failures in a row while one delivery is tried, for `:held_ms` if its sender dies.
 PAUSE_FOR_TRIAL = statement(f"""
 UPDATE webhook_endpoints SET paused_until = {NOW} + :held_ms
 WHERE id = :endpoint AND failures >= :breaker AND paused_until <= {NOW}
