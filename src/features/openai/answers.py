@@ -19,7 +19,7 @@ from .view import response_view
 if TYPE_CHECKING:
     from ...kernel.api.tasks.joined_value import JoinedValue
 
-# Stands for the text of a response in an answer. No client's text has NUL, because such requests are refused.
+# Stands for a response's text in an answer or event. No client's text has NUL, because such requests are refused.
 HERE = "\0"
 QUOTES_HERE = "\0quotes"  # the same for its quotes
 

@@ -96,7 +96,7 @@ WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
 
 
 class Cuts(NamedTuple):
-    """Where chunks end, in code points of the text, and in bytes of the file, which begin with the text's start."""
+    """Where chunks end, in code points and in bytes of the file. `byte_ends` begins with where the text begins."""
 
     ends: tuple[int, ...]
     byte_ends: tuple[int, ...]
@@ -197,7 +197,5 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
         count = admission.COUNT_CHARACTERS
         writes.append(count.bind(task_key=task_key, tenant=tenant, characters=new.characters))
     writes += [admission.text_row(new, submission), INSERT_FILE_TEXT.bind(task_key=task_key)]
-    return [
-        *admission.holding(task_key, on, writes),
-        IS_FILE_TASK_ACCEPTED.bind(task_key=task_key, text_file=new.text_file),
-    ]
+    accepted = IS_FILE_TASK_ACCEPTED.bind(task_key=task_key, text_file=new.text_file)
+    return [*admission.holding(task_key, on, writes), accepted]
