@@ -20,7 +20,7 @@ from ...kernel.domain.ids import TaskKey, file_id, task_key_of
 from ...kernel.domain.keys import Scope
 from ...kernel.domain.task import Status, Task
 from ..texts.submission import with_file
-from . import models, paging, prompt, shapes, stream
+from . import lists, prompt, shapes, stream
 from .answers import response_reply
 from .fields import NewResponseFields, new_request
 from .shapes import InputFileView, InputListView, InputMessageView, InputTextView, response_id, task_id_of
@@ -86,11 +86,11 @@ async def erase_response(exchange: Exchange) -> Reply:
 
 async def read_input_items(exchange: Exchange) -> Reply:
     """Show the input of a response as a list of one item, which is empty once a text is no longer kept."""
-    paging.check(exchange.query)
+    lists.check(exchange.query)
     task = _check(await exchange.api.store.task(_task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
     name = f"in_{task.id}"
-    places, _ = paging.page(exchange.query, [name])
+    places, _ = lists.page(exchange.query, [name])
     content: InputTextView | InputFileView = InputTextView(type="input_text", text=text or "")
     if task.text_file is not None:
         content = InputFileView(type="input_file", file_id=file_id(task.text_file))
@@ -229,7 +229,7 @@ ENDPOINTS: Final = (
         summary="Read the input while it is kept: a list of one message",
         handler=read_input_items,
         access=Scope.READ,
-        parameters=paging.PARAMETERS,
+        parameters=lists.ITEMS,
         answers=(Answer(200, "The input", (InputListView,)),),
         id_schema=_ID,
     ),
@@ -237,16 +237,16 @@ ENDPOINTS: Final = (
         method="GET",
         path="/v1/models",
         summary="List the deployment's model, and others that responses may name",
-        handler=models.list_models,
+        handler=lists.list_models,
         access=Scope.READ,
-        parameters=models.PARAMETERS,
+        parameters=lists.MODELS,
         answers=(Answer(200, "The models", (shapes.ListedModelsView,)),),
     ),
     Endpoint(
         method="GET",
         path="/v1/models/{id}",
         summary="Read one of the models of the list",
-        handler=models.read_model_by_id,
+        handler=lists.read_model_by_id,
         access=Scope.READ,
         answers=(Answer(200, "The model", (shapes.ListedModelView,)),),
         id_schema={"type": "string"},

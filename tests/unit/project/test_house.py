@@ -7,18 +7,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
-FILES_MOST = 290
+FILES_MOST = 286
 MODULE_LINES_MOST = 600
 # Modules that are larger, each with the reason.
 LARGE: dict[str, str] = {}
 # The most lines of each room.
 BUDGETS = {
     "": {"composition": 300, "entry": 40, "features": 100, "kernel": 110}
-    | {"objects": 1060, "platform": 1370, "queue": 190},
-    "kernel/": {"api": 5150, "calls": 2280, "domain": 2460, "run": 3190, "store": 5550, "text": 510, "work": 1610},
-    "features/": {"attempts": 510, "batches": 4320, "bulk": 580, "context": 370, "cost": 740, "demo": 755}
-    | {"files": 2220, "gaps": 315, "mcp": 450, "openai": 1910, "operate": 1590, "quotes": 420, "structured": 2740}
-    | {"texts": 840, "webhooks": 1640},
+    | {"objects": 1040, "platform": 1350, "queue": 190},
+    "kernel/": {"api": 5060, "calls": 2220, "domain": 2420, "run": 3100, "store": 5340, "text": 500, "work": 1560},
+    "features/": {"attempts": 500, "batches": 4210, "bulk": 560, "context": 360, "cost": 740, "demo": 750}
+    | {"files": 2210, "gaps": 310, "mcp": 450, "openai": 1820, "operate": 1560, "quotes": 420, "structured": 2660}
+    | {"texts": 810, "webhooks": 1600},
 }
 # Rooms that are larger than they should be, with that goal. Taking away reaches it, and not moving.
 GOALS = {
