@@ -23,7 +23,10 @@ ENDED = frozenset({BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRE
 
 
 def batch_status(task: Status, *, is_valid: bool, is_expired: bool, has_ended: bool) -> BatchStatus:
-    """Return a batch's status. `is_expired`: its task failed by the deadline. `has_ended`: its files are complete."""
+    """Return a batch's status. `is_valid`: each line is valid. `is_expired`: its task failed by the deadline.
+
+    `has_ended`: its files are complete.
+    """
     if not task.terminal:
         return BatchStatus.IN_PROGRESS if is_valid else BatchStatus.VALIDATING
     if not has_ended:

@@ -149,8 +149,12 @@ class BulkStore(HookedStore):
     ) -> list[TaskKey]:
         """Retry failed tasks, and return those retried: none if they would exceed the tenant's tasks in flight."""
         named = as_json(generations)
-        which: dict[str, Value] = {"generations": named, "count": len(generations), "tenant": tenant}
-        which["tasks_most"] = on.tasks_in_flight_most
+        which: dict[str, Value] = {
+            "generations": named,
+            "count": len(generations),
+            "tenant": tenant,
+            "tasks_most": on.tasks_in_flight_most,
+        }
         *_, done = await self._database.run(
             RETRY_ALL_COUNT.bind(**which),
             RETRY_ALL_FAILURES.bind(**which),

@@ -113,7 +113,10 @@ class CallCosts:
         return _Announced(price, price.most(sent_bytes(call), limit))
 
     def ended(self, key: CallKey, outcome: ModelReply | ModelError | None) -> None:
-        """Count an ended call. An answer without counts costs the most, an error nothing; no answer is in doubt."""
+        """Count an ended call. An answer without counts costs the most, an answer that is an error nothing.
+
+        A call without an answer is in doubt.
+        """
         call = self._out.pop(key, None)
         if call is None or outcome is None:
             return

@@ -268,7 +268,7 @@ class FileStore(Store):
     # --- Erasure --------------------------------------------------------------------------------------------------
 
     async def delete(self, key: FileKey) -> bool | None:
-        """Hide a file and erase its parts, or leave them to the sweep. False: it is in use. None: there is none."""
+        """Hide a file and erase its parts, or leave them to the sweep. False: it is in use and stays. None: no file."""
         standing, *_ = await self._database.run(
             sql.FILE_STANDING.bind(file_key=key),
             sql.GIVE_BACK.bind(file_key=key, tenant=tenant_of(key)),

@@ -52,7 +52,7 @@ class BackgroundFields(Plain):
 
 
 class Twins(Plain):
-    """Options of a model call that a request to `/v1` may give in two fields, or in both with the same value."""
+    """Options of a model call that have two fields in a request to `/v1`: either is given, or both with one value."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -121,7 +121,6 @@ def _check(task: Task | None) -> Task:
 
 
 def _no_response() -> Refusal:
-
     return Refusal(NOT_FOUND, "There is no response with this id.")
 
 

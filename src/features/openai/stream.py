@@ -36,7 +36,6 @@ _INTERRUPTED = (
     "The stream ended before the response did. Continue with stream=true and starting_after, the "
     "sequence_number of the last event received."
 )
-
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
 

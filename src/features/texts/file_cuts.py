@@ -44,7 +44,7 @@ class CutPortion(NamedTuple):
 
 
 class FileCuts:
-    """Cuts a file of `size` bytes behind `at`, in portions of TEXT_PORTION_BYTES and what the rules look at around."""
+    """Cuts a file of `size` bytes behind `at`, about TEXT_PORTION_BYTES at once, with what the rules look at around."""
 
     def __init__(self, size: int, max_chars: int, overlap: int, at: CutAt) -> None:
         self._size = size

@@ -377,7 +377,10 @@ class Attempt(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """What came of an attempt. Without an `outcome` the next follows in `delay_ms`. `asked_ms` is its Retry-After."""
+    """What came of an attempt. Without an `outcome` the next follows in `delay_ms`.
+
+    `asked_ms` is how long the endpoint's answer asked to wait, DELIVERY_RETRY_AFTER_SECONDS_MOST at most; 0: not at all.
+    """
 
     taken: Taken
     attempt: Attempt

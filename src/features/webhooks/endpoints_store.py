@@ -15,7 +15,10 @@ _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
 
 
 class WebhookEndpoint(NamedTuple):
-    """A webhook endpoint; times in ms. The last `failed_attempts` attempts failed, the latest by `last_failure`."""
+    """A webhook endpoint. Times are ms since the epoch. With `old_secret_signs` the previous secret signs too.
+
+    The last `failed_attempts` attempts failed, the latest by `last_failure`.
+    """
 
     key: EndpointKey
     name: str

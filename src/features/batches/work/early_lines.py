@@ -19,7 +19,7 @@ _REPLANS_MOST = 20
 
 
 class EarlyLines(NamedTuple):
-    """Lines of an output file up to line `behind`, counted from 0, with `size` bytes together.
+    """Lines of an output file from the asked offset up to line `behind`, counted from 0, of `size` bytes together.
 
     `reaches_end` says that they are the last that the file has now. `chunks` gives their bytes, whole lines each.
     """
