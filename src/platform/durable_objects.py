@@ -26,7 +26,8 @@ class AIProcessor(DurableObject):
 
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
-        self._surroundings, bound = SURROUNDINGS.get(), bindings(self.env)
+        self._surroundings = SURROUNDINGS.get()
+        bound = bindings(self.env)
         runtime = self._surroundings.runtime
         self._processor = Processor(
             storage_of(self.ctx), self._worker, bound.coordinators, runtime.now_ms, Log(runtime.write), bound.processors

@@ -93,7 +93,7 @@ class GapRetry(NamedTuple):
     """The plan for a retry of a task's gaps: which outputs of merges are copied, what is inherited, and the calls."""
 
     old_key: TaskKey
-    merged: Sequence[segments.Piece]
+    merged: Sequence[segments.Piece]  # compressed, as they are stored
     inherited: Inherited
     minimum_calls: int
     cut_redone: int  # How many outputs were cut off and are made again.

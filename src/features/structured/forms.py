@@ -102,7 +102,8 @@ class SchemaRule:
 
 def rejection(reply: ModelReply, faults: Sequence[Fault], code: TaskCode = TaskCode.INVALID_OUTPUT) -> Rejection:
     """Return an answer's rejection with its first faults, each cut. The message quotes nothing of the output."""
-    most, is_cut = limits.FAULT_CHARS_MOST, code is TaskCode.OUTPUT_TRUNCATED
+    most = limits.FAULT_CHARS_MOST
+    is_cut = code is TaskCode.OUTPUT_TRUNCATED
     too_small = ": maxOutputTokens may be too small" if is_cut and reply.finish_reason == "length" else ""
     return Rejection(
         reply.output[: limits.REJECTED_CHARS_MOST],

@@ -5,7 +5,7 @@ this with random schemas, rules and values.
 
 A fold joins the values that one field has in several outputs, in order. Absent and null values change nothing: the
 result is null if the field was null in some outputs and had no other value, and absent if it was absent in all. Results
-are written as JSON in pieces of UTF-8: 20 MB of small items are several times as large as Python objects.
+are written as JSON in pieces of UTF-8: as Python objects, 20 MB of small items would take several times as much.
 """
 
 import json

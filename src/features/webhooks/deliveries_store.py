@@ -379,7 +379,7 @@ class Attempt(NamedTuple):
 class AttemptResult(NamedTuple):
     """What came of an attempt. Without an `outcome` the next follows in `delay_ms`.
 
-    `asked_ms` is how long the endpoint's answer asked to wait, DELIVERY_RETRY_AFTER_SECONDS_MOST at most; 0: not at all.
+    `asked_ms` is for how long the endpoint asked us to wait, DELIVERY_RETRY_AFTER_SECONDS_MOST at most, or 0.
     """
 
     taken: Taken

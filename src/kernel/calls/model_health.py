@@ -62,7 +62,7 @@ class Absence:
         self.success_at = -math.inf
         self.failure_at = failure_at
         self.since = since  # When the first call failed since this task's or tenant's own last success.
-        self.away = since is not None  # The latest calls have failed, and no call of others has succeeded since.
+        self.away = since is not None  # The latest calls have failed, and no later success of others is known.
         self.waits = waits
         self.began_at = -math.inf if since is None else since  # When the model became away.
         self.open_at = -math.inf  # When the next call may probe the model.
@@ -359,7 +359,8 @@ class Patience:
     def narrow(self, now: float) -> bool:
         """Whether this run may have only one call at a time in flight, as a probe of a model that is away.
 
-        This task's own calls show that the model is away, or they show nothing yet and those of other tasks do.
+        It may not have more if this task's own calls show that the model is away, or if they show nothing yet and those
+        of other tasks do.
         """
         self._notice_return()
         return self._own.away or self._new_to_it(now)
@@ -388,8 +389,8 @@ class Patience:
     def opens_at(self, now: float, latest_start: float | None) -> float:
         """Return when the run's next call may start, or infinity while a probe of the model is in flight.
 
-        `latest_start` is when the newest call in flight started. A call may start at the latest when the task's wait
-        for the model is over, unless the provider asked for a longer pause.
+        `latest_start` is when the newest call in flight started; None if none is in flight. A call may start at the
+        latest when the task's wait for the model is over, unless the provider asked for a longer pause.
         """
         if not self.narrow(now):
             return -math.inf

@@ -67,7 +67,7 @@ class ModelReply(NamedTuple):
     output: str
     input_tokens: int
     output_tokens: int
-    finish_reason: str | None = None  # `stop`, `length`, `content_filter`, or another word of the provider.
+    finish_reason: str | None = None  # `stop`, `length`, `content_filter`, another word of the provider; None: unnamed.
     lane: int | None = None  # The lane that made the call; None for the task's own worker, or if it is unknown.
     answer: Mapping[str, object] | None = None
     repaired: bool = False  # Whether the output was corrected to fit the task's schema.

@@ -215,7 +215,7 @@ def error_of(body: bytes) -> tuple[str, frozenset[str]]:
 
 
 def tokens_of(document: object) -> tuple[int, int, int]:
-    """Return the counts of an answer of whatever form: input, output and cached input. Impossible ones become 0."""
+    """Return the counts of an answer of whatever form: input, output and cached input; 0 if missing or impossible."""
     usage = member(document, "usage")
     cached = member(member(usage, "prompt_tokens_details"), "cached_tokens")
     if cached is None:  # old llama.cpp

@@ -38,9 +38,9 @@ _ERRORS[_DAY_USED_UP] = errors.ModelDayUsedUp
 
 
 def write_call(call: ModelCall) -> Wire:
-    """Write a model call. A call with a body has no texts, so that code that knows no bodies fails to read it.
+    """Write a model call. A call with a body is written without texts.
 
-    It would otherwise make a paid call of empty texts.
+    Code of a release that knows no bodies then fails to read it, and would otherwise make a paid call of empty texts.
     """
     written: Wire = {
         **({"system": call.system, "user": call.user} if call.body is None else {}),

@@ -63,7 +63,10 @@ class Released(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The outcome if another claim, a cancellation or an erasure ended the claim, or if the sweep has the task."""
+    """The outcome if another claim, a cancellation or an erasure ended the claim.
+
+    It is also the outcome if the task waits so long that its host leaves it to the sweep.
+    """
 
 
 RunOutcome = Ended | Released | Lost | Unclaimed

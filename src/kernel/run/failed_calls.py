@@ -4,8 +4,9 @@ Times are seconds of the run's clock, and random numbers are passed in. `CallRet
 tried, and decides whether a failure counts as an attempt and how long the call waits.
 
 A chunk that fails through its own fault leaves a gap. One that fails through what may be a fault of the service is
-stored in the same way, and is a gap if the task has an output. The last rejected answer to a call, with their number,
-is stored with the call's failures, so that a later claim continues to count: see docs/decisions/state.md#d0048.
+stored in the same way, and is a gap if the task has an output. The last rejected answer to a call, with the number of
+rejections, is stored with the call's failures, so that a later claim continues to count: see
+docs/decisions/state.md#d0048.
 """
 
 import json

@@ -46,7 +46,10 @@ class Inputs(Protocol):
     """The inputs of one claim's calls. The defaults are those of texts that are complete and small."""
 
     async def prepare(self, record: Record) -> "Ending | RunContext | None":
-        """Prepare the first call. Returns how the claim ends, or the context of a new run; None if this one goes on."""
+        """Do what must be done before the first call, such as to count the chunks.
+
+        Returns how the claim ends, or the context of a new run, with what was found; None if this run goes on.
+        """
         return None
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
@@ -127,7 +130,10 @@ class OutputRule(Protocol):
         ...
 
     def judge(self, key: CallKey, reply: ModelReply, source: Callable[[], CallSource]) -> ModelReply | Rejection:
-        """Return the reply as it is accepted, or why it is rejected. `source` returns what it was made from."""
+        """Return the reply as it is accepted, or why it is rejected: then the call is made again, or has failed.
+
+        `source` returns what the reply was made from. The quotes of the reply are stored with the output.
+        """
         ...
 
 

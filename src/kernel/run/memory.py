@@ -2,7 +2,8 @@
 
 The platform ends an isolate that has more than 128 MB, with all of its requests and runs. Whatever holds more than a
 little takes a share first. A request without a share is refused (503), and a run waits for its turn. A killed
-invocation runs no `finally`, so a share without a sign of life for MEMORY_SHARE_SECONDS may be taken back.
+invocation runs no `finally`, so a share is only lent: without a sign of life for MEMORY_SHARE_SECONDS it may be taken
+back, and its holder finds it closed.
 """
 
 import asyncio

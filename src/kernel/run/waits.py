@@ -12,7 +12,10 @@ from ..store.claims import CallKey, Claim
 
 
 class Pauses:
-    """Pauses in which a run starts no call, by their ends: seconds of the run's clock."""
+    """Pauses in which a run starts no call: asked for by the provider, for the database, a used-up quota, or the cost.
+
+    Each has its end, in seconds of the run's clock; 0 if there was none.
+    """
 
     def __init__(self, rate_waits: int) -> None:
         self.provider_until = self.database_until = self.quota_until = self.cost_until = 0.0

@@ -191,9 +191,9 @@ class Submission:
         """Write a new task, or return why it was not written. Raises StoreError only if nothing was accepted.
 
         `submit` also raises the errors of `TaskRequest.cut`, and TextFileGone. A written task counts as accepted, and
-        is dispatched after the answer, which names the route that is tried first. If that fails, the sweep finds it.
-        If the idempotency key was used before, `digest`, that of the request's body, must be equal. Without a key,
-        `resend` identifies a request that an SDK repeats.
+        is dispatched after the answer, which names the route that is tried first. If the dispatch fails, the sweep
+        finds the task. If the idempotency key was used before, `digest`, that of the request's body, must be equal.
+        Without a key, `resend` identifies a request that an SDK repeats.
         """
         for _ in range(REPLAYS_MOST):
             later_ms = max(0, (request.options.starts_at or 0) - self.now_ms())

@@ -119,7 +119,7 @@ class Worker(Invocation):
     def _width(self, task_key: TaskKey, now: float) -> int:
         """Return how many calls a task may announce with its claim.
 
-        None if the database is nearly full, because there may be no space for the outputs, or if the model is away,
+        0 if the database is nearly full, because there may be no space for the outputs, or if the model is away,
         because the one call that probes it is announced later.
         """
         settings = self.settings

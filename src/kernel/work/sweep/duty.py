@@ -21,7 +21,7 @@ class DutyCost(NamedTuple):
 class SweepAllowance:
     """How many seconds, subrequests and statements one sweep may spend.
 
-    Model calls may start for `seconds`, and not at all if it is 0. By default they may for as long as under cron.
+    Model calls may start for `seconds`, and not at all if it is 0; with None, for as long as under cron.
     """
 
     _ends_at: float  # When the last model call may start, by the steady clock.
