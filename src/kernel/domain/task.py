@@ -89,7 +89,7 @@ class TaskOptions:
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
     model: str | None = None  # The model to call; None for the deployment's default model.
-    metadata: Mapping[str, object] = field(default_factory=dict)  # The client's, shown as it was sent.
+    metadata: Mapping[str, object] = field(default_factory=dict)  # The client's, shown as sent, without effect.
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
     max_cost: int | None = None  # The most that the calls may cost, in billionths of a dollar; None for any amount.

@@ -278,8 +278,9 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
-    a blank line, a line, a sentence, or white space. A boundary that fills a quarter of the chunk or more is preferred,
-    and of the best kind the last one counts. Without any boundary, the cut falls between code points.
+    a blank line, a line, a sentence, or white space. A boundary of any kind that fills a quarter of the chunk, without
+    its overlap, comes before all that do not; of the best kind the last one counts. Without any boundary, the cut falls
+    between code points, and splits no visible character if that is possible within _REACH_CHARS.
 
     Raises `TooManyChunks` as soon as it is clear that the text needs more than `most` chunks. Raises `ValueError` for
     an empty text, or if `overlap_chars` is not below `max_chars`.

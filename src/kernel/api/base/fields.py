@@ -197,7 +197,7 @@ Whole = BeforeValidator(_whole)
 
 
 class Plain(BaseModel):
-    """The base of request models whose fields have OpenAI's names, with underscores."""
+    """The base of all request models. By itself it is for fields that have OpenAI's names, with underscores."""
 
     # `strict` refuses the text "6000" as a number, and true as 1; the last one keeps input out of errors and logs.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)

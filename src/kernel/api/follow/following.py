@@ -109,7 +109,7 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait until `work` is done. Yields None when a comment is due, which shows whether the client still reads."""
+        """Wait until `work` is done. Yields None when a comment is due, which keeps the connection and probes it."""
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
