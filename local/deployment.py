@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ def bundle(env: str, arguments: Sequence[str]) -> int:
     """Build into .build/ exactly what a deployment uploads, and print the gzipped size."""
     refuse_unknown(Parser(prog="make bundle"), arguments)
     folder = ROOT / ".build" / f"bundle-{env or 'top'}"
+    shutil.rmtree(folder, ignore_errors=True)  # wrangler leaves the modules of an earlier build in it
     command = wrangler("deploy", "--dry-run", "--outdir", str(folder), needs(ROOT, env).flag)
     done = subprocess.run(
         command,
