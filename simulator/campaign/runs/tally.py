@@ -13,9 +13,10 @@ from simulator.campaign.runs.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
 # Checks that excuse runs: by the name of the judged runs, the name of the excused runs, and the least share of both
-# that must be judged. The least share is required only of campaigns of at least `SCHEDULES_OF_LEAST` schedules in which
-# a check met at least `SHARES_OF_LEAST` runs. Of fewer schedules, a single one can excuse hundreds of runs: in a crowd,
-# whose database's clock jumped, no sender had to be the only one.
+# that must be judged. It is required only of campaigns with all profiles of faults, because one profile puts the same
+# trouble into each world, which may excuse nearly all runs. The campaign must have at least `SCHEDULES_OF_LEAST`
+# schedules in which a check met at least `SHARES_OF_LEAST` runs: a single schedule can excuse hundreds of runs. In a
+# crowd, whose database's clock jumped, no sender had to be the only one.
 _SHARES_LEAST = {
     letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3),
     webhooks.SENDS_JUDGED: (webhooks.SENDS_EXCUSED, 3 / 4),
@@ -75,11 +76,11 @@ class CampaignTally(Totals):
         )
 
     def idle(self, profile: str | None) -> tuple[str, ...]:
-        """Name the checks that a special campaign must judge and never did, and those that excused too many runs."""
-        return (
-            *(name for name in _MUST_JUDGE.get(profile or "", ()) if not self.judged[name]),
-            *(name for name, (excused, share) in _SHARES_LEAST.items() if self._judges_less(name, excused, share)),
-        )
+        """Name the checks that a special campaign must judge and never did, or that excused too many runs of others."""
+        if profile is not None:
+            return tuple(name for name in _MUST_JUDGE.get(profile, ()) if not self.judged[name])
+        shares = _SHARES_LEAST.items()
+        return tuple(name for name, (excused, share) in shares if self._judges_less(name, excused, share))
 
     def _judges_less(self, name: str, excused: str, share: float) -> bool:
         met = self.judged[name] + self.judged[excused]

@@ -127,6 +127,10 @@ class TestSchedules:
         assert {name: counts for name, counts in judging.items() if counts[0] < counts[1]} == {}
         assert seeds.idle(None) == ()
         assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
+        few = CampaignTally(schedules=200)
+        few.judged[letting_go.RUNS_EXCUSED] = 200
+        assert few.idle(None) == (letting_go.RUNS_JUDGED,)
+        assert few.idle(LATE) == ()
 
     def test_responses_are_submitted_and_joined(self, seeds: CampaignTally):
         assert seeds.told["join"] >= least(30)
