@@ -65,8 +65,8 @@ BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
         {"AI_MAX_OUTPUT_TOKENS": "-1", "AI_MODEL_OPTIONS": "seed,messages", "MODEL_PATIENCE_SECONDS": "a day"},
         "KEEP_INPUT=maybe\nSTORAGE_MB_MOST=0\nOPERATOR_TENANT=a b\n",
         [
-            f"AI_MODEL_OPTIONS must be {NOT_OPTIONS} (--var)",
             "AI_MAX_OUTPUT_TOKENS must be a whole number from 0 to 1000000 (--var)",
+            f"AI_MODEL_OPTIONS must be {NOT_OPTIONS} (--var)",
             "MODEL_PATIENCE_SECONDS must be a number from 0 to 86400 (--var)",
             "STORAGE_MB_MOST must be a whole number from 1 to 1000000 (.dev.vars)",
             "KEEP_INPUT must be one of true, false (.dev.vars)",

@@ -239,14 +239,13 @@ def _read(variables: Reading) -> Settings:
             "LEASE_SECONDS", f"greater than AI_TIMEOUT_SECONDS ({timeout:g}), or a claim would end before its call does"
         )
     plan = _choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free")
-    model_options = _fields(variables, "AI_MODEL_OPTIONS", _OWN_FIELDS) or MODEL_OPTIONS
     return Settings(
         provider=provider,
         model=_text(variables, "AI_MODEL"),
         models=_list(variables, "AI_MODELS"),
         max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
         prices={**published(provider, base_url), **_parsed(variables, "PRICES", parse_prices, PRICES_TAKE, {})},
-        model_options=model_options,
+        model_options=(model_options := _fields(variables, "AI_MODEL_OPTIONS", _OWN_FIELDS) or MODEL_OPTIONS),
         batch_fields=_fields(variables, "AI_BATCH_FIELDS", _NO_BATCH_FIELDS) or BATCH_FIELDS + model_options,
         structured_output=_choice(variables, "STRUCTURED_OUTPUT", SENDINGS, sending_by_default(provider, base_url)),
         base_url=base_url,
