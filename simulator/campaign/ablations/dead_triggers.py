@@ -18,7 +18,7 @@ from src.kernel.work import rescue
 ALL_DEAD = dict.fromkeys(DEAD_TRIGGERS, 1.0)
 ALARMS_DEAD = {"cron_dead": 1.0, "alarm_dead": 1.0}
 # With this patch a polled task must end within 900 s: long enough with the safeguard, and a short wait without it.
-IMPATIENT: tuple[Patch, ...] = ((clients, "POLLED_SECONDS_MOST", 900),)
+IMPATIENT: tuple[Patch, ...] = ((clients, "POLLED_SECONDS_MOST", 900), (clients, "SHORT_POLLS_SECONDS", 450))
 
 
 def polling(draw: Callable[[Random], Workload]) -> Callable[[Random], Workload]:

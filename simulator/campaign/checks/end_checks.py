@@ -25,7 +25,7 @@ FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
 TASKS_JUDGED = "tasks that were to bear a model that was away"
 DOUBTS_JUDGED = "tasks that may have no call in doubt"
-DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left"
+DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left, or a call that outlasted its poll"
 _CHUNKS = ("part", "body")  # the columns of `views.CHUNKS`
 _FAILED_CHUNKS = ("idx", "calls", "code", "message", "retryable", "rung", "gap")
 
@@ -95,7 +95,8 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
         row.sent - doubt <= reached <= row.sent + others,
         f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
     )
-    certain = circumstances.certain and not forfeited and row.task_key not in circumstances.left
+    lasting = row.task_key not in circumstances.left | invariants.cut_by_poll
+    certain = circumstances.certain and not forfeited and lasting
     if circumstances.certain and not forfeited:
         invariants.judged[DOUBTS_JUDGED if certain else DOUBTS_EXCUSED] += 1
     if certain:

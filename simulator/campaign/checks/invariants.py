@@ -35,6 +35,7 @@ from src.kernel.store import admission, ending, work_statements
 Results = list[dict[str, Any]]
 _OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1 AND gap_chars IS NULL"  # a gap ends no task
+_CUT_BY_POLL = "SELECT DISTINCT task_id FROM failures WHERE message LIKE 'the poll that made the call%'"
 
 
 class Invariants:
@@ -59,6 +60,7 @@ class Invariants:
         self.outputs: dict[OutputKey, str] = {}
         self._offset_ms_most = 0.0  # The most milliseconds by which the database's clock was ahead of true time.
         self._refused: set[TaskKey] = set()  # Tasks with a call on record that failed for good.
+        self.cut_by_poll: set[TaskKey] = set()  # Tasks with a call that a poll made, and that outlasted the poll.
         self.writes = 0
         self.recorded = Recorded(world)
         self._max_attempts = max_attempts
@@ -122,6 +124,7 @@ class Invariants:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
         if any(statement.sql in self._tell_failures for statement in statements):
             self._refused = {task_key for (task_key,) in self._connection.execute(_REFUSED)}
+            self.cut_by_poll.update(task_key for (task_key,) in self._connection.execute(_CUT_BY_POLL))
         before = self.rows
         rows: dict[TaskKey, Row] = {}
         grown = False

@@ -22,7 +22,10 @@ from src.kernel.domain.ids import TaskKey, split_task_key
 PATIENCE_SECONDS = 60  # how many seconds a client waits for the answer to one request
 SUBMITS_MOST = 3
 LONG_POLL_SECONDS = 25.0
-POLLED_SECONDS_MOST = 7_200  # The seconds within which a task that is polled all the time must end.
+SHORT_POLLS_SECONDS = 3_600  # For so long a client polls as its request says, and then with LONG_POLL_SECONDS.
+# The seconds within which a task that is polled all the time must end. If no short poll can start a call, a task whose
+# text is poisoned fails only when it has waited for its model, from the first long poll on.
+POLLED_SECONDS_MOST = 10_800
 # A function that makes a client's request; its argument is how often the client has sent the request before.
 type Sendings = Callable[[int], ClientRequest]
 REFUSALS_MOST = 5  # After this many refusals of one request by the limiter, its client gives up.
@@ -111,13 +114,13 @@ class Clients:
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
         """Poll until the task has ended or is gone. Raises InvariantBroken after `POLLED_SECONDS_MOST`.
 
-        After half of its time the client uses longer polls: if each answer of the database takes a second, a poll of
-        three seconds ends before it can start a merge call.
+        After `SHORT_POLLS_SECONDS` the client uses longer polls: if each answer of the database takes a second, a poll
+        of three seconds ends before it can start a merge call.
         """
         tenant, task_id = split_task_key(task_key)
         began = self._world.loop.now()
         while True:
-            held = wait_seconds if self._world.loop.now() - began < POLLED_SECONDS_MOST / 2 else LONG_POLL_SECONDS
+            held = wait_seconds if self._world.loop.now() - began < SHORT_POLLS_SECONDS else LONG_POLL_SECONDS
             path = f"/api/tasks/{task_id}?wait={held}"
             reply = await self.fetch(ClientRequest("GET", path, headers=tenants.headers(tenant)))
             if reply is not None and (

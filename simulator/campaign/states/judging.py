@@ -54,6 +54,7 @@ class TaskEnd:
     world: Any
     judged: Counter[str] = field(default_factory=Counter)
     own_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cut_by_poll: set[TaskKey] = field(default_factory=set)
 
     def sent(self, tag: str) -> int:
         return sum(row.sent for task_key, row in self.rows.items() if self.tags[task_key] == tag)
