@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from simulator.campaign.checks.end_checks import DOUBTS_EXCUSED
 from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.campaign.runs.fault_rates import DEAD
 from simulator.campaign.runs.pool import run_block
@@ -80,6 +81,12 @@ def test_no_schedule_with_dead_triggers_breaks_an_invariant():
     tally = run_block(0, SCHEDULES, DEAD)[0]
     assert tally.failures == []
     assert all(tally.fired[name] > SCHEDULES / 10 for name in DEAD_TRIGGERS)
+
+
+def test_a_call_that_outlasts_its_poll_may_be_in_doubt():
+    tally = run_block(936, 1, DEAD)[0]
+    assert tally.failures == []
+    assert tally.judged[DOUBTS_EXCUSED] > 0
 
 
 class Counter:
