@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .kernel.work.sweep.resuming import Resuming
 
 CATALOGUE: Final = Catalogue((group for feature in FEATURES for group in feature.groups), NewTaskFields)
+ENDS: Final = tuple(feature.ends for feature in FEATURES if feature.ends is not None)
 KINDS: Final = dict(feature.kind for feature in FEATURES if feature.kind is not None)
 PROMPTS: Final = tuple(feature.prompt for feature in FEATURES if feature.prompt is not None)
 RULES: Final = tuple(feature.rule for feature in FEATURES if feature.rule is not None)
@@ -112,7 +113,8 @@ class App:
         self.log = Log(runtime.write)
         self.settings = settings
         self.provider = provider or _provider(self.settings, bindings, runtime)
-        worker = Worker(
+        ends: list[EndHook] = []
+        self.worker = Worker(
             database=Database(bindings.database, self.meter, load=isolate.load, storage=isolate.storage),
             settings=settings,
             meter=self.meter,
@@ -124,8 +126,13 @@ class App:
             bucket=partial(_bucket, bindings.blobs, self.meter),
             wait_until=wait_until,
             provider=self.provider,
+            hooks=Hooks(ends, JOINER_OF),
+            kinds=KINDS,
+            rules=RULES,
+            prompts=PROMPTS,
+            gate=GATE,
         )
-        self.worker = with_features(worker)
+        ends.extend(make()(self.worker) for make in ENDS)
         self.store = self.worker.store
 
     def _seconds_after_answer(self) -> float:
@@ -246,7 +253,7 @@ def with_features(worker: Worker) -> Worker:
     """Return a worker that knows the kinds and rules of features, and whose stores do what features add to them."""
     ends: list[EndHook] = []
     made = replace(worker, hooks=Hooks(ends, JOINER_OF), kinds=KINDS, rules=RULES, prompts=PROMPTS, gate=GATE)
-    ends.extend(feature.ends()(made) for feature in FEATURES if feature.ends is not None)
+    ends.extend(make()(made) for make in ENDS)
     return made
 
 

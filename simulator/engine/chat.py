@@ -5,7 +5,6 @@ Calls for lines of a batch have such a body. Messages with context have marks be
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from src.kernel.calls.protocol import ModelCall, ModelReply
@@ -25,10 +24,10 @@ def heard(call: ModelCall) -> ModelCall:
     """Return a call as the model reads it: of a body, the messages of the system and of the user."""
     if call.body is None:
         parts = _PARTS.fullmatch(call.user)
-        return call if parts is None else replace(call, user=message(**parts.groupdict("")))
+        return call if parts is None else call._replace(user=message(**parts.groupdict("")))
     messages: Any = call.body["messages"]
     said = {message["role"]: str(message["content"]) for message in messages}
-    return replace(call, system=said.get("system", ""), user=said.get("user", ""))
+    return call._replace(system=said.get("system", ""), user=said.get("user", ""))
 
 
 def message(headings: str, context: str, text: str) -> str:

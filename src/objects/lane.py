@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..kernel.calls import clock, wire
 from ..kernel.calls.caller import CallOutcome, call_model
@@ -70,7 +69,7 @@ class Lane:
                 made = asyncio.current_task()
                 assert made is not None
                 self._begun.add(made)
-                named = replace(wire.read_call(call), task_key=task_key)
+                named = wire.read_call(call, task_key)
                 return await call_model(worker.provider, named, worker.settings.timeout_seconds, starts_by)
 
         group: list[asyncio.Task[ModelReply | ModelError] | None] = []

@@ -1,7 +1,6 @@
 """What the calls of a planned task cost at least and at most, and whether a task with a cap can begin."""
 
 import json
-from dataclasses import replace
 
 from ...kernel.api.base.problems import NO_PRICE, FieldError, Refusal, field_refusal
 from ...kernel.api.base.services import Api
@@ -28,7 +27,7 @@ def first_most(request: TaskRequest, first: str, settings: Settings, default_mod
         return -1
     if request.input_file is not None:
         return 1
-    return price.most(sent_bytes(replace(_call(request, settings, model), user=first)), output)
+    return price.most(sent_bytes(_call(request, settings, model)._replace(user=first)), output)
 
 
 class CostApi(KindApi):
@@ -44,7 +43,7 @@ class CostApi(KindApi):
         if request.input_file is not None:
             return  # its text is read by the task's worker
         first = request.text[: (await request.cut(api.settings))[0]]
-        most = price.most(sent_bytes(replace(_call(request, api.settings, model), user=first)), output)
+        most = price.most(sent_bytes(_call(request, api.settings, model)._replace(user=first)), output)
         if request.options.max_cost < most:
             message = f"must be at least {written(most)}: the first call can cost that much"
             raise field_refusal([FieldError("maxCost", message)])
@@ -75,7 +74,7 @@ def _bytes(request: TaskRequest, api: Api, planned: Planned, calls: int) -> int:
     repeated = request.repeated(chunks)
     text += _BYTES_A_BYTE * request.file_bytes + _BYTES_A_CHARACTER * (repeated["overlaps"] + repeated["context"])
     empty = _call(request, api.settings, request.options.model or api.provider.default_model)
-    merge = replace(empty, system=merge_system(request.system()))
+    merge = empty._replace(system=merge_system(request.system()))
     merged = _BYTES_A_CHARACTER * merge_chars(request.max_chars(api.settings))
     return text + chunks * sent_bytes(empty) + (calls - chunks) * (sent_bytes(merge) + merged)
 

@@ -1,7 +1,7 @@
 """The interfaces that the project requires of a provider of models, and that a provider requires of the network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from ..domain.ids import TaskKey
@@ -32,8 +32,7 @@ class OutputForm(NamedTuple):
         return self.sending != "native"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(NamedTuple):
     """One model call. `user` is the text to work on, and `system` says what to do with it.
 
     If `max_output_tokens` or `temperature` is None, the provider's own value applies. `options` are further fields of
@@ -51,10 +50,10 @@ class ModelCall:
     model: str
     max_output_tokens: int | None = None
     temperature: float | None = None
-    options: Mapping[str, object] = field(default_factory=dict, hash=False)
-    form: OutputForm | None = field(default=None, hash=False)
-    body: Mapping[str, object] | None = field(default=None, hash=False)
-    task_key: TaskKey | None = field(default=None, compare=False)
+    options: Mapping[str, object] = MappingProxyType({})
+    form: OutputForm | None = None
+    body: Mapping[str, object] | None = None
+    task_key: TaskKey | None = None
 
 
 class ModelReply(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..domain import errors
 from ..domain.errors import ModelConnectionLost, ModelError
+from ..domain.ids import TaskKey
 from ..domain.structure import Rejection
 from .protocol import ModelCall, ModelReply, OutputForm
 
@@ -57,8 +58,8 @@ def write_call(call: ModelCall) -> Wire:
     return written
 
 
-def read_call(wire: Wire) -> ModelCall:
-    """Read a model call."""
+def read_call(wire: Wire, task_key: TaskKey | None = None) -> ModelCall:
+    """Read a model call of a task."""
     tokens, temperature, has_texts = wire["maxOutputTokens"], wire["temperature"], "body" not in wire
     return ModelCall(
         system=str(wire["system"]) if has_texts else "",
@@ -69,6 +70,7 @@ def read_call(wire: Wire) -> ModelCall:
         options=json.loads(str(wire["options"])),
         form=_form(*json.loads(str(wire["form"]))) if "form" in wire else None,
         body=json.loads(str(wire["body"])) if "body" in wire else None,
+        task_key=task_key,
     )
 
 

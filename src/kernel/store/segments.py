@@ -23,6 +23,8 @@ from ..domain.structure import Quote
 from .claims import CallKey, Output
 from .d1 import as_json
 
+_NO_MORE = None, None, None, None
+
 
 class Piece(NamedTuple):
     """Outputs of a level that a statement adds. `places`, `sizes` and `body` are its parameters."""
@@ -60,10 +62,10 @@ def unpack(level: int, body: str) -> Iterator[Output]:
         assert piece.eof, "a piece of a segment is cut off"
         left = piece.unused_data
         for idx, output, calls, reason, started_ms, ended_ms, *more in json.loads(text):
-            lane, first_ms, quotes, cached = [*more, None, None, None, None][:4]
-            found = tuple(Quote(*quote) for quote in quotes or ())
-            times = started_ms, ended_ms
-            yield Output(CallKey(level, idx), output, calls, reason, *times, lane, first_ms, found, bool(cached))
+            lane, first_ms, quotes, cached = [*more, None, None, None, None][:4] if more else _NO_MORE
+            found = tuple(Quote(*quote) for quote in quotes) if quotes else ()
+            key = CallKey(level, idx)
+            yield Output(key, output, calls, reason, started_ms, ended_ms, lane, first_ms, found, cached is True)
 
 
 def portions[Item](items: Iterable[Item], written: Callable[[Item], bytes]) -> Iterator[list[tuple[Item, bytes]]]:

@@ -17,7 +17,6 @@ The requests and answers have the shapes that each server's sources give:
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -207,12 +206,12 @@ FORM_SCHEMA: dict[str, object] = {
 }
 OUTPUT_FORM = OutputForm(FORM_SCHEMA, "output", True, "native")
 FORMED_CALL = ModelCall("Extract data about a country.", "Tell me about India.", "model-1", form=OUTPUT_FORM)
-FREE = replace(FORMED_CALL, form=None)
+FREE = FORMED_CALL._replace(form=None)
 ANSWER = '{"name":"India","capital":"New Delhi"}'
 
 
 def with_sending(sending: Sending) -> ModelCall:
-    return replace(FORMED_CALL, form=OUTPUT_FORM._replace(sending=sending))
+    return FORMED_CALL._replace(form=OUTPUT_FORM._replace(sending=sending))
 
 
 def choice(message: object, reason: object = "stop") -> dict[str, object]:
@@ -294,7 +293,7 @@ def test_openai_refuses_the_field(message: str, param: str | None) -> None:
 def test_what_is_wrong_with_a_schema_can_be_read() -> None:
     """An error about a schema contains JSON Schema's own words, but no name of the client's schema."""
     schema = {**FORM_SCHEMA, "properties": {"the secret name of it": {"type": "string"}}}
-    call = replace(FORMED_CALL, form=OUTPUT_FORM._replace(schema=schema))
+    call = FORMED_CALL._replace(form=OUTPUT_FORM._replace(schema=schema))
     said = (
         "Invalid schema for response_format: In context=('the secret name of it',), 'additionalProperties' is required"
     )
@@ -384,7 +383,7 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
 
 def test_a_second_try_has_the_same_field() -> None:
     rejected = Rejection('{"name": 7}', (("/name", "string"),))
-    call = replace(FORMED_CALL, form=OUTPUT_FORM._replace(rejected=rejected))
+    call = FORMED_CALL._replace(form=OUTPUT_FORM._replace(rejected=rejected))
     body, _ = sent(choice({"content": ANSWER}), call)
     assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
     assert body["response_format"] == sent(choice({"content": ANSWER}))[0]["response_format"]

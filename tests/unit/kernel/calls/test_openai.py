@@ -4,7 +4,6 @@ import asyncio
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -248,9 +247,9 @@ def test_an_unknown_default_model_is_the_deployment_s_fault(status: int, code: s
     """A model that the task itself names, and that the server does not know, is the client's fault."""
     answer = reply(status, {"error": {"message": "no such model", "code": code}})
     made, _ = provider(answer)
-    error = failure(answer, replace(CALL, model=made.default_model))
+    error = failure(answer, CALL._replace(model=made.default_model))
     assert type(error) is errors.ModelMisconfigured
-    assert type(failure(answer, replace(CALL, model="another"))) is errors.ModelRefused
+    assert type(failure(answer, CALL._replace(model="another"))) is errors.ModelRefused
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])

@@ -2,7 +2,6 @@
 
 import asyncio
 import unicodedata
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -120,7 +119,7 @@ def test_a_model_that_the_account_may_not_use_ends_the_task(said: str) -> None:
 
 
 def test_an_unknown_default_model_is_the_deployment_s_fault() -> None:
-    error = failure(RuntimeError("5007: No such model"), replace(CALL, model=DEFAULT_MODEL))
+    error = failure(RuntimeError("5007: No such model"), CALL._replace(model=DEFAULT_MODEL))
     assert type(error) is errors.ModelMisconfigured
 
 
