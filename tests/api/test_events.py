@@ -168,6 +168,20 @@ def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: p
     assert bench.database.batches - calls == 11 + 1
 
 
+def test_a_gap_that_a_retry_opens_again_hides_no_later_output(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """A read has the outputs of one segment. A passed gap counts as an output then, although it is none any more."""
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
+    task = bench.submit("word " * 6, chunk={"maxChars": 10}, onChunkFailure="gap", maxGapShare=0.9)
+    claim = bench.claim(task["id"])
+    for done, at in enumerate((1, 2), 1):
+        bench.work(claim, {at: f"output {at}"}, Continue(100_000_000), completed=done)
+    bench.database.rows("UPDATE tasks SET generation = 1")
+    stream = Stream(bench, task, after="0-4")
+    bench.pass_seconds(1)
+    assert [event.json["index"] for event in stream.named("chunk")] == [1, 2]
+    stream.reading.cancel()
+
+
 def test_events_that_are_ready_together_are_sent_together(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """All events of one read are one part, unless they are long: each part costs turns of the event loop."""
     task = bench.submit()

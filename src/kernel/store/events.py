@@ -132,6 +132,8 @@ def _look(row: Row, found_outputs: Sequence[Row], following: int | None) -> Look
     # outside may have more outputs than `completed` says, because outputs of calls that were in flight are still
     # recorded.
     known = status is Status.COMPLETED or not status.terminal
+    # A retry may have opened gaps before `first` again, so that fewer than `first` of these chunks have an output.
+    known = known and not (row["may_leave_gaps"] and row["generation"])
     counted = known and whole(row, "completed") + len(found) <= first + len(places)
     return Look(
         state=State(whole(row, "generation"), status, bool(row["started"])),
