@@ -15,7 +15,7 @@ LARGE: dict[str, str] = {}
 BUDGETS = {
     "": {"composition": 300, "entry": 40, "features": 100, "kernel": 110}
     | {"objects": 1040, "platform": 1350, "queue": 190},
-    "kernel/": {"api": 5060, "calls": 2220, "domain": 2420, "run": 3110, "store": 5340, "text": 500, "work": 1560},
+    "kernel/": {"api": 5060, "calls": 2220, "domain": 2420, "run": 3110, "store": 5350, "text": 500, "work": 1560},
     "features/": {"attempts": 500, "batches": 4210, "bulk": 560, "context": 360, "cost": 740, "demo": 750}
     | {"files": 2210, "gaps": 310, "mcp": 450, "openai": 1820, "operate": 1560, "quotes": 420, "structured": 2660}
     | {"texts": 810, "webhooks": 1610},
