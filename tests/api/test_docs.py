@@ -10,7 +10,8 @@ from local.node import ROOT
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for path in (*docs.generated(ROOT), claims_page.CLAIMS):
+    reports = (path.relative_to(ROOT) for path in (ROOT / claims_page.REPORTS).glob("*.json"))
+    for path in (*docs.generated(ROOT), claims_page.CLAIMS, *reports):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
     return tmp_path
@@ -44,7 +45,7 @@ def test_a_document_that_is_not_current_is_told_and_mended(
 
 def test_the_page_names_the_last_report_and_the_earlier_ones(copy: Path) -> None:
     reports = copy / claims_page.REPORTS
-    reports.mkdir()
+    reports.mkdir(exist_ok=True)
     for version, date in (("0.9.0", "2027-01-01"), ("0.10.0", "2027-02-01")):
         (reports / f"{version}.json").write_text(f'{{"date": "{date}"}}', encoding="utf-8")
     docs.main([], copy)
