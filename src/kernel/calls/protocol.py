@@ -1,12 +1,13 @@
 """The interfaces that the project requires of a provider of models, and that a provider requires of the network."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from ..domain.ids import TaskKey
 from ..domain.settings import Sending
 from ..domain.structure import Quote, Rejection
+
+_NO_OPTIONS: Mapping[str, object] = {}
 
 
 class OutputForm(NamedTuple):
@@ -50,7 +51,7 @@ class ModelCall(NamedTuple):
     model: str
     max_output_tokens: int | None = None
     temperature: float | None = None
-    options: Mapping[str, object] = MappingProxyType({})
+    options: Mapping[str, object] = _NO_OPTIONS
     form: OutputForm | None = None
     body: Mapping[str, object] | None = None
     task_key: TaskKey | None = None

@@ -55,7 +55,7 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
     (_, first), (_, again) = bench.model.calls
     assert first.form is not None
     assert again.form is not None
-    assert again == first._replace(form=again.form)
+    assert again == ModelCall(first.system, first.user, first.model, form=again.form, task_key=TaskKey("task"))
     assert again.form.rejected is not None
     assert again.form.rejected.answer == BAD
     ((pointer, _expected),) = again.form.rejected.faults

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
     assert wire.read_call(sent) == call
     assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
     assert ("form" in sent, "body" in sent) == (call.form is not None, call.body is not None)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_can_be_pickled(call: ModelCall) -> None:
+    """The search through every state keeps its calls in a file."""
+    assert pickle.loads(pickle.dumps(call)) == call  # noqa: S301 - our own bytes
 
 
 def test_a_line_has_nothing_that_earlier_code_could_send() -> None:
