@@ -3,8 +3,10 @@
 import functools
 import inspect
 import json
+import sys
 from collections import Counter
 from random import Random
+from types import CodeType, ModuleType
 
 import pytest
 
@@ -188,6 +190,28 @@ def test_a_substitute_takes_what_the_original_takes(ablation: Ablation):
             named = {one.name: None for one in parameters if one.kind is one.KEYWORD_ONLY}
             others = [None for one in parameters if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
             inspect.signature(substitute).bind(*others, **named)
+
+
+def _looked_up_in(module: ModuleType) -> set[str]:
+    """Return the names that the functions and classes of a module look up when they run."""
+    known, names = [compile(inspect.getsource(module), "", "exec")], set[str]()
+    for code in known:
+        inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        known += inner
+        names |= {name for one in inner for name in one.co_names}
+    return names
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
+def test_a_substitute_is_where_the_worker_looks(ablation: Ablation):
+    """A module that imports a name itself does not see a patch of the module that the name comes from."""
+    patched = {(id(owner), name) for owner, name, _ in ablation.patches}
+    for owner, name, _ in ablation.patches:
+        if not isinstance(owner, ModuleType) or name in _looked_up_in(owner):
+            continue
+        for module_name, module in list(sys.modules.items()):
+            if module_name.startswith("src.") and module is not owner and (id(module), name) not in patched:
+                assert vars(module).get(name) is not getattr(owner, name), f"{module_name} has its own {name}"
 
 
 @pytest.mark.campaign

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from random import Random
+from types import ModuleType
 from typing import Any, Final
 
 from simulator.campaign.ablations import substitutes as without
@@ -15,6 +16,7 @@ from simulator.campaign.subject.patches import Patch
 from simulator.platform.choices import FREE
 from simulator.platform.isolate import Isolate
 from src.features.batches.store import batch_files
+from src.features.batches.work import growth
 from src.features.batches.work.early_lines import _Reader
 from src.features.batches.work.growth import PartWriter
 from src.features.files.erasure import FileErasure
@@ -33,6 +35,8 @@ _NAMED_AGAIN = {
     f" AND NOT EXISTS ({_OF_LINES} BETWEEN :first AND :last AND object IS NOT NULL)": "",
     "part = :last AND object IS NULL": "part = :last",
 }
+# The sweep shuts the same workers out when it puts their calls in doubt, if it comes before the writer.
+_SWEPT_LATE = without.swapped("SILENT", "announced_at + :claim_ms", "announced_at + :claim_ms + 60000")
 _BY_ANY_WRITER = {
     batch_files.BY_WRITER: ":writer_fence = :writer_fence AND :writer = :writer",
     "written_places = :from_place": ":from_place = :from_place",
@@ -90,15 +94,18 @@ def _deleting(rng: Random) -> Workload:
     return Workload(tasks=(), first=first, last=first, batches=specs, bucket=True)
 
 
-def _swapped(name: str, parts: dict[str, str]) -> Patch:
-    """Return a patch that replaces parts of the statements of a group; fails if a part is in none of them."""
-    known: tuple[Statement, ...] = getattr(batch_files, name)
+def _swapped(user: ModuleType, name: str, parts: dict[str, str]) -> Patch:
+    """Return a patch that replaces parts of the statements of a group; fails if a part is in none of them.
+
+    `user` is the module that looks the group up when it writes.
+    """
+    known: tuple[Statement, ...] = getattr(user, name)
     for old in parts:
         assert any(old in one.text for one in known), f"{name} has no {old!r} any more"
     texts = [one.text for one in known]
     for old, new in parts.items():
         texts = [text.replace(old, new) for text in texts]
-    return batch_files, name, tuple(map(statement, texts))
+    return user, name, tuple(map(statement, texts))
 
 
 def _freeze_objects(self: Isolate, _seconds: float) -> None:
@@ -168,21 +175,21 @@ ABLATIONS = (
     Ablation(
         "object_named_once",
         "the write that names an object of lines names it once, also if it is sent again or lands late",
-        (_swapped("GROW", _NAMED_AGAIN),),
+        (_swapped(growth, "GROW", _NAMED_AGAIN),),
         LOST,
         _batches(30, 45),
     ),
     Ablation(
         "lines_leave_with_the_move",
         "lines leave their segments in the write that names their object",
-        ((batch_files, "GROW", (*batch_files.GROW[:2], batch_files.GROW[3])),),
+        ((growth, "GROW", (*batch_files.GROW[:2], batch_files.GROW[3])),),
         {},
         _batches(30, 45),
     ),
     Ablation(
         "use_counts_each_part",
         "the bytes of a part are counted in the write that names it",
-        ((batch_files, "GROW", batch_files.GROW[1:]),),
+        ((growth, "GROW", batch_files.GROW[1:]),),
         {},
         _batches(30, 45),
     ),
@@ -204,7 +211,7 @@ ABLATIONS = (
         "error_part_named_once",
         "a part of the error file is named by the writer that has the batch, and once",
         (
-            _swapped("ADD_ERRORS", _BY_ANY_WRITER),
+            _swapped(batch_files, "ADD_ERRORS", _BY_ANY_WRITER),
             without.swapped_parts("WRITTEN", _BY_ANY_WRITER),
         ),
         LOST,
@@ -216,7 +223,7 @@ ABLATIONS = (
         (without.swapped("SHUT_OUT", "fence = fence + 1", "fence = fence"),),
         {"worker_frozen": 0.05},
         _cancelled_on_objects,
-        ((Isolate, "freeze", _freeze_objects),),
+        ((Isolate, "freeze", _freeze_objects), _SWEPT_LATE),
     ),
     Ablation(
         "writer_waits_for_calls",
