@@ -161,7 +161,7 @@ class App:
             load=self._isolate.load,
             storage=self._isolate.storage,
         )
-        invocation: Invocation = replace(self.worker, database=database)
+        invocation = self.worker.over(database)
         return Api(
             invocation=invocation,
             settings=self.settings,

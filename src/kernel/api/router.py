@@ -96,17 +96,18 @@ class Catalogue:
             PathGroup(120, ("/openapi.json",), self._description),
         )
         self.groups = sorted((*GROUPS, *own, *groups), key=lambda group: group.rank)
-        self._by_length: dict[int, list[tuple[str, Sequence[str], PathGroup]]] = {}
+        # The first two names of a path are never variable, so that few paths must be compared with a request's.
+        self._by_start: dict[tuple[int, str], list[tuple[str, Sequence[str], PathGroup]]] = {}
         for group in self.groups:
             for path in group.paths:
                 segments = path.split("/")
-                self._by_length.setdefault(len(segments), []).append((path, segments, group))
+                self._by_start.setdefault(_start(segments), []).append((path, segments, group))
 
     def at(self, path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
         """Return the calls for a path's segments, none if there is no such path, and its variable segments."""
         found = [
             (pattern, group, parts)
-            for pattern, wanted, group in self._by_length.get(len(path), ())
+            for pattern, wanted, group in self._by_start.get(_start(path), ())
             if (parts := _parts(wanted, path)) is not None
         ]
         if not found:
@@ -149,6 +150,11 @@ class Catalogue:
                 answers=(Answer(200, "OpenAPI 3.1", (OpenapiView,)),),
             ),
         )
+
+
+def _start(path: Sequence[str]) -> tuple[int, str]:
+    """Return the length of a path and its first two names, by which it is found."""
+    return len(path), "/".join(path[:3])
 
 
 def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:

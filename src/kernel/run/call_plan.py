@@ -83,11 +83,10 @@ class CallPlan:
         """Return the top level's calls that would merge only gaps, once a level: `minimum_calls` drops them."""
         if not self.top:
             return []
-        below = self.top - 1
         found = [
             key
             for key in self.keys()
-            if all(CallKey(below, position) in left_out for position in self.members(key.position))
+            if all(CallKey(self.top - 1, position) in left_out for position in self.members(key.position))
         ]
         self._left_out += len(found)
         return found

@@ -147,8 +147,7 @@ class Run:
         if gate.looks:
             await self._look(gate)
             affordable = gate.within(starting, self._ledger.out, self._inputs.message)
-        if gate.polls:
-            # for the tenant's other calls to end
+        if gate.polls:  # for the tenant's other calls to end
             self._ledger.wait_for_cost(now + min(limits.CAP_SPREAD_SECONDS, idle_seconds(self._ledger.idle_runs)))
         elif gate.pause is not None:  # tasks go on one after the other
             spread = limits.CAP_SPREAD_SECONDS * self._context.invocation.chance()

@@ -7,9 +7,8 @@ made from outputs that are added one after the other, and that memory holds only
 import json
 import string
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..calls.clock import LongWork
 from ..domain import limits
@@ -437,17 +436,21 @@ def _failure(row: Row) -> Failure | None:
 
 async def whole_task(row: Row, result: Sequence[Row], source: Sequence[Row], joiner_of: JoinerOf | None) -> Task:
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows."""
-    described = _source(source[0]) if source else None
+    asked, described = options.read(row), _source(source[0]) if source else None
     text, value, quotes = TaskResult()
     if made := outputs(0, result):
-        text, value, quotes = await result_of(options.read(row), whole(row, "total"), made, described, joiner_of)
+        text, value, quotes = await result_of(asked, whole(row, "total"), made, described, joiner_of)
     filtered = any(output.finish_reason == CONTENT_FILTER for output in made)
-    return replace(task(row), result=text, value=value, quotes=quotes, filtered=filtered, source=described)
+    return _task(row, asked, result=text, value=value, quotes=quotes, filtered=filtered, source=described)
 
 
 def task(row: Row) -> Task:
     """Build a task from a VIEW row, without its result and its source."""
-    status, asked = Status(text(row, "status")), options.read(row)
+    return _task(row, options.read(row))
+
+
+def _task(row: Row, asked: TaskOptions, **of_other_rows: Any) -> Task:
+    status = Status(text(row, "status"))
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
     in_flight, live, in_doubt = len(announced), bool(row["live"]), whole(row, "calls_in_doubt")
     return Task(
@@ -501,6 +504,7 @@ def task(row: Row) -> Task:
         retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
         kind=kind_of(row),
         text_file=None if row["text_file"] is None else FileKey(text(row, "text_file")),
+        **of_other_rows,
     )
 
 

@@ -23,7 +23,7 @@ from ..domain.structure import Quote
 from .claims import CallKey, Output
 from .d1 import as_json
 
-_NO_MORE = None, None, None, None
+_WITHOUT_QUOTES = 7  # how many values an output without quotes has besides its place
 
 
 class Piece(NamedTuple):
@@ -61,11 +61,11 @@ def unpack(level: int, body: str) -> Iterator[Output]:
         text = piece.decompress(left)
         assert piece.eof, "a piece of a segment is cut off"
         left = piece.unused_data
-        for idx, output, calls, reason, started_ms, ended_ms, *more in json.loads(text):
-            lane, first_ms, quotes, cached = [*more, None, None, None, None][:4] if more else _NO_MORE
-            found = tuple(Quote(*quote) for quote in quotes) if quotes else ()
-            key = CallKey(level, idx)
-            yield Output(key, output, calls, reason, started_ms, ended_ms, lane, first_ms, found, cached is True)
+        for idx, *more in json.loads(text.decode()):  # `loads` would look for the encoding of bytes
+            if len(more) > _WITHOUT_QUOTES:
+                quotes, cached = [*more[_WITHOUT_QUOTES:], None][:2]
+                more[_WITHOUT_QUOTES:] = tuple(Quote(*quote) for quote in quotes or ()), cached is True
+            yield Output(CallKey(level, idx), *more)
 
 
 def portions[Item](items: Iterable[Item], written: Callable[[Item], bytes]) -> Iterator[list[tuple[Item, bytes]]]:
