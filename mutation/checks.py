@@ -16,6 +16,7 @@ NOT_RUN = {
     "tests/conformance/test_conformance.py": "starts the real workerd",
     "tests/simulator/campaign/test_campaign.py": "the parts of the simulation do the same, and more",
     "tests/simulator/test_readme.py": "runs what a document says",
+    "tests/api/test_bytecodes.py": "counts bytecodes, which each mutant changes",
     "tests/api/test_docs.py": "compares generated documents",
     "tests/unit/docs/test_contributing.py": "runs what a document says",
     "tests/unit/docs/test_documents.py": "compares documents with the code",
