@@ -325,6 +325,16 @@ def test_a_killed_slice_is_taken_over_at_once(make):
     assert task.bench.task().usage.in_doubt == 6
 
 
+def test_an_alarm_that_fires_during_a_slice_takes_nothing_over(make):
+    task = make(chunks=6)
+    task.start()
+    run = task.bench.loop.create_task(task.object.alarm())
+    task.bench.do(asyncio.sleep(0.5))
+    task.alarm()
+    task.bench.do(run)
+    assert (task.bench.task().status, task.bench.task().usage.in_doubt) == (Status.COMPLETED, 0)
+
+
 @pytest.mark.parametrize(("timeout_seconds", "seconds"), [(120.0, 300.0), (600.0, 272.0)])
 def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float

@@ -60,12 +60,13 @@ def test_what_a_scrape_shows(bench: ApiBench) -> None:
     bench.begin(waiting, 1)
     bench.submit()
     bench.pass_seconds(40)
+    bench.submit()
     found = scrape(bench)
 
     def shown(name: str, **labels: str) -> float:
         return found[f"onceover_{name}", tuple(sorted(labels.items()))]
 
-    assert shown("tasks", status="pending", route="queue") == 1
+    assert shown("tasks", status="pending", route="queue") == 2
     assert shown("tasks", status="processing", route="queue") == 1
     assert shown("oldest_pending_seconds") == 40.001
     for status in ("completed", "failed", "cancelled"):
@@ -80,7 +81,7 @@ def test_what_a_scrape_shows(bench: ApiBench) -> None:
     assert shown("task_duration_seconds_sum", route="queue") == 9
     assert shown("storage_bytes") > 0
     assert shown("storage_limit_bytes") == 450_000_000
-    assert shown("quota_tasks", tenant="local") == 2
+    assert shown("quota_tasks", tenant="local") == 3
     assert shown("counted_until_timestamp_seconds") == (bench.now_ms() - 1) / 1000
     bench.call("POST", f"/api/tasks/{failed}/retry")
     bench.pass_seconds(1)

@@ -402,17 +402,18 @@ def test_a_part_that_no_row_names_is_erased_after_a_day(bench: FileBench):
 
 
 def test_a_search_goes_on_where_the_last_one_ended(bench: FileBench):
+    kept = [bench.upload(b"kept").key for _ in range(2)]
     keys = [bench.key() for _ in range(5)]
     for key in keys:
         bench.run(bench.store.bucket.put(key, "0", b"late"))
     bench.pass_seconds(2 * ORPHAN_SECONDS)
     erased = []
-    for _ in range(4):
+    for _ in range(5):
         erased.append(bench.run(bench.store.erase_orphans(2)))
         assert bench.run(bench.store.erase_orphans(2)) == 0
         bench.pass_seconds(ORPHANS_APART_SECONDS)
-    assert erased == [2, 2, 1, 0]
-    assert bench.stored() == {}
+    assert erased == [0, 2, 2, 1, 0]
+    assert sorted(file for file, _ in bench.stored()) == kept
 
 
 def test_a_search_is_wanted_once_an_hour(bench: FileBench):
@@ -465,6 +466,15 @@ def test_a_tenant_s_only_upload_starts_the_search(bench: FileBench):
     assert bench.run(bench.store.erase_orphans(10)) == 1
     assert not bench.run(_file_work(tasks))
     assert bench.stored() == {}
+
+
+def test_a_sweep_looks_for_expired_files_between_two_searches(bench: FileBench):
+    tasks = bench.store.beside(TaskStore)
+    bench.upload(b"ab", keeps_ms=10_000)
+    bench.run(bench.store.erase_orphans(10))
+    assert not bench.run(_file_work(tasks))
+    bench.pass_seconds(10)
+    assert bench.run(_file_work(tasks))
 
 
 def test_a_tenant_has_a_number_of_files(bench: FileBench):

@@ -202,6 +202,7 @@ def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
     async def cancel_and_tell() -> None:
         await cancel(bench)
         hint.give(1)
+        hint.give(1)
 
     assert freed(bench, cancel_and_tell, 20.0, host(hint)) == (0.0, Ended(Status.CANCELLED))
     assert [line["told"] for line in bench.events("let_go")] == [True]

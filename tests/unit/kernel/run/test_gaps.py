@@ -184,6 +184,7 @@ def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBe
     bench.model.act = failing(REFUSED, 2, 3, 4)
     task = ended(bench)
     assert (bench.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 1, 3, 4)
+    assert bench.failure.retryable
     assert "model_refused" in bench.failure.message
     assert kept_input(bench) == "xxxxx"
 

@@ -305,6 +305,17 @@ def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
     assert failed.failure.code == "model_refused"
 
 
+def test_a_call_that_is_not_written_yet_stays_in_the_log_when_its_failure_changes() -> None:
+    ledger, entry = Ledger(claim(), 3), AttemptEntry(0, 1_000, True, "m", "queue")
+    started(ledger, FIRST)
+    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0, entry)
+    ledger.start(ledger.startable(10, 1), 10)
+    ledger.failed(FIRST, ModelUnavailable("503"), 11, 0)
+    (failed,) = ledger.progress([], 3).failures
+    assert failed.entry is not None
+    assert failed.entry.started_ms == 0
+
+
 def test_a_failure_is_not_judged_while_its_call_is_in_flight_again() -> None:
     held = HeldFailures()
     failed = FailedCall(FIRST, Tries(0, 1), False, Failure(TaskCode.MODEL_UNAVAILABLE, "503", True))

@@ -12,6 +12,7 @@ from src.kernel.domain.task import Failure, LastError, Wait
 from src.kernel.store.absence import AbsenceStore
 from src.kernel.store.admission import Accepted
 from src.kernel.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Release, Tries
+from src.kernel.store.options import AnswerCounts
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
@@ -127,16 +128,18 @@ def fail_with_gap(bench: StoreBench, name: str) -> None:
     bench.insert(name, structure=Structure(gaps=True))
     claim = bench.claim(name)
     gap = FailedCall(CallKey(0, 1), Tries(1, 1), True, GAP, gap_chars=1)
-    assert bench.step(claim, Fail(RETENTION_MS, FAILURE), outputs=outputs(0), completed=1, failures=[gap], failed=1)
-    assert bench.row(name)["failed"] == 1
+    told: dict[str, Any] = {"completed": 1, "failures": [gap], "failed": 1, "answer_counts": AnswerCounts(coverage=0.5)}
+    assert bench.step(claim, Fail(RETENTION_MS, FAILURE), outputs=outputs(0), **told)
+    assert (bench.row(name)["failed"], bench.row(name)["coverage"]) == (1, 0.5)
 
 
 def test_a_retried_task_has_no_failed_chunk_if_its_gaps_open_again(bench: StoreBench) -> None:
     fail_with_gap(bench, "one")
     fail_with_gap(bench, "other")
+    bench.database.rows("UPDATE tasks SET dispatches = 3")
     assert bench.run(bench.store.retry(TaskKey("one"), LEASE_MS)) == Accepted()
-    assert bench.row("one")["failed"] == 0
-    assert bench.row("other")["failed"] == 1
+    assert [bench.row("one")[name] for name in ("failed", "coverage", "dispatches")] == [0, None, 0]
+    assert (bench.row("other")["failed"], bench.row("other")["coverage"]) == (1, 0.5)
 
 
 STANDING, OTHER = TaskKey("local:m"), TaskKey("local:n")
@@ -184,3 +187,9 @@ def test_a_task_gets_a_slot_from_the_moment_at_which_it_may_go_on(
 ) -> None:
     slotted.database.rows("UPDATE tasks SET not_before = ?", slotted.time_ms + early_ms)
     assert slotted.run(slotted.store.fill_slots(most=2, give_most=2)) == [TaskKey(name) for name in given]
+
+
+def test_a_task_that_has_a_slot_gets_no_other(slotted: StoreBench) -> None:
+    task_key = TaskKey("t:1")
+    assert slotted.run(slotted.store.give_slots([task_key], 2)) == [task_key]
+    assert slotted.run(slotted.store.give_slots([task_key], 2)) == []

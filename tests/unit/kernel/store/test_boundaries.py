@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from src.kernel.calls.pace import Rests
 from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
 from src.kernel.domain.task import DEADLINE_EXCEEDED, Failure, Status
 from src.kernel.store import (
+    absence,
     early_erasure,
     ending,
     keys,
@@ -157,9 +159,40 @@ def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: in
 
 @pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
-    table.held(announced_at=NOW + announced_off, start_ms=2_000)
-    (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
-    assert found["left_ms"] == left
+    table.held(start_ms=2_000)
+    released: dict[str, Any] = {"status": "pending", "holder": None, "lease_until": None}
+    for columns in ({}, released):  # a worker that released its task may have left lanes
+        table.give(**columns | {"announced_at": NOW + announced_off})
+        (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
+        assert found["left_ms"] == left
+
+
+def test_a_task_rests_after_each_claim_until_a_call_has_ended(table: Table) -> None:
+    """The rest counts from the first claim of a row of stalls, but lasts half as long from each later claim on."""
+    table.insert(TASK)
+    table.claim(TASK, rests=Rests((10_000, 20_000), 60_000))
+    assert table.row(TASK)["rest_until"] == NOW + 10_000
+    table.pass_ms(LEASE_MS + 100_000)
+    claim = table.claim(TASK, rests=Rests((10_000, 20_000), 60_000))
+    rest_until = table.time_ms + 10_000
+    assert table.row(TASK)["rest_until"] == rest_until
+    assert table.step(claim)
+    assert table.row(TASK)["rest_until"] == rest_until
+    assert table.step(claim, finished=True)
+    assert table.row(TASK)["rest_until"] == 0
+
+
+def test_which_tasks_wait_for_their_model_and_which_get_on(table: Table) -> None:
+    def found() -> tuple[int, int]:
+        (row,) = table.ask(absence.UNFINISHED, most=9, back_ms=1_000)
+        return row["is_away"], row["succeeds"]
+
+    table.held(announced_at=NOW)
+    assert found() == (0, 0), "no call has succeeded yet"
+    table.give(completed=1, wait_reason="rate_limited")
+    assert found() == (0, 1)
+    table.give(wait_reason="model_away")
+    assert found() == (1, 1)
 
 
 @AROUND

@@ -20,6 +20,7 @@ from src.kernel.domain.task import TRANSITIONS, Kind, Status
 from src.kernel.store import admission, latest_calls, seen, sweep, views, work_statements
 from src.kernel.store.absence import AbsenceStore
 from src.kernel.store.claims import (
+    AttemptEntry,
     CallKey,
     Claim,
     ClaimRefusal,
@@ -185,12 +186,29 @@ def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreB
     bench.database.rows("PRAGMA ignore_check_constraints = ON")
     bench.database.rows("UPDATE tasks SET kind = 'newer', deadline_at = created_at + 1")
     assert bench.try_claim() == Unclaimed(ClaimRefusal.UNKNOWN_KIND)
+    bench.pass_ms(1)
     assert bench.run(bench.store.expire([TaskKey("task")], OVERDUE, RETENTION_MS)) == []
     found = bench.run(bench.store.task(TaskKey("task")))
     assert found is not None
     assert (found.kind, found.status) == (None, Status.PENDING)
     bench.database.rows("UPDATE tasks SET kind = 'file', deadline_at = NULL")
     assert bench.claim().kind is Kind.FILE
+
+
+def test_the_log_of_a_call_begins_with_its_first_entry(bench: StoreBench):
+    """A failed call may be stored without an entry before it has one."""
+    bench.insert()
+    claim = bench.claim()
+    for entry in (None, AttemptEntry(0, 1_000, True, "m", "queue", 1, FAILURE)):
+        failed = FailedCall(CallKey(0, 0), Tries(1, 1), False, FAILURE, entry=entry)
+        assert bench.step(claim, failures=[failed])
+    assert bench.database.rows("SELECT json_array_length(log) AS entries FROM failures") == [{"entries": 1}]
+
+
+def test_only_the_tasks_that_are_asked_for_are_read(bench: StoreBench):
+    for name in ("one", "other"):
+        bench.insert(name)
+    assert [task.task_key for task in bench.run(bench.store.tasks([TaskKey("one")]))] == ["one"]
 
 
 def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):

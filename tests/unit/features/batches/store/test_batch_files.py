@@ -225,8 +225,10 @@ def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None
     assert not again.gaps  # the worker keeps no failure in memory of a line that an earlier claim gave up
 
 
-def test_refusals_of_other_lines_hide_none(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 1_000)
+@pytest.mark.parametrize("most", [1_000, 500])
+def test_refusals_of_other_lines_hide_none(bench: BatchBench, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Refusals that are long together, or each alone, are read one by one."""
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", most)
     claim = claimed(bench)
     failure = Failure.of("model_refused", "400", False)
     refusals = {place: f'{{"status": 400, "body": "{place:0600}"}}' for place in (3, 4, 40)}
