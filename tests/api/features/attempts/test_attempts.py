@@ -116,6 +116,15 @@ def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> N
     assert page(troubled, task_id, outcome=outcome, limit=1)["counts"] == everything["counts"]
 
 
+def test_a_log_has_the_calls_of_its_own_task() -> None:
+    bench = Troubled()
+    first, second = (bench.submit("one")["id"] for _ in range(2))
+    bench.work_on(first)
+    bench.work_on(second)
+    started = [page(bench, task_id)["attempts"][0]["startedAt"] for task_id in (first, second)]
+    assert started[0] < started[1]
+
+
 def test_merge_levels_are_shown() -> None:
     bench = Troubled()
     task_id = bench.submit("one\n\ntwo\n\nthree", reduce="merge")["id"]

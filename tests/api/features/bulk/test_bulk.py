@@ -120,6 +120,14 @@ def test_one_direct_run_is_begun(bench: ApiBench) -> None:
     assert data(retry(bench))["retried"] == 3
     assert direct.sent == [tasks[0]["id"]]
     assert len(bench.run(bench.store.due(10)).idle) == 2
+    assert sum('"made_due"' in line for line in bench.log_lines) == 1
+
+
+def test_a_task_alone_leaves_none_to_be_made_due(bench: ApiBench) -> None:
+    failed(bench)
+    bench.senders[0].refuses = True
+    assert data(retry(bench))["retried"] == 1
+    assert not any('"made_due"' in line for line in bench.log_lines)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

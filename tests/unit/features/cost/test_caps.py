@@ -344,6 +344,7 @@ def test_a_submission_that_does_not_fit_is_refused(monthly: MonthBench) -> None:
         with pytest.raises(CapRefused) as refused:
             monthly.add(TaskKey("acme:3"), 1, first_most=amount)
         assert refused.value.lacks_price == lacks_price
+    monthly.add(TaskKey("acme:4"), 1, first_most=0)
     monthly.add(TaskKey("other:1"), 1, first_most=-1)
     monthly.cap(None)
     monthly.add(TaskKey("acme:3"), 1, first_most=-1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from src.features.context.preparing import Along
 from src.features.texts.file_cuts import CutAt, CutPortion
 from src.features.texts.store import Cuts, all_cut, cut_on
 from src.kernel.calls.protocol import ModelCall, ModelReply
@@ -92,6 +93,17 @@ def test_a_worker_whose_claim_is_over_takes_no_cut_from_the_next(begun: TextBenc
     assert cut(begun, second, 1, LAST)
     assert begun.do(begun.texts.cuts(TEXT_TASK)) == Cuts((10, 20, 30), (0, 10, 20, 30), 0)
     assert begun.task().total == 3
+
+
+def test_headings_that_are_written_twice_are_there_once(begun: TextBench) -> None:
+    """Another task whose text is cut no farther changes nothing."""
+    begun.database.rows("PRAGMA foreign_keys = OFF")
+    begun.database.rows("INSERT INTO file_texts (task_id) VALUES ('local:other')")
+    claim = claimed(begun, "first")
+    writes = Also(lambda under: cut_on(under, 0, FIRST, Along(marks="", headings="# One")))
+    for step in (1, 2):
+        begun.do(begun.store().step(claim, progress(claim, step=claim.step + step), Continue(LEASE_MS), also=writes))
+    assert begun.database.rows("SELECT headings FROM texts") == [{"headings": "# One"}]
 
 
 def test_a_task_is_retried_until_its_file_expires(begun: TextBench) -> None:

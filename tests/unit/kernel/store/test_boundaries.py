@@ -333,9 +333,8 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 20_000)
     table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
-    assert (
-        len(table.ask(early_erasure.OLDEST, kept_ms=10_000, most=most, chunks_most=chunks_most, walk_most=100)) == found
-    )
+    rows = table.ask(early_erasure.OLDEST, kept_ms=10_000, most=most, chunks_most=chunks_most, walk_most=100)
+    assert len([row for row in rows if row["id"] is not None]) == found
 
 
 @AROUND

@@ -16,6 +16,7 @@ from src.kernel.domain.errors import (
 )
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
+from src.kernel.domain.structure import Rejection, Structure
 from src.kernel.domain.task import TRANSITIONS, Kind, Status
 from src.kernel.store import admission, latest_calls, seen, sweep, views, work_statements
 from src.kernel.store.absence import AbsenceStore
@@ -203,6 +204,17 @@ def test_the_log_of_a_call_begins_with_its_first_entry(bench: StoreBench):
         failed = FailedCall(CallKey(0, 0), Tries(1, 1), False, FAILURE, entry=entry)
         assert bench.step(claim, failures=[failed])
     assert bench.database.rows("SELECT json_array_length(log) AS entries FROM failures") == [{"entries": 1}]
+
+
+def test_a_rejected_answer_is_shown_for_its_own_task(bench: StoreBench):
+    for name in ("one", "other"):
+        bench.insert(name, structure=Structure(gaps=True))
+        rejected = Rejection(f"of {name}", (("", "an object"),))
+        failed = FailedCall(CallKey(0, 0), Tries(1, 1), True, FAILURE, gap_chars=1, rejection=rejected)
+        assert bench.step(bench.claim(name), failures=[failed], failed=1)
+    for name in ("one", "other"):
+        (chunk,) = bench.run(bench.store.chunks(TaskKey(name)))
+        assert chunk.rejected.answer == f"of {name}"
 
 
 def test_only_the_tasks_that_are_asked_for_are_read(bench: StoreBench):

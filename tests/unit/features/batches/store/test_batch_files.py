@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from src.features.batches.lines.line_index import Portion
 from src.features.batches.store.batch_files import GROW, moving, places_without
+from src.features.batches.store.batches import read_on
 from src.features.batches.work.growth import StoredLines, object_of, store_segments
 from src.kernel.domain import limits
 from src.kernel.domain.task import Failure, Route, Status
@@ -210,6 +212,15 @@ def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
 
     few, many = steps(30), steps(LINES * 100)
     assert many < few + 100
+
+
+def test_a_part_of_the_validation_that_lands_late_adds_no_lines(bench: BatchBench) -> None:
+    slices = "SELECT first, lines FROM batch_slices"
+    claim, before = claimed(bench), bench.database.rows(slices)
+    told: dict[str, Any] = {"read_bytes": 5, "read_lines": 1, "model": None, "faults": []}
+    late = Also(lambda under: read_on(under, 0, found=Portion(LINES, 0, ((0, 5),), (1,)), **told))
+    assert write(bench, claim, claim.step + 1, also=late)
+    assert bench.database.rows(slices) == before
 
 
 def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None:

@@ -66,6 +66,18 @@ def test_the_sweep_begins_no_batch_for_which_it_has_too_little_left(
     assert worker.meter.statements <= bench.settings.statements
 
 
+@pytest.mark.parametrize(("calls_left", "statements_left"), [(0, 99), (99, 0)])
+def test_a_writer_begins_no_batch_for_which_it_has_too_little_left(
+    bench: BatchBench, calls_left: int, statements_left: int
+) -> None:
+    worker = bench.worker()
+    worker.meter.spend(bench.settings.subrequests - calls_left)
+    worker.meter.statements = bench.settings.statements - statements_left
+    before = worker.meter.facts()
+    assert not bench.do(BatchWriter(worker).run(KEY))
+    assert worker.meter.facts() == before
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_backlog_on_the_direct_route_leaves_the_writer_its_turn(bench: BatchBench, is_first: bool) -> None:
     """A sweep that runs tasks may spend its time on them, so in half of them the batch goes first."""

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from src.kernel.domain import limits
 from src.kernel.store.early_erasure import Old
 from src.kernel.work.sweep.duty import SweepAllowance
-from src.kernel.work.sweep.own_duties import EarlyErasure
+from src.kernel.work.sweep.own_duties import EarlyErasure, Folding, FoldingDuty
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
@@ -136,7 +137,7 @@ def test_the_files_of_a_batch_go_with_it(bench: WorkerBench):
         " WHERE tenant = 'batches'"
     )
     upload(bench, "batches", 600_000, owner="batches:000000")
-    upload(bench, "batches", 600_000, "r2", owner="batches:000001")
+    upload(bench, "batches", 700_000, "r2", owner="batches:000001")
     worker = bench.worker()
     bench.do(worker.store.count_storage(keep_input=False))
     counted = {
@@ -282,6 +283,19 @@ def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
     assert calls == [4, 2, 2, 4]
 
 
+def test_a_sweep_whose_allowance_is_spent_erases_nothing(bench: WorkerBench):
+    fill(bench, "large", 1)
+    worker = bench.worker()
+    bench.do(worker.store.ready())
+    worker.meter.spend(worker.settings.subrequests)
+    assert bench.do(EarlyErasure(worker, SweepAllowance(worker.settings, worker.meter, None)).run()) == 0
+    assert left(bench, "large") == ["000000"]
+
+
+def test_a_database_without_tasks_has_none_to_erase(bench: WorkerBench):
+    assert clear(bench) == 0
+
+
 def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
     fill(bench, "large", 50)
     bench.database.fail(NETWORK_LOST, "before", 3, passing=1)
@@ -294,3 +308,15 @@ def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)
     assert clear(bench) == 400
+
+
+def test_a_sweep_on_the_free_plan_adds_one_page_of_ended_tasks(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FOLD_TASKS_MOST", {"free": 1})
+    bench.settings = replace(bench.settings, plan="free")
+    fill(bench, "large", 40)
+    worker = bench.worker()
+    duty, allowance = FoldingDuty(worker), SweepAllowance(worker.settings, worker.meter, None)
+    assert not bench.do(duty.advance(allowance))
+    assert bench.do(Folding(worker.store, worker.settings, worker.log).run()), "there are more"
