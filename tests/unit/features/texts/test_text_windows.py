@@ -127,9 +127,9 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
     made.close()
 
 
-def fail_after_first_call(unreadable: TextBench, failures: int) -> None:
+def fail_after_first_call(unreadable: TextBench, failures: int, *later: int) -> None:
     def act(_text: str, number: int) -> None:
-        if number == 1:
+        if number in {1, *later}:
             unreadable.bound.fail(failures)
 
     unreadable.model.act = act
@@ -144,6 +144,12 @@ def test_a_run_soon_reads_again_what_it_could_not_read(unreadable: TextBench) ->
     assert unreadable.work() == Ended(Status.COMPLETED)
     assert pauses(unreadable) == [1.0, 2.0, 4.0]
     assert unreadable.loop.time() < 20
+
+
+def test_a_read_that_succeeds_ends_a_row_of_failures(unreadable: TextBench) -> None:
+    fail_after_first_call(unreadable, 2, 8)
+    assert unreadable.work() == Ended(Status.COMPLETED)
+    assert pauses(unreadable) == [1.0, 2.0, 1.0, 2.0]
 
 
 def test_a_run_with_a_call_in_flight_reads_again_after_a_minute_at_most(

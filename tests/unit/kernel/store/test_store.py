@@ -213,8 +213,8 @@ def test_a_rejected_answer_is_shown_for_its_own_task(bench: StoreBench):
         failed = FailedCall(CallKey(0, 0), Tries(1, 1), True, FAILURE, gap_chars=1, rejection=rejected)
         assert bench.step(bench.claim(name), failures=[failed], failed=1)
     for name in ("one", "other"):
-        (chunk,) = bench.run(bench.store.chunks(TaskKey(name)))
-        assert chunk.rejected.answer == f"of {name}"
+        chunks = bench.run(bench.store.chunks(TaskKey(name))) or []
+        assert [chunk.rejected and chunk.rejected.answer for chunk in chunks if chunk.index == 0] == [f"of {name}"]
 
 
 def test_only_the_tasks_that_are_asked_for_are_read(bench: StoreBench):
