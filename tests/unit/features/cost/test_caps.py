@@ -308,6 +308,7 @@ def test_a_cap_in_mid_month_counts_what_is_out_and_stops_a_claim_from_before(mon
     monthly.cap(10**12)
     assert monthly.month()[1:4] == (0, 0, 2 * most())
     assert monthly.do(run) == Released(0.0)
+    assert len(monthly.events("cost_limit")) == 1
     assert monthly.month()[1:4] == (2 * PRICE.cost(10, 5), 0, 0)
     assert monthly.work(ONE) == Ended(Status.COMPLETED)
     monthly.agree()

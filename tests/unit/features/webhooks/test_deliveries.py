@@ -45,6 +45,7 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 
 
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
+    bench.courier.seconds = 2.0
     bench.end()
     (message,) = bench.courier.messages
     assert message.url == URL
@@ -52,6 +53,7 @@ def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
     assert "x" * 3 not in message.body
     (one,) = bench.deliveries()
     assert (one.key.id, one.outcome, one.tries) == (message.id, DeliveryOutcome.DELIVERED, 1)
+    assert [attempt.milliseconds for attempt in one.attempts] == [2_000]
     for _ in range(3):
         bench.sweep()
     assert len(bench.courier.messages) == 1

@@ -216,6 +216,16 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away(make):
     assert bench.model.calls[0][0] == 3
 
 
+def test_a_run_after_an_idle_one_keeps_its_write_for_the_call_that_asks(make):
+    """Such a run has one write before its first call, so it does not write that it waits: it would be idle again."""
+    bench, health = make(), ModelHealths()
+    bench.insert(2)
+    bench.database.rows("UPDATE tasks SET idle_runs = 1")
+    health.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
+    assert bench.do(bench.worker(health=health).run(TaskKey("task"), OBJECT)) == Ended(Status.COMPLETED)
+    assert bench.model.calls[0][0] == 3
+
+
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(make, seconds: float, outcome: RunOutcome):
     bench, health = make(), ModelHealths()
@@ -242,6 +252,18 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask(make):
         bench.do(asyncio.sleep(outcome.delay_seconds))
     assert delays == [3, 3, 6, 12, 24, 48, 96, 120]
     assert bench.model.calls == []
+
+
+def test_every_run_counts_an_outage_from_the_same_failure(make):
+    bench, since = make(), set[int]()
+    bench.insert(2)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    for _ in range(3):
+        outcome = bench.run()
+        assert isinstance(outcome, Released)
+        since |= {row["away_since"] for row in bench.database.rows("SELECT away_since FROM tasks")}
+        bench.do(asyncio.sleep(outcome.delay_seconds))
+    assert since == {START_MS + 1_000}
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask(make):

@@ -109,13 +109,17 @@ def test_a_batch_whose_input_file_is_gone_fails_for_good(bench: BatchBench) -> N
     assert not bench.model.calls
 
 
-def test_a_read_has_as_many_lines_as_fit(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
+# The bound is 30 lines, whose last line feed is not read; then a byte less than 31 such lines.
+@pytest.mark.parametrize(("lines_most", "lacking"), [(30, 1), (31, 2)])
+def test_a_read_has_as_many_lines_as_fit(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch, lines_most: int, lacking: int
+) -> None:
     """Each read of the bucket costs a request, so a run reads whole lines together, up to BATCH_PORTION_BYTES."""
     content = "".join(line(f"line-{number:02}") + "\n" for number in range(60)).encode()
     size = len(content) // 60
     bench.begin(content)
     assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
-    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", 30 * size - 1)  # without the last line's line feed
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", lines_most * size - lacking)
     reads = noted(monkeypatch, bench.bound, "read")
     assert bench.run() == Ended(Status.COMPLETED)
     assert [(start, end) for file, _, start, end in reads if file == INPUT] == [
