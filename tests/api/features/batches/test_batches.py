@@ -176,6 +176,7 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
     task = data(bench.call("GET", path))
     assert (task["kind"], task["batch"], task["name"]) == ("batch", made["id"], "nightly")
     assert (task["progress"]["total"], task["usage"]["minimumCalls"], task["result"]) == (None, 0, None)
+    assert task["request"]["chunk"] == {"maxChars": None, "overlapChars": 0}
     assert [one["kind"] for one in data(bench.call("GET", "/api/tasks"))["tasks"]] == ["batch"]
     ended = run(bench, made)
     task = data(bench.call("GET", f"{path}?include=chunks"))

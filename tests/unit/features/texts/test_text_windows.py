@@ -8,10 +8,10 @@ import pytest
 
 from src.features.context.preparing import Along
 from src.features.texts.file_cuts import CutAt, CutPortion
-from src.features.texts.store import Cuts, all_cut, cut_on
+from src.features.texts.store import Cuts, FileTextStore, all_cut, cut_on
 from src.kernel.calls.protocol import ModelCall, ModelReply
 from src.kernel.domain import limits
-from src.kernel.domain.ids import FileKey
+from src.kernel.domain.ids import FileKey, TaskKey
 from src.kernel.domain.task import Route, Status
 from src.kernel.run.context import Ended
 from src.kernel.store.admission import Accepted
@@ -133,6 +133,17 @@ def fail_after_first_call(unreadable: TextBench, failures: int, *later: int) -> 
             unreadable.bound.fail(failures)
 
     unreadable.model.act = act
+
+
+def test_a_run_whose_text_was_erased_lets_go(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.begin_text(b"x" * CHUNK_CHARS * CHUNKS)
+
+    async def erased(_store: FileTextStore, _task_key: TaskKey) -> None:
+        return None
+
+    monkeypatch.setattr(FileTextStore, "cuts", erased)
+    assert not isinstance(bench.work(), Ended)
+    assert not bench.model.calls
 
 
 def pauses(unreadable: TextBench) -> list[float]:

@@ -1,11 +1,14 @@
 """What a run keeps in memory of its task: texts that its calls still need, and outputs that it is to merge."""
 
+import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from src.kernel.calls.caller import LocalCaller
 from src.kernel.calls.model_health import ModelHealth
+from src.kernel.calls.protocol import ModelReply
 from src.kernel.domain import limits
 from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.meter import Meter
@@ -32,7 +35,7 @@ def bench() -> Iterator[StoreBench]:
     made.database.close()
 
 
-def made(claim: Claim, bench: StoreBench) -> CallInputs:
+def made(claim: Claim, bench: StoreBench, *left_out: CallKey) -> CallInputs:
     context = RunContext(
         claim=claim,
         store=bench.store,
@@ -56,7 +59,9 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         wrote=lambda step: None,
         invocation=new_worker(bench.database, provider=Script(), settings=Settings()),
     )
-    return CallInputs(context, CallPlan(claim), WritePacer(context), Ledger(claim, 3))
+    ledger = Ledger(claim, 3)
+    ledger.leave_out(left_out)
+    return CallInputs(context, CallPlan(claim), WritePacer(context), ledger)
 
 
 def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
@@ -95,3 +100,36 @@ def test_a_merge_whose_outputs_are_gone_has_lost_its_claim(bench: StoreBench):
             await inputs.read(CallKey(1, 0), 2, lambda key: key not in done)
 
     bench.run(story())
+
+
+def test_outputs_that_were_read_count_in_the_memory_for_outputs(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """A run that takes over reads what merges need. Further outputs beside them would exceed what an isolate holds."""
+    bench.insert(chunks=4, reduce=Reduce.MERGE)
+    there = outputs(0, 1)
+    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", sum(len(output.text) for output in there))
+    assert bench.step(bench.claim(), outputs=there, merges=[MergeLevel(1, (2, 4))], completed=2)
+    bench.pass_ms(LEASE_MS + 1)
+    claim = bench.claim()
+
+    async def story() -> None:
+        inputs = made(claim, bench)
+        await inputs.read(CallKey(1, 0), 1, lambda key: True)
+        inputs.recorded_form(CallKey(0, 2), ModelReply("third", 1, 1), 0)
+        inputs.recorded_form(CallKey(0, 3), ModelReply("fourth", 1, 1), 0)
+        assert inputs.lacks([CallKey(1, 0)]) is None
+        assert inputs.lacks([CallKey(1, 1)]) == CallKey(1, 1)
+
+    bench.run(story())
+
+
+def test_a_gap_counts_as_much_as_the_only_output_of_its_level(bench: StoreBench):
+    bench.insert(chunks=2, reduce=Reduce.MERGE)
+    (only,) = outputs(0)
+    assert bench.step(bench.claim(), outputs=[only], completed=1)
+    bench.pass_ms(LEASE_MS + 1)
+    claim = bench.claim()
+
+    async def story() -> list[int]:
+        return list(await made(claim, bench, CallKey(0, 1)).sizes(partial(asyncio.sleep, 0)))
+
+    assert bench.run(story()) == [len(only.text)] * 2

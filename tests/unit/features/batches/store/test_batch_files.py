@@ -115,6 +115,16 @@ def test_a_part_is_not_named_after_the_claim(bench: BatchBench) -> None:
     assert bench.database.rows("SELECT * FROM segments") == before
 
 
+def test_a_part_is_named_only_in_a_file_that_grows(bench: BatchBench) -> None:
+    claim = claimed(bench)
+    step = recorded(bench, claim, 12)
+    made = stored(bench)
+    bench.database.rows("UPDATE files SET state = 'ready' WHERE id = ? RETURNING id", OUTPUT)
+    write(bench, claim, step + 1, naming(made), completed=12, calls_settled=12)
+    assert file_row(bench)["parts"] == "[]"
+    assert not bench.database.rows("SELECT part FROM segments WHERE object IS NOT NULL")
+
+
 def test_no_worker_adds_a_line_once_a_writer_has_the_batch(bench: BatchBench) -> None:
     claim = claimed(bench)
     step = recorded(bench, claim, 5)

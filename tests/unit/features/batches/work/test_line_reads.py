@@ -87,6 +87,19 @@ def test_once_the_bucket_answers_the_lines_are_checked_without_a_pause(bench: Ba
     assert bench.loop.time() == began
 
 
+def test_each_read_of_a_check_takes_the_memory_of_one_portion(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "BATCH_PORTION_BYTES", portion := 2_000)
+    bench.begin(lines(60))
+    lent = noted(monkeypatch, MemoryAllowance, "share")
+    bench.run()
+    assert bench.batch().valid_at is not None
+    sizes = [size for *_, size, _ in lent]
+    assert len(sizes) > 2
+    assert set(sizes[:-1]) == {limits.MEMORY_A_BYTE * portion}
+
+
 def test_a_check_ends_a_row_of_idle_runs(bench: BatchBench) -> None:
     """If no time is left for a call, the batch rests as briefly as after its first idle run."""
     bench.begin(lines(3))
