@@ -324,6 +324,18 @@ def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int,
     assert sum(row["tries"] for row in bench.rows()) == len(bench.courier.messages) == sent
 
 
+@pytest.mark.parametrize(("left", "sent"), [(5, 0), (6, 1)])
+def test_a_sweep_takes_no_delivery_whose_record_it_cannot_write(bench: DeliveryBench, left: int, sent: int):
+    """The claim of a delivery takes up to two statements, and the record of its attempt up to four."""
+    _write(bench, bench.add_endpoint(), range(5))
+    due = bench.do(due_deliveries(bench.store))
+    worker = bench.worker()
+    worker.meter.spend_database_call(bench.settings.statements - left)
+    bench.do(_begin(worker, due))
+    bench.settle()
+    assert sum(row["tries"] for row in bench.rows()) == len(bench.courier.messages) == sent
+
+
 async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
     deliverer_of(worker).begin(due)
 
