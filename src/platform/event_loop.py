@@ -1,10 +1,10 @@
-"""Changes the timers of Pyodide's event loop, so that they advance Cloudflare's clock and end when cancelled."""
+"""Changes Pyodide's event loop: timers advance Cloudflare's clock and end when cancelled; futures are not counted."""
 
 import asyncio
-import contextvars
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from ..kernel.domain.settings import EVENT_LOOPS
@@ -13,7 +13,7 @@ from ..kernel.run.log import Log
 if TYPE_CHECKING:
     from pyodide.webloop import WebLoop
 
-CallLater = Callable[..., asyncio.Handle]
+Callback = Callable[..., object]
 # The longest delay that JavaScript's setTimeout accepts, because it counts milliseconds in 31 bits.
 LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
@@ -32,12 +32,7 @@ class Timer(asyncio.Handle):
     """
 
     def __init__(
-        self,
-        loop: "WebLoop",
-        delay: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context,
+        self, loop: "WebLoop", delay: float, callback: Callback, args: tuple[Any, ...], context: Context
     ) -> None:
         import js
         from pyodide.ffi import create_once_callable
@@ -67,50 +62,57 @@ class Timer(asyncio.Handle):
 
 
 class Adaptation:
-    """What was changed: the loop's `call_later`; `replaced` is the original. `lacks`: what Pyodide lacks for it."""
+    """What was changed: `replaced` has the loop's own methods by their names, and `lacks` what Pyodide lacks for it."""
 
     def __init__(self) -> None:
-        self.replaced: CallLater | None = None
+        self.replaced: dict[str, Callable[..., Any]] = {}
         self.lacks: list[str] = []
 
     def adapt(self) -> None:
         """Change Pyodide's event loop, unless it lacks an attribute that the change needs.
 
         Pyodide's own code still runs callbacks that are ready: on Cloudflare as microtasks, in their order, within the
-        invocation that made them ready. See docs/decisions/python.md#d0040.
+        invocation that made them ready. Futures and tasks are not counted, which would take a callback for each, and
+        serves programs that wait until none is left. See docs/decisions/python.md#d0040.
         """
         if "pyodide.webloop" not in sys.modules:  # Pyodide loads `pyodide.webloop` before it runs any code
             return
-        import pyodide.ffi
-        from pyodide.webloop import WebLoop
+        from pyodide import ffi, webloop
 
-        needed = ((WebLoop, "call_soon"), (WebLoop, "call_later"), (pyodide.ffi, "create_once_callable"))
-        self.lacks = [name for holder, name in needed if not hasattr(holder, name)]
+        of_loop = ("call_soon", "call_later", "create_future", "create_task")
+        classes = ("PyodideFuture", "PyodideTask")
+        needed = {webloop: classes, webloop.WebLoop: of_loop, ffi: ("create_once_callable",)}
+        self.lacks = [name for holder, names in needed.items() for name in names if not hasattr(holder, name)]
         if self.lacks:
             return
-        self.replaced = loops_own = WebLoop.call_later
+        loops_own = webloop.WebLoop.call_later
 
         def call_later(
-            self: "WebLoop",
-            delay: float,
-            callback: Callable[..., object],
-            *args: Any,
-            context: contextvars.Context | None = None,
+            self: "WebLoop", delay: float, callback: Callback, *args: Any, context: Context | None = None
         ) -> asyncio.Handle:
             if not 0 < delay <= LONGEST_SECONDS:
                 return loops_own(self, delay, callback, *args, context=context)
-            return Timer(self, delay, callback, args, contextvars.copy_context() if context is None else context)
+            return Timer(self, delay, callback, args, copy_context() if context is None else context)
 
-        WebLoop.call_later = call_later  # type: ignore[method-assign]
+        def create_future(self: "WebLoop") -> asyncio.Future[Any]:
+            return webloop.PyodideFuture(loop=self)
+
+        def create_task(self: "WebLoop", coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+            return webloop.PyodideTask(coro, loop=self, **options)
+
+        for method in (call_later, create_future, create_task):
+            self.replaced[method.__name__] = getattr(webloop.WebLoop, method.__name__)
+            setattr(webloop.WebLoop, method.__name__, method)
 
     def settle(self, wanted: str, log: Log) -> None:
         """Undo the change of Pyodide's event loop if EVENT_LOOP says so, and log a loop that is unchanged."""
         if self.lacks:
             log("event_loop_kept", lacks=", ".join(self.lacks))
-        elif self.replaced is not None and wanted == EVENT_LOOPS[1]:
+        elif self.replaced and wanted == EVENT_LOOPS[1]:
             from pyodide.webloop import WebLoop
 
-            WebLoop.call_later, self.replaced = self.replaced, None  # type: ignore[method-assign]
+            while self.replaced:
+                setattr(WebLoop, *self.replaced.popitem())
             log("event_loop_kept", wanted=wanted)
 
 

@@ -67,6 +67,21 @@ class Browser:
 class WebLoop(asyncio.SelectorEventLoop):
     """Stands in for Pyodide's event loop. Each test gets its own subclass, which the Worker's code may change."""
 
+    counted = 0  # The futures and tasks that have ended, each by a callback.
+
+    def create_future(self) -> asyncio.Future[Any]:
+        future = super().create_future()
+        future.add_done_callback(self.count)
+        return future
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = super().create_task(coro, **options)
+        task.add_done_callback(self.count)
+        return task
+
+    def count(self, _ended: object) -> None:
+        self.counted += 1
+
     def call_later[*Args](
         self,
         delay: float,
@@ -90,7 +105,11 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
     members: dict[str, dict[str, Any]] = {
         "js": {"setTimeout": made.set_timeout, "clearTimeout": made.clear_timeout},
         "pyodide.ffi": {"create_once_callable": made.create_once_callable},
-        "pyodide.webloop": {"WebLoop": type("WebLoop", (WebLoop,), {})},
+        "pyodide.webloop": {
+            "WebLoop": type("WebLoop", (WebLoop,), {}),
+            "PyodideFuture": asyncio.Future,
+            "PyodideTask": asyncio.Task,
+        },
     }
     modules = {name: ModuleType(name) for name in ("pyodide", *members)}
     for name, module in modules.items():
@@ -204,6 +223,23 @@ def test_ready_handles_keep_their_order_however_many(browser: Browser):
     assert order == list(range(3_001))
 
 
+def counted() -> int:
+    """Return how many futures and tasks the loop has counted, of one future and one named task."""
+
+    async def scenario() -> int:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WebLoop)
+        future = loop.create_future()
+        task = asyncio.create_task(asyncio.sleep(0, "slept"), name="one")
+        loop.call_soon(future.set_result, "set")
+        assert (await future, await task, task.get_name()) == ("set", "slept", "one")
+        await asyncio.sleep(0)
+        return loop.counted
+
+    found: int = run(scenario)
+    return found
+
+
 def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     adaptation.settle(wanted, Log(lambda line: lines.append(json.loads(line))))
@@ -211,16 +247,18 @@ def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
 
 
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
-    """A variable can select Pyodide's own timers, which is logged once for each interpreter."""
-    loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
+    """A variable can select Pyodide's own timers and counts, which is logged once for each interpreter."""
+    loop = sys.modules["pyodide.webloop"].WebLoop
+    loops_own = loop.call_later
+    assert counted() == 2
     adaptation = Adaptation()
     adaptation.adapt()
-    ours = sys.modules["pyodide.webloop"].WebLoop.call_later
+    ours = loop.call_later
     assert ours is not loops_own
     assert lines_of(adaptation, "adapted") == []
-    assert sys.modules["pyodide.webloop"].WebLoop.call_later is ours
+    assert (loop.call_later, counted()) == (ours, 0)
     assert lines_of(adaptation, "pyodide") == [{"event": "event_loop_kept", "wanted": "pyodide"}]
-    assert sys.modules["pyodide.webloop"].WebLoop.call_later is loops_own
+    assert (loop.call_later, counted()) == (loops_own, 2)
     assert lines_of(adaptation, "pyodide") == []
 
 
@@ -231,4 +269,4 @@ def test_loops_of_other_interpreters_are_left_alone(monkeypatch: pytest.MonkeyPa
     adaptation.adapt()
     assert "pyodide.webloop" not in sys.modules
     assert lines_of(adaptation, "pyodide") == []
-    assert EVENT_LOOP.replaced is None
+    assert EVENT_LOOP.replaced == {}

@@ -93,7 +93,7 @@ def test_an_object_has_as_many_segments_as_fit(chars: tuple[int, ...], count: in
 def test_after_each_object_a_run_waits_for_lines_of_another_part(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With fewer, each object would cost a read of a row for each segment. With more, ever more lines would wait in D1."""
+    """With fewer, each object would cost a read of a row for each segment. With more, ever more lines wait in D1."""
     bench.bound.part_bytes = part_bytes = 10_000
     bench.begin(lines(60))
     bench.run()
