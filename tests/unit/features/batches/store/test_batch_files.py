@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from src.features.batches.lines.line_index import Portion
-from src.features.batches.store.batch_files import GROW, moving, places_without
+from src.features.batches.store.batch_files import GROW, BatchFileStore, moving, places_without
 from src.features.batches.store.batches import read_on
 from src.features.batches.work.growth import StoredLines, object_of, store_segments
 from src.kernel.domain import limits
+from src.kernel.domain.ids import TaskKey
 from src.kernel.domain.task import Failure, Route, Status
 from src.kernel.store.claims import NOTHING_ELSE, Also, CallKey, Claim, Continue, FailedCall, Finish, Output, Tries
 from tests.conformance.cases.steps import progress
@@ -100,6 +101,29 @@ def test_no_line_is_in_two_parts_if_an_earlier_write_lands_late(bench: BatchBenc
     assert write(bench, claim, step + 2, naming(many), **counts)
     assert file_row(bench) == row
     assert bench.early()[1] == before
+
+
+def test_lines_that_move_into_the_file_while_they_are_read_are_read_there(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader has read from the file before, when it was shorter."""
+    claim = claimed(bench)
+    step = recorded(bench, claim, 12)
+    _, before = bench.early()
+    assert write(bench, claim, step + 1, naming(stored(bench)), completed=12, calls_settled=12)
+    more, read, reads = stored(bench), BatchFileStore.bodies, list[range]()
+
+    async def after_the_move(store: BatchFileStore, task_key: TaskKey, parts: range) -> list[list[str]]:
+        reads.append(parts)
+        if len(reads) == 1:
+            facts = {"completed": 12, "calls_settled": 12, "calls_minimum": LINES}
+            made = progress(claim, step=step + 2, segment_chars=limits.SEGMENT_CHARS_OF_BATCH, **facts)
+            assert await bench.store().step(claim, made, Continue(LEASE_MS), also=naming(more))
+        return await read(store, task_key, parts)
+
+    monkeypatch.setattr(BatchFileStore, "bodies", after_the_move)
+    assert bench.early()[1] == before
+    assert len(reads) > 1
 
 
 def test_a_part_is_not_named_after_the_claim(bench: BatchBench) -> None:
