@@ -4,7 +4,7 @@ At run time the module's name is `entry`, and its directory comes after the stan
 `import queue` or `import http` would find modules of the standard library. `entry` registers its directory as the
 package `src`, and imports the project's modules from the package `src`.
 
-`entry` changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
+`entry` changes one thing about the interpreter: Pyodide's event loop (`platform/event_loop.py`).
 
 Imported objects are never freed. The garbage collector is off during the import, and never scans imported objects
 later: one scan takes as long as the free plan lets a request take (docs/decisions/python.md#d0033). After
