@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.wrangler_dev import free_port
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer
+from tests.support.loopback import reserved_port
 from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
 
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--chunks", type=int, default=12, help="of a task")
     options = parser.parse_args(arguments)
-    port = free_port()
+    port = reserved_port()
     settings = openai(f"http://127.0.0.1:{port}/v1", PLAN="paid", AI_TIMEOUT_SECONDS=10, LEASE_SECONDS=30)
     flags = [*ENVIRONMENTS[options.route], *settings, "--cron-every", "60"]
     wrong = 0

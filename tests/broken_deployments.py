@@ -20,7 +20,7 @@ import httpx
 
 from tests.support.client import openai
 from tests.support.dev_server import ROOT, DevServer
-from tests.support.loopback import Loopback, Quiet
+from tests.support.loopback import reserved_port
 from tests.support.model_plan import Plan, garbage, ok
 from tests.support.model_server import ModelServer
 from tests.support.programs import ran
@@ -243,8 +243,7 @@ def edited_copy(folder: Path, edits: Sequence[Edit] = ()) -> Path:
 
 def examined(folder: Path, *flags: str, edits: Sequence[Edit] = (), plan: Plan = SOUND) -> Seen:
     project = edited_copy(folder / "project", edits)
-    with Loopback(Quiet) as taken:
-        receiver = f"{taken.url}/hook"  # an address at which nothing listens
+    receiver = f"http://127.0.0.1:{reserved_port()}/hook"
     with (
         ModelServer(latency_seconds=SECONDS, plan=plan) as model,
         DevServer(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from local.wrangler_dev import free_port
 from tests.support.browser import Watched, chromium
 from tests.support.client import Client, openai, variables
 from tests.support.dev_server import DevServer
+from tests.support.loopback import reserved_port
 from tests.support.make_key import insert_key
 from tests.support.model_plan import Behaviour, Call, Plan, ended, hang, rate_limit
 from tests.support.model_server import ModelServer
@@ -46,7 +46,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="package")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     """Serve the Worker with keys, webhooks to this machine, and the same port at each start."""
-    port = free_port()
+    port = reserved_port()
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=90) + variables(values)
     with DevServer(tmp_path_factory.mktemp("state"), *flags, "--cron-every", "2", port=port) as started:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import ROOT, DevServer, eventually
+from tests.support.loopback import reserved_port
 from tests.support.model_plan import Plan, ended, ok, status
 from tests.support.model_server import ModelServer
 from tests.support.programs import ran
@@ -43,7 +44,7 @@ def flags(model: ModelServer) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(state: Path, flags: list[str]) -> Iterator[DevServer]:
-    with DevServer(state, *flags) as started:
+    with DevServer(state, *flags, port=reserved_port()) as started:
         yield started
 
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from local.node import wrangler
-from local.wrangler_dev import free_port
 from tests.support.client import Json
 from tests.support.dev_server import DevServer, ServerEnded, eventually, run_dev
+from tests.support.loopback import reserved_port
 from tests.support.programs import output_of
 from tests.support.tiny_worker import write_tiny_worker
 
@@ -96,7 +96,7 @@ class WholeLife:
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> WholeLife:
-    folder, port = tmp_path_factory.mktemp("life"), free_port()
+    folder, port = tmp_path_factory.mktemp("life"), reserved_port()
     write_tiny_worker(folder / "project")
     server = DevServer(folder / "state", port=port, project=folder / "project")
     server.launch()

@@ -17,6 +17,7 @@ from tests.clients.walking import HERE as CLIENTS
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.event_streams import Follower
+from tests.support.loopback import reserved_port
 from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
 from tests.support.programs import output_of
@@ -199,8 +200,8 @@ def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
         settings = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, AI_CONCURRENCY=1)
         flags = [*env, *settings, "--cron-every", "1"]
-        server = DevServer(tmp_path, *flags).start()
-        port = int(server.url.rpartition(":")[2])
+        port = reserved_port()
+        server = DevServer(tmp_path, *flags, port=port).start()
         try:
             with Client(server.url) as client, httpx.Client(base_url=server.url) as another:
                 abroad = [Abroad(server.url, language) for language in languages]

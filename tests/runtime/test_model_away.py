@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from local.wrangler_dev import free_port
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
+from tests.support.loopback import reserved_port
 from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
 
@@ -26,7 +26,7 @@ def route(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_port()
+    return reserved_port()
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from openai import OpenAI
 from standardwebhooks.webhooks import Webhook
 
 from local.node import find_node
-from local.wrangler_dev import free_port
 from tests.clients.walking import unwrapped
 from tests.support.client import Client, Json, variables
 from tests.support.dev_server import DevServer, eventually
+from tests.support.loopback import reserved_port
 from tests.support.make_key import insert_key
 from tests.support.programs import output_of
 from tests.support.receiver import Received, Receiver, listens
@@ -134,7 +134,7 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
     register, receive, test = blocks(page, "python")[-3:]
     (printed,) = blocks(page, "text")
     assert len([line for line in receive.splitlines() if line]) <= 20
-    port = free_port()
+    port = reserved_port()
 
     def here(program: str) -> list[str]:
         changed = program.replace(LOCAL_URL, server.url).replace('api_key="none"', f'api_key="{key}"')

@@ -1,8 +1,24 @@
-"""An HTTP server on this machine, which is the base class of the tests' receivers and stand-ins."""
+"""An HTTP server on this machine, which is the base class of the tests' receivers and stand-ins, and reserved ports."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
+
+_reserved: list[socket.socket] = []
+
+
+def reserved_port() -> int:
+    """Return a port at which nothing listens, and which nothing but its user gets while this process runs.
+
+    Linux gives a port to which a socket is bound to none that asks for any. Where both set SO_REUSEADDR, as servers do,
+    the other may still listen at it.
+    """
+    mark = socket.socket()
+    mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    mark.bind(("127.0.0.1", 0))
+    _reserved.append(mark)
+    return int(mark.getsockname()[1])
 
 
 class Quiet(BaseHTTPRequestHandler):

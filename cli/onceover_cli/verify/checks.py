@@ -319,7 +319,10 @@ def _webhooks(url: str | None, trial: Trial) -> Seen:
         if refused.code != "no_webhook_key":
             raise
         raise NotRun("the deployment has no WEBHOOK_KEY, so it sends no webhooks") from None
-    own = Receiver(parts, endpoint["signing_secret"]) if parts.hostname in {"127.0.0.1", "localhost"} else None
+    try:
+        own = Receiver(parts, endpoint["signing_secret"]) if parts.hostname in {"127.0.0.1", "localhost"} else None
+    except OSError as error:
+        raise NotRun(f"verify cannot listen at port {parts.port or 80}: {error.strerror}") from None
     try:
         tried = read_answer(trial.send("POST", f"/v1/webhook_endpoints/{endpoint['id']}/test", json={}))
         _, task = trial.submit(trial.submission(1))

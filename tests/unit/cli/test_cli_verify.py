@@ -15,6 +15,7 @@ from onceover_cli.verify import checks
 from onceover_cli.verify.findings import NAME, Finding, Grade, as_json, as_markdown
 from onceover_cli.verify.trial import NotRun, Trial
 from tests.support.fake_api import Answer, FakeApi
+from tests.support.loopback import Loopback, Quiet
 from tests.unit.cli.test_cli_commands import Runs, conforms
 from tests.unit.cli.test_cli_doctor import BROKEN_DEPLOYMENTS, Deployment, Level
 
@@ -108,6 +109,14 @@ def test_a_database_that_takes_no_writes_is_named(status: int, verdict: str):
     assert ("takes no writes" in found.means) == (verdict == "fault")
 
 
+def test_a_port_that_is_taken_costs_no_other_check():
+    """Only webhooks stay unknown if another program listens at the receiver's address."""
+    with FakeApi() as fake, Loopback(Quiet) as other, ApiClient(place(fake.url, None)) as api:
+        fake.on("POST", "/v1/webhook_endpoints", {"id": "one", "signing_secret": "whsec_"})
+        found = checks.run(Trial(api, 60), check_named("webhooks", receiver=f"{other.url}/hook"))
+    assert (found.verdict, "cannot listen" in found.saw) == ("not run", True)
+
+
 @pytest.mark.parametrize(("counted", "verdict"), [(9, "sound"), (8, "fault")])
 def test_history_has_the_calls_of_what_was_removed(counted: int, verdict: str):
     """The bills of the removed tasks say four calls, and the sums began at five."""
@@ -146,10 +155,10 @@ def test_cron_is_told_from_requests_that_sweep(before: str | None, sweeps: list[
     assert found.verdict == verdict, found
 
 
-def check_named(name: str, swept: str | None = None) -> checks.Check:
+def check_named(name: str, swept: str | None = None, receiver: str | None = None) -> checks.Check:
     """Return a check of a deployment with every binding."""
     status = STATUS | {"queueCheck": {"hasAIQueue": True, "hasDurableObjects": True}, "lastSweepAt": swept}
-    return next(check for check in checks.checks(status, None) if check[0] == name)
+    return next(check for check in checks.checks(status, receiver) if check[0] == name)
 
 
 def test_the_calls_are_never_more_than_allowed():
