@@ -58,7 +58,7 @@ def searched(one: Scene, seconds: float, *, fresh: bool = False) -> tuple[Search
     KEPT.mkdir(parents=True, exist_ok=True)
     code = _digest()
     bounds = "-".join(str(getattr(one.bounds, name)) for name in _BOUNDS)
-    path = KEPT / f"{one.name.replace(', ', '-')}-{bounds}.pickle"
+    path = KEPT / f"{one.name.replace(', ', '-')}-{bounds}.search"
     with limits_of_scenes():
         search = Search(one)
         if not fresh and search.restore(path, code):

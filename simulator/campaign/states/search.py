@@ -208,7 +208,8 @@ class Search:
         kept["parts"] = [{name: getattr(part, name) for name in part.KEPT} for part in parts]
         new = path.with_suffix(".new")
         with new.open("wb") as file:
-            pickle.dump((code, kept), file, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(code, file)
+            pickle.dump(kept, file, pickle.HIGHEST_PROTOCOL)
         new.replace(path)
 
     def restore(self, path: Path, code: str) -> bool:
@@ -216,9 +217,9 @@ class Search:
         if not path.exists():
             return False
         with path.open("rb") as file:
-            found, kept = pickle.load(file)  # noqa: S301 - a file of our own
-        if found != code:
-            return False
+            if pickle.load(file) != code:  # noqa: S301 - a file of our own
+                return False  # before what is kept is read, because its classes may have changed
+            kept = pickle.load(file)  # noqa: S301
         for name in _KEPT:
             setattr(self, name, kept[name])
         self._known = {state: number for number, state in enumerate(kept["known"])}

@@ -1,5 +1,7 @@
 """Every state of a small task within small bounds; `python -m simulator.states` searches within larger ones."""
 
+import pickle
+
 import pytest
 
 from simulator.campaign import sections
@@ -50,6 +52,15 @@ def test_an_interrupted_search_goes_on(tmp_path):
             search.close()
     same = ("states", "transitions", "depth", "contents", "positions", "ends", "done")
     assert [getattr(second.figures, name) for name in same] == [getattr(whole.figures, name) for name in same]
+
+
+def test_what_other_code_has_kept_is_not_read(tmp_path):
+    """Its classes may have changed, and then it cannot be read."""
+    path = tmp_path / "kept.search"
+    path.write_bytes(pickle.dumps("other code") + b"cannot be read")
+    search = Search(scene("plain", bounds=Bounds(most=1), sweeps=False))
+    assert not search.restore(path, "the code")
+    search.close()
 
 
 @pytest.mark.campaign
