@@ -9,10 +9,10 @@ _reserved: list[socket.socket] = []
 
 
 def reserved_port() -> int:
-    """Return a port at which nothing listens, and which nothing but its user gets while this process runs.
+    """Return a port for a server that starts later. No other program gets it while this process runs.
 
-    Linux gives a port to which a socket is bound to none that asks for any. Where both set SO_REUSEADDR, as servers do,
-    the other may still listen at it.
+    A bound socket keeps Linux from giving its port to a program that asks for any free one. Servers set SO_REUSEADDR, as
+    this socket does, so the server can still listen there.
     """
     mark = socket.socket()
     mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -109,8 +109,8 @@ def test_a_database_that_takes_no_writes_is_named(status: int, verdict: str):
     assert ("takes no writes" in found.means) == (verdict == "fault")
 
 
-def test_a_port_that_is_taken_costs_no_other_check():
-    """Only webhooks stay unknown if another program listens at the receiver's address."""
+def test_webhooks_stay_unknown_if_another_program_listens_at_the_receiver():
+    """An error of the operating system would end `verify` without a report."""
     with FakeApi() as fake, Loopback(Quiet) as other, ApiClient(place(fake.url, None)) as api:
         fake.on("POST", "/v1/webhook_endpoints", {"id": "one", "signing_secret": "whsec_"})
         found = checks.run(Trial(api, 60), check_named("webhooks", receiver=f"{other.url}/hook"))
