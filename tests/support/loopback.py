@@ -11,8 +11,8 @@ _reserved: list[socket.socket] = []
 def reserved_port() -> int:
     """Return a port for a server that starts later. No other program gets it while this process runs.
 
-    A bound socket keeps Linux from giving its port to a program that asks for any free one. Servers set SO_REUSEADDR, as
-    this socket does, so the server can still listen there.
+    A bound socket keeps Linux from giving its port to a program that asks for any free one. Servers set SO_REUSEADDR,
+    as this socket does, so the server can still listen there.
     """
     mark = socket.socket()
     mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
