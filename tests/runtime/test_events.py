@@ -208,8 +208,8 @@ def followed_while_open(follower: Follower, events: int, thread: threading.Threa
 def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
     """After a SIGKILL each client gets an error, and goes on after its last event.
 
-    The task goes on as soon as a new server takes requests, which can be seconds before that one is killed too. Until
-    the last kill the model is so slow that no task ends.
+    The followed task goes on as soon as a new server takes requests, which can be seconds before that one is killed
+    too. So it is long, and the model is slow until the last kill.
     """
     languages, kills = ((), (4,)) if env else (("Python", "JavaScript"), (4, 7))
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(1))) as model, ExitStack() as programs:
